@@ -1,0 +1,2 @@
+//! Figures against peers, in one run, as ratios.
+fn main() {}

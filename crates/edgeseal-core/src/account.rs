@@ -1,0 +1,123 @@
+//! Who owns domains and who may call: accounts and their access keys.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::Timestamp;
+
+/// The number of an account: 16 decimal digits, the first not zero.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct AccountId(Box<str>);
+
+/// The owner of domains and certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// A name for people, unique.
+    pub name: String,
+    /// The root account operates this Edgeseal: it may make accounts and set domain modes.
+    pub root: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A key that signs calls. Its secret is kept apart, sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// Its public name, sent with every call.
+    pub id: String,
+    /// Whose calls it signs.
+    pub account: AccountId,
+    /// Whether it may be used now.
+    pub active: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Access keys that an account may have at once. RAM allows two a user; accounts here stand in for
+/// users, so a few more.
+pub const ACCESS_KEYS_MAX: usize = 10;
+
+/// Why a text is no account number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an account number is 16 digits and does not start with 0")]
+pub struct InvalidAccountId;
+
+impl AccountId {
+    /// Parses 16 digits.
+    ///
+    /// # Errors
+    /// [`InvalidAccountId`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidAccountId> {
+        let well_formed =
+            text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        if well_formed {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidAccountId)
+        }
+    }
+
+    /// An account number made of a random number.
+    #[must_use]
+    pub fn from_random(random: u64) -> Self {
+        const FIRST: u64 = 1_000_000_000_000_000;
+        Self((FIRST + random % (9 * FIRST)).to_string().into_boxed_str())
+    }
+
+    /// The 16 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AccountId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        assert!(AccountId::parse("1234567890123456").is_ok());
+        for text in [
+            "",
+            "123456789012345",
+            "0234567890123456",
+            "12345678901234567",
+            "123456789012345x",
+            "１234567890123456",
+        ] {
+            assert_eq!(AccountId::parse(text), Err(InvalidAccountId), "{text}");
+        }
+    }
+
+    #[test]
+    fn random_numbers_are_well_formed() {
+        for random in [0, 1, 8_999_999_999_999_999, 9_000_000_000_000_000, u64::MAX] {
+            let id = AccountId::from_random(random);
+            assert_eq!(AccountId::parse(id.as_str()), Ok(id.clone()));
+        }
+    }
+}

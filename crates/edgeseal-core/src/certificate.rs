@@ -1,0 +1,102 @@
+//! What is let in: a chain and a key become a [`Certificate`], or the reason why not.
+
+mod digest;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Pattern, Secret, Timestamp};
+
+pub use digest::Digest;
+
+/// The number of a certificate, unique over all accounts. Positive and below 2^53, so that
+/// JavaScript clients read it back unharmed.
+pub type CertificateId = i64;
+
+/// An admitted certificate: one leaf, the intermediates in serving order, the leaf's private key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// DER of the leaf.
+    pub leaf: Vec<u8>,
+    /// DER of the intermediates in serving order, without a root.
+    pub intermediates: Vec<Vec<u8>>,
+    /// The private key as PKCS#8 DER.
+    pub key: Secret,
+    /// What the leaf says of itself.
+    pub facts: Facts,
+    /// Not wrong, but worth telling the owner.
+    pub warnings: Vec<Warning>,
+}
+
+/// What people ask about a certificate, read from the leaf once at admission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Common name of the subject; empty if it has none.
+    pub common_name: String,
+    /// DNS subject alternative names that are valid patterns, in order of appearance.
+    pub names: Vec<Pattern>,
+    /// Common name of the issuer, or its organisation if it has none.
+    pub issuer: String,
+    /// Organisation of the issuer; empty if it has none.
+    pub issuer_organization: String,
+    /// Serial number in lower-case hex, two digits an octet.
+    pub serial: String,
+    /// Start of validity.
+    pub not_before: Timestamp,
+    /// End of validity of the leaf.
+    pub not_after: Timestamp,
+    /// End of validity of the whole served chain: the earliest end in it.
+    pub chain_not_after: Timestamp,
+    /// SHA-256 of the leaf's DER in lower-case hex.
+    pub sha256: String,
+    /// SHA-1 of the leaf's DER in lower-case hex, the fingerprint that the cloud's reads show.
+    pub sha1: String,
+    /// Algorithm of the public key.
+    pub key: KeyAlgorithm,
+    /// Size of the public key in bits.
+    pub key_bits: u32,
+}
+
+/// Algorithms of leaf keys that can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyAlgorithm {
+    /// RSA, 2048 bits or more.
+    Rsa,
+    /// ECDSA on P-256, P-384 or P-521.
+    Ecdsa,
+    /// Ed25519.
+    Ed25519,
+}
+
+/// What is not wrong, but worth telling the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The last certificate given is neither a root nor issued by a given one: some clients will
+    /// not find the rest of the path.
+    IncompleteChain {
+        /// Subject of the issuer that is missing.
+        missing_issuer: String,
+    },
+    /// Expires within 30 days.
+    ExpiresSoon {
+        /// When.
+        not_after: Timestamp,
+    },
+}
+
+impl Certificate {
+    /// The address of what is served.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let chain = std::iter::once(&self.leaf).chain(&self.intermediates);
+        Digest::of_chain(chain.map(Vec::as_slice))
+    }
+}
+
+impl Facts {
+    /// Whether a subject alternative name covers `domain` (RFC 9525 §6.3).
+    #[must_use]
+    pub fn covers(&self, domain: &Pattern) -> bool {
+        self.names.iter().any(|name| name.covers(domain))
+    }
+}

@@ -1,0 +1,269 @@
+//! An accelerated domain: what it is, what is bound to it, and which changes are legal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccountId, Pattern, Timestamp,
+    certificate::{CertificateId, Digest},
+};
+
+/// A domain that the edge serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its number, unique over all accounts.
+    pub id: i64,
+    /// Its name.
+    pub name: Pattern,
+    /// The account that it belongs to.
+    pub account: AccountId,
+    /// Whether it is served.
+    pub state: State,
+    /// Whether its certificate may be changed.
+    pub mode: Mode,
+    /// What it delivers.
+    pub service: Service,
+    /// Where it is delivered.
+    pub coverage: Coverage,
+    /// Where its content comes from.
+    pub origins: Vec<Origin>,
+    /// Free text of the owner.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// A grouping label of the owner.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub resource_group: String,
+    /// Labels of the owner, in order of their keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// When it was added.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub modified: Timestamp,
+    /// HTTPS on the production edges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub production: Option<Binding>,
+    /// HTTPS on the staging edges, where it differs from production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Binding>,
+}
+
+/// The certificate of a domain in one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Whether HTTPS is on. A binding that is off is remembered for display and rollback.
+    pub enabled: bool,
+    /// Which certificate.
+    pub certificate: CertificateId,
+    /// Address of the served material.
+    pub material: Digest,
+    /// Whether a name of the certificate covers the domain.
+    pub covers: bool,
+    /// When it was bound or switched.
+    pub updated: Timestamp,
+}
+
+/// Which edges a change is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// All edges but those of the staging group.
+    Production,
+    /// The edges of the staging group only.
+    Staging,
+}
+
+/// Whether a domain is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Served.
+    Online,
+    /// Stopped by its owner.
+    Offline,
+    /// Being prepared.
+    Configuring,
+    /// Preparation failed.
+    ConfigureFailed,
+    /// Under review.
+    Checking,
+    /// Review failed.
+    CheckFailed,
+    /// Being stopped by its owner.
+    Stopping,
+    /// Being deleted.
+    Deleting,
+}
+
+/// An operator's hold on the certificate of a domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// No hold.
+    #[default]
+    Normal,
+    /// Held by the operator's care: changes are refused.
+    Safe,
+    /// Held by the operator's protection: changes are forbidden.
+    Protected,
+}
+
+/// What a domain delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Pages and small files.
+    Web,
+    /// Large files.
+    Download,
+    /// Audio and video on demand.
+    Video,
+}
+
+/// Where a domain is delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// Inside the operator's home country.
+    #[default]
+    Domestic,
+    /// Outside of it.
+    Overseas,
+    /// Everywhere.
+    Global,
+}
+
+/// One origin server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Host name or IP address.
+    pub address: String,
+    /// How `address` is to be read.
+    pub kind: OriginKind,
+    /// TCP port.
+    pub port: u16,
+    /// Lower goes first: 20 for a primary, 30 for a secondary.
+    pub priority: u8,
+    /// Share among origins of the same priority, 0–100.
+    pub weight: u8,
+}
+
+/// What an origin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginKind {
+    /// An IP address.
+    Ipaddr,
+    /// A host name.
+    Domain,
+    /// An object store's bucket, by host name.
+    Oss,
+    /// A function's host name.
+    FcDomain,
+    /// Any other, by host name.
+    Common,
+}
+
+/// Why a certificate of a domain may not be changed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Held {
+    /// [`Mode::Protected`].
+    #[error("the operator has put the domain into protected mode")]
+    Protected,
+    /// [`Mode::Safe`].
+    #[error("the operator has put the domain into safe mode")]
+    Safe,
+    /// Stopped, or being stopped, by its owner.
+    #[error("the domain is stopped; start it first")]
+    Stopped,
+    /// In any other state than online.
+    #[error("the domain is {state:?}, not online")]
+    NotOnline {
+        /// The state.
+        state: State,
+    },
+}
+
+/// Nothing is bound that could be switched, published or dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the domain has no staged certificate")]
+pub struct NothingStaged;
+
+impl Domain {
+    /// Whether the certificate may be changed now. Mode is looked at before state.
+    ///
+    /// # Errors
+    /// [`Held`] says by what it is held.
+    pub const fn may_change_certificate(&self) -> Result<(), Held> {
+        match self.mode {
+            Mode::Protected => return Err(Held::Protected),
+            Mode::Safe => return Err(Held::Safe),
+            Mode::Normal => {}
+        }
+        match self.state {
+            State::Online => Ok(()),
+            State::Offline | State::Stopping => Err(Held::Stopped),
+            state => Err(Held::NotOnline { state }),
+        }
+    }
+
+    /// What edges of `environment` serve: the staged binding where there is one on staging edges,
+    /// the production binding otherwise.
+    #[must_use]
+    pub const fn binding(&self, environment: Environment) -> Option<&Binding> {
+        match (environment, &self.staging) {
+            (Environment::Staging, Some(staged)) => Some(staged),
+            _ => self.production.as_ref(),
+        }
+    }
+
+    /// Binds a certificate and switches HTTPS on. A production binding also replaces a staged one:
+    /// nothing old is left behind.
+    pub fn bind(&mut self, binding: Binding, environment: Environment, now: Timestamp) {
+        match environment {
+            Environment::Production => {
+                self.production = Some(binding);
+                self.staging = None;
+            }
+            Environment::Staging => self.staging = Some(binding),
+        }
+        self.modified = now;
+    }
+
+    /// Switches HTTPS off and remembers what was bound. Off stays off: without a binding nothing
+    /// changes.
+    pub fn switch_off(&mut self, environment: Environment, now: Timestamp) {
+        let Some(mut off) = self.binding(environment).cloned() else {
+            return;
+        };
+        if off.enabled {
+            off.enabled = false;
+            off.updated = now;
+        }
+        self.bind(off, environment, now);
+    }
+
+    /// Makes the staged binding the production one.
+    ///
+    /// # Errors
+    /// [`NothingStaged`].
+    pub fn publish_staging(&mut self, now: Timestamp) -> Result<(), NothingStaged> {
+        let mut staged = self.staging.take().ok_or(NothingStaged)?;
+        staged.updated = now;
+        self.production = Some(staged);
+        self.modified = now;
+        Ok(())
+    }
+
+    /// Drops the staged binding: staging edges serve what production edges serve.
+    ///
+    /// # Errors
+    /// [`NothingStaged`].
+    pub fn roll_back_staging(&mut self, now: Timestamp) -> Result<(), NothingStaged> {
+        self.staging.take().ok_or(NothingStaged)?;
+        self.modified = now;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

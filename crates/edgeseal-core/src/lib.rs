@@ -1,0 +1,23 @@
+//! The rules of Edgeseal: what a name, a certificate, a domain and an account are, and what may
+//! be done with them.
+//!
+//! Everything in here is a pure function of its arguments: no I/O, no async, no clock and no
+//! randomness. `now` is always passed in, always last. The crate knows nothing of the wire format
+//! of any cloud and nothing of how things are stored.
+//!
+//! Start reading at [`name`] (what a domain is called), then [`certificate`] (what is let in),
+//! then [`domain`] (what may change and when).
+
+pub mod account;
+pub mod certificate;
+pub mod domain;
+pub mod name;
+pub mod policy;
+pub mod rate;
+pub mod secret;
+pub mod timestamp;
+
+pub use account::AccountId;
+pub use name::{DomainName, Pattern};
+pub use secret::Secret;
+pub use timestamp::Timestamp;

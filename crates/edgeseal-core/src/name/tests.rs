@@ -1,0 +1,130 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+fn name(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
+}
+
+#[test]
+fn accepted_spellings() {
+    for (given, canonical) in [
+        ("example.com", "example.com"),
+        ("  Example.COM\n", "example.com"),
+        ("example.com.", "example.com"),
+        ("*.example.com", ".example.com"),
+        (".example.com", ".example.com"),
+        ("例子.com", "xn--fsqu00a.com"),
+        ("xn--fsqu00a.com", "xn--fsqu00a.com"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("a-b.c-d.io", "a-b.c-d.io"),
+        ("demo.localhost", "demo.localhost"),
+        ("1.2.3.example", "1.2.3.example"),
+    ] {
+        assert_eq!(pattern(given).to_string(), canonical, "{given:?}");
+    }
+}
+
+#[test]
+fn refused_spellings() {
+    let long_label = format!("{}.com", "a".repeat(64));
+    let long_name = format!("{}com", "abcdefg.".repeat(32));
+    for given in [
+        "",
+        " ",
+        ".",
+        "..",
+        "*",
+        "*.",
+        "com",
+        ".com",
+        "*.com",
+        "a..b",
+        "..example.com",
+        "*.*.example.com",
+        "a.*.example.com",
+        "w*.example.com",
+        "-a.example.com",
+        "a-.example.com",
+        "a_b.example.com",
+        "a b.com",
+        "ex\0ample.com",
+        "http://example.com",
+        "example.com/",
+        "example.com:443",
+        "127.0.0.1",
+        "1.2.3.4",
+        "::1",
+        "[::1]",
+        "1.2.3.456",
+        "xn--a.com",
+        "a@b.com",
+        "a,b.com",
+        &long_label,
+        &long_name,
+    ] {
+        assert!(
+            Pattern::parse(given).is_err(),
+            "{given:?} was taken as {:?}",
+            Pattern::parse(given)
+        );
+    }
+}
+
+#[test]
+fn a_wildcard_is_one_label() {
+    let wildcard = pattern("*.example.com");
+    assert!(wildcard.matches(&name("a.example.com")));
+    assert!(!wildcard.matches(&name("a.b.example.com")));
+    assert!(!wildcard.matches(&name("example.com")));
+    assert!(!wildcard.matches(&name("a.example.org")));
+    assert!(!wildcard.matches(&name("aexample.com")));
+}
+
+#[test]
+fn covering() {
+    assert!(pattern("*.example.com").covers(&pattern("*.example.com")));
+    assert!(pattern("*.example.com").covers(&pattern("a.example.com")));
+    assert!(!pattern("a.example.com").covers(&pattern("*.example.com")));
+    assert!(!pattern("*.example.com").covers(&pattern("*.a.example.com")));
+    assert!(!pattern("example.com").covers(&pattern("*.example.com")));
+}
+
+#[test]
+fn parents() {
+    assert_eq!(name("a.b.com").parent(), Some("b.com"));
+    assert_eq!(name("b.com").parent(), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_parses_or_is_refused(text in "\\PC{0,80}") {
+        if let Ok(parsed) = Pattern::parse(&text) {
+            prop_assert_eq!(Pattern::parse(&parsed.to_string()).unwrap(), parsed.clone());
+            prop_assert_eq!(Pattern::parse(&parsed.display_star()).unwrap(), parsed.clone());
+            prop_assert!(parsed.base().as_str().len() <= 253);
+            prop_assert!(parsed.covers(&parsed));
+        }
+    }
+
+    #[test]
+    fn matching_agrees_with_label_comparison(
+        pattern_labels in prop::collection::vec("[ab]", 2..4),
+        host_labels in prop::collection::vec("[ab]", 2..5),
+        wildcard: bool,
+    ) {
+        let base = format!("{}.zz", pattern_labels.join("."));
+        let host = format!("{}.zz", host_labels.join("."));
+        let text = if wildcard { format!("*.{base}") } else { base };
+        let naive = if wildcard {
+            host_labels.len() == pattern_labels.len() + 1 && host_labels[1..] == pattern_labels[..]
+        } else {
+            host_labels == pattern_labels
+        };
+        prop_assert_eq!(pattern(&text).matches(&name(&host)), naive);
+    }
+}

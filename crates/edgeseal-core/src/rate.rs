@@ -1,0 +1,139 @@
+//! How many calls in a time: the generic cell rate algorithm (ITU-T I.371, Annex A) as a function.
+
+use crate::Timestamp;
+
+/// Calls allowed in a time, all of which may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Calls in [`Limit::per_ms`]; also the size of a burst. Zero refuses every call.
+    pub calls: u32,
+    /// The time in milliseconds; at least 1.
+    pub per_ms: u32,
+}
+
+/// What a caller has used up: the theoretical arrival time of its next call, in microseconds of
+/// the same clock as `now`. The default is a caller never seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spent(i64);
+
+/// The verdict on one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on; remember this.
+    Allowed(Spent),
+    /// Too soon: the next call is allowed after this many milliseconds (rounded up).
+    RetryAfter {
+        /// Milliseconds to wait.
+        ms: u64,
+    },
+}
+
+impl Limit {
+    /// `calls` in each second.
+    #[must_use]
+    pub const fn per_second(calls: u32) -> Self {
+        Self {
+            calls,
+            per_ms: 1000,
+        }
+    }
+}
+
+/// Decides one call at `now` by a caller that has used up `spent` of `limit`. A refused call costs
+/// nothing.
+#[must_use]
+pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
+    let window_us = i64::from(limit.per_ms.max(1)) * 1000;
+    if limit.calls == 0 {
+        return Decision::RetryAfter {
+            ms: window_us.unsigned_abs() / 1000,
+        };
+    }
+    let now_us = now.unix_ms().saturating_mul(1000);
+    let cost_us = (window_us / i64::from(limit.calls)).max(1);
+    let arrival = spent.0.max(now_us).saturating_add(cost_us);
+    let early_us = arrival.saturating_sub(now_us.saturating_add(cost_us * i64::from(limit.calls)));
+    if early_us > 0 {
+        Decision::RetryAfter {
+            ms: early_us.unsigned_abs().div_ceil(1000),
+        }
+    } else {
+        Decision::Allowed(Spent(arrival))
+    }
+}
+
+impl Spent {
+    /// Whether a caller with this state is, at `now`, like one never seen, so that it may be
+    /// forgotten.
+    #[must_use]
+    pub const fn is_forgotten(self, now: Timestamp) -> bool {
+        self.0 <= now.unix_ms().saturating_mul(1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_then_a_steady_rate() {
+        let limit = Limit::per_second(30);
+        let start = Timestamp::from_unix_seconds(1_000);
+        let mut spent = Spent::default();
+        for _ in 0..30 {
+            let Decision::Allowed(next) = spend(limit, spent, start) else {
+                panic!("refused within the burst")
+            };
+            spent = next;
+        }
+        assert_eq!(spend(limit, spent, start), Decision::RetryAfter { ms: 34 });
+        assert!(matches!(
+            spend(limit, spent, start.plus_ms(34)),
+            Decision::Allowed(_)
+        ));
+        assert!(!spent.is_forgotten(start.plus_ms(999)));
+        assert!(spent.is_forgotten(start.plus_ms(1000)));
+    }
+
+    #[test]
+    fn zero_refuses() {
+        let limit = Limit::per_second(0);
+        assert_eq!(
+            spend(limit, Spent::default(), Timestamp::default()),
+            Decision::RetryAfter { ms: 1000 }
+        );
+    }
+
+    proptest! {
+        /// In any window of `per_ms`, at most twice the burst passes (a burst plus the refill), and
+        /// waiting as told is always enough.
+        #[test]
+        fn never_more_than_burst_plus_refill(
+            calls in 1_u32..50,
+            per_ms in 1_u32..5000,
+            gaps in prop::collection::vec(0_i64..200, 1..300),
+        ) {
+            let limit = Limit { calls, per_ms };
+            let mut now = Timestamp::from_unix_seconds(1_000_000);
+            let mut spent = Spent::default();
+            let mut passed = Vec::new();
+            for gap in gaps {
+                now = now.plus_ms(gap);
+                match spend(limit, spent, now) {
+                    Decision::Allowed(next) => { spent = next; passed.push(now); }
+                    Decision::RetryAfter { ms } => {
+                        let told = now.plus_ms(i64::try_from(ms).unwrap());
+                        prop_assert!(matches!(spend(limit, spent, told), Decision::Allowed(_)));
+                    }
+                }
+            }
+            for (i, first) in passed.iter().enumerate() {
+                let within = passed[i..].iter().filter(|t| t.since_ms(*first) < i64::from(per_ms)).count();
+                // One more than twice: integer microseconds round the cost of a call down.
+                prop_assert!(within <= 2 * calls as usize + 1, "{within} of {calls} in {per_ms} ms");
+            }
+        }
+    }
+}

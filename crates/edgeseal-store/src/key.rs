@@ -1,0 +1,208 @@
+//! How things are called: the only place that spells keys.
+//!
+//! Prefixes that grow without bound are sharded by the first octet of a hash (`domain/3f/…`), so
+//! that ranges stay bounded on engines that count the rest of a range on every page. Names never
+//! hold `/`: domain names, account numbers and digests cannot, and free text is hashed.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use edgeseal_core::{
+    AccountId, Pattern, Timestamp,
+    certificate::{CertificateId, Digest},
+};
+
+/// A key of the store.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+/// All domains.
+pub const DOMAINS: &str = "domain/";
+/// All accounts.
+pub const ACCOUNTS: &str = "account/";
+/// All edges that have reported.
+pub const EDGES: &str = "edge/";
+
+impl Key {
+    /// The key with this spelling, as read back from an engine.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Its spelling.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A domain by name.
+    #[must_use]
+    pub fn domain(name: &Pattern) -> Self {
+        let name = name.to_string();
+        Self(format!("{DOMAINS}{}/{name}", shard(name.as_bytes())).into())
+    }
+
+    /// That an account has this domain: the index that account listings page through.
+    #[must_use]
+    pub fn account_domain(account: &AccountId, name: &Pattern) -> Self {
+        Self(format!("{}{name}", account_domains(account)).into())
+    }
+
+    /// A certificate by number.
+    #[must_use]
+    pub fn certificate(id: CertificateId) -> Self {
+        let id = id.to_string();
+        Self(format!("cert/{}/{id}", shard(id.as_bytes())).into())
+    }
+
+    /// That an account has this certificate: the index that account listings page through.
+    #[must_use]
+    pub fn account_certificate(account: &AccountId, id: CertificateId) -> Self {
+        Self(format!("{}{id:019}", account_certificates(account)).into())
+    }
+
+    /// The certificate of this name in an account. Names are free text and therefore hashed.
+    #[must_use]
+    pub fn certificate_name(account: &AccountId, name: &str) -> Self {
+        Self(format!("certname/{account}/{}", hash(&[name.as_bytes()])).into())
+    }
+
+    /// A certificate with this content in an account.
+    #[must_use]
+    pub fn certificate_content(account: &AccountId, digest: &Digest) -> Self {
+        Self(format!("certcontent/{account}/{digest}").into())
+    }
+
+    /// Leaf and sealed key.
+    #[must_use]
+    pub fn material(digest: &Digest) -> Self {
+        let digest = digest.to_string();
+        Self(format!("material/{}/{digest}", &digest[..2]).into())
+    }
+
+    /// An intermediate, shared by all certificates below it.
+    #[must_use]
+    pub fn issuer(digest: &Digest) -> Self {
+        Self(format!("issuer/{digest}").into())
+    }
+
+    /// An account.
+    #[must_use]
+    pub fn account(id: &AccountId) -> Self {
+        Self(format!("{ACCOUNTS}{id}").into())
+    }
+
+    /// The account of this name.
+    #[must_use]
+    pub fn account_name(name: &str) -> Self {
+        Self(format!("accountname/{}", hash(&[name.as_bytes()])).into())
+    }
+
+    /// An access key.
+    #[must_use]
+    pub fn access_key(id: &str) -> Self {
+        Self(format!("accesskey/{}", hash(&[id.as_bytes()])).into())
+    }
+
+    /// That an account has this access key.
+    #[must_use]
+    pub fn account_access_key(account: &AccountId, id: &str) -> Self {
+        Self(format!("{}{}", account_access_keys(account), hash(&[id.as_bytes()])).into())
+    }
+
+    /// That a nonce was used by an access key.
+    #[must_use]
+    pub fn nonce(access_key: &str, nonce: &str) -> Self {
+        let hash = hash(&[access_key.as_bytes(), nonce.as_bytes()]);
+        Self(format!("nonce/{}/{hash}", &hash[..2]).into())
+    }
+
+    /// One change of a domain, newest last.
+    #[must_use]
+    pub fn history(name: &Pattern, at: Timestamp, request: &str) -> Self {
+        Self(format!("{}{:015}-{request}", domain_history(name), at.unix_ms()).into())
+    }
+
+    /// One audit record of an account, newest last.
+    #[must_use]
+    pub fn audit(account: &AccountId, at: Timestamp, request: &str) -> Self {
+        Self(format!("{}{:015}-{request}", account_audit(account), at.unix_ms()).into())
+    }
+
+    /// The state that an edge reports.
+    #[must_use]
+    pub fn edge(group: &str, id: &str) -> Self {
+        Self(format!("{EDGES}{group}/{id}").into())
+    }
+
+    /// A counter from which blocks of numbers are taken.
+    #[must_use]
+    pub fn counter(name: &'static str) -> Self {
+        Self(format!("counter/{name}").into())
+    }
+
+    /// A fact about this store itself.
+    #[must_use]
+    pub fn meta(name: &'static str) -> Self {
+        Self(format!("meta/{name}").into())
+    }
+}
+
+/// Prefix of [`Key::account_domain`].
+#[must_use]
+pub fn account_domains(account: &AccountId) -> String {
+    format!("accountdomain/{account}/")
+}
+
+/// Prefix of [`Key::account_certificate`].
+#[must_use]
+pub fn account_certificates(account: &AccountId) -> String {
+    format!("accountcert/{account}/")
+}
+
+/// Prefix of [`Key::account_access_key`].
+#[must_use]
+pub fn account_access_keys(account: &AccountId) -> String {
+    format!("accountkey/{account}/")
+}
+
+/// Prefix of [`Key::history`].
+#[must_use]
+pub fn domain_history(name: &Pattern) -> String {
+    let name = name.to_string();
+    format!("history/{}/{name}/", shard(name.as_bytes()))
+}
+
+/// Prefix of [`Key::audit`].
+#[must_use]
+pub fn account_audit(account: &AccountId) -> String {
+    format!("audit/{account}/")
+}
+
+fn shard(bytes: &[u8]) -> String {
+    hex::encode(&digest(&SHA256, bytes).as_ref()[..1])
+}
+
+/// 128 bits of SHA-256 over length-prefixed parts: unambiguous, and nobody can find two texts with
+/// one key by chance or by 2^64 tries.
+fn hash(parts: &[&[u8]]) -> String {
+    let mut joined = Vec::new();
+    for part in parts {
+        joined.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        joined.extend_from_slice(part);
+    }
+    hex::encode(&digest(&SHA256, &joined).as_ref()[..16])
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

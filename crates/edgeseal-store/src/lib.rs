@@ -1,0 +1,214 @@
+//! Facts that last: what is committed here survives the process, the machine's restart and, on a
+//! replicated engine, the machine.
+//!
+//! Three layers, bottom up:
+//! 1. [`Store`]: four verbs over revisioned keys, implemented by [`memory`] and [`sqlite`] and held
+//!    to their promises by [`conformance`]. [`open`] chooses one by URL.
+//! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
+//! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
+//!    order, for those who follow.
+//!
+//! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
+//! who needs them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgeseal_core::Timestamp;
+
+pub mod key;
+pub mod record;
+pub mod seal;
+
+pub use key::Key;
+pub use seal::Keyring;
+
+/// A shared store, chosen at run time.
+pub type SharedStore = Arc<dyn Store>;
+
+/// The order in which commits become visible.
+///
+/// Revisions strictly increase from commit to commit. Nobody may rely on the step between two.
+/// Zero is before the first commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// One key with its present value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Key,
+    /// Its value.
+    pub value: Bytes,
+    /// The commit that wrote the value.
+    pub changed: Revision,
+}
+
+/// A change to be committed: all of it or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Txn {
+    /// What must still be true; checked in order.
+    pub expect: Vec<Expect>,
+    /// What is then written. A key may stand here once.
+    pub write: Vec<Write>,
+}
+
+/// A condition on one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// There is no such key.
+    Absent(Key),
+    /// The key exists and was last written by this commit.
+    Unchanged(Key, Revision),
+}
+
+/// A change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The key has this value from now on.
+    Put {
+        /// The key.
+        key: Key,
+        /// Its value; at most 1 MiB.
+        value: Bytes,
+        /// When the store may forget it. It may be seen for a while after; that it expires is no
+        /// change that followers see.
+        expires: Option<Timestamp>,
+    },
+    /// The key is gone. No error if it never was.
+    Delete(Key),
+}
+
+/// One page of a listing, in byte order of the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Whether more follow after the last entry.
+    pub more: bool,
+    /// The newest commit that the page can show. [`Store::changes`] from the first page's revision
+    /// on makes several pages one consistent whole.
+    pub revision: Revision,
+}
+
+/// A stretch of the change log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Changes in order of their revisions. Of several changes of one key, the latest is enough.
+    pub items: Vec<Change>,
+    /// Every change up to here, of the keys asked for, is in `items` or was before.
+    pub through: Revision,
+}
+
+/// One key that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// Its new value, or `None` if it is gone.
+    pub value: Option<Bytes>,
+    /// The commit that changed it.
+    pub revision: Revision,
+}
+
+/// Why a commit did not happen. Nothing of it did.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The first expectation that does not hold.
+    #[error("{key} has changed meanwhile")]
+    Conflict {
+        /// Its key.
+        key: Key,
+    },
+    /// The store failed. Whether the change is durable is unknown until it is read back.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why there are no changes to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangesError {
+    /// The log does not reach back that far: list again.
+    #[error("the change log starts after revision {oldest:?}")]
+    Compacted {
+        /// Changes after this revision can be had.
+        oldest: Revision,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The store failed: disk, network, a broken record. Opaque on purpose; the log shows the causes.
+#[derive(Debug, thiserror::Error)]
+#[error("store failure: {what}")]
+pub struct Fault {
+    /// What was being done.
+    pub what: &'static str,
+    /// Why it failed.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A failure without a cause of another kind.
+    #[must_use]
+    pub const fn new(what: &'static str) -> Self {
+        Self { what, cause: None }
+    }
+
+    /// A failure with its cause, for use in `map_err`.
+    pub fn of<E: std::error::Error + Send + Sync + 'static>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |cause| Self {
+            what,
+            cause: Some(Box::new(cause)),
+        }
+    }
+}
+
+/// Four verbs over revisioned keys.
+///
+/// Terms: a *commit* is one accepted [`Txn`]. It is *visible* once a read can show it and *durable*
+/// once it survives a power cut.
+///
+/// Guarantees:
+/// - [`commit`](Self::commit) returns only when the commit is durable and visible. It is all or
+///   nothing, and conditions hold at the very moment of the commit.
+/// - Revisions strictly increase in the order in which commits become visible.
+/// - A read that starts after a commit returned shows it (or something newer).
+/// - [`changes`](Self::changes) misses nothing: it shows the last change of every key asked for, in
+///   order, or says [`Compacted`](ChangesError::Compacted).
+/// - A crash loses no commit that returned.
+///
+/// Not guaranteed: that every intermediate value of a key is shown by `changes`; that several pages
+/// of a list are one snapshot; that an expired key is gone at once.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The present value of `key`.
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault>;
+
+    /// At most `limit` entries whose keys start with `prefix` and, in byte order, come after
+    /// `after`.
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
+
+    /// Makes the change durable and visible, or nothing.
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError>;
+
+    /// The changes after `after` of keys that start with one of `prefixes`, about `limit` of them
+    /// at most; never a part of one commit. Waits until there is a commit after `after`; then
+    /// returns, perhaps with no item, if none of the commits touched such a key.
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError>;
+
+    /// Forgets keys that expired before `now` and, where the engine needs it, old parts of the
+    /// change log. To be called every few seconds; does a bounded amount of work and returns how
+    /// many keys it removed.
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault>;
+}

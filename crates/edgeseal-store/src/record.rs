@@ -1,0 +1,216 @@
+//! Stored shapes. Metadata is JSON with a version, so that an operator can read it and a later
+//! release can migrate it; material is binary.
+
+use bytes::Bytes;
+use edgeseal_core::{
+    AccountId, Pattern, Timestamp,
+    account::AccessKey,
+    certificate::{CertificateId, Digest, Facts},
+    domain::Environment,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::Fault;
+
+/// A JSON shape with its version. `1` is the only one so far; a release that changes a shape adds a
+/// version and converts older ones in [`decode`].
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    v: u32,
+    #[serde(flatten)]
+    record: T,
+}
+
+/// An access key with its sealed secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessKeyRecord {
+    /// The key.
+    #[serde(flatten)]
+    pub key: AccessKey,
+    /// Its secret, sealed for [`crate::Key::access_key`]; base64.
+    pub sealed_secret: String,
+}
+
+/// A certificate of an account: who has it, how it is called, where its material is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    /// Its number.
+    pub id: CertificateId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its name, unique in the account.
+    pub name: String,
+    /// How it came here.
+    pub source: CertificateSource,
+    /// Region of the certificate centre that it belongs to.
+    pub region: String,
+    /// Address of its material.
+    pub material: Digest,
+    /// Whether the material has a private key.
+    pub has_key: bool,
+    /// Whether its owner revoked or disabled it.
+    #[serde(default)]
+    pub revoked: bool,
+    /// What the leaf says.
+    pub facts: Facts,
+    /// When it came here.
+    pub created: Timestamp,
+}
+
+/// How a certificate came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateSource {
+    /// With the call that bound it to a domain.
+    Upload,
+    /// Through the certificate centre.
+    Centre,
+}
+
+/// What the edge serves: addressed by [`Digest`], never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Material {
+    /// DER of the leaf.
+    pub leaf: Vec<u8>,
+    /// Addresses of the intermediates in serving order; see [`crate::Key::issuer`].
+    pub issuers: Vec<[u8; 32]>,
+    /// The private key (PKCS#8 DER), sealed for [`crate::Key::material`]; empty if there is none.
+    pub sealed_key: Vec<u8>,
+}
+
+/// One change of a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Who: the access key that signed the call.
+    pub access_key: String,
+    /// The call.
+    pub action: String,
+    /// For which edges, where that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// SHA-256 of the leaf served before; absent if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// SHA-256 of the leaf served after; absent if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The number of the certificate bound after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateId>,
+    /// Id of the request.
+    pub request: String,
+}
+
+/// One call that changed something or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Whose account.
+    pub account: AccountId,
+    /// The access key that signed the call.
+    pub access_key: String,
+    /// Address of the peer.
+    pub source: String,
+    /// The call.
+    pub action: String,
+    /// The domain or other thing acted upon, as given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub resource: String,
+    /// `OK` or the code of the refusal.
+    pub code: String,
+    /// Warnings and the detail of a refusal; never key material.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Id of the request.
+    pub request: String,
+}
+
+/// What an edge reports of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeRecord {
+    /// Its name.
+    pub id: String,
+    /// Its group.
+    pub group: String,
+    /// Every change up to this revision is served.
+    pub revision: u64,
+    /// When it reported.
+    pub at: Timestamp,
+    /// Domains that it serves.
+    pub domains: u64,
+    /// Records that it could not use and for which it serves the last good state.
+    pub quarantined: Vec<Quarantined>,
+    /// Leaves that it read from real handshakes with its own listener, latest changes first.
+    pub proofs: Vec<Proof>,
+}
+
+/// A record that an edge could not use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// The domain.
+    pub domain: Pattern,
+    /// Why.
+    pub why: String,
+}
+
+/// A leaf read from a real handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The domain.
+    pub domain: Pattern,
+    /// SHA-256 of the leaf in hex, or `None` if the handshake was refused, as it must be with HTTPS
+    /// off.
+    pub sha256: Option<String>,
+}
+
+/// Encodes a metadata record.
+///
+/// # Errors
+/// Never in practice: the shapes above all have JSON forms.
+pub fn encode<T: Serialize>(record: &T) -> Result<Bytes, Fault> {
+    serde_json::to_vec(&Versioned { v: 1, record })
+        .map(Bytes::from)
+        .map_err(Fault::of("encode a record"))
+}
+
+/// Decodes a metadata record.
+///
+/// # Errors
+/// A [`Fault`] if the value is not of this shape or of a newer version than this release knows.
+pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Fault> {
+    let versioned: Versioned<T> =
+        serde_json::from_slice(value).map_err(Fault::of("decode a record"))?;
+    if versioned.v != 1 {
+        return Err(Fault::new(
+            "decode a record: it was written by a newer release",
+        ));
+    }
+    Ok(versioned.record)
+}
+
+/// Encodes material.
+///
+/// # Errors
+/// Never in practice.
+pub fn encode_material(material: &Material) -> Result<Bytes, Fault> {
+    let mut bytes = vec![1]; // version
+    bytes.append(&mut postcard::to_allocvec(material).map_err(Fault::of("encode material"))?);
+    Ok(Bytes::from(bytes))
+}
+
+/// Decodes material.
+///
+/// # Errors
+/// A [`Fault`] if the value is not material of a version that this release knows.
+pub fn decode_material(value: &[u8]) -> Result<Material, Fault> {
+    match value.split_first() {
+        Some((1, rest)) => postcard::from_bytes(rest).map_err(Fault::of("decode material")),
+        Some(_) => Err(Fault::new(
+            "decode material: it was written by a newer release",
+        )),
+        None => Err(Fault::new("decode material: it is empty")),
+    }
+}
