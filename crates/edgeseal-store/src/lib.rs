@@ -17,10 +17,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
+pub mod catalog;
 pub mod key;
 pub mod record;
 pub mod seal;
 
+pub use catalog::Catalog;
 pub use key::Key;
 pub use seal::Keyring;
 
