@@ -2,10 +2,10 @@
 //! replicated engine, the machine.
 //!
 //! Three layers, bottom up:
-//! 1. [`Store`]: four verbs over revisioned keys, implemented by [`memory`] and `sqlite` and held
+//! 1. [`Store`]: four verbs over revisioned keys, implemented by [`memory`] and [`sqlite`] and held
 //!    to their promises by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
 //! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
-//! 3. [`catalog`]: typed reads and writes, each write one transaction; `feed`: the changes, in
+//! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
 //!    order, for those who follow.
 //!
 //! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
@@ -17,11 +17,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
+pub mod feed;
 pub mod key;
 pub mod memory;
 pub mod open;
 pub mod record;
 pub mod seal;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
 
 pub use key::Key;
 pub use seal::Keyring;

@@ -281,3 +281,20 @@ impl Slot {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{SharedStore, conformance};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keeps_the_contract() {
+        conformance::suite(async || {
+            let store = MemoryStore::with_kept_deletes(conformance::KEPT_DELETES);
+            Arc::new(store) as SharedStore
+        })
+        .await;
+    }
+}

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use aws_lc_rs::rand;
 
-use crate::{Fault, SharedStore, memory::MemoryStore};
+use crate::{Fault, SharedStore, memory::MemoryStore, sqlite::SqliteStore};
 
 /// Opens the store that `url` names: `sqlite:PATH` or `memory:`.
 ///
@@ -16,6 +16,17 @@ pub async fn open(url: &str) -> Result<SharedStore, OpenError> {
     };
     let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
     match scheme {
+        "sqlite" if rest.is_empty() => Err(unknown()),
+        "sqlite" => {
+            let path = PathBuf::from(rest);
+            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path))
+                .await
+                .map_err(|cause| OpenError::Io {
+                    path: rest.into(),
+                    cause: io::Error::other(cause),
+                })??;
+            Ok(Arc::new(store))
+        }
         "memory" if rest.is_empty() => Ok(Arc::new(MemoryStore::new())),
         "etcd" => Err(OpenError::NoEtcd),
         _ => Err(unknown()),
@@ -108,5 +119,48 @@ fn without_password(url: &str) -> String {
             format!("{}…{}", &url[..start + 2], &url[end..])
         }
         _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn chooses_by_scheme() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/store.db");
+        open(&format!("sqlite:{}", path.display())).await.unwrap();
+        assert!(path.is_file());
+        open("memory:").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn says_what_it_does_not_know() {
+        for (url, message) in [
+            (
+                "etcd://127.0.0.1:2379",
+                "this build has no etcd: use sqlite:PATH or memory:",
+            ),
+            (
+                "redis://me:secret@host/",
+                "\"redis://…@host/\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+            (
+                "store.db",
+                "\"store.db\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+            (
+                "sqlite:",
+                "\"sqlite:\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+            (
+                "memory:x",
+                "\"memory:x\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+        ] {
+            let error = open(url).await.err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), Some(message), "{url}");
+        }
     }
 }
