@@ -3,7 +3,7 @@
 //!
 //! Three layers, bottom up:
 //! 1. [`Store`]: four verbs over revisioned keys, implemented by [`memory`] and [`sqlite`] and held
-//!    to their promises by [`conformance`]. [`open`] chooses one by URL.
+//!    to their promises by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
 //! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
 //! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
 //!    order, for those who follow.
@@ -11,16 +11,23 @@
 //! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
 //! who needs them.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
 pub mod catalog;
+pub mod feed;
 pub mod key;
+pub mod memory;
+pub mod open;
 pub mod record;
 pub mod seal;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
 
 pub use catalog::Catalog;
 pub use key::Key;
@@ -31,8 +38,9 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// The order in which commits become visible.
 ///
-/// Revisions strictly increase from commit to commit. Nobody may rely on the step between two.
-/// Zero is before the first commit.
+/// Revisions strictly increase from commit to commit. Nobody may rely on the step between two: the
+/// engines leap by a random amount each time they open, so that a revision of another life of the
+/// store (before a backup was put back) is recognised. Zero is before the first commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -56,6 +64,32 @@ pub struct Txn {
     pub write: Vec<Write>,
 }
 
+/// The longest value that a store takes, in octets: 1 MiB, below the 1.5 MiB that etcd takes in a
+/// request.
+pub const MAX_VALUE_BYTES: usize = 1 << 20;
+
+impl Txn {
+    /// What every engine asks of a transaction before it looks at its own state.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let mut keys = HashSet::with_capacity(self.write.len());
+        for write in &self.write {
+            let key = match write {
+                Write::Put { key, value, .. } => {
+                    if value.len() > MAX_VALUE_BYTES {
+                        return Err(Fault::new("commit: a value is longer than 1 MiB"));
+                    }
+                    key
+                }
+                Write::Delete(key) => key,
+            };
+            if !keys.insert(key) {
+                return Err(Fault::new("commit: a key is written twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A condition on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -72,7 +106,7 @@ pub enum Write {
     Put {
         /// The key.
         key: Key,
-        /// Its value; at most 1 MiB.
+        /// Its value; at most [`MAX_VALUE_BYTES`].
         value: Bytes,
         /// When the store may forget it. It may be seen for a while after; that it expires is no
         /// change that followers see.
@@ -131,7 +165,7 @@ pub enum CommitError {
 /// Why there are no changes to read.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
-    /// The log does not reach back that far: list again.
+    /// The log does not reach back that far, or the store never was at that revision: list again.
     #[error("the change log starts after revision {oldest:?}")]
     Compacted {
         /// Changes after this revision can be had.
@@ -196,12 +230,18 @@ pub trait Store: Send + Sync + 'static {
     /// `after`.
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
 
-    /// Makes the change durable and visible, or nothing.
+    /// Makes the change durable and visible, or nothing. A transaction that writes one key twice or
+    /// a value that is too long is a [`Fault`]. Once the future was polled, dropping it does not
+    /// take the change back.
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError>;
 
     /// The changes after `after` of keys that start with one of `prefixes`, about `limit` of them
     /// at most; never a part of one commit. Waits until there is a commit after `after`; then
-    /// returns, perhaps with no item, if none of the commits touched such a key.
+    /// returns, perhaps with no item, if none of the commits touched such a key. A call does a
+    /// bounded amount of work, so `through` may stay behind the newest commit without any item.
+    ///
+    /// `after` must be a revision that this store gave out, or zero. Any other (the file was
+    /// replaced by an older copy) is answered like one that the log does not reach back to.
     async fn changes(
         &self,
         after: Revision,
@@ -211,6 +251,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets keys that expired before `now` and, where the engine needs it, old parts of the
     /// change log. To be called every few seconds; does a bounded amount of work and returns how
-    /// many keys it removed.
+    /// many expired keys it removed.
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault>;
 }

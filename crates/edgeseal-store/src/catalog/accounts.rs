@@ -1,7 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgeseal_core::{
-    AccountId, Secret,
+    AccountId, Secret, Timestamp,
     account::{ACCESS_KEYS_MAX, AccessKey, Account},
 };
 
@@ -21,6 +21,53 @@ pub struct NewAccessKey {
     pub key: AccessKey,
     /// Its secret: letters and digits.
     pub secret: Secret,
+}
+
+/// A number for a new account.
+#[must_use]
+pub fn random_account_id() -> AccountId {
+    let mut octets = [0; 8];
+    fill_random(&mut octets);
+    AccountId::from_random(u64::from_be_bytes(octets))
+}
+
+impl NewAccessKey {
+    /// A key of 24 and a secret of 30 letters and digits, as long as the cloud's. The secret holds
+    /// 178 random bits.
+    #[must_use]
+    pub fn generate(account: AccountId, now: Timestamp) -> Self {
+        let id = format!("EDGE{}", random_text::<20>());
+        let key = AccessKey {
+            id,
+            account,
+            active: true,
+            created: now,
+        };
+        Self {
+            key,
+            secret: Secret::from(random_text::<30>()),
+        }
+    }
+}
+
+/// Letters and digits, each as likely as the others.
+fn random_text<const LENGTH: usize>() -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut text = String::with_capacity(LENGTH);
+    while text.len() < LENGTH {
+        let mut octet = [0];
+        fill_random(&mut octet);
+        // 62 × 4 = 248: what is above would make the first letters likelier.
+        if octet[0] < 248 {
+            text.push(char::from(ALPHABET[usize::from(octet[0] % 62)]));
+        }
+    }
+    text
+}
+
+fn fill_random(octets: &mut [u8]) {
+    aws_lc_rs::rand::fill(octets)
+        .expect("the operating system's random source never fails once it is seeded");
 }
 
 /// Why an account or a key of it is not changed.

@@ -1,0 +1,178 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use edgeseal_core::Timestamp;
+
+use super::*;
+use crate::{
+    CommitError, Store, Txn,
+    conformance::{Follower, commit, delete, put},
+    memory::MemoryStore,
+};
+
+fn keys(event: &Event) -> Vec<&str> {
+    match event {
+        Event::Listed(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+        Event::Changes(changes) => changes.items.iter().map(|item| item.key.as_str()).collect(),
+        Event::ListBegins | Event::ListEnds { .. } => vec![],
+    }
+}
+
+#[tokio::test]
+async fn lists_in_pages_then_follows() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let write = ["d/1", "d/2", "d/3", "e/1", "n/1"].map(|name| put(name, "1"));
+    let listed = commit(&store, write).await;
+    // `d/2` is in `d/`; nothing is listed twice for it.
+    let mut feed = Feed::start(store.clone(), ["e/", "d/", "d/2"]).with_page(2);
+    assert_eq!(feed.next().await, Event::ListBegins);
+    assert_eq!(keys(&feed.next().await), ["d/1", "d/2"]);
+    commit(&store, [delete("d/1"), put("d/4", "1")]).await;
+    assert_eq!(keys(&feed.next().await), ["d/3", "d/4"]);
+    assert_eq!(keys(&feed.next().await), ["e/1"]);
+    let end = Event::ListEnds {
+        revision: listed,
+        entries: 5,
+    };
+    assert_eq!(feed.next().await, end);
+    assert_eq!(
+        keys(&feed.next().await),
+        ["d/1", "d/4"],
+        "what moved meanwhile"
+    );
+    let (event, revision) = tokio::join!(feed.next(), commit(&store, [put("e/1", "2")]));
+    assert_eq!(keys(&event), ["e/1"]);
+
+    let mut resumed = Feed::resume(store.clone(), ["d/", "e/"], listed);
+    let event = resumed.next().await;
+    assert_eq!(keys(&event), ["d/1", "d/4", "e/1"]);
+    assert!(matches!(event, Event::Changes(changes) if changes.through == revision));
+}
+
+#[tokio::test]
+async fn lists_again_after_a_compaction() {
+    let store: SharedStore = Arc::new(MemoryStore::with_kept_deletes(1));
+    let old = commit(&store, ["d/1", "d/2", "d/3"].map(|name| put(name, "1"))).await;
+    let mut feed = Feed::start(store.clone(), ["d/"]);
+    let mut follower = Follower::default();
+    follower.follow(&mut feed, old).await;
+    commit(&store, [delete("d/1")]).await;
+    let head = commit(&store, [delete("d/2")]).await;
+    store.sweep(Timestamp::default()).await.unwrap();
+    follower.follow(&mut feed, head).await;
+    assert_eq!(follower.held.into_keys().collect::<Vec<_>>(), ["d/3"]);
+    assert_eq!(follower.listings, 2);
+}
+
+#[tokio::test]
+async fn takes_an_older_state_from_a_store_that_was_put_back() {
+    let new: SharedStore = Arc::new(MemoryStore::new());
+    commit(&new, [put("d/1", "new"), put("d/2", "new")]).await;
+    let mut follower = Follower::default();
+    let reached = commit(&new, [put("d/1", "newer")]).await;
+    follower
+        .follow(&mut Feed::start(new.clone(), ["d/"]), reached)
+        .await;
+
+    let old: SharedStore = Arc::new(MemoryStore::new());
+    commit(&old, [put("d/1", "old")]).await;
+    let mut feed = Feed::resume(old.clone(), ["d/"], reached);
+    while follower.listings < 2 {
+        follower.apply(feed.next().await);
+    }
+    let held: Vec<_> = follower
+        .held
+        .iter()
+        .map(|(k, v)| (&k[..], &v.0[..]))
+        .collect();
+    assert_eq!(held, [("d/1", &b"old"[..])]);
+}
+
+/// Fails each request once.
+struct Failing {
+    store: SharedStore,
+    asked: AtomicUsize,
+}
+
+impl Failing {
+    fn fail_first(&self) -> Result<(), Fault> {
+        match self.asked.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => Err(Fault::new("be there")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Failing {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        self.store.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        self.fail_first()?;
+        self.store.list(prefix, after, limit).await
+    }
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.store.commit(txn).await
+    }
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.fail_first()?;
+        self.store.changes(after, prefixes, limit).await
+    }
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        self.store.sweep(now).await
+    }
+}
+
+#[tokio::test]
+async fn goes_on_where_it_was_when_the_store_failed() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    commit(&store, ["d/1", "d/2", "d/3"].map(|name| put(name, "1"))).await;
+    let failing = Arc::new(Failing {
+        store: store.clone(),
+        asked: AtomicUsize::new(0),
+    });
+    let mut feed = Feed::start(failing, ["d/"]).with_page(2);
+    let mut follower = Follower::default();
+    assert_eq!(feed.next().await, Event::ListBegins);
+    assert_eq!(
+        keys(&feed.next().await),
+        ["d/1", "d/2"],
+        "after one failure"
+    );
+    let head = commit(&store, [delete("d/1")]).await;
+    assert_eq!(
+        keys(&feed.next().await),
+        ["d/3"],
+        "the same page, not the first"
+    );
+    follower.apply(Event::ListBegins);
+    while follower.reached < Some(head) {
+        match feed.next().await {
+            Event::ListEnds { revision, entries } => {
+                assert_eq!(entries, 3);
+                follower.reached = Some(revision);
+            }
+            event => {
+                assert_eq!(keys(&event), ["d/1"]);
+                follower.apply(event);
+            }
+        }
+    }
+}
+
+#[test]
+fn waits_longer_each_time_up_to_a_bound() {
+    let delays: Vec<u128> = [0, 1, 2, 5, 6, 7, u32::MAX]
+        .map(|failures| delay(failures).as_millis())
+        .into();
+    assert_eq!(delays, [50, 1000, 2000, 16_000, 30_000, 30_000, 30_000]);
+}

@@ -1,0 +1,300 @@
+//! A store in memory: for tests and for `memory:`. Keeps every promise but one: nothing outlives
+//! the process.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgeseal_core::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Page, Revision, Store,
+    Txn, Write,
+    open::{KEPT_DELETES, leap},
+};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    head: watch::Sender<Revision>,
+    kept_deletes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Present keys and, until compaction, deleted ones.
+    slots: BTreeMap<Key, Slot>,
+    /// Every slot by its revision.
+    log: BTreeSet<(Revision, Key)>,
+    /// The deleted ones of `log`.
+    deleted: BTreeSet<(Revision, Key)>,
+    /// Present keys that expire.
+    expiring: BTreeSet<(Timestamp, Key)>,
+    /// Where this life of the store begins.
+    first: Revision,
+    head: Revision,
+    /// Deletes up to here are forgotten.
+    compacted: Revision,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// `None` if it was deleted.
+    value: Option<Bytes>,
+    changed: Revision,
+    expires: Option<Timestamp>,
+}
+
+/// Expired keys that one sweep removes at most.
+const SWEEP_LIMIT: usize = 10_000;
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_kept_deletes(KEPT_DELETES)
+    }
+
+    /// An empty store whose change log keeps this many deletes after a sweep.
+    #[must_use]
+    pub fn with_kept_deletes(kept_deletes: usize) -> Self {
+        let first = Revision(leap().unwrap_or(1));
+        Self {
+            state: Mutex::new(State {
+                first,
+                head: first,
+                ..State::default()
+            }),
+            head: watch::Sender::new(first),
+            kept_deletes,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        Ok(self.state().entry(key))
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        Ok(self.state().list(prefix, after, limit))
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        txn.check()?;
+        let mut state = self.state();
+        state.expect(&txn.expect)?;
+        let revision = Revision(state.head.0 + 1);
+        state.head = revision;
+        for write in txn.write {
+            state.write(write, revision);
+        }
+        // Under the lock, so that followers never see the head go back.
+        self.head.send_replace(revision);
+        Ok(revision)
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        let mut head = self.head.subscribe();
+        self.state().check_reachable(after)?;
+        head.wait_for(|head| *head > after)
+            .await
+            .map_err(Fault::of("wait for a commit"))?;
+        let state = self.state();
+        state.check_reachable(after)?;
+        Ok(state.changes(after, prefixes, limit))
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        let mut state = self.state();
+        let removed = state.forget_expired(now);
+        state.compact(self.kept_deletes);
+        Ok(removed)
+    }
+}
+
+impl State {
+    fn entry(&self, key: &Key) -> Option<Entry> {
+        self.slots.get(key).and_then(|slot| slot.entry(key))
+    }
+
+    fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Page {
+        let first = Key::from_stored(prefix);
+        let from = match after {
+            Some(after) if *after >= first => Bound::Excluded(after),
+            Some(_) | None => Bound::Included(&first),
+        };
+        let mut rest = self
+            .slots
+            .range::<Key, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.as_str().starts_with(prefix))
+            .filter_map(|(key, slot)| slot.entry(key));
+        Page {
+            entries: rest.by_ref().take(limit).collect(),
+            more: rest.next().is_some(),
+            revision: self.head,
+        }
+    }
+
+    fn expect(&self, expect: &[Expect]) -> Result<(), CommitError> {
+        for expect in expect {
+            let (key, wanted) = match expect {
+                Expect::Absent(key) => (key, None),
+                Expect::Unchanged(key, revision) => (key, Some(*revision)),
+            };
+            if self.entry(key).map(|entry| entry.changed) != wanted {
+                return Err(CommitError::Conflict { key: key.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: Write, revision: Revision) {
+        let (key, value, expires) = match write {
+            Write::Put {
+                key,
+                value,
+                expires,
+            } => (key, Some(value), expires),
+            // What never was needs no trace.
+            Write::Delete(key) if self.entry(&key).is_none() => return,
+            Write::Delete(key) => (key, None, None),
+        };
+        self.remove(&key);
+        self.log.insert((revision, key.clone()));
+        if value.is_none() {
+            self.deleted.insert((revision, key.clone()));
+        }
+        if let Some(expires) = expires {
+            self.expiring.insert((expires, key.clone()));
+        }
+        self.slots.insert(
+            key,
+            Slot {
+                value,
+                changed: revision,
+                expires,
+            },
+        );
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(old) = self.slots.remove(key) {
+            let logged = (old.changed, key.clone());
+            self.log.remove(&logged);
+            self.deleted.remove(&logged);
+            if let Some(expires) = old.expires {
+                self.expiring.remove(&(expires, key.clone()));
+            }
+        }
+    }
+
+    fn check_reachable(&self, after: Revision) -> Result<(), ChangesError> {
+        let issued = after == Revision(0) || (self.first..=self.head).contains(&after);
+        if issued && after >= self.compacted {
+            return Ok(());
+        }
+        Err(ChangesError::Compacted {
+            oldest: self.compacted,
+        })
+    }
+
+    fn changes(&self, after: Revision, prefixes: &[&str], limit: usize) -> Changes {
+        let mut items: Vec<Change> = Vec::new();
+        let from = (Revision(after.0 + 1), Key::from_stored(""));
+        for (revision, key) in self.log.range(from..) {
+            if let Some(last) = items.last()
+                && items.len() >= limit
+                && last.revision != *revision
+            {
+                let through = last.revision;
+                return Changes { items, through };
+            }
+            let asked = prefixes.iter().any(|p| key.as_str().starts_with(p));
+            if asked && let Some(slot) = self.slots.get(key) {
+                items.push(Change {
+                    key: key.clone(),
+                    value: slot.value.clone(),
+                    revision: *revision,
+                });
+            }
+        }
+        Changes {
+            items,
+            through: self.head,
+        }
+    }
+
+    fn forget_expired(&mut self, now: Timestamp) -> usize {
+        let expired: Vec<Key> = self
+            .expiring
+            .iter()
+            .take_while(|(expires, _)| *expires < now)
+            .take(SWEEP_LIMIT)
+            .map(|(_, key)| key.clone())
+            .collect();
+        for key in &expired {
+            self.remove(key);
+        }
+        expired.len()
+    }
+
+    fn compact(&mut self, kept_deletes: usize) {
+        while self.deleted.len() > kept_deletes
+            && let Some((revision, key)) = self.deleted.first().cloned()
+        {
+            self.remove(&key);
+            self.compacted = revision;
+        }
+    }
+}
+
+impl Slot {
+    fn entry(&self, key: &Key) -> Option<Entry> {
+        self.value.as_ref().map(|value| Entry {
+            key: key.clone(),
+            value: value.clone(),
+            changed: self.changed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{SharedStore, conformance};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keeps_the_contract() {
+        conformance::suite(async || {
+            let store = MemoryStore::with_kept_deletes(conformance::KEPT_DELETES);
+            Arc::new(store) as SharedStore
+        })
+        .await;
+    }
+}

@@ -1,0 +1,166 @@
+//! Which engine: chosen at run time by URL.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use aws_lc_rs::rand;
+
+use crate::{Fault, SharedStore, memory::MemoryStore, sqlite::SqliteStore};
+
+/// Opens the store that `url` names: `sqlite:PATH` or `memory:`.
+///
+/// # Errors
+/// See [`OpenError`]; nothing is written to a file that is not a store of this release.
+pub async fn open(url: &str) -> Result<SharedStore, OpenError> {
+    let unknown = || OpenError::UnknownScheme {
+        url: without_password(url),
+    };
+    let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
+    match scheme {
+        "sqlite" if rest.is_empty() => Err(unknown()),
+        "sqlite" => {
+            let path = PathBuf::from(rest);
+            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path))
+                .await
+                .map_err(|cause| OpenError::Io {
+                    path: rest.into(),
+                    cause: io::Error::other(cause),
+                })??;
+            Ok(Arc::new(store))
+        }
+        "memory" if rest.is_empty() => Ok(Arc::new(MemoryStore::new())),
+        "etcd" => Err(OpenError::NoEtcd),
+        _ => Err(unknown()),
+    }
+}
+
+/// Why a store does not open. The messages are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL names no engine.
+    #[error("{url:?} is no store: use sqlite:PATH, memory: or etcd://HOST:PORT")]
+    UnknownScheme {
+        /// The URL as given, without user and password.
+        url: String,
+    },
+    /// The URL names etcd, and this build is without it.
+    #[error("this build has no etcd: use sqlite:PATH or memory:")]
+    NoEtcd,
+    /// Another process has the file open, or another part of this one.
+    #[error(
+        "{} is in use by {}: one process owns the file; stop that one, or give this one another path",
+        path.display(),
+        holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// The process that holds it, if it says so.
+        holder: Option<u32>,
+    },
+    /// The file is not a store: something else, cut off or damaged. It was not touched.
+    #[error("{} is not a store that can be read: {why}; it was left as it is", path.display())]
+    Unreadable {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A later release wrote the file. It was not touched.
+    #[error(
+        "{} was written by a newer release (schema {found}, this one knows up to {known}); it was left as it is",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest that this release knows.
+        known: i64,
+    },
+    /// A file or directory cannot be made, read or locked.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The engine failed while it opened.
+    #[error("{}: {fault}", path.display())]
+    Fault {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        fault: Fault,
+    },
+}
+
+/// Deletes that the change log keeps by default: at 100 octets each some 10 MB, and days of a busy
+/// fleet.
+pub(crate) const KEPT_DELETES: usize = 100_000;
+
+/// How far a store leaps when it opens: 1 to 2^32. A store that was put back from a backup leaps
+/// elsewhere than the store that it replaces did, so the revisions that followers hold from that
+/// life are not among its own (but by a chance of about commits / 2^32), and they list again.
+/// 2^31 openings fit into the positive 64-bit integers of the engines.
+pub(crate) fn leap() -> Result<u64, Fault> {
+    let mut octets = [0; 4];
+    rand::fill(&mut octets).map_err(Fault::of("read random octets"))?;
+    Ok(u64::from(u32::from_ne_bytes(octets)) + 1)
+}
+
+/// For messages: what stands between `//` and `@` is nobody's business.
+fn without_password(url: &str) -> String {
+    match (url.find("//"), url.rfind('@')) {
+        (Some(start), Some(end)) if start + 2 < end => {
+            format!("{}…{}", &url[..start + 2], &url[end..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn chooses_by_scheme() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/store.db");
+        open(&format!("sqlite:{}", path.display())).await.unwrap();
+        assert!(path.is_file());
+        open("memory:").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn says_what_it_does_not_know() {
+        for (url, message) in [
+            (
+                "etcd://127.0.0.1:2379",
+                "this build has no etcd: use sqlite:PATH or memory:",
+            ),
+            (
+                "redis://me:secret@host/",
+                "\"redis://…@host/\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+            (
+                "store.db",
+                "\"store.db\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+            (
+                "sqlite:",
+                "\"sqlite:\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+            (
+                "memory:x",
+                "\"memory:x\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+            ),
+        ] {
+            let error = open(url).await.err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), Some(message), "{url}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A store in one SQLite file, owned by one process.
+//!
+//! - One writer thread takes what waits in a bounded queue and commits it together: one `fsync` for
+//!   many transactions ([`writer`]). It alone counts revisions, in the transaction that uses them.
+//! - Readers are further connections to the same file. None keeps a snapshot across calls, so that
+//!   the write-ahead log can always be folded back ([`read`]).
+//! - A lock file beside the database keeps a second process out ([`file`]).
+//!
+//! The file may be looked at with any SQLite tool while it is open, and backed up with
+//! `sqlite3 store.db ".backup copy.db"`. Who puts a backup back removes `store.db-wal` and
+//! `store.db-shm` first: they belong to the file that is replaced.
+
+use std::{path::Path, sync::Arc, thread::JoinHandle};
+
+use async_trait::async_trait;
+use edgeseal_core::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task,
+};
+
+use crate::{
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn,
+    open::{KEPT_DELETES, OpenError},
+};
+
+mod file;
+mod read;
+mod writer;
+
+use read::{Reach, Readers};
+use writer::{Job, Writer};
+
+/// See the [module](self).
+pub struct SqliteStore {
+    readers: Option<Arc<Readers>>,
+    /// Revisions of earlier lives of the file, oldest first: from, to.
+    lives: Vec<(Revision, Revision)>,
+    /// Where this life of the file begins.
+    first: Revision,
+    head: watch::Receiver<Revision>,
+    queue: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Transactions that wait for the writer; more make their callers wait.
+const QUEUE: usize = 1024;
+/// Rounds of [`writer::SWEEP_CHUNK`] keys in one sweep. Commits go between two rounds.
+const SWEEP_ROUNDS: usize = 10;
+
+impl SqliteStore {
+    /// Opens the store in this file, or makes it: the file with mode 0600, missing directories with
+    /// 0700. Blocks for some milliseconds, longer after a crash.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::with_kept_deletes(path, KEPT_DELETES)
+    }
+
+    /// As [`open`](Self::open), with the number of deletes that the change log keeps after a sweep.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn with_kept_deletes(
+        path: impl AsRef<Path>,
+        kept_deletes: usize,
+    ) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let opened = file::open(path)?;
+        let fault = |fault| OpenError::Fault {
+            path: path.to_owned(),
+            fault,
+        };
+        let readers = Readers::open(path).map_err(fault)?;
+        let (head_sender, head) = watch::channel(opened.first);
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let writer = Writer::new(
+            opened.connection,
+            opened.lock,
+            path,
+            head_sender,
+            kept_deletes,
+        );
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(jobs))
+            .map_err(|cause| fault(Fault::of("start the writer")(cause)))?;
+        Ok(Self {
+            readers: Some(Arc::new(readers)),
+            lives: opened.lives,
+            first: opened.first,
+            head,
+            queue: Some(queue),
+            writer: Some(writer),
+        })
+    }
+
+    /// Commits what waits, folds the write-ahead log back and lets go of the file. Dropping the
+    /// store does the same, but blocks the thread.
+    pub async fn close(self) {
+        // The only failure is a panic of the writer, which the log shows.
+        let _ = task::spawn_blocking(move || drop(self)).await;
+    }
+
+    fn readers(&self) -> Result<&Arc<Readers>, Fault> {
+        self.readers.as_ref().ok_or_else(closed)
+    }
+
+    async fn send(&self, job: Job) -> Result<(), Fault> {
+        let queue = self.queue.as_ref().ok_or_else(closed)?;
+        queue.send(job).await.map_err(|_| closed())
+    }
+
+    async fn scan<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        Readers::scan(self.readers()?, read).await
+    }
+
+    fn issued(&self, revision: Revision, head: Revision) -> bool {
+        revision == Revision(0)
+            || (self.first..=head).contains(&revision)
+            || self
+                .lives
+                .iter()
+                .any(|(from, to)| (*from..=*to).contains(&revision))
+    }
+
+    async fn check_issued(&self, after: Revision) -> Result<(), ChangesError> {
+        let known = *self.head.borrow();
+        if self.issued(after, known) {
+            return Ok(());
+        }
+        // A read may have shown a commit whose announcement is still under way.
+        let Reach { head, compacted } = self.scan(read::reach).await?;
+        if self.issued(after, head) {
+            return Ok(());
+        }
+        Err(ChangesError::Compacted { oldest: compacted })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        // Some 10 µs: less than handing it to another thread costs.
+        self.readers()?
+            .point(|connection| read::get(connection, key))
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.scan(move |connection| read::list(connection, &prefix, after.as_ref(), limit))
+            .await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        txn.check()?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Commit { txn, answer }).await?;
+        answered.await.map_err(Fault::of("await the writer"))?
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.check_issued(after).await?;
+        self.head
+            .clone()
+            .wait_for(|head| *head > after)
+            .await
+            .map_err(Fault::of("wait for a commit"))?;
+        let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        self.scan(move |connection| read::changes(connection, after, &prefixes, limit))
+            .await?
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        let mut removed = 0;
+        for _ in 0..SWEEP_ROUNDS {
+            let (answer, answered) = oneshot::channel();
+            self.send(Job::Sweep { now, answer }).await?;
+            let round = answered.await.map_err(Fault::of("await the writer"))??;
+            removed += round;
+            if round < writer::SWEEP_CHUNK {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Readers first: the last connection to close folds the log back, and only the writer may.
+        self.readers = None;
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+fn closed() -> Fault {
+    Fault::new("reach the writer: it has stopped")
+}
+
+#[cfg(test)]
+mod tests;

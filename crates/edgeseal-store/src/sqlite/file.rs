@@ -1,0 +1,295 @@
+//! The file: who owns it, whether it is one of ours, and how a new one is made.
+
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::{
+    Fault, Revision,
+    open::{OpenError, leap},
+};
+
+/// `EdSl`: tells our files from those of other programs (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x4564_536c;
+/// The newest layout that this release knows (`PRAGMA user_version`).
+const SCHEMA: i64 = 1;
+
+/// A plain rowid table: rows of one commit stand side by side whatever their keys, and a value of
+/// 1–4 kB stays within its page, where an index-organised table would move it to an overflow page.
+/// A deleted key keeps its row, with no value, until the change log is compacted.
+///
+/// `log` has one row: the revisions of this life of the file, and up to where deletes are
+/// forgotten. `life` has the revisions of earlier lives.
+const LAYOUT: &str = "
+    CREATE TABLE entry (
+        id      INTEGER PRIMARY KEY,
+        key     TEXT NOT NULL UNIQUE,
+        value   BLOB,
+        changed INTEGER NOT NULL,
+        expires INTEGER
+    );
+    CREATE INDEX entry_changed ON entry (changed);
+    CREATE INDEX entry_deleted ON entry (changed) WHERE value IS NULL;
+    CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
+    CREATE TABLE log (
+        one       INTEGER PRIMARY KEY CHECK (one = 1),
+        first     INTEGER NOT NULL,
+        head      INTEGER NOT NULL,
+        compacted INTEGER NOT NULL
+    );
+    CREATE TABLE life (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+    INSERT INTO log VALUES (1, 0, 0, 0);
+";
+
+/// An open file that this process owns.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// Held as long as the file is open.
+    pub(super) lock: File,
+    pub(super) lives: Vec<(Revision, Revision)>,
+    pub(super) first: Revision,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    make_directory(path)?;
+    let lock = lock(path)?;
+    let length = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => 0,
+        Err(cause) => return Err(failed(path)(cause)),
+    };
+    if length == 0 {
+        create(path)?;
+    }
+    inspect(path)?;
+    let fault = |fault| OpenError::Fault {
+        path: path.to_owned(),
+        fault,
+    };
+    let mut connection = connect(path).map_err(|cause| fault(cause_of("open")(cause)))?;
+    let (first, lives) = begin_life(&mut connection).map_err(fault)?;
+    Ok(Opened {
+        connection,
+        lock,
+        lives,
+        first,
+    })
+}
+
+/// `PATH` with something after it: how SQLite, too, names its companions.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn make_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = directory_of(path);
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(failed(directory))?;
+    // A power cut must not take the way to the file.
+    for made in directory
+        .ancestors()
+        .filter(|made| !made.as_os_str().is_empty())
+    {
+        if File::open(made).and_then(|made| made.sync_all()).is_err() {
+            break; // not ours to read, so not made by us
+        }
+    }
+    Ok(())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}
+
+/// The kernel lets go of the lock when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let beside = beside(path, ".lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed(&beside))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = file.read_to_string(&mut holder);
+            return Err(OpenError::Locked {
+                path: path.to_owned(),
+                holder: read.ok().and_then(|_| holder.trim().parse().ok()),
+            });
+        }
+        Err(TryLockError::Error(cause)) => return Err(failed(&beside)(cause)),
+    }
+    // For the message above only.
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed(&beside))?;
+    Ok(file)
+}
+
+/// Makes the file under another name first: a crash leaves none or a whole one.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let new = beside(path, ".new");
+    for leftover in [new.clone(), beside(&new, "-journal")] {
+        match fs::remove_file(&leftover) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&leftover)(cause));
+            }
+            _ => {}
+        }
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(failed(&new))?;
+    lay_out(&new).map_err(|cause| OpenError::Fault {
+        path: path.to_owned(),
+        fault: cause_of("make the tables")(cause),
+    })?;
+    fs::rename(&new, path)
+        .and_then(|()| File::open(directory_of(path))?.sync_all())
+        .map_err(failed(path))
+}
+
+fn lay_out(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(LAYOUT)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.commit()
+}
+
+/// Looks without touching: by hand at what any tool would refuse, then read-only.
+fn inspect(path: &Path) -> Result<(), OpenError> {
+    let unreadable = |why: String| OpenError::Unreadable {
+        path: path.to_owned(),
+        why,
+    };
+    let mut magic = [0; 16];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    match read {
+        Ok(()) if magic == *b"SQLite format 3\0" => {}
+        Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => {
+            return Err(failed(path)(cause));
+        }
+        _ => return Err(unreadable("it is no SQLite database".to_owned())),
+    }
+    let (application, schema) = identity(path).map_err(|cause| unreadable(cause.to_string()))?;
+    if application != APPLICATION_ID {
+        let why = "it is a SQLite database of another program";
+        return Err(unreadable(why.to_owned()));
+    }
+    if schema > SCHEMA {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: schema,
+            known: SCHEMA,
+        });
+    }
+    if schema < SCHEMA {
+        return Err(unreadable(format!("its schema version is {schema}")));
+    }
+    Ok(())
+}
+
+fn identity(path: &Path) -> rusqlite::Result<(i32, i64)> {
+    let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if application == APPLICATION_ID && schema == SCHEMA {
+        connection.query_row("SELECT head, compacted FROM log", [], |_| Ok(()))?;
+        connection.query_row("SELECT max(changed), max(key) FROM entry", [], |_| Ok(()))?;
+    }
+    Ok((application, schema))
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // An operator's tool may hold the file for a moment.
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
+        let mode: String = row.get(0)?;
+        match mode.as_str() {
+            "wal" => Ok(()),
+            _ => Err(rusqlite::Error::InvalidQuery),
+        }
+    })?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -32_768)?; // KiB
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 2000)?; // pages: 8 MB
+    connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES.cast_signed())?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// How long the write-ahead log may be after it was folded back.
+pub(super) const WAL_LIMIT_BYTES: u64 = 64 << 20;
+/// Each connection is used by one thread at a time, and paths are no URIs.
+pub(super) const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+
+/// Leaps, and remembers which revisions the file gave out before.
+fn begin_life(connection: &mut Connection) -> Result<(Revision, Vec<(Revision, Revision)>), Fault> {
+    let leap = leap()?;
+    let begin = |connection: &mut Connection| -> rusqlite::Result<_> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("INSERT INTO life SELECT first, head FROM log", [])?;
+        // Followers older than the log are told so anyway.
+        transaction.execute(
+            "DELETE FROM life WHERE last < (SELECT compacted FROM log)",
+            [],
+        )?;
+        // Fails at 2^63 rather than wrap round: the sum would be no integer.
+        let first: i64 = transaction.query_row(
+            "UPDATE log SET first = head + ?1, head = head + ?1 RETURNING head",
+            [leap.cast_signed()],
+            |row| row.get(0),
+        )?;
+        let lives = transaction
+            .prepare("SELECT first, last FROM life ORDER BY first")?
+            .query_map([], |row| Ok((revision(row.get(0)?), revision(row.get(1)?))))?
+            .collect::<rusqlite::Result<_>>()?;
+        transaction.commit()?;
+        Ok((revision(first), lives))
+    };
+    begin(connection).map_err(Fault::of("begin a life of the file"))
+}
+
+pub(super) fn revision(stored: i64) -> Revision {
+    Revision(stored.cast_unsigned())
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |cause| OpenError::Io { path, cause }
+}
+
+fn cause_of(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Fault {
+    Fault::of(what)
+}

@@ -1,0 +1,234 @@
+//! Reads, each on its own snapshot that ends with the call.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use tokio::{sync::Semaphore, task};
+
+use super::file::{FLAGS, revision};
+use crate::{Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision};
+
+/// Connections to read with: some for single keys, which must never wait for a long read, and some
+/// for ranges.
+pub(super) struct Readers {
+    points: Vec<Mutex<Connection>>,
+    next: AtomicUsize,
+    scans: Mutex<Vec<Connection>>,
+    free_scans: Semaphore,
+}
+
+const POINTS: usize = 4;
+const SCANS: usize = 4;
+/// Rows of the log that one call of `changes` looks at, about 20 ms: enough to pass over the nonces
+/// and audit records of many commits.
+const SCANNED_ROWS: usize = 20_000;
+
+/// How far the log reaches.
+pub(super) struct Reach {
+    pub(super) head: Revision,
+    pub(super) compacted: Revision,
+}
+
+impl Readers {
+    pub(super) fn open(path: &Path) -> Result<Self, Fault> {
+        let open = |_| connect(path).map_err(Fault::of("open a reader"));
+        Ok(Self {
+            points: (0..POINTS)
+                .map(|n| open(n).map(Mutex::new))
+                .collect::<Result<_, _>>()?,
+            next: AtomicUsize::new(0),
+            scans: Mutex::new((0..SCANS).map(open).collect::<Result<_, _>>()?),
+            free_scans: Semaphore::new(SCANS),
+        })
+    }
+
+    /// A read of microseconds, on this thread.
+    pub(super) fn point<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let free = (0..POINTS).find_map(|n| self.points[(first + n) % POINTS].try_lock().ok());
+        read(&free.unwrap_or_else(|| lock(&self.points[first % POINTS])))
+    }
+
+    /// A read of milliseconds, on a thread that may block.
+    pub(super) async fn scan<T: Send + 'static>(
+        this: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let permit = this
+            .free_scans
+            .acquire()
+            .await
+            .map_err(Fault::of("take a reader"))?;
+        // The permit comes back with the connection, also if the caller is gone by then.
+        permit.forget();
+        let this = Arc::clone(this);
+        task::spawn_blocking(move || {
+            let connection = lock(&this.scans).pop();
+            let lent = Lent {
+                readers: &this,
+                connection,
+            };
+            match &lent.connection {
+                Some(connection) => read(connection),
+                None => Err(Fault::new("take a reader: there is none")),
+            }
+        })
+        .await
+        .map_err(Fault::of("read"))?
+    }
+}
+
+/// Gives the connection back whatever happens.
+struct Lent<'a> {
+    readers: &'a Readers,
+    connection: Option<Connection>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        lock(&self.readers.scans).extend(self.connection.take());
+        self.readers.free_scans.add_permits(1);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // No memory map: with one, a disk that fails kills the process (SIGBUS) instead of a call.
+    let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "cache_size", -8_192)?; // KiB
+    Ok(connection)
+}
+
+pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Entry>, Fault> {
+    let get = || {
+        connection
+            .prepare_cached(
+                "SELECT value, changed FROM entry WHERE key = ?1 AND value IS NOT NULL",
+            )?
+            .query_row([key.as_str()], |row| {
+                Ok(Entry {
+                    key: key.clone(),
+                    value: Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?),
+                    changed: revision(row.get(1)?),
+                })
+            })
+            .optional()
+    };
+    get().map_err(Fault::of("get"))
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    prefix: &str,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Page, Fault> {
+    const FROM: &str = "SELECT key, value, changed FROM entry
+        WHERE key >= ?1 AND value IS NOT NULL ORDER BY key";
+    const AFTER: &str = "SELECT key, value, changed FROM entry
+        WHERE key > ?1 AND value IS NOT NULL ORDER BY key";
+    let list = || -> rusqlite::Result<Page> {
+        let snapshot = connection.unchecked_transaction()?;
+        let mut page = Page {
+            entries: Vec::new(),
+            more: false,
+            revision: log(&snapshot)?.head,
+        };
+        let (sql, start) = match after {
+            Some(after) if after.as_str() >= prefix => (AFTER, after.as_str()),
+            _ => (FROM, prefix),
+        };
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query([start])?;
+        while let Some(row) = rows.next()? {
+            let key = row.get_ref(0)?.as_str()?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            if page.entries.len() == limit {
+                page.more = true;
+                break;
+            }
+            page.entries.push(Entry {
+                key: Key::from_stored(key),
+                value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),
+                changed: revision(row.get(2)?),
+            });
+        }
+        Ok(page)
+    };
+    list().map_err(Fault::of("list"))
+}
+
+pub(super) fn changes(
+    connection: &Connection,
+    after: Revision,
+    prefixes: &[String],
+    limit: usize,
+) -> Result<Result<Changes, ChangesError>, Fault> {
+    let changes = || -> rusqlite::Result<_> {
+        let snapshot = connection.unchecked_transaction()?;
+        let Reach { head, compacted } = log(&snapshot)?;
+        if after < compacted {
+            return Ok(Err(ChangesError::Compacted { oldest: compacted }));
+        }
+        let mut items = Vec::new();
+        let mut statement = snapshot.prepare_cached(
+            "SELECT changed, key, value FROM entry WHERE changed > ?1 ORDER BY changed",
+        )?;
+        let mut rows = statement.query([after.0.cast_signed()])?;
+        let (mut scanned, mut through) = (0, after);
+        while let Some(row) = rows.next()? {
+            let changed = revision(row.get(0)?);
+            // Between two commits only.
+            if changed != through
+                && scanned > 0
+                && (items.len() >= limit || scanned >= SCANNED_ROWS)
+            {
+                return Ok(Ok(Changes { items, through }));
+            }
+            (scanned, through) = (scanned + 1, changed);
+            let key = row.get_ref(1)?.as_str()?;
+            if prefixes.iter().any(|prefix| key.starts_with(prefix)) {
+                items.push(Change {
+                    key: Key::from_stored(key),
+                    value: row
+                        .get_ref(2)?
+                        .as_blob_or_null()?
+                        .map(Bytes::copy_from_slice),
+                    revision: changed,
+                });
+            }
+        }
+        let through = head;
+        Ok(Ok(Changes { items, through }))
+    };
+    changes().map_err(Fault::of("read the change log"))
+}
+
+pub(super) fn reach(connection: &Connection) -> Result<Reach, Fault> {
+    log(connection).map_err(Fault::of("read the change log"))
+}
+
+fn log(connection: &Connection) -> rusqlite::Result<Reach> {
+    connection
+        .prepare_cached("SELECT head, compacted FROM log")?
+        .query_row([], |row| {
+            Ok(Reach {
+                head: revision(row.get(0)?),
+                compacted: revision(row.get(1)?),
+            })
+        })
+}

@@ -1,0 +1,262 @@
+//! The one writer: takes what waits and commits it together.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use edgeseal_core::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use tokio::sync::{mpsc::Receiver, oneshot, watch};
+
+use super::file::{WAL_LIMIT_BYTES, beside, revision};
+use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write};
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    Commit {
+        txn: Txn,
+        answer: oneshot::Sender<Result<Revision, CommitError>>,
+    },
+    Sweep {
+        now: Timestamp,
+        answer: oneshot::Sender<Result<usize, Fault>>,
+    },
+}
+
+pub(super) struct Writer {
+    // Order matters: the connection closes before the lock opens.
+    connection: Connection,
+    _lock: File,
+    wal: PathBuf,
+    head: watch::Sender<Revision>,
+    kept_deletes: usize,
+}
+
+type Waiting = (Txn, oneshot::Sender<Result<Revision, CommitError>>);
+
+/// Transactions that share one `fsync`, which by then is a small part of their cost.
+const BATCH: usize = 256;
+/// Expired keys that one job removes at most, some milliseconds.
+pub(super) const SWEEP_CHUNK: usize = 1000;
+/// Deletes that one job forgets at most.
+const COMPACT_CHUNK: i64 = 2000;
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        lock: File,
+        path: &Path,
+        head: watch::Sender<Revision>,
+        kept_deletes: usize,
+    ) -> Self {
+        Self {
+            connection,
+            _lock: lock,
+            wal: beside(path, "-wal"),
+            head,
+            kept_deletes,
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self, mut jobs: Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut waiting = Vec::new();
+            let mut sweeps = Vec::new();
+            let mut next = Some(first);
+            while let Some(job) = next {
+                match job {
+                    Job::Commit { txn, answer } => waiting.push((txn, answer)),
+                    Job::Sweep { now, answer } => sweeps.push((now, answer)),
+                }
+                let full = waiting.len() >= BATCH;
+                next = if full { None } else { jobs.try_recv().ok() };
+            }
+            self.commit(waiting);
+            for (now, answer) in sweeps {
+                // Who asked may be gone; so it is with every answer here.
+                let _ = answer.send(self.sweep(now));
+            }
+        }
+    }
+
+    fn commit(&mut self, waiting: Vec<Waiting>) {
+        match self.try_commit(&waiting) {
+            Ok((head, results)) => {
+                // Followers first: who gets an answer may ask for changes at once.
+                self.announce(head);
+                for ((_, answer), result) in waiting.into_iter().zip(results) {
+                    let _ = answer.send(result.map_err(|key| CommitError::Conflict { key }));
+                }
+            }
+            Err(cause) => {
+                tracing::error!(error = %cause, transactions = waiting.len(), "commit failed");
+                let cause = Arc::new(cause);
+                for (_, answer) in waiting {
+                    let fault = Fault::of("commit")(Arc::clone(&cause));
+                    let _ = answer.send(Err(fault.into()));
+                }
+                // A COMMIT that failed may still have happened.
+                if let Ok(head) = head_of(&self.connection) {
+                    self.announce(head);
+                }
+            }
+        }
+    }
+
+    /// All transactions in one of SQLite's. The head is read afresh each time, so that a failure
+    /// leaves nothing to repair.
+    fn try_commit(
+        &mut self,
+        waiting: &[Waiting],
+    ) -> rusqlite::Result<(Revision, Vec<Result<Revision, Key>>)> {
+        let batch = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = head_of(&batch)?;
+        let mut head = before;
+        let mut results = Vec::with_capacity(waiting.len());
+        for (txn, _) in waiting {
+            let conflict = first_conflict(&batch, &txn.expect)?;
+            results.push(match conflict {
+                Some(key) => Err(key),
+                None => {
+                    head.0 += 1;
+                    for write in &txn.write {
+                        apply(&batch, write, head)?;
+                    }
+                    Ok(head)
+                }
+            });
+        }
+        if head != before {
+            batch
+                .prepare_cached("UPDATE log SET head = ?1")?
+                .execute([head.0.cast_signed()])?;
+            batch.commit()?;
+        }
+        Ok((head, results))
+    }
+
+    fn announce(&self, head: Revision) {
+        self.head.send_if_modified(|known| {
+            let newer = head > *known;
+            *known = head.max(*known);
+            newer
+        });
+    }
+
+    fn sweep(&mut self, now: Timestamp) -> Result<usize, Fault> {
+        let removed = self
+            .forget(now)
+            .map_err(Fault::of("forget expired keys and old deletes"))?;
+        // Commits fold the log back as they go, but start it anew only in a moment without readers.
+        if fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > WAL_LIMIT_BYTES) {
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                .map_err(Fault::of("fold the write-ahead log back"))?;
+        }
+        Ok(removed)
+    }
+
+    fn forget(&mut self, now: Timestamp) -> rusqlite::Result<usize> {
+        let sweep = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let expired = sweep
+            .prepare_cached(
+                "DELETE FROM entry WHERE id IN (
+                     SELECT id FROM entry WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+            )?
+            .execute(params![now.unix_ms(), SWEEP_CHUNK as i64])?;
+        let compacted = compact(&sweep, self.kept_deletes)?;
+        if expired > 0 || compacted {
+            sweep.commit()?;
+        }
+        Ok(expired)
+    }
+}
+
+fn head_of(connection: &Connection) -> rusqlite::Result<Revision> {
+    connection
+        .prepare_cached("SELECT head FROM log")?
+        .query_row([], |row| Ok(revision(row.get(0)?)))
+}
+
+fn first_conflict(batch: &Transaction<'_>, expect: &[Expect]) -> rusqlite::Result<Option<Key>> {
+    let mut changed =
+        batch.prepare_cached("SELECT changed FROM entry WHERE key = ?1 AND value IS NOT NULL")?;
+    for expect in expect {
+        let (key, wanted) = match expect {
+            Expect::Absent(key) => (key, None),
+            Expect::Unchanged(key, revision) => (key, Some(*revision)),
+        };
+        let found = changed
+            .query_row([key.as_str()], |row| Ok(revision(row.get(0)?)))
+            .optional()?;
+        if found != wanted {
+            return Ok(Some(key.clone()));
+        }
+    }
+    Ok(None)
+}
+
+fn apply(batch: &Transaction<'_>, write: &Write, revision: Revision) -> rusqlite::Result<()> {
+    let changed = revision.0.cast_signed();
+    match write {
+        Write::Put {
+            key,
+            value,
+            expires,
+        } => batch
+            .prepare_cached(
+                "INSERT INTO entry (key, value, changed, expires) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO UPDATE SET
+                     value = excluded.value,
+                     changed = excluded.changed,
+                     expires = excluded.expires",
+            )?
+            .execute(params![
+                key.as_str(),
+                &value[..],
+                changed,
+                expires.map(Timestamp::unix_ms)
+            ])?,
+        // What never was needs no trace.
+        Write::Delete(key) => batch
+            .prepare_cached(
+                "UPDATE entry SET value = NULL, changed = ?2, expires = NULL
+                 WHERE key = ?1 AND value IS NOT NULL",
+            )?
+            .execute(params![key.as_str(), changed])?,
+    };
+    Ok(())
+}
+
+/// Forgets the oldest deletes beyond those to keep, whole commits only.
+fn compact(sweep: &Transaction<'_>, kept: usize) -> rusqlite::Result<bool> {
+    let deletes: i64 = sweep
+        .prepare_cached("SELECT count(*) FROM entry INDEXED BY entry_deleted WHERE value IS NULL")?
+        .query_row([], |row| row.get(0))?;
+    let excess = deletes - i64::try_from(kept).unwrap_or(i64::MAX);
+    if excess <= 0 {
+        return Ok(false);
+    }
+    let floor: i64 = sweep
+        .prepare_cached(
+            "SELECT changed FROM entry INDEXED BY entry_deleted
+             WHERE value IS NULL ORDER BY changed LIMIT 1 OFFSET ?1",
+        )?
+        .query_row([excess.min(COMPACT_CHUNK) - 1], |row| row.get(0))?;
+    sweep
+        .prepare_cached(
+            "DELETE FROM entry INDEXED BY entry_deleted WHERE value IS NULL AND changed <= ?1",
+        )?
+        .execute([floor])?;
+    sweep
+        .prepare_cached("UPDATE log SET compacted = ?1")?
+        .execute([floor])?;
+    Ok(true)
+}
