@@ -207,6 +207,7 @@ def test_xml_refusal(shared_server, format):
     assert REQUEST_ID.fullmatch(root.findtext("RequestId"))
 
 
+@pytest.mark.filterwarnings("ignore:do_action")
 def test_format_none_gets_json(shared_server):
     """The old SDK's `do_action` sends the words `Format=None` and callers parse JSON."""
     sdk = OldSdk(shared_server)
