@@ -131,11 +131,11 @@ def test_clock_a_little_off(shared_server, minutes):
 
 
 def test_other_path(shared_server):
-    refused(signer.send(shared_server, "GET", "/v1/domains"), "InvalidApi.NotFound")
+    refused(signer.send(shared_server, "GET", "/v1/domains?Format=JSON"), "InvalidApi.NotFound")
 
 
 def test_other_method(shared_server):
-    refused(signer.send(shared_server, "DELETE", "/"), "UnsupportedHTTPMethod")
+    refused(signer.send(shared_server, "DELETE", "/?Format=JSON"), "UnsupportedHTTPMethod")
 
 
 def test_unknown_to_the_cloud_and_not_implemented_differ(shared_server):
