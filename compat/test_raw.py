@@ -146,6 +146,30 @@ def test_unknown_to_the_cloud_and_not_implemented_differ(shared_server):
     assert "not implemented by Edgeseal" not in unknown.json["Message"]
 
 
+# Sizes. A chain and its key in a query make long request lines.
+
+
+@pytest.mark.parametrize("length", [20_000, 60_000, 100_000])
+def test_long_query(shared_server, length):
+    params = signer.signed_v1(shared_server, "DescribeUserDomains", {"Note": "n" * length}, "POST")
+    assert signer.send(shared_server, "POST", "/?" + signer.urlencode(params)).status == 200
+
+
+def test_long_form(shared_server):
+    params = signer.signed_v1(shared_server, "DescribeUserDomains", {"Note": "n" * 200_000}, "POST")
+    assert signer.post_form(shared_server, "/", params).status == 200
+
+
+def test_head_too_long(shared_server):
+    answer = signer.send(shared_server, "GET", "/?Format=JSON", {"x-note": "n" * 140_000})
+    assert (answer.status, answer.json["Code"]) == (431, "InvalidParameter.TooLong")
+
+
+def test_body_too_long(shared_server):
+    answer = signer.post_form(shared_server, "/?Format=JSON", {"Note": "n" * 300_000})
+    assert (answer.status, answer.json["Code"]) == (413, "InvalidParameter.TooLong")
+
+
 # The envelope.
 
 
