@@ -14,7 +14,7 @@ SKIPS = pathlib.Path(__file__).parent / "skip.tsv"
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory):
     """The folder of the test certificates."""
-    if folder := os.environ.get("EDGESEAL_COMPAT_CERTS"):
+    if folder := os.environ.get("COMPAT_CERTS"):
         return folder
     folder = tmp_path_factory.mktemp("certs")
     materials.write_all(folder)

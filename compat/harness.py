@@ -39,11 +39,14 @@ class Server:
             [binary(), "serve", "--data", data, *(f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin"))],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            # Its configuration is what stands above, whatever the environment of the tests says.
+            env={name: value for name, value in os.environ.items() if not name.startswith("EDGESEAL_")},
         )
-        self._ready = threading.Event()
+        self._ready, self._settled = False, threading.Event()
         self._reader = threading.Thread(target=self._copy_output, daemon=True)
         self._reader.start()
-        if not self._ready.wait(START_SECONDS) or self._process.poll() is not None:
+        self._settled.wait(START_SECONDS)
+        if not self._ready:
             self._process.kill()
             self._reader.join()
             raise AssertionError(f"edgeseal did not become ready:\n{self._log.read_text()}")
@@ -93,8 +96,9 @@ class Server:
                 log.write(line)
                 log.flush()
                 if line.strip() == b"ready":
-                    self._ready.set()
-        self._ready.set()
+                    self._ready = True
+                    self._settled.set()
+        self._settled.set()
 
 
 def binary():

@@ -12,18 +12,22 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const BINARY = process.env.EDGESEAL_BIN ?? path.join(ROOT, 'target/debug/edgeseal');
-const CERTS = process.env.EDGESEAL_COMPAT_CERTS;
+const CERTS = process.env.COMPAT_CERTS;
 const START_MS = 60_000;
 
 export class Server {
   /** Starts `edgeseal serve` on an empty data directory and waits until it is ready. */
   static async start() {
-    assert.ok(CERTS, 'EDGESEAL_COMPAT_CERTS names the folder that certs.py wrote');
+    assert.ok(CERTS, 'COMPAT_CERTS names the folder that certs.py wrote');
     const server = new Server();
     server.folder = mkdtempSync(path.join(tmpdir(), 'edgeseal-compat-'));
     const data = path.join(server.folder, 'data');
     const listen = ['api', 'https', 'http', 'admin'].map((role) => `--${role}=127.0.0.1:0`);
-    server.process = spawn(BINARY, ['serve', '--data', data, ...listen], { stdio: ['ignore', 'pipe', 'pipe'] });
+    server.process = spawn(BINARY, ['serve', '--data', data, ...listen], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Its configuration is what stands above, whatever the environment of the tests says.
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('EDGESEAL_'))),
+    });
     await server.#ready();
     Object.assign(server, readJson(path.join(data, 'addresses.json')));
     const root = readJson(path.join(data, 'credentials.json'));

@@ -18,11 +18,11 @@ for (const [name, Client] of Object.entries(CLIENTS)) {
     const server = await Server.start();
     try {
       const client = new Client(server);
-      const domain = { DomainName: 'shop.example.com' };
-      await client.call('AddCdnDomain', { ...domain, CdnType: 'web', Sources: SOURCES });
+      const domains = Array.from({ length: WORKERS }, (_, worker) => ({ DomainName: `shop-${worker}.example.com` }));
+      for (const domain of domains) await client.call('AddCdnDomain', { ...domain, CdnType: 'web', Sources: SOURCES });
 
-      const { answered, refusal } = await callUntilRefused(() =>
-        client.call('SetCdnDomainSSLCertificate', { ...domain, SSLProtocol: 'off' }),
+      const { answered, refusal } = await callUntilRefused(
+        domains.map((domain) => () => client.call('SetCdnDomainSSLCertificate', { ...domain, SSLProtocol: 'off' })),
       );
       assert.ok(answered >= BURST, `${answered} calls were answered`);
       assert.deepEqual(client.facts(refusal), documented('Throttling.User', 'gateway'));
@@ -32,19 +32,19 @@ for (const [name, Client] of Object.entries(CLIENTS)) {
       }
 
       // The limit is per operation: another one goes on.
-      assert.ok((await client.call('DescribeCdnDomainDetail', domain)).GetDomainDetailModel);
+      assert.ok((await client.call('DescribeCdnDomainDetail', domains[0])).GetDomainDetailModel);
     } finally {
       await server.stop();
     }
   });
 }
 
-/** Calls from many workers until one is refused: how many were answered, and the refusal. */
-async function callUntilRefused(call) {
+/** Makes each of the calls over and over, all at once, until one is refused: how many were answered, and the refusal. */
+async function callUntilRefused(calls) {
   let left = CALLS;
   let answered = 0;
   let refusal;
-  const work = async () => {
+  const work = async (call) => {
     while (left-- > 0 && !refusal) {
       try {
         await call();
@@ -54,7 +54,7 @@ async function callUntilRefused(call) {
       }
     }
   };
-  await Promise.all(Array.from({ length: WORKERS }, work));
+  await Promise.all(calls.map(work));
   assert.ok(refusal, `${CALLS} calls were not throttled`);
   return { answered, refusal };
 }
