@@ -25,7 +25,8 @@ CLIENT_CONTEXT.verify_mode = ssl.CERT_NONE
 class Server:
     """`edgeseal serve` on an empty data directory. A context manager: leaving it stops the server and checks its end.
 
-    `api`, `https`, `http`, `admin` are `host:port`; `account`, `key_id`, `secret` are the root account's.
+    `api`, `https`, `http`, `admin` are `host:port`; `account`, `key_id`, `secret` are the root account's; `data` is the
+    data directory.
     """
 
     def __init__(self, certs):
@@ -34,9 +35,9 @@ class Server:
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="edgeseal-compat-")
         folder = pathlib.Path(self._folder.name)
-        data, self._log = folder / "data", folder / "log"
+        self.data, self._log = folder / "data", folder / "log"
         self._process = subprocess.Popen(
-            [binary(), "serve", "--data", data, *(f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin"))],
+            [binary(), "serve", "--data", self.data, *(f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin"))],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             # Its configuration is what stands above, whatever the environment of the tests says.
@@ -50,9 +51,9 @@ class Server:
             self._process.kill()
             self._reader.join()
             raise AssertionError(f"edgeseal did not become ready:\n{self._log.read_text()}")
-        addresses = json.loads((data / "addresses.json").read_text())
+        addresses = json.loads((self.data / "addresses.json").read_text())
         self.api, self.https, self.http, self.admin = (addresses[role] for role in ("api", "https", "http", "admin"))
-        root = json.loads((data / "credentials.json").read_text())
+        root = json.loads((self.data / "credentials.json").read_text())
         self.account, self.key_id, self.secret = root["AccountId"], root["AccessKeyId"], root["AccessKeySecret"]
         return self
 
@@ -87,8 +88,12 @@ class Server:
 
     def leaf(self, name):
         """SHA-256 of the leaf of the material `name`."""
+        return hashlib.sha256(self.leaf_der(name)).hexdigest()
+
+    def leaf_der(self, name):
+        """The leaf of the material `name`."""
         first = self.text(f"{name}.crt").split("-----END", 1)[0] + "-----END CERTIFICATE-----\n"
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
+        return ssl.PEM_cert_to_DER_cert(first)
 
     def _copy_output(self):
         with open(self._log, "wb") as log:
