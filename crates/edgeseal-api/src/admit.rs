@@ -36,6 +36,8 @@ pub struct TooOften {
     pub per_ms: u32,
     /// Milliseconds to wait.
     pub retry_after_ms: u64,
+    /// Whether this is the first refusal since a call was let through.
+    pub first: bool,
 }
 
 /// Lets a caller pass within the rate of its account and action.
@@ -56,10 +58,11 @@ pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, TooOften> {
         .spend(account, action.name, limit, caller.now)
     {
         Ok(()) => Ok(Admitted(caller)),
-        Err(retry_after_ms) => Err(TooOften {
+        Err((retry_after_ms, first)) => Err(TooOften {
             calls: limit.calls,
             per_ms: limit.per_ms,
             retry_after_ms,
+            first,
         }),
     }
 }
@@ -76,32 +79,47 @@ impl Failure for TooOften {
     fn retry_after_ms(&self) -> Option<u64> {
         Some(self.retry_after_ms)
     }
+
+    fn is_news(&self) -> bool {
+        self.first
+    }
 }
 
 /// What accounts have used up. Bounded by the number of accounts, which only the operator makes.
 #[derive(Default)]
-pub struct Limits(Mutex<HashMap<(AccountId, &'static str), Spent>>);
+pub struct Limits(Mutex<HashMap<(AccountId, &'static str), Used>>);
+
+#[derive(Clone, Copy, Default)]
+struct Used {
+    spent: Spent,
+    /// Whether a call was refused since the last one that was let through.
+    refusing: bool,
+}
 
 impl Limits {
+    /// The milliseconds to wait, and whether this is the first refusal in a row.
     fn spend(
         &self,
         account: &AccountId,
         action: &'static str,
         limit: Limit,
         now: Timestamp,
-    ) -> Result<(), u64> {
+    ) -> Result<(), (u64, bool)> {
         const PRUNE_AT: usize = 10_000;
-        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spent.len() >= PRUNE_AT && spent.len().is_power_of_two() {
-            spent.retain(|_, spent| !spent.is_forgotten(now));
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.len() >= PRUNE_AT && table.len().is_power_of_two() {
+            table.retain(|_, used| !used.spent.is_forgotten(now));
         }
-        let entry = spent.entry((account.clone(), action)).or_default();
-        match spend(limit, *entry, now) {
-            Decision::Allowed(next) => {
-                *entry = next;
+        let used = table.entry((account.clone(), action)).or_default();
+        match spend(limit, used.spent, now) {
+            Decision::Allowed(spent) => {
+                *used = Used {
+                    spent,
+                    refusing: false,
+                };
                 Ok(())
             }
-            Decision::RetryAfter { ms } => Err(ms),
+            Decision::RetryAfter { ms } => Err((ms, !std::mem::replace(&mut used.refusing, true))),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    policy::{Decision, Principal, Sphere, may},
+    policy::{Decision, Principal, may},
 };
 use edgeseal_store::catalog::Deed;
 
@@ -26,7 +26,8 @@ pub struct Authorized {
 }
 
 /// The principal may not do this.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only the root account of this Edgeseal may do this")]
 pub struct Denied {
     /// What was denied.
     action: &'static str,
@@ -133,9 +134,7 @@ impl Failure for Denied {
     }
 
     fn detail(&self) -> Option<String> {
-        let sphere = Sphere::Operator;
-        debug_assert_eq!(may(&self.principal, sphere), Decision::ImplicitDeny);
-        Some("only the root account of this Edgeseal may do this".to_owned())
+        Some(self.to_string())
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {

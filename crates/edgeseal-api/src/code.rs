@@ -96,8 +96,6 @@ codes! {
     ThrottlingUser = 400 "Throttling.User" "Request was denied due to user flow control.";
     /// The principal may not do this.
     NoPermission = 403 "NoPermission" "You are not authorized to do this action. Resource: {resource} Action: {action}";
-    /// Something inside failed.
-    InternalError = 500 "InternalError" "The request processing has failed due to some unknown error.";
     /// The store cannot be reached.
     ServiceUnavailable = 503 "ServiceUnavailable" "The request has failed due to a temporary failure of the server.";
 

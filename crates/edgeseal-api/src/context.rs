@@ -4,9 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use edgeseal_core::{Timestamp, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
-use crate::admit::{Failures, Limits, Nonces};
+use crate::{
+    admit::{Failures, Limits, Nonces},
+    operation::causes,
+};
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
 /// ones are counted and logged only.
@@ -150,11 +154,15 @@ impl Context {
 async fn write_refusals(catalog: Catalog, mut waiting: mpsc::Receiver<Refusal>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, 256).await > 0 {
-        if let Err(fault) = catalog.record_refusals(&batch).await {
+        // At once, so that the store commits them together.
+        let writes = batch
+            .iter()
+            .map(|(deed, code, notes)| catalog.record_refusal(deed, code, notes));
+        for fault in join_all(writes).await.into_iter().filter_map(Result::err) {
+            metrics::counter!("edgeseal_audit_dropped_total").increment(1);
             tracing::error!(
-                error = &fault as &dyn std::error::Error,
-                lost = batch.len(),
-                "refusals could not be written into the audit"
+                why = causes(&fault),
+                "a refusal could not be written into the audit"
             );
         }
         batch.clear();

@@ -1,6 +1,6 @@
 //! What an operation is: parse, run, answer or refuse.
 
-use std::fmt::Debug;
+use std::error::Error;
 
 use edgeseal_core::domain::Environment;
 use edgeseal_store::{Fault, Revision, catalog::ChangeError};
@@ -94,7 +94,7 @@ impl Done<Nothing> {
 }
 
 /// A refusal that knows its row.
-pub trait Failure: Debug + Send + Sync {
+pub trait Failure: Error + Send + Sync {
     /// Its row.
     fn code(&self) -> Code;
 
@@ -117,6 +117,23 @@ pub trait Failure: Debug + Send + Sync {
     fn retry_after_ms(&self) -> Option<u64> {
         None
     }
+
+    /// Whether the audit needs to hear of it. A flood of the same refusal is heard of once.
+    fn is_news(&self) -> bool {
+        true
+    }
+}
+
+/// An error with all that caused it, for the log.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// Why a permission is missing, in the cloud's words.

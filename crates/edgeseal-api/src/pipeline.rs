@@ -12,7 +12,7 @@ use crate::{
     authenticate::authenticate,
     authorize::{authorize, deed},
     context::Context,
-    operation::{Done, Failure},
+    operation::{Done, Failure, causes},
     render::{self, Answer, Envelope, Format},
     request::{RawRequest, Request, text},
 };
@@ -47,8 +47,16 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
         Ok(done) => (succeed(context, &envelope, done, wait).await, "OK"),
         Err(failure) => {
             let code = failure.code().row().wire;
-            if let Some(deed) = trail.deed.take() {
+            if let Some(deed) = trail.deed.take_if(|_| failure.is_news()) {
                 context.audit_refusal(deed, code, failure.detail());
+            }
+            if let Some(cause) = failure.source() {
+                tracing::warn!(
+                    request.id = id,
+                    code,
+                    why = causes(cause),
+                    "refused for a cause inside"
+                );
             }
             (render::refusal(&envelope, failure.as_ref()), code)
         }
@@ -79,7 +87,7 @@ async fn steps(
     trail.action = Some(action);
     let caller = authenticate(context, request, action, now)
         .await
-        .map_err(logged)?;
+        .map_err(boxed)?;
     trail.deed = Some(deed(&caller));
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(admitted).map_err(boxed)?;
@@ -126,7 +134,7 @@ async fn wait_until_served(
         let mut seen = revision;
         loop {
             let (served, total) = context.catalog.served(environment, revision).await.ok()?;
-            if total > 0 && served == total {
+            if served == total {
                 return Some(());
             }
             seen = context
@@ -172,11 +180,5 @@ fn host_name(host: &str) -> &str {
 }
 
 fn boxed<F: Failure + 'static>(failure: F) -> Box<dyn Failure> {
-    Box::new(failure)
-}
-
-/// Failed authentications are logged with what they mean, never with what was signed.
-fn logged(failure: crate::authenticate::Unauthenticated) -> Box<dyn Failure> {
-    tracing::warn!(code = failure.code().row().wire, why = %failure, "not authenticated");
     Box::new(failure)
 }

@@ -11,6 +11,7 @@ mod domains;
 mod draft;
 mod edges;
 mod ids;
+mod queues;
 
 use std::{future::Future, sync::Arc};
 
@@ -23,6 +24,7 @@ pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_accou
 pub use deed::{Deed, NonceUse};
 pub use draft::Draft;
 pub use ids::Ids;
+use queues::Queues;
 
 /// How often a transaction that loses its race is tried again.
 const ATTEMPTS: u32 = 16;
@@ -33,6 +35,7 @@ pub struct Catalog {
     store: SharedStore,
     keyring: Keyring,
     ids: Arc<Ids>,
+    queues: Arc<Queues>,
 }
 
 /// A change that is durable.
@@ -70,6 +73,7 @@ impl Catalog {
             store,
             keyring,
             ids,
+            queues: Arc::default(),
         }
     }
 
@@ -101,6 +105,7 @@ impl Catalog {
     where
         F: Future<Output = Result<(Draft, T), ChangeError<R>>> + Send,
     {
+        let mut turn = None;
         for _ in 0..ATTEMPTS {
             let draft = Draft::new(self.clone(), deed.now);
             let (draft, value) = decide(draft).await?;
@@ -110,6 +115,10 @@ impl Catalog {
                 Err(CommitError::Conflict { key }) if deed.is_nonce(&key) => {
                     return Err(ChangeError::NonceUsed);
                 }
+                // Changes of one thing queue up behind each other from the second try on.
+                Err(CommitError::Conflict { key }) if turn.is_none() => {
+                    turn = Some(self.queues.join(&key).await);
+                }
                 Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Fault(fault)) => return Err(fault.into()),
             }
@@ -117,22 +126,21 @@ impl Catalog {
         Err(ChangeError::Contended)
     }
 
-    /// Writes audit records that belong to no change: refusals. Their nonces are used up with them.
+    /// Writes an audit record that belongs to no change: a refusal. Its nonce is used up with it; if
+    /// it was used meanwhile, nothing is written.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed. A record whose nonce was used meanwhile is left out.
-    pub async fn record_refusals(
+    /// A [`Fault`] if the store failed.
+    pub async fn record_refusal(
         &self,
-        refusals: &[(Deed, String, Vec<String>)],
+        deed: &Deed,
+        code: &str,
+        notes: &[String],
     ) -> Result<(), Fault> {
-        for (deed, code, notes) in refusals {
-            let txn = deed.txn_of_refusal(code, notes)?;
-            match self.store.commit(txn).await {
-                Ok(_) | Err(CommitError::Conflict { .. }) => {}
-                Err(CommitError::Fault(fault)) => return Err(fault),
-            }
+        match self.store.commit(deed.txn_of_refusal(code, notes)?).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(CommitError::Fault(fault)) => Err(fault),
         }
-        Ok(())
     }
 
     async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {

@@ -99,6 +99,7 @@ fn a_throttled_caller_is_told_how_long() {
         calls: 30,
         per_ms: 1000,
         retry_after_ms: 34,
+        first: true,
     };
     let answer = refusal(&envelope(Format::Json), &failure);
     assert_eq!(answer.status, 400);
@@ -122,7 +123,8 @@ fn content_types_are_exact() {
 
 #[test]
 fn access_denied_has_the_documented_fields() {
-    #[derive(Debug)]
+    #[derive(Debug, thiserror::Error)]
+    #[error("denied")]
     struct Denied;
     impl Failure for Denied {
         fn code(&self) -> crate::Code {

@@ -58,7 +58,7 @@ impl<'a> Chain<'a> {
             let certificate = leaf.named();
             return Err(InvalidFormat::CompressedKey { certificate });
         }
-        Ok(())
+        leaf.check_servable()
     }
 }
 

@@ -195,6 +195,14 @@ pub enum InvalidFormat {
         /// The hash: `MD5` or `SHA-1`, or an older one.
         hash: &'static str,
     },
+    /// The TLS library does not read the leaf: it could be stored, but not served.
+    #[error("{certificate} cannot be served: the TLS library says {why}")]
+    Unservable {
+        /// Which one.
+        certificate: Named,
+        /// What it says.
+        why: String,
+    },
     /// The leaf's point is compressed; TLS needs it uncompressed (RFC 8422 §5.1.1).
     #[error("{certificate} has its public key in compressed form, which TLS does not allow")]
     CompressedKey {
@@ -246,7 +254,7 @@ pub enum InvalidKey {
     )]
     Malformed,
     /// An RSA key of a size that is not accepted.
-    #[error("the private key is RSA of {bits} bits; 2048 to 8192 are accepted")]
+    #[error("the private key is RSA of {bits} bits; 2048 to 4096 are accepted")]
     RsaSize {
         /// Its size.
         bits: usize,

@@ -19,8 +19,8 @@ use super::{KeyAlgorithm, invalid::InvalidKey};
 use crate::Secret;
 
 /// Sizes of RSA keys that are accepted: below 2048 bits they are not safe (NIST SP 800-131A), and
-/// above 8192 the TLS library does not sign.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// above 4096 every handshake costs many times as much, for everybody on the edge.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 const RSA: &str = "1.2.840.113549.1.1.1";
 const EC: &str = "1.2.840.10045.2.1";

@@ -1,5 +1,6 @@
 //! One certificate block: what admission asks of it, whatever its place in the chain.
 
+use rustls_pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::ParsedExtension,
@@ -45,6 +46,17 @@ const READ: [(Oid<'static>, &str); 5] = [
 ];
 
 impl<'a> Parsed<'a> {
+    /// Whether the TLS library reads it as a leaf: it knows fewer extensions, and refuses unknown
+    /// critical ones (RFC 5280 §4.2).
+    pub(super) fn check_servable(&self) -> Result<(), InvalidFormat> {
+        let der = CertificateDer::from_slice(self.der);
+        let read = webpki::EndEntityCert::try_from(&der);
+        read.map(|_| ()).map_err(|error| InvalidFormat::Unservable {
+            certificate: self.named(),
+            why: error.to_string(),
+        })
+    }
+
     /// Parses the certificate of block `block`: X.509 version 3, whole, with sound extensions. Says
     /// nothing of its signature, which is judged once its place in the chain is known.
     pub(super) fn parse(block: usize, der: &'a [u8]) -> Result<Self, InvalidFormat> {

@@ -1,5 +1,6 @@
+use bytes::Bytes;
 use edgeseal_core::{
-    AccountId, Pattern,
+    AccountId, DomainName, Pattern,
     domain::{Domain, Environment},
 };
 
@@ -72,21 +73,79 @@ impl Draft {
         self.get(&Key::domain(name)).await
     }
 
-    /// Writes a domain, new or changed.
+    /// Writes a new domain with its indexes.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn add_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
+        self.put_bytes(
+            Key::account_domain(&domain.account, &domain.name),
+            Bytes::new(),
+        );
+        if let Some((parent, key)) = below(&domain.name) {
+            self.put_bytes(
+                key,
+                Bytes::copy_from_slice(domain.account.as_str().as_bytes()),
+            );
+            self.touch_family(parent).await?;
+        }
+        self.put_domain(domain)
+    }
+
+    /// Writes a domain that is there already.
     ///
     /// # Errors
     /// Never in practice; see [`record::encode`].
     pub fn put_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
-        self.put_bytes(
-            Key::account_domain(&domain.account, &domain.name),
-            bytes::Bytes::new(),
-        );
         self.put(Key::domain(&domain.name), domain)
+    }
+
+    /// A name one label below `base` that belongs to another account than `account`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn name_of_others_below(
+        &mut self,
+        base: &DomainName,
+        account: &AccountId,
+    ) -> Result<Option<String>, Fault> {
+        // Read first: a name that is added after the listing changes it, and the commit fails.
+        self.touch_family(base.as_str()).await?;
+        let prefix = key::names_below(base.as_str());
+        let mut after = None;
+        loop {
+            let page = self
+                .catalog
+                .store
+                .list(&prefix, after.as_ref(), 1000)
+                .await?;
+            let other = page
+                .entries
+                .iter()
+                .find(|entry| entry.value != account.as_str().as_bytes());
+            if let Some(other) = other {
+                return Ok(other.key.as_str().strip_prefix(&prefix).map(str::to_owned));
+            }
+            if !page.more {
+                return Ok(None);
+            }
+            after = page.entries.into_iter().next_back().map(|entry| entry.key);
+        }
+    }
+
+    async fn touch_family(&mut self, parent: &str) -> Result<(), Fault> {
+        let key = Key::family(parent);
+        self.has(&key).await?;
+        self.put_bytes(key, Bytes::new());
+        Ok(())
     }
 
     /// Removes a domain. Its history stays.
     pub fn delete_domain(&mut self, domain: &Domain) {
         self.delete(Key::account_domain(&domain.account, &domain.name));
+        if let Some((_, key)) = below(&domain.name) {
+            self.delete(key);
+        }
         self.delete(Key::domain(&domain.name));
     }
 
@@ -115,4 +174,14 @@ impl Draft {
         };
         self.put(Key::history(&domain.name, self.now, &deed.request), &entry)
     }
+}
+
+/// Where an exact name stands below its parent; wildcards and names right below a top-level domain
+/// stand nowhere.
+fn below(name: &Pattern) -> Option<(&str, Key)> {
+    let Pattern::Exact(host) = name else {
+        return None;
+    };
+    let parent = host.parent()?;
+    Some((parent, Key::name_below(parent, host)))
 }

@@ -2,7 +2,7 @@ use edgeseal_core::domain::Environment;
 
 use super::Catalog;
 use crate::{
-    Fault, Revision, key,
+    CommitError, Fault, Revision, Txn, Write, key,
     record::{self, EdgeRecord},
 };
 
@@ -20,6 +20,37 @@ impl Catalog {
             .iter()
             .map(|entry| record::decode(&entry.value))
             .collect()
+    }
+
+    /// Forgets all reports of edges: for a process that owns the store alone and has not started its
+    /// edge yet, whatever stands there is of an earlier life.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn forget_edges(&self) -> Result<(), Fault> {
+        let page = self.store.list(key::EDGES, None, usize::MAX).await?;
+        let write: Vec<Write> = page
+            .entries
+            .into_iter()
+            .map(|entry| Write::Delete(entry.key))
+            .collect();
+        if write.is_empty() {
+            return Ok(());
+        }
+        match self
+            .store
+            .commit(Txn {
+                expect: Vec::new(),
+                write,
+            })
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict { .. }) => {
+                Err(Fault::new("forget edges: nothing was expected"))
+            }
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
     }
 
     /// How many of the edges of `environment` serve `revision`, and how many there are.

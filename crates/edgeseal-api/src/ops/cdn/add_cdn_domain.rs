@@ -76,6 +76,12 @@ pub enum Error {
         /// The wildcard.
         wildcard: Pattern,
     },
+    /// A wildcard and its names must be of one account.
+    #[error("{name} belongs to another account; a wildcard and its names must be of one account")]
+    NameElsewhere {
+        /// The name.
+        name: String,
+    },
     /// A wildcard and its `all.` name share their CNAME.
     #[error("{other} exists, and its CNAME would be the same")]
     WildcardAndAll {
@@ -139,7 +145,7 @@ impl Operation for AddCdnDomain {
         let added = context.catalog.transact(deed, |mut draft| async move {
             check_neighbours(&mut draft, call.account(), &wanted.name).await?;
             let domain = wanted.domain(draft.new_domain_id().await?, call);
-            draft.put_domain(&domain)?;
+            draft.add_domain(&domain).await?;
             draft.add_history(&domain, None, (None, None), deed)?;
             Ok((draft, ()))
         });
@@ -200,6 +206,9 @@ async fn check_neighbours(
             }
         }
         Pattern::Wildcard(base) => {
+            if let Some(name) = draft.name_of_others_below(base, account).await? {
+                return Err(ChangeError::Refused(Error::NameElsewhere { name }));
+            }
             // Too long a name for its `all.` neighbour has none.
             let Ok(all) = DomainName::parse(&format!("all.{base}")).map(Pattern::Exact) else {
                 return Ok(());
@@ -220,7 +229,9 @@ impl Failure for Error {
             Self::Service { .. } => Code::InvalidCdnType,
             Self::Sources(why) => why.code(),
             Self::Coverage { .. } => Code::InvalidScope,
-            Self::Exists { .. } | Self::WildcardElsewhere { .. } => Code::DomainAlreadyExists,
+            Self::Exists { .. } | Self::WildcardElsewhere { .. } | Self::NameElsewhere { .. } => {
+                Code::DomainAlreadyExists
+            }
             Self::WildcardAndAll { .. } => Code::WildcardAndAll,
             Self::Trouble(trouble) => trouble.code(),
         }

@@ -64,6 +64,9 @@ struct Bound {
     cert_update_time: String,
     server_certificate: String,
     status: &'static str,
+    /// Edgeseal's own: `ok`, `mismatch`, `expired` or `expire_soon`, the words of
+    /// `DescribeCdnHttpsDomainList`.
+    cert_status: &'static str,
     domain_cname_status: &'static str,
 }
 
@@ -84,7 +87,7 @@ impl Operation for DescribeDomainCertificateInfo {
         name: Pattern,
     ) -> Result<Done<Reply>, NoDomain> {
         let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
-        let info = CertInfo::of(&context.catalog, &domain)
+        let info = CertInfo::of(&context.catalog, &domain, call.now())
             .await
             .map_err(Trouble::from)?;
         Ok(Done::read(Reply {
@@ -94,9 +97,9 @@ impl Operation for DescribeDomainCertificateInfo {
 }
 
 impl CertInfo {
-    async fn of(catalog: &Catalog, domain: &Domain) -> Result<Self, Fault> {
+    async fn of(catalog: &Catalog, domain: &Domain, now: Timestamp) -> Result<Self, Fault> {
         let bound = match &domain.production {
-            Some(binding) => Bound::of(catalog, binding).await?,
+            Some(binding) => Bound::of(catalog, binding, now).await?,
             None => None,
         };
         let on = domain
@@ -112,7 +115,11 @@ impl CertInfo {
 }
 
 impl Bound {
-    async fn of(catalog: &Catalog, binding: &Binding) -> Result<Option<Self>, Fault> {
+    async fn of(
+        catalog: &Catalog,
+        binding: &Binding,
+        now: Timestamp,
+    ) -> Result<Option<Self>, Fault> {
         let Some(certificate) = catalog.certificate(binding.certificate).await? else {
             return Ok(None);
         };
@@ -134,6 +141,7 @@ impl Bound {
             cert_update_time: binding.updated.to_string(),
             server_certificate,
             status: "success",
+            cert_status: health(binding.covers, facts.chain_not_after, now),
             domain_cname_status: "ok",
         }))
     }
@@ -150,6 +158,17 @@ async fn public_pem(catalog: &Catalog, certificate: &CertificateRecord) -> Resul
         intermediates.extend(der.map(|der| der.to_vec()));
     }
     Ok(pem(&material.leaf, &intermediates))
+}
+
+/// How the certificate stands: the worst thing that can be said of it.
+fn health(covers: bool, end: Timestamp, now: Timestamp) -> &'static str {
+    const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+    match end.since_ms(now) {
+        _ if !covers => "mismatch",
+        ..0 => "expired",
+        0..SOON_MS => "expire_soon",
+        _ => "ok",
+    }
 }
 
 /// `3 months`, `1 years`: whole years if it is some, months of 30 days otherwise.

@@ -100,6 +100,12 @@ impl Change<'_> {
                 let certificate = source
                     .resolve(&mut draft, self.context, self.call, self.name)
                     .await?;
+                if !certificate.facts.covers(self.name) {
+                    draft.note(format!(
+                        "does not cover {}: a mismatch",
+                        self.name.display_star()
+                    ));
+                }
                 self.note_earlier_expiry(&mut draft, &before, &certificate)
                     .await?;
                 after.bind(
