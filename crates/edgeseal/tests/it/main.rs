@@ -1,0 +1,7 @@
+//! The whole of Edgeseal from the outside: the real binary as a process, real TLS clients, real
+//! sockets, real files. One test binary, so that it is linked once.
+//!
+//! Start reading at [`harness`]; then each module is one subject.
+
+mod harness;
+mod live;
