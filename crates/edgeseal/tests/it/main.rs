@@ -3,5 +3,7 @@
 //!
 //! Start reading at [`harness`]; then each module is one subject.
 
+mod crash;
 mod harness;
 mod live;
+mod swaps;
