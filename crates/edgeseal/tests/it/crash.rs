@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::harness::{Api, Origin, Pem, Server, now, pki::AUTHORITY};
+use crate::harness::{Api, Origin, Pem, Server, UNLIMITED, now, pki::AUTHORITY};
 
 const KILLS: usize = 50;
 const DOMAINS: [&str; 4] = [
@@ -29,7 +29,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
     let seed = seed.map_or(now().unix_ms().unsigned_abs(), |seed| seed.parse().unwrap());
     println!("EDGESEAL_IT_SEED={seed}");
     let mut random = Random(seed);
-    let mut server = Server::start_with("[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n");
+    let mut server = Server::start_with(UNLIMITED);
     let (api, origin) = (server.client(), Origin::start().await);
     let mut expected = Vec::new();
     for domain in DOMAINS {

@@ -1,6 +1,8 @@
 //! What every test stands on: a server process, signed calls, certificates, TLS clients, an origin.
 
 pub(crate) mod api;
+pub(crate) mod attempt;
+pub(crate) mod openssl;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
@@ -16,10 +18,13 @@ use std::{
 use edgeseal_core::Timestamp;
 
 pub(crate) use api::{Api, CDN, EDGESEAL, SET};
+pub(crate) use attempt::{Attempt, Scheme, Signature};
 pub(crate) use origin::Origin;
 pub(crate) use pki::{Authority, Pem};
 pub(crate) use server::Server;
 
+/// Configuration: no rate stands in the way of many calls. Goes last, since it is a table.
+pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n";
 /// How long a condition may take to come true before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -5,5 +5,9 @@
 
 mod crash;
 mod harness;
+mod isolation;
 mod live;
+mod malformed;
+mod order;
+mod refusals;
 mod swaps;

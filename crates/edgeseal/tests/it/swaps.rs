@@ -11,7 +11,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::harness::{Origin, Server, api::told, origin::Connection, pki::AUTHORITY, tls};
+use crate::harness::{Origin, Server, UNLIMITED, api::told, origin::Connection, pki::AUTHORITY, tls};
 
 const NAME: &str = "swapped.example.com";
 const SWAPS: usize = 1000;
@@ -38,7 +38,7 @@ impl Progress {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_swaps_under_load() {
-    let server = Server::start_with("[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n");
+    let server = Server::start_with(UNLIMITED);
     let (api, origin) = (server.client(), Origin::start().await);
     let edge = server.addresses().https;
     api.add(NAME, &origin).await;
