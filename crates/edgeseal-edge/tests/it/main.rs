@@ -1,6 +1,10 @@
 //! The edge from the outside: real sockets, real TLS, a real store.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 mod change;
 mod client;

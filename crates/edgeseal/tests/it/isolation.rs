@@ -55,13 +55,20 @@ async fn another_accounts_domain_is_one_that_does_not_exist() {
         for domain in [HERS, NOBODYS] {
             let params = [&[("DomainName", domain)], further].concat();
             let answer = call(&server, &bob, action, &params).await;
-            assert_eq!(answer.code(), "InvalidDomain.NotFound", "{action}: {}", answer.body);
+            assert_eq!(
+                answer.code(),
+                "InvalidDomain.NotFound",
+                "{action}: {}",
+                answer.body
+            );
             assert_eq!(answer.status, 404, "{action}");
             answers.push(shape(&answer, domain));
         }
         assert_eq!(answers[0], answers[1], "{action}");
     }
-    server.assert_serves(HERS, &pem.leaf, "whatever the other account called").await;
+    server
+        .assert_serves(HERS, &pem.leaf, "whatever the other account called")
+        .await;
     assert_eq!(alice.bound_leaf(HERS).await, pem.leaf);
     server.stop();
 }
@@ -76,7 +83,11 @@ async fn lists_and_certificates_are_an_accounts_own() {
     let pem = AUTHORITY.issue(&[HERS, "his.example.com"]);
     alice.set(HERS, &pem).await.unwrap();
 
-    let listed = bob.call(CDN, "DescribeUserDomains", &[]).await.unwrap().body;
+    let listed = bob
+        .call(CDN, "DescribeUserDomains", &[])
+        .await
+        .unwrap()
+        .body;
     let names: Vec<&Value> = listed["Domains"]["PageData"]
         .as_array()
         .unwrap()
@@ -89,7 +100,11 @@ async fn lists_and_certificates_are_an_accounts_own() {
     let info = alice.info(HERS).await;
     for by in ["CertId", "CertName"] {
         let value = info[by].as_str().unwrap();
-        let params = [("DomainName", "his.example.com"), ("SSLProtocol", "on"), (by, value)];
+        let params = [
+            ("DomainName", "his.example.com"),
+            ("SSLProtocol", "on"),
+            (by, value),
+        ];
         let refusal = bob.refused(CDN, SET, &params).await;
         assert_eq!(refusal.code, "Certificate.NotFind", "{by}");
     }
@@ -105,13 +120,26 @@ async fn only_the_root_account_operates_edgeseal() {
         ("CreateAccount", vec![("AccountName", "eve")]),
         ("ListAccounts", vec![]),
         ("CreateAccessKey", vec![]),
-        ("UpdateAccessKey", vec![("UserAccessKeyId", bob.key.as_str()), ("Status", "Active")]),
-        ("DeleteAccessKey", vec![("UserAccessKeyId", bob.key.as_str())]),
-        ("SetDomainMode", vec![("DomainName", "his.example.com"), ("Mode", "safe")]),
+        (
+            "UpdateAccessKey",
+            vec![("UserAccessKeyId", bob.key.as_str()), ("Status", "Active")],
+        ),
+        (
+            "DeleteAccessKey",
+            vec![("UserAccessKeyId", bob.key.as_str())],
+        ),
+        (
+            "SetDomainMode",
+            vec![("DomainName", "his.example.com"), ("Mode", "safe")],
+        ),
     ] {
         let attempt = Attempt::new(Scheme::V3, &bob, (EDGESEAL, action), &params);
         let answer = raw::exchange(server.addresses().api, &attempt.octets()).await;
-        assert_eq!((answer.status, answer.code().as_str()), (403, "NoPermission"), "{action}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (403, "NoPermission"),
+            "{action}"
+        );
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         let denied = &body["AccessDeniedDetail"];
         assert_eq!(denied["AuthAction"], format!("edgeseal:{action}"));

@@ -98,8 +98,13 @@ async fn a_wildcard_serves_one_label_and_the_exact_name_wins() {
     assert_eq!(leaf_to_openssl(edge, "exact.example.net"), exact.leaf);
     assert_eq!(leaf_to_openssl(edge, "a.example.net"), wild.leaf);
 
-    let stream = tls::connect(edge, "a.example.net", &["http/1.1"]).await.unwrap();
-    let got = Connection::h1(stream).await.get("a.example.net", "/w").await;
+    let stream = tls::connect(edge, "a.example.net", &["http/1.1"])
+        .await
+        .unwrap();
+    let got = Connection::h1(stream)
+        .await
+        .get("a.example.net", "/w")
+        .await;
     assert_eq!(got, Ok((200, Origin::page("a.example.net", "/w"))));
     server.stop();
 }
@@ -120,7 +125,9 @@ async fn what_is_staged_is_not_served_before_it_is_published() {
     api.on("RollbackStagingConfig", name).await;
     assert_eq!(leaf_to_openssl(edge, name), pems[0].leaf, "dropped");
     let params = [("DomainName", name)];
-    let refusal = api.refused(CDN, "PublishStagingConfigToProduction", &params).await;
+    let refusal = api
+        .refused(CDN, "PublishStagingConfigToProduction", &params)
+        .await;
     assert_ne!(refusal.code, "", "nothing is staged any more");
 
     set(&api, name, &pems[2], &[("Env", "staging")]).await;
@@ -138,11 +145,17 @@ async fn a_staging_edge_serves_what_is_staged() {
     api.add(name, &origin).await;
     let (production, staged) = (AUTHORITY.issue(&[name]), AUTHORITY.issue(&[name]));
     set(&api, name, &production, &[]).await;
-    server.assert_serves(name, &production.leaf, "without anything staged").await;
+    server
+        .assert_serves(name, &production.leaf, "without anything staged")
+        .await;
     set(&api, name, &staged, &[("Env", "staging")]).await;
-    server.assert_serves(name, &staged.leaf, "once it is staged").await;
+    server
+        .assert_serves(name, &staged.leaf, "once it is staged")
+        .await;
     api.on("RollbackStagingConfig", name).await;
-    server.assert_serves(name, &production.leaf, "once it is dropped").await;
+    server
+        .assert_serves(name, &production.leaf, "once it is dropped")
+        .await;
     server.stop();
 }
 
@@ -162,7 +175,9 @@ async fn a_caller_may_wait_until_every_edge_serves() {
     assert_eq!(header("preference-applied"), Some("wait=5"));
     assert_eq!(header("x-edgeseal-served"), Some("1/1"));
     assert!(revision(&reply) > 0);
-    server.assert_serves(name, &pem.leaf, "when the wait is over").await;
+    server
+        .assert_serves(name, &pem.leaf, "when the wait is over")
+        .await;
 
     let plain = api.set(name, &pem).await.unwrap();
     assert!(plain.headers.get("preference-applied").is_none());
@@ -180,15 +195,28 @@ async fn a_domain_is_stopped_started_and_deleted() {
     set(&api, name, &pem, &[]).await;
     api.on("StopCdnDomain", name).await;
     assert_eq!(server.served(name).await, Err(TurnedAway::UnrecognizedName));
-    assert_eq!(raw::get(server.addresses().http, name, "/").await.status, 403);
+    assert_eq!(
+        raw::get(server.addresses().http, name, "/").await.status,
+        403
+    );
     api.on("StartCdnDomain", name).await;
-    server.assert_serves(name, &pem.leaf, "once it is started").await;
-    assert_eq!(raw::get(server.addresses().http, name, "/").await.status, 200);
+    server
+        .assert_serves(name, &pem.leaf, "once it is started")
+        .await;
+    assert_eq!(
+        raw::get(server.addresses().http, name, "/").await.status,
+        200
+    );
     api.on("DeleteCdnDomain", name).await;
     assert_eq!(server.served(name).await, Err(TurnedAway::UnrecognizedName));
-    assert_eq!(raw::get(server.addresses().http, name, "/").await.status, 404);
+    assert_eq!(
+        raw::get(server.addresses().http, name, "/").await.status,
+        404
+    );
     let params = [("DomainName", name)];
-    let refusal = api.refused(CDN, "DescribeDomainCertificateInfo", &params).await;
+    let refusal = api
+        .refused(CDN, "DescribeDomainCertificateInfo", &params)
+        .await;
     assert_eq!(refusal.code, "InvalidDomain.NotFound");
     server.stop();
 }
@@ -208,12 +236,18 @@ async fn requests_reach_the_origin() {
     let stream = tls::connect(edge.https, name, &["http/1.1"]).await.unwrap();
     let mut h1 = Connection::h1(stream).await;
     for path in ["/one", "/two"] {
-        assert_eq!(h1.get(name, path).await, Ok((200, Origin::page(name, path))));
+        assert_eq!(
+            h1.get(name, path).await,
+            Ok((200, Origin::page(name, path)))
+        );
     }
     let stream = tls::connect(edge.https, name, &["h2"]).await.unwrap();
     let mut h2 = Connection::h2(stream).await;
     for path in ["/three", "/four"] {
-        assert_eq!(h2.get(name, path).await, Ok((200, Origin::page(name, path))));
+        assert_eq!(
+            h2.get(name, path).await,
+            Ok((200, Origin::page(name, path)))
+        );
     }
     let (status, _) = h2.get("other.example.com", "/").await.unwrap();
     assert_eq!(status, 421, "another host on this connection");

@@ -53,18 +53,32 @@ async fn what_is_malformed_is_refused_and_changes_nothing() {
         if !case.params.iter().any(|(name, _)| *name == "SSLProtocol") {
             params.push(("SSLProtocol", "on"));
         }
-        params.extend(case.params.iter().map(|(name, value)| (*name, value.as_str())));
+        params.extend(
+            case.params
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
         let refusal = api.refused(CDN, SET, &params).await;
         if refusal.code != case.code {
-            wrong.push(format!("{}: expected {}, {refusal:?}", case.what, case.code));
+            wrong.push(format!(
+                "{}: expected {}, {refusal:?}",
+                case.what, case.code
+            ));
         }
-        assert!(refusal.detail.len() >= 20, "{}: {:?}", case.what, refusal.detail);
+        assert!(
+            refusal.detail.len() >= 20,
+            "{}: {:?}",
+            case.what,
+            refusal.detail
+        );
         server.assert_serves(NAME, &bound.leaf, case.what).await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(api.info(NAME).await, before, "as the API tells it");
     // The sound one of which all were made is accepted.
     api.set(NAME, &sound).await.unwrap();
-    server.assert_serves(NAME, &sound.leaf, "once the sound one is set").await;
+    server
+        .assert_serves(NAME, &sound.leaf, "once the sound one is set")
+        .await;
     server.stop();
 }

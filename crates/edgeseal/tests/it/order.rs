@@ -36,33 +36,69 @@ const FIRST: [Step; 10] = [
     (431, "InvalidParameter.TooLong", |a, _| a.long_head = 0),
     (413, "InvalidParameter.TooLong", |a, _| a.long_body = 0),
     (400, "InvalidParameter.Format", |a, _| a.tail = ""),
-    (400, "MissingAction", |a, _| a.action = Some("DoAsIThink".to_owned())),
-    (400, "MissingVersion", |a, _| a.version = Some("1999-01-01".to_owned())),
-    (400, "InvalidVersion", |a, _| a.version = Some(EDGESEAL.to_owned())),
-    (404, "InvalidAction.NotFound", |a, _| a.action = Some("SetDomainMode".to_owned())),
+    (400, "MissingAction", |a, _| {
+        a.action = Some("DoAsIThink".to_owned())
+    }),
+    (400, "MissingVersion", |a, _| {
+        a.version = Some("1999-01-01".to_owned())
+    }),
+    (400, "InvalidVersion", |a, _| {
+        a.version = Some(EDGESEAL.to_owned())
+    }),
+    (404, "InvalidAction.NotFound", |a, _| {
+        a.action = Some("SetDomainMode".to_owned())
+    }),
     (0, "", |_, _| {}),
 ];
 
 /// The common parameters of V1.
 const COMMON_V1: [Step; 8] = [
-    (400, "MissingAccessKeyId", |a, _| a.key = Some("EDGEnobody".to_owned())),
-    (400, "MissingSignature", |a, _| a.signature = Signature::Wrong),
-    (400, "MissingSignatureMethod", |a, _| a.algorithm = Some("HMAC-MD5")),
-    (400, "MissingSignatureVersion", |a, _| a.signature_version = Some("2.0")),
-    (400, "MissingSignatureNonce", |a, _| a.nonce = Some("used".to_owned())),
-    (400, "MissingTimestamp", |a, _| a.timestamp = Some("yesterday".to_owned())),
-    (400, "InvalidSignatureMethod", |a, _| a.algorithm = Some("HMAC-SHA1")),
-    (400, "InvalidSignatureVersion", |a, _| a.signature_version = Some("1.0")),
+    (400, "MissingAccessKeyId", |a, _| {
+        a.key = Some("EDGEnobody".to_owned())
+    }),
+    (400, "MissingSignature", |a, _| {
+        a.signature = Signature::Wrong
+    }),
+    (400, "MissingSignatureMethod", |a, _| {
+        a.algorithm = Some("HMAC-MD5")
+    }),
+    (400, "MissingSignatureVersion", |a, _| {
+        a.signature_version = Some("2.0")
+    }),
+    (400, "MissingSignatureNonce", |a, _| {
+        a.nonce = Some("used".to_owned())
+    }),
+    (400, "MissingTimestamp", |a, _| {
+        a.timestamp = Some("yesterday".to_owned())
+    }),
+    (400, "InvalidSignatureMethod", |a, _| {
+        a.algorithm = Some("HMAC-SHA1")
+    }),
+    (400, "InvalidSignatureVersion", |a, _| {
+        a.signature_version = Some("1.0")
+    }),
 ];
 
 /// The common parameters of V3.
 const COMMON_V3: [Step; 6] = [
-    (400, "InvalidSignatureMethod", |a, _| a.algorithm = Some("ACS3-HMAC-SHA256")),
-    (400, "IncompleteSignature", |a, _| a.signature = Signature::TooLittle),
-    (400, "MissingAccessKeyId", |a, _| a.key = Some("EDGEnobody".to_owned())),
-    (400, "MissingSignatureNonce", |a, _| a.nonce = Some("used".to_owned())),
-    (400, "MissingTimestamp", |a, _| a.timestamp = Some("yesterday".to_owned())),
-    (400, "IncompleteSignature", |a, _| a.signature = Signature::Wrong),
+    (400, "InvalidSignatureMethod", |a, _| {
+        a.algorithm = Some("ACS3-HMAC-SHA256")
+    }),
+    (400, "IncompleteSignature", |a, _| {
+        a.signature = Signature::TooLittle
+    }),
+    (400, "MissingAccessKeyId", |a, _| {
+        a.key = Some("EDGEnobody".to_owned())
+    }),
+    (400, "MissingSignatureNonce", |a, _| {
+        a.nonce = Some("used".to_owned())
+    }),
+    (400, "MissingTimestamp", |a, _| {
+        a.timestamp = Some("yesterday".to_owned())
+    }),
+    (400, "IncompleteSignature", |a, _| {
+        a.signature = Signature::Wrong
+    }),
 ];
 
 /// Clock, key, signature; then what the rate, the permission and the parameters say.
@@ -70,11 +106,21 @@ const LAST: [Step; 7] = [
     (400, "InvalidTimeStamp.Format", |a, _| {
         a.timestamp = Some(now().plus_ms(-HOUR_MS).to_string());
     }),
-    (400, "InvalidTimeStamp.Expired", |a, _| a.timestamp = Some(now().to_string())),
-    (404, "InvalidAccessKeyId.NotFound", |a, _| a.key = Some("STS.temporary".to_owned())),
-    (400, "MissingSecurityToken", |a, stage| a.key = Some(stage.inactive_key.clone())),
-    (400, "InvalidAccessKeyId.Inactive", |a, stage| a.key = Some(stage.bob.key.clone())),
-    (400, "SignatureDoesNotMatch", |a, _| a.signature = Signature::Right),
+    (400, "InvalidTimeStamp.Expired", |a, _| {
+        a.timestamp = Some(now().to_string())
+    }),
+    (404, "InvalidAccessKeyId.NotFound", |a, _| {
+        a.key = Some("STS.temporary".to_owned())
+    }),
+    (400, "MissingSecurityToken", |a, stage| {
+        a.key = Some(stage.inactive_key.clone())
+    }),
+    (400, "InvalidAccessKeyId.Inactive", |a, stage| {
+        a.key = Some(stage.bob.key.clone())
+    }),
+    (400, "SignatureDoesNotMatch", |a, _| {
+        a.signature = Signature::Right
+    }),
     (0, "", |_, _| {}),
 ];
 
@@ -117,7 +163,9 @@ impl Stage {
         let key = made.unwrap().body["AccessKey"]["AccessKeyId"].clone();
         let key = key.as_str().unwrap();
         let params = [account, ("UserAccessKeyId", key), ("Status", "Inactive")];
-        root.call(EDGESEAL, "UpdateAccessKey", &params).await.unwrap();
+        root.call(EDGESEAL, "UpdateAccessKey", &params)
+            .await
+            .unwrap();
         Self {
             server: server.addresses().api,
             inactive_key: key.to_owned(),
@@ -191,7 +239,10 @@ impl Stage {
             (answer.code() != rate).then_some(answer)
         });
         let answer = answer.await;
-        assert_eq!((answer.status, answer.code().as_str()), (403, "NoPermission"));
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (403, "NoPermission")
+        );
         let permitted = Attempt::new(attempt.scheme, &self.root, (EDGESEAL, "SetDomainMode"), &[]);
         assert_eq!(self.send(&permitted).await.code(), "MissingDomainName");
     }

@@ -74,7 +74,11 @@ async fn every_documented_code_has_a_cause() {
     seen.extend(node::pull().await);
 
     let rows = rows();
-    let own: BTreeSet<&str> = rows.iter().filter(|row| row.own).map(|row| row.code).collect();
+    let own: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row.own)
+        .map(|row| row.code)
+        .collect();
     assert_eq!(own.len(), 32, "the reference page has 32 codes");
     let documented: BTreeSet<&str> = rows.iter().map(|row| row.code).collect();
     let expected: BTreeSet<&str> = own.iter().chain(&OF_NAMES).copied().collect();

@@ -11,7 +11,9 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::harness::{Origin, Server, UNLIMITED, api::told, origin::Connection, pki::AUTHORITY, tls};
+use crate::harness::{
+    Origin, Server, UNLIMITED, api::told, origin::Connection, pki::AUTHORITY, tls,
+};
 
 const NAME: &str = "swapped.example.com";
 const SWAPS: usize = 1000;

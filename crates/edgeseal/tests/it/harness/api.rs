@@ -48,7 +48,11 @@ impl Api {
     /// A domain that must be new.
     pub(crate) async fn add(&self, domain: &str, origin: &Origin) {
         let sources = origin.sources();
-        let params = [("DomainName", domain), ("CdnType", "web"), ("Sources", &sources)];
+        let params = [
+            ("DomainName", domain),
+            ("CdnType", "web"),
+            ("Sources", &sources),
+        ];
         let added = self.call(CDN, "AddCdnDomain", &params).await;
         added.unwrap_or_else(|error| panic!("{domain} is not added: {}", told(&error)));
     }

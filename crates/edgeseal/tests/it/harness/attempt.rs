@@ -170,8 +170,7 @@ impl Attempt {
                 signed.push(name);
             }
         }
-        let text =
-            v3_canonical_request(self.method, &Params::default(), &headers, &signed, body);
+        let text = v3_canonical_request(self.method, &Params::default(), &headers, &signed, body);
         let signature = match self.signature {
             Signature::Wrong => "00".repeat(32),
             _ => v3_sign(&self.secret, &v3_string_to_sign(&text)),
@@ -181,9 +180,14 @@ impl Attempt {
         let names = signed.join(";");
         let authorization = match self.signature {
             Signature::Malformed => format!("{algorithm} Credential={key}"),
-            _ => format!("{algorithm} Credential={key},SignedHeaders={names},Signature={signature}"),
+            _ => {
+                format!("{algorithm} Credential={key},SignedHeaders={names},Signature={signature}")
+            }
         };
-        headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
+        headers.insert(
+            "authorization",
+            HeaderValue::from_str(&authorization).unwrap(),
+        );
         headers
     }
 

@@ -28,5 +28,8 @@ pub(crate) fn self_signed(name: &str, hash: &str) -> (String, String) {
          -subj /CN={name} -addext subjectAltName=DNS:{name} -keyout /dev/stdout -out /dev/stdout"
     ));
     let certificate = made.find("-----BEGIN CERTIFICATE").unwrap();
-    (made[certificate..].to_owned(), made[..certificate].to_owned())
+    (
+        made[certificate..].to_owned(),
+        made[..certificate].to_owned(),
+    )
 }

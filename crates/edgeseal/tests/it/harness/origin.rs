@@ -87,14 +87,18 @@ impl Connection {
             Self::H1(sender) => {
                 let request = request.uri(path).header(header::HOST, host);
                 sender.ready().await.map_err(|error| error.to_string())?;
-                sender.send_request(request.body(Empty::new()).unwrap()).await
+                sender
+                    .send_request(request.body(Empty::new()).unwrap())
+                    .await
             }
             Self::H2(sender) => {
                 let request = request
                     .uri(format!("https://{host}{path}"))
                     .version(Version::HTTP_2);
                 sender.ready().await.map_err(|error| error.to_string())?;
-                sender.send_request(request.body(Empty::new()).unwrap()).await
+                sender
+                    .send_request(request.body(Empty::new()).unwrap())
+                    .await
             }
         };
         let (head, body) = response.map_err(|error| error.to_string())?.into_parts();

@@ -77,9 +77,14 @@ fn find(text: &[u8]) -> Option<String> {
 /// What `Debug` made of octets: `[48, 129, …]` back to octets.
 fn octet_lists(text: &[u8]) -> Vec<Vec<u8>> {
     let mut lists = vec![Vec::new()];
-    for part in text.split(|b| b" ,[\n".contains(b)).filter(|p| !p.is_empty()) {
+    for part in text
+        .split(|b| b" ,[\n".contains(b))
+        .filter(|p| !p.is_empty())
+    {
         let part = part.strip_suffix(b"]").unwrap_or(part);
-        let number = std::str::from_utf8(part).ok().and_then(|p| p.parse::<u8>().ok());
+        let number = std::str::from_utf8(part)
+            .ok()
+            .and_then(|p| p.parse::<u8>().ok());
         match (number, lists.last_mut()) {
             (Some(octet), Some(list)) => list.push(octet),
             (None, Some(list)) if !list.is_empty() => lists.push(Vec::new()),

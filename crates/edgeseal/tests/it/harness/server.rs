@@ -98,7 +98,9 @@ impl Server {
     pub(crate) fn command(&self) -> Command {
         let mut command = binary();
         command.arg("serve").arg("--data").arg(self.data());
-        command.arg("--config").arg(self.home.path().join("edgeseal.toml"));
+        command
+            .arg("--config")
+            .arg(self.home.path().join("edgeseal.toml"));
         for role in ["--api", "--https", "--http", "--admin"] {
             command.args([role, "127.0.0.1:0"]);
         }
@@ -123,7 +125,11 @@ impl Server {
     pub(crate) fn client(&self) -> Api {
         let json = fs::read(self.data().join("credentials.json")).unwrap();
         let found: Credentials = serde_json::from_slice(&json).unwrap();
-        self.client_of(&found.account_id, &found.access_key_id, &found.access_key_secret)
+        self.client_of(
+            &found.account_id,
+            &found.access_key_id,
+            &found.access_key_secret,
+        )
     }
 
     pub(crate) fn client_of(&self, account: &str, key: &str, secret: &str) -> Api {
@@ -136,7 +142,9 @@ impl Server {
             .client()
             .call(EDGESEAL, "CreateAccount", &[("AccountName", name)])
             .await;
-        let body = created.unwrap_or_else(|error| panic!("{}", told(&error))).body;
+        let body = created
+            .unwrap_or_else(|error| panic!("{}", told(&error)))
+            .body;
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let key = &body["AccessKey"];
         self.client_of(

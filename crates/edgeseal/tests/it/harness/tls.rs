@@ -72,7 +72,13 @@ pub(crate) async fn connect(
 /// Asks with the `openssl` command.
 pub(crate) fn served_to_openssl(edge: SocketAddr, name: &str) -> Served {
     let output = Command::new("openssl")
-        .args(["s_client", "-connect", &edge.to_string(), "-servername", name])
+        .args([
+            "s_client",
+            "-connect",
+            &edge.to_string(),
+            "-servername",
+            name,
+        ])
         .arg("-showcerts")
         .stdin(Stdio::null())
         .output()
@@ -80,7 +86,10 @@ pub(crate) fn served_to_openssl(edge: SocketAddr, name: &str) -> Served {
     let text = String::from_utf8_lossy(&output.stdout);
     let begin = "-----BEGIN CERTIFICATE-----";
     // What -showcerts prints comes first; the leaf is printed once more after it.
-    let shown = text.split("\nServer certificate").next().unwrap_or_default();
+    let shown = text
+        .split("\nServer certificate")
+        .next()
+        .unwrap_or_default();
     let chain: Vec<Vec<u8>> = shown
         .match_indices(begin)
         .map(|(at, _)| pki::unblock(&shown[at..]))
@@ -137,6 +146,8 @@ impl ServerCertVerifier for AnyChain {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

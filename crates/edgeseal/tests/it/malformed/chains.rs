@@ -28,19 +28,47 @@ fn texts(sound: &Pem) -> Vec<Text> {
         ("an empty chain", "SSLPub.MissingParameter", String::new()),
         ("a blank chain", "InvalidSSLPub", " \r\n\t".to_owned()),
         ("base64 without markers", "InvalidSSLPub", bare),
-        ("line breaks as spaces", "InvalidSSLPub", chain.replace('\n', " ")),
-        ("line breaks stripped", "InvalidSSLPub", chain.replace('\n', "")),
+        (
+            "line breaks as spaces",
+            "InvalidSSLPub",
+            chain.replace('\n', " "),
+        ),
+        (
+            "line breaks stripped",
+            "InvalidSSLPub",
+            chain.replace('\n', ""),
+        ),
         ("no END", "InvalidSSLPub", leaf[..last].to_owned()),
-        ("no BEGIN", "InvalidSSLPub", leaf.split_once('\n').unwrap().1.to_owned()),
-        ("four dashes", "InvalidSSLPub", leaf.replace("-----", "----")),
-        ("another END", "InvalidSSLPub", leaf.replace("END CERTIFICATE", "END X509 CRL")),
+        (
+            "no BEGIN",
+            "InvalidSSLPub",
+            leaf.split_once('\n').unwrap().1.to_owned(),
+        ),
+        (
+            "four dashes",
+            "InvalidSSLPub",
+            leaf.replace("-----", "----"),
+        ),
+        (
+            "another END",
+            "InvalidSSLPub",
+            leaf.replace("END CERTIFICATE", "END X509 CRL"),
+        ),
         ("encoded twice", "InvalidSSLPub", leaf.replace(' ', "%20")),
         ("markers with plus", "InvalidSSLPub", leaf.replace(' ', "+")),
         ("a NUL", "sslPub.Error", chain.replacen('\n', "\0\n", 1)),
-        ("a letter beyond ASCII", "sslPub.Error", format!("für {NAME}\n{chain}")),
+        (
+            "a letter beyond ASCII",
+            "sslPub.Error",
+            format!("für {NAME}\n{chain}"),
+        ),
         ("backslash n", "sslPub.Error", chain.replace('\n', "\\n")),
         ("plus as space", "Decode.Error", plus.replace('+', " ")),
-        ("an asterisk in base64", "Decode.Error", chain.replacen("\nM", "\n*", 1)),
+        (
+            "an asterisk in base64",
+            "Decode.Error",
+            chain.replacen("\nM", "\n*", 1),
+        ),
         ("a character of base64 lost", "Decode.Error", cut),
     ]
 }
@@ -60,21 +88,69 @@ fn blocks(sound: &Pem) -> Vec<Text> {
     let labelled = |label| pki::block(label, &sound.leaf);
     vec![
         ("a key as chain", "InvalidSSLPub", sound.key.clone()),
-        ("a key after the chain", "InvalidSSLPub", format!("{chain}{}", sound.key)),
+        (
+            "a key after the chain",
+            "InvalidSSLPub",
+            format!("{chain}{}", sound.key),
+        ),
         ("a request", "InvalidSSLPub", request()),
         ("PKCS#7", "InvalidSSLPub", labelled("PKCS7")),
-        ("a trusted certificate", "InvalidSSLPub", labelled("TRUSTED CERTIFICATE")),
+        (
+            "a trusted certificate",
+            "InvalidSSLPub",
+            labelled("TRUSTED CERTIFICATE"),
+        ),
         ("an unknown label", "InvalidSSLPub", labelled("CERTIFIKAT")),
-        ("two leaves", "InvalidSSLPub", format!("{leaf}{}", AUTHORITY.issue(&[NAME]).chain)),
-        ("a stranger's CA", "InvalidSSLPub", format!("{leaf}{}", Issued::root("Stranger").pem())),
-        ("no DER", "Certificate.FormatError", pki::block("CERTIFICATE", b"certificate")),
-        ("an empty block", "Certificate.FormatError", pki::block("CERTIFICATE", b"")),
-        ("a key in a certificate's block", "Certificate.FormatError", relabelled(&sound.key)),
-        ("octets after the end", "Certificate.FormatError", pki::block("CERTIFICATE", &trailing)),
-        ("half a certificate", "Certificate.FormatError", pki::block("CERTIFICATE", cut)),
-        ("X.509 version 1", "Certificate.FormatError", pki::block("CERTIFICATE", &version_1(sound))),
-        ("11 certificates", "InvalidCertificate.TooLong", leaf.repeat(11)),
-        ("more than 32 KiB", "InvalidCertificate.TooLong", format!("{chain}{}", "x".repeat(1 << 15))),
+        (
+            "two leaves",
+            "InvalidSSLPub",
+            format!("{leaf}{}", AUTHORITY.issue(&[NAME]).chain),
+        ),
+        (
+            "a stranger's CA",
+            "InvalidSSLPub",
+            format!("{leaf}{}", Issued::root("Stranger").pem()),
+        ),
+        (
+            "no DER",
+            "Certificate.FormatError",
+            pki::block("CERTIFICATE", b"certificate"),
+        ),
+        (
+            "an empty block",
+            "Certificate.FormatError",
+            pki::block("CERTIFICATE", b""),
+        ),
+        (
+            "a key in a certificate's block",
+            "Certificate.FormatError",
+            relabelled(&sound.key),
+        ),
+        (
+            "octets after the end",
+            "Certificate.FormatError",
+            pki::block("CERTIFICATE", &trailing),
+        ),
+        (
+            "half a certificate",
+            "Certificate.FormatError",
+            pki::block("CERTIFICATE", cut),
+        ),
+        (
+            "X.509 version 1",
+            "Certificate.FormatError",
+            pki::block("CERTIFICATE", &version_1(sound)),
+        ),
+        (
+            "11 certificates",
+            "InvalidCertificate.TooLong",
+            leaf.repeat(11),
+        ),
+        (
+            "more than 32 KiB",
+            "InvalidCertificate.TooLong",
+            format!("{chain}{}", "x".repeat(1 << 15)),
+        ),
     ]
 }
 
@@ -118,18 +194,50 @@ fn issued() -> Vec<Case> {
         (pem.chain, pem.key)
     };
     let cases = [
-        ("signed with MD5", "Certificate.FormatError", self_signed(NAME, "md5")),
-        ("signed with SHA-1", "Certificate.FormatError", self_signed(NAME, "sha1")),
+        (
+            "signed with MD5",
+            "Certificate.FormatError",
+            self_signed(NAME, "md5"),
+        ),
+        (
+            "signed with SHA-1",
+            "Certificate.FormatError",
+            self_signed(NAME, "sha1"),
+        ),
         ("an issuer that is no CA", "AuthenticationFailed", not_ca),
-        ("an issuer that may not sign", "AuthenticationFailed", may_not_sign),
-        ("a namesake of the issuer", "AuthenticationFailed", namesake()),
+        (
+            "an issuer that may not sign",
+            "AuthenticationFailed",
+            may_not_sign,
+        ),
+        (
+            "a namesake of the issuer",
+            "AuthenticationFailed",
+            namesake(),
+        ),
         ("a changed signature", "AuthenticationFailed", changed()),
         ("an expired leaf", "Certificate.Expired", leaf(-90, -1)),
-        ("an expired intermediate", "Certificate.Expired", expired_above),
+        (
+            "an expired intermediate",
+            "Certificate.Expired",
+            expired_above,
+        ),
         ("a leaf of tomorrow", "Certificate.StatusError", leaf(1, 90)),
-        ("a leaf of another domain", "Certificate.MissMatch", other_name("other.example")),
-        ("a wildcard one label too high", "Certificate.MissMatch", other_name("*.example")),
-        ("a wildcard one label too low", "Certificate.MissMatch", other_name("*.www.malformed.example")),
+        (
+            "a leaf of another domain",
+            "Certificate.MissMatch",
+            other_name("other.example"),
+        ),
+        (
+            "a wildcard one label too high",
+            "Certificate.MissMatch",
+            other_name("*.example"),
+        ),
+        (
+            "a wildcard one label too low",
+            "Certificate.MissMatch",
+            other_name("*.www.malformed.example"),
+        ),
     ];
     cases
         .into_iter()

@@ -31,13 +31,37 @@ fn texts(sound: &Pem) -> Vec<Text> {
         ("two keys", "InvalidSSLPri", key.repeat(2)),
         ("a key without END", "InvalidSSLPri", key[..end].to_owned()),
         ("a key in one line", "InvalidSSLPri", key.replace('\n', " ")),
-        ("a public key", "InvalidSSLPri", pki::block("PUBLIC KEY", &der)),
-        ("a passphrase by label", "InvalidSSLPri", pki::block("ENCRYPTED PRIVATE KEY", &der)),
+        (
+            "a public key",
+            "InvalidSSLPri",
+            pki::block("PUBLIC KEY", &der),
+        ),
+        (
+            "a passphrase by label",
+            "InvalidSSLPri",
+            pki::block("ENCRYPTED PRIVATE KEY", &der),
+        ),
         ("a passphrase by header", "InvalidSSLPri", encrypted),
-        ("a key of more than 16 KiB", "InvalidCertificate.TooLong", long),
-        ("a key with a letter beyond ASCII", "sslPri.Error", format!("Schlüssel\n{key}")),
-        ("a key with backslash n", "sslPri.Error", key.replace('\n', "\\n")),
-        ("a key that is not base64", "Decode.Error", key.replacen("\nM", "\n!", 1)),
+        (
+            "a key of more than 16 KiB",
+            "InvalidCertificate.TooLong",
+            long,
+        ),
+        (
+            "a key with a letter beyond ASCII",
+            "sslPri.Error",
+            format!("Schlüssel\n{key}"),
+        ),
+        (
+            "a key with backslash n",
+            "sslPri.Error",
+            key.replace('\n', "\\n"),
+        ),
+        (
+            "a key that is not base64",
+            "Decode.Error",
+            key.replacen("\nM", "\n!", 1),
+        ),
     ]
 }
 
@@ -47,16 +71,48 @@ fn kinds(sound: &Pem) -> Vec<Text> {
     let half = &der[..der.len() / 2];
     let other = AUTHORITY.issue(&[super::NAME]).key;
     vec![
-        ("no key in the block", "Key.Malformed", pki::block("PRIVATE KEY", b"key")),
-        ("half a key", "Key.Malformed", pki::block("PRIVATE KEY", half)),
-        ("a certificate in a key's block", "Key.Malformed", pki::block("PRIVATE KEY", &sound.leaf)),
+        (
+            "no key in the block",
+            "Key.Malformed",
+            pki::block("PRIVATE KEY", b"key"),
+        ),
+        (
+            "half a key",
+            "Key.Malformed",
+            pki::block("PRIVATE KEY", half),
+        ),
+        (
+            "a certificate in a key's block",
+            "Key.Malformed",
+            pki::block("PRIVATE KEY", &sound.leaf),
+        ),
         ("RSA of 1024 bits", "Key.Malformed", openssl("genrsa 1024")),
-        ("secp256k1", "Key.Malformed", openssl("ecparam -name secp256k1 -genkey -noout")),
-        ("Ed448", "Key.Malformed", openssl("genpkey -algorithm ed448")),
-        ("the form of OpenSSH", "Key.Malformed", pki::block("OPENSSH PRIVATE KEY", &der)),
+        (
+            "secp256k1",
+            "Key.Malformed",
+            openssl("ecparam -name secp256k1 -genkey -noout"),
+        ),
+        (
+            "Ed448",
+            "Key.Malformed",
+            openssl("genpkey -algorithm ed448"),
+        ),
+        (
+            "the form of OpenSSH",
+            "Key.Malformed",
+            pki::block("OPENSSH PRIVATE KEY", &der),
+        ),
         ("DSA", "Key.Malformed", pki::block("DSA PRIVATE KEY", &der)),
         ("another key", "Certificate.MissMatch", other),
-        ("the intermediate's key", "Certificate.MissMatch", AUTHORITY.intermediate.key_pem()),
-        ("a key of another kind", "Certificate.MissMatch", openssl("genpkey -algorithm ed25519")),
+        (
+            "the intermediate's key",
+            "Certificate.MissMatch",
+            AUTHORITY.intermediate.key_pem(),
+        ),
+        (
+            "a key of another kind",
+            "Certificate.MissMatch",
+            openssl("genpkey -algorithm ed25519"),
+        ),
     ]
 }

@@ -55,6 +55,14 @@ const WITH_UPLOAD: &[(&str, &str, (&str, &str))] = &[
     ("an unknown kind", PARAMETER, ("CertType", "UPLOAD")),
     ("a name with a line break", PARAMETER, ("CertName", "a\nb")),
     ("a name with a NUL", PARAMETER, ("CertName", "a\0b")),
-    ("an environment in capitals", "InvalidEnv", ("Env", "PRODUCTION")),
-    ("upload that says cas", "CertName.MissingParameter", ("CertType", "cas")),
+    (
+        "an environment in capitals",
+        "InvalidEnv",
+        ("Env", "PRODUCTION"),
+    ),
+    (
+        "upload that says cas",
+        "CertName.MissingParameter",
+        ("CertType", "cas"),
+    ),
 ];

@@ -99,8 +99,7 @@ impl Node {
             settle: Duration::from_secs(10),
             ..Settings::default()
         };
-        let (context, auditor) =
-            Context::new(catalog.clone(), now, settings, Some(edge.served()));
+        let (context, auditor) = Context::new(catalog.clone(), now, settings, Some(edge.served()));
         tokio::spawn(auditor);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -101,11 +101,17 @@ async fn under_preparation(node: &Node) -> &'static str {
     ] {
         let mut held = online.clone();
         held.state = state;
-        node.put(Key::domain(&name), record::encode(&held).unwrap()).await;
+        node.put(Key::domain(&name), record::encode(&held).unwrap())
+            .await;
         let params = upload(NAME, &fresh);
-        let refusal = node.api.refused(crate::harness::CDN, crate::harness::SET, &params).await;
+        let refusal = node
+            .api
+            .refused(crate::harness::CDN, crate::harness::SET, &params)
+            .await;
         super::assert_documented(&refusal, "InvalidDomain.notOnline", &format!("{state:?}"));
-        let revision = node.put(Key::domain(&name), record::encode(&online).unwrap()).await;
+        let revision = node
+            .put(Key::domain(&name), record::encode(&online).unwrap())
+            .await;
         node.served(revision).await;
         node.assert_serves_bound(&format!("{state:?}")).await;
     }

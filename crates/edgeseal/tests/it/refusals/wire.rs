@@ -70,7 +70,9 @@ pub(super) async fn pull() -> BTreeSet<&'static str> {
         Err(TurnedAway::UnrecognizedName)
     );
     api.on("StartCdnDomain", STOPPED).await;
-    server.assert_serves(STOPPED, &bound.leaf, "once it is started").await;
+    server
+        .assert_serves(STOPPED, &bound.leaf, "once it is started")
+        .await;
     server.stop();
     seen
 }
@@ -157,7 +159,12 @@ fn by_content(bound: &Pem) -> Vec<Case> {
         upload("Certificate.KeyNull", "white space", chain, " \r\n "),
         upload("InvalidCertificate.TooLong", "32 KiB and more", &long, key),
         upload("sslPub.Error", "NUL", &chain.replacen('\n', "\0\n", 1), key),
-        upload("sslPri.Error", "backslash n", chain, &key.replace('\n', "\\n")),
+        upload(
+            "sslPri.Error",
+            "backslash n",
+            chain,
+            &key.replace('\n', "\\n"),
+        ),
         upload("Decode.Error", "not base64", &broken, key),
         upload("InvalidSSLPub", "no PEM", "certificate", key),
         upload(
@@ -180,7 +187,17 @@ fn by_content(bound: &Pem) -> Vec<Case> {
             &format!("{leaf}{stranger}"),
             key,
         ),
-        upload("Certificate.Expired", "expired", &expired.chain, &expired.key),
-        upload("Certificate.StatusError", "not yet valid", &early.chain, &early.key),
+        upload(
+            "Certificate.Expired",
+            "expired",
+            &expired.chain,
+            &expired.key,
+        ),
+        upload(
+            "Certificate.StatusError",
+            "not yet valid",
+            &early.chain,
+            &early.key,
+        ),
     ]
 }
