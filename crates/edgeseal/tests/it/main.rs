@@ -10,4 +10,5 @@ mod live;
 mod malformed;
 mod order;
 mod refusals;
+mod restart;
 mod swaps;

@@ -1,0 +1,294 @@
+//! The end of a process and what the next one on the same data directory makes of it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use tokio::net::TcpStream;
+
+use crate::harness::{
+    Api, Attempt, CDN, Origin, Pem, SET, Scheme, Server,
+    api::{told, upload},
+    origin::Connection,
+    pki::AUTHORITY,
+    raw,
+    server::wait,
+    tls,
+};
+
+const NAME: &str = "www.restart.example";
+
+/// A server that serves [`NAME`].
+async fn serving() -> (Server, Api, Pem) {
+    let server = Server::start();
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    let pem = AUTHORITY.issue(&[NAME]);
+    let set = api.set(NAME, &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    (server, api, pem)
+}
+
+/// Starts a process on the server's data that must not start; what it says.
+fn refused_to_start(server: &Server) -> String {
+    let mut process = server.command().stderr(Stdio::piped()).spawn().unwrap();
+    let status = wait(&mut process);
+    let mut said = String::new();
+    let mut stderr = process.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(64), "{said}");
+    said
+}
+
+/// Every file below a directory with its octets.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.display().to_string(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// Names of the files whose octets differ, or that only one side has.
+fn differing(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names = before.keys().chain(after.keys());
+    names
+        .filter(|name| before.get(*name) != after.get(*name))
+        .cloned()
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_is_used_up_over_a_restart() {
+    let (mut server, api, pem) = serving().await;
+    let calls = [Scheme::V1, Scheme::V3]
+        .map(|scheme| Attempt::new(scheme, &api, (CDN, SET), &upload(NAME, &pem)).octets());
+    for call in &calls {
+        let answer = raw::exchange(server.addresses().api, call).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    for killed in [false, true] {
+        if killed {
+            server.kill();
+        } else {
+            assert_eq!(server.terminate().code(), Some(0));
+        }
+        server.launch();
+        for call in &calls {
+            let answer = raw::exchange(server.addresses().api, call).await;
+            assert_eq!(answer.code(), "SignatureNonceUsed", "killed: {killed}");
+            assert_eq!(answer.status, 400);
+        }
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_at_once_although_clients_stay() {
+    let (server, api, _) = serving().await;
+    let at = server.addresses();
+    let ports = [at.api, at.https, at.http, at.admin];
+    let stream = tls::connect(at.https, NAME, &["http/1.1"]).await.unwrap();
+    let mut visitors = vec![Connection::h1(stream).await];
+    let stream = tls::connect(at.https, NAME, &["h2"]).await.unwrap();
+    visitors.push(Connection::h2(stream).await);
+    let stream = TcpStream::connect(at.http).await.unwrap();
+    visitors.push(Connection::h1(stream).await);
+    for visitor in &mut visitors {
+        assert_eq!(visitor.get(NAME, "/").await.unwrap().0, 200);
+    }
+    let mut silent = Vec::new();
+    // On the HTTPS port, a client that says nothing is a handshake under way.
+    for port in [at.api, at.http, at.admin] {
+        silent.push(TcpStream::connect(port).await.unwrap());
+    }
+    api.info(NAME).await;
+    let asked = Instant::now();
+    let status = end(server).await;
+    assert_eq!(status.code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+    for port in ports {
+        assert!(TcpStream::connect(port).await.is_err(), "{port} is open");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_let_go_is_dropped_in_time() {
+    let server = Server::start_with("drain_timeout_ms = 300\n");
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    let https = server.addresses().https;
+    // It speaks HTTP/2 by name only, and answers nothing.
+    let _deaf = tls::connect(https, NAME, &["h2"]).await.unwrap();
+    let asked = Instant::now();
+    assert_eq!(end(server).await.code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+}
+
+/// Asks it to end and waits, while the clients of the test go on.
+async fn end(mut server: Server) -> ExitStatus {
+    tokio::task::spawn_blocking(move || server.terminate())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_data_is_refused() {
+    let (server, api, pem) = serving().await;
+    let addresses = fs::read(server.data().join("addresses.json")).unwrap();
+    let said = refused_to_start(&server);
+    assert!(said.contains("in use"), "{said}");
+    let now = fs::read(server.data().join("addresses.json")).unwrap();
+    assert_eq!(addresses, now, "the first one's addresses are left alone");
+    assert_eq!(api.bound_leaf(NAME).await, pem.leaf);
+    server.assert_serves(NAME, &pem.leaf, "as before").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_kek_nothing_starts_and_nothing_changes() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let kek = server.data().join("kek");
+    let key = fs::read(&kek).unwrap();
+    fs::remove_file(&kek).unwrap();
+    let before = files(&server.data());
+    let said = refused_to_start(&server);
+    assert!(said.contains("kek is missing"), "{said}");
+    let none: [String; 0] = [];
+    assert_eq!(differing(&before, &files(&server.data())), none);
+
+    fs::write(&kek, key).unwrap();
+    server.launch();
+    server.assert_serves(NAME, &pem.leaf, "with its key").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_kek_is_refused() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let kek = server.data().join("kek");
+    let key = fs::read(&kek).unwrap();
+    let edge = files(&server.data().join("edge"));
+    fs::write(&kek, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let said = refused_to_start(&server);
+    assert!(said.contains("do not open the store"), "{said}");
+    let none: [String; 0] = [];
+    assert_eq!(differing(&edge, &files(&server.data().join("edge"))), none);
+
+    fs::write(&kek, key).unwrap();
+    server.launch();
+    server.assert_serves(NAME, &pem.leaf, "with its key").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_leaves_the_edge_serving() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let (store, aside) = (server.data().join("store.db"), server.home().join("aside"));
+    fs::rename(&store, &aside).unwrap();
+    let garbage = b"this is no database. ".repeat(1000);
+    fs::write(&store, &garbage).unwrap();
+
+    server.launch();
+    server
+        .assert_serves(NAME, &pem.leaf, "out of the replica")
+        .await;
+    let api = server.client();
+    let refusal = api
+        .refused(CDN, "StopCdnDomain", &[("DomainName", NAME)])
+        .await;
+    assert_eq!(
+        (refusal.status, refusal.code.as_str()),
+        (503, "ServiceUnavailable")
+    );
+    let admin = server.addresses().admin;
+    assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 503);
+    assert_eq!(raw::get(admin, "admin", "/healthz").await.status, 200);
+    assert_eq!(server.terminate().code(), Some(0));
+    assert_eq!(fs::read(&store).unwrap(), garbage, "left as it is");
+
+    fs::rename(&aside, &store).unwrap();
+    server.launch();
+    let admin = server.addresses().admin;
+    assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 200);
+    let set = server.client().set(NAME, &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_or_emptied_is_refused() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let (data, aside) = (server.data(), server.home().join("aside"));
+    fs::copy(data.join("store.db"), &aside).unwrap();
+    let edge = files(&data.join("edge"));
+    let none: [String; 0] = [];
+    for emptied in [false, true] {
+        for file in ["store.db", "store.db-wal", "store.db-shm"] {
+            let _ = fs::remove_file(data.join(file));
+        }
+        if emptied {
+            fs::write(data.join("store.db"), "").unwrap();
+        }
+        // A second try is no other than the first.
+        for _ in 0..2 {
+            let said = refused_to_start(&server);
+            assert!(said.contains("has served domains before"), "{said}");
+            assert_eq!(differing(&edge, &files(&data.join("edge"))), none);
+        }
+    }
+    for file in ["store.db-wal", "store.db-shm"] {
+        let _ = fs::remove_file(data.join(file));
+    }
+    fs::copy(&aside, data.join("store.db")).unwrap();
+    server.launch();
+    server
+        .assert_serves(NAME, &pem.leaf, "with its store")
+        .await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_means_that_everything_is_served() {
+    let (mut server, _, first) = serving().await;
+    for killed in [false, true] {
+        if killed {
+            server.kill();
+        } else {
+            server.terminate();
+        }
+        server.launch();
+        server
+            .assert_serves(NAME, &first.leaf, "right after ready")
+            .await;
+    }
+    let pem = AUTHORITY.issue(&[NAME]);
+    let params = upload(NAME, &pem);
+    let reply = server
+        .client()
+        .call_with(CDN, SET, &params, &[("prefer", "wait=5")])
+        .await;
+    let reply = reply.unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!(reply.headers["x-edgeseal-served"], "1/1");
+    server
+        .assert_serves(NAME, &pem.leaf, "when it says so")
+        .await;
+    server.stop();
+}
