@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`harness`]; then each module is one subject.
 
+mod admin;
 mod crash;
 mod harness;
 mod isolation;
