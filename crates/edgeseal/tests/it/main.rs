@@ -4,6 +4,7 @@
 //! Start reading at [`harness`]; then each module is one subject.
 
 mod admin;
+mod cli;
 mod crash;
 mod harness;
 mod isolation;
