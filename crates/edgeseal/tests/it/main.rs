@@ -11,6 +11,7 @@ mod isolation;
 mod live;
 mod malformed;
 mod order;
+mod readme;
 mod refusals;
 mod restart;
 mod swaps;

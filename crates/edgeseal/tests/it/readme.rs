@@ -1,0 +1,163 @@
+//! What the documents say is so: the README's commands run, the tables are those of the program.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use edgeseal_api::{
+    actions::{ACTIONS, Access},
+    code::Code,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{
+    PATIENCE,
+    server::{BINARY, binary, run, signal, wait},
+};
+
+fn document(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// `edgeseal demo` in a directory of its own, on free ports.
+struct Demo {
+    home: TempDir,
+    process: Child,
+    /// Address by role.
+    addresses: BTreeMap<String, String>,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = binary();
+        command.arg("demo").current_dir(home.path());
+        for role in ["API", "HTTPS", "HTTP", "ADMIN"] {
+            command.env(format!("EDGESEAL_{role}"), "127.0.0.1:0");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(File::create(home.path().join("log")).unwrap());
+        let mut process = command.spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (said, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
+        let mut demo = Self {
+            home,
+            process,
+            addresses: BTreeMap::new(),
+        };
+        assert_eq!(lines.recv_timeout(PATIENCE).as_deref(), Ok("ready"));
+        let json = fs::read(demo.home.path().join("edgeseal-data/addresses.json")).unwrap();
+        demo.addresses = serde_json::from_slice(&json).unwrap();
+        demo
+    }
+
+    fn port(&self, role: &str) -> &str {
+        self.addresses[role].rsplit_once(':').unwrap().1
+    }
+
+    /// Runs a block of the README; what it prints.
+    fn run(&self, block: &str) -> String {
+        let script = block
+            .replace("target/release/edgeseal", BINARY)
+            .replace(":8443", &format!(":{}", self.port("https")))
+            .replace(":7080", &format!(":{}", self.port("api")));
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &script]).current_dir(self.home.path());
+        let output = run(&mut shell);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{block}\n{errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The blocks of a document that are marked as `sh run`.
+fn blocks(text: &str) -> Vec<&str> {
+    let starts = text.split("```sh run\n").skip(1);
+    starts
+        .map(|block| block.split_once("\n```").unwrap().0)
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_run() {
+    let readme = document("README.md");
+    let blocks = blocks(&readme);
+    assert_eq!(blocks.len(), 2, "the README's blocks marked as ```sh run");
+    let mut demo = Demo::start();
+
+    let curls = demo.run(blocks[0]);
+    assert!(curls.contains("demo.localhost"), "the site: {curls}");
+    assert!(curls.contains(r#""Code":"MissingAccessKeyId""#), "{curls}");
+
+    let said = demo.run(blocks[1]);
+    for line in [
+        "www.example.com is online\n",
+        "the certificate is bound to www.example.com, served by 1/1 edges\n",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let json = said.find("\n{").map(|at| &said[at..]);
+    let reply: Value = serde_json::from_str(json.unwrap()).unwrap();
+    assert_eq!(reply["TotalCount"], 3, "two of the demo, one of the README");
+
+    signal(&demo.process, "INT");
+    assert_eq!(wait(&mut demo.process).code(), Some(0));
+}
+
+#[test]
+fn the_table_of_actions_is_the_program_s() {
+    let text = document("docs/compat.md");
+    let (_, after) = text.split_once("<!-- begin actions -->\n").unwrap();
+    let (table, _) = after.split_once("<!-- end actions -->").unwrap();
+    let mut expected =
+        "| version | action | calls/s | read/write | permission |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for action in ACTIONS {
+        let access = match action.access {
+            Access::Read => "read",
+            Access::Write => "write",
+        };
+        assert_eq!(action.limit.per_ms, 1000, "{} is in calls/s", action.name);
+        let (version, name, calls) = (action.version, action.name, action.limit.calls);
+        let permission = action.permission;
+        expected += &format!("| {version} | {name} | {calls} | {access} | {permission} |\n");
+    }
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn every_code_has_its_heading_and_its_anchor() {
+    let text = document("docs/errors.md");
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.row().wire).collect();
+    let headings: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    let anchors = text.split("<a id=\"").skip(1);
+    let anchors: Vec<&str> = anchors.map(|a| a.split_once('"').unwrap().0).collect();
+    // `Recommend` points to the anchor.
+    for found in [headings, anchors] {
+        assert_eq!(found.len(), codes.len(), "none twice");
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), codes);
+    }
+}
