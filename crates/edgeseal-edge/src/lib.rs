@@ -1,1 +1,374 @@
-//! placeholder
+//! The edge: it terminates TLS by SNI, proxies to the origins, and follows the store.
+//!
+//! # What it promises
+//! - A new state is visible to new handshakes without a restart; what is established goes on. No
+//!   handshake fails because of a change, whatever the number of certificates.
+//! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). Whatever gets no
+//!   certificate gets the fatal alert `unrecognized_name`.
+//! - A record that cannot be used is quarantined: that domain keeps its last good state, the rest
+//!   are untouched.
+//! - What an edge has it keeps serving, over its own restart too, with the store gone: the last good
+//!   state is on disk, keys sealed.
+//! - What it reports as served it has read from a handshake with its own listener.
+//!
+//! # What it never does
+//! The path of a handshake does no I/O but with the client, and waits for no writer. Nothing that
+//! the store says, or fails to say, empties the table. Private keys are opened on demand into a
+//! bounded cache and are written nowhere.
+//!
+//! # The way of a change, file by file
+//! `follow` takes it from the store's feed, fetches and checks what it needs, and puts it into
+//! [`index`] and `replica`; the next ClientHello in `tls` finds it through [`select`]; `prove`
+//! reads it back from the outside and reports.
+//!
+//! # The way of a request
+//! `listener` accepts, `tls` does the handshake, `proxy` routes by host and streams from the origin.
+//!
+//! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use edgeseal_core::{DomainName, Timestamp, domain::Environment};
+use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+mod drain;
+pub mod entry;
+mod follow;
+pub mod index;
+mod listener;
+mod prove;
+mod proxy;
+mod quarantine;
+mod replica;
+pub mod select;
+mod telemetry;
+mod tls;
+
+pub use proxy::Patience;
+pub use replica::ReplicaError;
+pub use tls::SetupError;
+
+use drain::Drain;
+use follow::{Follower, Holdings};
+use listener::{Server, Speaks};
+use prove::{Applied, Prover};
+use replica::{Replica, Standing};
+
+/// The group whose edges serve the staging environment.
+pub const STAGING: &str = "staging";
+
+/// How an edge is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name, unique in its group. Part of a key: no `/`.
+    pub id: String,
+    /// Its group. Edges of [`STAGING`] serve the staging environment, all others production.
+    pub group: String,
+    /// Where HTTPS listens. Port 0 takes any.
+    pub https: SocketAddr,
+    /// Where plain HTTP listens, if at all.
+    pub http: Option<SocketAddr>,
+    /// Where the replica is kept. One edge per directory.
+    pub directory: PathBuf,
+    /// The domain whose certificate answers clients that send no server name; none by default.
+    pub default_domain: Option<DomainName>,
+    /// For a ClientHello, and again for the rest of the handshake.
+    pub client_hello_timeout: Duration,
+    /// For the head of a request, idle time before it included.
+    pub header_timeout: Duration,
+    /// For origins.
+    pub patience: Patience,
+    /// For open connections when the edge is drained.
+    pub drain_timeout: Duration,
+    /// Parsed keys in memory at most.
+    pub key_cache: usize,
+    /// Connections at a time at most.
+    pub connections: usize,
+    /// For the store, when there is a good replica to serve from.
+    pub catch_up_timeout: Duration,
+    /// Between two tries of what is quarantined.
+    pub recheck_every: Duration,
+}
+
+/// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
+#[derive(Debug)]
+pub struct Edge {
+    https: SocketAddr,
+    http: Option<SocketAddr>,
+    served: watch::Receiver<Revision>,
+    drain: Drain,
+    drain_timeout: Duration,
+    tasks: Vec<Task>,
+}
+
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not even an empty replica can be opened.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] SetupError),
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The system gives no thread, or a socket no address.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Options {
+    /// The defaults, for an edge of this name on these addresses.
+    #[must_use]
+    pub fn new(id: &str, group: &str, https: SocketAddr, directory: &Path) -> Self {
+        Self {
+            id: id.to_owned(),
+            group: group.to_owned(),
+            https,
+            http: None,
+            directory: directory.to_owned(),
+            default_domain: None,
+            client_hello_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(60),
+            patience: Patience::default(),
+            drain_timeout: Duration::from_secs(30),
+            key_cache: 10_000,
+            connections: 65_536,
+            catch_up_timeout: Duration::from_secs(5),
+            recheck_every: Duration::from_secs(30),
+        }
+    }
+
+    fn environment(&self) -> Environment {
+        if self.group == STAGING {
+            Environment::Staging
+        } else {
+            Environment::Production
+        }
+    }
+}
+
+impl Edge {
+    /// Starts an edge. Returns when the first full state is applied and the sockets listen; no
+    /// socket listens before. If there is a good replica the store has
+    /// [`catch_up_timeout`](Options::catch_up_timeout) to bring it up to date, and serving begins
+    /// in any case; without one the store is waited for.
+    ///
+    /// # Errors
+    /// [`StartError`] if something that will not heal by waiting is in the way.
+    pub async fn start(
+        options: Options,
+        store: SharedStore,
+        keyring: Keyring,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, StartError> {
+        let keys = Arc::new(tls::Keys::new(keyring, options.key_cache));
+        let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
+        let (replica, standing) = load(&options, &holdings).await?;
+        let applied = Arc::new(Applied::default());
+        let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
+        let follower = Follower {
+            store: Arc::clone(&store),
+            holdings: Arc::clone(&holdings),
+            writer: replica.into_writer()?,
+            applied: Arc::clone(&applied),
+            served: served_sender,
+            recheck_every: options.recheck_every,
+        };
+        let mut tasks = vec![Task::spawn(|stop| follower.run(standing.cursor, stop))];
+        first_state(&options, &store, standing, &mut served).await;
+
+        let https = listen(options.https).await?;
+        let http = match options.http {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let https_address = https.local_addr()?;
+        let http_address = http.as_ref().map(TcpListener::local_addr).transpose()?;
+        let server = Arc::new(server(&options, &holdings, keys)?);
+        let drain = Drain::new();
+        let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
+        tokio::spawn(accept);
+        if let Some(http) = http {
+            tokio::spawn(server.accept(http, Speaks::Http, drain.token()));
+        }
+        let name = (options.group.as_str(), options.id.as_str());
+        let prover = Prover::new(holdings, applied, store, clock, name, https_address)?;
+        tasks.push(Task::spawn(|stop| prover.run(stop)));
+        tracing::info!(
+            https = %https_address,
+            http = ?http_address,
+            store.revision = served.borrow().0,
+            "the edge serves"
+        );
+        Ok(Self {
+            https: https_address,
+            http: http_address,
+            served,
+            drain,
+            drain_timeout: options.drain_timeout,
+            tasks,
+        })
+    }
+
+    /// Where HTTPS listens.
+    #[must_use]
+    pub const fn https_addr(&self) -> SocketAddr {
+        self.https
+    }
+
+    /// Where plain HTTP listens, if it does.
+    #[must_use]
+    pub const fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// The revision up to which every change is visible to new handshakes. What of it was proved
+    /// is in the edge's report.
+    #[must_use]
+    pub fn served(&self) -> watch::Receiver<Revision> {
+        self.served.clone()
+    }
+
+    /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
+    /// end within [`drain_timeout`](Options::drain_timeout), cuts off what is left, and writes the
+    /// replica to its end.
+    pub async fn drain(self) {
+        // The prover stops first: it is a client of the listener. The follower goes on to the end.
+        let mut tasks = self.tasks;
+        let follower = tasks.drain(..1).collect::<Vec<_>>();
+        for task in tasks {
+            task.stop().await;
+        }
+        let in_time = self.drain.drain(self.drain_timeout).await;
+        tracing::info!(in_time, "the edge is drained");
+        for task in follower {
+            task.stop().await;
+        }
+    }
+}
+
+/// A background task with its end.
+#[derive(Debug)]
+struct Task {
+    stop: oneshot::Sender<()>,
+    handle: JoinHandle<()>,
+}
+
+impl Task {
+    fn spawn<F>(run: impl FnOnce(Stop) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, told) = oneshot::channel();
+        let stopped: Stop = Box::pin(async move {
+            // Told, or the edge was dropped: both end the task.
+            let _ = told.await;
+        });
+        Self {
+            stop,
+            handle: tokio::spawn(run(stopped)),
+        }
+    }
+
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        if let Err(error) = self.handle.await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a background task of the edge broke down"
+            );
+        }
+    }
+}
+
+type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Opens the replica and serves from it what can be served.
+async fn load(
+    options: &Options,
+    holdings: &Arc<Holdings>,
+) -> Result<(Replica, Standing), StartError> {
+    let directory = options.directory.clone();
+    let environment = options.environment();
+    let holdings = Arc::clone(holdings);
+    let loading = tokio::task::spawn_blocking(move || {
+        let replica = Replica::open(&directory, environment)?;
+        follow::load_replica(&holdings, replica)
+    });
+    Ok(loading.await.map_err(io::Error::other)??)
+}
+
+/// Waits for the first full state.
+async fn first_state(
+    options: &Options,
+    store: &SharedStore,
+    standing: Standing,
+    served: &mut watch::Receiver<Revision>,
+) {
+    if !standing.complete {
+        // The sender lives in the follower, which ends only after the edge.
+        let _ = served.changed().await;
+        return;
+    }
+    let newest = async {
+        let page = store.list(DOMAINS, None, 1).await.ok()?;
+        served.wait_for(|now| *now >= page.revision).await.ok()?;
+        Some(())
+    };
+    let caught_up = timeout(options.catch_up_timeout, newest).await;
+    if caught_up.ok().flatten().is_none() {
+        tracing::warn!("the store does not answer: serving the last good state from the replica");
+    }
+}
+
+fn server(
+    options: &Options,
+    holdings: &Arc<Holdings>,
+    keys: Arc<tls::Keys>,
+) -> Result<Server, SetupError> {
+    let index = holdings.index();
+    let default_host = options
+        .default_domain
+        .as_ref()
+        .map(|name| name.as_str().into());
+    Ok(Server {
+        terminator: tls::Terminator::new(
+            Arc::clone(index),
+            keys,
+            default_host,
+            options.client_hello_timeout,
+        )?,
+        proxy: proxy::Proxy::new(Arc::clone(index), options.patience),
+        holdings: Arc::clone(holdings),
+        header_timeout: options.header_timeout,
+        room: Arc::new(Semaphore::new(
+            options.connections.min(Semaphore::MAX_PERMITS),
+        )),
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|cause| StartError::Listen { address, cause })
+}

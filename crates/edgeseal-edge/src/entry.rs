@@ -1,0 +1,288 @@
+//! What is served for one domain, in the form that a million of them fit into memory.
+//!
+//! A domain costs its name, one small [`Entry`], and its share of what many domains have in common:
+//! [`Material`] (one per certificate), the chain above the leaf (one per issuer) and the origins.
+//! Leaf and sealed key stay DER; the parsed key lives in a bounded cache, see [`crate::tls`].
+
+use std::{
+    collections::HashSet,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use edgeseal_core::{certificate::Digest, domain};
+use edgeseal_store::Revision;
+
+/// What is served for one domain. `M` is the handle of certificate and key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<M = Arc<Material>> {
+    /// Whether the domain is served at all.
+    pub online: bool,
+    /// What a handshake gets.
+    pub https: Https<M>,
+    /// Where requests go.
+    pub origins: Arc<Origins>,
+    /// The commit that wrote the record.
+    pub revision: Revision,
+}
+
+/// What a handshake gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Https<M> {
+    /// Nothing: no certificate is bound, or HTTPS was switched off.
+    Off,
+    /// This certificate.
+    On(M),
+}
+
+/// Leaf, chain and sealed key of one certificate.
+#[derive(PartialEq, Eq)]
+pub struct Material {
+    digest: Digest,
+    chain: Arc<Chain>,
+    leaf_length: u32,
+    /// DER of the leaf, then the sealed key: one allocation.
+    bytes: Box<[u8]>,
+}
+
+/// DER of the intermediates in serving order, shared by all certificates below them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Chain(Box<[Arc<[u8]>]>);
+
+/// The origins of a domain, in order of use.
+#[derive(Debug, Default)]
+pub struct Origins {
+    list: Box<[Origin]>,
+    turn: AtomicU32,
+}
+
+/// One origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `host:port`, IPv6 addresses in brackets.
+    pub authority: Box<str>,
+    /// Lower goes first.
+    pub priority: u8,
+    /// Share among origins of one priority; zero counts as one if all are zero.
+    pub weight: u8,
+    /// Whether it wants TLS, which is told by its port.
+    pub tls: bool,
+}
+
+/// Equal values kept once: the certificates in use, by digest.
+#[derive(Debug, Default)]
+pub struct Materials {
+    known: HashSet<ByDigest>,
+    retired: Vec<Digest>,
+    /// Below this many retired ones it is not worth looking: what many domains share stays retired
+    /// for long and would be looked at on every change.
+    worth: usize,
+}
+
+impl Material {
+    /// Leaf, chain and sealed key with this address. The caller has checked that the address is
+    /// theirs.
+    #[must_use]
+    pub fn new(digest: Digest, leaf: &[u8], chain: Arc<Chain>, sealed_key: &[u8]) -> Self {
+        Self {
+            digest,
+            chain,
+            leaf_length: u32::try_from(leaf.len()).unwrap_or(u32::MAX),
+            bytes: [leaf, sealed_key].concat().into_boxed_slice(),
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// DER of the leaf.
+    #[must_use]
+    pub fn leaf(&self) -> &[u8] {
+        let end = (self.leaf_length as usize).min(self.bytes.len());
+        &self.bytes[..end]
+    }
+
+    /// The private key, sealed for [`edgeseal_store::Key::material`].
+    #[must_use]
+    pub fn sealed_key(&self) -> &[u8] {
+        let start = (self.leaf_length as usize).min(self.bytes.len());
+        &self.bytes[start..]
+    }
+
+    /// DER of the intermediates in serving order.
+    pub fn issuers(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.chain.0.iter()
+    }
+}
+
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Material").field(&self.digest).finish()
+    }
+}
+
+impl Chain {
+    /// The intermediates in serving order.
+    #[must_use]
+    pub fn new(ders: Vec<Arc<[u8]>>) -> Self {
+        Self(ders.into_boxed_slice())
+    }
+}
+
+impl Origins {
+    /// The origins of a domain's record.
+    #[must_use]
+    pub fn of(origins: &[domain::Origin]) -> Self {
+        let mut list: Vec<Origin> = origins.iter().map(Origin::of).collect();
+        list.sort_by_key(|origin| origin.priority); // stable: the owner's order within a priority
+        Self {
+            list: list.into_boxed_slice(),
+            turn: AtomicU32::new(0),
+        }
+    }
+
+    /// The origins in the order in which the next request tries them: by priority; within one
+    /// priority in turn by weight, the rest after it in the owner's order.
+    pub fn in_turn(&self) -> impl Iterator<Item = &Origin> {
+        let first = match self.list.as_ref() {
+            [] | [_] => 0,
+            list => primary(list, self.turn.fetch_add(1, Ordering::Relaxed)),
+        };
+        let (head, rest) = self.list.split_at(first.min(self.list.len()));
+        rest.iter().take(1).chain(head).chain(rest.iter().skip(1))
+    }
+}
+
+/// Which origin has turn `turn`. Only those of the first priority take turns.
+fn primary(list: &[Origin], turn: u32) -> usize {
+    let top = list
+        .iter()
+        .take_while(|origin| origin.priority == list[0].priority);
+    let weights: Vec<u32> = top.map(|origin| u32::from(origin.weight)).collect();
+    let total: u32 = weights.iter().sum();
+    if total == 0 {
+        return turn as usize % weights.len().max(1);
+    }
+    let mut place = turn % total;
+    for (index, weight) in weights.iter().enumerate() {
+        match place.checked_sub(*weight) {
+            Some(left) => place = left,
+            None => return index,
+        }
+    }
+    0
+}
+
+impl PartialEq for Origins {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for Origins {}
+
+impl Origin {
+    fn of(origin: &domain::Origin) -> Self {
+        let address = origin.address.as_str();
+        let bracketed = address.parse::<std::net::Ipv6Addr>().is_ok();
+        let authority = if bracketed {
+            format!("[{address}]:{}", origin.port)
+        } else {
+            format!("{address}:{}", origin.port)
+        };
+        Self {
+            authority: authority.into_boxed_str(),
+            priority: origin.priority,
+            weight: origin.weight,
+            tls: origin.port == 443,
+        }
+    }
+}
+
+impl Materials {
+    /// The one with this address, if it is in use.
+    #[must_use]
+    pub fn get(&self, digest: &Digest) -> Option<Arc<Material>> {
+        self.known.get(digest).map(|known| Arc::clone(&known.0))
+    }
+
+    /// Keeps `material`, or gives the equal one that is there. One with the same address but
+    /// another sealed key, as after a change of the key-encryption key, takes the old one's place.
+    pub fn keep(&mut self, material: Arc<Material>) -> Arc<Material> {
+        match self.get(material.digest()) {
+            Some(known) if known == material => known,
+            _ => {
+                self.known.replace(ByDigest(Arc::clone(&material)));
+                material
+            }
+        }
+    }
+
+    /// Says that a domain no longer uses it.
+    pub fn retire(&mut self, digest: &Digest) {
+        self.retired.push(*digest);
+    }
+
+    /// Lets go of what was retired and is used by nobody. A handshake may still hold some: those
+    /// are looked at again at the next call.
+    pub fn sweep(&mut self) {
+        if self.retired.len() < self.worth {
+            return;
+        }
+        let known = &mut self.known;
+        self.retired.sort_unstable();
+        self.retired.dedup();
+        self.retired.retain(|digest| {
+            let used = known.get(digest).map_or(0, |one| Arc::strong_count(&one.0));
+            if used == 1 {
+                known.remove(digest);
+            }
+            used > 1
+        });
+        self.worth = self.retired.len() + self.retired.len() / 2;
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct ByDigest(Arc<Material>);
+
+impl std::borrow::Borrow<Digest> for ByDigest {
+    fn borrow(&self) -> &Digest {
+        &self.0.digest
+    }
+}
+
+impl Hash for ByDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.digest.hash(state);
+    }
+}
+
+impl PartialEq for ByDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest == other.0.digest
+    }
+}
+
+impl Eq for ByDigest {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use edgeseal_core::domain::OriginKind;
+
+use super::*;
+
+fn origin(address: &str, port: u16, priority: u8, weight: u8) -> domain::Origin {
+    domain::Origin {
+        address: address.to_owned(),
+        kind: OriginKind::Domain,
+        port,
+        priority,
+        weight,
+    }
+}
+
+fn turns(origins: &Origins, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|_| {
+            let order: Vec<&str> = origins.in_turn().map(|o| &o.authority[..1]).collect();
+            order.concat()
+        })
+        .collect()
+}
+
+#[test]
+fn priority_first_then_turns_by_weight() {
+    let table = [
+        (vec![], vec!["", ""]),
+        (vec![origin("a", 80, 20, 10)], vec!["a", "a"]),
+        (
+            vec![origin("b", 80, 30, 10), origin("a", 80, 20, 10)],
+            vec!["ab", "ab", "ab"],
+        ),
+        (
+            vec![
+                origin("a", 80, 20, 2),
+                origin("b", 80, 20, 1),
+                origin("c", 80, 30, 9),
+            ],
+            vec!["abc", "abc", "bac", "abc"],
+        ),
+        (
+            vec![origin("a", 80, 20, 0), origin("b", 80, 20, 0)],
+            vec!["ab", "ba", "ab"],
+        ),
+        (
+            vec![origin("a", 80, 20, 0), origin("b", 80, 20, 5)],
+            vec!["ba", "ba"],
+        ),
+    ];
+    for (origins, expected) in table {
+        let origins = Origins::of(&origins);
+        assert_eq!(turns(&origins, expected.len()), expected);
+    }
+}
+
+#[test]
+fn authorities() {
+    let authority = |address, port| Origin::of(&origin(address, port, 20, 10)).authority;
+    assert_eq!(
+        &*authority("origin.example.com", 80),
+        "origin.example.com:80"
+    );
+    assert_eq!(&*authority("192.0.2.1", 8080), "192.0.2.1:8080");
+    assert_eq!(&*authority("2001:db8::1", 80), "[2001:db8::1]:80");
+}
+
+#[test]
+fn material_is_kept_once_and_while_it_is_used() {
+    let mut materials = Materials::default();
+    let make = || {
+        let digest = Digest::of(b"leaf");
+        Arc::new(Material::new(digest, b"leaf", Arc::default(), b"sealed"))
+    };
+    let first = materials.keep(make());
+    let second = materials.keep(make());
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(
+        (first.leaf(), first.sealed_key()),
+        (&b"leaf"[..], &b"sealed"[..])
+    );
+    drop(second);
+    materials.retire(first.digest());
+    materials.sweep();
+    assert_eq!(materials.len(), 1, "a handshake still holds it");
+    drop(first);
+    materials.sweep();
+    assert!(materials.is_empty());
+}
+
+#[test]
+fn an_entry_stays_small() {
+    // A million entries are a million of these: 32 MiB beside names and material.
+    assert_eq!(size_of::<Entry>(), 32);
+}

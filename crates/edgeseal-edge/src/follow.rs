@@ -1,0 +1,284 @@
+//! From the store's feed to what is served: fetch, check, then index and replica.
+//!
+//! Rules:
+//! - A record is used only if all of it can be: it reads, its material and issuers are there, the
+//!   sealed key opens and is the leaf's. Else the domain is quarantined: it keeps its last good
+//!   state, the rest are untouched, and it is tried again now and then.
+//! - Nothing is dropped because a listing began, was cut short or came empty-handed: a domain goes
+//!   when a change says so, or when a listing that *ended* did not have it.
+//! - A store that fails is waited for. Nothing that is served depends on it.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use edgeseal_core::Pattern;
+use edgeseal_store::{
+    Change, Fault, Key, Revision, SharedStore,
+    feed::{Event, Feed},
+    key::DOMAINS,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    prove::Applied,
+    replica::{Batch, Reached, Writer},
+    telemetry,
+};
+
+mod holdings;
+mod load;
+mod prepare;
+
+pub(crate) use holdings::Holdings;
+pub(crate) use load::load_replica;
+use prepare::{Prepared, prepare};
+
+/// Follows the store for ever.
+pub(crate) struct Follower {
+    pub(crate) store: SharedStore,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) writer: Writer,
+    pub(crate) applied: Arc<Applied>,
+    pub(crate) served: watch::Sender<Revision>,
+    pub(crate) recheck_every: Duration,
+}
+
+/// Where the following stands.
+struct Progress {
+    /// Names seen since the listing began; `None` outside of one.
+    listed: Option<HashSet<Box<str>>>,
+    cursor_written: Instant,
+    /// The last quarantined domain that was tried again.
+    rechecked: Option<Pattern>,
+}
+
+/// Records prepared at a time: each may wait for the store.
+const AT_A_TIME: usize = 16;
+/// A cursor that moved past changes of others only is written this often.
+const CURSOR_EVERY: Duration = Duration::from_secs(10);
+/// Quarantined domains tried again at a time.
+const RECHECKED_AT_A_TIME: usize = 64;
+
+impl Follower {
+    /// Follows from `cursor` on, or from a full listing, until `stop` is ready; then writes what is
+    /// left to the replica.
+    pub(crate) async fn run(self, cursor: Option<Revision>, stop: impl Future<Output = ()>) {
+        let prefixes = [DOMAINS];
+        let store = Arc::clone(&self.store);
+        let feed = match cursor {
+            Some(cursor) => Feed::resume(store, prefixes, cursor),
+            None => Feed::start(store, prefixes),
+        };
+        tokio::select! {
+            () = self.follow(feed) => {}
+            () = stop => {}
+        }
+        self.writer.close().await;
+    }
+
+    async fn follow(&self, mut feed: Feed) {
+        let mut progress = Progress {
+            listed: None,
+            cursor_written: Instant::now(),
+            rechecked: None,
+        };
+        let mut recheck = interval(self.recheck_every);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // A feed's future may be dropped: nothing is lost.
+            tokio::select! {
+                event = feed.next() => self.take(event, &mut progress).await,
+                _ = recheck.tick() => self.recheck(&mut progress).await,
+            }
+        }
+    }
+
+    async fn take(&self, event: Event, progress: &mut Progress) {
+        match event {
+            Event::ListBegins => progress.listed = Some(HashSet::new()),
+            Event::Listed(entries) => {
+                if let Some(listed) = &mut progress.listed {
+                    let names = entries.iter().filter_map(|entry| name_of(&entry.key));
+                    listed.extend(names.map(|name| name.to_string().into_boxed_str()));
+                }
+                let changes = entries.into_iter().map(|entry| Change {
+                    key: entry.key,
+                    value: Some(entry.value),
+                    revision: entry.changed,
+                });
+                let news = changes.filter(|change| self.is_other(change)).collect();
+                let (batch, names) = self.apply(news).await;
+                self.applied.tell_changed(names);
+                self.writer.write_patiently(batch).await;
+            }
+            Event::ListEnds { revision, entries } => {
+                let listed = progress.listed.take().unwrap_or_default();
+                let batch = self.drop_unlisted(&listed, revision);
+                tracing::info!(
+                    store.revision = revision.0,
+                    listed = entries,
+                    dropped = batch.remove.len(),
+                    "all domains were listed"
+                );
+                self.writer.write_patiently(batch).await;
+                self.reached(revision, Vec::new());
+                self.applied.report_anyway();
+            }
+            Event::Changes(changes) => {
+                let through = changes.through;
+                let items = changes.items.into_iter();
+                let news: Vec<Change> = items.filter(|change| self.is_newer(change)).collect();
+                let quiet = news.is_empty();
+                let (mut batch, names) = self.apply(news).await;
+                if !quiet || progress.cursor_written.elapsed() >= CURSOR_EVERY {
+                    progress.cursor_written = Instant::now();
+                    batch.reached = Reached::Cursor(through);
+                    self.writer.write(batch);
+                }
+                self.reached(through, names);
+            }
+        }
+    }
+
+    /// Prepares and applies changes in order. Waits as long as the store fails.
+    async fn apply(&self, changes: Vec<Change>) -> (Batch, Vec<Pattern>) {
+        const PAUSE_MAX: Duration = Duration::from_secs(10);
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.prepare_all(&changes).await {
+                Ok(prepared) => return self.apply_prepared(prepared),
+                Err(fault) => {
+                    tracing::warn!(
+                        error = &fault as &dyn std::error::Error,
+                        "the store failed while material was fetched; trying again"
+                    );
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn prepare_all(&self, changes: &[Change]) -> Result<Vec<Prepared>, Fault> {
+        let waiting: Vec<_> = changes
+            .iter()
+            .map(|change| prepare(&*self.store, &self.holdings, change))
+            .collect();
+        stream::iter(waiting)
+            .buffered(AT_A_TIME)
+            .try_collect()
+            .await
+    }
+
+    fn apply_prepared(&self, prepared: Vec<Prepared>) -> (Batch, Vec<Pattern>) {
+        let holdings = &self.holdings;
+        let mut batch = Batch::default();
+        let mut names = Vec::new();
+        for one in prepared {
+            match one {
+                Prepared::Good(good) => {
+                    let name = good.row.name.clone();
+                    holdings.put(&name, good.entry);
+                    batch.issuers.extend(good.issuers);
+                    batch.put.push(good.row);
+                    names.push(name);
+                }
+                Prepared::Gone(name) => {
+                    holdings.remove(&name);
+                    batch.remove.push(name.clone());
+                    names.push(name);
+                }
+                Prepared::Bad { name, why } => {
+                    holdings.quarantine().put(&name, &why);
+                    batch.quarantine.push((name, why));
+                }
+                Prepared::Nameless => {}
+            }
+        }
+        holdings.sweep();
+        (batch, names)
+    }
+
+    fn drop_unlisted(&self, listed: &HashSet<Box<str>>, revision: Revision) -> Batch {
+        let mut batch = Batch {
+            reached: Reached::Complete(revision),
+            ..Batch::default()
+        };
+        for name in self.holdings.index().names() {
+            if !listed.contains(&name)
+                && let Ok(name) = Pattern::parse(&name)
+            {
+                self.holdings.remove(&name);
+                batch.remove.push(name);
+            }
+        }
+        let is_listed = |name: &Pattern| listed.contains(name.to_string().as_str());
+        let gone = self.holdings.quarantine().retain(is_listed);
+        batch.remove.extend(gone);
+        self.holdings.sweep();
+        batch
+    }
+
+    /// Tries some quarantined domains again with what the store has of them now: a keyring was
+    /// completed, keys were sealed anew, material came late.
+    async fn recheck(&self, progress: &mut Progress) {
+        let quarantine = self.holdings.quarantine();
+        let some = quarantine.some(progress.rechecked.as_ref(), RECHECKED_AT_A_TIME);
+        progress.rechecked = some.last().map(|one| one.domain.clone());
+        let mut changes = Vec::new();
+        for one in some {
+            match self.store.get(&Key::domain(&one.domain)).await {
+                Ok(Some(entry)) => changes.push(Change {
+                    key: entry.key,
+                    value: Some(entry.value),
+                    revision: entry.changed,
+                }),
+                Ok(None) => {} // the feed will say so
+                Err(_) => return,
+            }
+        }
+        if let Ok(prepared) = self.prepare_all(&changes).await {
+            let (batch, names) = self.apply_prepared(prepared);
+            self.writer.write(batch);
+            if !names.is_empty() {
+                let revision = *self.served.borrow(); // the guard must be gone before it is set
+                self.reached(revision, names);
+            }
+        }
+    }
+
+    fn reached(&self, revision: Revision, names: Vec<Pattern>) {
+        self.served.send_replace(revision);
+        self.applied.tell(revision, names);
+        telemetry::served(
+            revision.0,
+            self.holdings.index().len(),
+            self.holdings.quarantine().len(),
+        );
+    }
+
+    /// Rule of listings: what is listed replaces what is held, whatever its revision.
+    fn is_other(&self, change: &Change) -> bool {
+        self.held(change) != Some(change.revision)
+    }
+
+    /// Rule of changes: what is held is replaced by later commits only.
+    fn is_newer(&self, change: &Change) -> bool {
+        self.held(change).is_none_or(|held| held < change.revision)
+    }
+
+    fn held(&self, change: &Change) -> Option<Revision> {
+        let name = name_of(&change.key)?;
+        Some(self.holdings.index().get(&name)?.revision)
+    }
+}
+
+/// The domain that a key is of.
+fn name_of(key: &Key) -> Option<Pattern> {
+    let (_, name) = key.as_str().rsplit_once('/')?;
+    let name = Pattern::parse(name).ok()?;
+    (Key::domain(&name) == *key).then_some(name)
+}

@@ -1,0 +1,140 @@
+//! What an edge holds in memory, each thing once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
+
+use crate::{
+    entry::{Chain, Entry, Https, Material, Materials},
+    index::Index,
+    quarantine::Quarantine,
+    tls::Keys,
+};
+
+/// Index, material, chains, keys, quarantine.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    index: Arc<Index<Entry>>,
+    keys: Arc<Keys>,
+    environment: Environment,
+    quarantine: Quarantine,
+    materials: Mutex<Materials>,
+    chains: Mutex<Chains>,
+}
+
+/// Issuers and chains of them. There are few, and they are kept for good: a thousand issuers are
+/// some 2 MB.
+#[derive(Debug, Default)]
+struct Chains {
+    issuers: HashMap<Digest, Arc<[u8]>>,
+    /// By the digest of the issuers' digests.
+    chains: HashMap<Digest, Arc<Chain>>,
+}
+
+impl Holdings {
+    /// Nothing yet.
+    pub(crate) fn new(keys: Arc<Keys>, environment: Environment) -> Self {
+        Self {
+            index: Arc::default(),
+            keys,
+            environment,
+            quarantine: Quarantine::default(),
+            materials: Mutex::default(),
+            chains: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn index(&self) -> &Arc<Index<Entry>> {
+        &self.index
+    }
+
+    pub(crate) const fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    pub(crate) const fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Serves `entry` from now on, and ends the domain's quarantine.
+    pub(super) fn put(&self, name: &Pattern, entry: Entry) {
+        self.replace(name, entry);
+        self.quarantine.release(name);
+    }
+
+    /// Serves `entry` from now on; its quarantine, if any, stays.
+    pub(super) fn replace(&self, name: &Pattern, mut entry: Entry) {
+        if let Https::On(material) = entry.https {
+            entry.https = Https::On(self.materials().keep(material));
+        }
+        let before = self.index.get(name);
+        self.index.put(name, entry);
+        self.retire(before);
+    }
+
+    /// Serves the domain no more.
+    pub(super) fn remove(&self, name: &Pattern) {
+        let before = self.index.get(name);
+        self.index.remove(name);
+        self.retire(before);
+        self.quarantine.release(name);
+    }
+
+    /// Lets go of material that nobody uses.
+    pub(super) fn sweep(&self) {
+        self.materials().sweep();
+    }
+
+    /// Material in use.
+    pub(super) fn material(&self, digest: &Digest) -> Option<Arc<Material>> {
+        self.materials().get(digest)
+    }
+
+    /// Whether an issuer is known.
+    pub(super) fn knows_issuer(&self, digest: &Digest) -> bool {
+        self.chains().issuers.contains_key(digest)
+    }
+
+    /// Keeps an issuer.
+    pub(crate) fn keep_issuer(&self, digest: Digest, der: Arc<[u8]>) {
+        self.chains().issuers.entry(digest).or_insert(der);
+    }
+
+    /// The chain of these issuers, all of which are known; `None` if one is not.
+    pub(super) fn chain(&self, issuers: &[Digest]) -> Option<Arc<Chain>> {
+        let id = Digest::of_chain(issuers.iter().map(|issuer| &issuer.0[..]));
+        let mut chains = self.chains();
+        if let Some(chain) = chains.chains.get(&id) {
+            return Some(Arc::clone(chain));
+        }
+        let ders = issuers
+            .iter()
+            .map(|issuer| chains.issuers.get(issuer).cloned());
+        let chain = Arc::new(Chain::new(ders.collect::<Option<_>>()?));
+        chains.chains.insert(id, Arc::clone(&chain));
+        Some(chain)
+    }
+
+    fn retire(&self, before: Option<Entry>) {
+        if let Some(Https::On(material)) = before.map(|entry| entry.https) {
+            self.materials().retire(material.digest());
+        }
+    }
+
+    fn materials(&self) -> MutexGuard<'_, Materials> {
+        self.materials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chains(&self) -> MutexGuard<'_, Chains> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

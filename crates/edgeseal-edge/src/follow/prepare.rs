@@ -1,0 +1,244 @@
+//! From a stored record to an entry that can be served, or the reason why not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgeseal_core::{
+    Pattern,
+    certificate::Digest,
+    domain::{Domain, State},
+};
+use edgeseal_store::{
+    Change, Fault, Key, Store,
+    record::{self, decode, decode_material, encode_material},
+};
+
+use super::{Holdings, name_of};
+use crate::{
+    entry::{Entry, Https, Material, Origins},
+    replica::{Issuer, Row},
+};
+
+/// A change, ready to be applied.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// Serve this.
+    Good(Box<Good>),
+    /// Serve it no more.
+    Gone(Pattern),
+    /// It cannot be used.
+    Bad {
+        /// The domain.
+        name: Pattern,
+        /// Why, for people.
+        why: String,
+    },
+    /// The key is no domain's. Logged already.
+    Nameless,
+}
+
+/// A record that can be used.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) entry: Entry,
+    pub(super) row: Row,
+    /// All issuers of its material: the replica tells which of them are new to it.
+    pub(super) issuers: Vec<Issuer>,
+}
+
+/// Why something cannot be used: it is wrong itself, or the store failed.
+enum Problem {
+    Bad(String),
+    Fault(Fault),
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Fetches what a change needs and checks all of it.
+pub(super) async fn prepare(
+    store: &dyn Store,
+    holdings: &Holdings,
+    change: &Change,
+) -> Result<Prepared, Fault> {
+    let Some(name) = name_of(&change.key) else {
+        tracing::error!(key = %change.key, "a key under the domains' prefix is no domain's");
+        return Ok(Prepared::Nameless);
+    };
+    let Some(value) = &change.value else {
+        return Ok(Prepared::Gone(name));
+    };
+    match good(store, holdings, &name, value, change).await {
+        Ok(good) => Ok(Prepared::Good(Box::new(good))),
+        Err(Problem::Bad(why)) => Ok(Prepared::Bad { name, why }),
+        Err(Problem::Fault(fault)) => Err(fault),
+    }
+}
+
+async fn good(
+    store: &dyn Store,
+    holdings: &Holdings,
+    name: &Pattern,
+    value: &Bytes,
+    change: &Change,
+) -> Result<Good, Problem> {
+    let domain: Domain = decode(value)
+        .map_err(|fault| Problem::Bad(format!("the record does not read: {}", cause(&fault))))?;
+    if domain.name != *name {
+        let why = format!("the record is of {}", domain.name);
+        return Err(Problem::Bad(why));
+    }
+    let (material, stored) = match served_material(&domain, holdings) {
+        Some(digest) => {
+            let (material, value) = fetch(store, holdings, digest).await?;
+            (Some(material), Some((digest, value)))
+        }
+        None => (None, None),
+    };
+    let issuers = material.iter().flat_map(|material| material.issuers());
+    Ok(Good {
+        issuers: issuers
+            .map(|der| (Digest::of(der), Arc::clone(der)))
+            .collect(),
+        entry: entry(&domain, material, change.revision),
+        row: Row {
+            name: name.clone(),
+            revision: change.revision,
+            record: value.clone(),
+            material: stored,
+        },
+    })
+}
+
+/// The material that a domain serves, or with HTTPS off none.
+fn served_material(domain: &Domain, holdings: &Holdings) -> Option<Digest> {
+    let binding = domain.binding(holdings.environment())?;
+    binding.enabled.then_some(binding.material)
+}
+
+fn entry(
+    domain: &Domain,
+    material: Option<Arc<Material>>,
+    revision: edgeseal_store::Revision,
+) -> Entry {
+    Entry {
+        online: domain.state == State::Online,
+        https: material.map_or(Https::Off, Https::On),
+        origins: Arc::new(Origins::of(&domain.origins)),
+        revision,
+    }
+}
+
+/// Material that can be used, and its stored form.
+async fn fetch(
+    store: &dyn Store,
+    holdings: &Holdings,
+    digest: Digest,
+) -> Result<(Arc<Material>, Bytes), Problem> {
+    // Material never changes, and what is held was checked when it came; only the key-encryption
+    // key may have changed since.
+    if let Some(material) = holdings.material(&digest)
+        && holdings.keys().check_opens(&material).is_ok()
+    {
+        let stored = encode_material(&stored_form(&material))?;
+        return Ok((material, stored));
+    }
+    let found = store.get(&Key::material(&digest)).await?;
+    let stored = found
+        .ok_or_else(|| Problem::Bad(format!("material {digest} is not in the store")))?
+        .value;
+    let decoded = decode_material(&stored).map_err(|fault| {
+        Problem::Bad(format!(
+            "material {digest} does not read: {}",
+            cause(&fault)
+        ))
+    })?;
+    let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
+    fetch_issuers(store, holdings, &issuers).await?;
+    let chain = holdings
+        .chain(&issuers)
+        .ok_or_else(|| Problem::Bad("an issuer is not there".to_owned()))?;
+    let material = Material::new(digest, &decoded.leaf, chain, &decoded.sealed_key);
+    holdings
+        .keys()
+        .check(&material)
+        .map_err(|why| Problem::Bad(format!("material {digest}: {why}")))?;
+    Ok((Arc::new(material), stored))
+}
+
+async fn fetch_issuers(
+    store: &dyn Store,
+    holdings: &Holdings,
+    issuers: &[Digest],
+) -> Result<(), Problem> {
+    for issuer in issuers {
+        if holdings.knows_issuer(issuer) {
+            continue;
+        }
+        let found = store.get(&Key::issuer(issuer)).await?;
+        let der = found
+            .ok_or_else(|| Problem::Bad(format!("issuer {issuer} is not in the store")))?
+            .value;
+        if Digest::of(&der) != *issuer {
+            return Err(Problem::Bad(format!("issuer {issuer} has another digest")));
+        }
+        holdings.keep_issuer(*issuer, Arc::from(&der[..]));
+    }
+    Ok(())
+}
+
+fn stored_form(material: &Material) -> record::Material {
+    record::Material {
+        leaf: material.leaf().to_vec(),
+        issuers: material.issuers().map(|der| Digest::of(der).0).collect(),
+        sealed_key: material.sealed_key().to_vec(),
+    }
+}
+
+/// Serves a row of the replica. It was checked when it came; here only its key is opened, since the
+/// keyring may be another. `None` if the row is not what was once written.
+pub(super) fn load(holdings: &Holdings, row: &Row) -> Option<()> {
+    let domain: Domain = decode(&row.record).ok()?;
+    let digest = served_material(&domain, holdings);
+    let material = match (digest, &row.material) {
+        (None, _) => None,
+        (Some(digest), Some((stored_as, value))) if digest == *stored_as => {
+            Some(load_material(holdings, digest, value)?)
+        }
+        (Some(_), _) => return None,
+    };
+    if let Some(Err(why)) = material
+        .as_ref()
+        .map(|material| holdings.keys().check_opens(material))
+    {
+        holdings.quarantine().put(&row.name, &why.to_string());
+    }
+    holdings.replace(&row.name, entry(&domain, material, row.revision));
+    Some(())
+}
+
+fn load_material(holdings: &Holdings, digest: Digest, value: &[u8]) -> Option<Arc<Material>> {
+    if let Some(known) = holdings.material(&digest) {
+        return Some(known);
+    }
+    let decoded = decode_material(value).ok()?;
+    let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
+    let chain = holdings.chain(&issuers)?;
+    Some(Arc::new(Material::new(
+        digest,
+        &decoded.leaf,
+        chain,
+        &decoded.sealed_key,
+    )))
+}
+
+/// What is wrong with a value, without the frame of a store failure around it.
+fn cause(fault: &Fault) -> String {
+    fault
+        .cause
+        .as_ref()
+        .map_or_else(|| fault.what.to_owned(), ToString::to_string)
+}

@@ -1,0 +1,166 @@
+//! Which domain a host name belongs to: exact name first, then the one-label wildcard above it,
+//! nothing else.
+//!
+//! One domain is replaced at a time, in O(1). Readers never wait for a writer and see a domain
+//! whole, old or new. The table knows nothing of certificates: it is generic over what it holds.
+
+use std::borrow::Cow;
+
+use edgeseal_core::Pattern;
+
+/// Domains by name.
+///
+/// A domain is kept under the spelling of its [`Pattern`]: `example.com`, and `.example.com` for
+/// the wildcard below it. The leading dot is the marker; the name that a wildcard lookup needs is
+/// therefore a tail of the host itself.
+#[derive(Debug)]
+pub struct Index<T> {
+    domains: papaya::HashMap<Box<str>, T>,
+}
+
+/// A host name in the spelling of the table: lower case, no trailing dot, no empty label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host<'a>(Cow<'a, str>);
+
+/// By which of its names a domain was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The host is the domain's own name.
+    Exact,
+    /// The host is one label below the base of a wildcard domain.
+    Wildcard,
+}
+
+impl<T: Clone> Index<T> {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            domains: papaya::HashMap::new(),
+        }
+    }
+
+    /// How many domains there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.domains.is_empty()
+    }
+
+    /// Puts a domain in the place of what is there under its name.
+    pub fn put(&self, name: &Pattern, domain: T) {
+        self.domains
+            .pin()
+            .insert(name.to_string().into_boxed_str(), domain);
+    }
+
+    /// Takes a domain out. Says whether it was there.
+    pub fn remove(&self, name: &Pattern) -> bool {
+        self.domains
+            .pin()
+            .remove(name.to_string().as_str())
+            .is_some()
+    }
+
+    /// The domain of exactly this name.
+    #[must_use]
+    pub fn get(&self, name: &Pattern) -> Option<T> {
+        self.domains.pin().get(name.to_string().as_str()).cloned()
+    }
+
+    /// The names of all domains, each of which was there at some moment of the call.
+    #[must_use]
+    pub fn names(&self) -> Vec<Box<str>> {
+        self.domains.pin().keys().cloned().collect()
+    }
+
+    /// The domain that `host` belongs to.
+    #[must_use]
+    pub fn find(&self, host: &Host<'_>) -> Option<(T, Match)> {
+        let domains = self.domains.pin();
+        if let Some(domain) = domains.get(host.as_str()) {
+            return Some((domain.clone(), Match::Exact));
+        }
+        let domain = domains.get(host.below_first_label()?)?;
+        Some((domain.clone(), Match::Wildcard))
+    }
+}
+
+impl<T: Clone> Default for Index<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Host<'a> {
+    /// Reads a host name as it stands in a ClientHello or a `Host` field, without a port. `None` if
+    /// it can be the name of no domain: an empty label, over 253 octets, or an octet that names do
+    /// not have. Names in other scripts travel as A-labels (RFC 6066 §3, RFC 9110 §7.2), so nothing
+    /// but ASCII is looked at.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let well_formed = name.len() <= 253
+            && name.split('.').all(|label| {
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            });
+        if !well_formed {
+            return None;
+        }
+        if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Some(Self(Cow::Owned(name.to_ascii_lowercase())));
+        }
+        Some(Self(Cow::Borrowed(name)))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same name, owned.
+    #[must_use]
+    pub fn into_owned(self) -> Host<'static> {
+        Host(Cow::Owned(self.0.into_owned()))
+    }
+
+    /// The name of the domain that was found for this host in this way; `None` only if the host
+    /// can be no domain's.
+    #[must_use]
+    pub fn domain(&self, found: Match) -> Option<Pattern> {
+        let spelling = match found {
+            Match::Exact => self.as_str(),
+            Match::Wildcard => self.below_first_label()?,
+        };
+        Pattern::parse(spelling).ok()
+    }
+
+    /// Whether two hosts, found in these ways, belong to one domain.
+    #[must_use]
+    pub fn same_domain(&self, found: Match, other: &Host<'_>, other_found: Match) -> bool {
+        match (found, other_found) {
+            (Match::Wildcard, Match::Wildcard) => {
+                self.below_first_label() == other.below_first_label()
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The spelling of the wildcard that this host would belong to.
+    fn below_first_label(&self) -> Option<&str> {
+        let dot = self.0.find('.')?;
+        Some(&self.0[dot..])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Bodies on their way through: one frame at a time, taken only when the other side can take it.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's body, to be lent to one origin after another until one begins to read it.
+#[derive(Debug)]
+pub(super) struct Loan {
+    waiting: Mutex<Option<Incoming>>,
+    hint: SizeHint,
+    empty: bool,
+    frames: AtomicU64,
+    awaits_client: AtomicBool,
+}
+
+impl Loan {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self {
+            hint: body.size_hint(),
+            empty: body.is_end_stream(),
+            waiting: Mutex::new(Some(body)),
+            frames: AtomicU64::new(0),
+            awaits_client: AtomicBool::new(false),
+        }
+    }
+
+    /// The body's length, if it is known before it is read.
+    pub(super) fn exact_length(&self) -> Option<u64> {
+        self.hint.exact()
+    }
+
+    /// Whether there is no body.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// Whether nobody has begun to read it, or there is nothing to read.
+    pub(super) fn is_whole(&self) -> bool {
+        self.empty || self.lock().is_some()
+    }
+
+    /// Counts up with each part that was read.
+    pub(super) fn progress(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether an origin waits for what the client has not sent yet.
+    pub(super) fn awaits_client(&self) -> bool {
+        self.awaits_client.load(Ordering::Relaxed)
+    }
+
+    /// A body to send.
+    pub(super) fn lend(self: &Arc<Self>) -> Lent {
+        Lent {
+            loan: Arc::clone(self),
+            body: None,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lent body. Takes the real one at the first read and keeps it.
+#[derive(Debug)]
+pub(super) struct Lent {
+    loan: Arc<Loan>,
+    body: Option<Incoming>,
+}
+
+impl Body for Lent {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.body.is_none() {
+            let taken = self.loan.lock().take();
+            self.body = taken;
+        }
+        let Self { loan, body } = &mut *self;
+        let Some(body) = body else {
+            return Poll::Ready(Some(Err("the body was given to another origin".into())));
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        loan.awaits_client
+            .store(polled.is_pending(), Ordering::Relaxed);
+        let frame = ready!(polled);
+        loan.frames.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            Some(body) => body.is_end_stream(),
+            None => self.loan.empty,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => self.loan.hint,
+        }
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) struct Reply(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Page(Full<Bytes>),
+    Streamed(Box<Streamed>),
+}
+
+/// An origin's body. Fails if the origin is silent for too long; time that the client takes to
+/// read does not count.
+#[derive(Debug)]
+struct Streamed {
+    body: Incoming,
+    idle: Duration,
+    silence: Pin<Box<Sleep>>,
+    waiting: bool,
+}
+
+impl Reply {
+    pub(super) fn empty() -> Self {
+        Self::page(Bytes::new())
+    }
+
+    pub(super) fn page(content: Bytes) -> Self {
+        Self(Kind::Page(Full::new(content)))
+    }
+
+    pub(super) fn streamed(body: Incoming, idle: Duration) -> Self {
+        Self(Kind::Streamed(Box::new(Streamed {
+            body,
+            idle,
+            silence: Box::pin(sleep(idle)),
+            waiting: false,
+        })))
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Page(page) => Pin::new(page)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Kind::Streamed(streamed) => streamed.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Page(page) => page.is_end_stream(),
+            Kind::Streamed(streamed) => streamed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Page(page) => page.size_hint(),
+            Kind::Streamed(streamed) => streamed.body.size_hint(),
+        }
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.waiting = false;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if !self.waiting {
+            self.waiting = true;
+            self.silence.as_mut().reset(Instant::now() + self.idle);
+        }
+        ready!(self.silence.as_mut().poll(cx));
+        Poll::Ready(Some(Err("the origin went silent in the middle".into())))
+    }
+}

@@ -1,0 +1,190 @@
+//! The fields of a proxy: what belongs to one hop goes (RFC 9110 §7.6.1), what the origin must know
+//! of the client comes. Pure functions over header maps.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, Entry},
+};
+
+/// Why a request cannot be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unforwardable {
+    /// It has been here too often.
+    Loop,
+    /// A value that a field cannot hold.
+    Malformed,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// How this proxy calls itself in `Via`.
+const PSEUDONYM: &str = "edgeseal";
+/// Passes through proxies of this pseudonym before a request is taken for one that goes in circles:
+/// an origin that points back at the edge.
+const PASSES_MAX: usize = 8;
+
+/// Makes a client's fields those of the request to an origin.
+pub(super) fn to_origin(
+    headers: &mut HeaderMap,
+    version: Version,
+    authority: &str,
+    peer: IpAddr,
+    secure: bool,
+) -> Result<(), Unforwardable> {
+    if passes(headers) >= PASSES_MAX {
+        return Err(Unforwardable::Loop);
+    }
+    strip_hop(headers);
+    // The edge itself answers the expectation, when it starts to read the body.
+    headers.remove(header::EXPECT);
+    if version == Version::HTTP_2 {
+        join_cookies(headers)?;
+    }
+    let host = value(authority)?;
+    headers.insert(header::HOST, host.clone());
+    headers.insert(X_FORWARDED_HOST, host);
+    let scheme = if secure { "https" } else { "http" };
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    append_forwarded_for(headers, peer)?;
+    append_via(headers, version);
+    Ok(())
+}
+
+/// Makes an origin's fields those of the response to a client.
+pub(super) fn to_client(headers: &mut HeaderMap, version: Version, switching: bool) {
+    let protocol = headers.get(header::UPGRADE).cloned().filter(|_| switching);
+    strip_hop(headers);
+    if let Some(protocol) = protocol {
+        set_upgrade(headers, &protocol);
+    }
+    append_via(headers, version);
+}
+
+/// States the length of a body whose length is known, and leaves the framing of any other to the
+/// connection. What the client wrote is not passed on as it stands, so that the two framings of one
+/// request cannot differ (RFC 9112 §6.3).
+pub(super) fn set_length(headers: &mut HeaderMap, exact: Option<u64>) {
+    let had = headers.remove(header::CONTENT_LENGTH).is_some();
+    match exact {
+        Some(0) if !had => {}
+        Some(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None => {}
+    }
+}
+
+/// Asks the next hop to change to `protocol`.
+pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: &HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol.clone());
+}
+
+/// Whether a `Connection` field names `option`.
+pub(super) fn connection_names(headers: &HeaderMap, option: &str) -> bool {
+    connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    list(headers, &header::CONNECTION)
+}
+
+/// The elements of a list-valued field, over all its lines (RFC 9110 §5.6.1).
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
+}
+
+fn strip_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = connection_options(headers)
+        .filter_map(|option| option.parse().ok())
+        // What says whose request this is stays, even if a client names it (RFC 9110 §7.6.1 allows
+        // only fields of the hop here).
+        .filter(|name| !KEPT.contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+const KEPT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION];
+
+/// HTTP/2 may split a cookie into fields; HTTP/1.1 may not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Unforwardable> {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1 {
+        let joined = crumbs.join(&b"; "[..]);
+        let joined = HeaderValue::from_bytes(&joined).map_err(|_| Unforwardable::Malformed)?;
+        headers.insert(header::COOKIE, joined);
+    }
+    Ok(())
+}
+
+fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) -> Result<(), Unforwardable> {
+    let peer = peer.to_canonical();
+    let mut addresses: Vec<u8> = Vec::new();
+    for line in headers.get_all(X_FORWARDED_FOR) {
+        addresses.extend_from_slice(line.as_bytes());
+        addresses.extend_from_slice(b", ");
+    }
+    addresses.extend_from_slice(peer.to_string().as_bytes());
+    let addresses = HeaderValue::from_bytes(&addresses).map_err(|_| Unforwardable::Malformed)?;
+    headers.insert(X_FORWARDED_FOR, addresses);
+    Ok(())
+}
+
+/// Names the version that the message came with (RFC 9110 §7.6.3).
+fn append_via(headers: &mut HeaderMap, version: Version) {
+    let value = match version {
+        Version::HTTP_2 => HeaderValue::from_static("2 edgeseal"),
+        Version::HTTP_10 => HeaderValue::from_static("1.0 edgeseal"),
+        _ => HeaderValue::from_static("1.1 edgeseal"),
+    };
+    match headers.entry(header::VIA) {
+        Entry::Occupied(mut lines) => lines.append(value),
+        Entry::Vacant(place) => {
+            place.insert(value);
+        }
+    }
+}
+
+fn passes(headers: &HeaderMap) -> usize {
+    list(headers, &header::VIA)
+        .filter(|hop| hop.split_whitespace().nth(1) == Some(PSEUDONYM))
+        .count()
+}
+
+fn value(text: &str) -> Result<HeaderValue, Unforwardable> {
+    HeaderValue::from_str(text).map_err(|_| Unforwardable::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use super::*;
+
+fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+fn forwarded(fields: &[(&'static str, &'static str)], version: Version) -> HeaderMap {
+    let mut headers = map(fields);
+    let peer = "192.0.2.7".parse().unwrap();
+    to_origin(&mut headers, version, "a.com:8443", peer, true).unwrap();
+    headers
+}
+
+fn lines<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    let lines = headers.get_all(name).iter();
+    lines.map(|value| value.to_str().unwrap()).collect()
+}
+
+#[test]
+fn fields_of_the_hop_go_and_others_stay() {
+    let headers = forwarded(
+        &[
+            ("connection", "close, X-One ,x-two"),
+            ("connection", "keep-alive"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic eA=="),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("accept", "*/*"),
+            ("authorization", "Bearer x"),
+        ],
+        Version::HTTP_11,
+    );
+    let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    let expected = [
+        "accept",
+        "authorization",
+        "host",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-three",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn connection_cannot_name_what_says_whose_request_it_is() {
+    let headers = forwarded(
+        &[
+            ("connection", "authorization, host"),
+            ("authorization", "x"),
+        ],
+        Version::HTTP_11,
+    );
+    assert_eq!(lines(&headers, "authorization"), ["x"]);
+    assert_eq!(lines(&headers, "host"), ["a.com:8443"]);
+}
+
+#[test]
+fn the_origin_learns_of_the_client() {
+    let headers = forwarded(
+        &[
+            ("x-forwarded-for", "203.0.113.1"),
+            ("x-forwarded-for", "203.0.113.2, 203.0.113.3"),
+            ("x-forwarded-proto", "gopher"),
+            ("x-forwarded-host", "evil.com"),
+            ("via", "1.1 other"),
+        ],
+        Version::HTTP_2,
+    );
+    assert_eq!(
+        lines(&headers, "x-forwarded-for"),
+        ["203.0.113.1, 203.0.113.2, 203.0.113.3, 192.0.2.7"]
+    );
+    assert_eq!(lines(&headers, "x-forwarded-proto"), ["https"]);
+    assert_eq!(lines(&headers, "x-forwarded-host"), ["a.com:8443"]);
+    assert_eq!(lines(&headers, "host"), ["a.com:8443"]);
+    assert_eq!(lines(&headers, "via"), ["1.1 other", "2 edgeseal"]);
+}
+
+#[test]
+fn cookie_crumbs_become_one_cookie() {
+    let headers = forwarded(&[("cookie", "a=1"), ("cookie", "b=2")], Version::HTTP_2);
+    assert_eq!(lines(&headers, "cookie"), ["a=1; b=2"]);
+}
+
+#[test]
+fn a_request_that_goes_in_circles_is_stopped() {
+    let mut headers = map(&[("via", "1.1 other, 1.1 edgeseal")]);
+    let peer = "192.0.2.7".parse().unwrap();
+    let mut pass = || to_origin(&mut headers, Version::HTTP_11, "a.com", peer, false);
+    for _ in 1..PASSES_MAX {
+        assert_eq!(pass(), Ok(()));
+    }
+    assert_eq!(pass(), Err(Unforwardable::Loop));
+}
+
+#[test]
+fn lengths() {
+    let table = [
+        (Some("5"), Some(5), Some("5")),
+        (Some("5"), None, None), // chunked beside a length
+        (None, Some(7), Some("7")),
+        (None, Some(0), None),
+        (Some("0"), Some(0), Some("0")),
+        (None, None, None),
+    ];
+    for (stated, exact, expected) in table {
+        let mut headers = HeaderMap::new();
+        if let Some(length) = stated {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        set_length(&mut headers, exact);
+        let got = headers.get(header::CONTENT_LENGTH);
+        assert_eq!(got.map(|value| value.to_str().unwrap()), expected);
+    }
+}
+
+#[test]
+fn only_a_switch_keeps_the_upgrade() {
+    let fields = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("x", "1"),
+    ];
+    let mut switching = map(&fields);
+    to_client(&mut switching, Version::HTTP_11, true);
+    assert_eq!(lines(&switching, "upgrade"), ["websocket"]);
+    assert_eq!(lines(&switching, "connection"), ["upgrade"]);
+    let mut ordinary = map(&fields);
+    to_client(&mut ordinary, Version::HTTP_11, false);
+    assert!(!ordinary.contains_key("upgrade") && !ordinary.contains_key("connection"));
+    assert_eq!(lines(&ordinary, "x"), ["1"]);
+}

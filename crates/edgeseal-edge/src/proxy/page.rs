@@ -1,0 +1,99 @@
+//! What the edge answers by itself: small pages that say what is wrong and nothing of the inside.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use uuid::Uuid;
+
+use super::Reply;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    BadRequest,
+    MethodNotAllowed,
+    RequestTimeout,
+    Misdirected,
+    UnknownHost,
+    Stopped,
+    Loop,
+    NoOrigin,
+    TlsOrigin,
+    BadGateway,
+    GatewayTimeout,
+}
+
+impl Page {
+    const fn content(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest => (
+                StatusCode::BAD_REQUEST,
+                "The request names no host, more than one, or a malformed one.",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This method is not passed on to origins.",
+            ),
+            Self::RequestTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The rest of the request did not come in time.",
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "This connection was opened for another domain. Open a new one for this host.",
+            ),
+            Self::UnknownHost => (
+                StatusCode::NOT_FOUND,
+                "No domain of this name is served here.",
+            ),
+            Self::Stopped => (StatusCode::FORBIDDEN, "This domain is stopped."),
+            Self::Loop => (
+                StatusCode::LOOP_DETECTED,
+                "The request comes back to where it was: the domain's origin leads here.",
+            ),
+            Self::NoOrigin => (
+                StatusCode::BAD_GATEWAY,
+                "This domain has no origin to answer for it.",
+            ),
+            Self::TlsOrigin => (
+                StatusCode::BAD_GATEWAY,
+                "The domain's origin wants HTTPS (port 443), which is not supported yet.",
+            ),
+            Self::BadGateway => (
+                StatusCode::BAD_GATEWAY,
+                "The domain's origin cannot be reached, or broke off.",
+            ),
+            Self::GatewayTimeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "The domain's origin did not answer in time.",
+            ),
+        }
+    }
+
+    /// The response, with the id by which the log knows the request.
+    pub(super) fn into_response(self, id: Uuid) -> Response<Reply> {
+        let (status, sentence) = self.content();
+        let title = status.canonical_reason().unwrap_or("Error");
+        let code = status.as_u16();
+        let html = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+             <title>{code} {title}</title></head>\n<body>\n<h1>{code} {title}</h1>\n\
+             <p>{sentence}</p>\n<p>Request: <code>{id}</code></p>\n</body>\n</html>\n"
+        );
+        let mut response = Response::new(Reply::page(Bytes::from(html)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+            headers.insert("x-request-id", id);
+        }
+        if self == Self::MethodNotAllowed {
+            let allowed = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
+    }
+}

@@ -1,0 +1,102 @@
+//! Which domain a request belongs to: a pure function of the table, the request's head and the
+//! name of the connection's certificate.
+//!
+//! The first that applies decides:
+//! 1. CONNECT and TRACE are not for an origin → [`Unrouted::Method`];
+//! 2. no host, more than one, or one that is malformed (RFC 9112 §3.2) → [`Unrouted::Malformed`];
+//! 3. on TLS, the host's domain is not the domain of the certificate → [`Unrouted::Misdirected`]
+//!    (RFC 9110 §15.5.20);
+//! 4. no domain has the host's name → [`Unrouted::UnknownHost`];
+//! 5. the domain is stopped → [`Unrouted::Stopped`].
+
+use http::{Method, Request, Version, header, uri::Authority};
+
+use crate::{
+    entry::Entry,
+    index::{Host, Index, Match},
+};
+
+/// Where a request belongs.
+#[derive(Debug)]
+pub(super) struct Routed {
+    /// Its domain.
+    pub(super) entry: Entry,
+    /// Host and port as the client spelled them.
+    pub(super) authority: Box<str>,
+}
+
+/// Why it belongs nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unrouted {
+    Method,
+    Malformed,
+    Misdirected,
+    UnknownHost,
+    Stopped,
+}
+
+pub(super) fn route<B>(
+    index: &Index<Entry>,
+    request: &Request<B>,
+    tls: Option<(&Host<'static>, Match)>,
+) -> Result<Routed, Unrouted> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Unrouted::Method);
+    }
+    let authority = authority(request)?;
+    // A host that no domain can have, such as an address, is not malformed: it is unknown.
+    let host = Host::parse(authority.host());
+    let found = host.as_ref().and_then(|host| index.find(host));
+    if let Some((certified, how)) = tls {
+        let same = match (&host, &found) {
+            (Some(host), Some((_, found))) => host.same_domain(*found, certified, how),
+            _ => false,
+        };
+        if !same {
+            return Err(Unrouted::Misdirected);
+        }
+    }
+    let (entry, _) = found.ok_or(Unrouted::UnknownHost)?;
+    if !entry.online {
+        return Err(Unrouted::Stopped);
+    }
+    let authority = authority.as_str().into();
+    Ok(Routed { entry, authority })
+}
+
+/// The host that the client means: the target's, which wins where there is one (RFC 9112 §3.2.2),
+/// else the `Host` field's.
+fn authority<B>(request: &Request<B>) -> Result<Authority, Unrouted> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (_, Some(_)) => return Err(Unrouted::Malformed),
+        (Some(value), None) => {
+            Some(Authority::try_from(value.as_bytes()).map_err(|_| Unrouted::Malformed)?)
+        }
+        (None, None) => None,
+    };
+    let authority = match request.uri().authority() {
+        Some(target) if request.version() == Version::HTTP_2 => {
+            // Two different hosts in one request are an attack or an error (RFC 9113 §8.3.1).
+            if field.is_some_and(|field| field != *target) {
+                return Err(Unrouted::Malformed);
+            }
+            target.clone()
+        }
+        Some(target) => target.clone(),
+        None => field.ok_or(Unrouted::Malformed)?,
+    };
+    // User information has no place in a request for an http or https URI (RFC 9110 §4.2.4).
+    let text = authority.as_str();
+    let port = text.strip_prefix(authority.host());
+    let well_formed = !text.contains('@')
+        && port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some());
+    if well_formed {
+        Ok(authority)
+    } else {
+        Err(Unrouted::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+use edgeseal_core::Pattern;
+use edgeseal_store::Revision;
+
+use super::*;
+use crate::entry::Https;
+
+fn index() -> Index<Entry> {
+    let index = Index::new();
+    for (name, online) in [
+        ("a.com", true),
+        ("*.a.com", true),
+        ("own.a.com", true),
+        ("stopped.com", false),
+    ] {
+        let entry = Entry {
+            online,
+            https: Https::Off,
+            origins: std::sync::Arc::default(),
+            revision: Revision(1),
+        };
+        index.put(&Pattern::parse(name).unwrap(), entry);
+    }
+    index
+}
+
+fn get(uri: &str, version: Version, hosts: &[&str]) -> Request<()> {
+    let mut request = Request::builder().uri(uri).version(version);
+    for host in hosts {
+        request = request.header(header::HOST, *host);
+    }
+    request.body(()).unwrap()
+}
+
+#[test]
+fn hosts_of_plain_requests() {
+    let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
+    let table = [
+        (get("/", h1, &["a.com"]), Ok("a.com")),
+        (get("/", h1, &["A.com:8080"]), Ok("A.com:8080")),
+        (get("/", h1, &["x.a.com."]), Ok("x.a.com.")),
+        (get("http://a.com/", h1, &["ignored.com"]), Ok("a.com")),
+        (get("https://a.com/", h2, &[]), Ok("a.com")),
+        (get("https://a.com/", h2, &["a.com"]), Ok("a.com")),
+        (
+            get("https://a.com/", h2, &["x.a.com"]),
+            Err(Unrouted::Malformed),
+        ),
+        (get("/", h1, &[]), Err(Unrouted::Malformed)),
+        (get("/", h1, &["a.com", "a.com"]), Err(Unrouted::Malformed)),
+        (get("/", h1, &["a.com, b.com"]), Err(Unrouted::Malformed)),
+        (get("/", h1, &["user@a.com"]), Err(Unrouted::Malformed)),
+        (get("/", h1, &["a.com:x"]), Err(Unrouted::Malformed)),
+        (get("/", h1, &[""]), Err(Unrouted::Malformed)),
+        (get("/", h1, &["127.0.0.1:80"]), Err(Unrouted::UnknownHost)),
+        (get("/", h1, &["[::1]:80"]), Err(Unrouted::UnknownHost)),
+        (get("/", h1, &["b.com"]), Err(Unrouted::UnknownHost)),
+        (get("/", h1, &["y.x.a.com"]), Err(Unrouted::UnknownHost)),
+        (get("/", h1, &["stopped.com"]), Err(Unrouted::Stopped)),
+    ];
+    let index = index();
+    for (request, expected) in table {
+        let got = route(&index, &request, None).map(|routed| routed.authority);
+        assert_eq!(got.as_deref(), expected.as_ref().copied(), "{request:?}");
+    }
+}
+
+#[test]
+fn a_certificate_answers_for_its_domain_only() {
+    let exact = |name| Some((name, Match::Exact));
+    let wildcard = |name| Some((name, Match::Wildcard));
+    let table = [
+        (exact("a.com"), "a.com", None),
+        (exact("a.com"), "x.a.com", Some(Unrouted::Misdirected)),
+        (wildcard("x.a.com"), "x.a.com", None),
+        (wildcard("x.a.com"), "y.a.com", None),
+        (
+            wildcard("x.a.com"),
+            "own.a.com",
+            Some(Unrouted::Misdirected),
+        ),
+        // The exact domain came after the handshake.
+        (wildcard("own.a.com"), "own.a.com", None),
+        (exact("a.com"), "unknown.com", Some(Unrouted::Misdirected)),
+        (exact("stopped.com"), "stopped.com", Some(Unrouted::Stopped)),
+    ];
+    let index = index();
+    for (certified, host, expected) in table {
+        let certified = certified.map(|(name, how)| (Host::parse(name).unwrap().into_owned(), how));
+        let certified = certified.as_ref().map(|(host, how)| (host, *how));
+        let request = get("/", Version::HTTP_11, &[host]);
+        let got = route(&index, &request, certified).err();
+        assert_eq!(got, expected, "{certified:?} {host}");
+    }
+}
+
+#[test]
+fn methods_that_are_not_for_origins() {
+    for method in [Method::CONNECT, Method::TRACE] {
+        let mut request = get("/", Version::HTTP_11, &["a.com"]);
+        *request.method_mut() = method;
+        let got = route(&index(), &request, None).err();
+        assert_eq!(got, Some(Unrouted::Method));
+    }
+}

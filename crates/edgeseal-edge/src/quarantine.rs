@@ -1,0 +1,83 @@
+//! Records that cannot be used: which, why, and said once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use edgeseal_core::Pattern;
+use edgeseal_store::record::Quarantined;
+use tokio::sync::Notify;
+
+/// The domains whose newest record cannot be used, with the reasons. They are served from their
+/// last good state, if they had one.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine {
+    domains: Mutex<BTreeMap<Pattern, String>>,
+    changed: Notify,
+}
+
+impl Quarantine {
+    /// Puts a domain in. Logs it unless it is in for the same reason already.
+    pub(crate) fn put(&self, domain: &Pattern, why: &str) {
+        let before = self.lock().insert(domain.clone(), why.to_owned());
+        if before.as_deref() != Some(why) {
+            tracing::error!(
+                domain.name = %domain,
+                why,
+                "a record cannot be used: the domain is quarantined and keeps its last good state"
+            );
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes a domain out, if it is in.
+    pub(crate) fn release(&self, domain: &Pattern) {
+        if self.lock().remove(domain).is_some() {
+            tracing::info!(domain.name = %domain, "the domain is out of quarantine");
+            self.changed.notify_one();
+        }
+    }
+
+    /// How many are in.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// At most `limit` of them, in order of their names, from after `after` on.
+    pub(crate) fn some(&self, after: Option<&Pattern>, limit: usize) -> Vec<Quarantined> {
+        use std::ops::Bound;
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.lock()
+            .range::<Pattern, _>((start, Bound::Unbounded))
+            .take(limit)
+            .map(|(domain, why)| Quarantined {
+                domain: domain.clone(),
+                why: why.clone(),
+            })
+            .collect()
+    }
+
+    /// Takes out all domains for which `keep` is false, and gives their names.
+    pub(crate) fn retain(&self, keep: impl Fn(&Pattern) -> bool) -> Vec<Pattern> {
+        let gone: Vec<Pattern> = self
+            .lock()
+            .keys()
+            .filter(|domain| !keep(domain))
+            .cloned()
+            .collect();
+        for domain in &gone {
+            self.release(domain);
+        }
+        gone
+    }
+
+    /// Waits for a change after the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Pattern, String>> {
+        self.domains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,208 @@
+//! The last good state on disk: what an edge serves after its own restart with the store gone.
+//!
+//! A SQLite file holds the record of each domain as it was stored, the material and issuers that it
+//! needs (keys stay sealed), what is quarantined, and the *cursor*: the revision up to which the
+//! file holds every change. The cursor is never ahead of the data: both are written in one
+//! transaction, in order. If changes come faster than the disk takes them, or the disk fails, what
+//! is lost is the advance of the cursor, never the truth of it: after a restart the store is asked
+//! again for everything after it.
+//!
+//! `synchronous=NORMAL`: a power cut may lose the last transactions, whole ones and the last ones
+//! only, and the store has them all.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
+use edgeseal_store::Revision;
+
+mod database;
+mod writer;
+
+pub(crate) use writer::Writer;
+
+/// An open replica, before the edge serves from it.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    database: database::Database,
+    loaded_from: PathBuf,
+}
+
+/// What a replica says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Whether a full listing was once written: what is in it can be served on its own.
+    pub(crate) complete: bool,
+    /// Every change up to here is in it; `None` if the store must be asked for everything.
+    pub(crate) cursor: Option<Revision>,
+}
+
+/// One domain as it was stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: Pattern,
+    /// The commit that wrote the record.
+    pub(crate) revision: Revision,
+    /// The record.
+    pub(crate) record: Bytes,
+    /// The material that it serves, as stored.
+    pub(crate) material: Option<(Digest, Bytes)>,
+}
+
+/// An issuer's address and DER.
+pub(crate) type Issuer = (Digest, Arc<[u8]>);
+
+/// A change of the replica, applied whole.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Issuers that material of this batch needs.
+    pub(crate) issuers: Vec<Issuer>,
+    /// New or changed domains. Their quarantine ends.
+    pub(crate) put: Vec<Row>,
+    /// Domains that are gone, quarantine included.
+    pub(crate) remove: Vec<Pattern>,
+    /// Domains whose newest record cannot be used, with the reason. Their row stays.
+    pub(crate) quarantine: Vec<(Pattern, String)>,
+    /// How far the replica is with this batch.
+    pub(crate) reached: Reached,
+}
+
+/// How far a replica is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// As far as before.
+    #[default]
+    Unchanged,
+    /// Every change up to here is in it.
+    Cursor(Revision),
+    /// The same, and it was a full listing.
+    Complete(Revision),
+}
+
+/// The replica cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The directory cannot be made or its files cannot be moved.
+    #[error("the replica's directory: {0}")]
+    Directory(#[from] std::io::Error),
+    /// SQLite failed.
+    #[error("the replica: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// SQLite found the file broken.
+    #[error("the replica is corrupted: {finding}")]
+    Corrupted {
+        /// What it found first.
+        finding: String,
+    },
+    /// It was written for another environment or by a newer release.
+    #[error("the replica is for {found}, not for {wanted}")]
+    Foreign {
+        /// What it says of itself.
+        found: String,
+        /// What was expected.
+        wanted: String,
+    },
+}
+
+impl Replica {
+    /// Opens the replica in `directory`, or makes an empty one. One that is corrupted, or was made
+    /// for another environment, is moved aside, and an empty one takes its place: the store will be
+    /// asked for everything.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] if not even an empty one can be made.
+    pub(crate) fn open(directory: &Path, environment: Environment) -> Result<Self, ReplicaError> {
+        std::fs::create_dir_all(directory)?;
+        let path = directory.join(FILE);
+        let database = match database::Database::open(&path, environment) {
+            Ok(database) => database,
+            Err(why) => {
+                let aside = move_aside(directory)?;
+                tracing::error!(
+                    error = &why as &dyn std::error::Error,
+                    "the replica {} cannot be used; it was moved to {} and the store is asked for \
+                     everything",
+                    path.display(),
+                    aside.display(),
+                );
+                database::Database::open(&path, environment)?
+            }
+        };
+        Ok(Self {
+            database,
+            loaded_from: directory.to_owned(),
+        })
+    }
+
+    /// How far it is.
+    pub(crate) fn standing(&self) -> Result<Standing, ReplicaError> {
+        Ok(self.database.standing()?)
+    }
+
+    /// All issuers.
+    pub(crate) fn issuers(&self) -> Result<Vec<Issuer>, ReplicaError> {
+        Ok(self.database.issuers()?)
+    }
+
+    /// Visits all domains.
+    pub(crate) fn visit(
+        &self,
+        each: impl FnMut(Result<Row, Unreadable>),
+    ) -> Result<(), ReplicaError> {
+        Ok(self.database.visit(each)?)
+    }
+
+    /// What was quarantined.
+    pub(crate) fn quarantine(&self) -> Result<Vec<(Pattern, String)>, ReplicaError> {
+        Ok(self.database.quarantine()?)
+    }
+
+    /// Forgets how far it is: the next start asks the store for everything.
+    pub(crate) fn forget_cursor(&mut self) -> Result<(), ReplicaError> {
+        Ok(self.database.forget_cursor()?)
+    }
+
+    /// Moves it aside and gives an empty one, after a failure to read it.
+    pub(crate) fn replace(self, environment: Environment) -> Result<Self, ReplicaError> {
+        let directory = self.loaded_from;
+        drop(self.database);
+        move_aside(&directory)?;
+        Self::open(&directory, environment)
+    }
+
+    /// Gives it to its own thread, which writes from now on.
+    pub(crate) fn into_writer(self) -> std::io::Result<Writer> {
+        Writer::start(self.database)
+    }
+}
+
+/// A row that is not what this edge wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("the row of {name:?} cannot be read")]
+pub(crate) struct Unreadable {
+    /// The name that it stands under.
+    pub(crate) name: String,
+}
+
+const FILE: &str = "replica.sqlite";
+
+/// Moves the file and what SQLite keeps beside it. Only the latest one moved aside is kept.
+fn move_aside(directory: &Path) -> std::io::Result<PathBuf> {
+    let aside = directory.join("replica.sqlite.corrupted");
+    for tail in ["", "-wal", "-shm"] {
+        let from = directory.join(format!("{FILE}{tail}"));
+        let to = directory.join(format!("replica.sqlite.corrupted{tail}"));
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests;

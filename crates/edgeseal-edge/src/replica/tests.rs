@@ -1,0 +1,192 @@
+use super::*;
+
+fn name(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+fn row(text: &str, revision: u64, material: Option<&'static [u8]>) -> Row {
+    Row {
+        name: name(text),
+        revision: Revision(revision),
+        record: Bytes::from(format!("record of {text} at {revision}")),
+        material: material.map(|value| (Digest::of(value), Bytes::from_static(value))),
+    }
+}
+
+fn open(directory: &Path) -> Replica {
+    Replica::open(directory, Environment::Production).unwrap()
+}
+
+fn rows(replica: &Replica) -> Vec<(String, u64, Option<Bytes>)> {
+    let mut found = Vec::new();
+    replica
+        .visit(|row| {
+            let row = row.unwrap();
+            let material = row.material.map(|(_, value)| value);
+            found.push((row.name.to_string(), row.revision.0, material));
+        })
+        .unwrap();
+    found
+}
+
+async fn written(directory: &Path, batches: Vec<Batch>) -> Replica {
+    let writer = open(directory).into_writer().unwrap();
+    for batch in batches {
+        writer.write(batch);
+    }
+    writer.close().await;
+    open(directory)
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = open(directory.path());
+    assert_eq!(replica.standing().unwrap(), Standing::default());
+    drop(replica);
+    let replica = written(
+        directory.path(),
+        vec![
+            Batch {
+                issuers: vec![(Digest::of(b"issuer"), Arc::from(&b"issuer"[..]))],
+                put: vec![
+                    row("a.com", 1, Some(b"one")),
+                    row("*.a.com", 2, Some(b"one")),
+                ],
+                reached: Reached::Complete(Revision(2)),
+                ..Batch::default()
+            },
+            Batch {
+                put: vec![row("a.com", 3, None), row("b.com", 3, Some(b"two"))],
+                quarantine: vec![(name("*.a.com"), "why".to_owned())],
+                reached: Reached::Cursor(Revision(3)),
+                ..Batch::default()
+            },
+        ],
+    )
+    .await;
+    let one = || Some(Bytes::from_static(b"one"));
+    assert_eq!(
+        rows(&replica),
+        [
+            (".a.com".to_owned(), 2, one()),
+            ("a.com".to_owned(), 3, None),
+            ("b.com".to_owned(), 3, Some(Bytes::from_static(b"two"))),
+        ]
+    );
+    assert_eq!(replica.issuers().unwrap().len(), 1);
+    assert_eq!(
+        replica.quarantine().unwrap(),
+        [(name("*.a.com"), "why".to_owned())]
+    );
+    let standing = Standing {
+        complete: true,
+        cursor: Some(Revision(3)),
+    };
+    assert_eq!(replica.standing().unwrap(), standing);
+}
+
+#[tokio::test]
+async fn material_goes_with_its_last_domain() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |rows: Vec<Row>| Batch {
+        put: rows,
+        ..Batch::default()
+    };
+    let count = |replica: &Replica| replica.database.count("material");
+    let replica = written(
+        directory.path(),
+        vec![put(vec![
+            row("a.com", 1, Some(b"one")),
+            row("b.com", 1, Some(b"one")),
+        ])],
+    )
+    .await;
+    assert_eq!(count(&replica), 1);
+    drop(replica);
+    let replica = written(
+        directory.path(),
+        vec![put(vec![row("a.com", 2, Some(b"two"))])],
+    )
+    .await;
+    assert_eq!(count(&replica), 2);
+    drop(replica);
+    let gone = Batch {
+        remove: vec![name("a.com"), name("b.com"), name("never-there.com")],
+        ..Batch::default()
+    };
+    let replica = written(directory.path(), vec![gone]).await;
+    assert_eq!((count(&replica), rows(&replica)), (0, vec![]));
+}
+
+#[tokio::test]
+async fn a_batch_left_out_stops_the_cursor_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path()).into_writer().unwrap();
+    let batch = |text: &str, revision| Batch {
+        put: vec![row(text, revision, None)],
+        reached: Reached::Cursor(Revision(revision)),
+        ..Batch::default()
+    };
+    writer.write(batch("a.com", 1));
+    // All room is taken: as if the disk had stood still.
+    let all = Arc::clone(writer.room());
+    let taken = all.acquire_many(64 * 1024).await.unwrap();
+    writer.write(batch("b.com", 2));
+    drop(taken);
+    writer.write(batch("c.com", 3));
+    writer.close().await;
+    let replica = open(directory.path());
+    assert_eq!(replica.standing().unwrap().cursor, Some(Revision(1)));
+    let names: Vec<String> = rows(&replica).into_iter().map(|row| row.0).collect();
+    assert_eq!(names, ["a.com", "c.com"]);
+}
+
+#[test]
+fn a_corrupted_file_is_moved_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join(FILE),
+        b"this is no database, far from it",
+    )
+    .unwrap();
+    let replica = open(directory.path());
+    assert_eq!(replica.standing().unwrap(), Standing::default());
+    assert!(directory.path().join("replica.sqlite.corrupted").exists());
+}
+
+#[tokio::test]
+async fn a_replica_of_another_environment_is_moved_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = Batch {
+        put: vec![row("a.com", 1, None)],
+        reached: Reached::Complete(Revision(1)),
+        ..Batch::default()
+    };
+    drop(written(directory.path(), vec![batch]).await);
+    let replica = Replica::open(directory.path(), Environment::Staging).unwrap();
+    assert_eq!(replica.standing().unwrap(), Standing::default());
+}
+
+#[tokio::test]
+async fn a_row_without_its_material_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = Batch {
+        put: vec![row("a.com", 1, Some(b"one")), row("b.com", 1, None)],
+        reached: Reached::Complete(Revision(1)),
+        ..Batch::default()
+    };
+    let mut replica = written(directory.path(), vec![batch]).await;
+    replica.database.execute("DELETE FROM material");
+    let mut seen = Vec::new();
+    replica
+        .visit(|row| seen.push(row.map(|row| row.name.to_string()).map_err(|bad| bad.name)))
+        .unwrap();
+    assert_eq!(seen, [Err("a.com".to_owned()), Ok("b.com".to_owned())]);
+    replica.forget_cursor().unwrap();
+    let standing = Standing {
+        complete: true,
+        cursor: None,
+    };
+    assert_eq!(replica.standing().unwrap(), standing);
+}

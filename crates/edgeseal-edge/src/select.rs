@@ -1,0 +1,73 @@
+//! Which certificate answers a ClientHello: a pure function of the table and the SNI.
+//!
+//! The order is total; the first that applies decides:
+//! 1. no server name → [`NoCertificate::NoSni`];
+//! 2. the domain of exactly this name, else the wildcard domain one label above it, else
+//!    [`NoCertificate::UnknownName`];
+//! 3. the domain found in 2 is stopped → [`NoCertificate::Stopped`];
+//! 4. it has no certificate, or HTTPS is off → [`NoCertificate::HttpsOff`];
+//! 5. its certificate.
+//!
+//! Step 2 is final: an exact domain with HTTPS off does not fall back to a wildcard's certificate,
+//! because a certificate never answers for a domain that it was not bound to. Expiry is not looked
+//! at: an expired certificate that is bound is served, since nothing better is there.
+
+use crate::{
+    entry::{Entry, Https},
+    index::{Host, Index, Match},
+};
+
+/// Why a ClientHello gets no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoCertificate {
+    /// The client named no server.
+    #[error("the client sent no server name")]
+    NoSni,
+    /// No domain has this name.
+    #[error("no domain has this name")]
+    UnknownName,
+    /// The domain is not online.
+    #[error("the domain is stopped")]
+    Stopped,
+    /// The domain has no certificate, or HTTPS was switched off.
+    #[error("HTTPS is off for the domain")]
+    HttpsOff,
+}
+
+/// What answers a ClientHello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected<'a, M> {
+    /// The certificate and key.
+    pub material: M,
+    /// The name that the client asked for.
+    pub host: Host<'a>,
+    /// How its domain was found.
+    pub found: Match,
+}
+
+/// Chooses by SNI.
+///
+/// # Errors
+/// [`NoCertificate`] in the order of the module's text.
+pub fn select<'a, M: Clone>(
+    index: &Index<Entry<M>>,
+    sni: Option<&'a str>,
+) -> Result<Selected<'a, M>, NoCertificate> {
+    let sni = sni.ok_or(NoCertificate::NoSni)?;
+    let host = Host::parse(sni).ok_or(NoCertificate::UnknownName)?;
+    let (entry, found) = index.find(&host).ok_or(NoCertificate::UnknownName)?;
+    if !entry.online {
+        return Err(NoCertificate::Stopped);
+    }
+    match entry.https {
+        Https::Off => Err(NoCertificate::HttpsOff),
+        Https::On(material) => Ok(Selected {
+            material,
+            host,
+            found,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

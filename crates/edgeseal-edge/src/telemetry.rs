@@ -1,0 +1,111 @@
+//! The edge's metrics: their names, and the fixed sets that their labels come from.
+
+use metrics::{counter, gauge};
+
+use crate::select::NoCertificate;
+
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// It was completed.
+    Completed,
+    /// No certificate answers, see [`Refusal`].
+    Refused,
+    /// The ClientHello or the rest did not come in time.
+    TimedOut,
+    /// The client broke off, or spoke no TLS that is served.
+    Failed,
+}
+
+/// Why a handshake was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// By selection.
+    NoCertificate(NoCertificate),
+    /// The bound certificate's key cannot be opened.
+    KeyUnusable,
+}
+
+pub(crate) fn handshake(result: Handshake) {
+    let result = match result {
+        Handshake::Completed => "completed",
+        Handshake::Refused => "refused",
+        Handshake::TimedOut => "timed_out",
+        Handshake::Failed => "failed",
+    };
+    counter!("edgeseal_handshakes_total", "result" => result).increment(1);
+}
+
+pub(crate) fn refusal(reason: Refusal) {
+    let reason = match reason {
+        Refusal::NoCertificate(NoCertificate::NoSni) => "no_sni",
+        Refusal::NoCertificate(NoCertificate::UnknownName) => "unknown_name",
+        Refusal::NoCertificate(NoCertificate::Stopped) => "stopped",
+        Refusal::NoCertificate(NoCertificate::HttpsOff) => "https_off",
+        Refusal::KeyUnusable => "key_unusable",
+    };
+    counter!("edgeseal_tls_refusals_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn response(status: http::StatusCode) {
+    let class = match status.as_u16() {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    };
+    counter!("edgeseal_proxy_requests_total", "class" => class).increment(1);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn served(revision: u64, domains: usize, quarantined: usize) {
+    gauge!("edgeseal_edge_revision").set(revision as f64);
+    gauge!("edgeseal_edge_domains").set(domains as f64);
+    gauge!("edgeseal_quarantined").set(quarantined as f64);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn key_cache_size(keys: usize) {
+    gauge!("edgeseal_key_cache_size").set(keys as f64);
+}
+
+pub(crate) fn key_cache(hit: bool) {
+    if hit {
+        counter!("edgeseal_key_cache_hits_total").increment(1);
+    } else {
+        counter!("edgeseal_key_cache_misses_total").increment(1);
+    }
+}
+
+pub(crate) fn proof(agrees: bool) {
+    let result = if agrees { "agrees" } else { "disagrees" };
+    counter!("edgeseal_proofs_total", "result" => result).increment(1);
+}
+
+pub(crate) fn replica_failure() {
+    counter!("edgeseal_replica_failures_total").increment(1);
+}
+
+/// One open connection; counted until dropped.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(());
+
+impl OpenConnection {
+    pub(crate) fn new() -> Self {
+        gauge!("edgeseal_connections").increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!("edgeseal_connections").decrement(1.0);
+    }
+}

@@ -1,0 +1,229 @@
+//! The handshake. This file and those below it are the only ones that name rustls types.
+//!
+//! A ClientHello is read first, under a deadline; then [`select`](crate::select) decides, once; then
+//! the handshake goes on with exactly what was chosen. A resolver that rustls calls on its own could
+//! not do this: when it has no certificate, rustls sends `access_denied`, and here the client must be
+//! told `unrecognized_name`. Selection runs for resumed sessions as well, so a ticket never revives
+//! a domain that was switched off; and a ticket is good only for the name it was made for, which
+//! rustls checks.
+//!
+//! Nothing in here waits for the network beyond the client, for the store or for a writer.
+
+use std::{fmt, io, sync::Arc};
+
+use edgeseal_core::Pattern;
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{Acceptor, ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Duration, Instant, timeout, timeout_at},
+};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
+
+use crate::{
+    entry::Entry,
+    index::{Host, Index, Match},
+    select::{NoCertificate, select},
+    telemetry::{self, Handshake, Refusal},
+};
+
+mod keys;
+mod probe;
+
+pub(crate) use keys::{Keys, Unusable};
+pub(crate) use probe::{Probe, Seen};
+
+/// Terminates TLS 1.2 and 1.3 by SNI.
+pub(crate) struct Terminator {
+    index: Arc<Index<Entry>>,
+    keys: Arc<Keys>,
+    config: Arc<ServerConfig>,
+    default_host: Option<Box<str>>,
+    timeout: Duration,
+}
+
+/// A connection after its handshake.
+#[derive(Debug)]
+pub(crate) struct Terminated {
+    /// The plain side.
+    pub(crate) stream: TlsStream<TcpStream>,
+    /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
+    pub(crate) h2: bool,
+    /// The name that the certificate was chosen for.
+    pub(crate) host: Host<'static>,
+    /// How its domain was found.
+    pub(crate) found: Match,
+}
+
+/// Why there is no connection. All of it is counted already.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoConnection {
+    /// No certificate answers; the client was told so.
+    #[error("refused: {0}")]
+    Refused(#[from] NoCertificate),
+    /// The bound certificate cannot be used; the client was told `internal_error`.
+    #[error("the certificate cannot be used: {why}")]
+    Unusable {
+        /// The domain.
+        domain: Option<Pattern>,
+        /// Why.
+        why: Unusable,
+    },
+    /// Too slow.
+    #[error("the handshake took too long")]
+    TimedOut,
+    /// The client broke off, or spoke no TLS that is served.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
+/// TLS cannot be set up at all: the crypto provider refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS cannot be set up: {0}")]
+pub struct SetupError(#[from] rustls::Error);
+
+impl Terminator {
+    /// A terminator over `index`. A ClientHello without a server name is answered as if it had
+    /// named `default_host`, if there is one. The ClientHello and the rest of the handshake have
+    /// `timeout` each.
+    pub(crate) fn new(
+        index: Arc<Index<Entry>>,
+        keys: Arc<Keys>,
+        default_host: Option<Box<str>>,
+        timeout: Duration,
+    ) -> Result<Self, SetupError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Chosen(None)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.max_early_data_size = 0; // early data can be replayed (RFC 8446 §8)
+        Ok(Self {
+            index,
+            keys,
+            config: Arc::new(config),
+            default_host,
+            timeout,
+        })
+    }
+
+    /// Does the handshake on an accepted connection.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Terminated, NoConnection> {
+        let result = self.handshake(stream).await;
+        telemetry::handshake(match &result {
+            Ok(_) => Handshake::Completed,
+            Err(NoConnection::Refused(_) | NoConnection::Unusable { .. }) => Handshake::Refused,
+            Err(NoConnection::TimedOut) => Handshake::TimedOut,
+            Err(NoConnection::Failed(_)) => Handshake::Failed,
+        });
+        result
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> Result<Terminated, NoConnection> {
+        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let start = timeout(self.timeout, acceptor)
+            .await
+            .map_err(|_| NoConnection::TimedOut)??;
+        let hello = start.client_hello();
+        let sni = hello.server_name().or(self.default_host.as_deref());
+        let (host, found, key) = match select(&self.index, sni) {
+            Ok(selected) => {
+                let host = selected.host.clone().into_owned();
+                match self.keys.of(&selected.material) {
+                    Ok(key) => (host, selected.found, key),
+                    Err(why) => {
+                        let domain = host.domain(selected.found);
+                        return Err(refuse_unusable(start, domain, why).await);
+                    }
+                }
+            }
+            Err(why) => return Err(refuse(start, why).await),
+        };
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::new(Chosen(Some(key)));
+        let deadline = Instant::now() + self.timeout;
+        let stream = timeout_at(deadline, start.into_stream(Arc::new(config)))
+            .await
+            .map_err(|_| NoConnection::TimedOut)??;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok(Terminated {
+            stream,
+            h2,
+            host,
+            found,
+        })
+    }
+}
+
+impl fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminator").finish_non_exhaustive()
+    }
+}
+
+/// Parses keys, signs and seals tickets. Passed on, never installed as the process default.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Answers with what was chosen for this ClientHello.
+#[derive(Debug)]
+struct Chosen(Option<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Chosen {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+}
+
+/// `unrecognized_name` (RFC 6066 §3).
+const UNRECOGNIZED_NAME: u8 = 112;
+/// `internal_error` (RFC 8446 §6.2).
+const INTERNAL_ERROR: u8 = 80;
+
+async fn refuse(start: StartHandshake<TcpStream>, why: NoCertificate) -> NoConnection {
+    telemetry::refusal(Refusal::NoCertificate(why));
+    say_and_close(start.io, UNRECOGNIZED_NAME).await;
+    NoConnection::Refused(why)
+}
+
+async fn refuse_unusable(
+    start: StartHandshake<TcpStream>,
+    domain: Option<Pattern>,
+    why: Unusable,
+) -> NoConnection {
+    telemetry::refusal(Refusal::KeyUnusable);
+    say_and_close(start.io, INTERNAL_ERROR).await;
+    NoConnection::Unusable { domain, why }
+}
+
+/// Sends a fatal alert in answer to a ClientHello. At this point it travels in the clear in every
+/// version (RFC 5246 §7.2, RFC 8446 §5.1). Then reads for a moment what the client still sends: a
+/// socket closed with unread data resets the connection, and the client may never see the alert.
+async fn say_and_close(mut stream: TcpStream, alert: u8) {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    const LINGER: Duration = Duration::from_secs(1);
+    let record = [ALERT, 3, 3, 0, 2, FATAL, alert];
+    let farewell = async {
+        stream.write_all(&record).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 512];
+        for _ in 0..64 {
+            if stream.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whether the client heard it changes nothing here.
+    let _ = timeout(LINGER, farewell).await;
+}

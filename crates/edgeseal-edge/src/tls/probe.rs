@@ -1,0 +1,163 @@
+//! The edge as its own client: a real handshake with the own listener, to read what is served.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use edgeseal_core::certificate::Digest;
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::{
+    net::TcpStream,
+    time::{Duration, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+use super::{SetupError, provider};
+
+/// Makes handshakes with one listener.
+pub(crate) struct Probe {
+    connector: TlsConnector,
+    listener: SocketAddr,
+}
+
+/// What a handshake showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The SHA-256 of this leaf; the handshake signature proved that its key is in use.
+    Leaf(Digest),
+    /// The fatal alert `unrecognized_name`.
+    Refused,
+}
+
+/// Why a handshake showed nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProbeError {
+    /// The name cannot stand in a ClientHello.
+    #[error("{0:?} cannot be a server name")]
+    Name(String),
+    /// It took over five seconds.
+    #[error("the handshake took too long")]
+    TimedOut,
+    /// No connection, or an alert that is no answer.
+    #[error("the handshake failed: {0}")]
+    Failed(#[from] io::Error),
+}
+
+impl Probe {
+    /// A client of the listener that is bound to `bound`.
+    pub(crate) fn new(bound: SocketAddr) -> Result<Self, SetupError> {
+        let provider = provider();
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            listener: reachable(bound),
+        })
+    }
+
+    /// Reads what the listener serves for `host`.
+    pub(crate) async fn see(&self, host: &str) -> Result<Seen, ProbeError> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Name(host.to_owned()))?;
+        let handshake = async {
+            let stream = TcpStream::connect(self.listener).await?;
+            self.connector.connect(name, stream).await
+        };
+        let stream = match timeout(PATIENCE, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if is_unrecognized_name(&error) => return Ok(Seen::Refused),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(ProbeError::TimedOut),
+        };
+        let leaf = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
+        leaf.map(|leaf| Seen::Leaf(Digest::of(leaf)))
+            .ok_or_else(|| io::Error::other("the listener showed no certificate").into())
+    }
+}
+
+/// An address that a client on this machine can connect to: an unspecified address is none.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        _ => bound.ip(),
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+fn is_unrecognized_name(error: &io::Error) -> bool {
+    let cause = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(
+        cause,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::UnrecognisedName
+        ))
+    )
+}
+
+/// Takes any certificate, since the question is which one is served; checks that the listener has
+/// its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

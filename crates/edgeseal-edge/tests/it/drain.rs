@@ -1,0 +1,86 @@
+//! The end of an edge.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use tokio::{net::TcpStream, sync::Notify, time::timeout};
+
+use crate::{
+    client::Http,
+    origin::origin,
+    world::{Certificate, PATIENCE, World},
+};
+
+/// An origin that answers when it is told to, and tells when it is asked.
+async fn waiting() -> (u16, Arc<Notify>, Arc<Notify>) {
+    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (Arc::clone(&asked), Arc::clone(&answer));
+    let port = origin(move |_| {
+        let (tell, wait) = (Arc::clone(&tell), Arc::clone(&wait));
+        async move {
+            tell.notify_one();
+            wait.notified().await;
+            Response::new(Full::new(Bytes::from_static(b"late")))
+        }
+    })
+    .await;
+    (port, asked, answer)
+}
+
+#[tokio::test]
+async fn requests_in_flight_end_and_new_connections_do_not_begin() {
+    for h2 in [false, true] {
+        let world = World::new();
+        let (port, asked, answer) = waiting().await;
+        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        let edge = world.edge().await;
+        let address = edge.https_addr();
+        // An idle connection must not hold the drain up.
+        let _idle = Http::h1(address, "a.com").await;
+        let request = tokio::spawn(async move {
+            let mut http = match h2 {
+                true => Http::h2(address, "a.com").await,
+                false => Http::h1(address, "a.com").await,
+            };
+            http.get("a.com", "/").await
+        });
+        asked.notified().await;
+        let drain = tokio::spawn(edge.drain());
+        let refused = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, refused)
+            .await
+            .expect("the listener must close");
+        assert!(!drain.is_finished());
+        answer.notify_one();
+        assert_eq!(request.await.unwrap(), (200, "late".to_owned()));
+        timeout(Duration::from_secs(4), drain)
+            .await
+            .expect("nothing is left")
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_off() {
+    let world = World::new();
+    let (port, asked, _never) = waiting().await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.drain_timeout = Duration::from_millis(100))
+        .await;
+    let address = edge.https_addr();
+    let request = tokio::spawn(async move {
+        let mut http = Http::h1(address, "a.com").await;
+        let request = http::Request::get("/").header("host", "a.com");
+        http.send(request.body(Full::default()).unwrap()).await
+    });
+    asked.notified().await;
+    timeout(PATIENCE, edge.drain()).await.expect("a drain ends");
+    assert!(request.await.unwrap().is_err());
+}

@@ -1,0 +1,13 @@
+//! The edge from the outside: real sockets, real TLS, a real store.
+
+mod change;
+mod client;
+mod drain;
+mod handshake;
+mod openssl;
+mod origin;
+mod proxy;
+mod report;
+mod restart;
+mod streaming;
+mod world;

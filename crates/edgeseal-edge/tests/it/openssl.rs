@@ -1,0 +1,114 @@
+//! What a client of another make sees. Skipped, loudly, where there is no `openssl`.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    client::UNRECOGNIZED,
+    world::{Building as _, Certificate, World, domain},
+};
+
+/// Everything that `openssl s_client` prints.
+async fn s_client(edge: SocketAddr, arguments: &[&str]) -> Option<String> {
+    let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+    let running = tokio::task::spawn_blocking(move || {
+        Command::new("openssl")
+            .args(["s_client", "-connect", &edge.to_string()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+    });
+    match running.await.unwrap() {
+        Ok(output) => Some(format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )),
+        Err(error) => {
+            eprintln!("SKIPPED: openssl cannot be run: {error}");
+            None
+        }
+    }
+}
+
+fn pem_body(text: &str) -> String {
+    let body = text.split("-----BEGIN CERTIFICATE-----").nth(1);
+    let body = body.and_then(|rest| rest.split("-----END").next());
+    body.unwrap_or_default().split_whitespace().collect()
+}
+
+fn base64(der: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in der.chunks(3) {
+        let mut word = [0; 3];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place > chunk.len() {
+                '='
+            } else {
+                char::from(digit)
+            });
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssl_sees_the_leaf_in_any_spelling_of_the_name() {
+    let world = World::new();
+    let (exact, wildcard) = (Certificate::of("a.com"), Certificate::of("*.a.com"));
+    world.serve("a.com", &exact, 1).await;
+    world.serve("*.a.com", &wildcard, 1).await;
+    let edge = world.edge().await;
+    let table = [
+        ("a.com", "-tls1_3", &exact),
+        ("a.com", "-tls1_2", &exact),
+        ("A.Com", "-tls1_3", &exact),
+        ("a.com.", "-tls1_3", &exact),
+        ("X.A.COM", "-tls1_2", &wildcard),
+        ("x.a.com.", "-tls1_2", &wildcard),
+    ];
+    for (name, version, expected) in table {
+        let arguments = ["-servername", name, version];
+        let Some(seen) = s_client(edge.https_addr(), &arguments).await else {
+            return;
+        };
+        assert_eq!(
+            pem_body(&seen),
+            base64(&expected.leaf),
+            "{name} {version}:\n{seen}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssl_is_told_unrecognized_name() {
+    let world = World::new();
+    let certificate = Certificate::of("off.com");
+    let off = domain("off.com").bound(&certificate).off();
+    world.put_all(&off, &certificate).await;
+    let edge = world.edge().await;
+    let table: [&[&str]; 5] = [
+        &["-servername", "off.com", "-tls1_3"],
+        &["-servername", "off.com", "-tls1_2"],
+        &["-servername", "unknown.com", "-tls1_3"],
+        &["-noservername", "-tls1_3"],
+        &["-noservername", "-tls1_2"],
+    ];
+    for arguments in table {
+        let Some(seen) = s_client(edge.https_addr(), arguments).await else {
+            return;
+        };
+        assert!(
+            seen.contains("unrecognized name") && seen.contains("SSL alert number 112"),
+            "{arguments:?}:\n{seen}"
+        );
+    }
+    let ours = crate::client::leaf(edge.https_addr(), "off.com").await;
+    assert_eq!(ours, Err(UNRECOGNIZED));
+}

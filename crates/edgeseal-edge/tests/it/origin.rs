@@ -1,0 +1,66 @@
+//! Origins.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// An HTTP/1.1 origin; its port.
+pub(crate) async fn origin<F, A, B>(answer: F) -> u16
+where
+    F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (listener, address) = listener().await;
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = Arc::clone(&answer);
+            let service = service_fn(move |request| {
+                let answering = answer(request);
+                async move { Ok::<_, Infallible>(answering.await) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address.port()
+}
+
+/// An origin that answers every request with a text.
+pub(crate) async fn saying(text: &'static str) -> u16 {
+    origin(move |_| async move { Response::new(Full::new(Bytes::from_static(text.as_bytes()))) })
+        .await
+}
+
+/// An origin that answers with the head that it was sent: request line, then sorted fields.
+pub(crate) async fn echo_head() -> u16 {
+    origin(|request| async move {
+        let mut lines: Vec<String> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?")))
+            .collect();
+        lines.sort();
+        lines.insert(0, format!("{} {}", request.method(), request.uri()));
+        Response::new(Full::new(Bytes::from(lines.join("\n"))))
+    })
+    .await
+}
+
+pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A port where nobody listens.
+pub(crate) async fn dead_port() -> u16 {
+    listener().await.1.port()
+}

@@ -1,0 +1,252 @@
+//! The replica: cold starts, with and without the store.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use edgeseal_core::Timestamp;
+use edgeseal_edge::Edge;
+use edgeseal_store::{
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Keyring, Page, Revision, SharedStore,
+    Store, Txn,
+};
+use tokio::time::timeout;
+
+use crate::{
+    client::{Http, UNRECOGNIZED, leaf},
+    origin::saying,
+    world::{Building as _, Certificate, World, domain, now, served, spoil},
+};
+
+/// A store that fails as long as it is told to.
+struct Failing {
+    inner: SharedStore,
+    fails: AtomicBool,
+}
+
+impl Failing {
+    fn new(inner: &SharedStore) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            fails: AtomicBool::new(true),
+        })
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(Fault::new("told to fail"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Failing {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        self.check()?;
+        self.inner.get(key).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        self.check()?;
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.check()?;
+        self.inner.commit(txn).await
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.check()?;
+        self.inner.changes(after, prefixes, limit).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        self.check()?;
+        self.inner.sweep(now).await
+    }
+}
+
+#[tokio::test]
+async fn a_cold_start_needs_no_store_and_catches_up_later() {
+    let world = World::new();
+    let port = saying("hello").await;
+    let (chained, wildcard) = (Certificate::with_chain("a.com"), Certificate::of("*.a.com"));
+    world.serve("a.com", &chained, port).await;
+    world.serve("*.a.com", &wildcard, port).await;
+    world.put(&domain("off.a.com").bound(&wildcard).off()).await;
+    world.edge().await.drain().await;
+
+    let store = Failing::new(&world.store);
+    let edge = world
+        .start(world.options(), Arc::<Failing>::clone(&store))
+        .await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(chained.leaf));
+    assert_eq!(leaf(edge.https_addr(), "x.a.com").await, Ok(wildcard.leaf));
+    assert_eq!(
+        leaf(edge.https_addr(), "off.a.com").await,
+        Err(UNRECOGNIZED)
+    );
+    let answer = Http::h2(edge.https_addr(), "a.com")
+        .await
+        .get("a.com", "/")
+        .await;
+    assert_eq!(answer, (200, "hello".to_owned()));
+
+    let new = Certificate::of("a.com");
+    let revision = world.serve("a.com", &new, port).await;
+    store.fails.store(false, Ordering::Relaxed);
+    served(&edge, revision).await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(new.leaf));
+    // The report was not written while the store failed; now it is.
+    world
+        .report("default", |report| report.revision >= revision.0)
+        .await;
+}
+
+#[tokio::test]
+async fn without_a_replica_nothing_listens_before_the_store_has_spoken() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    world.serve("a.com", &certificate, 1).await;
+    let store = Failing::new(&world.store);
+    let given: SharedStore = Arc::<Failing>::clone(&store);
+    let keyring = world.keyring.clone();
+    let mut starting = Box::pin(Edge::start(world.options(), given, keyring, now));
+    let early = timeout(Duration::from_millis(300), &mut starting).await;
+    assert!(early.is_err(), "it must wait");
+    store.fails.store(false, Ordering::Relaxed);
+    let edge = starting.await.unwrap();
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
+}
+
+#[tokio::test]
+async fn what_happened_while_it_was_away_is_there_at_once() {
+    let world = World::new();
+    let (old, gone) = (Certificate::of("a.com"), Certificate::of("gone.com"));
+    world.serve("a.com", &old, 1).await;
+    world.serve("gone.com", &gone, 1).await;
+    world.edge().await.drain().await;
+    let new = Certificate::of("a.com");
+    world.serve("a.com", &new, 1).await;
+    world.remove("gone.com").await;
+    let edge = world.edge().await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(new.leaf));
+    assert_eq!(leaf(edge.https_addr(), "gone.com").await, Err(UNRECOGNIZED));
+}
+
+#[tokio::test]
+async fn a_corrupted_replica_is_moved_aside_and_made_again() {
+    // The header, and the pages after the first.
+    for (from, length) in [(0, 100), (4096, 12_000)] {
+        let world = World::new();
+        let certificate = Certificate::with_chain("a.com");
+        world.serve("a.com", &certificate, 1).await;
+        world.edge().await.drain().await;
+        let file = world.directory.path().join("replica.sqlite");
+        spoil(&file, from, length);
+        let edge = world.edge().await;
+        assert_eq!(
+            leaf(edge.https_addr(), "a.com").await,
+            Ok(certificate.leaf.clone())
+        );
+        assert!(
+            world
+                .directory
+                .path()
+                .join("replica.sqlite.corrupted")
+                .exists()
+        );
+        edge.drain().await;
+        // The new one is whole.
+        let edge = world
+            .start(world.options(), Failing::new(&world.store))
+            .await;
+        assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
+    }
+}
+
+#[tokio::test]
+async fn one_row_that_does_not_read_costs_one_domain_until_the_store_answers() {
+    let world = World::new();
+    let (a, b) = (Certificate::of("a.com"), Certificate::of("b.com"));
+    world.serve("a.com", &a, 1).await;
+    world.serve("b.com", &b, 1).await;
+    world.edge().await.drain().await;
+    let file = world.directory.path().join("replica.sqlite");
+    let spoiled = rusqlite::Connection::open(&file).unwrap();
+    spoiled
+        .execute("UPDATE domain SET record = x'7B' WHERE name = 'a.com'", [])
+        .unwrap();
+    drop(spoiled);
+    let store = Failing::new(&world.store);
+    let edge = world
+        .start(world.options(), Arc::<Failing>::clone(&store))
+        .await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Err(UNRECOGNIZED));
+    assert_eq!(leaf(edge.https_addr(), "b.com").await, Ok(b.leaf));
+    store.fails.store(false, Ordering::Relaxed);
+    let last = world.store.list("domain/", None, 1).await.unwrap().revision;
+    served(&edge, last).await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(a.leaf));
+}
+
+#[tokio::test]
+async fn a_keyring_that_lost_a_key_and_found_it_again() {
+    let mut world = World::new();
+    let certificate = Certificate::of("a.com");
+    world.serve("a.com", &certificate, 1).await;
+    world.edge().await.drain().await;
+    let right = world.keyring.clone();
+    world.keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    let edge = world.edge().await;
+    let refused = leaf(edge.https_addr(), "a.com").await;
+    assert_eq!(refused, Err(Some(rustls::AlertDescription::InternalError)));
+    let report = world
+        .report("default", |report| report.quarantined.len() == 1)
+        .await;
+    assert!(
+        report.quarantined[0].why.contains("key-encryption key"),
+        "{report:?}"
+    );
+    edge.drain().await;
+    world.keyring = right;
+    let edge = world.edge().await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
+    world
+        .report("default", |report| report.quarantined.is_empty())
+        .await;
+}
+
+/// What is quarantined stays so over a restart, and is tried again.
+#[tokio::test]
+async fn quarantine_outlives_a_restart() {
+    let world = World::new();
+    let good = Certificate::of("a.com");
+    world.serve("a.com", &good, 1).await;
+    let edge = world.edge().await;
+    let late = Certificate::of("a.com");
+    let bad = world.put(&domain("a.com").bound(&late)).await;
+    served(&edge, bad).await;
+    edge.drain().await;
+    let edge = world.edge().await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(good.leaf));
+    world
+        .report("default", |report| report.quarantined.len() == 1)
+        .await;
+    edge.drain().await;
+    world.write(late.writes(&world.keyring)).await;
+    let edge = world.edge().await;
+    world
+        .report("default", |report| !report.proofs.is_empty())
+        .await;
+    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(late.leaf));
+}
