@@ -1,12 +1,36 @@
 //! What is let in: a chain and a key become a [`Certificate`], or the reason why not.
 
+mod admission;
+mod chain;
 mod digest;
+mod facts;
+mod invalid;
+mod key;
+mod parsed;
+mod path;
+mod pem;
+mod signature;
+mod subject;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Pattern, Secret, Timestamp};
 
+pub use admission::admit;
 pub use digest::Digest;
+pub use invalid::{
+    BadText, BlockName, BrokenArmour, Found, InvalidCertificate, InvalidChain, InvalidFormat,
+    InvalidKey, InvalidKeyBlock, Named, NotAnAuthority, NotBase64, TooLong, Undecodable, Untrusted,
+};
+pub use pem::pem;
+
+/// Longest text of a chain that is read, in bytes: ten certificates of 3 KiB each, in base64 with
+/// its markers, leave 2 KiB for text around them.
+pub const CHAIN_BYTES_MAX: usize = 32 * 1024;
+/// Most certificates in a chain, as sent.
+pub const CERTIFICATES_MAX: usize = 10;
+/// Longest text of a key that is read, in bytes: RSA of 8192 bits takes 6.3 KiB.
+pub const KEY_BYTES_MAX: usize = 16 * 1024;
 
 /// The number of a certificate, unique over all accounts. Positive and below 2^53, so that
 /// JavaScript clients read it back unharmed.
@@ -100,3 +124,6 @@ impl Facts {
         self.names.iter().any(|name| name.covers(domain))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -344,12 +344,13 @@ async fn commits_stay_whole(store: &SharedStore) {
 async fn changes_wait(store: &SharedStore) {
     let head = commit(store, [put("d/a", "1")]).await;
     let mut waiting = std::pin::pin!(store.changes(head, &["d/"], 10));
-    // Ready futures win over the committer, so this shows that there was nothing to return.
-    let revision = tokio::select! {
+    tokio::select! {
         biased;
         early = &mut waiting => panic!("nothing was committed: {early:?}"),
-        revision = commit(store, [put("n/1", "1")]) => revision,
-    };
+        () = std::future::ready(()) => {}
+    }
+    // Had it not waited, it would end at the commit before this one.
+    let revision = commit(store, [put("n/1", "1")]).await;
     let changes = waiting.await.unwrap();
     assert_eq!((changes.items, changes.through), (vec![], revision));
 }

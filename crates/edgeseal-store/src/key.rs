@@ -8,7 +8,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
+    AccountId, DomainName, Pattern, Timestamp,
     certificate::{CertificateId, Digest},
 };
 
@@ -47,6 +47,19 @@ impl Key {
     #[must_use]
     pub fn account_domain(account: &AccountId, name: &Pattern) -> Self {
         Self(format!("{}{name}", account_domains(account)).into())
+    }
+
+    /// That this name exists below its parent: how a wildcard finds the names that it would cover.
+    #[must_use]
+    pub fn name_below(parent: &str, name: &DomainName) -> Self {
+        Self(format!("{}{name}", names_below(parent)).into())
+    }
+
+    /// Rewritten whenever a name or the wildcard of a family (`a.x`, `b.x`, `*.x`) is added, so that
+    /// no two additions pass each other.
+    #[must_use]
+    pub fn family(parent: &str) -> Self {
+        Self(format!("family/{}/{parent}", shard(parent.as_bytes())).into())
     }
 
     /// A certificate by number.
@@ -153,6 +166,12 @@ impl Key {
 #[must_use]
 pub fn account_domains(account: &AccountId) -> String {
     format!("accountdomain/{account}/")
+}
+
+/// Prefix of [`Key::name_below`].
+#[must_use]
+pub fn names_below(parent: &str) -> String {
+    format!("below/{}/{parent}/", shard(parent.as_bytes()))
 }
 
 /// Prefix of [`Key::account_certificate`].

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
+pub mod catalog;
 pub mod feed;
 pub mod key;
 pub mod memory;
@@ -28,6 +29,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod conformance;
 
+pub use catalog::Catalog;
 pub use key::Key;
 pub use seal::Keyring;
 

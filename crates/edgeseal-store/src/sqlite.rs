@@ -1,10 +1,11 @@
 //! A store in one SQLite file, owned by one process.
 //!
 //! - One writer thread takes what waits in a bounded queue and commits it together: one `fsync` for
-//!   many transactions ([`writer`]). It alone counts revisions, in the transaction that uses them.
+//!   many transactions (`sqlite/writer.rs`). It alone counts revisions, in the transaction that
+//!   uses them.
 //! - Readers are further connections to the same file. None keeps a snapshot across calls, so that
-//!   the write-ahead log can always be folded back ([`read`]).
-//! - A lock file beside the database keeps a second process out ([`file`]).
+//!   the write-ahead log can always be folded back (`sqlite/read.rs`).
+//! - A lock file beside the database keeps a second process out (`sqlite/file.rs`).
 //!
 //! The file may be looked at with any SQLite tool while it is open, and backed up with
 //! `sqlite3 store.db ".backup copy.db"`. Who puts a backup back removes `store.db-wal` and

@@ -1,2 +1,17 @@
-//! placeholder
-fn main() {}
+//! Edgeseal: TLS certificates onto a CDN edge of your own. See the README.
+
+mod admin;
+mod bootstrap;
+mod cli;
+mod clock;
+mod config;
+mod demo;
+mod log;
+mod running;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

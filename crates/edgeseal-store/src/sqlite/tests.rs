@@ -227,7 +227,7 @@ async fn the_log_stays_bounded_under_busy_readers() {
         .collect();
     let mut written = 0;
     let value = "x".repeat(256 << 10);
-    while written < 4 * file::WAL_LIMIT_BYTES {
+    while written < 2 * file::WAL_LIMIT_BYTES {
         let write: Vec<Write> = (0..8).map(|n| put(&format!("d/{n}"), &value)).collect();
         written += 8 * value.len() as u64;
         commit(&store, write).await;

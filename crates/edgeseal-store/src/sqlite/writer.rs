@@ -1,7 +1,7 @@
 //! The one writer: takes what waits and commits it together.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,7 +10,7 @@ use edgeseal_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
-use super::file::{WAL_LIMIT_BYTES, beside, revision};
+use super::file::{Lock, WAL_LIMIT_BYTES, beside, revision};
 use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write};
 
 /// What the writer is asked for.
@@ -28,7 +28,7 @@ pub(super) enum Job {
 pub(super) struct Writer {
     // Order matters: the connection closes before the lock opens.
     connection: Connection,
-    _lock: File,
+    _lock: Lock,
     wal: PathBuf,
     head: watch::Sender<Revision>,
     kept_deletes: usize,
@@ -46,7 +46,7 @@ const COMPACT_CHUNK: i64 = 2000;
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        lock: File,
+        lock: Lock,
         path: &Path,
         head: watch::Sender<Revision>,
         kept_deletes: usize,

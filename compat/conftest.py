@@ -1,0 +1,42 @@
+"""Fixtures, and the skip list."""
+
+import os
+import pathlib
+
+import pytest
+
+import certs as materials
+from harness import Server
+
+SKIPS = pathlib.Path(__file__).parent / "skip.tsv"
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory):
+    """The folder of the test certificates."""
+    if folder := os.environ.get("COMPAT_CERTS"):
+        return folder
+    folder = tmp_path_factory.mktemp("certs")
+    materials.write_all(folder)
+    return folder
+
+
+@pytest.fixture
+def server(certs):
+    """A server of its own for one test."""
+    with Server(certs) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_server(certs):
+    """One server for the tests of a module that do not disturb each other."""
+    with Server(certs) as running:
+        yield running
+
+
+def pytest_collection_modifyitems(items):
+    skipped = dict(row.split("\t")[:2] for row in SKIPS.read_text().splitlines()[1:] if row)
+    for item in items:
+        if reason := skipped.get(item.nodeid.rsplit("/", 1)[-1]):
+            item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,0 +1,149 @@
+"""A running Edgeseal for the tests: started on free ports, watched while it runs, checked when it ends."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+# Made once and without trust roots: loading them takes long enough to hide a change that comes late.
+CLIENT_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+CLIENT_CONTEXT.check_hostname = False
+CLIENT_CONTEXT.verify_mode = ssl.CERT_NONE
+
+
+class Server:
+    """`edgeseal serve` on an empty data directory. A context manager: leaving it stops the server and checks its end.
+
+    `api`, `https`, `http`, `admin` are `host:port`; `account`, `key_id`, `secret` are the root account's; `data` is the
+    data directory.
+    """
+
+    def __init__(self, certs):
+        self.certs = pathlib.Path(certs)
+
+    def __enter__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeseal-compat-")
+        folder = pathlib.Path(self._folder.name)
+        self.data, self._log = folder / "data", folder / "log"
+        self._process = subprocess.Popen(
+            [binary(), "serve", "--data", self.data, *(f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin"))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Its configuration is what stands above, whatever the environment of the tests says.
+            env={name: value for name, value in os.environ.items() if not name.startswith("EDGESEAL_")},
+        )
+        self._ready, self._settled = False, threading.Event()
+        self._reader = threading.Thread(target=self._copy_output, daemon=True)
+        self._reader.start()
+        self._settled.wait(START_SECONDS)
+        if not self._ready:
+            self._process.kill()
+            self._reader.join()
+            raise AssertionError(f"edgeseal did not become ready:\n{self._log.read_text()}")
+        addresses = json.loads((self.data / "addresses.json").read_text())
+        self.api, self.https, self.http, self.admin = (addresses[role] for role in ("api", "https", "http", "admin"))
+        root = json.loads((self.data / "credentials.json").read_text())
+        self.account, self.key_id, self.secret = root["AccountId"], root["AccessKeyId"], root["AccessKeySecret"]
+        return self
+
+    def __exit__(self, *_):
+        with self._folder:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                code = self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                raise AssertionError("edgeseal did not end after SIGTERM") from None
+            self._reader.join()
+            log = self._log.read_text(errors="replace")
+            assert code == 0, f"edgeseal ended with {code}:\n{log}"
+            assert_no_key_material(log, self.secret, self.certs)
+
+    def text(self, name):
+        """The text of a material, by file name."""
+        return (self.certs / name).read_bytes().decode()
+
+    def served(self, name):
+        """SHA-256 of the leaf that a new handshake for `name` gets; None if it is refused as an unrecognised name."""
+        host, port = split_address(self.https)
+        with socket.create_connection((host, port), timeout=10) as plain:
+            try:
+                with CLIENT_CONTEXT.wrap_socket(plain, server_hostname=name) as connection:
+                    return hashlib.sha256(connection.getpeercert(binary_form=True)).hexdigest()
+            except ssl.SSLError as refused:
+                if refused.reason == "TLSV1_UNRECOGNIZED_NAME":
+                    return None
+                raise
+
+    def leaf(self, name):
+        """SHA-256 of the leaf of the material `name`."""
+        return hashlib.sha256(self.leaf_der(name)).hexdigest()
+
+    def leaf_der(self, name):
+        """The leaf of the material `name`."""
+        first = self.text(f"{name}.crt").split("-----END", 1)[0] + "-----END CERTIFICATE-----\n"
+        return ssl.PEM_cert_to_DER_cert(first)
+
+    def _copy_output(self):
+        with open(self._log, "wb") as log:
+            for line in self._process.stdout:
+                log.write(line)
+                log.flush()
+                if line.strip() == b"ready":
+                    self._ready = True
+                    self._settled.set()
+        self._settled.set()
+
+
+def binary():
+    """The program under test."""
+    path = os.environ.get("EDGESEAL_BIN") or ROOT / "target" / "debug" / "edgeseal"
+    assert os.access(path, os.X_OK), f"{path} is not there: build it or set EDGESEAL_BIN"
+    return path
+
+
+def split_address(address):
+    host, port = address.rsplit(":", 1)
+    return host, int(port)
+
+
+def assert_no_key_material(log, secret, certs):
+    """What the server printed holds no private key and no access-key secret."""
+    assert "PRIVATE KEY" not in log, "the log holds a private key"
+    assert secret not in log, "the log holds the access-key secret"
+    for line in key_lines(certs):
+        assert line not in log, "the log holds a line of a private key"
+
+
+def key_lines(certs):
+    """Every base64 line of every private key (short ones say nothing)."""
+    for path in sorted(pathlib.Path(certs).glob("*.key")):
+        for block in re.findall(r"BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", path.read_bytes().decode(), re.S):
+            yield from (line for line in block.split() if len(line) >= 16)
+
+
+def documented_refusals():
+    """spec/errors.tsv as {(code, where): (status, message)}."""
+    rows = {}
+    for row in table("errors.tsv"):
+        for where in row["where"].split(","):
+            rows.setdefault((row["code"], where), (int(row["status"]), row["message"]))
+    return rows
+
+
+def table(name):
+    """A table of spec/ as a list of dictionaries."""
+    lines = [line for line in (ROOT / "spec" / name).read_text().splitlines() if line and not line.startswith("#")]
+    header = lines[0].split("\t")
+    return [dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:]]

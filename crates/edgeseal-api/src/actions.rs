@@ -1,0 +1,191 @@
+//! Which operations there are: one row each, with all that the steps before it need to know.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use edgeseal_core::{policy::Sphere, rate::Limit};
+
+use crate::{
+    code::Code,
+    operation::{self, Failure, Run},
+    ops::{cdn, edgeseal},
+    request::Request,
+};
+
+/// One action of one version.
+pub struct Action {
+    /// Its version.
+    pub version: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Calls allowed to an account.
+    pub limit: Limit,
+    /// Whether it changes anything.
+    pub access: Access,
+    /// What a policy calls it.
+    pub permission: &'static str,
+    /// What it acts upon, for the permission.
+    pub target: Target,
+    /// Whose things it acts upon.
+    pub sphere: Sphere,
+    /// Every code that it can answer of its own.
+    pub codes: &'static [Code],
+    /// Does it.
+    pub run: Run,
+}
+
+/// Whether an action changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It reads.
+    Read,
+    /// It changes; its nonce is stored with the change.
+    Write,
+}
+
+/// What an action acts upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The domain named by `DomainName`.
+    Domain,
+    /// All domains of the account.
+    Domains,
+    /// Edgeseal itself.
+    Edgeseal,
+}
+
+const CDN: &str = "2018-05-10";
+const EDGESEAL: &str = "2026-12-01";
+
+macro_rules! action {
+    ($version:ident $name:literal $calls:literal/s $access:ident $target:ident $sphere:ident $permission:literal => $op:ty) => {
+        Action {
+            version: $version,
+            name: $name,
+            limit: Limit::per_second($calls),
+            access: Access::$access,
+            permission: $permission,
+            target: Target::$target,
+            sphere: Sphere::$sphere,
+            codes: <$op as operation::Operation>::CODES,
+            run: operation::run::<$op>,
+        }
+    };
+}
+
+/// All actions that are implemented.
+#[rustfmt::skip]
+pub static ACTIONS: &[Action] = &[
+    action!(CDN "AddCdnDomain" 30/s Write Domain OwnAccount "cdn:AddCdnDomain" => cdn::AddCdnDomain),
+    action!(CDN "DeleteCdnDomain" 10/s Write Domain OwnAccount "cdn:DeleteCdnDomain" => cdn::DeleteCdnDomain),
+    action!(CDN "DescribeCdnDomainDetail" 30/s Read Domain OwnAccount "cdn:DescribeCdnDomainDetail" => cdn::DescribeCdnDomainDetail),
+    action!(CDN "DescribeDomainCertificateInfo" 100/s Read Domain OwnAccount "cdn:DescribeDomainCertificateInfo" => cdn::DescribeDomainCertificateInfo),
+    action!(CDN "DescribeUserDomains" 100/s Read Domains OwnAccount "cdn:DescribeUserDomains" => cdn::DescribeUserDomains),
+    action!(CDN "ModifyCdnDomain" 30/s Write Domain OwnAccount "cdn:ModifyCdnDomain" => cdn::ModifyCdnDomain),
+    action!(CDN "PublishStagingConfigToProduction" 30/s Write Domain OwnAccount "cdn:PublishStagingConfigToProduction" => cdn::PublishStagingConfigToProduction),
+    action!(CDN "RollbackStagingConfig" 30/s Write Domain OwnAccount "cdn:RollbackStagingConfig" => cdn::RollbackStagingConfig),
+    action!(CDN "SetCdnDomainSSLCertificate" 30/s Write Domain OwnAccount "cdn:SetCdnDomainSSLCertificate" => cdn::SetCdnDomainSslCertificate),
+    action!(CDN "StartCdnDomain" 100/s Write Domain OwnAccount "cdn:StartCdnDomain" => cdn::StartCdnDomain),
+    action!(CDN "StopCdnDomain" 40/s Write Domain OwnAccount "cdn:StopCdnDomain" => cdn::StopCdnDomain),
+    action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
+    action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
+    action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),
+    action!(EDGESEAL "ListAccounts" 100/s Read Edgeseal Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
+    action!(EDGESEAL "SetDomainMode" 30/s Write Domain Operator "edgeseal:SetDomainMode" => edgeseal::SetDomainMode),
+    action!(EDGESEAL "UpdateAccessKey" 30/s Write Edgeseal Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),
+];
+
+/// Why a request names no action that can be called.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownAction {
+    /// No name.
+    #[error("no action is named")]
+    NoAction,
+    /// No version.
+    #[error("no version is named")]
+    NoVersion,
+    /// No such version.
+    #[error("version {version:?} is none that Edgeseal knows; the CDN's is {CDN}")]
+    Version {
+        /// The version.
+        version: String,
+    },
+    /// No such action in the version.
+    #[error("there is no action {action:?} in version {version}")]
+    Action {
+        /// The action.
+        action: String,
+        /// The version.
+        version: String,
+    },
+    /// The cloud has it, Edgeseal does not.
+    #[error("{action} of version {version} is known, but not implemented by Edgeseal")]
+    NotImplemented {
+        /// The action.
+        action: String,
+        /// The version.
+        version: String,
+    },
+}
+
+/// The action that a request names.
+///
+/// # Errors
+/// [`UnknownAction`], in the order of its variants.
+pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
+    let action = request
+        .common("x-acs-action", "Action")
+        .ok_or(UnknownAction::NoAction)?;
+    let version = request
+        .common("x-acs-version", "Version")
+        .ok_or(UnknownAction::NoVersion)?;
+    if let Some(found) = ACTIONS
+        .iter()
+        .find(|row| row.name == action && row.version == version)
+    {
+        return Ok(found);
+    }
+    let short = |text: &str| text.chars().take(80).collect::<String>();
+    let (action, version) = (short(action), short(version));
+    match KNOWN.get(version.as_str()) {
+        None => Err(UnknownAction::Version { version }),
+        Some(names) if names.contains(&action.as_str()) => {
+            Err(UnknownAction::NotImplemented { action, version })
+        }
+        Some(_) => Err(UnknownAction::Action { action, version }),
+    }
+}
+
+/// What the cloud has: names by version, from `spec/actions.tsv`.
+static KNOWN: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    let mut known: HashMap<&str, Vec<&str>> = HashMap::new();
+    for line in include_str!("../../../spec/actions.tsv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .skip(1)
+    {
+        let mut columns = line.split('\t').skip(1);
+        if let (Some(version), Some(action)) = (columns.next(), columns.next()) {
+            known.entry(version).or_default().push(action);
+        }
+    }
+    known
+});
+
+impl Failure for UnknownAction {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoAction => Code::MissingAction,
+            Self::NoVersion => Code::MissingVersion,
+            Self::Version { .. } => Code::InvalidVersion,
+            Self::Action { .. } => Code::ActionNotFound,
+            Self::NotImplemented { .. } => Code::ActionNotImplemented,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

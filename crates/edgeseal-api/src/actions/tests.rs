@@ -1,0 +1,156 @@
+//! The tables of the code against the tables of `spec/`, both ways.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::operation::TROUBLE;
+
+/// Rows of a table without comments and heading.
+fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .skip(1)
+        .map(|line| line.split('\t').collect())
+}
+
+type Row = (u16, String, String);
+
+/// Rows of `errors.tsv` with those who answer them.
+fn errors() -> BTreeMap<Row, Vec<&'static str>> {
+    rows(include_str!("../../../../spec/errors.tsv"))
+        .map(|row| {
+            assert_eq!(row.len(), 5, "{row:?}");
+            (
+                (
+                    row[0].parse().unwrap(),
+                    row[1].to_owned(),
+                    row[2].to_owned(),
+                ),
+                row[3].split(',').collect(),
+            )
+        })
+        .collect()
+}
+
+fn row(code: Code) -> Row {
+    let row = code.row();
+    (row.status, row.wire.to_owned(), row.message.to_owned())
+}
+
+#[test]
+fn every_code_stands_in_the_table() {
+    let errors = errors();
+    for code in Code::ALL {
+        assert!(
+            errors.contains_key(&row(*code)),
+            "{code:?} is not in spec/errors.tsv as {:?}",
+            code.row()
+        );
+    }
+}
+
+#[test]
+fn every_row_that_an_implemented_action_answers_is_a_code() {
+    let known: BTreeSet<Row> = Code::ALL.iter().map(|code| row(*code)).collect();
+    let answered_here =
+        |by: &&str| *by == "gateway" || ACTIONS.iter().any(|action| action.name == *by);
+    for (row, by) in errors() {
+        if by.iter().any(answered_here) {
+            assert!(
+                known.contains(&row),
+                "{row:?} is answered by {by:?}, but is no code"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_action_declares_exactly_its_rows() {
+    let errors = errors();
+    for action in ACTIONS {
+        let declared: BTreeSet<Row> = action
+            .codes
+            .iter()
+            .chain(TROUBLE)
+            .map(|code| row(*code))
+            .collect();
+        let gateway = |by: &Vec<&str>| by.contains(&"gateway");
+        let listed: BTreeSet<Row> = errors
+            .iter()
+            .filter(|(_, by)| by.contains(&action.name) || gateway(by))
+            .map(|(row, _)| row.clone())
+            .collect();
+        let missing: Vec<_> = declared.difference(&listed).collect();
+        assert!(
+            missing.is_empty(),
+            "{} answers what spec/errors.tsv does not list for it: {missing:?}",
+            action.name
+        );
+        let unused: Vec<_> = listed
+            .iter()
+            .filter(|row| !gateway(&errors[*row]) && !declared.contains(*row))
+            .collect();
+        assert!(
+            unused.is_empty(),
+            "{} never answers {unused:?}",
+            action.name
+        );
+    }
+}
+
+#[test]
+fn the_documented_codes_of_the_operation_are_thirty_two() {
+    let action = ACTIONS
+        .iter()
+        .find(|action| action.name == "SetCdnDomainSSLCertificate")
+        .unwrap();
+    assert_eq!(action.codes.len(), 32 + 4);
+}
+
+#[test]
+fn actions_agree_with_the_table() {
+    let table: Vec<Vec<&str>> = rows(include_str!("../../../../spec/actions.tsv")).collect();
+    for action in ACTIONS {
+        let row = table
+            .iter()
+            .find(|row| row[1] == action.version && row[2] == action.name);
+        let row = row.unwrap_or_else(|| panic!("{} is not in spec/actions.tsv", action.name));
+        assert_eq!(row[3], action.limit.calls.to_string(), "{}", action.name);
+        assert_eq!(
+            row[4],
+            (action.limit.per_ms / 1000).to_string(),
+            "{}",
+            action.name
+        );
+        let access = if action.access == Access::Read {
+            "read"
+        } else {
+            "write"
+        };
+        assert_eq!(
+            (row[5], row[6]),
+            (access, action.permission),
+            "{}",
+            action.name
+        );
+    }
+    let own = table.iter().filter(|row| row[0] == "edgeseal").count();
+    assert_eq!(
+        own,
+        ACTIONS
+            .iter()
+            .filter(|action| action.version == EDGESEAL)
+            .count(),
+        "all own actions are here"
+    );
+}
+
+#[test]
+fn names_are_unique_in_a_version() {
+    let names: BTreeSet<_> = ACTIONS
+        .iter()
+        .map(|action| (action.version, action.name))
+        .collect();
+    assert_eq!(names.len(), ACTIONS.len());
+}

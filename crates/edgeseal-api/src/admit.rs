@@ -1,0 +1,252 @@
+//! Step 8 and its kin: not too often, not twice, not by trying. All tables are bounded.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use edgeseal_core::{
+    AccountId, Timestamp,
+    rate::{Decision, Limit, Spent, spend},
+};
+use quick_cache::sync::Cache;
+
+use crate::{authenticate::Caller, code::Code, context::Context, operation::Failure};
+
+/// Nonces remembered at this node. At the 30 changes a second that an account may make, the window
+/// of 31 minutes holds 56,000 of them; the store remembers those of changes in any case.
+const NONCES_MAX: usize = 1 << 18;
+/// Source addresses whose failures are remembered.
+const SOURCES_MAX: usize = 1 << 16;
+
+/// A caller within its rate; made only here.
+pub struct Admitted(pub(crate) Caller);
+
+/// A caller over its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{calls} calls in {per_ms} ms are allowed to your account for this action; wait {retry_after_ms} ms"
+)]
+pub struct TooOften {
+    /// Calls allowed …
+    pub calls: u32,
+    /// … in this many milliseconds.
+    pub per_ms: u32,
+    /// Milliseconds to wait.
+    pub retry_after_ms: u64,
+    /// Whether this is the first refusal since a call was let through.
+    pub first: bool,
+}
+
+/// Lets a caller pass within the rate of its account and action.
+///
+/// # Errors
+/// [`TooOften`] with the time to wait.
+pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, TooOften> {
+    let action = caller.action;
+    let limit = context
+        .settings
+        .limits
+        .get(action.name)
+        .copied()
+        .unwrap_or(action.limit);
+    let account = caller.principal.account();
+    match context
+        .limits
+        .spend(account, action.name, limit, caller.now)
+    {
+        Ok(()) => Ok(Admitted(caller)),
+        Err((retry_after_ms, first)) => Err(TooOften {
+            calls: limit.calls,
+            per_ms: limit.per_ms,
+            retry_after_ms,
+            first,
+        }),
+    }
+}
+
+impl Failure for TooOften {
+    fn code(&self) -> Code {
+        Code::ThrottlingUser
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+
+    fn retry_after_ms(&self) -> Option<u64> {
+        Some(self.retry_after_ms)
+    }
+
+    fn is_news(&self) -> bool {
+        self.first
+    }
+}
+
+/// What accounts have used up. Bounded by the number of accounts, which only the operator makes.
+#[derive(Default)]
+pub struct Limits(Mutex<HashMap<(AccountId, &'static str), Used>>);
+
+#[derive(Clone, Copy, Default)]
+struct Used {
+    spent: Spent,
+    /// Whether a call was refused since the last one that was let through.
+    refusing: bool,
+}
+
+impl Limits {
+    /// The milliseconds to wait, and whether this is the first refusal in a row.
+    fn spend(
+        &self,
+        account: &AccountId,
+        action: &'static str,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Result<(), (u64, bool)> {
+        const PRUNE_AT: usize = 10_000;
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.len() >= PRUNE_AT && table.len().is_power_of_two() {
+            table.retain(|_, used| !used.spent.is_forgotten(now));
+        }
+        let used = table.entry((account.clone(), action)).or_default();
+        match spend(limit, used.spent, now) {
+            Decision::Allowed(spent) => {
+                *used = Used {
+                    spent,
+                    refusing: false,
+                };
+                Ok(())
+            }
+            Decision::RetryAfter { ms } => Err((ms, !std::mem::replace(&mut used.refusing, true))),
+        }
+    }
+}
+
+/// Nonces seen at this node.
+pub struct Nonces(Cache<[u8; 16], Timestamp>);
+
+impl Default for Nonces {
+    fn default() -> Self {
+        Self(Cache::new(NONCES_MAX))
+    }
+}
+
+impl Nonces {
+    /// Uses up a nonce of an access key; `false` if it was used within the last `window_ms`. Of
+    /// two at once, one wins.
+    pub(crate) fn take(
+        &self,
+        access_key: &str,
+        nonce: &str,
+        now: Timestamp,
+        window_ms: i64,
+    ) -> bool {
+        let mut hash = [0; 16];
+        let text = format!("{}:{access_key}{nonce}", access_key.len());
+        hash.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+        let mut fresh = false;
+        let seen = self.0.get_or_insert_with(&hash, || {
+            fresh = true;
+            Ok::<_, std::convert::Infallible>(now)
+        });
+        let Ok(seen) = seen;
+        if !fresh && now.since_ms(seen) > window_ms {
+            self.0.insert(hash, now);
+            return true;
+        }
+        fresh
+    }
+}
+
+/// Failed authentications, by source address: guessing costs the guesser, never the account.
+pub struct Failures {
+    limit: Limit,
+    spent: Cache<IpAddr, Spent>,
+}
+
+impl Failures {
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            spent: Cache::new(SOURCES_MAX),
+        }
+    }
+
+    /// Whether an address may try again; the milliseconds to wait if not.
+    pub(crate) fn check(&self, source: IpAddr, now: Timestamp) -> Result<(), u64> {
+        let spent = self.spent.get(&network(source)).unwrap_or_default();
+        match spend(self.limit, spent, now) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::RetryAfter { ms } => Err(ms),
+        }
+    }
+
+    pub(crate) fn count(&self, source: IpAddr, now: Timestamp) {
+        let source = network(source);
+        let spent = self.spent.get(&source).unwrap_or_default();
+        if let Decision::Allowed(next) = spend(self.limit, spent, now) {
+            self.spent.insert(source, next);
+        }
+    }
+}
+
+/// Whoever has one IPv6 address has its whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_passes_once_within_its_window() {
+        let nonces = Nonces::default();
+        let now = Timestamp::from_unix_seconds(1_000);
+        assert!(nonces.take("key", "n", now, 1000));
+        assert!(!nonces.take("key", "n", now.plus_ms(1000), 1000));
+        assert!(
+            nonces.take("other", "n", now, 1000),
+            "each key has nonces of its own"
+        );
+        assert!(nonces.take("key", "n", now.plus_ms(1001), 1000));
+        assert!(!nonces.take("key", "n", now.plus_ms(1500), 1000));
+    }
+
+    #[test]
+    fn failures_count_against_the_address_alone() {
+        let failures = Failures::new(Limit {
+            calls: 2,
+            per_ms: 1000,
+        });
+        let now = Timestamp::from_unix_seconds(1_000);
+        let (guesser, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        failures.count(guesser, now);
+        assert_eq!(failures.check(guesser, now), Ok(()));
+        failures.count(guesser, now);
+        assert_eq!(failures.check(guesser, now), Err(500));
+        assert_eq!(failures.check(other, now), Ok(()));
+        assert_eq!(failures.check(guesser, now.plus_ms(500)), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_guesser_cannot_hop_within_its_network() {
+        let failures = Failures::new(Limit {
+            calls: 1,
+            per_ms: 1000,
+        });
+        let now = Timestamp::from_unix_seconds(1_000);
+        failures.count("2001:db8::1".parse().unwrap(), now);
+        assert!(failures.check("2001:db8::2".parse().unwrap(), now).is_err());
+        assert!(
+            failures
+                .check("2001:db8:0:1::2".parse().unwrap(), now)
+                .is_ok()
+        );
+    }
+}

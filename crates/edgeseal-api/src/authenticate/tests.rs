@@ -1,0 +1,459 @@
+//! Requests as the official SDKs sent them (`spec/wire`): each is accepted as it is and refused once
+//! anything that is signed is changed.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use bytes::Bytes;
+use edgeseal_core::{AccountId, account::Account};
+use edgeseal_store::{
+    Catalog, Keyring,
+    catalog::{Deed, NewAccessKey},
+    memory::MemoryStore,
+};
+
+use super::*;
+use crate::{actions, context::Settings, request::RawRequest};
+
+/// The clock of the captures: all were taken within these seconds.
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_485_820); // 2026-11-24T02:03:40Z
+
+fn clock() -> Timestamp {
+    NOW
+}
+
+/// A capture, taken apart so that each part can be changed.
+#[derive(Clone)]
+struct Capture {
+    name: String,
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Capture {
+    fn all() -> Vec<Self> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/wire");
+        let files = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let captures: Vec<Self> = files
+            .filter(|path| path.extension().is_some_and(|end| end == "http"))
+            .map(|path| Self::read(&path))
+            .collect();
+        assert_eq!(captures.len(), 14);
+        captures
+    }
+
+    fn read(path: &std::path::Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.split("\r\n");
+        let mut line = lines.next().unwrap().split(' ');
+        let (method, target) = (line.next().unwrap(), line.next().unwrap());
+        let (path_part, query) = target.split_once('?').unwrap_or((target, ""));
+        let headers = lines.map(|line| line.split_once(": ").unwrap());
+        Self {
+            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+            method: method.to_owned(),
+            path: path_part.to_owned(),
+            query: query.to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            body: body.to_owned(),
+        }
+    }
+
+    fn raw(&self) -> RawRequest {
+        let headers: HeaderMap = self
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect();
+        RawRequest {
+            method: self.method.parse::<Method>().unwrap(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            headers,
+            body: Some(Bytes::from(self.body.clone())),
+            source: [127, 0, 0, 1].into(),
+            id: "ID".to_owned(),
+        }
+    }
+
+    fn is_v3(&self) -> bool {
+        self.name.contains("-v3-")
+    }
+
+    /// Everything that one change of what is signed can make of it: method, each octet of each
+    /// decoded parameter, of the body where it is hashed, and of each signed header.
+    fn tampered(&self) -> Vec<(String, Self)> {
+        let mut tampered = vec![(
+            "method".to_owned(),
+            Self {
+                method: if self.method == "GET" { "POST" } else { "GET" }.to_owned(),
+                ..self.clone()
+            },
+        )];
+        let is_form = self.headers.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("content-type") && value.contains("form")
+        });
+        for (changed, query) in changed_params(&self.query) {
+            tampered.push((
+                format!("query {changed}"),
+                Self {
+                    query,
+                    ..self.clone()
+                },
+            ));
+        }
+        if is_form {
+            for (changed, body) in changed_params(&self.body) {
+                tampered.push((
+                    format!("form {changed}"),
+                    Self {
+                        body,
+                        ..self.clone()
+                    },
+                ));
+            }
+        }
+        if self.is_v3() {
+            tampered.push((
+                "body".to_owned(),
+                Self {
+                    body: format!("{}x", self.body),
+                    ..self.clone()
+                },
+            ));
+            let authorization = &self
+                .headers
+                .iter()
+                .find(|(name, _)| name == "Authorization")
+                .unwrap()
+                .1;
+            let signed = authorization
+                .split("SignedHeaders=")
+                .nth(1)
+                .unwrap()
+                .split(',')
+                .next()
+                .unwrap();
+            for name in signed.split(';') {
+                tampered.extend(self.changed_header(name));
+            }
+            tampered.extend(self.changed_header("Authorization"));
+        }
+        tampered
+    }
+
+    fn changed_header(&self, name: &str) -> Vec<(String, Self)> {
+        let index = self
+            .headers
+            .iter()
+            .position(|(have, _)| have.eq_ignore_ascii_case(name))
+            .unwrap();
+        let value = &self.headers[index].1;
+        (0..value.len())
+            .map(|at| {
+                let mut changed = self.clone();
+                changed.headers[index].1 = with_changed_octet(value, at);
+                (format!("header {name} octet {at}"), changed)
+            })
+            .collect()
+    }
+}
+
+/// One octet of one decoded parameter, name or value, is another one; or a parameter is gone or new.
+fn changed_params(encoded: &str) -> Vec<(String, String)> {
+    let encode_pairs = |pairs: &[(String, String)]| {
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| {
+                format!("{}={}", canonical::encode(name), canonical::encode(value))
+            })
+            .collect();
+        pairs.join("&")
+    };
+    let params = crate::request::Params::decode(encoded.as_bytes()).unwrap();
+    let pairs: Vec<(String, String)> = params
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut all = vec![("added".to_owned(), format!("{encoded}&Added=1"))];
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        let mut without = pairs.clone();
+        without.remove(index);
+        all.push((format!("{name} removed"), encode_pairs(&without)));
+        for at in 0..value.len() {
+            let mut changed = pairs.clone();
+            changed[index].1 = with_changed_octet(value, at);
+            all.push((format!("{name} value octet {at}"), encode_pairs(&changed)));
+        }
+        for at in 0..name.len() {
+            let mut changed = pairs.clone();
+            changed[index].0 = with_changed_octet(name, at);
+            all.push((format!("{name} name octet {at}"), encode_pairs(&changed)));
+        }
+    }
+    all
+}
+
+/// All captures are ASCII, and stay so. Never only the case: hex digits of a signature may be in
+/// either.
+fn with_changed_octet(text: &str, at: usize) -> String {
+    let mut octets = text.as_bytes().to_vec();
+    octets[at] = match octets[at] {
+        b'0'..=b'8' | b'a'..=b'y' | b'A'..=b'Y' => octets[at] + 1,
+        _ => b'7',
+    };
+    String::from_utf8(octets).unwrap()
+}
+
+async fn context(active: bool) -> Context {
+    let catalog = Catalog::new(
+        Arc::new(MemoryStore::new()),
+        Keyring::parse(&Keyring::generate()).unwrap(),
+    );
+    let account = Account {
+        id: AccountId::from_random(1),
+        name: "test".to_owned(),
+        root: false,
+        created: NOW,
+    };
+    let key = AccessKey {
+        id: "testid".to_owned(),
+        account: account.id.clone(),
+        active,
+        created: NOW,
+    };
+    let deed = Deed {
+        account: account.id.clone(),
+        access_key: "-".to_owned(),
+        source: "-".to_owned(),
+        action: "Test".to_owned(),
+        resource: String::new(),
+        request: "ID".to_owned(),
+        nonce: None,
+        now: NOW,
+    };
+    let new = NewAccessKey {
+        key,
+        secret: Secret::from("testsecret".to_owned()),
+    };
+    catalog.create_account(&deed, &account, &new).await.unwrap();
+    let failures = edgeseal_core::rate::Limit::per_second(u32::MAX);
+    Context::new(
+        catalog,
+        clock,
+        Settings {
+            failures,
+            ..Settings::default()
+        },
+        None,
+    )
+    .0
+}
+
+async fn authenticated(context: &Context, raw: RawRequest) -> Result<Caller, Code> {
+    let request = Request::parse(raw).map_err(|malformed| malformed.code())?;
+    let action = actions::find(&request).map_err(|unknown| unknown.code())?;
+    authenticate(context, request, action, NOW)
+        .await
+        .map_err(|refused| refused.code())
+}
+
+#[tokio::test]
+async fn every_capture_is_accepted_once() {
+    let context = context(true).await;
+    for capture in Capture::all() {
+        let caller = authenticated(&context, capture.raw()).await;
+        let caller = caller.unwrap_or_else(|code| panic!("{}: {code:?}", capture.name));
+        assert_eq!(caller.action.name, "SetCdnDomainSSLCertificate");
+        assert_eq!(caller.request.params.get("DomainName"), Some("example.com"));
+        assert_eq!(
+            authenticated(&context, capture.raw()).await.err(),
+            Some(Code::NonceUsed),
+            "{}",
+            capture.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_what_is_signed_is_refused() {
+    let context = context(true).await;
+    let mut codes = BTreeSet::new();
+    for capture in Capture::all() {
+        let tampered = capture.tampered();
+        assert!(
+            tampered.len() > 300,
+            "{}: only {} changes",
+            capture.name,
+            tampered.len()
+        );
+        for (what, tampered) in tampered {
+            match authenticated(&context, tampered.raw()).await {
+                Ok(_) => panic!("{}: accepted although changed: {what}", capture.name),
+                Err(code) => {
+                    codes.insert(code.row().wire);
+                }
+            }
+        }
+        // None of the refusals has used up the nonce.
+        assert!(
+            authenticated(&context, capture.raw()).await.is_ok(),
+            "{}",
+            capture.name
+        );
+    }
+    assert!(codes.contains("SignatureDoesNotMatch"));
+}
+
+#[tokio::test]
+async fn the_text_of_a_wrong_signature_is_what_clients_compare() {
+    let context = context(true).await;
+    let captures = Capture::all();
+    let mut capture = captures
+        .iter()
+        .find(|capture| capture.name == "popcore-v1-get.http")
+        .unwrap()
+        .clone();
+    capture.query = capture
+        .query
+        .replace("fmgXlrQOqAldT1ZmVmZOONpMdxw", "AmgXlrQOqAldT1ZmVmZOONpMdxw");
+    let request = Request::parse(capture.raw()).ok().unwrap();
+    let action = actions::find(&request).unwrap();
+    let refused = authenticate(&context, request, action, NOW)
+        .await
+        .err()
+        .unwrap();
+    let message = refused.message();
+    let shown = message.strip_prefix(
+        "Specified signature is not matched with our calculation. server string to sign is:",
+    );
+    assert!(
+        shown
+            .unwrap()
+            .starts_with("GET&%2F&AccessKeyId%3Dtestid%26Action%3DSetCdnDomainSSLCertificate%26")
+    );
+    assert!(
+        !format!("{refused:?} {refused}").contains("SSLPri"),
+        "what was signed may hold a private key"
+    );
+}
+
+#[tokio::test]
+async fn clock_and_key() {
+    let context = context(true).await;
+    let captures = Capture::all();
+    let capture = captures
+        .iter()
+        .find(|capture| capture.name == "python-v3-ak.http")
+        .unwrap();
+    for (off_ms, expected) in [
+        (CLOCK_WINDOW_MS + 60_000, Some(Code::TimestampExpired)),
+        (-CLOCK_WINDOW_MS - 60_000, Some(Code::TimestampExpired)),
+        (CLOCK_WINDOW_MS - 60_000, None),
+    ] {
+        let request = Request::parse(capture.raw()).ok().unwrap();
+        let action = actions::find(&request).unwrap();
+        let refused = authenticate(&context, request, action, NOW.plus_ms(off_ms))
+            .await
+            .err();
+        assert_eq!(
+            refused.map(|refused| refused.code()),
+            expected,
+            "{off_ms} ms"
+        );
+    }
+    let inactive = self::context(false).await;
+    assert_eq!(
+        authenticated(&inactive, capture.raw()).await.err(),
+        Some(Code::AccessKeyInactive)
+    );
+}
+
+#[tokio::test]
+async fn guesses_are_limited_by_address_and_cost_the_owner_nothing() {
+    let mut context = context(true).await;
+    context.failures = crate::admit::Failures::new(edgeseal_core::rate::Limit {
+        calls: 2,
+        per_ms: 60_000,
+    });
+    let captures = Capture::all();
+    let good = captures
+        .iter()
+        .find(|capture| capture.name == "python-v3-ak.http")
+        .unwrap();
+    let bad = &good.changed_header("x-acs-signature-nonce")[0].1;
+    for expected in [
+        Code::SignatureDoesNotMatch,
+        Code::SignatureDoesNotMatch,
+        Code::Throttling,
+    ] {
+        assert_eq!(
+            authenticated(&context, bad.raw()).await.err(),
+            Some(expected)
+        );
+    }
+    let mut elsewhere = good.raw();
+    elsewhere.source = [192, 0, 2, 1].into();
+    assert!(
+        authenticated(&context, elsewhere).await.is_ok(),
+        "the owner calls from another address"
+    );
+}
+
+#[tokio::test]
+async fn temporary_keys_and_bearer_tokens_are_refused_clearly() {
+    let context = context(true).await;
+    let v1 = |extra: &str| RawRequest {
+        query: format!("Action=StopCdnDomain&Version=2018-05-10&Timestamp={NOW}&{extra}"),
+        ..Capture::all()[0].raw()
+    };
+    let signed = "AccessKeyId=STS.x&Signature=x&SignatureMethod=HMAC-SHA1&SignatureVersion=1.0&SignatureNonce=n";
+    for (extra, code) in [
+        (signed.to_owned(), Code::MissingSecurityToken),
+        (
+            format!("{signed}&SecurityToken=t"),
+            Code::SecurityTokenMalformed,
+        ),
+        (
+            "SignatureType=BEARERTOKEN&BearerToken=t".to_owned(),
+            Code::InvalidSignatureMethod,
+        ),
+        (String::new(), Code::MissingAccessKeyId),
+        ("AccessKeyId=a".to_owned(), Code::MissingSignature),
+        (
+            "AccessKeyId=a&Signature=s".to_owned(),
+            Code::MissingSignatureMethod,
+        ),
+        (
+            "AccessKeyId=a&Signature=s&SignatureMethod=HMAC-SHA1".to_owned(),
+            Code::MissingSignatureVersion,
+        ),
+        (
+            signed.replace("HMAC-SHA1", "HMAC-SHA256"),
+            Code::InvalidSignatureMethod,
+        ),
+        (signed.replace("1.0", "2.0"), Code::InvalidSignatureVersion),
+        (signed.replace("STS.x", "nobody"), Code::AccessKeyNotFound),
+    ] {
+        let mut raw = v1(&extra);
+        raw.body = Some(Bytes::new());
+        assert_eq!(
+            authenticated(&context, raw).await.err(),
+            Some(code),
+            "{extra}"
+        );
+    }
+}

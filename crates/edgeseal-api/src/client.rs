@@ -1,0 +1,243 @@
+//! The other side of the wire: signs calls (V3) and reads answers.
+
+use ::http::{HeaderMap, HeaderValue, Request, Uri, header};
+use bytes::Bytes;
+use edgeseal_core::{Secret, Timestamp};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+use crate::{
+    canonical::{V3_ALGORITHM, encode, v3_canonical_request, v3_sign, v3_string_to_sign},
+    request::Params,
+};
+
+/// Calls one Edgeseal with one access key. Cheap to clone; connections are kept alive.
+#[derive(Clone)]
+pub struct Client {
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+    endpoint: Uri,
+    access_key: String,
+    secret: Secret,
+    clock: fn() -> Timestamp,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The body.
+    pub body: Value,
+    /// The headers: revision, how many edges serve it.
+    pub headers: HeaderMap,
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The endpoint is no `http://` address.
+    #[error("the endpoint must read http://host:port, not {endpoint:?}")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+    },
+    /// Nobody answers.
+    #[error("{endpoint} does not answer")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something answers that is not Edgeseal.
+    #[error(
+        "{endpoint} answered with status {status} and something that is not an answer of Edgeseal"
+    )]
+    NotEdgeseal {
+        /// Where.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// It refused.
+    #[error("{}", .0.code)]
+    Refused(Box<Refusal>),
+}
+
+/// A refusal as the wire tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// The code.
+    pub code: String,
+    /// The message of the code.
+    pub message: String,
+    /// What is wrong, and where.
+    pub detail: String,
+    /// A page about the code.
+    pub recommend: String,
+    /// Id of the request.
+    pub request: String,
+}
+
+impl Client {
+    /// A client of the Edgeseal at `endpoint`, such as `http://127.0.0.1:7080`.
+    ///
+    /// # Errors
+    /// [`CallError::Endpoint`].
+    pub fn new(
+        endpoint: &str,
+        access_key: String,
+        secret: Secret,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, CallError> {
+        let parsed = endpoint.parse::<Uri>().ok();
+        let well_formed = |uri: &Uri| uri.scheme_str() == Some("http") && uri.authority().is_some();
+        let endpoint = parsed
+            .filter(well_formed)
+            .ok_or_else(|| CallError::Endpoint {
+                endpoint: endpoint.to_owned(),
+            })?;
+        Ok(Self {
+            http: HttpClient::builder(TokioExecutor::new()).build_http(),
+            endpoint,
+            access_key,
+            secret,
+            clock,
+        })
+    }
+
+    /// Calls `action` of `version`. Parameters go into the form, so that their length is no matter.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call(
+        &self,
+        version: &str,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Reply, CallError> {
+        self.call_with(version, action, params, &[]).await
+    }
+
+    /// As [`Client::call`], with further headers.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call_with(
+        &self,
+        version: &str,
+        action: &str,
+        params: &[(&str, &str)],
+        headers: &[(&'static str, &str)],
+    ) -> Result<Reply, CallError> {
+        let mut request = self.sign(version, action, params)?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, self.header(value)?);
+        }
+        let endpoint = || self.endpoint.to_string();
+        let unreachable = |cause| CallError::Unreachable {
+            endpoint: endpoint(),
+            cause,
+        };
+        let response = self
+            .http
+            .request(request)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
+        let (parts, body) = response.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| unreachable(error.into()))?
+            .to_bytes();
+        let status = parts.status.as_u16();
+        let parsed: Value = serde_json::from_slice(&body).map_err(|_| CallError::NotEdgeseal {
+            endpoint: endpoint(),
+            status,
+        })?;
+        if parts.status.is_success() {
+            return Ok(Reply {
+                body: parsed,
+                headers: parts.headers,
+            });
+        }
+        Err(CallError::Refused(Box::new(Refusal::of(status, &parsed))))
+    }
+
+    fn sign(
+        &self,
+        version: &str,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let pairs: Vec<String> = params
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
+        let body = Bytes::from(pairs.join("&"));
+        let host = self
+            .endpoint
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let hash = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &body));
+        let (date, nonce) = (
+            (self.clock)().to_string(),
+            uuid::Uuid::new_v4().simple().to_string(),
+        );
+        let signed = [
+            ("accept", "application/json"),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("host", &host),
+            ("x-acs-action", action),
+            ("x-acs-content-sha256", &hash),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &nonce),
+            ("x-acs-version", version),
+        ];
+        let mut headers = HeaderMap::new();
+        for (name, value) in signed {
+            headers.insert(name, self.header(value)?);
+        }
+        let names = signed.map(|(name, _)| name);
+        let canonical = v3_canonical_request("POST", &Params::default(), &headers, &names, &body);
+        let signature = v3_sign(&self.secret, &v3_string_to_sign(&canonical));
+        let authorization = format!(
+            "{V3_ALGORITHM} Credential={},SignedHeaders={},Signature={signature}",
+            self.access_key,
+            names.join(";")
+        );
+        headers.insert(header::AUTHORIZATION, self.header(&authorization)?);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = ::http::Method::POST;
+        *request.uri_mut() = self.endpoint.clone();
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// Text of the caller that cannot stand in a header would have to be in the endpoint or the key.
+    fn header(&self, text: &str) -> Result<HeaderValue, CallError> {
+        HeaderValue::from_str(text).map_err(|_| CallError::Endpoint {
+            endpoint: self.endpoint.to_string(),
+        })
+    }
+}
+
+impl Refusal {
+    fn of(status: u16, body: &Value) -> Self {
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            status,
+            code: text("Code"),
+            message: text("Message"),
+            detail: text("Detail"),
+            recommend: text("Recommend"),
+            request: text("RequestId"),
+        }
+    }
+}

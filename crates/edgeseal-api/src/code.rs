@@ -1,0 +1,235 @@
+//! Every wire code, one row each: status, code and message together, in one place.
+//!
+//! Checked both ways against `spec/errors.tsv` by a test.
+
+/// What stands on the wire for one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// HTTP status.
+    pub status: u16,
+    /// The code, as clients compare it.
+    pub wire: &'static str,
+    /// The message; `{name}` is filled in by [`crate::operation::Failure::message`].
+    pub message: &'static str,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $wire:literal $message:literal;)+) => {
+        /// A refusal as the wire knows it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)+ }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// Its row.
+            #[must_use]
+            pub const fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row { status: $status, wire: $wire, message: $message },)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // Before an operation runs, in the order of the request's life.
+    /// Neither GET nor POST.
+    UnsupportedHttpMethod = 400 "UnsupportedHTTPMethod" "This http method is not supported.";
+    /// A path other than `/`.
+    ApiNotFound = 404 "InvalidApi.NotFound" "Specified api is not found, please check your url and method.";
+    /// The body is too long.
+    BodyTooLong = 413 "InvalidParameter.TooLong" "The body of the request is too long.";
+    /// The request line and headers are too long.
+    HeadTooLong = 431 "InvalidParameter.TooLong" "The head of the request is too long.";
+    /// Malformed percent-encoding, not UTF-8, or a parameter given twice.
+    ParameterFormat = 400 "InvalidParameter.Format" "Specified parameter format is not valid.";
+    /// No Action.
+    MissingAction = 400 "MissingAction" "Action is mandatory for this action.";
+    /// No Version.
+    MissingVersion = 400 "MissingVersion" "Version is mandatory for this action.";
+    /// A Version that is none of the cloud's and none of Edgeseal's.
+    InvalidVersion = 400 "InvalidVersion" "Specified parameter Version is not valid.";
+    /// No such Action in this Version.
+    ActionNotFound = 404 "InvalidAction.NotFound" "Specified api is not found, please check your url and method.";
+    /// The cloud has it, Edgeseal does not.
+    ActionNotImplemented = 404 "InvalidAction.NotFound" "Specified api is not implemented by Edgeseal.";
+    /// No access key.
+    MissingAccessKeyId = 400 "MissingAccessKeyId" "AccessKeyId is mandatory for this action.";
+    /// No signature.
+    MissingSignature = 400 "MissingSignature" "Signature is mandatory for this action.";
+    /// No SignatureMethod.
+    MissingSignatureMethod = 400 "MissingSignatureMethod" "SignatureMethod is mandatory for this action.";
+    /// No SignatureVersion.
+    MissingSignatureVersion = 400 "MissingSignatureVersion" "SignatureVersion is mandatory for this action.";
+    /// No nonce.
+    MissingSignatureNonce = 400 "MissingSignatureNonce" "SignatureNonce is mandatory for this action.";
+    /// No timestamp.
+    MissingTimestamp = 400 "MissingTimestamp" "Timestamp is mandatory for this action.";
+    /// A signature method that is not supported.
+    InvalidSignatureMethod = 400 "InvalidSignatureMethod" "Specified signature method is not valid.";
+    /// A signature version that is not supported.
+    InvalidSignatureVersion = 400 "InvalidSignatureVersion" "Specified parameter SignatureVersion is not valid.";
+    /// A malformed Authorization header, or too little signed.
+    IncompleteSignature = 400 "IncompleteSignature" "The request signature does not conform to Aliyun standards.";
+    /// Not `yyyy-MM-ddTHH:mm:ssZ`.
+    TimestampFormat = 400 "InvalidTimeStamp.Format" "Specified time stamp or date value is not well formatted.";
+    /// Too far from the server's clock.
+    TimestampExpired = 400 "InvalidTimeStamp.Expired" "Specified time stamp or date value is expired.";
+    /// No such access key.
+    AccessKeyNotFound = 404 "InvalidAccessKeyId.NotFound" "Specified access key is not found.";
+    /// The access key is switched off.
+    AccessKeyInactive = 400 "InvalidAccessKeyId.Inactive" "Specified access key is disabled.";
+    /// A temporary key without its token.
+    MissingSecurityToken = 400 "MissingSecurityToken" "SecurityToken is mandatory for this action.";
+    /// A token that Edgeseal did not make.
+    SecurityTokenMalformed = 400 "InvalidSecurityToken.Malformed" "Specified SecurityToken is malformed.";
+    /// The signature is not what the server computes.
+    SignatureDoesNotMatch = 400 "SignatureDoesNotMatch" "Specified signature is not matched with our calculation. server string to sign is:{string_to_sign}";
+    /// The nonce was used before.
+    NonceUsed = 400 "SignatureNonceUsed" "Specified signature nonce was used already.";
+    /// Too many failed authentications from this address.
+    Throttling = 400 "Throttling" "Request was denied due to request throttling.";
+    /// Too many calls of this account.
+    ThrottlingUser = 400 "Throttling.User" "Request was denied due to user flow control.";
+    /// The principal may not do this.
+    NoPermission = 403 "NoPermission" "You are not authorized to do this action. Resource: {resource} Action: {action}";
+    /// The store cannot be reached.
+    ServiceUnavailable = 503 "ServiceUnavailable" "The request has failed due to a temporary failure of the server.";
+
+    // SetCdnDomainSSLCertificate: the 32 codes of its reference page.
+    /// Neither `on` nor `off`.
+    InvalidSslProtocol = 400 "InvalidSSLProtocol.ValueNotSupported" "The specified SSLProtocol is invalid.";
+    /// No certificate.
+    SslPubMissing = 400 "SSLPub.MissingParameter" "The SSLPub parameter is required.";
+    /// No private key.
+    SslPriMissing = 400 "SSLPri.MissingParameter" "The SSLPri parameter is required.";
+    /// Not a chain of certificates.
+    InvalidSslPub = 400 "InvalidSSLPub" "The specified SSLPub is invalid.";
+    /// Not a private key.
+    InvalidSslPri = 400 "InvalidSSLPri" "The specified SSLPri is invalid.";
+    /// The key, or the domain, is not the certificate's.
+    CertificateMismatch = 400 "Certificate.MissMatch" "The SSLPri does not match the certificate.";
+    /// Certificate or key too long.
+    CertificateTooLong = 400 "InvalidCertificate.TooLong" "The maximum length of the certificate is exceeded.";
+    /// Certificate name too long.
+    CertNameTooLong = 400 "InvalidCertName.TooLong" "The length of the certificate name cannot exceed 128 characters.";
+    /// A signature inside the chain does not verify.
+    AuthenticationFailed = 400 "AuthenticationFailed" "Error performing verification.";
+    /// Any other bad parameter of this operation.
+    SetCertificateParameter = 400 "SetDomainCertificate.ParameterError" "The specified parameters are invalid.";
+    /// Revoked, disabled or not yet valid.
+    CertificateStatus = 400 "Certificate.StatusError" "The status of the certificate is invalid.";
+    /// Switching off failed in the store.
+    DeleteFailed = 400 "DeleteFailed" "Error deleting the certificate.";
+    /// No such certificate in the account.
+    CertificateNotFound = 400 "Certificate.NotFind" "The certificate does not exist.";
+    /// The name belongs to a certificate of the certificate centre.
+    CertificateDuplicated = 400 "Certificate.Duplicated" "The certificate name already exists.";
+    /// Not an X.509 v3 certificate, or weakly signed.
+    CertificateFormat = 400 "Certificate.FormatError" "The format of the certificate is invalid.";
+    /// The key is empty.
+    CertificateKeyNull = 400 "Certificate.KeyNull" "The private key is required.";
+    /// The key does not parse or is of a kind that cannot be served.
+    KeyMalformed = 400 "Key.Malformed" "The specified Key format is invalid.";
+    /// Writing failed in the store.
+    CertStorageFailed = 400 "CertStorage.failed" "Error saving the certificate.";
+    /// The same content was uploaded before.
+    CertificateContentDuplicated = 400 "CertificateContent.Duplicated" "The certificate has been uploaded; do not upload again.";
+    /// Past its end of validity.
+    CertificateExpired = 400 "Certificate.Expired" "The certificate has expired.";
+    /// The domain is not online, and not by its owner's will.
+    DomainNotOnline = 400 "InvalidDomain.notOnline" "The domain is offline. Check the status of the domain and try again later.";
+    /// Base64 that does not decode.
+    DecodeError = 400 "Decode.Error" "Error decoding the SSLPub or SSLPri certificate.";
+    /// Characters in the certificate that PEM cannot carry.
+    SslPubEncoding = 400 "sslPub.Error" "Error encoding SSLPub.";
+    /// Characters in the key that PEM cannot carry.
+    SslPriEncoding = 400 "sslPri.Error" "Error encoding SSLPri.";
+    /// Held by the operator.
+    DomainInSafeMode = 400 "DomainInSafeMode" "The domain is in safe mode. To request permission, contact Customer Service.";
+    /// Lost its race too often.
+    CreateCertificateFailed = 400 "CreateCertificateFailed" "Create certificate failed,please try again.";
+    /// No such region.
+    InvalidCertRegion = 400 "Abs.CertRegion.ValueNotSupported" "CertRegion is not supported.";
+    /// The name belongs to other content.
+    CertNameAlreadyExists = 400 "CertNameAlreadyExists" "The CertName already exists.";
+    /// Stopped by its owner.
+    DomainOffline = 400 "InvalidDomain.Offline" "The domain provided is offline.";
+    /// No such environment.
+    InvalidEnv = 400 "InvalidEnv" "The specified Env is invalid.";
+    /// Protected by the operator.
+    DomainInProtectedMode = 403 "DomainInProtectedMode" "The domain is in protection mode. To request permission, contact Customer Service.";
+    /// Neither number nor name of a certificate.
+    CertNameMissing = 404 "CertName.MissingParameter" "You must specify CertName.";
+
+    // Operations on domains.
+    /// No domain name.
+    MissingDomainName = 400 "MissingDomainName" "DomainName is mandatory for this action.";
+    /// No SSLProtocol.
+    MissingSslProtocol = 400 "MissingSSLProtocol" "SSLProtocol is mandatory for this action.";
+    /// Not a domain name.
+    DomainNameMalformed = 400 "InvalidDomainName.Malformed" "Specified DomainName is malformed.";
+    /// No such domain in the account.
+    DomainNotFound = 404 "InvalidDomain.NotFound" "The domain provided does not exist in our records.";
+    /// Another change won too often; try again.
+    ServiceBusy = 403 "ServiceBusy" "The specified Domain is configuring, please retry later.";
+    /// Page number out of range.
+    InvalidPageNumber = 400 "InvalidPageNumber" "Specified parameter PageNumber is not valid.";
+    /// Page size out of range.
+    InvalidPageSize = 400 "InvalidPageSize" "Specified parameter PageSize is not valid.";
+    /// No such way of searching.
+    InvalidDomainSearchType = 400 "InvalidDomainSearchType" "Specified parameter DomainSearchType is not valid.";
+    /// No such state.
+    InvalidDomainStatus = 400 "InvalidDomainStatus" "Specified parameter DomainStatus is not valid.";
+    /// The domain is there already, in this account or another.
+    DomainAlreadyExists = 400 "DomainAlreadyExist" "This domain name is exist already";
+    /// No CdnType.
+    MissingCdnType = 400 "MissingParameter" "The input parameter cdnType that is mandatory for processing this request is not supplied.";
+    /// No Sources.
+    MissingSources = 400 "MissingParameter" "The input parameter sources that is mandatory for processing this request is not supplied.";
+    /// No such CdnType.
+    InvalidCdnType = 400 "InvalidCdnType.Malformed" "Specified CdnType is malformed.";
+    /// Not a list of origins.
+    InvalidSources = 400 "InvalidSources.Malformed" "Specified Sources is malformed.";
+    /// No such kind of origin.
+    InvalidSourceType = 400 "InvalidSourceType.Malformed" "Specified SourceType is malformed.";
+    /// Too many origins.
+    TooManySources = 400 "SourceIp.Exceed" "The number of origin IP addresses exceeds the limit.";
+    /// No such coverage.
+    InvalidScope = 400 "InvalidScope.Malformed" "Specified Scope is malformed.";
+    /// A wildcard and its `all.` name cannot both be.
+    WildcardAndAll = 400 "ExtensiveAndAllBothExist" "Extensive domain and the domain begins with 'all.' can not exist at the same time.";
+
+    // Edgeseal's own actions.
+    /// No mode.
+    MissingMode = 400 "MissingMode" "Mode is mandatory for this action.";
+    /// No such mode.
+    InvalidMode = 400 "InvalidMode" "Specified parameter Mode is not valid.";
+    /// No account name.
+    MissingAccountName = 400 "MissingAccountName" "AccountName is mandatory for this action.";
+    /// Not a name for an account.
+    InvalidAccountName = 400 "InvalidAccountName" "Specified parameter AccountName is not valid.";
+    /// The name is taken.
+    AccountAlreadyExists = 409 "EntityAlreadyExists.Account" "The account already exists.";
+    /// No such account.
+    AccountNotFound = 404 "EntityNotExist.Account" "The account does not exist.";
+    /// Not an account number.
+    InvalidAccountId = 400 "InvalidAccountId" "Specified parameter AccountId is not valid.";
+    /// No access key named.
+    MissingUserAccessKeyId = 400 "MissingUserAccessKeyId" "UserAccessKeyId is mandatory for this action.";
+    /// No such access key in the account.
+    UserAccessKeyNotFound = 404 "EntityNotExist.AccessKey" "The access key does not exist.";
+    /// No status.
+    MissingStatus = 400 "MissingStatus" "Status is mandatory for this action.";
+    /// No such status.
+    InvalidStatus = 400 "InvalidStatus" "Specified parameter Status is not valid.";
+    /// As many keys as an account may have.
+    TooManyAccessKeys = 409 "LimitExceeded.AccessKey" "The account has as many access keys as it may have.";
+    /// The root account would be locked out.
+    LastRootAccessKey = 409 "DeleteConflict.LastAccessKey" "The last active access key of the root account cannot be disabled or deleted.";
+    /// There is nothing staged.
+    NothingStaged = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
+}

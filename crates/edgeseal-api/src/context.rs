@@ -1,0 +1,170 @@
+//! What the operations stand on: catalog, clock, settings and the memory of recent calls.
+
+use std::{collections::HashMap, time::Duration};
+
+use edgeseal_core::{Timestamp, rate::Limit};
+use edgeseal_store::{Catalog, Revision, catalog::Deed};
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    admit::{Failures, Limits, Nonces},
+    operation::causes,
+};
+
+/// Refusals that wait to be written into the audit. When the store is slower than that, further
+/// ones are counted and logged only.
+const REFUSALS_WAITING: usize = 4096;
+
+/// Everything that a call needs, shared by all calls.
+pub struct Context {
+    /// The typed store.
+    pub catalog: Catalog,
+    /// The clock.
+    pub clock: fn() -> Timestamp,
+    /// What the operator chose.
+    pub settings: Settings,
+    /// Nonces seen at this node.
+    pub nonces: Nonces,
+    /// Calls made lately, by account and action.
+    pub limits: Limits,
+    /// Failed authentications lately, by address.
+    pub failures: Failures,
+    /// The revision that an edge in this same process serves, if there is one.
+    pub local_edge: Option<watch::Receiver<Revision>>,
+    refusals: mpsc::Sender<Refusal>,
+}
+
+/// A refusal on its way into the audit.
+type Refusal = (Deed, String, Vec<String>);
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Start of the address of the page about a code; the code is appended.
+    pub recommend: String,
+    /// Calls allowed, by action; the documented ones where an action is not named.
+    pub limits: HashMap<String, Limit>,
+    /// Failed authentications allowed to one source address.
+    pub failures: Limit,
+    /// Whether a certificate may be bound to a domain that none of its names covers.
+    pub name_mismatch: NameMismatch,
+    /// Whether an account may upload the same content under a second name.
+    pub duplicate_content: DuplicateContent,
+    /// What the CNAME of a domain ends with.
+    pub cname_suffix: String,
+    /// How long a change waits for an edge in this same process to serve it before it is answered.
+    pub settle: Duration,
+}
+
+/// What happens to a certificate that does not cover its domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameMismatch {
+    /// It is refused.
+    Refuse,
+    /// It is bound, as the cloud does, and reported as a mismatch.
+    Accept,
+}
+
+/// What happens to content that the account uploaded before under another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DuplicateContent {
+    /// It is refused.
+    Refuse,
+    /// It becomes a further certificate; the material is stored once.
+    Accept,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            recommend: "https://github.com/edgeseal/edgeseal/blob/main/docs/errors.md#".to_owned(),
+            limits: HashMap::new(),
+            failures: Limit {
+                calls: 600,
+                per_ms: 60_000,
+            },
+            name_mismatch: NameMismatch::Refuse,
+            duplicate_content: DuplicateContent::Accept,
+            cname_suffix: "w.edgeseal.example".to_owned(),
+            settle: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Context {
+    /// A context over `catalog`, and the task that writes refusals into the audit: run it until it
+    /// ends, which it does once the context is gone and the last refusal is written.
+    pub fn new(
+        catalog: Catalog,
+        clock: fn() -> Timestamp,
+        settings: Settings,
+        local_edge: Option<watch::Receiver<Revision>>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
+        let auditor = write_refusals(catalog.clone(), waiting);
+        let failures = Failures::new(settings.failures);
+        let context = Self {
+            catalog,
+            clock,
+            settings,
+            nonces: Nonces::default(),
+            limits: Limits::default(),
+            failures,
+            local_edge,
+            refusals,
+        };
+        (context, auditor)
+    }
+
+    /// Puts a refusal into the audit, soon.
+    pub fn audit_refusal(&self, deed: Deed, code: &str, detail: Option<String>) {
+        let notes = detail.into_iter().collect();
+        if self
+            .refusals
+            .try_send((deed, code.to_owned(), notes))
+            .is_err()
+        {
+            metrics::counter!("edgeseal_audit_dropped_total").increment(1);
+            tracing::warn!(code, "a refusal did not fit into the audit queue");
+        }
+    }
+
+    /// Waits until the edge in this process serves `revision`, or the settling time is over.
+    pub async fn settle(&self, revision: Revision) {
+        let Some(mut edge) = self.local_edge.clone() else {
+            return;
+        };
+        let served = edge.wait_for(|served| *served >= revision);
+        if tokio::time::timeout(self.settings.settle, served)
+            .await
+            .is_err()
+        {
+            metrics::counter!("edgeseal_settle_timeouts_total").increment(1);
+            tracing::warn!(
+                store.revision = revision.0,
+                "answered a change before the edge in this process served it"
+            );
+        }
+    }
+}
+
+async fn write_refusals(catalog: Catalog, mut waiting: mpsc::Receiver<Refusal>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, 256).await > 0 {
+        // At once, so that the store commits them together.
+        let writes = batch
+            .iter()
+            .map(|(deed, code, notes)| catalog.record_refusal(deed, code, notes));
+        for fault in join_all(writes).await.into_iter().filter_map(Result::err) {
+            metrics::counter!("edgeseal_audit_dropped_total").increment(1);
+            tracing::error!(
+                why = causes(&fault),
+                "a refusal could not be written into the audit"
+            );
+        }
+        batch.clear();
+    }
+}

@@ -1,0 +1,236 @@
+//! What an operation is: parse, run, answer or refuse.
+
+use std::error::Error;
+
+use edgeseal_core::domain::Environment;
+use edgeseal_store::{Fault, Revision, catalog::ChangeError};
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use crate::{authorize::Authorized, code::Code, context::Context, request::Params};
+
+/// One action, whatever its names: five items, in this order, in one file each.
+pub trait Operation: 'static {
+    /// What the caller asks for, typed.
+    type Params: Send;
+    /// What the caller is told.
+    type Reply: Serialize + Send;
+    /// Why not.
+    type Error: Failure + 'static;
+
+    /// Every code that [`Operation::Error`] can have; compared with `spec/errors.tsv`.
+    const CODES: &'static [Code];
+
+    /// Reads the parameters, without looking at anything that is stored.
+    ///
+    /// # Errors
+    /// The operation's own refusals of parameters.
+    fn parse(params: &Params) -> Result<Self::Params, Self::Error>;
+
+    /// Does it.
+    fn run<'a>(
+        context: &'a Context,
+        call: &'a Authorized,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+}
+
+/// An operation that succeeded.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<T> {
+    /// What the caller is told.
+    pub reply: T,
+    /// The commit that made it durable, for those that changed something.
+    pub change: Option<Change>,
+}
+
+/// A durable change, and for which edges it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// The commit.
+    pub revision: Revision,
+    /// Whose edges will serve it, if edges have to do with it.
+    pub environment: Option<Environment>,
+}
+
+/// A reply that holds nothing but the request's id.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Nothing {}
+
+impl<T> Done<T> {
+    /// A read.
+    pub const fn read(reply: T) -> Self {
+        Self {
+            reply,
+            change: None,
+        }
+    }
+}
+
+impl Done<Nothing> {
+    /// A change that edges have nothing to do with.
+    #[must_use]
+    pub const fn changed(revision: Revision) -> Self {
+        Self {
+            reply: Nothing {},
+            change: Some(Change {
+                revision,
+                environment: None,
+            }),
+        }
+    }
+
+    /// A change that edges serve from `revision` on.
+    #[must_use]
+    pub const fn served(revision: Revision, environment: Environment) -> Self {
+        Self {
+            reply: Nothing {},
+            change: Some(Change {
+                revision,
+                environment: Some(environment),
+            }),
+        }
+    }
+}
+
+/// A refusal that knows its row.
+pub trait Failure: Error + Send + Sync {
+    /// Its row.
+    fn code(&self) -> Code;
+
+    /// The message, where the row's is a template.
+    fn message(&self) -> String {
+        self.code().row().message.to_owned()
+    }
+
+    /// One plain sentence that says what is wrong and where. Never key material.
+    fn detail(&self) -> Option<String> {
+        None
+    }
+
+    /// What it is about, for the message of a missing permission.
+    fn access_denied(&self) -> Option<AccessDenied> {
+        None
+    }
+
+    /// Milliseconds after which another try may pass.
+    fn retry_after_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the audit needs to hear of it. A flood of the same refusal is heard of once.
+    fn is_news(&self) -> bool {
+        true
+    }
+}
+
+/// An error with all that caused it, for the log.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Why a permission is missing, in the cloud's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AccessDenied {
+    /// The action that was denied.
+    pub auth_action: String,
+    /// What kind of principal was denied.
+    pub auth_principal_type: String,
+    /// Its account.
+    pub auth_principal_owner_id: String,
+    /// Its name.
+    pub auth_principal_display_name: String,
+    /// Which kind of policy decided.
+    pub policy_type: String,
+    /// `ImplicitDeny` or `ExplicitDeny`.
+    pub no_permission_type: String,
+}
+
+/// What every operation that touches the store can meet.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Other changes of the same thing won again and again.
+    #[error("other changes of the same thing won again and again; try again")]
+    Contended,
+    /// The nonce was used before, perhaps at another node.
+    #[error("a call with this nonce has changed something before")]
+    NonceUsed,
+}
+
+impl Failure for Trouble {
+    fn code(&self) -> Code {
+        match self {
+            Self::Fault(_) => Code::ServiceUnavailable,
+            Self::Contended => Code::ServiceBusy,
+            Self::NonceUsed => Code::NonceUsed,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            // The cause is logged and stays inside.
+            Self::Fault(_) => Some(
+                "the store failed; nothing was changed unless a later read shows it".to_owned(),
+            ),
+            Self::Contended | Self::NonceUsed => Some(self.to_string()),
+        }
+    }
+}
+
+/// Codes of [`Trouble`]; every operation may answer them.
+pub const TROUBLE: &[Code] = &[Code::ServiceUnavailable, Code::ServiceBusy, Code::NonceUsed];
+
+/// Splits a failed change into the operation's own refusal and trouble.
+pub fn refused_or<R, E: From<R> + From<Trouble>>(error: ChangeError<R>) -> E {
+    match error {
+        ChangeError::Refused(refusal) => refusal.into(),
+        ChangeError::NonceUsed => Trouble::NonceUsed.into(),
+        ChangeError::Contended => Trouble::Contended.into(),
+        ChangeError::Fault(fault) => Trouble::Fault(fault).into(),
+    }
+}
+
+/// An operation without its types, as the table of actions holds it.
+pub type Run = for<'a> fn(
+    &'a Context,
+    &'a Authorized,
+) -> BoxFuture<'a, Result<Done<serde_json::Value>, Box<dyn Failure>>>;
+
+/// Takes the types off an operation.
+#[must_use]
+pub fn run<'a, Op: Operation>(
+    context: &'a Context,
+    call: &'a Authorized,
+) -> BoxFuture<'a, Result<Done<serde_json::Value>, Box<dyn Failure>>> {
+    Box::pin(async move {
+        let boxed = |error: Op::Error| -> Box<dyn Failure> {
+            debug_assert!(
+                Op::CODES.contains(&error.code()) || TROUBLE.contains(&error.code()),
+                "{} is not declared to answer {:?}",
+                call.action.name,
+                error.code()
+            );
+            Box::new(error)
+        };
+        let params = Op::parse(call.params()).map_err(boxed)?;
+        let done = Op::run(context, call, params).await.map_err(boxed)?;
+        let encoded = serde_json::to_value(&done.reply).map_err(Fault::of("encode a reply"));
+        let reply =
+            encoded.map_err(|fault| -> Box<dyn Failure> { Box::new(Trouble::from(fault)) })?;
+        Ok(Done {
+            reply,
+            change: done.change,
+        })
+    })
+}

@@ -1,0 +1,29 @@
+//! CDN 2018-05-10.
+
+mod add_cdn_domain;
+mod delete_cdn_domain;
+mod describe_cdn_domain_detail;
+mod describe_domain_certificate_info;
+mod describe_user_domains;
+mod modify_cdn_domain;
+pub(super) mod named_domain;
+mod publish_staging_config_to_production;
+mod rollback_staging_config;
+mod set_cdn_domain_ssl_certificate;
+mod sources;
+mod start_cdn_domain;
+mod stop_cdn_domain;
+mod tags;
+mod words;
+
+pub use add_cdn_domain::AddCdnDomain;
+pub use delete_cdn_domain::DeleteCdnDomain;
+pub use describe_cdn_domain_detail::DescribeCdnDomainDetail;
+pub use describe_domain_certificate_info::DescribeDomainCertificateInfo;
+pub use describe_user_domains::DescribeUserDomains;
+pub use modify_cdn_domain::ModifyCdnDomain;
+pub use publish_staging_config_to_production::PublishStagingConfigToProduction;
+pub use rollback_staging_config::RollbackStagingConfig;
+pub use set_cdn_domain_ssl_certificate::SetCdnDomainSslCertificate;
+pub use start_cdn_domain::StartCdnDomain;
+pub use stop_cdn_domain::StopCdnDomain;

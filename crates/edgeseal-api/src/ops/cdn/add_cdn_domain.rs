@@ -1,0 +1,246 @@
+//! `AddCdnDomain`: a domain is served from now on.
+//!
+//! Divergence: the cloud reviews a domain for minutes; here it is online at once.
+
+use edgeseal_core::{
+    AccountId, DomainName, Pattern,
+    domain::{Coverage, Domain, Environment, Mode, Origin, Service, State},
+};
+use edgeseal_store::{
+    Fault,
+    catalog::{ChangeError, Draft},
+};
+
+use super::{
+    named_domain::{self, NoDomain},
+    sources::{self, InvalidSources},
+    tags,
+    words::Word as _,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
+    request::Params,
+};
+
+/// The operation.
+pub struct AddCdnDomain;
+
+/// The domain to be.
+pub struct Wanted {
+    name: Pattern,
+    service: Service,
+    coverage: Coverage,
+    origins: Vec<Origin>,
+    resource_group: String,
+    tags: Vec<(String, String)>,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] NoDomain),
+    /// No CdnType.
+    #[error("say in CdnType what the domain delivers: {}", Service::all_words())]
+    NoService,
+    /// No such CdnType.
+    #[error("CdnType is {given:?}; use one of {}", Service::all_words())]
+    Service {
+        /// What was given.
+        given: String,
+    },
+    /// Not a list of origins.
+    #[error(transparent)]
+    Sources(#[from] InvalidSources),
+    /// No such Scope.
+    #[error("Scope is {given:?}; use one of {}", Coverage::all_words())]
+    Coverage {
+        /// What was given.
+        given: String,
+    },
+    /// It is there already.
+    #[error("{name} is on this Edgeseal already, in your account or in another")]
+    Exists {
+        /// The domain.
+        name: Pattern,
+    },
+    /// A wildcard and its names must be of one account.
+    #[error(
+        "{wildcard} belongs to another account; a wildcard and its names must be of one account"
+    )]
+    WildcardElsewhere {
+        /// The wildcard.
+        wildcard: Pattern,
+    },
+    /// A wildcard and its names must be of one account.
+    #[error("{name} belongs to another account; a wildcard and its names must be of one account")]
+    NameElsewhere {
+        /// The name.
+        name: String,
+    },
+    /// A wildcard and its `all.` name share their CNAME.
+    #[error("{other} exists, and its CNAME would be the same")]
+    WildcardAndAll {
+        /// The other domain.
+        other: Pattern,
+    },
+    /// The store did not do it.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for AddCdnDomain {
+    type Params = Wanted;
+    type Reply = Nothing;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameMalformed,
+        Code::MissingCdnType,
+        Code::InvalidCdnType,
+        Code::MissingSources,
+        Code::InvalidSources,
+        Code::InvalidSourceType,
+        Code::TooManySources,
+        Code::InvalidScope,
+        Code::DomainAlreadyExists,
+        Code::WildcardAndAll,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let name = named_domain::name(params)?;
+        let service = params.given("CdnType").ok_or(Error::NoService)?;
+        let service = Service::of_word(service).ok_or_else(|| Error::Service {
+            given: service.to_owned(),
+        })?;
+        let origins = sources::parse(params.given("Sources").ok_or(InvalidSources::Missing)?)?;
+        let coverage = match params.given("Scope") {
+            Some(word) => Coverage::of_word(word).ok_or_else(|| Error::Coverage {
+                given: word.to_owned(),
+            })?,
+            None => Coverage::default(),
+        };
+        let resource_group = params.get("ResourceGroupId").unwrap_or_default().to_owned();
+        Ok(Wanted {
+            name,
+            service,
+            coverage,
+            origins,
+            resource_group,
+            tags: tags::parse(params),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Nothing>, Error> {
+        let (wanted, deed) = (&wanted, &call.deed);
+        let added = context.catalog.transact(deed, |mut draft| async move {
+            check_neighbours(&mut draft, call.account(), &wanted.name).await?;
+            let domain = wanted.domain(draft.new_domain_id().await?, call);
+            draft.add_domain(&domain).await?;
+            draft.add_history(&domain, None, (None, None), deed)?;
+            Ok((draft, ()))
+        });
+        let committed = added.await.map_err(refused_or::<Error, Error>)?;
+        Ok(Done::served(committed.revision, Environment::Production))
+    }
+}
+
+impl Wanted {
+    fn domain(&self, id: i64, call: &Authorized) -> Domain {
+        Domain {
+            id,
+            name: self.name.clone(),
+            account: call.account().clone(),
+            state: State::Online,
+            mode: Mode::Normal,
+            service: self.service,
+            coverage: self.coverage,
+            origins: self.origins.clone(),
+            description: String::new(),
+            resource_group: self.resource_group.clone(),
+            tags: self.tags.clone(),
+            created: call.now(),
+            modified: call.now(),
+            production: None,
+            staging: None,
+        }
+    }
+}
+
+/// Looks at the domains that a new one may clash with. What is absent must stay so until the commit.
+async fn check_neighbours(
+    draft: &mut Draft,
+    account: &AccountId,
+    name: &Pattern,
+) -> Result<(), ChangeError<Error>> {
+    if draft.domain(name).await?.is_some() {
+        return Err(ChangeError::Refused(Error::Exists { name: name.clone() }));
+    }
+    match name {
+        Pattern::Exact(host) => {
+            let Some(parent) = host.parent() else {
+                return Ok(());
+            };
+            let wildcard = Pattern::Wildcard(
+                DomainName::parse(parent).map_err(Fault::of("parse a parent's name"))?,
+            );
+            let Some(found) = draft.domain(&wildcard).await? else {
+                return Ok(());
+            };
+            if found.account != *account {
+                return Err(ChangeError::Refused(Error::WildcardElsewhere { wildcard }));
+            }
+            if host.as_str().starts_with("all.") {
+                return Err(ChangeError::Refused(Error::WildcardAndAll {
+                    other: wildcard,
+                }));
+            }
+        }
+        Pattern::Wildcard(base) => {
+            if let Some(name) = draft.name_of_others_below(base, account).await? {
+                return Err(ChangeError::Refused(Error::NameElsewhere { name }));
+            }
+            // Too long a name for its `all.` neighbour has none.
+            let Ok(all) = DomainName::parse(&format!("all.{base}")).map(Pattern::Exact) else {
+                return Ok(());
+            };
+            if draft.domain(&all).await?.is_some() {
+                return Err(ChangeError::Refused(Error::WildcardAndAll { other: all }));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Name(why) => why.code(),
+            Self::NoService => Code::MissingCdnType,
+            Self::Service { .. } => Code::InvalidCdnType,
+            Self::Sources(why) => why.code(),
+            Self::Coverage { .. } => Code::InvalidScope,
+            Self::Exists { .. } | Self::WildcardElsewhere { .. } | Self::NameElsewhere { .. } => {
+                Code::DomainAlreadyExists
+            }
+            Self::WildcardAndAll { .. } => Code::WildcardAndAll,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

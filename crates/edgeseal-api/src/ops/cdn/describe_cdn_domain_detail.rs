@@ -1,0 +1,100 @@
+//! `DescribeCdnDomainDetail`: one domain, without its certificate.
+
+use edgeseal_core::{Pattern, domain::Domain};
+use serde::Serialize;
+
+use super::{
+    named_domain::{self, NO_DOMAIN, NoDomain},
+    sources::Source,
+    words::{Word as _, cname, on_off},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation},
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCdnDomainDetail;
+
+/// The domain, in the wrapper that the SDKs expect.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    get_domain_detail_model: Detail,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Detail {
+    domain_name: String,
+    cdn_type: &'static str,
+    cname: String,
+    https_cname: String,
+    domain_status: &'static str,
+    scope: &'static str,
+    description: String,
+    resource_group_id: String,
+    gmt_created: String,
+    gmt_modified: String,
+    server_certificate_status: &'static str,
+    source_models: SourceModels,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SourceModels {
+    source_model: Vec<Source>,
+}
+
+impl Operation for DescribeCdnDomainDetail {
+    type Params = Pattern;
+    type Reply = Reply;
+    type Error = NoDomain;
+
+    const CODES: &'static [Code] = &NO_DOMAIN;
+
+    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
+        named_domain::name(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: Pattern,
+    ) -> Result<Done<Reply>, NoDomain> {
+        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        let detail = Detail::of(&domain, &context.settings.cname_suffix);
+        Ok(Done::read(Reply {
+            get_domain_detail_model: detail,
+        }))
+    }
+}
+
+impl Detail {
+    fn of(domain: &Domain, cname_suffix: &str) -> Self {
+        let https = domain
+            .production
+            .as_ref()
+            .is_some_and(|binding| binding.enabled);
+        let cname = cname(&domain.name, cname_suffix);
+        Self {
+            domain_name: domain.name.to_string(),
+            cdn_type: domain.service.word(),
+            https_cname: if https { cname.clone() } else { String::new() },
+            cname,
+            domain_status: domain.state.word(),
+            scope: domain.coverage.word(),
+            description: domain.description.clone(),
+            resource_group_id: domain.resource_group.clone(),
+            gmt_created: domain.created.to_string(),
+            gmt_modified: domain.modified.to_string(),
+            server_certificate_status: on_off(https),
+            source_models: SourceModels {
+                source_model: domain.origins.iter().map(Source::detailed).collect(),
+            },
+        }
+    }
+}

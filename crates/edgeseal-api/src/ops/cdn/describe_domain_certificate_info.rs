@@ -1,0 +1,208 @@
+//! `DescribeDomainCertificateInfo`: what is bound to one domain.
+
+use edgeseal_core::{
+    Pattern, Timestamp,
+    certificate::{Digest, pem},
+    domain::{Binding, Domain},
+};
+use edgeseal_store::{
+    Catalog, Fault,
+    record::{CertificateRecord, CertificateSource},
+};
+use serde::Serialize;
+
+use super::{
+    named_domain::{self, NO_DOMAIN, NoDomain},
+    words::on_off,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeDomainCertificateInfo;
+
+/// Always one entry: Terraform takes an empty list for a domain that does not exist.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    cert_infos: CertInfos,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CertInfos {
+    cert_info: [CertInfo; 1],
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CertInfo {
+    domain_name: String,
+    server_certificate_status: &'static str,
+    #[serde(flatten)]
+    bound: Option<Bound>,
+}
+
+/// What is there only if a certificate is bound. All values are strings on the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Bound {
+    cert_name: String,
+    cert_id: String,
+    cert_region: String,
+    cert_type: &'static str,
+    cert_domain_name: String,
+    cert_org: String,
+    cert_life: String,
+    cert_start_time: String,
+    cert_expire_time: String,
+    cert_update_time: String,
+    server_certificate: String,
+    status: &'static str,
+    /// Edgeseal's own: `ok`, `mismatch`, `expired` or `expire_soon`, the words of
+    /// `DescribeCdnHttpsDomainList`.
+    cert_status: &'static str,
+    domain_cname_status: &'static str,
+}
+
+impl Operation for DescribeDomainCertificateInfo {
+    type Params = Pattern;
+    type Reply = Reply;
+    type Error = NoDomain;
+
+    const CODES: &'static [Code] = &NO_DOMAIN;
+
+    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
+        named_domain::name(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: Pattern,
+    ) -> Result<Done<Reply>, NoDomain> {
+        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        let info = CertInfo::of(&context.catalog, &domain, call.now())
+            .await
+            .map_err(Trouble::from)?;
+        Ok(Done::read(Reply {
+            cert_infos: CertInfos { cert_info: [info] },
+        }))
+    }
+}
+
+impl CertInfo {
+    async fn of(catalog: &Catalog, domain: &Domain, now: Timestamp) -> Result<Self, Fault> {
+        let bound = match &domain.production {
+            Some(binding) => Bound::of(catalog, binding, now).await?,
+            None => None,
+        };
+        let on = domain
+            .production
+            .as_ref()
+            .is_some_and(|binding| binding.enabled);
+        Ok(Self {
+            domain_name: domain.name.to_string(),
+            server_certificate_status: on_off(on),
+            bound,
+        })
+    }
+}
+
+impl Bound {
+    async fn of(
+        catalog: &Catalog,
+        binding: &Binding,
+        now: Timestamp,
+    ) -> Result<Option<Self>, Fault> {
+        let Some(certificate) = catalog.certificate(binding.certificate).await? else {
+            return Ok(None);
+        };
+        let server_certificate = public_pem(catalog, &certificate).await?;
+        let facts = certificate.facts;
+        Ok(Some(Self {
+            cert_name: certificate.name,
+            cert_id: certificate.id.to_string(),
+            cert_region: certificate.region,
+            cert_type: match certificate.source {
+                CertificateSource::Upload => "upload",
+                CertificateSource::Centre => "cas",
+            },
+            cert_domain_name: facts.common_name,
+            cert_org: facts.issuer,
+            cert_life: life(facts.not_before, facts.not_after),
+            cert_start_time: facts.not_before.to_string(),
+            cert_expire_time: facts.not_after.to_string(),
+            cert_update_time: binding.updated.to_string(),
+            server_certificate,
+            status: "success",
+            cert_status: health(binding.covers, facts.chain_not_after, now),
+            domain_cname_status: "ok",
+        }))
+    }
+}
+
+/// Leaf and intermediates as they are served.
+async fn public_pem(catalog: &Catalog, certificate: &CertificateRecord) -> Result<String, Fault> {
+    let Some(material) = catalog.material(&certificate.material).await? else {
+        return Ok(String::new());
+    };
+    let mut intermediates = Vec::with_capacity(material.issuers.len());
+    for issuer in material.issuers {
+        let der = catalog.issuer(&Digest(issuer)).await?;
+        intermediates.extend(der.map(|der| der.to_vec()));
+    }
+    Ok(pem(&material.leaf, &intermediates))
+}
+
+/// How the certificate stands: the worst thing that can be said of it.
+fn health(covers: bool, end: Timestamp, now: Timestamp) -> &'static str {
+    const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+    match end.since_ms(now) {
+        _ if !covers => "mismatch",
+        ..0 => "expired",
+        0..SOON_MS => "expire_soon",
+        _ => "ok",
+    }
+}
+
+/// `3 months`, `1 years`: whole years if it is some, months of 30 days otherwise.
+fn life(from: Timestamp, to: Timestamp) -> String {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    // Rounded, so that 90 days less a second are three months.
+    let days = (to.since_ms(from) + DAY_MS / 2) / DAY_MS;
+    match days {
+        365.. if days % 365 <= days / 365 => format!("{} years", days / 365),
+        _ => format!("{} months", (days + 15) / 30),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives() {
+        const DAY: i64 = 86_400;
+        for (days, text) in [
+            (90, "3 months"),
+            (47, "2 months"),
+            (365, "1 years"),
+            (366, "1 years"),
+            (398, "13 months"),
+            (730, "2 years"),
+            (3650, "10 years"),
+        ] {
+            let from = Timestamp::from_unix_seconds(0);
+            assert_eq!(
+                life(from, Timestamp::from_unix_seconds(days * DAY - 1)),
+                text
+            );
+        }
+    }
+}

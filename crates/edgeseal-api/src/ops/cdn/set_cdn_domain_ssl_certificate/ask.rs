@@ -1,0 +1,137 @@
+//! What the caller asks for, read parameter by parameter in the order of refusals.
+
+use edgeseal_core::{
+    Timestamp,
+    certificate::{CertificateId, admit},
+    domain::Environment,
+};
+use zeroize::Zeroizing;
+
+use super::{
+    error::Error,
+    source::{Reference, Source, UPLOAD_REGION, Upload},
+};
+use crate::request::Params;
+
+/// Longest name of a certificate, in characters.
+const NAME_MAX: usize = 128;
+/// Regions of the certificate centre.
+const REGIONS: [&str; 2] = [UPLOAD_REGION, "ap-southeast-1"];
+
+/// The parameters as they came. The key is wiped when they are dropped.
+pub struct Ask {
+    protocol: Option<String>,
+    environment: Option<String>,
+    kind: Option<String>,
+    name: Option<String>,
+    id: Option<String>,
+    region: Option<String>,
+    chain: Option<String>,
+    key: Option<Zeroizing<String>>,
+}
+
+impl Ask {
+    pub(super) fn of(params: &Params) -> Self {
+        let given = |name| params.given(name).map(str::to_owned);
+        Self {
+            protocol: given("SSLProtocol"),
+            environment: given("Env"),
+            kind: given("CertType"),
+            name: given("CertName"),
+            id: given("CertId"),
+            region: given("CertRegion"),
+            chain: given("SSLPub"),
+            key: given("SSLPri").map(Zeroizing::new),
+        }
+    }
+
+    /// Whether HTTPS is to be on.
+    pub(super) fn switch(&self) -> Result<bool, Error> {
+        match self.protocol.as_deref() {
+            None => Err(Error::NoProtocol),
+            Some(on) if on.eq_ignore_ascii_case("on") => Ok(true),
+            Some(off) if off.eq_ignore_ascii_case("off") => Ok(false),
+            Some(other) => Err(Error::Protocol {
+                given: other.to_owned(),
+            }),
+        }
+    }
+
+    /// For which edges.
+    pub(super) fn environment(&self) -> Result<Environment, Error> {
+        match self.environment.as_deref() {
+            None | Some("production") => Ok(Environment::Production),
+            Some("staging") => Ok(Environment::Staging),
+            Some(other) => Err(Error::Environment {
+                given: other.to_owned(),
+            }),
+        }
+    }
+
+    /// Where the certificate comes from; an uploaded one is admitted here.
+    pub(super) fn source(self, now: Timestamp) -> Result<Source, Error> {
+        if let Some(name) = &self.name {
+            check_name(name)?;
+        }
+        let implied = match () {
+            () if self.chain.is_some() || self.key.is_some() => "upload",
+            () if self.id.is_some() || self.name.is_some() => "cas",
+            () => "upload",
+        };
+        match self.kind.as_deref().unwrap_or(implied) {
+            "upload" => self.upload(now).map(Box::new).map(Source::Upload),
+            "cas" => self.reference().map(Source::Stored),
+            "free" => Err(Error::Free),
+            other => Err(Error::Kind {
+                given: other.to_owned(),
+            }),
+        }
+    }
+
+    fn reference(self) -> Result<Reference, Error> {
+        let region = self.region.unwrap_or_else(|| UPLOAD_REGION.to_owned());
+        if !REGIONS.contains(&region.as_str()) {
+            return Err(Error::Region { given: region });
+        }
+        match (self.id, self.name) {
+            (Some(id), _) => Ok(Reference::Id {
+                id: parse_id(&id)?,
+                region,
+            }),
+            (None, Some(name)) => Ok(Reference::Name { name, region }),
+            (None, None) => Err(Error::NoReference),
+        }
+    }
+
+    fn upload(self, now: Timestamp) -> Result<Upload, Error> {
+        let key = self.key.ok_or(Error::NoKey)?;
+        let chain = self.chain.ok_or(Error::NoChain)?;
+        let certificate = admit(&chain, &key, now)?;
+        Ok(Upload {
+            certificate,
+            name: self.name,
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let characters = name.chars().count();
+    if characters > NAME_MAX {
+        return Err(Error::NameTooLong { characters });
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::NameControl);
+    }
+    Ok(())
+}
+
+fn parse_id(text: &str) -> Result<CertificateId, Error> {
+    let id = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|id: &CertificateId| *id > 0);
+    id.ok_or_else(|| Error::Id {
+        given: text.chars().take(40).collect(),
+    })
+}

@@ -1,0 +1,300 @@
+//! Why `SetCdnDomainSSLCertificate` refuses: every documented code has its cause here.
+
+use edgeseal_core::{
+    Pattern, Timestamp,
+    certificate::{CertificateId, InvalidCertificate},
+    domain::Held,
+};
+use edgeseal_store::{Fault, catalog::ChangeError};
+
+use crate::{
+    code::Code,
+    operation::{Failure, Trouble},
+    ops::cdn::named_domain::NoDomain,
+};
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] NoDomain),
+    /// No SSLProtocol.
+    #[error("say in SSLProtocol whether HTTPS is to be on or off")]
+    NoProtocol,
+    /// Neither on nor off.
+    #[error("SSLProtocol is {given:?}; use on or off")]
+    Protocol {
+        /// What was given.
+        given: String,
+    },
+    /// No such environment.
+    #[error("Env is {given:?}; use staging or production")]
+    Environment {
+        /// What was given.
+        given: String,
+    },
+    /// Held by mode or state.
+    #[error(transparent)]
+    Held(#[from] Held),
+    /// The name is too long.
+    #[error("CertName has {characters} characters")]
+    NameTooLong {
+        /// How many.
+        characters: usize,
+    },
+    /// The name has control characters.
+    #[error("CertName has control characters, perhaps a line break")]
+    NameControl,
+    /// No such kind.
+    #[error("CertType is {given:?}; use upload or cas")]
+    Kind {
+        /// What was given.
+        given: String,
+    },
+    /// Free certificates cannot be ordered.
+    #[error(
+        "CertType is free, but no certificate authority is configured to order from; use upload or cas"
+    )]
+    Free,
+    /// No such region.
+    #[error("CertRegion is {given:?}; use cn-hangzhou or ap-southeast-1")]
+    Region {
+        /// What was given.
+        given: String,
+    },
+    /// Not a number of a certificate.
+    #[error("CertId is {given:?}; it must be a positive number")]
+    Id {
+        /// What was given.
+        given: String,
+    },
+    /// Neither number nor name.
+    #[error("CertType is cas: name the certificate in CertId or CertName")]
+    NoReference,
+    /// No such certificate.
+    #[error("your account has no certificate {which}")]
+    NoCertificate {
+        /// How it was named.
+        which: String,
+    },
+    /// Revoked or disabled.
+    #[error("certificate {id} is revoked or disabled")]
+    Revoked {
+        /// The certificate.
+        id: CertificateId,
+    },
+    /// Not yet valid.
+    #[error("certificate {id} is not valid before {not_before}")]
+    NotYetValid {
+        /// The certificate.
+        id: CertificateId,
+        /// Start of its validity.
+        not_before: Timestamp,
+    },
+    /// Stored without a key.
+    #[error("certificate {id} is stored without a private key; it cannot be served")]
+    StoredWithoutKey {
+        /// The certificate.
+        id: CertificateId,
+    },
+    /// Past its end.
+    #[error("certificate {id}, or an intermediate of it, expired at {not_after}")]
+    StoredExpired {
+        /// The certificate.
+        id: CertificateId,
+        /// End of its validity.
+        not_after: Timestamp,
+    },
+    /// No private key.
+    #[error("SSLPri is absent or empty: give the private key in PEM")]
+    NoKey,
+    /// No certificate.
+    #[error("SSLPub is absent or empty: give the certificate and its chain in PEM")]
+    NoChain,
+    /// What was uploaded is not let in.
+    #[error(transparent)]
+    Certificate(#[from] InvalidCertificate),
+    /// No name of the certificate covers the domain.
+    #[error("the certificate does not cover {}: it is for {}", domain.display_star(), listed(names))]
+    NotCovered {
+        /// The domain.
+        domain: Pattern,
+        /// What it is for.
+        names: Vec<Pattern>,
+    },
+    /// The name belongs to other content.
+    #[error(
+        "your account has another certificate named {name:?} (CertId {id}); choose another name, or bind that one with CertType cas"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        id: CertificateId,
+    },
+    /// The name belongs to a certificate of the certificate centre.
+    #[error("a certificate named {name:?} is in the certificate centre; choose another name")]
+    NameInCentre {
+        /// The name.
+        name: String,
+    },
+    /// The content was uploaded before.
+    #[error(
+        "the same certificate was uploaded before as {name:?} (CertId {id}); bind it with CertType cas"
+    )]
+    ContentTaken {
+        /// Its name.
+        name: String,
+        /// Its number.
+        id: CertificateId,
+    },
+    /// The store failed while writing.
+    #[error("the store failed; the certificate served before is still served")]
+    NotStored(#[source] Fault),
+    /// The store failed while switching off.
+    #[error("the store failed; HTTPS is still as it was before")]
+    NotSwitchedOff(#[source] Fault),
+    /// Other changes won too often.
+    #[error("other changes of the same domain or name won again and again; try again")]
+    Contended,
+    /// What every operation can meet.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// The 32 codes of the reference page, and those of domain names.
+pub(super) const CODES: &[Code] = &[
+    Code::MissingDomainName,
+    Code::DomainNameMalformed,
+    Code::DomainNotFound,
+    Code::MissingSslProtocol,
+    Code::InvalidSslProtocol,
+    Code::SslPubMissing,
+    Code::SslPriMissing,
+    Code::InvalidSslPub,
+    Code::InvalidSslPri,
+    Code::CertificateMismatch,
+    Code::CertificateTooLong,
+    Code::CertNameTooLong,
+    Code::AuthenticationFailed,
+    Code::SetCertificateParameter,
+    Code::CertificateStatus,
+    Code::DeleteFailed,
+    Code::CertificateNotFound,
+    Code::CertificateDuplicated,
+    Code::CertificateFormat,
+    Code::CertificateKeyNull,
+    Code::KeyMalformed,
+    Code::CertStorageFailed,
+    Code::CertificateContentDuplicated,
+    Code::CertificateExpired,
+    Code::DomainNotOnline,
+    Code::DecodeError,
+    Code::SslPubEncoding,
+    Code::SslPriEncoding,
+    Code::DomainInSafeMode,
+    Code::CreateCertificateFailed,
+    Code::InvalidCertRegion,
+    Code::CertNameAlreadyExists,
+    Code::DomainOffline,
+    Code::InvalidEnv,
+    Code::DomainInProtectedMode,
+    Code::CertNameMissing,
+];
+
+impl Error {
+    /// A change that did not happen, in this operation's words.
+    pub(super) fn of_change(error: ChangeError<Self>, on: bool) -> Self {
+        match error {
+            ChangeError::Refused(refused) => refused,
+            ChangeError::NonceUsed => Trouble::NonceUsed.into(),
+            ChangeError::Contended => Self::Contended,
+            ChangeError::Fault(fault) if on => Self::NotStored(fault),
+            ChangeError::Fault(fault) => Self::NotSwitchedOff(fault),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Domain(why) => why.code(),
+            Self::NoProtocol => Code::MissingSslProtocol,
+            Self::Protocol { .. } => Code::InvalidSslProtocol,
+            Self::Environment { .. } => Code::InvalidEnv,
+            Self::Held(held) => held_code(*held),
+            Self::NameTooLong { .. } => Code::CertNameTooLong,
+            Self::NameControl | Self::Kind { .. } | Self::Free | Self::Id { .. } => {
+                Code::SetCertificateParameter
+            }
+            Self::Region { .. } => Code::InvalidCertRegion,
+            Self::NoReference => Code::CertNameMissing,
+            Self::NoCertificate { .. } => Code::CertificateNotFound,
+            Self::Revoked { .. } | Self::NotYetValid { .. } => Code::CertificateStatus,
+            Self::StoredWithoutKey { .. } => Code::CertificateKeyNull,
+            Self::StoredExpired { .. } => Code::CertificateExpired,
+            Self::NoKey => Code::SslPriMissing,
+            Self::NoChain => Code::SslPubMissing,
+            Self::Certificate(why) => certificate_code(why),
+            Self::NotCovered { .. } => Code::CertificateMismatch,
+            Self::NameTaken { .. } => Code::CertNameAlreadyExists,
+            Self::NameInCentre { .. } => Code::CertificateDuplicated,
+            Self::ContentTaken { .. } => Code::CertificateContentDuplicated,
+            Self::NotStored(_) => Code::CertStorageFailed,
+            Self::NotSwitchedOff(_) => Code::DeleteFailed,
+            Self::Contended => Code::CreateCertificateFailed,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Domain(why) => why.detail(),
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+const fn held_code(held: Held) -> Code {
+    match held {
+        Held::Protected => Code::DomainInProtectedMode,
+        Held::Safe => Code::DomainInSafeMode,
+        Held::Stopped => Code::DomainOffline,
+        Held::NotOnline { .. } => Code::DomainNotOnline,
+    }
+}
+
+const fn certificate_code(why: &InvalidCertificate) -> Code {
+    match why {
+        InvalidCertificate::BlankKey => Code::CertificateKeyNull,
+        InvalidCertificate::TooLong(_) => Code::CertificateTooLong,
+        InvalidCertificate::ChainText(_) => Code::SslPubEncoding,
+        InvalidCertificate::KeyText(_) => Code::SslPriEncoding,
+        InvalidCertificate::Undecodable(_) => Code::DecodeError,
+        InvalidCertificate::Chain(_) => Code::InvalidSslPub,
+        InvalidCertificate::Format(_) => Code::CertificateFormat,
+        InvalidCertificate::KeyBlock(_) => Code::InvalidSslPri,
+        InvalidCertificate::Key(_) => Code::KeyMalformed,
+        InvalidCertificate::Mismatch { .. } => Code::CertificateMismatch,
+        InvalidCertificate::Untrusted(_) => Code::AuthenticationFailed,
+        InvalidCertificate::Expired { .. } => Code::CertificateExpired,
+        InvalidCertificate::NotYetValid { .. } => Code::CertificateStatus,
+    }
+}
+
+/// A few names; a certificate may have hundreds.
+fn listed(names: &[Pattern]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(Pattern::display_star)
+        .collect();
+    match names.len() {
+        0 => "no domain name at all".to_owned(),
+        few if few <= SHOWN => shown.join(", "),
+        many => format!("{} and {} more", shown.join(", "), many - SHOWN),
+    }
+}

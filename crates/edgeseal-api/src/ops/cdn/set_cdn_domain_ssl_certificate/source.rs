@@ -1,0 +1,221 @@
+//! Where the certificate comes from: out of the store, or with the call into the store.
+
+use edgeseal_core::{
+    Pattern,
+    certificate::{Certificate, CertificateId, Facts, Warning},
+};
+use edgeseal_store::{
+    catalog::{ChangeError, Draft},
+    record::{CertificateRecord, CertificateSource},
+};
+
+use super::error::Error;
+use crate::{
+    authorize::Authorized,
+    context::{Context, DuplicateContent, NameMismatch},
+};
+
+/// The region of the certificate centre that uploads with this operation belong to.
+pub(super) const UPLOAD_REGION: &str = "cn-hangzhou";
+
+/// Where a certificate comes from.
+pub(super) enum Source {
+    /// The store has it.
+    Stored(Reference),
+    /// It came with the call and was admitted.
+    Upload(Box<Upload>),
+}
+
+/// How the caller names a stored certificate.
+pub(super) enum Reference {
+    /// By number.
+    Id {
+        /// The number.
+        id: CertificateId,
+        /// Its region.
+        region: String,
+    },
+    /// By name.
+    Name {
+        /// The name.
+        name: String,
+        /// Its region.
+        region: String,
+    },
+}
+
+/// A certificate that came with the call.
+pub(super) struct Upload {
+    /// The certificate.
+    pub(super) certificate: Certificate,
+    /// Its name, if the caller gave one.
+    pub(super) name: Option<String>,
+}
+
+type Resolved<T> = Result<T, ChangeError<Error>>;
+
+impl Source {
+    /// The certificate's record; an upload's is written if it is new.
+    pub(super) async fn resolve(
+        &self,
+        draft: &mut Draft,
+        context: &Context,
+        call: &Authorized,
+        domain: &Pattern,
+    ) -> Resolved<CertificateRecord> {
+        match self {
+            Self::Stored(reference) => {
+                let certificate = reference.find(draft, call).await?;
+                check_usable(&certificate, call).map_err(ChangeError::Refused)?;
+                check_covers(context, domain, &certificate.facts).map_err(ChangeError::Refused)?;
+                Ok(certificate)
+            }
+            Self::Upload(upload) => {
+                check_covers(context, domain, &upload.certificate.facts)
+                    .map_err(ChangeError::Refused)?;
+                upload
+                    .certificate
+                    .warnings
+                    .iter()
+                    .map(warning)
+                    .for_each(|note| draft.note(note));
+                upload.find_or_add(draft, context, call).await
+            }
+        }
+    }
+}
+
+impl Reference {
+    async fn find(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {
+        let (found, region) = match self {
+            Self::Id { id, region } => (draft.certificate(*id).await?, region),
+            Self::Name { name, region } => {
+                (draft.certificate_named(call.account(), name).await?, region)
+            }
+        };
+        let own = found.filter(|found| found.account == *call.account() && found.region == *region);
+        own.ok_or_else(|| {
+            ChangeError::Refused(Error::NoCertificate {
+                which: self.shown(),
+            })
+        })
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Id { id, region } => format!("with CertId {id} in region {region}"),
+            Self::Name { name, region } => format!("named {name:?} in region {region}"),
+        }
+    }
+}
+
+impl Upload {
+    async fn find_or_add(
+        &self,
+        draft: &mut Draft,
+        context: &Context,
+        call: &Authorized,
+    ) -> Resolved<CertificateRecord> {
+        let material = self.certificate.digest();
+        if let Some(name) = &self.name
+            && let Some(named) = draft.certificate_named(call.account(), name).await?
+        {
+            return match named.source {
+                _ if named.material == material => Ok(named),
+                CertificateSource::Upload => Err(ChangeError::Refused(Error::NameTaken {
+                    name: name.clone(),
+                    id: named.id,
+                })),
+                CertificateSource::Centre => Err(ChangeError::Refused(Error::NameInCentre {
+                    name: name.clone(),
+                })),
+            };
+        }
+        if context.settings.duplicate_content == DuplicateContent::Refuse
+            && let Some(same) = draft.certificate_with(call.account(), &material).await?
+        {
+            return Err(ChangeError::Refused(Error::ContentTaken {
+                name: same.name,
+                id: same.id,
+            }));
+        }
+        let row = self.new_row(draft, call).await?;
+        draft.add_certificate(&row, &self.certificate).await?;
+        Ok(row)
+    }
+
+    async fn new_row(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {
+        let mut id = draft.new_certificate_id().await?;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => loop {
+                // A caller may have taken a name of this form already.
+                let name = format!("cert-{id}");
+                if draft
+                    .certificate_named(call.account(), &name)
+                    .await?
+                    .is_none()
+                {
+                    break name;
+                }
+                id = draft.new_certificate_id().await?;
+            },
+        };
+        Ok(CertificateRecord {
+            id,
+            account: call.account().clone(),
+            name,
+            source: CertificateSource::Upload,
+            region: UPLOAD_REGION.to_owned(),
+            material: self.certificate.digest(),
+            has_key: true,
+            revoked: false,
+            facts: self.certificate.facts.clone(),
+            created: call.now(),
+        })
+    }
+}
+
+fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<(), Error> {
+    let (id, facts) = (certificate.id, &certificate.facts);
+    if certificate.revoked {
+        return Err(Error::Revoked { id });
+    }
+    if call.now() < facts.not_before {
+        return Err(Error::NotYetValid {
+            id,
+            not_before: facts.not_before,
+        });
+    }
+    if !certificate.has_key {
+        return Err(Error::StoredWithoutKey { id });
+    }
+    if call.now() > facts.chain_not_after {
+        return Err(Error::StoredExpired {
+            id,
+            not_after: facts.chain_not_after,
+        });
+    }
+    Ok(())
+}
+
+/// Divergence: the cloud binds such a certificate and reports a mismatch.
+fn check_covers(context: &Context, domain: &Pattern, facts: &Facts) -> Result<(), Error> {
+    let refuse = context.settings.name_mismatch == NameMismatch::Refuse;
+    if refuse && !facts.covers(domain) {
+        return Err(Error::NotCovered {
+            domain: domain.clone(),
+            names: facts.names.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::IncompleteChain { missing_issuer } => {
+            format!("the chain is incomplete: {missing_issuer} is missing")
+        }
+        Warning::ExpiresSoon { not_after } => format!("expires soon, at {not_after}"),
+    }
+}

@@ -1,0 +1,217 @@
+//! The parameter `Sources`: a JSON list of origins, in every spelling that clients send. Names in
+//! any case, numbers as numbers or strings, one origin without its list.
+
+use std::net::IpAddr;
+
+use edgeseal_core::{
+    DomainName,
+    domain::{Origin, OriginKind},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::words::Word as _;
+use crate::{code::Code, operation::Failure};
+
+/// Origins that a domain may have.
+const ORIGINS_MAX: usize = 20;
+/// Priority of a primary origin.
+const PRIMARY: u8 = 20;
+/// Priority of a secondary origin.
+const SECONDARY: u8 = 30;
+/// Weight of an origin that names none.
+const WEIGHT_DEFAULT: u8 = 10;
+/// Largest weight.
+const WEIGHT_MAX: u8 = 100;
+
+/// Why a text is no list of origins.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSources {
+    /// The parameter is absent or empty.
+    #[error(
+        "name at least one origin in Sources, as in [{{\"content\":\"192.0.2.1\",\"type\":\"ipaddr\"}}]"
+    )]
+    Missing,
+    /// Not JSON.
+    #[error("Sources is not JSON: {why}")]
+    NotJson {
+        /// Where and why.
+        why: String,
+    },
+    /// Not a list of objects.
+    #[error("Sources must be a JSON list of objects")]
+    NotAList,
+    /// Too many.
+    #[error("{count} origins are given; at most {ORIGINS_MAX} are accepted")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// No such kind.
+    #[error(
+        "origin {position}: type is {given:?}; use one of {}",
+        OriginKind::all_words()
+    )]
+    Kind {
+        /// Its position, from 1.
+        position: usize,
+        /// What was given.
+        given: String,
+    },
+    /// A member that is absent or out of range.
+    #[error("origin {position}: {member} must be {expected}")]
+    Member {
+        /// Its position, from 1.
+        position: usize,
+        /// The member.
+        member: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+/// An origin as reads show it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Source {
+    r#type: &'static str,
+    content: String,
+    port: u16,
+    priority: String,
+    weight: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<&'static str>,
+}
+
+impl Source {
+    /// As lists of domains show it.
+    pub(super) fn listed(origin: &Origin) -> Self {
+        Self {
+            r#type: origin.kind.word(),
+            content: origin.address.clone(),
+            port: origin.port,
+            priority: origin.priority.to_string(),
+            weight: origin.weight.to_string(),
+            enabled: None,
+        }
+    }
+
+    /// As the detail of a domain shows it.
+    pub(super) fn detailed(origin: &Origin) -> Self {
+        Self {
+            enabled: Some("online"),
+            ..Self::listed(origin)
+        }
+    }
+}
+
+/// Reads the parameter.
+///
+/// # Errors
+/// [`InvalidSources`].
+pub(super) fn parse(text: &str) -> Result<Vec<Origin>, InvalidSources> {
+    let json: Value = serde_json::from_str(text).map_err(|error| InvalidSources::NotJson {
+        why: error.to_string(),
+    })?;
+    let items = match json {
+        Value::Array(items) => items,
+        one @ Value::Object(_) => vec![one],
+        _ => return Err(InvalidSources::NotAList),
+    };
+    match items.len() {
+        0 => Err(InvalidSources::Missing),
+        count if count > ORIGINS_MAX => Err(InvalidSources::TooMany { count }),
+        _ => items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| origin(item, index + 1))
+            .collect(),
+    }
+}
+
+fn origin(item: Value, position: usize) -> Result<Origin, InvalidSources> {
+    let Value::Object(members) = item else {
+        return Err(InvalidSources::NotAList);
+    };
+    let wrong = |member, expected| InvalidSources::Member {
+        position,
+        member,
+        expected,
+    };
+    let given = text(&members, "type").unwrap_or_default();
+    let kind = OriginKind::of_word(&given).ok_or(InvalidSources::Kind { position, given })?;
+    let address = text(&members, "content").unwrap_or_default();
+    let address = match kind {
+        OriginKind::Ipaddr => address.parse::<IpAddr>().ok().map(|ip| ip.to_string()),
+        OriginKind::Domain | OriginKind::Oss | OriginKind::FcDomain | OriginKind::Common => {
+            host(&address)
+        }
+    };
+    let expected = if kind == OriginKind::Ipaddr {
+        "an IP address"
+    } else {
+        "a host name"
+    };
+    let address = address.ok_or_else(|| wrong("content", expected))?;
+    let number = |member: &str, default: u16| {
+        text(&members, member).map_or(Some(default), |text| text.parse().ok())
+    };
+    let port = number("port", 80)
+        .filter(|port| *port > 0)
+        .ok_or_else(|| wrong("port", "a port number, 1 to 65535"))?;
+    let priority = number("priority", PRIMARY.into()).and_then(|number| u8::try_from(number).ok());
+    let priority = priority.filter(|priority| [PRIMARY, SECONDARY].contains(priority));
+    let weight =
+        number("weight", WEIGHT_DEFAULT.into()).and_then(|number| u8::try_from(number).ok());
+    Ok(Origin {
+        address,
+        kind,
+        port,
+        priority: priority.ok_or_else(|| wrong("priority", "20 (primary) or 30 (secondary)"))?,
+        weight: weight
+            .filter(|weight| *weight <= WEIGHT_MAX)
+            .ok_or_else(|| wrong("weight", "a number from 0 to 100"))?,
+    })
+}
+
+/// A host name; unlike a domain it may be a single label, such as a name in a private network.
+fn host(text: &str) -> Option<String> {
+    if let Ok(name) = DomainName::parse(text) {
+        return Some(name.to_string());
+    }
+    let label = text.trim().to_ascii_lowercase();
+    let plain = label
+        .bytes()
+        .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    (plain && (1..=63).contains(&label.len()) && !label.starts_with('-')).then_some(label)
+}
+
+/// A member by its name in any case, as text; `None` if it is absent, null or empty.
+fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
+    let (_, value) = members
+        .iter()
+        .find(|(have, _)| have.eq_ignore_ascii_case(name))?;
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+impl Failure for InvalidSources {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing => Code::MissingSources,
+            Self::NotJson { .. } | Self::NotAList | Self::Member { .. } => Code::InvalidSources,
+            Self::TooMany { .. } => Code::TooManySources,
+            Self::Kind { .. } => Code::InvalidSourceType,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! Edgeseal's own actions, Version 2026-12-01: what the cloud's staff and console do.
+
+mod access_key;
+mod create_access_key;
+mod create_account;
+mod delete_access_key;
+mod list_accounts;
+mod set_domain_mode;
+mod update_access_key;
+
+pub use create_access_key::CreateAccessKey;
+pub use create_account::CreateAccount;
+pub use delete_access_key::DeleteAccessKey;
+pub use list_accounts::ListAccounts;
+pub use set_domain_mode::SetDomainMode;
+pub use update_access_key::UpdateAccessKey;

@@ -1,0 +1,134 @@
+//! What the actions on access keys share: which key of which account, how it is shown, why not.
+
+use edgeseal_core::{
+    AccountId,
+    account::{AccessKey, InvalidAccountId},
+};
+use edgeseal_store::catalog::{AccountRefused, NewAccessKey};
+use serde::Serialize;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    operation::{Failure, Trouble},
+    request::Params,
+};
+
+/// Which account: `None` means the caller's own.
+pub(super) fn account(params: &Params) -> Result<Option<AccountId>, Error> {
+    params
+        .given("AccountId")
+        .map(|text| AccountId::parse(text).map_err(Error::AccountId))
+        .transpose()
+}
+
+/// The account named, or the caller's own.
+pub(super) fn account_or_own<'a>(
+    named: &'a Option<AccountId>,
+    call: &'a Authorized,
+) -> &'a AccountId {
+    named.as_ref().unwrap_or_else(|| call.account())
+}
+
+/// Which key.
+pub(super) fn key(params: &Params) -> Result<String, Error> {
+    params
+        .given("UserAccessKeyId")
+        .map(str::to_owned)
+        .ok_or(Error::NoKeyNamed)
+}
+
+/// An access key as it is shown, its secret only right after it was made.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    access_key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_secret: Option<String>,
+    status: &'static str,
+    create_date: String,
+}
+
+impl Shown {
+    pub(super) fn known(key: &AccessKey) -> Self {
+        Self {
+            access_key_id: key.id.clone(),
+            access_key_secret: None,
+            status: if key.active { "Active" } else { "Inactive" },
+            create_date: key.created.to_string(),
+        }
+    }
+
+    /// The only sight of a new key's secret.
+    pub(super) fn new(new: &NewAccessKey) -> Self {
+        let secret = String::from_utf8_lossy(new.secret.expose()).into_owned();
+        Self {
+            access_key_secret: Some(secret),
+            ..Self::known(&new.key)
+        }
+    }
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not an account number.
+    #[error("AccountId: {0}")]
+    AccountId(InvalidAccountId),
+    /// No key is named.
+    #[error("name the access key in UserAccessKeyId")]
+    NoKeyNamed,
+    /// No status.
+    #[error("say in Status whether the key is to be Active or Inactive")]
+    NoStatus,
+    /// No such status.
+    #[error("Status is {given:?}; use Active or Inactive")]
+    Status {
+        /// What was given.
+        given: String,
+    },
+    /// No name for the account.
+    #[error("name the account in AccountName")]
+    NoName,
+    /// Not a name for an account.
+    #[error("AccountName must have 1 to 64 letters, digits, dots, dashes or underscores")]
+    Name,
+    /// A rule forbids it.
+    #[error(transparent)]
+    Refused(#[from] AccountRefused),
+    /// The store did not do it.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::AccountId(_) => Code::InvalidAccountId,
+            Self::NoKeyNamed => Code::MissingUserAccessKeyId,
+            Self::NoStatus => Code::MissingStatus,
+            Self::Status { .. } => Code::InvalidStatus,
+            Self::NoName => Code::MissingAccountName,
+            Self::Name => Code::InvalidAccountName,
+            Self::Refused(why) => refused_code(why),
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+const fn refused_code(why: &AccountRefused) -> Code {
+    match why {
+        AccountRefused::NameTaken { .. } => Code::AccountAlreadyExists,
+        AccountRefused::NoAccount { .. } => Code::AccountNotFound,
+        AccountRefused::TooManyKeys { .. } => Code::TooManyAccessKeys,
+        AccountRefused::NoKey { .. } => Code::UserAccessKeyNotFound,
+        AccountRefused::LastRootKey { .. } => Code::LastRootAccessKey,
+    }
+}

@@ -1,0 +1,61 @@
+//! `CreateAccessKey`: another access key of an account.
+
+use edgeseal_core::AccountId;
+use edgeseal_store::catalog::NewAccessKey;
+use serde::Serialize;
+
+use super::access_key::{self, Error, Shown};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Change, Done, Operation, refused_or},
+    request::Params,
+};
+
+/// The operation.
+pub struct CreateAccessKey;
+
+/// The key with the only sight of its secret, in the shape of RAM's reply.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    access_key: Shown,
+}
+
+impl Operation for CreateAccessKey {
+    type Params = Option<AccountId>;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::InvalidAccountId,
+        Code::AccountNotFound,
+        Code::TooManyAccessKeys,
+    ];
+
+    fn parse(params: &Params) -> Result<Option<AccountId>, Error> {
+        access_key::account(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        account: Option<AccountId>,
+    ) -> Result<Done<Reply>, Error> {
+        let account = access_key::account_or_own(&account, call);
+        let key = NewAccessKey::generate(account.clone(), call.now());
+        let created = context.catalog.create_access_key(&call.deed, &key).await;
+        let committed = created.map_err(refused_or::<_, Error>)?;
+        let change = Some(Change {
+            revision: committed.revision,
+            environment: None,
+        });
+        Ok(Done {
+            reply: Reply {
+                access_key: Shown::new(&key),
+            },
+            change,
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! `CreateAccount`: an account with its first access key.
+
+use edgeseal_core::account::Account;
+use edgeseal_store::catalog::{NewAccessKey, random_account_id};
+use serde::Serialize;
+
+use super::access_key::{Error, Shown};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Change, Done, Operation, refused_or},
+    request::Params,
+};
+
+/// The operation.
+pub struct CreateAccount;
+
+/// The account with the only sight of its secret.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    account_id: String,
+    account_name: String,
+    access_key: Shown,
+}
+
+impl Operation for CreateAccount {
+    type Params = String;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingAccountName,
+        Code::InvalidAccountName,
+        Code::AccountAlreadyExists,
+    ];
+
+    fn parse(params: &Params) -> Result<String, Error> {
+        let name = params.given("AccountName").ok_or(Error::NoName)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if name.len() > 64 || !name.chars().all(plain) {
+            return Err(Error::Name);
+        }
+        Ok(name.to_owned())
+    }
+
+    async fn run(context: &Context, call: &Authorized, name: String) -> Result<Done<Reply>, Error> {
+        let account = Account {
+            id: random_account_id(),
+            name,
+            root: false,
+            created: call.now(),
+        };
+        let key = NewAccessKey::generate(account.id.clone(), call.now());
+        let created = context
+            .catalog
+            .create_account(&call.deed, &account, &key)
+            .await;
+        let committed = created.map_err(refused_or::<_, Error>)?;
+        let reply = Reply {
+            account_id: account.id.to_string(),
+            account_name: account.name,
+            access_key: Shown::new(&key),
+        };
+        Ok(Done {
+            reply,
+            change: Some(Change {
+                revision: committed.revision,
+                environment: None,
+            }),
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! `ListAccounts`: all accounts with their access keys, without secrets.
+
+use edgeseal_core::account::Account;
+use edgeseal_store::{Catalog, Fault};
+use serde::Serialize;
+
+use super::access_key::{Error, Shown};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct ListAccounts;
+
+/// All accounts, in order of their numbers.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    accounts: Vec<Row>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    account_id: String,
+    account_name: String,
+    root: bool,
+    create_date: String,
+    access_keys: Vec<Shown>,
+}
+
+impl Operation for ListAccounts {
+    type Params = ();
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[];
+
+    fn parse(_: &Params) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn run(context: &Context, _: &Authorized, (): ()) -> Result<Done<Reply>, Error> {
+        let mut rows = Vec::new();
+        for account in context.catalog.accounts().await.map_err(Trouble::from)? {
+            rows.push(
+                Row::of(&context.catalog, account)
+                    .await
+                    .map_err(Trouble::from)?,
+            );
+        }
+        Ok(Done::read(Reply { accounts: rows }))
+    }
+}
+
+impl Row {
+    async fn of(catalog: &Catalog, account: Account) -> Result<Self, Fault> {
+        let keys = catalog.access_keys_of(&account.id).await?;
+        Ok(Self {
+            account_id: account.id.to_string(),
+            account_name: account.name,
+            root: account.root,
+            create_date: account.created.to_string(),
+            access_keys: keys.iter().map(Shown::known).collect(),
+        })
+    }
+}

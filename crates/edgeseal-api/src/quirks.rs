@@ -1,0 +1,17 @@
+//! Deliberate imitations: what clients do or expect though no page says so. Each with its source.
+
+use crate::request::Params;
+
+/// The time of a V1 request. Documented as `Timestamp`; CDN's pages of 2014 and clients made after
+/// them (certbot-aliyun-cdn) spell it `TimeStamp`.
+pub(crate) fn timestamp(params: &Params) -> Option<&str> {
+    params
+        .given("Timestamp")
+        .or_else(|| params.given("TimeStamp"))
+}
+
+/// Temporary keys are told by their prefix alone (STS documentation, `AssumeRole`): the SDKs send a
+/// token also with keys that are none, and such a token is ignored.
+pub(crate) fn is_temporary_key(access_key: &str) -> bool {
+    access_key.starts_with("STS.")
+}

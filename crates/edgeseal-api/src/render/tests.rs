@@ -1,0 +1,151 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    actions::UnknownAction,
+    operation::{AccessDenied, Change},
+};
+
+fn envelope(format: Format) -> Envelope<'static> {
+    Envelope {
+        request: "ID",
+        host: "cdn.aliyuncs.com",
+        action: "DescribeX",
+        recommend: "https://help/#",
+        format,
+    }
+}
+
+fn body(answer: &Answer) -> &str {
+    std::str::from_utf8(&answer.body).unwrap()
+}
+
+#[test]
+fn success_holds_the_request_id_and_the_reply_alone() {
+    let void = success(&envelope(Format::Json), Done::read(json!({})));
+    assert_eq!(body(&void), r#"{"RequestId":"ID"}"#);
+    let xml = success(&envelope(Format::Xml), Done::read(json!({})));
+    assert_eq!(
+        body(&xml),
+        r#"<?xml version="1.0" encoding="UTF-8"?><DescribeXResponse><RequestId>ID</RequestId></DescribeXResponse>"#
+    );
+}
+
+#[test]
+fn lists_in_both_formats() {
+    let reply = || {
+        Done::read(
+            json!({"CertInfos": {"CertInfo": [{"A": "<&>"}, {"A": 2, "B": true, "C": null}]}}),
+        )
+    };
+    assert_eq!(
+        body(&success(&envelope(Format::Json), reply())),
+        r#"{"RequestId":"ID","CertInfos":{"CertInfo":[{"A":"<&>"},{"A":2,"B":true,"C":null}]}}"#
+    );
+    let xml = success(&envelope(Format::Xml), reply());
+    assert!(body(&xml).contains(
+        "<CertInfos><CertInfo><A>&lt;&amp;&gt;</A></CertInfo><CertInfo><A>2</A><B>true</B><C></C></CertInfo></CertInfos>"
+    ));
+}
+
+#[test]
+fn what_xml_cannot_carry_is_left_out() {
+    let xml = success(
+        &envelope(Format::Xml),
+        Done::read(json!({"A": "a\u{0}\u{1f}\n\u{fffe}b"})),
+    );
+    assert!(body(&xml).contains("<A>a\nb</A>"));
+}
+
+#[test]
+fn a_change_tells_its_revision() {
+    let change = Some(Change {
+        revision: edgeseal_store::Revision(7),
+        environment: None,
+    });
+    let answer = success(
+        &envelope(Format::Json),
+        Done {
+            reply: json!({}),
+            change,
+        },
+    );
+    assert_eq!(answer.headers, [("x-edgeseal-revision", "7".to_owned())]);
+}
+
+#[test]
+fn refusals_in_both_formats() {
+    let failure = UnknownAction::NoAction;
+    let json = refusal(&envelope(Format::Json), &failure);
+    assert_eq!(json.status, 400);
+    // Shell scripts search for `"Message":"`, and others for the fields in this order.
+    assert_eq!(
+        body(&json),
+        concat!(
+            r#"{"RequestId":"ID","HostId":"cdn.aliyuncs.com","Code":"MissingAction","#,
+            r#""Message":"Action is mandatory for this action.","Recommend":"https://help/#MissingAction","#,
+            r#""Detail":"no action is named"}"#
+        )
+    );
+    let xml = refusal(&envelope(Format::Xml), &failure);
+    assert!(body(&xml).starts_with(
+        r#"<?xml version="1.0" encoding="UTF-8"?><Error><RequestId>ID</RequestId><HostId>cdn.aliyuncs.com</HostId><Code>"#
+    ));
+}
+
+#[test]
+fn a_throttled_caller_is_told_how_long() {
+    let failure = crate::admit::TooOften {
+        calls: 30,
+        per_ms: 1000,
+        retry_after_ms: 34,
+        first: true,
+    };
+    let answer = refusal(&envelope(Format::Json), &failure);
+    assert_eq!(answer.status, 400);
+    assert_eq!(
+        answer.headers,
+        [
+            ("x-acs-retry-after", "34".to_owned()),
+            ("retry-after", "1".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn content_types_are_exact() {
+    assert_eq!(
+        Format::Json.content_type(),
+        "application/json;charset=utf-8"
+    );
+    assert_eq!(Format::Xml.content_type(), "text/xml;charset=utf-8");
+}
+
+#[test]
+fn access_denied_has_the_documented_fields() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("denied")]
+    struct Denied;
+    impl Failure for Denied {
+        fn code(&self) -> crate::Code {
+            crate::Code::NoPermission
+        }
+        fn access_denied(&self) -> Option<AccessDenied> {
+            let text = |text: &str| text.to_owned();
+            Some(AccessDenied {
+                auth_action: text("cdn:X"),
+                auth_principal_type: text("SubUser"),
+                auth_principal_owner_id: text("1"),
+                auth_principal_display_name: text("2"),
+                policy_type: text("AccountLevelIdentityBasedPolicy"),
+                no_permission_type: text("ImplicitDeny"),
+            })
+        }
+    }
+    let answer = refusal(&envelope(Format::Json), &Denied);
+    assert!(body(&answer).ends_with(concat!(
+        r#""AccessDeniedDetail":{"AuthAction":"cdn:X","AuthPrincipalType":"SubUser","AuthPrincipalOwnerId":"1","#,
+        r#""AuthPrincipalDisplayName":"2","PolicyType":"AccountLevelIdentityBasedPolicy","#,
+        r#""NoPermissionType":"ImplicitDeny"}}"#
+    )));
+}

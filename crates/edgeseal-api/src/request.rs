@@ -1,0 +1,297 @@
+//! A request as it came, and its parameters decoded.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use ::http::{HeaderMap, Method, header};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+
+use crate::{code::Code, operation::Failure, render::Format};
+
+/// Longest body in octets: a chain of ten certificates and a key, percent-encoded, with room.
+pub const BODY_MAX: usize = 256 * 1024;
+/// Longest request line and headers in octets: clients put whole chains into the query.
+pub const HEAD_MAX: usize = 128 * 1024;
+
+/// A request as it came off the socket.
+pub struct RawRequest {
+    /// Its method.
+    pub method: Method,
+    /// Path of the target, as sent.
+    pub path: String,
+    /// Query of the target, as sent; empty if there is none.
+    pub query: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; `None` if it was longer than [`BODY_MAX`].
+    pub body: Option<Bytes>,
+    /// Address of the peer.
+    pub source: IpAddr,
+    /// The id that it is answered with.
+    pub id: String,
+}
+
+/// A request that is well-formed.
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// How it is signed, if at all.
+    pub scheme: Scheme,
+    /// Parameters of the query alone, in order.
+    pub query: Params,
+    /// Parameters of the query and the form, in order.
+    pub params: Params,
+    /// Address of the peer.
+    pub source: IpAddr,
+    /// Its id.
+    pub id: String,
+}
+
+/// The two ways to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// HMAC-SHA1 over the parameters, in the parameter `Signature`.
+    V1,
+    /// HMAC-SHA256 over request and headers, in the header `Authorization`.
+    V3,
+}
+
+/// Decoded parameters, each name once. Values may be private keys: there is no `Debug`.
+#[derive(Clone, Default)]
+pub struct Params(Vec<(String, String)>);
+
+/// Why a request is not well-formed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Neither GET nor POST.
+    #[error("the method is {method}; use GET or POST")]
+    Method {
+        /// The method.
+        method: String,
+    },
+    /// A path other than `/`.
+    #[error("the path is not /; every action is called on /")]
+    Path,
+    /// Longer than [`HEAD_MAX`].
+    #[error("request line and headers have {octets} octets; the limit is {HEAD_MAX}")]
+    HeadTooLong {
+        /// Its length.
+        octets: usize,
+    },
+    /// Longer than [`BODY_MAX`].
+    #[error("the body is longer than {BODY_MAX} octets")]
+    BodyTooLong,
+    /// A `%` that is not followed by two hex digits.
+    #[error("parameter {position} has a % that is not followed by two hex digits")]
+    Percent {
+        /// Its position, from 1.
+        position: usize,
+    },
+    /// Octets that are not UTF-8.
+    #[error("parameter {position} is not UTF-8 once it is decoded")]
+    Utf8 {
+        /// Its position, from 1.
+        position: usize,
+    },
+    /// A name that stands twice: which value would be meant?
+    #[error("parameter {name} is given more than once")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Request {
+    /// Decodes a request.
+    ///
+    /// # Errors
+    /// [`Malformed`], in the order of its variants.
+    pub fn parse(raw: RawRequest) -> Result<Self, Malformed> {
+        if !matches!(raw.method, Method::GET | Method::POST) {
+            return Err(Malformed::Method {
+                method: raw.method.as_str().chars().take(20).collect(),
+            });
+        }
+        if raw.path != "/" {
+            return Err(Malformed::Path);
+        }
+        let octets = head_length(&raw);
+        if octets > HEAD_MAX {
+            return Err(Malformed::HeadTooLong { octets });
+        }
+        let body = raw.body.ok_or(Malformed::BodyTooLong)?;
+        let query = Params::decode(raw.query.as_bytes())?;
+        let params = if is_form(&raw.headers) {
+            query.clone().joined(Params::decode(&body)?)?
+        } else {
+            query.clone()
+        };
+        let authorization = raw.headers.get(header::AUTHORIZATION);
+        let is_v3 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"));
+        Ok(Self {
+            method: raw.method,
+            headers: raw.headers,
+            body,
+            scheme: if is_v3 { Scheme::V3 } else { Scheme::V1 },
+            query,
+            params,
+            source: raw.source,
+            id: raw.id,
+        })
+    }
+
+    /// A header that is text, trimmed; `None` if it is absent or empty.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        text(&self.headers, name)
+    }
+
+    /// A common parameter: a header in V3, a parameter in V1; `None` if it is absent or empty.
+    #[must_use]
+    pub fn common(&self, header: &str, param: &str) -> Option<&str> {
+        match self.scheme {
+            Scheme::V3 => self.header(header),
+            Scheme::V1 => self.params.given(param),
+        }
+    }
+
+    /// How the caller wants the answer.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match self.scheme {
+            Scheme::V3 => Format::of_accept(self.header("accept")),
+            Scheme::V1 => Format::of_param(self.params.get("Format")),
+        }
+    }
+}
+
+impl Params {
+    /// Decodes `application/x-www-form-urlencoded` strictly: nothing malformed, nothing twice.
+    ///
+    /// # Errors
+    /// [`Malformed::Percent`], [`Malformed::Utf8`] or [`Malformed::Twice`].
+    pub fn decode(encoded: &[u8]) -> Result<Self, Malformed> {
+        let mut params = Self::default();
+        let pairs = encoded
+            .split(|octet| *octet == b'&')
+            .filter(|pair| !pair.is_empty());
+        for (index, pair) in pairs.enumerate() {
+            let position = index + 1;
+            let mut halves = pair.splitn(2, |octet| *octet == b'=');
+            let name = decode(halves.next().unwrap_or_default(), position)?;
+            let value = decode(halves.next().unwrap_or_default(), position)?;
+            params.push(name, value)?;
+        }
+        Ok(params)
+    }
+
+    /// The value of `name`, perhaps empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The value of `name`, unless it is absent or empty.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// All pairs, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    fn joined(mut self, other: Self) -> Result<Self, Malformed> {
+        for (name, value) in other.0 {
+            self.push(name, value)?;
+        }
+        Ok(self)
+    }
+
+    fn push(&mut self, name: String, value: String) -> Result<(), Malformed> {
+        if self.get(&name).is_some() {
+            return Err(Malformed::Twice {
+                name: name.chars().take(80).collect(),
+            });
+        }
+        self.0.push((name, value));
+        Ok(())
+    }
+}
+
+impl FromIterator<(String, String)> for Params {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl Failure for Malformed {
+    fn code(&self) -> Code {
+        match self {
+            Self::Method { .. } => Code::UnsupportedHttpMethod,
+            Self::Path => Code::ApiNotFound,
+            Self::HeadTooLong { .. } => Code::HeadTooLong,
+            Self::BodyTooLong => Code::BodyTooLong,
+            Self::Percent { .. } | Self::Utf8 { .. } | Self::Twice { .. } => Code::ParameterFormat,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// A header that is text, trimmed; `None` if it is absent, empty or not text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then_some(value)
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = text(headers, "content-type").unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn head_length(raw: &RawRequest) -> usize {
+    const SEPARATORS: usize = 4; // ": " and CRLF
+    let headers: usize = raw
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS)
+        .sum();
+    raw.path.len() + raw.query.len() + headers
+}
+
+fn decode(encoded: &[u8], position: usize) -> Result<String, Malformed> {
+    let encoded = std::str::from_utf8(encoded).map_err(|_| Malformed::Utf8 { position })?;
+    let spaced = if encoded.contains('+') {
+        Cow::Owned(encoded.replace('+', " "))
+    } else {
+        Cow::Borrowed(encoded)
+    };
+    let hex_follows = |at: usize| {
+        let digits = spaced.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !spaced.match_indices('%').all(|(at, _)| hex_follows(at)) {
+        return Err(Malformed::Percent { position });
+    }
+    let decoded = percent_decode_str(&spaced)
+        .decode_utf8()
+        .map_err(|_| Malformed::Utf8 { position })?;
+    Ok(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+use ::http::HeaderValue;
+use proptest::prelude::*;
+
+use super::*;
+
+fn raw(method: &str, path: &str, query: &str) -> RawRequest {
+    RawRequest {
+        method: Method::from_bytes(method.as_bytes()).unwrap(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: HeaderMap::new(),
+        body: Some(Bytes::new()),
+        source: IpAddr::from([127, 0, 0, 1]),
+        id: "ID".to_owned(),
+    }
+}
+
+fn refused(raw: RawRequest) -> Malformed {
+    Request::parse(raw).err().expect("the request was taken")
+}
+
+#[test]
+fn wire_forms_decode_alike() {
+    // Python, Node and PHP encode the same value each in their own way.
+    for encoded in [
+        "N=my+cert%2A~%27%28",
+        "N=my%20cert*~'(",
+        "N=my+cert*%7E%27%28",
+    ] {
+        assert_eq!(
+            Params::decode(encoded.as_bytes()).unwrap().get("N"),
+            Some("my cert*~'("),
+            "{encoded}"
+        );
+    }
+}
+
+#[test]
+fn empty_values_and_lone_names() {
+    let params = Params::decode(b"A=&B&&C=x=y").unwrap();
+    assert_eq!(
+        params.iter().collect::<Vec<_>>(),
+        [("A", ""), ("B", ""), ("C", "x=y")]
+    );
+    assert_eq!(params.given("A"), None);
+}
+
+#[test]
+fn malformed_parameters() {
+    for (encoded, why) in [
+        ("A=%", Malformed::Percent { position: 1 }),
+        ("A=1&B=%4", Malformed::Percent { position: 2 }),
+        ("A=%zz", Malformed::Percent { position: 1 }),
+        ("%=1", Malformed::Percent { position: 1 }),
+        ("A=%ff", Malformed::Utf8 { position: 1 }),
+        (
+            "A=1&A=2",
+            Malformed::Twice {
+                name: "A".to_owned(),
+            },
+        ),
+        (
+            "A=1&%41=2",
+            Malformed::Twice {
+                name: "A".to_owned(),
+            },
+        ),
+    ] {
+        assert_eq!(
+            Params::decode(encoded.as_bytes()).err(),
+            Some(why),
+            "{encoded}"
+        );
+    }
+}
+
+#[test]
+fn the_order_of_what_is_looked_at() {
+    let long = "x".repeat(HEAD_MAX);
+    let mut request = raw("PUT", "/path", &format!("A=%&{long}"));
+    request.body = None;
+    assert_eq!(
+        refused(request),
+        Malformed::Method {
+            method: "PUT".to_owned()
+        }
+    );
+    let mut request = raw("GET", "/path", &format!("A=%&{long}"));
+    request.body = None;
+    assert_eq!(refused(request), Malformed::Path);
+    let mut request = raw("GET", "/", &format!("A=%&{long}"));
+    request.body = None;
+    assert!(matches!(refused(request), Malformed::HeadTooLong { .. }));
+    let mut request = raw("GET", "/", "A=%");
+    request.body = None;
+    assert_eq!(refused(request), Malformed::BodyTooLong);
+    assert_eq!(
+        refused(raw("GET", "/", "A=%")),
+        Malformed::Percent { position: 1 }
+    );
+}
+
+#[test]
+fn query_and_form_are_one() {
+    let mut request = raw("POST", "/", "A=1");
+    request.headers.insert(
+        "content-type",
+        HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8"),
+    );
+    request.body = Some(Bytes::from_static(b"B=2"));
+    let parsed = Request::parse(request).ok().unwrap();
+    assert_eq!(
+        parsed.params.iter().collect::<Vec<_>>(),
+        [("A", "1"), ("B", "2")]
+    );
+    assert_eq!(parsed.query.iter().collect::<Vec<_>>(), [("A", "1")]);
+
+    let mut request = raw("POST", "/", "A=1");
+    request.headers.insert(
+        "content-type",
+        HeaderValue::from_static("application/x-www-form-urlencoded"),
+    );
+    request.body = Some(Bytes::from_static(b"A=2"));
+    assert_eq!(
+        refused(request),
+        Malformed::Twice {
+            name: "A".to_owned()
+        }
+    );
+
+    let mut request = raw("POST", "/", "A=1");
+    request
+        .headers
+        .insert("content-type", HeaderValue::from_static("application/json"));
+    request.body = Some(Bytes::from_static(b"{\"B\":%}"));
+    assert_eq!(
+        Request::parse(request).ok().unwrap().params.get("B"),
+        None,
+        "only forms hold parameters"
+    );
+}
+
+#[test]
+fn formats() {
+    for (query, format) in [
+        ("", Format::Xml),
+        ("Format=", Format::Xml),
+        ("Format=xml", Format::Xml),
+        ("Format=JSON", Format::Json),
+        ("Format=json", Format::Json),
+        ("Format=None", Format::Json),
+    ] {
+        assert_eq!(
+            Request::parse(raw("GET", "/", query))
+                .ok()
+                .unwrap()
+                .format(),
+            format,
+            "{query}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_octets_are_answered(encoded in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Params::decode(&encoded);
+    }
+
+    #[test]
+    fn what_is_encoded_decodes(pairs in prop::collection::btree_map("\\PC{1,20}", "\\PC{0,40}", 0..8)) {
+        let encoded: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| format!("{}={}", crate::canonical::encode(name), crate::canonical::encode(value)))
+            .collect();
+        let params = Params::decode(encoded.join("&").as_bytes()).unwrap();
+        let decoded: Vec<(String, String)> = params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        prop_assert_eq!(decoded, pairs.into_iter().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,209 @@
+use super::{
+    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Facts, KEY_BYTES_MAX, Warning,
+    chain::Chain,
+    invalid::{
+        BlockName, InvalidCertificate, InvalidChain, InvalidKey, InvalidKeyBlock, TooLong,
+        Undecodable,
+    },
+    key::{PrivateKey, PublicKey},
+    parsed::Parsed,
+    path::{self, Path},
+    pem::{Block, Container, Kind, Text},
+    subject::describe,
+};
+use crate::Timestamp;
+
+/// Milliseconds before the end from which on the owner is warned: 30 days.
+const EXPIRES_SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Lets an uploaded chain and key in, or says why not.
+///
+/// The first of these checks that fails answers; where one looks at both texts, the chain goes
+/// first:
+///
+/// 1. the key is only white space: [`InvalidCertificate::BlankKey`];
+/// 2. lengths and number of certificates: [`TooLong`];
+/// 3. characters that PEM cannot carry: [`InvalidCertificate::ChainText`], then
+///    [`InvalidCertificate::KeyText`];
+/// 4. base64 of the certificate and private-key blocks: [`Undecodable`];
+/// 5. the chain's blocks: broken markers, a key among them, no certificate: [`InvalidChain`];
+/// 6. each certificate by itself, in order: X.509 version 3 with sound extensions:
+///    [`InvalidFormat`](super::InvalidFormat);
+/// 7. the certificates together are one chain from one leaf: [`InvalidChain`] again;
+/// 8. signed with a broken hash, which takes the leaf to be known: `InvalidFormat` again;
+/// 9. the key's blocks: broken markers, a certificate instead, none, several, a passphrase:
+///    [`InvalidKeyBlock`];
+/// 10. the key itself: [`InvalidKey`];
+/// 11. the key is not the leaf's: [`InvalidCertificate::Mismatch`];
+/// 12. signatures and authority along the path: [`Untrusted`](super::Untrusted);
+/// 13. an end that is past, then a start that is to come, on the path:
+///     [`InvalidCertificate::Expired`], [`InvalidCertificate::NotYetValid`].
+///
+/// Accepted on purpose: CRLF, a missing final line break, blank lines, text and blocks of other
+/// kinds around the wanted ones, a leaf alone, a self-signed leaf, a root (it is not served),
+/// certificates in any order and more than once, and certificates that the path does not need (they
+/// are dropped). Whether a name of the leaf covers a domain is not asked here.
+///
+/// # Errors
+/// [`InvalidCertificate`], whose text is made for the one who uploaded and shows no part of the key.
+pub fn admit(
+    chain_pem: &str,
+    key_pem: &str,
+    now: Timestamp,
+) -> Result<Certificate, InvalidCertificate> {
+    if key_pem.trim().is_empty() {
+        return Err(InvalidCertificate::BlankKey);
+    }
+    let (chain_text, key_text) = (Text::scan(chain_pem), Text::scan(key_pem));
+    check_lengths(chain_pem, &chain_text, key_pem)?;
+    let characters = chain_text.check_characters();
+    characters.map_err(InvalidCertificate::ChainText)?;
+    let characters = key_text.check_characters();
+    characters.map_err(InvalidCertificate::KeyText)?;
+
+    let ders = chain_text
+        .certificates()
+        .zip(1..)
+        .map(|(block, number)| block.decode(BlockName::Certificate(number)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let key_ders = key_text
+        .private_keys()
+        .filter(|block| !block.is_encrypted())
+        .map(|block| block.decode(BlockName::PrivateKey))
+        .collect::<Result<Vec<_>, Undecodable>>()?;
+
+    check_chain_blocks(&chain_text)?;
+    let mut certificates: Vec<Parsed<'_>> = Vec::with_capacity(ders.len());
+    for (number, der) in (1..).zip(&ders) {
+        if !certificates.iter().any(|seen| *seen.der == ***der) {
+            certificates.push(Parsed::parse(number, der)?);
+        }
+    }
+    let chain = Chain::of(certificates)?;
+    chain.check_format()?;
+
+    let container = check_key_block(&key_text)?;
+    let key = read_key(container, key_ders.first().map(|der| der.as_slice()))?;
+    check_match(&chain, &key)?;
+    let path = path::find(&chain, now)?;
+    Ok(assemble(&chain, &path, key, now)?)
+}
+
+fn check_lengths(chain_pem: &str, chain: &Text<'_>, key_pem: &str) -> Result<(), TooLong> {
+    let bytes = chain_pem.len();
+    if bytes > CHAIN_BYTES_MAX {
+        return Err(TooLong::Chain { bytes });
+    }
+    let count = chain.certificates().count();
+    if count > CERTIFICATES_MAX {
+        return Err(TooLong::Certificates { count });
+    }
+    let bytes = key_pem.len();
+    if bytes > KEY_BYTES_MAX {
+        return Err(TooLong::Key { bytes });
+    }
+    Ok(())
+}
+
+fn check_chain_blocks(chain: &Text<'_>) -> Result<(), InvalidChain> {
+    if let Some(broken) = chain.broken() {
+        return Err(InvalidChain::Armour(broken));
+    }
+    if let Some(&Block { line, .. }) = chain.private_keys().next() {
+        return Err(InvalidChain::PrivateKey { line });
+    }
+    if chain.certificates().next().is_none() {
+        let found = chain.found();
+        return Err(InvalidChain::NoCertificate { found });
+    }
+    Ok(())
+}
+
+/// Demands exactly one private-key block that needs no passphrase.
+fn check_key_block(key: &Text<'_>) -> Result<Container, InvalidKeyBlock> {
+    if let Some(broken) = key.broken() {
+        return Err(InvalidKeyBlock::Armour(broken));
+    }
+    let blocks: Vec<&Block<'_>> = key.private_keys().collect();
+    let block = match blocks[..] {
+        [block] => block,
+        [_, second, ..] => {
+            return Err(InvalidKeyBlock::Several {
+                count: blocks.len(),
+                second: second.line,
+            });
+        }
+        [] => {
+            return Err(match key.certificates().next() {
+                Some(&Block { line, .. }) => InvalidKeyBlock::Certificate { line },
+                None => InvalidKeyBlock::NoKey { found: key.found() },
+            });
+        }
+    };
+    match block.kind {
+        Kind::PrivateKey(container) if !block.is_encrypted() => Ok(container),
+        _ => Err(InvalidKeyBlock::Encrypted { line: block.line }),
+    }
+}
+
+fn read_key(container: Container, der: Option<&[u8]>) -> Result<PrivateKey, InvalidKey> {
+    let unsupported = |what: &str| InvalidKey::Unsupported {
+        what: what.to_owned(),
+    };
+    match container {
+        Container::OpenSsh => Err(unsupported("in OpenSSH form")),
+        Container::Dsa => Err(unsupported("DSA")),
+        Container::Plain | Container::Encrypted => {
+            PrivateKey::parse(der.ok_or(InvalidKey::Malformed)?)
+        }
+    }
+}
+
+fn check_match(chain: &Chain<'_>, key: &PrivateKey) -> Result<(), InvalidCertificate> {
+    let is_of = |certificate: &Parsed<'_>| certificate.x509.public_key().raw == key.public;
+    let leaf = chain.leaf();
+    if is_of(leaf) {
+        return Ok(());
+    }
+    let owner = chain.certificates.iter().find(|other| is_of(other));
+    Err(InvalidCertificate::Mismatch {
+        leaf: leaf.named(),
+        leaf_key: PublicKey::of(leaf.x509.public_key()).description,
+        key: key.description.clone(),
+        belongs_to: owner.map(Parsed::named),
+    })
+}
+
+fn assemble(
+    chain: &Chain<'_>,
+    path: &Path,
+    key: PrivateKey,
+    now: Timestamp,
+) -> Result<Certificate, InvalidKey> {
+    let leaf = chain.leaf();
+    let intermediates = || path.intermediates.iter().map(|at| &chain.certificates[*at]);
+    // The key is the leaf's, and was read; so the leaf's algorithm is one that can be served.
+    let mut facts = Facts::of(leaf).ok_or(InvalidKey::Malformed)?;
+    let ends = intermediates().map(Parsed::not_after);
+    facts.chain_not_after = ends.fold(facts.not_after, Timestamp::min);
+
+    let mut warnings = Vec::new();
+    if !path.complete {
+        let last = intermediates().next_back().unwrap_or(leaf);
+        warnings.push(Warning::IncompleteChain {
+            missing_issuer: describe(last.x509.issuer()),
+        });
+    }
+    if facts.chain_not_after.since_ms(now) < EXPIRES_SOON_MS {
+        warnings.push(Warning::ExpiresSoon {
+            not_after: facts.chain_not_after,
+        });
+    }
+    Ok(Certificate {
+        leaf: leaf.der.to_vec(),
+        intermediates: intermediates().map(|one| one.der.to_vec()).collect(),
+        key: key.pkcs8,
+        facts,
+        warnings,
+    })
+}

@@ -1,0 +1,116 @@
+//! Which certificate is the leaf, and whether the others belong to it.
+
+use x509_parser::oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY;
+
+use super::{
+    invalid::{InvalidChain, InvalidFormat},
+    parsed::Parsed,
+    signature,
+    subject::describe,
+};
+
+/// Certificates that form one chain: exactly one of them has issued none of the others.
+pub(super) struct Chain<'a> {
+    /// In the order of their blocks, each once.
+    pub(super) certificates: Vec<Parsed<'a>>,
+    /// Index of the leaf.
+    pub(super) leaf: usize,
+}
+
+impl<'a> Chain<'a> {
+    /// Finds the leaf: the certificate that issued no other one, by the names of subject and
+    /// issuer. Where names alone leave no leaf (a private CA that signs under its own name), the
+    /// signatures decide. A certificate that is alone is the leaf, self-signed or not.
+    pub(super) fn of(certificates: Vec<Parsed<'a>>) -> Result<Self, InvalidChain> {
+        let mut leaves = unissuing(&certificates, |issuer, child| {
+            issuer.is_named_issuer_of(child)
+        });
+        if leaves.is_empty() {
+            leaves = unissuing(&certificates, |issuer, child| {
+                issuer.is_named_issuer_of(child)
+                    && signature::verify(&child.x509, issuer.x509.public_key()).is_ok()
+            });
+        }
+        match leaves[..] {
+            [leaf] => Ok(Self { certificates, leaf }),
+            [] => Err(InvalidChain::NoLeaf),
+            [..] => Err(tell_apart(&certificates, &leaves)),
+        }
+    }
+
+    pub(super) fn leaf(&self) -> &Parsed<'a> {
+        &self.certificates[self.leaf]
+    }
+
+    /// Refuses what clients refuse whatever the rest says: broken hashes, except on roots, whose
+    /// signatures nobody looks at, and a compressed point in the leaf.
+    pub(super) fn check_format(&self) -> Result<(), InvalidFormat> {
+        for (index, certificate) in self.certificates.iter().enumerate() {
+            if index == self.leaf || !certificate.is_self_issued() {
+                certificate.check_signature_hash()?;
+            }
+        }
+        let leaf = self.leaf();
+        let key = leaf.x509.public_key();
+        let is_ec = key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY;
+        // 2 and 3 begin a compressed point (SEC 1 §2.3.3).
+        if is_ec && matches!(key.subject_public_key.data.first(), Some(2 | 3)) {
+            let certificate = leaf.named();
+            return Err(InvalidFormat::CompressedKey { certificate });
+        }
+        leaf.check_servable()
+    }
+}
+
+/// Indices of the certificates that `issued` none of the others.
+fn unissuing(
+    certificates: &[Parsed<'_>],
+    issued: impl Fn(&Parsed<'_>, &Parsed<'_>) -> bool,
+) -> Vec<usize> {
+    let has_issued = |at: usize| {
+        let mut others = certificates.iter().enumerate().filter(|(i, _)| *i != at);
+        others.any(|(_, other)| issued(&certificates[at], other))
+    };
+    (0..certificates.len())
+        .filter(|at| !has_issued(*at))
+        .collect()
+}
+
+/// Why several certificates have issued none of the others. `leaves` are two or more indices.
+fn tell_apart(certificates: &[Parsed<'_>], leaves: &[usize]) -> InvalidChain {
+    let named = |at: usize| certificates[at].named();
+    let is_end_entity = |at: &&usize| certificates[**at].authority().is_err();
+    let end_entities: Vec<usize> = leaves.iter().filter(is_end_entity).copied().collect();
+    if let [first, second, ..] = end_entities[..] {
+        return InvalidChain::TwoLeaves {
+            first: named(first),
+            second: named(second),
+        };
+    }
+    let leaf = end_entities.first().unwrap_or(&leaves[0]);
+    let stray = leaves.iter().find(|at| *at != leaf).unwrap_or(leaf);
+    let last = &certificates[end_of_names(certificates, *leaf)];
+    if last.is_self_issued() {
+        return InvalidChain::Stray {
+            certificate: named(*stray),
+        };
+    }
+    InvalidChain::NotTheIssuer {
+        child: last.named(),
+        wanted: describe(last.x509.issuer()),
+        issuer: named(*stray),
+    }
+}
+
+/// Follows the names of issuers from `leaf` as far as they lead.
+fn end_of_names(certificates: &[Parsed<'_>], leaf: usize) -> usize {
+    let mut passed = vec![leaf];
+    let mut at = leaf;
+    while let Some(next) = (0..certificates.len()).find(|next| {
+        !passed.contains(next) && certificates[*next].is_named_issuer_of(&certificates[at])
+    }) {
+        passed.push(next);
+        at = next;
+    }
+    at
+}

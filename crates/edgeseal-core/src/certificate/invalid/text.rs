@@ -1,0 +1,148 @@
+//! What is wrong with a text before anything in it is decoded.
+
+use std::fmt;
+
+/// A character that PEM cannot carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadText {
+    /// NUL, another control character, or anything but ASCII.
+    #[error("line {line}, column {column} has the character U+{code:04X}", code = *character as u32)]
+    Character {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1, in characters.
+        column: usize,
+        /// The character.
+        character: char,
+    },
+    /// A line break spelt as a backslash and a letter.
+    #[error("line {line} has a line break spelt as two characters, \\n; send real line breaks")]
+    EscapedLineBreak {
+        /// Line, from 1.
+        line: usize,
+    },
+}
+
+/// The markers of a block are there, but what is between them is not base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{block}, which begins in line {line}, is not base64: {why}")]
+pub struct Undecodable {
+    /// Which block.
+    pub block: BlockName,
+    /// The line of its BEGIN marker, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub why: NotBase64,
+}
+
+/// What is wrong with base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotBase64 {
+    /// A `+` became a space on the way.
+    #[error("line {line} has a space where a + may have been; encode + as %2B in a form or query")]
+    PlusAsSpace {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// A character that base64 does not have.
+    #[error("line {line} has a character that base64 does not have")]
+    Character {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// The number of characters, or the padding, is wrong.
+    #[error("characters are missing, or = is in the wrong place")]
+    Length,
+}
+
+/// How errors call a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockName {
+    /// The certificate block of this number, from 1.
+    Certificate(usize),
+    /// A private-key block.
+    PrivateKey,
+}
+
+/// What a text holds instead of the block that was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Blocks of other kinds.
+    Other {
+        /// The label of the first one, if it is a known one.
+        label: Option<&'static str>,
+        /// The line of its BEGIN marker, from 1.
+        line: usize,
+    },
+    /// Base64 without markers.
+    BareBase64,
+    /// Nothing that looks like PEM.
+    Nothing,
+}
+
+/// Markers of blocks that are broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenArmour {
+    /// A marker shares its line with other text.
+    #[error("line {line} has a marker and other text; the line breaks around the marker are gone")]
+    LineBreaks {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// A marker with percent signs, or with `+` for spaces.
+    #[error("line {line} has a marker that is still URL-encoded; the text was encoded twice")]
+    Encoded {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// A line that is nearly a marker.
+    #[error(
+        "line {line} is not quite a marker; one has five dashes, BEGIN or END, a label, and five dashes"
+    )]
+    Marker {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// A block without an end.
+    #[error("the block that begins in line {line} has no END line")]
+    Unterminated {
+        /// The line of its BEGIN marker, from 1.
+        line: usize,
+    },
+    /// A block whose END line has another label than its BEGIN line.
+    #[error("line {line} ends another kind of block than the one that begins in line {begin}")]
+    OtherEnd {
+        /// The line of the END marker, from 1.
+        line: usize,
+        /// The line of the BEGIN marker, from 1.
+        begin: usize,
+    },
+    /// An end without a block.
+    #[error("line {line} ends a block that has not begun")]
+    NoBegin {
+        /// Line, from 1.
+        line: usize,
+    },
+}
+
+impl fmt::Display for BlockName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(number) => write!(f, "certificate block {number}"),
+            Self::PrivateKey => f.write_str("the private-key block"),
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other { label, line } => match label {
+                Some(label) => write!(f, "the first block, in line {line}, is a {label}"),
+                None => write!(f, "the first block, in line {line}, is of an unknown kind"),
+            },
+            Self::BareBase64 => f.write_str("it is base64 without BEGIN and END lines"),
+            Self::Nothing => f.write_str("it has no BEGIN line at all"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One certificate block: what admission asks of it, whatever its place in the chain.
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::ParsedExtension,
+    oid_registry::{
+        OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_BASIC_CONSTRAINTS,
+        OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+        Oid,
+    },
+    prelude::FromDer as _,
+    x509::X509Version,
+};
+
+use super::{
+    invalid::{InvalidFormat, Named, NotAnAuthority},
+    signature,
+    subject::describe,
+};
+use crate::Timestamp;
+
+/// A certificate of the upload.
+pub(super) struct Parsed<'a> {
+    /// Number of its block, from 1.
+    pub(super) block: usize,
+    pub(super) der: &'a [u8],
+    pub(super) x509: X509Certificate<'a>,
+    /// Identifier of its own key, if it says so (RFC 5280 §4.2.1.2).
+    own_key: Option<&'a [u8]>,
+    /// Identifier of its issuer's key, if it says so (RFC 5280 §4.2.1.1).
+    issuer_key: Option<&'a [u8]>,
+    authority: Result<(), NotAnAuthority>,
+}
+
+/// Extensions that decide something here, and what errors call them.
+const READ: [(Oid<'static>, &str); 5] = [
+    (OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName"),
+    (OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints"),
+    (OID_X509_EXT_KEY_USAGE, "keyUsage"),
+    (OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier"),
+    (
+        OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+        "authorityKeyIdentifier",
+    ),
+];
+
+impl<'a> Parsed<'a> {
+    /// Whether the TLS library reads it as a leaf: it knows fewer extensions, and refuses unknown
+    /// critical ones (RFC 5280 §4.2).
+    pub(super) fn check_servable(&self) -> Result<(), InvalidFormat> {
+        let der = CertificateDer::from_slice(self.der);
+        let read = webpki::EndEntityCert::try_from(&der);
+        read.map(|_| ()).map_err(|error| InvalidFormat::Unservable {
+            certificate: self.named(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Parses the certificate of block `block`: X.509 version 3, whole, with sound extensions. Says
+    /// nothing of its signature, which is judged once its place in the chain is known.
+    pub(super) fn parse(block: usize, der: &'a [u8]) -> Result<Self, InvalidFormat> {
+        let (rest, x509) =
+            X509Certificate::from_der(der).map_err(|_| InvalidFormat::NotX509 { block })?;
+        if !rest.is_empty() {
+            let bytes = rest.len();
+            return Err(InvalidFormat::TrailingBytes { block, bytes });
+        }
+        let mut parsed = Self {
+            block,
+            der,
+            x509,
+            own_key: None,
+            issuer_key: None,
+            authority: Err(NotAnAuthority::BasicConstraints),
+        };
+        parsed.check_version()?;
+        parsed.read_extensions()?;
+        if parsed.x509.signature_algorithm != parsed.x509.signature {
+            let certificate = parsed.named();
+            return Err(InvalidFormat::AlgorithmsDiffer { certificate });
+        }
+        Ok(parsed)
+    }
+
+    fn check_version(&self) -> Result<(), InvalidFormat> {
+        if self.x509.version() == X509Version::V3 {
+            return Ok(());
+        }
+        Err(InvalidFormat::Version {
+            certificate: self.named(),
+            version: self.x509.version().0.saturating_add(1), // counted from 0 in DER
+        })
+    }
+
+    fn read_extensions(&mut self) -> Result<(), InvalidFormat> {
+        let (mut is_ca, mut may_sign) = (false, true);
+        for (oid, name) in &READ {
+            let unsound = || InvalidFormat::Extension {
+                certificate: self.named(),
+                extension: name,
+            };
+            let found = self.x509.get_extension_unique(oid);
+            let Some(extension) = found.map_err(|_| unsound())? else {
+                continue;
+            };
+            match extension.parsed_extension() {
+                ParsedExtension::BasicConstraints(constraints) => is_ca = constraints.ca,
+                ParsedExtension::KeyUsage(usage) => may_sign = usage.key_cert_sign(),
+                ParsedExtension::SubjectKeyIdentifier(key) => self.own_key = Some(key.0),
+                ParsedExtension::AuthorityKeyIdentifier(issuer) => {
+                    self.issuer_key = issuer.key_identifier.as_ref().map(|key| key.0);
+                }
+                ParsedExtension::SubjectAlternativeName(_) => {}
+                _ => return Err(unsound()),
+            }
+        }
+        self.authority = match (is_ca, may_sign) {
+            (false, _) => Err(NotAnAuthority::BasicConstraints),
+            (true, false) => Err(NotAnAuthority::KeyUsage),
+            (true, true) => Ok(()),
+        };
+        Ok(())
+    }
+
+    /// Refuses a signature over a hash that is broken.
+    pub(super) fn check_signature_hash(&self) -> Result<(), InvalidFormat> {
+        match signature::weak_hash(&self.x509.signature_algorithm) {
+            None => Ok(()),
+            Some(hash) => Err(InvalidFormat::WeakSignature {
+                certificate: self.named(),
+                hash,
+            }),
+        }
+    }
+
+    /// Whether it may issue (RFC 5280 §4.2.1.9 and §4.2.1.3).
+    pub(super) const fn authority(&self) -> Result<(), NotAnAuthority> {
+        self.authority
+    }
+
+    /// Whether its subject is the name that `child` calls its issuer. Names are compared octet by
+    /// octet, as TLS libraries do.
+    pub(super) fn is_named_issuer_of(&self, child: &Self) -> bool {
+        self.x509.subject().as_raw() == child.x509.issuer().as_raw()
+    }
+
+    /// Whether it is a root: issued by itself, as far as names and key identifiers tell. The
+    /// signature of a root on itself proves nothing and is not looked at.
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.is_named_issuer_of(self) && self.key_hint(self) != KeyHint::Differ
+    }
+
+    /// What the key identifiers say of this certificate as the issuer of `child`.
+    pub(super) fn key_hint(&self, child: &Self) -> KeyHint {
+        match (child.issuer_key, self.own_key) {
+            (Some(wanted), Some(own)) if wanted == own => KeyHint::Agree,
+            (Some(_), Some(_)) => KeyHint::Differ,
+            _ => KeyHint::Silent,
+        }
+    }
+
+    /// The first second of its validity.
+    pub(super) fn not_before(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.x509.validity().not_before.timestamp())
+    }
+
+    /// The last second of its validity (RFC 5280 §4.1.2.5: inclusive).
+    pub(super) fn not_after(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.x509.validity().not_after.timestamp())
+    }
+
+    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        now.unix_seconds() > self.not_after().unix_seconds()
+    }
+
+    pub(super) fn is_early(&self, now: Timestamp) -> bool {
+        now < self.not_before()
+    }
+
+    /// How errors call it.
+    pub(super) fn named(&self) -> Named {
+        Named {
+            block: self.block,
+            subject: describe(self.x509.subject()),
+        }
+    }
+}
+
+/// What key identifiers say of an issuer, best first. They are hints: the signature decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum KeyHint {
+    /// The issuer's key is the wanted one.
+    Agree,
+    /// At least one identifier is missing.
+    Silent,
+    /// The issuer has another key than the wanted one.
+    Differ,
+}

@@ -1,0 +1,201 @@
+//! The path from the leaf towards a root: which intermediates are served, and in which order.
+
+use std::cmp::Reverse;
+
+use super::{
+    chain::Chain,
+    invalid::{InvalidCertificate, Untrusted},
+    parsed::Parsed,
+    signature::{self, NotVerified},
+};
+use crate::Timestamp;
+
+/// A path from the leaf upwards.
+#[derive(Default)]
+pub(super) struct Path {
+    /// Indices of the intermediates in serving order, without leaf and root.
+    pub(super) intermediates: Vec<usize>,
+    /// Whether it ends at a given root, or the leaf has issued itself.
+    pub(super) complete: bool,
+}
+
+/// Finds the path that is served.
+///
+/// The shortest one to a given root; without a root, the longest of the shortest ones to a
+/// certificate whose issuer was not given. Where several certificates have the name of an issuer
+/// (cross-signed or renewed ones), the one with the wanted key identifier goes first, then the one
+/// that is valid longest, then the smaller DER: never the order in the upload. Each certificate is
+/// looked at once, so a circle of cross-signatures ends. Certificates off the path are dropped.
+///
+/// # Errors
+/// [`InvalidCertificate::Untrusted`] if every way up is blocked by a signature that does not verify
+/// or by an issuer that is no CA; then [`InvalidCertificate::Expired`] and
+/// [`InvalidCertificate::NotYetValid`], if no way is free of such certificates. The validity of a
+/// root does not matter: it is not served.
+pub(super) fn find(chain: &Chain<'_>, now: Timestamp) -> Result<Path, InvalidCertificate> {
+    let mut search = Search::new(chain);
+    let path = search
+        .run(|issuer| !issuer.is_expired(now) && !issuer.is_early(now))
+        .or_else(|| search.run(|_| true));
+    let path = match (path, search.blocked_by) {
+        (Some(path), _) => path,
+        (None, Some(why)) => return Err(why.into()),
+        // Never: a way that is not blocked ends somewhere.
+        (None, None) => Path::default(),
+    };
+    let served = || {
+        let intermediates = path.intermediates.iter();
+        std::iter::once(chain.leaf()).chain(intermediates.map(|at| &chain.certificates[*at]))
+    };
+    if let Some(expired) = served().find(|served| served.is_expired(now)) {
+        return Err(InvalidCertificate::Expired {
+            certificate: expired.named(),
+            not_after: expired.not_after(),
+        });
+    }
+    if let Some(early) = served().find(|served| served.is_early(now)) {
+        return Err(InvalidCertificate::NotYetValid {
+            certificate: early.named(),
+            not_before: early.not_before(),
+        });
+    }
+    Ok(path)
+}
+
+struct Search<'c, 'a> {
+    chain: &'c Chain<'a>,
+    /// Whether the certificate of a column issued that of a row, once it was checked.
+    checked: Vec<Option<Result<(), Untrusted>>>,
+    /// The first thing that blocked the way in the last run.
+    blocked_by: Option<Untrusted>,
+}
+
+/// A certificate on the way up.
+struct Step {
+    at: usize,
+    /// Index of the step below; `None` for the leaf.
+    below: Option<usize>,
+    depth: usize,
+}
+
+impl<'c, 'a> Search<'c, 'a> {
+    fn new(chain: &'c Chain<'a>) -> Self {
+        let count = chain.certificates.len();
+        Self {
+            chain,
+            checked: vec![None; count * count],
+            blocked_by: None,
+        }
+    }
+
+    /// Breadth first from the leaf, through intermediates that are `usable` and through roots.
+    /// `None` if every way is blocked.
+    fn run(&mut self, usable: impl Fn(&Parsed<'_>) -> bool) -> Option<Path> {
+        let chain = self.chain;
+        self.blocked_by = None;
+        let mut reached = vec![false; chain.certificates.len()];
+        reached[chain.leaf] = true;
+        let mut steps = vec![Step {
+            at: chain.leaf,
+            below: None,
+            depth: 0,
+        }];
+        let mut deepest: Option<usize> = None;
+        let mut current = 0;
+        while let Some(&Step { at, depth, .. }) = steps.get(current) {
+            let mut issuers = self.named_issuers(at);
+            let alone = at != chain.leaf || issuers.is_empty();
+            if alone && chain.certificates[at].is_self_issued() {
+                return Some(Path::through(&steps, current, true));
+            }
+            // Those that are reached have their place already; this is not the child of theirs that
+            // leads on.
+            issuers.retain(|issuer| !reached[*issuer]);
+            if issuers.is_empty() && deepest.is_none_or(|deepest| steps[deepest].depth < depth) {
+                deepest = Some(current);
+            }
+            for issuer in issuers {
+                let candidate = &chain.certificates[issuer];
+                if !usable(candidate) && !candidate.is_self_issued() {
+                    continue;
+                }
+                if let Err(why) = self.check(at, issuer) {
+                    self.blocked_by.get_or_insert(why);
+                    continue;
+                }
+                reached[issuer] = true;
+                steps.push(Step {
+                    at: issuer,
+                    below: Some(current),
+                    depth: depth + 1,
+                });
+            }
+            current += 1;
+        }
+        deepest.map(|end| Path::through(&steps, end, false))
+    }
+
+    /// The certificates that have the name of the issuer of `child`, best first.
+    fn named_issuers(&self, child: usize) -> Vec<usize> {
+        let certificates = &self.chain.certificates;
+        let child_certificate = &certificates[child];
+        let mut issuers: Vec<usize> = (0..certificates.len())
+            .filter(|at| *at != child && certificates[*at].is_named_issuer_of(child_certificate))
+            .collect();
+        issuers.sort_by_key(|at| {
+            let issuer = &certificates[*at];
+            let hint = issuer.key_hint(child_certificate);
+            (hint, Reverse(issuer.not_after()), issuer.der)
+        });
+        issuers
+    }
+
+    /// Whether `issuer` issued `child` and was allowed to. Verifies each pair once.
+    fn check(&mut self, child: usize, issuer: usize) -> Result<(), Untrusted> {
+        let certificates = &self.chain.certificates;
+        let slot = &mut self.checked[child * certificates.len() + issuer];
+        slot.get_or_insert_with(|| issued(&certificates[child], &certificates[issuer]))
+            .clone()
+    }
+}
+
+impl Path {
+    /// The way from the leaf to `end`, which is left out if it is a root.
+    fn through(steps: &[Step], end: usize, complete: bool) -> Self {
+        let mut intermediates = Vec::new();
+        let mut current = &steps[end];
+        while let Some(below) = current.below {
+            intermediates.push(current.at);
+            current = &steps[below];
+        }
+        if complete && !intermediates.is_empty() {
+            intermediates.remove(0);
+        }
+        intermediates.reverse();
+        Self {
+            intermediates,
+            complete,
+        }
+    }
+}
+
+fn issued(child: &Parsed<'_>, issuer: &Parsed<'_>) -> Result<(), Untrusted> {
+    if let Err(why) = issuer.authority() {
+        return Err(Untrusted::NotAnAuthority {
+            child: child.named(),
+            issuer: issuer.named(),
+            why,
+        });
+    }
+    signature::verify(&child.x509, issuer.x509.public_key()).map_err(|why| match why {
+        NotVerified::Wrong => Untrusted::Signature {
+            child: child.named(),
+            issuer: issuer.named(),
+        },
+        NotVerified::Unsupported => Untrusted::SignatureAlgorithm {
+            child: child.named(),
+            issuer: issuer.named(),
+            algorithm: child.x509.signature_algorithm.algorithm.to_id_string(),
+        },
+    })
+}

@@ -1,0 +1,367 @@
+//! Text to blocks and back (RFC 7468, and the headers of RFC 1421 §4.6 that old keys carry).
+//!
+//! The library that decodes does not say where a block stands, that it is encrypted, or that a line
+//! break is missing; the person who uploaded needs to know. So blocks are found here, with their
+//! lines, and only decoded there.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls_pki_types::pem::{PemObject, SectionKind};
+use x509_parser::asn1_rs::{Any, FromDer as _};
+use zeroize::Zeroizing;
+
+use super::invalid::{BadText, BlockName, BrokenArmour, Found, NotBase64, Undecodable};
+
+/// Prints certificates as PEM, each in a block of its own with lines of 64 characters, the last one
+/// with a line break too.
+pub fn pem(leaf: &[u8], intermediates: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    for der in std::iter::once(leaf).chain(intermediates.iter().map(Vec::as_slice)) {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let mut rest = STANDARD.encode(der);
+        while !rest.is_empty() {
+            let tail = rest.split_off(rest.len().min(64));
+            text.push_str(&rest);
+            text.push('\n');
+            rest = tail;
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+/// An uploaded text and the blocks in it.
+pub(super) struct Text<'a> {
+    text: &'a str,
+    blocks: Vec<Block<'a>>,
+    broken: Option<BrokenArmour>,
+}
+
+/// One block.
+pub(super) struct Block<'a> {
+    pub(super) kind: Kind,
+    /// The line of its BEGIN marker, from 1.
+    pub(super) line: usize,
+    body: Vec<&'a str>,
+    state: State,
+}
+
+/// How far a block got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    /// A broken marker, or the BEGIN of another block, came before its END.
+    Broken,
+}
+
+/// What a block's label says that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `CERTIFICATE`, or its old synonym `X509 CERTIFICATE`. Not `TRUSTED CERTIFICATE`, which
+    /// carries more than a certificate.
+    Certificate,
+    /// Any label that ends in `PRIVATE KEY`.
+    PrivateKey(Container),
+    /// Anything else; the label if it is a known one, so that no unknown text gets into an error.
+    Other(Option<&'static str>),
+}
+
+/// Private keys by label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    /// PKCS#8, PKCS#1 or SEC1; which one is read from the DER, as labels are often wrong.
+    Plain,
+    /// PKCS#8 under a passphrase.
+    Encrypted,
+    /// The format of `ssh-keygen`.
+    OpenSsh,
+    /// The old format for DSA.
+    Dsa,
+}
+
+/// Labels that an error may name.
+const OTHER_LABELS: [&str; 11] = [
+    "TRUSTED CERTIFICATE",
+    "CERTIFICATE REQUEST",
+    "NEW CERTIFICATE REQUEST",
+    "X509 CRL",
+    "PKCS7",
+    "CMS",
+    "PUBLIC KEY",
+    "RSA PUBLIC KEY",
+    "DH PARAMETERS",
+    "EC PARAMETERS",
+    "ECHCONFIG",
+];
+
+impl<'a> Text<'a> {
+    /// Finds the blocks of any text. A byte order mark at its start is passed over.
+    pub(super) fn scan(text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut found = Self {
+            text,
+            blocks: Vec::new(),
+            broken: None,
+        };
+        for (index, line) in lines(text).enumerate() {
+            found.read(index + 1, line);
+        }
+        found.expect_closed();
+        found
+    }
+
+    fn read(&mut self, number: usize, line: &'a str) {
+        let open = self
+            .blocks
+            .last_mut()
+            .filter(|block| block.state == State::Open);
+        match Marker::parse(line.trim()) {
+            None => {
+                if let Some(block) = open {
+                    block.body.push(line);
+                }
+            }
+            Some(Marker::Begin(label)) => {
+                self.expect_closed();
+                self.blocks.push(Block {
+                    kind: Kind::of(label),
+                    line: number,
+                    body: Vec::new(),
+                    state: State::Open,
+                });
+            }
+            Some(Marker::End(label)) => match open {
+                Some(block) => {
+                    block.state = State::Closed;
+                    if block.kind != Kind::of(label) {
+                        let begin = block.line;
+                        self.break_at(BrokenArmour::OtherEnd {
+                            line: number,
+                            begin,
+                        });
+                    }
+                }
+                None => self.break_at(BrokenArmour::NoBegin { line: number }),
+            },
+            Some(Marker::Broken(why)) => {
+                if let Some(block) = open {
+                    block.state = State::Broken;
+                }
+                self.break_at(why(number));
+            }
+        }
+    }
+
+    fn expect_closed(&mut self) {
+        let open = self.blocks.last_mut();
+        if let Some(block) = open.filter(|block| block.state == State::Open) {
+            block.state = State::Broken;
+            let line = block.line;
+            self.break_at(BrokenArmour::Unterminated { line });
+        }
+    }
+
+    /// Only the first fault counts: the others may follow from it.
+    fn break_at(&mut self, why: BrokenArmour) {
+        self.broken.get_or_insert(why);
+    }
+
+    /// The first fault of the markers.
+    pub(super) const fn broken(&self) -> Option<BrokenArmour> {
+        self.broken
+    }
+
+    /// The certificate blocks, in order.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = &Block<'a>> {
+        self.blocks
+            .iter()
+            .filter(|block| block.kind == Kind::Certificate)
+    }
+
+    /// The private-key blocks, in order.
+    pub(super) fn private_keys(&self) -> impl Iterator<Item = &Block<'a>> {
+        self.blocks
+            .iter()
+            .filter(|block| matches!(block.kind, Kind::PrivateKey(_)))
+    }
+
+    /// What is there, for one who found no block of the kind that was wanted.
+    pub(super) fn found(&self) -> Found {
+        if let Some(block) = self.blocks.first() {
+            return Found::Other {
+                label: block.kind.label(),
+                line: block.line,
+            };
+        }
+        let mut characters = self.text.bytes().filter(|b| !b.is_ascii_whitespace());
+        let is_base64 = characters.all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+        if is_base64 && self.text.len() > 100 {
+            Found::BareBase64
+        } else {
+            Found::Nothing
+        }
+    }
+
+    /// The first character that PEM cannot carry.
+    pub(super) fn check_characters(&self) -> Result<(), BadText> {
+        for (index, line) in lines(self.text).enumerate() {
+            let number = index + 1;
+            let bad = |c: char| !c.is_ascii() || (c.is_ascii_control() && !"\t\r".contains(c));
+            if let Some((column, character)) = line.chars().enumerate().find(|(_, c)| bad(*c)) {
+                return Err(BadText::Character {
+                    line: number,
+                    column: column + 1,
+                    character,
+                });
+            }
+            if line.contains("\\n") || line.contains("\\r") {
+                return Err(BadText::EscapedLineBreak { line: number });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Block<'_> {
+    /// Whether a passphrase is needed: the label says so, or the headers do (RFC 1421 §4.6.1.1).
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.kind == Kind::PrivateKey(Container::Encrypted)
+            || self.body.iter().any(|line| {
+                let line = line.trim();
+                line.starts_with("Proc-Type:") && line.contains("ENCRYPTED")
+            })
+    }
+
+    /// The octets in it. A block that did not close has none; that is told later.
+    pub(super) fn decode(&self, name: BlockName) -> Result<Zeroizing<Vec<u8>>, Undecodable> {
+        if self.state != State::Closed {
+            return Ok(Zeroizing::default());
+        }
+        let skip = self.header_lines();
+        // The label chooses how to decode: in constant time for keys.
+        let label = match self.kind {
+            Kind::Certificate => "CERTIFICATE",
+            Kind::PrivateKey(_) | Kind::Other(_) => "PRIVATE KEY",
+        };
+        let body = Zeroizing::new(self.body[skip..].join("\n"));
+        let text = Zeroizing::new(format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            *body
+        ));
+        let decoded = <(SectionKind, Vec<u8>)>::from_pem_slice(text.as_bytes());
+        let why = match decoded.map(|(_, der)| Zeroizing::new(der)) {
+            Ok(der) if is_whole(&der) => return Ok(der),
+            // With four `+` missing the rest is base64 again, but the DER is too short.
+            Ok(der) => match self.why_not_base64(skip) {
+                Some(why) => why,
+                None => return Ok(der),
+            },
+            Err(_) => self.why_not_base64(skip).unwrap_or(NotBase64::Length),
+        };
+        Err(Undecodable {
+            block: name,
+            line: self.line,
+            why,
+        })
+    }
+
+    /// Lines of headers (`Name: value`) with the blank line after them.
+    fn header_lines(&self) -> usize {
+        let first = self.body.first().copied().unwrap_or_default();
+        if !first.contains(':') {
+            return 0;
+        }
+        let blank = self.body.iter().position(|line| line.trim().is_empty());
+        blank.map_or(0, |at| at + 1)
+    }
+
+    fn why_not_base64(&self, skip: usize) -> Option<NotBase64> {
+        let body = &self.body[skip..];
+        let first_line = self.line + 1 + skip;
+        let is_odd = |b: u8| !(b.is_ascii_alphanumeric() || b"+/= \t".contains(&b));
+        if let Some(at) = body.iter().position(|line| line.bytes().any(is_odd)) {
+            let line = first_line + at;
+            return Some(NotBase64::Character { line });
+        }
+        let has_space = |line: &&str| line.contains(' ') && !line.trim().is_empty();
+        if let Some(at) = body.iter().position(has_space) {
+            let line = first_line + at;
+            return Some(NotBase64::PlusAsSpace { line });
+        }
+        let characters = body.iter().flat_map(|line| line.bytes());
+        let count = characters.filter(|b| !b.is_ascii_whitespace()).count();
+        (count % 4 != 0).then_some(NotBase64::Length)
+    }
+}
+
+impl Kind {
+    fn of(label: &str) -> Self {
+        match label {
+            "CERTIFICATE" | "X509 CERTIFICATE" => Self::Certificate,
+            "ENCRYPTED PRIVATE KEY" => Self::PrivateKey(Container::Encrypted),
+            "OPENSSH PRIVATE KEY" => Self::PrivateKey(Container::OpenSsh),
+            "DSA PRIVATE KEY" => Self::PrivateKey(Container::Dsa),
+            _ if label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY") => {
+                Self::PrivateKey(Container::Plain)
+            }
+            _ => Self::Other(OTHER_LABELS.into_iter().find(|known| *known == label)),
+        }
+    }
+
+    const fn label(self) -> Option<&'static str> {
+        match self {
+            Self::Certificate => Some("CERTIFICATE"),
+            Self::PrivateKey(_) => Some("PRIVATE KEY"),
+            Self::Other(label) => label,
+        }
+    }
+}
+
+/// A line that begins or ends a block, or means to.
+enum Marker<'a> {
+    Begin(&'a str),
+    End(&'a str),
+    Broken(fn(usize) -> BrokenArmour),
+}
+
+impl<'a> Marker<'a> {
+    /// Reads a line without white space around it.
+    fn parse(line: &'a str) -> Option<Self> {
+        if !line.contains('-') {
+            return None;
+        }
+        let label = |prefix| {
+            let label = line.strip_prefix(prefix)?.strip_suffix("-----")?;
+            (!label.is_empty() && !label.contains('-')).then_some(label)
+        };
+        if let Some(label) = label("-----BEGIN ") {
+            return Some(Self::Begin(label));
+        }
+        if let Some(label) = label("-----END ") {
+            return Some(Self::End(label));
+        }
+        if line.contains("-----BEGIN ") || line.contains("-----END ") {
+            return Some(Self::Broken(|line| BrokenArmour::LineBreaks { line }));
+        }
+        let has = |part| line.contains(part);
+        if has("-BEGIN%20") || has("-END%20") || has("-BEGIN+") || has("-END+") {
+            return Some(Self::Broken(|line| BrokenArmour::Encoded { line }));
+        }
+        let nearly = line.starts_with('-')
+            && (has("BEGIN") || has("END"))
+            && (has("CERTIFICATE") || has("PRIVATE KEY"));
+        nearly.then_some(Self::Broken(|line| BrokenArmour::Marker { line }))
+    }
+}
+
+/// Lines that end in LF, CRLF or, in a text without any LF, CR.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let end = if text.contains('\n') { '\n' } else { '\r' };
+    text.split(end)
+        .map(|line| line.strip_suffix('\r').unwrap_or(line))
+}
+
+/// Whether these octets are one DER value to the last octet, by its length alone.
+fn is_whole(der: &[u8]) -> bool {
+    Any::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
+}

@@ -1,0 +1,312 @@
+//! What is accepted on purpose, and what is read from it.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType, SerialNumber};
+
+use super::pki::{
+    CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
+};
+use crate::certificate::{Certificate, Facts, KeyAlgorithm, Warning, admit, pem};
+
+#[test]
+fn spellings_of_a_chain() {
+    let whole = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
+    let key = CHAIN.leaf.key_pem();
+    let indented: String = whole.lines().map(|line| format!("    {line}\n")).collect();
+    let one_line = whole
+        .replace('\n', "")
+        .replace(
+            "-----BEGIN CERTIFICATE-----",
+            "\n-----BEGIN CERTIFICATE-----\n",
+        )
+        .replace("-----END CERTIFICATE-----", "\n-----END CERTIFICATE-----\n");
+    let texts = [
+        ("plain", whole.clone()),
+        ("CRLF", whole.replace('\n', "\r\n")),
+        ("CR", whole.replace('\n', "\r")),
+        ("no final line break", whole.trim_end().to_owned()),
+        ("blank lines", whole.replace('\n', "\n\n")),
+        ("trailing blanks", whole.replace('\n', " \t\n")),
+        ("indented", indented),
+        ("base64 in one line", one_line),
+        (
+            "text around",
+            format!(
+                "subject=CN = x\n - a -\n{}\nend\n",
+                whole.replace("-----BEGIN", "Bag Attributes\n-----BEGIN")
+            ),
+        ),
+        ("a byte order mark", format!("\u{feff}{whole}")),
+        (
+            "old labels",
+            whole.replace(" CERTIFICATE", " X509 CERTIFICATE"),
+        ),
+        ("reversed", concat(&[&CHAIN.intermediate, &CHAIN.leaf])),
+        (
+            "with the root",
+            concat(&[&CHAIN.leaf, &CHAIN.intermediate, &CHAIN.root]),
+        ),
+        (
+            "root first",
+            concat(&[&CHAIN.root, &CHAIN.intermediate, &CHAIN.leaf]),
+        ),
+        ("each twice", whole.repeat(2)),
+        ("parameters too", block("DH PARAMETERS", b"x") + &whole),
+    ];
+    for (what, text) in texts {
+        let admitted = admit_now(&text, &key).unwrap_or_else(|why| panic!("{what}: {why}"));
+        assert_eq!(admitted.leaf, CHAIN.leaf.der, "{what}");
+        assert_eq!(
+            admitted.intermediates,
+            std::slice::from_ref(&CHAIN.intermediate.der),
+            "{what}"
+        );
+        assert_eq!(
+            admitted.key.expose(),
+            CHAIN.leaf.key.serialized_der(),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn spellings_of_a_key() {
+    let ec = CHAIN.leaf.key_pem();
+    let rsa = RSA.leaf.key_pem();
+    let sec1 = openssl("ec", &ec);
+    let with_parameters = openssl("ecparam -name prime256v1", "") + &sec1;
+    let keys = [
+        ("SEC1", sec1.clone()),
+        ("SEC1 with parameters", with_parameters),
+        ("SEC1 without the public key", openssl("ec -no_public", &ec)),
+        (
+            "SEC1 with explicit curve",
+            openssl("ec -param_enc explicit", &ec),
+        ),
+        (
+            "SEC1 under a wrong label",
+            sec1.replace("EC PRIVATE", "PRIVATE"),
+        ),
+        (
+            "PKCS#8 under a wrong label",
+            ec.replace("PRIVATE", "RSA PRIVATE"),
+        ),
+        (
+            "CRLF and text",
+            format!("my key:\r\n{}", ec.replace('\n', "\r\n")),
+        ),
+        ("certificate too", CHAIN.leaf.pem() + &ec),
+    ];
+    for (what, key) in keys {
+        let admitted =
+            admit_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let again = block("PRIVATE KEY", admitted.key.expose());
+        let public = |key: &str| openssl("pkey -pubout", key);
+        assert_eq!(public(&again), public(&ec), "{what}");
+    }
+    let pkcs1 = openssl("rsa -traditional", &rsa);
+    assert!(pkcs1.contains("RSA PRIVATE KEY"));
+    for key in [rsa, pkcs1] {
+        let admitted = admit_now(&RSA.leaf.pem(), &key).unwrap();
+        assert_eq!(admitted.key.expose(), RSA.leaf.key.serialized_der());
+    }
+}
+
+#[test]
+fn algorithms() {
+    let kinds = [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, KeyAlgorithm::Ecdsa, 256),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, KeyAlgorithm::Ecdsa, 384),
+        (&rcgen::PKCS_ECDSA_P521_SHA512, KeyAlgorithm::Ecdsa, 521),
+        (&rcgen::PKCS_ECDSA_P521_SHA256, KeyAlgorithm::Ecdsa, 521),
+        (&rcgen::PKCS_ED25519, KeyAlgorithm::Ed25519, 256),
+        (&rcgen::PKCS_RSA_SHA256, KeyAlgorithm::Rsa, 2048),
+        (&rcgen::PKCS_RSA_SHA512, KeyAlgorithm::Rsa, 2048),
+    ];
+    for (kind, algorithm, bits) in kinds {
+        // The same algorithm for the authority too, so that its signature is verified.
+        let key = || KeyPair::generate_for(kind).unwrap();
+        let root = Issued::root_with("Root", key(), |_| {});
+        let leaf = root.leaf_with("www.example.com", key(), |_| {});
+        let admitted = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem()).unwrap();
+        assert_eq!(admitted.facts.key, algorithm);
+        assert_eq!(admitted.facts.key_bits, bits);
+        assert_eq!(admitted.warnings, []);
+    }
+}
+
+#[test]
+fn rsa_of_another_size() {
+    let key = openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072", "");
+    let pair = KeyPair::from_pem(&key).unwrap();
+    let leaf = CHAIN
+        .intermediate
+        .leaf_with("www.example.com", pair, |_| {});
+    assert_eq!(admit_now(&leaf.pem(), &key).unwrap().facts.key_bits, 3072);
+}
+
+#[test]
+fn a_self_signed_leaf_is_served_alone() {
+    let params = leaf_params("www.example.com");
+    let key = KeyPair::generate().unwrap();
+    let der = params.self_signed(&key).unwrap().der().to_vec();
+    let leaf = Issued { der, params, key };
+    let admitted = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap();
+    assert_eq!(admitted.leaf, leaf.der);
+    assert_eq!(admitted.intermediates, [] as [Vec<u8>; 0]);
+    assert_eq!(admitted.warnings, []);
+}
+
+#[test]
+fn warnings() {
+    let missing = |name: &str| Warning::IncompleteChain {
+        missing_issuer: format!("CN={name}"),
+    };
+    let warnings = |chain: &[&Issued]| {
+        let admitted = admit_now(&concat(chain), &CHAIN.leaf.key_pem());
+        admitted.unwrap().warnings
+    };
+    let Chain {
+        root,
+        intermediate,
+        leaf,
+    } = &*CHAIN;
+    assert_eq!(warnings(&[leaf]), [missing("Test Intermediate")]);
+    assert_eq!(warnings(&[leaf, intermediate]), [missing("Test Root")]);
+    assert_eq!(warnings(&[leaf, intermediate, root]), []);
+
+    // The intermediate ends before the leaf does: it counts for the whole chain.
+    let short = |days| {
+        let key = KeyPair::generate().unwrap();
+        let adjust = |params: &mut _| valid_days(params, -9, days);
+        let short = root.authority_with("Short", key, adjust);
+        let leaf = short.leaf("www.example.com");
+        let chain = concat(&[&leaf, &short, root]);
+        admit_now(&chain, &leaf.key_pem()).unwrap()
+    };
+    let soon = short(29);
+    let not_after = NOW.plus_ms(29 * 86_400_000);
+    assert_eq!(soon.facts.chain_not_after, not_after);
+    assert_eq!(soon.facts.not_after, NOW.plus_ms(90 * 86_400_000));
+    assert_eq!(soon.warnings, [Warning::ExpiresSoon { not_after }]);
+    assert_eq!(short(30).warnings, []);
+}
+
+#[test]
+fn facts() {
+    let adjust = |params: &mut CertificateParams| {
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        params.subject_alt_names = vec![
+            dns("www.Example.com"),
+            dns("*.example.com"),
+            dns(".example.org"),
+            dns("w*.example.com"),
+            dns("localhost"),
+            dns("final.example.com."),
+            dns(" blank.example.com"),
+            dns("under_score.example.com"),
+            SanType::IpAddress([192, 0, 2, 1].into()),
+            SanType::URI("https://uri.example.com/".try_into().unwrap()),
+            dns("xn--bcher-kva.example"),
+        ];
+        params.serial_number = Some(SerialNumber::from_slice(&[0x80, 0, 0xab]));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "a\u{202e}\n\u{7}b.example.net");
+    };
+    let authority = |params: &mut CertificateParams| {
+        params.distinguished_name.remove(DnType::CommonName);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Example Trust");
+    };
+    let root = Issued::root_with("", KeyPair::generate().unwrap(), authority);
+    let leaf = root.leaf_with("ignored", KeyPair::generate().unwrap(), adjust);
+    let facts = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem())
+        .unwrap()
+        .facts;
+    let names: Vec<String> = facts.names.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        names,
+        ["www.example.com", ".example.com", "xn--bcher-kva.example"]
+    );
+    assert_eq!(facts.common_name, "ab.example.net");
+    assert_eq!(facts.issuer, "Example Trust");
+    assert_eq!(facts.issuer_organization, "Example Trust");
+    assert_eq!(facts.serial, "8000ab");
+    assert_eq!(facts.not_before, NOW.plus_ms(-30 * 86_400_000));
+    assert_eq!(facts.chain_not_after, facts.not_after);
+    assert_eq!(Facts::read(&leaf.der), Some(facts));
+    assert_eq!(Facts::read(b"no certificate"), None);
+}
+
+#[test]
+fn openssl_reads_the_same() {
+    let key = KeyPair::generate().unwrap();
+    let leaf = CHAIN
+        .intermediate
+        .leaf_with("x.example.com", key, |params| {
+            params.serial_number = Some(SerialNumber::from_slice(&[0x80, 0, 0xab]));
+        });
+    let facts = Facts::read(&leaf.der).unwrap();
+    let shown = openssl("x509 -noout -serial -fingerprint -sha1", &leaf.pem());
+    let shown = shown.replace(':', "").to_ascii_lowercase();
+    assert!(
+        shown.contains(&format!("serial={}\n", facts.serial)),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(&format!("fingerprint={}\n", facts.sha1)),
+        "{shown}"
+    );
+    let shown = openssl("x509 -noout -fingerprint -sha256", &leaf.pem());
+    let shown = shown.replace(':', "").to_ascii_lowercase();
+    assert!(
+        shown.contains(&format!("fingerprint={}\n", facts.sha256)),
+        "{shown}"
+    );
+}
+
+#[test]
+fn no_name_is_taken_from_the_subject() {
+    let adjust = |params: &mut CertificateParams| params.subject_alt_names.clear();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CHAIN.intermediate.leaf_with("www.example.com", key, adjust);
+    let facts = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap().facts;
+    assert_eq!(facts.common_name, "www.example.com");
+    assert_eq!(facts.names, []);
+}
+
+#[test]
+fn a_printed_chain_is_the_one_that_was_admitted() {
+    let Certificate {
+        leaf,
+        intermediates,
+        ..
+    } = admit_now(
+        &concat(&[&CHAIN.leaf, &CHAIN.intermediate]),
+        &CHAIN.leaf.key_pem(),
+    )
+    .unwrap();
+    let printed = pem(&leaf, &intermediates);
+    assert_eq!(printed, concat(&[&CHAIN.leaf, &CHAIN.intermediate]));
+    assert!(printed.lines().all(|line| line.len() <= 64));
+    assert!(admit(&printed, &CHAIN.leaf.key_pem(), NOW).is_ok());
+}
+
+#[test]
+fn ten_certificates() {
+    let mut chain = vec![Issued::root("Authority 0")];
+    for number in 1..9 {
+        let next = chain[number - 1].authority(&format!("Authority {number}"));
+        chain.push(next);
+    }
+    let leaf = chain[8].leaf("www.example.com");
+    let text = chain.iter().map(Issued::pem).collect::<String>() + &leaf.pem();
+    let admitted = admit_now(&text, &leaf.key_pem()).unwrap();
+    let expected: Vec<Vec<u8>> = chain[1..].iter().rev().map(|one| one.der.clone()).collect();
+    assert_eq!(admitted.intermediates, expected);
+    assert!(matches!(
+        chain[0].params.is_ca,
+        IsCa::Ca(BasicConstraints::Unconstrained)
+    ));
+}

@@ -1,0 +1,112 @@
+//! Whatever is sent, admission answers calmly.
+
+use proptest::{prelude::*, sample::Index};
+
+use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, block};
+use crate::certificate::admit;
+
+/// Admits; a refusal must have a text without any of the key in it.
+fn calmly(chain: &str, key: &str) {
+    match admit(chain, key, NOW) {
+        Ok(admitted) => assert!(!admitted.leaf.is_empty()),
+        Err(why) => {
+            let text = why.to_string();
+            assert!(
+                !text.is_empty() && !text.contains(char::is_control),
+                "{text:?}"
+            );
+            assert_shows_nothing_of(key, &why);
+        }
+    }
+}
+
+/// A chain of four blocks: leaf, intermediate, root, and the leaf again.
+fn blocks() -> Vec<String> {
+    let chain = &*CHAIN;
+    vec![
+        chain.leaf.pem(),
+        chain.intermediate.pem(),
+        chain.root.pem(),
+        chain.leaf.pem(),
+    ]
+}
+
+fn change(text: &str, at: &Index, to: char) -> String {
+    let mut characters: Vec<char> = text.chars().collect();
+    let at = at.index(characters.len());
+    characters[at] = to;
+    characters.into_iter().collect()
+}
+
+fn without_line(text: &str, at: &Index) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let at = at.index(lines.len());
+    [&lines[..at], &lines[at + 1..]].concat().join("\n")
+}
+
+proptest! {
+    #[test]
+    fn any_text(chain in any::<String>(), key in any::<String>()) {
+        calmly(&chain, &key);
+        calmly(&chain, &CHAIN.leaf.key_pem());
+        calmly(&CHAIN.leaf.pem(), &key);
+    }
+
+    #[test]
+    fn any_lines(lines in prop::collection::vec("(-----(BEGIN|END) (CERTIFICATE|EC PRIVATE KEY|X)-----|[A-Za-z0-9+/=]{0,8}|Proc-Type: 4,ENCRYPTED|)", 0..12)) {
+        let text = lines.join("\n");
+        calmly(&text, &text);
+        calmly(&text, &CHAIN.leaf.key_pem());
+        calmly(&CHAIN.leaf.pem(), &text);
+    }
+
+    #[test]
+    fn any_octets_in_a_block(der in prop::collection::vec(any::<u8>(), 0..200)) {
+        calmly(&block("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
+        calmly(&CHAIN.leaf.pem(), &block("PRIVATE KEY", &der));
+    }
+
+    #[test]
+    fn a_changed_character(at in any::<Index>(), to in prop_oneof![any::<char>(), "[A-Za-z0-9+/= -]".prop_map(|s| s.chars().next().unwrap())]) {
+        let (chain, key) = (blocks().concat(), CHAIN.leaf.key_pem());
+        calmly(&change(&chain, &at, to), &key);
+        calmly(&chain, &change(&key, &at, to));
+    }
+
+    #[test]
+    fn a_changed_octet(at in any::<Index>(), bit in 0..8_u8) {
+        let flip = |der: &[u8]| {
+            let mut der = der.to_vec();
+            let at = at.index(der.len());
+            der[at] ^= 1 << bit;
+            der
+        };
+        let chain = &*CHAIN;
+        let leaf = block("CERTIFICATE", &flip(&chain.leaf.der));
+        calmly(&(leaf + &chain.intermediate.pem()), &chain.leaf.key_pem());
+        let issuer = block("CERTIFICATE", &flip(&chain.intermediate.der));
+        calmly(&(chain.leaf.pem() + &issuer), &chain.leaf.key_pem());
+        let key = block("PRIVATE KEY", &flip(chain.leaf.key.serialized_der()));
+        calmly(&chain.leaf.pem(), &key);
+        let key = block("PRIVATE KEY", &flip(RSA.leaf.key.serialized_der()));
+        calmly(&RSA.leaf.pem(), &key);
+    }
+
+    #[test]
+    fn a_lost_line(at in any::<Index>()) {
+        let (chain, key) = (blocks().concat(), CHAIN.leaf.key_pem());
+        calmly(&without_line(&chain, &at), &key);
+        calmly(&chain, &without_line(&key, &at));
+    }
+
+    #[test]
+    fn the_order_of_blocks_does_not_matter(blocks in Just(blocks()).prop_shuffle()) {
+        let key = CHAIN.leaf.key_pem();
+        let got = admit(&blocks.concat(), &key, NOW).unwrap();
+        let straight = admit(&self::blocks().concat(), &key, NOW).unwrap();
+        prop_assert_eq!(got.leaf, straight.leaf);
+        prop_assert_eq!(got.intermediates, straight.intermediates);
+        prop_assert_eq!(got.facts, straight.facts);
+        prop_assert_eq!(got.warnings, straight.warnings);
+    }
+}

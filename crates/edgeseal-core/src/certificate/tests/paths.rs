@@ -1,0 +1,168 @@
+//! Which intermediates are served where there is a choice.
+
+use rcgen::KeyPair;
+
+use super::pki::{CHAIN, Issued, admit_now, concat, same_key, valid_days};
+use crate::certificate::{InvalidCertificate, InvalidChain, Untrusted, Warning};
+
+/// Admits the chain in several orders and asserts that each serves `expected`.
+fn serves(chain: &[&Issued], leaf: &Issued, expected: &[&Issued]) -> Vec<Warning> {
+    let expected: Vec<Vec<u8>> = expected.iter().map(|one| one.der.clone()).collect();
+    let mut order = chain.to_vec();
+    let mut warnings = Vec::new();
+    for _ in 0..order.len() {
+        for order in [order.clone(), order.iter().rev().copied().collect()] {
+            let admitted = admit_now(&concat(&order), &leaf.key_pem()).unwrap();
+            assert_eq!(admitted.leaf, leaf.der);
+            assert_eq!(admitted.intermediates, expected);
+            warnings = admitted.warnings;
+        }
+        order.rotate_left(1);
+    }
+    warnings
+}
+
+#[test]
+fn a_given_root_wins_over_a_cross_signed_twin() {
+    let old_root = Issued::root("Old Root");
+    let root = Issued::root("New Root");
+    let twin = old_root.cross_sign(&root, |_| {});
+    let intermediate = root.authority("Intermediate");
+    let leaf = intermediate.leaf("www.example.com");
+    let chain = [&leaf, &intermediate, &twin];
+    assert_eq!(serves(&chain, &leaf, &[&intermediate, &twin]).len(), 1);
+    let chain = [&leaf, &intermediate, &twin, &old_root];
+    assert_eq!(serves(&chain, &leaf, &[&intermediate, &twin]), []);
+    let chain = [&leaf, &intermediate, &twin, &root];
+    assert_eq!(serves(&chain, &leaf, &[&intermediate]), []);
+}
+
+#[test]
+fn an_expired_twin_that_is_not_needed_is_dropped() {
+    let other = Issued::root("Other Root");
+    let expired = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, -90, -1));
+    let early = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, 1, 90));
+    let chain = [&CHAIN.leaf, &expired, &CHAIN.intermediate, &early];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]).len(), 1);
+    let chain = concat(&[&CHAIN.leaf, &expired]);
+    assert!(matches!(
+        admit_now(&chain, &CHAIN.leaf.key_pem()),
+        Err(InvalidCertificate::Expired { certificate, .. }) if certificate.block == 2
+    ));
+}
+
+#[test]
+fn the_validity_of_a_root_does_not_matter() {
+    let key = KeyPair::generate().unwrap();
+    let root = Issued::root_with("Old Root", key, |params| valid_days(params, -90, -1));
+    let intermediate = root.authority("Intermediate");
+    let leaf = intermediate.leaf("www.example.com");
+    let chain = [&leaf, &intermediate, &root];
+    assert_eq!(serves(&chain, &leaf, &[&intermediate]), []);
+}
+
+#[test]
+fn a_namesake_with_another_key_is_dropped() {
+    let namesake = CHAIN.root.authority("Test Intermediate");
+    let chain = [&CHAIN.leaf, &namesake, &CHAIN.intermediate, &CHAIN.root];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
+    // Without key identifiers the signature tells them apart.
+    let key = KeyPair::generate().unwrap();
+    let leaf = CHAIN
+        .intermediate
+        .leaf_with("www.example.com", key, |params| {
+            params.use_authority_key_identifier_extension = false;
+        });
+    let chain = [&leaf, &namesake, &CHAIN.intermediate];
+    assert_eq!(serves(&chain, &leaf, &[&CHAIN.intermediate]).len(), 1);
+}
+
+#[test]
+fn of_two_renewals_the_longer_one_is_served() {
+    let longer = CHAIN
+        .root
+        .cross_sign(&CHAIN.intermediate, |params| valid_days(params, -3, 3001));
+    let chain = [&CHAIN.leaf, &CHAIN.intermediate, &longer, &CHAIN.root];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&longer]), []);
+}
+
+#[test]
+fn a_circle_of_cross_signatures_ends() {
+    let (a, b) = (Issued::root("A"), Issued::root("B"));
+    let (a_by_b, b_by_a) = (b.cross_sign(&a, |_| {}), a.cross_sign(&b, |_| {}));
+    let leaf = a.leaf("www.example.com");
+    let warnings = serves(&[&leaf, &a_by_b, &b_by_a], &leaf, &[&a_by_b, &b_by_a]);
+    assert!(matches!(warnings[..], [Warning::IncompleteChain { .. }]));
+    assert_eq!(
+        serves(&[&leaf, &a_by_b, &b_by_a, &b], &leaf, &[&a_by_b]),
+        []
+    );
+}
+
+/// Nine authorities under one name, each cross-signed by the next: many ways, little work.
+#[test]
+fn many_namesakes() {
+    let roots: Vec<Issued> = (0..9).map(|_| Issued::root("Same")).collect();
+    let mut ring: Vec<Issued> = (0..8)
+        .map(|at| roots[at + 1].cross_sign(&roots[at], |_| {}))
+        .collect();
+    let leaf = roots[0].leaf("www.example.com");
+    let expected: Vec<Vec<u8>> = ring.iter().map(|one| one.der.clone()).collect();
+    ring.reverse();
+    let text = ring.iter().map(Issued::pem).collect::<String>() + &leaf.pem();
+    let admitted = admit_now(&text, &leaf.key_pem()).unwrap();
+    assert_eq!(admitted.intermediates, expected);
+}
+
+#[test]
+fn an_authority_that_signs_under_its_own_name() {
+    let root = Issued::root("www.example.com");
+    let leaf = root.leaf("www.example.com");
+    assert_eq!(serves(&[&leaf, &root], &leaf, &[]), []);
+    let stranger = Issued::root("www.example.com");
+    let got = admit_now(&concat(&[&leaf, &stranger]), &leaf.key_pem());
+    assert!(matches!(
+        got,
+        Err(InvalidCertificate::Chain(
+            InvalidChain::TwoLeaves { .. }
+                | InvalidChain::Stray { .. }
+                | InvalidChain::NotTheIssuer { .. }
+        ))
+    ));
+}
+
+/// Where a way up is sound, a broken one beside it is dropped; where none is, it is named.
+#[test]
+fn a_broken_way_counts_only_if_it_is_the_only_one() {
+    let other = Issued::root("Other Root");
+    let impostor = Issued::root("Other Root");
+    let twin = other.cross_sign(&CHAIN.intermediate, |_| {});
+    let chain = [
+        &CHAIN.leaf,
+        &CHAIN.intermediate,
+        &twin,
+        &impostor,
+        &CHAIN.root,
+    ];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
+    let got = admit_now(
+        &concat(&[&CHAIN.leaf, &twin, &impostor]),
+        &CHAIN.leaf.key_pem(),
+    );
+    let Err(InvalidCertificate::Untrusted(Untrusted::Signature { child, issuer })) = got else {
+        panic!("{got:?}")
+    };
+    assert_eq!((child.block, issuer.block), (2, 3));
+}
+
+#[test]
+fn two_certificates_of_one_key_under_one_issuer_are_two_leaves() {
+    let key = same_key(&CHAIN.leaf.key);
+    let renewed = CHAIN.intermediate.leaf_with("www.example.com", key, |_| {});
+    let chain = concat(&[&CHAIN.leaf, &renewed, &CHAIN.intermediate]);
+    assert!(matches!(
+        admit_now(&chain, &CHAIN.leaf.key_pem()),
+        Err(InvalidCertificate::Chain(InvalidChain::TwoLeaves { first, second }))
+            if (first.block, second.block) == (1, 2)
+    ));
+}

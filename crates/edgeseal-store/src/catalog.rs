@@ -1,0 +1,160 @@
+//! Typed reads and writes over the store.
+//!
+//! Reads are methods of [`Catalog`]. Every write goes through [`Catalog::transact`]: read, decide
+//! (pure), commit, and again if another commit came between. What was read is what the commit
+//! expects to be unchanged, so a decision is never made on a stale view.
+
+mod accounts;
+mod certificates;
+mod deed;
+mod domains;
+mod draft;
+mod edges;
+mod ids;
+mod queues;
+
+use std::{future::Future, sync::Arc};
+
+use edgeseal_core::Timestamp;
+use serde::de::DeserializeOwned;
+
+use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
+
+pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub use deed::{Deed, NonceUse};
+pub use draft::Draft;
+pub use ids::Ids;
+use queues::Queues;
+
+/// How often a transaction that loses its race is tried again.
+const ATTEMPTS: u32 = 16;
+
+/// The typed face of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    store: SharedStore,
+    keyring: Keyring,
+    ids: Arc<Ids>,
+    queues: Arc<Queues>,
+}
+
+/// A change that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// What the change yields.
+    pub value: T,
+    /// The commit.
+    pub revision: Revision,
+}
+
+/// Why a change did not happen. Nothing of it did, except after a [`Fault`]: then it may have.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError<R> {
+    /// A rule forbids it.
+    #[error("a rule forbids it")]
+    Refused(R),
+    /// The nonce of the call was used before.
+    #[error("the nonce was used before")]
+    NonceUsed,
+    /// It lost its race against other changes too often.
+    #[error("it lost its race against other changes too often")]
+    Contended,
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Catalog {
+    /// A catalog over `store`, sealing secrets with `keyring`.
+    #[must_use]
+    pub fn new(store: SharedStore, keyring: Keyring) -> Self {
+        let ids = Arc::new(Ids::new(Arc::clone(&store)));
+        Self {
+            store,
+            keyring,
+            ids,
+            queues: Arc::default(),
+        }
+    }
+
+    /// The store below.
+    #[must_use]
+    pub const fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    /// The keys that seal.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Makes one change on behalf of `deed`, together with its audit record and, if it has one, its
+    /// nonce.
+    ///
+    /// `decide` is given a fresh [`Draft`] and hands it back filled. It is called again if another
+    /// commit changed what it read; so it must depend on nothing but the draft and its arguments.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; what `decide` returns as an error is passed on.
+    pub async fn transact<T, R, F>(
+        &self,
+        deed: &Deed,
+        mut decide: impl FnMut(Draft) -> F + Send,
+    ) -> Result<Committed<T>, ChangeError<R>>
+    where
+        F: Future<Output = Result<(Draft, T), ChangeError<R>>> + Send,
+    {
+        let mut turn = None;
+        for _ in 0..ATTEMPTS {
+            let draft = Draft::new(self.clone(), deed.now);
+            let (draft, value) = decide(draft).await?;
+            let txn = draft.into_txn(deed)?;
+            match self.store.commit(txn).await {
+                Ok(revision) => return Ok(Committed { value, revision }),
+                Err(CommitError::Conflict { key }) if deed.is_nonce(&key) => {
+                    return Err(ChangeError::NonceUsed);
+                }
+                // Changes of one thing queue up behind each other from the second try on.
+                Err(CommitError::Conflict { key }) if turn.is_none() => {
+                    turn = Some(self.queues.join(&key).await);
+                }
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Fault(fault)) => return Err(fault.into()),
+            }
+        }
+        Err(ChangeError::Contended)
+    }
+
+    /// Writes an audit record that belongs to no change: a refusal. Its nonce is used up with it; if
+    /// it was used meanwhile, nothing is written.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn record_refusal(
+        &self,
+        deed: &Deed,
+        code: &str,
+        notes: &[String],
+    ) -> Result<(), Fault> {
+        match self.store.commit(deed.txn_of_refusal(code, notes)?).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
+        match self.store.get(key).await? {
+            Some(entry) => record::decode(&entry.value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Forgets what has expired; see [`crate::Store::sweep`].
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        self.store.sweep(now).await
+    }
+}

@@ -1,0 +1,84 @@
+use bytes::Bytes;
+use edgeseal_core::{AccountId, Timestamp};
+
+use crate::{
+    Expect, Fault, Key, Txn, Write,
+    record::{self, AuditRecord},
+};
+
+/// One call on whose behalf something is changed or refused: who, from where, what, when.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// Whose account.
+    pub account: AccountId,
+    /// The access key that signed the call.
+    pub access_key: String,
+    /// Address of the peer.
+    pub source: String,
+    /// The call.
+    pub action: String,
+    /// What it acts upon, as given; empty if nothing in particular.
+    pub resource: String,
+    /// Id of the request, unique.
+    pub request: String,
+    /// The nonce that the call uses up.
+    pub nonce: Option<NonceUse>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A nonce that a change uses up, so that the same signed call changes nothing twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonceUse {
+    /// The nonce.
+    pub nonce: String,
+    /// When it may be forgotten: no signature that holds it is accepted any more.
+    pub expires: Timestamp,
+}
+
+impl Deed {
+    pub(super) fn is_nonce(&self, key: &Key) -> bool {
+        self.nonce_key().as_ref() == Some(key)
+    }
+
+    /// Adds what every change carries: audit record and nonce.
+    pub(super) fn attach(&self, txn: &mut Txn, code: &str, notes: &[String]) -> Result<(), Fault> {
+        let audit = AuditRecord {
+            at: self.now,
+            account: self.account.clone(),
+            access_key: self.access_key.clone(),
+            source: self.source.clone(),
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            code: code.to_owned(),
+            notes: notes.to_vec(),
+            request: self.request.clone(),
+        };
+        txn.write.push(Write::Put {
+            key: Key::audit(&self.account, self.now, &self.request),
+            value: record::encode(&audit)?,
+            expires: None,
+        });
+        if let (Some(key), Some(used)) = (self.nonce_key(), &self.nonce) {
+            txn.expect.push(Expect::Absent(key.clone()));
+            txn.write.push(Write::Put {
+                key,
+                value: Bytes::new(),
+                expires: Some(used.expires),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn txn_of_refusal(&self, code: &str, notes: &[String]) -> Result<Txn, Fault> {
+        let mut txn = Txn::default();
+        self.attach(&mut txn, code, notes)?;
+        Ok(txn)
+    }
+
+    fn nonce_key(&self) -> Option<Key> {
+        self.nonce
+            .as_ref()
+            .map(|used| Key::nonce(&self.access_key, &used.nonce))
+    }
+}

@@ -1,0 +1,94 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use edgeseal_core::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Catalog, Deed};
+use crate::{Expect, Fault, Key, Txn, Write, record};
+
+/// A change in the making: remembers what it read and collects what it writes.
+pub struct Draft {
+    pub(super) catalog: Catalog,
+    pub(super) now: Timestamp,
+    read: BTreeMap<Key, Expect>,
+    write: BTreeMap<Key, Option<Bytes>>,
+    notes: Vec<String>,
+}
+
+impl Draft {
+    pub(super) const fn new(catalog: Catalog, now: Timestamp) -> Self {
+        Self {
+            catalog,
+            now,
+            read: BTreeMap::new(),
+            write: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a sentence to the audit record: a warning that refuses nothing.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Reads a record; the commit will expect it unchanged.
+    pub(super) async fn get<T: DeserializeOwned>(&mut self, key: &Key) -> Result<Option<T>, Fault> {
+        match self.get_bytes(key).await? {
+            Some(value) => record::decode(&value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is such a key; the commit will expect the same.
+    pub(super) async fn has(&mut self, key: &Key) -> Result<bool, Fault> {
+        Ok(self.get_bytes(key).await?.is_some())
+    }
+
+    pub(super) fn put<T: Serialize>(&mut self, key: Key, value: &T) -> Result<(), Fault> {
+        let value = record::encode(value)?;
+        self.put_bytes(key, value);
+        Ok(())
+    }
+
+    pub(super) fn put_bytes(&mut self, key: Key, value: Bytes) {
+        self.write.insert(key, Some(value));
+    }
+
+    pub(super) fn delete(&mut self, key: Key) {
+        self.write.insert(key, None);
+    }
+
+    pub(super) fn into_txn(self, deed: &Deed) -> Result<Txn, Fault> {
+        let mut txn = Txn {
+            expect: self.read.into_values().collect(),
+            write: Vec::with_capacity(self.write.len() + 2),
+        };
+        for (key, value) in self.write {
+            txn.write.push(match value {
+                Some(value) => Write::Put {
+                    key,
+                    value,
+                    expires: None,
+                },
+                None => Write::Delete(key),
+            });
+        }
+        deed.attach(&mut txn, "OK", &self.notes)?;
+        Ok(txn)
+    }
+
+    async fn get_bytes(&mut self, key: &Key) -> Result<Option<Bytes>, Fault> {
+        if let Some(written) = self.write.get(key) {
+            return Ok(written.clone());
+        }
+        let entry = self.catalog.store.get(key).await?;
+        let expect = match &entry {
+            Some(entry) => Expect::Unchanged(key.clone(), entry.changed),
+            None => Expect::Absent(key.clone()),
+        };
+        // A second read of a key must agree with the first, or the commit fails as it should.
+        self.read.entry(key.clone()).or_insert(expect);
+        Ok(entry.map(|entry| entry.value))
+    }
+}

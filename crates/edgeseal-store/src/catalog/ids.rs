@@ -1,0 +1,96 @@
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use crate::{CommitError, Expect, Fault, Key, SharedStore, Txn, Write};
+
+/// Numbers taken from a counter at once. A crash loses the rest of a block, nothing else.
+const BLOCK: i64 = 1000;
+/// Numbers look like the cloud's: seven digits and more.
+const FIRST: i64 = 1_000_000;
+
+/// Hands out numbers that are unique over all processes on one store, without a write for each.
+pub struct Ids {
+    store: SharedStore,
+    certificates: Mutex<Block>,
+    domains: Mutex<Block>,
+}
+
+#[derive(Default)]
+struct Block {
+    next: i64,
+    end: i64,
+}
+
+impl Ids {
+    pub(super) fn new(store: SharedStore) -> Self {
+        Self {
+            store,
+            certificates: Mutex::default(),
+            domains: Mutex::default(),
+        }
+    }
+
+    /// A number for a certificate: positive, below 2^53.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn certificate(&self) -> Result<i64, Fault> {
+        self.take(&self.certificates, "certificate").await
+    }
+
+    /// A number for a domain: positive, below 2^53.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn domain(&self) -> Result<i64, Fault> {
+        self.take(&self.domains, "domain").await
+    }
+
+    async fn take(&self, block: &Mutex<Block>, name: &'static str) -> Result<i64, Fault> {
+        let mut block = block.lock().await;
+        if block.next == block.end {
+            block.next = self.reserve(&Key::counter(name)).await?;
+            block.end = block.next + BLOCK;
+        }
+        block.next += 1;
+        Ok(block.next - 1)
+    }
+
+    async fn reserve(&self, key: &Key) -> Result<i64, Fault> {
+        loop {
+            let entry = self.store.get(key).await?;
+            let (start, expect) = match &entry {
+                Some(entry) => (
+                    parse(&entry.value)?,
+                    Expect::Unchanged(key.clone(), entry.changed),
+                ),
+                None => (FIRST, Expect::Absent(key.clone())),
+            };
+            let value = Bytes::from((start + BLOCK).to_string());
+            let write = vec![Write::Put {
+                key: key.clone(),
+                value,
+                expires: None,
+            }];
+            match self
+                .store
+                .commit(Txn {
+                    expect: vec![expect],
+                    write,
+                })
+                .await
+            {
+                Ok(_) => return Ok(start),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
+        }
+    }
+}
+
+fn parse(value: &[u8]) -> Result<i64, Fault> {
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(Fault::new("decode a counter"))
+}

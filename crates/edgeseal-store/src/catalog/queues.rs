@@ -1,0 +1,31 @@
+use std::hash::{BuildHasher as _, RandomState};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::Key;
+
+/// Queues for those who lost a race, one for each of a few classes of keys. First come, first
+/// served; so that of many changes of one thing each has its turn instead of losing for ever.
+pub(super) struct Queues {
+    classes: [Mutex<()>; 64],
+    hasher: RandomState,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self {
+            classes: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Queues {
+    /// Waits for one's turn; it lasts as long as the guard.
+    pub(super) async fn join(&self, key: &Key) -> MutexGuard<'_, ()> {
+        let class = self.hasher.hash_one(key) % self.classes.len() as u64;
+        self.classes[usize::try_from(class).unwrap_or_default()]
+            .lock()
+            .await
+    }
+}

@@ -1,0 +1,248 @@
+//! The first start: the key-encryption key, the root account, the credentials file. And at each
+//! later one: the proof that the key-encryption keys fit the store.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use edgeseal_core::{
+    AccountId, Secret, Timestamp,
+    account::{AccessKey, Account},
+};
+use edgeseal_store::{
+    Catalog, Fault, Keyring,
+    catalog::{ChangeError, Deed, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id},
+    seal::InvalidKeyring,
+};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+
+/// The key of an account, as the credentials file holds it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Credentials {
+    /// The account.
+    pub(crate) account_id: String,
+    /// The key.
+    pub(crate) access_key_id: String,
+    /// Its secret.
+    pub(crate) access_key_secret: Zeroizing<String>,
+}
+
+/// Why Edgeseal does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BootstrapError {
+    /// A file or directory.
+    #[error("cannot {doing} {}: {cause}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The store is there, its key is not. Nothing was touched.
+    #[error(
+        "{} is missing, but the store holds sealed keys; put the key-encryption key back (nothing was changed)",
+        path.display()
+    )]
+    KekMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The key file does not read.
+    #[error("{}: {cause}", path.display())]
+    Kek {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: InvalidKeyring,
+    },
+    /// The credentials file does not read.
+    #[error("{} is not a credentials file", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The keys do not fit the store. Nothing was touched.
+    #[error("the key-encryption keys in {} do not open the store: {cause}", path.display())]
+    WrongKek {
+        /// The file.
+        path: PathBuf,
+        /// Which key is needed.
+        #[source]
+        cause: Fault,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Fault),
+    /// The root account could not be made.
+    #[error("the root account could not be made: {0}")]
+    Root(String),
+}
+
+/// Makes the data directory, for its owner only.
+pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(failed("make", path))
+}
+
+/// Reads the key-encryption keys; makes one if this is the first start.
+pub(crate) fn keyring(config: &Config) -> Result<Keyring, BootstrapError> {
+    let path = config.kek_path();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A new key would be of no use to what the old one sealed.
+            if config.data.join("store.db").exists()
+                || config.data.join("credentials.json").exists()
+            {
+                return Err(BootstrapError::KekMissing { path });
+            }
+            let text = Keyring::generate();
+            write_private(&path, text.as_bytes())?;
+            text
+        }
+        Err(error) => return Err(failed("read", &path)(error)),
+    };
+    Keyring::parse(&text).map_err(|cause| BootstrapError::Kek { path, cause })
+}
+
+/// Makes the root account if there is none yet, and proves that the keyring opens the store.
+pub(crate) async fn root_account(
+    catalog: &Catalog,
+    config: &Config,
+    now: Timestamp,
+) -> Result<(), BootstrapError> {
+    let accounts = catalog.accounts().await?;
+    if let Some(root) = accounts.iter().find(|account| account.root) {
+        return prove_keyring(catalog, &root.id, config).await;
+    }
+    // The file comes first: what was shown to nobody could not be used by anybody.
+    let path = config.data.join("credentials.json");
+    let credentials = match read_credentials(&path)? {
+        Some(written_before_a_crash) => written_before_a_crash,
+        None => write_new_credentials(&path, now)?,
+    };
+    let id = AccountId::parse(&credentials.account_id)
+        .map_err(|_| BootstrapError::Credentials { path })?;
+    let account = Account {
+        id: id.clone(),
+        name: ROOT_ACCOUNT_NAME.to_owned(),
+        root: true,
+        created: now,
+    };
+    let key = AccessKey {
+        id: credentials.access_key_id.clone(),
+        account: id.clone(),
+        active: true,
+        created: now,
+    };
+    let secret = Secret::new(credentials.access_key_secret.as_bytes().to_vec());
+    let deed = Deed {
+        account: id,
+        access_key: "-".to_owned(),
+        source: "-".to_owned(),
+        action: "FirstStart".to_owned(),
+        resource: String::new(),
+        request: uuid::Uuid::new_v4().to_string().to_uppercase(),
+        nonce: None,
+        now,
+    };
+    match catalog
+        .create_account(&deed, &account, &NewAccessKey { key, secret })
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(ChangeError::Fault(fault)) => Err(fault.into()),
+        Err(other) => Err(BootstrapError::Root(other.to_string())),
+    }
+}
+
+/// Reads a credentials file; `None` if there is none.
+pub(crate) fn read_credentials(path: &Path) -> Result<Option<Credentials>, BootstrapError> {
+    match fs::read(path).map(Zeroizing::new) {
+        Ok(json) => {
+            serde_json::from_slice(&json)
+                .map(Some)
+                .map_err(|_| BootstrapError::Credentials {
+                    path: path.to_owned(),
+                })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path)(error)),
+    }
+}
+
+/// Replaces a file that only its owner may read, whole or not at all.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+    let beside = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        fs::File::open(parent)?.sync_all()
+    };
+    write().map_err(failed("write", path))
+}
+
+fn write_new_credentials(path: &Path, now: Timestamp) -> Result<Credentials, BootstrapError> {
+    let account = random_account_id();
+    let key = NewAccessKey::generate(account.clone(), now);
+    let credentials = Credentials {
+        account_id: account.to_string(),
+        access_key_id: key.key.id,
+        access_key_secret: Zeroizing::new(
+            String::from_utf8_lossy(key.secret.expose()).into_owned(),
+        ),
+    };
+    let json = serde_json::to_vec_pretty(&credentials)
+        .map_err(Fault::of("encode credentials"))
+        .map(Zeroizing::new)?;
+    write_private(path, &json)?;
+    Ok(credentials)
+}
+
+async fn prove_keyring(
+    catalog: &Catalog,
+    root: &AccountId,
+    config: &Config,
+) -> Result<(), BootstrapError> {
+    for key in catalog.access_keys_of(root).await? {
+        let opened = catalog.access_key(&key.id).await;
+        opened.map_err(|cause| BootstrapError::WrongKek {
+            path: config.kek_path(),
+            cause,
+        })?;
+    }
+    Ok(())
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BootstrapError {
+    move |cause| BootstrapError::File {
+        doing,
+        path: path.to_owned(),
+        cause,
+    }
+}

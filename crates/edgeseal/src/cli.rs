@@ -1,0 +1,155 @@
+//! The command line: one file per command, through the same API that everybody else uses.
+
+mod account;
+mod call;
+mod cert;
+mod connection;
+mod domain;
+mod key;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use edgeseal_api::client::CallError;
+
+use crate::{
+    admin,
+    config::{Config, ConfigError, Flags},
+    demo, log,
+    running::StartError,
+    serve,
+};
+
+use connection::Connection;
+
+/// The CDN's version of the API.
+const CDN: &str = "2018-05-10";
+/// The version of Edgeseal's own actions.
+const EDGESEAL: &str = "2026-12-01";
+
+/// TLS certificates onto a CDN edge of your own.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run API, edge and store in this process
+    Serve(Flags),
+    /// Run everything with a demo site live over HTTPS
+    Demo(Flags),
+    /// Add, list, show, start, stop, delete domains; hold their certificates
+    #[command(subcommand)]
+    Domain(domain::Command),
+    /// Set, show, switch off the certificate of a domain
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Create and list accounts (root account only)
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Create, disable, enable, delete access keys (root account only)
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
+    Call(call::Command),
+}
+
+/// Why a command fails, and with which exit code (BSD's sysexits).
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The call.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Something the user can mend: a file, an argument.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Edgeseal does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
+    /// The system.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the command of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no failures.
+            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(flags) => {
+                let config = Config::load(&flags)?;
+                log::init(config.log_format);
+                admin::start_metrics();
+                Ok(serve::serve(&config).await?)
+            }
+            Command::Demo(flags) => {
+                let config = Config::load(&flags)?;
+                log::init(config.log_format);
+                admin::start_metrics();
+                demo::run(config).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Domain(command) => done(command.run().await),
+            Command::Cert(command) => done(command.run().await),
+            Command::Account(command) => done(command.run().await),
+            Command::Key(command) => done(command.run().await),
+            Command::Call(command) => done(command.run().await),
+        }
+    })
+}
+
+fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+const EX_USAGE: u8 = 64;
+const EX_UNAVAILABLE: u8 = 69;
+const EX_SOFTWARE: u8 = 70;
+const EX_NOPERM: u8 = 77;
+
+impl Failure {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Call(CallError::Refused(_)) => EX_NOPERM,
+            Self::Call(CallError::Unreachable { .. } | CallError::NotEdgeseal { .. }) => {
+                EX_UNAVAILABLE
+            }
+            Self::Call(CallError::Endpoint { .. })
+            | Self::Usage(_)
+            | Self::Config(_)
+            | Self::Start(_) => EX_USAGE,
+            Self::Demo(_) | Self::System(_) => EX_SOFTWARE,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `edgeseal call …`: any action, with its parameters as flags.
+
+use clap::Args;
+use edgeseal_api::actions::ACTIONS;
+
+use super::{CDN, Connection, Failure};
+
+#[derive(Args)]
+pub(super) struct Command {
+    #[command(flatten)]
+    connection: Connection,
+    /// Version of the API [default: the one that has the action]
+    #[arg(long, value_name = "VERSION")]
+    api_version: Option<String>,
+    /// The action
+    action: String,
+    /// Its parameters: --Name value or --Name=value; @FILE reads the value from a file
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PARAMS"
+    )]
+    params: Vec<String>,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let known = ACTIONS
+            .iter()
+            .find(|action| action.name == self.action)
+            .map(|action| action.version);
+        let version = self.api_version.as_deref().or(known).unwrap_or(CDN);
+        let params = pairs(self.params)?;
+        let params: Vec<(&str, &str)> = params
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let reply = self.connection.call(version, &self.action, &params).await?;
+        let body = if self.connection.json {
+            Ok(reply.body.to_string())
+        } else {
+            serde_json::to_string_pretty(&reply.body)
+        };
+        println!("{}", body.unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn pairs(args: Vec<String>) -> Result<Vec<(String, String)>, Failure> {
+    let mut pairs = Vec::new();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let Some(flag) = arg.strip_prefix("--") else {
+            return Err(Failure::Usage(format!(
+                "{arg:?} is no parameter; write --Name value"
+            )));
+        };
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => (
+                flag.to_owned(),
+                args.next()
+                    .ok_or_else(|| Failure::Usage(format!("--{flag} has no value")))?,
+            ),
+        };
+        pairs.push((name, from_file(value)?));
+    }
+    Ok(pairs)
+}
+
+fn from_file(value: String) -> Result<String, Failure> {
+    let Some(path) = value.strip_prefix('@') else {
+        return Ok(value);
+    };
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("cannot read {path}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Vec<(String, String)> {
+        pairs(args.iter().map(ToString::to_string).collect()).unwrap()
+    }
+
+    #[test]
+    fn both_spellings() {
+        let expected = vec![
+            ("A".to_owned(), "1".to_owned()),
+            ("B".to_owned(), "--x=y".to_owned()),
+        ];
+        assert_eq!(parsed(&["--A", "1", "--B=--x=y"]), expected);
+        assert_eq!(parsed(&["--A=1", "--B", "--x=y"]), expected);
+    }
+
+    #[test]
+    fn refused() {
+        assert!(pairs(vec!["A".to_owned()]).is_err());
+        assert!(pairs(vec!["--A".to_owned()]).is_err());
+        assert!(pairs(vec!["--A".to_owned(), "@/no/such/file".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! `edgeseal cert …`
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use super::{CDN, Connection, Failure, output};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Bind a certificate to a domain: from PEM files, or one that is stored
+    Set(Set),
+    /// Show the certificate of a domain
+    Show {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Switch HTTPS of a domain off
+    Off {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Set {
+    /// The domain
+    domain: String,
+    /// Certificate and chain in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "key",
+        required_unless_present = "cert_id"
+    )]
+    cert: Option<PathBuf>,
+    /// Private key in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Number of a stored certificate
+    #[arg(long, value_name = "ID", conflicts_with = "cert")]
+    cert_id: Option<String>,
+    /// Name of the certificate [default: made by the server]
+    #[arg(long)]
+    name: Option<String>,
+    /// staging or production
+    #[arg(long)]
+    env: Option<String>,
+    /// Wait until every live edge serves it, for so many seconds at most
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u8>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Set(set) => set.run().await,
+            Self::Show { domain, connection } => show(&domain, &connection).await,
+            Self::Off { domain, connection } => {
+                let params = [("DomainName", domain.as_str()), ("SSLProtocol", "off")];
+                let reply = connection
+                    .call(CDN, "SetCdnDomainSSLCertificate", &params)
+                    .await?;
+                output::reply(&connection, &reply, || println!("HTTPS of {domain} is off"));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Set {
+    async fn run(self) -> Result<(), Failure> {
+        let chain = self.cert.as_deref().map(read).transpose()?;
+        let key = self.key.as_deref().map(read).transpose()?;
+        let mut params = vec![("DomainName", self.domain.as_str()), ("SSLProtocol", "on")];
+        let optional = [
+            ("SSLPub", chain.as_deref()),
+            ("SSLPri", key.as_deref()),
+            ("CertId", self.cert_id.as_ref()),
+            ("CertName", self.name.as_ref()),
+            ("Env", self.env.as_ref()),
+        ];
+        params.extend(
+            optional
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?.as_str()))),
+        );
+        let wait = self.wait.map(|seconds| format!("wait={seconds}"));
+        let headers: Vec<_> = wait.iter().map(|wait| ("prefer", wait.as_str())).collect();
+        let reply = self
+            .connection
+            .call_with(CDN, "SetCdnDomainSSLCertificate", &params, &headers)
+            .await?;
+        output::reply(&self.connection, &reply, || {
+            let served = reply
+                .headers
+                .get("x-edgeseal-served")
+                .and_then(|served| served.to_str().ok());
+            let served = served
+                .map(|served| format!(", served by {served} edges"))
+                .unwrap_or_default();
+            println!("{} serves the certificate{served}", self.domain);
+        });
+        Ok(())
+    }
+}
+
+async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
+    let reply = connection
+        .call(
+            CDN,
+            "DescribeDomainCertificateInfo",
+            &[("DomainName", domain)],
+        )
+        .await?;
+    output::reply(connection, &reply, || {
+        let info = &reply.body["CertInfos"]["CertInfo"][0];
+        let shown = [
+            "ServerCertificateStatus",
+            "CertName",
+            "CertId",
+            "CertDomainName",
+            "CertOrg",
+            "CertStartTime",
+            "CertExpireTime",
+            "CertUpdateTime",
+        ];
+        output::table(
+            ["", domain],
+            shown.map(|name| [name.to_owned(), output::text(&info[name])]),
+        );
+    });
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    text.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
+}

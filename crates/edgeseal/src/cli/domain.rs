@@ -1,0 +1,234 @@
+//! `edgeseal domain …`
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{CDN, Connection, EDGESEAL, Failure, output};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Serve a domain from now on
+    Add {
+        /// example.com, or *.example.com
+        domain: String,
+        /// Where its content comes from: host, host:port or an IP address; may be given again
+        #[arg(long = "origin", value_name = "HOST[:PORT]", required = true)]
+        origins: Vec<String>,
+        /// What it delivers: web, download or video
+        #[arg(long = "type", value_name = "TYPE", default_value = "web")]
+        service: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// List the account's domains
+    List {
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show a domain
+    Show {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Serve a stopped domain again
+    Start {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Stop serving a domain; all that it has stays
+    Stop {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Delete a domain
+    Delete {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Hold the certificate of a domain, or let it go (root account only)
+    Mode {
+        /// The domain
+        domain: String,
+        /// normal, safe or protected
+        mode: Mode,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Mode {
+    Normal,
+    Safe,
+    Protected,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Add {
+                domain,
+                origins,
+                service,
+                connection,
+            } => {
+                let sources =
+                    Value::from_iter(origins.iter().map(|origin| source(origin))).to_string();
+                let params = [
+                    ("DomainName", domain.as_str()),
+                    ("CdnType", &service),
+                    ("Sources", &sources),
+                ];
+                let reply = connection.call(CDN, "AddCdnDomain", &params).await?;
+                output::reply(&connection, &reply, || println!("{domain} is online"));
+                Ok(())
+            }
+            Self::List { connection } => list(&connection).await,
+            Self::Show { domain, connection } => show(&domain, &connection).await,
+            Self::Start { domain, connection } => {
+                on_domain("StartCdnDomain", &domain, &connection, "started").await
+            }
+            Self::Stop { domain, connection } => {
+                on_domain("StopCdnDomain", &domain, &connection, "stopped").await
+            }
+            Self::Delete { domain, connection } => {
+                on_domain("DeleteCdnDomain", &domain, &connection, "deleted").await
+            }
+            Self::Mode {
+                domain,
+                mode,
+                connection,
+            } => {
+                let mode = match mode {
+                    Mode::Normal => "normal",
+                    Mode::Safe => "safe",
+                    Mode::Protected => "protected",
+                };
+                let params = [("DomainName", domain.as_str()), ("Mode", mode)];
+                let reply = connection.call(EDGESEAL, "SetDomainMode", &params).await?;
+                output::reply(&connection, &reply, || {
+                    println!("{domain} is in {mode} mode")
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn on_domain(
+    action: &str,
+    domain: &str,
+    connection: &Connection,
+    done: &str,
+) -> Result<(), Failure> {
+    let reply = connection
+        .call(CDN, action, &[("DomainName", domain)])
+        .await?;
+    output::reply(connection, &reply, || println!("{domain} is {done}"));
+    Ok(())
+}
+
+async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
+    let reply = connection
+        .call(CDN, "DescribeCdnDomainDetail", &[("DomainName", domain)])
+        .await?;
+    output::reply(connection, &reply, || {
+        let Value::Object(detail) = &reply.body["GetDomainDetailModel"] else {
+            return;
+        };
+        let shown = detail
+            .iter()
+            .map(|(name, value)| [name.clone(), output::text(value)]);
+        output::table(["", domain], shown.collect::<Vec<_>>());
+    });
+    Ok(())
+}
+
+/// All pages, as one.
+async fn list(connection: &Connection) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    loop {
+        let page = (rows.len() / 500 + 1).to_string();
+        let params = [
+            ("PageSize", "500"),
+            ("PageNumber", page.as_str()),
+            ("CheckDomainShow", "true"),
+        ];
+        let reply = connection.call(CDN, "DescribeUserDomains", &params).await?;
+        let found = reply.body["Domains"]["PageData"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let last = found.len() < 500;
+        rows.extend(found);
+        if last {
+            break;
+        }
+    }
+    if connection.json {
+        println!("{}", Value::from(rows));
+        return Ok(());
+    }
+    let columns = [
+        "DomainName",
+        "DomainStatus",
+        "SslProtocol",
+        "CdnType",
+        "GmtModified",
+    ];
+    output::table(
+        ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"],
+        rows.iter()
+            .map(|row| columns.map(|name| output::text(&row[name]))),
+    );
+    Ok(())
+}
+
+/// An origin as the API wants it.
+fn source(origin: &str) -> Value {
+    let (host, port) = match origin.rsplit_once(':') {
+        Some((host, port))
+            if port.bytes().all(|octet| octet.is_ascii_digit()) && !host.ends_with(':') =>
+        {
+            (host, port)
+        }
+        _ => (origin, "80"),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let kind = if host.parse::<std::net::IpAddr>().is_ok() {
+        "ipaddr"
+    } else {
+        "domain"
+    };
+    json!({ "content": host, "type": kind, "port": port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins() {
+        for (given, host, kind, port) in [
+            ("127.0.0.1", "127.0.0.1", "ipaddr", "80"),
+            ("127.0.0.1:3000", "127.0.0.1", "ipaddr", "3000"),
+            ("[::1]:3000", "::1", "ipaddr", "3000"),
+            ("origin.example.com", "origin.example.com", "domain", "80"),
+            ("origin:8080", "origin", "domain", "8080"),
+        ] {
+            assert_eq!(
+                source(given),
+                json!({ "content": host, "type": kind, "port": port }),
+                "{given}"
+            );
+        }
+    }
+}

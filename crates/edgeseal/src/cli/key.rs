@@ -1,0 +1,86 @@
+//! `edgeseal key …`
+
+use clap::{Args, Subcommand};
+
+use super::{Connection, EDGESEAL, Failure, output};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Create an access key
+    Create {
+        /// Number of its account [default: the caller's]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Switch an access key off
+    Disable(Named),
+    /// Switch an access key on
+    Enable(Named),
+    /// Delete an access key
+    Delete(Named),
+}
+
+/// Which key.
+#[derive(Args)]
+pub(super) struct Named {
+    /// The access key's id
+    key: String,
+    /// Number of its account [default: the caller's]
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Create {
+                account,
+                connection,
+            } => {
+                let params: Vec<_> = account
+                    .iter()
+                    .map(|account| ("AccountId", account.as_str()))
+                    .collect();
+                let reply = connection
+                    .call(EDGESEAL, "CreateAccessKey", &params)
+                    .await?;
+                output::reply(&connection, &reply, || {
+                    output::new_access_key(&reply.body["AccessKey"])
+                });
+                Ok(())
+            }
+            Self::Disable(named) => {
+                named
+                    .run("UpdateAccessKey", Some("Inactive"), "disabled")
+                    .await
+            }
+            Self::Enable(named) => {
+                named
+                    .run("UpdateAccessKey", Some("Active"), "enabled")
+                    .await
+            }
+            Self::Delete(named) => named.run("DeleteAccessKey", None, "deleted").await,
+        }
+    }
+}
+
+impl Named {
+    async fn run(self, action: &str, status: Option<&str>, done: &str) -> Result<(), Failure> {
+        let mut params = vec![("UserAccessKeyId", self.key.as_str())];
+        params.extend(
+            self.account
+                .iter()
+                .map(|account| ("AccountId", account.as_str())),
+        );
+        params.extend(status.map(|status| ("Status", status)));
+        let reply = self.connection.call(EDGESEAL, action, &params).await?;
+        output::reply(&self.connection, &reply, || {
+            println!("{} is {done}", self.key)
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use edgeseal_api::{
+    Settings,
+    context::{DuplicateContent, NameMismatch},
+};
+use edgeseal_core::{DomainName, rate::Limit};
+use figment::{
+    Figment,
+    providers::{Env, Format as _, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// The flags of `serve`. All are optional here; their defaults are those of [`Config`].
+#[derive(Args, Debug, Default, Serialize)]
+pub(crate) struct Flags {
+    /// Config file in TOML; its keys are named like these flags
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where everything is kept [default: ./edgeseal-data]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+    /// The store: sqlite:PATH or memory: [default: sqlite:DATA/store.db]
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
+    /// Where the API listens, plain HTTP [default: 127.0.0.1:7080]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api: Option<SocketAddr>,
+    /// Where the edge serves HTTPS [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) https: Option<SocketAddr>,
+    /// Where the edge serves plain HTTP [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Where health and metrics are served [default: 127.0.0.1:7081]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Group of the edge; edges of the group "staging" serve staged certificates [default: production]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    /// How logs are written: auto, text or json [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    /// `None`: SQLite in the data directory.
+    pub(crate) store: Option<String>,
+    pub(crate) api: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) group: String,
+    pub(crate) log_format: LogFormat,
+    /// File of the key-encryption keys; `None`: `kek` in the data directory.
+    pub(crate) kek_file: Option<PathBuf>,
+    /// Calls a second allowed to an account, by action.
+    pub(crate) rate_limits: HashMap<String, u32>,
+    /// Failed authentications a minute allowed to one source address.
+    pub(crate) auth_failures_per_minute: u32,
+    /// `refuse` or `accept` a certificate that does not cover its domain.
+    pub(crate) name_mismatch: String,
+    /// `refuse` or `accept` content that was uploaded before under another name.
+    pub(crate) duplicate_content: String,
+    /// What the CNAME of a domain ends with.
+    pub(crate) cname_suffix: String,
+    /// Start of the address of the page about a code.
+    pub(crate) recommend: String,
+    /// How long a change waits for the edge in this process, in milliseconds.
+    pub(crate) settle_ms: u64,
+    /// For a ClientHello and the rest of the handshake, in milliseconds.
+    pub(crate) client_hello_timeout_ms: u64,
+    /// For open calls and connections at the end, in milliseconds.
+    pub(crate) drain_timeout_ms: u64,
+    /// Parsed private keys in memory at most.
+    pub(crate) key_cache: usize,
+    /// The domain that answers clients without SNI; none by default.
+    pub(crate) default_domain: Option<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// It does not read.
+    #[error("configuration: {0}")]
+    Figment(#[from] Box<figment::Error>),
+    /// A value that cannot be.
+    #[error("configuration: {key} is {given:?}; it must be {expected}")]
+    Value {
+        /// Which.
+        key: &'static str,
+        /// What was given.
+        given: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let settings = Settings::default();
+        Self {
+            data: PathBuf::from("edgeseal-data"),
+            store: None,
+            api: SocketAddr::from(([127, 0, 0, 1], 7080)),
+            https: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 7081)),
+            group: "production".to_owned(),
+            log_format: LogFormat::Auto,
+            kek_file: None,
+            rate_limits: HashMap::new(),
+            auth_failures_per_minute: settings.failures.calls,
+            name_mismatch: "refuse".to_owned(),
+            duplicate_content: "accept".to_owned(),
+            cname_suffix: settings.cname_suffix,
+            recommend: settings.recommend,
+            settle_ms: 1000,
+            client_hello_timeout_ms: 10_000,
+            drain_timeout_ms: 30_000,
+            key_cache: 10_000,
+            default_domain: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and, where there is one, the file.
+    pub(crate) fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &flags.config {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // EDGESEAL_LOG chooses what is logged and EDGESEAL_ENDPOINT is the client's; both are no keys.
+        let env = Env::prefixed("EDGESEAL_").ignore(&["log", "endpoint"]);
+        let figment = figment.merge(env).merge(Serialized::defaults(flags));
+        let config: Self = figment.extract().map_err(Box::new)?;
+        config.settings()?;
+        config.default_domain()?;
+        Ok(config)
+    }
+
+    /// What the API needs of it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
+        let limits = self.rate_limits.iter();
+        Ok(Settings {
+            recommend: self.recommend.clone(),
+            limits: limits
+                .map(|(action, calls)| (action.clone(), Limit::per_second(*calls)))
+                .collect(),
+            failures: Limit {
+                calls: self.auth_failures_per_minute,
+                per_ms: 60_000,
+            },
+            name_mismatch: match self.name_mismatch.as_str() {
+                "refuse" => NameMismatch::Refuse,
+                "accept" => NameMismatch::Accept,
+                _ => return Err(refuse_or_accept("name_mismatch", &self.name_mismatch)),
+            },
+            duplicate_content: match self.duplicate_content.as_str() {
+                "refuse" => DuplicateContent::Refuse,
+                "accept" => DuplicateContent::Accept,
+                _ => {
+                    return Err(refuse_or_accept(
+                        "duplicate_content",
+                        &self.duplicate_content,
+                    ));
+                }
+            },
+            cname_suffix: self.cname_suffix.clone(),
+            settle: Duration::from_millis(self.settle_ms),
+        })
+    }
+
+    /// The domain that answers clients without SNI.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub(crate) fn default_domain(&self) -> Result<Option<DomainName>, ConfigError> {
+        let Some(given) = &self.default_domain else {
+            return Ok(None);
+        };
+        let refused = |_| ConfigError::Value {
+            key: "default_domain",
+            given: given.clone(),
+            expected: "a domain name",
+        };
+        DomainName::parse(given).map(Some).map_err(refused)
+    }
+
+    /// Where the store is.
+    pub(crate) fn store_url(&self) -> String {
+        self.store
+            .clone()
+            .unwrap_or_else(|| format!("sqlite:{}", self.data.join("store.db").display()))
+    }
+
+    /// Where the key-encryption keys are.
+    pub(crate) fn kek_path(&self) -> PathBuf {
+        self.kek_file
+            .clone()
+            .unwrap_or_else(|| self.data.join("kek"))
+    }
+}
+
+fn refuse_or_accept(key: &'static str, given: &str) -> ConfigError {
+    ConfigError::Value {
+        key,
+        given: given.to_owned(),
+        expected: "refuse or accept",
+    }
+}

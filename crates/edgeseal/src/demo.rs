@@ -1,0 +1,151 @@
+//! `edgeseal demo`: everything in one process, with a site live over HTTPS. What it does to the
+//! domain it does through the API, as anybody would.
+
+mod authority;
+mod origin;
+mod page;
+
+use std::{io, net::SocketAddr};
+
+use edgeseal_api::client::{CallError, Client};
+use edgeseal_core::Secret;
+use tokio::net::TcpListener;
+
+use crate::{
+    bootstrap::{self, BootstrapError, Credentials},
+    clock,
+    config::Config,
+    running::{Running, StartError},
+    serve::until_signalled,
+};
+
+use authority::{Authority, AuthorityError};
+
+/// Domains of the demo. Names under `.localhost` are this machine (RFC 6761 §6.3).
+const DOMAINS: [&str; 2] = ["demo.localhost", "shop.localhost"];
+/// The API of the CDN.
+const CDN: &str = "2018-05-10";
+
+/// Why there is no demo.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    /// Edgeseal does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A file.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The credentials file is gone.
+    #[error("there is no credentials file in the data directory")]
+    NoCredentials,
+    /// The demo's certificate authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The API refused.
+    #[error("the API refused: {0}")]
+    Call(#[from] CallError),
+    /// A socket.
+    #[error("the demo's origin: {0}")]
+    Origin(#[from] io::Error),
+}
+
+/// Runs the demo until it is signalled to end.
+///
+/// # Errors
+/// [`DemoError`] says what is in the way.
+pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
+    for address in [
+        &mut config.api,
+        &mut config.https,
+        &mut config.http,
+        &mut config.admin,
+    ] {
+        *address = free_or_any(*address).await;
+    }
+    let origin = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let origin_address = origin.local_addr()?;
+    let running = Running::start(&config).await?;
+    tokio::spawn(origin::serve(origin));
+
+    let credentials = bootstrap::read_credentials(&config.data.join("credentials.json"))?;
+    let credentials = credentials.ok_or(DemoError::NoCredentials)?;
+    let authority = Authority::open(&config.data.join("demo"), clock::now())?;
+    let client = client(&running, &credentials)?;
+    for domain in DOMAINS {
+        set_up(&client, &authority, domain, origin_address).await?;
+    }
+    println!("ready");
+    page::print(
+        &config,
+        running.addresses(),
+        &credentials,
+        &authority.ca_file(),
+        DOMAINS,
+    );
+    until_signalled().await;
+    println!("\nstopping …");
+    tokio::select! {
+        () = running.stop() => {}
+        () = until_signalled() => {}
+    }
+    Ok(())
+}
+
+/// Adds the domain unless an earlier demo did, points it to this demo's origin, gives it a
+/// certificate.
+async fn set_up(
+    client: &Client,
+    authority: &Authority,
+    domain: &str,
+    origin: SocketAddr,
+) -> Result<(), DemoError> {
+    let sources = format!(
+        r#"[{{"content":"{}","type":"ipaddr","port":{}}}]"#,
+        origin.ip(),
+        origin.port()
+    );
+    let params = [
+        ("DomainName", domain),
+        ("CdnType", "web"),
+        ("Sources", sources.as_str()),
+    ];
+    match client.call(CDN, "AddCdnDomain", &params).await {
+        Ok(_) => {}
+        Err(CallError::Refused(refusal)) if refusal.code == "DomainAlreadyExist" => {
+            client.call(CDN, "StartCdnDomain", &params[..1]).await?;
+            client.call(CDN, "ModifyCdnDomain", &params).await?;
+        }
+        Err(other) => return Err(other.into()),
+    }
+    let leaf = authority.issue(domain, clock::now())?;
+    let params = [
+        ("DomainName", domain),
+        ("SSLProtocol", "on"),
+        ("SSLPub", leaf.chain.as_str()),
+        ("SSLPri", leaf.key.as_str()),
+    ];
+    client
+        .call(CDN, "SetCdnDomainSSLCertificate", &params)
+        .await?;
+    Ok(())
+}
+
+fn client(running: &Running, credentials: &Credentials) -> Result<Client, CallError> {
+    let endpoint = format!("http://{}", running.addresses().api);
+    let secret = Secret::new(credentials.access_key_secret.as_bytes().to_vec());
+    Client::new(
+        &endpoint,
+        credentials.access_key_id.clone(),
+        secret,
+        clock::now,
+    )
+}
+
+/// The address itself if its port is free, any port otherwise: a newcomer's machine may have
+/// something on 8080.
+async fn free_or_any(address: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(address).await {
+        Ok(_) => address,
+        Err(_) => SocketAddr::new(address.ip(), 0),
+    }
+}

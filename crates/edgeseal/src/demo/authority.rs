@@ -1,0 +1,115 @@
+//! The demo's own certificate authority, kept so that a browser needs to trust it once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use edgeseal_core::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+use crate::bootstrap::{self, BootstrapError};
+
+/// A certificate authority on disk.
+pub(super) struct Authority {
+    directory: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+    ca: String,
+}
+
+/// A certificate with its key, in PEM.
+pub(super) struct Leaf {
+    /// Leaf and root.
+    pub(super) chain: String,
+    /// The private key.
+    pub(super) key: Zeroizing<String>,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuthorityError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] BootstrapError),
+    /// The CA file does not read.
+    #[error("{}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Making a certificate failed.
+    #[error("the demo's certificate authority: {0}")]
+    Make(#[from] rcgen::Error),
+}
+
+impl Authority {
+    /// Opens the authority in `directory`, or makes one there.
+    pub(super) fn open(directory: &Path, now: Timestamp) -> Result<Self, AuthorityError> {
+        bootstrap::make_directory(directory)?;
+        let key_file = directory.join("ca.key");
+        if !key_file.exists() {
+            let key = KeyPair::generate()?;
+            let certificate = ca_params(now.utc()).self_signed(&key)?;
+            bootstrap::write_private(&directory.join("ca.pem"), certificate.pem().as_bytes())?;
+            bootstrap::write_private(&key_file, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+        }
+        let read = |path: &Path| {
+            fs::read_to_string(path).map_err(|cause| AuthorityError::Read {
+                path: path.to_owned(),
+                cause,
+            })
+        };
+        let key = KeyPair::from_pem(&Zeroizing::new(read(&key_file)?))?;
+        let ca = read(&directory.join("ca.pem"))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca, key)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            issuer,
+            ca,
+        })
+    }
+
+    /// The root in PEM, for `curl --cacert`.
+    pub(super) fn ca_file(&self) -> PathBuf {
+        self.directory.join("ca.pem")
+    }
+
+    /// A certificate for a domain, good for 90 days.
+    pub(super) fn issue(&self, domain: &str, now: Timestamp) -> Result<Leaf, AuthorityError> {
+        let mut params = CertificateParams::new([domain.to_owned()])?;
+        params.distinguished_name = named(domain);
+        params.not_before = now.utc() - Duration::HOUR;
+        params.not_after = now.utc() + Duration::days(90);
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let leaf = params.signed_by(&key, &self.issuer)?;
+        Ok(Leaf {
+            chain: format!("{}{}", leaf.pem(), self.ca),
+            key: Zeroizing::new(key.serialize_pem()),
+        })
+    }
+}
+
+fn ca_params(now: OffsetDateTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named("Edgeseal demo CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = now - Duration::HOUR;
+    params.not_after = now + Duration::days(3650);
+    params
+}
+
+fn named(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}

@@ -1,0 +1,54 @@
+//! What a newcomer sees.
+
+use std::path::Path;
+
+use crate::{bootstrap::Credentials, config::Config, running::Addresses};
+
+/// Prints what to try.
+pub(super) fn print(
+    config: &Config,
+    addresses: &Addresses,
+    credentials: &Credentials,
+    ca: &Path,
+    domains: [&str; 2],
+) {
+    let (api, https) = (addresses.api, addresses.https);
+    let port = https.port();
+    let data = config.data.display();
+    let ca = ca.display();
+    let [demo, shop] = domains;
+    let key = &credentials.access_key_id;
+    println!(
+        r#"
+  Edgeseal is up, and two sites are live over HTTPS.
+
+    https://{demo}:{port}/      https://{shop}:{port}/
+
+  See it
+    curl --cacert {ca} --resolve {demo}:{port}:{ip} https://{demo}:{port}/
+
+  Change it, with the official SDK (pip install alibabacloud_cdn20180510)
+    import json
+    from alibabacloud_cdn20180510.client import Client
+    from alibabacloud_cdn20180510.models import SetCdnDomainSSLCertificateRequest
+    from alibabacloud_tea_openapi.models import Config
+    key = json.load(open("{data}/credentials.json"))
+    client = Client(Config(endpoint="{api}", protocol="http",
+        access_key_id=key["AccessKeyId"], access_key_secret=key["AccessKeySecret"]))
+    print(client.set_cdn_domain_sslcertificate(
+        SetCdnDomainSSLCertificateRequest(domain_name="{demo}", sslprotocol="off")).body)
+
+  or on the command line
+    target/release/edgeseal --help
+    target/release/edgeseal cert show {demo} --data {data}
+    target/release/edgeseal cert off {demo} --data {data}
+
+  API http://{api}   HTTPS {https}   HTTP {http}   metrics http://{admin}/metrics
+  Access key {key}, secret in {data}/credentials.json
+
+  Ctrl-C stops it all."#,
+        ip = https.ip(),
+        http = addresses.http,
+        admin = addresses.admin,
+    );
+}

@@ -1,0 +1,210 @@
+//! The composition root: store, edge, API and admin pages, put together and taken apart.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use edgeseal_api::Context;
+use edgeseal_edge::{Edge, Options};
+use edgeseal_store::{Catalog, SharedStore};
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    admin::{self, Health},
+    bootstrap::{self, BootstrapError},
+    clock,
+    config::{Config, ConfigError},
+};
+
+/// Expired keys are forgotten this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A running Edgeseal.
+pub(crate) struct Running {
+    addresses: Addresses,
+    edge: Edge,
+    shutdown: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    /// Kept to the last: its end closes the file.
+    store: SharedStore,
+}
+
+/// Where everything listens, as `addresses.json` holds it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Addresses {
+    /// The API.
+    pub(crate) api: SocketAddr,
+    /// The edge's HTTPS.
+    pub(crate) https: SocketAddr,
+    /// The edge's plain HTTP.
+    pub(crate) http: SocketAddr,
+    /// Health and metrics.
+    pub(crate) admin: SocketAddr,
+}
+
+/// Why Edgeseal does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Directory, keys, first account.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] edgeseal_store::open::OpenError),
+    /// The edge.
+    #[error(transparent)]
+    Edge(#[from] edgeseal_edge::StartError),
+    /// A socket.
+    #[error("cannot listen on {address} for {role}: {cause}")]
+    Listen {
+        /// For what.
+        role: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl Running {
+    /// Starts everything; returns once everything listens.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way.
+    pub(crate) async fn start(config: &Config) -> Result<Self, StartError> {
+        let settings = config.settings()?;
+        bootstrap::make_directory(&config.data)?;
+        let keyring = bootstrap::keyring(config)?;
+        let store = edgeseal_store::open::open(&config.store_url()).await?;
+        let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
+        bootstrap::root_account(&catalog, config, clock::now()).await?;
+        let (api, api_address) = listen("the API", config.api).await?;
+        let (admin, admin_address) = listen("the admin pages", config.admin).await?;
+        let edge = Edge::start(
+            edge_options(config)?,
+            Arc::clone(&store),
+            keyring,
+            clock::now,
+        )
+        .await?;
+        let addresses = Addresses {
+            api: api_address,
+            https: edge.https_addr(),
+            http: edge.http_addr().unwrap_or(config.http),
+            admin: admin_address,
+        };
+        let (shutdown, stopping) = watch::channel(false);
+        let (context, auditor) =
+            Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
+        let drain = Duration::from_millis(config.drain_timeout_ms);
+        let health = Health {
+            catalog: catalog.clone(),
+            stopping: stopping.clone(),
+        };
+        let tasks = vec![
+            tokio::spawn(edgeseal_api::http::serve(
+                api,
+                Arc::new(context),
+                stopped(stopping.clone()),
+                drain,
+            )),
+            tokio::spawn(admin::serve(admin, health, stopped(stopping.clone()))),
+            tokio::spawn(sweep(catalog, stopping)),
+            tokio::spawn(auditor),
+        ];
+        write_addresses(config, &addresses)?;
+        Ok(Self {
+            addresses,
+            edge,
+            shutdown,
+            tasks,
+            store,
+        })
+    }
+
+    /// Where everything listens.
+    pub(crate) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Ends everything in order: no new calls, calls under way answered, connections drained, the
+    /// last refusal written, the store closed.
+    pub(crate) async fn stop(self) {
+        self.shutdown.send_replace(true);
+        self.edge.drain().await;
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a task ended badly"
+                );
+            }
+        }
+        drop(self.store);
+    }
+}
+
+fn edge_options(config: &Config) -> Result<Options, ConfigError> {
+    let mut options = Options::new(
+        "local",
+        &config.group,
+        config.https,
+        &config.data.join("edge"),
+    );
+    options.http = Some(config.http);
+    options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
+    options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
+    options.key_cache = config.key_cache;
+    options.default_domain = config.default_domain()?;
+    Ok(options)
+}
+
+async fn listen(
+    role: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |cause| StartError::Listen {
+        role,
+        address,
+        cause,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartError> {
+    let json = serde_json::to_vec(addresses).unwrap_or_default();
+    Ok(bootstrap::write_private(
+        &config.data.join("addresses.json"),
+        &json,
+    )?)
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone: stopped as well.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+async fn sweep(catalog: Catalog, stopping: watch::Receiver<bool>) {
+    let mut stop = std::pin::pin!(stopped(stopping));
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        loop {
+            match catalog.sweep(clock::now()).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::error!(error = &fault as &dyn std::error::Error, "sweep failed");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A chain and a key, parted by the first octet 0xff, which no text has.
+//!
+//! Admission never panics; what it refuses it explains in printable words; what it lets in it lets
+//! in again, unchanged, in the form that it prints.
+
+#![no_main]
+
+use edgeseal_core::{
+    Timestamp,
+    certificate::{admit, pem},
+};
+use libfuzzer_sys::fuzz_target;
+
+/// 2040-01-01: the certificates of `seeds.sh` are valid from the day they are made to 2100 or so.
+const NOW: Timestamp = Timestamp::from_unix_seconds(2_208_988_800);
+
+fuzz_target!(|input: &[u8]| {
+    let at = input.iter().position(|octet| *octet == 0xff);
+    let (chain, key) = match at {
+        Some(at) => (&input[..at], &input[at + 1..]),
+        None => (input, input),
+    };
+    let (chain, key) = (String::from_utf8_lossy(chain), String::from_utf8_lossy(key));
+    match admit(&chain, &key, NOW) {
+        Err(why) => {
+            let why = why.to_string();
+            assert!(
+                !why.is_empty() && !why.contains(char::is_control),
+                "{why:?}"
+            );
+        }
+        Ok(first) => {
+            let printed = pem(&first.leaf, &first.intermediates);
+            let again = admit(&printed, &key, NOW).expect("what was let in is let in again");
+            assert_eq!(first.leaf, again.leaf);
+            assert_eq!(first.intermediates, again.intermediates);
+            assert!(first.key == again.key);
+        }
+    }
+});
