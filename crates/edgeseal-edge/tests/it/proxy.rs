@@ -99,18 +99,34 @@ async fn an_established_connection_outlives_its_certificate() {
     let edge = world.edge().await;
     let mut http = Http::h1(edge.https_addr(), "x.a.com").await;
     assert_eq!(http.get("x.a.com", "/").await.0, 200);
-    // HTTPS goes off; then an exact domain comes beside the wildcard.
+    // HTTPS goes off; then exact domains come beside the wildcard.
     let off = domain("*.a.com")
         .bound(&certificate)
         .off()
         .with_origin(port);
     world.put(&off).await;
-    let exact = world
+    world
         .serve("x.a.com", &Certificate::of("x.a.com"), port)
         .await;
+    let exact = world
+        .serve("z.a.com", &Certificate::of("z.a.com"), port)
+        .await;
     served(&edge, exact).await;
-    assert_eq!(http.get("x.a.com", "/").await.0, 200);
-    assert_eq!(http.get("y.a.com", "/").await.0, 421);
+    assert_eq!(
+        http.get("x.a.com", "/").await.0,
+        200,
+        "the name of the handshake"
+    );
+    assert_eq!(
+        http.get("y.a.com", "/").await.0,
+        200,
+        "the domain of the handshake"
+    );
+    assert_eq!(
+        http.get("z.a.com", "/").await.0,
+        421,
+        "a domain of its own by now"
+    );
 }
 
 #[tokio::test]
@@ -336,7 +352,10 @@ async fn requests_that_are_not_passed_on() {
     let edge = world.edge().await;
     let http = edge.http_addr().unwrap();
     let table = [
-        ("CONNECT a.com:443 HTTP/1.1\r\nHost: a.com\r\n\r\n", "405"),
+        (
+            "CONNECT a.com:443 HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n",
+            "405",
+        ),
         (
             "TRACE / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n",
             "405",
