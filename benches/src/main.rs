@@ -1,2 +1,69 @@
-//! Figures against peers, in one run, as ratios.
-fn main() {}
+//! Figures against peers, in one run, as ratios. See the README beside.
+
+mod call;
+mod fleet;
+mod handshake;
+mod nginx;
+mod origin;
+mod pki;
+mod process;
+mod report;
+mod server;
+mod set_calls;
+mod tls;
+mod visible;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// What went wrong; a bench has no more to tell than the sentence.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+type Outcome<T> = Result<T, Failed>;
+
+#[derive(Parser)]
+#[command(about = "Figures of Edgeseal, against peers where there are any")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+    /// The program that is measured
+    #[arg(long, global = true, default_value = "target/release/edgeseal")]
+    program: PathBuf,
+    /// Where data directories are made: a real disk, not memory
+    #[arg(long, global = true, default_value = "target")]
+    disk: PathBuf,
+    /// Rounds; the median is reported, the best beside it
+    #[arg(long, global = true, default_value_t = 3)]
+    rounds: usize,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Durable SetCdnDomainSSLCertificate calls a second, and how long one takes
+    SetCalls(set_calls::Options),
+    /// From a call's return to the first handshake that shows the new certificate
+    Visible(visible::Options),
+    /// CPU of a full TLS 1.3 handshake, against nginx
+    Handshake(handshake::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let place = server::Place {
+        program: arguments.program,
+        disk: arguments.disk,
+    };
+    let rounds = arguments.rounds.max(1);
+    let done = match &arguments.bench {
+        Bench::SetCalls(options) => set_calls::run(&place, rounds, options),
+        Bench::Visible(options) => visible::run(&place, rounds, options),
+        Bench::Handshake(options) => handshake::run(&place, rounds, options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -230,6 +230,12 @@ impl Edge {
         })
     }
 
+    /// Whether an edge has kept a replica in this directory.
+    #[must_use]
+    pub fn has_replica(directory: &Path) -> bool {
+        directory.join(replica::FILE).exists()
+    }
+
     /// Where HTTPS listens.
     #[must_use]
     pub const fn https_addr(&self) -> SocketAddr {

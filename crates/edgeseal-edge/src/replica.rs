@@ -188,7 +188,7 @@ pub(crate) struct Unreadable {
     pub(crate) name: String,
 }
 
-const FILE: &str = "replica.sqlite";
+pub(crate) const FILE: &str = "replica.sqlite";
 
 /// Moves the file and what SQLite keeps beside it. Only the latest one moved aside is kept.
 fn move_aside(directory: &Path) -> std::io::Result<PathBuf> {

@@ -81,6 +81,16 @@ pub(crate) enum BootstrapError {
         #[source]
         cause: Fault,
     },
+    /// The store is empty although it cannot be. Nothing was touched.
+    #[error(
+        "the store is empty, but {} has served domains before; put the store back, or begin anew in an empty \
+         directory (nothing was changed)",
+        path.display()
+    )]
+    StoreEmptied {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Fault),
@@ -123,11 +133,17 @@ pub(crate) fn keyring(config: &Config) -> Result<Keyring, BootstrapError> {
 pub(crate) async fn root_account(
     catalog: &Catalog,
     config: &Config,
+    first_life: bool,
     now: Timestamp,
 ) -> Result<(), BootstrapError> {
     let accounts = catalog.accounts().await?;
     if let Some(root) = accounts.iter().find(|account| account.root) {
         return prove_keyring(catalog, &root.id, config).await;
+    }
+    if !first_life {
+        return Err(BootstrapError::StoreEmptied {
+            path: config.data.clone(),
+        });
     }
     // The file comes first: what was shown to nobody could not be used by anybody.
     let path = config.data.join("credentials.json");
@@ -201,7 +217,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Bootstrap
         let parent = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+            .unwrap_or_else(|| Path::new("."));
         fs::File::open(parent)?.sync_all()
     };
     write().map_err(failed("write", path))

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use edgeseal_api::{
     Settings,
+    actions::ACTIONS,
     context::{DuplicateContent, NameMismatch},
 };
 use edgeseal_core::{DomainName, rate::Limit};
@@ -106,11 +107,34 @@ pub(crate) struct Config {
     pub(crate) default_domain: Option<String>,
 }
 
+/// The keys that `EDGESEAL_*` can set.
+const KEYS: &[&str] = &[
+    "data",
+    "store",
+    "api",
+    "https",
+    "http",
+    "admin",
+    "group",
+    "log_format",
+    "kek_file",
+    "auth_failures_per_minute",
+    "name_mismatch",
+    "duplicate_content",
+    "cname_suffix",
+    "recommend",
+    "settle_ms",
+    "client_hello_timeout_ms",
+    "drain_timeout_ms",
+    "key_cache",
+    "default_domain",
+];
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// It does not read.
-    #[error("configuration: {0}")]
+    #[error(transparent)]
     Figment(#[from] Box<figment::Error>),
     /// A value that cannot be.
     #[error("configuration: {key} is {given:?}; it must be {expected}")]
@@ -162,12 +186,14 @@ impl Config {
         if let Some(file) = &flags.config {
             figment = figment.merge(Toml::file_exact(file));
         }
-        // EDGESEAL_LOG chooses what is logged and EDGESEAL_ENDPOINT is the client's; both are no keys.
-        let env = Env::prefixed("EDGESEAL_").ignore(&["log", "endpoint"]);
+        // Only what is a key: a machine has other variables of this beginning, such as those that
+        // Kubernetes makes for a service.
+        let env = Env::prefixed("EDGESEAL_").only(KEYS);
         let figment = figment.merge(env).merge(Serialized::defaults(flags));
         let config: Self = figment.extract().map_err(Box::new)?;
         config.settings()?;
         config.default_domain()?;
+        config.check_actions()?;
         Ok(config)
     }
 
@@ -220,6 +246,18 @@ impl Config {
             expected: "a domain name",
         };
         DomainName::parse(given).map(Some).map_err(refused)
+    }
+
+    fn check_actions(&self) -> Result<(), ConfigError> {
+        let known = |name: &str| ACTIONS.iter().any(|action| action.name == name);
+        match self.rate_limits.keys().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(given) => Err(ConfigError::Value {
+                key: "rate_limits",
+                given: given.clone(),
+                expected: "a table of actions that Edgeseal has",
+            }),
+        }
     }
 
     /// Where the store is.

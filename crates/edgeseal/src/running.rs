@@ -1,10 +1,10 @@
 //! The composition root: store, edge, API and admin pages, put together and taken apart.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use edgeseal_api::Context;
 use edgeseal_edge::{Edge, Options};
-use edgeseal_store::{Catalog, SharedStore};
+use edgeseal_store::{Catalog, SharedStore, open::OpenError};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -13,6 +13,7 @@ use crate::{
     bootstrap::{self, BootstrapError},
     clock,
     config::{Config, ConfigError},
+    gone::Gone,
 };
 
 /// Expired keys are forgotten this often.
@@ -24,6 +25,8 @@ pub(crate) struct Running {
     edge: Edge,
     shutdown: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// Health is told to the last.
+    admin: (watch::Sender<bool>, JoinHandle<()>),
     /// Kept to the last: its end closes the file.
     store: SharedStore,
 }
@@ -52,7 +55,7 @@ pub(crate) enum StartError {
     Bootstrap(#[from] BootstrapError),
     /// The store.
     #[error(transparent)]
-    Store(#[from] edgeseal_store::open::OpenError),
+    Store(#[from] OpenError),
     /// The edge.
     #[error(transparent)]
     Edge(#[from] edgeseal_edge::StartError),
@@ -78,9 +81,14 @@ impl Running {
         let settings = config.settings()?;
         bootstrap::make_directory(&config.data)?;
         let keyring = bootstrap::keyring(config)?;
-        let store = edgeseal_store::open::open(&config.store_url()).await?;
+        bootstrap::make_directory(&edge_directory(config))?;
+        let (store, is_there) = open_store(config).await?;
         let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
-        bootstrap::root_account(&catalog, config, clock::now()).await?;
+        if is_there {
+            let first_life = !has_served(config);
+            bootstrap::root_account(&catalog, config, first_life, clock::now()).await?;
+            catalog.forget_edges().await.map_err(BootstrapError::from)?;
+        }
         let (api, api_address) = listen("the API", config.api).await?;
         let (admin, admin_address) = listen("the admin pages", config.admin).await?;
         let edge = Edge::start(
@@ -111,16 +119,21 @@ impl Running {
                 stopped(stopping.clone()),
                 drain,
             )),
-            tokio::spawn(admin::serve(admin, health, stopped(stopping.clone()))),
             tokio::spawn(sweep(catalog, stopping)),
             tokio::spawn(auditor),
         ];
+        let (close_admin, closing) = watch::channel(false);
+        let admin = (
+            close_admin,
+            tokio::spawn(admin::serve(admin, health, stopped(closing))),
+        );
         write_addresses(config, &addresses)?;
         Ok(Self {
             addresses,
             edge,
             shutdown,
             tasks,
+            admin,
             store,
         })
     }
@@ -143,8 +156,38 @@ impl Running {
                 );
             }
         }
+        let (close_admin, admin) = self.admin;
+        close_admin.send_replace(true);
+        let _ = admin.await;
         drop(self.store);
     }
+}
+
+/// The store, and whether it is there. If it is damaged but the edge has a replica, the edge serves
+/// on without it.
+async fn open_store(config: &Config) -> Result<(SharedStore, bool), StartError> {
+    match edgeseal_store::open::open(&config.store_url()).await {
+        Ok(store) => Ok((store, true)),
+        Err(
+            error @ (OpenError::Unreadable { .. } | OpenError::Io { .. } | OpenError::Fault { .. }),
+        ) if has_served(config) => {
+            tracing::error!(
+                why = %error,
+                "the store does not open: the edge serves its last good state, the API refuses every call"
+            );
+            Ok((Arc::new(Gone), false))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether an edge has served from this data directory and a lasting store before.
+fn has_served(config: &Config) -> bool {
+    !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
+}
+
+fn edge_directory(config: &Config) -> PathBuf {
+    config.data.join("edge")
 }
 
 fn edge_options(config: &Config) -> Result<Options, ConfigError> {
@@ -152,7 +195,7 @@ fn edge_options(config: &Config) -> Result<Options, ConfigError> {
         "local",
         &config.group,
         config.https,
-        &config.data.join("edge"),
+        &edge_directory(config),
     );
     options.http = Some(config.http);
     options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);

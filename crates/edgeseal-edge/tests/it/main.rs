@@ -1,6 +1,10 @@
 //! The edge from the outside: real sockets, real TLS, a real store.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 mod change;
 mod client;

@@ -109,7 +109,7 @@ impl Set {
             let served = served
                 .map(|served| format!(", served by {served} edges"))
                 .unwrap_or_default();
-            println!("{} serves the certificate{served}", self.domain);
+            println!("the certificate is bound to {}{served}", self.domain);
         });
         Ok(())
     }

@@ -40,9 +40,14 @@ pub(super) fn text(value: &serde_json::Value) -> String {
 pub(super) fn failure(failure: &Failure) {
     let Failure::Call(CallError::Refused(refusal)) = failure else {
         eprintln!("edgeseal: {failure}");
+        let mut said = failure.to_string();
         let mut cause = std::error::Error::source(failure);
         while let Some(error) = cause {
-            eprintln!("  because {error}");
+            // Many messages hold their cause already.
+            if !said.contains(&error.to_string()) {
+                eprintln!("  because {error}");
+            }
+            said = error.to_string();
             cause = error.source();
         }
         return;

@@ -1,0 +1,57 @@
+//! Certificates for the run: P-256 leaves under one intermediate under one root.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::CertificateDer;
+
+use crate::Outcome;
+
+/// Signs leaves.
+pub(crate) struct Authority {
+    intermediate_pem: String,
+    intermediate: Issuer<'static, KeyPair>,
+}
+
+/// A leaf with its chain and key.
+pub(crate) struct Certified {
+    pub(crate) chain_pem: String,
+    pub(crate) key_pem: String,
+    pub(crate) leaf: CertificateDer<'static>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Outcome<Self> {
+        let root = Issuer::new(authority("Bench Root"), KeyPair::generate()?);
+        let key = KeyPair::generate()?;
+        let params = authority("Bench Intermediate");
+        let intermediate = params.signed_by(&key, &root)?;
+        Ok(Self {
+            intermediate_pem: intermediate.pem(),
+            intermediate: Issuer::new(params, key),
+        })
+    }
+
+    /// A leaf with a new key and a random serial number.
+    pub(crate) fn issue(&self, name: &str) -> Outcome<Certified> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        let (now, day) = (time::OffsetDateTime::now_utc(), time::Duration::days(1));
+        (params.not_before, params.not_after) = (now - day, now + day * 90);
+        let leaf = params.signed_by(&key, &self.intermediate)?;
+        Ok(Certified {
+            chain_pem: leaf.pem() + &self.intermediate_pem,
+            key_pem: key.serialize_pem(),
+            leaf: leaf.der().clone(),
+        })
+    }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}

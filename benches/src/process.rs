@@ -1,0 +1,37 @@
+//! What other processes have used, as the kernel counts it.
+
+use std::{fs, time::Duration};
+
+use crate::Outcome;
+
+/// Ticks a second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`), whatever the kernel's own.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// User and system time of a process with all its threads, in steps of 10 ms.
+pub(crate) fn cpu(pid: u32) -> Outcome<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name of the command may hold blanks, but it ends with the last parenthesis.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no /proc/PID/stat")?;
+    let ticks = fields.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|text| text.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// User and system time of several processes.
+pub(crate) fn cpu_of_all(pids: &[u32]) -> Outcome<Duration> {
+    pids.iter().map(|pid| cpu(*pid)).sum()
+}
+
+/// Children of a process.
+pub(crate) fn children(pid: u32) -> Outcome<Vec<u32>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(text
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect())
+}
+
+/// How many threads a process has.
+pub(crate) fn threads(pid: u32) -> Outcome<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
+}

@@ -1,0 +1,108 @@
+//! A real `edgeseal serve`, in a directory of its own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::Outcome;
+
+/// Which program, and where its data goes.
+pub(crate) struct Place {
+    pub(crate) program: PathBuf,
+    pub(crate) disk: PathBuf,
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    directory: TempDir,
+    pub(crate) addresses: Addresses,
+    pub(crate) root: Credentials,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) api: SocketAddr,
+    pub(crate) https: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Credentials {
+    pub(crate) access_key_id: String,
+    pub(crate) access_key_secret: String,
+}
+
+impl Server {
+    /// Starts a server on an empty directory and waits until it is ready. Its log goes to a file.
+    pub(crate) fn start(place: &Place) -> Outcome<Self> {
+        let directory = TempDir::with_prefix_in("bench-", &place.disk)?;
+        if filesystem(directory.path())? == "tmpfs" {
+            return Err("--disk is in memory: durable commits would cost nothing".into());
+        }
+        let program = fs::canonicalize(&place.program)
+            .map_err(|why| format!("{}: {why}; build it first", place.program.display()))?;
+        let data = directory.path().join("data");
+        let mut child = Command::new(program)
+            .arg("serve")
+            .arg("--data")
+            .arg(&data)
+            .args(["--api", "127.0.0.1:0", "--https", "127.0.0.1:0"])
+            .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(directory.path().join("log"))?)
+            .spawn()?;
+        let out = child.stdout.take().ok_or("no standard output")?;
+        let ready = BufReader::new(out)
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line == "ready");
+        if !ready {
+            let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+            return Err(format!("the server did not start\n{log}").into());
+        }
+        let read = |name| fs::read(data.join(name));
+        Ok(Self {
+            addresses: serde_json::from_slice(&read("addresses.json")?)?,
+            root: serde_json::from_slice(&read("credentials.json")?)?,
+            child,
+            directory,
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the data directory is on.
+    pub(crate) fn filesystem(&self) -> Outcome<String> {
+        filesystem(self.directory.path())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Type of the filesystem that holds `path`.
+fn filesystem(path: &Path) -> Outcome<String> {
+    let path = fs::canonicalize(path)?;
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let holding = mounts.filter(|(at, _)| path.starts_with(at));
+    let innermost = holding.max_by_key(|(at, _)| at.len());
+    Ok(innermost.map_or("unknown", |(_, kind)| kind).to_owned())
+}

@@ -1,0 +1,129 @@
+//! The process is killed at random moments while certificates are set. What was acknowledged is
+//! there after each restart, and each domain serves what was acknowledged or in flight.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::harness::{Api, Origin, Pem, Server, UNLIMITED, now, pki::AUTHORITY};
+
+const KILLS: usize = 50;
+const DOMAINS: [&str; 4] = [
+    "a.crash.example",
+    "b.crash.example",
+    "c.crash.example",
+    "d.crash.example",
+];
+
+/// What a domain may serve.
+#[derive(Clone, Default)]
+struct Expected {
+    /// The newest that was acknowledged.
+    acknowledged: Vec<u8>,
+    /// Sent and not answered when the process was killed.
+    in_flight: Option<Vec<u8>>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_in_fifty_kills() {
+    // EDGESEAL_IT_SEED repeats the moments of a run as far as the machine allows.
+    let seed = std::env::var("EDGESEAL_IT_SEED").ok();
+    let seed = seed.map_or(now().unix_ms().unsigned_abs(), |seed| seed.parse().unwrap());
+    println!("EDGESEAL_IT_SEED={seed}");
+    let mut random = Random(seed);
+    let mut server = Server::start_with(UNLIMITED);
+    let (api, origin) = (server.client(), Origin::start().await);
+    let mut expected = Vec::new();
+    for domain in DOMAINS {
+        api.add(domain, &origin).await;
+        let pem = AUTHORITY.issue(&[domain]);
+        api.set(domain, &pem).await.unwrap();
+        expected.push(Expected {
+            acknowledged: pem.leaf,
+            in_flight: None,
+        });
+    }
+
+    let (mut acknowledged, mut caught) = (0, 0);
+    for kill in 0..KILLS {
+        // Made before, so that the moments fall into the calls and not into the making of keys.
+        let streams = DOMAINS.map(|domain| (0..60).map(|_| AUTHORITY.issue(&[domain])).collect());
+        let api = Arc::new(server.client());
+        let writers = DOMAINS.iter().zip(streams).zip(expected);
+        let writers: Vec<_> = writers
+            .map(|((domain, pems), state)| {
+                tokio::spawn(write(Arc::clone(&api), domain, pems, state))
+            })
+            .collect();
+        // No condition is awaited: this is the random moment.
+        tokio::time::sleep(Duration::from_micros(random.below(100_000))).await;
+        server.kill();
+        expected = Vec::new();
+        for writer in writers {
+            let (state, done) = writer.await.unwrap();
+            acknowledged += done;
+            caught += usize::from(state.in_flight.is_some());
+            expected.push(state);
+        }
+        server.launch();
+        for (domain, state) in DOMAINS.iter().zip(&mut expected) {
+            *state = check(&server, domain, state, kill).await;
+        }
+    }
+    println!("{acknowledged} acknowledged, {caught} in flight at a kill");
+    assert!(acknowledged > KILLS, "only {acknowledged} changes");
+    assert!(caught > KILLS / 2, "only {caught} were in flight");
+    server.stop();
+}
+
+/// Sets one certificate after the other until the process is gone. How many were acknowledged.
+async fn write(
+    api: Arc<Api>,
+    domain: &str,
+    pems: Vec<Pem>,
+    mut state: Expected,
+) -> (Expected, usize) {
+    let mut acknowledged = 0;
+    for pem in pems {
+        state.in_flight = Some(pem.leaf.clone());
+        match api.set(domain, &pem).await {
+            Ok(_) => {
+                state.acknowledged = pem.leaf;
+                state.in_flight = None;
+                acknowledged += 1;
+            }
+            Err(edgeseal_api::client::CallError::Refused(refusal)) => {
+                panic!("{domain} is refused: {refusal:?}")
+            }
+            Err(_) => break,
+        }
+    }
+    (state, acknowledged)
+}
+
+/// What the restarted process says and serves. Returns it as the new start.
+async fn check(server: &Server, domain: &str, state: &Expected, kill: usize) -> Expected {
+    let bound = server.client().bound_leaf(domain).await;
+    let is_acknowledged = bound == state.acknowledged;
+    assert!(
+        is_acknowledged || state.in_flight.as_ref() == Some(&bound),
+        "after kill {kill}, {domain} has a certificate that was neither acknowledged nor in flight"
+    );
+    let when = format!("after kill {kill}, as the API says");
+    server.assert_serves(domain, &bound, &when).await;
+    Expected {
+        acknowledged: bound,
+        in_flight: None,
+    }
+}
+
+/// SplitMix64: moments that can be repeated need no more.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+}

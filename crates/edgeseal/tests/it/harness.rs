@@ -1,0 +1,51 @@
+//! What every test stands on: a server process, signed calls, certificates, TLS clients, an origin.
+
+pub(crate) mod api;
+pub(crate) mod attempt;
+pub(crate) mod openssl;
+pub(crate) mod origin;
+pub(crate) mod pki;
+pub(crate) mod raw;
+pub(crate) mod secrets;
+pub(crate) mod server;
+pub(crate) mod tls;
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use edgeseal_core::Timestamp;
+
+pub(crate) use api::{Api, CDN, EDGESEAL, SET};
+pub(crate) use attempt::{Attempt, Scheme, Signature};
+pub(crate) use origin::Origin;
+pub(crate) use pki::{Authority, Pem};
+pub(crate) use server::Server;
+
+/// Configuration: no rate stands in the way of many calls. Goes last, since it is a table.
+pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n";
+/// How long a condition may take to come true before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The time now, by the system's clock.
+#[expect(clippy::disallowed_methods, reason = "tests sign for the present")]
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_unix_ms(i64::try_from(since.unwrap().as_millis()).unwrap())
+}
+
+/// Asks again and again until the answer is there; fails the test after [`PATIENCE`].
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,126 @@
+//! Signed calls, and what the tests say with them again and again.
+
+use std::ops::Deref;
+
+use edgeseal_api::client::{CallError, Client, Refusal, Reply};
+use edgeseal_core::Secret;
+use serde_json::Value;
+
+use super::{Origin, Pem, now, pki, secrets};
+
+/// The CDN's version of the API.
+pub(crate) const CDN: &str = "2018-05-10";
+/// The version of Edgeseal's own actions.
+pub(crate) const EDGESEAL: &str = "2026-12-01";
+/// What all of this is about.
+pub(crate) const SET: &str = "SetCdnDomainSSLCertificate";
+
+/// A caller with an access key of its own.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    pub(crate) account: String,
+    pub(crate) key: String,
+    pub(crate) secret: Secret,
+}
+
+impl Deref for Api {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Api {
+    pub(crate) fn new(api: &str, account: &str, key: &str, secret: &str) -> Self {
+        secrets::register_secret(secret);
+        let secret = Secret::from(secret.to_owned());
+        let endpoint = format!("http://{api}");
+        Self {
+            client: Client::new(&endpoint, key.to_owned(), secret.clone(), now).unwrap(),
+            account: account.to_owned(),
+            key: key.to_owned(),
+            secret,
+        }
+    }
+
+    /// A domain that must be new.
+    pub(crate) async fn add(&self, domain: &str, origin: &Origin) {
+        let sources = origin.sources();
+        let params = [
+            ("DomainName", domain),
+            ("CdnType", "web"),
+            ("Sources", &sources),
+        ];
+        let added = self.call(CDN, "AddCdnDomain", &params).await;
+        added.unwrap_or_else(|error| panic!("{domain} is not added: {}", told(&error)));
+    }
+
+    /// Sets the certificate of a domain.
+    pub(crate) async fn set(&self, domain: &str, pem: &Pem) -> Result<Reply, CallError> {
+        self.call(CDN, SET, &upload(domain, pem)).await
+    }
+
+    /// Calls an action of the CDN that only needs a domain's name.
+    pub(crate) async fn on(&self, action: &str, domain: &str) -> Reply {
+        let called = self.call(CDN, action, &[("DomainName", domain)]).await;
+        called.unwrap_or_else(|error| panic!("{action} of {domain}: {}", told(&error)))
+    }
+
+    pub(crate) async fn off(&self, domain: &str) -> Reply {
+        let params = [("DomainName", domain), ("SSLProtocol", "off")];
+        let called = self.call(CDN, SET, &params).await;
+        called.unwrap_or_else(|error| panic!("{domain} is not switched off: {}", told(&error)))
+    }
+
+    /// The certificate of a domain as the API tells it.
+    pub(crate) async fn info(&self, domain: &str) -> Value {
+        let reply = self.on("DescribeDomainCertificateInfo", domain).await;
+        reply.body["CertInfos"]["CertInfo"][0].clone()
+    }
+
+    /// DER of the leaf that the API says is bound.
+    pub(crate) async fn bound_leaf(&self, domain: &str) -> Vec<u8> {
+        let info = self.info(domain).await;
+        pki::unblock(info["ServerCertificate"].as_str().unwrap())
+    }
+
+    /// Calls what must be refused; the refusal shows no key material.
+    #[track_caller]
+    pub(crate) fn refused<'a>(
+        &'a self,
+        version: &'a str,
+        action: &'a str,
+        params: &'a [(&'a str, &'a str)],
+    ) -> impl Future<Output = Refusal> + 'a {
+        async move {
+            match self.call(version, action, params).await {
+                Err(CallError::Refused(refusal)) => {
+                    secrets::assert_none_in("a refusal", format!("{refusal:?}").as_bytes());
+                    *refusal
+                }
+                Err(error) => panic!("{action} is not answered: {error}"),
+                Ok(reply) => panic!("{action} is not refused: {}", reply.body),
+            }
+        }
+    }
+}
+
+/// Parameters that upload a certificate.
+pub(crate) fn upload<'a>(domain: &'a str, pem: &'a Pem) -> [(&'a str, &'a str); 4] {
+    [
+        ("DomainName", domain),
+        ("SSLProtocol", "on"),
+        ("SSLPub", &pem.chain),
+        ("SSLPri", &pem.key),
+    ]
+}
+
+/// An error of a call with all that is known of it.
+pub(crate) fn told(error: &CallError) -> String {
+    match error {
+        CallError::Refused(refusal) => format!("{refusal:?}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! Certificates made at run time. Every private key is registered with [`secrets`].
+
+use std::sync::LazyLock;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::{now, secrets};
+
+/// A CA and an intermediate below it, both ECDSA P-256.
+pub(crate) struct Authority {
+    pub(crate) root: Issued,
+    pub(crate) intermediate: Issued,
+}
+
+/// A certificate with its key.
+pub(crate) struct Issued {
+    pub(crate) der: Vec<u8>,
+    pub(crate) params: CertificateParams,
+    pub(crate) key: KeyPair,
+}
+
+/// A certificate as it is uploaded.
+#[derive(Clone)]
+pub(crate) struct Pem {
+    /// Leaf and intermediate.
+    pub(crate) chain: String,
+    /// The private key.
+    pub(crate) key: String,
+    /// DER of the leaf.
+    pub(crate) leaf: Vec<u8>,
+}
+
+/// The one that most tests share.
+pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let root = Issued::root("Test Root");
+        let intermediate = root.issue(authority_params("Test Intermediate"), new_key());
+        Self { root, intermediate }
+    }
+
+    /// A certificate for these names, good from yesterday for 90 days.
+    pub(crate) fn issue(&self, names: &[&str]) -> Pem {
+        self.issue_with(names, |_| {})
+    }
+
+    pub(crate) fn issue_with(
+        &self,
+        names: &[&str],
+        adjust: impl FnOnce(&mut CertificateParams),
+    ) -> Pem {
+        let mut params = leaf_params(names);
+        adjust(&mut params);
+        self.pem(&self.intermediate.issue(params, new_key()))
+    }
+
+    /// A leaf of this authority with the chain that it needs.
+    pub(crate) fn pem(&self, leaf: &Issued) -> Pem {
+        Pem {
+            chain: format!("{}{}", leaf.pem(), self.intermediate.pem()),
+            key: leaf.key_pem(),
+            leaf: leaf.der.clone(),
+        }
+    }
+}
+
+impl Issued {
+    pub(crate) fn root(name: &str) -> Self {
+        let (mut params, key) = (authority_params(name), new_key());
+        params.use_authority_key_identifier_extension = false;
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        Self { der, params, key }
+    }
+
+    /// A certificate issued by this one.
+    pub(crate) fn issue(&self, params: CertificateParams, key: KeyPair) -> Self {
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let der = params.signed_by(&key, &issuer).unwrap().der().to_vec();
+        Self { der, params, key }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        block("CERTIFICATE", &self.der)
+    }
+
+    pub(crate) fn key_pem(&self) -> String {
+        block("PRIVATE KEY", self.key.serialized_der())
+    }
+}
+
+/// A new P-256 key.
+pub(crate) fn new_key() -> KeyPair {
+    let key = KeyPair::generate().unwrap();
+    secrets::register_key(key.serialized_der());
+    key
+}
+
+pub(crate) fn leaf_params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names.clone()).unwrap();
+    params.distinguished_name = common_name(&names[0]);
+    params.use_authority_key_identifier_extension = true;
+    valid_days(&mut params, -1, 90);
+    params
+}
+
+pub(crate) fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    valid_days(&mut params, -30, 3650);
+    params
+}
+
+pub(crate) fn common_name(name: &str) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    subject
+}
+
+/// Validity from and to so many days from now.
+pub(crate) fn valid_days(params: &mut CertificateParams, from: i64, to: i64) {
+    let now = OffsetDateTime::from_unix_timestamp(now().unix_seconds()).unwrap();
+    params.not_before = now + Duration::days(from);
+    params.not_after = now + Duration::days(to);
+}
+
+/// A block of any label around any octets.
+pub(crate) fn block(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let lines: Vec<&str> = (0..base64.len())
+        .step_by(64)
+        .map(|at| &base64[at..base64.len().min(at + 64)])
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
+}
+
+/// The octets of the first block.
+pub(crate) fn unblock(pem: &str) -> Vec<u8> {
+    let body = pem.split("-----").nth(2).unwrap();
+    let base64: String = body.split_whitespace().collect();
+    STANDARD.decode(base64).unwrap()
+}

@@ -1,0 +1,53 @@
+//! Octets onto a socket, for what a well-behaved client cannot send.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The code of a refusal, whether in JSON or in XML; empty if there is none.
+    pub(crate) fn code(&self) -> String {
+        if let Ok(json) = serde_json::from_str::<Value>(&self.body) {
+            return json["Code"].as_str().unwrap_or_default().to_owned();
+        }
+        let after = self.body.split("<Code>").nth(1).unwrap_or_default();
+        after.split('<').next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Sends octets and reads until the server closes; they should ask it to.
+pub(crate) async fn exchange(server: SocketAddr, octets: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let mut answer = Vec::new();
+    // Both at once: the server may answer and close before it has read everything.
+    let (_, read) = tokio::join!(writer.write_all(octets), reader.read_to_end(&mut answer));
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {read:?}, {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no status: {head:?}")),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+/// A GET without anything special.
+pub(crate) async fn get(server: SocketAddr, host: &str, path: &str) -> Answer {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    exchange(server, request.as_bytes()).await
+}

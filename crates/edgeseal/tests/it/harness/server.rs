@@ -1,0 +1,281 @@
+//! The binary as a process, from its first start to its end.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Instant,
+};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{Api, EDGESEAL, PATIENCE, api::told, secrets, tls};
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgeseal");
+
+/// An Edgeseal with a data directory of its own. Ends with [`Server::stop`], or the test fails.
+pub(crate) struct Server {
+    /// Holds everything; removed at the end.
+    home: TempDir,
+    process: Option<Child>,
+    addresses: Addresses,
+}
+
+/// Where it listens.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    pub(crate) api: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Credentials {
+    account_id: String,
+    access_key_id: String,
+    access_key_secret: String,
+}
+
+impl Server {
+    /// Starts one with the default configuration.
+    pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one with this configuration (TOML).
+    pub(crate) fn start_with(config: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("edgeseal.toml"), config).unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self {
+            home,
+            process: None,
+            addresses: Addresses {
+                api: nowhere,
+                https: nowhere,
+                http: nowhere,
+                admin: nowhere,
+            },
+        };
+        server.launch();
+        server
+    }
+
+    /// Starts it again on the same data; returns once it says `ready`.
+    pub(crate) fn launch(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.log_path())
+            .unwrap();
+        let mut process = self.command().stderr(log).spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (said, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
+        self.process = Some(process);
+        match lines.recv_timeout(PATIENCE) {
+            Ok(line) => assert_eq!(line, "ready", "the first line on standard output"),
+            Err(_) => panic!("it does not get ready: {}", self.log()),
+        }
+        let json = fs::read(self.data().join("addresses.json")).unwrap();
+        self.addresses = serde_json::from_slice(&json).unwrap();
+    }
+
+    /// The command that serves the data directory; standard output is piped.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = binary();
+        command.arg("serve").arg("--data").arg(self.data());
+        command
+            .arg("--config")
+            .arg(self.home.path().join("edgeseal.toml"));
+        for role in ["--api", "--https", "--http", "--admin"] {
+            command.args([role, "127.0.0.1:0"]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// A directory for files of the test.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The root account.
+    pub(crate) fn client(&self) -> Api {
+        let json = fs::read(self.data().join("credentials.json")).unwrap();
+        let found: Credentials = serde_json::from_slice(&json).unwrap();
+        self.client_of(
+            &found.account_id,
+            &found.access_key_id,
+            &found.access_key_secret,
+        )
+    }
+
+    pub(crate) fn client_of(&self, account: &str, key: &str, secret: &str) -> Api {
+        Api::new(&self.addresses.api.to_string(), account, key, secret)
+    }
+
+    /// A new account.
+    pub(crate) async fn account(&self, name: &str) -> Api {
+        let created = self
+            .client()
+            .call(EDGESEAL, "CreateAccount", &[("AccountName", name)])
+            .await;
+        let body = created
+            .unwrap_or_else(|error| panic!("{}", told(&error)))
+            .body;
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let key = &body["AccessKey"];
+        self.client_of(
+            &text(&body["AccountId"]),
+            &text(&key["AccessKeyId"]),
+            &text(&key["AccessKeySecret"]),
+        )
+    }
+
+    /// What a new client is shown (rustls).
+    pub(crate) async fn served(&self, name: &str) -> tls::Served {
+        tls::served(self.addresses.https, name).await
+    }
+
+    /// Asserts that the next handshake shows this leaf.
+    #[track_caller]
+    pub(crate) fn assert_serves<'a>(
+        &'a self,
+        name: &'a str,
+        leaf: &'a [u8],
+        when: &'a str,
+    ) -> impl Future<Output = ()> + 'a {
+        async move {
+            match self.served(name).await {
+                Ok(chain) if chain[0] == leaf => {}
+                Ok(_) => panic!("{name} shows another leaf {when}"),
+                Err(why) => panic!("{name} shows no certificate {when}: {why:?}"),
+            }
+        }
+    }
+
+    /// All that it has logged, over all its starts.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap()).into_owned()
+    }
+
+    /// Kills it as a crash would; what it logged is searched for key material.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+        self.search_log();
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it did.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        signal(&process, "TERM");
+        let status = wait(&mut process);
+        self.search_log();
+        status
+    }
+
+    /// The end of a test: it drains and exits with 0.
+    pub(crate) fn stop(mut self) {
+        let status = self.terminate();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Its process, for tests of its end.
+    pub(crate) const fn process(&mut self) -> &mut Option<Child> {
+        &mut self.process
+    }
+
+    pub(crate) fn search_log(&self) {
+        secrets::assert_none_in("the log", self.log().as_bytes());
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.home.path().join("log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        let _ = process.kill();
+        let _ = process.wait();
+        if thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            eprintln!("the last of its log, newest first:\n{}", tail.join("\n"));
+        } else {
+            panic!("the test left a server running");
+        }
+    }
+}
+
+/// The binary, without anything that the surroundings would configure.
+pub(crate) fn binary() -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in std::env::vars() {
+        if name.starts_with("EDGESEAL_") || name.starts_with("ALIBABA_CLOUD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Sends a signal.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {}", process.id())])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// Waits for the end of a process; fails the test if it does not come.
+pub(crate) fn wait(process: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = process.kill();
+            panic!("the process does not end");
+        }
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Runs a command that ends by itself.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.wait_with_output().unwrap()
+}

@@ -1,0 +1,151 @@
+//! What one account may know and do of another one: nothing.
+
+use serde_json::Value;
+
+use crate::harness::{
+    Api, Attempt, CDN, EDGESEAL, Origin, SET, Scheme, Server,
+    api::upload,
+    pki::AUTHORITY,
+    raw::{self, Answer},
+};
+
+const HERS: &str = "hers.example.com";
+const NOBODYS: &str = "none.example.com";
+
+/// Status and body of an answer without what must differ: the request's id and the name asked for.
+fn shape(answer: &Answer, domain: &str) -> (u16, Value) {
+    let mut body: Value = serde_json::from_str(&answer.body.replace(domain, "{domain}")).unwrap();
+    let id = body.as_object_mut().unwrap().remove("RequestId");
+    assert!(id.is_some());
+    (answer.status, body)
+}
+
+async fn call(server: &Server, api: &Api, action: &str, params: &[(&str, &str)]) -> Answer {
+    let attempt = Attempt::new(Scheme::V3, api, (CDN, action), params);
+    raw::exchange(server.addresses().api, &attempt.octets()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_accounts_domain_is_one_that_does_not_exist() {
+    let server = Server::start();
+    let (alice, bob) = (server.account("alice").await, server.account("bob").await);
+    alice.add(HERS, &Origin::start().await).await;
+    let pem = AUTHORITY.issue(&[HERS, NOBODYS]);
+    alice.set(HERS, &pem).await.unwrap();
+
+    let nothing: [(&str, &str); 0] = [];
+    let off = [("SSLProtocol", "off")];
+    let on = &upload("", &pem)[1..];
+    let wrong = [("SSLProtocol", "neither")];
+    let calls: [(&str, &[(&str, &str)]); 11] = [
+        (SET, on),
+        (SET, &off),
+        (SET, &wrong),
+        ("DescribeDomainCertificateInfo", &nothing),
+        ("DescribeCdnDomainDetail", &nothing),
+        ("ModifyCdnDomain", &nothing),
+        ("StopCdnDomain", &nothing),
+        ("StartCdnDomain", &nothing),
+        ("DeleteCdnDomain", &nothing),
+        ("PublishStagingConfigToProduction", &nothing),
+        ("RollbackStagingConfig", &nothing),
+    ];
+    for (action, further) in calls {
+        let mut answers = Vec::new();
+        for domain in [HERS, NOBODYS] {
+            let params = [&[("DomainName", domain)], further].concat();
+            let answer = call(&server, &bob, action, &params).await;
+            assert_eq!(
+                answer.code(),
+                "InvalidDomain.NotFound",
+                "{action}: {}",
+                answer.body
+            );
+            assert_eq!(answer.status, 404, "{action}");
+            answers.push(shape(&answer, domain));
+        }
+        assert_eq!(answers[0], answers[1], "{action}");
+    }
+    server
+        .assert_serves(HERS, &pem.leaf, "whatever the other account called")
+        .await;
+    assert_eq!(alice.bound_leaf(HERS).await, pem.leaf);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_certificates_are_an_accounts_own() {
+    let server = Server::start();
+    let (alice, bob) = (server.account("alice").await, server.account("bob").await);
+    let origin = Origin::start().await;
+    alice.add(HERS, &origin).await;
+    bob.add("his.example.com", &origin).await;
+    let pem = AUTHORITY.issue(&[HERS, "his.example.com"]);
+    alice.set(HERS, &pem).await.unwrap();
+
+    let listed = bob
+        .call(CDN, "DescribeUserDomains", &[])
+        .await
+        .unwrap()
+        .body;
+    let names: Vec<&Value> = listed["Domains"]["PageData"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["DomainName"])
+        .collect();
+    assert_eq!(names, ["his.example.com"]);
+
+    // Neither by number nor by name does one bind the certificate of another account.
+    let info = alice.info(HERS).await;
+    for by in ["CertId", "CertName"] {
+        let value = info[by].as_str().unwrap();
+        let params = [
+            ("DomainName", "his.example.com"),
+            ("SSLProtocol", "on"),
+            (by, value),
+        ];
+        let refusal = bob.refused(CDN, SET, &params).await;
+        assert_eq!(refusal.code, "Certificate.NotFind", "{by}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_root_account_operates_edgeseal() {
+    let server = Server::start();
+    let bob = server.account("bob").await;
+    bob.add("his.example.com", &Origin::start().await).await;
+    for (action, params) in [
+        ("CreateAccount", vec![("AccountName", "eve")]),
+        ("ListAccounts", vec![]),
+        ("CreateAccessKey", vec![]),
+        (
+            "UpdateAccessKey",
+            vec![("UserAccessKeyId", bob.key.as_str()), ("Status", "Active")],
+        ),
+        (
+            "DeleteAccessKey",
+            vec![("UserAccessKeyId", bob.key.as_str())],
+        ),
+        (
+            "SetDomainMode",
+            vec![("DomainName", "his.example.com"), ("Mode", "safe")],
+        ),
+    ] {
+        let attempt = Attempt::new(Scheme::V3, &bob, (EDGESEAL, action), &params);
+        let answer = raw::exchange(server.addresses().api, &attempt.octets()).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (403, "NoPermission"),
+            "{action}"
+        );
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        let denied = &body["AccessDeniedDetail"];
+        assert_eq!(denied["AuthAction"], format!("edgeseal:{action}"));
+        assert_eq!(denied["AuthPrincipalOwnerId"], bob.account);
+        assert_eq!(denied["AuthPrincipalDisplayName"], "bob");
+        assert_eq!(denied["NoPermissionType"], "ImplicitDeny");
+    }
+    server.stop();
+}

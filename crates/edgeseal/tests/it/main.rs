@@ -1,0 +1,13 @@
+//! The whole of Edgeseal from the outside: the real binary as a process, real TLS clients, real
+//! sockets, real files. One test binary, so that it is linked once.
+//!
+//! Start reading at [`harness`]; then each module is one subject.
+
+mod crash;
+mod harness;
+mod isolation;
+mod live;
+mod malformed;
+mod order;
+mod refusals;
+mod swaps;

@@ -1,0 +1,249 @@
+//! The order of refusals: one request that is wrong in every way at once; one fault after the other
+//! is mended, and the next one answers.
+
+use std::net::SocketAddr;
+
+use crate::harness::{
+    Api, Attempt, EDGESEAL, Scheme, Server, Signature, now,
+    raw::{self, Answer},
+};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+/// So that its rate is soon used up.
+const CONFIG: &str = "[rate_limits]\nSetDomainMode = 1\n";
+
+/// What mends a fault.
+type Mend = fn(&mut Attempt, &Stage);
+
+/// What the right parts are.
+struct Stage {
+    server: SocketAddr,
+    /// An account that may not do what it asks for.
+    bob: Api,
+    /// The root account.
+    root: Api,
+    /// Keys of the first account that do not work.
+    inactive_key: String,
+}
+
+/// What answers first, with status and code, and what mends it.
+type Step = (u16, &'static str, Mend);
+
+/// Faults that both schemes know, up to the common parameters.
+const FIRST: [Step; 10] = [
+    (400, "UnsupportedHTTPMethod", |a, _| a.method = "POST"),
+    (404, "InvalidApi.NotFound", |a, _| a.path = "/"),
+    (431, "InvalidParameter.TooLong", |a, _| a.long_head = 0),
+    (413, "InvalidParameter.TooLong", |a, _| a.long_body = 0),
+    (400, "InvalidParameter.Format", |a, _| a.tail = ""),
+    (400, "MissingAction", |a, _| {
+        a.action = Some("DoAsIThink".to_owned())
+    }),
+    (400, "MissingVersion", |a, _| {
+        a.version = Some("1999-01-01".to_owned())
+    }),
+    (400, "InvalidVersion", |a, _| {
+        a.version = Some(EDGESEAL.to_owned())
+    }),
+    (404, "InvalidAction.NotFound", |a, _| {
+        a.action = Some("SetDomainMode".to_owned())
+    }),
+    (0, "", |_, _| {}),
+];
+
+/// The common parameters of V1.
+const COMMON_V1: [Step; 8] = [
+    (400, "MissingAccessKeyId", |a, _| {
+        a.key = Some("EDGEnobody".to_owned())
+    }),
+    (400, "MissingSignature", |a, _| {
+        a.signature = Signature::Wrong
+    }),
+    (400, "MissingSignatureMethod", |a, _| {
+        a.algorithm = Some("HMAC-MD5")
+    }),
+    (400, "MissingSignatureVersion", |a, _| {
+        a.signature_version = Some("2.0")
+    }),
+    (400, "MissingSignatureNonce", |a, _| {
+        a.nonce = Some("used".to_owned())
+    }),
+    (400, "MissingTimestamp", |a, _| {
+        a.timestamp = Some("yesterday".to_owned())
+    }),
+    (400, "InvalidSignatureMethod", |a, _| {
+        a.algorithm = Some("HMAC-SHA1")
+    }),
+    (400, "InvalidSignatureVersion", |a, _| {
+        a.signature_version = Some("1.0")
+    }),
+];
+
+/// The common parameters of V3.
+const COMMON_V3: [Step; 6] = [
+    (400, "InvalidSignatureMethod", |a, _| {
+        a.algorithm = Some("ACS3-HMAC-SHA256")
+    }),
+    (400, "IncompleteSignature", |a, _| {
+        a.signature = Signature::TooLittle
+    }),
+    (400, "MissingAccessKeyId", |a, _| {
+        a.key = Some("EDGEnobody".to_owned())
+    }),
+    (400, "MissingSignatureNonce", |a, _| {
+        a.nonce = Some("used".to_owned())
+    }),
+    (400, "MissingTimestamp", |a, _| {
+        a.timestamp = Some("yesterday".to_owned())
+    }),
+    (400, "IncompleteSignature", |a, _| {
+        a.signature = Signature::Wrong
+    }),
+];
+
+/// Clock, key, signature; then what the rate, the permission and the parameters say.
+const LAST: [Step; 7] = [
+    (400, "InvalidTimeStamp.Format", |a, _| {
+        a.timestamp = Some(now().plus_ms(-HOUR_MS).to_string());
+    }),
+    (400, "InvalidTimeStamp.Expired", |a, _| {
+        a.timestamp = Some(now().to_string())
+    }),
+    (404, "InvalidAccessKeyId.NotFound", |a, _| {
+        a.key = Some("STS.temporary".to_owned())
+    }),
+    (400, "MissingSecurityToken", |a, stage| {
+        a.key = Some(stage.inactive_key.clone())
+    }),
+    (400, "InvalidAccessKeyId.Inactive", |a, stage| {
+        a.key = Some(stage.bob.key.clone())
+    }),
+    (400, "SignatureDoesNotMatch", |a, _| {
+        a.signature = Signature::Right
+    }),
+    (0, "", |_, _| {}),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v1_refuses_in_the_documented_order() {
+    in_order(Scheme::V1, &COMMON_V1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v3_refuses_in_the_documented_order() {
+    in_order(Scheme::V3, &COMMON_V3).await;
+}
+
+async fn in_order(scheme: Scheme, common: &[Step]) {
+    let server = Server::start_with(CONFIG);
+    let stage = Stage::prepare(&server).await;
+    // Uses the nonce up and, with it, the rate.
+    let mut used = stage.sound(scheme);
+    used.nonce = Some("used".to_owned());
+    assert_eq!(stage.send(&used).await.code(), "NoPermission");
+
+    let mut attempt = stage.wrong_in_every_way(scheme);
+    let steps = FIRST.iter().chain(common).chain(&LAST);
+    for (status, code, mend) in steps.filter(|(status, ..)| *status > 0) {
+        let answer = stage.send(&attempt).await;
+        let got = (answer.status, answer.code());
+        assert_eq!(got, (*status, (*code).to_owned()), "{}", answer.body);
+        assert!(answer.head.contains("x-acs-request-id"), "{}", answer.head);
+        mend(&mut attempt, &stage);
+    }
+    stage.nonce_then_rate_then_permission(attempt).await;
+    server.stop();
+}
+
+impl Stage {
+    async fn prepare(server: &Server) -> Self {
+        let (root, bob) = (server.client(), server.account("bob").await);
+        let account = ("AccountId", bob.account.as_str());
+        let made = root.call(EDGESEAL, "CreateAccessKey", &[account]).await;
+        let key = made.unwrap().body["AccessKey"]["AccessKeyId"].clone();
+        let key = key.as_str().unwrap();
+        let params = [account, ("UserAccessKeyId", key), ("Status", "Inactive")];
+        root.call(EDGESEAL, "UpdateAccessKey", &params)
+            .await
+            .unwrap();
+        Self {
+            server: server.addresses().api,
+            inactive_key: key.to_owned(),
+            root,
+            bob,
+        }
+    }
+
+    async fn send(&self, attempt: &Attempt) -> Answer {
+        raw::exchange(self.server, &attempt.octets()).await
+    }
+
+    /// Well-formed and well-signed, but without permission, and without the parameters.
+    fn sound(&self, scheme: Scheme) -> Attempt {
+        Attempt::new(scheme, &self.bob, (EDGESEAL, "SetDomainMode"), &[])
+    }
+
+    fn wrong_in_every_way(&self, scheme: Scheme) -> Attempt {
+        Attempt {
+            method: "PUT",
+            path: "/elsewhere",
+            version: None,
+            action: None,
+            key: None,
+            algorithm: match scheme {
+                Scheme::V1 => None,
+                Scheme::V3 => Some("ACS3-RSA-SHA256"),
+            },
+            signature_version: None,
+            timestamp: None,
+            nonce: None,
+            signature: match scheme {
+                Scheme::V1 => Signature::Absent,
+                Scheme::V3 => Signature::Malformed,
+            },
+            long_head: 129 * 1024,
+            long_body: 257 * 1024,
+            tail: "&Bad=%zz",
+            ..self.sound(scheme)
+        }
+    }
+
+    /// The faults left are: the nonce was used, the rate is used up, there is no permission, and a
+    /// parameter is missing.
+    async fn nonce_then_rate_then_permission(&self, attempt: Attempt) {
+        let fresh = || Attempt {
+            nonce: Some(uuid::Uuid::new_v4().to_string()),
+            timestamp: Some(now().to_string()),
+            ..attempt.clone()
+        };
+        let rate = "Throttling.User";
+        // The rate fills up with time: what is sent between two throttled calls was sent while it
+        // was used up, so try until there is such a pair.
+        let mut tries = 0;
+        loop {
+            let before = self.send(&fresh()).await.code();
+            let between = self.send(&attempt).await.code();
+            assert_eq!(between, "SignatureNonceUsed");
+            let after = self.send(&fresh()).await;
+            if before == rate && after.code() == rate {
+                assert!(after.head.contains("x-acs-retry-after: "), "{}", after.head);
+                assert!(after.head.contains("\r\nretry-after: "), "{}", after.head);
+                break;
+            }
+            tries += 1;
+            assert!(tries < 100, "the rate is never used up");
+        }
+        // Within a second there is a call that passes the rate.
+        let answer = crate::harness::eventually("a call within the rate", async || {
+            let answer = self.send(&fresh()).await;
+            (answer.code() != rate).then_some(answer)
+        });
+        let answer = answer.await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (403, "NoPermission")
+        );
+        let permitted = Attempt::new(attempt.scheme, &self.root, (EDGESEAL, "SetDomainMode"), &[]);
+        assert_eq!(self.send(&permitted).await.code(), "MissingDomainName");
+    }
+}

@@ -1,0 +1,88 @@
+//! Every documented code of `SetCdnDomainSSLCertificate`, pulled through the wire by what causes it.
+//! After each refusal the old certificate is still served.
+//!
+//! Most are pulled out of the binary ([`wire`]). What it cannot be brought to from outside (a store
+//! that fails, a state that only a review makes) is pulled out of the same code in this process,
+//! over a store that fails on demand ([`node`]).
+
+mod node;
+mod stored;
+mod wire;
+
+use std::collections::BTreeSet;
+
+use edgeseal_api::client::Refusal;
+
+use crate::harness::SET;
+
+/// Codes of the operation besides those of its own reference page.
+const OF_NAMES: [&str; 4] = [
+    "MissingDomainName",
+    "InvalidDomainName.Malformed",
+    "InvalidDomain.NotFound",
+    "MissingSSLProtocol",
+];
+/// Answered as `CreateCertificateFailed` by this operation, which says more.
+const NEVER: [&str; 1] = ["ServiceBusy"];
+
+/// A row of `spec/errors.tsv`.
+struct Row {
+    status: u16,
+    code: &'static str,
+    message: &'static str,
+    /// Whether it is of the operation's own reference page.
+    own: bool,
+}
+
+/// The rows that name the operation.
+fn rows() -> Vec<Row> {
+    let lines = include_str!("../../../../spec/errors.tsv").lines();
+    let rows = lines.filter(|line| !line.starts_with('#')).skip(1);
+    let rows = rows.filter_map(|line| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [status, code, message, actions, ..] = columns[..] else {
+            panic!("not a row: {line}")
+        };
+        let named = actions.split(',').any(|action| action == SET);
+        named.then(|| Row {
+            status: status.parse().unwrap(),
+            code,
+            message,
+            own: actions == SET,
+        })
+    });
+    rows.collect()
+}
+
+/// Asserts that a refusal is the row of its code, and that it says more than the row.
+#[track_caller]
+fn assert_documented(refusal: &Refusal, expected: &str, how: &str) {
+    assert_eq!(refusal.code, expected, "{how}: {refusal:?}");
+    let rows = rows();
+    let row = rows.iter().find(|row| row.code == refusal.code);
+    let row = row.unwrap_or_else(|| panic!("{expected} is not documented for {SET}"));
+    assert_eq!(refusal.status, row.status, "{how}");
+    assert_eq!(refusal.message, row.message, "{how}");
+    assert!(refusal.detail.len() >= 20, "{how}: {:?}", refusal.detail);
+    assert!(refusal.recommend.ends_with(expected), "{how}");
+    assert!(!refusal.request.is_empty(), "{how}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_code_has_a_cause() {
+    let mut seen = wire::pull().await;
+    seen.extend(node::pull().await);
+
+    let rows = rows();
+    let own: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row.own)
+        .map(|row| row.code)
+        .collect();
+    assert_eq!(own.len(), 32, "the reference page has 32 codes");
+    let documented: BTreeSet<&str> = rows.iter().map(|row| row.code).collect();
+    let expected: BTreeSet<&str> = own.iter().chain(&OF_NAMES).copied().collect();
+    assert_eq!(seen, expected);
+    let never: BTreeSet<&str> = documented.difference(&expected).copied().collect();
+    assert_eq!(never, BTreeSet::from(NEVER));
+}

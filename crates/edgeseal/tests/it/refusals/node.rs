@@ -1,0 +1,235 @@
+//! Refusals that need a store which fails, or records that no call writes: API and edge in this
+//! process, over [`FaultyStore`].
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use edgeseal_api::{Context, Settings};
+use edgeseal_core::{Timestamp, account::Account};
+use edgeseal_edge::{Edge, Options};
+use edgeseal_store::{
+    Catalog, Fault, Key, Keyring, Revision, SharedStore, Store,
+    catalog::{Deed, NewAccessKey, random_account_id},
+    memory::MemoryStore,
+};
+use edgeseal_store::{Changes, ChangesError, CommitError, Entry, Page, Txn, Write};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use super::{assert_documented, stored};
+use crate::harness::{
+    Api, CDN, Origin, Pem, SET,
+    api::{told, upload},
+    now,
+    pki::AUTHORITY,
+    tls,
+};
+
+pub(super) const NAME: &str = "www.node.example";
+
+/// A store whose commits of domains fail, or lose their race, on demand.
+pub(super) struct FaultyStore {
+    inner: SharedStore,
+    fail: AtomicBool,
+    /// How many races will be lost.
+    lose: AtomicUsize,
+}
+
+/// API and edge in this process.
+pub(super) struct Node {
+    pub(super) api: Api,
+    pub(super) catalog: Catalog,
+    pub(super) bound: Pem,
+    store: Arc<FaultyStore>,
+    edge: Edge,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+/// The codes that were seen.
+pub(super) async fn pull() -> BTreeSet<&'static str> {
+    let node = Node::start().await;
+    let mut seen = BTreeSet::new();
+    let fresh = AUTHORITY.issue(&[NAME]);
+    let on = upload(NAME, &fresh);
+    let off = [("DomainName", NAME), ("SSLProtocol", "off")];
+
+    node.store.fail.store(true, Ordering::SeqCst);
+    seen.insert(node.refused("CertStorage.failed", &on).await);
+    seen.insert(node.refused("DeleteFailed", &off).await);
+    node.store.fail.store(false, Ordering::SeqCst);
+
+    node.store.lose.store(usize::MAX, Ordering::SeqCst);
+    seen.insert(node.refused("CreateCertificateFailed", &on).await);
+    // A race that is lost a few times is run again and won.
+    node.store.lose.store(5, Ordering::SeqCst);
+    let set = node.api.call(CDN, SET, &upload(NAME, &node.bound)).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!(node.store.lose.load(Ordering::SeqCst), 0);
+
+    seen.extend(stored::pull(&node).await);
+    node.stop().await;
+    seen
+}
+
+impl Node {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(FaultyStore {
+            inner: Arc::new(MemoryStore::new()),
+            fail: AtomicBool::new(false),
+            lose: AtomicUsize::new(0),
+        });
+        let shared: SharedStore = store.clone();
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let catalog = Catalog::new(Arc::clone(&shared), keyring.clone());
+        let (account, key, secret) = make_root(&catalog).await;
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let options = Options::new("node", "production", anywhere, directory.path());
+        let edge = Edge::start(options, shared, keyring, now).await.unwrap();
+        let settings = Settings {
+            settle: Duration::from_secs(10),
+            ..Settings::default()
+        };
+        let (context, auditor) = Context::new(catalog.clone(), now, settings, Some(edge.served()));
+        tokio::spawn(auditor);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        let drain = Duration::from_secs(5);
+        let serving = edgeseal_api::http::serve(listener, Arc::new(context), stopped, drain);
+        let node = Self {
+            api: Api::new(&address, &account, &key, &secret),
+            catalog,
+            bound: AUTHORITY.issue(&[NAME]),
+            store,
+            edge,
+            stop,
+            serving: tokio::spawn(serving),
+            _directory: directory,
+        };
+        node.api.add(NAME, &Origin::start().await).await;
+        node.api.set(NAME, &node.bound).await.unwrap();
+        node
+    }
+
+    /// Calls what must be refused with this code; afterwards the old certificate is served.
+    pub(super) async fn refused(
+        &self,
+        code: &'static str,
+        params: &[(&str, &str)],
+    ) -> &'static str {
+        let refusal = self.api.refused(CDN, SET, params).await;
+        assert_documented(&refusal, code, code);
+        self.assert_serves_bound(code).await;
+        code
+    }
+
+    pub(super) async fn assert_serves_bound(&self, when: &str) {
+        let chain = tls::served(self.edge.https_addr(), NAME).await;
+        assert_eq!(chain.unwrap()[0], self.bound.leaf, "after {when}");
+    }
+
+    /// Writes a value past every rule.
+    pub(super) async fn put(&self, key: Key, value: bytes::Bytes) -> Revision {
+        let put = Write::Put {
+            key,
+            value,
+            expires: None,
+        };
+        let txn = Txn {
+            expect: Vec::new(),
+            write: vec![put],
+        };
+        self.store.inner.commit(txn).await.unwrap()
+    }
+
+    /// Waits until the edge serves this state.
+    pub(super) async fn served(&self, revision: Revision) {
+        let mut served = self.edge.served();
+        served.wait_for(|served| *served >= revision).await.unwrap();
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
+        self.edge.drain().await;
+    }
+}
+
+async fn make_root(catalog: &Catalog) -> (String, String, String) {
+    let now: Timestamp = now();
+    let account = Account {
+        id: random_account_id(),
+        name: "root".to_owned(),
+        root: true,
+        created: now,
+    };
+    let key = NewAccessKey::generate(account.id.clone(), now);
+    let deed = Deed {
+        account: account.id.clone(),
+        access_key: "-".to_owned(),
+        source: "-".to_owned(),
+        action: "FirstStart".to_owned(),
+        resource: String::new(),
+        request: "0".to_owned(),
+        nonce: None,
+        now,
+    };
+    catalog.create_account(&deed, &account, &key).await.unwrap();
+    let secret = String::from_utf8(key.secret.expose().to_vec()).unwrap();
+    (account.id.to_string(), key.key.id, secret)
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        self.inner.get(key).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        let written = txn.write.iter().find_map(|write| match write {
+            Write::Put { key, .. } if key.as_str().starts_with("domain/") => Some(key.clone()),
+            Write::Put { .. } | Write::Delete(_) => None,
+        });
+        if let Some(key) = written {
+            if self.fail.load(Ordering::SeqCst) {
+                return Err(Fault::new("commit: the disk is full").into());
+            }
+            let one_less = |left: usize| left.checked_sub(1);
+            let order = Ordering::SeqCst;
+            if self.lose.fetch_update(order, order, one_less).is_ok() {
+                return Err(CommitError::Conflict { key });
+            }
+        }
+        self.inner.commit(txn).await
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.inner.changes(after, prefixes, limit).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        self.inner.sweep(now).await
+    }
+}
