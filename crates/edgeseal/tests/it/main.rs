@@ -3,6 +3,13 @@
 //!
 //! Start reading at [`harness`]; then each module is one subject.
 
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+mod admin;
 mod crash;
 mod harness;
 mod isolation;
@@ -10,4 +17,5 @@ mod live;
 mod malformed;
 mod order;
 mod refusals;
+mod restart;
 mod swaps;

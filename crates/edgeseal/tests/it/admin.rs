@@ -1,0 +1,145 @@
+//! Health and metrics, as a watcher sees them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::harness::{
+    CDN, Origin, Server, eventually, origin::Connection, pki::AUTHORITY, raw, server::signal, tls,
+};
+
+const NAME: &str = "www.watched.example";
+
+/// Series that an ordinary life shows.
+const SHOWN: &[&str] = &[
+    "edgeseal_api_requests_total",
+    "edgeseal_connections",
+    "edgeseal_edge_domains",
+    "edgeseal_edge_revision",
+    "edgeseal_handshakes_total",
+    "edgeseal_key_cache_hits_total",
+    "edgeseal_key_cache_misses_total",
+    "edgeseal_key_cache_size",
+    "edgeseal_proofs_total",
+    "edgeseal_proxy_requests_total",
+    "edgeseal_quarantined",
+    "edgeseal_tls_refusals_total",
+];
+/// Series that only a failure shows.
+const FAILURES: &[&str] = &[
+    "edgeseal_audit_dropped_total",
+    "edgeseal_replica_failures_total",
+    "edgeseal_settle_timeouts_total",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_happened_and_name_nobody() {
+    let server = Server::start();
+    let (api, origin) = (server.client(), Origin::start().await);
+    let addresses = server.addresses();
+    api.add(NAME, &origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.refused(CDN, "StopCdnDomain", &[("DomainName", "no.example")])
+        .await;
+    for _ in 0..2 {
+        let stream = tls::connect(addresses.https, NAME, &["http/1.1"]).await;
+        let got = Connection::h1(stream.unwrap()).await.get(NAME, "/").await;
+        assert_eq!(got.unwrap().0, 200);
+    }
+    assert!(server.served("unknown.watched.example").await.is_err());
+
+    let series = [
+        r#"edgeseal_api_requests_total{action="AddCdnDomain",code="OK"} 1"#,
+        r#"edgeseal_api_requests_total{action="SetCdnDomainSSLCertificate",code="OK"} 1"#,
+        r#"edgeseal_api_requests_total{action="StopCdnDomain",code="InvalidDomain.NotFound"} 1"#,
+        r#"edgeseal_handshakes_total{result="refused"} 1"#,
+        r#"edgeseal_tls_refusals_total{reason="unknown_name"} 1"#,
+        r#"edgeseal_proxy_requests_total{class="2xx"} 2"#,
+        r#"edgeseal_proofs_total{result="agrees"}"#,
+        "edgeseal_edge_domains 1",
+        "edgeseal_quarantined 0",
+    ];
+    // Counted after the client has what it asked for.
+    let text = eventually("all that happened in the metrics", || async {
+        let answer = raw::get(addresses.admin, "admin", "/metrics").await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.head.contains("text/plain; version=0.0.4"));
+        let there = series.iter().all(|line| answer.body.contains(line));
+        let there = there && SHOWN.iter().all(|name| answer.body.contains(name));
+        there.then_some(answer.body)
+    })
+    .await;
+    for private in ["watched", "no.example", &api.key, &api.account, "127.0.0.1"] {
+        assert!(!text.contains(private), "{private} is in the metrics");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_told_to_the_last() {
+    let mut server = Server::start();
+    let addresses = server.addresses();
+    let get = |path| raw::get(addresses.admin, "admin", path);
+    for (path, status, body) in [
+        ("/healthz", 200, "ok\n"),
+        ("/readyz", 200, "ready\n"),
+        ("/nothing", 404, ""),
+    ] {
+        let answer = get(path).await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (status, body),
+            "{path}"
+        );
+    }
+    // A call that has begun holds the process until it is answered or given up.
+    let mut call = TcpStream::connect(addresses.api).await.unwrap();
+    call.write_all(b"POST / HTTP/1.1\r\nhost: api\r\ncontent-length: 100\r\n\r\nAction=")
+        .await
+        .unwrap();
+    // The server has it once a later call is answered.
+    raw::get(addresses.api, "api", "/").await;
+    signal(server.process().as_ref().unwrap(), "TERM");
+    eventually("draining", || async {
+        let answer = get("/readyz").await;
+        (answer.status == 503 && answer.body == "draining\n").then_some(())
+    })
+    .await;
+    assert_eq!(get("/healthz").await.status, 200);
+    drop(call);
+    server.stop();
+}
+
+#[test]
+fn every_metric_of_the_sources_is_listed() {
+    let listed: BTreeSet<String> = [SHOWN, FAILURES]
+        .concat()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = BTreeSet::new();
+    for member in fs::read_dir(crates).unwrap() {
+        collect(&member.unwrap().path().join("src"), &mut found);
+    }
+    assert_eq!(found, listed);
+}
+
+/// The names that `counter!`, `gauge!` and `histogram!` get below a directory.
+fn collect(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+            continue;
+        }
+        let Ok(source) = fs::read_to_string(&path) else {
+            continue;
+        };
+        for kind in ["counter!(", "gauge!(", "histogram!("] {
+            let names = source.split(kind).skip(1);
+            let names = names.filter_map(|after| after.trim_start().strip_prefix('"'));
+            found.extend(names.filter_map(|name| Some(name.split_once('"')?.0.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The end of a process and what the next one on the same data directory makes of it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use tokio::net::TcpStream;
+
+use crate::harness::{
+    Api, Attempt, CDN, Origin, Pem, SET, Scheme, Server,
+    api::{told, upload},
+    pki::AUTHORITY,
+    raw,
+    server::wait,
+};
+
+const NAME: &str = "www.restart.example";
+
+/// A server that serves [`NAME`].
+async fn serving() -> (Server, Api, Pem) {
+    let server = Server::start();
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    let pem = AUTHORITY.issue(&[NAME]);
+    let set = api.set(NAME, &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    (server, api, pem)
+}
+
+/// Starts a process on the server's data that must not start; what it says.
+fn refused_to_start(server: &Server) -> String {
+    let mut process = server.command().stderr(Stdio::piped()).spawn().unwrap();
+    let status = wait(&mut process);
+    let mut said = String::new();
+    let mut stderr = process.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(64), "{said}");
+    said
+}
+
+/// Every file below a directory with its octets.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.display().to_string(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// Names of the files whose octets differ, or that only one side has.
+fn differing(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names = before.keys().chain(after.keys());
+    names
+        .filter(|name| before.get(*name) != after.get(*name))
+        .cloned()
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_is_used_up_over_a_restart() {
+    let (mut server, api, pem) = serving().await;
+    let calls = [Scheme::V1, Scheme::V3]
+        .map(|scheme| Attempt::new(scheme, &api, (CDN, SET), &upload(NAME, &pem)).octets());
+    for call in &calls {
+        let answer = raw::exchange(server.addresses().api, call).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    for killed in [false, true] {
+        if killed {
+            server.kill();
+        } else {
+            assert_eq!(server.terminate().code(), Some(0));
+        }
+        server.launch();
+        for call in &calls {
+            let answer = raw::exchange(server.addresses().api, call).await;
+            assert_eq!(answer.code(), "SignatureNonceUsed", "killed: {killed}");
+            assert_eq!(answer.status, 400);
+        }
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_in_time_although_clients_stay() {
+    let (mut server, api, _) = serving().await;
+    let addresses = server.addresses();
+    // A client that keeps its connection alive on each port must not hold the process up.
+    let _visitor = crate::harness::tls::connect(addresses.https, NAME, &["h2"])
+        .await
+        .unwrap();
+    let _silent = TcpStream::connect(addresses.http).await.unwrap();
+    api.info(NAME).await;
+    let asked = Instant::now();
+    assert_eq!(server.terminate().code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(15), "it took {took:?}");
+    for port in [
+        addresses.api,
+        addresses.https,
+        addresses.http,
+        addresses.admin,
+    ] {
+        assert!(TcpStream::connect(port).await.is_err(), "{port} is open");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_data_is_refused() {
+    let (server, api, pem) = serving().await;
+    let addresses = fs::read(server.data().join("addresses.json")).unwrap();
+    let said = refused_to_start(&server);
+    assert!(said.contains("in use"), "{said}");
+    let now = fs::read(server.data().join("addresses.json")).unwrap();
+    assert_eq!(addresses, now, "the first one's addresses are left alone");
+    assert_eq!(api.bound_leaf(NAME).await, pem.leaf);
+    server.assert_serves(NAME, &pem.leaf, "as before").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_kek_nothing_starts_and_nothing_changes() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let kek = server.data().join("kek");
+    let key = fs::read(&kek).unwrap();
+    fs::remove_file(&kek).unwrap();
+    let before = files(&server.data());
+    let said = refused_to_start(&server);
+    assert!(said.contains("kek is missing"), "{said}");
+    let none: [String; 0] = [];
+    assert_eq!(differing(&before, &files(&server.data())), none);
+
+    fs::write(&kek, key).unwrap();
+    server.launch();
+    server.assert_serves(NAME, &pem.leaf, "with its key").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_kek_is_refused() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let kek = server.data().join("kek");
+    let key = fs::read(&kek).unwrap();
+    let edge = files(&server.data().join("edge"));
+    fs::write(&kek, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let said = refused_to_start(&server);
+    assert!(said.contains("do not open the store"), "{said}");
+    let none: [String; 0] = [];
+    assert_eq!(differing(&edge, &files(&server.data().join("edge"))), none);
+
+    fs::write(&kek, key).unwrap();
+    server.launch();
+    server.assert_serves(NAME, &pem.leaf, "with its key").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_leaves_the_edge_serving() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let (store, aside) = (server.data().join("store.db"), server.home().join("aside"));
+    fs::rename(&store, &aside).unwrap();
+    let garbage = b"this is no database. ".repeat(1000);
+    fs::write(&store, &garbage).unwrap();
+
+    server.launch();
+    server
+        .assert_serves(NAME, &pem.leaf, "out of the replica")
+        .await;
+    let api = server.client();
+    let refusal = api
+        .refused(CDN, "StopCdnDomain", &[("DomainName", NAME)])
+        .await;
+    assert_eq!(
+        (refusal.status, refusal.code.as_str()),
+        (503, "ServiceUnavailable")
+    );
+    let admin = server.addresses().admin;
+    assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 503);
+    assert_eq!(raw::get(admin, "admin", "/healthz").await.status, 200);
+    assert_eq!(server.terminate().code(), Some(0));
+    assert_eq!(fs::read(&store).unwrap(), garbage, "left as it is");
+
+    fs::rename(&aside, &store).unwrap();
+    server.launch();
+    let admin = server.addresses().admin;
+    assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 200);
+    let set = server.client().set(NAME, &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_or_emptied_is_refused() {
+    let (mut server, _, pem) = serving().await;
+    server.terminate();
+    let (data, aside) = (server.data(), server.home().join("aside"));
+    fs::copy(data.join("store.db"), &aside).unwrap();
+    let edge = files(&data.join("edge"));
+    let none: [String; 0] = [];
+    for emptied in [false, true] {
+        for file in ["store.db", "store.db-wal", "store.db-shm"] {
+            let _ = fs::remove_file(data.join(file));
+        }
+        if emptied {
+            fs::write(data.join("store.db"), "").unwrap();
+        }
+        // A second try is no other than the first.
+        for _ in 0..2 {
+            let said = refused_to_start(&server);
+            assert!(said.contains("has served domains before"), "{said}");
+            assert_eq!(differing(&edge, &files(&data.join("edge"))), none);
+        }
+    }
+    for file in ["store.db-wal", "store.db-shm"] {
+        let _ = fs::remove_file(data.join(file));
+    }
+    fs::copy(&aside, data.join("store.db")).unwrap();
+    server.launch();
+    server
+        .assert_serves(NAME, &pem.leaf, "with its store")
+        .await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_means_that_everything_is_served() {
+    let (mut server, _, first) = serving().await;
+    for killed in [false, true] {
+        if killed {
+            server.kill();
+        } else {
+            server.terminate();
+        }
+        server.launch();
+        server
+            .assert_serves(NAME, &first.leaf, "right after ready")
+            .await;
+    }
+    let pem = AUTHORITY.issue(&[NAME]);
+    let params = upload(NAME, &pem);
+    let reply = server
+        .client()
+        .call_with(CDN, SET, &params, &[("prefer", "wait=5")])
+        .await;
+    let reply = reply.unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!(reply.headers["x-edgeseal-served"], "1/1");
+    server
+        .assert_serves(NAME, &pem.leaf, "when it says so")
+        .await;
+    server.stop();
+}
