@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the seeds of the fuzz targets: small chains and keys of each kind, made by openssl.
+# Makes the seeds of the fuzz targets: small chains and keys of each kind, made by openssl, and requests.
 set -eu
 
 corpus="$(dirname "$0")/corpus/pem_admission"
@@ -49,3 +49,14 @@ cat "$work/root.pem" "$work/intermediate.pem" "$work/p256.pem" > "$work/chain"
 part "$work/chain" "$work/p256.key" root-first
 part "$work/root.pem" "$work/root.key" self-signed
 part "$work/p256.pem" "$work/p384.key" mismatch
+
+# Requests as the official clients sent them: query, content type, body, a line each.
+requests="$(dirname "$0")/corpus/request"
+mkdir -p "$requests"
+for file in "$(dirname "$0")"/../spec/wire/*.http; do
+    {
+        sed -n '1s/^[A-Z]* \/?*\([^ ]*\) HTTP.*/\1/p' "$file"
+        echo application/x-www-form-urlencoded
+        sed '1,/^\r$/d' "$file"
+    } > "$requests/$(basename "$file")"
+done

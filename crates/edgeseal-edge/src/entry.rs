@@ -2,7 +2,7 @@
 //!
 //! A domain costs its name, one small [`Entry`], and its share of what many domains have in common:
 //! [`Material`] (one per certificate), the chain above the leaf (one per issuer) and the origins.
-//! Leaf and sealed key stay DER; the parsed key lives in a bounded cache, see [`crate::tls`].
+//! Leaf and sealed key stay DER; the parsed key lives in a bounded cache, see `tls`.
 
 use std::{
     collections::HashSet,

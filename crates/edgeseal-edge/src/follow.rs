@@ -48,7 +48,8 @@ pub(crate) struct Follower {
 
 /// Where the following stands.
 struct Progress {
-    /// Names seen since the listing began; `None` outside of one.
+    /// Names seen since the listing began; `None` outside of one, and in one that began when
+    /// nothing was held.
     listed: Option<HashSet<Box<str>>>,
     cursor_written: Instant,
     /// The last quarantined domain that was tried again.
@@ -98,7 +99,12 @@ impl Follower {
 
     async fn take(&self, event: Event, progress: &mut Progress) {
         match event {
-            Event::ListBegins => progress.listed = Some(HashSet::new()),
+            Event::ListBegins => {
+                // The first listing of all has nothing to drop and needs no memory for it.
+                let holdings = &self.holdings;
+                let empty = holdings.index().is_empty() && holdings.quarantine().len() == 0;
+                progress.listed = (!empty).then(HashSet::new);
+            }
             Event::Listed(entries) => {
                 if let Some(listed) = &mut progress.listed {
                     let names = entries.iter().filter_map(|entry| name_of(&entry.key));
@@ -115,8 +121,11 @@ impl Follower {
                 self.writer.write_patiently(batch).await;
             }
             Event::ListEnds { revision, entries } => {
-                let listed = progress.listed.take().unwrap_or_default();
-                let batch = self.drop_unlisted(&listed, revision);
+                let mut batch = match progress.listed.take() {
+                    Some(listed) => self.drop_unlisted(&listed),
+                    None => Batch::default(),
+                };
+                batch.reached = Reached::Complete(revision);
                 tracing::info!(
                     store.revision = revision.0,
                     listed = entries,
@@ -202,11 +211,8 @@ impl Follower {
         (batch, names)
     }
 
-    fn drop_unlisted(&self, listed: &HashSet<Box<str>>, revision: Revision) -> Batch {
-        let mut batch = Batch {
-            reached: Reached::Complete(revision),
-            ..Batch::default()
-        };
+    fn drop_unlisted(&self, listed: &HashSet<Box<str>>) -> Batch {
+        let mut batch = Batch::default();
         for name in self.holdings.index().names() {
             if !listed.contains(&name)
                 && let Ok(name) = Pattern::parse(&name)
@@ -244,9 +250,8 @@ impl Follower {
             let (batch, names) = self.apply_prepared(prepared);
             self.writer.write(batch);
             if !names.is_empty() {
-                // Not in one expression: the borrow would still be held when it is replaced.
-                let served = *self.served.borrow();
-                self.reached(served, names);
+                let revision = *self.served.borrow(); // the guard must be gone before it is set
+                self.reached(revision, names);
             }
         }
     }

@@ -158,7 +158,8 @@ impl Running {
         }
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
-        let _ = admin.await;
+        // A watcher that keeps its connection does not keep the process.
+        let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
         drop(self.store);
     }
 }

@@ -104,8 +104,8 @@ proptest! {
     #[test]
     fn any_text_parses_or_is_refused(text in "\\PC{0,80}") {
         if let Ok(parsed) = Pattern::parse(&text) {
-            prop_assert_eq!(Pattern::parse(&parsed.to_string()).unwrap(), parsed.clone());
-            prop_assert_eq!(Pattern::parse(&parsed.display_star()).unwrap(), parsed.clone());
+            prop_assert_eq!(&Pattern::parse(&parsed.to_string()).unwrap(), &parsed);
+            prop_assert_eq!(&Pattern::parse(&parsed.display_star()).unwrap(), &parsed);
             prop_assert!(parsed.base().as_str().len() <= 253);
             prop_assert!(parsed.covers(&parsed));
         }

@@ -19,6 +19,7 @@ use edgeseal_store::{
 use crate::{
     client::{Http, UNRECOGNIZED, leaf},
     origin::saying,
+    restart::Failing,
     world::{Building as _, Certificate, World, domain, now, put, served},
 };
 
@@ -300,7 +301,15 @@ async fn a_listing_drops_what_it_did_not_show_and_nothing_else() {
     );
     let edge = world.edge().await;
     served(&edge, last).await;
-    assert_eq!(leaf(edge.https_addr(), "stays.com").await, Ok(stays.leaf));
-    assert_eq!(leaf(edge.https_addr(), "new.com").await, Ok(goes.leaf));
-    assert_eq!(leaf(edge.https_addr(), "goes.com").await, Err(UNRECOGNIZED));
+    let expect = async |address| {
+        assert_eq!(leaf(address, "stays.com").await, Ok(stays.leaf.clone()));
+        assert_eq!(leaf(address, "new.com").await, Ok(goes.leaf.clone()));
+        assert_eq!(leaf(address, "goes.com").await, Err(UNRECOGNIZED));
+    };
+    expect(edge.https_addr()).await;
+    // The replica has dropped it as well.
+    edge.drain().await;
+    let failing = Failing::new(&world.store);
+    let edge = world.start(world.options(), failing).await;
+    expect(edge.https_addr()).await;
 }

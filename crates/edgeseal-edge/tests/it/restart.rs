@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// A store that fails as long as it is told to.
-struct Failing {
+pub(crate) struct Failing {
     inner: SharedStore,
     fails: AtomicBool,
 }
 
 impl Failing {
-    fn new(inner: &SharedStore) -> Arc<Self> {
+    pub(crate) fn new(inner: &SharedStore) -> Arc<Self> {
         Arc::new(Self {
             inner: Arc::clone(inner),
             fails: AtomicBool::new(true),

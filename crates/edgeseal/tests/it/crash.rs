@@ -26,7 +26,10 @@ struct Expected {
 async fn nothing_acknowledged_is_lost_in_fifty_kills() {
     // EDGESEAL_IT_SEED repeats the moments of a run as far as the machine allows.
     let seed = std::env::var("EDGESEAL_IT_SEED").ok();
-    let seed = seed.map_or(now().unix_ms().unsigned_abs(), |seed| seed.parse().unwrap());
+    let seed = seed.map_or_else(
+        || now().unix_ms().unsigned_abs(),
+        |seed| seed.parse().unwrap(),
+    );
     println!("EDGESEAL_IT_SEED={seed}");
     let mut random = Random(seed);
     let mut server = Server::start_with(UNLIMITED);

@@ -3,6 +3,12 @@
 //!
 //! Start reading at [`harness`]; then each module is one subject.
 
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
 mod admin;
 mod cli;
 mod crash;

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::harness::{
     PATIENCE,
-    server::{BINARY, binary, run, signal, wait},
+    server::{BINARY, binary, signal, wait},
 };
 
 fn document(path: &str) -> String {
@@ -76,7 +76,7 @@ impl Demo {
             .replace(":7080", &format!(":{}", self.port("api")));
         let mut shell = Command::new("sh");
         shell.args(["-euc", &script]).current_dir(self.home.path());
-        let output = run(&mut shell);
+        let output = shell.stdin(Stdio::null()).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{block}\n{errors}");
         String::from_utf8(output.stdout).unwrap()

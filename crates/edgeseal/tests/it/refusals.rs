@@ -48,7 +48,7 @@ fn rows() -> Vec<Row> {
             status: status.parse().unwrap(),
             code,
             message,
-            own: actions == SET,
+            own: !OF_NAMES.contains(&code) && !NEVER.contains(&code),
         })
     });
     rows.collect()

@@ -38,6 +38,15 @@ impl Progress {
     }
 }
 
+impl Progress {
+    fn learn(&self, leaf: &[u8], number: usize) {
+        self.number_of_leaf
+            .lock()
+            .unwrap()
+            .insert(leaf.to_vec(), number);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_swaps_under_load() {
     let server = Server::start_with(UNLIMITED);
@@ -47,9 +56,7 @@ async fn a_thousand_swaps_under_load() {
     let progress = Arc::new(Progress::default());
     let swap = async |number: usize| {
         let pem = AUTHORITY.issue(&[NAME]);
-        let mut numbers = progress.number_of_leaf.lock().unwrap();
-        numbers.insert(pem.leaf.clone(), number);
-        drop(numbers);
+        progress.learn(&pem.leaf, number);
         progress.sent.store(number, Ordering::SeqCst);
         let set = api.set(NAME, &pem).await;
         set.unwrap_or_else(|error| panic!("swap {number}: {}", told(&error)));

@@ -87,22 +87,19 @@ impl Api {
     }
 
     /// Calls what must be refused; the refusal shows no key material.
-    #[track_caller]
-    pub(crate) fn refused<'a>(
+    pub(crate) async fn refused<'a>(
         &'a self,
         version: &'a str,
         action: &'a str,
         params: &'a [(&'a str, &'a str)],
-    ) -> impl Future<Output = Refusal> + 'a {
-        async move {
-            match self.call(version, action, params).await {
-                Err(CallError::Refused(refusal)) => {
-                    secrets::assert_none_in("a refusal", format!("{refusal:?}").as_bytes());
-                    *refusal
-                }
-                Err(error) => panic!("{action} is not answered: {error}"),
-                Ok(reply) => panic!("{action} is not refused: {}", reply.body),
+    ) -> Refusal {
+        match self.call(version, action, params).await {
+            Err(CallError::Refused(refusal)) => {
+                secrets::assert_none_in("a refusal", format!("{refusal:?}").as_bytes());
+                *refusal
             }
+            Err(error) => panic!("{action} is not answered: {error}"),
+            Ok(reply) => panic!("{action} is not refused: {}", reply.body),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::Instant,
@@ -160,19 +160,11 @@ impl Server {
     }
 
     /// Asserts that the next handshake shows this leaf.
-    #[track_caller]
-    pub(crate) fn assert_serves<'a>(
-        &'a self,
-        name: &'a str,
-        leaf: &'a [u8],
-        when: &'a str,
-    ) -> impl Future<Output = ()> + 'a {
-        async move {
-            match self.served(name).await {
-                Ok(chain) if chain[0] == leaf => {}
-                Ok(_) => panic!("{name} shows another leaf {when}"),
-                Err(why) => panic!("{name} shows no certificate {when}: {why:?}"),
-            }
+    pub(crate) async fn assert_serves<'a>(&'a self, name: &'a str, leaf: &'a [u8], when: &'a str) {
+        match self.served(name).await {
+            Ok(chain) if chain[0] == leaf => {}
+            Ok(_) => panic!("{name} shows another leaf {when}"),
+            Err(why) => panic!("{name} shows no certificate {when}: {why:?}"),
         }
     }
 
@@ -267,15 +259,4 @@ pub(crate) fn wait(process: &mut Child) -> ExitStatus {
         }
         thread::sleep(std::time::Duration::from_millis(5));
     }
-}
-
-/// Runs a command that ends by itself.
-pub(crate) fn run(command: &mut Command) -> Output {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.wait_with_output().unwrap()
 }

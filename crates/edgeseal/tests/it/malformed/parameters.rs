@@ -26,29 +26,88 @@ pub(super) fn cases(sound: &Pem) -> Vec<Case> {
     plain.chain(with_upload).chain([long]).collect()
 }
 
+/// What is wrong, the code, the parameters.
+type Plain = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
 #[rustfmt::skip]
-const PLAIN: &[(&str, &str, &[(&str, &str)])] = &[
+const PLAIN: &[Plain] = &[
     ("nothing at all", "SSLPri.MissingParameter", &[]),
-    ("a chain alone", "SSLPri.MissingParameter", &[("SSLPub", "x")]),
+    (
+        "a chain alone",
+        "SSLPri.MissingParameter",
+        &[("SSLPub", "x")],
+    ),
     ("a key alone", "SSLPub.MissingParameter", &[("SSLPri", "x")]),
-    ("upload by number", "SSLPri.MissingParameter", &[("CertType", "upload"), ("CertId", "1")]),
-    ("cas without a reference", "CertName.MissingParameter", &[("CertType", "cas")]),
-    ("cas with an empty name", "CertName.MissingParameter", &[("CertType", "cas"), ("CertName", "")]),
-    ("cas with a chain", "CertName.MissingParameter", &[("CertType", "cas"), ("SSLPub", "x"), ("SSLPri", "y")]),
+    (
+        "upload by number",
+        "SSLPri.MissingParameter",
+        &[("CertType", "upload"), ("CertId", "1")],
+    ),
+    (
+        "cas without a reference",
+        "CertName.MissingParameter",
+        &[("CertType", "cas")],
+    ),
+    (
+        "cas with an empty name",
+        "CertName.MissingParameter",
+        &[("CertType", "cas"), ("CertName", "")],
+    ),
+    (
+        "cas with a chain",
+        "CertName.MissingParameter",
+        &[("CertType", "cas"), ("SSLPub", "x"), ("SSLPri", "y")],
+    ),
     ("a number that is a word", PARAMETER, &[("CertId", "seven")]),
     ("number zero", PARAMETER, &[("CertId", "0")]),
     ("a negative number", PARAMETER, &[("CertId", "-5")]),
     ("a fraction", PARAMETER, &[("CertId", "1.5")]),
-    ("a number of 65 bits", PARAMETER, &[("CertId", "18446744073709551616")]),
-    ("an unknown number", "Certificate.NotFind", &[("CertId", "9007199254740991")]),
-    ("an unknown name", "Certificate.NotFind", &[("CertType", "cas"), ("CertName", "nobody")]),
-    ("a region in capitals", "Abs.CertRegion.ValueNotSupported", &[("CertId", "1"), ("CertRegion", "CN-HANGZHOU")]),
-    ("a region before a number", "Abs.CertRegion.ValueNotSupported", &[("CertId", "x"), ("CertRegion", "eu-central-1")]),
+    (
+        "a number of 65 bits",
+        PARAMETER,
+        &[("CertId", "18446744073709551616")],
+    ),
+    (
+        "an unknown number",
+        "Certificate.NotFind",
+        &[("CertId", "9007199254740991")],
+    ),
+    (
+        "an unknown name",
+        "Certificate.NotFind",
+        &[("CertType", "cas"), ("CertName", "nobody")],
+    ),
+    (
+        "a region in capitals",
+        "Abs.CertRegion.ValueNotSupported",
+        &[("CertId", "1"), ("CertRegion", "CN-HANGZHOU")],
+    ),
+    (
+        "a region before a number",
+        "Abs.CertRegion.ValueNotSupported",
+        &[("CertId", "x"), ("CertRegion", "eu-central-1")],
+    ),
     ("a free certificate", PARAMETER, &[("CertType", "free")]),
-    ("on or off in Chinese", "InvalidSSLProtocol.ValueNotSupported", &[("SSLProtocol", "开")]),
-    ("on with a space", "InvalidSSLProtocol.ValueNotSupported", &[("SSLProtocol", "on ")]),
+    (
+        "on or off in Chinese",
+        "InvalidSSLProtocol.ValueNotSupported",
+        &[("SSLProtocol", "开")],
+    ),
+    (
+        "on with a space",
+        "InvalidSSLProtocol.ValueNotSupported",
+        &[("SSLProtocol", "on ")],
+    ),
     ("no protocol", "MissingSSLProtocol", &[("SSLProtocol", "")]),
-    ("off in an unknown environment", "InvalidEnv", &[("SSLProtocol", "off"), ("Env", "gray")]),
+    (
+        "off in an unknown environment",
+        "InvalidEnv",
+        &[("SSLProtocol", "off"), ("Env", "gray")],
+    ),
 ];
 
 const WITH_UPLOAD: &[(&str, &str, (&str, &str))] = &[
