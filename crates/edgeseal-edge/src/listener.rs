@@ -108,6 +108,7 @@ impl Server {
     ) {
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
+        let mut drains = token.clone();
         let mut inbound = Inbound {
             peer,
             tls: None,
@@ -115,7 +116,7 @@ impl Server {
         };
         match speaks {
             Speaks::Http => self.http1(stream, inbound).await,
-            Speaks::Https => match self.terminator.accept(stream).await {
+            Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
                 Ok(terminated) => {
                     inbound.tls = Some((terminated.host, terminated.found));
                     if terminated.h2 {

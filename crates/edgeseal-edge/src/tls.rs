@@ -77,6 +77,9 @@ pub(crate) enum NoConnection {
     /// Too slow.
     #[error("the handshake took too long")]
     TimedOut,
+    /// The edge ends, and the client had not said a word.
+    #[error("the edge ends before the client said anything")]
+    GivenUp,
     /// The client broke off, or spoke no TLS that is served.
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -115,21 +118,38 @@ impl Terminator {
         })
     }
 
-    /// Does the handshake on an accepted connection.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Terminated, NoConnection> {
-        let result = self.handshake(stream).await;
+    /// Does the handshake on an accepted connection. A client that has not said a word when
+    /// `given_up` is ready has nothing to lose and is let go.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<Terminated, NoConnection> {
+        let result = self.handshake(stream, given_up).await;
         telemetry::handshake(match &result {
             Ok(_) => Handshake::Completed,
             Err(NoConnection::Refused(_) | NoConnection::Unusable { .. }) => Handshake::Refused,
             Err(NoConnection::TimedOut) => Handshake::TimedOut,
-            Err(NoConnection::Failed(_)) => Handshake::Failed,
+            Err(NoConnection::Failed(_) | NoConnection::GivenUp) => Handshake::Failed,
         });
         result
     }
 
-    async fn handshake(&self, stream: TcpStream) -> Result<Terminated, NoConnection> {
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<Terminated, NoConnection> {
+        let deadline = Instant::now() + self.timeout;
+        // Peeked at: a socket may be called readable when nothing is there.
+        let mut first = [0];
+        let spoke = tokio::select! {
+            () = given_up => return Err(NoConnection::GivenUp),
+            spoke = timeout_at(deadline, stream.peek(&mut first)) => spoke,
+        };
+        spoke.map_err(|_| NoConnection::TimedOut)??;
         let acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
-        let start = timeout(self.timeout, acceptor)
+        let start = timeout_at(deadline, acceptor)
             .await
             .map_err(|_| NoConnection::TimedOut)??;
         let hello = start.client_hello();

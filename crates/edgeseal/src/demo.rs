@@ -16,7 +16,7 @@ use crate::{
     clock,
     config::Config,
     running::{Running, StartError},
-    serve::until_signalled,
+    serve::Signals,
 };
 
 use authority::{Authority, AuthorityError};
@@ -44,9 +44,9 @@ pub(crate) enum DemoError {
     /// The API refused.
     #[error("the API refused: {0}")]
     Call(#[from] CallError),
-    /// A socket.
-    #[error("the demo's origin: {0}")]
-    Origin(#[from] io::Error),
+    /// A socket, or the system's signals.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
 }
 
 /// Runs the demo until it is signalled to end.
@@ -74,6 +74,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
     for domain in DOMAINS {
         set_up(&client, &authority, domain, origin_address).await?;
     }
+    let mut signals = Signals::catch()?;
     println!("ready");
     page::print(
         &config,
@@ -82,11 +83,11 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
         &authority.ca_file(),
         DOMAINS,
     );
-    until_signalled().await;
+    signals.next().await;
     println!("\nstopping …");
     tokio::select! {
         () = running.stop() => {}
-        () = until_signalled() => {}
+        () = signals.next() => {}
     }
     Ok(())
 }

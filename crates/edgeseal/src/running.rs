@@ -1,6 +1,11 @@
 //! The composition root: store, edge, API and admin pages, put together and taken apart.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use edgeseal_api::Context;
 use edgeseal_edge::{Edge, Options};
@@ -59,6 +64,9 @@ pub(crate) enum StartError {
     /// The edge.
     #[error(transparent)]
     Edge(#[from] edgeseal_edge::StartError),
+    /// The system's signals.
+    #[error("the system refuses: {0}")]
+    System(#[from] std::io::Error),
     /// A socket.
     #[error("cannot listen on {address} for {role}: {cause}")]
     Listen {
@@ -82,6 +90,12 @@ impl Running {
         bootstrap::make_directory(&config.data)?;
         let keyring = bootstrap::keyring(config)?;
         bootstrap::make_directory(&edge_directory(config))?;
+        if has_served(config) && !store_file_exists(config) {
+            return Err(BootstrapError::StoreEmptied {
+                path: config.data.clone(),
+            }
+            .into());
+        }
         let (store, is_there) = open_store(config).await?;
         let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
         if is_there {
@@ -185,6 +199,13 @@ async fn open_store(config: &Config) -> Result<(SharedStore, bool), StartError> 
 /// Whether an edge has served from this data directory and a lasting store before.
 fn has_served(config: &Config) -> bool {
     !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
+}
+
+/// Whether the store's file is there; for other stores than files, yes.
+fn store_file_exists(config: &Config) -> bool {
+    let url = config.store_url();
+    url.strip_prefix("sqlite:")
+        .is_none_or(|path| Path::new(path).exists())
 }
 
 fn edge_directory(config: &Config) -> PathBuf {

@@ -1,13 +1,38 @@
 //! `edgeseal serve`: start, say so, wait for the signal, stop.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
     running::{Running, StartError},
 };
+
+/// SIGTERM and SIGINT, caught from the moment that this is made: before, they end the process as
+/// they end any other.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
 
 /// Serves until SIGTERM or SIGINT; a second one ends at once.
 ///
@@ -24,26 +49,13 @@ pub(crate) async fn serve(config: &Config) -> Result<ExitCode, StartError> {
         data = %config.data.display(),
         "listening"
     );
+    // Whoever reads `ready` may send the signal at once.
+    let mut signals = Signals::catch()?;
     println!("ready");
-    until_signalled().await;
+    signals.next().await;
     tracing::info!("draining; a second signal ends at once");
     tokio::select! {
         () = running.stop() => Ok(ExitCode::SUCCESS),
-        () = until_signalled() => Ok(ExitCode::FAILURE),
-    }
-}
-
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn until_signalled() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        // Without signals only a kill ends it.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.next() => Ok(ExitCode::FAILURE),
     }
 }

@@ -108,8 +108,7 @@ async fn sigterm_ends_it_at_once_although_clients_stay() {
         assert_eq!(visitor.get(NAME, "/").await.unwrap().0, 200);
     }
     let mut silent = Vec::new();
-    // On the HTTPS port, a client that says nothing is a handshake under way.
-    for port in [at.api, at.http, at.admin] {
+    for port in ports {
         silent.push(TcpStream::connect(port).await.unwrap());
     }
     api.info(NAME).await;
