@@ -12,6 +12,7 @@
 mod admin;
 mod cli;
 mod crash;
+mod drain;
 mod harness;
 mod isolation;
 mod live;
