@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    process::Child,
     time::{Duration, Instant},
 };
 
@@ -13,9 +12,7 @@ use crate::harness::{
     held::{HELD, HeldOrigin},
     origin::Connection,
     pki::AUTHORITY,
-    raw,
-    server::{signal, wait},
-    tls,
+    raw, tls,
 };
 
 const NAME: &str = "drained.example.com";
@@ -39,12 +36,10 @@ async fn begin(server: &Server) -> UnderWay {
 }
 
 /// Asks for the end, and waits until the edge accepts no more.
-async fn ask_to_end(server: &mut Server) -> Child {
-    let process = server.process().take().unwrap();
-    signal(&process, "TERM");
+async fn ask_to_end(server: &Server) {
+    server.signal("TERM");
     let edge = server.addresses().https;
     eventually("the end of new connections", async || is_closed(edge).await).await;
-    process
 }
 
 async fn is_closed(address: SocketAddr) -> Option<()> {
@@ -56,7 +51,7 @@ async fn a_request_under_way_is_finished() {
     let mut server = Server::start();
     let under_way = begin(&server).await;
     let addresses = server.addresses();
-    let mut process = ask_to_end(&mut server).await;
+    ask_to_end(&server).await;
     eventually("the end of new calls", async || {
         is_closed(addresses.api).await
     })
@@ -65,17 +60,12 @@ async fn a_request_under_way_is_finished() {
     let ready = raw::get(addresses.admin, "localhost", "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("draining"), "{}", ready.body);
-    assert_eq!(
-        process.try_wait().unwrap(),
-        None,
-        "it waits for the request"
-    );
+    assert!(server.runs(), "it waits for the request");
 
     under_way.held.release();
     let answer = under_way.request.await.unwrap();
     assert_eq!(answer, Ok((200, HELD.to_owned())));
-    assert_eq!(wait(&mut process).code(), Some(0), "{}", server.log());
-    server.search_log();
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,14 +73,13 @@ async fn the_drain_time_ends_what_does_not_end_itself() {
     let mut server = Server::start_with("drain_timeout_ms = 500\n");
     let under_way = begin(&server).await;
     let begun = Instant::now();
-    let mut process = ask_to_end(&mut server).await;
-    assert_eq!(wait(&mut process).code(), Some(0), "{}", server.log());
+    ask_to_end(&server).await;
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(500), "it drained: {took:?}");
     assert!(took < Duration::from_secs(10), "but not for long: {took:?}");
     let answer = under_way.request.await.unwrap();
     assert!(answer.is_err(), "{answer:?}");
-    server.search_log();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,10 +87,9 @@ async fn a_second_signal_ends_at_once() {
     let mut server = Server::start(); // drains for 30 seconds
     let under_way = begin(&server).await;
     let begun = Instant::now();
-    let mut process = ask_to_end(&mut server).await;
-    signal(&process, "TERM");
-    assert_eq!(wait(&mut process).code(), Some(1), "{}", server.log());
+    ask_to_end(&server).await;
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(1), "{}", server.log());
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(under_way.request.await.unwrap().is_err());
-    server.search_log();
 }

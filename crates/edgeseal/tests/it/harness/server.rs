@@ -189,8 +189,24 @@ impl Server {
 
     /// Asks it to end (SIGTERM) and waits until it did.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.process.as_ref().expect("it runs"), name);
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        let process = self.process.as_mut().expect("it was started");
+        process.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended, without a further signal: that would end it at once.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
-        signal(&process, "TERM");
         let status = wait(&mut process);
         self.search_log();
         status
@@ -202,13 +218,8 @@ impl Server {
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 
-    /// Its process, for tests of its end.
-    pub(crate) const fn process(&mut self) -> &mut Option<Child> {
-        &mut self.process
-    }
-
     /// Searches what its last process logged for key material.
-    pub(crate) fn search_log(&mut self) {
+    fn search_log(&mut self) {
         let log = fs::read(self.log_path()).unwrap();
         let new = &log[self.searched..];
         assert!(!new.is_empty(), "it logs");
