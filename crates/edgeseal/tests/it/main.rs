@@ -11,6 +11,7 @@
 
 mod admin;
 mod cli;
+mod configuration;
 mod crash;
 mod drain;
 mod harness;
