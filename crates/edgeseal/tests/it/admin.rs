@@ -5,12 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::harness::{
-    CDN, Origin, Server, eventually,
-    origin::Connection,
-    pki::AUTHORITY,
-    raw,
-    server::{signal, wait},
-    tls,
+    CDN, Origin, Server, eventually, origin::Connection, pki::AUTHORITY, raw, tls,
 };
 
 const NAME: &str = "www.watched.example";
@@ -104,7 +99,7 @@ async fn health_is_told_to_the_last() {
         .unwrap();
     // The server has it once a later call is answered.
     raw::get(addresses.api, "api", "/").await;
-    signal(server.process().as_ref().unwrap(), "TERM");
+    server.signal("TERM");
     eventually("draining", || async {
         let answer = get("/readyz").await;
         (answer.status == 503 && answer.body == "draining\n").then_some(())
@@ -112,9 +107,7 @@ async fn health_is_told_to_the_last() {
     .await;
     assert_eq!(get("/healthz").await.status, 200);
     drop(call);
-    let mut process = server.process().take().unwrap();
-    assert_eq!(wait(&mut process).code(), Some(0), "{}", server.log());
-    server.search_log();
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
 }
 
 #[test]

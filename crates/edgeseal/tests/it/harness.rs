@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod attempt;
+pub(crate) mod held;
 pub(crate) mod openssl;
 pub(crate) mod origin;
 pub(crate) mod pki;

@@ -11,7 +11,9 @@
 
 mod admin;
 mod cli;
+mod configuration;
 mod crash;
+mod drain;
 mod harness;
 mod isolation;
 mod live;

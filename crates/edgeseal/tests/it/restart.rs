@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Read as _,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use crate::harness::{
     pki::AUTHORITY,
     raw,
     server::wait,
-    tls,
+    tls::{self, TurnedAway},
 };
 
 const NAME: &str = "www.restart.example";
@@ -289,5 +290,58 @@ async fn ready_means_that_everything_is_served() {
     server
         .assert_serves(NAME, &pem.leaf, "when it says so")
         .await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_off_or_stopped_stays_so() {
+    let (mut server, api, pem) = serving().await;
+    let (off, stopped) = ("off.restart.example", "stopped.restart.example");
+    let origin = Origin::start().await;
+    for name in [off, stopped] {
+        api.add(name, &origin).await;
+        api.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
+    }
+    api.off(off).await;
+    api.on("StopCdnDomain", stopped).await;
+    let was = api.bound_leaf(stopped).await;
+    for killed in [false, true] {
+        if killed {
+            server.kill();
+        } else {
+            assert_eq!(server.terminate().code(), Some(0));
+        }
+        server.launch();
+        let when = "right after ready";
+        server.assert_serves(NAME, &pem.leaf, when).await;
+        for name in [off, stopped] {
+            let served = server.served(name).await;
+            assert_eq!(served, Err(TurnedAway::UnrecognizedName), "{name} {when}");
+        }
+    }
+    server.client().on("StartCdnDomain", stopped).await;
+    let when = "once it is started";
+    server.assert_serves(stopped, &was, when).await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_secrets_stay_and_are_their_owners_alone() {
+    let (mut server, _, _) = serving().await;
+    let second = server.account("second").await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let secrets = ["credentials.json", "kek"].map(|name| server.data().join(name));
+    assert_eq!(mode(&server.data()), 0o700);
+    for path in &secrets {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+    let before = secrets.each_ref().map(|path| fs::read(path).unwrap());
+    assert_eq!(server.terminate().code(), Some(0));
+    server.launch();
+    let after = secrets.each_ref().map(|path| fs::read(path).unwrap());
+    assert!(before == after, "they are made once");
+    let secret = String::from_utf8(second.secret.expose().to_vec()).unwrap();
+    let again = server.client_of(&second.account, &second.key, &secret);
+    again.call(CDN, "DescribeUserDomains", &[]).await.unwrap();
     server.stop();
 }

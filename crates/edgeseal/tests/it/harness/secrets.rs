@@ -68,9 +68,11 @@ fn find(text: &[u8]) -> Option<String> {
         return Some(around(at));
     }
     let lists = octet_lists(text);
+    // Octets of the key itself, or of a text that holds it.
+    let is_known = |w: &[u8]| known.octets.contains(w) || known.text.contains(w);
     let shown = lists
         .iter()
-        .any(|octets| octets.windows(WINDOW).any(|w| known.octets.contains(w)));
+        .any(|octets| octets.windows(WINDOW).any(is_known));
     shown.then(|| "a list of octets".to_owned())
 }
 
@@ -109,6 +111,7 @@ fn the_search_finds_what_it_must() {
         format!("x {base64} x"),
         format!("{}\n{}", &base64[..64], &base64[64..]),
         format!("{:?}", &key[10..90]),
+        format!("{:?}", base64.as_bytes()),
         hex::encode(&key),
         "Secret=ThisIsTheSecretOfAnAccessKey12".to_owned(),
     ] {

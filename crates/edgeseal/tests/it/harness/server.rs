@@ -25,6 +25,8 @@ pub(crate) struct Server {
     home: TempDir,
     process: Option<Child>,
     addresses: Addresses,
+    /// How much of the log was searched for key material.
+    searched: usize,
 }
 
 /// Where it listens.
@@ -58,6 +60,7 @@ impl Server {
         let mut server = Self {
             home,
             process: None,
+            searched: 0,
             addresses: Addresses {
                 api: nowhere,
                 https: nowhere,
@@ -97,6 +100,9 @@ impl Server {
     /// The command that serves the data directory; standard output is piped.
     pub(crate) fn command(&self) -> Command {
         let mut command = binary();
+        // As talkative as it gets: what is never logged is not logged then either. Of h2 it would
+        // be every frame.
+        command.env("EDGESEAL_LOG", "trace,h2=debug");
         command.arg("serve").arg("--data").arg(self.data());
         command
             .arg("--config")
@@ -183,8 +189,24 @@ impl Server {
 
     /// Asks it to end (SIGTERM) and waits until it did.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.process.as_ref().expect("it runs"), name);
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        let process = self.process.as_mut().expect("it was started");
+        process.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended, without a further signal: that would end it at once.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
-        signal(&process, "TERM");
         let status = wait(&mut process);
         self.search_log();
         status
@@ -196,13 +218,13 @@ impl Server {
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 
-    /// Its process, for tests of its end.
-    pub(crate) const fn process(&mut self) -> &mut Option<Child> {
-        &mut self.process
-    }
-
-    pub(crate) fn search_log(&self) {
-        secrets::assert_none_in("the log", self.log().as_bytes());
+    /// Searches what its last process logged for key material.
+    fn search_log(&mut self) {
+        let log = fs::read(self.log_path()).unwrap();
+        let new = &log[self.searched..];
+        assert!(!new.is_empty(), "it logs");
+        secrets::assert_none_in("the log", new);
+        self.searched = log.len();
     }
 
     fn log_path(&self) -> PathBuf {

@@ -1,0 +1,95 @@
+//! The end of a process: what is under way is finished, nothing new begins, and it does end.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpStream, task::JoinHandle};
+
+use crate::harness::{
+    Server, eventually,
+    held::{HELD, HeldOrigin},
+    origin::Connection,
+    pki::AUTHORITY,
+    raw, tls,
+};
+
+const NAME: &str = "drained.example.com";
+
+/// A request that the origin keeps under way.
+struct UnderWay {
+    held: HeldOrigin,
+    request: JoinHandle<Result<(u16, String), String>>,
+}
+
+async fn begin(server: &Server) -> UnderWay {
+    let (api, held) = (server.client(), HeldOrigin::start().await);
+    api.add(NAME, &held.origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    let edge = server.addresses().https;
+    let stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
+    let mut connection = Connection::h1(stream).await;
+    let request = tokio::spawn(async move { connection.get(NAME, "/").await });
+    held.asked().await;
+    UnderWay { held, request }
+}
+
+/// Asks for the end, and waits until the edge accepts no more.
+async fn ask_to_end(server: &Server) {
+    server.signal("TERM");
+    let edge = server.addresses().https;
+    eventually("the end of new connections", async || is_closed(edge).await).await;
+}
+
+async fn is_closed(address: SocketAddr) -> Option<()> {
+    TcpStream::connect(address).await.is_err().then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_finished() {
+    let mut server = Server::start();
+    let under_way = begin(&server).await;
+    let addresses = server.addresses();
+    ask_to_end(&server).await;
+    eventually("the end of new calls", async || {
+        is_closed(addresses.api).await
+    })
+    .await;
+    // A load balancer is told so, while what is under way goes on.
+    let ready = raw::get(addresses.admin, "localhost", "/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("draining"), "{}", ready.body);
+    assert!(server.runs(), "it waits for the request");
+
+    under_way.held.release();
+    let answer = under_way.request.await.unwrap();
+    assert_eq!(answer, Ok((200, HELD.to_owned())));
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drain_time_ends_what_does_not_end_itself() {
+    let mut server = Server::start_with("drain_timeout_ms = 500\n");
+    let under_way = begin(&server).await;
+    let begun = Instant::now();
+    ask_to_end(&server).await;
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(500), "it drained: {took:?}");
+    assert!(took < Duration::from_secs(10), "but not for long: {took:?}");
+    let answer = under_way.request.await.unwrap();
+    assert!(answer.is_err(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(); // drains for 30 seconds
+    let under_way = begin(&server).await;
+    let begun = Instant::now();
+    ask_to_end(&server).await;
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(1), "{}", server.log());
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(under_way.request.await.unwrap().is_err());
+}
