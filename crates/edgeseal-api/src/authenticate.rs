@@ -154,11 +154,16 @@ pub async fn authenticate(
         return Err(Unauthenticated::NonceUsed);
     }
     let nonce = match action.access {
+        Access::Read => None,
+        // A replay is one whatever has become of its subject; among several at once the commit
+        // decides.
+        Access::Write if is_used_up(context, &access_key.id, &claim.nonce).await? => {
+            return Err(Unauthenticated::NonceUsed);
+        }
         Access::Write => Some(NonceUse {
             nonce: claim.nonce,
             expires: now.plus_ms(NONCE_MS),
         }),
-        Access::Read => None,
     };
     Ok(Caller {
         request,
@@ -168,6 +173,10 @@ pub async fn authenticate(
         nonce,
         now,
     })
+}
+
+async fn is_used_up(context: &Context, access_key: &str, nonce: &str) -> Result<bool, Trouble> {
+    Ok(context.catalog.is_nonce_used(access_key, nonce).await?)
 }
 
 async fn verify(

@@ -143,6 +143,18 @@ impl Catalog {
         }
     }
 
+    /// Whether a change or a recorded refusal has used this nonce of an access key up, at any node.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn is_nonce_used(&self, access_key: &str, nonce: &str) -> Result<bool, Fault> {
+        Ok(self
+            .store
+            .get(&Key::nonce(access_key, nonce))
+            .await?
+            .is_some())
+    }
+
     async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
         match self.store.get(key).await? {
             Some(entry) => record::decode(&entry.value).map(Some),

@@ -13,23 +13,17 @@ use crate::{bootstrap, clock, running::Addresses};
 #[derive(Args)]
 pub(super) struct Connection {
     /// The API's address [default: that of the Edgeseal in the data directory, else http://127.0.0.1:7080]
-    #[arg(long, env = "EDGESEAL_ENDPOINT", value_name = "URL", global = true)]
+    #[arg(long, env = "EDGESEAL_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
     /// Access key to sign with [default: that of DATA/credentials.json]
-    #[arg(
-        long,
-        env = "ALIBABA_CLOUD_ACCESS_KEY_ID",
-        value_name = "ID",
-        global = true
-    )]
+    #[arg(long, env = "ALIBABA_CLOUD_ACCESS_KEY_ID", value_name = "ID")]
     access_key_id: Option<String>,
     /// Secret of the access key
     #[arg(
         long,
         env = "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         value_name = "SECRET",
-        hide_env_values = true,
-        global = true
+        hide_env_values = true
     )]
     access_key_secret: Option<String>,
     /// Data directory of an Edgeseal on this machine
@@ -37,12 +31,11 @@ pub(super) struct Connection {
         long,
         env = "EDGESEAL_DATA",
         value_name = "DIR",
-        default_value = "edgeseal-data",
-        global = true
+        default_value = "edgeseal-data"
     )]
     data: PathBuf,
     /// Print the answer as JSON
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) json: bool,
 }
 
