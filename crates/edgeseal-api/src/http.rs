@@ -10,7 +10,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 use crate::{
     context::Context,
@@ -87,6 +90,7 @@ async fn respond(
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<Full<Bytes>> {
+    let began = Instant::now();
     let (parts, body) = request.into_parts();
     let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
     let (body, broken) = match body {
@@ -106,6 +110,7 @@ async fn respond(
     };
     let answer = pipeline::answer(context, raw).await;
     let mut response = write(answer);
+    metrics::histogram!("edgeseal_api_request_seconds").record(began.elapsed().as_secs_f64());
     if broken {
         response
             .headers_mut()

@@ -109,13 +109,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         match command {
             Command::Serve(flags) => {
                 let config = Config::load(&flags)?;
-                log::init(config.log_format);
+                log::init(config.log_format, "info");
                 admin::start_metrics();
                 Ok(serve::serve(&config).await?)
             }
             Command::Demo(flags) => {
                 let config = Config::load(&flags)?;
-                log::init(config.log_format);
+                // A newcomer is shown the page, not the log.
+                log::init(config.log_format, "warn");
                 admin::start_metrics();
                 demo::run(config).await?;
                 Ok(ExitCode::SUCCESS)

@@ -6,9 +6,11 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 
 use crate::config::LogFormat;
 
-/// Starts logging. What is logged is chosen by `EDGESEAL_LOG`, in the syntax of `RUST_LOG`.
-pub(crate) fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("EDGESEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Starts logging. What is logged is chosen by `EDGESEAL_LOG`, in the syntax of `RUST_LOG`, or else
+/// is `unless_chosen`.
+pub(crate) fn init(format: LogFormat, unless_chosen: &str) {
+    let filter =
+        EnvFilter::try_from_env("EDGESEAL_LOG").unwrap_or_else(|_| EnvFilter::new(unless_chosen));
     let registry = tracing_subscriber::registry().with(filter);
     let as_text = match format {
         LogFormat::Text => true,

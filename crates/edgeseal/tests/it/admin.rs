@@ -12,6 +12,7 @@ const NAME: &str = "www.watched.example";
 
 /// Series that an ordinary life shows.
 const SHOWN: &[&str] = &[
+    "edgeseal_api_request_seconds",
     "edgeseal_api_requests_total",
     "edgeseal_connections",
     "edgeseal_edge_domains",
