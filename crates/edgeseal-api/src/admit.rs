@@ -85,7 +85,7 @@ impl Failure for TooOften {
     }
 }
 
-/// What accounts have used up. Bounded by the number of accounts, which only the operator makes.
+/// What accounts have used up. Bounded by accounts, which only the operator makes, times actions.
 #[derive(Default)]
 pub struct Limits(Mutex<HashMap<(AccountId, &'static str), Used>>);
 
@@ -105,11 +105,7 @@ impl Limits {
         limit: Limit,
         now: Timestamp,
     ) -> Result<(), (u64, bool)> {
-        const PRUNE_AT: usize = 10_000;
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.len() >= PRUNE_AT && table.len().is_power_of_two() {
-            table.retain(|_, used| !used.spent.is_forgotten(now));
-        }
         let used = table.entry((account.clone(), action)).or_default();
         match spend(limit, used.spent, now) {
             Decision::Allowed(spent) => {

@@ -158,7 +158,7 @@ pub struct AccessDenied {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// The store failed.
-    #[error(transparent)]
+    #[error("the store failed")]
     Fault(#[from] Fault),
     /// Other changes of the same thing won again and again.
     #[error("other changes of the same thing won again and again; try again")]

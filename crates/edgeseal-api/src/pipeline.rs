@@ -1,9 +1,9 @@
 //! The life of a call: the order of refusals as one function.
 
-use std::time::Duration;
+use std::{iter::successors, time::Duration};
 
 use edgeseal_core::{Timestamp, domain::Environment};
-use edgeseal_store::{Revision, catalog::Deed};
+use edgeseal_store::{Fault, Revision, catalog::Deed};
 use serde_json::Value;
 
 use crate::{
@@ -50,12 +50,12 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
             if let Some(deed) = trail.deed.take_if(|_| failure.is_news()) {
                 context.audit_refusal(deed, code, failure.detail());
             }
-            if let Some(cause) = failure.source() {
-                tracing::warn!(
+            if let Some(fault) = fault_of(failure.as_ref()) {
+                tracing::error!(
                     request.id = id,
                     code,
-                    why = causes(cause),
-                    "refused for a cause inside"
+                    why = causes(fault),
+                    "something inside failed"
                 );
             }
             (render::refusal(&envelope, failure.as_ref()), code)
@@ -179,6 +179,46 @@ fn host_name(host: &str) -> &str {
     end.map_or(host, |colon| &host[..colon])
 }
 
+/// What failed inside, if that is why; the rest is the caller's own doing.
+fn fault_of(failure: &dyn Failure) -> Option<&Fault> {
+    successors(failure.source(), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
 fn boxed<F: Failure + 'static>(failure: F) -> Box<dyn Failure> {
     Box::new(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        operation::Trouble,
+        ops::cdn::named_domain::{NoDomain, Staged},
+    };
+
+    #[test]
+    fn what_failed_inside_is_found_and_what_the_caller_did_is_not() {
+        let io = std::io::Error::other("disk");
+        let trouble = Trouble::Fault(Fault::of("read")(io));
+        let deep = Staged::Domain(NoDomain::Trouble(trouble));
+        assert_eq!(
+            fault_of(&deep).map(|fault| causes(fault)).as_deref(),
+            Some("store failure: read: disk")
+        );
+        let malformed = edgeseal_core::Pattern::parse("not a name").unwrap_err();
+        assert!(fault_of(&NoDomain::Malformed(malformed)).is_none());
+    }
+
+    #[test]
+    fn hosts() {
+        for (given, name) in [
+            ("a.com", "a.com"),
+            ("a.com:80", "a.com"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_name(given), name);
+        }
+    }
 }

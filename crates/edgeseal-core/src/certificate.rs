@@ -118,6 +118,18 @@ impl Certificate {
 }
 
 impl Facts {
+    /// The warning that the served chain ends within 30 days, or has ended, if it is so at `now`.
+    #[must_use]
+    pub const fn expires_soon(&self, now: Timestamp) -> Option<Warning> {
+        const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+        let not_after = self.chain_not_after;
+        if not_after.since_ms(now) < SOON_MS {
+            Some(Warning::ExpiresSoon { not_after })
+        } else {
+            None
+        }
+    }
+
     /// Whether a subject alternative name covers `domain` (RFC 9525 §6.3).
     #[must_use]
     pub fn covers(&self, domain: &Pattern) -> bool {

@@ -62,15 +62,6 @@ pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
     }
 }
 
-impl Spent {
-    /// Whether a caller with this state is, at `now`, like one never seen, so that it may be
-    /// forgotten.
-    #[must_use]
-    pub const fn is_forgotten(self, now: Timestamp) -> bool {
-        self.0 <= now.unix_ms().saturating_mul(1000)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -93,8 +84,6 @@ mod tests {
             spend(limit, spent, start.plus_ms(34)),
             Decision::Allowed(_)
         ));
-        assert!(!spent.is_forgotten(start.plus_ms(999)));
-        assert!(spent.is_forgotten(start.plus_ms(1000)));
     }
 
     #[test]

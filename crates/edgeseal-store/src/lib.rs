@@ -205,7 +205,7 @@ impl Fault {
     }
 }
 
-/// Four verbs over revisioned keys.
+/// Four verbs over revisioned keys, and a broom.
 ///
 /// Terms: a *commit* is one accepted [`Txn`]. It is *visible* once a read can show it and *durable*
 /// once it survives a power cut.

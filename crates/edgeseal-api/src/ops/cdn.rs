@@ -6,7 +6,7 @@ mod describe_cdn_domain_detail;
 mod describe_domain_certificate_info;
 mod describe_user_domains;
 mod modify_cdn_domain;
-pub(super) mod named_domain;
+pub(crate) mod named_domain;
 mod publish_staging_config_to_production;
 mod rollback_staging_config;
 mod set_cdn_domain_ssl_certificate;

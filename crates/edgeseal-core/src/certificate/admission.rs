@@ -13,9 +13,6 @@ use super::{
 };
 use crate::Timestamp;
 
-/// Milliseconds before the end from which on the owner is warned: 30 days.
-const EXPIRES_SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-
 /// Lets an uploaded chain and key in, or says why not.
 ///
 /// The first of these checks that fails answers; where one looks at both texts, the chain goes
@@ -194,11 +191,7 @@ fn assemble(
             missing_issuer: describe(last.x509.issuer()),
         });
     }
-    if facts.chain_not_after.since_ms(now) < EXPIRES_SOON_MS {
-        warnings.push(Warning::ExpiresSoon {
-            not_after: facts.chain_not_after,
-        });
-    }
+    warnings.extend(facts.expires_soon(now));
     Ok(Certificate {
         leaf: leaf.der.to_vec(),
         intermediates: intermediates().map(|one| one.der.to_vec()).collect(),

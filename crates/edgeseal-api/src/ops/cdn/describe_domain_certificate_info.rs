@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     Pattern, Timestamp,
-    certificate::{Digest, pem},
+    certificate::{Digest, Facts, pem},
     domain::{Binding, Domain},
 };
 use edgeseal_store::{
@@ -125,6 +125,7 @@ impl Bound {
         };
         let server_certificate = public_pem(catalog, &certificate).await?;
         let facts = certificate.facts;
+        let cert_status = standing(binding.covers, &facts, now);
         Ok(Some(Self {
             cert_name: certificate.name,
             cert_id: certificate.id.to_string(),
@@ -141,7 +142,7 @@ impl Bound {
             cert_update_time: binding.updated.to_string(),
             server_certificate,
             status: "success",
-            cert_status: health(binding.covers, facts.chain_not_after, now),
+            cert_status,
             domain_cname_status: "ok",
         }))
     }
@@ -161,13 +162,15 @@ async fn public_pem(catalog: &Catalog, certificate: &CertificateRecord) -> Resul
 }
 
 /// How the certificate stands: the worst thing that can be said of it.
-fn health(covers: bool, end: Timestamp, now: Timestamp) -> &'static str {
-    const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-    match end.since_ms(now) {
-        _ if !covers => "mismatch",
-        ..0 => "expired",
-        0..SOON_MS => "expire_soon",
-        _ => "ok",
+fn standing(covers: bool, facts: &Facts, now: Timestamp) -> &'static str {
+    if !covers {
+        "mismatch"
+    } else if facts.chain_not_after < now {
+        "expired"
+    } else if facts.expires_soon(now).is_some() {
+        "expire_soon"
+    } else {
+        "ok"
     }
 }
 

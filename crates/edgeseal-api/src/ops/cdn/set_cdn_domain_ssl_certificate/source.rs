@@ -68,6 +68,9 @@ impl Source {
                 let certificate = reference.find(draft, call).await?;
                 check_usable(&certificate, call).map_err(ChangeError::Refused)?;
                 check_covers(context, domain, &certificate.facts).map_err(ChangeError::Refused)?;
+                if let Some(soon) = certificate.facts.expires_soon(call.now()) {
+                    draft.note(warning(&soon));
+                }
                 Ok(certificate)
             }
             Self::Upload(upload) => {
