@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AccountId, Pattern, Timestamp,
     certificate::{CertificateId, Digest},
+    delivery::{Delivery, Setting},
 };
 
 /// A domain that the edge serves.
@@ -45,6 +46,18 @@ pub struct Domain {
     /// HTTPS on the staging edges, where it differs from production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staging: Option<Binding>,
+    /// What its owner chose, in order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+    /// What the staging edges obey instead of a setting of the same name, or besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staged_settings: Vec<Setting>,
+    /// What follows from `settings`.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// What follows from `settings` under `staged_settings`; absent if nothing is staged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged_delivery: Option<Delivery>,
 }
 
 /// The certificate of a domain in one environment.
@@ -183,9 +196,9 @@ pub enum Held {
     },
 }
 
-/// Nothing is bound that could be switched, published or dropped.
+/// Nothing is staged that could be published or dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the domain has no staged certificate")]
+#[error("the domain has no staged certificate and no staged settings")]
 pub struct NothingStaged;
 
 impl Domain {
@@ -242,27 +255,88 @@ impl Domain {
         self.bind(off, environment, now);
     }
 
-    /// Makes the staged binding the production one.
+    /// How edges of `environment` deliver the domain.
+    #[must_use]
+    pub const fn delivery(&self, environment: Environment) -> &Delivery {
+        match (environment, &self.staged_delivery) {
+            (Environment::Staging, Some(staged)) => staged,
+            _ => &self.delivery,
+        }
+    }
+
+    /// Puts settings in place of those that the domain has. `derive` tells what follows from some:
+    /// it is asked for production and, if anything is staged, for staging, where a staged setting
+    /// stands instead of those of its name.
     ///
     /// # Errors
-    /// [`NothingStaged`].
-    pub fn publish_staging(&mut self, now: Timestamp) -> Result<(), NothingStaged> {
-        let mut staged = self.staging.take().ok_or(NothingStaged)?;
-        staged.updated = now;
-        self.production = Some(staged);
+    /// What `derive` refuses; the domain is then as it was.
+    pub fn configure<E>(
+        &mut self,
+        settings: Vec<Setting>,
+        staged: Vec<Setting>,
+        derive: impl Fn(&[Setting]) -> Result<Delivery, E>,
+        now: Timestamp,
+    ) -> Result<(), E> {
+        let delivery = derive(&settings)?;
+        let staged_delivery = if staged.is_empty() {
+            None
+        } else {
+            Some(derive(&overlaid(&settings, &staged))?)
+        };
+        self.settings = settings;
+        self.staged_settings = staged;
+        self.delivery = delivery;
+        self.staged_delivery = staged_delivery;
         self.modified = now;
         Ok(())
     }
 
-    /// Drops the staged binding: staging edges serve what production edges serve.
+    /// Makes what is staged, certificate and settings, the production state.
+    ///
+    /// # Errors
+    /// [`NothingStaged`].
+    pub fn publish_staging(&mut self, now: Timestamp) -> Result<(), NothingStaged> {
+        let binding = self.staging.take();
+        let delivery = self.staged_delivery.take();
+        if binding.is_none() && delivery.is_none() {
+            return Err(NothingStaged);
+        }
+        if let Some(mut staged) = binding {
+            staged.updated = now;
+            self.production = Some(staged);
+        }
+        if let Some(staged) = delivery {
+            let settings = std::mem::take(&mut self.staged_settings);
+            self.settings = overlaid(&self.settings, &settings);
+            self.delivery = staged;
+        }
+        self.modified = now;
+        Ok(())
+    }
+
+    /// Drops what is staged: staging edges serve what production edges serve.
     ///
     /// # Errors
     /// [`NothingStaged`].
     pub fn roll_back_staging(&mut self, now: Timestamp) -> Result<(), NothingStaged> {
-        self.staging.take().ok_or(NothingStaged)?;
+        let binding = self.staging.take();
+        let delivery = self.staged_delivery.take();
+        if binding.is_none() && delivery.is_none() {
+            return Err(NothingStaged);
+        }
+        self.staged_settings.clear();
         self.modified = now;
         Ok(())
     }
+}
+
+/// `settings` with `staged` in place of those of the same names, in order of their numbers.
+fn overlaid(settings: &[Setting], staged: &[Setting]) -> Vec<Setting> {
+    let replaced = |setting: &&Setting| !staged.iter().any(|other| other.name == setting.name);
+    let mut all: Vec<Setting> = settings.iter().filter(replaced).cloned().collect();
+    all.extend_from_slice(staged);
+    all.sort_by_key(|setting| setting.id);
+    all
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@
 //! of any cloud and nothing of how things are stored.
 //!
 //! Start reading at [`name`] (what a domain is called), then [`certificate`] (what is let in),
-//! then [`domain`] (what may change and when).
+//! then [`domain`] (what may change and when) and [`delivery`] (how it is delivered).
 
 pub mod account;
 pub mod certificate;
+pub mod delivery;
 pub mod domain;
 pub mod name;
 pub mod policy;

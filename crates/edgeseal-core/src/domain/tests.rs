@@ -19,6 +19,10 @@ fn domain() -> Domain {
         modified: NOW,
         production: None,
         staging: None,
+        settings: Vec::new(),
+        staged_settings: Vec::new(),
+        delivery: Delivery::default(),
+        staged_delivery: None,
     }
 }
 
@@ -160,4 +164,66 @@ fn stored_shape_round_trips() {
     domain.bind(binding(1), Environment::Production, NOW);
     let json = serde_json::to_string(&domain).unwrap();
     assert_eq!(serde_json::from_str::<Domain>(&json).unwrap(), domain);
+}
+
+fn setting(id: i64, name: &str, value: &str) -> Setting {
+    Setting {
+        id,
+        name: name.to_owned(),
+        arguments: vec![("value".to_owned(), value.to_owned())],
+        parent: None,
+    }
+}
+
+/// HTTP/2 is off as soon as a setting says so.
+fn derive(settings: &[Setting]) -> Result<Delivery, String> {
+    let mut delivery = Delivery::default();
+    for setting in settings {
+        match setting.arguments[0].1.as_str() {
+            "off" => delivery.http2 = false,
+            "bad" => return Err(setting.name.clone()),
+            _ => {}
+        }
+    }
+    Ok(delivery)
+}
+
+#[test]
+fn staged_settings_stand_in_for_those_of_their_name() {
+    let mut domain = domain();
+    let production = vec![setting(1, "http2", "on"), setting(2, "other", "on")];
+    let staged = vec![setting(3, "http2", "off")];
+    domain
+        .configure(production, staged, derive, NOW)
+        .expect("legal");
+    assert!(domain.delivery(Environment::Production).http2);
+    assert!(!domain.delivery(Environment::Staging).http2);
+
+    let mut published = domain.clone();
+    published.publish_staging(NOW).unwrap();
+    assert!(!published.delivery(Environment::Production).http2);
+    assert_eq!(
+        published.settings,
+        [setting(2, "other", "on"), setting(3, "http2", "off")]
+    );
+    assert!(published.staged_settings.is_empty());
+
+    domain.roll_back_staging(NOW).unwrap();
+    assert!(domain.delivery(Environment::Staging).http2);
+    assert!(domain.staged_settings.is_empty());
+    assert_eq!(domain.roll_back_staging(NOW), Err(NothingStaged));
+}
+
+#[test]
+fn refused_settings_change_nothing() {
+    let mut domain = domain();
+    let before = domain.clone();
+    for (production, staged) in [
+        (vec![setting(1, "a", "bad")], Vec::new()),
+        (vec![setting(1, "a", "on")], vec![setting(2, "a", "bad")]),
+    ] {
+        let refused = domain.configure(production, staged, derive, NOW);
+        assert_eq!(refused, Err("a".to_owned()));
+        assert_eq!(domain, before);
+    }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Pattern, Secret, Timestamp,
     certificate::Digest,
+    delivery::Delivery,
     domain::{Binding, Coverage, Domain, Environment, Mode, Origin, OriginKind, Service, State},
 };
 use edgeseal_edge::{Edge, Options};
@@ -159,6 +160,10 @@ pub(crate) fn domain(name: &str) -> Domain {
         modified: now(),
         production: None,
         staging: None,
+        settings: Vec::new(),
+        staged_settings: Vec::new(),
+        delivery: Delivery::default(),
+        staged_delivery: None,
     }
 }
 

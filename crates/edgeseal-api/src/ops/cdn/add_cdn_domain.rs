@@ -4,6 +4,7 @@
 
 use edgeseal_core::{
     AccountId, DomainName, Pattern,
+    delivery::Delivery,
     domain::{Coverage, Domain, Environment, Mode, Origin, Service, State},
 };
 use edgeseal_store::{
@@ -172,6 +173,10 @@ impl Wanted {
             modified: call.now(),
             production: None,
             staging: None,
+            settings: Vec::new(),
+            staged_settings: Vec::new(),
+            delivery: Delivery::default(),
+            staged_delivery: None,
         }
     }
 }
