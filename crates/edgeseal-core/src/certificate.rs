@@ -148,9 +148,8 @@ impl Facts {
     /// The warning that the served chain ends within 30 days, or has ended, if it is so at `now`.
     #[must_use]
     pub const fn expires_soon(&self, now: Timestamp) -> Option<Warning> {
-        const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
         let not_after = self.chain_not_after;
-        if not_after.since_ms(now) < SOON_MS {
+        if ends_soon(not_after, now) {
             Some(Warning::ExpiresSoon { not_after })
         } else {
             None
@@ -162,6 +161,13 @@ impl Facts {
     pub fn covers(&self, domain: &Pattern) -> bool {
         self.names.iter().any(|name| name.covers(domain))
     }
+}
+
+/// Whether a validity that ends at `not_after` has less than 30 days left, or has ended.
+#[must_use]
+pub const fn ends_soon(not_after: Timestamp, now: Timestamp) -> bool {
+    const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+    not_after.since_ms(now) < SOON_MS
 }
 
 #[cfg(test)]

@@ -20,6 +20,14 @@ impl Catalog {
         self.read(&Key::domain(name)).await
     }
 
+    /// A number for a new setting of a domain.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn new_setting_id(&self) -> Result<i64, Fault> {
+        self.ids.setting().await
+    }
+
     /// The changes of a domain, oldest first, with the revision of each.
     ///
     /// # Errors
@@ -47,14 +55,6 @@ impl Draft {
     /// A [`Fault`] if the store failed.
     pub async fn domain(&mut self, name: &Pattern) -> Result<Option<Domain>, Fault> {
         self.get(&Key::domain(name)).await
-    }
-
-    /// A number for a new setting of a domain.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn new_setting_id(&self) -> Result<i64, Fault> {
-        self.catalog.ids.setting().await
     }
 
     /// Writes a new domain with its indexes.
