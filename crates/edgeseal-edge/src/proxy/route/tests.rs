@@ -1,4 +1,4 @@
-use edgeseal_core::Pattern;
+use edgeseal_core::{Pattern, delivery::Delivery};
 use edgeseal_store::Revision;
 
 use super::*;
@@ -16,6 +16,7 @@ fn index() -> Index<Entry> {
             online,
             https: Https::Off,
             origins: std::sync::Arc::default(),
+            delivery: Delivery::default(),
             revision: Revision(1),
         };
         index.put(&Pattern::parse(name).unwrap(), entry);
