@@ -60,7 +60,7 @@ fn hosts_of_plain_requests() {
     ];
     let index = index();
     for (request, expected) in table {
-        let got = route(&index, &request, None).map(|routed| routed.authority);
+        let got = route(&index, &request, None).map(|routed| routed.authority.to_string());
         assert_eq!(got.as_deref(), expected.as_ref().copied(), "{request:?}");
     }
 }
