@@ -20,7 +20,7 @@ use hickory_resolver::{
         ResolverOpts,
     },
     net::{NetError, runtime::TokioRuntimeProvider},
-    proto::rr::RData,
+    proto::rr::{RData, RecordType},
 };
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -249,6 +249,39 @@ impl OwnerCheck {
         Err(last.unwrap_or_else(|| NotProven::NoAddress {
             name: root.to_string(),
         }))
+    }
+
+    /// Whether the DNS sends visitors of a domain to `target` by a CNAME record. Of a wildcard domain
+    /// the name is asked that its own CNAME begins with.
+    ///
+    /// # Errors
+    /// One sentence that says what was found instead.
+    pub async fn points_to(&self, name: &Pattern, target: &str) -> Result<(), String> {
+        let asked = match name {
+            Pattern::Exact(name) => name.to_string(),
+            Pattern::Wildcard(base) => format!("all.{base}"),
+        };
+        let lookup = self.resolver.lookup(format!("{asked}."), RecordType::CNAME);
+        let answer = match timeout(PATIENCE, lookup).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_no_records_found() => {
+                return Err(format!("{asked} has no CNAME record"));
+            }
+            Ok(Err(error)) => return Err(unreachable(&asked, &error).to_string()),
+            Err(Elapsed { .. }) => return Err(late(&asked).to_string()),
+        };
+        let found = answer
+            .answers()
+            .iter()
+            .find_map(|record| match &record.data {
+                RData::CNAME(name) => Some(name.0.to_utf8()),
+                _ => None,
+            });
+        match found.as_deref().map(|found| found.trim_end_matches('.')) {
+            Some(found) if found.eq_ignore_ascii_case(target) => Ok(()),
+            Some(found) => Err(format!("{asked} points to {}", shown(found))),
+            None => Err(format!("{asked} has no CNAME record")),
+        }
     }
 
     /// Where the root domain's web server may be asked: the very addresses that are connected to,
