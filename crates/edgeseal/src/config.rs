@@ -1,6 +1,11 @@
 //! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use edgeseal_api::{
@@ -34,6 +39,18 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<SocketAddr>,
+    /// Where the API listens in TLS as well; needs the two files [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls: Option<SocketAddr>,
+    /// Certificate chain of the API in TLS, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls_cert_file: Option<PathBuf>,
+    /// Private key of the API in TLS, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls_key_file: Option<PathBuf>,
     /// Where the edge serves HTTPS [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +93,10 @@ pub(crate) struct Config {
     /// `None`: SQLite in the data directory.
     pub(crate) store: Option<String>,
     pub(crate) api: SocketAddr,
+    /// The API in TLS as well; read as [`Config::api_tls`].
+    pub(crate) api_tls: Option<SocketAddr>,
+    pub(crate) api_tls_cert_file: Option<PathBuf>,
+    pub(crate) api_tls_key_file: Option<PathBuf>,
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -107,11 +128,23 @@ pub(crate) struct Config {
     pub(crate) default_domain: Option<String>,
 }
 
+/// Where the API listens in TLS, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ApiTls<'a> {
+    pub(crate) address: SocketAddr,
+    /// Leaf and intermediates.
+    pub(crate) cert_file: &'a Path,
+    pub(crate) key_file: &'a Path,
+}
+
 /// The keys that `EDGESEAL_*` can set.
 const KEYS: &[&str] = &[
     "data",
     "store",
     "api",
+    "api_tls",
+    "api_tls_cert_file",
+    "api_tls_key_file",
     "https",
     "http",
     "admin",
@@ -155,6 +188,9 @@ impl Default for Config {
             data: PathBuf::from("edgeseal-data"),
             store: None,
             api: SocketAddr::from(([127, 0, 0, 1], 7080)),
+            api_tls: None,
+            api_tls_cert_file: None,
+            api_tls_key_file: None,
             https: SocketAddr::from(([127, 0, 0, 1], 8443)),
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 7081)),
@@ -193,6 +229,7 @@ impl Config {
         let config: Self = figment.extract().map_err(Box::new)?;
         config.settings()?;
         config.default_domain()?;
+        config.api_tls()?;
         config.check_actions()?;
         Ok(config)
     }
@@ -246,6 +283,30 @@ impl Config {
             expected: "a domain name",
         };
         DomainName::parse(given).map(Some).map_err(refused)
+    }
+
+    /// Where the API listens in TLS; `None`: nowhere.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] unless all three keys of it are there, or none.
+    pub(crate) fn api_tls(&self) -> Result<Option<ApiTls<'_>>, ConfigError> {
+        let missing = |key| ConfigError::Value {
+            key,
+            given: String::new(),
+            expected: "given, since api_tls goes with api_tls_cert_file and api_tls_key_file",
+        };
+        let (cert_file, key_file) = (&self.api_tls_cert_file, &self.api_tls_key_file);
+        match (self.api_tls, cert_file, key_file) {
+            (None, None, None) => Ok(None),
+            (Some(address), Some(cert_file), Some(key_file)) => Ok(Some(ApiTls {
+                address,
+                cert_file,
+                key_file,
+            })),
+            (None, _, _) => Err(missing("api_tls")),
+            (_, None, _) => Err(missing("api_tls_cert_file")),
+            (_, _, None) => Err(missing("api_tls_key_file")),
+        }
     }
 
     fn check_actions(&self) -> Result<(), ConfigError> {
