@@ -11,7 +11,8 @@ use clap::Args;
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
-    context::{DuplicateContent, NameMismatch},
+    context::{BoundCertificate, DuplicateContent, NameMismatch},
+    ownership::{self, OwnerCheck},
 };
 use edgeseal_core::{DomainName, rate::Limit};
 use figment::{
@@ -112,6 +113,16 @@ pub(crate) struct Config {
     pub(crate) name_mismatch: String,
     /// `refuse` or `accept` content that was uploaded before under another name.
     pub(crate) duplicate_content: String,
+    /// `refuse` or `release`: what the removal of a certificate does while a domain has it bound.
+    pub(crate) bound_certificate: String,
+    /// `off` or `on`: whether an account must prove to own a root domain.
+    pub(crate) owner_check: String,
+    /// The port that proofs in files are asked for at.
+    pub(crate) owner_check_port: u16,
+    /// Whether proofs in files may be at addresses that are not public.
+    pub(crate) owner_check_private_addresses: bool,
+    /// The DNS server that is asked about domains; `None`: those of the system.
+    pub(crate) dns: Option<SocketAddr>,
     /// What the CNAME of a domain ends with.
     pub(crate) cname_suffix: String,
     /// Start of the address of the page about a code.
@@ -154,6 +165,11 @@ const KEYS: &[&str] = &[
     "auth_failures_per_minute",
     "name_mismatch",
     "duplicate_content",
+    "bound_certificate",
+    "owner_check",
+    "owner_check_port",
+    "owner_check_private_addresses",
+    "dns",
     "cname_suffix",
     "recommend",
     "settle_ms",
@@ -201,6 +217,11 @@ impl Default for Config {
             auth_failures_per_minute: settings.failures.calls,
             name_mismatch: "refuse".to_owned(),
             duplicate_content: "accept".to_owned(),
+            bound_certificate: "refuse".to_owned(),
+            owner_check: "off".to_owned(),
+            owner_check_port: 80,
+            owner_check_private_addresses: false,
+            dns: None,
             cname_suffix: settings.cname_suffix,
             recommend: settings.recommend,
             settle_ms: 1000,
@@ -249,24 +270,62 @@ impl Config {
                 calls: self.auth_failures_per_minute,
                 per_ms: 60_000,
             },
-            name_mismatch: match self.name_mismatch.as_str() {
-                "refuse" => NameMismatch::Refuse,
-                "accept" => NameMismatch::Accept,
-                _ => return Err(refuse_or_accept("name_mismatch", &self.name_mismatch)),
-            },
-            duplicate_content: match self.duplicate_content.as_str() {
-                "refuse" => DuplicateContent::Refuse,
-                "accept" => DuplicateContent::Accept,
-                _ => {
-                    return Err(refuse_or_accept(
-                        "duplicate_content",
-                        &self.duplicate_content,
-                    ));
-                }
-            },
+            name_mismatch: one_of(
+                "name_mismatch",
+                &self.name_mismatch,
+                "refuse or accept",
+                &[
+                    ("refuse", NameMismatch::Refuse),
+                    ("accept", NameMismatch::Accept),
+                ],
+            )?,
+            duplicate_content: one_of(
+                "duplicate_content",
+                &self.duplicate_content,
+                "refuse or accept",
+                &[
+                    ("refuse", DuplicateContent::Refuse),
+                    ("accept", DuplicateContent::Accept),
+                ],
+            )?,
+            bound_certificate: one_of(
+                "bound_certificate",
+                &self.bound_certificate,
+                "refuse or release",
+                &[
+                    ("refuse", BoundCertificate::Refuse),
+                    ("release", BoundCertificate::Release),
+                ],
+            )?,
+            demand_ownership: self.demand_ownership()?,
+            owner_check: self.owner_check()?,
             cname_suffix: self.cname_suffix.clone(),
             settle: Duration::from_millis(self.settle_ms),
         })
+    }
+
+    fn demand_ownership(&self) -> Result<bool, ConfigError> {
+        let words = [("off", false), ("on", true)];
+        one_of("owner_check", &self.owner_check, "off or on", &words)
+    }
+
+    /// Who asks the DNS about domains. A machine without a DNS server has nobody, which is an error
+    /// only if proofs are demanded.
+    fn owner_check(&self) -> Result<Option<OwnerCheck>, ConfigError> {
+        let options = ownership::Options {
+            dns: self.dns,
+            http_port: self.owner_check_port,
+            private_addresses: self.owner_check_private_addresses,
+        };
+        match OwnerCheck::new(options) {
+            Ok(check) => Ok(Some(check)),
+            Err(_) if !self.demand_ownership()? => Ok(None),
+            Err(_) => Err(ConfigError::Value {
+                key: "dns",
+                given: String::new(),
+                expected: "given, since owner_check is on and the system names no DNS server",
+            }),
+        }
     }
 
     /// The domain that answers clients without SNI.
@@ -336,10 +395,19 @@ impl Config {
     }
 }
 
-fn refuse_or_accept(key: &'static str, given: &str) -> ConfigError {
-    ConfigError::Value {
-        key,
-        given: given.to_owned(),
-        expected: "refuse or accept",
-    }
+/// The value of a word.
+fn one_of<T: Copy>(
+    key: &'static str,
+    given: &str,
+    expected: &'static str,
+    words: &[(&str, T)],
+) -> Result<T, ConfigError> {
+    let found = words.iter().find(|(word, _)| *word == given);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| ConfigError::Value {
+            key,
+            given: given.to_owned(),
+            expected,
+        })
 }
