@@ -6,14 +6,21 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
-import test from 'node:test';
-
-import { getGlobalAgents } from '@certd/basic';
-import { AliyunClient } from '@certd/plugin-lib/dist/aliyun/lib/base-client.js';
-import { AliyunSslClient } from '@certd/plugin-lib/dist/aliyun/lib/ssl-client.js';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import test, { after } from 'node:test';
 
 import { PopCorePost } from './clients.mjs';
 import { documented, Server, skipped } from './harness.mjs';
+
+// Once loaded, it writes a log into the working directory.
+const folder = mkdtempSync(path.join(tmpdir(), 'edgeseal-compat-'));
+process.chdir(folder);
+after(() => rmSync(folder, { recursive: true }));
+const { getGlobalAgents } = await import('@certd/basic');
+const { AliyunClient } = await import('@certd/plugin-lib/dist/aliyun/lib/base-client.js');
+const { AliyunSslClient } = await import('@certd/plugin-lib/dist/aliyun/lib/ssl-client.js');
 
 const SOURCES = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]';
 const OPTIONS = { method: 'POST', formatParams: false };
@@ -128,9 +135,9 @@ async function tlsInFrontOf(server) {
   getGlobalAgents().httpsAgent.options.rejectUnauthorized = false;
   const options = { cert: server.text('a.crt'), key: server.text('a.key') };
   const front = https.createServer(options, (request, response) => {
-    const { method, url: path, headers } = request;
+    const { method, url, headers } = request;
     const [hostname, port] = server.api.split(':');
-    const onward = http.request({ hostname, port, method, path, headers }, (answer) => {
+    const onward = http.request({ hostname, port, method, path: url, headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.rawHeaders);
       answer.pipe(response);
     });

@@ -7,7 +7,7 @@ use edgeseal_core::{policy::Sphere, rate::Limit};
 use crate::{
     code::Code,
     operation::{self, Failure, Run},
-    ops::{cdn, edgeseal},
+    ops::{cas, cdn, edgeseal},
     request::Request,
 };
 
@@ -49,11 +49,19 @@ pub enum Target {
     Domain,
     /// All domains of the account.
     Domains,
+    /// The CDN as a whole.
+    Service,
+    /// Nothing in particular: policies name it `*`.
+    Everything,
     /// Edgeseal itself.
     Edgeseal,
 }
 
 const CDN: &str = "2018-05-10";
+const CDN_2014: &str = "2014-11-11";
+const DCDN: &str = "2018-01-15";
+const CAS: &str = "2020-04-07";
+const CAS_2018: &str = "2018-07-13";
 const EDGESEAL: &str = "2026-12-01";
 
 macro_rules! action {
@@ -77,8 +85,17 @@ macro_rules! action {
 pub static ACTIONS: &[Action] = &[
     action!(CDN "AddCdnDomain" 30/s Write Domain OwnAccount "cdn:AddCdnDomain" => cdn::AddCdnDomain),
     action!(CDN "DeleteCdnDomain" 10/s Write Domain OwnAccount "cdn:DeleteCdnDomain" => cdn::DeleteCdnDomain),
+    action!(CDN "DescribeCdnCertificateDetail" 20/s Read Service OwnAccount "cdn:DescribeCdnCertificateDetail" => cdn::DescribeCdnCertificateDetail),
+    action!(CDN "DescribeCdnCertificateDetailById" 100/s Read Service OwnAccount "cdn:DescribeCdnCertificateDetailById" => cdn::DescribeCdnCertificateDetailById),
+    action!(CDN "DescribeCdnCertificateList" 30/s Read Domains OwnAccount "cdn:DescribeCdnCertificateList" => cdn::DescribeCdnCertificateList),
+    action!(CDN "DescribeCdnDeletedDomains" 100/s Read Domains OwnAccount "cdn:DescribeCdnDeletedDomains" => cdn::DescribeCdnDeletedDomains),
+    action!(CDN "DescribeCdnDomainByCertificate" 100/s Read Everything OwnAccount "cdn:DescribeCdnDomainByCertificate" => cdn::DescribeCdnDomainByCertificate),
     action!(CDN "DescribeCdnDomainDetail" 30/s Read Domain OwnAccount "cdn:DescribeCdnDomainDetail" => cdn::DescribeCdnDomainDetail),
+    action!(CDN "DescribeCdnHttpsDomainList" 100/s Read Domains OwnAccount "cdn:DescribeCdnHttpsDomainList" => cdn::DescribeCdnHttpsDomainList),
+    action!(CDN "DescribeCdnSSLCertificateList" 100/s Read Domains OwnAccount "cdn:DescribeCdnSSLCertificateList" => cdn::DescribeCdnSslCertificateList),
+    action!(CDN "DescribeCertificateInfoByID" 100/s Read Service OwnAccount "cdn:DescribeCertificateInfoByID" => cdn::DescribeCertificateInfoById),
     action!(CDN "DescribeDomainCertificateInfo" 100/s Read Domain OwnAccount "cdn:DescribeDomainCertificateInfo" => cdn::DescribeDomainCertificateInfo),
+    action!(CDN "DescribeUserCertificateExpireCount" 100/s Read Domains OwnAccount "cdn:DescribeUserCertificateExpireCount" => cdn::DescribeUserCertificateExpireCount),
     action!(CDN "DescribeUserDomains" 100/s Read Domains OwnAccount "cdn:DescribeUserDomains" => cdn::DescribeUserDomains),
     action!(CDN "ModifyCdnDomain" 30/s Write Domain OwnAccount "cdn:ModifyCdnDomain" => cdn::ModifyCdnDomain),
     action!(CDN "PublishStagingConfigToProduction" 30/s Write Domain OwnAccount "cdn:PublishStagingConfigToProduction" => cdn::PublishStagingConfigToProduction),
@@ -86,6 +103,16 @@ pub static ACTIONS: &[Action] = &[
     action!(CDN "SetCdnDomainSSLCertificate" 30/s Write Domain OwnAccount "cdn:SetCdnDomainSSLCertificate" => cdn::SetCdnDomainSslCertificate),
     action!(CDN "StartCdnDomain" 100/s Write Domain OwnAccount "cdn:StartCdnDomain" => cdn::StartCdnDomain),
     action!(CDN "StopCdnDomain" 40/s Write Domain OwnAccount "cdn:StopCdnDomain" => cdn::StopCdnDomain),
+    action!(CAS "DeleteUserCertificate" 30/s Write Everything OwnAccount "yundun-cert:DeleteUserCertificate" => cas::DeleteUserCertificate),
+    action!(CAS "GetCertificateDetail" 100/s Read Everything OwnAccount "yundun-cert:GetCertificateDetail" => cas::GetCertificateDetail),
+    action!(CAS "GetUserCertificateDetail" 100/s Read Everything OwnAccount "yundun-cert:GetUserCertificateDetail" => cas::GetUserCertificateDetail),
+    action!(CAS "ListCertificates" 100/s Read Everything OwnAccount "yundun-cert:ListCertificates" => cas::ListCertificates),
+    action!(CAS "ListUserCertificateOrder" 100/s Read Everything OwnAccount "yundun-cert:ListUserCertificateOrder" => cas::ListUserCertificateOrder),
+    action!(CAS "UploadUserCertificate" 100/s Write Everything OwnAccount "yundun-cert:UploadUserCertificate" => cas::UploadUserCertificate),
+    action!(CAS_2018 "CreateUserCertificate" 30/s Write Everything OwnAccount "yundun-cert:CreateUserCertificate" => cas::CreateUserCertificate),
+    action!(CAS_2018 "DeleteUserCertificate" 30/s Write Everything OwnAccount "yundun-cert:DeleteUserCertificate" => cas::DeleteUserCertificate2018),
+    action!(CAS_2018 "DescribeUserCertificateDetail" 100/s Read Everything OwnAccount "yundun-cert:DescribeUserCertificateDetail" => cas::DescribeUserCertificateDetail),
+    action!(CAS_2018 "DescribeUserCertificateList" 100/s Read Everything OwnAccount "yundun-cert:DescribeUserCertificateList" => cas::DescribeUserCertificateList),
     action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
     action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
     action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),

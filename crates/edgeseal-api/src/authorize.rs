@@ -66,7 +66,20 @@ pub fn authorize(admitted: Admitted) -> Result<Authorized, Denied> {
 /// On whose behalf a refusal before authorization is recorded.
 #[must_use]
 pub fn deed(caller: &Caller) -> Deed {
-    let named = caller.request.params.get("DomainName").unwrap_or_default();
+    // What an action acts upon, under whichever name its family has for it.
+    const NAMES: [&str; 8] = [
+        "DomainName",
+        "DomainNames",
+        "ResourceId.1",
+        "CertId",
+        "CertificateId",
+        "CertName",
+        "Name",
+        "CommonName",
+    ];
+    let params = &caller.request.params;
+    let named = NAMES.iter().find_map(|name| params.given(name));
+    let named = named.unwrap_or_default();
     Deed {
         account: caller.principal.account().clone(),
         access_key: caller.access_key.id.clone(),
@@ -98,6 +111,12 @@ impl Authorized {
         &self.caller.request.params
     }
 
+    /// The host that was called, as the caller spelt it, with its port if it had one.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.caller.request.header("host")
+    }
+
     /// When the call came.
     #[must_use]
     pub const fn now(&self) -> Timestamp {
@@ -116,6 +135,8 @@ fn resource(target: Target, account: &AccountId, params: &Params) -> String {
             format!("acs:cdn:*:{account}:domain/{name}")
         }
         Target::Domains => format!("acs:cdn:*:{account}:domain/*"),
+        Target::Service => format!("acs:cdn:*:{account}:*"),
+        Target::Everything => "*".to_owned(),
         Target::Edgeseal => format!("acs:edgeseal:*:{account}:*"),
     }
 }

@@ -203,6 +203,60 @@ codes! {
     /// A wildcard and its `all.` name cannot both be.
     WildcardAndAll = 400 "ExtensiveAndAllBothExist" "Extensive domain and the domain begins with 'all.' can not exist at the same time.";
 
+    // Reads of certificates.
+    /// No CertId.
+    MissingCertId = 400 "MissingCertId" "CertId is mandatory for this action.";
+    /// Not a number of a certificate.
+    InvalidCertId = 400 "InvalidCertId" "Specified parameter CertId is not valid.";
+    /// No CertName.
+    MissingCertName = 400 "MissingCertName" "CertName is mandatory for this action.";
+    /// No such region, where it is not for binding.
+    InvalidCertRegionParameter = 400 "InvalidCertRegion" "Specified parameter CertRegion is not valid.";
+    /// No such certificate in the account.
+    NoSuchCertificate = 404 "Certificate.NotFind" "The certificate does not exist.";
+    /// No certificate to look up domains by.
+    CertParameterMissing = 400 "SSLPub.MissingParameter" "The Cert parameter is required.";
+    /// Neither PEM nor base64 of it.
+    SslPubDecodeError = 400 "Decode.Error" "Error decoding the SSLPub certificate.";
+    /// No certificate can be read.
+    CertificateDecodeError = 400 "Certificate.DecodeError" "Error decoding the certificate.";
+
+    // The certificate centre.
+    /// No name.
+    MissingName = 400 "MissingName" "Name is mandatory for this action.";
+    /// Not a name for a certificate.
+    InvalidName = 400 "InvalidName" "Specified parameter Name is not valid.";
+    /// No chain.
+    MissingCert = 400 "MissingCert" "Cert is mandatory for this action.";
+    /// No private key.
+    MissingKey = 400 "MissingKey" "Key is mandatory for this action.";
+    /// The chain is not let in.
+    InvalidCert = 400 "InvalidCert" "Specified parameter Cert is not valid.";
+    /// The private key is not let in.
+    InvalidKey = 400 "InvalidKey" "Specified parameter Key is not valid.";
+    /// The key is not the leaf's.
+    CertKeyNotMatch = 400 "CertKeyNotMatch" "The private key does not match the certificate.";
+    /// The name is taken.
+    NameRepeat = 400 "NameRepeat" "The certificate name already exists.";
+    /// No such certificate in the account.
+    NotInCertificateCentre = 404 "NotFound" "The certificate does not exist.";
+    /// A domain has it bound.
+    CertificateInUse = 400 "CertificateInUse" "The certificate is bound to a domain.";
+    /// No CertificateId.
+    MissingCertificateId = 400 "MissingCertificateId" "CertificateId is mandatory for this action.";
+    /// Not a number of a certificate.
+    InvalidCertificateId = 400 "InvalidCertificateId" "Specified parameter CertificateId is not valid.";
+    /// Page number out of range.
+    InvalidCurrentPage = 400 "InvalidCurrentPage" "Specified parameter CurrentPage is not valid.";
+    /// Page size out of range.
+    InvalidShowSize = 400 "InvalidShowSize" "Specified parameter ShowSize is not valid.";
+    /// No such kind of order.
+    InvalidOrderType = 400 "InvalidOrderType" "Specified parameter OrderType is not valid.";
+    /// No such source of certificates.
+    InvalidCertificateSource = 400 "InvalidCertificateSource" "Specified parameter CertificateSource is not valid.";
+    /// No such status of certificates.
+    InvalidCertificateStatus = 400 "InvalidCertificateStatus" "Specified parameter CertificateStatus is not valid.";
+
     // Edgeseal's own actions.
     /// No mode.
     MissingMode = 400 "MissingMode" "Mode is mandatory for this action.";

@@ -67,6 +67,20 @@ impl<T> Done<T> {
     }
 }
 
+impl<T> Done<T> {
+    /// A change that yields something and that edges serve from `revision` on, where they have to
+    /// do with it.
+    pub const fn with(reply: T, revision: Revision, environment: Option<Environment>) -> Self {
+        Self {
+            reply,
+            change: Some(Change {
+                revision,
+                environment,
+            }),
+        }
+    }
+}
+
 impl Done<Nothing> {
     /// A change that edges have nothing to do with.
     #[must_use]

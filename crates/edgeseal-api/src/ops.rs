@@ -1,4 +1,12 @@
 //! One file an action: `Params`, `Reply`, `Error`, `parse`, `run`, in this order.
 
+pub mod cas;
 pub mod cdn;
+pub mod dcdn;
 pub mod edgeseal;
+
+mod encoded_pem;
+mod issued;
+mod named_certificate;
+mod paging;
+mod region;

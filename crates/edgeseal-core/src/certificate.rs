@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Pattern, Secret, Timestamp};
 
-pub use admission::admit;
+pub use admission::{admit, inspect};
 pub use digest::Digest;
 pub use invalid::{
     BadText, BlockName, BrokenArmour, Found, InvalidCertificate, InvalidChain, InvalidFormat,
     InvalidKey, InvalidKeyBlock, Named, NotAnAuthority, NotBase64, TooLong, Undecodable, Untrusted,
 };
-pub use pem::pem;
+pub use pem::{key_pem, pem};
 
 /// Longest text of a chain that is read, in bytes: ten certificates of 3 KiB each, in base64 with
 /// its markers, leave 2 KiB for text around them.
@@ -51,11 +51,25 @@ pub struct Certificate {
     pub warnings: Vec<Warning>,
 }
 
+/// A leaf that was read and not admitted: nothing about it is verified.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// Its DER.
+    pub der: Vec<u8>,
+    /// SHA-256 of its public key (DER of SubjectPublicKeyInfo).
+    pub public_key: Digest,
+    /// What it says of itself.
+    pub facts: Facts,
+}
+
 /// What people ask about a certificate, read from the leaf once at admission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Common name of the subject; empty if it has none.
     pub common_name: String,
+    /// What else the subject says.
+    #[serde(default)]
+    pub subject: Subject,
     /// DNS subject alternative names that are valid patterns, in order of appearance.
     pub names: Vec<Pattern>,
     /// Common name of the issuer, or its organisation if it has none.
@@ -78,6 +92,19 @@ pub struct Facts {
     pub key: KeyAlgorithm,
     /// Size of the public key in bits.
     pub key_bits: u32,
+}
+
+/// Attributes of a subject beside its common name; empty where it has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Organisation.
+    pub organization: String,
+    /// Country, two letters.
+    pub country: String,
+    /// State or province.
+    pub province: String,
+    /// Locality.
+    pub locality: String,
 }
 
 /// Algorithms of leaf keys that can be served.
@@ -121,9 +148,8 @@ impl Facts {
     /// The warning that the served chain ends within 30 days, or has ended, if it is so at `now`.
     #[must_use]
     pub const fn expires_soon(&self, now: Timestamp) -> Option<Warning> {
-        const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
         let not_after = self.chain_not_after;
-        if not_after.since_ms(now) < SOON_MS {
+        if ends_soon(not_after, now) {
             Some(Warning::ExpiresSoon { not_after })
         } else {
             None
@@ -135,6 +161,13 @@ impl Facts {
     pub fn covers(&self, domain: &Pattern) -> bool {
         self.names.iter().any(|name| name.covers(domain))
     }
+}
+
+/// Whether a validity that ends at `not_after` has less than 30 days left, or has ended.
+#[must_use]
+pub const fn ends_soon(not_after: Timestamp, now: Timestamp) -> bool {
+    const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+    not_after.since_ms(now) < SOON_MS
 }
 
 #[cfg(test)]

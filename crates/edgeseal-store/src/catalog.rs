@@ -11,7 +11,9 @@ mod domains;
 mod draft;
 mod edges;
 mod ids;
+mod listing;
 mod queues;
+mod requests;
 
 use std::{future::Future, sync::Arc};
 
@@ -24,6 +26,7 @@ pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_accou
 pub use deed::{Deed, NonceUse};
 pub use draft::Draft;
 pub use ids::Ids;
+pub use listing::{Listing, Span};
 use queues::Queues;
 
 /// How often a transaction that loses its race is tried again.

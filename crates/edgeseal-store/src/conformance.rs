@@ -257,6 +257,24 @@ async fn pages(store: &SharedStore) {
             assert_eq!(found, expected, "{prefix:?} after {after:?} by {limit}");
         }
     }
+    for (prefix, all) in [
+        ("", &names[..]),
+        ("a/", &names[2..9]),
+        ("a/é", &names[8..9]),
+        ("c", &[]),
+    ] {
+        for (skip, limit) in [(0, 3), (2, 2), (6, 100), (100, 5), (0, 0)] {
+            let window = store.window(prefix, skip, limit).await.unwrap();
+            let found: Vec<&str> = window
+                .entries
+                .iter()
+                .map(|entry| entry.key.as_str())
+                .collect();
+            let expected: Vec<&str> = all.iter().copied().skip(skip).take(limit).collect();
+            assert_eq!(found, expected, "{prefix:?} from {skip} by {limit}");
+            assert_eq!(window.total, all.len(), "{prefix:?}");
+        }
+    }
 }
 
 fn change(name: &str, value: Option<&str>, revision: Revision) -> Change {

@@ -43,7 +43,7 @@ impl Key {
         Self(format!("{DOMAINS}{}/{name}", shard(name.as_bytes())).into())
     }
 
-    /// That an account has this domain: the index that account listings page through.
+    /// What listings of an account need of a domain; see [`crate::record::DomainSummary`].
     #[must_use]
     pub fn account_domain(account: &AccountId, name: &Pattern) -> Self {
         Self(format!("{}{name}", account_domains(account)).into())
@@ -69,7 +69,7 @@ impl Key {
         Self(format!("cert/{}/{id}", shard(id.as_bytes())).into())
     }
 
-    /// That an account has this certificate: the index that account listings page through.
+    /// What listings of an account need of a certificate; see [`crate::record::CertificateSummary`].
     #[must_use]
     pub fn account_certificate(account: &AccountId, id: CertificateId) -> Self {
         Self(format!("{}{id:019}", account_certificates(account)).into())
@@ -85,6 +85,49 @@ impl Key {
     #[must_use]
     pub fn certificate_content(account: &AccountId, digest: &Digest) -> Self {
         Self(format!("certcontent/{account}/{digest}").into())
+    }
+
+    /// That a domain has this certificate bound.
+    #[must_use]
+    pub fn certificate_use(id: CertificateId, name: &Pattern) -> Self {
+        Self(format!("{}{name}", certificate_uses(id)).into())
+    }
+
+    /// Rewritten whenever a domain binds this certificate, so that a removal, which reads it, never
+    /// passes a binding.
+    #[must_use]
+    pub fn certificate_used(id: CertificateId) -> Self {
+        Self(format!("certused/{id}").into())
+    }
+
+    /// That a certificate has this material.
+    #[must_use]
+    pub fn material_use(digest: &Digest, id: CertificateId) -> Self {
+        Self(format!("{}{id}", material_uses(digest)).into())
+    }
+
+    /// Rewritten whenever a certificate with this material is added; as [`Key::certificate_used`].
+    #[must_use]
+    pub fn material_used(digest: &Digest) -> Self {
+        Self(format!("materialused/{digest}").into())
+    }
+
+    /// A signing request of an account, by the SHA-256 of its public key.
+    #[must_use]
+    pub fn signing_request(account: &AccountId, public_key: &Digest) -> Self {
+        Self(format!("csr/{account}/{public_key}").into())
+    }
+
+    /// That an account has proven to own a root domain.
+    #[must_use]
+    pub fn ownership(account: &AccountId, root: &DomainName) -> Self {
+        Self(format!("owner/{account}/{root}").into())
+    }
+
+    /// A domain that an account had and deleted.
+    #[must_use]
+    pub fn deleted_domain(account: &AccountId, name: &Pattern) -> Self {
+        Self(format!("{}{name}", deleted_domains(account)).into())
     }
 
     /// Leaf and sealed key.
@@ -178,6 +221,24 @@ pub fn names_below(parent: &str) -> String {
 #[must_use]
 pub fn account_certificates(account: &AccountId) -> String {
     format!("accountcert/{account}/")
+}
+
+/// Prefix of [`Key::certificate_use`].
+#[must_use]
+pub fn certificate_uses(id: CertificateId) -> String {
+    format!("certuse/{id}/")
+}
+
+/// Prefix of [`Key::material_use`].
+#[must_use]
+pub fn material_uses(digest: &Digest) -> String {
+    format!("materialuse/{digest}/")
+}
+
+/// Prefix of [`Key::deleted_domain`].
+#[must_use]
+pub fn deleted_domains(account: &AccountId) -> String {
+    format!("deleteddomain/{account}/")
 }
 
 /// Prefix of [`Key::account_access_key`].

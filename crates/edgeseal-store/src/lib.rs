@@ -2,7 +2,7 @@
 //! replicated engine, the machine.
 //!
 //! Three layers, bottom up:
-//! 1. [`Store`]: four verbs over revisioned keys, implemented by [`memory`] and [`sqlite`] and held
+//! 1. [`Store`]: a few verbs over revisioned keys, implemented by [`memory`] and [`sqlite`] and held
 //!    to their promises by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
 //! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
 //! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
@@ -128,6 +128,15 @@ pub struct Page {
     pub revision: Revision,
 }
 
+/// A stretch out of the middle of a listing, with the length of the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The entries, in byte order of the keys.
+    pub entries: Vec<Entry>,
+    /// How many entries there are under the prefix.
+    pub total: usize,
+}
+
 /// A stretch of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
@@ -205,7 +214,7 @@ impl Fault {
     }
 }
 
-/// Four verbs over revisioned keys, and a broom.
+/// Four verbs over revisioned keys, a way to count, and a broom.
 ///
 /// Terms: a *commit* is one accepted [`Txn`]. It is *visible* once a read can show it and *durable*
 /// once it survives a power cut.
@@ -229,6 +238,32 @@ pub trait Store: Send + Sync + 'static {
     /// At most `limit` entries whose keys start with `prefix` and, in byte order, come after
     /// `after`.
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
+
+    /// At most `limit` entries whose keys start with `prefix`, from the one on that has `skip` others
+    /// before it; and how many there are in all.
+    ///
+    /// Engines that can count do so, and show one moment; this way of doing it reads all of them and
+    /// shows what several pages show.
+    async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
+        const PAGE: usize = 10_000;
+        let mut window = Window {
+            entries: Vec::new(),
+            total: 0,
+        };
+        let mut after = None;
+        loop {
+            let page = self.list(prefix, after.as_ref(), PAGE).await?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            let before = window.total;
+            window.total += page.entries.len();
+            let entries = page.entries.into_iter().skip(skip.saturating_sub(before));
+            let room = limit - window.entries.len();
+            window.entries.extend(entries.take(room));
+            if !page.more {
+                return Ok(window);
+            }
+        }
+    }
 
     /// Makes the change durable and visible, or nothing. A transaction that writes one key twice or
     /// a value that is too long is a [`Fault`]. Once the future was polled, dropping it does not

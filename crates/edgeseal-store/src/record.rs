@@ -6,7 +6,7 @@ use edgeseal_core::{
     AccountId, Pattern, Timestamp,
     account::AccessKey,
     certificate::{CertificateId, Digest, Facts},
-    domain::Environment,
+    domain::{Coverage, Domain, Environment, Service, State},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -51,10 +51,88 @@ pub struct CertificateRecord {
     /// Whether its owner revoked or disabled it.
     #[serde(default)]
     pub revoked: bool,
+    /// Whether its owner removed it while a domain used it: it goes with its last binding, and is
+    /// shown only where it is bound until then.
+    #[serde(default)]
+    pub removed: bool,
     /// What the leaf says.
     pub facts: Facts,
     /// When it came here.
     pub created: Timestamp,
+}
+
+/// What listings filter domains by. Kept beside the account's index of its domains, so that a
+/// listing reads the records of one page only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainSummary {
+    /// Whether it is served.
+    pub state: State,
+    /// What it delivers.
+    pub service: Service,
+    /// Where it is delivered.
+    pub coverage: Coverage,
+    /// When it was last changed.
+    pub modified: Timestamp,
+    /// A grouping label of the owner.
+    pub resource_group: String,
+    /// Labels of the owner.
+    pub tags: Vec<(String, String)>,
+    /// Host names or IP addresses of its origins.
+    pub origins: Vec<String>,
+    /// Its certificate on the production edges, also while HTTPS is off.
+    pub bound: Option<BoundSummary>,
+}
+
+/// The certificate of a domain, as far as listings filter by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundSummary {
+    /// Whether HTTPS is on.
+    pub enabled: bool,
+    /// Which certificate.
+    pub certificate: CertificateId,
+    /// Whether it covers the domain.
+    pub covers: bool,
+    /// End of validity of the served chain.
+    pub expires: Timestamp,
+}
+
+/// What listings filter certificates by; see [`DomainSummary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateSummary {
+    /// Its name.
+    pub name: String,
+    /// Common name of its subject.
+    pub common_name: String,
+    /// Its DNS names.
+    pub names: Vec<Pattern>,
+    /// How it came here.
+    pub source: CertificateSource,
+    /// Region of the certificate centre that it belongs to.
+    pub region: String,
+    /// Whether its owner revoked or disabled it.
+    pub revoked: bool,
+    /// Whether its owner removed it while a domain used it.
+    pub removed: bool,
+    /// End of validity of the leaf.
+    pub not_after: Timestamp,
+}
+
+/// A request for a certificate whose private key was made here and stays here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningRequestRecord {
+    /// The private key (PKCS#8 DER), sealed for [`crate::Key::signing_request`]; base64.
+    pub sealed_key: String,
+    /// Common name that the certificate is asked for.
+    pub common_name: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// When something happened that there is nothing else to say of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// When.
+    pub at: Timestamp,
 }
 
 /// How a certificate came here.
@@ -164,6 +242,74 @@ pub struct Proof {
     /// SHA-256 of the leaf in hex, or `None` if the handshake was refused, as it must be with HTTPS
     /// off.
     pub sha256: Option<String>,
+}
+
+impl DomainSummary {
+    /// The summary of a domain whose production binding, if it has one, has a certificate that ends
+    /// at `expires`.
+    #[must_use]
+    pub fn of(domain: &Domain, expires: Option<Timestamp>) -> Self {
+        let bound = domain.production.as_ref().zip(expires);
+        Self {
+            state: domain.state,
+            service: domain.service,
+            coverage: domain.coverage,
+            modified: domain.modified,
+            resource_group: domain.resource_group.clone(),
+            tags: domain.tags.clone(),
+            origins: domain
+                .origins
+                .iter()
+                .map(|origin| origin.address.clone())
+                .collect(),
+            bound: bound.map(|(binding, expires)| BoundSummary {
+                enabled: binding.enabled,
+                certificate: binding.certificate,
+                covers: binding.covers,
+                expires,
+            }),
+        }
+    }
+}
+
+impl CertificateSummary {
+    /// The summary of a certificate.
+    #[must_use]
+    pub fn of(certificate: &CertificateRecord) -> Self {
+        Self {
+            name: certificate.name.clone(),
+            common_name: certificate.facts.common_name.clone(),
+            names: certificate.facts.names.clone(),
+            source: certificate.source,
+            region: certificate.region.clone(),
+            revoked: certificate.revoked,
+            removed: certificate.removed,
+            not_after: certificate.facts.not_after,
+        }
+    }
+}
+
+/// Encodes a summary.
+///
+/// # Errors
+/// Never in practice.
+pub fn encode_summary<T: Serialize>(summary: &T) -> Result<Bytes, Fault> {
+    let mut bytes = vec![1]; // version
+    bytes.append(&mut postcard::to_allocvec(summary).map_err(Fault::of("encode a summary"))?);
+    Ok(Bytes::from(bytes))
+}
+
+/// Decodes a summary.
+///
+/// # Errors
+/// A [`Fault`] if the value is no summary of a version that this release knows.
+pub fn decode_summary<T: DeserializeOwned>(value: &[u8]) -> Result<T, Fault> {
+    match value.split_first() {
+        Some((1, rest)) => postcard::from_bytes(rest).map_err(Fault::of("decode a summary")),
+        _ => Err(Fault::new(
+            "decode a summary: it was written by another release",
+        )),
+    }
 }
 
 /// Encodes a metadata record.

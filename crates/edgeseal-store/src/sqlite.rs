@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn,
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn, Window,
     open::{KEPT_DELETES, OpenError},
 };
 
@@ -154,6 +154,12 @@ impl Store for SqliteStore {
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
         self.scan(move |connection| read::list(connection, &prefix, after.as_ref(), limit))
+            .await
+    }
+
+    async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
+        let prefix = prefix.to_owned();
+        self.scan(move |connection| read::window(connection, &prefix, skip, limit))
             .await
     }
 

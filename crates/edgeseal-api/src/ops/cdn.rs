@@ -2,9 +2,17 @@
 
 mod add_cdn_domain;
 mod delete_cdn_domain;
+mod describe_cdn_certificate_detail;
+mod describe_cdn_certificate_list;
+mod describe_cdn_deleted_domains;
+mod describe_cdn_domain_by_certificate;
 mod describe_cdn_domain_detail;
+mod describe_cdn_https_domain_list;
+mod describe_certificate_info_by_id;
 mod describe_domain_certificate_info;
+mod describe_user_certificate_expire_count;
 mod describe_user_domains;
+pub(crate) mod domain_search;
 mod modify_cdn_domain;
 pub(crate) mod named_domain;
 mod publish_staging_config_to_production;
@@ -18,8 +26,19 @@ mod words;
 
 pub use add_cdn_domain::AddCdnDomain;
 pub use delete_cdn_domain::DeleteCdnDomain;
+pub use describe_cdn_certificate_detail::{
+    DescribeCdnCertificateDetail, DescribeCdnCertificateDetailById,
+};
+pub use describe_cdn_certificate_list::{
+    DescribeCdnCertificateList, DescribeCdnSslCertificateList,
+};
+pub use describe_cdn_deleted_domains::DescribeCdnDeletedDomains;
+pub use describe_cdn_domain_by_certificate::DescribeCdnDomainByCertificate;
 pub use describe_cdn_domain_detail::DescribeCdnDomainDetail;
+pub use describe_cdn_https_domain_list::DescribeCdnHttpsDomainList;
+pub use describe_certificate_info_by_id::DescribeCertificateInfoById;
 pub use describe_domain_certificate_info::DescribeDomainCertificateInfo;
+pub use describe_user_certificate_expire_count::DescribeUserCertificateExpireCount;
 pub use describe_user_domains::DescribeUserDomains;
 pub use modify_cdn_domain::ModifyCdnDomain;
 pub use publish_staging_config_to_production::PublishStagingConfigToProduction;

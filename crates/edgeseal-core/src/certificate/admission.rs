@@ -1,5 +1,5 @@
 use super::{
-    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Facts, KEY_BYTES_MAX, Warning,
+    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Digest, Facts, KEY_BYTES_MAX, Leaf, Warning,
     chain::Chain,
     invalid::{
         BlockName, InvalidCertificate, InvalidChain, InvalidKey, InvalidKeyBlock, TooLong,
@@ -12,6 +12,7 @@ use super::{
     subject::describe,
 };
 use crate::Timestamp;
+use zeroize::Zeroizing;
 
 /// Lets an uploaded chain and key in, or says why not.
 ///
@@ -58,32 +59,65 @@ pub fn admit(
     let characters = key_text.check_characters();
     characters.map_err(InvalidCertificate::KeyText)?;
 
-    let ders = chain_text
-        .certificates()
-        .zip(1..)
-        .map(|(block, number)| block.decode(BlockName::Certificate(number)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let ders = decode_certificates(&chain_text)?;
     let key_ders = key_text
         .private_keys()
         .filter(|block| !block.is_encrypted())
         .map(|block| block.decode(BlockName::PrivateKey))
         .collect::<Result<Vec<_>, Undecodable>>()?;
 
-    check_chain_blocks(&chain_text)?;
-    let mut certificates: Vec<Parsed<'_>> = Vec::with_capacity(ders.len());
-    for (number, der) in (1..).zip(&ders) {
+    let chain = read_chain(&chain_text, &ders)?;
+    let container = check_key_block(&key_text)?;
+    let key = read_key(container, key_ders.first().map(|der| der.as_slice()))?;
+    check_match(&chain, &key)?;
+    let path = path::find(&chain, now)?;
+    Ok(assemble(&chain, &path, key, now)?)
+}
+
+/// Reads the leaf out of a chain without a key. What is checked, and answered, is what steps 2 to 8
+/// of [`admit`] say of the chain; nothing is verified and time does not count.
+///
+/// # Errors
+/// [`InvalidCertificate`], as [`admit`].
+pub fn inspect(chain_pem: &str) -> Result<Leaf, InvalidCertificate> {
+    let text = Text::scan(chain_pem);
+    check_lengths(chain_pem, &text, "")?;
+    let characters = text.check_characters();
+    characters.map_err(InvalidCertificate::ChainText)?;
+    let ders = decode_certificates(&text)?;
+    let chain = read_chain(&text, &ders)?;
+    let leaf = chain.leaf();
+    let facts = Facts::of(leaf).ok_or(InvalidKey::Malformed)?;
+    Ok(Leaf {
+        der: leaf.der.to_vec(),
+        public_key: Digest::of(leaf.x509.public_key().raw),
+        facts,
+    })
+}
+
+fn decode_certificates(chain: &Text<'_>) -> Result<Vec<Zeroizing<Vec<u8>>>, Undecodable> {
+    chain
+        .certificates()
+        .zip(1..)
+        .map(|(block, number)| block.decode(BlockName::Certificate(number)))
+        .collect()
+}
+
+/// Steps 5 to 8 of [`admit`].
+fn read_chain<'a>(
+    text: &Text<'_>,
+    ders: &'a [Zeroizing<Vec<u8>>],
+) -> Result<Chain<'a>, InvalidCertificate> {
+    check_chain_blocks(text)?;
+    let mut certificates: Vec<Parsed<'a>> = Vec::with_capacity(ders.len());
+    for (number, der) in (1..).zip(ders) {
         if !certificates.iter().any(|seen| *seen.der == ***der) {
             certificates.push(Parsed::parse(number, der)?);
         }
     }
     let chain = Chain::of(certificates)?;
     chain.check_format()?;
-
-    let container = check_key_block(&key_text)?;
-    let key = read_key(container, key_ders.first().map(|der| der.as_slice()))?;
-    check_match(&chain, &key)?;
-    let path = path::find(&chain, now)?;
-    Ok(assemble(&chain, &path, key, now)?)
+    Ok(chain)
 }
 
 fn check_lengths(chain_pem: &str, chain: &Text<'_>, key_pem: &str) -> Result<(), TooLong> {

@@ -9,7 +9,7 @@ use super::{
     Facts,
     key::PublicKey,
     parsed::Parsed,
-    subject::{common_name, organization},
+    subject::{common_name, organization, subject},
 };
 use crate::Pattern;
 
@@ -30,6 +30,7 @@ impl Facts {
         let issuer = Some(common_name(x509.issuer())).filter(|name| !name.is_empty());
         Some(Self {
             common_name: common_name(x509.subject()),
+            subject: subject(x509.subject()),
             names: names(x509),
             issuer: issuer.unwrap_or_else(|| issuer_organization.clone()),
             issuer_organization,

@@ -10,23 +10,42 @@ use x509_parser::asn1_rs::{Any, FromDer as _};
 use zeroize::Zeroizing;
 
 use super::invalid::{BadText, BlockName, BrokenArmour, Found, NotBase64, Undecodable};
+use crate::Secret;
 
 /// Prints certificates as PEM, each in a block of its own with lines of 64 characters, the last one
 /// with a line break too.
+#[must_use]
 pub fn pem(leaf: &[u8], intermediates: &[Vec<u8>]) -> String {
     let mut text = String::new();
     for der in std::iter::once(leaf).chain(intermediates.iter().map(Vec::as_slice)) {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let mut rest = STANDARD.encode(der);
-        while !rest.is_empty() {
-            let tail = rest.split_off(rest.len().min(64));
-            text.push_str(&rest);
-            text.push('\n');
-            rest = tail;
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
+        print(&mut text, "CERTIFICATE", &STANDARD.encode(der));
     }
     text
+}
+
+/// Prints a private key (PKCS#8 DER) as PEM. The text is wiped when it is dropped.
+#[must_use]
+pub fn key_pem(pkcs8: &Secret) -> Zeroizing<String> {
+    let body = Zeroizing::new(STANDARD.encode(pkcs8.expose()));
+    // Room for all of it, so that no copy is left behind by growing.
+    let mut text = Zeroizing::new(String::with_capacity(2 * body.len() + 128));
+    print(&mut text, "PRIVATE KEY", &body);
+    text
+}
+
+fn print(text: &mut String, label: &str, mut body: &str) {
+    text.push_str("-----BEGIN ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    while !body.is_empty() {
+        let (line, rest) = body.split_at(body.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        body = rest;
+    }
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
 }
 
 /// An uploaded text and the blocks in it.

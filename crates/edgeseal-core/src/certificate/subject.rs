@@ -1,5 +1,6 @@
 //! Distinguished names in words. They may hold anything; what gets out of here is safe to print.
 
+use super::Subject;
 use x509_parser::{
     asn1_rs::Tag,
     x509::{AttributeTypeAndValue, X509Name},
@@ -32,6 +33,19 @@ pub(super) fn organization(name: &X509Name<'_>) -> String {
         .next()
         .map(text)
         .unwrap_or_default()
+}
+
+/// What a subject says beside its common name.
+pub(super) fn subject(name: &X509Name<'_>) -> Subject {
+    let first = |mut values: Box<dyn Iterator<Item = &AttributeTypeAndValue<'_>> + '_>| {
+        values.next().map(text).unwrap_or_default()
+    };
+    Subject {
+        organization: organization(name),
+        country: first(Box::new(name.iter_country())),
+        province: first(Box::new(name.iter_state_or_province())),
+        locality: first(Box::new(name.iter_locality())),
+    }
 }
 
 /// The value as text, whatever string type it has (RFC 5280 §4.1.2.4).

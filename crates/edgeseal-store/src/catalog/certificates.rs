@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use edgeseal_core::{
-    AccountId,
+    AccountId, Pattern,
     certificate::{Certificate, CertificateId, Digest},
 };
 
 use super::{Catalog, Draft};
 use crate::{
-    Fault, Key,
-    record::{self, CertificateRecord, Material},
+    Fault, Key, key,
+    record::{self, CertificateRecord, CertificateSummary, Material},
 };
 
 impl Catalog {
@@ -17,6 +17,41 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn certificate(&self, id: CertificateId) -> Result<Option<CertificateRecord>, Fault> {
         self.read(&Key::certificate(id)).await
+    }
+
+    /// The certificate of this name in an account.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn certificate_named(
+        &self,
+        account: &AccountId,
+        name: &str,
+    ) -> Result<Option<CertificateRecord>, Fault> {
+        match self.read(&Key::certificate_name(account, name)).await? {
+            Some(Pointer { certificate }) => self.certificate(certificate).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Names of the domains that have this certificate bound, at most `limit`, in byte order.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn users_of_certificate(
+        &self,
+        id: CertificateId,
+        limit: usize,
+    ) -> Result<Vec<Pattern>, Fault> {
+        let prefix = key::certificate_uses(id);
+        let page = self.store.list(&prefix, None, limit).await?;
+        page.entries
+            .iter()
+            .map(|entry| {
+                let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
+                Pattern::parse(name).map_err(Fault::of("decode a domain's name"))
+            })
+            .collect()
     }
 
     /// What is served under this address.
@@ -117,14 +152,150 @@ impl Draft {
         let pointer = Pointer {
             certificate: row.id,
         };
-        self.put(Key::certificate(row.id), row)?;
         self.put(Key::certificate_name(&row.account, &row.name), &pointer)?;
-        self.put_bytes(Key::account_certificate(&row.account, row.id), Bytes::new());
+        self.put_certificate(row)?;
         let content = Key::certificate_content(&row.account, &row.material);
         if !self.has(&content).await? {
             self.put(content, &pointer)?;
         }
+        self.put_bytes(
+            Key::material_use(&row.material, row.id),
+            Bytes::copy_from_slice(row.account.as_str().as_bytes()),
+        );
+        self.put_bytes(Key::material_used(&row.material), Bytes::new());
         self.add_material(&row.material, certificate).await
+    }
+
+    /// Gives a certificate another name, so that its own is free.
+    ///
+    /// # Errors
+    /// Never in practice; see [`record::encode`].
+    pub fn rename_certificate(
+        &mut self,
+        row: &CertificateRecord,
+        name: String,
+    ) -> Result<(), Fault> {
+        self.delete(Key::certificate_name(&row.account, &row.name));
+        let pointer = Pointer {
+            certificate: row.id,
+        };
+        self.put(Key::certificate_name(&row.account, &name), &pointer)?;
+        self.put_certificate(&CertificateRecord {
+            name,
+            ..row.clone()
+        })
+    }
+
+    /// A domain that has this certificate bound, if one has.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn user_of_certificate(
+        &mut self,
+        id: CertificateId,
+    ) -> Result<Option<String>, Fault> {
+        // Read first: a binding that comes after the listing rewrites it, and the commit fails.
+        self.has(&Key::certificate_used(id)).await?;
+        let prefix = key::certificate_uses(id);
+        let page = self.catalog.store.list(&prefix, None, 1).await?;
+        let user = page.entries.first();
+        Ok(user.and_then(|entry| entry.key.as_str().strip_prefix(&prefix).map(str::to_owned)))
+    }
+
+    /// Takes a certificate that domains have bound out of its owner's sight: its name is free, no
+    /// listing shows it, and it goes with its last binding.
+    ///
+    /// # Errors
+    /// Never in practice; see [`record::encode`].
+    pub fn hide_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        let hidden = CertificateRecord {
+            removed: true,
+            ..row.clone()
+        };
+        self.delete(Key::certificate_name(&row.account, &row.name));
+        self.put_certificate(&hidden)
+    }
+
+    /// Removes a certificate that no domain has bound; with the last certificate of the same
+    /// content, leaf and key go too.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn delete_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        let named = Key::certificate_name(&row.account, &row.name);
+        let by_name: Option<Pointer> = self.get(&named).await?;
+        if by_name.is_some_and(|pointer| pointer.certificate == row.id) {
+            self.delete(named);
+        }
+        self.delete(Key::certificate(row.id));
+        self.delete(Key::account_certificate(&row.account, row.id));
+        self.delete(Key::certificate_used(row.id));
+        self.delete_material_use(row).await
+    }
+
+    async fn delete_material_use(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        let used = Key::material_used(&row.material);
+        self.has(&used).await?;
+        self.delete(Key::material_use(&row.material, row.id));
+        let prefix = key::material_uses(&row.material);
+        // An account with many copies of one certificate is odd, but its listing is still bounded.
+        let page = self.catalog.store.list(&prefix, None, 1000).await?;
+        let others: Vec<_> = page
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let id = entry.key.as_str().strip_prefix(&prefix)?;
+                let id: CertificateId = id.parse().ok()?;
+                (id != row.id).then_some((id, &entry.value))
+            })
+            .collect();
+        let content = Key::certificate_content(&row.account, &row.material);
+        let same_account = others
+            .iter()
+            .find(|(_, account)| **account == row.account.as_str().as_bytes());
+        match same_account {
+            Some((id, _)) => self.put(content, &Pointer { certificate: *id })?,
+            None => self.delete(content),
+        }
+        if others.is_empty() {
+            self.delete(used);
+            self.delete(Key::material(&row.material));
+        }
+        Ok(())
+    }
+
+    pub(super) fn use_certificate(&mut self, id: CertificateId, name: &Pattern) {
+        self.put_bytes(Key::certificate_use(id, name), Bytes::new());
+        self.put_bytes(Key::certificate_used(id), Bytes::new());
+    }
+
+    pub(super) async fn release_certificate(
+        &mut self,
+        id: CertificateId,
+        name: &Pattern,
+    ) -> Result<(), Fault> {
+        self.delete(Key::certificate_use(id, name));
+        let Some(row) = self.certificate(id).await?.filter(|row| row.removed) else {
+            return Ok(());
+        };
+        self.has(&Key::certificate_used(id)).await?;
+        let users = self
+            .catalog
+            .store
+            .list(&key::certificate_uses(id), None, 2)
+            .await?;
+        let freed = Key::certificate_use(id, name);
+        if users.entries.iter().all(|entry| entry.key == freed) {
+            self.delete_certificate(&row).await?;
+        }
+        Ok(())
+    }
+
+    fn put_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        self.put(Key::certificate(row.id), row)?;
+        let summary = record::encode_summary(&CertificateSummary::of(row))?;
+        self.put_bytes(Key::account_certificate(&row.account, row.id), summary);
+        Ok(())
     }
 
     async fn add_material(

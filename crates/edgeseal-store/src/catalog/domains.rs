@@ -1,13 +1,14 @@
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, DomainName, Pattern,
+    certificate::CertificateId,
     domain::{Domain, Environment},
 };
 
 use super::{Catalog, Deed, Draft};
 use crate::{
     Fault, Key, Revision, key,
-    record::{self, HistoryRecord},
+    record::{self, DomainSummary, HistoryRecord, Since},
 };
 
 impl Catalog {
@@ -19,29 +20,12 @@ impl Catalog {
         self.read(&Key::domain(name)).await
     }
 
-    /// All domains of an account in byte order of their names.
+    /// A number for a new setting of a domain.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn domains_of(&self, account: &AccountId) -> Result<Vec<Domain>, Fault> {
-        let prefix = key::account_domains(account);
-        let mut domains = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store.list(&prefix, after.as_ref(), 1000).await?;
-            for entry in &page.entries {
-                let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-                let name = Pattern::parse(name).map_err(Fault::of("decode a domain's name"))?;
-                // Deleted between the two reads: then it is no domain of the account any more.
-                if let Some(domain) = self.domain(&name).await? {
-                    domains.push(domain);
-                }
-            }
-            if !page.more {
-                return Ok(domains);
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-        }
+    pub async fn new_setting_id(&self) -> Result<i64, Fault> {
+        self.ids.setting().await
     }
 
     /// The changes of a domain, oldest first, with the revision of each.
@@ -78,10 +62,6 @@ impl Draft {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn add_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
-        self.put_bytes(
-            Key::account_domain(&domain.account, &domain.name),
-            Bytes::new(),
-        );
         if let Some((parent, key)) = below(&domain.name) {
             self.put_bytes(
                 key,
@@ -89,15 +69,38 @@ impl Draft {
             );
             self.touch_family(parent).await?;
         }
-        self.put_domain(domain)
+        self.delete(Key::deleted_domain(&domain.account, &domain.name));
+        self.put_domain(None, domain).await
     }
 
-    /// Writes a domain that is there already.
+    /// Writes a changed domain with its indexes. A certificate that its owner removed goes with its
+    /// last binding.
     ///
     /// # Errors
-    /// Never in practice; see [`record::encode`].
-    pub fn put_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
-        self.put(Key::domain(&domain.name), domain)
+    /// A [`Fault`] if the store failed.
+    pub async fn change_domain(&mut self, before: &Domain, after: &Domain) -> Result<(), Fault> {
+        self.put_domain(Some(before), after).await
+    }
+
+    async fn put_domain(&mut self, before: Option<&Domain>, after: &Domain) -> Result<(), Fault> {
+        let had = before.map(bound_certificates).unwrap_or_default();
+        let has = bound_certificates(after);
+        for id in has.iter().filter(|id| !had.contains(id)) {
+            self.use_certificate(*id, &after.name);
+        }
+        for id in had.iter().filter(|id| !has.contains(id)) {
+            self.release_certificate(*id, &after.name).await?;
+        }
+        let expires = match &after.production {
+            Some(binding) => {
+                let certificate = self.certificate(binding.certificate).await?;
+                certificate.map(|certificate| certificate.facts.chain_not_after)
+            }
+            None => None,
+        };
+        let summary = record::encode_summary(&DomainSummary::of(after, expires))?;
+        self.put_bytes(Key::account_domain(&after.account, &after.name), summary);
+        self.put(Key::domain(&after.name), after)
     }
 
     /// A name one label below `base` that belongs to another account than `account`.
@@ -141,12 +144,21 @@ impl Draft {
     }
 
     /// Removes a domain. Its history stays.
-    pub fn delete_domain(&mut self, domain: &Domain) {
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn delete_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
+        for id in bound_certificates(domain) {
+            self.release_certificate(id, &domain.name).await?;
+        }
         self.delete(Key::account_domain(&domain.account, &domain.name));
         if let Some((_, key)) = below(&domain.name) {
             self.delete(key);
         }
+        let since = Since { at: self.now };
+        self.put(Key::deleted_domain(&domain.account, &domain.name), &since)?;
         self.delete(Key::domain(&domain.name));
+        Ok(())
     }
 
     /// Adds the history entry of a change of a domain. `before` and `after` are the SHA-256 of the
@@ -174,6 +186,15 @@ impl Draft {
         };
         self.put(Key::history(&domain.name, self.now, &deed.request), &entry)
     }
+}
+
+/// The certificates that a domain has bound, each once; one that is switched off is bound too.
+fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
+    let bindings = domain.production.iter().chain(&domain.staging);
+    let mut ids: Vec<CertificateId> = bindings.map(|binding| binding.certificate).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// Where an exact name stands below its parent; wildcards and names right below a top-level domain

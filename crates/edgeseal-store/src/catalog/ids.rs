@@ -13,6 +13,7 @@ pub struct Ids {
     store: SharedStore,
     certificates: Mutex<Block>,
     domains: Mutex<Block>,
+    settings: Mutex<Block>,
 }
 
 #[derive(Default)]
@@ -27,6 +28,7 @@ impl Ids {
             store,
             certificates: Mutex::default(),
             domains: Mutex::default(),
+            settings: Mutex::default(),
         }
     }
 
@@ -44,6 +46,14 @@ impl Ids {
     /// A [`Fault`] if the store failed.
     pub async fn domain(&self) -> Result<i64, Fault> {
         self.take(&self.domains, "domain").await
+    }
+
+    /// A number for a setting of a domain: positive, below 2^53.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn setting(&self) -> Result<i64, Fault> {
+        self.take(&self.settings, "setting").await
     }
 
     async fn take(&self, block: &Mutex<Block>, name: &'static str) -> Result<i64, Fault> {

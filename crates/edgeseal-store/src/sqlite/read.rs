@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use tokio::{sync::Semaphore, task};
 
 use super::file::{FLAGS, revision};
-use crate::{Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision};
+use crate::{Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window};
 
 /// Connections to read with: some for single keys, which must never wait for a long read, and some
 /// for ranges.
@@ -153,23 +153,62 @@ pub(super) fn list(
         let mut statement = snapshot.prepare_cached(sql)?;
         let mut rows = statement.query([start])?;
         while let Some(row) = rows.next()? {
-            let key = row.get_ref(0)?.as_str()?;
-            if !key.starts_with(prefix) {
+            if !row.get_ref(0)?.as_str()?.starts_with(prefix) {
                 break;
             }
             if page.entries.len() == limit {
                 page.more = true;
                 break;
             }
-            page.entries.push(Entry {
-                key: Key::from_stored(key),
-                value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),
-                changed: revision(row.get(2)?),
-            });
+            page.entries.push(entry_of_row(row)?);
         }
         Ok(page)
     };
     list().map_err(Fault::of("list"))
+}
+
+pub(super) fn window(
+    connection: &Connection,
+    prefix: &str,
+    skip: usize,
+    limit: usize,
+) -> Result<Window, Fault> {
+    // No key holds the last of all code points, so this is after every key with the prefix.
+    let end = format!("{prefix}\u{10ffff}");
+    let sql_limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let window = || -> rusqlite::Result<Window> {
+        let snapshot = connection.unchecked_transaction()?;
+        let total: i64 = snapshot
+            .prepare_cached(
+                "SELECT count(*) FROM entry WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL",
+            )?
+            .query_row([prefix, &end], |row| row.get(0))?;
+        let mut statement = snapshot.prepare_cached(
+            "SELECT key, value, changed FROM entry
+             WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL
+             ORDER BY key LIMIT ?3 OFFSET ?4",
+        )?;
+        let entries = statement
+            .query_map(
+                (prefix, &end, sql_limit(limit), sql_limit(skip)),
+                entry_of_row,
+            )?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Window {
+            entries,
+            total: usize::try_from(total).unwrap_or_default(),
+        })
+    };
+    window().map_err(Fault::of("list a window"))
+}
+
+/// An entry from the columns `key`, `value` and `changed`.
+fn entry_of_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        key: Key::from_stored(row.get_ref(0)?.as_str()?),
+        value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),
+        changed: revision(row.get(2)?),
+    })
 }
 
 pub(super) fn changes(

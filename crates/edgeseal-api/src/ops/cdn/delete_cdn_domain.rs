@@ -37,7 +37,7 @@ impl Operation for DeleteCdnDomain {
             let domain = found.map_err(ChangeError::Refused)?;
             let leaf = named_domain::leaf_of(&mut draft, &domain, Environment::Production).await?;
             draft.add_history(&domain, None, (leaf, None), deed)?;
-            draft.delete_domain(&domain);
+            draft.delete_domain(&domain).await?;
             Ok((draft, ()))
         });
         let committed = deleted.await.map_err(refused_or::<NoDomain, NoDomain>)?;

@@ -2,24 +2,21 @@
 
 use edgeseal_core::{
     Pattern, Timestamp,
-    certificate::{Digest, Facts, pem},
     domain::{Binding, Domain},
 };
-use edgeseal_store::{
-    Catalog, Fault,
-    record::{CertificateRecord, CertificateSource},
-};
+use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
 use super::{
     named_domain::{self, NO_DOMAIN, NoDomain},
-    words::on_off,
+    words::{Word as _, on_off},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     operation::{Done, Operation, Trouble},
+    ops::issued::{public_pem, standing_on_domain},
     request::Params,
 };
 
@@ -125,15 +122,12 @@ impl Bound {
         };
         let server_certificate = public_pem(catalog, &certificate).await?;
         let facts = certificate.facts;
-        let cert_status = standing(binding.covers, &facts, now);
+        let cert_status = standing_on_domain(binding.covers, facts.chain_not_after, now);
         Ok(Some(Self {
             cert_name: certificate.name,
             cert_id: certificate.id.to_string(),
             cert_region: certificate.region,
-            cert_type: match certificate.source {
-                CertificateSource::Upload => "upload",
-                CertificateSource::Centre => "cas",
-            },
+            cert_type: certificate.source.word(),
             cert_domain_name: facts.common_name,
             cert_org: facts.issuer,
             cert_life: life(facts.not_before, facts.not_after),
@@ -145,32 +139,6 @@ impl Bound {
             cert_status,
             domain_cname_status: "ok",
         }))
-    }
-}
-
-/// Leaf and intermediates as they are served.
-async fn public_pem(catalog: &Catalog, certificate: &CertificateRecord) -> Result<String, Fault> {
-    let Some(material) = catalog.material(&certificate.material).await? else {
-        return Ok(String::new());
-    };
-    let mut intermediates = Vec::with_capacity(material.issuers.len());
-    for issuer in material.issuers {
-        let der = catalog.issuer(&Digest(issuer)).await?;
-        intermediates.extend(der.map(|der| der.to_vec()));
-    }
-    Ok(pem(&material.leaf, &intermediates))
-}
-
-/// How the certificate stands: the worst thing that can be said of it.
-fn standing(covers: bool, facts: &Facts, now: Timestamp) -> &'static str {
-    if !covers {
-        "mismatch"
-    } else if facts.chain_not_after < now {
-        "expired"
-    } else if facts.expires_soon(now).is_some() {
-        "expire_soon"
-    } else {
-        "ok"
     }
 }
 

@@ -92,25 +92,62 @@ pub(crate) async fn change<E>(
 where
     E: From<NoDomain> + From<Trouble> + Send,
 {
+    let names = std::slice::from_ref(name);
+    change_each(context, deed, owner, names, environment, decide).await
+}
+
+/// As [`change`] for several domains: all of them or none.
+///
+/// # Errors
+/// As [`change`], for the first domain that has one.
+pub(crate) async fn change_each<E>(
+    context: &Context,
+    deed: &Deed,
+    owner: Option<&AccountId>,
+    names: &[Pattern],
+    environment: Environment,
+    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), E> + Send + Sync,
+) -> Result<Revision, E>
+where
+    E: From<NoDomain> + From<Trouble> + Send,
+{
     let decide = &decide;
     let changed = context.catalog.transact(deed, |mut draft| async move {
-        let found = match owner {
-            Some(account) => find_in(&mut draft, account, name).await,
-            None => any_in(&mut draft, name).await,
-        };
-        let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
-        let mut after = before.clone();
-        decide(&mut after, deed.now).map_err(ChangeError::Refused)?;
-        draft.put_domain(&after)?;
-        let old_leaf = leaf_of(&mut draft, &before, environment).await?;
-        let new_leaf = leaf_of(&mut draft, &after, environment).await?;
-        draft.add_history(&after, Some(environment), (old_leaf, new_leaf), deed)?;
+        for name in names {
+            let found = match owner {
+                Some(account) => find_in(&mut draft, account, name).await,
+                None => any_in(&mut draft, name).await,
+            };
+            let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+            let mut after = before.clone();
+            decide(&mut after, deed.now).map_err(ChangeError::Refused)?;
+            write_change(&mut draft, deed, environment, &before, &after).await?;
+        }
         Ok((draft, ()))
     });
     changed
         .await
         .map(|committed| committed.revision)
         .map_err(refused_or)
+}
+
+/// Writes a changed domain and its entry in the history.
+///
+/// # Errors
+/// A [`Fault`] if the store failed.
+pub(crate) async fn write_change(
+    draft: &mut Draft,
+    deed: &Deed,
+    environment: Environment,
+    before: &Domain,
+    after: &Domain,
+) -> Result<(), Fault> {
+    let leaves = (
+        leaf_of(draft, before, environment).await?,
+        leaf_of(draft, after, environment).await?,
+    );
+    draft.add_history(after, Some(environment), leaves, deed)?;
+    draft.change_domain(before, after).await
 }
 
 /// Starts or stops a domain.

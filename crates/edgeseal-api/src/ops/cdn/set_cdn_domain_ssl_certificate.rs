@@ -115,15 +115,14 @@ impl Change<'_> {
                 );
             }
         }
-        let old_leaf = named_domain::leaf_of(&mut draft, &before, self.environment).await?;
-        let new_leaf = named_domain::leaf_of(&mut draft, &after, self.environment).await?;
-        draft.put_domain(&after)?;
-        draft.add_history(
-            &after,
-            Some(self.environment),
-            (old_leaf, new_leaf),
+        named_domain::write_change(
+            &mut draft,
             &self.call.deed,
-        )?;
+            self.environment,
+            &before,
+            &after,
+        )
+        .await?;
         Ok((draft, ()))
     }
 

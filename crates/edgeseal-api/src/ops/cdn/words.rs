@@ -5,9 +5,10 @@ use edgeseal_core::{
     certificate::KeyAlgorithm,
     domain::{Coverage, OriginKind, Service, State},
 };
+use edgeseal_store::record::CertificateSource;
 
 /// Spellings of a noun, both ways.
-pub(super) trait Word: Copy + Sized + 'static {
+pub(in crate::ops) trait Word: Copy + Sized + 'static {
     /// Every value with its spelling.
     const WORDS: &'static [(Self, &'static str)];
 
@@ -79,6 +80,11 @@ impl Word for OriginKind {
     ];
 }
 
+impl Word for CertificateSource {
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Upload, "upload"), (Self::Centre, "cas")];
+}
+
 impl Word for KeyAlgorithm {
     const WORDS: &'static [(Self, &'static str)] = &[
         (Self::Rsa, "RSA"),
@@ -89,7 +95,7 @@ impl Word for KeyAlgorithm {
 
 /// The name that visitors' DNS should point to: `<domain>.<suffix>`; a wildcard's begins with
 /// `all.`, as the cloud's does.
-pub(super) fn cname(name: &Pattern, suffix: &str) -> String {
+pub(in crate::ops) fn cname(name: &Pattern, suffix: &str) -> String {
     match name {
         Pattern::Exact(name) => format!("{name}.{suffix}"),
         Pattern::Wildcard(base) => format!("all.{base}.{suffix}"),
@@ -97,6 +103,6 @@ pub(super) fn cname(name: &Pattern, suffix: &str) -> String {
 }
 
 /// `on` or `off`.
-pub(super) const fn on_off(on: bool) -> &'static str {
+pub(in crate::ops) const fn on_off(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }

@@ -5,7 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType,
 use super::pki::{
     CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
 };
-use crate::certificate::{Certificate, Facts, KeyAlgorithm, Warning, admit, pem};
+use crate::certificate::{Certificate, Facts, KeyAlgorithm, Warning, admit, inspect, key_pem, pem};
 
 #[test]
 fn spellings_of_a_chain() {
@@ -309,4 +309,16 @@ fn ten_certificates() {
         chain[0].params.is_ca,
         IsCa::Ca(BasicConstraints::Unconstrained)
     ));
+}
+
+#[test]
+fn a_leaf_is_inspected_without_a_key_and_a_key_prints() {
+    let text = concat(&[&CHAIN.intermediate, &CHAIN.leaf]);
+    let seen = inspect(&text).expect("readable");
+    let admitted = admit_now(&text, &CHAIN.leaf.key_pem()).expect("servable");
+    assert_eq!(seen.der, admitted.leaf);
+    assert_eq!(seen.facts.sha256, admitted.facts.sha256);
+    let again = admit_now(&text, &key_pem(&admitted.key)).expect("the same key");
+    assert_eq!(again.key.expose(), admitted.key.expose());
+    assert!(inspect("no certificate").is_err());
 }

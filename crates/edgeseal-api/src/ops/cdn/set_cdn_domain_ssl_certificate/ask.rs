@@ -9,14 +9,12 @@ use zeroize::Zeroizing;
 
 use super::{
     error::Error,
-    source::{Reference, Source, UPLOAD_REGION, Upload},
+    source::{Reference, Source, Upload},
 };
-use crate::request::Params;
+use crate::{ops::region, request::Params};
 
 /// Longest name of a certificate, in characters.
 const NAME_MAX: usize = 128;
-/// Regions of the certificate centre.
-const REGIONS: [&str; 2] = [UPLOAD_REGION, "ap-southeast-1"];
 
 /// The parameters as they came. The key is wiped when they are dropped.
 pub struct Ask {
@@ -89,8 +87,8 @@ impl Ask {
     }
 
     fn reference(self) -> Result<Reference, Error> {
-        let region = self.region.unwrap_or_else(|| UPLOAD_REGION.to_owned());
-        if !REGIONS.contains(&region.as_str()) {
+        let region = self.region.unwrap_or_else(|| region::HOME.to_owned());
+        if !region::REGIONS.contains(&region.as_str()) {
             return Err(Error::Region { given: region });
         }
         match (self.id, self.name) {

@@ -13,10 +13,8 @@ use super::error::Error;
 use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContent, NameMismatch},
+    ops::region,
 };
-
-/// The region of the certificate centre that uploads with this operation belong to.
-pub(super) const UPLOAD_REGION: &str = "cn-hangzhou";
 
 /// Where a certificate comes from.
 pub(super) enum Source {
@@ -96,7 +94,9 @@ impl Reference {
                 (draft.certificate_named(call.account(), name).await?, region)
             }
         };
-        let own = found.filter(|found| found.account == *call.account() && found.region == *region);
+        let own = found.filter(|found| {
+            found.account == *call.account() && found.region == *region && !found.removed
+        });
         own.ok_or_else(|| {
             ChangeError::Refused(Error::NoCertificate {
                 which: self.shown(),
@@ -169,10 +169,11 @@ impl Upload {
             account: call.account().clone(),
             name,
             source: CertificateSource::Upload,
-            region: UPLOAD_REGION.to_owned(),
+            region: region::HOME.to_owned(),
             material: self.certificate.digest(),
             has_key: true,
             revoked: false,
+            removed: false,
             facts: self.certificate.facts.clone(),
             created: call.now(),
         })

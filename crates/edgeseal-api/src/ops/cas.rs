@@ -1,0 +1,57 @@
+//! The certificate centre: CAS 2020-04-07 and, for tools in use, 2018-07-13.
+//!
+//! Certificates that were uploaded for a domain are here too, as the cloud keeps them. A private
+//! key that came in never goes out again: `Key` is always empty.
+
+mod delete_user_certificate;
+mod describe_user_certificate_detail;
+mod describe_user_certificate_list;
+mod get_certificate_detail;
+mod get_user_certificate_detail;
+mod list_certificates;
+mod list_user_certificate_order;
+mod upload;
+mod upload_user_certificate;
+
+pub use delete_user_certificate::{DeleteUserCertificate, DeleteUserCertificate2018};
+pub use describe_user_certificate_detail::DescribeUserCertificateDetail;
+pub use describe_user_certificate_list::DescribeUserCertificateList;
+pub use get_certificate_detail::GetCertificateDetail;
+pub use get_user_certificate_detail::GetUserCertificateDetail;
+pub use list_certificates::ListCertificates;
+pub use list_user_certificate_order::ListUserCertificateOrder;
+pub use upload_user_certificate::{CreateUserCertificate, UploadUserCertificate};
+
+use edgeseal_core::certificate::{CertificateId, KeyAlgorithm};
+use edgeseal_store::record::{CertificateRecord, CertificateSummary};
+
+/// `<id>-<region>`, by which the centre's newer operations name a certificate.
+fn identifier(certificate: &CertificateRecord) -> String {
+    format!("{}-{}", certificate.id, certificate.region)
+}
+
+/// What the centre calls the instance behind an uploaded certificate.
+fn instance(id: CertificateId) -> String {
+    format!("cas-upload-{id}")
+}
+
+/// The algorithm of the key in the centre's words.
+const fn algorithm(key: KeyAlgorithm) -> &'static str {
+    match key {
+        KeyAlgorithm::Rsa => "RSA",
+        KeyAlgorithm::Ecdsa => "ECC",
+        KeyAlgorithm::Ed25519 => "ED25519",
+    }
+}
+
+/// Whether name, common name or a DNS name of a certificate holds `keyword`; ASCII case does not
+/// count.
+fn has_keyword(certificate: &CertificateSummary, keyword: &str) -> bool {
+    let keyword = keyword.to_lowercase();
+    certificate.name.to_lowercase().contains(&keyword)
+        || certificate.common_name.to_lowercase().contains(&keyword)
+        || certificate
+            .names
+            .iter()
+            .any(|name| name.display_star().contains(&keyword))
+}

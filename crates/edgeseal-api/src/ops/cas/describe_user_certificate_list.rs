@@ -1,0 +1,129 @@
+//! `DescribeUserCertificateList` of 2018: the certificates of the centre, paged.
+
+use edgeseal_core::{Timestamp, certificate::CertificateId};
+use edgeseal_store::{catalog::Span, record::CertificateRecord};
+use serde::Serialize;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble},
+    ops::{
+        issued::{date, names},
+        paging::{BadPage, Page, Spelling},
+        region,
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeUserCertificateList;
+
+/// A page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    total_count: usize,
+    current_page: usize,
+    show_size: usize,
+    certificate_list: Vec<Row>,
+}
+
+/// A certificate, in the small initials of this version.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    id: CertificateId,
+    name: String,
+    common: String,
+    sans: String,
+    issuer: String,
+    fingerprint: String,
+    start_date: String,
+    end_date: String,
+    expired: bool,
+    buy_in_aliyun: bool,
+    org_name: String,
+    country: String,
+    province: String,
+    city: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Out of range.
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for DescribeUserCertificateList {
+    type Params = Page;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[Code::InvalidCurrentPage, Code::InvalidShowSize];
+
+    fn parse(params: &Params) -> Result<Page, Error> {
+        Ok(Page::spelt(Spelling::Show, params, 50, 1000)?)
+    }
+
+    async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
+        let region = region::of_call(call);
+        let listing = context.catalog.certificates_where(
+            call.account(),
+            |certificate| certificate.region == region,
+            Span::of_page(page.number, page.size),
+        );
+        let listing = listing.await.map_err(Trouble::from)?;
+        let rows = listing.items.into_iter();
+        Ok(Done::read(Reply {
+            total_count: listing.total,
+            current_page: page.number,
+            show_size: page.size,
+            certificate_list: rows.map(|row| Row::of(row, call.now())).collect(),
+        }))
+    }
+}
+
+impl Row {
+    pub(super) fn of(certificate: CertificateRecord, now: Timestamp) -> Self {
+        let facts = certificate.facts;
+        Self {
+            id: certificate.id,
+            name: certificate.name,
+            sans: names(&facts),
+            common: facts.common_name,
+            issuer: facts.issuer,
+            fingerprint: facts.sha1.to_uppercase(),
+            start_date: date(facts.not_before),
+            end_date: date(facts.not_after),
+            expired: facts.not_after < now,
+            buy_in_aliyun: false,
+            org_name: facts.subject.organization,
+            country: facts.subject.country,
+            province: facts.subject.province,
+            city: facts.subject.locality,
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Page(why) => why.code(),
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Page(why) => why.detail(),
+            Self::Trouble(trouble) => trouble.detail(),
+        }
+    }
+}

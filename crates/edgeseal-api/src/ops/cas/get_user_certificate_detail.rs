@@ -1,0 +1,173 @@
+//! `GetUserCertificateDetail`: one certificate, with its text unless that is not wanted.
+
+use edgeseal_core::{
+    Timestamp,
+    certificate::{CertificateId, Facts},
+};
+use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+use serde::Serialize;
+
+use super::{algorithm, identifier, instance};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    ops::{
+        issued::{chain_facts, date, names, public_pem},
+        named_certificate::{self, By, NoCertificate},
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct GetUserCertificateDetail;
+
+/// Which certificate, and whether with its text.
+pub struct Wanted {
+    id: CertificateId,
+    with_text: bool,
+}
+
+/// The certificate.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    id: CertificateId,
+    name: String,
+    common: String,
+    sans: String,
+    issuer: String,
+    org_name: String,
+    country: String,
+    province: String,
+    city: String,
+    start_date: String,
+    end_date: String,
+    not_before: i64,
+    not_after: i64,
+    fingerprint: String,
+    sha2: String,
+    cert_sha2: String,
+    serial_no: String,
+    algorithm: &'static str,
+    expired: bool,
+    buy_in_aliyun: bool,
+    order_id: i64,
+    instance_id: String,
+    resource_group_id: &'static str,
+    cert_identifier: String,
+    cert: String,
+    /// Never shown.
+    key: &'static str,
+    cert_chain: Vec<Link>,
+}
+
+/// One certificate of the chain, the leaf first.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Link {
+    common_name: String,
+    issuer_common_name: String,
+    not_before: i64,
+    not_after: i64,
+    remain_day: i64,
+}
+
+impl Operation for GetUserCertificateDetail {
+    type Params = Wanted;
+    type Reply = Reply;
+    type Error = NoCertificate;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingCertId,
+        Code::InvalidCertId,
+        Code::NotInCertificateCentre,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, NoCertificate> {
+        let filtered = params
+            .given("CertFilter")
+            .is_some_and(|word| word.eq_ignore_ascii_case("true"));
+        Ok(Wanted {
+            id: named_certificate::number(params, By::CertId)?,
+            with_text: !filtered,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Reply>, NoCertificate> {
+        let catalog = &context.catalog;
+        let certificate = named_certificate::in_centre(catalog, call.account(), wanted.id).await?;
+        let reply = Reply::of(catalog, certificate, wanted.with_text, call.now()).await;
+        Ok(Done::read(reply.map_err(Trouble::from)?))
+    }
+}
+
+impl Reply {
+    async fn of(
+        catalog: &Catalog,
+        certificate: CertificateRecord,
+        with_text: bool,
+        now: Timestamp,
+    ) -> Result<Self, Fault> {
+        let cert = if with_text {
+            public_pem(catalog, &certificate).await?
+        } else {
+            String::new()
+        };
+        let chain = chain_facts(catalog, &certificate).await?;
+        let cert_identifier = identifier(&certificate);
+        let facts = certificate.facts;
+        Ok(Self {
+            id: certificate.id,
+            name: certificate.name,
+            sans: names(&facts),
+            common: facts.common_name,
+            issuer: facts.issuer,
+            org_name: facts.subject.organization,
+            country: facts.subject.country,
+            province: facts.subject.province,
+            city: facts.subject.locality,
+            start_date: date(facts.not_before),
+            end_date: date(facts.not_after),
+            not_before: facts.not_before.unix_ms(),
+            not_after: facts.not_after.unix_ms(),
+            fingerprint: facts.sha1.to_uppercase(),
+            sha2: facts.sha256.to_uppercase(),
+            cert_sha2: facts.sha256.to_uppercase(),
+            serial_no: facts.serial,
+            algorithm: algorithm(facts.key),
+            expired: facts.not_after < now,
+            buy_in_aliyun: false,
+            order_id: 0,
+            instance_id: instance(certificate.id),
+            resource_group_id: "",
+            cert_identifier,
+            cert,
+            key: "",
+            cert_chain: chain.iter().map(|facts| Link::of(facts, now)).collect(),
+        })
+    }
+}
+
+impl Link {
+    fn of(facts: &Facts, now: Timestamp) -> Self {
+        Self {
+            common_name: facts.common_name.clone(),
+            issuer_common_name: facts.issuer.clone(),
+            not_before: facts.not_before.unix_ms(),
+            not_after: facts.not_after.unix_ms(),
+            remain_day: days_left(facts.not_after, now),
+        }
+    }
+}
+
+/// Whole days that are left, none if the end is past.
+pub(super) fn days_left(end: Timestamp, now: Timestamp) -> i64 {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    end.since_ms(now).max(0) / DAY_MS
+}

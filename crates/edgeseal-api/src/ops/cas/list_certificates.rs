@@ -1,0 +1,172 @@
+//! `ListCertificates`: the certificates of the centre in its newer words, filtered and paged.
+
+use edgeseal_store::catalog::Span;
+use serde::Serialize;
+
+use super::{get_certificate_detail::Shown, has_keyword};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble},
+    ops::{
+        issued::Standing,
+        paging::{BadPage, Page, Spelling},
+        region,
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct ListCertificates;
+
+/// What is looked for.
+pub struct Search {
+    page: Page,
+    source: Source,
+    standing: Option<Standing>,
+    keyword: Option<String>,
+}
+
+/// Where certificates come from. Here all are uploaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Any,
+    Upload,
+    Other,
+}
+
+/// A page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    total_count: usize,
+    current_page: usize,
+    show_size: usize,
+    certificate_list: Vec<Row>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    /// Text here, though a number in the detail.
+    certificate_id: String,
+    #[serde(flatten)]
+    shown: Shown,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Out of range.
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    /// No such source.
+    #[error("CertificateSource is {given:?}; use BUY, TEST or UPLOAD")]
+    Source {
+        /// What was given.
+        given: String,
+    },
+    /// No such status.
+    #[error("CertificateStatus is {given:?}; use ISSUED, WILLEXPIRED, EXPIRED or REVOKED")]
+    Status {
+        /// What was given.
+        given: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for ListCertificates {
+    type Params = Search;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::InvalidCurrentPage,
+        Code::InvalidShowSize,
+        Code::InvalidCertificateSource,
+        Code::InvalidCertificateStatus,
+    ];
+
+    fn parse(params: &Params) -> Result<Search, Error> {
+        let given = |word: &str| word.to_owned();
+        let source = match params.given("CertificateSource") {
+            None => Source::Any,
+            Some(word) if word.eq_ignore_ascii_case("upload") => Source::Upload,
+            Some(word)
+                if ["buy", "test"]
+                    .iter()
+                    .any(|known| word.eq_ignore_ascii_case(known)) =>
+            {
+                Source::Other
+            }
+            Some(word) => return Err(Error::Source { given: given(word) }),
+        };
+        let standing = params.given("CertificateStatus").map(|word| {
+            Standing::of_word(word).ok_or_else(|| Error::Status { given: given(word) })
+        });
+        Ok(Search {
+            page: Page::spelt(Spelling::Show, params, 10, 100)?,
+            source,
+            standing: standing.transpose()?,
+            keyword: params.given("Keyword").map(str::to_owned),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        search: Search,
+    ) -> Result<Done<Reply>, Error> {
+        let (region, now) = (region::of_call(call), call.now());
+        let listing = context.catalog.certificates_where(
+            call.account(),
+            |certificate| {
+                let standing = Standing::of(certificate.not_after, certificate.revoked, now);
+                search.source != Source::Other
+                    && certificate.region == region
+                    && search.standing.is_none_or(|wanted| wanted == standing)
+                    && search
+                        .keyword
+                        .as_ref()
+                        .is_none_or(|keyword| has_keyword(certificate, keyword))
+            },
+            Span::of_page(search.page.number, search.page.size),
+        );
+        let listing = listing.await.map_err(Trouble::from)?;
+        let mut rows = Vec::with_capacity(listing.items.len());
+        for certificate in &listing.items {
+            let shown = Shown::of(&context.catalog, certificate, now).await;
+            rows.push(Row {
+                certificate_id: certificate.id.to_string(),
+                shown: shown.map_err(Trouble::from)?,
+            });
+        }
+        Ok(Done::read(Reply {
+            total_count: listing.total,
+            current_page: search.page.number,
+            show_size: search.page.size,
+            certificate_list: rows,
+        }))
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Page(why) => why.code(),
+            Self::Source { .. } => Code::InvalidCertificateSource,
+            Self::Status { .. } => Code::InvalidCertificateStatus,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What both spellings of an upload do: a chain and a key become a certificate of the centre.
+
+use edgeseal_core::certificate::{Certificate, CertificateId, InvalidCertificate, admit};
+use edgeseal_store::{
+    Revision,
+    catalog::{ChangeError, Draft},
+    record::{CertificateRecord, CertificateSource},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Failure, Trouble, refused_or},
+    ops::region,
+    request::Params,
+};
+
+/// Longest name, in characters.
+const NAME_MAX: usize = 64;
+
+/// Codes of [`Error`].
+pub(super) const CODES: &[Code] = &[
+    Code::MissingName,
+    Code::InvalidName,
+    Code::MissingCert,
+    Code::MissingKey,
+    Code::InvalidCert,
+    Code::InvalidKey,
+    Code::CertKeyNotMatch,
+    Code::NameRepeat,
+];
+
+/// A certificate to be. The key is wiped when it is dropped.
+pub struct Upload {
+    name: String,
+    chain: String,
+    key: Zeroizing<String>,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No name.
+    #[error("give the certificate a name in Name")]
+    NoName,
+    /// Too long, or with characters that do not print.
+    #[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
+    Name {
+        /// How many it has.
+        characters: usize,
+    },
+    /// No chain.
+    #[error("Cert is absent or empty: give the certificate and its chain in PEM")]
+    NoChain,
+    /// No private key.
+    #[error("Key is absent or empty: give the private key in PEM")]
+    NoKey,
+    /// SM2 pairs.
+    #[error("SignCert and EncryptCert are of SM2; this edge cannot serve them. Use Cert and Key")]
+    Sm2,
+    /// What was uploaded is not let in.
+    #[error(transparent)]
+    Certificate(#[from] InvalidCertificate),
+    /// The name is taken.
+    #[error("your account has another certificate named {name:?} (CertId {id})")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        id: CertificateId,
+    },
+    /// What every operation can meet.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// Reads the parameters.
+pub(super) fn parse(params: &Params) -> Result<Upload, Error> {
+    let name = params.given("Name").ok_or(Error::NoName)?;
+    let characters = name.chars().count();
+    if characters > NAME_MAX || name.chars().any(char::is_control) || name.trim().is_empty() {
+        return Err(Error::Name { characters });
+    }
+    if params.given("Cert").is_none() && params.given("SignCert").is_some() {
+        return Err(Error::Sm2);
+    }
+    let chain = params.given("Cert").ok_or(Error::NoChain)?;
+    let key = params.given("Key").ok_or(Error::NoKey)?;
+    Ok(Upload {
+        name: name.to_owned(),
+        chain: chain.to_owned(),
+        key: Zeroizing::new(key.to_owned()),
+    })
+}
+
+/// Stores the certificate. The same content under the same name is the certificate that is there:
+/// a call that is repeated because its answer was lost succeeds again.
+pub(super) async fn store(
+    context: &Context,
+    call: &Authorized,
+    upload: Upload,
+) -> Result<(CertificateId, Revision), Error> {
+    let certificate = admit(&upload.chain, &upload.key, call.now())?;
+    let (certificate, name) = (&certificate, &upload.name);
+    let stored = context
+        .catalog
+        .transact(&call.deed, |mut draft| async move {
+            let named = draft.certificate_named(call.account(), name).await?;
+            let id = match named {
+                Some(named) if is_the_same(&named, certificate) => named.id,
+                Some(named) => {
+                    let (name, id) = (name.clone(), named.id);
+                    return Err(ChangeError::Refused(Error::NameTaken { name, id }));
+                }
+                None => add(&mut draft, call, name, certificate).await?,
+            };
+            Ok((draft, id))
+        });
+    let committed = stored.await.map_err(refused_or::<Error, Error>)?;
+    Ok((committed.value, committed.revision))
+}
+
+fn is_the_same(named: &CertificateRecord, certificate: &Certificate) -> bool {
+    named.source == CertificateSource::Centre && named.material == certificate.digest()
+}
+
+async fn add(
+    draft: &mut Draft,
+    call: &Authorized,
+    name: &str,
+    certificate: &Certificate,
+) -> Result<CertificateId, ChangeError<Error>> {
+    let row = CertificateRecord {
+        id: draft.new_certificate_id().await?,
+        account: call.account().clone(),
+        name: name.to_owned(),
+        source: CertificateSource::Centre,
+        region: region::of_call(call).to_owned(),
+        material: certificate.digest(),
+        has_key: true,
+        revoked: false,
+        removed: false,
+        facts: certificate.facts.clone(),
+        created: call.now(),
+    };
+    draft.add_certificate(&row, certificate).await?;
+    Ok(row.id)
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoName => Code::MissingName,
+            Self::Name { .. } => Code::InvalidName,
+            Self::NoChain => Code::MissingCert,
+            Self::NoKey => Code::MissingKey,
+            Self::Sm2 => Code::InvalidCert,
+            Self::Certificate(why) => code_of(why),
+            Self::NameTaken { .. } => Code::NameRepeat,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+/// The centre has one code where the CDN has ten; the detail says which cause it is.
+const fn code_of(why: &InvalidCertificate) -> Code {
+    use edgeseal_core::certificate::{BlockName, TooLong, Undecodable};
+    match why {
+        InvalidCertificate::BlankKey => Code::MissingKey,
+        InvalidCertificate::TooLong(TooLong::Key { .. })
+        | InvalidCertificate::KeyText(_)
+        | InvalidCertificate::Undecodable(Undecodable {
+            block: BlockName::PrivateKey,
+            ..
+        })
+        | InvalidCertificate::KeyBlock(_)
+        | InvalidCertificate::Key(_) => Code::InvalidKey,
+        InvalidCertificate::Mismatch { .. } => Code::CertKeyNotMatch,
+        InvalidCertificate::TooLong(_)
+        | InvalidCertificate::ChainText(_)
+        | InvalidCertificate::Undecodable(_)
+        | InvalidCertificate::Chain(_)
+        | InvalidCertificate::Format(_)
+        | InvalidCertificate::Untrusted(_)
+        | InvalidCertificate::Expired { .. }
+        | InvalidCertificate::NotYetValid { .. } => Code::InvalidCert,
+    }
+}

@@ -1,0 +1,84 @@
+//! `UploadUserCertificate` and, in Version 2018-07-13, `CreateUserCertificate`: a certificate of
+//! one's own.
+
+use edgeseal_core::certificate::CertificateId;
+use serde::Serialize;
+
+use super::{
+    instance,
+    upload::{self, CODES, Error, Upload},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation},
+    request::Params,
+};
+
+/// The operation.
+pub struct UploadUserCertificate;
+
+/// The operation of 2018.
+pub struct CreateUserCertificate;
+
+/// The new certificate.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    cert_id: CertificateId,
+    resource_id: String,
+}
+
+/// The new certificate.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply2018 {
+    cert_id: CertificateId,
+}
+
+impl Operation for UploadUserCertificate {
+    type Params = Upload;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = CODES;
+
+    fn parse(params: &Params) -> Result<Upload, Error> {
+        upload::parse(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        upload: Upload,
+    ) -> Result<Done<Reply>, Error> {
+        let (cert_id, revision) = upload::store(context, call, upload).await?;
+        let reply = Reply {
+            cert_id,
+            resource_id: instance(cert_id),
+        };
+        Ok(Done::with(reply, revision, None))
+    }
+}
+
+impl Operation for CreateUserCertificate {
+    type Params = Upload;
+    type Reply = Reply2018;
+    type Error = Error;
+
+    const CODES: &'static [Code] = CODES;
+
+    fn parse(params: &Params) -> Result<Upload, Error> {
+        upload::parse(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        upload: Upload,
+    ) -> Result<Done<Reply2018>, Error> {
+        let (cert_id, revision) = upload::store(context, call, upload).await?;
+        Ok(Done::with(Reply2018 { cert_id }, revision, None))
+    }
+}

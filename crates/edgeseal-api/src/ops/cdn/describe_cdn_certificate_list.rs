@@ -1,0 +1,240 @@
+//! `DescribeCdnSSLCertificateList` and its elder `DescribeCdnCertificateList`: the certificates that
+//! a domain could be bound to.
+
+use edgeseal_core::{Pattern, certificate::CertificateId};
+use edgeseal_store::{
+    catalog::{Listing, Span},
+    record::{CertificateRecord, CertificateSummary},
+};
+use serde::Serialize;
+
+use super::named_domain::{self, NoDomain};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble},
+    ops::paging::{BadPage, Page},
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCdnSslCertificateList;
+
+/// The elder operation: without pages.
+pub struct DescribeCdnCertificateList;
+
+/// What is looked for.
+pub struct Search {
+    page: Page,
+    domains: Vec<Pattern>,
+    keyword: Option<String>,
+}
+
+/// A page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    certificate_list_model: Model,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Model {
+    count: usize,
+    #[serde(flatten)]
+    page: Option<Shown>,
+    cert_list: List,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown {
+    page_number: usize,
+    page_size: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct List {
+    cert: Vec<Row>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    cert_id: CertificateId,
+    cert_name: String,
+    cert_region: String,
+    common: String,
+    fingerprint: String,
+    issuer: String,
+    /// Since when it is here, in seconds of the Unix epoch.
+    last_time: i64,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Out of range.
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] NoDomain),
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// Most rows of an answer, and as many as the elder operation shows.
+const ROWS_MAX: usize = 1000;
+
+impl Operation for DescribeCdnSslCertificateList {
+    type Params = Search;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::InvalidPageNumber,
+        Code::InvalidPageSize,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Search, Error> {
+        Ok(Search {
+            page: Page::of(params, ROWS_MAX, ROWS_MAX)?,
+            domains: domains(params)?,
+            keyword: params.given("SearchKeyword").map(str::to_lowercase),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        search: Search,
+    ) -> Result<Done<Reply>, Error> {
+        let listing = search.listing(context, call).await?;
+        let shown = Shown {
+            page_number: search.page.number,
+            page_size: search.page.size,
+        };
+        Ok(Done::read(Reply::of(listing, Some(shown))))
+    }
+}
+
+impl Operation for DescribeCdnCertificateList {
+    type Params = Search;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[Code::DomainNameMalformed, Code::DomainNotFound];
+
+    fn parse(params: &Params) -> Result<Search, Error> {
+        Ok(Search {
+            page: Page {
+                number: 1,
+                size: ROWS_MAX,
+            },
+            domains: domains(params)?,
+            keyword: None,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        search: Search,
+    ) -> Result<Done<Reply>, Error> {
+        Ok(Done::read(Reply::of(
+            search.listing(context, call).await?,
+            None,
+        )))
+    }
+}
+
+/// The domains that certificates are looked for; none if all are wanted.
+fn domains(params: &Params) -> Result<Vec<Pattern>, NoDomain> {
+    let given = params.given("DomainName").unwrap_or_default();
+    given
+        .split(',')
+        .filter(|name| !name.trim().is_empty())
+        .map(|name| Ok(Pattern::parse(name)?))
+        .collect()
+}
+
+impl Search {
+    async fn listing(
+        &self,
+        context: &Context,
+        call: &Authorized,
+    ) -> Result<Listing<CertificateRecord>, Error> {
+        for name in &self.domains {
+            named_domain::find(&context.catalog, call.account(), name).await?;
+        }
+        let listing = context.catalog.certificates_where(
+            call.account(),
+            |certificate| self.finds(certificate),
+            Span::of_page(self.page.number, self.page.size),
+        );
+        Ok(listing.await.map_err(Trouble::from)?)
+    }
+
+    fn finds(&self, certificate: &CertificateSummary) -> bool {
+        let covers = |domain: &Pattern| certificate.names.iter().any(|name| name.covers(domain));
+        let holds = |keyword: &String| {
+            certificate.name.to_lowercase().contains(keyword)
+                || certificate.common_name.to_lowercase().contains(keyword)
+        };
+        !certificate.revoked
+            && (self.domains.is_empty() || self.domains.iter().any(covers))
+            && self.keyword.as_ref().is_none_or(holds)
+    }
+}
+
+impl Reply {
+    fn of(listing: Listing<CertificateRecord>, page: Option<Shown>) -> Self {
+        Self {
+            certificate_list_model: Model {
+                count: listing.total,
+                page,
+                cert_list: List {
+                    cert: listing.items.into_iter().map(Row::of).collect(),
+                },
+            },
+        }
+    }
+}
+
+impl Row {
+    fn of(certificate: CertificateRecord) -> Self {
+        Self {
+            cert_id: certificate.id,
+            cert_name: certificate.name,
+            cert_region: certificate.region,
+            common: certificate.facts.common_name,
+            fingerprint: certificate.facts.sha1,
+            issuer: certificate.facts.issuer,
+            last_time: certificate.created.unix_seconds(),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Page(why) => why.code(),
+            Self::Domain(why) => why.code(),
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Page(why) => why.detail(),
+            Self::Domain(why) => why.detail(),
+            Self::Trouble(trouble) => trouble.detail(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `DescribeCdnDeletedDomains`: the domains that the account deleted and did not add again.
+
+use serde::Serialize;
+
+use edgeseal_store::catalog::Span;
+
+use super::describe_cdn_https_domain_list::Error;
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    ops::paging::Page,
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCdnDeletedDomains;
+
+/// A page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    page_number: usize,
+    page_size: usize,
+    total_count: usize,
+    domains: Domains,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Domains {
+    page_data: Vec<Row>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    domain_name: String,
+    gmt_modified: String,
+}
+
+impl Operation for DescribeCdnDeletedDomains {
+    type Params = Page;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[Code::InvalidPageNumber, Code::InvalidPageSize];
+
+    fn parse(params: &Params) -> Result<Page, Error> {
+        Ok(Page::of(params, 20, 500)?)
+    }
+
+    async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
+        let span = Span::of_page(page.number, page.size);
+        let listing = context.catalog.deleted_domains(call.account(), span).await;
+        let listing = listing.map_err(Trouble::from)?;
+        let rows = listing.items.into_iter().map(|(name, since)| Row {
+            domain_name: name.to_string(),
+            gmt_modified: since.at.to_string(),
+        });
+        Ok(Done::read(Reply {
+            page_number: page.number,
+            page_size: page.size,
+            total_count: listing.total,
+            domains: Domains {
+                page_data: rows.collect(),
+            },
+        }))
+    }
+}

@@ -1,0 +1,176 @@
+//! `DescribeCdnDomainByCertificate`: which domains a certificate could serve.
+
+use edgeseal_core::{
+    Pattern, Timestamp,
+    certificate::{Facts, InvalidCertificate, inspect},
+};
+use serde::Serialize;
+
+use super::words::Word as _;
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble},
+    ops::{
+        encoded_pem::{self, NotEncodedPem},
+        issued::{names, openssl_time},
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCdnDomainByCertificate;
+
+/// What is looked for.
+pub struct Search {
+    facts: Facts,
+    /// Only domains with HTTPS on, or off.
+    https: Option<bool>,
+    /// Only domains that the certificate names themselves, not by a wildcard.
+    exact: bool,
+}
+
+/// The certificate and the domains.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    cert_infos: CertInfos,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CertInfos {
+    cert_info: [CertInfo; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CertInfo {
+    cert_subject_common_name: String,
+    cert_start_time: String,
+    cert_expire_time: String,
+    cert_type: &'static str,
+    cert_expired: &'static str,
+    cert_ca_is_legacy: &'static str,
+    domain_names: String,
+    domain_list: String,
+    issuer: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No certificate.
+    #[error("give the certificate in SSLPub, in PEM or the base64 of it")]
+    Missing,
+    /// Neither PEM nor base64 of it.
+    #[error(transparent)]
+    Encoding(#[from] NotEncodedPem),
+    /// No certificate can be read from it.
+    #[error(transparent)]
+    Certificate(#[from] InvalidCertificate),
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for DescribeCdnDomainByCertificate {
+    type Params = Search;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::CertParameterMissing,
+        Code::SslPubDecodeError,
+        Code::CertificateDecodeError,
+        Code::CertificateFormat,
+    ];
+
+    fn parse(params: &Params) -> Result<Search, Error> {
+        let text = params.given("SSLPub").ok_or(Error::Missing)?;
+        let leaf = inspect(&encoded_pem::decode(text)?)?;
+        let flag = |name| {
+            params
+                .given(name)
+                .map(|word| word.eq_ignore_ascii_case("true"))
+        };
+        Ok(Search {
+            facts: leaf.facts,
+            https: flag("SSLStatus"),
+            exact: flag("Exact").unwrap_or(false),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        search: Search,
+    ) -> Result<Done<Reply>, Error> {
+        let mut domains = Vec::new();
+        let each = context
+            .catalog
+            .each_domain(call.account(), |name, summary| {
+                let on = summary.bound.as_ref().is_some_and(|bound| bound.enabled);
+                if search.https.is_none_or(|wanted| wanted == on) && search.covers(name) {
+                    domains.push(name.to_owned());
+                }
+            });
+        each.await.map_err(Trouble::from)?;
+        Ok(Done::read(Reply {
+            cert_infos: CertInfos {
+                cert_info: [CertInfo::of(search.facts, domains.join(","), call.now())],
+            },
+        }))
+    }
+}
+
+impl Search {
+    fn covers(&self, name: &str) -> bool {
+        let Ok(domain) = Pattern::parse(name) else {
+            return false;
+        };
+        if self.exact {
+            self.facts.names.contains(&domain)
+        } else {
+            self.facts.covers(&domain)
+        }
+    }
+}
+
+impl CertInfo {
+    fn of(facts: Facts, domain_list: String, now: Timestamp) -> Self {
+        let yes_no = |yes| if yes { "yes" } else { "no" };
+        Self {
+            domain_names: names(&facts),
+            cert_start_time: openssl_time(facts.not_before),
+            cert_expire_time: openssl_time(facts.not_after),
+            cert_type: facts.key.word(),
+            cert_expired: yes_no(facts.not_after < now),
+            // A certificate that signed itself has no authority to speak of.
+            cert_ca_is_legacy: yes_no(facts.issuer != facts.common_name),
+            cert_subject_common_name: facts.common_name,
+            domain_list,
+            issuer: facts.issuer,
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing => Code::CertParameterMissing,
+            Self::Encoding(_) => Code::SslPubDecodeError,
+            Self::Certificate(InvalidCertificate::Format(_)) => Code::CertificateFormat,
+            Self::Certificate(_) => Code::CertificateDecodeError,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `DescribeCertificateInfoByID`: a certificate that is served, and for which domains.
+
+use edgeseal_core::{Timestamp, certificate::CertificateId};
+use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+use serde::Serialize;
+
+use super::words::Word as _;
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    ops::{
+        issued::{date_time, public_pem},
+        named_certificate::{self, By, NoCertificate},
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCertificateInfoById;
+
+/// Domains that one answer names.
+const DOMAINS_MAX: usize = 1000;
+
+/// The certificate.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    cert_infos: CertInfos,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CertInfos {
+    cert_info: [CertInfo; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CertInfo {
+    cert_id: String,
+    cert_name: String,
+    cert_type: &'static str,
+    create_time: String,
+    cert_expire_time: String,
+    /// A JSON list in a string.
+    domain_list: String,
+    https_crt: String,
+}
+
+impl Operation for DescribeCertificateInfoById {
+    type Params = CertificateId;
+    type Reply = Reply;
+    type Error = NoCertificate;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingCertId,
+        Code::InvalidCertId,
+        Code::NoSuchCertificate,
+    ];
+
+    fn parse(params: &Params) -> Result<CertificateId, NoCertificate> {
+        named_certificate::number(params, By::CertId)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        id: CertificateId,
+    ) -> Result<Done<Reply>, NoCertificate> {
+        let catalog = &context.catalog;
+        let missing = || NoCertificate::NotFound {
+            which: format!("with CertId {id} that HTTPS is on with"),
+        };
+        // One that was removed while it was bound is still served, and shown here.
+        let found = catalog.certificate(id).await.map_err(Trouble::from)?;
+        let own = found.filter(|found| found.account == *call.account());
+        let certificate = own.ok_or_else(missing)?;
+        let domains = served_on(catalog, id).await.map_err(Trouble::from)?;
+        if domains.is_empty() {
+            return Err(missing());
+        }
+        let info = CertInfo::of(catalog, certificate, &domains).await;
+        Ok(Done::read(Reply {
+            cert_infos: CertInfos {
+                cert_info: [info.map_err(Trouble::from)?],
+            },
+        }))
+    }
+}
+
+/// Names of the domains that serve it on the production edges.
+async fn served_on(catalog: &Catalog, id: CertificateId) -> Result<Vec<String>, Fault> {
+    let mut names = Vec::new();
+    for name in catalog.users_of_certificate(id, DOMAINS_MAX).await? {
+        let domain = catalog.domain(&name).await?;
+        let bound = domain.and_then(|domain| domain.production);
+        if bound.is_some_and(|binding| binding.enabled && binding.certificate == id) {
+            names.push(name.to_string());
+        }
+    }
+    Ok(names)
+}
+
+impl CertInfo {
+    async fn of(
+        catalog: &Catalog,
+        certificate: CertificateRecord,
+        domains: &[String],
+    ) -> Result<Self, Fault> {
+        let domain_list =
+            serde_json::to_string(domains).map_err(Fault::of("encode a list of names"))?;
+        Ok(Self {
+            https_crt: public_pem(catalog, &certificate).await?,
+            cert_id: certificate.id.to_string(),
+            cert_name: certificate.name,
+            cert_type: certificate.source.word(),
+            create_time: go_time(certificate.created),
+            cert_expire_time: go_time(certificate.facts.not_after),
+            domain_list,
+        })
+    }
+}
+
+/// `2098-02-08 08:02:07 +0000 UTC`.
+fn go_time(at: Timestamp) -> String {
+    format!("{} +0000 UTC", date_time(at))
+}

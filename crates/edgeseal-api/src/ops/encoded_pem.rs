@@ -1,0 +1,67 @@
+//! A certificate that is encoded once or twice more than the wire needs: two operations document
+//! their PEM as base64, and that percent-encoded. Clients send it plain as well.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use percent_encoding::percent_decode_str;
+
+/// It is neither PEM nor base64 of PEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate is neither PEM nor the base64 of PEM")]
+pub struct NotEncodedPem;
+
+/// The PEM inside.
+///
+/// # Errors
+/// [`NotEncodedPem`].
+pub(super) fn decode(text: &str) -> Result<String, NotEncodedPem> {
+    let mut text = text.trim().to_owned();
+    // Base64 in percent-encoding, its PEM perhaps in percent-encoding too.
+    for _ in 0..2 {
+        if text.contains("-----BEGIN") {
+            return Ok(text);
+        }
+        if text.contains('%') {
+            let decoded = percent_decode_str(&text).decode_utf8();
+            text = decoded.map_err(|_| NotEncodedPem)?.into_owned();
+        }
+        if text.contains("-----BEGIN") {
+            return Ok(text);
+        }
+        let dense: String = text.split_whitespace().collect();
+        let bytes = BASE64.decode(dense).map_err(|_| NotEncodedPem)?;
+        text = String::from_utf8(bytes).map_err(|_| NotEncodedPem)?;
+    }
+    if text.contains("-----BEGIN") {
+        Ok(text)
+    } else {
+        Err(NotEncodedPem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nAB+/=\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn spellings() {
+        let base64 = BASE64.encode(PEM);
+        let encoded = |text: &str| {
+            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+                .to_string()
+        };
+        for text in [
+            PEM.to_owned(),
+            base64.clone(),
+            encoded(&base64),
+            encoded(PEM),
+            BASE64.encode(encoded(PEM)),
+        ] {
+            assert_eq!(decode(&text).unwrap().trim(), PEM.trim(), "{text}");
+        }
+        for text in ["", "hello", "aGVsbG8=", "%zz"] {
+            assert_eq!(decode(text), Err(NotEncodedPem), "{text}");
+        }
+    }
+}

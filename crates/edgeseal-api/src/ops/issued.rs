@@ -1,0 +1,175 @@
+//! What reads show of certificates: text, dates, standing, chain.
+
+use edgeseal_core::{
+    Timestamp,
+    certificate::{Digest, Facts, ends_soon, pem},
+};
+use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+
+/// How a certificate stands by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Usable.
+    Issued,
+    /// Ends within 30 days.
+    ExpiresSoon,
+    /// Past its end.
+    Expired,
+    /// Revoked or disabled by its owner.
+    Revoked,
+}
+
+impl Standing {
+    /// Of a certificate that ends at `not_after`.
+    pub(super) fn of(not_after: Timestamp, revoked: bool, now: Timestamp) -> Self {
+        if revoked {
+            Self::Revoked
+        } else if not_after < now {
+            Self::Expired
+        } else if ends_soon(not_after, now) {
+            Self::ExpiresSoon
+        } else {
+            Self::Issued
+        }
+    }
+
+    /// The certificate centre's word.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Issued => "ISSUED",
+            Self::ExpiresSoon => "WILLEXPIRED",
+            Self::Expired => "EXPIRED",
+            Self::Revoked => "REVOKED",
+        }
+    }
+
+    /// The standing of a word; ASCII case does not count.
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        [
+            Self::Issued,
+            Self::ExpiresSoon,
+            Self::Expired,
+            Self::Revoked,
+        ]
+        .into_iter()
+        .find(|standing| standing.word().eq_ignore_ascii_case(word))
+    }
+}
+
+/// How the certificate of a domain stands, in the words of `DescribeCdnHttpsDomainList`: the worst
+/// thing that can be said of it.
+pub(super) fn standing_on_domain(covers: bool, expires: Timestamp, now: Timestamp) -> &'static str {
+    if !covers {
+        "mismatch"
+    } else if expires < now {
+        "expired"
+    } else if ends_soon(expires, now) {
+        "expire_soon"
+    } else {
+        "ok"
+    }
+}
+
+/// Leaf and intermediates as they are served, in PEM.
+pub(super) async fn public_pem(
+    catalog: &Catalog,
+    certificate: &CertificateRecord,
+) -> Result<String, Fault> {
+    let chain = chain(catalog, certificate).await?;
+    Ok(match chain.split_first() {
+        Some((leaf, intermediates)) => pem(leaf, intermediates),
+        None => String::new(),
+    })
+}
+
+/// What the leaf and each intermediate say of themselves, in serving order.
+pub(super) async fn chain_facts(
+    catalog: &Catalog,
+    certificate: &CertificateRecord,
+) -> Result<Vec<Facts>, Fault> {
+    let chain = chain(catalog, certificate).await?;
+    Ok(chain.iter().filter_map(|der| Facts::read(der)).collect())
+}
+
+/// DER of leaf and intermediates in serving order; empty if a removal came between.
+async fn chain(catalog: &Catalog, certificate: &CertificateRecord) -> Result<Vec<Vec<u8>>, Fault> {
+    let Some(material) = catalog.material(&certificate.material).await? else {
+        return Ok(Vec::new());
+    };
+    let mut chain = vec![material.leaf];
+    for issuer in material.issuers {
+        let der = catalog.issuer(&Digest(issuer)).await?;
+        chain.extend(der.map(|der| der.to_vec()));
+    }
+    Ok(chain)
+}
+
+/// `yyyy-MM-dd`.
+pub(super) fn date(at: Timestamp) -> String {
+    at.utc().date().to_string()
+}
+
+/// `yyyy-MM-dd HH:mm:ss`.
+pub(super) fn date_time(at: Timestamp) -> String {
+    let utc = at.utc();
+    let (hour, minute, second) = utc.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02}", utc.date())
+}
+
+/// `Nov 29 23:59:59 2017 GMT`, as OpenSSL prints the ends of validity.
+pub(super) fn openssl_time(at: Timestamp) -> String {
+    let utc = at.utc();
+    let (hour, minute, second) = utc.to_hms();
+    let month = utc.month().to_string();
+    format!(
+        "{} {:>2} {hour:02}:{minute:02}:{second:02} {} GMT",
+        &month[..3],
+        utc.day(),
+        utc.year()
+    )
+}
+
+/// The names of a certificate as people write them, `*.x` for a wildcard.
+pub(super) fn names(facts: &Facts) -> String {
+    let names: Vec<String> = facts.names.iter().map(|name| name.display_star()).collect();
+    names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_unix_seconds(1_511_999_999);
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+    #[test]
+    fn times() {
+        assert_eq!(date(AT), "2017-11-29");
+        assert_eq!(date_time(AT), "2017-11-29 23:59:59");
+        assert_eq!(openssl_time(AT), "Nov 29 23:59:59 2017 GMT");
+        assert_eq!(
+            openssl_time(Timestamp::from_unix_seconds(0)),
+            "Jan  1 00:00:00 1970 GMT"
+        );
+    }
+
+    #[test]
+    fn standings() {
+        for (days, word, on_domain) in [
+            (31, "ISSUED", "ok"),
+            (29, "WILLEXPIRED", "expire_soon"),
+            (-1, "EXPIRED", "expired"),
+        ] {
+            let end = AT.plus_ms(days * DAY_MS);
+            assert_eq!(Standing::of(end, false, AT).word(), word);
+            assert_eq!(Standing::of(end, true, AT).word(), "REVOKED");
+            assert_eq!(standing_on_domain(true, end, AT), on_domain);
+            assert_eq!(standing_on_domain(false, end, AT), "mismatch");
+        }
+        assert_eq!(
+            Standing::of_word("willexpired"),
+            Some(Standing::ExpiresSoon)
+        );
+        assert_eq!(Standing::of_word("CHECKING"), None);
+    }
+}
