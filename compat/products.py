@@ -6,6 +6,7 @@ wrong name, goes unnoticed where it is read. Here every field must be one that t
 
 import importlib
 import inspect
+import json
 
 from alibabacloud_tea_openapi import utils_models
 from alibabacloud_tea_openapi.exceptions import ClientException
@@ -16,6 +17,12 @@ PACKAGES = {
     "cas": "alibabacloud_cas20200407",
     "cdn": "alibabacloud_cdn20180510",
     "dcdn": "alibabacloud_dcdn20180115",
+}
+
+# What Edgeseal says beyond the cloud, by action.
+ADDED = {
+    # ok, mismatch, expired, expire_soon: the cloud tells them in the list of HTTPS domains alone.
+    "DescribeDomainCertificateInfo": {"CertStatus"},
 }
 
 
@@ -54,8 +61,9 @@ class Product:
         response = method(*arguments)
         assert response.status_code == 200
         wire, body = self.wire["body"], response.body
+        assert "PRIVATE KEY" not in json.dumps(wire), f"{action} gives a private key away"
         assert_typed(body)
-        assert_same(wire, body.to_map(), action)
+        assert_same(wire, body.to_map(), action, ADDED.get(action, set()))
         return wire
 
     def _observe(self):
@@ -69,15 +77,17 @@ class Product:
         self.sdk.call_api = call_api
 
 
-def assert_same(wire, model, where):
-    """The model took every field that was sent, and nothing was sent as null."""
+def assert_same(wire, model, where, added=frozenset()):
+    """The model took every field that was sent, and nothing was sent as null. A list that was not sent is empty there."""
     if isinstance(wire, dict):
-        assert set(wire) == set(model), f"{where}: the model does not know {sorted(set(wire) - set(model))}"
-        for name, value in wire.items():
-            assert_same(value, model[name], f"{where}.{name}")
+        unknown = set(wire) - set(model) - added
+        assert not unknown, f"{where}: the model does not know {sorted(unknown)}"
+        assert not any(model[name] for name in set(model) - set(wire)), where
+        for name in set(wire) & set(model):
+            assert_same(wire[name], model[name], f"{where}.{name}", added)
     elif isinstance(wire, list):
         assert len(wire) == len(model), where
         for index, value in enumerate(wire):
-            assert_same(value, model[index], f"{where}[{index}]")
+            assert_same(value, model[index], f"{where}[{index}]", added)
     else:
         assert wire is not None and wire == model, f"{where}: {wire!r} on the wire, {model!r} in the model"

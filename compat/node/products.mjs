@@ -32,6 +32,7 @@ export class Product {
     const Request = this.models[`${action}Request`];
     const response = await (Request ? this.sdk[method](requestFrom(Request, params)) : this.sdk[method]());
     assert.equal(response.statusCode, 200);
+    assert.ok(!JSON.stringify(this.wire.body).includes('PRIVATE KEY'), `${action} gives a private key away`);
     assertTyped(response.body, action);
     assertSame(this.wire.body, response.body.toMap(), action);
     return this.wire.body;
@@ -59,15 +60,14 @@ function requestFrom(Model, params) {
   return new Model(Object.fromEntries(fields));
 }
 
-/** The model took every field that was sent, and nothing was sent as null. */
+/** The model took what it knows as it was sent (a newer SDK may know more), and nothing was sent as null. */
 function assertSame(wire, model, where) {
   if (Array.isArray(wire)) {
     assert.equal(wire.length, model.length, where);
     wire.forEach((value, index) => assertSame(value, model[index], `${where}[${index}]`));
   } else if (wire && typeof wire === 'object') {
     for (const [name, value] of Object.entries(wire)) {
-      assert.ok(name in model, `${where}: the model does not know ${name}`);
-      assertSame(value, model[name], `${where}.${name}`);
+      if (name in model) assertSame(value, model[name], `${where}.${name}`);
     }
   } else {
     assert.ok(wire !== null && wire === model, `${where}: ${wire} on the wire, ${model} in the model`);
