@@ -203,6 +203,80 @@ codes! {
     /// A wildcard and its `all.` name cannot both be.
     WildcardAndAll = 400 "ExtensiveAndAllBothExist" "Extensive domain and the domain begins with 'all.' can not exist at the same time.";
 
+    // The legacy operations: the same causes in other words.
+    /// Neither on nor off.
+    LegacyInvalidSwitch = 400 "InvalidServerCertificateStatus.ValueNotSupported" "The specified value of parameter Enable is not supported.";
+    /// No certificate.
+    LegacyChainMissing = 400 "ServerCertificate.MissingParameter" "An input parameter \"ServerCertificate\" that is mandatory for processing the request is not supplied.";
+    /// No private key.
+    LegacyKeyMissing = 400 "PrivateKey.MissingParameter" "An input parameter \"PrivateKey\" that is mandatory for processing the request is not supplied.";
+    /// Not a chain of certificates, or one that does not verify.
+    LegacyInvalidCertificate = 400 "InvalidCertificate" "The Certificate you provided is malformed!";
+    /// Not a private key.
+    LegacyInvalidPrivateKey = 400 "InvalidPrivateKey" "The Private Key you provided is malformed!";
+    /// The key, or the domain, is not the certificate's.
+    LegacyMismatch = 400 "Certificate.MissMatch" "The Private Key does not math the specified Certificate!";
+    /// Certificate or key too long.
+    LegacyTooLong = 400 "InvalidCertificate.TooLong" "The Certificate you provided is over the max length!";
+    /// Certificate name too long.
+    LegacyCertNameTooLong = 400 "InvalidCertName.TooLong" "The Certificate name you provided is over the max length 128!";
+    /// Any other bad parameter.
+    LegacyParameter = 400 "SetDomainServerCertificate.ParameterError" "Parameters have error.";
+    /// Revoked, disabled or not yet valid.
+    LegacyStatus = 400 "Certificate.StatusError" "The certificate status is error.";
+    /// No such certificate in the account.
+    LegacyNotFound = 400 "Certificate.NotFind" "Not find the certificate info.";
+    /// The name belongs to other content.
+    LegacyDuplicated = 400 "Certificate.Duplicated" "The certificate name is duplicated.";
+    /// Not an X.509 v3 certificate, or weakly signed.
+    LegacyFormat = 400 "Certificate.FormatError" "The certificate format is error.";
+    /// The key is empty.
+    LegacyKeyNull = 400 "Certificate.KeyNull" "The private key is not null.";
+    /// The key does not parse or cannot be served.
+    LegacyKeyMalformed = 400 "Key.Malformed" "The private key format is error.";
+    /// Writing failed in the store.
+    LegacyStorageFailed = 400 "CertStorage.failed" "The certificate storage failed.";
+    /// The same content was uploaded before.
+    LegacyContentDuplicated = 400 "CertificateContent.Duplicated" "The certificate is already uploaded, please don't upload again.";
+    /// Past its end of validity.
+    LegacyExpired = 400 "Certificate.Expired" "The certificate is expired.";
+    /// The domain is not online, and not by its owner's will.
+    LegacyNotOnline = 400 "InvalidDomain.notOnline" "The domain is not online, please check the domain status and try again later.";
+    /// Base64 that does not decode.
+    LegacyDecodeError = 400 "Decode.Error" "The certificate sslpub or sslpri decode error.";
+    /// Characters in the certificate that PEM cannot carry.
+    LegacySslPubEncoding = 400 "sslPub.Error" "The sslPub encoded failed.";
+    /// Characters in the key that PEM cannot carry.
+    LegacySslPriEncoding = 400 "sslPri.Error" "The sslPri encoded failed.";
+    /// Held by the operator.
+    LegacySafeMode = 400 "DomainInSafeMode" "This domain is in the safe mode. if you want to do this operation, please contact us!";
+    /// Protected by the operator.
+    LegacyProtectedMode = 403 "DomainInProtectedMode" "This domain is in the protected mode. if you want to do this operation, please contact us!";
+
+    // Lists of domains.
+    /// No list of domains.
+    MissingDomainNames = 400 "MissingDomainNames" "DomainNames is mandatory for this action.";
+    /// More domains than a call may name.
+    DomainNameOverLimit = 400 "DomainNameOverLimit" "A maximum of 50 domains are supported for each request.";
+
+    // Signing requests.
+    /// No common name.
+    MissingCommonName = 400 "MissingCommonName" "CommonName is mandatory for this action.";
+    /// Not a name that a certificate can be asked for.
+    InvalidCommonName = 400 "InvalidCommonName" "Specified parameter CommonName is not valid.";
+    /// Not names that a certificate can be asked for.
+    InvalidSans = 400 "InvalidSANs" "Specified parameter SANs is not valid.";
+    /// Not an attribute of a subject.
+    InvalidSubject = 400 "InvalidSubject" "The specified subject is not valid.";
+    /// No certificate.
+    CertificateParameterMissing = 400 "Certificate.MissingParameter" "You must specify the Certificate parameter.";
+    /// No name of the certificate covers the domain.
+    CertificateNotOfDomain = 400 "Certificate.MissMatch" "The certificate does not match the domain.";
+    /// No signing request of the account has the certificate's key.
+    NoSigningRequest = 400 "Certificate.NoPrivateKey" "The private key of the certificate does not exist.";
+    /// Writing failed in the store.
+    ConfigError = 500 "Internal.ConfigError" "An error occurred while configuring the certificate.";
+
     // Reads of certificates.
     /// No CertId.
     MissingCertId = 400 "MissingCertId" "CertId is mandatory for this action.";

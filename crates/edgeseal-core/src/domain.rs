@@ -229,6 +229,14 @@ impl Domain {
         }
     }
 
+    /// Whether HTTPS is on on the production edges.
+    #[must_use]
+    pub fn is_https_on(&self) -> bool {
+        self.production
+            .as_ref()
+            .is_some_and(|binding| binding.enabled)
+    }
+
     /// Binds a certificate and switches HTTPS on. A production binding also replaces a staged one:
     /// nothing old is left behind.
     pub fn bind(&mut self, binding: Binding, environment: Environment, now: Timestamp) {

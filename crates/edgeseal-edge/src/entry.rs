@@ -13,7 +13,11 @@ use std::{
     },
 };
 
-use edgeseal_core::{certificate::Digest, domain};
+use edgeseal_core::{
+    certificate::Digest,
+    delivery::{Delivery, Hsts},
+    domain,
+};
 use edgeseal_store::Revision;
 
 /// What is served for one domain. `M` is the handle of certificate and key.
@@ -25,6 +29,8 @@ pub struct Entry<M = Arc<Material>> {
     pub https: Https<M>,
     /// Where requests go.
     pub origins: Arc<Origins>,
+    /// What its owner chose: how handshakes and requests are answered.
+    pub delivery: Delivery,
     /// The commit that wrote the record.
     pub revision: Revision,
 }
@@ -60,7 +66,7 @@ pub struct Origins {
 }
 
 /// One origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// `host:port`, IPv6 addresses in brackets.
     pub authority: Box<str>,
@@ -72,6 +78,16 @@ pub struct Origin {
     pub tls: bool,
 }
 
+/// Equal values kept once: the lists of origins in use. Domains with the same list also share its
+/// turn, so that weights hold over all their requests together.
+#[derive(Debug, Default)]
+pub struct SharedOrigins {
+    known: HashSet<Arc<Origins>>,
+    /// At this many, those that nobody uses are let go. It doubles with what stays, so that looking
+    /// costs each list O(1).
+    full: usize,
+}
+
 /// Equal values kept once: the certificates in use, by digest.
 #[derive(Debug, Default)]
 pub struct Materials {
@@ -80,6 +96,27 @@ pub struct Materials {
     /// Below this many retired ones it is not worth looking: what many domains share stays retired
     /// for long and would be looked at on every change.
     worth: usize,
+}
+
+impl<M> Entry<M> {
+    /// The strict transport security that is announced over HTTPS. None while HTTPS is off: a
+    /// browser on a connection from before would be told to insist on what is not there any more.
+    #[must_use]
+    pub const fn hsts(&self) -> Option<Hsts> {
+        if self.https.is_on() {
+            self.delivery.hsts
+        } else {
+            None
+        }
+    }
+}
+
+impl<M> Https<M> {
+    /// Whether there is a certificate.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        matches!(self, Self::On(_))
+    }
 }
 
 impl Material {
@@ -179,6 +216,7 @@ fn primary(list: &[Origin], turn: u32) -> usize {
     0
 }
 
+// Whose turn it is counts for neither equality nor hash.
 impl PartialEq for Origins {
     fn eq(&self, other: &Self) -> bool {
         self.list == other.list
@@ -186,6 +224,12 @@ impl PartialEq for Origins {
 }
 
 impl Eq for Origins {}
+
+impl Hash for Origins {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.list.hash(state);
+    }
+}
 
 impl Origin {
     fn of(origin: &domain::Origin) -> Self {
@@ -202,6 +246,23 @@ impl Origin {
             weight: origin.weight,
             tls: origin.port == 443,
         }
+    }
+}
+
+impl SharedOrigins {
+    /// Keeps `origins`, or gives the equal ones that are there.
+    pub fn keep(&mut self, origins: Origins) -> Arc<Origins> {
+        const SMALL: usize = 64;
+        if let Some(known) = self.known.get(&origins) {
+            return Arc::clone(known);
+        }
+        if self.known.len() >= self.full {
+            self.known.retain(|one| Arc::strong_count(one) > 1);
+            self.full = (2 * self.known.len()).max(SMALL);
+        }
+        let kept = Arc::new(origins);
+        self.known.insert(Arc::clone(&kept));
+        kept
     }
 }
 

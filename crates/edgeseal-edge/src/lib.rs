@@ -5,6 +5,9 @@
 //!   handshake fails because of a change, whatever the number of certificates.
 //! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). Whatever gets no
 //!   certificate gets the fatal alert `unrecognized_name`.
+//! - What a domain's owner chose for its delivery is obeyed from the next handshake and the next
+//!   request on: versions of TLS, HTTP/2, redirects, strict transport security. No ticket brings
+//!   back what was chosen before. OCSP stapling is not done yet.
 //! - A record that cannot be used is quarantined: that domain keeps its last good state, the rest
 //!   are untouched.
 //! - What an edge has it keeps serving, over its own restart too, with the store gone: the last good
@@ -22,7 +25,8 @@
 //! reads it back from the outside and reports.
 //!
 //! # The way of a request
-//! `listener` accepts, `tls` does the handshake, `proxy` routes by host and streams from the origin.
+//! `listener` accepts, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
+//! the origin.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
@@ -64,6 +68,7 @@ use drain::Drain;
 use follow::{Follower, Holdings};
 use listener::{Server, Speaks};
 use prove::{Applied, Prover};
+use proxy::Ports;
 use replica::{Replica, Standing};
 
 /// The group whose edges serve the staging environment.
@@ -204,7 +209,11 @@ impl Edge {
         };
         let https_address = https.local_addr()?;
         let http_address = http.as_ref().map(TcpListener::local_addr).transpose()?;
-        let server = Arc::new(server(&options, &holdings, keys)?);
+        let ports = Ports {
+            https: https_address.port(),
+            http: http_address.map(|address| address.port()),
+        };
+        let server = Arc::new(server(&options, &holdings, keys, ports)?);
         let drain = Drain::new();
         let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
         tokio::spawn(accept);
@@ -351,6 +360,7 @@ fn server(
     options: &Options,
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
+    ports: Ports,
 ) -> Result<Server, SetupError> {
     let index = holdings.index();
     let default_host = options
@@ -364,7 +374,7 @@ fn server(
             default_host,
             options.client_hello_timeout,
         )?,
-        proxy: proxy::Proxy::new(Arc::clone(index), options.patience),
+        proxy: proxy::Proxy::new(Arc::clone(index), options.patience, ports),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         room: Arc::new(Semaphore::new(

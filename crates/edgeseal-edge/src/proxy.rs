@@ -3,7 +3,8 @@
 //! A request belongs to the domain that its host names ([`route`]); it goes to the domain's origins
 //! over HTTP/1.1 ([`upstream`]) with the fields of one hop taken off and those of a proxy put on
 //! ([`fields`]). Bodies stream both ways and are never held: a slow reader slows the writer. What
-//! the edge answers by itself is a [`page`].
+//! the edge answers by itself is a [`page`] or a [`redirect`]. What the domain's owner chose is looked
+//! up with each request, so it counts on open connections too.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,15 +22,18 @@ use crate::{
 mod body;
 mod fields;
 mod page;
+mod redirect;
 mod route;
 mod tunnel;
 mod upstream;
 
 pub(crate) use body::Reply;
+pub(crate) use redirect::Ports;
 
 use body::Loan;
 use page::Page;
-use route::Unrouted;
+use redirect::redirection;
+use route::{Routed, Unrouted};
 use upstream::{Head, NoAnswer, Upstream};
 
 /// How long the proxy waits for an origin.
@@ -48,6 +52,7 @@ pub struct Patience {
 pub(crate) struct Proxy {
     index: Arc<Index<Entry>>,
     upstream: Upstream,
+    ports: Ports,
 }
 
 /// The connection that a request came on.
@@ -73,10 +78,11 @@ impl Default for Patience {
 }
 
 impl Proxy {
-    pub(crate) fn new(index: Arc<Index<Entry>>, patience: Patience) -> Self {
+    pub(crate) fn new(index: Arc<Index<Entry>>, patience: Patience, ports: Ports) -> Self {
         Self {
             index,
             upstream: Upstream::new(patience),
+            ports,
         }
     }
 
@@ -87,13 +93,21 @@ impl Proxy {
         inbound: &Inbound,
     ) -> Response<Reply> {
         let id = Uuid::new_v4();
-        let response = match self.answer(request, inbound).await {
+        let tls = inbound.tls.as_ref().map(|(host, found)| (host, *found));
+        let routed = route::route(&self.index, &request, tls);
+        let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
+        let answer = match routed {
+            Ok(routed) => self.answer(request, &routed, inbound).await,
+            Err(why) => Err(why.into()),
+        };
+        let mut response = match answer {
             Ok(response) => response,
             Err(refusal) => {
                 tracing::debug!(request.id = %id, peer = %inbound.peer, ?refusal, "not proxied");
                 refusal.page().into_response(id)
             }
         };
+        fields::set_hsts(response.headers_mut(), hsts, tls.is_some());
         telemetry::response(response.status());
         response
     }
@@ -101,16 +115,25 @@ impl Proxy {
     async fn answer(
         &self,
         mut request: Request<Incoming>,
+        routed: &Routed,
         inbound: &Inbound,
     ) -> Result<Response<Reply>, Refusal> {
-        let tls = inbound.tls.as_ref().map(|(host, found)| (host, *found));
-        let routed = route::route(&self.index, &request, tls)?;
+        let secure = inbound.tls.is_some();
+        if let Some(redirection) = redirection(routed, &request, secure, self.ports) {
+            return Ok(redirection.into_response());
+        }
         let upgrade = upgrade_of(&request);
         // Asked for before the request is taken apart: it holds the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let loan = Arc::new(Loan::new(body));
-        let head = head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
+        let head = head(
+            parts,
+            routed.authority.as_str(),
+            upgrade.as_ref(),
+            &loan,
+            inbound,
+        )?;
         let mut response = self
             .upstream
             .send(&head, &loan, &routed.entry.origins)

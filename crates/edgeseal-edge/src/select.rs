@@ -12,6 +12,8 @@
 //! because a certificate never answers for a domain that it was not bound to. Expiry is not looked
 //! at: an expired certificate that is bound is served, since nothing better is there.
 
+use edgeseal_core::delivery::Delivery;
+
 use crate::{
     entry::{Entry, Https},
     index::{Host, Index, Match},
@@ -39,6 +41,8 @@ pub enum NoCertificate {
 pub struct Selected<'a, M> {
     /// The certificate and key.
     pub material: M,
+    /// What its domain's owner chose for the handshake.
+    pub delivery: Delivery,
     /// The name that the client asked for.
     pub host: Host<'a>,
     /// How its domain was found.
@@ -63,6 +67,7 @@ pub fn select<'a, M: Clone>(
         Https::Off => Err(NoCertificate::HttpsOff),
         Https::On(material) => Ok(Selected {
             material,
+            delivery: entry.delivery,
             host,
             found,
         }),

@@ -5,7 +5,7 @@
 //! not do this: when it has no certificate, rustls sends `access_denied`, and here the client must be
 //! told `unrecognized_name`. Selection runs for resumed sessions as well, so a ticket never revives
 //! a domain that was switched off; and a ticket is good only for the name it was made for, which
-//! rustls checks.
+//! rustls checks. Versions and protocols are those that the domain's owner chose (`configs`).
 //!
 //! Nothing in here waits for the network beyond the client, for the store or for a writer.
 
@@ -13,10 +13,8 @@ use std::{fmt, io, sync::Arc};
 
 use edgeseal_core::Pattern;
 use rustls::{
-    ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{Acceptor, ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
+    server::Acceptor,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,17 +30,20 @@ use crate::{
     telemetry::{self, Handshake, Refusal},
 };
 
+mod configs;
 mod keys;
 mod probe;
+
+use configs::Configs;
 
 pub(crate) use keys::{Keys, Unusable};
 pub(crate) use probe::{Probe, Seen};
 
-/// Terminates TLS 1.2 and 1.3 by SNI.
+/// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
 pub(crate) struct Terminator {
     index: Arc<Index<Entry>>,
     keys: Arc<Keys>,
-    config: Arc<ServerConfig>,
+    configs: Configs,
     default_host: Option<Box<str>>,
     timeout: Duration,
 }
@@ -100,19 +101,10 @@ impl Terminator {
         default_host: Option<Box<str>>,
         timeout: Duration,
     ) -> Result<Self, SetupError> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Chosen(None)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.max_early_data_size = 0; // early data can be replayed (RFC 8446 §8)
         Ok(Self {
             index,
             keys,
-            config: Arc::new(config),
+            configs: Configs::new()?,
             default_host,
             timeout,
         })
@@ -154,11 +146,15 @@ impl Terminator {
             .map_err(|_| NoConnection::TimedOut)??;
         let hello = start.client_hello();
         let sni = hello.server_name().or(self.default_host.as_deref());
-        let (host, found, key) = match select(&self.index, sni) {
+        let (host, found, config) = match select(&self.index, sni) {
             Ok(selected) => {
                 let host = selected.host.clone().into_owned();
                 match self.keys.of(&selected.material) {
-                    Ok(key) => (host, selected.found, key),
+                    Ok(key) => (
+                        host,
+                        selected.found,
+                        self.configs.of(&selected.delivery, key),
+                    ),
                     Err(why) => {
                         let domain = host.domain(selected.found);
                         return Err(refuse_unusable(start, domain, why).await);
@@ -167,8 +163,6 @@ impl Terminator {
             }
             Err(why) => return Err(refuse(start, why).await),
         };
-        let mut config = ServerConfig::clone(&self.config);
-        config.cert_resolver = Arc::new(Chosen(Some(key)));
         let deadline = Instant::now() + self.timeout;
         let stream = timeout_at(deadline, start.into_stream(Arc::new(config)))
             .await
@@ -192,16 +186,6 @@ impl fmt::Debug for Terminator {
 /// Parses keys, signs and seals tickets. Passed on, never installed as the process default.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
-}
-
-/// Answers with what was chosen for this ClientHello.
-#[derive(Debug)]
-struct Chosen(Option<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Chosen {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.clone()
-    }
 }
 
 /// `unrecognized_name` (RFC 6066 §3).

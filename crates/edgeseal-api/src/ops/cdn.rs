@@ -1,6 +1,8 @@
 //! CDN 2018-05-10.
 
 mod add_cdn_domain;
+mod create_cdn_certificate_signing_request;
+mod set_cdn_domain_csr_certificate;
 mod delete_cdn_domain;
 mod describe_cdn_certificate_detail;
 mod describe_cdn_certificate_list;
@@ -9,22 +11,27 @@ mod describe_cdn_domain_by_certificate;
 mod describe_cdn_domain_detail;
 mod describe_cdn_https_domain_list;
 mod describe_certificate_info_by_id;
-mod describe_domain_certificate_info;
+pub(super) mod describe_domain_certificate_info;
 mod describe_user_certificate_expire_count;
 mod describe_user_domains;
 pub(crate) mod domain_search;
 mod modify_cdn_domain;
 pub(crate) mod named_domain;
+mod named_domains;
 mod publish_staging_config_to_production;
 mod rollback_staging_config;
 mod set_cdn_domain_ssl_certificate;
-mod sources;
+pub(crate) mod set_certificate;
+mod set_domain_server_certificate;
+pub(super) mod sources;
 mod start_cdn_domain;
 mod stop_cdn_domain;
 mod tags;
-mod words;
+pub(super) mod words;
 
 pub use add_cdn_domain::AddCdnDomain;
+pub use create_cdn_certificate_signing_request::CreateCdnCertificateSigningRequest;
+pub use set_cdn_domain_csr_certificate::SetCdnDomainCsrCertificate;
 pub use delete_cdn_domain::DeleteCdnDomain;
 pub use describe_cdn_certificate_detail::{
     DescribeCdnCertificateDetail, DescribeCdnCertificateDetailById,
@@ -34,7 +41,7 @@ pub use describe_cdn_certificate_list::{
 };
 pub use describe_cdn_deleted_domains::DescribeCdnDeletedDomains;
 pub use describe_cdn_domain_by_certificate::DescribeCdnDomainByCertificate;
-pub use describe_cdn_domain_detail::DescribeCdnDomainDetail;
+pub use describe_cdn_domain_detail::{DescribeCdnDomainDetail, DescribeCdnDomainDetail2014};
 pub use describe_cdn_https_domain_list::DescribeCdnHttpsDomainList;
 pub use describe_certificate_info_by_id::DescribeCertificateInfoById;
 pub use describe_domain_certificate_info::DescribeDomainCertificateInfo;
@@ -44,5 +51,8 @@ pub use modify_cdn_domain::ModifyCdnDomain;
 pub use publish_staging_config_to_production::PublishStagingConfigToProduction;
 pub use rollback_staging_config::RollbackStagingConfig;
 pub use set_cdn_domain_ssl_certificate::SetCdnDomainSslCertificate;
+pub use set_domain_server_certificate::{
+    BatchSetCdnDomainServerCertificate, SetDomainServerCertificate,
+};
 pub use start_cdn_domain::StartCdnDomain;
 pub use stop_cdn_domain::StopCdnDomain;

@@ -3,6 +3,7 @@
 use edgeseal_core::{
     Timestamp,
     certificate::{Digest, Facts, ends_soon, pem},
+    domain::Domain,
 };
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 
@@ -80,6 +81,17 @@ pub(super) async fn public_pem(
         Some((leaf, intermediates)) => pem(leaf, intermediates),
         None => String::new(),
     })
+}
+
+/// The certificate that the production edges serve for a domain, in PEM; empty if HTTPS is off.
+pub(super) async fn served_pem(catalog: &Catalog, domain: &Domain) -> Result<String, Fault> {
+    let Some(binding) = domain.production.as_ref().filter(|binding| binding.enabled) else {
+        return Ok(String::new());
+    };
+    match catalog.certificate(binding.certificate).await? {
+        Some(certificate) => public_pem(catalog, &certificate).await,
+        None => Ok(String::new()),
+    }
 }
 
 /// What the leaf and each intermediate say of themselves, in serving order.

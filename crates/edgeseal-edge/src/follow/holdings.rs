@@ -5,16 +5,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
+use edgeseal_core::{
+    Pattern,
+    certificate::Digest,
+    domain::{self, Environment},
+};
 
 use crate::{
-    entry::{Chain, Entry, Https, Material, Materials},
+    entry::{Chain, Entry, Https, Material, Materials, Origins, SharedOrigins},
     index::Index,
     quarantine::Quarantine,
     tls::Keys,
 };
 
-/// Index, material, chains, keys, quarantine.
+/// Index, material, chains, origins, keys, quarantine.
 #[derive(Debug)]
 pub(crate) struct Holdings {
     index: Arc<Index<Entry>>,
@@ -23,6 +27,7 @@ pub(crate) struct Holdings {
     quarantine: Quarantine,
     materials: Mutex<Materials>,
     chains: Mutex<Chains>,
+    origins: Mutex<SharedOrigins>,
 }
 
 /// Issuers and chains of them. There are few, and they are kept for good: a thousand issuers are
@@ -44,6 +49,7 @@ impl Holdings {
             quarantine: Quarantine::default(),
             materials: Mutex::default(),
             chains: Mutex::default(),
+            origins: Mutex::default(),
         }
     }
 
@@ -120,6 +126,15 @@ impl Holdings {
         let chain = Arc::new(Chain::new(ders.collect::<Option<_>>()?));
         chains.chains.insert(id, Arc::clone(&chain));
         Some(chain)
+    }
+
+    /// The origins of a domain's record.
+    pub(super) fn origins(&self, origins: &[domain::Origin]) -> Arc<Origins> {
+        let origins = Origins::of(origins);
+        self.origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keep(origins)
     }
 
     fn retire(&self, before: Option<Entry>) {

@@ -15,7 +15,7 @@ use edgeseal_store::{
 
 use super::{Holdings, name_of};
 use crate::{
-    entry::{Entry, Https, Material, Origins},
+    entry::{Entry, Https, Material},
     replica::{Issuer, Row},
 };
 
@@ -103,7 +103,7 @@ async fn good(
         issuers: issuers
             .map(|der| (Digest::of(der), Arc::clone(der)))
             .collect(),
-        entry: entry(&domain, material, change.revision),
+        entry: entry(holdings, &domain, material, change.revision),
         row: Row {
             name: name.clone(),
             revision: change.revision,
@@ -120,6 +120,7 @@ fn served_material(domain: &Domain, holdings: &Holdings) -> Option<Digest> {
 }
 
 fn entry(
+    holdings: &Holdings,
     domain: &Domain,
     material: Option<Arc<Material>>,
     revision: edgeseal_store::Revision,
@@ -127,7 +128,8 @@ fn entry(
     Entry {
         online: domain.state == State::Online,
         https: material.map_or(Https::Off, Https::On),
-        origins: Arc::new(Origins::of(&domain.origins)),
+        origins: holdings.origins(&domain.origins),
+        delivery: *domain.delivery(holdings.environment()),
         revision,
     }
 }
@@ -216,7 +218,8 @@ pub(super) fn load(holdings: &Holdings, row: &Row) -> Option<()> {
     {
         holdings.quarantine().put(&row.name, &why.to_string());
     }
-    holdings.replace(&row.name, entry(&domain, material, row.revision));
+    let entry = entry(holdings, &domain, material, row.revision);
+    holdings.replace(&row.name, entry);
     Some(())
 }
 

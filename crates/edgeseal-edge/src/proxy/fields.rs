@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use edgeseal_core::delivery::Hsts;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, Entry},
@@ -64,6 +65,27 @@ pub(super) fn to_client(headers: &mut HeaderMap, version: Version, switching: bo
         set_upgrade(headers, &protocol);
     }
     append_via(headers, version);
+}
+
+/// Announces strict transport security over TLS, in place of what an origin announces. In the clear
+/// nobody may announce it (RFC 6797 §7.2): there an origin's field is taken off as well.
+pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool) {
+    let own = hsts.filter(|_| secure).and_then(|hsts| {
+        let mut value = format!("max-age={}", hsts.max_age_s);
+        if hsts.include_subdomains {
+            value.push_str("; includeSubDomains");
+        }
+        HeaderValue::try_from(value).ok()
+    });
+    match own {
+        Some(value) => {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+        }
+        None if secure => {}
+        None => {
+            headers.remove(header::STRICT_TRANSPORT_SECURITY);
+        }
+    }
 }
 
 /// States the length of a body whose length is known, and leaves the framing of any other to the

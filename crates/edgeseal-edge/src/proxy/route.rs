@@ -22,7 +22,7 @@ pub(super) struct Routed {
     /// Its domain.
     pub(super) entry: Entry,
     /// Host and port as the client spelled them.
-    pub(super) authority: Box<str>,
+    pub(super) authority: Authority,
 }
 
 /// Why it belongs nowhere.
@@ -60,7 +60,6 @@ pub(super) fn route<B>(
     if !entry.online {
         return Err(Unrouted::Stopped);
     }
-    let authority = authority.as_str().into();
     Ok(Routed { entry, authority })
 }
 

@@ -9,6 +9,7 @@ fn entry(online: bool, https: Https<String>) -> Entry<String> {
         online,
         https,
         origins: std::sync::Arc::default(),
+        delivery: Delivery::default(),
         revision: Revision(1),
     }
 }

@@ -54,7 +54,7 @@ impl Probe {
     pub(crate) fn new(bound: SocketAddr) -> Result<Self, SetupError> {
         let provider = provider();
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth();

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -133,17 +133,28 @@ impl Http {
         }
     }
 
-    /// GET of a path at a host: status and text.
-    pub(crate) async fn get(&mut self, host: &str, path: &str) -> (u16, String) {
+    /// A request without a body for a path at a host.
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        host: &str,
+        path: &str,
+    ) -> Response<Incoming> {
+        let request = Request::builder().method(method);
         let request = match self {
-            Self::H1(_) => Request::get(path).header("host", host),
-            Self::H2(_) => Request::get(format!("https://{host}{path}")),
+            Self::H1(_) => request.uri(path).header("host", host),
+            Self::H2(_) => request.uri(format!("https://{host}{path}")),
         };
         let request = request.body(Full::default()).unwrap();
-        let response = timeout(PATIENCE, self.send(request))
+        timeout(PATIENCE, self.send(request))
             .await
             .unwrap()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// GET of a path at a host: status and text.
+    pub(crate) async fn get(&mut self, host: &str, path: &str) -> (u16, String) {
+        let response = self.ask(Method::GET, host, path).await;
         let status = response.status().as_u16();
         (status, text(response).await)
     }

@@ -8,11 +8,13 @@
 
 mod change;
 mod client;
+mod delivery;
 mod drain;
 mod handshake;
 mod openssl;
 mod origin;
 mod proxy;
+mod redirect;
 mod report;
 mod restart;
 mod streaming;

@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use edgeseal_core::delivery::{Delivery, TlsVersions};
+
 use crate::{
     client::UNRECOGNIZED,
     world::{Building as _, Certificate, World, domain},
@@ -111,4 +113,57 @@ async fn openssl_is_told_unrecognized_name() {
     }
     let ours = crate::client::leaf(edge.https_addr(), "off.com").await;
     assert_eq!(ours, Err(UNRECOGNIZED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssl_speaks_the_versions_that_the_domain_allows() {
+    let world = World::new();
+    for (name, tls) in [
+        ("both.com", TlsVersions::Both),
+        ("only12.com", TlsVersions::Only12),
+        ("only13.com", TlsVersions::Only13),
+    ] {
+        let certificate = Certificate::of(name);
+        let delivery = Delivery {
+            tls,
+            ..Delivery::default()
+        };
+        let domain = domain(name).bound(&certificate).delivered(delivery);
+        world.put_all(&domain, &certificate).await;
+    }
+    let edge = world.edge().await;
+    let (v12, v13) = (Some("New, TLSv1.2,"), Some("New, TLSv1.3,"));
+    let table = [
+        ("both.com", "-tls1_2", v12),
+        ("both.com", "-tls1_3", v13),
+        ("both.com", "", v13),
+        ("only12.com", "-tls1_2", v12),
+        ("only12.com", "-tls1_3", None),
+        ("only12.com", "", v12),
+        ("only13.com", "-tls1_2", None),
+        ("only13.com", "-tls1_3", v13),
+        ("only13.com", "", v13),
+        ("only12.com", "-tls1", None),
+        ("both.com", "-tls1_1", None),
+        ("only12.com", "-tls1_1", None),
+        ("only13.com", "-tls1_1", None),
+    ];
+    // A client of the old versions sends no signature_algorithms, and rustls misses those first.
+    let old = |version| matches!(version, "-tls1" | "-tls1_1");
+    for (name, version, expected) in table {
+        // The level lets the client try what it would not by default.
+        let mut arguments = vec!["-servername", name, "-cipher", "DEFAULT@SECLEVEL=0"];
+        arguments.extend(Some(version).filter(|version| !version.is_empty()));
+        let Some(seen) = s_client(edge.https_addr(), &arguments).await else {
+            return;
+        };
+        match expected {
+            Some(expected) => assert!(seen.contains(expected), "{name} {version}:\n{seen}"),
+            None => assert!(
+                seen.contains("SSL alert number 70")
+                    || old(version) && seen.contains("SSL alert number 40"),
+                "{name} {version}:\n{seen}"
+            ),
+        }
+    }
 }

@@ -171,6 +171,7 @@ pub(crate) trait Building {
     fn bound(self, certificate: &Certificate) -> Self;
     fn staged(self, certificate: &Certificate) -> Self;
     fn off(self) -> Self;
+    fn delivered(self, delivery: Delivery) -> Self;
     fn in_state(self, state: State) -> Self;
     fn with_origin(self, port: u16) -> Self;
     fn with_origin_at(self, address: &str, port: u16, priority: u8) -> Self;
@@ -189,6 +190,11 @@ impl Building for Domain {
 
     fn off(mut self) -> Self {
         self.switch_off(Environment::Production, now());
+        self
+    }
+
+    fn delivered(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 

@@ -1,4 +1,5 @@
-//! `DescribeCdnDomainDetail`: one domain, without its certificate.
+//! `DescribeCdnDomainDetail`: one domain. Version 2014-11-11 shows its certificate too, which
+//! certbot-aliyun-cdn compares with its own.
 
 use edgeseal_core::{Pattern, domain::Domain};
 use serde::Serialize;
@@ -12,12 +13,16 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
+    operation::{Done, Operation, Trouble},
+    ops::issued::served_pem,
     request::Params,
 };
 
 /// The operation.
 pub struct DescribeCdnDomainDetail;
+
+/// The operation of 2014.
+pub struct DescribeCdnDomainDetail2014;
 
 /// The domain, in the wrapper that the SDKs expect.
 #[derive(Serialize)]
@@ -40,6 +45,8 @@ struct Detail {
     gmt_created: String,
     gmt_modified: String,
     server_certificate_status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_certificate: Option<String>,
     source_models: SourceModels,
 }
 
@@ -73,12 +80,36 @@ impl Operation for DescribeCdnDomainDetail {
     }
 }
 
+impl Operation for DescribeCdnDomainDetail2014 {
+    type Params = Pattern;
+    type Reply = Reply;
+    type Error = NoDomain;
+
+    const CODES: &'static [Code] = &NO_DOMAIN;
+
+    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
+        named_domain::name(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: Pattern,
+    ) -> Result<Done<Reply>, NoDomain> {
+        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        let served = served_pem(&context.catalog, &domain).await;
+        Ok(Done::read(Reply {
+            get_domain_detail_model: Detail {
+                server_certificate: Some(served.map_err(Trouble::from)?),
+                ..Detail::of(&domain, &context.settings.cname_suffix)
+            },
+        }))
+    }
+}
+
 impl Detail {
     fn of(domain: &Domain, cname_suffix: &str) -> Self {
-        let https = domain
-            .production
-            .as_ref()
-            .is_some_and(|binding| binding.enabled);
+        let https = domain.is_https_on();
         let cname = cname(&domain.name, cname_suffix);
         Self {
             domain_name: domain.name.to_string(),
@@ -92,6 +123,7 @@ impl Detail {
             gmt_created: domain.created.to_string(),
             gmt_modified: domain.modified.to_string(),
             server_certificate_status: on_off(https),
+            server_certificate: None,
             source_models: SourceModels {
                 source_model: domain.origins.iter().map(Source::detailed).collect(),
             },

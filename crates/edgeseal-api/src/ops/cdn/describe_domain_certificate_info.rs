@@ -48,23 +48,23 @@ struct CertInfo {
 /// What is there only if a certificate is bound. All values are strings on the wire.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Bound {
-    cert_name: String,
-    cert_id: String,
-    cert_region: String,
-    cert_type: &'static str,
-    cert_domain_name: String,
-    cert_org: String,
-    cert_life: String,
-    cert_start_time: String,
-    cert_expire_time: String,
-    cert_update_time: String,
-    server_certificate: String,
-    status: &'static str,
+pub(in crate::ops) struct Bound {
+    pub(in crate::ops) cert_name: String,
+    pub(in crate::ops) cert_id: String,
+    pub(in crate::ops) cert_region: String,
+    pub(in crate::ops) cert_type: &'static str,
+    pub(in crate::ops) cert_domain_name: String,
+    pub(in crate::ops) cert_org: String,
+    pub(in crate::ops) cert_life: String,
+    pub(in crate::ops) cert_start_time: String,
+    pub(in crate::ops) cert_expire_time: String,
+    pub(in crate::ops) cert_update_time: String,
+    pub(in crate::ops) server_certificate: String,
+    pub(in crate::ops) status: &'static str,
     /// Edgeseal's own: `ok`, `mismatch`, `expired` or `expire_soon`, the words of
     /// `DescribeCdnHttpsDomainList`.
-    cert_status: &'static str,
-    domain_cname_status: &'static str,
+    pub(in crate::ops) cert_status: &'static str,
+    pub(in crate::ops) domain_cname_status: &'static str,
 }
 
 impl Operation for DescribeDomainCertificateInfo {
@@ -95,23 +95,27 @@ impl Operation for DescribeDomainCertificateInfo {
 
 impl CertInfo {
     async fn of(catalog: &Catalog, domain: &Domain, now: Timestamp) -> Result<Self, Fault> {
-        let bound = match &domain.production {
-            Some(binding) => Bound::of(catalog, binding, now).await?,
-            None => None,
-        };
-        let on = domain
-            .production
-            .as_ref()
-            .is_some_and(|binding| binding.enabled);
         Ok(Self {
             domain_name: domain.name.to_string(),
-            server_certificate_status: on_off(on),
-            bound,
+            server_certificate_status: on_off(domain.is_https_on()),
+            bound: Bound::of_domain(catalog, domain, now).await?,
         })
     }
 }
 
 impl Bound {
+    /// What is bound on the production edges, on or off.
+    pub(in crate::ops) async fn of_domain(
+        catalog: &Catalog,
+        domain: &Domain,
+        now: Timestamp,
+    ) -> Result<Option<Self>, Fault> {
+        match &domain.production {
+            Some(binding) => Self::of(catalog, binding, now).await,
+            None => Ok(None),
+        }
+    }
+
     async fn of(
         catalog: &Catalog,
         binding: &Binding,

@@ -99,12 +99,7 @@ impl Row {
             cdn_type: domain.service.word(),
             domain_status: domain.state.word(),
             coverage: domain.coverage.word(),
-            ssl_protocol: on_off(
-                domain
-                    .production
-                    .as_ref()
-                    .is_some_and(|binding| binding.enabled),
-            ),
+            ssl_protocol: on_off(domain.is_https_on()),
             sandbox: "normal",
             description: domain.description.clone(),
             resource_group_id: domain.resource_group.clone(),

@@ -73,7 +73,7 @@ pub enum InvalidSources {
 /// An origin as reads show it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Source {
+pub(in crate::ops) struct Source {
     r#type: &'static str,
     content: String,
     port: u16,
@@ -85,7 +85,7 @@ pub(super) struct Source {
 
 impl Source {
     /// As lists of domains show it.
-    pub(super) fn listed(origin: &Origin) -> Self {
+    pub(in crate::ops) fn listed(origin: &Origin) -> Self {
         Self {
             r#type: origin.kind.word(),
             content: origin.address.clone(),
@@ -97,7 +97,7 @@ impl Source {
     }
 
     /// As the detail of a domain shows it.
-    pub(super) fn detailed(origin: &Origin) -> Self {
+    pub(in crate::ops) fn detailed(origin: &Origin) -> Self {
         Self {
             enabled: Some("online"),
             ..Self::listed(origin)

@@ -146,3 +146,38 @@ fn only_a_switch_keeps_the_upgrade() {
     assert!(!ordinary.contains_key("upgrade") && !ordinary.contains_key("connection"));
     assert_eq!(lines(&ordinary, "x"), ["1"]);
 }
+
+#[test]
+fn strict_transport_security_is_the_owners_and_never_in_the_clear() {
+    const ORIGIN: &str = "max-age=1; preload";
+    let hsts = |max_age_s, include_subdomains| {
+        Some(Hsts {
+            max_age_s,
+            include_subdomains,
+        })
+    };
+    let table = [
+        (true, None, vec![], vec![]),
+        (true, None, vec![ORIGIN], vec![ORIGIN]),
+        (true, hsts(0, false), vec![ORIGIN], vec!["max-age=0"]),
+        (
+            true,
+            hsts(u32::MAX, true),
+            vec![ORIGIN, "max-age=2"],
+            vec!["max-age=4294967295; includeSubDomains"],
+        ),
+        (false, None, vec![ORIGIN], vec![]),
+        (false, hsts(60, true), vec![], vec![]),
+        (false, hsts(60, true), vec![ORIGIN], vec![]),
+    ];
+    for (secure, hsts, origin, expected) in table {
+        let fields: Vec<_> = origin
+            .into_iter()
+            .map(|value| ("strict-transport-security", value))
+            .collect();
+        let mut headers = map(&fields);
+        set_hsts(&mut headers, hsts, secure);
+        let got = lines(&headers, "strict-transport-security");
+        assert_eq!(got, expected, "{secure} {hsts:?} {fields:?}");
+    }
+}

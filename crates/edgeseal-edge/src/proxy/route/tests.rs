@@ -1,4 +1,4 @@
-use edgeseal_core::Pattern;
+use edgeseal_core::{Pattern, delivery::Delivery};
 use edgeseal_store::Revision;
 
 use super::*;
@@ -16,6 +16,7 @@ fn index() -> Index<Entry> {
             online,
             https: Https::Off,
             origins: std::sync::Arc::default(),
+            delivery: Delivery::default(),
             revision: Revision(1),
         };
         index.put(&Pattern::parse(name).unwrap(), entry);
@@ -59,7 +60,7 @@ fn hosts_of_plain_requests() {
     ];
     let index = index();
     for (request, expected) in table {
-        let got = route(&index, &request, None).map(|routed| routed.authority);
+        let got = route(&index, &request, None).map(|routed| routed.authority.to_string());
         assert_eq!(got.as_deref(), expected.as_ref().copied(), "{request:?}");
     }
 }

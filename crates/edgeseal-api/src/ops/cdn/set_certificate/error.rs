@@ -1,4 +1,5 @@
-//! Why `SetCdnDomainSSLCertificate` refuses: every documented code has its cause here.
+//! Why no certificate is set: every documented code of `SetCdnDomainSSLCertificate` has its cause
+//! here. The legacy operations word the same causes differently; see `legacy`.
 
 use edgeseal_core::{
     Pattern, Timestamp,
@@ -19,12 +20,17 @@ pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] NoDomain),
-    /// No SSLProtocol.
-    #[error("say in SSLProtocol whether HTTPS is to be on or off")]
-    NoProtocol,
+    /// Neither on nor off is asked for.
+    #[error("say in {param} whether HTTPS is to be on or off")]
+    NoProtocol {
+        /// The parameter.
+        param: &'static str,
+    },
     /// Neither on nor off.
-    #[error("SSLProtocol is {given:?}; use on or off")]
+    #[error("{param} is {given:?}; use on or off")]
     Protocol {
+        /// The parameter.
+        param: &'static str,
         /// What was given.
         given: String,
     },
@@ -58,8 +64,10 @@ pub enum Error {
     )]
     Free,
     /// No such region.
-    #[error("CertRegion is {given:?}; use cn-hangzhou or ap-southeast-1")]
+    #[error("{param} is {given:?}; use cn-hangzhou or ap-southeast-1")]
     Region {
+        /// The parameter.
+        param: &'static str,
         /// What was given.
         given: String,
     },
@@ -107,11 +115,17 @@ pub enum Error {
         not_after: Timestamp,
     },
     /// No private key.
-    #[error("SSLPri is absent or empty: give the private key in PEM")]
-    NoKey,
+    #[error("{param} is absent or empty: give the private key in PEM")]
+    NoKey {
+        /// The parameter.
+        param: &'static str,
+    },
     /// No certificate.
-    #[error("SSLPub is absent or empty: give the certificate and its chain in PEM")]
-    NoChain,
+    #[error("{param} is absent or empty: give the certificate and its chain in PEM")]
+    NoChain {
+        /// The parameter.
+        param: &'static str,
+    },
     /// What was uploaded is not let in.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
@@ -164,7 +178,7 @@ pub enum Error {
 }
 
 /// The 32 codes of the reference page, and those of domain names.
-pub(super) const CODES: &[Code] = &[
+pub(in crate::ops::cdn) const CODES: &[Code] = &[
     Code::MissingDomainName,
     Code::DomainNameMalformed,
     Code::DomainNotFound,
@@ -220,7 +234,7 @@ impl Failure for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
-            Self::NoProtocol => Code::MissingSslProtocol,
+            Self::NoProtocol { .. } => Code::MissingSslProtocol,
             Self::Protocol { .. } => Code::InvalidSslProtocol,
             Self::Environment { .. } => Code::InvalidEnv,
             Self::Held(held) => held_code(*held),
@@ -234,8 +248,8 @@ impl Failure for Error {
             Self::Revoked { .. } | Self::NotYetValid { .. } => Code::CertificateStatus,
             Self::StoredWithoutKey { .. } => Code::CertificateKeyNull,
             Self::StoredExpired { .. } => Code::CertificateExpired,
-            Self::NoKey => Code::SslPriMissing,
-            Self::NoChain => Code::SslPubMissing,
+            Self::NoKey { .. } => Code::SslPriMissing,
+            Self::NoChain { .. } => Code::SslPubMissing,
             Self::Certificate(why) => certificate_code(why),
             Self::NotCovered { .. } => Code::CertificateMismatch,
             Self::NameTaken { .. } => Code::CertNameAlreadyExists,

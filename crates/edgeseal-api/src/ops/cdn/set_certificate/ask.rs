@@ -16,9 +16,25 @@ use crate::{ops::region, request::Params};
 /// Longest name of a certificate, in characters.
 const NAME_MAX: usize = 128;
 
+/// How a family of operations spells the parameters that differ.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops::cdn) struct Spelling {
+    /// On or off.
+    pub(in crate::ops::cdn) switch: &'static str,
+    /// The chain.
+    pub(in crate::ops::cdn) chain: &'static str,
+    /// The private key.
+    pub(in crate::ops::cdn) key: &'static str,
+    /// The region of a stored certificate.
+    pub(in crate::ops::cdn) region: &'static str,
+    /// Whether `Env` and `ForceSet` count, of which a family has one.
+    pub(in crate::ops::cdn) has_env: bool,
+}
+
 /// The parameters as they came. The key is wiped when they are dropped.
 pub struct Ask {
-    protocol: Option<String>,
+    spelling: Spelling,
+    switch: Option<String>,
     environment: Option<String>,
     kind: Option<String>,
     name: Option<String>,
@@ -26,30 +42,35 @@ pub struct Ask {
     region: Option<String>,
     chain: Option<String>,
     key: Option<Zeroizing<String>>,
+    force: bool,
 }
 
 impl Ask {
-    pub(super) fn of(params: &Params) -> Self {
+    pub(in crate::ops::cdn) fn of(params: &Params, spelling: Spelling) -> Self {
         let given = |name| params.given(name).map(str::to_owned);
         Self {
-            protocol: given("SSLProtocol"),
-            environment: given("Env"),
+            spelling,
+            switch: given(spelling.switch),
+            environment: given("Env").filter(|_| spelling.has_env),
             kind: given("CertType"),
             name: given("CertName"),
             id: given("CertId"),
-            region: given("CertRegion"),
-            chain: given("SSLPub"),
-            key: given("SSLPri").map(Zeroizing::new),
+            region: given(spelling.region),
+            chain: given(spelling.chain),
+            key: given(spelling.key).map(Zeroizing::new),
+            force: !spelling.has_env && params.given("ForceSet") == Some("1"),
         }
     }
 
     /// Whether HTTPS is to be on.
     pub(super) fn switch(&self) -> Result<bool, Error> {
-        match self.protocol.as_deref() {
-            None => Err(Error::NoProtocol),
+        let param = self.spelling.switch;
+        match self.switch.as_deref() {
+            None => Err(Error::NoProtocol { param }),
             Some(on) if on.eq_ignore_ascii_case("on") => Ok(true),
             Some(off) if off.eq_ignore_ascii_case("off") => Ok(false),
             Some(other) => Err(Error::Protocol {
+                param,
                 given: other.to_owned(),
             }),
         }
@@ -89,7 +110,10 @@ impl Ask {
     fn reference(self) -> Result<Reference, Error> {
         let region = self.region.unwrap_or_else(|| region::HOME.to_owned());
         if !region::REGIONS.contains(&region.as_str()) {
-            return Err(Error::Region { given: region });
+            return Err(Error::Region {
+                param: self.spelling.region,
+                given: region,
+            });
         }
         match (self.id, self.name) {
             (Some(id), _) => Ok(Reference::Id {
@@ -102,12 +126,14 @@ impl Ask {
     }
 
     fn upload(self, now: Timestamp) -> Result<Upload, Error> {
-        let key = self.key.ok_or(Error::NoKey)?;
-        let chain = self.chain.ok_or(Error::NoChain)?;
+        let Spelling { chain, key, .. } = self.spelling;
+        let key = self.key.ok_or(Error::NoKey { param: key })?;
+        let chain = self.chain.ok_or(Error::NoChain { param: chain })?;
         let certificate = admit(&chain, &key, now)?;
         Ok(Upload {
             certificate,
             name: self.name,
+            replaces: self.force,
         })
     }
 }

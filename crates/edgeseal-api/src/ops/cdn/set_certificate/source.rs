@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Where a certificate comes from.
-pub(super) enum Source {
+pub(in crate::ops::cdn) enum Source {
     /// The store has it.
     Stored(Reference),
     /// It came with the call and was admitted.
@@ -25,7 +25,7 @@ pub(super) enum Source {
 }
 
 /// How the caller names a stored certificate.
-pub(super) enum Reference {
+pub(in crate::ops::cdn) enum Reference {
     /// By number.
     Id {
         /// The number.
@@ -43,36 +43,38 @@ pub(super) enum Reference {
 }
 
 /// A certificate that came with the call.
-pub(super) struct Upload {
+pub(in crate::ops::cdn) struct Upload {
     /// The certificate.
-    pub(super) certificate: Certificate,
+    pub(in crate::ops::cdn) certificate: Certificate,
     /// Its name, if the caller gave one.
-    pub(super) name: Option<String>,
+    pub(in crate::ops::cdn) name: Option<String>,
+    /// Whether it takes its name from another certificate that has it.
+    pub(in crate::ops::cdn) replaces: bool,
 }
 
 type Resolved<T> = Result<T, ChangeError<Error>>;
 
 impl Source {
-    /// The certificate's record; an upload's is written if it is new.
+    /// The certificate's record for these domains; an upload's is written if it is new.
     pub(super) async fn resolve(
         &self,
         draft: &mut Draft,
         context: &Context,
         call: &Authorized,
-        domain: &Pattern,
+        domains: &[Pattern],
     ) -> Resolved<CertificateRecord> {
         match self {
             Self::Stored(reference) => {
                 let certificate = reference.find(draft, call).await?;
                 check_usable(&certificate, call).map_err(ChangeError::Refused)?;
-                check_covers(context, domain, &certificate.facts).map_err(ChangeError::Refused)?;
+                check_covers(context, domains, &certificate.facts).map_err(ChangeError::Refused)?;
                 if let Some(soon) = certificate.facts.expires_soon(call.now()) {
                     draft.note(warning(&soon));
                 }
                 Ok(certificate)
             }
             Self::Upload(upload) => {
-                check_covers(context, domain, &upload.certificate.facts)
+                check_covers(context, domains, &upload.certificate.facts)
                     .map_err(ChangeError::Refused)?;
                 upload
                     .certificate
@@ -123,16 +125,15 @@ impl Upload {
         if let Some(name) = &self.name
             && let Some(named) = draft.certificate_named(call.account(), name).await?
         {
-            return match named.source {
-                _ if named.material == material => Ok(named),
-                CertificateSource::Upload => Err(ChangeError::Refused(Error::NameTaken {
-                    name: name.clone(),
-                    id: named.id,
-                })),
-                CertificateSource::Centre => Err(ChangeError::Refused(Error::NameInCentre {
-                    name: name.clone(),
-                })),
-            };
+            if named.material == material {
+                return Ok(named);
+            }
+            if !self.replaces {
+                return Err(ChangeError::Refused(taken(name, &named)));
+            }
+            // The one before keeps its number and what it is bound to.
+            let name = free_name(draft, call, named.id).await?;
+            draft.rename_certificate(&named, name)?;
         }
         if context.settings.duplicate_content == DuplicateContent::Refuse
             && let Some(same) = draft.certificate_with(call.account(), &material).await?
@@ -148,21 +149,10 @@ impl Upload {
     }
 
     async fn new_row(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {
-        let mut id = draft.new_certificate_id().await?;
+        let id = draft.new_certificate_id().await?;
         let name = match &self.name {
             Some(name) => name.clone(),
-            None => loop {
-                // A caller may have taken a name of this form already.
-                let name = format!("cert-{id}");
-                if draft
-                    .certificate_named(call.account(), &name)
-                    .await?
-                    .is_none()
-                {
-                    break name;
-                }
-                id = draft.new_certificate_id().await?;
-            },
+            None => free_name(draft, call, id).await?,
         };
         Ok(CertificateRecord {
             id,
@@ -177,6 +167,27 @@ impl Upload {
             facts: self.certificate.facts.clone(),
             created: call.now(),
         })
+    }
+}
+
+/// `cert-<id>`, or with a further number if a caller has taken that name already.
+async fn free_name(
+    draft: &mut Draft,
+    call: &Authorized,
+    id: CertificateId,
+) -> Resolved<String> {
+    let mut name = format!("cert-{id}");
+    while draft.certificate_named(call.account(), &name).await?.is_some() {
+        name = format!("cert-{id}-{}", draft.new_certificate_id().await?);
+    }
+    Ok(name)
+}
+
+fn taken(name: &str, named: &CertificateRecord) -> Error {
+    let name = name.to_owned();
+    match named.source {
+        CertificateSource::Upload => Error::NameTaken { name, id: named.id },
+        CertificateSource::Centre => Error::NameInCentre { name },
     }
 }
 
@@ -204,15 +215,17 @@ fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<()
 }
 
 /// Divergence: the cloud binds such a certificate and reports a mismatch.
-fn check_covers(context: &Context, domain: &Pattern, facts: &Facts) -> Result<(), Error> {
-    let refuse = context.settings.name_mismatch == NameMismatch::Refuse;
-    if refuse && !facts.covers(domain) {
-        return Err(Error::NotCovered {
+fn check_covers(context: &Context, domains: &[Pattern], facts: &Facts) -> Result<(), Error> {
+    if context.settings.name_mismatch == NameMismatch::Accept {
+        return Ok(());
+    }
+    match domains.iter().find(|domain| !facts.covers(domain)) {
+        Some(domain) => Err(Error::NotCovered {
             domain: domain.clone(),
             names: facts.names.clone(),
-        });
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn warning(warning: &Warning) -> String {

@@ -1,0 +1,228 @@
+//! `CreateCdnCertificateSigningRequest`: a key is made here and stays here; the caller gets the
+//! request (RFC 2986) that a certificate authority signs.
+
+use edgeseal_core::{Pattern, Secret, certificate::Digest};
+use edgeseal_store::{Fault, catalog::ChangeError};
+use md5::{Digest as _, Md5};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
+    string::Ia5String,
+};
+use serde::Serialize;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble, refused_or},
+    request::Params,
+};
+
+/// The operation.
+pub struct CreateCdnCertificateSigningRequest;
+
+/// Names that one request may have besides the common name.
+const NAMES_MAX: usize = 100;
+/// Longest attribute of a subject, in characters (RFC 5280 appendix A.1, upper bounds).
+const ATTRIBUTE_MAX: usize = 64;
+
+/// What is asked for.
+pub struct Wanted {
+    common_name: Pattern,
+    names: Vec<Pattern>,
+    attributes: Vec<(DnType, String)>,
+}
+
+/// The request.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    common_name: String,
+    csr: String,
+    /// MD5 of the public key (DER of SubjectPublicKeyInfo) in hex: a short name for it, no more.
+    pub_md5: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No common name.
+    #[error("give the domain in CommonName")]
+    NoCommonName,
+    /// Not a domain name.
+    #[error("CommonName is {given:?}, which is no domain name")]
+    CommonName {
+        /// What was given.
+        given: String,
+    },
+    /// Not domain names, or too many.
+    #[error("SANs must name at most {NAMES_MAX} domains, separated by commas; {given:?} is none")]
+    Names {
+        /// What was given.
+        given: String,
+    },
+    /// An attribute that a certificate cannot have.
+    #[error("{param} must have at most {max} characters that print")]
+    Attribute {
+        /// The parameter.
+        param: &'static str,
+        /// The longest.
+        max: usize,
+    },
+    /// What every operation can meet.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// Attributes with what they are if nobody says otherwise (the operation's documentation).
+const ATTRIBUTES: [(&str, &str); 5] = [
+    ("Organization", "Alibaba Inc"),
+    ("OrganizationUnit", "Aliyun CDN"),
+    ("Country", "CN"),
+    ("State", "Zhejiang"),
+    ("City", "Hangzhou"),
+];
+
+impl Operation for CreateCdnCertificateSigningRequest {
+    type Params = Wanted;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingCommonName,
+        Code::InvalidCommonName,
+        Code::InvalidSans,
+        Code::InvalidSubject,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let given = params.given("CommonName").ok_or(Error::NoCommonName)?;
+        let common_name = Pattern::parse(given).map_err(|_| Error::CommonName {
+            given: given.chars().take(80).collect(),
+        })?;
+        let attributes = ATTRIBUTES
+            .into_iter()
+            .map(|(param, default)| attribute(params, param, default))
+            .collect::<Result<_, _>>()?;
+        Ok(Wanted {
+            names: names(params, &common_name)?,
+            common_name,
+            attributes,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Reply>, Error> {
+        let made = make(&wanted).map_err(|fault| Error::Trouble(fault.into()))?;
+        let common_name = wanted.common_name.display_star();
+        let (made, name) = (&made, common_name.as_str());
+        let stored = context.catalog.transact(&call.deed, |mut draft| async move {
+            draft.add_signing_request(call.account(), &made.public_key, &made.private_key, name)?;
+            Ok::<_, ChangeError<Error>>((draft, ()))
+        });
+        let committed = stored.await.map_err(refused_or::<Error, Error>)?;
+        let reply = Reply {
+            csr: made.csr.clone(),
+            pub_md5: made.md5.clone(),
+            common_name,
+        };
+        Ok(Done::with(reply, committed.revision, None))
+    }
+}
+
+fn names(params: &Params, common_name: &Pattern) -> Result<Vec<Pattern>, Error> {
+    let mut names = vec![common_name.clone()];
+    let given = params.given("SANs").unwrap_or_default();
+    for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let refused = || Error::Names {
+            given: part.chars().take(80).collect(),
+        };
+        let name = Pattern::parse(part).map_err(|_| refused())?;
+        if names.len() > NAMES_MAX {
+            return Err(refused());
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn attribute(
+    params: &Params,
+    param: &'static str,
+    default: &str,
+) -> Result<(DnType, String), Error> {
+    let (kind, max) = match param {
+        "Organization" => (DnType::OrganizationName, ATTRIBUTE_MAX),
+        "OrganizationUnit" => (DnType::OrganizationalUnitName, ATTRIBUTE_MAX),
+        "Country" => (DnType::CountryName, 2),
+        "State" => (DnType::StateOrProvinceName, ATTRIBUTE_MAX),
+        _ => (DnType::LocalityName, ATTRIBUTE_MAX),
+    };
+    let value = params.given(param).unwrap_or(default);
+    let printable = !value.chars().any(char::is_control);
+    if value.chars().count() > max || !printable || (max == 2 && !value.is_ascii()) {
+        return Err(Error::Attribute { param, max });
+    }
+    Ok((kind, value.to_owned()))
+}
+
+struct Made {
+    csr: String,
+    public_key: Digest,
+    private_key: Secret,
+    md5: String,
+}
+
+/// P-256: every public authority signs it, and every client of today speaks it.
+fn make(wanted: &Wanted) -> Result<Made, Fault> {
+    let failed = Fault::of::<rcgen::Error>;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed("make a key"))?;
+    let mut params = CertificateParams::default();
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, wanted.common_name.display_star());
+    for (kind, value) in &wanted.attributes {
+        subject.push(kind.clone(), value.as_str());
+    }
+    params.distinguished_name = subject;
+    params.subject_alt_names = wanted
+        .names
+        .iter()
+        .map(|name| Ia5String::try_from(name.display_star()).map(rcgen::SanType::DnsName))
+        .collect::<Result<_, _>>()
+        .map_err(failed("write a name"))?;
+    let request = params
+        .serialize_request(&key)
+        .map_err(failed("sign a request"))?;
+    let csr = request.pem().map_err(failed("print a request"))?;
+    let spki = key.subject_public_key_info();
+    Ok(Made {
+        csr,
+        public_key: Digest::of(&spki),
+        private_key: Secret::from(key.serialize_der()),
+        md5: hex::encode(Md5::digest(&spki)),
+    })
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoCommonName => Code::MissingCommonName,
+            Self::CommonName { .. } => Code::InvalidCommonName,
+            Self::Names { .. } => Code::InvalidSans,
+            Self::Attribute { .. } => Code::InvalidSubject,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

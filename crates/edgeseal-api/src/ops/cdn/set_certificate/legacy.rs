@@ -1,0 +1,148 @@
+//! The same causes in the words of the legacy operations.
+
+use edgeseal_core::{certificate::InvalidCertificate, domain::Held};
+
+use super::error::Error;
+use crate::{
+    code::Code,
+    operation::Failure,
+    ops::cdn::{named_domain::NoDomain, named_domains::NoDomains},
+};
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Legacy {
+    /// The list of domains is none.
+    #[error(transparent)]
+    Domains(#[from] NoDomains),
+    /// Any other cause.
+    #[error(transparent)]
+    Cause(#[from] Error),
+}
+
+impl From<NoDomain> for Legacy {
+    fn from(why: NoDomain) -> Self {
+        Self::Cause(why.into())
+    }
+}
+
+macro_rules! codes {
+    ($($own:ident)*) => {
+        &[
+            $(Code::$own,)*
+            Code::MissingDomainName,
+            Code::DomainNameMalformed,
+            Code::DomainNotFound,
+            Code::DomainOffline,
+            Code::LegacyChainMissing,
+            Code::LegacyKeyMissing,
+            Code::LegacyInvalidCertificate,
+            Code::LegacyInvalidPrivateKey,
+            Code::LegacyMismatch,
+            Code::LegacyTooLong,
+            Code::LegacyCertNameTooLong,
+            Code::LegacyParameter,
+            Code::LegacyStatus,
+            Code::LegacyNotFound,
+            Code::LegacyDuplicated,
+            Code::LegacyFormat,
+            Code::LegacyKeyNull,
+            Code::LegacyKeyMalformed,
+            Code::LegacyStorageFailed,
+            Code::LegacyContentDuplicated,
+            Code::LegacyExpired,
+            Code::LegacyNotOnline,
+            Code::LegacyDecodeError,
+            Code::LegacySslPubEncoding,
+            Code::LegacySslPriEncoding,
+            Code::LegacySafeMode,
+            Code::LegacyProtectedMode,
+        ]
+    };
+}
+
+/// Codes of the operation for one domain.
+pub(in crate::ops::cdn) const SINGLE_CODES: &[Code] = codes![LegacyInvalidSwitch];
+
+/// Codes of the operation for many domains.
+pub(in crate::ops::cdn) const BATCH_CODES: &[Code] =
+    codes![DomainNameOverLimit MissingSslProtocol];
+
+impl Failure for Legacy {
+    fn code(&self) -> Code {
+        match self {
+            Self::Domains(why) => why.code(),
+            Self::Cause(why) => code_of(why),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Domains(why) => why.detail(),
+            Self::Cause(why) => why.detail(),
+        }
+    }
+}
+
+const SINGLE_SWITCH: &str = "ServerCertificateStatus";
+
+fn code_of(why: &Error) -> Code {
+    match why {
+        Error::Domain(why) => why.code(),
+        Error::NoProtocol { param } | Error::Protocol { param, .. } if *param == SINGLE_SWITCH => {
+            Code::LegacyInvalidSwitch
+        }
+        Error::NoProtocol { .. } => Code::MissingSslProtocol,
+        Error::Held(held) => held_code(*held),
+        Error::NameTooLong { .. } => Code::LegacyCertNameTooLong,
+        Error::Protocol { .. }
+        | Error::Environment { .. }
+        | Error::NameControl
+        | Error::Kind { .. }
+        | Error::Free
+        | Error::Id { .. }
+        | Error::Region { .. }
+        | Error::NoReference => Code::LegacyParameter,
+        Error::NoCertificate { .. } => Code::LegacyNotFound,
+        Error::Revoked { .. } | Error::NotYetValid { .. } => Code::LegacyStatus,
+        Error::StoredWithoutKey { .. } => Code::LegacyKeyNull,
+        Error::StoredExpired { .. } => Code::LegacyExpired,
+        Error::NoKey { .. } => Code::LegacyKeyMissing,
+        Error::NoChain { .. } => Code::LegacyChainMissing,
+        Error::Certificate(why) => certificate_code(why),
+        Error::NotCovered { .. } => Code::LegacyMismatch,
+        Error::NameTaken { .. } | Error::NameInCentre { .. } => Code::LegacyDuplicated,
+        Error::ContentTaken { .. } => Code::LegacyContentDuplicated,
+        Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
+        Error::Contended => Code::ServiceBusy,
+        Error::Trouble(trouble) => trouble.code(),
+    }
+}
+
+const fn held_code(held: Held) -> Code {
+    match held {
+        Held::Protected => Code::LegacyProtectedMode,
+        Held::Safe => Code::LegacySafeMode,
+        Held::Stopped => Code::DomainOffline,
+        Held::NotOnline { .. } => Code::LegacyNotOnline,
+    }
+}
+
+const fn certificate_code(why: &InvalidCertificate) -> Code {
+    match why {
+        InvalidCertificate::BlankKey => Code::LegacyKeyNull,
+        InvalidCertificate::TooLong(_) => Code::LegacyTooLong,
+        InvalidCertificate::ChainText(_) => Code::LegacySslPubEncoding,
+        InvalidCertificate::KeyText(_) => Code::LegacySslPriEncoding,
+        InvalidCertificate::Undecodable(_) => Code::LegacyDecodeError,
+        InvalidCertificate::Chain(_) | InvalidCertificate::Untrusted(_) => {
+            Code::LegacyInvalidCertificate
+        }
+        InvalidCertificate::Format(_) => Code::LegacyFormat,
+        InvalidCertificate::KeyBlock(_) => Code::LegacyInvalidPrivateKey,
+        InvalidCertificate::Key(_) => Code::LegacyKeyMalformed,
+        InvalidCertificate::Mismatch { .. } => Code::LegacyMismatch,
+        InvalidCertificate::Expired { .. } => Code::LegacyExpired,
+        InvalidCertificate::NotYetValid { .. } => Code::LegacyStatus,
+    }
+}

@@ -1,0 +1,125 @@
+//! Which requests are sent to the other scheme: a pure function of the domain, the request's head
+//! and the edge's own ports.
+//!
+//! A redirect that would lead nowhere, or in a circle, is not made; the request is answered as if
+//! none were set:
+//! - to HTTPS only while HTTPS is on for the domain;
+//! - to HTTP only if the edge listens there, and not while strict transport security is announced:
+//!   browsers that know it go back to HTTPS by themselves, for ever;
+//! - `/.well-known/acme-challenge/` never, so that a certificate can be had at all (RFC 8555 §8.3).
+//!
+//! GET and HEAD get 301. Other methods get 308, since clients make a GET of anything else that meets
+//! a 301 (RFC 9110 §15.4.2).
+
+use bytes::Bytes;
+use edgeseal_core::delivery::Redirect;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+
+use super::{Reply, route::Routed};
+
+/// The ports that the edge itself listens on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) https: u16,
+    pub(crate) http: Option<u16>,
+}
+
+/// Where a request is sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Redirection {
+    status: StatusCode,
+    location: HeaderValue,
+}
+
+/// One end of a redirect.
+#[derive(Clone, Copy)]
+struct End {
+    scheme: &'static str,
+    default_port: u16,
+    own_port: u16,
+}
+
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// Where this request is sent instead of to an origin; `secure` says that it came over TLS.
+pub(super) fn redirection<B>(
+    routed: &Routed,
+    request: &Request<B>,
+    secure: bool,
+    ports: Ports,
+) -> Option<Redirection> {
+    let entry = &routed.entry;
+    let wanted = match entry.delivery.redirect? {
+        Redirect::ToHttps => !secure && entry.https.is_on(),
+        // A max-age of zero takes back what was announced (RFC 6797 §6.1.1).
+        Redirect::ToHttp => secure && entry.hsts().is_none_or(|hsts| hsts.max_age_s == 0),
+    };
+    let path = request.uri().path();
+    // The asterisk of OPTIONS is no part of any URI.
+    if !wanted || path == "*" || path.starts_with(CHALLENGES) {
+        return None;
+    }
+    let https = End {
+        scheme: "https",
+        default_port: 443,
+        own_port: ports.https,
+    };
+    let http = End {
+        scheme: "http",
+        default_port: 80,
+        own_port: ports.http?,
+    };
+    let (from, to) = if secure { (https, http) } else { (http, https) };
+    let port = port(routed.authority.port_u16(), from, to);
+    let mut location = format!("{}://{}", to.scheme, routed.authority.host());
+    if let Some(port) = port {
+        location.push_str(&format!(":{port}"));
+    }
+    push(&mut location, path);
+    if let Some(query) = request.uri().query() {
+        location.push('?');
+        push(&mut location, query);
+    }
+    let status = match *request.method() {
+        Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
+        _ => StatusCode::PERMANENT_REDIRECT,
+    };
+    // It is all visible ASCII by now.
+    let location = HeaderValue::try_from(location).ok()?;
+    Some(Redirection { status, location })
+}
+
+/// The port to name, if it must be named. A client that came to the edge's own port is sent to the
+/// edge's own other port. One that came to another port came through something that maps ports,
+/// behind which the other scheme is taken to be at its default port.
+fn port(asked: Option<u16>, from: End, to: End) -> Option<u16> {
+    let direct = asked.unwrap_or(from.default_port) == from.own_port;
+    (direct && to.own_port != to.default_port).then_some(to.own_port)
+}
+
+/// A path or query as sent, but for octets that clients send and URIs do not have (RFC 3986 §2.1).
+fn push(location: &mut String, sent: &str) {
+    for octet in sent.bytes() {
+        if octet.is_ascii_graphic() {
+            location.push(char::from(octet));
+        } else {
+            location.push_str(&format!("%{octet:02X}"));
+        }
+    }
+}
+
+impl Redirection {
+    /// The response. It is not to be remembered: the owner's next choice counts from the next
+    /// request on, and two remembered redirects in opposite directions would never end.
+    pub(super) fn into_response(self) -> Response<Reply> {
+        let mut response = Response::new(Reply::page(Bytes::new()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::LOCATION, self.location);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

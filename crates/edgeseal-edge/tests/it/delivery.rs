@@ -1,0 +1,356 @@
+//! What a domain's owner chose for handshakes, and that it outlives a restart.
+
+use std::net::SocketAddr;
+
+use edgeseal_core::delivery::{Delivery, Hsts, Redirect, TlsVersions};
+use edgeseal_edge::Edge;
+use http::Method;
+use rustls::{
+    AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion,
+    client::Resumption,
+    version::{TLS12, TLS13},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use crate::{
+    client::{BOTH, Http, alert_of, config, connect, plain},
+    origin::saying,
+    restart::Failing,
+    world::{Building as _, Certificate, PATIENCE, World, domain, pattern, served},
+};
+
+const H1: Delivery = Delivery {
+    http2: false,
+    ..DEFAULT
+};
+const ONLY12: Delivery = Delivery {
+    tls: TlsVersions::Only12,
+    ..DEFAULT
+};
+const ONLY13: Delivery = Delivery {
+    tls: TlsVersions::Only13,
+    ..DEFAULT
+};
+const DEFAULT: Delivery = Delivery {
+    http2: true,
+    ocsp_stapling: false,
+    tls: TlsVersions::Both,
+    redirect: None,
+    hsts: None,
+};
+
+const OF12: &[&SupportedProtocolVersion] = &[&TLS12];
+const OF13: &[&SupportedProtocolVersion] = &[&TLS13];
+
+/// A world with a domain `a.com`, and an edge that serves it.
+struct Stage {
+    world: World,
+    certificate: Certificate,
+    port: u16,
+    edge: Edge,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let world = World::new();
+        let certificate = Certificate::of("a.com");
+        let port = saying("hello").await;
+        world.serve("a.com", &certificate, port).await;
+        let edge = world.edge().await;
+        Self {
+            world,
+            certificate,
+            port,
+            edge,
+        }
+    }
+
+    /// Has `a.com` delivered like this from now on.
+    async fn deliver(&self, delivery: Delivery) {
+        let domain = domain("a.com")
+            .bound(&self.certificate)
+            .with_origin(self.port)
+            .delivered(delivery);
+        served(&self.edge, self.world.put(&domain).await).await;
+    }
+
+    fn https(&self) -> SocketAddr {
+        self.edge.https_addr()
+    }
+}
+
+type Refused = Option<AlertDescription>;
+
+/// The version that a client that can speak these gets.
+async fn version(
+    edge: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ProtocolVersion, Refused> {
+    match connect(edge, name, config(versions, &[])).await {
+        Ok(stream) => Ok(stream.get_ref().1.protocol_version().unwrap()),
+        Err(error) => Err(alert_of(&error)),
+    }
+}
+
+/// The protocol that a client that can speak these gets.
+async fn protocol(edge: SocketAddr, name: &str, alpn: &[&str]) -> Result<Option<String>, Refused> {
+    match connect(edge, name, config(BOTH, alpn)).await {
+        Ok(stream) => Ok(stream
+            .get_ref()
+            .1
+            .alpn_protocol()
+            .map(|name| String::from_utf8(name.to_vec()).unwrap())),
+        Err(error) => Err(alert_of(&error)),
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_speaks_the_versions_that_the_domain_allows() {
+    let (v12, v13) = (ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3);
+    let refused = Some(AlertDescription::ProtocolVersion);
+    let stage = Stage::new().await;
+    let other = Certificate::of("b.com");
+    stage.world.serve("b.com", &other, stage.port).await;
+    for http2 in [true, false] {
+        for (tls, of12, of13, of_both) in [
+            (TlsVersions::Both, Ok(v12), Ok(v13), v13),
+            // A client of both finds no sign of a downgrade attack in a 1.2 that is meant.
+            (TlsVersions::Only12, Ok(v12), Err(refused), v12),
+            (TlsVersions::Only13, Err(refused), Ok(v13), v13),
+            (TlsVersions::Both, Ok(v12), Ok(v13), v13),
+        ] {
+            let delivery = Delivery {
+                http2,
+                tls,
+                ..DEFAULT
+            };
+            stage.deliver(delivery).await;
+            let a = async |versions| version(stage.https(), "a.com", versions).await;
+            assert_eq!(a(OF12).await, of12, "{delivery:?}");
+            assert_eq!(a(OF13).await, of13, "{delivery:?}");
+            assert_eq!(a(BOTH).await, Ok(of_both), "{delivery:?}");
+            // Another domain of the same listener is not meant.
+            for (versions, expected) in [(OF12, v12), (OF13, v13)] {
+                let got = version(stage.https(), "b.com", versions).await;
+                assert_eq!(got, Ok(expected), "{delivery:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_is_offered_where_the_domain_allows_it() {
+    let stage = Stage::new().await;
+    let both = &["h2", "http/1.1"][..];
+    let a = async |alpn| protocol(stage.https(), "a.com", alpn).await;
+    let named = |name: &str| Ok(Some(name.to_owned()));
+    let refused = Err(Some(AlertDescription::NoApplicationProtocol));
+    let mut open = Http::h2(stage.https(), "a.com").await;
+    for delivery in [DEFAULT, H1, DEFAULT, H1] {
+        stage.deliver(delivery).await;
+        let (preferred, h2_only) = match delivery.http2 {
+            true => (named("h2"), named("h2")),
+            false => (named("http/1.1"), refused.clone()),
+        };
+        assert_eq!(a(both).await, preferred, "{delivery:?}");
+        assert_eq!(a(&["h2"]).await, h2_only, "{delivery:?}");
+        assert_eq!(a(&["http/1.1"]).await, named("http/1.1"), "{delivery:?}");
+        assert_eq!(a(&[]).await, Ok(None), "{delivery:?}");
+        // What is established goes on.
+        assert_eq!(open.get("a.com", "/").await, (200, "hello".to_owned()));
+    }
+}
+
+/// Kind, version and protocol of one more handshake of this client, which takes tickets along.
+async fn handshake(
+    edge: SocketAddr,
+    config: &ClientConfig,
+) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), Refused> {
+    let mut stream = match connect(edge, "a.com", config.clone()).await {
+        Ok(stream) => stream,
+        Err(error) => return Err(alert_of(&error)),
+    };
+    let connection = stream.get_ref().1;
+    let seen = (
+        connection.handshake_kind().unwrap(),
+        connection.protocol_version().unwrap(),
+        connection.alpn_protocol().map(<[u8]>::to_vec),
+    );
+    // Tickets of 1.3 come with the first data. The server of HTTP/2 begins by itself.
+    if seen.2.as_deref() != Some(b"h2") {
+        let request = b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+    }
+    timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+    Ok(seen)
+}
+
+fn resuming(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
+    let mut config = config(versions, alpn);
+    config.resumption = Resumption::in_memory_sessions(8);
+    config
+}
+
+#[tokio::test]
+async fn no_ticket_brings_back_a_version_that_is_not_allowed_any_more() {
+    use HandshakeKind::{Full, Resumed};
+    let (v12, v13) = (ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3);
+    let stage = Stage::new().await;
+    for (before, old, old_version, after, new) in [
+        (ONLY12, v12, &TLS12, ONLY13, v13),
+        (ONLY13, v13, &TLS13, ONLY12, v12),
+        (DEFAULT, v13, &TLS13, ONLY12, v12),
+        (DEFAULT, v13, &TLS13, ONLY13, v13),
+    ] {
+        stage.deliver(before).await;
+        let (flexible, strict) = (resuming(BOTH, &[]), resuming(&[old_version], &[]));
+        for client in [&flexible, &strict] {
+            for kind in [Full, Resumed] {
+                let got = handshake(stage.https(), client).await;
+                assert_eq!(got, Ok((kind, old, None)), "{before:?}");
+            }
+        }
+        stage.deliver(after).await;
+        let first = handshake(stage.https(), &flexible).await.unwrap();
+        let strict = handshake(stage.https(), &strict).await;
+        if old == new {
+            // What is still allowed is still resumed.
+            assert_eq!(first, (Resumed, new, None));
+            assert_eq!(strict, Ok((Resumed, new, None)));
+        } else {
+            assert!(first.0 != Resumed && first.1 == new, "{after:?}: {first:?}");
+            assert_eq!(strict, Err(Some(AlertDescription::ProtocolVersion)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_ticket_brings_back_http2() {
+    use HandshakeKind::{Full, Resumed};
+    let stage = Stage::new().await;
+    for (versions, version) in [
+        (&TLS12, ProtocolVersion::TLSv1_2),
+        (&TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let client = resuming(&[versions], &["h2", "http/1.1"]);
+        for (delivery, kind, alpn) in [
+            (DEFAULT, Full, "h2"),
+            (DEFAULT, Resumed, "h2"),
+            (H1, Resumed, "http/1.1"),
+            (DEFAULT, Resumed, "h2"),
+        ] {
+            stage.deliver(delivery).await;
+            let got = handshake(stage.https(), &client).await;
+            let alpn = Some(alpn.as_bytes().to_vec());
+            assert_eq!(got, Ok((kind, version, alpn)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_choice_can_be_proved() {
+    let world = World::new();
+    let _edge = world.edge().await;
+    let only12_h1 = Delivery {
+        http2: false,
+        ..ONLY12
+    };
+    let choices = [
+        ("one.com", ONLY12),
+        ("two.com", ONLY13),
+        ("three.com", H1),
+        ("four.com", only12_h1),
+        ("*.five.com", ONLY12),
+    ];
+    let mut wanted = Vec::new();
+    for (name, delivery) in choices {
+        let certificate = Certificate::of(name);
+        let domain = domain(name).bound(&certificate).delivered(delivery);
+        let revision = world.put_all(&domain, &certificate).await;
+        wanted.push((pattern(name), Some(certificate.sha256()), revision));
+    }
+    let last = wanted.last().unwrap().2;
+    let report = world
+        .report("default", |report| report.revision >= last.0)
+        .await;
+    for (name, sha256, _) in wanted {
+        let proof = report.proofs.iter().find(|proof| proof.domain == name);
+        assert_eq!(proof.map(|proof| &proof.sha256), Some(&sha256), "{name}");
+    }
+}
+
+/// Chosen unlike the default in everything.
+const STRICT: Delivery = Delivery {
+    http2: false,
+    tls: TlsVersions::Only12,
+    redirect: Some(Redirect::ToHttps),
+    hsts: Some(Hsts {
+        max_age_s: 60,
+        include_subdomains: true,
+    }),
+    ..DEFAULT
+};
+
+/// Whether `a.com` is delivered as [`STRICT`] says; it is as [`DEFAULT`] says otherwise.
+async fn is_strict(edge: &Edge) -> bool {
+    let https = edge.https_addr();
+    let mut http = Http::h1(https, "a.com").await;
+    let answer = http.ask(Method::GET, "a.com", "/").await;
+    let hsts = answer.headers().get("strict-transport-security");
+    let over_plain = plain(edge.http_addr().unwrap(), "a.com", "/").await.0;
+    let seen = (
+        protocol(https, "a.com", &["h2", "http/1.1"]).await.unwrap(),
+        version(https, "a.com", BOTH).await.unwrap(),
+        hsts.map(|value| value.to_str().unwrap()),
+        over_plain,
+    );
+    let expected = |alpn: &str, version, hsts, plain| (Some(alpn.to_owned()), version, hsts, plain);
+    let hsts = "max-age=60; includeSubDomains";
+    if seen == expected("http/1.1", ProtocolVersion::TLSv1_2, Some(hsts), 301) {
+        return true;
+    }
+    assert_eq!(seen, expected("h2", ProtocolVersion::TLSv1_3, None, 200));
+    false
+}
+
+#[tokio::test]
+async fn it_outlives_a_restart_without_the_store() {
+    let stage = Stage::new().await;
+    stage.deliver(STRICT).await;
+    assert!(is_strict(&stage.edge).await);
+    let Stage { world, edge, .. } = stage;
+    edge.drain().await;
+    let failing = Failing::new(&world.store);
+    let edge = world.start(world.options(), failing).await;
+    assert!(is_strict(&edge).await);
+}
+
+#[tokio::test]
+async fn staging_edges_obey_what_is_staged() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    let mut domain = domain("a.com")
+        .bound(&certificate)
+        .with_origin(saying("hello").await);
+    domain.staged_delivery = Some(STRICT);
+    world.put_all(&domain, &certificate).await;
+    let production = world.edge().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let staging = world
+        .edge_with(|options| {
+            options.group = edgeseal_edge::STAGING.to_owned();
+            options.directory = elsewhere.path().to_owned();
+        })
+        .await;
+    assert!(!is_strict(&production).await && is_strict(&staging).await);
+    domain.publish_staging(crate::world::now()).unwrap();
+    let published = world.put(&domain).await;
+    for edge in [&production, &staging] {
+        served(edge, published).await;
+        assert!(is_strict(edge).await);
+    }
+}

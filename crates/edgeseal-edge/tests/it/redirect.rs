@@ -1,0 +1,252 @@
+//! Redirects between the schemes, and strict transport security.
+
+use bytes::Bytes;
+use edgeseal_core::{
+    delivery::{Delivery, Hsts, Redirect},
+    domain::{Domain, State},
+};
+use edgeseal_edge::Edge;
+use http::{Method, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::{
+    client::{Http, bare, plain},
+    origin::{dead_port, origin, saying},
+    world::{Building as _, Certificate, World, domain, served},
+};
+
+fn redirecting(redirect: Redirect) -> Delivery {
+    Delivery {
+        redirect: Some(redirect),
+        ..Delivery::default()
+    }
+}
+
+fn strict(max_age_s: u32) -> Delivery {
+    Delivery {
+        hsts: Some(Hsts {
+            max_age_s,
+            include_subdomains: false,
+        }),
+        ..Delivery::default()
+    }
+}
+
+async fn apply(world: &World, edge: &Edge, domain: &Domain) {
+    served(edge, world.put(domain).await).await;
+}
+
+fn field<'a>(response: &'a Response<Incoming>, name: &str) -> Option<&'a str> {
+    response
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().unwrap())
+}
+
+fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    answer.lines().find_map(|line| line.strip_prefix(name))
+}
+
+#[tokio::test]
+async fn plain_requests_are_sent_to_https_while_it_is_on() {
+    let world = World::new();
+    let certificate = Certificate::of("*.a.com");
+    let bound = domain("*.a.com")
+        .bound(&certificate)
+        .with_origin(saying("hello").await)
+        .delivered(redirecting(Redirect::ToHttps));
+    world.put_all(&bound, &certificate).await;
+    let edge = world.edge().await;
+    let (http, https) = (edge.http_addr().unwrap(), edge.https_addr().port());
+    let own = format!("x.a.com:{}", http.port());
+    let direct = format!("https://x.a.com:{https}");
+    let table = [
+        ("GET", own.as_str(), "/b/c?q=1", "301", direct.as_str()),
+        ("HEAD", &own, "/", "301", &direct),
+        ("POST", &own, "/form", "308", &direct),
+        ("DELETE", &own, "/", "308", &direct),
+        ("GET", "x.a.com", "/", "301", "https://x.a.com"),
+        ("GET", "x.a.com:80", "/", "301", "https://x.a.com"),
+    ];
+    for (method, host, path, status, base) in table {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let answer = bare(http, &request).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{request}{answer}");
+        let location = format!("{base}{path}");
+        assert_eq!(line(&answer, "location: "), Some(&*location), "{answer}");
+        assert!(!answer.contains("strict-transport-security"), "{answer}");
+    }
+    // Over HTTPS nothing is sent on.
+    let mut h2 = Http::h2(edge.https_addr(), "x.a.com").await;
+    assert_eq!(h2.get("x.a.com", "/").await, (200, "hello".to_owned()));
+    let challenge = "/.well-known/acme-challenge/token";
+    let (status, answer) = plain(http, "x.a.com", challenge).await;
+    assert!(status == 200 && answer.ends_with("hello"), "{answer}");
+    let (status, answer) = plain(http, "y.x.a.com", "/").await;
+    assert_eq!(status, 404, "a host that is not served: {answer}");
+
+    apply(&world, &edge, &bound.clone().off()).await;
+    let (status, answer) = plain(http, &own, "/").await;
+    assert!(status == 200 && answer.ends_with("hello"), "{answer}");
+    apply(&world, &edge, &bound).await;
+    assert_eq!(plain(http, &own, "/").await.0, 301);
+    apply(&world, &edge, &bound.in_state(State::Offline)).await;
+    assert_eq!(plain(http, &own, "/").await.0, 403);
+}
+
+#[tokio::test]
+async fn requests_over_https_are_sent_to_http() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    let bound = domain("a.com")
+        .bound(&certificate)
+        .with_origin(saying("hello").await);
+    world.put_all(&bound, &certificate).await;
+    let edge = world.edge().await;
+    let own = format!("a.com:{}", edge.https_addr().port());
+    let direct = format!("http://a.com:{}", edge.http_addr().unwrap().port());
+    let mut open = [
+        Http::h1(edge.https_addr(), "a.com").await,
+        Http::h2(edge.https_addr(), "a.com").await,
+    ];
+    for http in &mut open {
+        assert_eq!(http.get(&own, "/").await.0, 200);
+    }
+    let to_http = bound.clone().delivered(redirecting(Redirect::ToHttp));
+    apply(&world, &edge, &to_http).await;
+    // The next request on a connection that is open already.
+    for http in &mut open {
+        let answer = http.ask(Method::GET, &own, "/b?q=1").await;
+        assert_eq!(answer.status(), 301);
+        let location = format!("{direct}/b?q=1");
+        assert_eq!(field(&answer, "location"), Some(&*location));
+        assert_eq!(field(&answer, "cache-control"), Some("no-store"));
+        let answer = http.ask(Method::PUT, "a.com", "/").await;
+        assert_eq!(answer.status(), 308);
+        assert_eq!(field(&answer, "location"), Some("http://a.com/"));
+        let challenge = "/.well-known/acme-challenge/token";
+        assert_eq!(http.get(&own, challenge).await.0, 200);
+    }
+    let over_plain = plain(edge.http_addr().unwrap(), "a.com", "/").await;
+    assert_eq!(over_plain.0, 200);
+
+    // With strict transport security a browser would come back, again and again.
+    let mut circle = redirecting(Redirect::ToHttp);
+    circle.hsts = strict(60).hsts;
+    apply(&world, &edge, &bound.clone().delivered(circle)).await;
+    for http in &mut open {
+        let answer = http.ask(Method::GET, "a.com", "/").await;
+        assert_eq!(answer.status(), 200);
+        let hsts = field(&answer, "strict-transport-security");
+        assert_eq!(hsts, Some("max-age=60"));
+    }
+    apply(&world, &edge, &bound).await;
+    for http in &mut open {
+        assert_eq!(http.get(&own, "/").await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_edge_without_plain_http_sends_nobody_there() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    let bound = domain("a.com")
+        .bound(&certificate)
+        .with_origin(saying("hello").await)
+        .delivered(redirecting(Redirect::ToHttp));
+    world.put_all(&bound, &certificate).await;
+    let edge = world.edge_with(|options| options.http = None).await;
+    let mut http = Http::h1(edge.https_addr(), "a.com").await;
+    assert_eq!(http.get("a.com", "/").await, (200, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn strict_transport_security_is_announced_over_https_only() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    let announcing = origin(|_| async {
+        Response::builder()
+            .header("strict-transport-security", "max-age=1; preload")
+            .body(Full::new(Bytes::from_static(b"hello")))
+            .unwrap()
+    })
+    .await;
+    let bound = || domain("a.com").bound(&certificate).with_origin(announcing);
+    world.put_all(&bound(), &certificate).await;
+    let edge = world.edge().await;
+    let plain_address = edge.http_addr().unwrap();
+    let mut open = [
+        Http::h1(edge.https_addr(), "a.com").await,
+        Http::h2(edge.https_addr(), "a.com").await,
+    ];
+    let dead = domain("a.com")
+        .bound(&certificate)
+        .with_origin(dead_port().await);
+    let subdomains = Delivery {
+        hsts: Some(Hsts {
+            max_age_s: 31_536_000,
+            include_subdomains: true,
+        }),
+        ..Delivery::default()
+    };
+    let table = [
+        ("the origin's", bound(), 200, Some("max-age=1; preload")),
+        (
+            "the owner's",
+            bound().delivered(strict(60)),
+            200,
+            Some("max-age=60"),
+        ),
+        (
+            "taken back",
+            bound().delivered(strict(0)),
+            200,
+            Some("max-age=0"),
+        ),
+        (
+            "with subdomains",
+            bound().delivered(subdomains),
+            200,
+            Some("max-age=31536000; includeSubDomains"),
+        ),
+        (
+            "on the edge's page",
+            dead.clone().delivered(strict(60)),
+            502,
+            Some("max-age=60"),
+        ),
+        (
+            "on a page, unset",
+            dead.delivered(Delivery::default()),
+            502,
+            None,
+        ),
+        (
+            "HTTPS off",
+            bound().delivered(strict(60)).off(),
+            200,
+            Some("max-age=1; preload"),
+        ),
+    ];
+    for (what, domain, status, expected) in table {
+        apply(&world, &edge, &domain).await;
+        for http in &mut open {
+            let answer = http.ask(Method::GET, "a.com", "/").await;
+            assert_eq!(answer.status(), status, "{what}");
+            let all = answer.headers().get_all("strict-transport-security");
+            let all: Vec<_> = all.iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(all, Vec::from_iter(expected), "{what}");
+            // A page of no domain announces nothing of this one.
+            let elsewhere = http.ask(Method::GET, "b.com", "/").await;
+            assert_eq!(elsewhere.status(), 421, "{what}");
+            assert_eq!(field(&elsewhere, "strict-transport-security"), None);
+        }
+        let (got, answer) = plain(plain_address, "a.com", "/").await;
+        assert_eq!(got, status, "{what}");
+        assert!(!answer.contains("strict-transport-security"), "{answer}");
+    }
+}
