@@ -7,7 +7,7 @@ use edgeseal_core::{policy::Sphere, rate::Limit};
 use crate::{
     code::Code,
     operation::{self, Failure, Run},
-    ops::{cas, cdn, edgeseal},
+    ops::{cas, cdn, dcdn, edgeseal},
     request::Request,
 };
 
@@ -84,6 +84,8 @@ macro_rules! action {
 #[rustfmt::skip]
 pub static ACTIONS: &[Action] = &[
     action!(CDN "AddCdnDomain" 30/s Write Domain OwnAccount "cdn:AddCdnDomain" => cdn::AddCdnDomain),
+    action!(CDN "BatchSetCdnDomainServerCertificate" 10/s Write Domains OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
+    action!(CDN "CreateCdnCertificateSigningRequest" 100/s Write Service OwnAccount "cdn:CreateCdnCertificateSigningRequest" => cdn::CreateCdnCertificateSigningRequest),
     action!(CDN "DeleteCdnDomain" 10/s Write Domain OwnAccount "cdn:DeleteCdnDomain" => cdn::DeleteCdnDomain),
     action!(CDN "DescribeCdnCertificateDetail" 20/s Read Service OwnAccount "cdn:DescribeCdnCertificateDetail" => cdn::DescribeCdnCertificateDetail),
     action!(CDN "DescribeCdnCertificateDetailById" 100/s Read Service OwnAccount "cdn:DescribeCdnCertificateDetailById" => cdn::DescribeCdnCertificateDetailById),
@@ -100,9 +102,19 @@ pub static ACTIONS: &[Action] = &[
     action!(CDN "ModifyCdnDomain" 30/s Write Domain OwnAccount "cdn:ModifyCdnDomain" => cdn::ModifyCdnDomain),
     action!(CDN "PublishStagingConfigToProduction" 30/s Write Domain OwnAccount "cdn:PublishStagingConfigToProduction" => cdn::PublishStagingConfigToProduction),
     action!(CDN "RollbackStagingConfig" 30/s Write Domain OwnAccount "cdn:RollbackStagingConfig" => cdn::RollbackStagingConfig),
+    action!(CDN "SetCdnDomainCSRCertificate" 100/s Write Domain OwnAccount "cdn:SetCdnDomainCSRCertificate" => cdn::SetCdnDomainCsrCertificate),
     action!(CDN "SetCdnDomainSSLCertificate" 30/s Write Domain OwnAccount "cdn:SetCdnDomainSSLCertificate" => cdn::SetCdnDomainSslCertificate),
+    action!(CDN "SetDomainServerCertificate" 10/s Write Domain OwnAccount "cdn:SetDomainServerCertificate" => cdn::SetDomainServerCertificate),
     action!(CDN "StartCdnDomain" 100/s Write Domain OwnAccount "cdn:StartCdnDomain" => cdn::StartCdnDomain),
     action!(CDN "StopCdnDomain" 40/s Write Domain OwnAccount "cdn:StopCdnDomain" => cdn::StopCdnDomain),
+    action!(CDN_2014 "BatchSetCdnDomainServerCertificate" 10/s Write Domains OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
+    action!(CDN_2014 "DescribeCdnDomainDetail" 30/s Read Domain OwnAccount "cdn:DescribeCdnDomainDetail" => cdn::DescribeCdnDomainDetail2014),
+    action!(CDN_2014 "DescribeUserDomains" 100/s Read Domains OwnAccount "cdn:DescribeUserDomains" => cdn::DescribeUserDomains),
+    action!(CDN_2014 "SetDomainServerCertificate" 10/s Write Domain OwnAccount "cdn:SetDomainServerCertificate" => cdn::SetDomainServerCertificate),
+    action!(DCDN "DescribeDcdnDomainCertificateInfo" 100/s Read Domain OwnAccount "dcdn:DescribeDcdnDomainCertificateInfo" => dcdn::DescribeDcdnDomainCertificateInfo),
+    action!(DCDN "DescribeDcdnDomainDetail" 30/s Read Domain OwnAccount "dcdn:DescribeDcdnDomainDetail" => dcdn::DescribeDcdnDomainDetail),
+    action!(DCDN "DescribeDcdnUserDomains" 100/s Read Domains OwnAccount "dcdn:DescribeDcdnUserDomains" => dcdn::DescribeDcdnUserDomains),
+    action!(DCDN "SetDcdnDomainSSLCertificate" 30/s Write Domain OwnAccount "dcdn:SetDcdnDomainSSLCertificate" => dcdn::SetDcdnDomainSslCertificate),
     action!(CAS "DeleteUserCertificate" 30/s Write Everything OwnAccount "yundun-cert:DeleteUserCertificate" => cas::DeleteUserCertificate),
     action!(CAS "GetCertificateDetail" 100/s Read Everything OwnAccount "yundun-cert:GetCertificateDetail" => cas::GetCertificateDetail),
     action!(CAS "GetUserCertificateDetail" 100/s Read Everything OwnAccount "yundun-cert:GetUserCertificateDetail" => cas::GetUserCertificateDetail),

@@ -2,7 +2,6 @@
 
 mod add_cdn_domain;
 mod create_cdn_certificate_signing_request;
-mod set_cdn_domain_csr_certificate;
 mod delete_cdn_domain;
 mod describe_cdn_certificate_detail;
 mod describe_cdn_certificate_list;
@@ -20,6 +19,7 @@ pub(crate) mod named_domain;
 mod named_domains;
 mod publish_staging_config_to_production;
 mod rollback_staging_config;
+mod set_cdn_domain_csr_certificate;
 mod set_cdn_domain_ssl_certificate;
 pub(crate) mod set_certificate;
 mod set_domain_server_certificate;
@@ -31,7 +31,6 @@ pub(super) mod words;
 
 pub use add_cdn_domain::AddCdnDomain;
 pub use create_cdn_certificate_signing_request::CreateCdnCertificateSigningRequest;
-pub use set_cdn_domain_csr_certificate::SetCdnDomainCsrCertificate;
 pub use delete_cdn_domain::DeleteCdnDomain;
 pub use describe_cdn_certificate_detail::{
     DescribeCdnCertificateDetail, DescribeCdnCertificateDetailById,
@@ -50,6 +49,7 @@ pub use describe_user_domains::DescribeUserDomains;
 pub use modify_cdn_domain::ModifyCdnDomain;
 pub use publish_staging_config_to_production::PublishStagingConfigToProduction;
 pub use rollback_staging_config::RollbackStagingConfig;
+pub use set_cdn_domain_csr_certificate::SetCdnDomainCsrCertificate;
 pub use set_cdn_domain_ssl_certificate::SetCdnDomainSslCertificate;
 pub use set_domain_server_certificate::{
     BatchSetCdnDomainServerCertificate, SetDomainServerCertificate,

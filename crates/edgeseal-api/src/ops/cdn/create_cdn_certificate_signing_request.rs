@@ -5,8 +5,8 @@ use edgeseal_core::{Pattern, Secret, certificate::Digest};
 use edgeseal_store::{Fault, catalog::ChangeError};
 use md5::{Digest as _, Md5};
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
-    string::Ia5String,
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData as _, string::Ia5String,
 };
 use serde::Serialize;
 
@@ -119,10 +119,17 @@ impl Operation for CreateCdnCertificateSigningRequest {
         let made = make(&wanted).map_err(|fault| Error::Trouble(fault.into()))?;
         let common_name = wanted.common_name.display_star();
         let (made, name) = (&made, common_name.as_str());
-        let stored = context.catalog.transact(&call.deed, |mut draft| async move {
-            draft.add_signing_request(call.account(), &made.public_key, &made.private_key, name)?;
-            Ok::<_, ChangeError<Error>>((draft, ()))
-        });
+        let stored = context
+            .catalog
+            .transact(&call.deed, |mut draft| async move {
+                draft.add_signing_request(
+                    call.account(),
+                    &made.public_key,
+                    &made.private_key,
+                    name,
+                )?;
+                Ok::<_, ChangeError<Error>>((draft, ()))
+            });
         let committed = stored.await.map_err(refused_or::<Error, Error>)?;
         let reply = Reply {
             csr: made.csr.clone(),
@@ -136,7 +143,11 @@ impl Operation for CreateCdnCertificateSigningRequest {
 fn names(params: &Params, common_name: &Pattern) -> Result<Vec<Pattern>, Error> {
     let mut names = vec![common_name.clone()];
     let given = params.given("SANs").unwrap_or_default();
-    for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in given
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let refused = || Error::Names {
             given: part.chars().take(80).collect(),
         };
@@ -203,7 +214,7 @@ fn make(wanted: &Wanted) -> Result<Made, Fault> {
     Ok(Made {
         csr,
         public_key: Digest::of(&spki),
-        private_key: Secret::from(key.serialize_der()),
+        private_key: Secret::new(key.serialize_der()),
         md5: hex::encode(Md5::digest(&spki)),
     })
 }

@@ -72,7 +72,9 @@ pub(super) fn names(params: &Params, param: &'static str) -> Result<Vec<Pattern>
 impl Failure for NoDomains {
     fn code(&self) -> Code {
         match self {
-            Self::Unnamed { param: "DomainName" } => Code::MissingDomainName,
+            Self::Unnamed {
+                param: "DomainName",
+            } => Code::MissingDomainName,
             Self::Unnamed { .. } => Code::MissingDomainNames,
             Self::TooMany { .. } => Code::DomainNameOverLimit,
             Self::Domain(why) => why.code(),

@@ -5,8 +5,7 @@
 use edgeseal_core::Pattern;
 
 use super::{
-    named_domain,
-    named_domains,
+    named_domain, named_domains,
     set_certificate::{self, Ask, BATCH_CODES, Legacy, SINGLE_CODES, Spelling},
 };
 use crate::{

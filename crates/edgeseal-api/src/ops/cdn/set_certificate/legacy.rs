@@ -65,8 +65,7 @@ macro_rules! codes {
 pub(in crate::ops::cdn) const SINGLE_CODES: &[Code] = codes![LegacyInvalidSwitch];
 
 /// Codes of the operation for many domains.
-pub(in crate::ops::cdn) const BATCH_CODES: &[Code] =
-    codes![DomainNameOverLimit MissingSslProtocol];
+pub(in crate::ops::cdn) const BATCH_CODES: &[Code] = codes![DomainNameOverLimit MissingSslProtocol];
 
 impl Failure for Legacy {
     fn code(&self) -> Code {
