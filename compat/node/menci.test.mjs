@@ -1,4 +1,5 @@
-// Menci/deploy-certificate-to-aliyun (a GitHub Action): pop-core with POST, the certificate centre of 2018, ForceSet.
+// Menci/deploy-certificate-to-aliyun (a GitHub Action), before and since February 2025: pop-core with POST. A certificate of
+// the same name is deleted from the certificate centre first, bound as it is.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -9,8 +10,8 @@ import { PopCorePost } from './clients.mjs';
 import { documented, Server, skipped } from './harness.mjs';
 
 const CERTIFICATE_NAME = 'deployed by an action';
+const CDN = '2018-05-10';
 
-/** The Action: its inputs are the two endpoints, the key pair, a name and a list of domains. */
 class Action {
   constructor(server) {
     this.server = server;
@@ -18,33 +19,19 @@ class Action {
 
   async run(domains, material) {
     const previous = await this.find();
-    if (previous) await this.call('2018-07-13', 'DeleteUserCertificate', { CertId: previous });
-    await this.call('2018-07-13', 'CreateUserCertificate', {
-      Cert: this.server.text(`${material}.crt`),
-      Key: this.server.text(`${material}.key`),
-      Name: CERTIFICATE_NAME,
-    });
-    for (const DomainName of domains) await this.bind(DomainName);
-  }
-
-  bind(DomainName, CertName = CERTIFICATE_NAME) {
-    return this.call('2018-05-10', 'SetDomainServerCertificate', {
-      DomainName,
-      CertName,
-      CertType: 'cas',
-      ServerCertificateStatus: 'on',
-      ForceSet: '1',
-    });
+    if (previous) await this.delete(previous);
+    const id = await this.upload(material);
+    for (const domain of domains) await this.bind(domain, id);
   }
 
   /** The id of the certificate that has the name. It reads pages until it has seen as many as there are. */
-  async find() {
+  async findIn(centre, action, params, list, named) {
     let found = 0;
     for (let page = 1, seen = 0; ; page++) {
-      const answer = await this.call('2018-07-13', 'DescribeUserCertificateList', { ShowSize: 50, CurrentPage: page });
-      found = answer.CertificateList.find(({ name }) => name === CERTIFICATE_NAME)?.id ?? found;
-      seen += answer.CertificateList.length;
-      assert.ok(answer.CertificateList.length > 0 || seen === answer.TotalCount, 'it would ask for ever');
+      const answer = await this.call(centre, action, { ...params, ShowSize: 50, CurrentPage: page });
+      found = answer[list].map(named).find(([name]) => name === CERTIFICATE_NAME)?.[1] ?? found;
+      seen += answer[list].length;
+      assert.ok(answer[list].length > 0 || seen === answer.TotalCount, 'it would ask for ever');
       if (seen === answer.TotalCount) return found;
     }
   }
@@ -56,42 +43,111 @@ class Action {
   }
 }
 
-test('menci', { skip: skipped('menci.test.mjs', 'menci') }, async () => {
-  const server = await Server.start();
-  try {
-    const cdn = new PopCorePost(server);
-    const Sources = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]';
-    const domains = ['a.example.org', '.example.org'];
-    for (const DomainName of domains) await cdn.call('AddCdnDomain', { DomainName, CdnType: 'web', Sources });
+/** Until February 2025: the certificate centre of 2018, bound by name. */
+class Action2021 extends Action {
+  binding = 'SetDomainServerCertificate';
 
-    // On renewal the old certificate is still bound when it is deleted: what is bound goes on being served.
-    const action = new Action(server);
-    for (const material of ['wild', 'wild-renewed']) {
-      await action.run(domains, material);
-      assert.equal(await server.served('a.example.org'), server.leaf(material));
-      assert.equal(await server.served('other.example.org'), server.leaf(material));
-      const { CertInfos } = await cdn.call('DescribeDomainCertificateInfo', { DomainName: 'a.example.org' });
-      assert.equal(CertInfos.CertInfo[0].CertName, CERTIFICATE_NAME);
-    }
-    await action.call('2018-07-13', 'DeleteUserCertificate', { CertId: await action.find() });
-    assert.equal(await action.find(), 0);
-    assert.equal(await server.served('a.example.org'), server.leaf('wild-renewed'));
-
-    const refused = async (call, code, where) => {
-      const { status, message } = documented(code, where);
-      await assert.rejects(call, (error) => {
-        assert.deepEqual(cdn.facts(error), { status, code, message });
-        return true;
-      });
-    };
-    await refused(action.bind('a.example.org', 'nobody'), 'Certificate.NotFind', 'SetDomainServerCertificate');
-    await refused(action.bind('nobody.example.com'), 'InvalidDomain.NotFound', 'SetDomainServerCertificate');
-    await refused(
-      action.call('2018-07-13', 'DeleteUserCertificate', { CertId: 999999999999 }),
-      'NotFound',
-      'DeleteUserCertificate',
-    );
-  } finally {
-    await server.stop();
+  find() {
+    return this.findIn('2018-07-13', 'DescribeUserCertificateList', {}, 'CertificateList', ({ name, id }) => [name, id]);
   }
-});
+
+  delete(CertId) {
+    return this.call('2018-07-13', 'DeleteUserCertificate', { CertId });
+  }
+
+  async upload(material) {
+    const { CertId } = await this.call('2018-07-13', 'CreateUserCertificate', {
+      Cert: this.server.text(`${material}.crt`),
+      Key: this.server.text(`${material}.key`),
+      Name: CERTIFICATE_NAME,
+    });
+    return CertId;
+  }
+
+  bind(DomainName, _, CertName = CERTIFICATE_NAME) {
+    return this.call(CDN, this.binding, {
+      DomainName,
+      CertName,
+      CertType: 'cas',
+      ServerCertificateStatus: 'on',
+      ForceSet: '1',
+    });
+  }
+}
+
+/** Since: the certificate centre of 2020, bound by id. */
+class Action2025 extends Action {
+  binding = 'SetCdnDomainSSLCertificate';
+
+  async find() {
+    let found = 0;
+    for (const Status of ['ISSUED', 'WILLEXPIRED', 'EXPIRED']) {
+      const params = { Status, OrderType: 'CERT' };
+      const named = ({ Name, CertificateId }) => [Name, CertificateId];
+      found = (await this.findIn('2020-04-07', 'ListUserCertificateOrder', params, 'CertificateOrderList', named)) || found;
+    }
+    return found;
+  }
+
+  delete(CertId) {
+    return this.call('2020-04-07', 'DeleteUserCertificate', { CertId });
+  }
+
+  async upload(material) {
+    const { CertId } = await this.call('2020-04-07', 'UploadUserCertificate', {
+      Cert: this.server.text(`${material}.crt`),
+      Key: this.server.text(`${material}.key`),
+      Name: CERTIFICATE_NAME,
+    });
+    return CertId;
+  }
+
+  bind(DomainName, CertId, CertName = CERTIFICATE_NAME) {
+    return this.call(CDN, this.binding, {
+      DomainName,
+      CertName,
+      CertId,
+      CertType: 'cas',
+      SSLProtocol: 'on',
+      CertRegion: 'cn-hangzhou',
+    });
+  }
+}
+
+for (const [generation, Generation] of Object.entries({ 2021: Action2021, 2025: Action2025 })) {
+  test(`menci ${generation}`, { skip: skipped('menci.test.mjs', `menci ${generation}`) }, async () => {
+    const server = await Server.start();
+    try {
+      const cdn = new PopCorePost(server);
+      const Sources = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]';
+      const domains = ['a.example.org', '.example.org'];
+      for (const DomainName of domains) await cdn.call('AddCdnDomain', { DomainName, CdnType: 'web', Sources });
+
+      // On renewal the old certificate is still bound when it is deleted: what is bound goes on being served.
+      const action = new Generation(server);
+      for (const material of ['wild', 'wild-renewed']) {
+        await action.run(domains, material);
+        assert.equal(await server.served('a.example.org'), server.leaf(material));
+        assert.equal(await server.served('other.example.org'), server.leaf(material));
+        const { CertInfos } = await cdn.call('DescribeDomainCertificateInfo', { DomainName: 'a.example.org' });
+        assert.equal(CertInfos.CertInfo[0].CertName, CERTIFICATE_NAME);
+      }
+      await action.delete(await action.find());
+      assert.equal(await action.find(), 0);
+      assert.equal(await server.served('a.example.org'), server.leaf('wild-renewed'));
+
+      const refused = async (call, code, where) => {
+        const { status, message } = documented(code, where);
+        await assert.rejects(call, (error) => {
+          assert.deepEqual(cdn.facts(error), { status, code, message });
+          return true;
+        });
+      };
+      await refused(action.bind('a.example.org', 999999999999, 'nobody'), 'Certificate.NotFind', action.binding);
+      await refused(action.bind('nobody.example.com', 999999999999), 'InvalidDomain.NotFound', action.binding);
+      await refused(action.delete(999999999999), 'NotFound', 'DeleteUserCertificate');
+    } finally {
+      await server.stop();
+    }
+  });
+}
