@@ -12,6 +12,7 @@ from alibabacloud_tea_openapi import utils_models
 from alibabacloud_tea_openapi.exceptions import ClientException
 
 from clients import NewSdk, assert_typed
+from harness import split_address
 
 PACKAGES = {
     "cas": "alibabacloud_cas20200407",
@@ -32,13 +33,15 @@ class Product:
     refusal = ClientException
     facts = staticmethod(NewSdk.facts)
 
-    def __init__(self, server, product, key_id=None, secret=None):
+    def __init__(self, server, product, host=None):
+        """`host` stands in the Host header in place of the server's address, which it must resolve to."""
+        endpoint = f"{host}:{split_address(server.api)[1]}" if host else server.api
         self.models = importlib.import_module(f"{PACKAGES[product]}.models")
         self.sdk = importlib.import_module(f"{PACKAGES[product]}.client").Client(
             utils_models.Config(
-                access_key_id=key_id or server.key_id,
-                access_key_secret=secret or server.secret,
-                endpoint=server.api,
+                access_key_id=server.key_id,
+                access_key_secret=server.secret,
+                endpoint=endpoint,
                 protocol="http",
             )
         )

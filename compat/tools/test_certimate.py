@@ -1,10 +1,12 @@
 """certimate, as of 2024 and of 2026: V3, everything in the query of a POST, the wildcard of a domain written without its `*`."""
 
+import socket
 import time
 
 from cryptography import x509
 
 from clients import add_domains
+from harness import split_address
 from products import Product
 from steps import expect_refusal
 
@@ -14,8 +16,8 @@ SKIPPED_STATES = {"offline", "checking", "check_failed", "stopping", "deleting"}
 class Certimate:
     """2026: the certificate goes to the certificate centre, unless it is there already, and is bound by its id."""
 
-    def __init__(self, server):
-        self.server, self.cas, self.cdn = server, Product(server, "cas"), Product(server, "cdn")
+    def __init__(self, server, centre=None):
+        self.server, self.cas, self.cdn = server, Product(server, "cas", host=centre), Product(server, "cdn")
 
     def deploy(self, domain, material):
         """To one domain; `*.x` is the wildcard domain `.x`."""
@@ -126,3 +128,28 @@ def test_2026_wildcard(server):
         assert server.served("a.example.org") == server.leaf(material)
     assert certimate.stored() == 2
     assert server.served("shop.example.com") is None
+
+
+def test_2026_abroad(server, monkeypatch):
+    """The endpoint that is called says which region's certificate centre it is."""
+    resolve = socket.getaddrinfo
+    here = split_address(server.api)[0]
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **more: resolve(here if host.endswith(".aliyuncs.com") else host, *rest, **more),
+    )
+    certimate = Certimate(server, "cas.ap-southeast-1.aliyuncs.com")
+    add_domains(server, "shop.example.com")
+    for stored, material in enumerate(("a", "renewed"), start=1):
+        for _ in ("found nowhere", "found in the list"):
+            certimate.deploy("shop.example.com", material)
+            assert server.served("shop.example.com") == server.leaf(material)
+            assert certimate.stored() == stored
+    (info,) = certimate.cdn.call("DescribeDomainCertificateInfo", {"DomainName": "shop.example.com"})["CertInfos"]["CertInfo"]
+    assert (info["CertRegion"], info["CertType"]) == ("ap-southeast-1", "cas")
+
+    assert Certimate(server).stored() == 0, "at home there is none of them"
+    elsewhere = {"DomainName": "shop.example.com", "CertType": "cas", "CertId": int(info["CertId"]), "SSLProtocol": "on"}
+    expect_refusal(certimate.cdn, "SetCdnDomainSSLCertificate", elsewhere, "Certificate.NotFind")
+    assert server.served("shop.example.com") == server.leaf("renewed")
