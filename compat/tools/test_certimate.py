@@ -117,6 +117,21 @@ def test_2026(server):
     assert certimate._detail(999999999999) is None
 
 
+def test_2026_many_certificates(server):
+    """Whichever way a list is ordered, one of the two stands on its second page."""
+    certimate = Certimate(server)
+    add_domains(server, "shop.example.com")
+    other = {"Cert": server.text("other-name.crt"), "Key": server.text("other-name.key")}
+    certimate.deploy("shop.example.com", "a")
+    for number in range(50):
+        certimate.cas.call("UploadUserCertificate", {"Name": f"other-{number}"} | other)
+    certimate.deploy("shop.example.com", "renewed")
+    for material in ("a", "renewed"):
+        certimate.deploy("shop.example.com", material)
+        assert server.served("shop.example.com") == server.leaf(material)
+        assert certimate.stored() == 52
+
+
 def test_2026_wildcard(server):
     certimate = Certimate(server)
     add_domains(server, ".example.org", "a.example.org", "b.example.org", "shop.example.com")
