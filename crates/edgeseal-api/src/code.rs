@@ -259,6 +259,26 @@ codes! {
     /// More domains than a call may name.
     DomainNameOverLimit = 400 "DomainNameOverLimit" "A maximum of 50 domains are supported for each request.";
 
+    // Configuration functions.
+    /// No functions.
+    MissingFunctions = 400 "MissingFunctions" "Functions is mandatory for this action.";
+    /// Not a list of functions.
+    InvalidFunctions = 400 "InvalidFunctions.Malformed" "The specified Functions is incorrectly formatted.";
+    /// A name that no function has.
+    FunctionNotSupported = 400 "Invalid{FunctionName}.ValueNotSupported" "FunctionName [{FunctionName}] is not supported.";
+    /// An argument that the edge cannot obey.
+    InvalidArgValue = 400 "InvalidArgValue.Malformed" "Specified ArgValue is malformed.";
+    /// No names of functions.
+    MissingFunctionNames = 400 "MissingFunctionNames" "FunctionNames is mandatory for this action.";
+    /// No number of a setting.
+    MissingConfigId = 400 "MissingConfigId" "ConfigId is mandatory for this action.";
+    /// Not a number of a setting.
+    InvalidConfigId = 400 "InvalidConfigId" "Specified parameter ConfigId is not valid.";
+    /// No redirect.
+    MissingRedirectType = 400 "MissingRedirectType" "RedirectType is mandatory for this action.";
+    /// No such redirect.
+    InvalidRedirectType = 400 "InvalidRedirectType" "Specified parameter RedirectType is not valid.";
+
     // Signing requests.
     /// No common name.
     MissingCommonName = 400 "MissingCommonName" "CommonName is mandatory for this action.";

@@ -112,6 +112,11 @@ pub trait Failure: Error + Send + Sync {
     /// Its row.
     fn code(&self) -> Code;
 
+    /// The code on the wire, where the row's is a template.
+    fn wire(&self) -> String {
+        self.code().row().wire.to_owned()
+    }
+
     /// The message, where the row's is a template.
     fn message(&self) -> String {
         self.code().row().message.to_owned()

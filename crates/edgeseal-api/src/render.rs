@@ -104,7 +104,7 @@ pub fn refusal(envelope: &Envelope<'_>, failure: &dyn Failure) -> Answer {
     let mut body = Map::new();
     body.insert("RequestId".to_owned(), envelope.request.into());
     body.insert("HostId".to_owned(), envelope.host.into());
-    body.insert("Code".to_owned(), row.wire.into());
+    body.insert("Code".to_owned(), failure.wire().into());
     body.insert("Message".to_owned(), failure.message().into());
     body.insert(
         "Recommend".to_owned(),

@@ -1,12 +1,16 @@
 //! CDN 2018-05-10.
 
 mod add_cdn_domain;
+mod batch_set_cdn_domain_config;
+mod configure;
 mod create_cdn_certificate_signing_request;
 mod delete_cdn_domain;
+mod delete_specific_config;
 mod describe_cdn_certificate_detail;
 mod describe_cdn_certificate_list;
 mod describe_cdn_deleted_domains;
 mod describe_cdn_domain_by_certificate;
+mod describe_cdn_domain_configs;
 mod describe_cdn_domain_detail;
 mod describe_cdn_https_domain_list;
 mod describe_certificate_info_by_id;
@@ -14,6 +18,7 @@ pub(super) mod describe_domain_certificate_info;
 mod describe_user_certificate_expire_count;
 mod describe_user_domains;
 pub(crate) mod domain_search;
+mod functions;
 mod modify_cdn_domain;
 pub(crate) mod named_domain;
 mod named_domains;
@@ -23,6 +28,7 @@ mod set_cdn_domain_csr_certificate;
 mod set_cdn_domain_ssl_certificate;
 pub(crate) mod set_certificate;
 mod set_domain_server_certificate;
+mod set_force_redirect_config;
 pub(super) mod sources;
 mod start_cdn_domain;
 mod stop_cdn_domain;
@@ -30,8 +36,12 @@ mod tags;
 pub(super) mod words;
 
 pub use add_cdn_domain::AddCdnDomain;
+pub use batch_set_cdn_domain_config::{BatchSetCdnDomainConfig, SetCdnDomainStagingConfig};
 pub use create_cdn_certificate_signing_request::CreateCdnCertificateSigningRequest;
 pub use delete_cdn_domain::DeleteCdnDomain;
+pub use delete_specific_config::{
+    BatchDeleteCdnDomainConfig, DeleteSpecificConfig, DeleteSpecificStagingConfig,
+};
 pub use describe_cdn_certificate_detail::{
     DescribeCdnCertificateDetail, DescribeCdnCertificateDetailById,
 };
@@ -40,6 +50,7 @@ pub use describe_cdn_certificate_list::{
 };
 pub use describe_cdn_deleted_domains::DescribeCdnDeletedDomains;
 pub use describe_cdn_domain_by_certificate::DescribeCdnDomainByCertificate;
+pub use describe_cdn_domain_configs::{DescribeCdnDomainConfigs, DescribeCdnDomainStagingConfig};
 pub use describe_cdn_domain_detail::{DescribeCdnDomainDetail, DescribeCdnDomainDetail2014};
 pub use describe_cdn_https_domain_list::DescribeCdnHttpsDomainList;
 pub use describe_certificate_info_by_id::DescribeCertificateInfoById;
@@ -54,5 +65,6 @@ pub use set_cdn_domain_ssl_certificate::SetCdnDomainSslCertificate;
 pub use set_domain_server_certificate::{
     BatchSetCdnDomainServerCertificate, SetDomainServerCertificate,
 };
+pub use set_force_redirect_config::SetForceRedirectConfig;
 pub use start_cdn_domain::StartCdnDomain;
 pub use stop_cdn_domain::StopCdnDomain;

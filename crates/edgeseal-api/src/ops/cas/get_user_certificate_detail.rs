@@ -57,10 +57,18 @@ pub struct Reply {
     instance_id: String,
     resource_group_id: &'static str,
     cert_identifier: String,
+    #[serde(flatten)]
+    text: Option<Text>,
+    cert_chain: Vec<Link>,
+}
+
+/// What is left out if the text is not wanted.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Text {
     cert: String,
     /// Never shown.
     key: &'static str,
-    cert_chain: Vec<Link>,
 }
 
 /// One certificate of the chain, the leaf first.
@@ -114,10 +122,11 @@ impl Reply {
         with_text: bool,
         now: Timestamp,
     ) -> Result<Self, Fault> {
-        let cert = if with_text {
-            public_pem(catalog, &certificate).await?
+        let text = if with_text {
+            let cert = public_pem(catalog, &certificate).await?;
+            Some(Text { cert, key: "" })
         } else {
-            String::new()
+            None
         };
         let chain = chain_facts(catalog, &certificate).await?;
         let cert_identifier = identifier(&certificate);
@@ -147,8 +156,7 @@ impl Reply {
             instance_id: instance(certificate.id),
             resource_group_id: "",
             cert_identifier,
-            cert,
-            key: "",
+            text,
             cert_chain: chain.iter().map(|facts| Link::of(facts, now)).collect(),
         })
     }

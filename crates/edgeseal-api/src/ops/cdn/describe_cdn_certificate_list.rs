@@ -65,7 +65,9 @@ struct List {
 struct Row {
     cert_id: CertificateId,
     cert_name: String,
-    cert_region: String,
+    /// Only in the newer list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert_region: Option<String>,
     common: String,
     fingerprint: String,
     issuer: String,
@@ -195,12 +197,14 @@ impl Search {
 
 impl Reply {
     fn of(listing: Listing<CertificateRecord>, page: Option<Shown>) -> Self {
+        let with_region = page.is_some();
+        let rows = listing.items.into_iter();
         Self {
             certificate_list_model: Model {
                 count: listing.total,
                 page,
                 cert_list: List {
-                    cert: listing.items.into_iter().map(Row::of).collect(),
+                    cert: rows.map(|row| Row::of(row, with_region)).collect(),
                 },
             },
         }
@@ -208,11 +212,11 @@ impl Reply {
 }
 
 impl Row {
-    fn of(certificate: CertificateRecord) -> Self {
+    fn of(certificate: CertificateRecord, with_region: bool) -> Self {
         Self {
             cert_id: certificate.id,
             cert_name: certificate.name,
-            cert_region: certificate.region,
+            cert_region: with_region.then_some(certificate.region),
             common: certificate.facts.common_name,
             fingerprint: certificate.facts.sha1,
             issuer: certificate.facts.issuer,

@@ -1,0 +1,207 @@
+//! `DescribeCdnDomainConfigs`: the settings of a domain; and `DescribeCdnDomainStagingConfig`, what
+//! is staged of them.
+
+use edgeseal_core::{Pattern, delivery::Setting};
+use serde::Serialize;
+
+use super::{
+    configure::Error,
+    functions::{self, is_obeyed},
+    named_domain,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation},
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCdnDomainConfigs;
+
+/// The operation for what is staged.
+pub struct DescribeCdnDomainStagingConfig;
+
+/// Which settings of which domain.
+pub struct Wanted {
+    name: Pattern,
+    /// All functions if there is none.
+    functions: Vec<String>,
+    id: Option<String>,
+}
+
+/// The settings, in the wrappers that the SDKs expect.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    domain_configs: Configs,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configs {
+    domain_config: Vec<Row<Arguments>>,
+}
+
+/// What is staged: lists without wrappers.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StagedReply {
+    domain_name: String,
+    domain_configs: Vec<Row<Vec<Argument>>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row<A> {
+    /// Text here, though a number where it is set.
+    config_id: String,
+    function_name: String,
+    parent_id: String,
+    status: &'static str,
+    /// Edgeseal's own: `edge` if the edge obeys the function, `none` if it is only kept.
+    effect: &'static str,
+    function_args: A,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Arguments {
+    function_arg: Vec<Argument>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Argument {
+    arg_name: String,
+    arg_value: String,
+}
+
+impl Operation for DescribeCdnDomainConfigs {
+    type Params = Wanted;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+        Code::FunctionNotSupported,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        Wanted::parse(params)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Reply>, Error> {
+        let found = named_domain::find(&context.catalog, call.account(), &wanted.name);
+        let domain = found.await?;
+        let settings = domain.settings.iter().filter(|one| wanted.takes(one));
+        let rows = settings.map(|setting| {
+            Row::of(
+                setting,
+                Arguments {
+                    function_arg: arguments(setting),
+                },
+            )
+        });
+        Ok(Done::read(Reply {
+            domain_configs: Configs {
+                domain_config: rows.collect(),
+            },
+        }))
+    }
+}
+
+impl Operation for DescribeCdnDomainStagingConfig {
+    type Params = Wanted;
+    type Reply = StagedReply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+        Code::MissingFunctionNames,
+        Code::FunctionNotSupported,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let wanted = Wanted::parse(params)?;
+        if wanted.functions.is_empty() {
+            return Err(Error::NoFunctionNames);
+        }
+        Ok(wanted)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<StagedReply>, Error> {
+        let found = named_domain::find(&context.catalog, call.account(), &wanted.name);
+        let domain = found.await?;
+        let settings = domain
+            .staged_settings
+            .iter()
+            .filter(|one| wanted.takes(one));
+        Ok(Done::read(StagedReply {
+            domain_name: domain.name.to_string(),
+            domain_configs: settings
+                .map(|setting| Row::of(setting, arguments(setting)))
+                .collect(),
+        }))
+    }
+}
+
+impl Wanted {
+    fn parse(params: &Params) -> Result<Self, Error> {
+        Ok(Self {
+            name: named_domain::name(params)?,
+            functions: functions::names(params.given("FunctionNames").unwrap_or_default())?,
+            id: params.given("ConfigId").map(str::to_owned),
+        })
+    }
+
+    fn takes(&self, setting: &Setting) -> bool {
+        (self.functions.is_empty() || self.functions.contains(&setting.name))
+            && self
+                .id
+                .as_ref()
+                .is_none_or(|id| *id == setting.id.to_string())
+    }
+}
+
+impl<A> Row<A> {
+    fn of(setting: &Setting, function_args: A) -> Self {
+        let parent = setting.parent.map(|parent| parent.to_string());
+        Self {
+            config_id: setting.id.to_string(),
+            function_name: setting.name.clone(),
+            parent_id: parent.unwrap_or_default(),
+            status: "success",
+            effect: if is_obeyed(&setting.name) {
+                "edge"
+            } else {
+                "none"
+            },
+            function_args,
+        }
+    }
+}
+
+fn arguments(setting: &Setting) -> Vec<Argument> {
+    setting
+        .arguments
+        .iter()
+        .map(|(name, value)| Argument {
+            arg_name: name.clone(),
+            arg_value: value.clone(),
+        })
+        .collect()
+}

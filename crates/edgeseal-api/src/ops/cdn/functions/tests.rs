@@ -1,0 +1,192 @@
+use super::*;
+
+fn setting(name: &str, arguments: &[(&str, &str)]) -> Setting {
+    let arguments = arguments
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Setting {
+        id: 1,
+        name: name.to_owned(),
+        arguments,
+        parent: None,
+    }
+}
+
+fn one(name: &str, argument: &str, value: &str) -> Function {
+    Function {
+        name: name.to_owned(),
+        arguments: vec![(argument.to_owned(), value.to_owned())],
+        id: None,
+        parent: None,
+    }
+}
+
+#[test]
+fn what_follows_from_settings() {
+    let default = Delivery::default();
+    let hsts = |max_age_s, include_subdomains| Delivery {
+        hsts: Some(Hsts {
+            max_age_s,
+            include_subdomains,
+        }),
+        ..default
+    };
+    let tls = |tls| Delivery { tls, ..default };
+    for (name, arguments, delivery) in [
+        ("https_option", &[("http2", "on")][..], default),
+        (
+            "https_option",
+            &[("http2", "OFF"), ("ocsp_stapling", "on")],
+            Delivery {
+                http2: false,
+                ocsp_stapling: true,
+                ..default
+            },
+        ),
+        (
+            "https_force",
+            &[("enable", "on")],
+            Delivery {
+                redirect: Some(Redirect::ToHttps),
+                ..default
+            },
+        ),
+        ("https_force", &[("enable", "off")], default),
+        (
+            "http_force",
+            &[("enable", "on")],
+            Delivery {
+                redirect: Some(Redirect::ToHttp),
+                ..default
+            },
+        ),
+        (
+            "https_tls_version",
+            &[("tls10", "on"), ("tls12", "on"), ("tls13", "off")],
+            tls(TlsVersions::Only12),
+        ),
+        (
+            "https_tls_version",
+            &[("tls12", "off")],
+            tls(TlsVersions::Only13),
+        ),
+        ("https_tls_version", &[], default),
+        ("HSTS", &[("enabled", "on")], hsts(5_184_000, false)),
+        (
+            "HSTS",
+            &[
+                ("enabled", "on"),
+                ("https_hsts_max_age", "60"),
+                ("https_hsts_include_subdomains", "on"),
+            ],
+            hsts(60, true),
+        ),
+        (
+            "HSTS",
+            &[("enabled", "off"), ("https_hsts_max_age", "60")],
+            default,
+        ),
+        ("set_req_header", &[("enable", "perhaps")], default),
+    ] {
+        assert_eq!(derive(&[setting(name, arguments)]), Ok(delivery), "{name}");
+    }
+}
+
+#[test]
+fn what_the_edge_cannot_obey_is_refused() {
+    for (name, arguments) in [
+        ("https_option", &[("http2", "yes")][..]),
+        ("https_force", &[("enable", "1")]),
+        ("https_tls_version", &[("tls11", "maybe")]),
+        ("https_tls_version", &[("tls12", "off"), ("tls13", "off")]),
+        ("HSTS", &[("enabled", "on"), ("https_hsts_max_age", "-1")]),
+    ] {
+        let refused = derive(&[setting(name, arguments)]).expect_err(name);
+        assert_eq!(refused.code(), Code::InvalidArgValue, "{name}");
+    }
+}
+
+#[test]
+fn spellings_of_clients() {
+    let expected = vec![Function {
+        name: "https_option".to_owned(),
+        arguments: vec![("http2".to_owned(), "on".to_owned())],
+        id: Some(7),
+        parent: None,
+    }];
+    for text in [
+        r#"[{"functionName":"https_option","functionArgs":[{"argName":"http2","argValue":"on"}],"configId":7}]"#,
+        r#"[{"functionName":"https_option","functionArgs":[{"argName":"http2","argValue":true}],"configId":"7","parentId":""}]"#,
+        r#"{"FunctionName":"https_option","FunctionArgs":[{"ArgName":"http2","ArgValue":"on"}],"ConfigId":7,"ParentId":"-1"}"#,
+    ] {
+        assert_eq!(parse(Some(text)).as_ref(), Ok(&expected), "{text}");
+    }
+    for (text, code) in [
+        ("", Code::InvalidFunctions),
+        ("[]", Code::MissingFunctions),
+        ("[1]", Code::InvalidFunctions),
+        (r#"[{"functionArgs":[]}]"#, Code::InvalidFunctions),
+        (r#"[{"functionName":"a b"}]"#, Code::FunctionNotSupported),
+        (
+            r#"[{"functionName":"a","functionArgs":{}}]"#,
+            Code::InvalidFunctions,
+        ),
+        (
+            r#"[{"functionName":"a","functionArgs":[{"argValue":"x"}]}]"#,
+            Code::InvalidFunctions,
+        ),
+        (
+            r#"[{"functionName":"a","configId":"x"}]"#,
+            Code::InvalidFunctions,
+        ),
+    ] {
+        assert_eq!(parse(Some(text)).unwrap_err().code(), code, "{text}");
+    }
+    let name = parse(Some(r#"[{"functionName":"a b"}]"#)).unwrap_err();
+    assert_eq!(name.wire(), "Invalidab.ValueNotSupported");
+    assert_eq!(name.message(), "FunctionName [a b] is not supported.");
+}
+
+#[test]
+fn a_function_is_replaced_unless_it_stands_several_times() {
+    let mut settings = Vec::new();
+    assert_eq!(set(&mut settings, &one("HSTS", "enabled", "on"), 1), Ok(1));
+    assert_eq!(set(&mut settings, &one("HSTS", "enabled", "off"), 2), Ok(1));
+    assert_eq!(settings.len(), 1);
+    for id in [3, 4] {
+        let header = one("set_req_header", "key", "x");
+        assert_eq!(set(&mut settings, &header, id), Ok(id));
+    }
+    let update = Function {
+        id: Some(3),
+        ..one("set_req_header", "key", "y")
+    };
+    assert_eq!(set(&mut settings, &update, 9), Ok(3));
+    let values: Vec<&str> = settings.iter().map(|s| s.arguments[0].1.as_str()).collect();
+    assert_eq!(values, ["off", "y", "x"]);
+    let missing = Function {
+        id: Some(8),
+        ..one("set_req_header", "key", "y")
+    };
+    assert!(matches!(
+        set(&mut settings, &missing, 9),
+        Err(BadFunctions::NoSetting { id: 8, .. })
+    ));
+}
+
+#[test]
+fn one_redirect_ends_the_other() {
+    let mut settings = Vec::new();
+    for function in redirect(Some(Redirect::ToHttps)) {
+        set(&mut settings, &function, 1).unwrap();
+    }
+    assert_eq!(derive(&settings).unwrap().redirect, Some(Redirect::ToHttps));
+    set(&mut settings, &one("http_force", "enable", "on"), 3).unwrap();
+    assert_eq!(derive(&settings).unwrap().redirect, Some(Redirect::ToHttp));
+    assert_eq!(settings[0].arguments[0].1, "off");
+    for function in redirect(None) {
+        set(&mut settings, &function, 4).unwrap();
+    }
+    assert_eq!(derive(&settings).unwrap().redirect, None);
+}
