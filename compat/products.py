@@ -24,6 +24,9 @@ PACKAGES = {
 ADDED = {
     # ok, mismatch, expired, expire_soon: the cloud tells them in the list of HTTPS domains alone.
     "DescribeDomainCertificateInfo": {"CertStatus"},
+    # Whether the edge obeys the function or it is only kept.
+    "DescribeCdnDomainConfigs": {"Effect"},
+    "DescribeCdnDomainStagingConfig": {"Effect"},
 }
 
 

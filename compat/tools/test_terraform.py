@@ -160,7 +160,7 @@ def test_domain_config(server):
         provider.request("DeleteSpecificConfig", {"DomainName": domain, "ConfigId": number})
         assert read(number) == []
 
-    unknown = json.dumps([{"functionName": "no_such_function", "functionArgs": [{"argName": "a", "argValue": "b"}]}])
-    with pytest.raises(Refused) as caught:
-        provider.request("BatchSetCdnDomainConfig", {"DomainNames": domain, "Functions": unknown})
-    assert caught.value.status == 400 and "no_such_function" in caught.value.message
+    wrong = json.dumps([{"functionName": "https_force", "functionArgs": [{"argName": "enable", "argValue": "maybe"}]}])
+    params = {"DomainNames": domain, "Functions": wrong}
+    refused(provider, "BatchSetCdnDomainConfig", params, "InvalidArgValue.Malformed")
+    refused(provider, "BatchSetCdnDomainConfig", params | {"DomainNames": "nobody.example.com"}, "InvalidDomain.NotFound")
