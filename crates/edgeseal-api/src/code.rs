@@ -259,6 +259,34 @@ codes! {
     /// More domains than a call may name.
     DomainNameOverLimit = 400 "DomainNameOverLimit" "A maximum of 50 domains are supported for each request.";
 
+    // Labels.
+    /// No kind of thing.
+    MissingResourceType = 400 "MissingResourceType" "ResourceType is mandatory for this action.";
+    /// No such kind of thing.
+    InvalidResourceType = 400 "InvalidResourceType" "Specified parameter ResourceType is not valid.";
+    /// No thing named.
+    MissingResourceId = 400 "MissingResourceId" "ResourceId is mandatory for this action.";
+    /// More things than a call may name.
+    InvalidResourceId = 400 "InvalidResourceId" "Specified parameter ResourceId is not valid.";
+    /// No labels.
+    MissingTag = 400 "MissingTag" "Tag is mandatory for this action.";
+    /// No labels to take off.
+    MissingTagKey = 400 "MissingTagKey" "TagKey is mandatory for this action.";
+    /// More labels than a thing may have.
+    TooManyTags = 400 "InvalidTag.TooMany" "The number of tags exceeds the limit.";
+    /// Not a token of an earlier answer.
+    InvalidNextToken = 400 "InvalidNextToken" "Specified parameter NextToken is not valid.";
+
+    // Ownership and SM2.
+    /// The account has not proven to own the root domain.
+    DomainOwnerVerifyFail = 400 "DomainOwnerVerifyFail" "Owner verification of the root domain failed.";
+    /// The proof is not on the web server.
+    InvalidFile = 400 "InvalidFile" "The file is not found.";
+    /// No such way to check.
+    VerifyError = 400 "VerifyError" "The specified Verify is incorrectly formatted.";
+    /// SM2 cannot be served.
+    SmNotSupported = 400 "SMCertificate.NotSupported" "SM2 certificates are not supported by this edge.";
+
     // Configuration functions.
     /// No functions.
     MissingFunctions = 400 "MissingFunctions" "Functions is mandatory for this action.";

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     admit::{Failures, Limits, Nonces},
     operation::causes,
+    ownership::OwnerCheck,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -51,6 +52,12 @@ pub struct Settings {
     pub name_mismatch: NameMismatch,
     /// Whether an account may upload the same content under a second name.
     pub duplicate_content: DuplicateContent,
+    /// What the removal of a certificate from the centre does while a domain has it bound.
+    pub bound_certificate: BoundCertificate,
+    /// Whether an account must prove to own a root domain before it adds a domain below it.
+    pub demand_ownership: bool,
+    /// Who asks the DNS and web servers of domains; `None` if this machine has no DNS server.
+    pub owner_check: Option<OwnerCheck>,
     /// What the CNAME of a domain ends with.
     pub cname_suffix: String,
     /// How long a change waits for an edge in this same process to serve it before it is answered.
@@ -77,6 +84,16 @@ pub enum DuplicateContent {
     Accept,
 }
 
+/// What happens to a certificate that is removed while a domain has it bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoundCertificate {
+    /// The removal is refused.
+    Refuse,
+    /// It leaves the centre, its name is free, and it is gone once no domain has it.
+    Release,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -88,6 +105,9 @@ impl Default for Settings {
             },
             name_mismatch: NameMismatch::Refuse,
             duplicate_content: DuplicateContent::Accept,
+            bound_certificate: BoundCertificate::Refuse,
+            demand_ownership: false,
+            owner_check: None,
             cname_suffix: "w.edgeseal.example".to_owned(),
             settle: Duration::from_secs(1),
         }

@@ -1,4 +1,4 @@
-//! Bytes in and out: HTTP/1.1 on a socket, each request through the pipeline.
+//! Bytes in and out: HTTP/1.1 on a socket, plain or in TLS, each request through the pipeline.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,12 +8,15 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::Instant,
 };
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 use crate::{
     context::Context,
@@ -24,16 +27,29 @@ use crate::{
 
 /// A caller that has not sent its head, or body, by then is cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A caller that has not finished its TLS handshake by then is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a listener speaks.
+#[derive(Clone, Debug)]
+pub enum Speaks {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// TLS, and HTTP/1.1 in it.
+    Https(Arc<ServerConfig>),
+}
 
 /// Serves the API until `shutdown` resolves, then finishes the calls that are under way, for
-/// `drain` at most.
+/// `drain` at most. Handshakes that are under way are given up.
 pub async fn serve(
     listener: TcpListener,
+    speaks: Speaks,
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send,
     drain: Duration,
 ) {
     let graceful = GracefulShutdown::new();
+    let (open, closed) = watch::channel(());
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -41,7 +57,23 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, peer)) => serve_connection(stream, peer, Arc::clone(&context), &graceful),
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                let (context, watcher) = (Arc::clone(&context), graceful.watcher());
+                match &speaks {
+                    Speaks::Http => {
+                        tokio::spawn(serve_connection(stream, peer, context, watcher));
+                    }
+                    Speaks::Https(config) => {
+                        let shaken = shake_hands(stream, Arc::clone(config), closed.clone());
+                        tokio::spawn(async move {
+                            if let Some(stream) = shaken.await {
+                                serve_connection(stream, peer, context, watcher).await;
+                            }
+                        });
+                    }
+                }
+            }
             // Out of file descriptors, most likely: those that end make room.
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
@@ -49,7 +81,7 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
+    drop((listener, open));
     if tokio::time::timeout(drain, graceful.shutdown())
         .await
         .is_err()
@@ -58,13 +90,36 @@ pub async fn serve(
     }
 }
 
-fn serve_connection(
+/// The plain side of a TLS connection; `None` if there is none in time.
+async fn shake_hands(
     stream: TcpStream,
+    config: Arc<ServerConfig>,
+    mut closed: watch::Receiver<()>,
+) -> Option<TlsStream<TcpStream>> {
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    tokio::select! {
+        result = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => match result {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no handshake");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("a handshake took too long");
+                None
+            }
+        },
+        // The sender is gone.
+        _ = closed.changed() => None,
+    }
+}
+
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: SocketAddr,
     context: Arc<Context>,
-    graceful: &GracefulShutdown,
+    watcher: Watcher,
 ) {
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let context = Arc::clone(&context);
         async move { Ok::<_, std::convert::Infallible>(respond(&context, request, peer).await) }
@@ -74,15 +129,12 @@ fn serve_connection(
         .header_read_timeout(READ_TIMEOUT)
         .max_buf_size(HEAD_MAX + BODY_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let watched = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "connection ended early"
-            );
-        }
-    });
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "connection ended early"
+        );
+    }
 }
 
 async fn respond(
@@ -140,3 +192,6 @@ fn write(answer: Answer) -> Response<Full<Bytes>> {
 fn request_id() -> String {
     uuid::Uuid::new_v4().to_string().to_uppercase()
 }
+
+#[cfg(test)]
+mod tests;

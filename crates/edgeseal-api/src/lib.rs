@@ -24,6 +24,7 @@ pub mod context;
 pub mod http;
 pub mod operation;
 pub mod ops;
+pub mod ownership;
 pub mod pipeline;
 mod quirks;
 pub mod render;

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, ConfigError, Flags},
     demo, log,
     running::StartError,
-    serve,
+    serve, takeover,
 };
 
 use connection::Connection;
@@ -42,6 +42,8 @@ enum Command {
     Serve(Flags),
     /// Run everything with a demo site live over HTTPS
     Demo(Flags),
+    /// Serve everything, and the API under the cloud's own names, for tools with fixed host names
+    Takeover(takeover::Flags),
     /// Add, list, show, start, stop, delete domains; hold their certificates
     #[command(subcommand)]
     Domain(domain::Command),
@@ -76,6 +78,9 @@ enum Failure {
     /// The demo.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
+    /// The take-over.
+    #[error(transparent)]
+    Takeover(#[from] takeover::TakeoverError),
     /// The system.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -111,7 +116,13 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 let config = Config::load(&flags)?;
                 log::init(config.log_format, "info");
                 admin::start_metrics();
-                Ok(serve::serve(&config).await?)
+                Ok(serve::serve(&config, |_| {}).await?)
+            }
+            Command::Takeover(flags) => {
+                let config = Config::load(&flags.serve)?;
+                log::init(config.log_format, "info");
+                admin::start_metrics();
+                Ok(takeover::run(config, &flags).await?)
             }
             Command::Demo(flags) => {
                 let config = Config::load(&flags)?;
@@ -149,7 +160,8 @@ impl Failure {
             Self::Call(CallError::Endpoint { .. })
             | Self::Usage(_)
             | Self::Config(_)
-            | Self::Start(_) => EX_USAGE,
+            | Self::Start(_)
+            | Self::Takeover(_) => EX_USAGE,
             Self::Demo(_) | Self::System(_) => EX_SOFTWARE,
         }
     }

@@ -1,12 +1,18 @@
 //! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
-    context::{DuplicateContent, NameMismatch},
+    context::{BoundCertificate, DuplicateContent, NameMismatch},
+    ownership::{self, OwnerCheck},
 };
 use edgeseal_core::{DomainName, rate::Limit};
 use figment::{
@@ -34,6 +40,18 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<SocketAddr>,
+    /// Where the API listens in TLS as well; needs the two files [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls: Option<SocketAddr>,
+    /// Certificate chain of the API in TLS, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls_cert_file: Option<PathBuf>,
+    /// Private key of the API in TLS, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls_key_file: Option<PathBuf>,
     /// Where the edge serves HTTPS [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +94,10 @@ pub(crate) struct Config {
     /// `None`: SQLite in the data directory.
     pub(crate) store: Option<String>,
     pub(crate) api: SocketAddr,
+    /// The API in TLS as well; read as [`Config::api_tls`].
+    pub(crate) api_tls: Option<SocketAddr>,
+    pub(crate) api_tls_cert_file: Option<PathBuf>,
+    pub(crate) api_tls_key_file: Option<PathBuf>,
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -91,6 +113,16 @@ pub(crate) struct Config {
     pub(crate) name_mismatch: String,
     /// `refuse` or `accept` content that was uploaded before under another name.
     pub(crate) duplicate_content: String,
+    /// `refuse` or `release`: what the removal of a certificate does while a domain has it bound.
+    pub(crate) bound_certificate: String,
+    /// `off` or `on`: whether an account must prove to own a root domain.
+    pub(crate) owner_check: String,
+    /// The port that proofs in files are asked for at.
+    pub(crate) owner_check_port: u16,
+    /// Whether proofs in files may be at addresses that are not public.
+    pub(crate) owner_check_private_addresses: bool,
+    /// The DNS server that is asked about domains; `None`: those of the system.
+    pub(crate) dns: Option<SocketAddr>,
     /// What the CNAME of a domain ends with.
     pub(crate) cname_suffix: String,
     /// Start of the address of the page about a code.
@@ -107,11 +139,23 @@ pub(crate) struct Config {
     pub(crate) default_domain: Option<String>,
 }
 
+/// Where the API listens in TLS, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ApiTls<'a> {
+    pub(crate) address: SocketAddr,
+    /// Leaf and intermediates.
+    pub(crate) cert_file: &'a Path,
+    pub(crate) key_file: &'a Path,
+}
+
 /// The keys that `EDGESEAL_*` can set.
 const KEYS: &[&str] = &[
     "data",
     "store",
     "api",
+    "api_tls",
+    "api_tls_cert_file",
+    "api_tls_key_file",
     "https",
     "http",
     "admin",
@@ -121,6 +165,11 @@ const KEYS: &[&str] = &[
     "auth_failures_per_minute",
     "name_mismatch",
     "duplicate_content",
+    "bound_certificate",
+    "owner_check",
+    "owner_check_port",
+    "owner_check_private_addresses",
+    "dns",
     "cname_suffix",
     "recommend",
     "settle_ms",
@@ -155,6 +204,9 @@ impl Default for Config {
             data: PathBuf::from("edgeseal-data"),
             store: None,
             api: SocketAddr::from(([127, 0, 0, 1], 7080)),
+            api_tls: None,
+            api_tls_cert_file: None,
+            api_tls_key_file: None,
             https: SocketAddr::from(([127, 0, 0, 1], 8443)),
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 7081)),
@@ -165,6 +217,11 @@ impl Default for Config {
             auth_failures_per_minute: settings.failures.calls,
             name_mismatch: "refuse".to_owned(),
             duplicate_content: "accept".to_owned(),
+            bound_certificate: "refuse".to_owned(),
+            owner_check: "off".to_owned(),
+            owner_check_port: 80,
+            owner_check_private_addresses: false,
+            dns: None,
             cname_suffix: settings.cname_suffix,
             recommend: settings.recommend,
             settle_ms: 1000,
@@ -193,6 +250,7 @@ impl Config {
         let config: Self = figment.extract().map_err(Box::new)?;
         config.settings()?;
         config.default_domain()?;
+        config.api_tls()?;
         config.check_actions()?;
         Ok(config)
     }
@@ -212,24 +270,62 @@ impl Config {
                 calls: self.auth_failures_per_minute,
                 per_ms: 60_000,
             },
-            name_mismatch: match self.name_mismatch.as_str() {
-                "refuse" => NameMismatch::Refuse,
-                "accept" => NameMismatch::Accept,
-                _ => return Err(refuse_or_accept("name_mismatch", &self.name_mismatch)),
-            },
-            duplicate_content: match self.duplicate_content.as_str() {
-                "refuse" => DuplicateContent::Refuse,
-                "accept" => DuplicateContent::Accept,
-                _ => {
-                    return Err(refuse_or_accept(
-                        "duplicate_content",
-                        &self.duplicate_content,
-                    ));
-                }
-            },
+            name_mismatch: one_of(
+                "name_mismatch",
+                &self.name_mismatch,
+                "refuse or accept",
+                &[
+                    ("refuse", NameMismatch::Refuse),
+                    ("accept", NameMismatch::Accept),
+                ],
+            )?,
+            duplicate_content: one_of(
+                "duplicate_content",
+                &self.duplicate_content,
+                "refuse or accept",
+                &[
+                    ("refuse", DuplicateContent::Refuse),
+                    ("accept", DuplicateContent::Accept),
+                ],
+            )?,
+            bound_certificate: one_of(
+                "bound_certificate",
+                &self.bound_certificate,
+                "refuse or release",
+                &[
+                    ("refuse", BoundCertificate::Refuse),
+                    ("release", BoundCertificate::Release),
+                ],
+            )?,
+            demand_ownership: self.demand_ownership()?,
+            owner_check: self.owner_check()?,
             cname_suffix: self.cname_suffix.clone(),
             settle: Duration::from_millis(self.settle_ms),
         })
+    }
+
+    fn demand_ownership(&self) -> Result<bool, ConfigError> {
+        let words = [("off", false), ("on", true)];
+        one_of("owner_check", &self.owner_check, "off or on", &words)
+    }
+
+    /// Who asks the DNS about domains. A machine without a DNS server has nobody, which is an error
+    /// only if proofs are demanded.
+    fn owner_check(&self) -> Result<Option<OwnerCheck>, ConfigError> {
+        let options = ownership::Options {
+            dns: self.dns,
+            http_port: self.owner_check_port,
+            private_addresses: self.owner_check_private_addresses,
+        };
+        match OwnerCheck::new(options) {
+            Ok(check) => Ok(Some(check)),
+            Err(_) if !self.demand_ownership()? => Ok(None),
+            Err(_) => Err(ConfigError::Value {
+                key: "dns",
+                given: String::new(),
+                expected: "given, since owner_check is on and the system names no DNS server",
+            }),
+        }
     }
 
     /// The domain that answers clients without SNI.
@@ -246,6 +342,30 @@ impl Config {
             expected: "a domain name",
         };
         DomainName::parse(given).map(Some).map_err(refused)
+    }
+
+    /// Where the API listens in TLS; `None`: nowhere.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] unless all three keys of it are there, or none.
+    pub(crate) fn api_tls(&self) -> Result<Option<ApiTls<'_>>, ConfigError> {
+        let missing = |key| ConfigError::Value {
+            key,
+            given: String::new(),
+            expected: "given, since api_tls goes with api_tls_cert_file and api_tls_key_file",
+        };
+        let (cert_file, key_file) = (&self.api_tls_cert_file, &self.api_tls_key_file);
+        match (self.api_tls, cert_file, key_file) {
+            (None, None, None) => Ok(None),
+            (Some(address), Some(cert_file), Some(key_file)) => Ok(Some(ApiTls {
+                address,
+                cert_file,
+                key_file,
+            })),
+            (None, _, _) => Err(missing("api_tls")),
+            (_, None, _) => Err(missing("api_tls_cert_file")),
+            (_, _, None) => Err(missing("api_tls_key_file")),
+        }
     }
 
     fn check_actions(&self) -> Result<(), ConfigError> {
@@ -275,10 +395,19 @@ impl Config {
     }
 }
 
-fn refuse_or_accept(key: &'static str, given: &str) -> ConfigError {
-    ConfigError::Value {
-        key,
-        given: given.to_owned(),
-        expected: "refuse or accept",
-    }
+/// The value of a word.
+fn one_of<T: Copy>(
+    key: &'static str,
+    given: &str,
+    expected: &'static str,
+    words: &[(&str, T)],
+) -> Result<T, ConfigError> {
+    let found = words.iter().find(|(word, _)| *word == given);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| ConfigError::Value {
+            key,
+            given: given.to_owned(),
+            expected,
+        })
 }

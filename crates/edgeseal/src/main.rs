@@ -1,6 +1,7 @@
 //! Edgeseal: TLS certificates onto a CDN edge of your own. See the README.
 
 mod admin;
+mod api_tls;
 mod bootstrap;
 mod cli;
 mod clock;
@@ -10,6 +11,7 @@ mod gone;
 mod log;
 mod running;
 mod serve;
+mod takeover;
 
 use std::process::ExitCode;
 

@@ -7,14 +7,19 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_api::Context;
+use edgeseal_api::{
+    Context,
+    http::{self, Speaks},
+};
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{Catalog, SharedStore, open::OpenError};
+use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admin::{self, Health},
+    api_tls::{self, UnusableFile},
     bootstrap::{self, BootstrapError},
     clock,
     config::{Config, ConfigError},
@@ -23,6 +28,8 @@ use crate::{
 
 /// Expired keys are forgotten this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// What [`StartError::Listen`] calls the API in TLS.
+pub(crate) const API_IN_TLS: &str = "the API in TLS";
 
 /// A running Edgeseal.
 pub(crate) struct Running {
@@ -41,6 +48,9 @@ pub(crate) struct Running {
 pub(crate) struct Addresses {
     /// The API.
     pub(crate) api: SocketAddr,
+    /// The API in TLS, if it listens there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_tls: Option<SocketAddr>,
     /// The edge's HTTPS.
     pub(crate) https: SocketAddr,
     /// The edge's plain HTTP.
@@ -61,6 +71,9 @@ pub(crate) enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Certificate or key of the API in TLS.
+    #[error(transparent)]
+    ApiTls(#[from] UnusableFile),
     /// The edge.
     #[error(transparent)]
     Edge(#[from] edgeseal_edge::StartError),
@@ -103,7 +116,7 @@ impl Running {
             bootstrap::root_account(&catalog, config, first_life, clock::now()).await?;
             catalog.forget_edges().await.map_err(BootstrapError::from)?;
         }
-        let (api, api_address) = listen("the API", config.api).await?;
+        let apis = listen_for_api(config).await?;
         let (admin, admin_address) = listen("the admin pages", config.admin).await?;
         let edge = Edge::start(
             edge_options(config)?,
@@ -113,7 +126,8 @@ impl Running {
         )
         .await?;
         let addresses = Addresses {
-            api: api_address,
+            api: apis.plain.1,
+            api_tls: apis.tls.as_ref().map(|(_, address, _)| *address),
             https: edge.https_addr(),
             http: edge.http_addr().unwrap_or(config.http),
             admin: admin_address,
@@ -121,21 +135,13 @@ impl Running {
         let (shutdown, stopping) = watch::channel(false);
         let (context, auditor) =
             Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
-        let drain = Duration::from_millis(config.drain_timeout_ms);
         let health = Health {
             catalog: catalog.clone(),
             stopping: stopping.clone(),
         };
-        let tasks = vec![
-            tokio::spawn(edgeseal_api::http::serve(
-                api,
-                Arc::new(context),
-                stopped(stopping.clone()),
-                drain,
-            )),
-            tokio::spawn(sweep(catalog, stopping)),
-            tokio::spawn(auditor),
-        ];
+        let mut tasks = apis.serve(context, config, &stopping);
+        tasks.push(tokio::spawn(sweep(catalog, stopping)));
+        tasks.push(tokio::spawn(auditor));
         let (close_admin, closing) = watch::channel(false);
         let admin = (
             close_admin,
@@ -175,6 +181,48 @@ impl Running {
         // A watcher that keeps its connection does not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
         drop(self.store);
+    }
+}
+
+/// The listeners of the API.
+struct Apis {
+    plain: (TcpListener, SocketAddr),
+    tls: Option<(TcpListener, SocketAddr, Arc<ServerConfig>)>,
+}
+
+async fn listen_for_api(config: &Config) -> Result<Apis, StartError> {
+    let tls = match config.api_tls()? {
+        None => None,
+        Some(wanted) => {
+            let server = api_tls::server(wanted.cert_file, wanted.key_file)?;
+            let (listener, address) = listen(API_IN_TLS, wanted.address).await?;
+            Some((listener, address, server))
+        }
+    };
+    let plain = listen("the API", config.api).await?;
+    Ok(Apis { plain, tls })
+}
+
+impl Apis {
+    /// Serves on all of them.
+    fn serve(
+        self,
+        context: Context,
+        config: &Config,
+        stopping: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
+        let drain = Duration::from_millis(config.drain_timeout_ms);
+        let plain = (self.plain.0, Speaks::Http);
+        let tls = self.tls;
+        let tls = tls.map(|(listener, _, server)| (listener, Speaks::Https(server)));
+        let context = Arc::new(context);
+        std::iter::once(plain)
+            .chain(tls)
+            .map(|(listener, speaks)| {
+                let (context, stopped) = (Arc::clone(&context), stopped(stopping.clone()));
+                tokio::spawn(http::serve(listener, speaks, context, stopped, drain))
+            })
+            .collect()
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
-    running::{Running, StartError},
+    running::{Addresses, Running, StartError},
 };
 
 /// SIGTERM and SIGINT, caught from the moment that this is made: before, they end the process as
@@ -34,15 +34,20 @@ impl Signals {
     }
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends at once.
+/// Serves until SIGTERM or SIGINT; a second one ends at once. `tell` is called once everything
+/// listens, after the line `ready`.
 ///
 /// # Errors
 /// [`StartError`] says what is in the way.
-pub(crate) async fn serve(config: &Config) -> Result<ExitCode, StartError> {
+pub(crate) async fn serve(
+    config: &Config,
+    tell: impl FnOnce(&Addresses),
+) -> Result<ExitCode, StartError> {
     let running = Running::start(config).await?;
     let addresses = running.addresses();
     tracing::info!(
         api = %addresses.api,
+        api_tls = addresses.api_tls.map(tracing::field::display),
         https = %addresses.https,
         http = %addresses.http,
         admin = %addresses.admin,
@@ -52,6 +57,7 @@ pub(crate) async fn serve(config: &Config) -> Result<ExitCode, StartError> {
     // Whoever reads `ready` may send the signal at once.
     let mut signals = Signals::catch()?;
     println!("ready");
+    tell(addresses);
     signals.next().await;
     tracing::info!("draining; a second signal ends at once");
     tokio::select! {

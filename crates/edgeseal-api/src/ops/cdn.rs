@@ -2,6 +2,7 @@
 
 mod add_cdn_domain;
 mod batch_set_cdn_domain_config;
+mod batch_start_cdn_domain;
 mod configure;
 mod create_cdn_certificate_signing_request;
 mod delete_cdn_domain;
@@ -13,8 +14,11 @@ mod describe_cdn_domain_by_certificate;
 mod describe_cdn_domain_configs;
 mod describe_cdn_domain_detail;
 mod describe_cdn_https_domain_list;
+mod describe_cdn_service;
+mod describe_cdn_user_quota;
 mod describe_certificate_info_by_id;
 pub(super) mod describe_domain_certificate_info;
+mod describe_domain_cname;
 mod describe_user_certificate_expire_count;
 mod describe_user_domains;
 pub(crate) mod domain_search;
@@ -29,14 +33,18 @@ mod set_cdn_domain_ssl_certificate;
 pub(crate) mod set_certificate;
 mod set_domain_server_certificate;
 mod set_force_redirect_config;
+mod sm_certificates;
 pub(super) mod sources;
 mod start_cdn_domain;
 mod stop_cdn_domain;
+mod tag_resources;
 mod tags;
+mod verify_domain_owner;
 pub(super) mod words;
 
-pub use add_cdn_domain::AddCdnDomain;
+pub use add_cdn_domain::{AddCdnDomain, BatchAddCdnDomain};
 pub use batch_set_cdn_domain_config::{BatchSetCdnDomainConfig, SetCdnDomainStagingConfig};
+pub use batch_start_cdn_domain::{BatchStartCdnDomain, BatchStopCdnDomain};
 pub use create_cdn_certificate_signing_request::CreateCdnCertificateSigningRequest;
 pub use delete_cdn_domain::DeleteCdnDomain;
 pub use delete_specific_config::{
@@ -53,8 +61,11 @@ pub use describe_cdn_domain_by_certificate::DescribeCdnDomainByCertificate;
 pub use describe_cdn_domain_configs::{DescribeCdnDomainConfigs, DescribeCdnDomainStagingConfig};
 pub use describe_cdn_domain_detail::{DescribeCdnDomainDetail, DescribeCdnDomainDetail2014};
 pub use describe_cdn_https_domain_list::DescribeCdnHttpsDomainList;
+pub use describe_cdn_service::DescribeCdnService;
+pub use describe_cdn_user_quota::DescribeCdnUserQuota;
 pub use describe_certificate_info_by_id::DescribeCertificateInfoById;
 pub use describe_domain_certificate_info::DescribeDomainCertificateInfo;
+pub use describe_domain_cname::DescribeDomainCname;
 pub use describe_user_certificate_expire_count::DescribeUserCertificateExpireCount;
 pub use describe_user_domains::DescribeUserDomains;
 pub use modify_cdn_domain::ModifyCdnDomain;
@@ -66,5 +77,8 @@ pub use set_domain_server_certificate::{
     BatchSetCdnDomainServerCertificate, SetDomainServerCertificate,
 };
 pub use set_force_redirect_config::SetForceRedirectConfig;
+pub use sm_certificates::SmCertificates;
 pub use start_cdn_domain::StartCdnDomain;
 pub use stop_cdn_domain::StopCdnDomain;
+pub use tag_resources::{ListTagResources, TagResources, UntagResources};
+pub use verify_domain_owner::{DescribeDomainVerifyData, DescribeVerifyContent, VerifyDomainOwner};

@@ -32,6 +32,8 @@ fn a_wrong_configuration_is_told_with_its_key() {
         ("strange = 1\n", "strange"),
         ("api = \"nowhere\"\n", "api"),
         ("default_domain = \"no domain\"\n", "default_domain"),
+        ("api_tls = \"127.0.0.1:0\"\n", "api_tls_cert_file"),
+        ("api_tls_key_file = \"key.pem\"\n", "api_tls is"),
         ("[rate_limits]\nDoAsIThink = 1\n", "DoAsIThink"),
         ("not TOML", "TOML"),
     ] {

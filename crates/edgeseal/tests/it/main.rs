@@ -23,3 +23,4 @@ mod readme;
 mod refusals;
 mod restart;
 mod swaps;
+mod takeover;

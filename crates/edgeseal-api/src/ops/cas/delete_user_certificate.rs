@@ -1,9 +1,9 @@
 //! `DeleteUserCertificate`: a certificate and its key are gone.
 //!
-//! One that a domain has bound stays. In Version 2020-04-07 that is a refusal. In 2018-07-13 the
-//! tools in use delete the bound certificate first and upload the next one under its name: there it
-//! leaves the centre, its name is free, the domain keeps it until it has another, and with that it
-//! is gone.
+//! One that a domain has bound stays. In Version 2020-04-07 that is a refusal, unless the operator
+//! has chosen otherwise. In 2018-07-13 the tools in use delete the bound certificate first and
+//! upload the next one under its name: there it leaves the centre, its name is free, the domain
+//! keeps it until it has another, and with that it is gone.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{Revision, catalog::ChangeError};
@@ -11,7 +11,7 @@ use edgeseal_store::{Revision, catalog::ChangeError};
 use crate::{
     authorize::Authorized,
     code::Code,
-    context::Context,
+    context::{BoundCertificate, Context},
     operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
     ops::named_certificate::{self, By, NoCertificate},
     request::Params,
@@ -65,7 +65,9 @@ impl Operation for DeleteUserCertificate {
         call: &Authorized,
         id: CertificateId,
     ) -> Result<Done<Nothing>, Error> {
-        Ok(Done::changed(delete(context, call, id, false).await?))
+        Ok(Done::changed(
+            delete(context, call, id, context.settings.bound_certificate).await?,
+        ))
     }
 }
 
@@ -85,7 +87,9 @@ impl Operation for DeleteUserCertificate2018 {
         call: &Authorized,
         id: CertificateId,
     ) -> Result<Done<Nothing>, Error> {
-        Ok(Done::changed(delete(context, call, id, true).await?))
+        Ok(Done::changed(
+            delete(context, call, id, BoundCertificate::Release).await?,
+        ))
     }
 }
 
@@ -93,7 +97,7 @@ async fn delete(
     context: &Context,
     call: &Authorized,
     id: CertificateId,
-    hide_if_bound: bool,
+    bound: BoundCertificate,
 ) -> Result<Revision, Error> {
     let deleted = context
         .catalog
@@ -108,7 +112,9 @@ async fn delete(
             };
             match draft.user_of_certificate(id).await? {
                 None => draft.delete_certificate(&certificate).await?,
-                Some(_) if hide_if_bound => draft.hide_certificate(&certificate)?,
+                Some(_) if bound == BoundCertificate::Release => {
+                    draft.hide_certificate(&certificate)?
+                }
                 Some(domain) => return Err(ChangeError::Refused(Error::InUse { domain })),
             }
             Ok((draft, ()))

@@ -1,4 +1,4 @@
-//! `AddCdnDomain`: a domain is served from now on.
+//! `AddCdnDomain`: a domain is served from now on; `BatchAddCdnDomain`: up to 50 are, or none.
 //!
 //! Divergence: the cloud reviews a domain for minutes; here it is online at once.
 
@@ -14,6 +14,7 @@ use edgeseal_store::{
 
 use super::{
     named_domain::{self, NoDomain},
+    named_domains::{self, NoDomains},
     sources::{self, InvalidSources},
     tags,
     words::Word as _,
@@ -23,15 +24,19 @@ use crate::{
     code::Code,
     context::Context,
     operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
+    ownership,
     request::Params,
 };
 
 /// The operation.
 pub struct AddCdnDomain;
 
-/// The domain to be.
+/// The operation for many domains.
+pub struct BatchAddCdnDomain;
+
+/// The domains to be.
 pub struct Wanted {
-    name: Pattern,
+    names: Vec<Pattern>,
     service: Service,
     coverage: Coverage,
     origins: Vec<Origin>,
@@ -45,6 +50,23 @@ pub enum Error {
     /// The name is none.
     #[error(transparent)]
     Name(#[from] NoDomain),
+    /// The list of names is none.
+    #[error(transparent)]
+    Names(#[from] NoDomains),
+    /// Wildcards are added one by one.
+    #[error("{name} is a wildcard; add it with AddCdnDomain")]
+    Wildcard {
+        /// The name.
+        name: Pattern,
+    },
+    /// The account has not proven to own it.
+    #[error(
+        "prove first that {root} is yours: DescribeVerifyContent tells what to publish, VerifyDomainOwner checks it"
+    )]
+    NotOwned {
+        /// The root domain.
+        root: DomainName,
+    },
     /// No CdnType.
     #[error("say in CdnType what the domain delivers: {}", Service::all_words())]
     NoService,
@@ -109,12 +131,103 @@ impl Operation for AddCdnDomain {
         Code::InvalidSourceType,
         Code::TooManySources,
         Code::InvalidScope,
+        Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
     ];
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
-        let name = named_domain::name(params)?;
+        Wanted::parse(params, vec![named_domain::name(params)?])
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Nothing>, Error> {
+        add(context, call, &wanted).await
+    }
+}
+
+impl Operation for BatchAddCdnDomain {
+    type Params = Wanted;
+    type Reply = Nothing;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameOverLimit,
+        Code::DomainNameMalformed,
+        Code::MissingCdnType,
+        Code::InvalidCdnType,
+        Code::MissingSources,
+        Code::InvalidSources,
+        Code::InvalidSourceType,
+        Code::TooManySources,
+        Code::InvalidScope,
+        Code::DomainOwnerVerifyFail,
+        Code::DomainAlreadyExists,
+        Code::WildcardAndAll,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let names = named_domains::names(params, "DomainName")?;
+        if let Some(name) = names.iter().find(|name| name.is_wildcard()) {
+            return Err(Error::Wildcard { name: name.clone() });
+        }
+        Wanted::parse(params, names)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Nothing>, Error> {
+        add(context, call, &wanted).await
+    }
+}
+
+async fn add(
+    context: &Context,
+    call: &Authorized,
+    wanted: &Wanted,
+) -> Result<Done<Nothing>, Error> {
+    check_ownership(context, call, &wanted.names).await?;
+    let deed = &call.deed;
+    let added = context.catalog.transact(deed, |mut draft| async move {
+        for name in &wanted.names {
+            check_neighbours(&mut draft, call.account(), name).await?;
+            let domain = wanted.domain(name, draft.new_domain_id().await?, call);
+            draft.add_domain(&domain).await?;
+            draft.add_history(&domain, None, (None, None), deed)?;
+        }
+        Ok((draft, ()))
+    });
+    let committed = added.await.map_err(refused_or::<Error, Error>)?;
+    Ok(Done::served(committed.revision, Environment::Production))
+}
+
+/// Once a root domain is proven, it is so for all names below it.
+async fn check_ownership(
+    context: &Context,
+    call: &Authorized,
+    names: &[Pattern],
+) -> Result<(), Error> {
+    if !context.settings.demand_ownership {
+        return Ok(());
+    }
+    for name in names {
+        let root = ownership::root_of(name);
+        let since = context.catalog.owner_since(call.account(), &root).await;
+        if since.map_err(Trouble::from)?.is_none() {
+            return Err(Error::NotOwned { root });
+        }
+    }
+    Ok(())
+}
+
+impl Wanted {
+    fn parse(params: &Params, names: Vec<Pattern>) -> Result<Self, Error> {
         let service = params.given("CdnType").ok_or(Error::NoService)?;
         let service = Service::of_word(service).ok_or_else(|| Error::Service {
             given: service.to_owned(),
@@ -127,8 +240,8 @@ impl Operation for AddCdnDomain {
             None => Coverage::default(),
         };
         let resource_group = params.get("ResourceGroupId").unwrap_or_default().to_owned();
-        Ok(Wanted {
-            name,
+        Ok(Self {
+            names,
             service,
             coverage,
             origins,
@@ -137,29 +250,10 @@ impl Operation for AddCdnDomain {
         })
     }
 
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
-        let (wanted, deed) = (&wanted, &call.deed);
-        let added = context.catalog.transact(deed, |mut draft| async move {
-            check_neighbours(&mut draft, call.account(), &wanted.name).await?;
-            let domain = wanted.domain(draft.new_domain_id().await?, call);
-            draft.add_domain(&domain).await?;
-            draft.add_history(&domain, None, (None, None), deed)?;
-            Ok((draft, ()))
-        });
-        let committed = added.await.map_err(refused_or::<Error, Error>)?;
-        Ok(Done::served(committed.revision, Environment::Production))
-    }
-}
-
-impl Wanted {
-    fn domain(&self, id: i64, call: &Authorized) -> Domain {
+    fn domain(&self, name: &Pattern, id: i64, call: &Authorized) -> Domain {
         Domain {
             id,
-            name: self.name.clone(),
+            name: name.clone(),
             account: call.account().clone(),
             state: State::Online,
             mode: Mode::Normal,
@@ -230,6 +324,9 @@ impl Failure for Error {
     fn code(&self) -> Code {
         match self {
             Self::Name(why) => why.code(),
+            Self::Names(why) => why.code(),
+            Self::Wildcard { .. } => Code::DomainNameMalformed,
+            Self::NotOwned { .. } => Code::DomainOwnerVerifyFail,
             Self::NoService => Code::MissingCdnType,
             Self::Service { .. } => Code::InvalidCdnType,
             Self::Sources(why) => why.code(),
@@ -244,6 +341,7 @@ impl Failure for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
+            Self::Names(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }

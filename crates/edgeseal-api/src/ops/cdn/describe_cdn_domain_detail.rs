@@ -100,7 +100,9 @@ impl Operation for DescribeCdnDomainDetail2014 {
         let served = served_pem(&context.catalog, &domain).await;
         Ok(Done::read(Reply {
             get_domain_detail_model: Detail {
-                server_certificate: Some(served.map_err(Trouble::from)?),
+                // Absent, not empty: the client takes only that for "none".
+                server_certificate: Some(served.map_err(Trouble::from)?)
+                    .filter(|text| !text.is_empty()),
                 ..Detail::of(&domain, &context.settings.cname_suffix)
             },
         }))

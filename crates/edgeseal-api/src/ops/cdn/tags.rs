@@ -3,7 +3,7 @@
 use crate::request::Params;
 
 /// Labels that a domain may have.
-const TAGS_MAX: usize = 20;
+pub(super) const TAGS_MAX: usize = 20;
 
 /// The labels given, in order of their keys; a later one of the same key wins. Only the first
 /// twenty are read, as many as the documentation allows.

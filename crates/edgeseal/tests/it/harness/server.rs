@@ -24,6 +24,10 @@ pub(crate) struct Server {
     /// Holds everything; removed at the end.
     home: TempDir,
     process: Option<Child>,
+    /// The subcommand and its own arguments.
+    subcommand: &'static [&'static str],
+    /// What it prints after `ready`.
+    prints: Option<mpsc::Receiver<String>>,
     addresses: Addresses,
     /// How much of the log was searched for key material.
     searched: usize,
@@ -33,6 +37,8 @@ pub(crate) struct Server {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
+    #[serde(default)]
+    pub(crate) api_tls: Option<SocketAddr>,
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -54,15 +60,23 @@ impl Server {
 
     /// Starts one with this configuration (TOML).
     pub(crate) fn start_with(config: &str) -> Self {
+        Self::start_as(&["serve"], config)
+    }
+
+    /// Starts one by this subcommand.
+    pub(crate) fn start_as(subcommand: &'static [&'static str], config: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("edgeseal.toml"), config).unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
             home,
             process: None,
+            subcommand,
+            prints: None,
             searched: 0,
             addresses: Addresses {
                 api: nowhere,
+                api_tls: None,
                 https: nowhere,
                 http: nowhere,
                 admin: nowhere,
@@ -93,6 +107,7 @@ impl Server {
             Ok(line) => assert_eq!(line, "ready", "the first line on standard output"),
             Err(_) => panic!("it does not get ready: {}", self.log()),
         }
+        self.prints = Some(lines);
         let json = fs::read(self.data().join("addresses.json")).unwrap();
         self.addresses = serde_json::from_slice(&json).unwrap();
     }
@@ -103,7 +118,8 @@ impl Server {
         // As talkative as it gets: what is never logged is not logged then either. Of h2 it would
         // be every frame.
         command.env("EDGESEAL_LOG", "trace,h2=debug");
-        command.arg("serve").arg("--data").arg(self.data());
+        command.args(self.subcommand);
+        command.arg("--data").arg(self.data());
         command
             .arg("--config")
             .arg(self.home.path().join("edgeseal.toml"));
@@ -158,6 +174,19 @@ impl Server {
             &text(&key["AccessKeyId"]),
             &text(&key["AccessKeySecret"]),
         )
+    }
+
+    /// What it prints after `ready`, up to the line with this text.
+    pub(crate) fn printed_until(&self, last: &str) -> String {
+        let lines = self.prints.as_ref().expect("it was started");
+        let mut text = String::new();
+        while !text.lines().last().is_some_and(|line| line.contains(last)) {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(line) => text = format!("{text}{line}\n"),
+                Err(_) => panic!("it does not print {last:?}: {text}"),
+            }
+        }
+        text
     }
 
     /// What a new client is shown (rustls).

@@ -11,7 +11,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use edgeseal_api::{Context, Settings};
+use edgeseal_api::{
+    Context, Settings,
+    http::{self, Speaks},
+};
 use edgeseal_core::{Timestamp, account::Account};
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{
@@ -108,7 +111,7 @@ impl Node {
             let _ = stopped.await;
         };
         let drain = Duration::from_secs(5);
-        let serving = edgeseal_api::http::serve(listener, Arc::new(context), stopped, drain);
+        let serving = http::serve(listener, Speaks::Http, Arc::new(context), stopped, drain);
         let node = Self {
             api: Api::new(&address, &account, &key, &secret),
             catalog,

@@ -1,0 +1,57 @@
+//! `DescribeCdnService`: since when the account has the service. Nothing is charged and nothing is
+//! locked here.
+
+use serde::Serialize;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeCdnService;
+
+/// The service.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    instance_id: String,
+    opening_time: String,
+    internet_charge_type: &'static str,
+    changing_charge_type: &'static str,
+    changing_affect_time: &'static str,
+    operation_locks: Locks,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Locks {
+    lock_reason: [(); 0],
+}
+
+impl Operation for DescribeCdnService {
+    type Params = ();
+    type Reply = Reply;
+    type Error = Trouble;
+
+    const CODES: &'static [Code] = &[];
+
+    fn parse(_: &Params) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    async fn run(_: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
+        let edgeseal_core::policy::Principal::Account(account) = call.principal();
+        Ok(Done::read(Reply {
+            instance_id: account.id.to_string(),
+            opening_time: account.created.to_string(),
+            internet_charge_type: "PayByTraffic",
+            changing_charge_type: "PayByTraffic",
+            changing_affect_time: "",
+            operation_locks: Locks { lock_reason: [] },
+        }))
+    }
+}

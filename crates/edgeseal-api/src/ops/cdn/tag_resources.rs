@@ -1,0 +1,368 @@
+//! `TagResources`, `UntagResources` and `ListTagResources`: labels of domains.
+
+use edgeseal_core::{
+    Pattern, Timestamp,
+    domain::{Domain, Environment},
+};
+use edgeseal_store::catalog::Span;
+use serde::Serialize;
+
+use super::{
+    named_domain::{self, NoDomain},
+    tags::{self, TAGS_MAX},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Nothing, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation that labels.
+pub struct TagResources;
+
+/// The operation that takes labels off.
+pub struct UntagResources;
+
+/// The operation that lists labels.
+pub struct ListTagResources;
+
+/// The only kind of thing that has labels.
+const DOMAIN: &str = "DOMAIN";
+/// Domains that one call may name.
+const RESOURCES_MAX: usize = 50;
+/// Domains whose labels one answer shows.
+const PAGE: usize = 100;
+
+/// Which labels to take off.
+pub struct Taken {
+    names: Vec<Pattern>,
+    /// All if there is none.
+    keys: Vec<String>,
+}
+
+/// Which labels to list.
+pub struct Wanted {
+    names: Vec<Pattern>,
+    tags: Vec<(String, String)>,
+    /// How many domains earlier answers have shown.
+    skip: usize,
+}
+
+/// Labels, in the wrappers that the SDKs expect.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    /// For the next call; empty if this answer is the last.
+    next_token: String,
+    tag_resources: Listed,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    tag_resource: Vec<Row>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    resource_id: String,
+    resource_type: &'static str,
+    tag_key: String,
+    tag_value: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No ResourceType.
+    #[error("say in ResourceType what is labelled: {DOMAIN}")]
+    NoType,
+    /// No such ResourceType.
+    #[error("ResourceType is {given:?}; use {DOMAIN}")]
+    Type {
+        /// What was given.
+        given: String,
+    },
+    /// No domains.
+    #[error("name the domains in ResourceId.1, ResourceId.2 and so on")]
+    NoResource,
+    /// More domains than a call may name.
+    #[error("more than {RESOURCES_MAX} domains are named")]
+    TooManyResources,
+    /// No labels.
+    #[error("give the labels in Tag.1.Key and Tag.1.Value and so on")]
+    NoTag,
+    /// No labels to take off.
+    #[error("name the labels in TagKey.1 and so on, or say All=true")]
+    NoTagKey,
+    /// More labels than a domain may have.
+    #[error("{name} would have {count} labels; at most {TAGS_MAX} are accepted")]
+    TooManyTags {
+        /// The domain.
+        name: Pattern,
+        /// How many.
+        count: usize,
+    },
+    /// Not a token of an earlier answer.
+    #[error("NextToken is none of an earlier answer")]
+    Token,
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] NoDomain),
+    /// What every operation can meet.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for TagResources {
+    type Params = (Vec<Pattern>, Vec<(String, String)>);
+    type Reply = Nothing;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingResourceType,
+        Code::InvalidResourceType,
+        Code::MissingResourceId,
+        Code::InvalidResourceId,
+        Code::MissingTag,
+        Code::TooManyTags,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Self::Params, Error> {
+        let names = resources(params)?;
+        if names.is_empty() {
+            return Err(Error::NoResource);
+        }
+        let tags = tags::parse(params);
+        if tags.is_empty() {
+            return Err(Error::NoTag);
+        }
+        Ok((names, tags))
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (names, tags): Self::Params,
+    ) -> Result<Done<Nothing>, Error> {
+        let tag = |domain: &mut Domain, now: Timestamp| {
+            for (key, value) in &tags {
+                domain.tags.retain(|(have, _)| have != key);
+                domain.tags.push((key.clone(), value.clone()));
+            }
+            domain.tags.sort();
+            domain.modified = now;
+            match domain.tags.len() {
+                count if count > TAGS_MAX => Err(Error::TooManyTags {
+                    name: domain.name.clone(),
+                    count,
+                }),
+                _ => Ok(()),
+            }
+        };
+        change(context, call, &names, tag).await
+    }
+}
+
+impl Operation for UntagResources {
+    type Params = Taken;
+    type Reply = Nothing;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingResourceType,
+        Code::InvalidResourceType,
+        Code::MissingResourceId,
+        Code::InvalidResourceId,
+        Code::MissingTagKey,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Taken, Error> {
+        let names = resources(params)?;
+        if names.is_empty() {
+            return Err(Error::NoResource);
+        }
+        let keys = numbered(params, "TagKey", TAGS_MAX);
+        let all = params
+            .given("All")
+            .is_some_and(|word| word.eq_ignore_ascii_case("true"));
+        // To take all off by an empty list would be to guess.
+        if keys.is_empty() && !all {
+            return Err(Error::NoTagKey);
+        }
+        Ok(Taken { names, keys })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        taken: Taken,
+    ) -> Result<Done<Nothing>, Error> {
+        let untag = |domain: &mut Domain, now: Timestamp| {
+            domain
+                .tags
+                .retain(|(key, _)| !taken.keys.is_empty() && !taken.keys.contains(key));
+            domain.modified = now;
+            Ok(())
+        };
+        change(context, call, &taken.names, untag).await
+    }
+}
+
+impl Operation for ListTagResources {
+    type Params = Wanted;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingResourceType,
+        Code::InvalidResourceType,
+        Code::InvalidResourceId,
+        Code::InvalidNextToken,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let token = params.given("NextToken").map_or(Ok(0), str::parse);
+        Ok(Wanted {
+            names: resources(params)?,
+            tags: tags::parse(params),
+            skip: token.map_err(|_| Error::Token)?,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Reply>, Error> {
+        if !wanted.names.is_empty() {
+            let mut rows = Vec::new();
+            for name in &wanted.names {
+                let domain = named_domain::find(&context.catalog, call.account(), name).await?;
+                rows.extend(wanted.rows(&domain));
+            }
+            return Ok(Done::read(Reply::of(rows, String::new())));
+        }
+        let listing = context.catalog.domains_where(
+            call.account(),
+            |_, domain| domain.tags.iter().any(|tag| wanted.takes(tag)),
+            Span {
+                skip: wanted.skip,
+                limit: PAGE,
+            },
+        );
+        let listing = listing.await.map_err(Trouble::from)?;
+        let shown = wanted.skip.saturating_add(PAGE);
+        let next = if shown < listing.total {
+            shown.to_string()
+        } else {
+            String::new()
+        };
+        let domains = listing.items.iter();
+        let rows = domains.flat_map(|domain| wanted.rows(domain)).collect();
+        Ok(Done::read(Reply::of(rows, next)))
+    }
+}
+
+impl Wanted {
+    fn takes(&self, (key, value): &(String, String)) -> bool {
+        self.tags.is_empty()
+            || self
+                .tags
+                .iter()
+                .any(|(wanted, of)| wanted == key && (of.is_empty() || of == value))
+    }
+
+    fn rows(&self, domain: &Domain) -> Vec<Row> {
+        let tags = domain.tags.iter().filter(|tag| self.takes(tag));
+        tags.map(|(key, value)| Row {
+            resource_id: domain.name.to_string(),
+            resource_type: DOMAIN,
+            tag_key: key.clone(),
+            tag_value: value.clone(),
+        })
+        .collect()
+    }
+}
+
+impl Reply {
+    const fn of(tag_resource: Vec<Row>, next_token: String) -> Self {
+        Self {
+            next_token,
+            tag_resources: Listed { tag_resource },
+        }
+    }
+}
+
+/// The domains named, after the kind of thing was looked at.
+fn resources(params: &Params) -> Result<Vec<Pattern>, Error> {
+    let given = params.given("ResourceType").ok_or(Error::NoType)?;
+    if !given.eq_ignore_ascii_case(DOMAIN) {
+        return Err(Error::Type {
+            given: given.chars().take(40).collect(),
+        });
+    }
+    if params
+        .given(&format!("ResourceId.{}", RESOURCES_MAX + 1))
+        .is_some()
+    {
+        return Err(Error::TooManyResources);
+    }
+    numbered(params, "ResourceId", RESOURCES_MAX)
+        .iter()
+        .map(|name| Ok(Pattern::parse(name).map_err(NoDomain::from)?))
+        .collect()
+}
+
+/// `NAME.1`, `NAME.2` and so on.
+fn numbered(params: &Params, name: &str, max: usize) -> Vec<String> {
+    (1..=max)
+        .map_while(|number| params.given(&format!("{name}.{number}")))
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn change(
+    context: &Context,
+    call: &Authorized,
+    names: &[Pattern],
+    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), Error> + Send + Sync,
+) -> Result<Done<Nothing>, Error> {
+    let (owner, environment) = (Some(call.account()), Environment::Production);
+    let changed = named_domain::change_each(context, &call.deed, owner, names, environment, decide);
+    Ok(Done::changed(changed.await?))
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoType => Code::MissingResourceType,
+            Self::Type { .. } => Code::InvalidResourceType,
+            Self::NoResource => Code::MissingResourceId,
+            Self::TooManyResources => Code::InvalidResourceId,
+            Self::NoTag => Code::MissingTag,
+            Self::NoTagKey => Code::MissingTagKey,
+            Self::TooManyTags { .. } => Code::TooManyTags,
+            Self::Token => Code::InvalidNextToken,
+            Self::Domain(why) => why.code(),
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Domain(why) => why.detail(),
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

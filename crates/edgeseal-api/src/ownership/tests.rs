@@ -1,0 +1,420 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use edgeseal_core::{AccountId, DomainName, Pattern};
+use hickory_resolver::proto::rr::{
+    LowerName, Name, RData, Record, RecordType,
+    rdata::{A, CNAME, SOA, TXT},
+};
+use hickory_server::{
+    Server,
+    net::runtime::{Time, TokioRuntimeProvider},
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    store::in_memory::InMemoryZoneHandler,
+    zone_handler::{AxfrPolicy, Catalog, ZoneType},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, UdpSocket},
+    time::Instant,
+};
+
+use super::*;
+
+#[test]
+fn roots() {
+    for (name, root) in [
+        ("example.com", "example.com"),
+        ("www.example.com", "example.com"),
+        ("a.b.c.example.com", "example.com"),
+        ("*.example.com", "example.com"),
+        ("*.www.example.com", "example.com"),
+        ("www.example.co.uk", "example.co.uk"),
+        ("www.example.com.cn", "example.com.cn"),
+        // Rules with a wildcard and its exception.
+        ("a.b.c.ck", "b.c.ck"),
+        ("a.www.ck", "www.ck"),
+        // Rules in other scripts hold for A-labels.
+        ("www.食狮.公司.cn", "xn--85x722f.xn--55qx5d.cn"),
+        // Private section: each name below belongs to somebody else.
+        ("a.user.github.io", "user.github.io"),
+        // No such top-level domain.
+        ("a.b.internal-thing", "b.internal-thing"),
+        // Suffixes themselves.
+        ("co.uk", "co.uk"),
+        ("*.co.uk", "co.uk"),
+        ("github.io", "github.io"),
+    ] {
+        let pattern = Pattern::parse(name).unwrap();
+        assert_eq!(root_of(&pattern).as_str(), root, "{name}");
+    }
+}
+
+#[test]
+fn contents() {
+    let account = |text| AccountId::parse(text).unwrap();
+    let (one, two) = (account("1000000000000001"), account("1000000000000002"));
+    let (a, b) = (name("a.example"), name("b.example"));
+    // printf 'edgeseal domain ownership\n1000000000000001\na.example' | sha256sum
+    assert_eq!(content(&one, &a), "verify_833dadd3662c6dbb2ad1a369cbc870e2");
+    let all = [content(&one, &b), content(&two, &a), content(&two, &b)];
+    for (i, other) in all.iter().enumerate() {
+        assert_ne!(other, &content(&one, &a));
+        assert!(!all[..i].contains(other));
+        assert_eq!(other.len(), 39);
+    }
+}
+
+#[tokio::test]
+async fn by_dns() {
+    let long = "x".repeat(250);
+    let mut records = vec![
+        txt("verification.right.example.", &[CONTENT]),
+        txt("verification.spaced.example.", &[" ", CONTENT, "\t"]),
+        txt(
+            "verification.cut.example.",
+            &[&CONTENT[..20], &CONTENT[20..]],
+        ),
+        txt("verification.several.example.", &["v=spf1 -all"]),
+        txt("verification.several.example.", &[CONTENT]),
+        cname("verification.alias.example.", "verification.right.example."),
+        txt("verification.wrong.example.", &["v=spf1 -all"]),
+        txt("verification.wrong.example.", &["verify_0\n123"]),
+        txt("verification.wrong.example.", &["another"]),
+        txt("verification.part.example.", &[CONTENT, "4"]),
+        txt("verification.long.example.", &[&long]),
+        a("verification.other-type.example.", Ipv4Addr::LOCALHOST),
+        txt("above.example.", &[CONTENT]),
+    ];
+    // More than fits into a datagram: asked again over TCP.
+    for i in 0..40 {
+        records.push(txt("verification.large.example.", &[&format!("{i}{long}")]));
+    }
+    records.push(txt("verification.large.example.", &[CONTENT]));
+    let dns = Dns::start(records).await;
+    let check = dns.check(80, false);
+    for root in ["right", "spaced", "cut", "several", "alias", "large"] {
+        let root = name(&format!("{root}.example"));
+        assert_eq!(check.by_dns(&root, CONTENT).await, Ok(()), "{root}");
+    }
+    let cut = "x".repeat(80);
+    let beside = format!("{CONTENT}4");
+    for (root, found) in [("wrong", "verify_0 123"), ("part", &beside), ("long", &cut)] {
+        let expected = NotProven::OtherRecord {
+            name: format!("verification.{root}.example"),
+            found: found.to_owned(),
+        };
+        let root = name(&format!("{root}.example"));
+        assert_eq!(check.by_dns(&root, CONTENT).await, Err(expected), "{root}");
+    }
+    for root in ["other-type.example", "above.example", "nothing.example"] {
+        let expected = NotProven::NoRecord {
+            name: format!("verification.{root}"),
+        };
+        let root = name(root);
+        assert_eq!(check.by_dns(&root, CONTENT).await, Err(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_mended_record_is_seen_at_once() {
+    let dns = Dns::start(vec![]).await;
+    let (check, root) = (dns.check(80, false), name("mended.example"));
+    assert!(check.by_dns(&root, CONTENT).await.is_err());
+    dns.add(txt("verification.mended.example.", &[CONTENT]))
+        .await;
+    assert_eq!(check.by_dns(&root, CONTENT).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_silent_dns_server() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let check = OwnerCheck::new(Options {
+        dns: Some(silent.local_addr().unwrap()),
+        ..Options::default()
+    });
+    let (check, root) = (check.unwrap(), name("silent.example"));
+    let begun = Instant::now();
+    let result = check.by_dns(&root, CONTENT).await;
+    assert!(matches!(result, Err(NotProven::Unreachable { .. })));
+    assert!(begun.elapsed() < PATIENCE + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn by_file() {
+    let exact = format!("{CONTENT}{}", " ".repeat(4096 - CONTENT.len()));
+    let until_closed = format!("HTTP/1.1 200 OK\r\n\r\n{CONTENT}");
+    let web = Web::start(vec![
+        ("right.example", ok(CONTENT)),
+        ("spaced.example", ok(&format!("\u{feff}\r\n{CONTENT}\n"))),
+        ("exact.example", ok(&exact)),
+        ("closed.example", until_closed),
+    ])
+    .await;
+    let dns = Dns::start(web.records()).await;
+    let check = dns.check(web.address.port(), true);
+    for root in web.hosts {
+        assert_eq!(check.by_file(&name(root), CONTENT).await, Ok(()), "{root}");
+    }
+    let nothing = NotProven::NoAddress {
+        name: "nothing.example".to_owned(),
+    };
+    let root = name("nothing.example");
+    assert_eq!(check.by_file(&root, CONTENT).await, Err(nothing));
+}
+
+#[tokio::test]
+async fn by_what_is_not_the_file() {
+    let moved = "HTTP/1.1 302 Found\r\nlocation: http://right.example/verification.html\r\n";
+    let not_found = format!("HTTP/1.1 404 Not Found\r\ncontent-length: 39\r\n\r\n{CONTENT}");
+    let beside = format!("{CONTENT}4");
+    let web = Web::start(vec![
+        ("right.example", ok(CONTENT)),
+        ("other.example", ok("<html>\nnothing")),
+        ("beside.example", ok(&beside)),
+        (
+            "long.example",
+            ok(&format!("{CONTENT}{}", " ".repeat(8192))),
+        ),
+        ("moved.example", format!("{moved}content-length: 0\r\n\r\n")),
+        ("missing.example", not_found),
+        ("broken.example", "SSH-2.0-OpenSSH_9.2\r\n".to_owned()),
+        ("mute.example", String::new()),
+    ])
+    .await;
+    let dns = Dns::start(web.records()).await;
+    let check = dns.check(web.address.port(), true);
+    let url = |root: &str| format!("http://{root}/verification.html");
+    let other = |root, found: &str| NotProven::OtherFile {
+        url: url(root),
+        found: found.to_owned(),
+    };
+    let status = |root, status| NotProven::NoFile {
+        url: url(root),
+        status,
+    };
+    let too_long = NotProven::LongFile {
+        url: url("long.example"),
+    };
+    for (root, expected) in [
+        ("other.example", other("other.example", "<html> nothing")),
+        ("beside.example", other("beside.example", &beside)),
+        ("long.example", too_long),
+        ("moved.example", status("moved.example", 302)),
+        ("missing.example", status("missing.example", 404)),
+    ] {
+        let result = check.by_file(&name(root), CONTENT).await;
+        assert_eq!(result, Err(expected), "{root}");
+    }
+    for root in ["broken.example", "mute.example"] {
+        let result = check.by_file(&name(root), CONTENT).await;
+        let unreachable = matches!(result, Err(NotProven::Unreachable { .. }));
+        assert!(unreachable, "{root}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_public_addresses_are_asked() {
+    let web = Web::start(vec![("inside.example", ok(CONTENT))]).await;
+    let dns = Dns::start(web.records()).await;
+    let root = name("inside.example");
+    let check = dns.check(web.address.port(), false);
+    let refused = NotProven::NotPublic {
+        name: "inside.example".to_owned(),
+        address: Ipv4Addr::LOCALHOST.into(),
+    };
+    assert_eq!(check.by_file(&root, CONTENT).await, Err(refused));
+    assert_eq!(web.asked(), 0, "nobody connected");
+
+    let before = dns.asked_for_a();
+    let check = dns.check(web.address.port(), true);
+    assert_eq!(check.by_file(&root, CONTENT).await, Ok(()));
+    assert_eq!(web.asked(), 1);
+    assert_eq!(dns.asked_for_a() - before, 1, "checked is what is used");
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_makes_way() {
+    let web = Web::start(vec![("two.example", ok(CONTENT))]).await;
+    // Nobody listens there: the server is bound to 127.0.0.1 alone.
+    let dead = Ipv4Addr::new(127, 0, 0, 9);
+    let mut records = vec![a("two.example.", dead), a("one.example.", dead)];
+    records.extend(web.records());
+    let dns = Dns::start(records).await;
+    let check = dns.check(web.address.port(), true);
+    assert_eq!(check.by_file(&name("two.example"), CONTENT).await, Ok(()));
+    let result = check.by_file(&name("one.example"), CONTENT).await;
+    let Err(NotProven::Unreachable { why, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(why.contains("refused"), "the cause is told: {why}");
+}
+
+const CONTENT: &str = "verify_00112233445566778899aabbccddeeff";
+
+fn name(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
+}
+
+fn record(name: &str, data: RData) -> Record {
+    Record::from_rdata(Name::from_ascii(name).unwrap(), 3600, data)
+}
+
+fn txt(name: &str, texts: &[&str]) -> Record {
+    let texts = texts.iter().map(|&text| text.to_owned()).collect();
+    record(name, RData::TXT(TXT::new(texts)))
+}
+
+fn a(name: &str, address: Ipv4Addr) -> Record {
+    record(name, RData::A(A(address)))
+}
+
+fn cname(name: &str, target: &str) -> Record {
+    record(name, RData::CNAME(CNAME(Name::from_ascii(target).unwrap())))
+}
+
+/// A DNS server on loopback that is the authority of everything.
+struct Dns {
+    address: SocketAddr,
+    zone: Arc<InMemoryZoneHandler>,
+    asked_for_a: Arc<AtomicUsize>,
+    _server: Server<Counting>,
+}
+
+/// The server's answers, and how often an IPv4 address was asked for.
+struct Counting {
+    catalog: Catalog,
+    asked_for_a: Arc<AtomicUsize>,
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Counting {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        response: R,
+    ) -> ResponseInfo {
+        let info = request.request_info();
+        if info.is_ok_and(|info| info.query.query_type() == RecordType::A) {
+            self.asked_for_a.fetch_add(1, Ordering::SeqCst);
+        }
+        self.catalog.handle_request::<R, T>(request, response).await
+    }
+}
+
+impl Dns {
+    async fn start(records: Vec<Record>) -> Self {
+        let zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
+            Name::root(),
+            ZoneType::Primary,
+            AxfrPolicy::Deny,
+        );
+        let zone = Arc::new(zone);
+        let mut catalog = Catalog::default();
+        catalog.upsert(LowerName::from(Name::root()), vec![zone.clone()]);
+        let asked_for_a = Arc::new(AtomicUsize::new(0));
+        let mut server = Server::new(Counting {
+            catalog,
+            asked_for_a: Arc::clone(&asked_for_a),
+        });
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        server.register_socket(UdpSocket::bind(address).await.unwrap());
+        server.register_listener(tcp, PATIENCE, 64);
+        let dns = Self {
+            address,
+            zone,
+            asked_for_a,
+            _server: server,
+        };
+        let (nobody, serial) = (Name::root(), 1);
+        let soa = SOA::new(nobody.clone(), nobody, serial, 3600, 3600, 3600, 3600);
+        dns.add(record(".", RData::SOA(soa))).await;
+        for record in records {
+            dns.add(record).await;
+        }
+        dns
+    }
+
+    async fn add(&self, record: Record) {
+        assert!(self.zone.upsert(record, 1).await);
+    }
+
+    fn check(&self, http_port: u16, private_addresses: bool) -> OwnerCheck {
+        let options = Options {
+            dns: Some(self.address),
+            http_port,
+            private_addresses,
+        };
+        OwnerCheck::new(options).unwrap()
+    }
+
+    fn asked_for_a(&self) -> usize {
+        self.asked_for_a.load(Ordering::SeqCst)
+    }
+}
+
+/// A web server on loopback that answers by host, as it is told to the octet.
+struct Web {
+    address: SocketAddr,
+    hosts: Vec<&'static str>,
+    asked: Arc<AtomicUsize>,
+}
+
+fn ok(body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+impl Web {
+    async fn start(answers: Vec<(&'static str, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let web = Self {
+            address: listener.local_addr().unwrap(),
+            hosts: answers.iter().map(|(host, _)| *host).collect(),
+            asked: Arc::clone(&asked),
+        };
+        let answers = Arc::new(answers);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let answers = Arc::clone(&answers);
+                tokio::spawn(async move {
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        head.push(char::from(stream.read_u8().await?));
+                    }
+                    assert!(head.starts_with("GET /verification.html HTTP/1.1\r\n"));
+                    let is_asked = |host: &str| head.contains(&format!("host: {host}\r\n"));
+                    let answer = answers.iter().find(|(host, _)| is_asked(host)).unwrap();
+                    if answer.1.is_empty() {
+                        // Until the client gives up.
+                        return stream.read_u8().await.map(|_| ());
+                    }
+                    stream.write_all(answer.1.as_bytes()).await?;
+                    stream.shutdown().await
+                });
+            }
+        });
+        web
+    }
+
+    /// What the DNS says of its hosts.
+    fn records(&self) -> Vec<Record> {
+        let hosts = self.hosts.iter();
+        hosts
+            .map(|host| a(&format!("{host}."), Ipv4Addr::LOCALHOST))
+            .collect()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,157 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// CA and certificate as they are after a start so many days after the first.
+fn start_after(data: &TempDir, days: i64) -> (String, String) {
+    let now = START.plus_ms(days * 86_400_000);
+    let authority = Authority::prepare(data.path(), HERE, now).unwrap();
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+    let (ca, leaf) = (read(authority.ca_file()), read(authority.cert_file()));
+    // Whatever was kept or made, it belongs together.
+    let holds = |found: &X509Certificate<'_>| is_for_hosts(found) && is_signed_by(found, &ca);
+    assert_eq!(with_certificate(&leaf, holds), Some(true));
+    assert!(authority.good_until.since_ms(now) > 30 * 86_400_000);
+    assert!(read(authority.bundle_file()).ends_with(&ca));
+    crate::api_tls::server(&authority.cert_file(), &authority.key_file()).unwrap();
+    (ca, leaf)
+}
+
+#[test]
+fn what_is_near_its_end_is_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let first = start_after(&data, 0);
+    assert_eq!(start_after(&data, 0), first);
+    assert_eq!(start_after(&data, 366), first);
+    let second = start_after(&data, 368);
+    assert_eq!(second.0, first.0, "the same authority");
+    assert_ne!(second.1, first.1);
+    let late = start_after(&data, 3619);
+    assert_eq!(late.0, first.0);
+    let last = start_after(&data, 3621);
+    assert_ne!(last.0, first.0, "another authority");
+    assert_ne!(last.1, late.1, "and what it issued");
+}
+
+#[test]
+fn what_is_damaged_or_does_not_fit_is_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().join("takeover");
+    let other = tempfile::tempdir().unwrap();
+    start_after(&other, 0);
+    let others = other.path().join("takeover");
+    for (name, content, same_ca) in [
+        ("api.key", None, true),
+        ("api.pem", None, true),
+        ("api.key", Some("damaged".to_owned()), true),
+        ("api.pem", Some("damaged".to_owned()), true),
+        // As after a crash between the two files.
+        (
+            "api.key",
+            Some(fs::read_to_string(others.join("api.key")).unwrap()),
+            true,
+        ),
+        (
+            "ca.key",
+            Some(fs::read_to_string(others.join("ca.key")).unwrap()),
+            false,
+        ),
+        ("ca.key", None, false),
+        ("ca.pem", None, false),
+        ("ca.pem", Some("damaged".to_owned()), false),
+    ] {
+        let before = start_after(&data, 0);
+        match &content {
+            Some(content) => fs::write(directory.join(name), content).unwrap(),
+            None => fs::remove_file(directory.join(name)).unwrap(),
+        }
+        let after = start_after(&data, 0);
+        assert_eq!(after.0 == before.0, same_ca, "{name} {content:?}");
+        assert_ne!(after.1, before.1, "{name} {content:?}");
+    }
+}
+
+#[test]
+fn a_certificate_for_fewer_names_is_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let (ca, _) = start_after(&data, 0);
+    let directory = data.path().join("takeover");
+    let key = fs::read_to_string(directory.join("ca.key")).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&ca, KeyPair::from_pem(&key).unwrap()).unwrap();
+    let mut params = CertificateParams::new(["cdn.aliyuncs.com".to_owned()]).unwrap();
+    valid(&mut params, START, LEAF_VALIDITY);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.signed_by(&key, &issuer).unwrap().pem();
+    Pair::at(&directory, "api")
+        .write(&Made {
+            pem: pem.clone(),
+            key,
+        })
+        .unwrap();
+    assert_ne!(start_after(&data, 0), (ca, pem));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_replaced() {
+    let data = tempfile::tempdir().unwrap();
+    let in_the_way = data.path().join("takeover/ca.key");
+    fs::create_dir_all(&in_the_way).unwrap();
+    fs::write(data.path().join("takeover/ca.pem"), "").unwrap();
+    let error = Authority::prepare(data.path(), HERE, START).unwrap_err();
+    assert!(error.to_string().contains("ca.key"), "{error}");
+    assert!(in_the_way.is_dir());
+}
+
+#[test]
+fn the_bundle_holds_the_first_roots_that_are_there() {
+    let data = tempfile::tempdir().unwrap();
+    let mut authority = Authority::prepare(data.path(), HERE, START).unwrap();
+    let roots = data.path().join("roots");
+    fs::write(&roots, b"# caf\xe9\nroots without a final line break").unwrap();
+    let (missing, roots) = (data.path().join("missing"), roots.to_str().unwrap());
+    let candidates = [missing.to_str().unwrap(), roots, "/etc/hostname"];
+    authority.write_bundle("CA\n", &candidates).unwrap();
+    let bundle = fs::read_to_string(authority.bundle_file()).unwrap();
+    assert_eq!(
+        bundle,
+        "# caf\u{fffd}\nroots without a final line break\nCA\n"
+    );
+    assert_eq!(authority.system_roots.as_deref(), Some(Path::new(roots)));
+
+    authority.system_roots = None;
+    authority.write_bundle("CA\n", &candidates[..1]).unwrap();
+    assert_eq!(fs::read_to_string(authority.bundle_file()).unwrap(), "CA\n");
+    assert_eq!(authority.system_roots, None);
+}
+
+#[test]
+fn everything_is_for_its_owner_only() {
+    let data = tempfile::tempdir().unwrap();
+    start_after(&data, 0);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let directory = data.path().join("takeover");
+    assert_eq!(mode(&directory), 0o700);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{path:?}");
+        names.push(path.file_name().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "api.key",
+            "api.pem",
+            "bundle.pem",
+            "ca.key",
+            "ca.pem",
+            "hosts"
+        ]
+    );
+}
