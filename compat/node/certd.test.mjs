@@ -1,11 +1,7 @@
 // certd with its own client, unmodified (`@certd/plugin-lib`): pop-core V1, POST form, HTTPS.
-//
-// Its endpoints are always https and its agent speaks nothing else, so that here TLS stands in front of the API.
+// Its endpoints are always https, its agent speaks nothing else: the API listens in TLS.
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import http from 'node:http';
-import https from 'node:https';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -76,14 +72,18 @@ class Certd {
 }
 
 test('certd', { skip: skipped('certd.test.mjs', 'certd') }, async () => {
-  const server = await Server.start();
-  const front = await tlsInFrontOf(server);
+  const server = await Server.start(
+    '--api-tls=127.0.0.1:0',
+    `--api-tls-cert-file=${path.join(process.env.COMPAT_CERTS, 'a.crt')}`,
+    `--api-tls-key-file=${path.join(process.env.COMPAT_CERTS, 'a.key')}`,
+  );
+  getGlobalAgents().httpsAgent.options.rejectUnauthorized = false;
   try {
     const plain = new PopCorePost(server);
     for (const DomainName of ['shop.example.com', 'www.example.com', 'example.org']) {
       await plain.call('AddCdnDomain', { DomainName, CdnType: 'web', Sources: SOURCES });
     }
-    const certd = new Certd(server, `127.0.0.1:${front.address().port}`);
+    const certd = new Certd(server, server.api_tls);
     assert.deepEqual(await certd.pick('example.com'), ['shop.example.com', 'www.example.com']);
 
     const served = async (material) => assert.equal(await server.served('shop.example.com'), server.leaf(material));
@@ -112,8 +112,6 @@ test('certd', { skip: skipped('certd.test.mjs', 'certd') }, async () => {
     await refused(certd.centre.getCertInfo(first), 'NotFound', 'GetUserCertificateDetail');
     await served('b');
   } finally {
-    front.close();
-    front.closeAllConnections();
     await server.stop();
   }
 });
@@ -126,23 +124,4 @@ async function refused(call, code, where) {
     assert.equal(error.data.Message, message);
     return true;
   });
-}
-
-/** A listener that takes TLS off and passes everything on as it came. */
-async function tlsInFrontOf(server) {
-  getGlobalAgents().httpsAgent.options.rejectUnauthorized = false;
-  const options = { cert: server.text('a.crt'), key: server.text('a.key') };
-  const front = https.createServer(options, (request, response) => {
-    const { method, url, headers } = request;
-    const [hostname, port] = server.api.split(':');
-    const onward = http.request({ hostname, port, method, path: url, headers }, (answer) => {
-      response.writeHead(answer.statusCode, answer.rawHeaders);
-      answer.pipe(response);
-    });
-    onward.on('error', () => response.destroy());
-    request.pipe(onward);
-  });
-  front.listen(0, '127.0.0.1');
-  await once(front, 'listening');
-  return front;
 }
