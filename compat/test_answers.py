@@ -1,7 +1,8 @@
 """Every operation through its generated SDK: answers.json, each answer held against the SDK's models.
 
 A group's cases run in order on one server; one that fails does not keep the next from running. Besides what steps.py says, a
-case has `product` (`cdn` if it does not) and `only` (`python` where Node's SDKs lack the operation).
+case has `product` (`cdn` if it does not) and `only` (`python` where Node's older SDKs lack the operation or have another
+shape for its answer).
 """
 
 import base64
