@@ -1,8 +1,12 @@
 // Menci/deploy-certificate-to-aliyun (a GitHub Action), before and since February 2025: pop-core with POST. A certificate of
-// the same name is deleted from the certificate centre first, bound as it is.
+// the same name is deleted from the certificate centre first, bound as it is: since 2025 that needs
+// `bound_certificate = "release"`.
 
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import test, { after } from 'node:test';
 
 import RPCClient from '@alicloud/pop-core';
 
@@ -11,6 +15,12 @@ import { documented, Server, skipped } from './harness.mjs';
 
 const CERTIFICATE_NAME = 'deployed by an action';
 const CDN = '2018-05-10';
+const DOMAINS = ['a.example.org', '.example.org'];
+
+const folder = mkdtempSync(path.join(tmpdir(), 'edgeseal-compat-'));
+after(() => rmSync(folder, { recursive: true }));
+const RELEASING = path.join(folder, 'config.toml');
+writeFileSync(RELEASING, 'bound_certificate = "release"\n');
 
 class Action {
   constructor(server) {
@@ -114,19 +124,15 @@ class Action2025 extends Action {
   }
 }
 
-for (const [generation, Generation] of Object.entries({ 2021: Action2021, 2025: Action2025 })) {
-  test(`menci ${generation}`, { skip: skipped('menci.test.mjs', `menci ${generation}`) }, async () => {
-    const server = await Server.start();
-    try {
-      const cdn = new PopCorePost(server);
-      const Sources = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]';
-      const domains = ['a.example.org', '.example.org'];
-      for (const DomainName of domains) await cdn.call('AddCdnDomain', { DomainName, CdnType: 'web', Sources });
+const GENERATIONS = { 2021: [Action2021], 2025: [Action2025, `--config=${RELEASING}`] };
 
+for (const [generation, [Generation, ...flags]] of Object.entries(GENERATIONS)) {
+  test(`menci ${generation}`, { skip: skipped('menci.test.mjs', `menci ${generation}`) }, async () => {
+    await withDomains(flags, async (server, cdn) => {
       // On renewal the old certificate is still bound when it is deleted: what is bound goes on being served.
       const action = new Generation(server);
       for (const material of ['wild', 'wild-renewed']) {
-        await action.run(domains, material);
+        await action.run(DOMAINS, material);
         assert.equal(await server.served('a.example.org'), server.leaf(material));
         assert.equal(await server.served('other.example.org'), server.leaf(material));
         const { CertInfos } = await cdn.call('DescribeDomainCertificateInfo', { DomainName: 'a.example.org' });
@@ -136,18 +142,51 @@ for (const [generation, Generation] of Object.entries({ 2021: Action2021, 2025: 
       assert.equal(await action.find(), 0);
       assert.equal(await server.served('a.example.org'), server.leaf('wild-renewed'));
 
-      const refused = async (call, code, where) => {
-        const { status, message } = documented(code, where);
-        await assert.rejects(call, (error) => {
-          assert.deepEqual(cdn.facts(error), { status, code, message });
-          return true;
-        });
-      };
-      await refused(action.bind('a.example.org', 999999999999, 'nobody'), 'Certificate.NotFind', action.binding);
-      await refused(action.bind('nobody.example.com', 999999999999), 'InvalidDomain.NotFound', action.binding);
-      await refused(action.delete(999999999999), 'NotFound', 'DeleteUserCertificate');
-    } finally {
-      await server.stop();
+      await refused(cdn, action.bind('a.example.org', 999999999999, 'nobody'), 'Certificate.NotFind', action.binding);
+      await refused(cdn, action.bind('nobody.example.com', 999999999999), 'InvalidDomain.NotFound', action.binding);
+      await refused(cdn, action.delete(999999999999), 'NotFound', 'DeleteUserCertificate');
+    });
+  });
+}
+
+test('menci 2025 by default', { skip: skipped('menci.test.mjs', 'menci 2025 by default') }, async () => {
+  await withDomains([], async (server, cdn) => {
+    const action = new Action2025(server);
+    await action.run(DOMAINS, 'wild');
+    await refused(cdn, action.run(DOMAINS, 'wild-renewed'), 'CertificateInUse', 'DeleteUserCertificate');
+    assert.equal(await server.served('a.example.org'), server.leaf('wild'));
+
+    // What no domain is bound to any more can be deleted, and its name is free.
+    for (const DomainName of DOMAINS) {
+      await cdn.call('SetCdnDomainSSLCertificate', {
+        DomainName,
+        SSLProtocol: 'on',
+        SSLPub: server.text('wild-renewed.crt'),
+        SSLPri: server.text('wild-renewed.key'),
+      });
     }
+    await action.run(DOMAINS, 'wild');
+    assert.equal(await server.served('a.example.org'), server.leaf('wild'));
+  });
+});
+
+/** Runs `body(server, client)` on a server that has the domains. */
+async function withDomains(flags, body) {
+  const server = await Server.start(...flags);
+  try {
+    const cdn = new PopCorePost(server);
+    const Sources = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]';
+    for (const DomainName of DOMAINS) await cdn.call('AddCdnDomain', { DomainName, CdnType: 'web', Sources });
+    await body(server, cdn);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function refused(cdn, call, code, where) {
+  const { status, message } = documented(code, where);
+  await assert.rejects(call, (error) => {
+    assert.deepEqual(cdn.facts(error), { status, code, message });
+    return true;
   });
 }

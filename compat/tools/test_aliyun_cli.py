@@ -52,10 +52,12 @@ def test_forced_operations(server):
     add_domains(server, *names)
     for force, material in ((None, "a"), ("1", "b")):
         pair = {"ServerCertificate": server.text(f"{material}.crt"), "PrivateKey": server.text(f"{material}.key")}
-        params = {"DomainName": names[0], "ServerCertificateStatus": "on", "CertName": "the-name", "ForceSet": force} | pair
+        named = {"DomainName": names[0], "ServerCertificateStatus": "on", "CertName": "the-name", "ForceSet": force}
+        params = named | pair
         deployed(server, names[0], material, aliyun(server, "SetDomainServerCertificate", **params))
 
-    status, body = aliyun(server, "SetDomainServerCertificate", **params | {"ForceSet": None, "PrivateKey": server.text("a.key")})
+    mixed = params | {"ForceSet": None, "PrivateKey": server.text("a.key")}
+    status, body = aliyun(server, "SetDomainServerCertificate", **mixed)
     assert (body["Code"], status, body["Message"]) == (
         "Certificate.MissMatch",
         *documented("Certificate.MissMatch", "SetDomainServerCertificate"),

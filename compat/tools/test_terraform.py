@@ -111,11 +111,13 @@ def test_domain(server):
         # A plan is empty only if what is read is what was written.
         assert info["ServerCertificate"].strip() == server.text(f"{material}.crt").strip()
     refused(provider, "SetCdnDomainSSLCertificate", certificate("first", "renewed"), "CertNameAlreadyExists")
-    refused(provider, "SetCdnDomainSSLCertificate", certificate("third", "a", SSLProtocol="yes"), "InvalidSSLProtocol.ValueNotSupported")
+    neither = certificate("third", "a", SSLProtocol="yes")
+    refused(provider, "SetCdnDomainSSLCertificate", neither, "InvalidSSLProtocol.ValueNotSupported")
 
-    provider.request("TagResources", {"ResourceType": "DOMAIN", "ResourceId.1": domain, "Tag.1.Key": "team", "Tag.1.Value": "shop"})
+    resource = {"ResourceType": "DOMAIN", "ResourceId.1": domain}
+    provider.request("TagResources", resource | {"Tag.1.Key": "team", "Tag.1.Value": "shop"})
     assert provider.read(domain)[2] == {"team": "shop"}
-    provider.request("UntagResources", {"ResourceType": "DOMAIN", "ResourceId.1": domain, "TagKey.1": "team"})
+    provider.request("UntagResources", resource | {"TagKey.1": "team"})
     assert provider.read(domain)[2] == {}
 
     changed = {"Type": "ipaddr", "Content": "127.0.0.2", "Priority": 30, "Port": 443, "Weight": 15}
