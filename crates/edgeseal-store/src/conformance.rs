@@ -280,7 +280,10 @@ async fn pages(store: &SharedStore) {
             let window = store.select(prefix, even, skip, limit).await.unwrap();
             let keys = window.entries.iter().map(|entry| entry.key.as_str());
             let even: Vec<&str> = all.iter().copied().filter(|n| n.len() % 2 == 0).collect();
-            assert!(keys.eq(even.iter().copied().skip(skip).take(limit)), "{prefix:?}");
+            assert!(
+                keys.eq(even.iter().copied().skip(skip).take(limit)),
+                "{prefix:?}"
+            );
             assert_eq!(window.total, even.len(), "{prefix:?}");
         }
     }
@@ -288,7 +291,11 @@ async fn pages(store: &SharedStore) {
     let many = store.get_many(&keys).await.unwrap();
     let values: Vec<_> = many
         .iter()
-        .map(|entry| entry.as_ref().map(|entry| (entry.key.as_str(), &entry.value[..])))
+        .map(|entry| {
+            entry
+                .as_ref()
+                .map(|entry| (entry.key.as_str(), &entry.value[..]))
+        })
         .collect();
     let b = Some(("b/1", &b"b/1"[..]));
     assert_eq!(values, [b, None, Some(("a", &b"a"[..])), b]);

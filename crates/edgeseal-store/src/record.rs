@@ -246,7 +246,9 @@ impl<'a> DomainSummary<'a> {
             coverage: domain.coverage,
             modified: domain.modified,
             resource_group: &domain.resource_group,
-            tags: tags.map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            tags: tags
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect(),
             origins: origins.map(|origin| origin.address.as_str()).collect(),
         }
     }

@@ -21,7 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn, Wanted, Window,
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn, Wanted,
+    Window,
     open::{KEPT_DELETES, OpenError},
 };
 

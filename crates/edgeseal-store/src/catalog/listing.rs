@@ -33,6 +33,15 @@ pub struct Listing<T> {
     pub total: usize,
 }
 
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            total: 0,
+        }
+    }
+}
+
 impl Span {
     /// The page of this number, from 1, of pages of `size`.
     #[must_use]
@@ -117,7 +126,9 @@ impl Catalog {
         let wanted: Wanted = Arc::new(move |key, _| wanted(&key[skipped..]));
         let window = self.store.select(&prefix, wanted, 0, usize::MAX).await?;
         let names = window.entries.iter();
-        Ok(names.map(|entry| entry.key.as_str()[skipped..].to_owned()).collect())
+        Ok(names
+            .map(|entry| entry.key.as_str()[skipped..].to_owned())
+            .collect())
     }
 
     /// How many domains of an account serve a chain that ends before `now`, and how many one that
@@ -144,7 +155,10 @@ impl Catalog {
         let prefix = key::account_https(account);
         self.store.select(&prefix, count, 0, 0).await?;
         let (ended, ending) = &*counts;
-        Ok((ended.load(Ordering::Relaxed), ending.load(Ordering::Relaxed)))
+        Ok((
+            ended.load(Ordering::Relaxed),
+            ending.load(Ordering::Relaxed),
+        ))
     }
 
     /// The certificates of an account, of one region or of all, in order of their numbers within a

@@ -234,10 +234,7 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
     });
     hidden.await.unwrap();
     let span = Span { skip: 0, limit: 10 };
-    let listed = catalog
-        .certificates_where(&account(), |_| true, span)
-        .await
-        .unwrap();
+    let listed = catalog.certificates(&account(), None, span).await.unwrap();
     assert_eq!((listed.total, listed.items[0].id), (1, 2));
     assert!(
         catalog
@@ -304,8 +301,8 @@ async fn two_last_users_do_not_pass_each_other() {
     });
     hidden.await.unwrap();
     let first_try = &AtomicBool::new(true);
-    let deed = &deed();
-    let left = catalog.transact(deed, |mut draft| async move {
+    let again = &self::deed();
+    let left = catalog.transact(again, |mut draft| async move {
         let after = domain("a.example.com", Some(new));
         draft.change_domain(one, &after).await?;
         if first_try.swap(false, Ordering::Relaxed) {
@@ -335,22 +332,28 @@ async fn listings_count_all_and_show_a_part() {
     let shown: Vec<String> = page.items.iter().map(|one| one.name.to_string()).collect();
     assert_eq!((page.total, shown.as_slice()), (25, &names[10..20]));
 
-    let https = |_: &str, summary: &record::DomainSummary| {
-        summary.bound.as_ref().is_some_and(|bound| {
-            bound.enabled && bound.expires == NOW.plus_ms(1000) && bound.certificate == 1
-        })
-    };
-    let page = catalog
-        .domains_where(&account(), https, Span::of_page(2, 10))
+    let second_page = Span::of_page(2, 10);
+    let https = catalog
+        .https_domains_where(&account(), |_| true, second_page)
         .await
         .unwrap();
-    assert_eq!((page.total, page.items.len()), (13, 3));
-    let mut offline = 0;
-    let each = catalog.each_domain(&account(), |_, summary| {
-        offline += usize::from(summary.state == State::Offline);
-    });
-    each.await.unwrap();
-    assert_eq!(offline, 5);
+    assert_eq!((https.total, https.items.len()), (13, 3));
+    let offline = |_: &str, summary: &record::DomainSummary<'_>| summary.state == State::Offline;
+    let page = catalog
+        .domains_where(&account(), offline, Span::of_page(1, 3))
+        .await
+        .unwrap();
+    assert_eq!((page.total, page.items.len()), (5, 3));
+    let (end, later) = (NOW.plus_ms(1000), NOW.plus_ms(2000));
+    assert_eq!(catalog.ending(&account(), NOW, end).await.unwrap(), (0, 0));
+    assert_eq!(
+        catalog.ending(&account(), NOW, later).await.unwrap(),
+        (0, 13)
+    );
+    assert_eq!(
+        catalog.ending(&account(), later, later).await.unwrap(),
+        (13, 0)
+    );
     let other = AccountId::from_random(8);
     assert_eq!(catalog.domains(&other, span).await.unwrap().total, 0);
 }

@@ -231,10 +231,7 @@ pub(super) fn select(
     select().map_err(Fault::of("list what is wanted"))
 }
 
-pub(super) fn get_many(
-    connection: &Connection,
-    keys: &[Key],
-) -> Result<Vec<Option<Entry>>, Fault> {
+pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
     // One snapshot: every statement by itself would lock the file again.
     let snapshot = connection
         .unchecked_transaction()
