@@ -10,6 +10,9 @@ use crate::{
     record::{self, CertificateRecord, CertificateSummary, Material},
 };
 
+/// Domains that one change can take a certificate from, with room.
+const LEAVING_MAX: usize = 100;
+
 impl Catalog {
     /// A certificate, whoever owns it.
     ///
@@ -198,6 +201,10 @@ impl Draft {
         let prefix = key::certificate_uses(id);
         let page = self.catalog.store.list(&prefix, None, 1).await?;
         let user = page.entries.first();
+        if let Some(user) = user {
+            // That it leaves meanwhile must not go unseen either.
+            self.has(&user.key).await?;
+        }
         Ok(user.and_then(|entry| entry.key.as_str().strip_prefix(&prefix).map(str::to_owned)))
     }
 
@@ -285,13 +292,10 @@ impl Draft {
             return Ok(());
         };
         self.has(&Key::certificate_used(id)).await?;
-        let users = self
-            .catalog
-            .store
-            .list(&key::certificate_uses(id), None, 2)
-            .await?;
-        let freed = Key::certificate_use(id, name);
-        if users.entries.iter().all(|entry| entry.key == freed) {
+        // More than one change takes away: what the store still lists may be on its way out here.
+        let prefix = key::certificate_uses(id);
+        let users = self.catalog.store.list(&prefix, None, LEAVING_MAX).await?;
+        if !users.more && users.entries.iter().all(|entry| self.deletes(&entry.key)) {
             return self.delete_certificate(&row).await;
         }
         // Written, so that two last users who leave at once do not each see the other.

@@ -60,6 +60,11 @@ impl Draft {
         self.write.contains_key(key)
     }
 
+    /// Whether the change deletes this key.
+    pub(super) fn deletes(&self, key: &Key) -> bool {
+        self.write.get(key).is_some_and(Option::is_none)
+    }
+
     pub(super) fn delete(&mut self, key: Key) {
         self.write.insert(key, None);
     }
