@@ -228,7 +228,7 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
     let hidden = catalog.transact(deed, |mut draft| {
         let old = old.clone();
         async move {
-            draft.hide_certificate(&old)?;
+            draft.hide_certificate(&old).await?;
             Ok::<_, Never>((draft, ()))
         }
     });
@@ -296,7 +296,7 @@ async fn two_last_users_do_not_pass_each_other() {
     add(catalog, two).await;
     let deed = &deed();
     let hidden = catalog.transact(deed, |mut draft| async move {
-        draft.hide_certificate(old)?;
+        draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
     hidden.await.unwrap();
@@ -412,7 +412,7 @@ async fn one_change_may_take_a_hidden_certificate_from_all() {
     }
     let deed = &deed();
     let hidden = catalog.transact(deed, |mut draft| async move {
-        draft.hide_certificate(old)?;
+        draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
     hidden.await.unwrap();
@@ -448,7 +448,7 @@ async fn hiding_never_passes_the_last_user_who_leaves() {
             change(catalog, bound, &domain("a.example.com", Some(new))).await;
         }
         match user {
-            Some(_) => draft.hide_certificate(old)?,
+            Some(_) => draft.hide_certificate(old).await?,
             None => draft.delete_certificate(old).await?,
         }
         Ok::<_, Never>((draft, ()))
