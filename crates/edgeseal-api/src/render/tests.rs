@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     actions::UnknownAction,
+    code::Code,
     operation::{AccessDenied, Change},
 };
 
@@ -91,6 +92,33 @@ fn refusals_in_both_formats() {
     assert!(body(&xml).starts_with(
         r#"<?xml version="1.0" encoding="UTF-8"?><Error><RequestId>ID</RequestId><HostId>cdn.aliyuncs.com</HostId><Code>"#
     ));
+}
+
+/// A refusal whose code has a blank.
+#[derive(Debug, thiserror::Error)]
+#[error("no such function")]
+struct NoFunction;
+
+impl Failure for NoFunction {
+    fn code(&self) -> Code {
+        Code::FunctionNotSupported
+    }
+
+    fn wire(&self) -> String {
+        "Invalidab.ValueNotSupported".to_owned()
+    }
+}
+
+#[test]
+fn a_code_with_a_blank_leads_to_one_section() {
+    let answer = refusal(&envelope(Format::Json), &NoFunction);
+    let json = body(&answer);
+    for part in [
+        r#""Code":"Invalidab.ValueNotSupported""#,
+        r#""Recommend":"https://help/#InvalidFunctionName.ValueNotSupported""#,
+    ] {
+        assert!(json.contains(part), "{json}");
+    }
 }
 
 #[test]
