@@ -260,6 +260,9 @@ impl Draft {
         if others.is_empty() {
             self.delete(used);
             self.delete(Key::material(&row.material));
+        } else {
+            // Written, so that two last users who leave at once do not each see the other.
+            self.put_bytes(used, Bytes::new());
         }
         Ok(())
     }
@@ -286,8 +289,10 @@ impl Draft {
             .await?;
         let freed = Key::certificate_use(id, name);
         if users.entries.iter().all(|entry| entry.key == freed) {
-            self.delete_certificate(&row).await?;
+            return self.delete_certificate(&row).await;
         }
+        // Written, so that two last users who leave at once do not each see the other.
+        self.put_bytes(Key::certificate_used(id), Bytes::new());
         Ok(())
     }
 

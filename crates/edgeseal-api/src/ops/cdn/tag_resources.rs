@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     named_domain::{self, NoDomain},
-    tags::{self, TAGS_MAX},
+    tags::{self, TAGS_MAX, TooManyTags},
 };
 use crate::{
     authorize::Authorized,
@@ -106,6 +106,9 @@ pub enum Error {
         /// How many.
         count: usize,
     },
+    /// More labels than a domain may have.
+    #[error(transparent)]
+    Tags(#[from] TooManyTags),
     /// Not a token of an earlier answer.
     #[error("NextToken is none of an earlier answer")]
     Token,
@@ -138,7 +141,7 @@ impl Operation for TagResources {
         if names.is_empty() {
             return Err(Error::NoResource);
         }
-        let tags = tags::parse(params);
+        let tags = tags::wanted(params)?;
         if tags.is_empty() {
             return Err(Error::NoTag);
         }
@@ -351,7 +354,7 @@ impl Failure for Error {
             Self::TooManyResources => Code::InvalidResourceId,
             Self::NoTag => Code::MissingTag,
             Self::NoTagKey => Code::MissingTagKey,
-            Self::TooManyTags { .. } => Code::TooManyTags,
+            Self::TooManyTags { .. } | Self::Tags(_) => Code::TooManyTags,
             Self::Token => Code::InvalidNextToken,
             Self::Domain(why) => why.code(),
             Self::Trouble(trouble) => trouble.code(),
