@@ -255,9 +255,15 @@ impl Operation for ListTagResources {
             }
             return Ok(Done::read(Reply::of(rows, String::new())));
         }
+        let tags = wanted.tags.clone();
         let listing = context.catalog.domains_where(
             call.account(),
-            |_, domain| domain.tags.iter().any(|tag| wanted.takes(tag)),
+            move |_, domain| {
+                domain
+                    .tags
+                    .iter()
+                    .any(|(key, value)| takes(&tags, key, value))
+            },
             Span {
                 skip: wanted.skip,
                 limit: PAGE,
@@ -276,17 +282,18 @@ impl Operation for ListTagResources {
     }
 }
 
-impl Wanted {
-    fn takes(&self, (key, value): &(String, String)) -> bool {
-        self.tags.is_empty()
-            || self
-                .tags
-                .iter()
-                .any(|(wanted, of)| wanted == key && (of.is_empty() || of == value))
-    }
+/// Whether a label is one of those wanted; any is if none is named.
+fn takes(wanted: &[(String, String)], key: &str, value: &str) -> bool {
+    wanted.is_empty()
+        || wanted
+            .iter()
+            .any(|(name, of)| name == key && (of.is_empty() || of == value))
+}
 
+impl Wanted {
     fn rows(&self, domain: &Domain) -> Vec<Row> {
-        let tags = domain.tags.iter().filter(|tag| self.takes(tag));
+        let tags = domain.tags.iter();
+        let tags = tags.filter(|(key, value)| takes(&self.tags, key, value));
         tags.map(|(key, value)| Row {
             resource_id: domain.name.to_string(),
             resource_type: DOMAIN,
