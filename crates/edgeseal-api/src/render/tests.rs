@@ -155,8 +155,8 @@ fn access_denied_has_the_documented_fields() {
     #[error("denied")]
     struct Denied;
     impl Failure for Denied {
-        fn code(&self) -> crate::Code {
-            crate::Code::NoPermission
+        fn code(&self) -> Code {
+            Code::NoPermission
         }
         fn access_denied(&self) -> Option<AccessDenied> {
             let text = |text: &str| text.to_owned();
