@@ -66,17 +66,16 @@ pub fn authorize(admitted: Admitted) -> Result<Authorized, Denied> {
 /// On whose behalf a refusal before authorization is recorded.
 #[must_use]
 pub fn deed(caller: &Caller) -> Deed {
-    let params = &caller.request.params;
-    let named = names(caller.action.target)
-        .iter()
-        .find_map(|name| params.given(name))
-        .unwrap_or_default();
+    // Only the parameter that the action reads: another would let a caller write what he likes.
+    let named_by = caller.action.named_by;
+    let named = caller.request.params.get(named_by).unwrap_or_default();
     Deed {
         account: caller.principal.account().clone(),
         access_key: caller.access_key.id.clone(),
         source: caller.request.source.to_string(),
         action: caller.action.name.to_owned(),
-        resource: named.chars().take(255).collect(),
+        // Fifty names of domains, and some of their length.
+        resource: named.chars().take(2000).collect(),
         request: caller.request.id.clone(),
         nonce: caller.nonce.clone(),
         now: caller.now,
@@ -112,19 +111,6 @@ impl Authorized {
     #[must_use]
     pub const fn now(&self) -> Timestamp {
         self.caller.now
-    }
-}
-
-/// Which parameters name what an action acts upon; the first that is given does. Only those that
-/// actions of this kind read: another would let a caller write what he likes into the audit.
-const fn names(target: Target) -> &'static [&'static str] {
-    match target {
-        Target::Domain => &["DomainName"],
-        Target::Domains => &["DomainNames", "DomainName", "ResourceId.1"],
-        Target::Service => &["CertId", "CertName", "CommonName"],
-        Target::Centre => &["CertId", "CertificateId", "Name"],
-        Target::Everything => &["DomainName"],
-        Target::Edgeseal => &["UserAccessKeyId", "AccountId", "AccountName"],
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     admit::{Failures, Limits, Nonces},
     operation::causes,
     ownership::OwnerCheck,
+    reports::Reports,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -33,6 +34,8 @@ pub struct Context {
     pub failures: Failures,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
+    /// News of what edges serve.
+    pub(crate) reports: Reports,
     refusals: mpsc::Sender<Refusal>,
 }
 
@@ -50,9 +53,11 @@ pub struct Settings {
     pub failures: Limit,
     /// Whether a certificate may be bound to a domain that none of its names covers.
     pub name_mismatch: NameMismatch,
-    /// Whether an account may upload the same content under a second name.
+    /// Whether an account may upload the same content under a second name with the call that binds
+    /// it. The certificate centre takes it.
     pub duplicate_content: DuplicateContent,
-    /// What the removal of a certificate from the centre does while a domain has it bound.
+    /// What the removal of a certificate from the centre does while a domain has it bound. Version
+    /// 2018-07-13 of the centre always releases: the tools that speak it need that.
     pub bound_certificate: BoundCertificate,
     /// Whether an account must prove to own a root domain before it adds a domain below it.
     pub demand_ownership: bool,
@@ -115,8 +120,9 @@ impl Default for Settings {
 }
 
 impl Context {
-    /// A context over `catalog`, and the task that writes refusals into the audit: run it until it
-    /// ends, which it does once the context is gone and the last refusal is written.
+    /// A context over `catalog`, and what runs beside it: refusals are written into the audit, and
+    /// edges' reports are followed. Run it until it ends, which it does once the context is gone and
+    /// the last refusal is written.
     pub fn new(
         catalog: Catalog,
         clock: fn() -> Timestamp,
@@ -125,6 +131,7 @@ impl Context {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
         let auditor = write_refusals(catalog.clone(), waiting);
+        let (reports, follower) = Reports::new(catalog.clone());
         let failures = Failures::new(settings.failures);
         let context = Self {
             catalog,
@@ -134,9 +141,13 @@ impl Context {
             limits: Limits::default(),
             failures,
             local_edge,
+            reports,
             refusals,
         };
-        (context, auditor)
+        let tasks = async move {
+            tokio::join!(auditor, follower);
+        };
+        (context, tasks)
     }
 
     /// Puts a refusal into the audit, soon.

@@ -28,6 +28,7 @@ pub mod ownership;
 pub mod pipeline;
 mod quirks;
 pub mod render;
+mod reports;
 pub mod request;
 
 pub use code::Code;

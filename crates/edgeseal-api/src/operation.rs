@@ -143,6 +143,17 @@ pub trait Failure: Error + Send + Sync {
     }
 }
 
+/// What a caller gave, as a sentence may show it: short, on one line, and never a private key that
+/// was sent in the wrong parameter.
+pub(crate) fn shown(given: &str) -> String {
+    const SHOWN_MAX: usize = 40;
+    if given.contains("PRIVATE KEY") {
+        return "(a private key)".to_owned();
+    }
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    given.chars().take(SHOWN_MAX).map(printable).collect()
+}
+
 /// An error with all that caused it, for the log.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -6,6 +6,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,10 +28,14 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 
 mod address;
+
+/// Questions that are asked at once.
+const QUESTIONS_MAX: usize = 64;
 
 /// The domain that is registered: the public suffix (<https://publicsuffix.org>, private section
 /// included) and one label.
@@ -83,6 +88,8 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct OwnerCheck {
     resolver: TokioResolver,
+    /// Questions under way: callers choose whom they are sent to.
+    free: Arc<Semaphore>,
     http_port: u16,
     private_addresses: bool,
 }
@@ -119,7 +126,7 @@ pub enum NotProven {
         name: String,
     },
     /// No address of the root domain is public; none was asked.
-    #[error("{name} is at {address}, which is not a public address")]
+    #[error("{name} is not at a public address")]
     NotPublic {
         /// The root domain.
         name: String,
@@ -175,6 +182,7 @@ impl OwnerCheck {
         *builder.options_mut() = resolver_options();
         Ok(Self {
             resolver: builder.build().map_err(failed)?,
+            free: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             http_port: options.http_port,
             private_addresses: options.private_addresses,
         })
@@ -185,6 +193,7 @@ impl OwnerCheck {
     /// # Errors
     /// [`NotProven`] says what was found instead.
     pub async fn by_dns(&self, root: &DomainName, content: &str) -> Result<(), NotProven> {
+        let _turn = self.turn(&root.to_string()).await?;
         let name = format!("verification.{root}");
         // The dot at the end: no search domain of this machine is tried.
         let asked = self.resolver.txt_lookup(format!("{name}."));
@@ -225,6 +234,7 @@ impl OwnerCheck {
     /// # Errors
     /// [`NotProven`] says what was found instead.
     pub async fn by_file(&self, root: &DomainName, content: &str) -> Result<(), NotProven> {
+        let _turn = self.turn(&root.to_string()).await?;
         let url = format!("http://{root}{FILE}");
         let until = Instant::now() + PATIENCE;
         let addresses = timeout_at(until, self.addresses(root))
@@ -257,6 +267,8 @@ impl OwnerCheck {
     /// # Errors
     /// One sentence that says what was found instead.
     pub async fn points_to(&self, name: &Pattern, target: &str) -> Result<(), String> {
+        let turn = self.turn(&name.to_string()).await;
+        let _turn = turn.map_err(|late| late.to_string())?;
         let asked = match name {
             Pattern::Exact(name) => name.to_string(),
             Pattern::Wildcard(base) => format!("all.{base}"),
@@ -281,6 +293,14 @@ impl OwnerCheck {
             Some(found) if found.eq_ignore_ascii_case(target) => Ok(()),
             Some(found) => Err(format!("{asked} points to {}", shown(found))),
             None => Err(format!("{asked} has no CNAME record")),
+        }
+    }
+
+    /// One's turn to ask, if it comes in time.
+    async fn turn(&self, name: &str) -> Result<SemaphorePermit<'_>, NotProven> {
+        match timeout(PATIENCE, self.free.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(Elapsed { .. }) => Err(late(name)),
         }
     }
 

@@ -48,7 +48,7 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
         Err(failure) => {
             let code = failure.code().row().wire;
             if let Some(deed) = trail.deed.take_if(|_| failure.is_news()) {
-                context.audit_refusal(deed, code, failure.detail());
+                context.audit_refusal(deed, code, failure.detail().map(clipped));
             }
             if let Some(fault) = fault_of(failure.as_ref()) {
                 tracing::error!(
@@ -131,19 +131,14 @@ async fn wait_until_served(
     wait: Duration,
 ) -> Option<(usize, usize)> {
     let all_serve = async {
-        let mut seen = revision;
+        // First, so that no report comes between the look and the wait.
+        let mut news = context.reports.subscribe();
         loop {
             let (served, total) = context.catalog.served(environment, revision).await.ok()?;
             if served == total {
                 return Some(());
             }
-            seen = context
-                .catalog
-                .store()
-                .changes(seen, &[edgeseal_store::key::EDGES], 1000)
-                .await
-                .ok()?
-                .through;
+            news.changed().await.ok()?;
         }
     };
     // However the wait ends, what counts is what the edges say then.
@@ -177,6 +172,15 @@ fn host_name(host: &str) -> &str {
         .rfind(':')
         .filter(|colon| !host[*colon..].contains(']'));
     end.map_or(host, |colon| &host[..colon])
+}
+
+/// A detail as the audit keeps it: whatever a caller sent, a refusal takes little room.
+fn clipped(mut detail: String) -> String {
+    const KEPT_MAX: usize = 1000;
+    if let Some((at, _)) = detail.char_indices().nth(KEPT_MAX) {
+        detail.truncate(at);
+    }
+    detail
 }
 
 /// What failed inside, if that is why; the rest is the caller's own doing.

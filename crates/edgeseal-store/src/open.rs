@@ -78,6 +78,19 @@ pub enum OpenError {
         /// The newest that this release knows.
         known: i64,
     },
+    /// A development version before the first release wrote the file. It was not touched.
+    #[error(
+        "{} was written before the first release (schema {found}, this one knows {known}); it was left as it is: move it away and start anew",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The one that this release knows.
+        known: i64,
+    },
     /// A file or directory cannot be made, read or locked.
     #[error("{}: {cause}", path.display())]
     Io {

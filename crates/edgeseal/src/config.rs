@@ -113,7 +113,8 @@ pub(crate) struct Config {
     pub(crate) name_mismatch: String,
     /// `refuse` or `accept` content that was uploaded before under another name.
     pub(crate) duplicate_content: String,
-    /// `refuse` or `release`: what the removal of a certificate does while a domain has it bound.
+    /// `refuse` or `release`: what the removal of a certificate does while a domain has it bound, in
+    /// Version 2020-04-07 of the centre; 2018-07-13 always releases.
     pub(crate) bound_certificate: String,
     /// `off` or `on`: whether an account must prove to own a root domain.
     pub(crate) owner_check: String,

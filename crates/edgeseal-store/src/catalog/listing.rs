@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -81,7 +81,7 @@ impl Catalog {
         let skipped = prefix.len();
         let wanted: Wanted = Arc::new(move |key, value| {
             let summary = decode_summary(value);
-            // One that does not read is shown; reading its record then says what is wrong.
+            // One that does not read is shown rather than lost.
             summary.map_or(true, |summary| wanted(&key[skipped..], &summary))
         });
         let window = self.store.select(&prefix, wanted, span.skip, span.limit);
@@ -137,12 +137,17 @@ impl Catalog {
             key::account_domains(account)
         };
         let skipped = prefix.len();
-        let wanted: Wanted = Arc::new(move |key, _| wanted(&key[skipped..]));
-        let window = self.store.select(&prefix, wanted, 0, usize::MAX).await?;
-        let names = window.entries.iter();
-        Ok(names
-            .map(|entry| entry.key.as_str()[skipped..].to_owned())
-            .collect())
+        let names = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&names);
+        let collect: Wanted = Arc::new(move |key, _| {
+            let name = &key[skipped..];
+            if wanted(name) {
+                lock(&collected).push(name.to_owned());
+            }
+            false
+        });
+        self.store.select(&prefix, collect, 0, 0).await?;
+        Ok(std::mem::take(&mut *lock(&names)))
     }
 
     /// How many domains of an account serve a chain that ends before `now`, and how many one that
@@ -303,4 +308,8 @@ fn name_in(prefix: &str, key: &Key) -> Result<Pattern, Fault> {
 fn number_at_end(key: &Key) -> Result<CertificateId, Fault> {
     let number = key.as_str().rsplit('/').next().unwrap_or_default();
     number.parse().map_err(Fault::of("decode a number"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

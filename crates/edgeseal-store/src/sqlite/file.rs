@@ -256,7 +256,11 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
         });
     }
     if schema < SCHEMA {
-        return Err(unreadable(format!("its schema version is {schema}")));
+        return Err(OpenError::Older {
+            path: path.to_owned(),
+            found: schema,
+            known: SCHEMA,
+        });
     }
     Ok(())
 }

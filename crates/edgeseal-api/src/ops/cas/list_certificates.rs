@@ -11,7 +11,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{Done, Failure, Operation, Trouble, shown},
     ops::{
         issued::Standing,
         paging::{BadPage, Page, Spelling},
@@ -94,7 +94,7 @@ impl Operation for ListCertificates {
     ];
 
     fn parse(params: &Params) -> Result<Search, Error> {
-        let given = |word: &str| word.to_owned();
+        let given = shown;
         let source = match params.given("CertificateSource") {
             None => Source::Any,
             Some(word) if word.eq_ignore_ascii_case("upload") => Source::Upload,

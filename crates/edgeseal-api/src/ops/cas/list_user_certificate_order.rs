@@ -13,7 +13,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{Done, Failure, Operation, Trouble, shown},
     ops::{
         issued::{Standing, date, names},
         paging::{BadPage, Page, Spelling},
@@ -159,9 +159,7 @@ fn kind(word: &str) -> Result<Kind, Error> {
     match word.to_ascii_uppercase().as_str() {
         "CERT" | "UPLOAD" => Ok(Kind::Certificate),
         "CPACK" | "BUY" => Ok(Kind::Order),
-        _ => Err(Error::Kind {
-            given: word.to_owned(),
-        }),
+        _ => Err(Error::Kind { given: shown(word) }),
     }
 }
 
@@ -172,9 +170,7 @@ fn status(word: &str) -> Result<Status, Error> {
     match Standing::of_word(word) {
         Some(standing) => Ok(Status::Of(standing)),
         None if of_orders => Ok(Status::OfOrders),
-        None => Err(Error::Status {
-            given: word.to_owned(),
-        }),
+        None => Err(Error::Status { given: shown(word) }),
     }
 }
 

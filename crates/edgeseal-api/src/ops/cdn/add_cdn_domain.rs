@@ -23,7 +23,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
+    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
     ownership,
     request::Params,
 };
@@ -242,13 +242,13 @@ impl Wanted {
     fn parse(params: &Params, names: Vec<Pattern>) -> Result<Self, Error> {
         let service = params.given("CdnType").ok_or(Error::NoService)?;
         let service = Service::of_word(service).ok_or_else(|| Error::Service {
-            given: service.to_owned(),
+            given: shown(service),
         })?;
         let origins = sources::parse(params.given("Sources").ok_or(InvalidSources::Missing)?)?;
         let coverage = match params.given("Scope") {
-            Some(word) => Coverage::of_word(word).ok_or_else(|| Error::Coverage {
-                given: word.to_owned(),
-            })?,
+            Some(word) => {
+                Coverage::of_word(word).ok_or_else(|| Error::Coverage { given: shown(word) })?
+            }
             None => Coverage::default(),
         };
         let resource_group = tags::group(params)?.unwrap_or_default();

@@ -111,7 +111,8 @@ pub(super) async fn set(
                         function_name: function.name.clone(),
                     });
                 }
-                write(&mut draft, call, environment, &before, settings, staged).await?;
+                let change = (settings, staged);
+                write(context, &mut draft, call, environment, &before, change).await?;
             }
             Ok((draft, configured))
         });
@@ -145,7 +146,8 @@ pub(super) async fn remove(
                     Environment::Production => settings.retain(|setting| !gone(setting)),
                     Environment::Staging => staged.retain(|setting| !gone(setting)),
                 }
-                write(&mut draft, call, environment, &before, settings, staged).await?;
+                let change = (settings, staged);
+                write(context, &mut draft, call, environment, &before, change).await?;
             }
             Ok((draft, ()))
         });
@@ -168,13 +170,20 @@ async fn online(
 }
 
 async fn write(
+    context: &Context,
     draft: &mut Draft,
     call: &Authorized,
     environment: Environment,
     before: &Domain,
-    settings: Vec<Setting>,
-    staged: Vec<Setting>,
+    (settings, mut staged): (Vec<Setting>, Vec<Setting>),
 ) -> Result<(), ChangeError<Error>> {
+    if settings == before.settings && staged == before.staged_settings {
+        return Ok(());
+    }
+    let new_id = context.catalog.new_setting_id().await?;
+    staged.extend(functions::missing_end_of_redirect(
+        &settings, &staged, new_id,
+    ));
     let mut after = before.clone();
     after
         .configure(settings, staged, functions::derive, call.now())

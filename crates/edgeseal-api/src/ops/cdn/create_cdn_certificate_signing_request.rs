@@ -176,7 +176,8 @@ fn attribute(
     };
     let value = params.given(param).unwrap_or(default);
     let printable = !value.chars().any(char::is_control);
-    if value.chars().count() > max || !printable || (max == 2 && !value.is_ascii()) {
+    let is_country = value.len() == 2 && value.bytes().all(|b| b.is_ascii_alphabetic());
+    if value.chars().count() > max || !printable || (max == 2 && !is_country) {
         return Err(Error::Attribute { param, max });
     }
     Ok((kind, value.to_owned()))
@@ -195,7 +196,11 @@ fn make(wanted: &Wanted) -> Result<Made, Fault> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed("make a key"))?;
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, wanted.common_name.display_star());
+    let common_name = wanted.common_name.display_star();
+    // A longer one is no common name (RFC 5280 appendix A.1); it is among the names all the same.
+    if common_name.chars().count() <= ATTRIBUTE_MAX {
+        subject.push(DnType::CommonName, common_name);
+    }
     for (kind, value) in &wanted.attributes {
         subject.push(kind.clone(), value.as_str());
     }

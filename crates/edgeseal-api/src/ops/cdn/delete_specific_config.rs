@@ -83,6 +83,7 @@ impl Operation for BatchDeleteCdnDomainConfig {
         Code::DomainNameMalformed,
         Code::DomainNotFound,
         Code::MissingFunctionNames,
+        Code::InvalidFunctions,
         Code::FunctionNotSupported,
     ];
 
@@ -114,14 +115,18 @@ impl Operation for BatchDeleteCdnDomainConfig {
 
 fn ids(params: &Params) -> Result<Vec<i64>, Error> {
     let given = params.given("ConfigId").ok_or(Error::NoConfigId)?;
-    given
-        .split(',')
-        .map(|id| {
-            id.trim().parse().map_err(|_| Error::ConfigId {
-                given: given.chars().take(80).collect(),
-            })
-        })
-        .collect()
+    let refused = || Error::ConfigId {
+        given: given.chars().take(80).collect(),
+    };
+    let ids = given.split(',').map(|id| id.trim().parse());
+    let ids = ids
+        .collect::<Result<Vec<i64>, _>>()
+        .map_err(|_| refused())?;
+    // A domain has no more settings than that.
+    if ids.len() > functions::SETTINGS_MAX {
+        return Err(refused());
+    }
+    Ok(ids)
 }
 
 async fn delete(

@@ -9,7 +9,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Done, Operation, Trouble, shown},
     ops::{
         issued::public_pem,
         named_certificate::{self, By, NoCertificate},
@@ -56,7 +56,7 @@ impl Operation for DescribeCdnCertificateDetail {
         let certificate = found
             .map_err(Trouble::from)?
             .ok_or_else(|| NoCertificate::NotFound {
-                which: format!("named {name:?}"),
+                which: format!("named {:?}", shown(&name)),
             })?;
         Ok(Done::read(Reply::of(catalog, certificate).await?))
     }
@@ -79,7 +79,7 @@ impl Operation for DescribeCdnCertificateDetailById {
         let region = params.given("CertRegion").unwrap_or(region::HOME);
         if !region::REGIONS.contains(&region) {
             return Err(NoCertificate::Region {
-                given: region.to_owned(),
+                given: shown(region),
             });
         }
         Ok((id, region.to_owned()))

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     configure::Error,
-    functions::{self, is_obeyed},
+    functions::{self, effect},
     named_domain,
 };
 use crate::{
@@ -60,7 +60,7 @@ struct Row<A> {
     function_name: String,
     parent_id: String,
     status: &'static str,
-    /// Edgeseal's own: `edge` if the edge obeys the function, `none` if it is only kept.
+    /// Edgeseal's own; see [`effect`].
     effect: &'static str,
     function_args: A,
 }
@@ -87,6 +87,7 @@ impl Operation for DescribeCdnDomainConfigs {
         Code::MissingDomainName,
         Code::DomainNameMalformed,
         Code::DomainNotFound,
+        Code::InvalidFunctions,
         Code::FunctionNotSupported,
     ];
 
@@ -128,6 +129,7 @@ impl Operation for DescribeCdnDomainStagingConfig {
         Code::DomainNameMalformed,
         Code::DomainNotFound,
         Code::MissingFunctionNames,
+        Code::InvalidFunctions,
         Code::FunctionNotSupported,
     ];
 
@@ -185,11 +187,7 @@ impl<A> Row<A> {
             function_name: setting.name.clone(),
             parent_id: parent.unwrap_or_default(),
             status: "success",
-            effect: if is_obeyed(&setting.name) {
-                "edge"
-            } else {
-                "none"
-            },
+            effect: effect(setting),
             function_args,
         }
     }

@@ -13,7 +13,7 @@ use edgeseal_store::{
 use super::{tags, words::Word as _};
 use crate::{
     code::Code,
-    operation::{Failure, Trouble},
+    operation::{Failure, Trouble, shown},
     ops::paging::{BadPage, Page},
     request::Params,
 };
@@ -90,15 +90,17 @@ impl Search {
     /// [`BadSearch`].
     pub(in crate::ops) fn parse(params: &Params) -> Result<Self, BadSearch> {
         let state = params.given("DomainStatus").map(|word| {
-            State::of_word(word).ok_or_else(|| BadSearch::State {
-                given: word.to_owned(),
-            })
+            State::of_word(word).ok_or_else(|| BadSearch::State { given: shown(word) })
         });
         let services = params.given("CdnType").map(|words| {
-            let words = words.split(',');
-            words
-                .filter_map(|word| Service::of_word(word.trim()))
-                .collect()
+            // As many as there are, however often they are named.
+            let named = |word: &str| {
+                words
+                    .split(',')
+                    .any(|one| one.trim().eq_ignore_ascii_case(word))
+            };
+            let known = Service::WORDS.iter().filter(|(_, word)| named(word));
+            known.map(|(service, _)| *service).collect()
         });
         Ok(Self {
             page: Page::of(params, 20, 500)?,
@@ -211,9 +213,7 @@ fn time(params: &Params, param: &'static str) -> Result<Option<Timestamp>, BadSe
 /// The name that is looked for, lower case, `*.x` as `.x`, and how it is compared.
 fn name(params: &Params) -> Result<Option<(String, Match)>, BadSearch> {
     let how = params.given("DomainSearchType").unwrap_or("full_match");
-    let how = Match::of_word(how).ok_or_else(|| BadSearch::SearchType {
-        given: how.to_owned(),
-    })?;
+    let how = Match::of_word(how).ok_or_else(|| BadSearch::SearchType { given: shown(how) })?;
     let Some(text) = params.given("DomainName") else {
         return Ok(None);
     };

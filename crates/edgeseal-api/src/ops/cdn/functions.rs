@@ -6,7 +6,7 @@
 //! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2 or not |
 //! | `https_force` | `enable`: on or off | redirects HTTP to HTTPS |
 //! | `http_force` | `enable`: on or off | redirects HTTPS to HTTP |
-//! | `https_tls_version` | `tls10` … `tls13`: on or off | speaks TLS 1.2 and 1.3, or one of them |
+//! | `https_tls_version` | `tls10` … `tls13`: on or off | speaks TLS 1.2 and 1.3, or one of them; no older one |
 //! | `HSTS` | `enabled`, `https_hsts_max_age`, `https_hsts_include_subdomains` | announces it |
 //!
 //! Any other function is stored, read back, and without effect.
@@ -43,7 +43,7 @@ const SEVERAL: [&str; 12] = [
 ];
 
 /// Settings that a domain may have.
-const SETTINGS_MAX: usize = 100;
+pub(super) const SETTINGS_MAX: usize = 100;
 /// Longest name of a function, in characters.
 const NAME_MAX: usize = 64;
 /// Octets that the arguments of one function may have together.
@@ -125,17 +125,53 @@ pub enum BadFunctions {
         /// What it must be.
         expected: &'static str,
     },
-    /// Browsers would go in circles.
-    #[error("https_force and http_force would both be on; set one of them off too")]
-    BothRedirects,
     /// No version of TLS would be left.
     #[error("https_tls_version: tls12 or tls13 must be on; the edge speaks no older version")]
     NoTls,
 }
 
-/// Whether the edge obeys a function.
-pub(super) fn is_obeyed(name: &str) -> bool {
-    OBEYED.contains(&name)
+/// What the edge does of a setting: `edge` if it obeys it, `part` if it obeys some of its arguments,
+/// `none` if it only keeps it.
+pub(super) fn effect(setting: &Setting) -> &'static str {
+    let is_on = |argument| value(setting, argument).is_some_and(|v| v.eq_ignore_ascii_case("on"));
+    let beyond = match setting.name.as_str() {
+        OPTION => is_on("ocsp_stapling"),
+        TLS => is_on("tls10") || is_on("tls11"),
+        _ => false,
+    };
+    if !OBEYED.contains(&setting.name.as_str()) || setting.parent.is_some() {
+        "none"
+    } else if beyond {
+        "part"
+    } else {
+        "edge"
+    }
+}
+
+/// The staged setting that must stand beside `staged` so that both redirects are not on at once: the
+/// other one off. `None` if nothing is missing.
+pub(super) fn missing_end_of_redirect(
+    settings: &[Setting],
+    staged: &[Setting],
+    new_id: i64,
+) -> Option<Setting> {
+    let on = staged.iter().find(|setting| is_redirect_on(setting))?;
+    let other = if on.name == TO_HTTPS {
+        TO_HTTP
+    } else {
+        TO_HTTPS
+    };
+    let is_missing = settings
+        .iter()
+        .any(|setting| setting.name == other && is_redirect_on(setting))
+        && !staged.iter().any(|setting| setting.name == other);
+    is_missing.then(|| Setting {
+        id: new_id,
+        name: other.to_owned(),
+        arguments: vec![("enable".to_owned(), "off".to_owned())],
+        several: false,
+        parent: None,
+    })
 }
 
 /// Whether a text can be the name of a function.
@@ -147,13 +183,17 @@ pub(super) fn is_name(text: &str) -> bool {
 /// Reads names of functions, separated by commas.
 ///
 /// # Errors
-/// [`BadFunctions::Name`].
+/// [`BadFunctions::Name`] and [`BadFunctions::TooMany`].
 pub(super) fn names(text: &str) -> Result<Vec<String>, BadFunctions> {
-    text.split(',')
-        .map(str::trim)
+    let parts = text.split(',').map(str::trim);
+    let names = parts
         .filter(|name| !name.is_empty())
         .map(|name| checked_name(name).map(str::to_owned))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    match names.len() {
+        count if count > SETTINGS_MAX => Err(BadFunctions::TooMany { count }),
+        _ => Ok(names),
+    }
 }
 
 /// Reads the parameter `Functions`.
@@ -238,38 +278,46 @@ pub(super) fn set(
         Some(at) => settings[at] = setting,
         None => settings.push(setting),
     }
+    check_size(settings)?;
+    Ok(id)
+}
+
+fn check_size(settings: &[Setting]) -> Result<(), BadFunctions> {
     let octets = settings.iter().map(|one| octets(&one.arguments)).sum();
     match settings.len() {
         count if count > SETTINGS_MAX => Err(BadFunctions::TooMany { count }),
         _ if octets > ALL_ARGUMENTS_MAX => Err(BadFunctions::TooLong { octets }),
-        _ => Ok(id),
+        _ => Ok(()),
     }
 }
 
 fn octets(arguments: &[(String, String)]) -> usize {
     arguments
         .iter()
-        .map(|(name, value)| name.len() + value.len())
+        // What stands around them in a record counts too.
+        .map(|(name, value)| name.len() + value.len() + 8)
         .sum()
 }
 
-/// What follows from settings.
+/// What follows from settings. One with a condition (its parent) follows nothing: the edge knows no
+/// conditions, and to obey it for every request would be wrong.
 ///
 /// # Errors
-/// [`BadFunctions::Argument`] and [`BadFunctions::NoTls`].
+/// [`BadFunctions::Argument`], [`BadFunctions::NoTls`], or they are too many or too long together.
 pub(super) fn derive(settings: &[Setting]) -> Result<Delivery, BadFunctions> {
+    check_size(settings)?;
     let mut delivery = Delivery::default();
-    for setting in settings {
+    for setting in settings.iter().filter(|setting| setting.parent.is_none()) {
         match setting.name.as_str() {
             OPTION => {
                 delivery.http2 = flag(setting, OPTION, "http2")?.unwrap_or(true);
                 delivery.ocsp_stapling = flag(setting, OPTION, "ocsp_stapling")?.unwrap_or(false);
             }
             TO_HTTPS if flag(setting, TO_HTTPS, "enable")?.unwrap_or(false) => {
-                redirect_to(&mut delivery, Redirect::ToHttps)?;
+                delivery.redirect = Some(Redirect::ToHttps);
             }
             TO_HTTP if flag(setting, TO_HTTP, "enable")?.unwrap_or(false) => {
-                redirect_to(&mut delivery, Redirect::ToHttp)?;
+                delivery.redirect = Some(Redirect::ToHttp);
             }
             TLS => delivery.tls = tls(setting)?,
             HSTS => delivery.hsts = hsts(setting)?,
@@ -277,16 +325,6 @@ pub(super) fn derive(settings: &[Setting]) -> Result<Delivery, BadFunctions> {
         }
     }
     Ok(delivery)
-}
-
-/// To redirect one way ends the other way where it is set; what is staged may still meet the other
-/// in production.
-const fn redirect_to(delivery: &mut Delivery, to: Redirect) -> Result<(), BadFunctions> {
-    if delivery.redirect.is_some() {
-        return Err(BadFunctions::BothRedirects);
-    }
-    delivery.redirect = Some(to);
-    Ok(())
 }
 
 fn function(position: usize, item: &Value) -> Result<Function, BadFunctions> {
@@ -452,7 +490,7 @@ impl Failure for BadFunctions {
             | Self::TooMany { .. }
             | Self::TooLong { .. } => Code::InvalidFunctions,
             Self::Name { .. } => Code::FunctionNotSupported,
-            Self::Argument { .. } | Self::BothRedirects | Self::NoTls => Code::InvalidArgValue,
+            Self::Argument { .. } | Self::NoTls => Code::InvalidArgValue,
         }
     }
 

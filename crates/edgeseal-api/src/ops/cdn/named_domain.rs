@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    domain::{Domain, Environment, NothingStaged, State},
+    domain::{Domain, Environment, Held, NothingStaged, State},
     name::InvalidName,
 };
 use edgeseal_store::{
@@ -178,23 +178,16 @@ pub(crate) async fn set_state(
 /// Publishes or drops what is staged.
 ///
 /// # Errors
-/// There is no such domain, nothing is staged, or the store did not do it.
+/// There is no such domain, the decision refuses, or the store did not do it.
 pub(crate) async fn change_staged(
     context: &Context,
     call: &Authorized,
     name: &Pattern,
-    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), NothingStaged> + Send + Sync,
+    environment: Environment,
+    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), Staged> + Send + Sync,
 ) -> Result<Revision, Staged> {
     let owner = Some(call.account());
-    change(
-        context,
-        &call.deed,
-        owner,
-        name,
-        Environment::Staging,
-        |domain, now| Ok(decide(domain, now)?),
-    )
-    .await
+    change(context, &call.deed, owner, name, environment, decide).await
 }
 
 /// SHA-256 of the leaf that edges of `environment` serve for a domain, if they serve one.
@@ -266,6 +259,9 @@ pub enum Staged {
     /// Nothing is staged.
     #[error(transparent)]
     Nothing(#[from] NothingStaged),
+    /// The certificate of production is held by mode or state.
+    #[error(transparent)]
+    Held(#[from] Held),
     /// The store did not do it.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -284,6 +280,7 @@ impl Failure for Staged {
         match self {
             Self::Domain(why) => why.code(),
             Self::Nothing(_) => Code::NothingStaged,
+            Self::Held(held) => held_code(*held),
             Self::Trouble(trouble) => trouble.code(),
         }
     }
@@ -292,7 +289,18 @@ impl Failure for Staged {
         match self {
             Self::Domain(why) => why.detail(),
             Self::Nothing(why) => Some(why.to_string()),
+            Self::Held(why) => Some(why.to_string()),
             Self::Trouble(trouble) => trouble.detail(),
         }
+    }
+}
+
+/// The code of a hold, in the words of `SetCdnDomainSSLCertificate`.
+pub(crate) const fn held_code(held: Held) -> Code {
+    match held {
+        Held::Protected => Code::DomainInProtectedMode,
+        Held::Safe => Code::DomainInSafeMode,
+        Held::Stopped => Code::DomainOffline,
+        Held::NotOnline { .. } => Code::DomainNotOnline,
     }
 }

@@ -1,8 +1,11 @@
 //! `PublishStagingConfigToProduction`: what was tried on the staging edges goes to all.
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{
+    Pattern, Timestamp,
+    domain::{Domain, Environment},
+};
 
-use super::named_domain::{self, STAGED, Staged};
+use super::named_domain::{self, Staged};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -19,7 +22,16 @@ impl Operation for PublishStagingConfigToProduction {
     type Reply = Nothing;
     type Error = Staged;
 
-    const CODES: &'static [Code] = &STAGED;
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+        Code::NothingStaged,
+        Code::DomainInProtectedMode,
+        Code::DomainInSafeMode,
+        Code::DomainOffline,
+        Code::DomainNotOnline,
+    ];
 
     fn parse(params: &Params) -> Result<Pattern, Staged> {
         Ok(named_domain::name(params)?)
@@ -30,10 +42,15 @@ impl Operation for PublishStagingConfigToProduction {
         call: &Authorized,
         name: Pattern,
     ) -> Result<Done<Nothing>, Staged> {
-        let published = named_domain::change_staged(context, call, &name, |domain, now| {
-            domain.publish_staging(now)
-        })
-        .await?;
-        Ok(Done::served(published, Environment::Production))
+        let environment = Environment::Production;
+        let publish = |domain: &mut Domain, now: Timestamp| {
+            if domain.staging.is_some() {
+                domain.may_change_certificate()?;
+            }
+            Ok(domain.publish_staging(now)?)
+        };
+        let published =
+            named_domain::change_staged(context, call, &name, environment, publish).await?;
+        Ok(Done::served(published, environment))
     }
 }

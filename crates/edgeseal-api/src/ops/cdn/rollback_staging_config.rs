@@ -30,9 +30,13 @@ impl Operation for RollbackStagingConfig {
         call: &Authorized,
         name: Pattern,
     ) -> Result<Done<Nothing>, Staged> {
-        let dropped = named_domain::change_staged(context, call, &name, |domain, now| {
-            domain.roll_back_staging(now)
-        })
+        let dropped = named_domain::change_staged(
+            context,
+            call,
+            &name,
+            Environment::Staging,
+            |domain, now| Ok(domain.roll_back_staging(now)?),
+        )
         .await?;
         Ok(Done::served(dropped, Environment::Staging))
     }

@@ -29,6 +29,7 @@ impl Operation for SetForceRedirectConfig {
         Code::DomainOffline,
         Code::MissingRedirectType,
         Code::InvalidRedirectType,
+        Code::InvalidFunctions,
     ];
 
     fn parse(params: &Params) -> Result<(Pattern, Option<Redirect>), Error> {

@@ -184,6 +184,7 @@ impl Operation for UntagResources {
         Code::MissingResourceId,
         Code::InvalidResourceId,
         Code::MissingTagKey,
+        Code::TooManyTags,
         Code::DomainNameMalformed,
         Code::DomainNotFound,
     ];
@@ -192,6 +193,9 @@ impl Operation for UntagResources {
         let names = resources(params)?;
         if names.is_empty() {
             return Err(Error::NoResource);
+        }
+        if params.given(&format!("TagKey.{}", TAGS_MAX + 1)).is_some() {
+            return Err(Error::Tags(BadTags::TooMany));
         }
         let keys = numbered(params, "TagKey", TAGS_MAX);
         let all = params
@@ -337,7 +341,7 @@ fn resources(params: &Params) -> Result<Vec<Pattern>, Error> {
 /// `NAME.1`, `NAME.2` and so on.
 fn numbered(params: &Params, name: &str, max: usize) -> Vec<String> {
     (1..=max)
-        .map_while(|number| params.given(&format!("{name}.{number}")))
+        .filter_map(|number| params.given(&format!("{name}.{number}")))
         .map(str::to_owned)
         .collect()
 }

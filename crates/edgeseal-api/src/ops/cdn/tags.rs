@@ -44,7 +44,7 @@ pub(super) fn parse(params: &Params) -> Vec<(String, String)> {
     let mut tags = std::collections::BTreeMap::new();
     for number in 1..=TAGS_MAX {
         let Some(key) = params.given(&format!("Tag.{number}.Key")) else {
-            break;
+            continue;
         };
         let value = params
             .get(&format!("Tag.{number}.Value"))

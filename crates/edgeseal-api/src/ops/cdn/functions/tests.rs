@@ -193,12 +193,34 @@ fn one_redirect_ends_the_other() {
 }
 
 #[test]
-fn both_redirects_at_once_are_refused() {
-    let both = [
-        setting("https_force", &[("enable", "on")]),
-        setting("http_force", &[("enable", "on")]),
-    ];
-    assert_eq!(derive(&both), Err(BadFunctions::BothRedirects));
+fn a_staged_redirect_ends_the_other_one_of_production() {
+    let production = [setting("https_force", &[("enable", "on")])];
+    let staged = [setting("http_force", &[("enable", "on")])];
+    let end = missing_end_of_redirect(&production, &staged, 9).expect("missing");
+    assert_eq!((end.id, end.name.as_str()), (9, "https_force"));
+    let both = [staged[0].clone(), end];
+    assert_eq!(missing_end_of_redirect(&production, &both, 10), None);
+    assert_eq!(missing_end_of_redirect(&[], &staged, 10), None);
+}
+
+#[test]
+fn effects() {
+    for (name, arguments, expected) in [
+        ("https_force", &[("enable", "on")][..], "edge"),
+        ("https_option", &[("http2", "off")], "edge"),
+        ("https_option", &[("ocsp_stapling", "on")], "part"),
+        ("https_tls_version", &[("tls10", "on")], "part"),
+        ("https_tls_version", &[("tls10", "off")], "edge"),
+        ("set_req_header", &[], "none"),
+    ] {
+        assert_eq!(effect(&setting(name, arguments)), expected, "{name}");
+    }
+    let conditional = Setting {
+        parent: Some(7),
+        ..setting("https_force", &[("enable", "on")])
+    };
+    assert_eq!(effect(&conditional), "none");
+    assert_eq!(derive(&[conditional]), Ok(Delivery::default()));
 }
 
 #[test]

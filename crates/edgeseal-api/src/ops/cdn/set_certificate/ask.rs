@@ -11,7 +11,7 @@ use super::{
     error::Error,
     source::{Reference, Source, Upload},
 };
-use crate::{ops::region, request::Params};
+use crate::{operation::shown, ops::region, request::Params};
 
 /// Longest name of a certificate, in characters.
 const NAME_MAX: usize = 128;
@@ -71,7 +71,7 @@ impl Ask {
             Some(off) if off.eq_ignore_ascii_case("off") => Ok(false),
             Some(other) => Err(Error::Protocol {
                 param,
-                given: other.to_owned(),
+                given: shown(other),
             }),
         }
     }
@@ -82,7 +82,7 @@ impl Ask {
             None | Some("production") => Ok(Environment::Production),
             Some("staging") => Ok(Environment::Staging),
             Some(other) => Err(Error::Environment {
-                given: other.to_owned(),
+                given: shown(other),
             }),
         }
     }
@@ -102,7 +102,7 @@ impl Ask {
             "cas" => self.reference().map(Source::Stored),
             "free" => Err(Error::Free),
             other => Err(Error::Kind {
-                given: other.to_owned(),
+                given: shown(other),
             }),
         }
     }
@@ -112,7 +112,7 @@ impl Ask {
         if !region::REGIONS.contains(&region.as_str()) {
             return Err(Error::Region {
                 param: self.spelling.region,
-                given: region,
+                given: shown(&region),
             });
         }
         match (self.id, self.name) {
@@ -155,7 +155,5 @@ fn parse_id(text: &str) -> Result<CertificateId, Error> {
         .parse()
         .ok()
         .filter(|id: &CertificateId| *id > 0);
-    id.ok_or_else(|| Error::Id {
-        given: text.chars().take(40).collect(),
-    })
+    id.ok_or_else(|| Error::Id { given: shown(text) })
 }

@@ -11,7 +11,7 @@ use edgeseal_store::{Fault, catalog::ChangeError};
 use crate::{
     code::Code,
     operation::{Failure, Trouble},
-    ops::cdn::named_domain::NoDomain,
+    ops::cdn::named_domain::{NoDomain, held_code},
 };
 
 /// Why not.
@@ -268,15 +268,6 @@ impl Failure for Error {
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
-    }
-}
-
-const fn held_code(held: Held) -> Code {
-    match held {
-        Held::Protected => Code::DomainInProtectedMode,
-        Held::Safe => Code::DomainInSafeMode,
-        Held::Stopped => Code::DomainOffline,
-        Held::NotOnline { .. } => Code::DomainNotOnline,
     }
 }
 
