@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod agreement;
 mod cli;
 mod configuration;
 mod crash;
