@@ -9,6 +9,7 @@ pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod secrets;
 pub(crate) mod server;
+pub(crate) mod stored;
 pub(crate) mod tls;
 
 use std::{
@@ -25,6 +26,7 @@ pub(crate) use attempt::{Attempt, Scheme, Signature};
 pub(crate) use origin::Origin;
 pub(crate) use pki::{Authority, Pem};
 pub(crate) use server::Server;
+pub(crate) use stored::Stored;
 
 /// Configuration: no rate stands in the way of many calls. Goes last, since it is a table.
 pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n";

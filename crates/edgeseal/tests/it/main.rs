@@ -11,6 +11,7 @@
 
 mod admin;
 mod agreement;
+mod centre;
 mod cli;
 mod configuration;
 mod crash;
