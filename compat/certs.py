@@ -38,6 +38,11 @@ def materials():
         "b-crlf": (b[0].replace("\n", "\r\n"), b[1].replace("\n", "\r\n")),
         "b-trimmed": (b[0].strip(), b[1].strip()),
         "wild": authority.leaf("*.example.org"),
+        "wild-renewed": authority.leaf("*.example.org"),
+        # Written in hex: an odd number of digits, and a first byte that DER pads with a zero.
+        "odd-serial": authority.leaf("shop.example.com", start=NOW - 2 * DAY, serial=0x0FEDCBA9876543210FEDCBA9876543210FED),
+        "high-serial": authority.leaf("shop.example.com", serial=0xFEDCBA9876543210FEDCBA9876543210FEDC),
+        "renewed": authority.leaf("shop.example.com", end=NOW + 120 * DAY),
         "exact": authority.leaf("a.example.org"),
         "refused": authority.leaf("refused.example.com"),
         "another": authority.leaf("refused.example.com"),
@@ -72,27 +77,32 @@ class Authority:
             .sign(root_key, hashes.SHA256())
         )
 
-    def leaf(self, dns_name, key=None, start=NOW - DAY, end=NOW + 90 * DAY):
+    def leaf(self, dns_name, key=None, **fields):
         """Chain text (leaf, intermediate) and key text of a server certificate for `dns_name`."""
         key = key or ec.generate_private_key(ec.SECP256R1())
+        chain, _ = self.certify(dns_name, key.public_key(), **fields)
+        return chain, _key_pem(key)
+
+    def certify(self, dns_name, public_key, start=NOW - DAY, end=NOW + 90 * DAY, serial=None):
+        """Chain text (leaf, intermediate) and the leaf's SHA-256 for somebody's public key."""
         certificate = (
-            _builder(_name(dns_name), self.name, key.public_key(), start, end)
+            _builder(_name(dns_name), self.name, public_key, start, end, serial)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        return _pem(certificate) + _pem(self.certificate), _key_pem(key)
+        return _pem(certificate) + _pem(self.certificate), certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _builder(subject, issuer, public_key, start, end):
+def _builder(subject, issuer, public_key, start, end, serial=None):
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
     )

@@ -159,6 +159,13 @@ CLIENTS = {
 }
 
 
+def add_domains(server, *names):
+    """Adds domains, each with an origin at which nothing listens."""
+    sources = '[{"content":"127.0.0.1","type":"ipaddr","port":9}]'
+    for name in names:
+        NewSdk(server).call("AddCdnDomain", {"DomainName": name, "CdnType": "web", "Sources": sources})
+
+
 def version_of(action):
     return EDGESEAL if action in EDGESEAL_ACTIONS else CDN
 

@@ -1,14 +1,17 @@
 """Runs the steps of story.json and refusals.json through a client.
 
 A step: `call` with `params`; then `reply` (path → expectation) or `refused` (wire code), and `served` (server name →
-material, or null for a refused handshake). In params `@FILE` is a material's text and `$NAME` a value saved before.
-An expectation is a literal of the same type, `{"like": regex}`, `{"unlike": literal}`, `{"integer": true}`; with
-`{"save": NAME}` the value is kept. The handshake happens right after the answer, once: what was answered is served.
+material, or null for a refused handshake). In params `@FILE` is a material's text, `%FILE` the same in base64 and
+percent-encoded, and `$NAME` a value saved before. An expectation is a literal of the same type, `{"like": regex}`,
+`{"unlike": literal}`, `{"integer": true}`, `{"least": integer}`, `{"count": length}`, `{"absent": true}`; with `{"save": NAME}`
+the value is kept. The handshake happens right after the answer, once: what was answered is served.
 """
 
+import base64
 import json
 import pathlib
 import re
+from urllib.parse import quote
 
 from harness import documented_refusals
 
@@ -30,7 +33,7 @@ def run(step, client, server, saved):
         reply = client.call(step["call"], params)
         assert REQUEST_ID.fullmatch(reply["RequestId"]), reply["RequestId"]
         for path, expected in step.get("reply", {}).items():
-            _expect(path, _at(reply, path), expected, saved)
+            _expect(path, at(reply, path), expected, saved)
     expect_served(server, step.get("served", {}))
 
 
@@ -63,25 +66,37 @@ def expect_served(server, served):
 def _filled(value, server, saved):
     if isinstance(value, str) and value.startswith("@"):
         return server.text(value[1:])
+    if isinstance(value, str) and value.startswith("%"):
+        return quote(base64.b64encode(server.text(value[1:]).encode()))
     if isinstance(value, str) and value.startswith("$"):
         return int(saved[value[1:]])
     return value
 
 
-def _at(reply, path):
+def at(reply, path):
+    """The value at a dotted path; None if there is none."""
     for part in path.split("."):
-        reply = reply[int(part)] if isinstance(reply, list) else reply[part]
+        if isinstance(reply, list):
+            reply = reply[int(part)] if int(part) < len(reply) else None
+        else:
+            reply = reply.get(part) if isinstance(reply, dict) else None
     return reply
 
 
 def _expect(path, actual, expected, saved):
     if isinstance(expected, dict):
+        assert (actual is None) == ("absent" in expected), f"{path}: {actual!r}"
+        if "count" in expected:
+            assert isinstance(actual, list) and len(actual) == expected["count"], f"{path}: {actual!r}"
         if "like" in expected:
+            assert isinstance(actual, str), f"{path}: {actual!r} is no string"
             assert re.search(expected["like"], actual), f"{path}: {actual!r} is not like {expected['like']!r}"
         if "unlike" in expected:
             assert actual != _literal(expected["unlike"], saved), f"{path}: {actual!r}"
         if "integer" in expected:
             assert type(actual) is int, f"{path}: {actual!r} is no integer"
+        if "least" in expected:
+            assert type(actual) is int and actual >= expected["least"], f"{path}: {actual!r}"
         if "save" in expected:
             saved[expected["save"]] = actual
     else:

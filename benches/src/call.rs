@@ -25,12 +25,34 @@ pub(crate) fn upload(
     account: &Account,
     certified: &Certified,
 ) -> Outcome<Vec<u8>> {
-    let body = format!(
-        "DomainName={}&SSLProtocol=on&SSLPub={}&SSLPri={}",
-        encode(&account.domain),
-        encode(&certified.chain_pem),
-        encode(&certified.key_pem)
-    );
+    let secret = Secret::new(account.secret.as_bytes().to_vec());
+    let params = [
+        ("DomainName", account.domain.as_str()),
+        ("SSLProtocol", "on"),
+        ("SSLPub", &certified.chain_pem),
+        ("SSLPri", &certified.key_pem),
+    ];
+    let key = (account.key_id.as_str(), &secret);
+    sign(
+        host,
+        key,
+        ("2018-05-10", "SetCdnDomainSSLCertificate"),
+        &params,
+    )
+}
+
+/// Signs a call, its parameters in a form. Valid for 15 minutes.
+pub(crate) fn sign(
+    host: SocketAddr,
+    (key_id, secret): (&str, &Secret),
+    (version, action): (&str, &str),
+    params: &[(&str, &str)],
+) -> Outcome<Vec<u8>> {
+    let pairs: Vec<String> = params
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect();
+    let body = pairs.join("&");
     let hash = hex::encode(digest(&SHA256, body.as_bytes()));
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let (host, date) = (host.to_string(), now().to_string());
@@ -38,11 +60,11 @@ pub(crate) fn upload(
         ("accept", "application/json"),
         ("content-type", "application/x-www-form-urlencoded"),
         ("host", &host),
-        ("x-acs-action", "SetCdnDomainSSLCertificate"),
+        ("x-acs-action", action),
         ("x-acs-content-sha256", &hash),
         ("x-acs-date", &date),
         ("x-acs-signature-nonce", &nonce),
-        ("x-acs-version", "2018-05-10"),
+        ("x-acs-version", version),
     ];
     let mut headers = HeaderMap::new();
     for (name, value) in signed {
@@ -51,16 +73,14 @@ pub(crate) fn upload(
     let names = signed.map(|(name, _)| name);
     let none = Params::default();
     let canonical = v3_canonical_request("POST", &none, &headers, &names, body.as_bytes());
-    let secret = Secret::new(account.secret.as_bytes().to_vec());
-    let signature = v3_sign(&secret, &v3_string_to_sign(&canonical));
+    let signature = v3_sign(secret, &v3_string_to_sign(&canonical));
     let mut request = String::from("POST / HTTP/1.1\r\n");
     for (name, value) in signed {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str(&format!(
-        "authorization: {V3_ALGORITHM} Credential={},SignedHeaders={},Signature={signature}\r\n\
+        "authorization: {V3_ALGORITHM} Credential={key_id},SignedHeaders={},Signature={signature}\r\n\
          content-length: {}\r\n\r\n{body}",
-        account.key_id,
         names.join(";"),
         body.len()
     ));
@@ -107,6 +127,13 @@ impl Connection {
             return Ok(());
         }
         Err(String::from_utf8_lossy(&self.read).into_owned().into())
+    }
+
+    /// The body of the last answer, as JSON.
+    pub(crate) fn body(&self) -> Outcome<serde_json::Value> {
+        let head = self.read.windows(4).position(|four| four == b"\r\n\r\n");
+        let body = head.map_or(&[][..], |head| &self.read[head + 4..]);
+        Ok(serde_json::from_slice(body)?)
     }
 }
 

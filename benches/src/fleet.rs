@@ -12,6 +12,7 @@ use crate::{Outcome, call::now, server::Server};
 const PER_SECOND: u64 = 30;
 
 /// An account with one domain.
+#[derive(Clone)]
 pub(crate) struct Account {
     pub(crate) key_id: String,
     pub(crate) secret: String,

@@ -3,6 +3,7 @@
 mod call;
 mod fleet;
 mod handshake;
+mod listing;
 mod nginx;
 mod origin;
 mod pki;
@@ -43,6 +44,8 @@ enum Bench {
     SetCalls(set_calls::Options),
     /// From a call's return to the first handshake that shows the new certificate
     Visible(visible::Options),
+    /// Pages of 500 out of a large account, against pages of 500 out of a small one
+    Listing(listing::Options),
     /// CPU of a full TLS 1.3 handshake, against nginx
     Handshake(handshake::Options),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let done = match &arguments.bench {
         Bench::SetCalls(options) => set_calls::run(&place, rounds, options),
         Bench::Visible(options) => visible::run(&place, rounds, options),
+        Bench::Listing(options) => listing::run(&place, rounds, options),
         Bench::Handshake(options) => handshake::run(&place, rounds, options),
     };
     match done {

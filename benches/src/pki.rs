@@ -32,14 +32,18 @@ impl Authority {
 
     /// A leaf with a new key and a random serial number.
     pub(crate) fn issue(&self, name: &str) -> Outcome<Certified> {
-        let key = KeyPair::generate()?;
+        self.issue_with(name, &KeyPair::generate()?)
+    }
+
+    /// A leaf with this key and a random serial number.
+    pub(crate) fn issue_with(&self, name: &str, key: &KeyPair) -> Outcome<Certified> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         let (now, day) = (time::OffsetDateTime::now_utc(), time::Duration::days(1));
         (params.not_before, params.not_after) = (now - day, now + day * 90);
-        let leaf = params.signed_by(&key, &self.intermediate)?;
+        let leaf = params.signed_by(key, &self.intermediate)?;
         Ok(Certified {
             chain_pem: leaf.pem() + &self.intermediate_pem,
             key_pem: key.serialize_pem(),

@@ -35,3 +35,19 @@ pub(crate) fn children(pid: u32) -> Outcome<Vec<u32>> {
 pub(crate) fn threads(pid: u32) -> Outcome<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
 }
+
+/// Memory of a process that is in RAM, in KiB: now, and at the most so far.
+pub(crate) fn resident_kib(pid: u32) -> Outcome<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    let both = of("VmRSS:").zip(of("VmHWM:"));
+    both.ok_or_else(|| "no /proc/PID/status".into())
+}
+
+/// Forgets the most so far, so that [`resident_kib`] tells that of what follows.
+pub(crate) fn reset_peak(pid: u32) -> Outcome<()> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}

@@ -43,6 +43,11 @@ pub(crate) struct Credentials {
 impl Server {
     /// Starts a server on an empty directory and waits until it is ready. Its log goes to a file.
     pub(crate) fn start(place: &Place) -> Outcome<Self> {
+        Self::start_with(place, "")
+    }
+
+    /// As [`Server::start`], with a configuration in TOML.
+    pub(crate) fn start_with(place: &Place, config: &str) -> Outcome<Self> {
         let directory = TempDir::with_prefix_in("bench-", &place.disk)?;
         if filesystem(directory.path())? == "tmpfs" {
             return Err("--disk is in memory: durable commits would cost nothing".into());
@@ -50,8 +55,12 @@ impl Server {
         let program = fs::canonicalize(&place.program)
             .map_err(|why| format!("{}: {why}; build it first", place.program.display()))?;
         let data = directory.path().join("data");
+        let config_file = directory.path().join("config.toml");
+        fs::write(&config_file, config)?;
         let mut child = Command::new(program)
             .arg("serve")
+            .arg("--config")
+            .arg(&config_file)
             .arg("--data")
             .arg(&data)
             .args(["--api", "127.0.0.1:0", "--https", "127.0.0.1:0"])

@@ -96,7 +96,7 @@ class PopCoreGet {
 }
 
 /** The same with `{method: 'POST'}`: everything in a form body. */
-class PopCorePost extends PopCoreGet {
+export class PopCorePost extends PopCoreGet {
   options = { method: 'POST' };
 }
 
@@ -108,7 +108,7 @@ export const CLIENTS = {
 };
 
 /** Every property of a response model has the type that the SDK declares for it. */
-function assertTyped(value, where) {
+export function assertTyped(value, where) {
   for (const [name, declared] of Object.entries(value.constructor.types())) {
     if (value[name] !== undefined && value[name] !== null) assertType(value[name], declared, `${where}.${name}`);
   }

@@ -16,14 +16,14 @@ const CERTS = process.env.COMPAT_CERTS;
 const START_MS = 60_000;
 
 export class Server {
-  /** Starts `edgeseal serve` on an empty data directory and waits until it is ready. */
-  static async start() {
+  /** Starts `edgeseal serve` on an empty data directory, with more flags if need be, and waits until it is ready. */
+  static async start(...flags) {
     assert.ok(CERTS, 'COMPAT_CERTS names the folder that certs.py wrote');
     const server = new Server();
     server.folder = mkdtempSync(path.join(tmpdir(), 'edgeseal-compat-'));
     const data = path.join(server.folder, 'data');
     const listen = ['api', 'https', 'http', 'admin'].map((role) => `--${role}=127.0.0.1:0`);
-    server.process = spawn(BINARY, ['serve', '--data', data, ...listen], {
+    server.process = spawn(BINARY, ['serve', '--data', data, ...listen, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // Its configuration is what stands above, whatever the environment of the tests says.
       env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('EDGESEAL_'))),

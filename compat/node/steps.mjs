@@ -42,6 +42,7 @@ export async function expectServed(server, served) {
 function filled(value, server, saved) {
   if (typeof value !== 'string') return value;
   if (value.startsWith('@')) return server.text(value.slice(1));
+  if (value.startsWith('%')) return encodeURIComponent(Buffer.from(server.text(value.slice(1))).toString('base64'));
   if (value.startsWith('$')) {
     const number = Number(saved[value.slice(1)]);
     assert.ok(Number.isSafeInteger(number), `${value} is not a number that JavaScript can hold`);
@@ -51,7 +52,7 @@ function filled(value, server, saved) {
 }
 
 function pick(reply, at) {
-  return at.split('.').reduce((value, part) => value[part], reply);
+  return at.split('.').reduce((value, part) => value?.[part], reply);
 }
 
 function expect(at, actual, expected, saved) {
@@ -59,9 +60,12 @@ function expect(at, actual, expected, saved) {
     assert.equal(actual, literal(expected, saved), at);
     return;
   }
+  assert.equal(actual === undefined || actual === null, 'absent' in expected, `${at}: ${actual}`);
+  if ('count' in expected) assert.equal(actual.length, expected.count, at);
   if ('like' in expected) assert.match(actual, new RegExp(expected.like), at);
   if ('unlike' in expected) assert.notEqual(actual, literal(expected.unlike, saved), at);
   if ('integer' in expected) assert.ok(Number.isSafeInteger(actual), at);
+  if ('least' in expected) assert.ok(Number.isSafeInteger(actual) && actual >= expected.least, `${at}: ${actual}`);
   if ('save' in expected) saved[expected.save] = actual;
 }
 

@@ -32,6 +32,9 @@ pub const CERTIFICATES_MAX: usize = 10;
 /// Longest text of a key that is read, in bytes: RSA of 8192 bits takes 6.3 KiB.
 pub const KEY_BYTES_MAX: usize = 16 * 1024;
 
+/// What is left of a validity that ends soon, in milliseconds: 30 days.
+pub const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
 /// The number of a certificate, unique over all accounts. Positive and below 2^53, so that
 /// JavaScript clients read it back unharmed.
 pub type CertificateId = i64;
@@ -166,7 +169,6 @@ impl Facts {
 /// Whether a validity that ends at `not_after` has less than 30 days left, or has ended.
 #[must_use]
 pub const fn ends_soon(not_after: Timestamp, now: Timestamp) -> bool {
-    const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
     not_after.since_ms(now) < SOON_MS
 }
 

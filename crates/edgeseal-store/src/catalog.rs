@@ -173,3 +173,6 @@ impl Catalog {
         self.store.sweep(now).await
     }
 }
+
+#[cfg(test)]
+mod tests;

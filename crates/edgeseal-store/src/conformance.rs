@@ -1,6 +1,9 @@
 //! What every engine must keep: one suite, run against each of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
@@ -8,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     Change, Changes, ChangesError, CommitError, Expect, Key, MAX_VALUE_BYTES, Revision,
-    SharedStore, Txn, Write,
+    SharedStore, Txn, Wanted, Write,
 };
 
 mod follower;
@@ -273,8 +276,29 @@ async fn pages(store: &SharedStore) {
             let expected: Vec<&str> = all.iter().copied().skip(skip).take(limit).collect();
             assert_eq!(found, expected, "{prefix:?} from {skip} by {limit}");
             assert_eq!(window.total, all.len(), "{prefix:?}");
+            let even: Wanted = Arc::new(|key, value| key.as_bytes() == value && key.len() % 2 == 0);
+            let window = store.select(prefix, even, skip, limit).await.unwrap();
+            let keys = window.entries.iter().map(|entry| entry.key.as_str());
+            let even: Vec<&str> = all.iter().copied().filter(|n| n.len() % 2 == 0).collect();
+            assert!(
+                keys.eq(even.iter().copied().skip(skip).take(limit)),
+                "{prefix:?}"
+            );
+            assert_eq!(window.total, even.len(), "{prefix:?}");
         }
     }
+    let keys = [key("b/1"), key("a/1"), key("a"), key("b/1")];
+    let many = store.get_many(&keys).await.unwrap();
+    let values: Vec<_> = many
+        .iter()
+        .map(|entry| {
+            entry
+                .as_ref()
+                .map(|entry| (entry.key.as_str(), &entry.value[..]))
+        })
+        .collect();
+    let b = Some(("b/1", &b"b/1"[..]));
+    assert_eq!(values, [b, None, Some(("a", &b"a"[..])), b]);
 }
 
 fn change(name: &str, value: Option<&str>, revision: Revision) -> Change {

@@ -71,8 +71,14 @@ impl Key {
 
     /// What listings of an account need of a certificate; see [`crate::record::CertificateSummary`].
     #[must_use]
-    pub fn account_certificate(account: &AccountId, id: CertificateId) -> Self {
-        Self(format!("{}{id:019}", account_certificates(account)).into())
+    pub fn account_certificate(account: &AccountId, region: &str, id: CertificateId) -> Self {
+        Self(format!("{}{id:019}", regional_certificates(account, region)).into())
+    }
+
+    /// That an account has a domain with HTTPS on; see [`crate::record::BoundSummary`].
+    #[must_use]
+    pub fn account_https(account: &AccountId, name: &Pattern) -> Self {
+        Self(format!("{}{name}", account_https(account)).into())
     }
 
     /// The certificate of this name in an account. Names are free text and therefore hashed.
@@ -221,6 +227,18 @@ pub fn names_below(parent: &str) -> String {
 #[must_use]
 pub fn account_certificates(account: &AccountId) -> String {
     format!("accountcert/{account}/")
+}
+
+/// Prefix of [`Key::account_certificate`] for one region.
+#[must_use]
+pub fn regional_certificates(account: &AccountId, region: &str) -> String {
+    format!("{}{region}/", account_certificates(account))
+}
+
+/// Prefix of [`Key::account_https`].
+#[must_use]
+pub fn account_https(account: &AccountId) -> String {
+    format!("accounthttps/{account}/")
 }
 
 /// Prefix of [`Key::certificate_use`].

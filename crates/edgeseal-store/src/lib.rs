@@ -137,6 +137,20 @@ pub struct Window {
     pub total: usize,
 }
 
+impl Window {
+    /// Counts one more entry, and keeps it if it is in the stretch.
+    fn add(&mut self, skip: usize, limit: usize, entry: impl FnOnce() -> Entry) {
+        if self.total >= skip && self.entries.len() < limit {
+            self.entries.push(entry());
+        }
+        self.total += 1;
+    }
+}
+
+/// Tells by key and value whether an entry is wanted. Runs where the engine reads, so it must be
+/// quick and must not block.
+pub type Wanted = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
+
 /// A stretch of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
@@ -239,13 +253,36 @@ pub trait Store: Send + Sync + 'static {
     /// `after`.
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
 
+    /// The present values of several keys, in their order. Engines read them at one moment; this way
+    /// of doing it reads one after the other.
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            entries.push(self.get(key).await?);
+        }
+        Ok(entries)
+    }
+
     /// At most `limit` entries whose keys start with `prefix`, from the one on that has `skip` others
     /// before it; and how many there are in all.
     ///
     /// Engines that can count do so, and show one moment; this way of doing it reads all of them and
     /// shows what several pages show.
     async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
-        const PAGE: usize = 10_000;
+        self.select(prefix, Arc::new(|_, _| true), skip, limit)
+            .await
+    }
+
+    /// As [`window`](Self::window), of the wanted entries only. Looks at all entries; keeps only
+    /// those that it returns.
+    async fn select(
+        &self,
+        prefix: &str,
+        wanted: Wanted,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Window, Fault> {
+        const PAGE: usize = 1000;
         let mut window = Window {
             entries: Vec::new(),
             total: 0,
@@ -254,11 +291,11 @@ pub trait Store: Send + Sync + 'static {
         loop {
             let page = self.list(prefix, after.as_ref(), PAGE).await?;
             after = page.entries.last().map(|entry| entry.key.clone());
-            let before = window.total;
-            window.total += page.entries.len();
-            let entries = page.entries.into_iter().skip(skip.saturating_sub(before));
-            let room = limit - window.entries.len();
-            window.entries.extend(entries.take(room));
+            for entry in page.entries {
+                if wanted(entry.key.as_str(), &entry.value) {
+                    window.add(skip, limit, || entry);
+                }
+            }
             if !page.more {
                 return Ok(window);
             }

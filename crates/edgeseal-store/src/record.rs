@@ -62,9 +62,9 @@ pub struct CertificateRecord {
 }
 
 /// What listings filter domains by. Kept beside the account's index of its domains, so that a
-/// listing reads the records of one page only.
+/// listing reads the records of one page only. Borrows: a listing decodes all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DomainSummary {
+pub struct DomainSummary<'a> {
     /// Whether it is served.
     pub state: State,
     /// What it delivers.
@@ -74,45 +74,35 @@ pub struct DomainSummary {
     /// When it was last changed.
     pub modified: Timestamp,
     /// A grouping label of the owner.
-    pub resource_group: String,
+    pub resource_group: &'a str,
     /// Labels of the owner.
-    pub tags: Vec<(String, String)>,
+    #[serde(borrow)]
+    pub tags: Vec<(&'a str, &'a str)>,
     /// Host names or IP addresses of its origins.
-    pub origins: Vec<String>,
-    /// Its certificate on the production edges, also while HTTPS is off.
-    pub bound: Option<BoundSummary>,
+    #[serde(borrow)]
+    pub origins: Vec<&'a str>,
 }
 
-/// The certificate of a domain, as far as listings filter by it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The certificate of a domain with HTTPS on, as far as listings look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundSummary {
-    /// Whether HTTPS is on.
-    pub enabled: bool,
     /// Which certificate.
     pub certificate: CertificateId,
-    /// Whether it covers the domain.
-    pub covers: bool,
     /// End of validity of the served chain.
     pub expires: Timestamp,
 }
 
 /// What listings filter certificates by; see [`DomainSummary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateSummary {
+pub struct CertificateSummary<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// Common name of its subject.
-    pub common_name: String,
-    /// Its DNS names.
-    pub names: Vec<Pattern>,
-    /// How it came here.
-    pub source: CertificateSource,
-    /// Region of the certificate centre that it belongs to.
-    pub region: String,
+    pub common_name: &'a str,
+    /// Its DNS names as people write them, separated by commas.
+    pub names: std::borrow::Cow<'a, str>,
     /// Whether its owner revoked or disabled it.
     pub revoked: bool,
-    /// Whether its owner removed it while a domain used it.
-    pub removed: bool,
     /// End of validity of the leaf.
     pub not_after: Timestamp,
 }
@@ -244,46 +234,37 @@ pub struct Proof {
     pub sha256: Option<String>,
 }
 
-impl DomainSummary {
-    /// The summary of a domain whose production binding, if it has one, has a certificate that ends
-    /// at `expires`.
+impl<'a> DomainSummary<'a> {
+    /// The summary of a domain.
     #[must_use]
-    pub fn of(domain: &Domain, expires: Option<Timestamp>) -> Self {
-        let bound = domain.production.as_ref().zip(expires);
+    pub fn of(domain: &'a Domain) -> Self {
+        let tags = domain.tags.iter();
+        let origins = domain.origins.iter();
         Self {
             state: domain.state,
             service: domain.service,
             coverage: domain.coverage,
             modified: domain.modified,
-            resource_group: domain.resource_group.clone(),
-            tags: domain.tags.clone(),
-            origins: domain
-                .origins
-                .iter()
-                .map(|origin| origin.address.clone())
+            resource_group: &domain.resource_group,
+            tags: tags
+                .map(|(key, value)| (key.as_str(), value.as_str()))
                 .collect(),
-            bound: bound.map(|(binding, expires)| BoundSummary {
-                enabled: binding.enabled,
-                certificate: binding.certificate,
-                covers: binding.covers,
-                expires,
-            }),
+            origins: origins.map(|origin| origin.address.as_str()).collect(),
         }
     }
 }
 
-impl CertificateSummary {
+impl<'a> CertificateSummary<'a> {
     /// The summary of a certificate.
     #[must_use]
-    pub fn of(certificate: &CertificateRecord) -> Self {
+    pub fn of(certificate: &'a CertificateRecord) -> Self {
+        let names = certificate.facts.names.iter();
+        let names: Vec<String> = names.map(Pattern::display_star).collect();
         Self {
-            name: certificate.name.clone(),
-            common_name: certificate.facts.common_name.clone(),
-            names: certificate.facts.names.clone(),
-            source: certificate.source,
-            region: certificate.region.clone(),
+            name: &certificate.name,
+            common_name: &certificate.facts.common_name,
+            names: names.join(",").into(),
             revoked: certificate.revoked,
-            removed: certificate.removed,
             not_after: certificate.facts.not_after,
         }
     }
@@ -299,11 +280,11 @@ pub fn encode_summary<T: Serialize>(summary: &T) -> Result<Bytes, Fault> {
     Ok(Bytes::from(bytes))
 }
 
-/// Decodes a summary.
+/// Decodes a summary, without copying its texts.
 ///
 /// # Errors
 /// A [`Fault`] if the value is no summary of a version that this release knows.
-pub fn decode_summary<T: DeserializeOwned>(value: &[u8]) -> Result<T, Fault> {
+pub fn decode_summary<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Fault> {
     match value.split_first() {
         Some((1, rest)) => postcard::from_bytes(rest).map_err(Fault::of("decode a summary")),
         _ => Err(Fault::new(

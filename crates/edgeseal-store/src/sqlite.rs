@@ -21,7 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn, Window,
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn, Wanted,
+    Window,
     open::{KEPT_DELETES, OpenError},
 };
 
@@ -154,6 +155,24 @@ impl Store for SqliteStore {
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
         self.scan(move |connection| read::list(connection, &prefix, after.as_ref(), limit))
+            .await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        let keys = keys.to_vec();
+        self.scan(move |connection| read::get_many(connection, &keys))
+            .await
+    }
+
+    async fn select(
+        &self,
+        prefix: &str,
+        wanted: Wanted,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Window, Fault> {
+        let prefix = prefix.to_owned();
+        self.scan(move |connection| read::select(connection, &prefix, &*wanted, skip, limit))
             .await
     }
 

@@ -44,14 +44,12 @@ const fn algorithm(key: KeyAlgorithm) -> &'static str {
     }
 }
 
-/// Whether name, common name or a DNS name of a certificate holds `keyword`; ASCII case does not
-/// count.
-fn has_keyword(certificate: &CertificateSummary, keyword: &str) -> bool {
-    let keyword = keyword.to_lowercase();
-    certificate.name.to_lowercase().contains(&keyword)
-        || certificate.common_name.to_lowercase().contains(&keyword)
-        || certificate
-            .names
-            .iter()
-            .any(|name| name.display_star().contains(&keyword))
+/// Whether name, common name or a DNS name of a certificate holds `keyword`, which is in lower case;
+/// ASCII case does not count.
+fn has_keyword(certificate: &CertificateSummary<'_>, keyword: &str) -> bool {
+    let holds = |text: &str| {
+        // Names are lower case nearly always: looked at as they are first.
+        text.contains(keyword) || text.to_ascii_lowercase().contains(keyword)
+    };
+    holds(certificate.name) || holds(certificate.common_name) || holds(&certificate.names)
 }

@@ -162,7 +162,6 @@ impl Draft {
             Key::material_use(&row.material, row.id),
             Bytes::copy_from_slice(row.account.as_str().as_bytes()),
         );
-        self.put_bytes(Key::material_used(&row.material), Bytes::new());
         self.add_material(&row.material, certificate).await
     }
 
@@ -213,7 +212,8 @@ impl Draft {
             ..row.clone()
         };
         self.delete(Key::certificate_name(&row.account, &row.name));
-        self.put_certificate(&hidden)
+        self.delete(Key::account_certificate(&row.account, &row.region, row.id));
+        self.put(Key::certificate(row.id), &hidden)
     }
 
     /// Removes a certificate that no domain has bound; with the last certificate of the same
@@ -228,7 +228,7 @@ impl Draft {
             self.delete(named);
         }
         self.delete(Key::certificate(row.id));
-        self.delete(Key::account_certificate(&row.account, row.id));
+        self.delete(Key::account_certificate(&row.account, &row.region, row.id));
         self.delete(Key::certificate_used(row.id));
         self.delete_material_use(row).await
     }
@@ -260,13 +260,19 @@ impl Draft {
         if others.is_empty() {
             self.delete(used);
             self.delete(Key::material(&row.material));
+        } else {
+            // Written, so that two last users who leave at once do not each see the other.
+            self.put_bytes(used, Bytes::new());
         }
         Ok(())
     }
 
     pub(super) fn use_certificate(&mut self, id: CertificateId, name: &Pattern) {
         self.put_bytes(Key::certificate_use(id, name), Bytes::new());
-        self.put_bytes(Key::certificate_used(id), Bytes::new());
+        // Nobody can be about to remove one that this change adds.
+        if !self.writes(&Key::certificate(id)) {
+            self.put_bytes(Key::certificate_used(id), Bytes::new());
+        }
     }
 
     pub(super) async fn release_certificate(
@@ -286,15 +292,18 @@ impl Draft {
             .await?;
         let freed = Key::certificate_use(id, name);
         if users.entries.iter().all(|entry| entry.key == freed) {
-            self.delete_certificate(&row).await?;
+            return self.delete_certificate(&row).await;
         }
+        // Written, so that two last users who leave at once do not each see the other.
+        self.put_bytes(Key::certificate_used(id), Bytes::new());
         Ok(())
     }
 
     fn put_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         self.put(Key::certificate(row.id), row)?;
         let summary = record::encode_summary(&CertificateSummary::of(row))?;
-        self.put_bytes(Key::account_certificate(&row.account, row.id), summary);
+        let key = Key::account_certificate(&row.account, &row.region, row.id);
+        self.put_bytes(key, summary);
         Ok(())
     }
 
@@ -305,6 +314,8 @@ impl Draft {
     ) -> Result<(), Fault> {
         let key = Key::material(digest);
         if self.has(&key).await? {
+            // A removal of the last certificate that had it must not pass this one.
+            self.put_bytes(Key::material_used(digest), Bytes::new());
             return Ok(());
         }
         let mut issuers = Vec::with_capacity(certificate.intermediates.len());

@@ -8,7 +8,7 @@ use edgeseal_core::{
 use super::{Catalog, Deed, Draft};
 use crate::{
     Fault, Key, Revision, key,
-    record::{self, DomainSummary, HistoryRecord, Since},
+    record::{self, BoundSummary, DomainSummary, HistoryRecord, Since},
 };
 
 impl Catalog {
@@ -91,16 +91,28 @@ impl Draft {
         for id in had.iter().filter(|id| !has.contains(id)) {
             self.release_certificate(*id, &after.name).await?;
         }
-        let expires = match &after.production {
-            Some(binding) => {
-                let certificate = self.certificate(binding.certificate).await?;
-                certificate.map(|certificate| certificate.facts.chain_not_after)
-            }
-            None => None,
-        };
-        let summary = record::encode_summary(&DomainSummary::of(after, expires))?;
+        let summary = record::encode_summary(&DomainSummary::of(after))?;
         self.put_bytes(Key::account_domain(&after.account, &after.name), summary);
+        self.put_https(after).await?;
         self.put(Key::domain(&after.name), after)
+    }
+
+    /// Keeps the index of domains with HTTPS on.
+    async fn put_https(&mut self, domain: &Domain) -> Result<(), Fault> {
+        let key = Key::account_https(&domain.account, &domain.name);
+        let on = domain.production.as_ref().filter(|binding| binding.enabled);
+        let Some(binding) = on else {
+            self.delete(key);
+            return Ok(());
+        };
+        let certificate = self.certificate(binding.certificate).await?;
+        let expires = certificate.map(|certificate| certificate.facts.chain_not_after);
+        let summary = BoundSummary {
+            certificate: binding.certificate,
+            expires: expires.unwrap_or_default(),
+        };
+        self.put_bytes(key, record::encode_summary(&summary)?);
+        Ok(())
     }
 
     /// A name one label below `base` that belongs to another account than `account`.
@@ -152,6 +164,7 @@ impl Draft {
             self.release_certificate(id, &domain.name).await?;
         }
         self.delete(Key::account_domain(&domain.account, &domain.name));
+        self.delete(Key::account_https(&domain.account, &domain.name));
         if let Some((_, key)) = below(&domain.name) {
             self.delete(key);
         }

@@ -55,6 +55,11 @@ impl Draft {
         self.write.insert(key, Some(value));
     }
 
+    /// Whether the change writes this key.
+    pub(super) fn writes(&self, key: &Key) -> bool {
+        self.write.contains_key(key)
+    }
+
     pub(super) fn delete(&mut self, key: Key) {
         self.write.insert(key, None);
     }

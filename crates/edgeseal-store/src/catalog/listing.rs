@@ -1,14 +1,19 @@
-use edgeseal_core::{AccountId, Pattern, certificate::CertificateId, domain::Domain};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use edgeseal_core::{AccountId, Pattern, Timestamp, certificate::CertificateId, domain::Domain};
 use serde::de::DeserializeOwned;
 
 use super::Catalog;
 use crate::{
-    Fault, Key, key,
-    record::{self, CertificateRecord, CertificateSummary, DomainSummary, Since},
+    Fault, Key, Wanted, Window, key,
+    record::{
+        self, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary, Since,
+        decode_summary,
+    },
 };
-
-/// Entries of an index that are read at once.
-const PAGE: usize = 10_000;
 
 /// Which part of a listing is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,15 @@ pub struct Listing<T> {
     pub total: usize,
 }
 
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            total: 0,
+        }
+    }
+}
+
 impl Span {
     /// The page of this number, from 1, of pages of `size`.
     #[must_use]
@@ -39,124 +53,161 @@ impl Span {
     }
 }
 
-/// A page in the making: counts all that match, keeps those of the span.
-struct Picked<K> {
-    span: Span,
-    keys: Vec<K>,
-    total: usize,
-}
-
-impl<K> Picked<K> {
-    const fn new(span: Span) -> Self {
-        Self {
-            span,
-            keys: Vec::new(),
-            total: 0,
-        }
-    }
-
-    fn add(&mut self, key: impl FnOnce() -> Result<K, Fault>) -> Result<(), Fault> {
-        if self.total >= self.span.skip && self.keys.len() < self.span.limit {
-            self.keys.push(key()?);
-        }
-        self.total += 1;
-        Ok(())
-    }
-}
-
+/// Listings of one account. Each reads the records of its part only. Without a filter the time
+/// grows with the whole only as far as the engine counts and skips; with one, the summaries of all
+/// are looked at where the engine reads them.
 impl Catalog {
-    /// The domains of an account in byte order of their names. The time grows with the part, and
-    /// with the whole only as far as the engine counts and skips.
+    /// The domains of an account in byte order of their names.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn domains(&self, account: &AccountId, span: Span) -> Result<Listing<Domain>, Fault> {
         let prefix = key::account_domains(account);
         let window = self.store.window(&prefix, span.skip, span.limit).await?;
-        let names = window
-            .entries
-            .iter()
-            .map(|entry| name_in(&prefix, &entry.key))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Listing {
-            items: self.domains_named(&names).await?,
-            total: window.total,
-        })
+        self.domains_in(&prefix, window).await
     }
 
-    /// The domains of an account that `wanted` takes, in byte order of their names. Looks at the
-    /// summaries of all of them.
+    /// The domains of an account that `wanted` takes, by name and summary.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn domains_where(
         &self,
         account: &AccountId,
-        wanted: impl Fn(&str, &DomainSummary) -> bool + Send + Sync,
+        wanted: impl Fn(&str, &DomainSummary<'_>) -> bool + Send + Sync + 'static,
         span: Span,
     ) -> Result<Listing<Domain>, Fault> {
         let prefix = key::account_domains(account);
-        let mut picked = Picked::new(span);
-        self.scan(&prefix, |key: &Key, summary: DomainSummary| {
-            let name = key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            if wanted(name, &summary) {
-                picked.add(|| name_in(&prefix, key))?;
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(Listing {
-            items: self.domains_named(&picked.keys).await?,
-            total: picked.total,
-        })
+        let skipped = prefix.len();
+        let wanted: Wanted = Arc::new(move |key, value| {
+            let summary = decode_summary(value);
+            // One that does not read is shown; reading its record then says what is wrong.
+            summary.map_or(true, |summary| wanted(&key[skipped..], &summary))
+        });
+        let window = self.store.select(&prefix, wanted, span.skip, span.limit);
+        let window = window.await?;
+        self.domains_in(&prefix, window).await
     }
 
-    /// Shows the name and summary of every domain of an account, in byte order of the names.
+    /// The domains of an account with HTTPS on whose names `wanted` takes, in byte order.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn each_domain(
+    pub async fn https_domains_where(
         &self,
         account: &AccountId,
-        mut visit: impl FnMut(&str, &DomainSummary) + Send,
-    ) -> Result<(), Fault> {
-        let prefix = key::account_domains(account);
-        self.scan(&prefix, |key: &Key, summary: DomainSummary| {
-            let name = key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            visit(name, &summary);
-            Ok(())
-        })
-        .await
+        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+        span: Span,
+    ) -> Result<Listing<Domain>, Fault> {
+        let prefix = key::account_https(account);
+        let skipped = prefix.len();
+        let wanted: Wanted = Arc::new(move |key, _| wanted(&key[skipped..]));
+        let window = self.store.select(&prefix, wanted, span.skip, span.limit);
+        let window = window.await?;
+        self.domains_in(&prefix, window).await
     }
 
-    /// The certificates of an account that `wanted` takes, in order of their numbers; those that
-    /// their owner removed are not shown. Looks at the summaries of all of them.
+    /// The names of the domains of an account, in byte order: of all, or of those with HTTPS on.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn domain_names_where(
+        &self,
+        account: &AccountId,
+        https_only: bool,
+        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<Vec<String>, Fault> {
+        let prefix = if https_only {
+            key::account_https(account)
+        } else {
+            key::account_domains(account)
+        };
+        let skipped = prefix.len();
+        let wanted: Wanted = Arc::new(move |key, _| wanted(&key[skipped..]));
+        let window = self.store.select(&prefix, wanted, 0, usize::MAX).await?;
+        let names = window.entries.iter();
+        Ok(names
+            .map(|entry| entry.key.as_str()[skipped..].to_owned())
+            .collect())
+    }
+
+    /// How many domains of an account serve a chain that ends before `now`, and how many one that
+    /// ends from then on and before `soon`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn ending(
+        &self,
+        account: &AccountId,
+        now: Timestamp,
+        soon: Timestamp,
+    ) -> Result<(usize, usize), Fault> {
+        let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let counted = Arc::clone(&counts);
+        let count: Wanted = Arc::new(move |_, value| {
+            match decode_summary::<BoundSummary>(value) {
+                Ok(bound) if bound.expires < now => counted.0.fetch_add(1, Ordering::Relaxed),
+                Ok(bound) if bound.expires < soon => counted.1.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
+            false
+        });
+        let prefix = key::account_https(account);
+        self.store.select(&prefix, count, 0, 0).await?;
+        let (ended, ending) = &*counts;
+        Ok((
+            ended.load(Ordering::Relaxed),
+            ending.load(Ordering::Relaxed),
+        ))
+    }
+
+    /// The certificates of an account, of one region or of all, in order of their numbers within a
+    /// region. Those that their owner removed are not shown.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn certificates(
+        &self,
+        account: &AccountId,
+        region: Option<&str>,
+        span: Span,
+    ) -> Result<Listing<CertificateRecord>, Fault> {
+        let prefix = certificates(account, region);
+        let window = self.store.window(&prefix, span.skip, span.limit).await?;
+        self.certificates_in(window).await
+    }
+
+    /// As [`certificates`](Self::certificates), of those that `wanted` takes.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn certificates_where(
         &self,
         account: &AccountId,
-        wanted: impl Fn(&CertificateSummary) -> bool + Send + Sync,
+        region: Option<&str>,
+        wanted: impl Fn(&CertificateSummary<'_>) -> bool + Send + Sync + 'static,
         span: Span,
     ) -> Result<Listing<CertificateRecord>, Fault> {
-        let prefix = key::account_certificates(account);
-        let mut picked = Picked::new(span);
-        self.scan(&prefix, |key: &Key, summary: CertificateSummary| {
-            if !summary.removed && wanted(&summary) {
-                picked.add(|| number_in(&prefix, key))?;
-            }
-            Ok(())
-        })
-        .await?;
-        let mut items = Vec::with_capacity(picked.keys.len());
-        for id in picked.keys {
-            items.extend(self.certificate(id).await?);
-        }
-        Ok(Listing {
-            items,
-            total: picked.total,
-        })
+        let prefix = certificates(account, region);
+        let wanted: Wanted = Arc::new(move |_, value| {
+            let summary = decode_summary(value);
+            summary.map_or(true, |summary| wanted(&summary))
+        });
+        let window = self.store.select(&prefix, wanted, span.skip, span.limit);
+        let window = window.await?;
+        self.certificates_in(window).await
+    }
+
+    /// Several certificates, in the order of their numbers here; one that is not there is left out.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn certificates_numbered(
+        &self,
+        ids: &[CertificateId],
+    ) -> Result<Vec<CertificateRecord>, Fault> {
+        let keys: Vec<Key> = ids.iter().map(|id| Key::certificate(*id)).collect();
+        self.read_many(&keys).await
     }
 
     /// The domains that an account deleted and has not added again, with the time of it.
@@ -181,31 +232,41 @@ impl Catalog {
         })
     }
 
-    /// One deleted between the two reads is left out.
-    async fn domains_named(&self, names: &[Pattern]) -> Result<Vec<Domain>, Fault> {
-        let mut domains = Vec::with_capacity(names.len());
-        for name in names {
-            domains.extend(self.domain(name).await?);
-        }
-        Ok(domains)
+    async fn domains_in(&self, prefix: &str, window: Window) -> Result<Listing<Domain>, Fault> {
+        let names = window.entries.iter();
+        let keys = names
+            .map(|entry| Ok(Key::domain(&name_in(prefix, &entry.key)?)))
+            .collect::<Result<Vec<_>, Fault>>()?;
+        Ok(Listing {
+            items: self.read_many(&keys).await?,
+            total: window.total,
+        })
     }
 
-    async fn scan<T: DeserializeOwned + Send>(
-        &self,
-        prefix: &str,
-        mut visit: impl FnMut(&Key, T) -> Result<(), Fault> + Send,
-    ) -> Result<(), Fault> {
-        let mut after = None;
-        loop {
-            let page = self.store.list(prefix, after.as_ref(), PAGE).await?;
-            for entry in &page.entries {
-                visit(&entry.key, record::decode_summary(&entry.value)?)?;
-            }
-            if !page.more {
-                return Ok(());
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-        }
+    async fn certificates_in(&self, window: Window) -> Result<Listing<CertificateRecord>, Fault> {
+        let ids = window
+            .entries
+            .iter()
+            .map(|entry| number_at_end(&entry.key))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Listing {
+            items: self.certificates_numbered(&ids).await?,
+            total: window.total,
+        })
+    }
+
+    /// One that is gone since its key was read is left out.
+    async fn read_many<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<T>, Fault> {
+        let entries = self.store.get_many(keys).await?;
+        let present = entries.into_iter().flatten();
+        present.map(|entry| record::decode(&entry.value)).collect()
+    }
+}
+
+fn certificates(account: &AccountId, region: Option<&str>) -> String {
+    match region {
+        Some(region) => key::regional_certificates(account, region),
+        None => key::account_certificates(account),
     }
 }
 
@@ -214,7 +275,7 @@ fn name_in(prefix: &str, key: &Key) -> Result<Pattern, Fault> {
     Pattern::parse(name).map_err(Fault::of("decode a domain's name"))
 }
 
-fn number_in(prefix: &str, key: &Key) -> Result<CertificateId, Fault> {
-    let number = key.as_str().strip_prefix(prefix).unwrap_or_default();
+fn number_at_end(key: &Key) -> Result<CertificateId, Fault> {
+    let number = key.as_str().rsplit('/').next().unwrap_or_default();
     number.parse().map_err(Fault::of("decode a number"))
 }

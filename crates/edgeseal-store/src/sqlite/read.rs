@@ -202,6 +202,43 @@ pub(super) fn window(
     window().map_err(Fault::of("list a window"))
 }
 
+pub(super) fn select(
+    connection: &Connection,
+    prefix: &str,
+    wanted: &(dyn Fn(&str, &[u8]) -> bool + Send + Sync),
+    skip: usize,
+    limit: usize,
+) -> Result<Window, Fault> {
+    let end = format!("{prefix}\u{10ffff}");
+    let select = || -> rusqlite::Result<Window> {
+        let mut window = Window {
+            entries: Vec::new(),
+            total: 0,
+        };
+        let mut statement = connection.prepare_cached(
+            "SELECT key, value, changed FROM entry
+             WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL ORDER BY key",
+        )?;
+        let mut rows = statement.query([prefix, &end])?;
+        while let Some(row) = rows.next()? {
+            if wanted(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?) {
+                let entry = entry_of_row(row)?;
+                window.add(skip, limit, || entry);
+            }
+        }
+        Ok(window)
+    };
+    select().map_err(Fault::of("list what is wanted"))
+}
+
+pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+    // One snapshot: every statement by itself would lock the file again.
+    let snapshot = connection
+        .unchecked_transaction()
+        .map_err(Fault::of("get several"))?;
+    keys.iter().map(|key| get(&snapshot, key)).collect()
+}
+
 /// An entry from the columns `key`, `value` and `changed`.
 fn entry_of_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {

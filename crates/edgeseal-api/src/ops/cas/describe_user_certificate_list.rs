@@ -73,12 +73,9 @@ impl Operation for DescribeUserCertificateList {
     }
 
     async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
-        let region = region::of_call(call);
-        let listing = context.catalog.certificates_where(
-            call.account(),
-            |certificate| certificate.region == region,
-            Span::of_page(page.number, page.size),
-        );
+        let region = Some(region::of_call(call));
+        let span = Span::of_page(page.number, page.size);
+        let listing = context.catalog.certificates(call.account(), region, span);
         let listing = listing.await.map_err(Trouble::from)?;
         let rows = listing.items.into_iter();
         Ok(Done::read(Reply {

@@ -1,6 +1,9 @@
 //! `ListCertificates`: the certificates of the centre in its newer words, filtered and paged.
 
-use edgeseal_store::catalog::Span;
+use edgeseal_store::{
+    catalog::{Listing, Span},
+    record::{CertificateRecord, CertificateSummary},
+};
 use serde::Serialize;
 
 use super::{get_certificate_detail::Shown, has_keyword};
@@ -111,7 +114,7 @@ impl Operation for ListCertificates {
             page: Page::spelt(Spelling::Show, params, 10, 100)?,
             source,
             standing: standing.transpose()?,
-            keyword: params.given("Keyword").map(str::to_owned),
+            keyword: params.given("Keyword").map(str::to_ascii_lowercase),
         })
     }
 
@@ -120,22 +123,8 @@ impl Operation for ListCertificates {
         call: &Authorized,
         search: Search,
     ) -> Result<Done<Reply>, Error> {
-        let (region, now) = (region::of_call(call), call.now());
-        let listing = context.catalog.certificates_where(
-            call.account(),
-            |certificate| {
-                let standing = Standing::of(certificate.not_after, certificate.revoked, now);
-                search.source != Source::Other
-                    && certificate.region == region
-                    && search.standing.is_none_or(|wanted| wanted == standing)
-                    && search
-                        .keyword
-                        .as_ref()
-                        .is_none_or(|keyword| has_keyword(certificate, keyword))
-            },
-            Span::of_page(search.page.number, search.page.size),
-        );
-        let listing = listing.await.map_err(Trouble::from)?;
+        let now = call.now();
+        let listing = search.listing(context, call).await?;
         let mut rows = Vec::with_capacity(listing.items.len());
         for certificate in &listing.items {
             let shown = Shown::of(&context.catalog, certificate, now).await;
@@ -150,6 +139,35 @@ impl Operation for ListCertificates {
             show_size: search.page.size,
             certificate_list: rows,
         }))
+    }
+}
+
+impl Search {
+    async fn listing(
+        &self,
+        context: &Context,
+        call: &Authorized,
+    ) -> Result<Listing<CertificateRecord>, Trouble> {
+        let (catalog, account, now) = (&context.catalog, call.account(), call.now());
+        let region = Some(region::of_call(call));
+        let span = Span::of_page(self.page.number, self.page.size);
+        let listing = match (self.source, self.standing, self.keyword.clone()) {
+            (Source::Other, ..) => Listing::default(),
+            (_, None, None) => catalog.certificates(account, region, span).await?,
+            (_, standing, keyword) => {
+                let wanted = move |certificate: &CertificateSummary<'_>| {
+                    let is = Standing::of(certificate.not_after, certificate.revoked, now);
+                    standing.is_none_or(|wanted| wanted == is)
+                        && keyword
+                            .as_ref()
+                            .is_none_or(|keyword| has_keyword(certificate, keyword))
+                };
+                catalog
+                    .certificates_where(account, region, wanted, span)
+                    .await?
+            }
+        };
+        Ok(listing)
     }
 }
 

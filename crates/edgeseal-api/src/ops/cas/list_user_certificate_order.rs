@@ -4,7 +4,7 @@
 use edgeseal_core::{Timestamp, certificate::CertificateId};
 use edgeseal_store::{
     catalog::{Listing, Span},
-    record::CertificateRecord,
+    record::{CertificateRecord, CertificateSummary},
 };
 use serde::Serialize;
 
@@ -135,7 +135,7 @@ impl Operation for ListUserCertificateOrder {
             page: Page::spelt(Spelling::Show, params, 50, 1000)?,
             kind: kind(params.given("OrderType").unwrap_or("CPACK"))?,
             status: params.given("Status").map_or(Ok(Status::Any), status)?,
-            keyword: params.given("Keyword").map(str::to_owned),
+            keyword: params.given("Keyword").map(str::to_ascii_lowercase),
         })
     }
 
@@ -184,27 +184,26 @@ impl Search {
         context: &Context,
         call: &Authorized,
     ) -> Result<Listing<CertificateRecord>, Trouble> {
-        if self.kind == Kind::Order || self.status == Status::OfOrders {
-            return Ok(Listing {
-                items: Vec::new(),
-                total: 0,
-            });
-        }
-        let (region, now) = (region::of_call(call), call.now());
-        let listing = context.catalog.certificates_where(
-            call.account(),
-            |certificate| {
-                let standing = Standing::of(certificate.not_after, certificate.revoked, now);
-                certificate.region == region
-                    && (self.status == Status::Any || self.status == Status::Of(standing))
-                    && self
-                        .keyword
-                        .as_ref()
-                        .is_none_or(|keyword| has_keyword(certificate, keyword))
-            },
-            Span::of_page(self.page.number, self.page.size),
-        );
-        Ok(listing.await?)
+        let (catalog, account, now) = (&context.catalog, call.account(), call.now());
+        let region = Some(region::of_call(call));
+        let span = Span::of_page(self.page.number, self.page.size);
+        let listing = match (self.kind, self.status, self.keyword.clone()) {
+            (Kind::Order, ..) | (_, Status::OfOrders, _) => Listing::default(),
+            (_, Status::Any, None) => catalog.certificates(account, region, span).await?,
+            (_, status, keyword) => {
+                let wanted = move |certificate: &CertificateSummary<'_>| {
+                    let is = Standing::of(certificate.not_after, certificate.revoked, now);
+                    (status == Status::Any || status == Status::Of(is))
+                        && keyword
+                            .as_ref()
+                            .is_none_or(|keyword| has_keyword(certificate, keyword))
+                };
+                catalog
+                    .certificates_where(account, region, wanted, span)
+                    .await?
+            }
+        };
+        Ok(listing)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     named_domain::{self, NoDomain},
     named_domains::{self, NoDomains},
     sources::{self, InvalidSources},
-    tags,
+    tags::{self, TooManyTags},
     words::Word as _,
 };
 use crate::{
@@ -59,6 +59,9 @@ pub enum Error {
         /// The name.
         name: Pattern,
     },
+    /// More labels than a domain may have.
+    #[error(transparent)]
+    Tags(#[from] TooManyTags),
     /// The account has not proven to own it.
     #[error(
         "prove first that {root} is yours: DescribeVerifyContent tells what to publish, VerifyDomainOwner checks it"
@@ -131,6 +134,7 @@ impl Operation for AddCdnDomain {
         Code::InvalidSourceType,
         Code::TooManySources,
         Code::InvalidScope,
+        Code::TooManyTags,
         Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
@@ -165,6 +169,7 @@ impl Operation for BatchAddCdnDomain {
         Code::InvalidSourceType,
         Code::TooManySources,
         Code::InvalidScope,
+        Code::TooManyTags,
         Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
@@ -246,7 +251,7 @@ impl Wanted {
             coverage,
             origins,
             resource_group,
-            tags: tags::parse(params),
+            tags: tags::wanted(params)?,
         })
     }
 
@@ -326,6 +331,7 @@ impl Failure for Error {
             Self::Name(why) => why.code(),
             Self::Names(why) => why.code(),
             Self::Wildcard { .. } => Code::DomainNameMalformed,
+            Self::Tags(_) => Code::TooManyTags,
             Self::NotOwned { .. } => Code::DomainOwnerVerifyFail,
             Self::NoService => Code::MissingCdnType,
             Self::Service { .. } => Code::InvalidCdnType,

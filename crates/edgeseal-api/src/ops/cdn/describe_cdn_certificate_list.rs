@@ -25,6 +25,7 @@ pub struct DescribeCdnSslCertificateList;
 pub struct DescribeCdnCertificateList;
 
 /// What is looked for.
+#[derive(Clone)]
 pub struct Search {
     page: Page,
     domains: Vec<Pattern>,
@@ -175,23 +176,34 @@ impl Search {
         for name in &self.domains {
             named_domain::find(&context.catalog, call.account(), name).await?;
         }
-        let listing = context.catalog.certificates_where(
-            call.account(),
-            |certificate| self.finds(certificate),
-            Span::of_page(self.page.number, self.page.size),
-        );
-        Ok(listing.await.map_err(Trouble::from)?)
+        let (catalog, account) = (&context.catalog, call.account());
+        let span = Span::of_page(self.page.number, self.page.size);
+        let listing = if self.domains.is_empty() && self.keyword.is_none() {
+            catalog.certificates(account, None, span).await
+        } else {
+            let search = self.clone();
+            let wanted = move |certificate: &CertificateSummary<'_>| search.finds(certificate);
+            catalog
+                .certificates_where(account, None, wanted, span)
+                .await
+        };
+        Ok(listing.map_err(Trouble::from)?)
     }
 
-    fn finds(&self, certificate: &CertificateSummary) -> bool {
-        let covers = |domain: &Pattern| certificate.names.iter().any(|name| name.covers(domain));
+    fn finds(&self, certificate: &CertificateSummary<'_>) -> bool {
         let holds = |keyword: &String| {
             certificate.name.to_lowercase().contains(keyword)
                 || certificate.common_name.to_lowercase().contains(keyword)
         };
-        !certificate.revoked
-            && (self.domains.is_empty() || self.domains.iter().any(covers))
-            && self.keyword.as_ref().is_none_or(holds)
+        self.keyword.as_ref().is_none_or(holds)
+            && (self.domains.is_empty() || self.covers_one(&certificate.names))
+    }
+
+    fn covers_one(&self, names: &str) -> bool {
+        let mut names = names
+            .split(',')
+            .filter_map(|name| Pattern::parse(name).ok());
+        names.any(|name| self.domains.iter().any(|domain| name.covers(domain)))
     }
 }
 

@@ -1,9 +1,12 @@
 //! `DescribeCdnDomainByCertificate`: which domains a certificate could serve.
 
+use std::collections::HashSet;
+
 use edgeseal_core::{
     Pattern, Timestamp,
     certificate::{Facts, InvalidCertificate, inspect},
 };
+use edgeseal_store::Fault;
 use serde::Serialize;
 
 use super::words::Word as _;
@@ -107,16 +110,7 @@ impl Operation for DescribeCdnDomainByCertificate {
         call: &Authorized,
         search: Search,
     ) -> Result<Done<Reply>, Error> {
-        let mut domains = Vec::new();
-        let each = context
-            .catalog
-            .each_domain(call.account(), |name, summary| {
-                let on = summary.bound.as_ref().is_some_and(|bound| bound.enabled);
-                if search.https.is_none_or(|wanted| wanted == on) && search.covers(name) {
-                    domains.push(name.to_owned());
-                }
-            });
-        each.await.map_err(Trouble::from)?;
+        let domains = search.domains(context, call).await.map_err(Trouble::from)?;
         Ok(Done::read(Reply {
             cert_infos: CertInfos {
                 cert_info: [CertInfo::of(search.facts, domains.join(","), call.now())],
@@ -126,15 +120,34 @@ impl Operation for DescribeCdnDomainByCertificate {
 }
 
 impl Search {
-    fn covers(&self, name: &str) -> bool {
-        let Ok(domain) = Pattern::parse(name) else {
-            return false;
+    async fn domains(&self, context: &Context, call: &Authorized) -> Result<Vec<String>, Fault> {
+        let names = |https_only| {
+            let (facts, exact) = (self.facts.clone(), self.exact);
+            let wanted = move |name: &str| covers(&facts, exact, name);
+            let catalog = &context.catalog;
+            catalog.domain_names_where(call.account(), https_only, wanted)
         };
-        if self.exact {
-            self.facts.names.contains(&domain)
-        } else {
-            self.facts.covers(&domain)
+        match self.https {
+            Some(true) => names(true).await,
+            None => names(false).await,
+            Some(false) => {
+                let on: HashSet<String> = names(true).await?.into_iter().collect();
+                let mut all = names(false).await?;
+                all.retain(|name| !on.contains(name));
+                Ok(all)
+            }
         }
+    }
+}
+
+fn covers(facts: &Facts, exact: bool, name: &str) -> bool {
+    let Ok(domain) = Pattern::parse(name) else {
+        return false;
+    };
+    if exact {
+        facts.names.contains(&domain)
+    } else {
+        facts.covers(&domain)
     }
 }
 

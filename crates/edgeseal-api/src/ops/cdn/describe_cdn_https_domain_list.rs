@@ -1,10 +1,13 @@
 //! `DescribeCdnHttpsDomainList`: the domains with HTTPS on, and how their certificates stand.
 
+use std::collections::HashMap;
+
 use edgeseal_core::{
     Timestamp,
+    certificate::CertificateId,
     domain::{Binding, Domain},
 };
-use edgeseal_store::{Catalog, Fault, catalog::Span};
+use edgeseal_store::{Catalog, Fault, catalog::Span, record::CertificateRecord};
 use serde::Serialize;
 
 use super::words::Word as _;
@@ -87,17 +90,12 @@ impl Operation for DescribeCdnHttpsDomainList {
         call: &Authorized,
         search: Search,
     ) -> Result<Done<Reply>, Error> {
-        let listing = context.catalog.domains_where(
-            call.account(),
-            |name, summary| {
-                summary.bound.as_ref().is_some_and(|bound| bound.enabled)
-                    && search
-                        .keyword
-                        .as_ref()
-                        .is_none_or(|word| name.contains(word))
-            },
-            Span::of_page(search.page.number, search.page.size),
-        );
+        let span = Span::of_page(search.page.number, search.page.size);
+        let keyword = search.keyword;
+        let wanted = move |name: &str| keyword.as_ref().is_none_or(|word| name.contains(word));
+        let listing = context
+            .catalog
+            .https_domains_where(call.account(), wanted, span);
         let listing = listing.await.map_err(Trouble::from)?;
         let rows = rows(&context.catalog, listing.items, call.now()).await;
         Ok(Done::read(Reply {
@@ -110,38 +108,48 @@ impl Operation for DescribeCdnHttpsDomainList {
 }
 
 async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result<Vec<Row>, Fault> {
-    let mut rows = Vec::with_capacity(domains.len());
-    for domain in domains {
-        // Switched off between the two reads: then it is not in the list any more.
-        let bound = domain.production.filter(|binding| binding.enabled);
-        if let Some(binding) = bound {
-            rows.extend(Row::of(catalog, domain.name.to_string(), &binding, now).await?);
-        }
-    }
-    Ok(rows)
+    // Switched off between the two reads: then it is not in the list any more.
+    let bound: Vec<(String, Binding)> = domains
+        .into_iter()
+        .filter_map(|domain| {
+            let binding = domain.production.filter(|binding| binding.enabled)?;
+            Some((domain.name.to_string(), binding))
+        })
+        .collect();
+    let mut ids: Vec<CertificateId> = bound.iter().map(|(_, one)| one.certificate).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let certificates: HashMap<CertificateId, CertificateRecord> = catalog
+        .certificates_numbered(&ids)
+        .await?
+        .into_iter()
+        .map(|certificate| (certificate.id, certificate))
+        .collect();
+    let rows = bound.into_iter().filter_map(|(name, binding)| {
+        let certificate = certificates.get(&binding.certificate)?;
+        Some(Row::of(name, &binding, certificate, now))
+    });
+    Ok(rows.collect())
 }
 
 impl Row {
-    async fn of(
-        catalog: &Catalog,
+    fn of(
         domain_name: String,
         binding: &Binding,
+        certificate: &CertificateRecord,
         now: Timestamp,
-    ) -> Result<Option<Self>, Fault> {
-        let Some(certificate) = catalog.certificate(binding.certificate).await? else {
-            return Ok(None);
-        };
-        let facts = certificate.facts;
-        Ok(Some(Self {
+    ) -> Self {
+        let facts = &certificate.facts;
+        Self {
             domain_name,
-            cert_name: certificate.name,
+            cert_name: certificate.name.clone(),
             cert_type: certificate.source.word(),
-            cert_common_name: facts.common_name,
+            cert_common_name: facts.common_name.clone(),
             cert_status: standing_on_domain(binding.covers, facts.chain_not_after, now),
             cert_start_time: date_time(facts.not_before),
             cert_expire_time: date_time(facts.not_after),
             cert_update_time: date_time(binding.updated),
-        }))
+        }
     }
 }
 

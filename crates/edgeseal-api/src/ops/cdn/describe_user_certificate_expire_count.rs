@@ -1,6 +1,6 @@
 //! `DescribeUserCertificateExpireCount`: how many domains need a new certificate.
 
-use edgeseal_core::certificate::ends_soon;
+use edgeseal_core::certificate::SOON_MS;
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +16,7 @@ pub struct DescribeUserCertificateExpireCount;
 
 /// Domains with HTTPS on whose certificate has ended, and those whose certificate ends within 30
 /// days.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     expired_count: usize,
@@ -36,19 +36,15 @@ impl Operation for DescribeUserCertificateExpireCount {
     }
 
     async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
-        let mut reply = Reply::default();
         let now = call.now();
-        let each = context.catalog.each_domain(call.account(), |_, summary| {
-            let Some(bound) = summary.bound.as_ref().filter(|bound| bound.enabled) else {
-                return;
-            };
-            if bound.expires < now {
-                reply.expired_count += 1;
-            } else if ends_soon(bound.expires, now) {
-                reply.expire_within_30_days_count += 1;
-            }
-        });
-        each.await?;
+        let (expired_count, expire_within_30_days_count) = context
+            .catalog
+            .ending(call.account(), now, now.plus_ms(SOON_MS))
+            .await?;
+        let reply = Reply {
+            expired_count,
+            expire_within_30_days_count,
+        };
         Ok(Done::read(reply))
     }
 }

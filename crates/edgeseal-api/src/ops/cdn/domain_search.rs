@@ -27,7 +27,7 @@ pub(crate) const BAD_SEARCH: [Code; 4] = [
 ];
 
 /// What is looked for; what is `None` or empty does not count.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Search {
     pub(in crate::ops) page: Page,
     name: Option<(String, Match)>,
@@ -115,8 +115,13 @@ impl Search {
         if self.is_everything() {
             return catalog.domains(account, span).await;
         }
+        let search = self.clone();
         catalog
-            .domains_where(account, |name, summary| self.finds(name, summary), span)
+            .domains_where(
+                account,
+                move |name, domain| search.finds(name, domain),
+                span,
+            )
             .await
     }
 
@@ -132,7 +137,7 @@ impl Search {
             && self.tags.is_empty()
     }
 
-    fn finds(&self, name: &str, domain: &DomainSummary) -> bool {
+    fn finds(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
         let has_tag = |wanted: &(String, String)| {
             domain
                 .tags
@@ -150,7 +155,7 @@ impl Search {
             && self
                 .source
                 .as_ref()
-                .is_none_or(|source| domain.origins.contains(source))
+                .is_none_or(|source| domain.origins.contains(&source.as_str()))
             && self
                 .resource_group
                 .as_ref()

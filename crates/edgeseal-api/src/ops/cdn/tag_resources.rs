@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     named_domain::{self, NoDomain},
-    tags::{self, TAGS_MAX},
+    tags::{self, TAGS_MAX, TooManyTags},
 };
 use crate::{
     authorize::Authorized,
@@ -106,6 +106,9 @@ pub enum Error {
         /// How many.
         count: usize,
     },
+    /// More labels than a domain may have.
+    #[error(transparent)]
+    Tags(#[from] TooManyTags),
     /// Not a token of an earlier answer.
     #[error("NextToken is none of an earlier answer")]
     Token,
@@ -138,7 +141,7 @@ impl Operation for TagResources {
         if names.is_empty() {
             return Err(Error::NoResource);
         }
-        let tags = tags::parse(params);
+        let tags = tags::wanted(params)?;
         if tags.is_empty() {
             return Err(Error::NoTag);
         }
@@ -252,9 +255,15 @@ impl Operation for ListTagResources {
             }
             return Ok(Done::read(Reply::of(rows, String::new())));
         }
+        let tags = wanted.tags.clone();
         let listing = context.catalog.domains_where(
             call.account(),
-            |_, domain| domain.tags.iter().any(|tag| wanted.takes(tag)),
+            move |_, domain| {
+                domain
+                    .tags
+                    .iter()
+                    .any(|(key, value)| takes(&tags, key, value))
+            },
             Span {
                 skip: wanted.skip,
                 limit: PAGE,
@@ -273,17 +282,18 @@ impl Operation for ListTagResources {
     }
 }
 
-impl Wanted {
-    fn takes(&self, (key, value): &(String, String)) -> bool {
-        self.tags.is_empty()
-            || self
-                .tags
-                .iter()
-                .any(|(wanted, of)| wanted == key && (of.is_empty() || of == value))
-    }
+/// Whether a label is one of those wanted; any is if none is named.
+fn takes(wanted: &[(String, String)], key: &str, value: &str) -> bool {
+    wanted.is_empty()
+        || wanted
+            .iter()
+            .any(|(name, of)| name == key && (of.is_empty() || of == value))
+}
 
+impl Wanted {
     fn rows(&self, domain: &Domain) -> Vec<Row> {
-        let tags = domain.tags.iter().filter(|tag| self.takes(tag));
+        let tags = domain.tags.iter();
+        let tags = tags.filter(|(key, value)| takes(&self.tags, key, value));
         tags.map(|(key, value)| Row {
             resource_id: domain.name.to_string(),
             resource_type: DOMAIN,
@@ -351,7 +361,7 @@ impl Failure for Error {
             Self::TooManyResources => Code::InvalidResourceId,
             Self::NoTag => Code::MissingTag,
             Self::NoTagKey => Code::MissingTagKey,
-            Self::TooManyTags { .. } => Code::TooManyTags,
+            Self::TooManyTags { .. } | Self::Tags(_) => Code::TooManyTags,
             Self::Token => Code::InvalidNextToken,
             Self::Domain(why) => why.code(),
             Self::Trouble(trouble) => trouble.code(),

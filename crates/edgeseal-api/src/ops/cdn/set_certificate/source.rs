@@ -137,6 +137,7 @@ impl Upload {
         }
         if context.settings.duplicate_content == DuplicateContent::Refuse
             && let Some(same) = draft.certificate_with(call.account(), &material).await?
+            && !same.removed
         {
             return Err(ChangeError::Refused(Error::ContentTaken {
                 name: same.name,

@@ -1,0 +1,71 @@
+"""The `aliyun` command: V1, everything in the query of a POST that calls its empty body a form, `SignatureType=` and all.
+
+It prints what it gets; an answer that is not 2xx is an error of which it prints Code, Message and RequestId.
+"""
+
+from urllib.parse import urlencode
+
+from clients import add_domains
+from signer import send, signed_v1
+from steps import REQUEST_ID, documented
+
+
+def aliyun(server, action, **params):
+    """`aliyun cdn ACTION --NAME=VALUE …`: status and parsed body."""
+    common = {"method": "POST", "SignatureType": "", "RegionId": "cn-hangzhou"}
+    target = "/?" + urlencode(signed_v1(server, action, params, **common))
+    answer = send(server, "POST", target, {"content-type": "application/x-www-form-urlencoded"}, b"")
+    assert REQUEST_ID.fullmatch(answer.json["RequestId"])
+    return answer.status, answer.json
+
+
+def deployed(server, domain, material, answer):
+    status, body = answer
+    assert (status, set(body)) == (200, {"RequestId"}), body
+    assert server.served(domain) == server.leaf(material)
+
+
+def test_sequence(server):
+    domain = "shop.example.com"
+    add_domains(server, domain)
+    for name, material in (("first", "a"), ("second", "b")):
+        pair = {"SSLPub": server.text(f"{material}.crt"), "SSLPri": server.text(f"{material}.key")}
+        params = {"DomainName": domain, "SSLProtocol": "on", "CertType": "upload", "CertName": name} | pair
+        deployed(server, domain, material, aliyun(server, "SetCdnDomainSSLCertificate", **params))
+
+    # The shell's `$(cat …)` takes the last line break away, and without quotes all of them.
+    pair = {"SSLPub": server.text("renewed.crt").strip(), "SSLPri": server.text("renewed.key").strip()}
+    params = {"DomainName": domain, "SSLProtocol": "on"}
+    deployed(server, domain, "renewed", aliyun(server, "SetCdnDomainSSLCertificate", **params, **pair))
+    pair["SSLPub"] = pair["SSLPub"].replace("\n", " ")
+    status, body = aliyun(server, "SetCdnDomainSSLCertificate", **params, **pair)
+    assert (body["Code"], status, body["Message"]) == (
+        "InvalidSSLPub",
+        *documented("InvalidSSLPub", "SetCdnDomainSSLCertificate"),
+    )
+    assert server.served(domain) == server.leaf("renewed")
+
+
+def test_forced_operations(server):
+    """`--force --version 2018-05-10`: what the current reference does not list any more."""
+    names = ["shop.example.com", "a.example.org", "b.example.org"]
+    add_domains(server, *names)
+    for force, material in ((None, "a"), ("1", "b")):
+        pair = {"ServerCertificate": server.text(f"{material}.crt"), "PrivateKey": server.text(f"{material}.key")}
+        named = {"DomainName": names[0], "ServerCertificateStatus": "on", "CertName": "the-name", "ForceSet": force}
+        params = named | pair
+        deployed(server, names[0], material, aliyun(server, "SetDomainServerCertificate", **params))
+
+    mixed = params | {"ForceSet": None, "PrivateKey": server.text("a.key")}
+    status, body = aliyun(server, "SetDomainServerCertificate", **mixed)
+    assert (body["Code"], status, body["Message"]) == (
+        "Certificate.MissMatch",
+        *documented("Certificate.MissMatch", "SetDomainServerCertificate"),
+    )
+
+    for force, material in ((None, "wild"), ("1", "wild-renewed")):
+        pair = {"SSLPub": server.text(f"{material}.crt"), "SSLPri": server.text(f"{material}.key")}
+        params = {"DomainName": ",".join(names[1:]), "SSLProtocol": "on", "CertName": "both", "ForceSet": force} | pair
+        answer = aliyun(server, "BatchSetCdnDomainServerCertificate", **params)
+        for name in names[1:]:
+            deployed(server, name, material, answer)

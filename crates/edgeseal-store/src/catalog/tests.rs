@@ -1,0 +1,397 @@
+//! What becomes of certificates that are removed, and what listings show.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use edgeseal_core::{
+    AccountId, Pattern, Secret,
+    certificate::{Certificate, Facts, KeyAlgorithm, Subject},
+    delivery::Delivery,
+    domain::{Binding, Coverage, Domain, Mode, Service, State},
+};
+
+use super::*;
+use crate::{
+    memory::MemoryStore,
+    record::{CertificateRecord, CertificateSource},
+};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+
+fn catalog() -> Catalog {
+    let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    Catalog::new(Arc::new(MemoryStore::new()), keyring)
+}
+
+fn account() -> AccountId {
+    AccountId::from_random(7)
+}
+
+fn deed() -> Deed {
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    Deed {
+        account: account(),
+        access_key: "key".to_owned(),
+        source: "::1".to_owned(),
+        action: "Test".to_owned(),
+        resource: String::new(),
+        request: NUMBER.fetch_add(1, Ordering::Relaxed).to_string(),
+        nonce: None,
+        now: NOW,
+    }
+}
+
+fn certificate(content: &str) -> Certificate {
+    let name = Pattern::parse(&format!("{content}.example.com")).unwrap();
+    Certificate {
+        leaf: content.as_bytes().to_vec(),
+        intermediates: vec![b"issuer".to_vec()],
+        key: Secret::new(b"key".to_vec()),
+        facts: Facts {
+            common_name: name.to_string(),
+            subject: Subject::default(),
+            names: vec![name],
+            issuer: "issuer".to_owned(),
+            issuer_organization: String::new(),
+            serial: "01".to_owned(),
+            not_before: NOW,
+            not_after: NOW.plus_ms(1000),
+            chain_not_after: NOW.plus_ms(1000),
+            sha256: String::new(),
+            sha1: String::new(),
+            key: KeyAlgorithm::Ecdsa,
+            key_bits: 256,
+        },
+        warnings: Vec::new(),
+    }
+}
+
+fn row(id: i64, certificate: &Certificate) -> CertificateRecord {
+    CertificateRecord {
+        id,
+        account: account(),
+        name: format!("name-{id}"),
+        source: CertificateSource::Centre,
+        region: "home".to_owned(),
+        material: certificate.digest(),
+        has_key: true,
+        revoked: false,
+        removed: false,
+        facts: certificate.facts.clone(),
+        created: NOW,
+    }
+}
+
+fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
+    Domain {
+        id: 1,
+        name: Pattern::parse(name).unwrap(),
+        account: account(),
+        state: State::Online,
+        mode: Mode::Normal,
+        service: Service::Web,
+        coverage: Coverage::Domestic,
+        origins: Vec::new(),
+        description: String::new(),
+        resource_group: String::new(),
+        tags: Vec::new(),
+        created: NOW,
+        modified: NOW,
+        production: bound.map(|row| Binding {
+            enabled: true,
+            certificate: row.id,
+            material: row.material,
+            covers: true,
+            updated: NOW,
+        }),
+        staging: None,
+        settings: Vec::new(),
+        staged_settings: Vec::new(),
+        delivery: Delivery::default(),
+        staged_delivery: None,
+    }
+}
+
+type Never = ChangeError<std::convert::Infallible>;
+
+async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord {
+    let certificate = certificate(content);
+    let row = row(id, &certificate);
+    let (certificate, written) = (&certificate, &row);
+    let deed = &deed();
+    let added = catalog.transact(deed, |mut draft| async move {
+        draft.add_certificate(written, certificate).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    added.await.unwrap();
+    row
+}
+
+async fn add(catalog: &Catalog, domain: &Domain) {
+    let deed = &deed();
+    let added = catalog.transact(deed, |mut draft| async move {
+        draft.add_domain(domain).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    added.await.unwrap();
+}
+
+async fn change(catalog: &Catalog, before: &Domain, after: &Domain) {
+    let deed = &deed();
+    let changed = catalog.transact(deed, |mut draft| async move {
+        draft.change_domain(before, after).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    changed.await.unwrap();
+}
+
+/// Deletes a certificate unless a domain has it; the domain, if one has.
+async fn delete(catalog: &Catalog, row: &CertificateRecord) -> Option<String> {
+    let deed = &deed();
+    let deleted = catalog.transact(deed, |mut draft| async move {
+        let user = draft.user_of_certificate(row.id).await?;
+        if user.is_none() {
+            draft.delete_certificate(row).await?;
+        }
+        Ok::<_, Never>((draft, user))
+    });
+    deleted.await.unwrap().value
+}
+
+/// Keys in the store that have to do with certificates.
+async fn certificate_keys(catalog: &Catalog) -> Vec<String> {
+    let all = catalog.store().list("", None, usize::MAX).await.unwrap();
+    let keys = all.entries.iter().map(|entry| entry.key.to_string());
+    let kinds = ["cert", "material", "accountcert"];
+    keys.filter(|key| kinds.iter().any(|kind| key.starts_with(kind)))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_key_goes_with_the_last_certificate_of_its_content() {
+    let catalog = catalog();
+    let first = upload(&catalog, 1, "a").await;
+    let second = upload(&catalog, 2, "a").await;
+    assert_eq!(delete(&catalog, &first).await, None);
+    assert!(catalog.material(&first.material).await.unwrap().is_some());
+    let left = catalog.certificate_named(&account(), "name-2").await;
+    assert_eq!(left.unwrap(), Some(second.clone()));
+    let deed = &deed();
+    let of_content = catalog.transact(deed, |mut draft| {
+        let material = second.material;
+        async move {
+            let found = draft.certificate_with(&account(), &material).await?;
+            Ok::<_, Never>((draft, found))
+        }
+    });
+    assert_eq!(of_content.await.unwrap().value, Some(second.clone()));
+    assert_eq!(delete(&catalog, &second).await, None);
+    assert_eq!(certificate_keys(&catalog).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_bound_certificate_is_in_use_until_its_last_domain_has_another() {
+    let catalog = catalog();
+    let (old, new) = (
+        upload(&catalog, 1, "a").await,
+        upload(&catalog, 2, "b").await,
+    );
+    let (one, two) = (
+        domain("a.example.com", Some(&old)),
+        domain("b.example.com", Some(&old)),
+    );
+    add(&catalog, &one).await;
+    add(&catalog, &two).await;
+    let users = catalog.users_of_certificate(1, 10).await.unwrap();
+    assert_eq!(users, [one.name.clone(), two.name.clone()]);
+    change(&catalog, &one, &domain("a.example.com", Some(&new))).await;
+    assert_eq!(
+        delete(&catalog, &old).await.as_deref(),
+        Some("b.example.com")
+    );
+    change(&catalog, &two, &domain("b.example.com", Some(&new))).await;
+    assert_eq!(delete(&catalog, &old).await, None);
+}
+
+#[tokio::test]
+async fn a_hidden_certificate_goes_with_its_last_binding() {
+    let catalog = catalog();
+    let (old, new) = (
+        upload(&catalog, 1, "a").await,
+        upload(&catalog, 2, "b").await,
+    );
+    let bound = domain("a.example.com", Some(&old));
+    add(&catalog, &bound).await;
+    let deed = &deed();
+    let hidden = catalog.transact(deed, |mut draft| {
+        let old = old.clone();
+        async move {
+            draft.hide_certificate(&old)?;
+            Ok::<_, Never>((draft, ()))
+        }
+    });
+    hidden.await.unwrap();
+    let span = Span { skip: 0, limit: 10 };
+    let listed = catalog.certificates(&account(), None, span).await.unwrap();
+    assert_eq!((listed.total, listed.items[0].id), (1, 2));
+    assert!(
+        catalog
+            .certificate_named(&account(), "name-1")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(catalog.certificate(1).await.unwrap().unwrap().removed);
+
+    change(&catalog, &bound, &domain("a.example.com", Some(&new))).await;
+    assert_eq!(catalog.certificate(1).await.unwrap(), None);
+    assert!(catalog.material(&old.material).await.unwrap().is_none());
+    let used = certificate_keys(&catalog).await;
+    assert!(
+        used.iter().all(|key| !key.starts_with("certuse/1/")),
+        "{used:?}"
+    );
+}
+
+/// A domain binds a certificate while it is about to be deleted: whoever comes second sees it.
+#[tokio::test]
+async fn a_deletion_never_passes_a_binding() {
+    let catalog = &catalog();
+    let row = &upload(catalog, 1, "a").await;
+    let bound = &domain("a.example.com", Some(row));
+    let first_try = &AtomicBool::new(true);
+    let deed = &deed();
+    let deleted = catalog.transact(deed, |mut draft| async move {
+        let user = draft.user_of_certificate(row.id).await?;
+        if first_try.swap(false, Ordering::Relaxed) {
+            add(catalog, bound).await;
+        }
+        if user.is_none() {
+            draft.delete_certificate(row).await?;
+        }
+        Ok::<_, Never>((draft, user))
+    });
+    assert_eq!(
+        deleted.await.unwrap().value.as_deref(),
+        Some("a.example.com")
+    );
+    assert!(catalog.certificate(1).await.unwrap().is_some());
+}
+
+/// The last two domains leave a hidden certificate at once: it does not stay behind.
+#[tokio::test]
+async fn two_last_users_do_not_pass_each_other() {
+    let catalog = &catalog();
+    let (old, new) = (
+        &upload(catalog, 1, "a").await,
+        &upload(catalog, 2, "b").await,
+    );
+    let (one, two) = (
+        &domain("a.example.com", Some(old)),
+        &domain("b.example.com", Some(old)),
+    );
+    add(catalog, one).await;
+    add(catalog, two).await;
+    let deed = &deed();
+    let hidden = catalog.transact(deed, |mut draft| async move {
+        draft.hide_certificate(old)?;
+        Ok::<_, Never>((draft, ()))
+    });
+    hidden.await.unwrap();
+    let first_try = &AtomicBool::new(true);
+    let again = &self::deed();
+    let left = catalog.transact(again, |mut draft| async move {
+        let after = domain("a.example.com", Some(new));
+        draft.change_domain(one, &after).await?;
+        if first_try.swap(false, Ordering::Relaxed) {
+            change(catalog, two, &domain("b.example.com", Some(new))).await;
+        }
+        Ok::<_, Never>((draft, ()))
+    });
+    left.await.unwrap();
+    assert_eq!(catalog.certificate(1).await.unwrap(), None);
+    assert!(catalog.material(&old.material).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn listings_count_all_and_show_a_part() {
+    let catalog = catalog();
+    let row = upload(&catalog, 1, "a").await;
+    let names: Vec<String> = (0..25).map(|n| format!("d{n:02}.example.com")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let mut domain = domain(name, (number % 2 == 0).then_some(&row));
+        if number % 5 == 0 {
+            domain.state = State::Offline;
+        }
+        add(&catalog, &domain).await;
+    }
+    let span = Span::of_page(2, 10);
+    let page = catalog.domains(&account(), span).await.unwrap();
+    let shown: Vec<String> = page.items.iter().map(|one| one.name.to_string()).collect();
+    assert_eq!((page.total, shown.as_slice()), (25, &names[10..20]));
+
+    let second_page = Span::of_page(2, 10);
+    let https = catalog
+        .https_domains_where(&account(), |_| true, second_page)
+        .await
+        .unwrap();
+    assert_eq!((https.total, https.items.len()), (13, 3));
+    let offline = |_: &str, summary: &record::DomainSummary<'_>| summary.state == State::Offline;
+    let page = catalog
+        .domains_where(&account(), offline, Span::of_page(1, 3))
+        .await
+        .unwrap();
+    assert_eq!((page.total, page.items.len()), (5, 3));
+    let (end, later) = (NOW.plus_ms(1000), NOW.plus_ms(2000));
+    assert_eq!(catalog.ending(&account(), NOW, end).await.unwrap(), (0, 0));
+    assert_eq!(
+        catalog.ending(&account(), NOW, later).await.unwrap(),
+        (0, 13)
+    );
+    assert_eq!(
+        catalog.ending(&account(), later, later).await.unwrap(),
+        (13, 0)
+    );
+    let other = AccountId::from_random(8);
+    assert_eq!(catalog.domains(&other, span).await.unwrap().total, 0);
+}
+
+#[tokio::test]
+async fn deleted_domains_are_remembered_until_they_come_back() {
+    let catalog = &catalog();
+    let row = &upload(catalog, 1, "a").await;
+    let domain = &domain("a.example.com", Some(row));
+    add(catalog, domain).await;
+    let deed = &deed();
+    let deleted = catalog.transact(deed, |mut draft| async move {
+        draft.delete_domain(domain).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    deleted.await.unwrap();
+    let span = Span { skip: 0, limit: 10 };
+    let gone = catalog.deleted_domains(&account(), span).await.unwrap();
+    assert_eq!((gone.total, &gone.items[0].0), (1, &domain.name));
+    assert_eq!(
+        delete(catalog, row).await,
+        None,
+        "no domain uses it any more"
+    );
+    add(
+        catalog,
+        &Domain {
+            production: None,
+            ..domain.clone()
+        },
+    )
+    .await;
+    assert_eq!(
+        catalog
+            .deleted_domains(&account(), span)
+            .await
+            .unwrap()
+            .total,
+        0
+    );
+}
