@@ -8,7 +8,9 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::{
-    Api, CAS, CAS_2018, CDN, Origin, Pem, SET, Server, Stored, pki::{AUTHORITY, unblock}, tls::TurnedAway,
+    Api, CAS, CAS_2018, CDN, Origin, Pem, SET, Server, Stored,
+    pki::{AUTHORITY, unblock},
+    tls::TurnedAway,
     unlimited,
 };
 
