@@ -18,6 +18,9 @@ pub struct Key(Box<str>);
 
 /// All domains.
 pub const DOMAINS: &str = "domain/";
+/// What every key begins with that an account's listings go through: the values are small, and
+/// engines may keep them where they are counted and looked through fast.
+pub const LISTED: &str = "account";
 /// All accounts.
 pub const ACCOUNTS: &str = "account/";
 /// All edges that have reported.

@@ -18,14 +18,18 @@ use crate::{
 
 /// `EdSl`: tells our files from those of other programs (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x4564_536c;
-/// The newest layout that this release knows (`PRAGMA user_version`).
-const SCHEMA: i64 = 1;
+/// The layout that this release knows (`PRAGMA user_version`).
+const SCHEMA: i64 = 2;
 
 /// A plain rowid table: rows of one commit stand side by side whatever their keys, and a value of
 /// 1–4 kB stays within its page, where an index-organised table would move it to an overflow page.
 /// A deleted key keeps its row, with no value, until the change log is compacted. All rows are in
 /// the index by revision, also those that nobody follows: it grows at its end, which costs less
 /// than a tenth of a commit.
+///
+/// `listed` holds the present rows under [`key::LISTED`] once more, organised by their keys: they are
+/// small, and counting or looking through 100,000 of them takes a sixth of the time that it takes
+/// to find each in `entry`. Triggers keep it, so no writer can forget it.
 ///
 /// `log` has one row: the revisions of this life of the file, and up to where deletes are
 /// forgotten. `life` has the revisions of earlier lives.
@@ -40,6 +44,33 @@ const LAYOUT: &str = "
     CREATE INDEX entry_changed ON entry (changed);
     CREATE INDEX entry_deleted ON entry (changed) WHERE value IS NULL;
     CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
+    CREATE TABLE listed (
+        key     TEXT PRIMARY KEY,
+        value   BLOB NOT NULL,
+        changed INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TRIGGER entry_added AFTER INSERT ON entry
+    WHEN new.key >= 'account' AND new.key < 'accounu' AND new.value IS NOT NULL
+    BEGIN
+        INSERT INTO listed VALUES (new.key, new.value, new.changed)
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed = excluded.changed;
+    END;
+    CREATE TRIGGER entry_written AFTER UPDATE ON entry
+    WHEN new.key >= 'account' AND new.key < 'accounu' AND new.value IS NOT NULL
+    BEGIN
+        INSERT INTO listed VALUES (new.key, new.value, new.changed)
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed = excluded.changed;
+    END;
+    CREATE TRIGGER entry_emptied AFTER UPDATE ON entry
+    WHEN new.key >= 'account' AND new.key < 'accounu' AND new.value IS NULL
+    BEGIN
+        DELETE FROM listed WHERE key = new.key;
+    END;
+    CREATE TRIGGER entry_removed AFTER DELETE ON entry
+    WHEN old.key >= 'account' AND old.key < 'accounu'
+    BEGIN
+        DELETE FROM listed WHERE key = old.key;
+    END;
     CREATE TABLE log (
         one       INTEGER PRIMARY KEY CHECK (one = 1),
         first     INTEGER NOT NULL,

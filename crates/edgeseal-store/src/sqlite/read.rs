@@ -14,7 +14,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use tokio::{sync::Semaphore, task};
 
 use super::file::{FLAGS, revision};
-use crate::{Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window};
+use crate::{
+    Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window, key::LISTED,
+};
 
 /// Connections to read with: some for single keys, which must never wait for a long read, and some
 /// for ranges.
@@ -135,10 +137,6 @@ pub(super) fn list(
     after: Option<&Key>,
     limit: usize,
 ) -> Result<Page, Fault> {
-    const FROM: &str = "SELECT key, value, changed FROM entry
-        WHERE key >= ?1 AND value IS NOT NULL ORDER BY key";
-    const AFTER: &str = "SELECT key, value, changed FROM entry
-        WHERE key > ?1 AND value IS NOT NULL ORDER BY key";
     let list = || -> rusqlite::Result<Page> {
         let snapshot = connection.unchecked_transaction()?;
         let mut page = Page {
@@ -146,11 +144,14 @@ pub(super) fn list(
             more: false,
             revision: log(&snapshot)?.head,
         };
-        let (sql, start) = match after {
-            Some(after) if after.as_str() >= prefix => (AFTER, after.as_str()),
-            _ => (FROM, prefix),
+        let (comparison, start) = match after {
+            Some(after) if after.as_str() >= prefix => (">", after.as_str()),
+            _ => (">=", prefix),
         };
-        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut statement = snapshot.prepare_cached(&format!(
+            "SELECT key, value, changed FROM {} AND key {comparison} ?1 ORDER BY key",
+            present(prefix)
+        ))?;
         let mut rows = statement.query([start])?;
         while let Some(row) = rows.next()? {
             if !row.get_ref(0)?.as_str()?.starts_with(prefix) {
@@ -167,6 +168,15 @@ pub(super) fn list(
     list().map_err(Fault::of("list"))
 }
 
+/// Where the present rows of a prefix are read, with a condition to go on from.
+fn present(prefix: &str) -> &'static str {
+    if prefix.starts_with(LISTED) {
+        "listed WHERE TRUE"
+    } else {
+        "entry WHERE value IS NOT NULL"
+    }
+}
+
 pub(super) fn window(
     connection: &Connection,
     prefix: &str,
@@ -178,16 +188,16 @@ pub(super) fn window(
     let sql_limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let window = || -> rusqlite::Result<Window> {
         let snapshot = connection.unchecked_transaction()?;
+        let from = present(prefix);
         let total: i64 = snapshot
-            .prepare_cached(
-                "SELECT count(*) FROM entry WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL",
-            )?
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM {from} AND key >= ?1 AND key < ?2"
+            ))?
             .query_row([prefix, &end], |row| row.get(0))?;
-        let mut statement = snapshot.prepare_cached(
-            "SELECT key, value, changed FROM entry
-             WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL
-             ORDER BY key LIMIT ?3 OFFSET ?4",
-        )?;
+        let mut statement = snapshot.prepare_cached(&format!(
+            "SELECT key, value, changed FROM {from} AND key >= ?1 AND key < ?2
+             ORDER BY key LIMIT ?3 OFFSET ?4"
+        ))?;
         let entries = statement
             .query_map(
                 (prefix, &end, sql_limit(limit), sql_limit(skip)),
@@ -215,10 +225,10 @@ pub(super) fn select(
             entries: Vec::new(),
             total: 0,
         };
-        let mut statement = connection.prepare_cached(
-            "SELECT key, value, changed FROM entry
-             WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL ORDER BY key",
-        )?;
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT key, value, changed FROM {} AND key >= ?1 AND key < ?2 ORDER BY key",
+            present(prefix)
+        ))?;
         let mut rows = statement.query([prefix, &end])?;
         while let Some(row) = rows.next()? {
             if wanted(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?) {

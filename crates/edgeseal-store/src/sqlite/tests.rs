@@ -174,7 +174,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let (_directory, path) = directory();
     drop(SqliteStore::open(&path).unwrap());
     let other = Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 2).unwrap();
+    other.pragma_update(None, "user_version", 3).unwrap();
     drop(other);
     let before = fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).err().unwrap();
@@ -182,8 +182,8 @@ fn a_newer_schema_is_refused_and_left_alone() {
         matches!(
             error,
             OpenError::Newer {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),
