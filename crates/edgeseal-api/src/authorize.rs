@@ -66,20 +66,11 @@ pub fn authorize(admitted: Admitted) -> Result<Authorized, Denied> {
 /// On whose behalf a refusal before authorization is recorded.
 #[must_use]
 pub fn deed(caller: &Caller) -> Deed {
-    // What an action acts upon, under whichever name its family has for it.
-    const NAMES: [&str; 8] = [
-        "DomainName",
-        "DomainNames",
-        "ResourceId.1",
-        "CertId",
-        "CertificateId",
-        "CertName",
-        "Name",
-        "CommonName",
-    ];
     let params = &caller.request.params;
-    let named = NAMES.iter().find_map(|name| params.given(name));
-    let named = named.unwrap_or_default();
+    let named = names(caller.action.target)
+        .iter()
+        .find_map(|name| params.given(name))
+        .unwrap_or_default();
     Deed {
         account: caller.principal.account().clone(),
         access_key: caller.access_key.id.clone(),
@@ -124,6 +115,19 @@ impl Authorized {
     }
 }
 
+/// Which parameters name what an action acts upon; the first that is given does. Only those that
+/// actions of this kind read: another would let a caller write what he likes into the audit.
+const fn names(target: Target) -> &'static [&'static str] {
+    match target {
+        Target::Domain => &["DomainName"],
+        Target::Domains => &["DomainNames", "DomainName", "ResourceId.1"],
+        Target::Service => &["CertId", "CertName", "CommonName"],
+        Target::Centre => &["CertId", "CertificateId", "Name"],
+        Target::Everything => &["DomainName"],
+        Target::Edgeseal => &["UserAccessKeyId", "AccountId", "AccountName"],
+    }
+}
+
 /// The resource name of the permission page: `acs:cdn:*:{account}:domain/{domain}`. A name that is
 /// none stands as it was given: a later step refuses it.
 fn resource(target: Target, account: &AccountId, params: &Params) -> String {
@@ -136,7 +140,7 @@ fn resource(target: Target, account: &AccountId, params: &Params) -> String {
         }
         Target::Domains => format!("acs:cdn:*:{account}:domain/*"),
         Target::Service => format!("acs:cdn:*:{account}:*"),
-        Target::Everything => "*".to_owned(),
+        Target::Centre | Target::Everything => "*".to_owned(),
         Target::Edgeseal => format!("acs:edgeseal:*:{account}:*"),
     }
 }

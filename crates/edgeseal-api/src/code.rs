@@ -184,6 +184,10 @@ codes! {
     InvalidDomainSearchType = 400 "InvalidDomainSearchType" "Specified parameter DomainSearchType is not valid.";
     /// No such state.
     InvalidDomainStatus = 400 "InvalidDomainStatus" "Specified parameter DomainStatus is not valid.";
+    /// Not a time.
+    InvalidChangeStartTime = 400 "InvalidChangeStartTime" "Specified parameter ChangeStartTime is not valid.";
+    /// Not a time.
+    InvalidChangeEndTime = 400 "InvalidChangeEndTime" "Specified parameter ChangeEndTime is not valid.";
     /// The domain is there already, in this account or another.
     DomainAlreadyExists = 400 "DomainAlreadyExist" "This domain name is exist already";
     /// No CdnType.
@@ -198,6 +202,8 @@ codes! {
     InvalidSourceType = 400 "InvalidSourceType.Malformed" "Specified SourceType is malformed.";
     /// Too many origins.
     TooManySources = 400 "SourceIp.Exceed" "The number of origin IP addresses exceeds the limit.";
+    /// Not a grouping label.
+    InvalidResourceGroup = 400 "InvalidResourceGroupId.Malformed" "Specified ResourceGroupId is malformed.";
     /// No such coverage.
     InvalidScope = 400 "InvalidScope.Malformed" "Specified Scope is malformed.";
     /// A wildcard and its `all.` name cannot both be.
@@ -274,6 +280,8 @@ codes! {
     MissingTagKey = 400 "MissingTagKey" "TagKey is mandatory for this action.";
     /// More labels than a thing may have.
     TooManyTags = 400 "InvalidTag.TooMany" "The number of tags exceeds the limit.";
+    /// A label that is too long.
+    InvalidTag = 400 "InvalidTag.Malformed" "Specified parameter Tag is not valid.";
     /// Not a token of an earlier answer.
     InvalidNextToken = 400 "InvalidNextToken" "Specified parameter NextToken is not valid.";
 

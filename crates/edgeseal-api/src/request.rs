@@ -13,6 +13,9 @@ pub const BODY_MAX: usize = 256 * 1024;
 /// Longest request line and headers in octets: clients put whole chains into the query.
 pub const HEAD_MAX: usize = 128 * 1024;
 
+/// Parameters of a request: many times what any action takes.
+pub const PARAMS_MAX: usize = 500;
+
 /// A request as it came off the socket.
 pub struct RawRequest {
     /// Its method.
@@ -97,6 +100,9 @@ pub enum Malformed {
         /// Its position, from 1.
         position: usize,
     },
+    /// More than [`PARAMS_MAX`].
+    #[error("more than {PARAMS_MAX} parameters are given")]
+    TooMany,
     /// A name that stands twice: which value would be meant?
     #[error("parameter {name} is given more than once")]
     Twice {
@@ -173,7 +179,7 @@ impl Params {
     /// Decodes `application/x-www-form-urlencoded` strictly: nothing malformed, nothing twice.
     ///
     /// # Errors
-    /// [`Malformed::Percent`], [`Malformed::Utf8`] or [`Malformed::Twice`].
+    /// [`Malformed::Percent`], [`Malformed::Utf8`], [`Malformed::TooMany`] or [`Malformed::Twice`].
     pub fn decode(encoded: &[u8]) -> Result<Self, Malformed> {
         let mut params = Self::default();
         let pairs = encoded
@@ -219,6 +225,9 @@ impl Params {
     }
 
     fn push(&mut self, name: String, value: String) -> Result<(), Malformed> {
+        if self.0.len() == PARAMS_MAX {
+            return Err(Malformed::TooMany);
+        }
         if self.get(&name).is_some() {
             return Err(Malformed::Twice {
                 name: name.chars().take(80).collect(),
@@ -242,7 +251,9 @@ impl Failure for Malformed {
             Self::Path => Code::ApiNotFound,
             Self::HeadTooLong { .. } => Code::HeadTooLong,
             Self::BodyTooLong => Code::BodyTooLong,
-            Self::Percent { .. } | Self::Utf8 { .. } | Self::Twice { .. } => Code::ParameterFormat,
+            Self::Percent { .. } | Self::Utf8 { .. } | Self::TooMany | Self::Twice { .. } => {
+                Code::ParameterFormat
+            }
         }
     }
 

@@ -15,6 +15,9 @@ pub struct Setting {
     pub name: String,
     /// Its arguments, in the order in which they were written.
     pub arguments: Vec<(String, String)>,
+    /// Whether others of its name may stand beside it; if not, it stands in their place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub several: bool,
     /// The setting that it depends on, if it depends on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<i64>,

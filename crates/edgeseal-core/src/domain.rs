@@ -338,9 +338,14 @@ impl Domain {
     }
 }
 
-/// `settings` with `staged` in place of those of the same names, in order of their numbers.
+/// `settings` with `staged` in place of those of the same names, or beside them where several may
+/// stand, in order of their numbers.
 fn overlaid(settings: &[Setting], staged: &[Setting]) -> Vec<Setting> {
-    let replaced = |setting: &&Setting| !staged.iter().any(|other| other.name == setting.name);
+    let replaced = |setting: &&Setting| {
+        !staged
+            .iter()
+            .any(|other| other.name == setting.name && !other.several)
+    };
     let mut all: Vec<Setting> = settings.iter().filter(replaced).cloned().collect();
     all.extend_from_slice(staged);
     all.sort_by_key(|setting| setting.id);

@@ -202,8 +202,11 @@ impl Store for SqliteStore {
             .await
             .map_err(Fault::of("wait for a commit"))?;
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
-        self.scan(move |connection| read::changes(connection, after, &prefixes, limit))
-            .await?
+        let readers = self.readers()?;
+        Readers::follow(readers, move |connection| {
+            read::changes(connection, after, &prefixes, limit)
+        })
+        .await?
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {

@@ -6,6 +6,7 @@ use edgeseal_store::{Catalog, record::CertificateRecord};
 use crate::{
     code::Code,
     operation::{Failure, Trouble},
+    ops::region,
     request::Params,
 };
 
@@ -76,7 +77,10 @@ pub(super) fn number(params: &Params, by: By) -> Result<CertificateId, NoCertifi
         .given(by.param())
         .ok_or(NoCertificate::Unnamed(by))?
         .trim();
-    let digits = given.split_once('-').map_or(given, |(digits, _)| digits);
+    let digits = match given.split_once('-') {
+        Some((digits, region)) if region::REGIONS.contains(&region) => digits,
+        _ => given,
+    };
     let id = digits.parse().ok().filter(|id: &CertificateId| *id > 0);
     id.ok_or_else(|| NoCertificate::Malformed {
         by,

@@ -178,3 +178,13 @@ proptest! {
         prop_assert_eq!(decoded, pairs.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn parameters_are_bounded() {
+    let many = |count: usize| {
+        let pairs: Vec<String> = (0..count).map(|n| format!("p{n}=")).collect();
+        Params::decode(pairs.join("&").as_bytes())
+    };
+    assert!(many(PARAMS_MAX).is_ok());
+    assert!(matches!(many(PARAMS_MAX + 1), Err(Malformed::TooMany)));
+}

@@ -171,6 +171,7 @@ fn setting(id: i64, name: &str, value: &str) -> Setting {
         id,
         name: name.to_owned(),
         arguments: vec![("value".to_owned(), value.to_owned())],
+        several: false,
         parent: None,
     }
 }
@@ -226,4 +227,18 @@ fn refused_settings_change_nothing() {
         assert_eq!(refused, Err("a".to_owned()));
         assert_eq!(domain, before);
     }
+}
+
+#[test]
+fn where_several_may_stand_a_staged_one_stands_beside() {
+    let mut domain = domain();
+    let header = |id| Setting {
+        several: true,
+        ..setting(id, "header", "on")
+    };
+    domain
+        .configure(vec![header(1)], vec![header(2)], derive, NOW)
+        .expect("legal");
+    domain.publish_staging(NOW).unwrap();
+    assert_eq!(domain.settings, [header(1), header(2)]);
 }

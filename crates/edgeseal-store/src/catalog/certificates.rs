@@ -10,6 +10,9 @@ use crate::{
     record::{self, CertificateRecord, CertificateSummary, Material},
 };
 
+/// Domains that one change can take a certificate from, with room.
+const LEAVING_MAX: usize = 100;
+
 impl Catalog {
     /// A certificate, whoever owns it.
     ///
@@ -158,10 +161,7 @@ impl Draft {
         if !self.has(&content).await? {
             self.put(content, &pointer)?;
         }
-        self.put_bytes(
-            Key::material_use(&row.material, row.id),
-            Bytes::copy_from_slice(row.account.as_str().as_bytes()),
-        );
+        self.put_bytes(Key::material_use(&row.material, row.id), Bytes::new());
         self.add_material(&row.material, certificate).await
     }
 
@@ -198,6 +198,10 @@ impl Draft {
         let prefix = key::certificate_uses(id);
         let page = self.catalog.store.list(&prefix, None, 1).await?;
         let user = page.entries.first();
+        if let Some(user) = user {
+            // That it leaves meanwhile must not go unseen either.
+            self.has(&user.key).await?;
+        }
         Ok(user.and_then(|entry| entry.key.as_str().strip_prefix(&prefix).map(str::to_owned)))
     }
 
@@ -205,15 +209,18 @@ impl Draft {
     /// listing shows it, and it goes with its last binding.
     ///
     /// # Errors
-    /// Never in practice; see [`record::encode`].
-    pub fn hide_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+    /// A [`Fault`] if the store failed.
+    pub async fn hide_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         let hidden = CertificateRecord {
             removed: true,
             ..row.clone()
         };
         self.delete(Key::certificate_name(&row.account, &row.name));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
-        self.put(Key::certificate(row.id), &hidden)
+        self.put(Key::certificate(row.id), &hidden)?;
+        self.has(&Key::material_used(&row.material)).await?;
+        let others = self.others_with_material(row).await?;
+        self.point_content_away(row, &others).await
     }
 
     /// Removes a certificate that no domain has bound; with the last certificate of the same
@@ -237,26 +244,8 @@ impl Draft {
         let used = Key::material_used(&row.material);
         self.has(&used).await?;
         self.delete(Key::material_use(&row.material, row.id));
-        let prefix = key::material_uses(&row.material);
-        // An account with many copies of one certificate is odd, but its listing is still bounded.
-        let page = self.catalog.store.list(&prefix, None, 1000).await?;
-        let others: Vec<_> = page
-            .entries
-            .iter()
-            .filter_map(|entry| {
-                let id = entry.key.as_str().strip_prefix(&prefix)?;
-                let id: CertificateId = id.parse().ok()?;
-                (id != row.id).then_some((id, &entry.value))
-            })
-            .collect();
-        let content = Key::certificate_content(&row.account, &row.material);
-        let same_account = others
-            .iter()
-            .find(|(_, account)| **account == row.account.as_str().as_bytes());
-        match same_account {
-            Some((id, _)) => self.put(content, &Pointer { certificate: *id })?,
-            None => self.delete(content),
-        }
+        let others = self.others_with_material(row).await?;
+        self.point_content_away(row, &others).await?;
         if others.is_empty() {
             self.delete(used);
             self.delete(Key::material(&row.material));
@@ -264,6 +253,46 @@ impl Draft {
             // Written, so that two last users who leave at once do not each see the other.
             self.put_bytes(used, Bytes::new());
         }
+        Ok(())
+    }
+
+    /// Other certificates with the same material, of whatever account. Of a thousand and more some
+    /// are enough.
+    async fn others_with_material(
+        &self,
+        row: &CertificateRecord,
+    ) -> Result<Vec<CertificateId>, Fault> {
+        let prefix = key::material_uses(&row.material);
+        let page = self.catalog.store.list(&prefix, None, 1000).await?;
+        let ids = page
+            .entries
+            .iter()
+            .filter(|entry| !self.deletes(&entry.key));
+        Ok(ids
+            .filter_map(|entry| entry.key.as_str().strip_prefix(&prefix)?.parse().ok())
+            .filter(|id| *id != row.id)
+            .collect())
+    }
+
+    /// If the account is led to this certificate by its content, it is led to another one of its
+    /// own from now on, if it has one.
+    async fn point_content_away(
+        &mut self,
+        row: &CertificateRecord,
+        others: &[CertificateId],
+    ) -> Result<(), Fault> {
+        let content = Key::certificate_content(&row.account, &row.material);
+        let pointer: Option<Pointer> = self.get(&content).await?;
+        if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
+            return Ok(());
+        }
+        for id in others {
+            let other = self.certificate(*id).await?;
+            if other.is_some_and(|other| other.account == row.account && !other.removed) {
+                return self.put(content, &Pointer { certificate: *id });
+            }
+        }
+        self.delete(content);
         Ok(())
     }
 
@@ -285,13 +314,10 @@ impl Draft {
             return Ok(());
         };
         self.has(&Key::certificate_used(id)).await?;
-        let users = self
-            .catalog
-            .store
-            .list(&key::certificate_uses(id), None, 2)
-            .await?;
-        let freed = Key::certificate_use(id, name);
-        if users.entries.iter().all(|entry| entry.key == freed) {
+        // More than one change takes away: what the store still lists may be on its way out here.
+        let prefix = key::certificate_uses(id);
+        let users = self.catalog.store.list(&prefix, None, LEAVING_MAX).await?;
+        if !users.more && users.entries.iter().all(|entry| self.deletes(&entry.key)) {
             return self.delete_certificate(&row).await;
         }
         // Written, so that two last users who leave at once do not each see the other.

@@ -13,6 +13,7 @@ pub struct Draft {
     pub(super) now: Timestamp,
     read: BTreeMap<Key, Expect>,
     write: BTreeMap<Key, Option<Bytes>>,
+    expires: BTreeMap<Key, Timestamp>,
     notes: Vec<String>,
 }
 
@@ -23,6 +24,7 @@ impl Draft {
             now,
             read: BTreeMap::new(),
             write: BTreeMap::new(),
+            expires: BTreeMap::new(),
             notes: Vec::new(),
         }
     }
@@ -51,6 +53,17 @@ impl Draft {
         Ok(())
     }
 
+    /// As [`Draft::put`]; the store may forget it from then on.
+    pub(super) fn put_until<T: Serialize>(
+        &mut self,
+        key: Key,
+        value: &T,
+        expires: Timestamp,
+    ) -> Result<(), Fault> {
+        self.expires.insert(key.clone(), expires);
+        self.put(key, value)
+    }
+
     pub(super) fn put_bytes(&mut self, key: Key, value: Bytes) {
         self.write.insert(key, Some(value));
     }
@@ -58,6 +71,11 @@ impl Draft {
     /// Whether the change writes this key.
     pub(super) fn writes(&self, key: &Key) -> bool {
         self.write.contains_key(key)
+    }
+
+    /// Whether the change deletes this key.
+    pub(super) fn deletes(&self, key: &Key) -> bool {
+        self.write.get(key).is_some_and(Option::is_none)
     }
 
     pub(super) fn delete(&mut self, key: Key) {
@@ -72,9 +90,9 @@ impl Draft {
         for (key, value) in self.write {
             txn.write.push(match value {
                 Some(value) => Write::Put {
+                    expires: self.expires.get(&key).copied(),
                     key,
                     value,
-                    expires: None,
                 },
                 None => Write::Delete(key),
             });

@@ -64,7 +64,7 @@ impl Catalog {
     pub async fn domains(&self, account: &AccountId, span: Span) -> Result<Listing<Domain>, Fault> {
         let prefix = key::account_domains(account);
         let window = self.store.window(&prefix, span.skip, span.limit).await?;
-        self.domains_in(&prefix, window).await
+        self.domains_in(account, &prefix, window).await
     }
 
     /// The domains of an account that `wanted` takes, by name and summary.
@@ -86,7 +86,21 @@ impl Catalog {
         });
         let window = self.store.select(&prefix, wanted, span.skip, span.limit);
         let window = window.await?;
-        self.domains_in(&prefix, window).await
+        self.domains_in(account, &prefix, window).await
+    }
+
+    /// The domains of an account with HTTPS on, in byte order of their names.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn https_domains(
+        &self,
+        account: &AccountId,
+        span: Span,
+    ) -> Result<Listing<Domain>, Fault> {
+        let prefix = key::account_https(account);
+        let window = self.store.window(&prefix, span.skip, span.limit).await?;
+        self.domains_in(account, &prefix, window).await
     }
 
     /// The domains of an account with HTTPS on whose names `wanted` takes, in byte order.
@@ -104,7 +118,7 @@ impl Catalog {
         let wanted: Wanted = Arc::new(move |key, _| wanted(&key[skipped..]));
         let window = self.store.select(&prefix, wanted, span.skip, span.limit);
         let window = window.await?;
-        self.domains_in(&prefix, window).await
+        self.domains_in(account, &prefix, window).await
     }
 
     /// The names of the domains of an account, in byte order: of all, or of those with HTTPS on.
@@ -232,13 +246,21 @@ impl Catalog {
         })
     }
 
-    async fn domains_in(&self, prefix: &str, window: Window) -> Result<Listing<Domain>, Fault> {
+    /// One that was deleted since, and perhaps added by another account, is left out.
+    async fn domains_in(
+        &self,
+        account: &AccountId,
+        prefix: &str,
+        window: Window,
+    ) -> Result<Listing<Domain>, Fault> {
         let names = window.entries.iter();
         let keys = names
             .map(|entry| Ok(Key::domain(&name_in(prefix, &entry.key)?)))
             .collect::<Result<Vec<_>, Fault>>()?;
+        let mut items: Vec<Domain> = self.read_many(&keys).await?;
+        items.retain(|domain| domain.account == *account);
         Ok(Listing {
-            items: self.read_many(&keys).await?,
+            items,
             total: window.total,
         })
     }

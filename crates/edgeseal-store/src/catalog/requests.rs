@@ -7,6 +7,8 @@ use crate::{
     record::{SigningRequestRecord, Since},
 };
 
+const SIGNING_REQUEST_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+
 impl Catalog {
     /// The private key (PKCS#8 DER) that was made for a signing request of this account with this
     /// public key, if there was one.
@@ -44,7 +46,8 @@ impl Catalog {
 }
 
 impl Draft {
-    /// Keeps the private key (PKCS#8 DER) of a signing request, sealed.
+    /// Keeps the private key (PKCS#8 DER) of a signing request, sealed, for 400 days: longer than a
+    /// public certificate may last, so that one request serves its renewals too.
     ///
     /// # Errors
     /// Never in practice; see [`crate::record::encode`].
@@ -61,7 +64,7 @@ impl Draft {
             common_name: common_name.to_owned(),
             created: self.now,
         };
-        self.put(key, &row)
+        self.put_until(key, &row, self.now.plus_ms(SIGNING_REQUEST_MS))
     }
 
     /// Records that an account has proven to own a root domain.

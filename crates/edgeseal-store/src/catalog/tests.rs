@@ -228,7 +228,7 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
     let hidden = catalog.transact(deed, |mut draft| {
         let old = old.clone();
         async move {
-            draft.hide_certificate(&old)?;
+            draft.hide_certificate(&old).await?;
             Ok::<_, Never>((draft, ()))
         }
     });
@@ -296,7 +296,7 @@ async fn two_last_users_do_not_pass_each_other() {
     add(catalog, two).await;
     let deed = &deed();
     let hidden = catalog.transact(deed, |mut draft| async move {
-        draft.hide_certificate(old)?;
+        draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
     hidden.await.unwrap();
@@ -394,4 +394,65 @@ async fn deleted_domains_are_remembered_until_they_come_back() {
             .total,
         0
     );
+}
+
+/// A batch takes a hidden certificate from all of its domains: it goes with them.
+#[tokio::test]
+async fn one_change_may_take_a_hidden_certificate_from_all() {
+    let catalog = &catalog();
+    let (old, new) = (
+        &upload(catalog, 1, "a").await,
+        &upload(catalog, 2, "b").await,
+    );
+    let domains: Vec<Domain> = (0..50)
+        .map(|n| domain(&format!("d{n}.example.com"), Some(old)))
+        .collect();
+    for domain in &domains {
+        add(catalog, domain).await;
+    }
+    let deed = &deed();
+    let hidden = catalog.transact(deed, |mut draft| async move {
+        draft.hide_certificate(old).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    hidden.await.unwrap();
+    let (domains, again) = (&domains, &self::deed());
+    let changed = catalog.transact(again, |mut draft| async move {
+        for before in domains {
+            let mut after = before.clone();
+            after.production = domain("x.example.com", Some(new)).production;
+            draft.change_domain(before, &after).await?;
+        }
+        Ok::<_, Never>((draft, ()))
+    });
+    changed.await.unwrap();
+    assert_eq!(catalog.certificate(1).await.unwrap(), None);
+    assert!(catalog.material(&old.material).await.unwrap().is_none());
+}
+
+/// The only domain leaves while its certificate is being hidden: it is not hidden for ever.
+#[tokio::test]
+async fn hiding_never_passes_the_last_user_who_leaves() {
+    let catalog = &catalog();
+    let (old, new) = (
+        &upload(catalog, 1, "a").await,
+        &upload(catalog, 2, "b").await,
+    );
+    let bound = &domain("a.example.com", Some(old));
+    add(catalog, bound).await;
+    let first_try = &AtomicBool::new(true);
+    let deed = &deed();
+    let removed = catalog.transact(deed, |mut draft| async move {
+        let user = draft.user_of_certificate(old.id).await?;
+        if first_try.swap(false, Ordering::Relaxed) {
+            change(catalog, bound, &domain("a.example.com", Some(new))).await;
+        }
+        match user {
+            Some(_) => draft.hide_certificate(old).await?,
+            None => draft.delete_certificate(old).await?,
+        }
+        Ok::<_, Never>((draft, ()))
+    });
+    removed.await.unwrap();
+    assert_eq!(catalog.certificate(1).await.unwrap(), None);
 }

@@ -18,17 +18,24 @@ use crate::{
     Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window, key::LISTED,
 };
 
-/// Connections to read with: some for single keys, which must never wait for a long read, and some
-/// for ranges.
+/// Connections to read with: some for single keys, which must never wait for a long read; some for
+/// ranges; and some for the change log, which callers' listings must not hold up.
 pub(super) struct Readers {
     points: Vec<Mutex<Connection>>,
     next: AtomicUsize,
-    scans: Mutex<Vec<Connection>>,
-    free_scans: Semaphore,
+    scans: Pool,
+    follows: Pool,
+}
+
+/// Connections that are lent one reader each.
+pub(super) struct Pool {
+    connections: Mutex<Vec<Connection>>,
+    free: Semaphore,
 }
 
 const POINTS: usize = 4;
 const SCANS: usize = 4;
+const FOLLOWS: usize = 2;
 /// Rows of the log that one call of `changes` looks at, about 20 ms: enough to pass over the nonces
 /// and audit records of many commits.
 const SCANNED_ROWS: usize = 20_000;
@@ -47,8 +54,8 @@ impl Readers {
                 .map(|n| open(n).map(Mutex::new))
                 .collect::<Result<_, _>>()?,
             next: AtomicUsize::new(0),
-            scans: Mutex::new((0..SCANS).map(open).collect::<Result<_, _>>()?),
-            free_scans: Semaphore::new(SCANS),
+            scans: Pool::of((0..SCANS).map(open).collect::<Result<_, _>>()?),
+            follows: Pool::of((0..FOLLOWS).map(open).collect::<Result<_, _>>()?),
         })
     }
 
@@ -64,8 +71,24 @@ impl Readers {
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let permit = this
-            .free_scans
+        Self::lend(this, |readers| &readers.scans, read).await
+    }
+
+    /// As [`scan`](Self::scan), for the change log.
+    pub(super) async fn follow<T: Send + 'static>(
+        this: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        Self::lend(this, |readers| &readers.follows, read).await
+    }
+
+    async fn lend<T: Send + 'static>(
+        this: &Arc<Self>,
+        pool: fn(&Self) -> &Pool,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let permit = pool(this)
+            .free
             .acquire()
             .await
             .map_err(Fault::of("take a reader"))?;
@@ -73,11 +96,9 @@ impl Readers {
         permit.forget();
         let this = Arc::clone(this);
         task::spawn_blocking(move || {
-            let connection = lock(&this.scans).pop();
-            let lent = Lent {
-                readers: &this,
-                connection,
-            };
+            let pool = pool(&this);
+            let connection = lock(&pool.connections).pop();
+            let lent = Lent { pool, connection };
             match &lent.connection {
                 Some(connection) => read(connection),
                 None => Err(Fault::new("take a reader: there is none")),
@@ -88,16 +109,25 @@ impl Readers {
     }
 }
 
+impl Pool {
+    fn of(connections: Vec<Connection>) -> Self {
+        Self {
+            free: Semaphore::new(connections.len()),
+            connections: Mutex::new(connections),
+        }
+    }
+}
+
 /// Gives the connection back whatever happens.
 struct Lent<'a> {
-    readers: &'a Readers,
+    pool: &'a Pool,
     connection: Option<Connection>,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        lock(&self.readers.scans).extend(self.connection.take());
-        self.readers.free_scans.add_permits(1);
+        lock(&self.pool.connections).extend(self.connection.take());
+        self.pool.free.add_permits(1);
     }
 }
 

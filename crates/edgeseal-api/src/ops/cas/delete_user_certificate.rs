@@ -113,7 +113,7 @@ async fn delete(
             match draft.user_of_certificate(id).await? {
                 None => draft.delete_certificate(&certificate).await?,
                 Some(_) if bound == BoundCertificate::Release => {
-                    draft.hide_certificate(&certificate)?
+                    draft.hide_certificate(&certificate).await?
                 }
                 Some(domain) => return Err(ChangeError::Refused(Error::InUse { domain })),
             }

@@ -16,7 +16,7 @@ use super::{
     named_domain::{self, NoDomain},
     named_domains::{self, NoDomains},
     sources::{self, InvalidSources},
-    tags::{self, TooManyTags},
+    tags::{self, BadGroup, BadTags},
     words::Word as _,
 };
 use crate::{
@@ -59,9 +59,12 @@ pub enum Error {
         /// The name.
         name: Pattern,
     },
-    /// More labels than a domain may have.
+    /// Labels that a domain cannot have.
     #[error(transparent)]
-    Tags(#[from] TooManyTags),
+    Tags(#[from] BadTags),
+    /// A grouping label that a domain cannot have.
+    #[error(transparent)]
+    Group(#[from] BadGroup),
     /// The account has not proven to own it.
     #[error(
         "prove first that {root} is yours: DescribeVerifyContent tells what to publish, VerifyDomainOwner checks it"
@@ -134,7 +137,9 @@ impl Operation for AddCdnDomain {
         Code::InvalidSourceType,
         Code::TooManySources,
         Code::InvalidScope,
+        Code::InvalidTag,
         Code::TooManyTags,
+        Code::InvalidResourceGroup,
         Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
@@ -169,7 +174,9 @@ impl Operation for BatchAddCdnDomain {
         Code::InvalidSourceType,
         Code::TooManySources,
         Code::InvalidScope,
+        Code::InvalidTag,
         Code::TooManyTags,
+        Code::InvalidResourceGroup,
         Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
@@ -244,7 +251,7 @@ impl Wanted {
             })?,
             None => Coverage::default(),
         };
-        let resource_group = params.get("ResourceGroupId").unwrap_or_default().to_owned();
+        let resource_group = tags::group(params)?.unwrap_or_default();
         Ok(Self {
             names,
             service,
@@ -331,7 +338,8 @@ impl Failure for Error {
             Self::Name(why) => why.code(),
             Self::Names(why) => why.code(),
             Self::Wildcard { .. } => Code::DomainNameMalformed,
-            Self::Tags(_) => Code::TooManyTags,
+            Self::Tags(why) => why.code(),
+            Self::Group(_) => Code::InvalidResourceGroup,
             Self::NotOwned { .. } => Code::DomainOwnerVerifyFail,
             Self::NoService => Code::MissingCdnType,
             Self::Service { .. } => Code::InvalidCdnType,

@@ -8,7 +8,10 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-use super::named_domain::{self, NoDomain};
+use super::{
+    named_domain,
+    named_domains::{self, NoDomains},
+};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -82,9 +85,9 @@ pub enum Error {
     /// Out of range.
     #[error(transparent)]
     Page(#[from] BadPage),
-    /// There is no such domain.
+    /// There are no such domains.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domains(#[from] NoDomains),
     /// The store failed.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -101,6 +104,8 @@ impl Operation for DescribeCdnSslCertificateList {
     const CODES: &'static [Code] = &[
         Code::InvalidPageNumber,
         Code::InvalidPageSize,
+        Code::MissingDomainName,
+        Code::DomainNameOverLimit,
         Code::DomainNameMalformed,
         Code::DomainNotFound,
     ];
@@ -132,7 +137,12 @@ impl Operation for DescribeCdnCertificateList {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::DomainNameMalformed, Code::DomainNotFound];
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameOverLimit,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+    ];
 
     fn parse(params: &Params) -> Result<Search, Error> {
         Ok(Search {
@@ -158,13 +168,11 @@ impl Operation for DescribeCdnCertificateList {
 }
 
 /// The domains that certificates are looked for; none if all are wanted.
-fn domains(params: &Params) -> Result<Vec<Pattern>, NoDomain> {
-    let given = params.given("DomainName").unwrap_or_default();
-    given
-        .split(',')
-        .filter(|name| !name.trim().is_empty())
-        .map(|name| Ok(Pattern::parse(name)?))
-        .collect()
+fn domains(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
+    match params.given("DomainName") {
+        Some(_) => named_domains::names(params, "DomainName"),
+        None => Ok(Vec::new()),
+    }
 }
 
 impl Search {
@@ -174,7 +182,8 @@ impl Search {
         call: &Authorized,
     ) -> Result<Listing<CertificateRecord>, Error> {
         for name in &self.domains {
-            named_domain::find(&context.catalog, call.account(), name).await?;
+            let found = named_domain::find(&context.catalog, call.account(), name).await;
+            found.map_err(NoDomains::from)?;
         }
         let (catalog, account) = (&context.catalog, call.account());
         let span = Span::of_page(self.page.number, self.page.size);
@@ -241,7 +250,7 @@ impl Failure for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
-            Self::Domain(why) => why.code(),
+            Self::Domains(why) => why.code(),
             Self::Trouble(trouble) => trouble.code(),
         }
     }
@@ -249,7 +258,7 @@ impl Failure for Error {
     fn detail(&self) -> Option<String> {
         match self {
             Self::Page(why) => why.detail(),
-            Self::Domain(why) => why.detail(),
+            Self::Domains(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
         }
     }

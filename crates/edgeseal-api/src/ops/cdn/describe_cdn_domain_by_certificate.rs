@@ -122,8 +122,8 @@ impl Operation for DescribeCdnDomainByCertificate {
 impl Search {
     async fn domains(&self, context: &Context, call: &Authorized) -> Result<Vec<String>, Fault> {
         let names = |https_only| {
-            let (facts, exact) = (self.facts.clone(), self.exact);
-            let wanted = move |name: &str| covers(&facts, exact, name);
+            let covered = Covered::by(&self.facts, self.exact);
+            let wanted = move |name: &str| covered.has(name);
             let catalog = &context.catalog;
             catalog.domain_names_where(call.account(), https_only, wanted)
         };
@@ -140,14 +140,26 @@ impl Search {
     }
 }
 
-fn covers(facts: &Facts, exact: bool, name: &str) -> bool {
-    let Ok(domain) = Pattern::parse(name) else {
-        return false;
-    };
-    if exact {
-        facts.names.contains(&domain)
-    } else {
-        facts.covers(&domain)
+/// The names that a certificate covers, as domains are spelt: for a look at each of very many.
+struct Covered {
+    /// Names, and `.x` for `*.x`.
+    names: HashSet<String>,
+    /// Whether names below a wildcard count.
+    below: bool,
+}
+
+impl Covered {
+    fn by(facts: &Facts, exact: bool) -> Self {
+        Self {
+            names: facts.names.iter().map(Pattern::to_string).collect(),
+            below: !exact,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let parent = || name.find('.').map(|dot| &name[dot..]);
+        self.names.contains(name)
+            || (self.below && parent().is_some_and(|parent| self.names.contains(parent)))
     }
 }
 
@@ -184,6 +196,33 @@ impl Failure for Error {
         match self {
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covered_as_the_rule_says() {
+        let patterns = ["a.com", "*.a.com", "x.b.com"].map(|name| Pattern::parse(name).unwrap());
+        let names: HashSet<String> = patterns.iter().map(Pattern::to_string).collect();
+        let covered = Covered { names, below: true };
+        for name in [
+            "a.com",
+            "b.a.com",
+            ".a.com",
+            "c.b.a.com",
+            ".b.a.com",
+            "x.b.com",
+            "y.x.b.com",
+            "b.com",
+            ".b.com",
+        ] {
+            let domain = Pattern::parse(name).unwrap();
+            let rule = patterns.iter().any(|pattern| pattern.covers(&domain));
+            assert_eq!(covered.has(name), rule, "{name}");
         }
     }
 }

@@ -91,12 +91,15 @@ impl Operation for DescribeCdnHttpsDomainList {
         search: Search,
     ) -> Result<Done<Reply>, Error> {
         let span = Span::of_page(search.page.number, search.page.size);
-        let keyword = search.keyword;
-        let wanted = move |name: &str| keyword.as_ref().is_none_or(|word| name.contains(word));
-        let listing = context
-            .catalog
-            .https_domains_where(call.account(), wanted, span);
-        let listing = listing.await.map_err(Trouble::from)?;
+        let (catalog, account) = (&context.catalog, call.account());
+        let listing = match search.keyword {
+            None => catalog.https_domains(account, span).await,
+            Some(word) => {
+                let wanted = move |name: &str| name.contains(&word);
+                catalog.https_domains_where(account, wanted, span).await
+            }
+        };
+        let listing = listing.map_err(Trouble::from)?;
         let rows = rows(&context.catalog, listing.items, call.now()).await;
         Ok(Done::read(Reply {
             total_count: listing.total,

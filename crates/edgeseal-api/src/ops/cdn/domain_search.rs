@@ -19,11 +19,13 @@ use crate::{
 };
 
 /// Codes of [`BadSearch`].
-pub(crate) const BAD_SEARCH: [Code; 4] = [
+pub(crate) const BAD_SEARCH: [Code; 6] = [
     Code::InvalidPageNumber,
     Code::InvalidPageSize,
     Code::InvalidDomainSearchType,
     Code::InvalidDomainStatus,
+    Code::InvalidChangeStartTime,
+    Code::InvalidChangeEndTime,
 ];
 
 /// What is looked for; what is `None` or empty does not count.
@@ -32,8 +34,10 @@ pub struct Search {
     pub(in crate::ops) page: Page,
     name: Option<(String, Match)>,
     state: Option<State>,
-    services: Vec<Service>,
-    coverage: Option<Coverage>,
+    /// A word that is none finds nothing.
+    services: Option<Vec<Service>>,
+    /// As `services`.
+    coverage: Option<Option<Coverage>>,
     source: Option<String>,
     resource_group: Option<String>,
     changed_from: Option<Timestamp>,
@@ -68,6 +72,12 @@ pub enum BadSearch {
         /// What was given.
         given: String,
     },
+    /// Not a time.
+    #[error("{param} must be a time as 2026-01-02T03:04:05Z")]
+    Time {
+        /// The parameter.
+        param: &'static str,
+    },
     /// The store failed.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -84,20 +94,22 @@ impl Search {
                 given: word.to_owned(),
             })
         });
-        let time = |name| params.given(name).and_then(Timestamp::parse_iso);
-        let words = params.given("CdnType").unwrap_or_default().split(',');
+        let services = params.given("CdnType").map(|words| {
+            let words = words.split(',');
+            words
+                .filter_map(|word| Service::of_word(word.trim()))
+                .collect()
+        });
         Ok(Self {
             page: Page::of(params, 20, 500)?,
             name: name(params)?,
             state: state.transpose()?,
-            services: words
-                .filter_map(|word| Service::of_word(word.trim()))
-                .collect(),
-            coverage: params.given("Coverage").and_then(Coverage::of_word),
+            services,
+            coverage: params.given("Coverage").map(Coverage::of_word),
             source: params.given("Source").map(str::to_owned),
             resource_group: params.given("ResourceGroupId").map(str::to_owned),
-            changed_from: time("ChangeStartTime"),
-            changed_to: time("ChangeEndTime"),
+            changed_from: time(params, "ChangeStartTime")?,
+            changed_to: time(params, "ChangeEndTime")?,
             tags: tags::parse(params),
         })
     }
@@ -128,7 +140,7 @@ impl Search {
     const fn is_everything(&self) -> bool {
         self.name.is_none()
             && self.state.is_none()
-            && self.services.is_empty()
+            && self.services.is_none()
             && self.coverage.is_none()
             && self.source.is_none()
             && self.resource_group.is_none()
@@ -148,10 +160,13 @@ impl Search {
             .as_ref()
             .is_none_or(|(text, how)| how.matches(name, text))
             && self.state.is_none_or(|state| domain.state == state)
-            && (self.services.is_empty() || self.services.contains(&domain.service))
+            && self
+                .services
+                .as_ref()
+                .is_none_or(|services| services.contains(&domain.service))
             && self
                 .coverage
-                .is_none_or(|coverage| domain.coverage == coverage)
+                .is_none_or(|coverage| coverage == Some(domain.coverage))
             && self
                 .source
                 .as_ref()
@@ -187,6 +202,12 @@ impl Match {
     }
 }
 
+fn time(params: &Params, param: &'static str) -> Result<Option<Timestamp>, BadSearch> {
+    let given = params.given(param);
+    let parsed = given.map(|text| Timestamp::parse_iso(text).ok_or(BadSearch::Time { param }));
+    parsed.transpose()
+}
+
 /// The name that is looked for, lower case, `*.x` as `.x`, and how it is compared.
 fn name(params: &Params) -> Result<Option<(String, Match)>, BadSearch> {
     let how = params.given("DomainSearchType").unwrap_or("full_match");
@@ -207,6 +228,10 @@ impl Failure for BadSearch {
             Self::Page(why) => why.code(),
             Self::SearchType { .. } => Code::InvalidDomainSearchType,
             Self::State { .. } => Code::InvalidDomainStatus,
+            Self::Time {
+                param: "ChangeStartTime",
+            } => Code::InvalidChangeStartTime,
+            Self::Time { .. } => Code::InvalidChangeEndTime,
             Self::Trouble(trouble) => trouble.code(),
         }
     }

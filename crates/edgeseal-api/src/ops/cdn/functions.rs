@@ -48,6 +48,9 @@ const SETTINGS_MAX: usize = 100;
 const NAME_MAX: usize = 64;
 /// Octets that the arguments of one function may have together.
 const ARGUMENTS_MAX: usize = 16 * 1024;
+/// Octets that the arguments of all functions of a domain may have together: their record must be
+/// stored, and twice if as much is staged.
+const ALL_ARGUMENTS_MAX: usize = 64 * 1024;
 
 /// A function that is to be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,11 +99,19 @@ pub enum BadFunctions {
         /// The number.
         id: i64,
     },
-    /// More than a domain may have.
-    #[error("the domain would have {count} settings; at most {SETTINGS_MAX} are accepted")]
+    /// More than a domain may have, or a call may set.
+    #[error("{count} settings are too many; at most {SETTINGS_MAX} are accepted")]
     TooMany {
         /// How many.
         count: usize,
+    },
+    /// Longer than a domain may have.
+    #[error(
+        "the arguments of all settings would have {octets} octets; at most {ALL_ARGUMENTS_MAX} are accepted"
+    )]
+    TooLong {
+        /// How many.
+        octets: usize,
     },
     /// An argument that the edge cannot obey.
     #[error("{function}: {argument} is {given:?}; use {expected}")]
@@ -114,6 +125,9 @@ pub enum BadFunctions {
         /// What it must be.
         expected: &'static str,
     },
+    /// Browsers would go in circles.
+    #[error("https_force and http_force would both be on; set one of them off too")]
+    BothRedirects,
     /// No version of TLS would be left.
     #[error("https_tls_version: tls12 or tls13 must be on; the edge speaks no older version")]
     NoTls,
@@ -153,6 +167,10 @@ pub(super) fn parse(text: Option<&str>) -> Result<Vec<Function>, BadFunctions> {
     })?;
     let items = match json {
         Value::Array(items) if items.is_empty() => return Err(BadFunctions::Missing),
+        Value::Array(items) if items.len() > SETTINGS_MAX => {
+            let count = items.len();
+            return Err(BadFunctions::TooMany { count });
+        }
         Value::Array(items) => items,
         one @ Value::Object(_) => vec![one],
         _ => {
@@ -191,6 +209,7 @@ pub(super) fn set(
     function: &Function,
     new_id: i64,
 ) -> Result<i64, BadFunctions> {
+    let several = SEVERAL.contains(&function.name.as_str());
     let present = match function.id {
         Some(id) => Some(
             settings
@@ -201,13 +220,14 @@ pub(super) fn set(
                     id,
                 })?,
         ),
-        None if SEVERAL.contains(&function.name.as_str()) => None,
+        None if several => None,
         None => settings.iter().position(|have| have.name == function.name),
     };
     let setting = Setting {
         id: present.map_or(new_id, |at| settings[at].id),
         name: function.name.clone(),
         arguments: function.arguments.clone(),
+        several,
         parent: function.parent,
     };
     let id = setting.id;
@@ -218,10 +238,19 @@ pub(super) fn set(
         Some(at) => settings[at] = setting,
         None => settings.push(setting),
     }
+    let octets = settings.iter().map(|one| octets(&one.arguments)).sum();
     match settings.len() {
         count if count > SETTINGS_MAX => Err(BadFunctions::TooMany { count }),
+        _ if octets > ALL_ARGUMENTS_MAX => Err(BadFunctions::TooLong { octets }),
         _ => Ok(id),
     }
+}
+
+fn octets(arguments: &[(String, String)]) -> usize {
+    arguments
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum()
 }
 
 /// What follows from settings.
@@ -237,10 +266,10 @@ pub(super) fn derive(settings: &[Setting]) -> Result<Delivery, BadFunctions> {
                 delivery.ocsp_stapling = flag(setting, OPTION, "ocsp_stapling")?.unwrap_or(false);
             }
             TO_HTTPS if flag(setting, TO_HTTPS, "enable")?.unwrap_or(false) => {
-                delivery.redirect = Some(Redirect::ToHttps);
+                redirect_to(&mut delivery, Redirect::ToHttps)?;
             }
             TO_HTTP if flag(setting, TO_HTTP, "enable")?.unwrap_or(false) => {
-                delivery.redirect = Some(Redirect::ToHttp);
+                redirect_to(&mut delivery, Redirect::ToHttp)?;
             }
             TLS => delivery.tls = tls(setting)?,
             HSTS => delivery.hsts = hsts(setting)?,
@@ -248,6 +277,16 @@ pub(super) fn derive(settings: &[Setting]) -> Result<Delivery, BadFunctions> {
         }
     }
     Ok(delivery)
+}
+
+/// To redirect one way ends the other way where it is set; what is staged may still meet the other
+/// in production.
+const fn redirect_to(delivery: &mut Delivery, to: Redirect) -> Result<(), BadFunctions> {
+    if delivery.redirect.is_some() {
+        return Err(BadFunctions::BothRedirects);
+    }
+    delivery.redirect = Some(to);
+    Ok(())
 }
 
 fn function(position: usize, item: &Value) -> Result<Function, BadFunctions> {
@@ -269,11 +308,7 @@ fn function(position: usize, item: &Value) -> Result<Function, BadFunctions> {
             .ok_or_else(|| wrong("each of functionArgs must have argName and argValue"))?,
         Some(_) => return Err(wrong("functionArgs must be a list")),
     };
-    let octets: usize = arguments
-        .iter()
-        .map(|(name, value): &(String, String)| name.len() + value.len())
-        .sum();
-    if octets > ARGUMENTS_MAX {
+    if octets(&arguments) > ARGUMENTS_MAX {
         return Err(wrong("its arguments are longer than 16 KiB"));
     }
     let number = |name, expected| match member(members, name) {
@@ -414,9 +449,10 @@ impl Failure for BadFunctions {
             Self::NotJson { .. }
             | Self::Shape { .. }
             | Self::NoSetting { .. }
-            | Self::TooMany { .. } => Code::InvalidFunctions,
+            | Self::TooMany { .. }
+            | Self::TooLong { .. } => Code::InvalidFunctions,
             Self::Name { .. } => Code::FunctionNotSupported,
-            Self::Argument { .. } | Self::NoTls => Code::InvalidArgValue,
+            Self::Argument { .. } | Self::BothRedirects | Self::NoTls => Code::InvalidArgValue,
         }
     }
 

@@ -8,6 +8,7 @@ use edgeseal_core::{
 use super::{
     named_domain::{self, NoDomain},
     sources::{self, InvalidSources},
+    tags::{self, BadGroup},
 };
 use crate::{
     authorize::Authorized,
@@ -36,6 +37,9 @@ pub enum Error {
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
+    /// A grouping label that a domain cannot have.
+    #[error(transparent)]
+    Group(#[from] BadGroup),
     /// It is stopped.
     #[error("the domain is stopped; start it first")]
     Stopped,
@@ -57,13 +61,14 @@ impl Operation for ModifyCdnDomain {
         Code::InvalidSources,
         Code::InvalidSourceType,
         Code::TooManySources,
+        Code::InvalidResourceGroup,
         Code::DomainOffline,
     ];
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
         let name = named_domain::name(params)?;
         let origins = params.given("Sources").map(sources::parse).transpose()?;
-        let resource_group = params.given("ResourceGroupId").map(str::to_owned);
+        let resource_group = tags::group(params)?;
         Ok(Wanted {
             name,
             origins,
@@ -106,6 +111,7 @@ impl Failure for Error {
         match self {
             Self::Domain(why) => why.code(),
             Self::Sources(why) => why.code(),
+            Self::Group(_) => Code::InvalidResourceGroup,
             Self::Stopped => Code::DomainOffline,
             Self::Trouble(trouble) => trouble.code(),
         }

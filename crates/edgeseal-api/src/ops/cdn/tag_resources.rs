@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     named_domain::{self, NoDomain},
-    tags::{self, TAGS_MAX, TooManyTags},
+    tags::{self, BadTags, TAGS_MAX},
 };
 use crate::{
     authorize::Authorized,
@@ -106,9 +106,9 @@ pub enum Error {
         /// How many.
         count: usize,
     },
-    /// More labels than a domain may have.
+    /// Labels that a domain cannot have.
     #[error(transparent)]
-    Tags(#[from] TooManyTags),
+    Tags(#[from] BadTags),
     /// Not a token of an earlier answer.
     #[error("NextToken is none of an earlier answer")]
     Token,
@@ -131,6 +131,7 @@ impl Operation for TagResources {
         Code::MissingResourceId,
         Code::InvalidResourceId,
         Code::MissingTag,
+        Code::InvalidTag,
         Code::TooManyTags,
         Code::DomainNameMalformed,
         Code::DomainNotFound,
@@ -361,7 +362,8 @@ impl Failure for Error {
             Self::TooManyResources => Code::InvalidResourceId,
             Self::NoTag => Code::MissingTag,
             Self::NoTagKey => Code::MissingTagKey,
-            Self::TooManyTags { .. } | Self::Tags(_) => Code::TooManyTags,
+            Self::TooManyTags { .. } => Code::TooManyTags,
+            Self::Tags(why) => why.code(),
             Self::Token => Code::InvalidNextToken,
             Self::Domain(why) => why.code(),
             Self::Trouble(trouble) => trouble.code(),

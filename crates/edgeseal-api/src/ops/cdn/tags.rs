@@ -1,24 +1,41 @@
 //! `Tag.N.Key` and `Tag.N.Value`: labels as flattened parameters.
 
-use crate::request::Params;
+use crate::{code::Code, operation::Failure, request::Params};
 
 /// Labels that a domain may have.
 pub(super) const TAGS_MAX: usize = 20;
 
-/// More labels are given than a domain may have.
+/// Longest key or value of a label, in characters.
+const LENGTH_MAX: usize = 128;
+
+/// Labels that a domain cannot have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {TAGS_MAX} labels are given; a domain may have {TAGS_MAX}")]
-pub struct TooManyTags;
+pub enum BadTags {
+    /// More than a domain may have.
+    #[error("more than {TAGS_MAX} labels are given; a domain may have {TAGS_MAX}")]
+    TooMany,
+    /// Too long.
+    #[error("a key or a value of a label is longer than {LENGTH_MAX} characters")]
+    TooLong,
+}
 
 /// The labels that a domain is to have.
 ///
 /// # Errors
-/// [`TooManyTags`].
-pub(super) fn wanted(params: &Params) -> Result<Vec<(String, String)>, TooManyTags> {
-    match params.given(&format!("Tag.{}.Key", TAGS_MAX + 1)) {
-        Some(_) => Err(TooManyTags),
-        None => Ok(parse(params)),
+/// [`BadTags`].
+pub(super) fn wanted(params: &Params) -> Result<Vec<(String, String)>, BadTags> {
+    if params.given(&format!("Tag.{}.Key", TAGS_MAX + 1)).is_some() {
+        return Err(BadTags::TooMany);
     }
+    let tags = parse(params);
+    let too_long = |text: &String| text.chars().count() > LENGTH_MAX;
+    if tags
+        .iter()
+        .any(|(key, value)| too_long(key) || too_long(value))
+    {
+        return Err(BadTags::TooLong);
+    }
+    Ok(tags)
 }
 
 /// The labels given, in order of their keys; a later one of the same key wins. Only the first
@@ -35,4 +52,37 @@ pub(super) fn parse(params: &Params) -> Vec<(String, String)> {
         tags.insert(key.to_owned(), value.to_owned());
     }
     tags.into_iter().collect()
+}
+
+impl Failure for BadTags {
+    fn code(&self) -> Code {
+        match self {
+            Self::TooMany => Code::TooManyTags,
+            Self::TooLong => Code::InvalidTag,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// Longest grouping label, in characters.
+const GROUP_MAX: usize = 64;
+
+/// A grouping label that a domain cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ResourceGroupId must have at most {GROUP_MAX} characters that print")]
+pub struct BadGroup;
+
+/// Reads `ResourceGroupId`.
+///
+/// # Errors
+/// [`BadGroup`].
+pub(super) fn group(params: &Params) -> Result<Option<String>, BadGroup> {
+    match params.given("ResourceGroupId") {
+        Some(group) if group.chars().count() > GROUP_MAX => Err(BadGroup),
+        Some(group) if group.chars().any(char::is_control) => Err(BadGroup),
+        group => Ok(group.map(str::to_owned)),
+    }
 }

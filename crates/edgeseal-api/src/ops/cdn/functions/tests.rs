@@ -9,6 +9,7 @@ fn setting(name: &str, arguments: &[(&str, &str)]) -> Setting {
         id: 1,
         name: name.to_owned(),
         arguments,
+        several: false,
         parent: None,
     }
 }
@@ -189,4 +190,26 @@ fn one_redirect_ends_the_other() {
         set(&mut settings, &function, 4).unwrap();
     }
     assert_eq!(derive(&settings).unwrap().redirect, None);
+}
+
+#[test]
+fn both_redirects_at_once_are_refused() {
+    let both = [
+        setting("https_force", &[("enable", "on")]),
+        setting("http_force", &[("enable", "on")]),
+    ];
+    assert_eq!(derive(&both), Err(BadFunctions::BothRedirects));
+}
+
+#[test]
+fn what_a_domain_may_have_is_bounded() {
+    let big = one("set_req_header", "key", &"x".repeat(10_000));
+    let mut settings = Vec::new();
+    let refused = (1..100).find_map(|id| set(&mut settings, &big, id).err());
+    assert!(matches!(refused, Some(BadFunctions::TooLong { .. })));
+    let many = format!("[{}]", vec![r#"{"functionName":"a"}"#; 101].join(","));
+    assert!(matches!(
+        parse(Some(&many)),
+        Err(BadFunctions::TooMany { count: 101 })
+    ));
 }
