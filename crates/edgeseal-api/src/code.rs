@@ -13,6 +13,15 @@ pub struct Row {
     pub message: &'static str,
 }
 
+impl Row {
+    /// The section about the code in `docs/errors.md`: the code without the braces of a blank, which
+    /// no address can hold (RFC 3986 §3.5).
+    #[must_use]
+    pub fn anchor(&self) -> String {
+        self.wire.replace(['{', '}'], "")
+    }
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:literal $wire:literal $message:literal;)+) => {
         /// A refusal as the wire knows it.
@@ -416,4 +425,25 @@ codes! {
     LastRootAccessKey = 409 "DeleteConflict.LastAccessKey" "The last active access key of the root account cannot be disabled or deleted.";
     /// There is nothing staged.
     NothingStaged = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_code_has_a_section_of_its_own_that_an_address_can_name() {
+        let rows = || Code::ALL.iter().map(|code| code.row());
+        let wires: HashSet<_> = rows().map(|row| row.wire).collect();
+        let anchors: HashSet<_> = rows().map(|row| row.anchor()).collect();
+        assert_eq!(anchors.len(), wires.len());
+        for anchor in anchors {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.';
+            assert!(anchor.bytes().all(plain), "{anchor}");
+        }
+        let blank = Code::FunctionNotSupported.row();
+        assert_eq!(blank.anchor(), "InvalidFunctionName.ValueNotSupported");
+    }
 }

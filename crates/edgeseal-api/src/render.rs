@@ -108,7 +108,7 @@ pub fn refusal(envelope: &Envelope<'_>, failure: &dyn Failure) -> Answer {
     body.insert("Message".to_owned(), failure.message().into());
     body.insert(
         "Recommend".to_owned(),
-        format!("{}{}", envelope.recommend, row.wire).into(),
+        format!("{}{}", envelope.recommend, row.anchor()).into(),
     );
     if let Some(detail) = failure.detail() {
         body.insert("Detail".to_owned(), detail.into());

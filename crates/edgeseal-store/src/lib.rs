@@ -139,11 +139,17 @@ pub struct Window {
 
 impl Window {
     /// Counts one more entry, and keeps it if it is in the stretch.
-    fn add(&mut self, skip: usize, limit: usize, entry: impl FnOnce() -> Entry) {
+    fn add<E>(
+        &mut self,
+        skip: usize,
+        limit: usize,
+        entry: impl FnOnce() -> Result<Entry, E>,
+    ) -> Result<(), E> {
         if self.total >= skip && self.entries.len() < limit {
-            self.entries.push(entry());
+            self.entries.push(entry()?);
         }
         self.total += 1;
+        Ok(())
     }
 }
 
@@ -293,7 +299,7 @@ pub trait Store: Send + Sync + 'static {
             after = page.entries.last().map(|entry| entry.key.clone());
             for entry in page.entries {
                 if wanted(entry.key.as_str(), &entry.value) {
-                    window.add(skip, limit, || entry);
+                    window.add(skip, limit, || Ok::<_, Fault>(entry))?;
                 }
             }
             if !page.more {

@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     actions::UnknownAction,
+    code::Code,
     operation::{AccessDenied, Change},
 };
 
@@ -93,6 +94,33 @@ fn refusals_in_both_formats() {
     ));
 }
 
+/// A refusal whose code has a blank.
+#[derive(Debug, thiserror::Error)]
+#[error("no such function")]
+struct NoFunction;
+
+impl Failure for NoFunction {
+    fn code(&self) -> Code {
+        Code::FunctionNotSupported
+    }
+
+    fn wire(&self) -> String {
+        "Invalidab.ValueNotSupported".to_owned()
+    }
+}
+
+#[test]
+fn a_code_with_a_blank_leads_to_one_section() {
+    let answer = refusal(&envelope(Format::Json), &NoFunction);
+    let json = body(&answer);
+    for part in [
+        r#""Code":"Invalidab.ValueNotSupported""#,
+        r#""Recommend":"https://help/#InvalidFunctionName.ValueNotSupported""#,
+    ] {
+        assert!(json.contains(part), "{json}");
+    }
+}
+
 #[test]
 fn a_throttled_caller_is_told_how_long() {
     let failure = crate::admit::TooOften {
@@ -127,8 +155,8 @@ fn access_denied_has_the_documented_fields() {
     #[error("denied")]
     struct Denied;
     impl Failure for Denied {
-        fn code(&self) -> crate::Code {
-            crate::Code::NoPermission
+        fn code(&self) -> Code {
+            Code::NoPermission
         }
         fn access_denied(&self) -> Option<AccessDenied> {
             let text = |text: &str| text.to_owned();

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Pattern,
     certificate::{Certificate, CertificateId, Digest},
+    domain::Domain,
 };
 
 use super::{Catalog, Draft};
@@ -37,7 +38,7 @@ impl Catalog {
         }
     }
 
-    /// Names of the domains that have this certificate bound, at most `limit`, in byte order.
+    /// The domains that have this certificate bound, at most `limit`, in byte order of their names.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -45,16 +46,25 @@ impl Catalog {
         &self,
         id: CertificateId,
         limit: usize,
-    ) -> Result<Vec<Pattern>, Fault> {
+    ) -> Result<Vec<Domain>, Fault> {
         let prefix = key::certificate_uses(id);
         let page = self.store.list(&prefix, None, limit).await?;
-        page.entries
-            .iter()
-            .map(|entry| {
-                let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-                Pattern::parse(name).map_err(Fault::of("decode a domain's name"))
-            })
-            .collect()
+        let names = page.entries.iter().map(|entry| {
+            let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
+            let name = Pattern::parse(name).map_err(Fault::of("decode a domain's name"))?;
+            Ok(Key::domain(&name))
+        });
+        self.read_many(&names.collect::<Result<Vec<_>, Fault>>()?)
+            .await
+    }
+
+    /// Whether a domain has this certificate bound.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn is_certificate_used(&self, id: CertificateId) -> Result<bool, Fault> {
+        let page = self.store.list(&key::certificate_uses(id), None, 1).await?;
+        Ok(!page.entries.is_empty())
     }
 
     /// What is served under this address.
@@ -161,28 +171,11 @@ impl Draft {
         if !self.has(&content).await? {
             self.put(content, &pointer)?;
         }
-        self.put_bytes(Key::material_use(&row.material, row.id), Bytes::new());
+        self.put_bytes(
+            Key::material_use(&row.material, row.id),
+            Bytes::copy_from_slice(row.account.as_str().as_bytes()),
+        );
         self.add_material(&row.material, certificate).await
-    }
-
-    /// Gives a certificate another name, so that its own is free.
-    ///
-    /// # Errors
-    /// Never in practice; see [`record::encode`].
-    pub fn rename_certificate(
-        &mut self,
-        row: &CertificateRecord,
-        name: String,
-    ) -> Result<(), Fault> {
-        self.delete(Key::certificate_name(&row.account, &row.name));
-        let pointer = Pointer {
-            certificate: row.id,
-        };
-        self.put(Key::certificate_name(&row.account, &name), &pointer)?;
-        self.put_certificate(&CertificateRecord {
-            name,
-            ..row.clone()
-        })
     }
 
     /// A domain that has this certificate bound, if one has.
@@ -196,13 +189,18 @@ impl Draft {
         // Read first: a binding that comes after the listing rewrites it, and the commit fails.
         self.has(&Key::certificate_used(id)).await?;
         let prefix = key::certificate_uses(id);
-        let page = self.catalog.store.list(&prefix, None, 1).await?;
-        let user = page.entries.first();
-        if let Some(user) = user {
-            // That it leaves meanwhile must not go unseen either.
-            self.has(&user.key).await?;
+        let mut after = None;
+        loop {
+            let page = self.catalog.store.list(&prefix, after.as_ref(), 1).await?;
+            let Some(user) = page.entries.into_iter().next() else {
+                return Ok(None);
+            };
+            // That it leaves meanwhile must not go unseen; one that has just left is none.
+            if self.has(&user.key).await? {
+                return Ok(user.key.as_str().strip_prefix(&prefix).map(str::to_owned));
+            }
+            after = Some(user.key);
         }
-        Ok(user.and_then(|entry| entry.key.as_str().strip_prefix(&prefix).map(str::to_owned)))
     }
 
     /// Takes a certificate that domains have bound out of its owner's sight: its name is free, no
@@ -256,21 +254,23 @@ impl Draft {
         Ok(())
     }
 
-    /// Other certificates with the same material, of whatever account. Of a thousand and more some
-    /// are enough.
+    /// Other certificates with the same material once this change is made, each with its account. Of
+    /// a thousand and more some are enough.
     async fn others_with_material(
         &self,
         row: &CertificateRecord,
-    ) -> Result<Vec<CertificateId>, Fault> {
+    ) -> Result<Vec<(CertificateId, Bytes)>, Fault> {
         let prefix = key::material_uses(&row.material);
         let page = self.catalog.store.list(&prefix, None, 1000).await?;
-        let ids = page
-            .entries
-            .iter()
-            .filter(|entry| !self.deletes(&entry.key));
-        Ok(ids
-            .filter_map(|entry| entry.key.as_str().strip_prefix(&prefix)?.parse().ok())
-            .filter(|id| *id != row.id)
+        let stored = page.entries.into_iter();
+        let stored = stored.filter(|entry| !self.deletes(&entry.key));
+        let stored = stored.map(|entry| (entry.key, entry.value));
+        let uses = stored.chain(self.puts_under(&prefix));
+        Ok(uses
+            .filter_map(|(key, account)| {
+                let id = key.as_str().strip_prefix(&prefix)?.parse().ok()?;
+                (id != row.id).then_some((id, account))
+            })
             .collect())
     }
 
@@ -279,16 +279,20 @@ impl Draft {
     async fn point_content_away(
         &mut self,
         row: &CertificateRecord,
-        others: &[CertificateId],
+        others: &[(CertificateId, Bytes)],
     ) -> Result<(), Fault> {
         let content = Key::certificate_content(&row.account, &row.material);
         let pointer: Option<Pointer> = self.get(&content).await?;
         if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
             return Ok(());
         }
-        for id in others {
-            let other = self.certificate(*id).await?;
-            if other.is_some_and(|other| other.account == row.account && !other.removed) {
+        let own = |account: &Bytes| *account == row.account.as_str().as_bytes();
+        for (id, _) in others.iter().filter(|(_, account)| own(account)) {
+            if self
+                .certificate(*id)
+                .await?
+                .is_some_and(|other| !other.removed)
+            {
                 return self.put(content, &Pointer { certificate: *id });
             }
         }

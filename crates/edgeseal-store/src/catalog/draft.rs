@@ -73,6 +73,14 @@ impl Draft {
         self.write.contains_key(key)
     }
 
+    /// What the change puts under a prefix.
+    pub(super) fn puts_under(&self, prefix: &str) -> impl Iterator<Item = (Key, Bytes)> {
+        self.write
+            .range(Key::from_stored(prefix)..)
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
+            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+    }
+
     /// Whether the change deletes this key.
     pub(super) fn deletes(&self, key: &Key) -> bool {
         self.write.get(key).is_some_and(Option::is_none)

@@ -278,7 +278,10 @@ impl Catalog {
     }
 
     /// One that is gone since its key was read is left out.
-    async fn read_many<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<T>, Fault> {
+    pub(super) async fn read_many<T: DeserializeOwned>(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<T>, Fault> {
         let entries = self.store.get_many(keys).await?;
         let present = entries.into_iter().flatten();
         present.map(|entry| record::decode(&entry.value)).collect()

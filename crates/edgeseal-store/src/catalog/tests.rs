@@ -205,7 +205,9 @@ async fn a_bound_certificate_is_in_use_until_its_last_domain_has_another() {
     add(&catalog, &one).await;
     add(&catalog, &two).await;
     let users = catalog.users_of_certificate(1, 10).await.unwrap();
-    assert_eq!(users, [one.name.clone(), two.name.clone()]);
+    assert_eq!(users, [one.clone(), two.clone()]);
+    assert!(catalog.is_certificate_used(1).await.unwrap());
+    assert!(!catalog.is_certificate_used(2).await.unwrap());
     change(&catalog, &one, &domain("a.example.com", Some(&new))).await;
     assert_eq!(
         delete(&catalog, &old).await.as_deref(),
@@ -455,4 +457,34 @@ async fn hiding_never_passes_the_last_user_who_leaves() {
     });
     removed.await.unwrap();
     assert_eq!(catalog.certificate(1).await.unwrap(), None);
+}
+
+/// The same content comes back in the change that takes the hidden certificate from its last
+/// domain: leaf and key stay.
+#[tokio::test]
+async fn content_that_comes_back_as_it_goes_stays() {
+    let catalog = &catalog();
+    let old = &upload(catalog, 1, "a").await;
+    let bound = &domain("a.example.com", Some(old));
+    add(catalog, bound).await;
+    let deed = &deed();
+    let hidden = catalog.transact(deed, |mut draft| async move {
+        draft.hide_certificate(old).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    hidden.await.unwrap();
+    let again = &certificate("a");
+    let row = &row(2, again);
+    let second = &self::deed();
+    let replaced = catalog.transact(second, |mut draft| async move {
+        draft.add_certificate(row, again).await?;
+        draft
+            .change_domain(bound, &domain("a.example.com", Some(row)))
+            .await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    replaced.await.unwrap();
+    assert_eq!(catalog.certificate(1).await.unwrap(), None);
+    assert!(catalog.material(&old.material).await.unwrap().is_some());
+    assert_eq!(delete(catalog, row).await.as_deref(), Some("a.example.com"));
 }

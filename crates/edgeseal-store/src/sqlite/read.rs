@@ -262,8 +262,7 @@ pub(super) fn select(
         let mut rows = statement.query([prefix, &end])?;
         while let Some(row) = rows.next()? {
             if wanted(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?) {
-                let entry = entry_of_row(row)?;
-                window.add(skip, limit, || entry);
+                window.add(skip, limit, || entry_of_row(row))?;
             }
         }
         Ok(window)

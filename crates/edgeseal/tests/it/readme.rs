@@ -4,16 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
 };
 
-use edgeseal_api::{
-    actions::{ACTIONS, Access},
-    code::Code,
-};
+use edgeseal_api::code::Code;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,9 +19,17 @@ use crate::harness::{
     server::{BINARY, binary, signal, wait},
 };
 
-fn document(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join(path)).unwrap()
+mod actions;
+
+/// A file of the repository.
+fn path(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(below)
+}
+
+fn document(below: &str) -> String {
+    fs::read_to_string(path(below)).unwrap()
 }
 
 /// `edgeseal demo` in a directory of its own, on free ports.
@@ -125,39 +130,27 @@ fn the_commands_of_the_readme_run() {
 }
 
 #[test]
-fn the_table_of_actions_is_the_program_s() {
-    let text = document("docs/compat.md");
-    let (_, after) = text.split_once("<!-- begin actions -->\n").unwrap();
-    let (table, _) = after.split_once("<!-- end actions -->").unwrap();
-    let mut expected =
-        "| version | action | calls/s | read/write | permission |\n|---|---|---|---|---|\n"
-            .to_owned();
-    for action in ACTIONS {
-        let access = match action.access {
-            Access::Read => "read",
-            Access::Write => "write",
-        };
-        assert_eq!(action.limit.per_ms, 1000, "{} is in calls/s", action.name);
-        let (version, name, calls) = (action.version, action.name, action.limit.calls);
-        let permission = action.permission;
-        expected += &format!("| {version} | {name} | {calls} | {access} | {permission} |\n");
-    }
-    assert_eq!(table, expected);
-}
-
-#[test]
-fn every_code_has_its_heading_and_its_anchor() {
+fn every_code_has_its_section() {
     let text = document("docs/errors.md");
-    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.row().wire).collect();
-    let headings: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("### "))
-        .collect();
-    let anchors = text.split("<a id=\"").skip(1);
-    let anchors: Vec<&str> = anchors.map(|a| a.split_once('"').unwrap().0).collect();
+    let rows = || Code::ALL.iter().map(|code| code.row());
+    let codes: BTreeSet<&str> = rows().map(|row| row.wire).collect();
+    let anchors: BTreeSet<String> = rows().map(|row| row.anchor()).collect();
+    let mut sections = BTreeMap::new();
+    for part in text.split("\n<a id=\"").skip(1) {
+        let (anchor, rest) = part.split_once("\"></a>\n\n### ").unwrap();
+        let (heading, body) = rest.split_once('\n').unwrap();
+        assert_eq!(anchor, heading.replace(['{', '}'], ""));
+        assert_eq!(
+            sections.insert(heading, body),
+            None,
+            "{heading} stands twice"
+        );
+    }
+    assert_eq!(sections.keys().copied().collect::<BTreeSet<_>>(), codes);
     // `Recommend` points to the anchor.
-    for found in [headings, anchors] {
-        assert_eq!(found.len(), codes.len(), "none twice");
-        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), codes);
+    assert_eq!(text.matches("<a id=\"").count(), anchors.len());
+    for row in rows() {
+        let said = format!("\n{} `{}`", row.status, row.message);
+        assert!(sections[row.wire].contains(&said), "{}: {said}", row.wire);
     }
 }

@@ -115,7 +115,7 @@ impl Shown {
         certificate: &CertificateRecord,
         now: Timestamp,
     ) -> Result<Self, Fault> {
-        let users = catalog.users_of_certificate(certificate.id, 1).await?;
+        let is_used = catalog.is_certificate_used(certificate.id).await?;
         let facts = &certificate.facts;
         let standing = Standing::of(facts.not_after, certificate.revoked, now);
         Ok(Self {
@@ -135,11 +135,7 @@ impl Shown {
             key_size: facts.key_bits,
             exist_private_key: certificate.has_key,
             instance_id: instance(certificate.id),
-            using_product_list: if users.is_empty() {
-                Vec::new()
-            } else {
-                vec!["CDN"]
-            },
+            using_product_list: if is_used { vec!["CDN"] } else { Vec::new() },
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `DescribeCertificateInfoByID`: a certificate that is served, and for which domains.
 
-use edgeseal_core::{Timestamp, certificate::CertificateId};
+use edgeseal_core::{Timestamp, certificate::CertificateId, domain::Domain};
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 use serde::Serialize;
 
@@ -22,6 +22,8 @@ pub struct DescribeCertificateInfoById;
 
 /// Domains that one answer names.
 const DOMAINS_MAX: usize = 1000;
+/// Domains that are looked at for it: some have the certificate bound with HTTPS off.
+const LOOKED_AT_MAX: usize = 5000;
 
 /// The certificate.
 #[derive(Serialize)]
@@ -92,15 +94,14 @@ impl Operation for DescribeCertificateInfoById {
 
 /// Names of the domains that serve it on the production edges.
 async fn served_on(catalog: &Catalog, id: CertificateId) -> Result<Vec<String>, Fault> {
-    let mut names = Vec::new();
-    for name in catalog.users_of_certificate(id, DOMAINS_MAX).await? {
-        let domain = catalog.domain(&name).await?;
-        let bound = domain.and_then(|domain| domain.production);
-        if bound.is_some_and(|binding| binding.enabled && binding.certificate == id) {
-            names.push(name.to_string());
-        }
-    }
-    Ok(names)
+    let serves = |domain: &Domain| {
+        let bound = domain.production.as_ref();
+        bound.is_some_and(|binding| binding.enabled && binding.certificate == id)
+    };
+    let users = catalog.users_of_certificate(id, LOOKED_AT_MAX).await?;
+    let serving = users.iter().filter(|domain| serves(domain));
+    let names = serving.map(|domain| domain.name.to_string());
+    Ok(names.take(DOMAINS_MAX).collect())
 }
 
 impl CertInfo {

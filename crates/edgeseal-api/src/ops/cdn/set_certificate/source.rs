@@ -131,9 +131,11 @@ impl Upload {
             if !self.replaces {
                 return Err(ChangeError::Refused(taken(name, &named)));
             }
-            // The one before keeps its number and what it is bound to.
-            let name = free_name(draft, call, named.id).await?;
-            draft.rename_certificate(&named, name)?;
+            // The one before makes way: it goes with its last binding.
+            match draft.user_of_certificate(named.id).await? {
+                Some(_) => draft.hide_certificate(&named).await?,
+                None => draft.delete_certificate(&named).await?,
+            }
         }
         if context.settings.duplicate_content == DuplicateContent::Refuse
             && let Some(same) = draft.certificate_with(call.account(), &material).await?
