@@ -20,6 +20,7 @@ mod harness;
 mod isolation;
 mod live;
 mod malformed;
+mod options;
 mod order;
 mod readme;
 mod refusals;
