@@ -9,23 +9,34 @@ pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod secrets;
 pub(crate) mod server;
+pub(crate) mod stored;
 pub(crate) mod tls;
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     time::{Duration, Instant},
 };
 
+use edgeseal_api::actions::ACTIONS;
 use edgeseal_core::Timestamp;
 
-pub(crate) use api::{Api, CDN, EDGESEAL, SET};
+pub(crate) use api::{Api, CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, SET};
 pub(crate) use attempt::{Attempt, Scheme, Signature};
 pub(crate) use origin::Origin;
 pub(crate) use pki::{Authority, Pem};
 pub(crate) use server::Server;
+pub(crate) use stored::Stored;
 
 /// Configuration: no rate stands in the way of many calls. Goes last, since it is a table.
 pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n";
+/// As [`UNLIMITED`] for all actions.
+pub(crate) fn unlimited() -> String {
+    let names: BTreeSet<&str> = ACTIONS.iter().map(|action| action.name).collect();
+    let lines = names.iter().map(|name| format!("{name} = 100000\n"));
+    format!("[rate_limits]\n{}", lines.collect::<String>())
+}
+
 /// How long a condition may take to come true before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 

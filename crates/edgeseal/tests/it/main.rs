@@ -10,6 +10,9 @@
 )]
 
 mod admin;
+mod agreement;
+mod batch;
+mod centre;
 mod cli;
 mod configuration;
 mod crash;
@@ -18,6 +21,7 @@ mod harness;
 mod isolation;
 mod live;
 mod malformed;
+mod options;
 mod order;
 mod readme;
 mod refusals;

@@ -10,6 +10,14 @@ use super::{Origin, Pem, now, pki, secrets};
 
 /// The CDN's version of the API.
 pub(crate) const CDN: &str = "2018-05-10";
+/// The CDN's version of 2014.
+pub(crate) const CDN_2014: &str = "2014-11-11";
+/// The DCDN's version.
+pub(crate) const DCDN: &str = "2018-01-15";
+/// The certificate centre's version.
+pub(crate) const CAS: &str = "2020-04-07";
+/// The certificate centre's version of 2018.
+pub(crate) const CAS_2018: &str = "2018-07-13";
 /// The version of Edgeseal's own actions.
 pub(crate) const EDGESEAL: &str = "2026-12-01";
 /// What all of this is about.
@@ -84,6 +92,14 @@ impl Api {
     pub(crate) async fn bound_leaf(&self, domain: &str) -> Vec<u8> {
         let info = self.info(domain).await;
         pki::unblock(info["ServerCertificate"].as_str().unwrap())
+    }
+
+    /// Calls what must succeed; the answer shows no key material.
+    pub(crate) async fn ok(&self, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
+        let called = self.call(version, action, params).await;
+        let reply = called.unwrap_or_else(|error| panic!("{action}: {}", told(&error)));
+        secrets::assert_nothing_private_in("an answer", reply.body.to_string().as_bytes());
+        reply.body
     }
 
     /// Calls what must be refused; the refusal shows no key material.

@@ -97,7 +97,10 @@ impl Issued {
 /// A new P-256 key.
 pub(crate) fn new_key() -> KeyPair {
     let key = KeyPair::generate().unwrap();
-    secrets::register_key(key.serialized_der());
+    let der = key.serialized_der();
+    secrets::register_key(der);
+    // PKCS#8 of P-256 (RFC 5958, RFC 5915): 36 octets of frame, the scalar, the public key.
+    secrets::register_scalar(&der[36..68]);
     key
 }
 

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
+
+use super::tls;
 
 /// An answer as it came.
 #[derive(Clone, Debug)]
@@ -17,6 +19,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// A header of the answer.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        let mut found = fields.filter(|(have, _)| have.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value.trim())
+    }
+
     /// The code of a refusal, whether in JSON or in XML; empty if there is none.
     pub(crate) fn code(&self) -> String {
         if let Ok(json) = serde_json::from_str::<Value>(&self.body) {
@@ -29,11 +38,18 @@ impl Answer {
 
 /// Sends octets and reads until the server closes; they should ask it to.
 pub(crate) async fn exchange(server: SocketAddr, octets: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(server).await.unwrap();
-    let (mut reader, mut writer) = stream.split();
+    exchange_on(TcpStream::connect(server).await.unwrap(), octets).await
+}
+
+async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> Answer {
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut answer = Vec::new();
     // Both at once: the server may answer and close before it has read everything.
-    let (_, read) = tokio::join!(writer.write_all(octets), reader.read_to_end(&mut answer));
+    let send = async {
+        writer.write_all(octets).await?;
+        writer.flush().await
+    };
+    let (_, read) = tokio::join!(send, reader.read_to_end(&mut answer));
     let text = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = text
         .split_once("\r\n\r\n")
@@ -50,4 +66,12 @@ pub(crate) async fn exchange(server: SocketAddr, octets: &[u8]) -> Answer {
 pub(crate) async fn get(server: SocketAddr, host: &str, path: &str) -> Answer {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     exchange(server, request.as_bytes()).await
+}
+
+/// As [`get`], over TLS.
+pub(crate) async fn get_over_tls(edge: SocketAddr, host: &str, path: &str) -> Answer {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let name = host.split(':').next().unwrap_or_default();
+    let stream = tls::connect(edge, name, &["http/1.1"]).await.unwrap();
+    exchange_on(stream, request.as_bytes()).await
 }

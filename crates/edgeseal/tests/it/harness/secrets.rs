@@ -17,6 +17,8 @@ struct Known {
     text: HashSet<[u8; WINDOW]>,
     /// Of octets, as a careless `Debug` would print them.
     octets: HashSet<[u8; WINDOW]>,
+    /// Of texts of what nobody but the owner knows: nothing that stands in a certificate too.
+    private: HashSet<[u8; WINDOW]>,
 }
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
@@ -32,9 +34,23 @@ pub(crate) fn register_key(der: &[u8]) {
     register(&mut known.octets, der);
 }
 
+/// Remembers what is private of an elliptic-curve key: the scalar without its frame, in which the
+/// public key stands as well.
+pub(crate) fn register_scalar(scalar: &[u8]) {
+    let mut known = known();
+    for shift in 0..3 {
+        register(
+            &mut known.private,
+            STANDARD.encode(&scalar[shift..]).as_bytes(),
+        );
+    }
+    register(&mut known.private, hex::encode(scalar).as_bytes());
+}
+
 /// Remembers the secret of an access key.
 pub(crate) fn register_secret(secret: &str) {
     let mut known = known();
+    register(&mut known.private, secret.as_bytes());
     register(&mut known.text, secret.as_bytes());
     register(&mut known.octets, secret.as_bytes());
 }
@@ -54,18 +70,35 @@ pub(crate) fn assert_none_in(what: &str, text: &[u8]) {
     }
 }
 
+/// As [`assert_none_in`], for a text in which certificates may be.
+#[track_caller]
+pub(crate) fn assert_nothing_private_in(what: &str, text: &[u8]) {
+    if let Some(found) = find_private(text) {
+        panic!("{what} shows key material: {found}");
+    }
+}
+
+fn find_private(text: &[u8]) -> Option<String> {
+    let marker = b"PRIVATE KEY-----";
+    let known = known();
+    text.windows(WINDOW)
+        .position(|piece| piece == marker || known.private.contains(piece))
+        .map(|at| around(text, at))
+}
+
+fn around(text: &[u8], at: usize) -> String {
+    let around = &text[at.saturating_sub(80)..text.len().min(at + 40)];
+    String::from_utf8_lossy(around).into_owned()
+}
+
 fn find(text: &[u8]) -> Option<String> {
-    let around = |at: usize| {
-        let around = &text[at.saturating_sub(80)..text.len().min(at + 40)];
-        String::from_utf8_lossy(around).into_owned()
-    };
     let marker = b"PRIVATE KEY-----";
     if let Some(at) = text.windows(marker.len()).position(|piece| piece == marker) {
-        return Some(around(at));
+        return Some(around(text, at));
     }
     let known = known();
     if let Some(at) = text.windows(WINDOW).position(|w| known.text.contains(w)) {
-        return Some(around(at));
+        return Some(around(text, at));
     }
     let lists = octet_lists(text);
     // Octets of the key itself, or of a text that holds it.
@@ -120,4 +153,19 @@ fn the_search_finds_what_it_must() {
     for harmless in ["", "a private key is missing", "[1, 2, 3]"] {
         assert_eq!(find(harmless.as_bytes()), None, "{harmless}");
     }
+}
+
+#[test]
+fn the_search_beside_certificates_finds_what_it_must() {
+    let pem = super::pki::AUTHORITY.issue(&["searched.example"]);
+    let key = super::pki::unblock(&pem.key);
+    let framed = |frame: usize| STANDARD.encode([&vec![0; frame], &key[36..68]].concat());
+    for leak in [pem.key.clone(), hex::encode(&key)] {
+        assert!(find_private(leak.as_bytes()).is_some(), "{leak}");
+    }
+    for frame in 0..6 {
+        assert!(find_private(framed(frame).as_bytes()).is_some(), "{frame}");
+    }
+    assert_eq!(find_private(pem.chain.as_bytes()), None);
+    assert_eq!(find_private(hex::encode(&pem.leaf).as_bytes()), None);
 }

@@ -8,6 +8,7 @@ use std::{
 
 use rustls::{
     AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    SupportedProtocolVersion,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -46,8 +47,18 @@ pub(crate) async fn connect(
     name: &str,
     alpn: &[&str],
 ) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    connect_in(edge, name, rustls::DEFAULT_VERSIONS, alpn).await
+}
+
+/// As [`connect`], by a client that speaks these versions only.
+pub(crate) async fn connect_in(
+    edge: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
     let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyChain))

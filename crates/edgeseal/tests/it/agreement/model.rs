@@ -1,0 +1,217 @@
+//! What must be true, by a model too simple to be wrong.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use serde_json::{Value, json};
+
+use crate::harness::{Pem, now};
+
+pub(super) const HOME: &str = "cn-hangzhou";
+pub(super) const ABROAD: &str = "ap-southeast-1";
+
+/// Domains by the API's spelling of their names, certificates by number.
+#[derive(Default)]
+pub(super) struct Model {
+    pub(super) domains: BTreeMap<String, Domain>,
+    pub(super) certificates: BTreeMap<i64, Known>,
+}
+
+#[derive(Default)]
+pub(super) struct Domain {
+    pub(super) production: Option<Binding>,
+    pub(super) staging: Option<Binding>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Binding {
+    pub(super) certificate: i64,
+    pub(super) on: bool,
+}
+
+/// A certificate of the account.
+pub(super) struct Known {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) region: &'static str,
+    /// `upload` or `cas`.
+    pub(super) kind: &'static str,
+    pub(super) pem: Pem,
+    /// The first one is the common name as well.
+    pub(super) names: Vec<String>,
+    /// In seconds of the Unix epoch.
+    pub(super) not_after: i64,
+    /// Whether its owner deleted it while it was bound.
+    pub(super) hidden: bool,
+}
+
+impl Model {
+    /// The certificate that is served for a domain.
+    pub(super) fn served(&self, domain: &str) -> Option<&Known> {
+        let binding = self.domains[domain].production.filter(|bound| bound.on)?;
+        Some(&self.certificates[&binding.certificate])
+    }
+
+    /// The certificate that a domain has bound in production, on or off.
+    pub(super) fn bound(&self, domain: &str) -> Option<&Known> {
+        let binding = self.domains[domain].production?;
+        Some(&self.certificates[&binding.certificate])
+    }
+
+    pub(super) fn bind(&mut self, domain: &str, certificate: i64, staging: bool) {
+        let binding = Binding {
+            certificate,
+            on: true,
+        };
+        self.put(domain, binding, staging);
+        self.sweep();
+    }
+
+    pub(super) fn switch_off(&mut self, domain: &str, staging: bool) {
+        let found = &self.domains[domain];
+        let staged = found.staging.filter(|_| staging);
+        if let Some(binding) = staged.or(found.production) {
+            let off = Binding {
+                on: false,
+                ..binding
+            };
+            self.put(domain, off, staging);
+        }
+        self.sweep();
+    }
+
+    /// Drops or publishes what is staged; whether there was something.
+    pub(super) fn end_staging(&mut self, domain: &str, publish: bool) -> bool {
+        let found = self.domains.get_mut(domain).unwrap();
+        let staged = found.staging.take();
+        if publish && staged.is_some() {
+            found.production = staged;
+        }
+        self.sweep();
+        staged.is_some()
+    }
+
+    pub(super) fn delete_domain(&mut self, domain: &str) {
+        self.domains.remove(domain);
+        self.sweep();
+    }
+
+    /// Whether a domain has it bound anywhere, on or off.
+    pub(super) fn is_bound(&self, certificate: i64) -> bool {
+        let mut bindings = self
+            .domains
+            .values()
+            .flat_map(|domain| [domain.production, domain.staging]);
+        bindings.any(|bound| bound.is_some_and(|bound| bound.certificate == certificate))
+    }
+
+    /// Certificates that their owner can see, in order of their numbers.
+    pub(super) fn visible(&self) -> impl Iterator<Item = &Known> {
+        self.certificates.values().filter(|known| !known.hidden)
+    }
+
+    fn put(&mut self, domain: &str, binding: Binding, staging: bool) {
+        let found = self.domains.get_mut(domain).unwrap();
+        if staging {
+            found.staging = Some(binding);
+        } else {
+            found.production = Some(binding);
+            found.staging = None;
+        }
+    }
+
+    /// What was deleted while it was bound goes with its last binding.
+    fn sweep(&mut self) {
+        let hidden = self.certificates.values().filter(|known| known.hidden);
+        let gone: Vec<i64> = hidden
+            .map(|known| known.id)
+            .filter(|id| !self.is_bound(*id))
+            .collect();
+        for id in gone {
+            self.certificates.remove(&id);
+        }
+    }
+}
+
+impl Known {
+    pub(super) fn common_name(&self) -> &str {
+        &self.names[0]
+    }
+
+    pub(super) fn covers(&self, domain: &str) -> bool {
+        let star = match domain.strip_prefix('.') {
+            Some(base) => format!("*.{base}"),
+            None => format!("*.{}", domain.split_once('.').unwrap().1),
+        };
+        self.names
+            .iter()
+            .any(|name| *name == star || name == domain)
+    }
+
+    /// Whether it names the domain itself.
+    pub(super) fn names_exactly(&self, domain: &str) -> bool {
+        let spelt = match domain.strip_prefix('.') {
+            Some(base) => format!("*.{base}"),
+            None => domain.to_owned(),
+        };
+        self.names.contains(&spelt)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.not_after * 1000 < now().unix_ms()
+    }
+
+    pub(super) fn ends_soon(&self) -> bool {
+        !self.has_ended() && self.not_after * 1000 - now().unix_ms() < 30 * 24 * 3600 * 1000
+    }
+
+    /// The centre's word for how it stands.
+    pub(super) fn standing(&self) -> &'static str {
+        match (self.has_ended(), self.ends_soon()) {
+            (true, _) => "EXPIRED",
+            (_, true) => "WILLEXPIRED",
+            _ => "ISSUED",
+        }
+    }
+
+    /// The CDN's word for how it stands on a domain.
+    pub(super) fn standing_on(&self, domain: &str) -> &'static str {
+        match self.standing() {
+            _ if !self.covers(domain) => "mismatch",
+            "EXPIRED" => "expired",
+            "WILLEXPIRED" => "expire_soon",
+            _ => "ok",
+        }
+    }
+
+    pub(super) fn sha1(&self) -> String {
+        hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &self.pem.leaf))
+    }
+
+    pub(super) fn sha256(&self) -> String {
+        hex::encode(digest(&SHA256, &self.pem.leaf))
+    }
+
+    pub(super) fn sans(&self) -> String {
+        self.names.join(",")
+    }
+
+    /// Its row in `DescribeCdnHttpsDomainList` as far as it is compared.
+    pub(super) fn https_row(&self, domain: &str) -> Value {
+        json!({
+            "DomainName": domain,
+            "CertName": self.name,
+            "CertType": self.kind,
+            "CertCommonName": self.common_name(),
+            "CertStatus": self.standing_on(domain),
+        })
+    }
+}
+
+/// A name that a visitor of the domain asks for.
+pub(super) fn visited(domain: &str) -> String {
+    match domain.strip_prefix('.') {
+        Some(base) => format!("probe.{base}"),
+        None => domain.to_owned(),
+    }
+}

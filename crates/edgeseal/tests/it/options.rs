@@ -1,0 +1,435 @@
+//! Configuration functions, from the API to the next handshake and request. No check here waits:
+//! what was answered is in force.
+
+mod staged;
+
+use rustls::{
+    ProtocolVersion, SupportedProtocolVersion,
+    version::{TLS12, TLS13},
+};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Api, CDN, CDN_2014, Origin, Server,
+    pki::AUTHORITY,
+    raw::{self, Answer},
+    tls::{self, TurnedAway},
+    unlimited,
+};
+
+const NAME: &str = "www.options.example";
+const SET_CONFIG: &str = "BatchSetCdnDomainConfig";
+const SET_REDIRECT: &str = "SetForceRedirectConfig";
+
+/// Domains with HTTPS on, and how they are delivered.
+struct Site {
+    server: Server,
+    api: Api,
+}
+
+/// What visitors see of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    http2: bool,
+    tls12: bool,
+    tls13: bool,
+    /// Where requests over HTTP are sent.
+    http_to: Option<String>,
+    /// Where requests over HTTPS are sent.
+    https_to: Option<String>,
+    hsts: Option<String>,
+}
+
+impl Site {
+    async fn start(names: &[&str]) -> Self {
+        Self::start_with("", names).await
+    }
+
+    async fn start_with(config: &str, names: &[&str]) -> Self {
+        let server = Server::start_with(&format!("{config}{}", unlimited()));
+        let (api, origin) = (server.client(), Origin::start().await);
+        for name in names {
+            api.add(name, &origin).await;
+            api.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
+        }
+        Self { server, api }
+    }
+
+    /// Sets one function of [`NAME`].
+    async fn set(&self, function: &str, arguments: &[(&str, &str)]) -> Value {
+        let functions = functions(&[(function, arguments)]);
+        let params = [("DomainNames", NAME), ("Functions", &functions)];
+        let reply = self.api.ok(CDN, SET_CONFIG, &params).await;
+        reply["DomainConfigList"]["DomainConfigModel"].clone()
+    }
+
+    async fn redirect(&self, to: &str) {
+        let params = [("DomainName", NAME), ("RedirectType", to)];
+        self.api.ok(CDN_2014, SET_REDIRECT, &params).await;
+    }
+
+    /// The settings of a domain: name, effect, arguments.
+    async fn settings(&self, name: &str) -> Value {
+        let listed = self.api.on("DescribeCdnDomainConfigs", name).await.body;
+        let rows = listed["DomainConfigs"]["DomainConfig"].as_array().unwrap();
+        let row = |row: &Value| {
+            assert_eq!(row["Status"], "success");
+            let arguments = row["FunctionArgs"]["FunctionArg"].as_array().unwrap();
+            let argument = |of: &Value| json!([of["ArgName"], of["ArgValue"]]);
+            let arguments: Vec<Value> = arguments.iter().map(argument).collect();
+            json!([row["FunctionName"], row["Effect"], arguments])
+        };
+        rows.iter().map(row).collect()
+    }
+
+    async fn seen(&self, name: &str) -> Seen {
+        let https = self.server.addresses().https;
+        let tls12 = self.version(name, &[&TLS12]).await;
+        let tls13 = self.version(name, &[&TLS13]).await;
+        assert!(tls12.is_none_or(|version| version == ProtocolVersion::TLSv1_2));
+        assert!(tls13.is_none_or(|version| version == ProtocolVersion::TLSv1_3));
+        let both = tls::connect(https, name, &["h2", "http/1.1"]).await;
+        let stream = both.unwrap();
+        let protocol = stream.get_ref().1.alpn_protocol().unwrap();
+        assert!([&b"h2"[..], b"http/1.1"].contains(&protocol));
+        let plain = raw::get(self.server.addresses().http, name, "/a?b=c").await;
+        let secure = raw::get_over_tls(https, name, "/a?b=c").await;
+        let not_secure = plain.header("strict-transport-security");
+        assert_eq!(not_secure, None, "RFC 6797 §7.2");
+        Seen {
+            http2: protocol == b"h2",
+            tls12: tls12.is_some(),
+            tls13: tls13.is_some(),
+            http_to: sent_to(&plain),
+            https_to: sent_to(&secure),
+            hsts: secure
+                .header("strict-transport-security")
+                .map(str::to_owned),
+        }
+    }
+
+    /// The version that a client that speaks these gets; `None` if there is none.
+    async fn version(
+        &self,
+        name: &str,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Option<ProtocolVersion> {
+        let https = self.server.addresses().https;
+        match tls::connect_in(https, name, versions, &[]).await {
+            Ok(stream) => stream.get_ref().1.protocol_version(),
+            Err(TurnedAway::Otherwise(why)) if why.contains("ProtocolVersion") => None,
+            Err(why) => panic!("{name}: {why:?}"),
+        }
+    }
+
+    async fn assert_refused(&self, functions: &str, code: &str) {
+        let params = [("DomainNames", NAME), ("Functions", functions)];
+        let refusal = self.api.refused(CDN, SET_CONFIG, &params).await;
+        assert_eq!(refusal.code, code, "{functions}: {}", refusal.detail);
+        assert!(!refusal.detail.is_empty(), "{functions}");
+    }
+}
+
+impl Seen {
+    /// How a domain is delivered if nobody chose anything.
+    fn default() -> Self {
+        Self {
+            http2: true,
+            tls12: true,
+            tls13: true,
+            http_to: None,
+            https_to: None,
+            hsts: None,
+        }
+    }
+
+    fn http_to(scheme: &str) -> Self {
+        Self {
+            http_to: Some(format!("{scheme}://{NAME}/a?b=c")),
+            ..Self::default()
+        }
+    }
+
+    fn https_to(scheme: &str) -> Self {
+        Self {
+            https_to: Some(format!("{scheme}://{NAME}/a?b=c")),
+            ..Self::default()
+        }
+    }
+}
+
+/// Where an answer redirects to; otherwise it is the origin's.
+fn sent_to(answer: &Answer) -> Option<String> {
+    match answer.status {
+        200 => {
+            assert!(answer.body.contains("the origin of"), "{}", answer.body);
+            None
+        }
+        301 => Some(answer.header("location").unwrap().to_owned()),
+        other => panic!("{other}: {}", answer.head),
+    }
+}
+
+/// The parameter `Functions`.
+fn functions(list: &[(&str, &[(&str, &str)])]) -> String {
+    let function = |(name, arguments): &(&str, &[(&str, &str)])| {
+        let argument = |(name, value): &(&str, &str)| json!({"argName": name, "argValue": value});
+        let arguments: Vec<Value> = arguments.iter().map(argument).collect();
+        json!({"functionName": name, "functionArgs": arguments})
+    };
+    Value::from_iter(list.iter().map(function)).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_is_seen_by_the_next_visitor() {
+    let site = Site::start(&[NAME]).await;
+    let default = Seen::default;
+    assert_eq!(site.seen(NAME).await, default());
+    let both = [("tls12", "on"), ("tls13", "on")];
+    let hsts = |age, below| {
+        [
+            ("enabled", "on"),
+            ("https_hsts_max_age", age),
+            ("https_hsts_include_subdomains", below),
+        ]
+    };
+    let announcing = |text: &str| Seen {
+        hsts: Some(text.to_owned()),
+        ..default()
+    };
+    let off: &[(&str, &str)] = &[("enable", "off")];
+    let on: &[(&str, &str)] = &[("enable", "on")];
+    let steps: [(&str, &[(&str, &str)], Seen); 14] = [
+        (
+            "https_option",
+            &[("http2", "off")],
+            Seen {
+                http2: false,
+                ..default()
+            },
+        ),
+        ("https_option", &[("http2", "on")], default()),
+        (
+            "https_tls_version",
+            &[("tls10", "on"), ("tls12", "off"), ("tls13", "on")],
+            Seen {
+                tls12: false,
+                ..default()
+            },
+        ),
+        (
+            "https_tls_version",
+            &[("tls13", "off")],
+            Seen {
+                tls13: false,
+                ..default()
+            },
+        ),
+        ("https_tls_version", &both, default()),
+        ("https_force", on, Seen::http_to("https")),
+        // The other direction ends this one.
+        ("http_force", on, Seen::https_to("http")),
+        ("https_force", on, Seen::http_to("https")),
+        ("https_force", off, default()),
+        ("HSTS", &[("enabled", "on")], announcing("max-age=5184000")),
+        (
+            "HSTS",
+            &hsts("600", "on"),
+            announcing("max-age=600; includeSubDomains"),
+        ),
+        // Browsers that know of it come back to HTTPS by themselves: no redirect in a circle.
+        (
+            "http_force",
+            on,
+            announcing("max-age=600; includeSubDomains"),
+        ),
+        ("HSTS", &[("enabled", "off")], Seen::https_to("http")),
+        ("http_force", off, default()),
+    ];
+    for (function, arguments, expected) in steps {
+        site.set(function, arguments).await;
+        let seen = site.seen(NAME).await;
+        assert_eq!(seen, expected, "{function} {arguments:?}");
+    }
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_redirect_of_2014() {
+    let site = Site::start(&[NAME]).await;
+    for (word, expected) in [
+        ("Https", Seen::http_to("https")),
+        ("Http", Seen::https_to("http")),
+        ("https", Seen::http_to("https")),
+        ("Off", Seen::default()),
+    ] {
+        site.redirect(word).await;
+        assert_eq!(site.seen(NAME).await, expected, "{word}");
+    }
+    for (word, code) in [("", "MissingRedirectType"), ("ftp", "InvalidRedirectType")] {
+        let params = [("DomainName", NAME), ("RedirectType", word)];
+        let refusal = site.api.refused(CDN_2014, SET_REDIRECT, &params).await;
+        assert_eq!(refusal.code, code);
+    }
+    site.redirect("Https").await;
+    // A visitor who came to the edge's own port is sent to its other port; a challenge of an
+    // authority is never sent away; without HTTPS there is nowhere to send to.
+    let at = site.server.addresses();
+    let host = format!("{NAME}:{}", at.http.port());
+    let answer = raw::get(at.http, &host, "/x").await;
+    let expected = format!("https://{NAME}:{}/x", at.https.port());
+    assert_eq!(sent_to(&answer), Some(expected));
+    let challenge = "/.well-known/acme-challenge/token";
+    assert_eq!(sent_to(&raw::get(at.http, NAME, challenge).await), None);
+    site.api.off(NAME).await;
+    assert_eq!(sent_to(&raw::get(at.http, NAME, "/").await), None);
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_is_read_back_and_what_is_deleted_is_default_again() {
+    let site = Site::start(&[NAME]).await;
+    let set = site.set("https_force", &[("enable", "on")]).await;
+    let id = set[0]["ConfigId"].as_i64().unwrap();
+    assert_eq!(set[0]["DomainName"], NAME);
+    let again = site.set("https_force", &[("enable", "on")]).await;
+    assert_eq!(again[0]["ConfigId"], id, "one setting, changed");
+    site.set("https_option", &[("http2", "off")]).await;
+    // Kept for whoever reads it back, without any effect.
+    let strange: &[(&str, &str)] = &[("ttl", "60"), ("path", "/a b&c=d")];
+    let of_unknown = site.set("path_based_ttl_set", strange).await;
+    assert_eq!(
+        site.settings(NAME).await,
+        json!([
+            ["https_force", "edge", [["enable", "on"]]],
+            ["https_option", "edge", [["http2", "off"]]],
+            [
+                "path_based_ttl_set",
+                "none",
+                [["ttl", "60"], ["path", "/a b&c=d"]]
+            ],
+        ])
+    );
+    let expected = Seen {
+        http2: false,
+        ..Seen::http_to("https")
+    };
+    assert_eq!(site.seen(NAME).await, expected);
+    let wanted = [("DomainName", NAME), ("FunctionNames", "https_force,HSTS")];
+    let listed = site.api.ok(CDN, "DescribeCdnDomainConfigs", &wanted).await;
+    let rows = listed["DomainConfigs"]["DomainConfig"].as_array().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["ConfigId"], id.to_string(), "text in reads");
+
+    let number = id.to_string();
+    let params = [("DomainName", NAME), ("ConfigId", &*number)];
+    site.api.ok(CDN, "DeleteSpecificConfig", &params).await;
+    let expected = Seen {
+        http2: false,
+        ..Seen::default()
+    };
+    assert_eq!(site.seen(NAME).await, expected);
+    // Once more: afterwards there is none, as before.
+    site.api.ok(CDN, "DeleteSpecificConfig", &params).await;
+    let params = [("DomainNames", NAME), ("FunctionNames", "https_option")];
+    let action = "BatchDeleteCdnDomainConfig";
+    site.api.ok(CDN, action, &params).await;
+    assert_eq!(site.seen(NAME).await, Seen::default());
+    let number = of_unknown[0]["ConfigId"].to_string();
+    let params = [("DomainName", NAME), ("ConfigId", &*number)];
+    site.api.ok(CDN, "DeleteSpecificConfig", &params).await;
+    assert_eq!(site.settings(NAME).await, json!([]));
+
+    // Gone with the domain: one of the same name is a new one.
+    site.set("https_force", &[("enable", "on")]).await;
+    site.api.on("DeleteCdnDomain", NAME).await;
+    let origin = Origin::start().await;
+    site.api.add(NAME, &origin).await;
+    site.api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    assert_eq!(site.settings(NAME).await, json!([]));
+    assert_eq!(site.seen(NAME).await, Seen::default());
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_changes_nothing() {
+    let site = Site::start(&[NAME]).await;
+    site.set("https_option", &[("http2", "off")]).await;
+    let (seen, settings) = (site.seen(NAME).await, site.settings(NAME).await);
+    let bad_after_good = functions(&[
+        ("https_force", &[("enable", "on")]),
+        ("HSTS", &[("enabled", "perhaps")]),
+    ]);
+    let no_tls = functions(&[("https_tls_version", &[("tls12", "off"), ("tls13", "off")])]);
+    let bad_age: &[_] = &[("enabled", "on"), ("https_hsts_max_age", "-1")];
+    let bad_name = functions(&[("https force", &[])]);
+    let unknown_id = r#"[{"functionName":"https_option","functionArgs":[],"configId":1}]"#;
+    let no_name = r#"[{"functionArgs":[]}]"#;
+    let no_list = r#"[{"functionName":"x","functionArgs":"on"}]"#;
+    for (functions, code) in [
+        ("", "MissingFunctions"),
+        ("[]", "MissingFunctions"),
+        ("{", "InvalidFunctions.Malformed"),
+        ("7", "InvalidFunctions.Malformed"),
+        (no_name, "InvalidFunctions.Malformed"),
+        (no_list, "InvalidFunctions.Malformed"),
+        (unknown_id, "InvalidFunctions.Malformed"),
+        (&bad_name, "Invalidhttpsforce.ValueNotSupported"),
+        (&bad_after_good, "InvalidArgValue.Malformed"),
+        (&no_tls, "InvalidArgValue.Malformed"),
+        (
+            &functions(&[("HSTS", bad_age)]),
+            "InvalidArgValue.Malformed",
+        ),
+    ] {
+        site.assert_refused(functions, code).await;
+    }
+    site.api.on("StopCdnDomain", NAME).await;
+    let good = functions(&[("https_force", &[("enable", "on")])]);
+    site.assert_refused(&good, "InvalidDomain.Offline").await;
+    site.api.on("StartCdnDomain", NAME).await;
+    assert_eq!(site.seen(NAME).await, seen);
+    assert_eq!(site.settings(NAME).await, settings);
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_all_or_nothing() {
+    let names = [NAME, "b.options.example", "c.options.example"];
+    let site = Site::start(&names).await;
+    let list = names.join(",");
+    let off = functions(&[("https_option", &[("http2", "off")])]);
+    let params = |list| [("DomainNames", list), ("Functions", &*off)];
+    let with_unknown = format!("{list},none.options.example");
+    let with_malformed = format!("{list},no domain");
+    for (list, code) in [
+        (&with_unknown, "InvalidDomain.NotFound"),
+        (&with_malformed, "InvalidDomainName.Malformed"),
+    ] {
+        let refusal = site.api.refused(CDN, SET_CONFIG, &params(list)).await;
+        assert_eq!(refusal.code, code);
+    }
+    for name in names {
+        assert_eq!(site.seen(name).await, Seen::default(), "{name}");
+        assert_eq!(site.settings(name).await, json!([]), "{name}");
+    }
+    let set = site.api.ok(CDN, SET_CONFIG, &params(&list)).await;
+    let rows = set["DomainConfigList"]["DomainConfigModel"].as_array();
+    let set: Vec<&Value> = rows.unwrap().iter().map(|row| &row["DomainName"]).collect();
+    assert_eq!(set, names);
+    for name in names {
+        assert!(!site.seen(name).await.http2, "{name}");
+    }
+    let action = "BatchDeleteCdnDomainConfig";
+    let delete = |list| [("DomainNames", list), ("FunctionNames", "https_option")];
+    let refusal = site.api.refused(CDN, action, &delete(&with_unknown)).await;
+    assert_eq!(refusal.code, "InvalidDomain.NotFound");
+    for name in names {
+        assert!(!site.seen(name).await.http2, "{name}, nothing was deleted");
+    }
+    site.api.ok(CDN, action, &delete(&list)).await;
+    for name in names {
+        assert_eq!(site.seen(name).await, Seen::default(), "{name}");
+    }
+    site.server.stop();
+}

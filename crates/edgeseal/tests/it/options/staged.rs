@@ -1,0 +1,101 @@
+//! Settings that are staged: obeyed by edges of the staging group, by the others once published.
+
+use serde_json::{Value, json};
+
+use super::{NAME, Seen, Site, functions};
+use crate::harness::CDN;
+
+const STAGE: &str = "SetCdnDomainStagingConfig";
+
+impl Site {
+    async fn stage(&self, function: &str, arguments: &[(&str, &str)]) -> String {
+        let functions = functions(&[(function, arguments)]);
+        let params = [("DomainName", NAME), ("Functions", &*functions)];
+        let reply = self.api.ok(CDN, STAGE, &params).await;
+        reply["DomainConfigList"][0]["ConfigId"].to_string()
+    }
+
+    /// Names of the functions that are staged.
+    async fn staged(&self) -> Value {
+        let params = [
+            ("DomainName", NAME),
+            ("FunctionNames", "https_option,https_force"),
+        ];
+        let action = "DescribeCdnDomainStagingConfig";
+        let listed = self.api.ok(CDN, action, &params).await;
+        let rows = listed["DomainConfigs"].as_array().unwrap().iter();
+        rows.map(|row| row["FunctionName"].clone()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn production_obeys_what_is_published() {
+    let site = Site::start(&[NAME]).await;
+    site.set("https_option", &[("http2", "off")]).await;
+    let before = site.seen(NAME).await;
+    assert!(!before.http2);
+    for end in ["RollbackStagingConfig", "PublishStagingConfigToProduction"] {
+        site.stage("https_option", &[("http2", "on")]).await;
+        site.stage("https_force", &[("enable", "on")]).await;
+        assert_eq!(site.staged().await, json!(["https_option", "https_force"]));
+        assert_eq!(site.seen(NAME).await, before, "staged");
+        let settings = site.settings(NAME).await;
+        assert_eq!(
+            settings,
+            json!([["https_option", "edge", [["http2", "off"]]]])
+        );
+        site.api.on(end, NAME).await;
+        assert_eq!(site.staged().await, json!([]), "{end}");
+        let expected = match end {
+            "RollbackStagingConfig" => before.clone(),
+            _ => Seen::http_to("https"),
+        };
+        assert_eq!(site.seen(NAME).await, expected, "{end}");
+        let params = [("DomainName", NAME)];
+        let refusal = site.api.refused(CDN, end, &params).await;
+        assert_eq!(refusal.code, "StagingConfig.NotFound", "{end} again");
+    }
+    let settings = site.settings(NAME).await;
+    let options = settings.as_array().unwrap();
+    assert_eq!(
+        options.len(),
+        2,
+        "published in place of what was: {settings}"
+    );
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_edge_obeys_what_is_staged() {
+    let site = Site::start_with("group = \"staging\"\n", &[NAME]).await;
+    site.set("https_force", &[("enable", "on")]).await;
+    assert_eq!(
+        site.seen(NAME).await,
+        Seen::http_to("https"),
+        "nothing staged"
+    );
+    let off = site.stage("https_force", &[("enable", "off")]).await;
+    assert_eq!(site.seen(NAME).await, Seen::default(), "in its place");
+    site.stage("https_option", &[("http2", "off")]).await;
+    let no_http2 = Seen {
+        http2: false,
+        ..Seen::default()
+    };
+    assert_eq!(site.seen(NAME).await, no_http2, "and another one");
+    let params = [("DomainName", NAME), ("ConfigId", &*off)];
+    let action = "DeleteSpecificStagingConfig";
+    site.api.ok(CDN, action, &params).await;
+    let as_production = Seen {
+        http2: false,
+        ..Seen::http_to("https")
+    };
+    assert_eq!(site.seen(NAME).await, as_production, "deleted");
+    site.api.on("RollbackStagingConfig", NAME).await;
+    assert_eq!(site.seen(NAME).await, Seen::http_to("https"), "dropped");
+    // Production redirects to HTTPS; to send back from there would never end.
+    let both_ways = functions(&[("http_force", &[("enable", "on")])]);
+    let params = [("DomainName", NAME), ("Functions", &*both_ways)];
+    let refusal = site.api.refused(CDN, STAGE, &params).await;
+    assert_eq!(refusal.code, "InvalidArgValue.Malformed", "both redirects");
+    site.server.stop();
+}
