@@ -29,6 +29,9 @@ fn a_wrong_configuration_is_told_with_its_key() {
     for (config, expected) in [
         ("name_mismatch = \"perhaps\"\n", "name_mismatch"),
         ("duplicate_content = \"perhaps\"\n", "duplicate_content"),
+        ("bound_certificate = \"perhaps\"\n", "bound_certificate"),
+        ("owner_check = \"perhaps\"\n", "owner_check"),
+        ("dns = \"nowhere\"\n", "dns"),
         ("strange = 1\n", "strange"),
         ("api = \"nowhere\"\n", "api"),
         ("default_domain = \"no domain\"\n", "default_domain"),

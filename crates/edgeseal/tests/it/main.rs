@@ -23,6 +23,7 @@ mod live;
 mod malformed;
 mod options;
 mod order;
+mod ownership;
 mod readme;
 mod refusals;
 mod restart;
