@@ -199,7 +199,8 @@ async fn what_is_set_is_seen_by_the_next_visitor() {
     };
     let off: &[(&str, &str)] = &[("enable", "off")];
     let on: &[(&str, &str)] = &[("enable", "on")];
-    let steps: [(&str, &[(&str, &str)], Seen); 14] = [
+    type Step<'a> = (&'a str, &'a [(&'a str, &'a str)], Seen);
+    let steps: [Step<'_>; 14] = [
         (
             "https_option",
             &[("http2", "off")],

@@ -8,11 +8,11 @@ use crate::harness::{Api, CAS, CAS_2018, CDN, SET, api::told, pki::AUTHORITY, tl
 
 const BINDERS: usize = 20;
 
+/// Version, action and parameters.
+type Call = (&'static str, &'static str, Vec<(String, String)>);
+
 /// Calls all at once; what became of each, in the order of the calls.
-async fn at_once(
-    api: &Api,
-    calls: Vec<(&'static str, &'static str, Vec<(String, String)>)>,
-) -> Vec<Result<(), String>> {
+async fn at_once(api: &Api, calls: Vec<Call>) -> Vec<Result<(), String>> {
     let mut running = JoinSet::new();
     for (number, (version, action, params)) in calls.into_iter().enumerate() {
         let api = api.clone();
@@ -32,13 +32,13 @@ async fn at_once(
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn bind(domain: &str, id: i64) -> (&'static str, &'static str, Vec<(String, String)>) {
+fn bind(domain: &str, id: i64) -> Call {
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let params = stored(domain, &id.to_string()).map(owned);
     (CDN, SET, params.to_vec())
 }
 
-fn delete(version: &'static str, id: i64) -> (&'static str, &'static str, Vec<(String, String)>) {
+fn delete(version: &'static str, id: i64) -> Call {
     let params = vec![("CertId".to_owned(), id.to_string())];
     (version, DELETE, params)
 }
