@@ -78,12 +78,6 @@ impl Key {
         Self(format!("{}{id:019}", regional_certificates(account, region)).into())
     }
 
-    /// That an account has a domain with HTTPS on; see [`crate::record::BoundSummary`].
-    #[must_use]
-    pub fn account_https(account: &AccountId, name: &Pattern) -> Self {
-        Self(format!("{}{name}", account_https(account)).into())
-    }
-
     /// The certificate of this name in an account. Names are free text and therefore hashed.
     #[must_use]
     pub fn certificate_name(account: &AccountId, name: &str) -> Self {
@@ -236,12 +230,6 @@ pub fn account_certificates(account: &AccountId) -> String {
 #[must_use]
 pub fn regional_certificates(account: &AccountId, region: &str) -> String {
     format!("{}{region}/", account_certificates(account))
-}
-
-/// Prefix of [`Key::account_https`].
-#[must_use]
-pub fn account_https(account: &AccountId) -> String {
-    format!("accounthttps/{account}/")
 }
 
 /// Prefix of [`Key::certificate_use`].

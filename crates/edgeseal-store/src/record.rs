@@ -81,6 +81,8 @@ pub struct DomainSummary<'a> {
     /// Host names or IP addresses of its origins.
     #[serde(borrow)]
     pub origins: Vec<&'a str>,
+    /// Its certificate, if HTTPS is on on the production edges.
+    pub served: Option<BoundSummary>,
 }
 
 /// The certificate of a domain with HTTPS on, as far as listings look at it.
@@ -235,9 +237,9 @@ pub struct Proof {
 }
 
 impl<'a> DomainSummary<'a> {
-    /// The summary of a domain.
+    /// The summary of a domain that serves this certificate.
     #[must_use]
-    pub fn of(domain: &'a Domain) -> Self {
+    pub fn of(domain: &'a Domain, served: Option<BoundSummary>) -> Self {
         let tags = domain.tags.iter();
         let origins = domain.origins.iter();
         Self {
@@ -250,6 +252,7 @@ impl<'a> DomainSummary<'a> {
                 .map(|(key, value)| (key.as_str(), value.as_str()))
                 .collect(),
             origins: origins.map(|origin| origin.address.as_str()).collect(),
+            served,
         }
     }
 }

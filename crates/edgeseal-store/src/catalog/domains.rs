@@ -91,28 +91,23 @@ impl Draft {
         for id in had.iter().filter(|id| !has.contains(id)) {
             self.release_certificate(*id, &after.name).await?;
         }
-        let summary = record::encode_summary(&DomainSummary::of(after))?;
+        let served = self.served(after).await?;
+        let summary = record::encode_summary(&DomainSummary::of(after, served))?;
         self.put_bytes(Key::account_domain(&after.account, &after.name), summary);
-        self.put_https(after).await?;
         self.put(Key::domain(&after.name), after)
     }
 
-    /// Keeps the index of domains with HTTPS on.
-    async fn put_https(&mut self, domain: &Domain) -> Result<(), Fault> {
-        let key = Key::account_https(&domain.account, &domain.name);
+    async fn served(&mut self, domain: &Domain) -> Result<Option<BoundSummary>, Fault> {
         let on = domain.production.as_ref().filter(|binding| binding.enabled);
         let Some(binding) = on else {
-            self.delete(key);
-            return Ok(());
+            return Ok(None);
         };
         let certificate = self.certificate(binding.certificate).await?;
         let expires = certificate.map(|certificate| certificate.facts.chain_not_after);
-        let summary = BoundSummary {
+        Ok(Some(BoundSummary {
             certificate: binding.certificate,
             expires: expires.unwrap_or_default(),
-        };
-        self.put_bytes(key, record::encode_summary(&summary)?);
-        Ok(())
+        }))
     }
 
     /// A name one label below `base` that belongs to another account than `account`.
@@ -164,7 +159,6 @@ impl Draft {
             self.release_certificate(id, &domain.name).await?;
         }
         self.delete(Key::account_domain(&domain.account, &domain.name));
-        self.delete(Key::account_https(&domain.account, &domain.name));
         if let Some((_, key)) = below(&domain.name) {
             self.delete(key);
         }

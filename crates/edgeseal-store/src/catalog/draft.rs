@@ -11,7 +11,7 @@ use crate::{Expect, Fault, Key, Txn, Write, record};
 pub struct Draft {
     pub(super) catalog: Catalog,
     pub(super) now: Timestamp,
-    read: BTreeMap<Key, Expect>,
+    read: BTreeMap<Key, (Expect, Option<Bytes>)>,
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
     notes: Vec<String>,
@@ -92,7 +92,7 @@ impl Draft {
 
     pub(super) fn into_txn(self, deed: &Deed) -> Result<Txn, Fault> {
         let mut txn = Txn {
-            expect: self.read.into_values().collect(),
+            expect: self.read.into_values().map(|(expect, _)| expect).collect(),
             write: Vec::with_capacity(self.write.len() + 2),
         };
         for (key, value) in self.write {
@@ -113,13 +113,17 @@ impl Draft {
         if let Some(written) = self.write.get(key) {
             return Ok(written.clone());
         }
+        // A second read agrees with the first, or the commit fails as it should.
+        if let Some((_, value)) = self.read.get(key) {
+            return Ok(value.clone());
+        }
         let entry = self.catalog.store.get(key).await?;
         let expect = match &entry {
             Some(entry) => Expect::Unchanged(key.clone(), entry.changed),
             None => Expect::Absent(key.clone()),
         };
-        // A second read of a key must agree with the first, or the commit fails as it should.
-        self.read.entry(key.clone()).or_insert(expect);
-        Ok(entry.map(|entry| entry.value))
+        let value = entry.map(|entry| entry.value);
+        self.read.insert(key.clone(), (expect, value.clone()));
+        Ok(value)
     }
 }

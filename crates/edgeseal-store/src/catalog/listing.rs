@@ -9,10 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Catalog;
 use crate::{
     Fault, Key, Wanted, Window, key,
-    record::{
-        self, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary, Since,
-        decode_summary,
-    },
+    record::{self, CertificateRecord, CertificateSummary, DomainSummary, Since, decode_summary},
 };
 
 /// Which part of a listing is wanted.
@@ -89,59 +86,23 @@ impl Catalog {
         self.domains_in(account, &prefix, window).await
     }
 
-    /// The domains of an account with HTTPS on, in byte order of their names.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn https_domains(
-        &self,
-        account: &AccountId,
-        span: Span,
-    ) -> Result<Listing<Domain>, Fault> {
-        let prefix = key::account_https(account);
-        let window = self.store.window(&prefix, span.skip, span.limit).await?;
-        self.domains_in(account, &prefix, window).await
-    }
-
-    /// The domains of an account with HTTPS on whose names `wanted` takes, in byte order.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn https_domains_where(
-        &self,
-        account: &AccountId,
-        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
-        span: Span,
-    ) -> Result<Listing<Domain>, Fault> {
-        let prefix = key::account_https(account);
-        let skipped = prefix.len();
-        let wanted: Wanted = Arc::new(move |key, _| wanted(&key[skipped..]));
-        let window = self.store.select(&prefix, wanted, span.skip, span.limit);
-        let window = window.await?;
-        self.domains_in(account, &prefix, window).await
-    }
-
-    /// The names of the domains of an account, in byte order: of all, or of those with HTTPS on.
+    /// The names of the domains of an account that `wanted` takes, by name and summary, in byte
+    /// order.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn domain_names_where(
         &self,
         account: &AccountId,
-        https_only: bool,
-        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+        wanted: impl Fn(&str, &DomainSummary<'_>) -> bool + Send + Sync + 'static,
     ) -> Result<Vec<String>, Fault> {
-        let prefix = if https_only {
-            key::account_https(account)
-        } else {
-            key::account_domains(account)
-        };
+        let prefix = key::account_domains(account);
         let skipped = prefix.len();
         let names = Arc::new(Mutex::new(Vec::new()));
         let collected = Arc::clone(&names);
-        let collect: Wanted = Arc::new(move |key, _| {
+        let collect: Wanted = Arc::new(move |key, value| {
             let name = &key[skipped..];
-            if wanted(name) {
+            if decode_summary(value).is_ok_and(|summary| wanted(name, &summary)) {
                 lock(&collected).push(name.to_owned());
             }
             false
@@ -164,14 +125,17 @@ impl Catalog {
         let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
         let counted = Arc::clone(&counts);
         let count: Wanted = Arc::new(move |_, value| {
-            match decode_summary::<BoundSummary>(value) {
-                Ok(bound) if bound.expires < now => counted.0.fetch_add(1, Ordering::Relaxed),
-                Ok(bound) if bound.expires < soon => counted.1.fetch_add(1, Ordering::Relaxed),
+            let summary = decode_summary::<DomainSummary<'_>>(value);
+            match summary.map(|summary| summary.served) {
+                Ok(Some(bound)) if bound.expires < now => counted.0.fetch_add(1, Ordering::Relaxed),
+                Ok(Some(bound)) if bound.expires < soon => {
+                    counted.1.fetch_add(1, Ordering::Relaxed)
+                }
                 _ => 0,
             };
             false
         });
-        let prefix = key::account_https(account);
+        let prefix = key::account_domains(account);
         self.store.select(&prefix, count, 0, 0).await?;
         let (ended, ending) = &*counts;
         Ok((

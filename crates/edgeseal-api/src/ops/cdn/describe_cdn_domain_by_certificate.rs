@@ -6,7 +6,7 @@ use edgeseal_core::{
     Pattern, Timestamp,
     certificate::{Facts, InvalidCertificate, inspect},
 };
-use edgeseal_store::Fault;
+use edgeseal_store::{Fault, record::DomainSummary};
 use serde::Serialize;
 
 use super::words::Word as _;
@@ -121,22 +121,12 @@ impl Operation for DescribeCdnDomainByCertificate {
 
 impl Search {
     async fn domains(&self, context: &Context, call: &Authorized) -> Result<Vec<String>, Fault> {
-        let names = |https_only| {
-            let covered = Covered::by(&self.facts, self.exact);
-            let wanted = move |name: &str| covered.has(name);
-            let catalog = &context.catalog;
-            catalog.domain_names_where(call.account(), https_only, wanted)
+        let (covered, https) = (Covered::by(&self.facts, self.exact), self.https);
+        let wanted = move |name: &str, domain: &DomainSummary<'_>| {
+            https.is_none_or(|on| domain.served.is_some() == on) && covered.has(name)
         };
-        match self.https {
-            Some(true) => names(true).await,
-            None => names(false).await,
-            Some(false) => {
-                let on: HashSet<String> = names(true).await?.into_iter().collect();
-                let mut all = names(false).await?;
-                all.retain(|name| !on.contains(name));
-                Ok(all)
-            }
-        }
+        let catalog = &context.catalog;
+        catalog.domain_names_where(call.account(), wanted).await
     }
 }
 

@@ -7,7 +7,11 @@ use edgeseal_core::{
     certificate::CertificateId,
     domain::{Binding, Domain},
 };
-use edgeseal_store::{Catalog, Fault, catalog::Span, record::CertificateRecord};
+use edgeseal_store::{
+    Catalog, Fault,
+    catalog::Span,
+    record::{CertificateRecord, DomainSummary},
+};
 use serde::Serialize;
 
 use super::words::Word as _;
@@ -91,14 +95,12 @@ impl Operation for DescribeCdnHttpsDomainList {
         search: Search,
     ) -> Result<Done<Reply>, Error> {
         let span = Span::of_page(search.page.number, search.page.size);
-        let (catalog, account) = (&context.catalog, call.account());
-        let listing = match search.keyword {
-            None => catalog.https_domains(account, span).await,
-            Some(word) => {
-                let wanted = move |name: &str| name.contains(&word);
-                catalog.https_domains_where(account, wanted, span).await
-            }
+        let keyword = search.keyword;
+        let wanted = move |name: &str, domain: &DomainSummary<'_>| {
+            domain.served.is_some() && keyword.as_ref().is_none_or(|word| name.contains(word))
         };
+        let catalog = &context.catalog;
+        let listing = catalog.domains_where(call.account(), wanted, span).await;
         let listing = listing.map_err(Trouble::from)?;
         let rows = rows(&context.catalog, listing.items, call.now()).await;
         Ok(Done::read(Reply {
