@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod attempt;
+pub(crate) mod dns;
 pub(crate) mod held;
 pub(crate) mod openssl;
 pub(crate) mod origin;
@@ -23,6 +24,7 @@ use edgeseal_core::Timestamp;
 
 pub(crate) use api::{Api, CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, SET};
 pub(crate) use attempt::{Attempt, Scheme, Signature};
+pub(crate) use dns::Dns;
 pub(crate) use origin::Origin;
 pub(crate) use pki::{Authority, Pem};
 pub(crate) use server::Server;

@@ -1,173 +1,237 @@
-//! Proof of ownership before a domain is added, with a real DNS server.
+//! Who may add a domain where the operator demands proof: who can publish something in its DNS or
+//! on its web server. Asked of a real DNS server, and of a real web server.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
-
-use edgeseal_api::client::Refusal;
 use serde_json::Value;
-use tokio::net::UdpSocket;
 
-use crate::harness::{Api, CDN, Origin, Server};
+use crate::harness::{Api, CDN, Dns, Origin, Server, origin::serve, unlimited};
 
-/// A DNS server on loopback: TXT and CNAME records by name, everything else is empty.
-#[derive(Clone)]
-struct Dns {
-    address: SocketAddr,
-    records: Arc<Mutex<HashMap<(String, u16), String>>>,
+const ADD: &str = "AddCdnDomain";
+const VERIFY: &str = "VerifyDomainOwner";
+const ROOT: &str = "owned.example";
+
+async fn start(dns: &Dns, config: &str) -> Server {
+    let dns = dns.address;
+    let unlimited = unlimited();
+    Server::start_with(&format!("dns = \"{dns}\"\n{config}{unlimited}"))
 }
 
-const TXT: u16 = 16;
-const CNAME: u16 = 5;
-
-impl Dns {
-    async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let dns = Self {
-            address: socket.local_addr().unwrap(),
-            records: Arc::default(),
-        };
-        let answering = dns.clone();
-        tokio::spawn(async move {
-            let mut question = [0; 512];
-            while let Ok((length, client)) = socket.recv_from(&mut question).await {
-                let answer = answering.answer(&question[..length]);
-                socket.send_to(&answer, client).await.unwrap();
-            }
-        });
-        dns
-    }
-
-    fn publish(&self, name: &str, kind: u16, value: &str) {
-        let mut records = self.records.lock().unwrap();
-        records.insert((name.to_owned(), kind), value.to_owned());
-    }
-
-    /// RFC 1035 §4: the question comes back with at most one record.
-    fn answer(&self, question: &[u8]) -> Vec<u8> {
-        let (mut name, mut at) = (Vec::new(), 12);
-        while question[at] != 0 {
-            let label = &question[at + 1..=at + usize::from(question[at])];
-            name.push(String::from_utf8_lossy(label).to_lowercase());
-            at += 1 + label.len();
-        }
-        let kind = u16::from_be_bytes([question[at + 1], question[at + 2]]);
-        let end = at + 5;
-        let records = self.records.lock().unwrap();
-        let found = records.get(&(name.join("."), kind));
-        let mut answer = question[..2].to_vec();
-        answer.extend([0x85, 0x80, 0, 1, 0, u8::from(found.is_some()), 0, 0, 0, 0]);
-        answer.extend(&question[12..end]);
-        if let Some(value) = found {
-            let data = match kind {
-                TXT => [&[value.len() as u8], value.as_bytes()].concat(),
-                _ => encoded(value),
-            };
-            answer.extend([0xc0, 12]);
-            answer.extend(kind.to_be_bytes());
-            answer.extend([0, 1, 0, 0, 0, 0, 0, data.len() as u8]);
-            answer.extend(data);
-        }
-        answer
-    }
-}
-
-fn encoded(name: &str) -> Vec<u8> {
-    let labels = name.split('.').flat_map(|label| {
-        let length = [label.len() as u8];
-        length.into_iter().chain(label.bytes()).collect::<Vec<_>>()
-    });
-    labels.chain([0]).collect()
-}
-
-async fn refused_add(api: &Api, name: &str, origin: &Origin) -> Refusal {
-    let sources = origin.sources();
-    let params = [
-        ("DomainName", name),
+fn adding<'a>(domain: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        ("DomainName", domain),
         ("CdnType", "web"),
-        ("Sources", &*sources),
-    ];
-    api.refused(CDN, "AddCdnDomain", &params).await
+        ("Sources", sources),
+    ]
 }
 
-async fn content(api: &Api, name: &str) -> String {
-    let params = [("DomainName", name)];
-    let reply = api.ok(CDN, "DescribeVerifyContent", &params).await;
-    reply["Content"].as_str().unwrap().to_owned()
+/// What the owner must publish for this account.
+async fn content(api: &Api, domain: &str) -> String {
+    let reply = api.on("DescribeVerifyContent", domain).await.body;
+    let content = reply["Content"].as_str().unwrap();
+    let hex = content.strip_prefix("verify_").unwrap();
+    assert!(hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    content.to_owned()
+}
+
+/// The account may add nothing below the root domain.
+async fn assert_held(api: &Api, domains: &[&str], origin: &Origin) {
+    let sources = origin.sources();
+    for domain in domains {
+        let refusal = api.refused(CDN, ADD, &adding(domain, &sources)).await;
+        assert_eq!(refusal.code, "DomainOwnerVerifyFail", "{domain}");
+        assert!(refusal.detail.contains(ROOT), "{}", refusal.detail);
+    }
+    let list = domains.join(",");
+    let params = adding(&list, &sources);
+    let refusal = api.refused(CDN, "BatchAddCdnDomain", &params).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+    let listed = api.ok(CDN, "DescribeUserDomains", &[]).await;
+    assert_eq!(listed["TotalCount"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_domain_is_added_once_its_root_is_proven() {
+async fn a_record_in_the_dns_proves_it() {
     let dns = Dns::start().await;
-    let server = Server::start_with(&format!(
-        "owner_check = \"on\"\ndns = \"{}\"\n",
-        dns.address
-    ));
+    let server = start(&dns, "owner_check = \"on\"\n").await;
     let (alice, bob) = (server.account("alice").await, server.account("bob").await);
     let origin = Origin::start().await;
+    let names = ["www.owned.example", "a.b.owned.example"];
+    assert_held(&alice, &names, &origin).await;
 
-    let refusal = refused_add(&alice, "www.owned.example", &origin).await;
-    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
-    assert!(refusal.detail.contains("owned.example"), "{refusal:?}");
-
-    let wanted = content(&alice, "www.owned.example").await;
-    assert_ne!(
-        wanted,
-        content(&bob, "www.owned.example").await,
-        "each has its own"
-    );
-    let verify = [
-        ("DomainName", "www.owned.example"),
-        ("VerifyType", "dnsCheck"),
-    ];
-    let refusal = alice.refused(CDN, "VerifyDomainOwner", &verify).await;
-    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
-    assert!(
-        refusal.detail.contains(&wanted),
-        "what to publish: {refusal:?}"
-    );
-
-    dns.publish("verification.owned.example", TXT, &wanted);
-    alice.ok(CDN, "VerifyDomainOwner", &verify).await;
-    alice.add("www.owned.example", &origin).await;
-    alice.add("other.owned.example", &origin).await;
-    let refusal = refused_add(&bob, "bob.owned.example", &origin).await;
-    assert_eq!(refusal.code, "DomainOwnerVerifyFail", "another account");
-    let refusal = bob.refused(CDN, "VerifyDomainOwner", &verify).await;
+    let wanted = content(&alice, names[0]).await;
     assert_eq!(
-        refusal.code, "DomainOwnerVerifyFail",
-        "alice's record is not bob's"
+        content(&alice, ROOT).await,
+        wanted,
+        "one for the whole root"
     );
-    let way = [("DomainName", "www.owned.example"), ("VerifyType", "mail")];
-    let refusal = alice.refused(CDN, "VerifyDomainOwner", &way).await;
-    assert_eq!(refusal.code, "VerifyError");
+    assert_ne!(
+        content(&bob, ROOT).await,
+        wanted,
+        "each account has its own"
+    );
+    let data = alice.on("DescribeDomainVerifyData", names[0]).await.body;
+    assert_eq!(data["Content"]["verifyKey"], "verification");
+    assert_eq!(data["Content"]["verifyCode"], wanted);
+    assert_eq!(data["Content"]["RootDomain"], ROOT);
+
+    let verify = [("DomainName", names[0]), ("VerifyType", "dnsCheck")];
+    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+    let record = "verification.owned.example";
+    for told in [&*wanted, record, "no TXT record"] {
+        assert!(refusal.detail.contains(told), "{}", refusal.detail);
+    }
+    // What proves one account's right does not prove another's.
+    dns.txt(record, &content(&bob, ROOT).await).await;
+    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+    assert!(refusal.detail.contains("says"), "{}", refusal.detail);
+    assert_held(&alice, &names, &origin).await;
+    for (kind, code) in [("", "VerifyError"), ("mailCheck", "VerifyError")] {
+        let params = [("DomainName", ROOT), ("VerifyType", kind)];
+        assert_eq!(alice.refused(CDN, VERIFY, &params).await.code, code);
+    }
+
+    dns.txt(record, &wanted).await;
+    alice.ok(CDN, VERIFY, &verify).await;
+    for name in names {
+        alice.add(name, &origin).await;
+    }
+    alice.add("*.owned.example", &origin).await;
+    // The proof is of this root and of this account.
+    let sources = origin.sources();
+    let elsewhere = adding("www.other.example", &sources);
+    let refusal = alice.refused(CDN, ADD, &elsewhere).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+    assert_held(&bob, &["bob.owned.example"], &origin).await;
+    // Two accounts have their records there by now, a third one has not.
+    let carol = server.account("carol").await;
+    let refusal = carol.refused(CDN, VERIFY, &verify).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_dns_is_asked_where_visitors_are_sent() {
-    let dns = Dns::start().await;
-    let server = Server::start_with(&format!("dns = \"{}\"\n", dns.address));
-    let (api, origin) = (server.client(), Origin::start().await);
-    api.add("www.sent.example", &origin).await;
-    let params = [("DomainName", "www.sent.example")];
-    let row = async || -> Value {
-        let reply = api.ok(CDN, "DescribeDomainCname", &params).await;
-        reply["CnameDatas"]["Data"][0].clone()
+async fn a_file_on_the_web_server_proves_it() {
+    let (dns, origin) = (Dns::start().await, Origin::start().await);
+    let (page, web) = serve("nothing of the kind").await;
+    let config = format!(
+        "owner_check = \"on\"\nowner_check_port = {}\nowner_check_private_addresses = true\n",
+        web.port()
+    );
+    let server = start(&dns, &config).await;
+    let alice = server.account("alice").await;
+    let verify = [
+        ("DomainName", "www.owned.example"),
+        ("VerifyType", "fileCheck"),
+    ];
+    let refused = async |told: &str| {
+        let refusal = alice.refused(CDN, VERIFY, &verify).await;
+        assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+        let url = "http://owned.example/verification.html";
+        for told in [told, url] {
+            assert!(refusal.detail.contains(told), "{}", refusal.detail);
+        }
     };
-    let before = row().await;
-    assert_eq!(
-        (&before["Status"], &before["Passed"]),
-        (&1.into(), &"no".into())
-    );
-    let target = before["Cname"].as_str().unwrap();
-    dns.publish("www.sent.example", CNAME, target);
-    let after = row().await;
-    assert_eq!(
-        (&after["Status"], &after["ErrMsg"]),
-        (&0.into(), &"".into())
-    );
+    refused("has no address").await;
+    dns.here(ROOT).await;
+    refused("nothing of the kind").await;
+    assert_held(&alice, &["www.owned.example"], &origin).await;
+    page.send_replace(format!("{}\n", content(&alice, ROOT).await));
+    alice.ok(CDN, VERIFY, &verify).await;
+    alice.add("www.owned.example", &origin).await;
+    server.stop();
+}
+
+/// By default nobody makes this process ask inside of its own network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_at_a_private_address_is_not_asked_for() {
+    let dns = Dns::start().await;
+    let (page, web) = serve("").await;
+    let config = format!("owner_check = \"on\"\nowner_check_port = {}\n", web.port());
+    let server = start(&dns, &config).await;
+    let alice = server.account("alice").await;
+    dns.here(ROOT).await;
+    page.send_replace(content(&alice, ROOT).await);
+    let verify = [("DomainName", ROOT), ("VerifyType", "fileCheck")];
+    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+    let told = &refusal.detail;
+    assert!(told.contains("is not at a public address"), "{told}");
+    assert!(!told.contains("127.0.0.1"), "where it is inside: {told}");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_demand_there_is_nothing_to_prove() {
+    let dns = Dns::start().await;
+    let server = start(&dns, "").await;
+    let (alice, origin) = (server.account("alice").await, Origin::start().await);
+    alice.add("www.owned.example", &origin).await;
+    dns.txt("verification.owned.example", &content(&alice, ROOT).await)
+        .await;
+    let verify = [("DomainName", ROOT), ("VerifyType", "dnsCheck")];
+    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    assert_eq!(refusal.code, "DomainOwnerVerifyFail");
+    assert!(refusal.detail.contains("owner_check"), "{}", refusal.detail);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_visitors_come_to_the_edge() {
+    let dns = Dns::start().await;
+    let server = start(&dns, "cname_suffix = \"edge.example.net\"\n").await;
+    let (api, origin) = (server.client(), Origin::start().await);
+    let names = ["a.owned.example", "b.owned.example", "c.owned.example"];
+    for name in names {
+        api.add(name, &origin).await;
+    }
+    api.add("*.w.owned.example", &origin).await;
+    dns.cname(names[0], "a.owned.example.edge.example.net")
+        .await;
+    dns.cname(names[1], "somewhere.else.example").await;
+    let asked = format!("{},.w.owned.example", names.join(","));
+    let reply = api.on("DescribeDomainCname", &asked).await.body;
+    let rows = reply["CnameDatas"]["Data"].as_array().unwrap();
+    for (row, (domain, cname, status, told)) in rows.iter().zip([
+        (names[0], "a.owned.example.edge.example.net", 0, ""),
+        (
+            names[1],
+            "b.owned.example.edge.example.net",
+            1,
+            "somewhere.else.example",
+        ),
+        (
+            names[2],
+            "c.owned.example.edge.example.net",
+            1,
+            "no CNAME record",
+        ),
+        (
+            ".w.owned.example",
+            "all.w.owned.example.edge.example.net",
+            1,
+            "no CNAME",
+        ),
+    ]) {
+        assert_eq!(row["Domain"], domain);
+        assert_eq!(row["Cname"], cname);
+        assert_eq!(row["Status"], status, "{row}");
+        assert_eq!(row["Passed"], if status == 0 { "yes" } else { "no" });
+        let message = row["ErrMsg"].as_str().unwrap();
+        assert!(message.contains(told) && told.is_empty() == message.is_empty());
+    }
+    assert_eq!(rows.len(), 4);
+    // The DNS is asked anew each time.
+    dns.cname(names[2], "C.owned.example.EDGE.example.net")
+        .await;
+    let reply = api.on("DescribeDomainCname", names[2]).await.body;
+    assert_eq!(reply["CnameDatas"]["Data"][0]["Status"], 0);
+    // It is the name that the other reads tell to point to.
+    let detail = api.on("DescribeCdnDomainDetail", names[2]).await.body;
+    let told: &Value = &detail["GetDomainDetailModel"]["Cname"];
+    assert_eq!(reply["CnameDatas"]["Data"][0]["Cname"], *told);
+    let params = [("DomainName", "a.owned.example,none.owned.example")];
+    let refusal = api.refused(CDN, "DescribeDomainCname", &params).await;
+    assert_eq!(refusal.code, "InvalidDomain.NotFound");
     server.stop();
 }

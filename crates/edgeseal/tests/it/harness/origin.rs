@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::watch,
 };
 
 /// An origin that says what it was asked for.
@@ -52,6 +53,26 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let host = host.map_or("nobody", |host| host.to_str().unwrap());
     let page = Origin::page(host, request.uri().path());
     Ok(Response::new(Full::new(Bytes::from(page))))
+}
+
+/// A web server that answers every request with one page, which can be changed.
+pub(crate) async fn serve(page: &str) -> (watch::Sender<String>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (change, page) = watch::channel(page.to_owned());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let page = page.clone();
+            let answer = service_fn(move |_: Request<Incoming>| {
+                let body = Full::new(Bytes::from(page.borrow().clone()));
+                async { Ok::<_, Infallible>(Response::new(body)) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer);
+            tokio::spawn(connection);
+        }
+    });
+    (change, address)
 }
 
 /// A client connection that is kept alive.
