@@ -201,10 +201,24 @@ async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
     let listed = api.ok(CDN, "DescribeCdnCertificateList", &[]).await;
     assert_eq!(listed["CertificateListModel"]["Count"], 1, "none was kept");
 
-    let mut named = set(&list, &after);
-    named.push(("CertName", "after"));
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_switched_off_and_on() {
+    let server = Server::start_with(&unlimited());
+    let (api, origin) = (server.client(), Origin::start().await);
+    let names = names(6);
+    add(&api, &names, &origin).await;
+    let pem = AUTHORITY.issue(&["*.batch.example"]);
+    let list = names.join(",");
+    let mut named = set(&list, &pem);
+    named.push(("CertName", "of all"));
     api.ok(CDN_2014, SET_BATCH, &named).await;
-    assert_all_serve(&after, "in the version of 2014").await;
+    for name in &names {
+        let when = "in the version of 2014";
+        server.assert_serves(name, &pem.leaf, when).await;
+    }
     let off = [("DomainName", &*list), ("SSLProtocol", "off")];
     api.ok(CDN, SET_BATCH, &off).await;
     for name in &names {
@@ -215,11 +229,15 @@ async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
         ("DomainName", &*list),
         ("SSLProtocol", "on"),
         ("CertType", "cas"),
-        ("CertName", "after"),
+        ("CertName", "of all"),
         ("Region", "cn-hangzhou"),
     ];
     api.ok(CDN, SET_BATCH, &stored).await;
-    assert_all_serve(&after, "from the store").await;
+    for name in &names {
+        server
+            .assert_serves(name, &pem.leaf, "from the store")
+            .await;
+    }
     server.stop();
 }
 
@@ -231,7 +249,7 @@ async fn a_name_taken_by_force_takes_nothing_else() {
     let (api, origin) = (server.client(), Origin::start().await);
     let names = names(2);
     add(&api, &names, &origin).await;
-    let [one, two, three] = [(); 3].map(|()| AUTHORITY.issue(&["*.batch.example"]));
+    let [one, two] = [(); 2].map(|()| AUTHORITY.issue(&["*.batch.example"]));
     let legacy = |domain: &'static str, pem: &Pem, force: &'static str| {
         let (chain, key) = (pem.chain.clone(), pem.key.clone());
         [
@@ -277,28 +295,36 @@ async fn a_name_taken_by_force_takes_nothing_else() {
     call(a, &two, "1").await.unwrap();
     assert_eq!(api.info(a).await["CertId"], second);
     assert_eq!(api.refused(CDN, served, &by_number).await.status, 404);
+    let mut server = server;
+    assert_eq!(server.terminate().code(), Some(0));
+    let stored = Stored::of(&server).await;
+    assert!(stored.holding(&one.leaf).is_empty(), "its last use is over");
+    assert_eq!(stored.keys("cert/").len(), 1);
+}
 
-    // A certificate of the centre makes way too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_the_centre_makes_way_too() {
+    let server = Server::start_with(&unlimited());
+    let (api, origin) = (server.client(), Origin::start().await);
+    add(&api, &names(1), &origin).await;
+    let domain = "b000.batch.example";
+    let [one, two] = [(); 2].map(|()| AUTHORITY.issue(&["*.batch.example"]));
     let params = [("Name", "centre"), ("Cert", &*one.chain), ("Key", &one.key)];
     let uploaded = api.ok(CAS, "UploadUserCertificate", &params).await;
-    let mut forced = set(a, &three);
+    let mut forced = set(domain, &two);
     forced.extend([("CertName", "centre"), ("ForceSet", "1")]);
     api.ok(CDN, SET_BATCH, &forced).await;
-    server.assert_serves(a, &three.leaf, "by force again").await;
+    server.assert_serves(domain, &two.leaf, "by force").await;
     let id = uploaded["CertId"].to_string();
     let params = [("CertId", &*id)];
     let action = "GetUserCertificateDetail";
     assert_eq!(api.refused(CAS, action, &params).await.status, 404);
     // The newer operation knows no force.
-    let mut newer = crate::harness::api::upload(a, &one).to_vec();
+    let mut newer = crate::harness::api::upload(domain, &one).to_vec();
     newer.extend([("CertName", "centre"), ("ForceSet", "1")]);
     let refusal = api.refused(CDN, SET, &newer).await;
     assert_eq!(refusal.code, "CertNameAlreadyExists");
-    let mut server = server;
-    assert_eq!(server.terminate().code(), Some(0));
-    let stored = Stored::of(&server).await;
-    assert!(stored.holding(&one.leaf).is_empty(), "its last use is over");
-    assert_eq!(stored.keys("cert/").len(), 2);
+    server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,7 +140,14 @@ async fn a_name_has_one_content() {
     assert_eq!(refusal.code, "Certificate.Duplicated");
     assert_eq!(centre.names().await, ["first", "second"]);
     centre.assert_serves(&two, "after the refusals").await;
+    centre.server.stop();
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upload_must_have() {
+    let centre = Centre::start("").await;
+    let api = &centre.api;
+    let (one, two) = (AUTHORITY.issue(&[NAME]), AUTHORITY.issue(&[NAME]));
     for (params, code) in [
         (
             vec![("Cert", &*one.chain), ("Key", &one.key)],
@@ -167,6 +174,7 @@ async fn a_name_has_one_content() {
         assert_eq!(refusal.code, code, "{}", refusal.detail);
         assert!(!refusal.detail.is_empty(), "{code}");
     }
+    assert_eq!(centre.names().await.len(), 0);
     centre.server.stop();
 }
 

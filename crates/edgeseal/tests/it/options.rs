@@ -180,79 +180,78 @@ fn functions(list: &[(&str, &[(&str, &str)])]) -> String {
     Value::from_iter(list.iter().map(function)).to_string()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_is_seen_by_the_next_visitor() {
+/// A function, its arguments, and how the domain is seen after that.
+type Step = (&'static str, &'static [(&'static str, &'static str)], Seen);
+
+async fn walk(steps: Vec<Step>) {
     let site = Site::start(&[NAME]).await;
-    let default = Seen::default;
-    assert_eq!(site.seen(NAME).await, default());
-    let both = [("tls12", "on"), ("tls13", "on")];
-    let hsts = |age, below| {
-        [
-            ("enabled", "on"),
-            ("https_hsts_max_age", age),
-            ("https_hsts_include_subdomains", below),
-        ]
-    };
-    let announcing = |text: &str| Seen {
-        hsts: Some(text.to_owned()),
-        ..default()
-    };
-    let off: &[(&str, &str)] = &[("enable", "off")];
-    let on: &[(&str, &str)] = &[("enable", "on")];
-    type Step<'a> = (&'a str, &'a [(&'a str, &'a str)], Seen);
-    let steps: [Step<'_>; 14] = [
-        (
-            "https_option",
-            &[("http2", "off")],
-            Seen {
-                http2: false,
-                ..default()
-            },
-        ),
-        ("https_option", &[("http2", "on")], default()),
-        (
-            "https_tls_version",
-            &[("tls10", "on"), ("tls12", "off"), ("tls13", "on")],
-            Seen {
-                tls12: false,
-                ..default()
-            },
-        ),
-        (
-            "https_tls_version",
-            &[("tls13", "off")],
-            Seen {
-                tls13: false,
-                ..default()
-            },
-        ),
-        ("https_tls_version", &both, default()),
-        ("https_force", on, Seen::http_to("https")),
-        // The other direction ends this one.
-        ("http_force", on, Seen::https_to("http")),
-        ("https_force", on, Seen::http_to("https")),
-        ("https_force", off, default()),
-        ("HSTS", &[("enabled", "on")], announcing("max-age=5184000")),
-        (
-            "HSTS",
-            &hsts("600", "on"),
-            announcing("max-age=600; includeSubDomains"),
-        ),
-        // Browsers that know of it come back to HTTPS by themselves: no redirect in a circle.
-        (
-            "http_force",
-            on,
-            announcing("max-age=600; includeSubDomains"),
-        ),
-        ("HSTS", &[("enabled", "off")], Seen::https_to("http")),
-        ("http_force", off, default()),
-    ];
+    assert_eq!(site.seen(NAME).await, Seen::default());
     for (function, arguments, expected) in steps {
         site.set(function, arguments).await;
         let seen = site.seen(NAME).await;
         assert_eq!(seen, expected, "{function} {arguments:?}");
     }
     site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_handshake_obeys() {
+    let (options, versions, default) = ("https_option", "https_tls_version", Seen::default);
+    let no_http2 = Seen {
+        http2: false,
+        ..default()
+    };
+    let no_tls12 = Seen {
+        tls12: false,
+        ..default()
+    };
+    let no_tls13 = Seen {
+        tls13: false,
+        ..default()
+    };
+    walk(vec![
+        (options, &[("http2", "off")], no_http2),
+        (options, &[("http2", "on")], default()),
+        (
+            versions,
+            &[("tls10", "on"), ("tls12", "off"), ("tls13", "on")],
+            no_tls12,
+        ),
+        (versions, &[("tls13", "off")], no_tls13),
+        (versions, &[("tls12", "on"), ("tls13", "on")], default()),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_request_obeys() {
+    const HSTS: &[(&str, &str)] = &[
+        ("enabled", "on"),
+        ("https_hsts_max_age", "600"),
+        ("https_hsts_include_subdomains", "on"),
+    ];
+    const ON: &[(&str, &str)] = &[("enable", "on")];
+    const OFF: &[(&str, &str)] = &[("enable", "off")];
+    let (to_https, to_http, default) = ("https_force", "http_force", Seen::default);
+    let announcing = |text: &str| Seen {
+        hsts: Some(text.to_owned()),
+        ..default()
+    };
+    let with_names_below = || announcing("max-age=600; includeSubDomains");
+    walk(vec![
+        (to_https, ON, Seen::http_to("https")),
+        // The other direction ends this one.
+        (to_http, ON, Seen::https_to("http")),
+        (to_https, ON, Seen::http_to("https")),
+        (to_https, OFF, default()),
+        ("HSTS", &[("enabled", "on")], announcing("max-age=5184000")),
+        ("HSTS", HSTS, with_names_below()),
+        // Browsers that know of it come back to HTTPS by themselves: no redirect in a circle.
+        (to_http, ON, with_names_below()),
+        ("HSTS", &[("enabled", "off")], Seen::https_to("http")),
+        (to_http, OFF, default()),
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,8 +339,13 @@ async fn what_is_set_is_read_back_and_what_is_deleted_is_default_again() {
     let params = [("DomainName", NAME), ("ConfigId", &*number)];
     site.api.ok(CDN, "DeleteSpecificConfig", &params).await;
     assert_eq!(site.settings(NAME).await, json!([]));
+    site.server.stop();
+}
 
-    // Gone with the domain: one of the same name is a new one.
+/// A domain of the same name is a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_go_with_their_domain() {
+    let site = Site::start(&[NAME]).await;
     site.set("https_force", &[("enable", "on")]).await;
     site.api.on("DeleteCdnDomain", NAME).await;
     let origin = Origin::start().await;

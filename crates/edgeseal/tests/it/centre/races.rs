@@ -4,7 +4,9 @@ use edgeseal_api::client::CallError;
 use tokio::task::JoinSet;
 
 use super::{Centre, DELETE, stored};
-use crate::harness::{Api, CAS, CAS_2018, CDN, SET, api::told, pki::AUTHORITY, tls::TurnedAway};
+use crate::harness::{
+    Api, CAS, CAS_2018, CDN, Pem, SET, api::told, pki::AUTHORITY, tls::TurnedAway,
+};
 
 const BINDERS: usize = 20;
 
@@ -54,6 +56,42 @@ async fn domains(centre: &Centre, count: usize) -> Vec<String> {
     names
 }
 
+/// Whether the certificate was deleted, and how many domains were bound to it: those serve it, and
+/// no other does.
+async fn judge(
+    centre: &Centre,
+    pem: &Pem,
+    calls: Vec<Call>,
+    outcomes: Vec<Result<(), String>>,
+) -> (bool, usize) {
+    let mut bound = 0;
+    let mut deleted = false;
+    for ((_, action, params), outcome) in calls.iter().zip(outcomes) {
+        if *action == DELETE {
+            match outcome.as_ref().map_err(String::as_str) {
+                Ok(()) => deleted = true,
+                Err("CertificateInUse" | "NotFound" | "ServiceBusy") => {}
+                Err(code) => panic!("{DELETE}: {code}"),
+            }
+            continue;
+        }
+        let name = &params[0].1;
+        let served = centre.server.served(name).await;
+        match outcome.as_ref().map_err(String::as_str) {
+            Ok(()) => {
+                let shown = served.unwrap_or_else(|why| panic!("{name}: {why:?}"));
+                assert_eq!(shown[0], pem.leaf, "{name}");
+                bound += 1;
+            }
+            Err("Certificate.NotFind" | "CreateCertificateFailed") => {
+                assert_eq!(served, Err(TurnedAway::UnrecognizedName), "{name}");
+            }
+            Err(code) => panic!("{name}: {code}"),
+        }
+    }
+    (deleted, bound)
+}
+
 /// Whoever wins: a domain that was told that it is bound serves, and nobody else does.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_bound_to_what_is_gone() {
@@ -70,35 +108,11 @@ async fn nothing_is_bound_to_what_is_gone() {
         let id = centre.upload(&format!("round {round}"), &pem).await;
         let mut calls: Vec<_> = names.iter().map(|name| bind(name, id)).collect();
         // Sooner or later in the crowd, so that each side wins at times.
-        for (place, _) in [(round * 2, ()), (round * 2 + 5, ())] {
+        for place in [round * 2, round * 2 + 5] {
             calls.insert(place.min(calls.len()), delete(version, id));
         }
         let outcomes = at_once(&centre.api, calls.clone()).await;
-        let mut bound = 0;
-        let mut deleted = false;
-        for ((_, action, params), outcome) in calls.iter().zip(outcomes) {
-            if *action == DELETE {
-                match outcome.as_ref().map_err(String::as_str) {
-                    Ok(()) => deleted = true,
-                    Err("CertificateInUse" | "NotFound" | "ServiceBusy") => {}
-                    Err(code) => panic!("{DELETE}: {code}"),
-                }
-                continue;
-            }
-            let name = &params[0].1;
-            let served = centre.server.served(name).await;
-            match outcome.as_ref().map_err(String::as_str) {
-                Ok(()) => {
-                    let shown = served.unwrap_or_else(|why| panic!("{name}: {why:?}"));
-                    assert_eq!(shown[0], pem.leaf, "{name}");
-                    bound += 1;
-                }
-                Err("Certificate.NotFind" | "CreateCertificateFailed") => {
-                    assert_eq!(served, Err(TurnedAway::UnrecognizedName), "{name}");
-                }
-                Err(code) => panic!("{name}: {code}"),
-            }
-        }
+        let (deleted, bound) = judge(&centre, &pem, calls, outcomes).await;
         if version == CAS && deleted {
             assert_eq!(bound, 0, "round {round}: deleted although it was bound");
         }

@@ -4,98 +4,118 @@ use serde_json::Value;
 
 use super::{Centre, NAME, named, stored};
 use crate::harness::{
-    Api, Attempt, CAS, CAS_2018, CDN, SET, Scheme, Server,
+    Attempt, CAS, CAS_2018, CDN, Pem, SET, Scheme,
     pki::AUTHORITY,
     raw::{self, Answer},
     secrets,
 };
 
+const HOME: &str = "cn-hangzhou";
 const ABROAD: &str = "ap-southeast-1";
 
 /// Calls as if the endpoint had this name. Signatures of this version do not hold the host.
 async fn call_at(
-    server: &Server,
-    api: &Api,
+    centre: &Centre,
     host: &str,
     action: (&str, &str),
     params: &[(&str, &str)],
 ) -> Value {
-    let octets = Attempt::new(Scheme::V1, api, action, params).octets();
+    let octets = Attempt::new(Scheme::V1, &centre.api, action, params).octets();
     let text = String::from_utf8(octets).unwrap();
     assert!(text.contains("host: edgeseal.test\r\n"));
     let text = text.replace("host: edgeseal.test\r\n", &format!("host: {host}\r\n"));
-    let Answer { status, body, .. } = raw::exchange(server.addresses().api, text.as_bytes()).await;
+    let Answer { status, body, .. } =
+        raw::exchange(centre.server.addresses().api, text.as_bytes()).await;
     assert_eq!(status, 200, "{action:?} at {host}: {body}");
     secrets::assert_nothing_private_in("an answer", body.as_bytes());
     serde_json::from_str(&body).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_in_the_region_that_it_was_uploaded_to() {
-    let centre = Centre::with_domain("").await;
-    let (server, api) = (&centre.server, &centre.api);
-    let upload = (CAS, "UploadUserCertificate");
-    let mut ids = Vec::new();
+/// A certificate that was uploaded.
+struct Uploaded {
+    name: &'static str,
+    id: i64,
+    abroad: bool,
+    pem: Pem,
+}
+
+/// One certificate by each way to name a region.
+async fn upload(centre: &Centre) -> Vec<Uploaded> {
+    const EUROPE: &str = "cas.eu-central-1.aliyuncs.com:8443";
+    let mut uploaded = Vec::new();
     for (name, host, region, abroad) in [
         ("a", "cas.aliyuncs.com", "", false),
         ("b", "cas.aliyuncs.com", ABROAD, true),
         ("c", "cas.ap-southeast-1.aliyuncs.com", "", true),
-        ("d", "cas.ap-southeast-1.aliyuncs.com", "cn-hangzhou", true),
-        (
-            "e",
-            "cas.eu-central-1.aliyuncs.com:8443",
-            "eu-central-1",
-            false,
-        ),
+        ("d", "cas.ap-southeast-1.aliyuncs.com", HOME, true),
+        ("e", EUROPE, "eu-central-1", false),
         ("f", "127.0.0.1:7080", "cn-shanghai", false),
     ] {
         let pem = AUTHORITY.issue(&[NAME]);
         let mut params = named(name, &pem).to_vec();
         params.push(("RegionId", region));
-        let reply = call_at(server, api, host, upload, &params).await;
-        ids.push((name, reply["CertId"].as_i64().unwrap(), abroad, pem));
+        let action = (CAS, "UploadUserCertificate");
+        let reply = call_at(centre, host, action, &params).await;
+        let id = reply["CertId"].as_i64().unwrap();
+        uploaded.push(Uploaded {
+            name,
+            id,
+            abroad,
+            pem,
+        });
     }
+    uploaded
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_of_one_region() {
+    let centre = Centre::start("").await;
+    let uploaded = upload(&centre).await;
+    let (orders, newer) = ("ListUserCertificateOrder", "ListCertificates");
+    let of_2018 = "DescribeUserCertificateList";
     for (host, abroad) in [
         ("cas.ap-southeast-1.aliyuncs.com", true),
         ("cas.aliyuncs.com", false),
     ] {
-        let expected = ids.iter().filter(|row| row.2 == abroad);
-        let expected: Vec<&str> = expected.map(|(name, ..)| *name).collect();
+        let expected = uploaded.iter().filter(|one| one.abroad == abroad);
+        let expected: Vec<&str> = expected.map(|one| one.name).collect();
         for (action, list, name) in [
-            (
-                (CAS, "ListUserCertificateOrder"),
-                "CertificateOrderList",
-                "Name",
-            ),
-            (
-                (CAS, "ListCertificates"),
-                "CertificateList",
-                "CertificateName",
-            ),
-            (
-                (CAS_2018, "DescribeUserCertificateList"),
-                "CertificateList",
-                "name",
-            ),
+            ((CAS, orders), "CertificateOrderList", "Name"),
+            ((CAS, newer), "CertificateList", "CertificateName"),
+            ((CAS_2018, of_2018), "CertificateList", "name"),
         ] {
             let params = [("OrderType", "CERT")];
-            let listed = call_at(server, api, host, action, &params).await;
+            let listed = call_at(&centre, host, action, &params).await;
             let rows = listed[list].as_array().unwrap();
             let shown: Vec<&Value> = rows.iter().map(|row| &row[name]).collect();
             assert_eq!(shown, expected, "{action:?} at {host}");
         }
     }
-    for (name, id, abroad, pem) in &ids {
-        let (right, wrong) = match abroad {
-            true => (ABROAD, "cn-hangzhou"),
-            false => ("cn-hangzhou", ABROAD),
+    centre.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_bound_from_its_own_region() {
+    let centre = Centre::with_domain("").await;
+    let api = &centre.api;
+    for Uploaded {
+        name,
+        id,
+        abroad,
+        pem,
+    } in upload(&centre).await
+    {
+        let (right, wrong) = if abroad {
+            (ABROAD, HOME)
+        } else {
+            (HOME, ABROAD)
         };
         let number = id.to_string();
         let detail = [("CertId", number.as_str())];
         let detail = api.ok(CAS, "GetUserCertificateDetail", &detail).await;
         assert_eq!(detail["CertIdentifier"], format!("{id}-{right}"));
         let named = [
-            ("CertName", *name),
+            ("CertName", name),
             ("DomainName", NAME),
             ("SSLProtocol", "on"),
         ];
@@ -105,7 +125,7 @@ async fn a_certificate_is_in_the_region_that_it_was_uploaded_to() {
             assert_eq!(refusal.code, "Certificate.NotFind", "{name}");
             let here = [params, &[("CertRegion", right)]].concat();
             api.ok(CDN, SET, &here).await;
-            centre.assert_serves(pem, name).await;
+            centre.assert_serves(&pem, name).await;
         }
         // Without a region it is the one at home.
         let home = api.call(CDN, SET, &stored(NAME, &number)).await;
