@@ -1,0 +1,460 @@
+//! Policy documents: parsed once, then compared many times.
+//!
+//! ```text
+//! policy    = { "Version": "1", "Statement": [ statement, … ] | statement }
+//! statement = { "Effect": "Allow" | "Deny",
+//!               "Action" | "NotAction": text | [ text, … ],
+//!               "Resource" | "NotResource": text | [ text, … ],
+//!               "Condition"?: { operator: { key: text | [ text, … ] } } }
+//! ```
+//!
+//! The grammar is that of the cloud's pages "Policy structure and syntax" and "Policy elements"
+//! (read 2026-11; `NotResource` is in older ones only). What they do not have is refused and not
+//! passed over: a word that is skipped turns a `Deny` into nothing. Names, effects and resources
+//! are case-sensitive, actions are not.
+//!
+//! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values, and
+//! comparing them all with the longest resource name costs below a millisecond.
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{
+    condition::Condition,
+    glob::Glob,
+    invalid::{InvalidPolicy, short},
+    principal::Trusted,
+    request::{Context, Resource},
+    tree::{Node, Path},
+};
+
+/// Characters that a policy may have (the cloud's limit for custom policies). Policies of a session
+/// have a lower one, which their caller checks.
+pub const CHARACTERS_MAX: usize = 6144;
+
+/// A policy for an identity or a session: what may be done with what.
+///
+/// Two documents are equal if their statements are, however they are spaced. It serializes into
+/// JSON that parses into an equal document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    text: Box<str>,
+    pub(super) statements: Vec<Statement>,
+}
+
+/// The trust policy of a role: who may assume it. Its statements have `Principal` instead of
+/// `Resource`, and actions of `sts` only.
+///
+/// Equality and serialization are those of [`Document`].
+#[derive(Clone, Debug)]
+pub struct TrustDocument {
+    text: Box<str>,
+    pub(super) statements: Vec<TrustStatement>,
+}
+
+/// What a statement does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Effect {
+    /// It permits, unless another one denies.
+    Allow,
+    /// It denies, whatever others permit.
+    Deny,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Statement {
+    pub(super) effect: Effect,
+    actions: Scope,
+    resources: Scope,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TrustStatement {
+    pub(super) effect: Effect,
+    pub(super) principals: Vec<Trusted>,
+    actions: Scope,
+    conditions: Vec<Condition>,
+}
+
+/// `X` or `NotX`: what the globs match, or everything else.
+#[derive(Clone, Debug, PartialEq)]
+struct Scope {
+    name: &'static str,
+    excepted: bool,
+    globs: Vec<Glob>,
+}
+
+impl Document {
+    /// Parses a policy for an identity or a session.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] with the first thing that is wrong.
+    pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
+        Ok(Self {
+            statements: statements(json, Statement::read)?,
+            text: json.into(),
+        })
+    }
+
+    /// The text as it was given.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A document without statements, which no text parses into.
+    pub(super) fn granting_nothing(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            statements: Vec::new(),
+        }
+    }
+}
+
+impl TrustDocument {
+    /// Parses the trust policy of a role.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] with the first thing that is wrong.
+    pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
+        Ok(Self {
+            statements: statements(json, TrustStatement::read)?,
+            text: json.into(),
+        })
+    }
+
+    /// The text as it was given.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Statement {
+    fn read(node: &Node, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+        let [
+            effect,
+            action,
+            not_action,
+            resource,
+            not_resource,
+            condition,
+        ] = node.elements(
+            path,
+            [
+                "Effect",
+                "Action",
+                "NotAction",
+                "Resource",
+                "NotResource",
+                "Condition",
+            ],
+        )?;
+        Ok(Self {
+            effect: Effect::read(effect, path)?,
+            actions: Scope::read("Action", action, not_action, path, read_action)?,
+            resources: Scope::read("Resource", resource, not_resource, path, read_resource)?,
+            conditions: read_conditions(condition, path)?,
+        })
+    }
+
+    /// Whether this statement is about doing `action` to `resource` in `context`.
+    pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
+        let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
+        self.actions.has(action)
+            && self.resources.has(&resource.arn)
+            && self.conditions.iter().all(holds)
+    }
+}
+
+impl TrustStatement {
+    fn read(node: &Node, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+        let [effect, principal, action, condition] =
+            node.elements(path, ["Effect", "Principal", "Action", "Condition"])?;
+        let principal = principal.ok_or_else(|| missing(path, "Principal"))?;
+        Ok(Self {
+            effect: Effect::read(effect, path)?,
+            principals: Trusted::read_all(principal, &Path::Element(path, "Principal"))?,
+            actions: Scope::read("Action", action, None, path, read_trust_action)?,
+            conditions: read_conditions(condition, path)?,
+        })
+    }
+
+    /// Whether this statement is about `action` in `context`; its principals come on top.
+    pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
+        let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
+        self.actions.has(action) && self.conditions.iter().all(holds)
+    }
+}
+
+impl Scope {
+    fn read(
+        name: &'static str,
+        only: Option<&Node>,
+        except: Option<&Node>,
+        path: &Path<'_>,
+        read: fn(&Node, &Path<'_>) -> Result<Glob, InvalidPolicy>,
+    ) -> Result<Self, InvalidPolicy> {
+        let (excepted, node) = match (only, except) {
+            (Some(node), None) => (false, node),
+            (None, Some(node)) => (true, node),
+            (None, None) => return Err(missing(path, name)),
+            (Some(_), Some(_)) => {
+                return Err(InvalidPolicy::Both {
+                    path: path.to_string(),
+                    element: name,
+                });
+            }
+        };
+        let spelt = Self::spelt(name, excepted);
+        Ok(Self {
+            globs: node.each(&Path::Element(path, spelt), read)?,
+            name,
+            excepted,
+        })
+    }
+
+    fn has(&self, text: &str) -> bool {
+        self.globs.iter().any(|glob| glob.matches(text)) != self.excepted
+    }
+
+    fn spelt(name: &'static str, excepted: bool) -> &'static str {
+        match (name, excepted) {
+            ("Action", true) => "NotAction",
+            ("Resource", true) => "NotResource",
+            _ => name,
+        }
+    }
+}
+
+impl Effect {
+    fn read(node: Option<&Node>, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+        let node = node.ok_or_else(|| missing(path, "Effect"))?;
+        let path = Path::Element(path, "Effect");
+        match node.text(&path)? {
+            "Allow" => Ok(Self::Allow),
+            "Deny" => Ok(Self::Deny),
+            other => Err(value(other, &path, "Allow or Deny")),
+        }
+    }
+}
+
+/// Reads what all policies have in common, and each statement with `read`.
+fn statements<S>(
+    json: &str,
+    read: impl Fn(&Node, &Path<'_>) -> Result<S, InvalidPolicy>,
+) -> Result<Vec<S>, InvalidPolicy> {
+    let length = json.chars().count();
+    if length > CHARACTERS_MAX {
+        return Err(InvalidPolicy::TooLong {
+            length,
+            max: CHARACTERS_MAX,
+        });
+    }
+    let root = Node::parse(json)?;
+    let [version, statement] = root.elements(&Path::Root, ["Version", "Statement"])?;
+    let version = version.ok_or_else(|| missing(&Path::Root, "Version"))?;
+    let path = Path::Element(&Path::Root, "Version");
+    let version = version.text(&path)?;
+    if version != "1" {
+        return Err(value(version, &path, "\"1\""));
+    }
+    let statement = statement.ok_or_else(|| missing(&Path::Root, "Statement"))?;
+    statement.each(&Path::Element(&Path::Root, "Statement"), read)
+}
+
+/// `*`, or `service:Operation` with wildcards anywhere.
+fn read_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
+    let text = name(node, path)?;
+    let parts: Vec<&str> = text.split(':').collect();
+    let good = text.bytes().all(|b| b.is_ascii_graphic())
+        && (text == "*" || (parts.len() == 2 && parts.iter().all(|part| !part.is_empty())));
+    if good {
+        Ok(Glob::ignoring_case(text))
+    } else {
+        Err(value(text, path, "an action, service:Operation or *"))
+    }
+}
+
+/// An action that a trust policy can be about.
+fn read_trust_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
+    let glob = read_action(node, path)?;
+    let text = glob.as_str();
+    let of_sts = text.split_at_checked(4);
+    if of_sts.is_some_and(|(service, _)| service.eq_ignore_ascii_case("sts:")) {
+        Ok(glob)
+    } else {
+        Err(value(
+            text,
+            path,
+            "an action of sts, such as sts:AssumeRole",
+        ))
+    }
+}
+
+/// `*`, or `acs:service:region:account:name` with wildcards anywhere. One with fewer parts and no
+/// `*` to make up for them could match nothing.
+fn read_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
+    let text = name(node, path)?;
+    let complete = text.split(':').count() >= 5 || text.contains('*');
+    if text == "*" || (text.starts_with("acs:") && complete) {
+        Ok(Glob::resource(text))
+    } else {
+        Err(value(
+            text,
+            path,
+            "a resource, acs:service:region:account:name or *",
+        ))
+    }
+}
+
+/// A text without variables and control characters.
+fn name<'n>(node: &'n Node, path: &Path<'_>) -> Result<&'n str, InvalidPolicy> {
+    let text = node.text(path)?;
+    if text.contains("${") {
+        return Err(InvalidPolicy::Variable {
+            path: path.to_string(),
+        });
+    }
+    if text.chars().any(char::is_control) {
+        return Err(value(text, path, "free of control characters"));
+    }
+    Ok(text)
+}
+
+fn read_conditions(node: Option<&Node>, path: &Path<'_>) -> Result<Vec<Condition>, InvalidPolicy> {
+    node.map_or(Ok(Vec::new()), |node| {
+        Condition::read_all(node, &Path::Element(path, "Condition"))
+    })
+}
+
+fn missing(path: &Path<'_>, element: &'static str) -> InvalidPolicy {
+    InvalidPolicy::Missing {
+        path: path.to_string(),
+        element,
+    }
+}
+
+fn value(given: &str, path: &Path<'_>, expected: &'static str) -> InvalidPolicy {
+    InvalidPolicy::Value {
+        path: path.to_string(),
+        given: short(given),
+        expected,
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.statements == other.statements
+    }
+}
+
+impl PartialEq for TrustDocument {
+    fn eq(&self, other: &Self) -> bool {
+        self.statements == other.statements
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(&self.statements, serializer)
+    }
+}
+
+impl Serialize for TrustDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(&self.statements, serializer)
+    }
+}
+
+fn serialize<T: Serialize, S: Serializer>(
+    statements: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry("Version", "1")?;
+    map.serialize_entry("Statement", statements)?;
+    map.end()
+}
+
+impl Serialize for Statement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("Effect", &self.effect)?;
+        for scope in [&self.actions, &self.resources] {
+            map.serialize_entry(Scope::spelt(scope.name, scope.excepted), scope)?;
+        }
+        end_with_conditions(map, &self.conditions)
+    }
+}
+
+impl Serialize for TrustStatement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("Effect", &self.effect)?;
+        map.serialize_entry("Principal", &Trusted::by_kind(&self.principals))?;
+        map.serialize_entry("Action", &self.actions)?;
+        end_with_conditions(map, &self.conditions)
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        one_or_list(self.globs.iter().map(Glob::as_str), serializer)
+    }
+}
+
+fn end_with_conditions<M: SerializeMap>(
+    mut map: M,
+    conditions: &[Condition],
+) -> Result<M::Ok, M::Error> {
+    if !conditions.is_empty() {
+        map.serialize_entry("Condition", &Conditions(conditions))?;
+    }
+    map.end()
+}
+
+/// All conditions of a statement.
+struct Conditions<'a>(&'a [Condition]);
+
+/// Those of one operator.
+struct Keys<'a>(&'a [Condition]);
+
+/// The values of one key.
+struct Values<'a>(&'a [Box<str>]);
+
+impl Serialize for Conditions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let by_operator = self
+            .0
+            .chunk_by(|one, next| one.operator() == next.operator());
+        serializer.collect_map(by_operator.map(|same| (same[0].operator(), Keys(same))))
+    }
+}
+
+impl Serialize for Keys<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for condition in self.0 {
+            map.serialize_entry(&condition.key().to_string(), &Values(condition.values()))?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        one_or_list(self.0.iter().map(|value| &**value), serializer)
+    }
+}
+
+/// A single value as a string, several as a list.
+pub(super) fn one_or_list<'a, S: Serializer>(
+    mut texts: impl ExactSizeIterator<Item = &'a str>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match texts.len() {
+        1 => serializer.serialize_str(texts.next().unwrap_or_default()),
+        _ => serializer.collect_seq(texts),
+    }
+}
