@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     document::Effect,
-    glob::Glob,
+    glob::{Case, Glob},
     invalid::{InvalidPolicy, short},
     request::{Context, Key, Resource, Value},
     tree::{Node, Path},
@@ -104,10 +104,16 @@ static OPERATORS: [Operator; 21] = [
     operator("NotIpAddress",              Test::Address,                          true),
 ];
 
+/// The names of all operators.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().map(|operator| operator.name)
+}
+
 impl Condition {
     /// Reads the element `Condition`: one condition for each key of each operator.
     pub(super) fn read_all(node: &Node, path: &Path<'_>) -> Result<Vec<Self>, InvalidPolicy> {
-        let mut conditions = Vec::new();
+        let mut conditions: Vec<Self> = Vec::new();
         for (name, keys) in node.object(path)? {
             let path = Path::Element(path, name);
             let operator = OPERATORS.iter().find(|row| row.name == name);
@@ -116,13 +122,19 @@ impl Condition {
                     path: path.to_string(),
                 });
             };
+            let first = conditions.len();
             for (key, values) in keys.object(&path)? {
-                conditions.push(Self::read(
-                    operator,
-                    key,
-                    values,
-                    &Path::Element(&path, key),
-                )?);
+                let path = Path::Element(&path, key);
+                let condition = Self::read(operator, key, values, &path)?;
+                if conditions[first..]
+                    .iter()
+                    .any(|other| other.key == condition.key)
+                {
+                    return Err(InvalidPolicy::Duplicate {
+                        path: path.to_string(),
+                    });
+                }
+                conditions.push(condition);
             }
         }
         Ok(conditions)
@@ -143,6 +155,13 @@ impl Condition {
             let text = node.text(path)?;
             operator.test.check(text, path).map(|()| Box::from(text))
         })?;
+        if operator.test == Test::Bool && given.len() > 1 {
+            return Err(InvalidPolicy::Type {
+                path: path.to_string(),
+                found: "a list of several",
+                expected: "true or false",
+            });
+        }
         Ok(Self {
             operands: operator.test.operands(&given),
             operator,
@@ -171,7 +190,7 @@ impl Condition {
     /// Several values are alternatives: one that fits is enough, and a negated operator holds where
     /// none fits. If the request has no such key, or one that cannot be compared, then operators do
     /// not hold: so the cloud does for `Bool` and `acs:MFAPresent`. For negated operators its pages
-    /// are silent. Here they hold in a `Deny` and not in an `Allow`, so that nothing is ever granted
+    /// are silent. Here they hold in a `Deny` and not in an `Allow`, so that no `Allow` ever applies
     /// because something about a request is unknown.
     pub(super) fn holds(&self, effect: Effect, resource: &Resource, context: &Context) -> bool {
         let value = context.value(&self.key, resource);
@@ -194,7 +213,7 @@ impl Condition {
             }
             Operands::Globs(globs) => {
                 let text = value.text();
-                globs.iter().any(|glob| glob.matches(&text))
+                globs.iter().any(|glob| glob.matches(&text, Case::Matters))
             }
             Operands::Numbers(numbers) => {
                 let number = Number::parse(&value.text())?;

@@ -10,8 +10,8 @@
 //!
 //! The grammar is that of the cloud's pages "Policy structure and syntax" and "Policy elements"
 //! (read 2026-11; `NotResource` is in older ones only). What they do not have is refused and not
-//! passed over: a word that is skipped turns a `Deny` into nothing. Names, effects and resources
-//! are case-sensitive, actions are not.
+//! passed over: a word that is skipped turns a `Deny` into nothing. Names of elements, effects and
+//! resources are case-sensitive; actions and the names of domains are not.
 //!
 //! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values, and
 //! comparing them all with the longest resource name costs below a millisecond.
@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     condition::Condition,
-    glob::Glob,
+    glob::{Case, Glob},
     invalid::{InvalidPolicy, short},
     principal::Trusted,
     request::{Context, Resource},
@@ -161,8 +161,8 @@ impl Statement {
     /// Whether this statement is about doing `action` to `resource` in `context`.
     pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
-        self.actions.has(action)
-            && self.resources.has(&resource.arn)
+        self.actions.has(action, Case::Ignored)
+            && self.resources.has(&resource.arn, resource.case)
             && self.conditions.iter().all(holds)
     }
 }
@@ -183,7 +183,7 @@ impl TrustStatement {
     /// Whether this statement is about `action` in `context`; its principals come on top.
     pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
-        self.actions.has(action) && self.conditions.iter().all(holds)
+        self.actions.has(action, Case::Ignored) && self.conditions.iter().all(holds)
     }
 }
 
@@ -214,8 +214,8 @@ impl Scope {
         })
     }
 
-    fn has(&self, text: &str) -> bool {
-        self.globs.iter().any(|glob| glob.matches(text)) != self.excepted
+    fn has(&self, text: &str, case: Case) -> bool {
+        self.globs.iter().any(|glob| glob.matches(text, case)) != self.excepted
     }
 
     fn spelt(name: &'static str, excepted: bool) -> &'static str {
@@ -270,7 +270,7 @@ fn read_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
     let good = text.bytes().all(|b| b.is_ascii_graphic())
         && (text == "*" || (parts.len() == 2 && parts.iter().all(|part| !part.is_empty())));
     if good {
-        Ok(Glob::ignoring_case(text))
+        Ok(Glob::new(text))
     } else {
         Err(value(text, path, "an action, service:Operation or *"))
     }
@@ -298,7 +298,7 @@ fn read_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
     let text = name(node, path)?;
     let complete = text.split(':').count() >= 5 || text.contains('*');
     if text == "*" || (text.starts_with("acs:") && complete) {
-        Ok(Glob::resource(text))
+        Ok(Glob::new(text))
     } else {
         Err(value(
             text,
@@ -373,7 +373,11 @@ fn serialize<T: Serialize, S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(2))?;
     map.serialize_entry("Version", "1")?;
-    map.serialize_entry("Statement", statements)?;
+    match statements {
+        // Never longer than what it was parsed from, so that the limit cannot refuse it.
+        [one] => map.serialize_entry("Statement", one)?,
+        several => map.serialize_entry("Statement", several)?,
+    }
     map.end()
 }
 

@@ -6,8 +6,14 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     given: Box<str>,
-    ignore_case: bool,
     form: Form,
+}
+
+/// Whether ASCII letters are the same in both cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Matters,
+    Ignored,
 }
 
 /// What there is to compare, found once when the policy is parsed.
@@ -24,36 +30,11 @@ enum Form {
 }
 
 impl Glob {
-    /// A glob that tells upper from lower case.
+    /// The glob that `given` is.
     pub(super) fn new(given: &str) -> Self {
         Self {
             given: given.into(),
-            ignore_case: false,
             form: Form::of(given),
-        }
-    }
-
-    /// A glob for which ASCII letters are the same in both cases.
-    pub(super) fn ignoring_case(given: &str) -> Self {
-        Self {
-            ignore_case: true,
-            ..Self::new(given)
-        }
-    }
-
-    /// A glob for resource names. Host names have no case (RFC 4343) and requests name them in
-    /// lower case, so what follows `domain/` is compared in lower case: a `Deny` must not miss its
-    /// domain by a capital letter.
-    pub(super) fn resource(given: &str) -> Self {
-        const DOMAIN: &str = ":domain/";
-        let at = given
-            .find(DOMAIN)
-            .map_or(given.len(), |at| at + DOMAIN.len());
-        let (head, name) = given.split_at(at);
-        Self {
-            given: given.into(),
-            ignore_case: false,
-            form: Form::of(&format!("{head}{}", name.to_ascii_lowercase())),
         }
     }
 
@@ -63,18 +44,18 @@ impl Glob {
     }
 
     /// Whether `text` is one of the texts that this stands for. Allocates nothing.
-    pub(super) fn matches(&self, text: &str) -> bool {
-        let (text, ignore_case) = (text.as_bytes(), self.ignore_case);
+    pub(super) fn matches(&self, text: &str, case: Case) -> bool {
+        let text = text.as_bytes();
         match &self.form {
             Form::Any => true,
-            Form::Exact(exact) => same(exact.as_bytes(), text, ignore_case),
+            Form::Exact(exact) => same(exact.as_bytes(), text, case),
             Form::Prefix(prefix) => text
                 .get(..prefix.len())
-                .is_some_and(|head| same(prefix.as_bytes(), head, ignore_case)),
+                .is_some_and(|head| same(prefix.as_bytes(), head, case)),
             Form::Mixed {
                 text: glob,
                 least_bytes,
-            } => text.len() >= *least_bytes && walk(glob.as_bytes(), text, ignore_case),
+            } => text.len() >= *least_bytes && walk(glob.as_bytes(), text, case),
         }
     }
 }
@@ -97,7 +78,7 @@ impl Form {
 /// Walks both texts at once and remembers the last `*` only: where the walk fails, that `*` takes
 /// one character more. Earlier ones need not, since what stood between them has been found as far
 /// left as can be. So the cost is at most the product of the lengths, never exponential.
-fn walk(glob: &[u8], text: &[u8], ignore_case: bool) -> bool {
+fn walk(glob: &[u8], text: &[u8], case: Case) -> bool {
     let (mut at_glob, mut at_text) = (0, 0);
     let mut star = None;
     while let Some(byte) = text.get(at_text) {
@@ -110,7 +91,7 @@ fn walk(glob: &[u8], text: &[u8], ignore_case: bool) -> bool {
                 at_glob += 1;
                 at_text += char_len(*byte);
             }
-            Some(wanted) if same(&[*wanted], &[*byte], ignore_case) => {
+            Some(wanted) if same(&[*wanted], &[*byte], case) => {
                 at_glob += 1;
                 at_text += 1;
             }
@@ -127,8 +108,8 @@ fn walk(glob: &[u8], text: &[u8], ignore_case: bool) -> bool {
     glob[at_glob..].iter().all(|byte| *byte == b'*')
 }
 
-fn same(left: &[u8], right: &[u8], ignore_case: bool) -> bool {
-    left == right || (ignore_case && left.eq_ignore_ascii_case(right))
+fn same(left: &[u8], right: &[u8], case: Case) -> bool {
+    left == right || (case == Case::Ignored && left.eq_ignore_ascii_case(right))
 }
 
 /// Octets of the UTF-8 character that starts with `lead` (RFC 3629 §3).
@@ -145,7 +126,7 @@ const fn char_len(lead: u8) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{Case::*, *};
 
     /// The meaning, written as plainly as can be.
     fn naive(glob: &[char], text: &[char]) -> bool {
@@ -160,11 +141,45 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_the_naive_one(glob in "[ab*?é]{0,9}", text in "[abé]{0,9}") {
+        fn as_the_naive_one(glob in "[ab*?é€😀]{0,9}", text in "[abé€😀]{0,9}") {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
-            prop_assert_eq!(Glob::new(&glob).matches(&text), naive(&chars(&glob), &chars(&text)));
-            let shouted = text.to_ascii_uppercase();
-            prop_assert_eq!(Glob::ignoring_case(&glob).matches(&shouted), Glob::new(&glob).matches(&text));
+            let (matcher, expected) = (Glob::new(&glob), naive(&chars(&glob), &chars(&text)));
+            prop_assert_eq!(matcher.matches(&text, Matters), expected);
+            prop_assert_eq!(matcher.matches(&text.to_ascii_uppercase(), Ignored), expected);
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn table() {
+        for (glob, text, case, expected) in [
+            ("",       "",       Matters, true),
+            ("",       "a",      Matters, false),
+            ("*",      "",       Matters, true),
+            ("**",     "ab",     Matters, true),
+            ("?",      "",       Matters, false),
+            ("?",      "é",      Matters, true),
+            ("??",     "é",      Matters, false),
+            ("?*",     "",       Matters, false),
+            ("*?",     "€",      Matters, true),
+            ("a*",     "a",      Matters, true),
+            ("ab*",    "a",      Matters, false),
+            ("a*b*c",  "aXbbYc", Matters, true),
+            ("a*b*c",  "aXcYb",  Matters, false),
+            ("*ab",    "aab",    Matters, true),
+            ("*a?b",   "aaab",   Matters, true),
+            ("a**b",   "ab",     Matters, true),
+            ("ABC",    "abc",    Matters, false),
+            ("ABC",    "abc",    Ignored, true),
+            ("AB*",    "abc",    Matters, false),
+            ("AB*",    "abc",    Ignored, true),
+            ("*BC*",   "abcd",   Matters, false),
+            ("*BC*",   "abcd",   Ignored, true),
+            ("É*",     "é",      Ignored, false), // ASCII alone
+            ("a\\*",   "a*",     Matters, false), // nothing escapes a wildcard
+            ("[ab]",   "a",      Matters, false),
+        ] {
+            assert_eq!(Glob::new(glob).matches(text, case), expected, "{glob} {text} {case:?}");
         }
     }
 
@@ -172,14 +187,6 @@ mod tests {
     fn a_hostile_glob_costs_little() {
         let (glob, text) = ("*a".repeat(3000) + "b", "a".repeat(6000));
         // Exponential backtracking would not come back from this.
-        assert!(!Glob::new(&glob).matches(&text));
-    }
-
-    #[test]
-    fn resources_name_domains_in_lower_case() {
-        let glob = Glob::resource("acs:cdn:*:*:domain/*.Example.COM");
-        assert!(glob.matches("acs:cdn:*:1:domain/a.example.com"));
-        assert_eq!(glob.as_str(), "acs:cdn:*:*:domain/*.Example.COM");
-        assert!(!Glob::resource("acs:ram:*:*:role/Ops").matches("acs:ram::1:role/ops"));
+        assert!(!Glob::new(&glob).matches(&text, Matters));
     }
 }

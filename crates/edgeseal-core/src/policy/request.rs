@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
+use super::glob::Case;
 use crate::{AccountId, Pattern, Timestamp};
 
 /// What somebody asks to do.
@@ -21,6 +22,7 @@ pub struct Request<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     pub(super) arn: String,
+    pub(super) case: Case,
     tags: Vec<(String, String)>,
 }
 
@@ -36,7 +38,9 @@ pub struct Context {
     /// `acs:MFAPresent`: whether a second factor was shown at the login. Requests signed with an
     /// access key had no login, so the cloud has no such key for them, and neither should callers.
     pub mfa_present: Option<bool>,
-    others: Vec<(String, String)>,
+    /// Other keys and their values, such as `sts:ExternalId`. A key that has a field of its own, or
+    /// that belongs to the resource, is not read from here.
+    pub others: Vec<(String, String)>,
 }
 
 /// The name of a circumstance, in the spelling of the documentation. The cloud's pages do not say
@@ -65,12 +69,21 @@ pub(super) enum Value<'a> {
 const RESOURCE_TAG: &str = "acs:ResourceTag/";
 
 impl Resource {
-    /// The resource called `arn`, without tags. `*` stands for nothing in particular, as actions
+    /// The resource called `arn`, without tags. The names of domains are compared without regard to
+    /// case, all others with. `*` stands for nothing in particular, as actions
     /// without rights on single resources have it.
     #[must_use]
     pub fn new(arn: impl Into<String>) -> Self {
+        let arn = arn.into();
         Self {
-            arn: arn.into(),
+            // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital
+            // letter, however much of the name its wildcards leave out.
+            case: if arn.contains(":domain/") {
+                Case::Ignored
+            } else {
+                Case::Matters
+            },
+            arn,
             tags: Vec::new(),
         }
     }
@@ -114,8 +127,7 @@ impl Context {
         }
     }
 
-    /// The same with one more circumstance, such as `sts:ExternalId`. A key that has a field of its
-    /// own, or that belongs to the resource, is not read from here.
+    /// The same with one more of [`Self::others`].
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.others.push((key.into(), value.into()));

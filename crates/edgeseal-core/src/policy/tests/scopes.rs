@@ -68,6 +68,7 @@ const RESOURCES: &[(&str, &str, &str, bool)] = &[
     (".example.com is no domain below",       r#""Resource":"acs:cdn:*:*:domain/.example.com""#,               "acs:cdn:*:1234567890123456:domain/a.example.com", false),
     (".example.com is not example.com",       r#""Resource":"acs:cdn:*:*:domain/.example.com""#,               "acs:cdn:*:1234567890123456:domain/example.com", false),
     ("case of a domain is ignored",           r#""Resource":"acs:cdn:*:*:domain/WWW.Example.com""#,            "acs:cdn:*:1234567890123456:domain/www.example.com", true),
+    ("case is ignored behind a wildcard",     r#""Resource":"acs:cdn:*Example.com""#,                         "acs:cdn:*:1234567890123456:domain/www.example.com", true),
     ("case of other names is not",            r#""Resource":"acs:ram:*:*:role/Deployer""#,                     "acs:ram::1234567890123456:role/deployer", false),
     ("* may be an empty region",              r#""Resource":"acs:ram:*:*:role/deployer""#,                     "acs:ram::1234567890123456:role/deployer", true),
     ("an empty region",                       r#""Resource":"acs:ram::1234567890123456:role/deployer""#,       "acs:ram::1234567890123456:role/deployer", true),
@@ -94,7 +95,11 @@ fn actions() {
                 domain("example.com"),
                 &Context::new(noon()),
             );
-            let expected = if *allowed { verdict } else { Verdict::ImplicitDeny };
+            let expected = if *allowed {
+                verdict
+            } else {
+                Verdict::ImplicitDeny
+            };
             assert_eq!(decision.verdict, expected, "{what}, {effect}");
         }
     }
@@ -107,7 +112,11 @@ fn resources() {
             let statement = format!(r#"{{"Effect":"{effect}","Action":"*",{element}}}"#);
             let resource = Resource::new(*resource);
             let decision = alone(&statement, SET, resource, &Context::new(noon()));
-            let expected = if *allowed { verdict } else { Verdict::ImplicitDeny };
+            let expected = if *allowed {
+                verdict
+            } else {
+                Verdict::ImplicitDeny
+            };
             assert_eq!(decision.verdict, expected, "{what}, {effect}");
         }
     }
