@@ -155,13 +155,6 @@ impl Condition {
             let text = node.text(path)?;
             operator.test.check(text, path).map(|()| Box::from(text))
         })?;
-        if operator.test == Test::Bool && given.len() > 1 {
-            return Err(InvalidPolicy::Type {
-                path: path.to_string(),
-                found: "a list of several",
-                expected: "true or false",
-            });
-        }
         Ok(Self {
             operands: operator.test.operands(&given),
             operator,

@@ -69,9 +69,9 @@ pub(super) enum Value<'a> {
 const RESOURCE_TAG: &str = "acs:ResourceTag/";
 
 impl Resource {
-    /// The resource called `arn`, without tags. The names of domains are compared without regard to
-    /// case, all others with. `*` stands for nothing in particular, as actions
-    /// without rights on single resources have it.
+    /// The resource called `arn`, without tags. Names of domains are compared without regard to case,
+    /// all others with. `*` stands for nothing in particular, as actions without rights on single
+    /// resources have it.
     #[must_use]
     pub fn new(arn: impl Into<String>) -> Self {
         let arn = arn.into();

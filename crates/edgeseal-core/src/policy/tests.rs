@@ -3,8 +3,8 @@ use crate::{AccountId, Pattern, Timestamp, account::Account};
 
 mod combinations;
 mod conditions;
-//mod grammar;
-//mod oracle;
+mod grammar;
+mod oracle;
 mod scopes;
 
 const SET: &str = "cdn:SetCdnDomainSSLCertificate";

@@ -122,6 +122,7 @@ const BOOLEANS: &[Row] = &[
     ("not over TLS",                      r#""Bool":{"acs:SecureTransport":"true"}"#,   "acs:SecureTransport=false", No),
     ("false is compared, too",            r#""Bool":{"acs:SecureTransport":"false"}"#,  "acs:SecureTransport=false", Yes),
     ("a list of one",                     r#""Bool":{"acs:SecureTransport":["true"]}"#, "acs:SecureTransport=true",  Yes),
+    ("a list of both",                    r#""Bool":{"acs:SecureTransport":["true","false"]}"#, "acs:SecureTransport=false", Yes),
     ("case does not matter",              r#""Bool":{"acs:SecureTransport":"True"}"#,   "acs:SecureTransport=true",  Yes),
     ("unknown whether over TLS",          r#""Bool":{"acs:SecureTransport":"true"}"#,   "",                          No),
     ("unknown is not false",              r#""Bool":{"acs:SecureTransport":"false"}"#,  "",                          No),

@@ -54,7 +54,7 @@ fn a_policy_printed_is_the_same_policy() {
     assert_ne!(of(0), of(1));
     assert_eq!(
         serde_json::to_string(&of(3)).unwrap(),
-        r#"{"Version":"1","Statement":[{"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:cdn:*:*:domain/A.com"}]}"#
+        r#"{"Version":"1","Statement":{"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:cdn:*:*:domain/A.com"}}"#
     );
 }
 
