@@ -162,11 +162,11 @@ impl Statement {
         })
     }
 
-    /// Whether this statement is about doing `action` to `resource` in `context`.
+    /// Whether this statement is about doing `action`, in lower case, to `resource` in `context`.
     pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
         self.actions.has(action, Case::Ignored)
-            && self.resources.has(&resource.arn, resource.case)
+            && self.resources.has(resource.compared(), resource.case)
             && self.conditions.iter().all(holds)
     }
 }
@@ -184,7 +184,8 @@ impl TrustStatement {
         })
     }
 
-    /// Whether this statement is about `action` in `context`; its principals come on top.
+    /// Whether this statement is about `action`, in lower case, in `context`; its principals come on
+    /// top.
     pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
         self.actions.has(action, Case::Ignored) && self.conditions.iter().all(holds)

@@ -83,8 +83,8 @@ pub enum Layer {
 /// 253 characters need fewer than 400. Nothing longer exists, so nobody has a right to it.
 const ARN_BYTES_MAX: usize = 1024;
 
-/// The action by which a role is assumed.
-const ASSUME_ROLE: &str = "sts:AssumeRole";
+/// The action by which a role is assumed, in lower case.
+const ASSUME_ROLE: &str = "sts:assumerole";
 
 /// Decides on a request of a user or of a session.
 ///
@@ -94,6 +94,11 @@ const ASSUME_ROLE: &str = "sts:AssumeRole";
 #[must_use]
 pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
     let (mut refused, mut allowed) = (None, None);
+    let action = request.action.to_ascii_lowercase();
+    let request = &Request {
+        action: &action,
+        ..*request
+    };
     for (index, resource) in request.resources.iter().enumerate() {
         let decision = evaluate_one(policies, request, index, resource);
         match decision.verdict {

@@ -23,6 +23,8 @@ pub struct Request<'a> {
 pub struct Resource {
     pub(super) arn: String,
     pub(super) case: Case,
+    /// The name in lower case, where it is compared so.
+    folded: Option<String>,
     tags: Vec<(String, String)>,
 }
 
@@ -75,17 +77,24 @@ impl Resource {
     #[must_use]
     pub fn new(arn: impl Into<String>) -> Self {
         let arn = arn.into();
+        // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital letter,
+        // however much of the name its wildcards leave out.
+        let folded = arn.contains(":domain/").then(|| arn.to_ascii_lowercase());
         Self {
-            // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital
-            // letter, however much of the name its wildcards leave out.
-            case: if arn.contains(":domain/") {
+            case: if folded.is_some() {
                 Case::Ignored
             } else {
                 Case::Matters
             },
+            folded,
             arn,
             tags: Vec::new(),
         }
+    }
+
+    /// Its name as globs compare it.
+    pub(super) fn compared(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.arn)
     }
 
     /// The domain `name` of `account` in `service` (`cdn` or `dcdn`):
