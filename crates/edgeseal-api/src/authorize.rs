@@ -34,7 +34,7 @@ pub struct Denied {
     /// On what.
     resource: String,
     /// To whom.
-    principal: Principal,
+    principal: Box<Principal>,
 }
 
 /// Decides whether an admitted call may run.
@@ -58,7 +58,7 @@ pub fn authorize(admitted: Admitted) -> Result<Authorized, Denied> {
         Verdict::ExplicitDeny | Verdict::ImplicitDeny => Err(Denied {
             action: action.permission,
             resource,
-            principal: caller.principal,
+            principal: Box::new(caller.principal),
         }),
     }
 }
@@ -159,7 +159,7 @@ impl Failure for Denied {
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
-        let (kind, display_name) = match &self.principal {
+        let (kind, display_name) = match &*self.principal {
             Principal::Account(account) => ("Account", account.name.clone()),
             Principal::User { id, .. } => ("SubUser", id.clone()),
             Principal::Role { role, session, .. } => {

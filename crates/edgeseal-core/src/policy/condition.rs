@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     document::Effect,
-    glob::{Case, Glob},
+    glob::{Case, Glob, Subject},
     invalid::{InvalidPolicy, short},
     request::{Context, Key, Resource, Value},
     tree::{Node, Path},
@@ -206,7 +206,8 @@ impl Condition {
             }
             Operands::Globs(globs) => {
                 let text = value.text();
-                globs.iter().any(|glob| glob.matches(&text, Case::Matters))
+                let subject = Subject::new(&text, Case::Matters);
+                globs.iter().any(|glob| glob.matches(&subject))
             }
             Operands::Numbers(numbers) => {
                 let number = Number::parse(&value.text())?;

@@ -13,8 +13,9 @@
 //! passed over: a word that is skipped turns a `Deny` into nothing. Names of elements, effects and
 //! resources are case-sensitive; actions and the names of domains are not.
 //!
-//! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values, and
-//! comparing them all with the longest resource name costs below a millisecond.
+//! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values.
+//! Comparing a policy made to be slow with a name made for it took 2.3 ms (2026-11, one core of a
+//! small machine); twenty policies of twenty statements took 3 to 26 µs.
 
 mod print;
 
@@ -24,7 +25,7 @@ use serde::Serialize;
 
 use super::{
     condition::Condition,
-    glob::{Case, Glob},
+    glob::{Glob, Subject},
     invalid::{InvalidPolicy, short},
     principal::Trusted,
     request::{Context, Resource},
@@ -162,12 +163,17 @@ impl Statement {
         })
     }
 
-    /// Whether this statement is about doing `action`, in lower case, to `resource` in `context`.
-    pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
+    /// Whether this statement is about doing `action` to `resource`, whose name is `name`, in
+    /// `context`.
+    pub(super) fn applies(
+        &self,
+        action: &Subject<'_>,
+        name: &Subject<'_>,
+        resource: &Resource,
+        context: &Context,
+    ) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
-        self.actions.has(action, Case::Ignored)
-            && self.resources.has(resource.compared(), resource.case)
-            && self.conditions.iter().all(holds)
+        self.actions.has(action) && self.resources.has(name) && self.conditions.iter().all(holds)
     }
 }
 
@@ -184,11 +190,15 @@ impl TrustStatement {
         })
     }
 
-    /// Whether this statement is about `action`, in lower case, in `context`; its principals come on
-    /// top.
-    pub(super) fn applies(&self, action: &str, resource: &Resource, context: &Context) -> bool {
+    /// Whether this statement is about `action` in `context`; its principals come on top.
+    pub(super) fn applies(
+        &self,
+        action: &Subject<'_>,
+        resource: &Resource,
+        context: &Context,
+    ) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
-        self.actions.has(action, Case::Ignored) && self.conditions.iter().all(holds)
+        self.actions.has(action) && self.conditions.iter().all(holds)
     }
 }
 
@@ -219,8 +229,8 @@ impl Scope {
         })
     }
 
-    fn has(&self, text: &str, case: Case) -> bool {
-        self.globs.iter().any(|glob| glob.matches(text, case)) != self.excepted
+    fn has(&self, subject: &Subject<'_>) -> bool {
+        self.globs.iter().any(|glob| glob.matches(subject)) != self.excepted
     }
 
     fn spelt(name: &'static str, excepted: bool) -> &'static str {

@@ -2,6 +2,7 @@
 
 use super::{
     document::{Document, Effect, TrustDocument},
+    glob::{Case, Subject},
     principal::PrincipalArn,
     request::{Context, Request, Resource},
 };
@@ -81,7 +82,7 @@ pub enum Layer {
 
 /// Octets of the longest resource name that is compared: an account, a service and a domain name of
 /// 253 characters need fewer than 400. Nothing longer exists, so nobody has a right to it.
-const ARN_BYTES_MAX: usize = 1024;
+const ARN_BYTES_MAX: usize = 512;
 
 /// The action by which a role is assumed, in lower case.
 const ASSUME_ROLE: &str = "sts:assumerole";
@@ -93,14 +94,11 @@ const ASSUME_ROLE: &str = "sts:assumerole";
 /// resources.
 #[must_use]
 pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
-    let (mut refused, mut allowed) = (None, None);
     let action = request.action.to_ascii_lowercase();
-    let request = &Request {
-        action: &action,
-        ..*request
-    };
+    let action = Subject::new(&action, Case::Ignored);
+    let (mut refused, mut allowed) = (None, None);
     for (index, resource) in request.resources.iter().enumerate() {
-        let decision = evaluate_one(policies, request, index, resource);
+        let decision = evaluate_one(policies, &action, request.context, index, resource);
         match decision.verdict {
             Verdict::ExplicitDeny => return decision,
             Verdict::ImplicitDeny => refused = refused.or(Some(decision)),
@@ -118,40 +116,44 @@ pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
 #[must_use]
 pub fn may_assume(trust: &TrustDocument, principal: &PrincipalArn, context: &Context) -> Decision {
     let role = Resource::new("");
+    let action = Subject::new(ASSUME_ROLE, Case::Ignored);
     let statements = trust.statements.iter().map(|statement| {
-        let means = |trusted: &super::principal::Trusted| trusted.means(principal);
-        let applies = statement.applies(ASSUME_ROLE, &role, context);
-        (
-            statement.effect,
-            applies && statement.principals.iter().any(means),
-        )
+        let applies = || {
+            let mut principals = statement.principals.iter();
+            principals.any(|trusted| trusted.means(principal))
+                && statement.applies(&action, &role, context)
+        };
+        (statement.effect, applies)
     });
-    Found::among(statements).decide(Layer::Trust, None, 0)
+    Found::among(statements, false).decide(Layer::Trust, None, 0)
 }
 
+/// Decides on one resource, the one of this index.
 fn evaluate_one(
     policies: &Policies<'_>,
-    request: &Request<'_>,
+    action: &Subject<'_>,
+    context: &Context,
     index: usize,
     resource: &Resource,
 ) -> Decision {
-    if resource.arn.len() > ARN_BYTES_MAX {
+    if resource.arn().len() > ARN_BYTES_MAX {
         return Decision::no_allow(Layer::Identity, index);
     }
-    let find = |document: &Document| {
-        let statements = document.statements.iter();
-        Found::among(statements.map(|statement| {
-            let applies = statement.applies(request.action, resource, request.context);
+    let name = resource.subject();
+    let find = |document: &Document, denials_only: bool| {
+        let statements = document.statements.iter().map(|statement| {
+            let applies = || statement.applies(action, &name, resource, context);
             (statement.effect, applies)
-        }))
+        });
+        Found::among(statements, denials_only)
     };
-    let session = policies.session.map(&find);
+    let session = policies.session.map(|document| find(document, false));
     if let Some(denied @ Found::Deny(_)) = session {
         return denied.decide(Layer::Session, None, index);
     }
     let mut allowed = None;
     for attached in policies.identity {
-        match find(attached.document) {
+        match find(attached.document, allowed.is_some()) {
             denied @ Found::Deny(_) => {
                 return denied.decide(Layer::Identity, Some(attached.name), index);
             }
@@ -175,12 +177,19 @@ enum Found {
 }
 
 impl Found {
-    fn among(statements: impl Iterator<Item = (Effect, bool)>) -> Self {
+    /// Asks statements whether they apply: those that deny until one does, those that allow only
+    /// while it makes a difference.
+    fn among<F: Fn() -> bool>(
+        statements: impl Iterator<Item = (Effect, F)>,
+        denials_only: bool,
+    ) -> Self {
         let mut found = Self::Nothing;
         for (at, (effect, applies)) in statements.enumerate() {
-            match (effect, applies, found) {
-                (Effect::Deny, true, _) => return Self::Deny(at),
-                (Effect::Allow, true, Self::Nothing) => found = Self::Allow(at),
+            match (effect, found) {
+                (Effect::Deny, _) if applies() => return Self::Deny(at),
+                (Effect::Allow, Self::Nothing) if !denials_only && applies() => {
+                    found = Self::Allow(at);
+                }
                 _ => {}
             }
         }

@@ -32,7 +32,7 @@ const ON_CERTIFICATES: [&str; 3] = [
 /// [`InvalidPolicy::TooLong`] for more domains than fit in one policy (about 80 of usual length);
 /// [`InvalidPolicy::Empty`] for none.
 pub fn minimal(account: &AccountId, domains: &[Pattern]) -> Result<Document, InvalidPolicy> {
-    let arn = |name: &Pattern| Resource::domain("cdn", account, name).arn;
+    let arn = |name: &Pattern| Resource::domain("cdn", account, name).arn().to_owned();
     let document = json!({
         "Version": "1",
         "Statement": [

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
-use super::glob::Case;
+use super::glob::{Case, Subject};
 use crate::{AccountId, Pattern, Timestamp};
 
 /// What somebody asks to do.
@@ -21,10 +21,10 @@ pub struct Request<'a> {
 /// are here and not in the context, since those of two domains in one request differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    pub(super) arn: String,
-    pub(super) case: Case,
-    /// The name in lower case, where it is compared so.
-    folded: Option<String>,
+    arn: String,
+    case: Case,
+    /// The name in lower case, if case is ignored and there are capitals.
+    lower_case: Option<String>,
     tags: Vec<(String, String)>,
 }
 
@@ -79,22 +79,18 @@ impl Resource {
         let arn = arn.into();
         // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital letter,
         // however much of the name its wildcards leave out.
-        let folded = arn.contains(":domain/").then(|| arn.to_ascii_lowercase());
+        let is_domain = arn.contains(":domain/");
+        let has_capitals = arn.bytes().any(|byte| byte.is_ascii_uppercase());
         Self {
-            case: if folded.is_some() {
+            case: if is_domain {
                 Case::Ignored
             } else {
                 Case::Matters
             },
-            folded,
+            lower_case: (is_domain && has_capitals).then(|| arn.to_ascii_lowercase()),
             arn,
             tags: Vec::new(),
         }
-    }
-
-    /// Its name as globs compare it.
-    pub(super) fn compared(&self) -> &str {
-        self.folded.as_deref().unwrap_or(&self.arn)
     }
 
     /// The domain `name` of `account` in `service` (`cdn` or `dcdn`):
@@ -120,6 +116,11 @@ impl Resource {
     #[must_use]
     pub fn arn(&self) -> &str {
         &self.arn
+    }
+
+    /// Its name as globs take it.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject::new(self.lower_case.as_deref().unwrap_or(&self.arn), self.case)
     }
 }
 

@@ -142,8 +142,8 @@ fn tags_are_those_of_each_resource() {
 fn nothing_is_allowed_on_names_that_do_not_exist() {
     let long = |octets: usize| Resource::new(format!("acs:{}", "a".repeat(octets - 4)));
     let context = Context::new(noon());
-    assert!(alone(ALLOW, SET, long(1024), &context).is_allowed());
-    assert!(!alone(ALLOW, SET, long(1025), &context).is_allowed());
+    assert!(alone(ALLOW, SET, long(512), &context).is_allowed());
+    assert!(!alone(ALLOW, SET, long(513), &context).is_allowed());
 }
 
 /// What it shows; the statement's principal; the rest of the statement; who assumes; the verdict.
