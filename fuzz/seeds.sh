@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the seeds of the fuzz targets: small chains and keys of each kind, made by openssl, and requests.
+# Makes the seeds of the fuzz targets: small chains and keys of each kind, made by openssl; requests; policies.
 set -eu
 
 corpus="$(dirname "$0")/corpus/pem_admission"
@@ -60,3 +60,30 @@ for file in "$(dirname "$0")"/../spec/wire/*.http; do
         sed '1,/^\r$/d' "$file"
     } > "$requests/$(basename "$file")"
 done
+
+# Policies: each element, operator and principal in a form or two.
+policies="$(dirname "$0")/corpus/policy"
+mkdir -p "$policies"
+count=0
+policy() {
+    count=$((count + 1))
+    printf '{"Version":"1","Statement":%s}' "$1" > "$policies/$count"
+}
+policy '{"Effect":"Allow","Action":"*","Resource":"*"}'
+policy '[{"Effect":"Deny","NotAction":["cdn:Describe*","ram:?et*"],"NotResource":["acs:cdn:*:*:domain/*.Example.com"]}]'
+for condition in \
+    '"StringEquals":{"acs:ResourceTag/env":["test",""]},"StringNotEquals":{"sts:ExternalId":"abc"}' \
+    '"StringEqualsIgnoreCase":{"acs:ResourceTag/env":"TEST"},"StringNotEqualsIgnoreCase":{"a:b":"x"}' \
+    '"StringLike":{"acs:SourceIp":"10.*"},"StringNotLike":{"acs:CurrentTime":"202?-*"}' \
+    '"NumericEquals":{"sts:ExternalId":"5"},"NumericNotEquals":{"a:b":"-1.5"},"NumericLessThan":{"a:b":"0.000000001"}' \
+    '"NumericLessThanEquals":{"a:b":"1"},"NumericGreaterThan":{"a:b":"1"},"NumericGreaterThanEquals":{"a:b":["1","2"]}' \
+    '"DateEquals":{"acs:CurrentTime":"2026-05-01T12:00:00Z"},"DateNotEquals":{"acs:CurrentTime":"2026-05-01T20:00:00+08:00"}' \
+    '"DateLessThan":{"acs:CurrentTime":"2026-05-01T12:00:00.5Z"},"DateGreaterThanEquals":{"acs:CurrentTime":"2000-02-29T00:00:00Z"}' \
+    '"Bool":{"acs:SecureTransport":"true","acs:MFAPresent":["false"]}' \
+    '"IpAddress":{"acs:SourceIp":["10.0.0.0/8","10.1.*","2001:db8::/32"]},"NotIpAddress":{"acs:SourceIp":"::ffff:10.1.2.3/128"}'
+do
+    policy '[{"Effect":"Allow","Action":"cdn:*","Resource":"acs:cdn:*:*:*","Condition":{'"$condition"'}}]'
+    policy '{"Effect":"Deny","Principal":{"RAM":"acs:ram::1234567890123456:root"},"Action":"sts:*","Condition":{'"$condition"'}}'
+done
+policy '{"Effect":"Allow","Principal":{"RAM":["acs:ram::1234567890123456:user/alice","acs:ram::1234567890123456:role/r"],"Service":"ecs.aliyuncs.com"},"Action":"sts:AssumeRole"}'
+policy '{"Effect":"Allow","Principal":{"Federated":"acs:ram::1234567890123456:oidc-provider/ci"},"Action":["sts:AssumeRole"]}'

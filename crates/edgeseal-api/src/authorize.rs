@@ -3,7 +3,7 @@
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    policy::{Decision, Principal, may},
+    policy::{Principal, Verdict, may},
 };
 use edgeseal_store::catalog::Deed;
 
@@ -34,7 +34,7 @@ pub struct Denied {
     /// On what.
     resource: String,
     /// To whom.
-    principal: Principal,
+    principal: Box<Principal>,
 }
 
 /// Decides whether an admitted call may run.
@@ -50,15 +50,15 @@ pub fn authorize(admitted: Admitted) -> Result<Authorized, Denied> {
         &caller.request.params,
     );
     match may(&caller.principal, action.sphere) {
-        Decision::Allowed => Ok(Authorized {
+        Verdict::Allowed => Ok(Authorized {
             deed: deed(&caller),
             action,
             caller,
         }),
-        Decision::ImplicitDeny => Err(Denied {
+        Verdict::ExplicitDeny | Verdict::ImplicitDeny => Err(Denied {
             action: action.permission,
             resource,
-            principal: caller.principal,
+            principal: Box::new(caller.principal),
         }),
     }
 }
@@ -149,12 +149,18 @@ impl Failure for Denied {
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
-        let Principal::Account(account) = &self.principal;
+        let (kind, display_name) = match &*self.principal {
+            Principal::Account(account) => ("Account", account.name.clone()),
+            Principal::User { id, .. } => ("SubUser", id.clone()),
+            Principal::Role { role, session, .. } => {
+                ("AssumedRoleUser", format!("{role}:{session}"))
+            }
+        };
         Some(AccessDenied {
             auth_action: self.action.to_owned(),
-            auth_principal_type: "Account".to_owned(),
-            auth_principal_owner_id: account.id.to_string(),
-            auth_principal_display_name: account.name.clone(),
+            auth_principal_type: kind.to_owned(),
+            auth_principal_owner_id: self.principal.account().to_string(),
+            auth_principal_display_name: display_name,
             policy_type: "AccountLevelIdentityBasedPolicy".to_owned(),
             no_permission_type: "ImplicitDeny".to_owned(),
         })

@@ -1,16 +1,31 @@
 //! Who may do what: the one decision point.
 //!
-//! An account's own key may do everything in its account; only the root account may operate
-//! Edgeseal itself. Finer rights (users, roles, policy documents) decide here too once they exist.
+//! An account's own key may do everything in its account; users of the account, and sessions of its
+//! roles, may do what policies let them. Only the root account, and whom it lets, operates Edgeseal
+//! itself. [`decide`] says so in one place.
+//!
+//! Policies are RAM policy documents. Read [`document`] for their grammar, [`evaluate()`] for the
+//! order of a decision, `condition.rs` for the operators.
+//!
+//! Where the cloud's pages leave something open, nothing is granted because of it.
 
-use crate::account::{Account, AccountId};
+mod condition;
+pub mod document;
+mod evaluate;
+mod glob;
+mod invalid;
+mod minimal;
+mod principal;
+mod request;
+pub mod system;
+mod tree;
 
-/// Whoever calls, once the signature is known to be good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// The key of an account itself.
-    Account(Account),
-}
+pub use document::{Document, TrustDocument};
+pub use evaluate::{Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, may_assume};
+pub use invalid::InvalidPolicy;
+pub use minimal::minimal;
+pub use principal::{Principal, PrincipalArn};
+pub use request::{Context, Request, Resource};
 
 /// Whose thing is acted upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,66 +36,36 @@ pub enum Sphere {
     Operator,
 }
 
-/// A decision that carries its reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Go on.
-    Allowed,
-    /// No statement allows it.
-    ImplicitDeny,
-}
-
-impl Principal {
-    /// The account whose things this principal acts on.
-    #[must_use]
-    pub const fn account(&self) -> &AccountId {
-        match self {
-            Self::Account(account) => &account.id,
-        }
-    }
-
-    /// Whether this is the account that operates Edgeseal.
-    #[must_use]
-    pub const fn is_operator(&self) -> bool {
-        match self {
-            Self::Account(account) => account.root,
-        }
-    }
-}
-
-/// Decides whether `principal` may act in `sphere`.
+/// Decides whether `principal` may do what `request` asks in `sphere`. `policies` are those of the
+/// principal; an account itself has none and needs none.
 #[must_use]
-pub const fn may(principal: &Principal, sphere: Sphere) -> Decision {
-    match (sphere, principal.is_operator()) {
-        (Sphere::OwnAccount, _) | (Sphere::Operator, true) => Decision::Allowed,
-        (Sphere::Operator, false) => Decision::ImplicitDeny,
+pub fn decide(
+    principal: &Principal,
+    sphere: Sphere,
+    policies: &Policies<'_>,
+    request: &Request<'_>,
+) -> Decision {
+    let owner = principal.owner();
+    let verdict = match (sphere, principal) {
+        (Sphere::Operator, _) if !owner.root => Verdict::ImplicitDeny,
+        (_, Principal::Account(_)) => Verdict::Allowed,
+        (_, Principal::User { .. } | Principal::Role { .. }) => {
+            return evaluate(policies, request);
+        }
+    };
+    Decision { verdict, by: None }
+}
+
+/// Decides whether `principal` may act in `sphere`, where no policies are at hand: accounts may,
+/// users and sessions may not.
+#[must_use]
+pub const fn may(principal: &Principal, sphere: Sphere) -> Verdict {
+    match (sphere, principal) {
+        (Sphere::OwnAccount, Principal::Account(_)) => Verdict::Allowed,
+        (Sphere::Operator, principal) if principal.is_operator() => Verdict::Allowed,
+        _ => Verdict::ImplicitDeny,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Timestamp;
-
-    fn principal(root: bool) -> Principal {
-        Principal::Account(Account {
-            id: AccountId::from_random(7),
-            name: "name".to_owned(),
-            root,
-            created: Timestamp::default(),
-        })
-    }
-
-    #[test]
-    fn only_root_operates() {
-        assert_eq!(may(&principal(true), Sphere::Operator), Decision::Allowed);
-        assert_eq!(
-            may(&principal(false), Sphere::Operator),
-            Decision::ImplicitDeny
-        );
-        assert_eq!(
-            may(&principal(false), Sphere::OwnAccount),
-            Decision::Allowed
-        );
-    }
-}
+mod tests;

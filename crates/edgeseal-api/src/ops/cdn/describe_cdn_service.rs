@@ -44,7 +44,7 @@ impl Operation for DescribeCdnService {
     }
 
     async fn run(_: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
-        let edgeseal_core::policy::Principal::Account(account) = call.principal();
+        let account = call.principal().owner();
         Ok(Done::read(Reply {
             instance_id: account.id.to_string(),
             opening_time: account.created.to_string(),

@@ -1,0 +1,404 @@
+//! Conditions: an operator, a key of the request, and the values that it is compared with.
+//!
+//! The operators are those of the cloud's page "Conditional operators" (read 2026-11). There is no
+//! `…IfExists` and no `Null`: the cloud refuses them, and so do we.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    document::Effect,
+    glob::{Case, Glob, Subject},
+    invalid::{InvalidPolicy, short},
+    request::{Context, Key, Resource, Value},
+    tree::{Node, Path},
+};
+
+/// One key under one operator.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Condition {
+    operator: &'static Operator,
+    key: Key,
+    operands: Operands,
+    given: Vec<Box<str>>,
+}
+
+/// A row of [`OPERATORS`].
+#[derive(Debug, PartialEq)]
+struct Operator {
+    name: &'static str,
+    test: Test,
+    /// Holds where the test fails for every value.
+    negated: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Test {
+    Equals,
+    EqualsIgnoreCase,
+    Like,
+    Number(Relation),
+    Date(Relation),
+    Bool,
+    Address,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Relation {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// The values of the policy, ready to compare.
+#[derive(Clone, Debug, PartialEq)]
+enum Operands {
+    Texts,
+    Folded(Vec<Box<str>>),
+    Globs(Vec<Glob>),
+    Numbers(Vec<Number>),
+    /// Seconds since the Unix epoch.
+    Dates(Vec<i64>),
+    Bools(Vec<bool>),
+    Networks(Vec<IpNet>),
+}
+
+/// A decimal number in units of 10⁻⁹: exact, so that two that differ never compare as equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Number(i128);
+
+const fn operator(name: &'static str, test: Test, negated: bool) -> Operator {
+    Operator {
+        name,
+        test,
+        negated,
+    }
+}
+
+#[rustfmt::skip]
+static OPERATORS: [Operator; 21] = [
+    operator("StringEquals",              Test::Equals,                           false),
+    operator("StringNotEquals",           Test::Equals,                           true),
+    operator("StringEqualsIgnoreCase",    Test::EqualsIgnoreCase,                 false),
+    operator("StringNotEqualsIgnoreCase", Test::EqualsIgnoreCase,                 true),
+    operator("StringLike",                Test::Like,                             false),
+    operator("StringNotLike",             Test::Like,                             true),
+    operator("NumericEquals",             Test::Number(Relation::Equal),          false),
+    operator("NumericNotEquals",          Test::Number(Relation::Equal),          true),
+    operator("NumericLessThan",           Test::Number(Relation::Less),           false),
+    operator("NumericLessThanEquals",     Test::Number(Relation::LessOrEqual),    false),
+    operator("NumericGreaterThan",        Test::Number(Relation::Greater),        false),
+    operator("NumericGreaterThanEquals",  Test::Number(Relation::GreaterOrEqual), false),
+    operator("DateEquals",                Test::Date(Relation::Equal),            false),
+    operator("DateNotEquals",             Test::Date(Relation::Equal),            true),
+    operator("DateLessThan",              Test::Date(Relation::Less),             false),
+    operator("DateLessThanEquals",        Test::Date(Relation::LessOrEqual),      false),
+    operator("DateGreaterThan",           Test::Date(Relation::Greater),          false),
+    operator("DateGreaterThanEquals",     Test::Date(Relation::GreaterOrEqual),   false),
+    operator("Bool",                      Test::Bool,                             false),
+    operator("IpAddress",                 Test::Address,                          false),
+    operator("NotIpAddress",              Test::Address,                          true),
+];
+
+/// The names of all operators.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().map(|operator| operator.name)
+}
+
+impl Condition {
+    /// Reads the element `Condition`: one condition for each key of each operator.
+    pub(super) fn read_all(node: &Node, path: &Path<'_>) -> Result<Vec<Self>, InvalidPolicy> {
+        let mut conditions: Vec<Self> = Vec::new();
+        for (name, keys) in node.object(path)? {
+            let path = Path::Element(path, name);
+            let operator = OPERATORS.iter().find(|row| row.name == name);
+            let Some(operator) = operator else {
+                return Err(InvalidPolicy::UnknownOperator {
+                    path: path.to_string(),
+                });
+            };
+            let first = conditions.len();
+            for (key, values) in keys.object(&path)? {
+                let path = Path::Element(&path, key);
+                let condition = Self::read(operator, key, values, &path)?;
+                if conditions[first..]
+                    .iter()
+                    .any(|other| other.key == condition.key)
+                {
+                    return Err(InvalidPolicy::Duplicate {
+                        path: path.to_string(),
+                    });
+                }
+                conditions.push(condition);
+            }
+        }
+        Ok(conditions)
+    }
+
+    fn read(
+        operator: &'static Operator,
+        name: &str,
+        values: &Node,
+        path: &Path<'_>,
+    ) -> Result<Self, InvalidPolicy> {
+        let key = Key::parse(name).ok_or_else(|| InvalidPolicy::Value {
+            path: path.to_string(),
+            given: short(name),
+            expected: "a condition key, service:Name",
+        })?;
+        let given = values.each(path, |node, path| {
+            let text = node.text(path)?;
+            operator.test.check(text, path).map(|()| Box::from(text))
+        })?;
+        Ok(Self {
+            operands: operator.test.operands(&given),
+            operator,
+            key,
+            given,
+        })
+    }
+
+    /// The name of its operator.
+    pub(super) const fn operator(&self) -> &'static str {
+        self.operator.name
+    }
+
+    /// Its key.
+    pub(super) const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Its values as they were given.
+    pub(super) fn values(&self) -> &[Box<str>] {
+        &self.given
+    }
+
+    /// Whether it holds, in a statement of this effect.
+    ///
+    /// Several values are alternatives: one that fits is enough, and a negated operator holds where
+    /// none fits. If the request has no such key, or one that cannot be compared, then operators do
+    /// not hold: so the cloud does for `Bool` and `acs:MFAPresent`. For negated operators its pages
+    /// are silent. Here they hold in a `Deny` and not in an `Allow`, so that no `Allow` ever applies
+    /// because something about a request is unknown.
+    pub(super) fn holds(&self, effect: Effect, resource: &Resource, context: &Context) -> bool {
+        let value = context.value(&self.key, resource);
+        match value.and_then(|value| self.fits(&value)) {
+            Some(fits) => fits != self.operator.negated,
+            None => self.operator.negated && effect == Effect::Deny,
+        }
+    }
+
+    /// Whether one of the operands fits; `None` if `value` is nothing that they compare with.
+    fn fits(&self, value: &Value<'_>) -> Option<bool> {
+        Some(match &self.operands {
+            Operands::Texts => {
+                let text = value.text();
+                self.given.iter().any(|given| **given == *text)
+            }
+            Operands::Folded(folded) => {
+                let text = fold(&value.text());
+                folded.contains(&text)
+            }
+            Operands::Globs(globs) => {
+                let text = value.text();
+                let subject = Subject::new(&text, Case::Matters);
+                globs.iter().any(|glob| glob.matches(&subject))
+            }
+            Operands::Numbers(numbers) => {
+                let number = Number::parse(&value.text())?;
+                numbers.iter().any(|other| self.compare(&number, other))
+            }
+            Operands::Dates(dates) => {
+                let date = value.unix_seconds()?;
+                dates.iter().any(|other| self.compare(&date, other))
+            }
+            Operands::Bools(bools) => bools.contains(&value.boolean()?),
+            Operands::Networks(networks) => {
+                let ip = value.address()?;
+                networks.iter().any(|network| network.contains(&ip))
+            }
+        })
+    }
+
+    fn compare<T: Ord>(&self, left: &T, right: &T) -> bool {
+        let (Test::Number(relation) | Test::Date(relation)) = self.operator.test else {
+            return false;
+        };
+        match relation {
+            Relation::Equal => left == right,
+            Relation::Less => left < right,
+            Relation::LessOrEqual => left <= right,
+            Relation::Greater => left > right,
+            Relation::GreaterOrEqual => left >= right,
+        }
+    }
+}
+
+impl Test {
+    /// Whether `text` is a value that this test can have.
+    fn check(self, text: &str, path: &Path<'_>) -> Result<(), InvalidPolicy> {
+        if text.contains("${") {
+            return Err(InvalidPolicy::Variable {
+                path: path.to_string(),
+            });
+        }
+        let (good, expected) = match self {
+            Self::Equals | Self::EqualsIgnoreCase | Self::Like => (true, "a string"),
+            Self::Number(_) => (
+                Number::parse(text).is_some(),
+                "a decimal number with at most 18 digits before and 9 after the point",
+            ),
+            Self::Date(_) => (
+                parse_date(text).is_some(),
+                "a date, yyyy-MM-ddTHH:mm:ssZ or with an offset such as +08:00",
+            ),
+            Self::Bool => (parse_bool(text).is_some(), "true or false"),
+            Self::Address => (
+                parse_networks(text).is_some(),
+                "an IP address or a CIDR block",
+            ),
+        };
+        if good {
+            return Ok(());
+        }
+        Err(InvalidPolicy::Value {
+            path: path.to_string(),
+            given: short(text),
+            expected,
+        })
+    }
+
+    /// Values that [`Self::check`] let through, ready to compare.
+    fn operands(self, given: &[Box<str>]) -> Operands {
+        let texts = given.iter().map(|text| &**text);
+        match self {
+            Self::Equals => Operands::Texts,
+            Self::EqualsIgnoreCase => Operands::Folded(texts.map(fold).collect()),
+            Self::Like => Operands::Globs(texts.map(Glob::new).collect()),
+            Self::Number(_) => Operands::Numbers(texts.filter_map(Number::parse).collect()),
+            Self::Date(_) => Operands::Dates(texts.filter_map(parse_date).collect()),
+            Self::Bool => Operands::Bools(texts.filter_map(parse_bool).collect()),
+            Self::Address => {
+                Operands::Networks(texts.filter_map(parse_networks).flatten().collect())
+            }
+        }
+    }
+}
+
+impl Value<'_> {
+    fn unix_seconds(&self) -> Option<i64> {
+        match self {
+            Self::Time(time) => Some(time.unix_seconds()),
+            Self::Text(text) => parse_date(text),
+            Self::Address(_) | Self::Bool(_) => None,
+        }
+    }
+
+    fn boolean(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            Self::Text(text) => parse_bool(text),
+            Self::Address(_) | Self::Time(_) => None,
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(ip) => Some(*ip),
+            Self::Text(text) => text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
+            Self::Time(_) | Self::Bool(_) => None,
+        }
+    }
+}
+
+impl Number {
+    fn parse(text: &str) -> Option<Self> {
+        const UNITS: i128 = 1_000_000_000;
+        let (negative, digits) = text
+            .strip_prefix('-')
+            .map_or((false, text), |digits| (true, digits));
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let are_digits = |text: &str, max: usize| {
+            (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+        };
+        if !are_digits(whole, 18) || !are_digits(fraction, 9) {
+            return None;
+        }
+        let fraction: i128 = format!("{fraction:0<9}").parse().ok()?;
+        let units = whole.parse::<i128>().ok()? * UNITS + fraction;
+        Some(Self(if negative { -units } else { units }))
+    }
+}
+
+/// Lower case of every character by itself, so that folding does not depend on its neighbours.
+fn fold(text: &str) -> Box<str> {
+    let folded: String = text.chars().flat_map(char::to_lowercase).collect();
+    folded.into_boxed_str()
+}
+
+/// Seconds since the Unix epoch of an ISO 8601 date with time and zone, in the profile of RFC 3339.
+/// Fractions of a second are cut off, as they are from the time of a request.
+fn parse_date(text: &str) -> Option<i64> {
+    if text.as_bytes().get(10) != Some(&b'T') {
+        return None;
+    }
+    let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    Some(date.unix_timestamp())
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    [("true", true), ("false", false)]
+        .into_iter()
+        .find_map(|(name, value)| name.eq_ignore_ascii_case(text).then_some(value))
+}
+
+/// The networks that an operand of `IpAddress` stands for: an address, a CIDR block, or the older
+/// form with `*` for the last octets (`10.1.*`; `*` alone is every address).
+fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
+    if text == "*" {
+        return Some(vec![
+            IpNet::V4(Ipv4Net::default()),
+            IpNet::V6(Ipv6Net::default()),
+        ]);
+    }
+    if let Some(at) = text.find('*') {
+        return parse_octets(text, at).map(|network| vec![network]);
+    }
+    let network = match text.parse::<IpAddr>() {
+        Ok(ip) => IpNet::from(ip),
+        Err(_) => text.parse::<IpNet>().ok()?,
+    };
+    Some(vec![unmap(network)])
+}
+
+/// `10.1.*` and `10.1.*.*`: `at` is where the first `*` stands.
+fn parse_octets(text: &str, at: usize) -> Option<IpNet> {
+    let (octets, stars) = text.split_at(at);
+    let octets: Vec<&str> = octets.strip_suffix('.')?.split('.').collect();
+    let star_count = stars.split('.').count();
+    if octets.len() + star_count > 4 || stars.split('.').any(|star| star != "*") {
+        return None;
+    }
+    let bits = u8::try_from(octets.len() * 8).ok()?;
+    let zeros = ".0".repeat(4 - octets.len());
+    let ip: Ipv4Addr = format!("{}{zeros}", octets.join(".")).parse().ok()?;
+    Ipv4Net::new(ip, bits).ok().map(IpNet::V4)
+}
+
+/// A network of mapped IPv4 addresses (RFC 4291 §2.5.5.2) as the IPv4 network that it is.
+fn unmap(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let mapped = Ipv6Addr::to_ipv4_mapped(&v6.network());
+    let bits = v6.prefix_len().checked_sub(96);
+    match (mapped, bits) {
+        (Some(ip), Some(bits)) => Ipv4Net::new(ip, bits).map_or(network, IpNet::V4),
+        _ => network,
+    }
+}

@@ -1,0 +1,230 @@
+//! The decision: policies on one side, a request on the other.
+
+use super::{
+    document::{Document, Effect, TrustDocument},
+    glob::{Case, Subject},
+    principal::PrincipalArn,
+    request::{Context, Request, Resource},
+};
+
+/// Everything that bears on a request of a user or of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a> {
+    /// The policies of the identity: its own and those of its groups, or those of the role.
+    pub identity: &'a [Attached<'a>],
+    /// What the session is narrowed down to: the `Policy` with which the role was assumed.
+    pub session: Option<&'a Document>,
+}
+
+/// A policy that an identity has.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it says.
+    pub document: &'a Document,
+}
+
+/// A decision that carries its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What is decided.
+    pub verdict: Verdict,
+    /// Why; `None` where no policy was asked.
+    pub by: Option<Reason>,
+}
+
+/// What is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allowed,
+    /// A statement denies it.
+    ExplicitDeny,
+    /// No statement allows it.
+    ImplicitDeny,
+}
+
+/// Why it is decided so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A statement says so: the first that denies or, if none does, the first of the identity's
+    /// that allows.
+    Statement {
+        /// The layer of the policy.
+        layer: Layer,
+        /// The name of the policy, where policies of the layer have one.
+        policy: Option<String>,
+        /// Which of its statements, counted from 0.
+        statement: usize,
+        /// For which of the request's resources, counted from 0.
+        resource: usize,
+    },
+    /// No statement of this layer allows it.
+    NoAllow {
+        /// The layer; the outermost if several lack one.
+        layer: Layer,
+        /// For which of the request's resources, counted from 0.
+        resource: usize,
+    },
+}
+
+/// Where policies are, from the outermost to the innermost. Each layer that is there must allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// Those of the session.
+    Session,
+    /// Those of the identity.
+    Identity,
+    /// The trust policy of a role.
+    Trust,
+}
+
+/// Octets of the longest resource name that is compared: an account, a service and a domain name of
+/// 253 characters need fewer than 400. Nothing longer exists, so nobody has a right to it.
+const ARN_BYTES_MAX: usize = 512;
+
+/// The action by which a role is assumed, in lower case.
+const ASSUME_ROLE: &str = "sts:assumerole";
+
+/// Decides on a request of a user or of a session.
+///
+/// The order is that of the cloud's page "How RAM evaluates policies": a `Deny` that applies, in any
+/// layer and to any of the resources, decides; else each layer must have an `Allow` for each of the
+/// resources.
+#[must_use]
+pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
+    let action = request.action.to_ascii_lowercase();
+    let action = Subject::new(&action, Case::Ignored);
+    let (mut refused, mut allowed) = (None, None);
+    for (index, resource) in request.resources.iter().enumerate() {
+        let decision = evaluate_one(policies, &action, request.context, index, resource);
+        match decision.verdict {
+            Verdict::ExplicitDeny => return decision,
+            Verdict::ImplicitDeny => refused = refused.or(Some(decision)),
+            Verdict::Allowed => allowed = allowed.or(Some(decision)),
+        }
+    }
+    let nothing_asked = || Decision::no_allow(Layer::Identity, 0);
+    refused.or(allowed).unwrap_or_else(nothing_asked)
+}
+
+/// Decides whether the trust policy of a role lets `principal` assume it.
+///
+/// This is one half: the principal, if it is a user or a role, also needs [`evaluate`] to allow
+/// `sts:AssumeRole` on the role's own name. The key of an account itself assumes nothing.
+#[must_use]
+pub fn may_assume(trust: &TrustDocument, principal: &PrincipalArn, context: &Context) -> Decision {
+    let role = Resource::new("");
+    let action = Subject::new(ASSUME_ROLE, Case::Ignored);
+    let statements = trust.statements.iter().map(|statement| {
+        let applies = || {
+            let mut principals = statement.principals.iter();
+            principals.any(|trusted| trusted.means(principal))
+                && statement.applies(&action, &role, context)
+        };
+        (statement.effect, applies)
+    });
+    Found::among(statements, false).decide(Layer::Trust, None, 0)
+}
+
+/// Decides on one resource, the one of this index.
+fn evaluate_one(
+    policies: &Policies<'_>,
+    action: &Subject<'_>,
+    context: &Context,
+    index: usize,
+    resource: &Resource,
+) -> Decision {
+    if resource.arn().len() > ARN_BYTES_MAX {
+        return Decision::no_allow(Layer::Identity, index);
+    }
+    let name = resource.subject();
+    let find = |document: &Document, denials_only: bool| {
+        let statements = document.statements.iter().map(|statement| {
+            let applies = || statement.applies(action, &name, resource, context);
+            (statement.effect, applies)
+        });
+        Found::among(statements, denials_only)
+    };
+    let session = policies.session.map(|document| find(document, false));
+    if let Some(denied @ Found::Deny(_)) = session {
+        return denied.decide(Layer::Session, None, index);
+    }
+    let mut allowed = None;
+    for attached in policies.identity {
+        match find(attached.document, allowed.is_some()) {
+            denied @ Found::Deny(_) => {
+                return denied.decide(Layer::Identity, Some(attached.name), index);
+            }
+            found @ Found::Allow(_) => allowed = allowed.or(Some((found, attached.name))),
+            Found::Nothing => {}
+        }
+    }
+    match (session, allowed) {
+        (Some(Found::Nothing), _) => Decision::no_allow(Layer::Session, index),
+        (_, None) => Decision::no_allow(Layer::Identity, index),
+        (_, Some((found, name))) => found.decide(Layer::Identity, Some(name), index),
+    }
+}
+
+/// What one document says, with the statement that says so.
+#[derive(Clone, Copy)]
+enum Found {
+    Deny(usize),
+    Allow(usize),
+    Nothing,
+}
+
+impl Found {
+    /// Asks statements whether they apply: those that deny until one does, those that allow only
+    /// while it makes a difference.
+    fn among<F: Fn() -> bool>(
+        statements: impl Iterator<Item = (Effect, F)>,
+        denials_only: bool,
+    ) -> Self {
+        let mut found = Self::Nothing;
+        for (at, (effect, applies)) in statements.enumerate() {
+            match (effect, found) {
+                (Effect::Deny, _) if applies() => return Self::Deny(at),
+                (Effect::Allow, Self::Nothing) if !denials_only && applies() => {
+                    found = Self::Allow(at);
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn decide(self, layer: Layer, policy: Option<&str>, resource: usize) -> Decision {
+        let (verdict, statement) = match self {
+            Self::Deny(at) => (Verdict::ExplicitDeny, at),
+            Self::Allow(at) => (Verdict::Allowed, at),
+            Self::Nothing => return Decision::no_allow(layer, resource),
+        };
+        Decision {
+            verdict,
+            by: Some(Reason::Statement {
+                layer,
+                policy: policy.map(str::to_owned),
+                statement,
+                resource,
+            }),
+        }
+    }
+}
+
+impl Decision {
+    const fn no_allow(layer: Layer, resource: usize) -> Self {
+        Self {
+            verdict: Verdict::ImplicitDeny,
+            by: Some(Reason::NoAllow { layer, resource }),
+        }
+    }
+
+    /// Whether to go on.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        matches!(self.verdict, Verdict::Allowed)
+    }
+}

@@ -1,0 +1,305 @@
+//! Who acts, and whom the trust policy of a role names.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{
+    document::one_or_list,
+    invalid::{InvalidPolicy, short},
+    tree::{Node, Path},
+};
+use crate::account::{Account, AccountId};
+
+/// Whoever calls, once the signature is known to be good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// The key of an account itself.
+    Account(Account),
+    /// A RAM user.
+    User {
+        /// The account that it belongs to.
+        account: Account,
+        /// Its name, unique in the account.
+        name: String,
+        /// Its number.
+        id: String,
+    },
+    /// Whoever assumed a role, for one session.
+    Role {
+        /// The account that the role belongs to.
+        account: Account,
+        /// The role's name, unique in the account.
+        role: String,
+        /// The session's name, chosen by whoever assumed the role.
+        session: String,
+    },
+}
+
+/// The name by which policies, audit and `GetCallerIdentity` know a principal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalArn {
+    /// `acs:ram::{account}:root`.
+    Account(AccountId),
+    /// `acs:ram::{account}:user/{name}`.
+    User {
+        /// The account.
+        account: AccountId,
+        /// The user's name.
+        name: String,
+    },
+    /// `acs:ram::{account}:assumed-role/{role}/{session}`.
+    Role {
+        /// The account.
+        account: AccountId,
+        /// The role's name.
+        role: String,
+        /// The session's name.
+        session: String,
+    },
+    /// A service that acts for an account, such as `ecs.aliyuncs.com`.
+    Service(String),
+    /// An identity provider, `acs:ram::{account}:oidc-provider/{name}` or `…:saml-provider/{name}`.
+    Federated(String),
+}
+
+/// Whom a trust policy names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trusted {
+    kind: Kind,
+    given: Box<str>,
+    who: Who,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ram,
+    Service,
+    Federated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    /// `…:root`: all users and roles of the account.
+    AllOf(AccountId),
+    /// `…:role/{role}`: all sessions of the role.
+    SessionsOf { account: AccountId, role: String },
+    /// Exactly this one.
+    One(PrincipalArn),
+}
+
+/// The principals of a statement, kind by kind.
+pub(super) struct ByKind<'a>(&'a [Trusted]);
+
+impl Principal {
+    /// The account whose things this principal acts on.
+    #[must_use]
+    pub const fn account(&self) -> &AccountId {
+        &self.owner().id
+    }
+
+    /// The same with all that is known of it.
+    #[must_use]
+    pub const fn owner(&self) -> &Account {
+        match self {
+            Self::Account(account) | Self::User { account, .. } | Self::Role { account, .. } => {
+                account
+            }
+        }
+    }
+
+    /// Whether this is the account that operates Edgeseal, itself and not one of its users.
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        match self {
+            Self::Account(account) => account.root,
+            Self::User { .. } | Self::Role { .. } => false,
+        }
+    }
+
+    /// Its name in policies.
+    #[must_use]
+    pub fn arn(&self) -> PrincipalArn {
+        let account = self.account().clone();
+        match self {
+            Self::Account(_) => PrincipalArn::Account(account),
+            Self::User { name, .. } => PrincipalArn::User {
+                account,
+                name: name.clone(),
+            },
+            Self::Role { role, session, .. } => PrincipalArn::Role {
+                account,
+                role: role.clone(),
+                session: session.clone(),
+            },
+        }
+    }
+}
+
+impl Trusted {
+    /// Reads the element `Principal` of a trust policy.
+    pub(super) fn read_all(node: &Node, path: &Path<'_>) -> Result<Vec<Self>, InvalidPolicy> {
+        const KINDS: [Kind; 3] = [Kind::Ram, Kind::Service, Kind::Federated];
+        let names = KINDS.map(Kind::name);
+        node.object(path)?; // not empty
+        let mut trusted = Vec::new();
+        for (kind, node) in KINDS.into_iter().zip(node.elements(path, names)?) {
+            let Some(node) = node else { continue };
+            let path = Path::Element(path, kind.name());
+            trusted.extend(node.each(&path, |node, path| Self::read(kind, node, path))?);
+        }
+        Ok(trusted)
+    }
+
+    fn read(kind: Kind, node: &Node, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+        let text = node.text(path)?;
+        let who = kind.parse(text).ok_or_else(|| InvalidPolicy::Value {
+            path: path.to_string(),
+            given: short(text),
+            expected: kind.expected(),
+        })?;
+        Ok(Self {
+            kind,
+            given: text.into(),
+            who,
+        })
+    }
+
+    /// Whether `principal` is meant. The key of an account itself never is: accounts cannot assume
+    /// roles.
+    pub(super) fn means(&self, principal: &PrincipalArn) -> bool {
+        match (&self.who, principal) {
+            (
+                Who::AllOf(trusted),
+                PrincipalArn::User { account, .. } | PrincipalArn::Role { account, .. },
+            ) => trusted == account,
+            (
+                Who::SessionsOf {
+                    account: trusted,
+                    role: of,
+                },
+                PrincipalArn::Role { account, role, .. },
+            ) => (trusted, of) == (account, role),
+            (Who::One(one), other) => one == other,
+            _ => false,
+        }
+    }
+
+    /// For serialization.
+    pub(super) const fn by_kind(all: &[Self]) -> ByKind<'_> {
+        ByKind(all)
+    }
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ram => "RAM",
+            Self::Service => "Service",
+            Self::Federated => "Federated",
+        }
+    }
+
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Ram => {
+                "acs:ram::{account}:root, …:user/{name} or …:role/{name}, without wildcards"
+            }
+            Self::Service => "the name of a service, such as ecs.aliyuncs.com",
+            Self::Federated => "acs:ram::{account}:oidc-provider/{name} or …:saml-provider/{name}",
+        }
+    }
+
+    fn parse(self, text: &str) -> Option<Who> {
+        match self {
+            Self::Service => {
+                let good = |b: u8| b.is_ascii_alphanumeric() || b".-@".contains(&b);
+                let named = text.contains('.') && text.bytes().all(good);
+                named.then(|| Who::One(PrincipalArn::Service(text.to_owned())))
+            }
+            Self::Ram => {
+                let (account, name) = parse_arn(text)?;
+                parse_identity(account, name)
+            }
+            Self::Federated => {
+                let (_, name) = parse_arn(text)?;
+                let (kind, name) = name.split_once('/')?;
+                let good = matches!(kind, "oidc-provider" | "saml-provider") && is_name(name);
+                good.then(|| Who::One(PrincipalArn::Federated(text.to_owned())))
+            }
+        }
+    }
+}
+
+/// What follows the account in the name of an identity.
+fn parse_identity(account: AccountId, name: &str) -> Option<Who> {
+    if name == "root" {
+        return Some(Who::AllOf(account));
+    }
+    let (kind, name) = name.split_once('/')?;
+    let good = |name: &str| is_name(name).then(|| name.to_owned());
+    match kind {
+        "user" => {
+            let name = good(name)?;
+            Some(Who::One(PrincipalArn::User { account, name }))
+        }
+        "role" => {
+            let role = good(name)?;
+            Some(Who::SessionsOf { account, role })
+        }
+        "assumed-role" => {
+            let (role, session) = name.split_once('/')?;
+            Some(Who::One(PrincipalArn::Role {
+                account,
+                role: good(role)?,
+                session: good(session)?,
+            }))
+        }
+        _ => None,
+    }
+}
+
+/// `acs:ram::{account}:{name}`.
+fn parse_arn(text: &str) -> Option<(AccountId, &str)> {
+    let (account, name) = text.strip_prefix("acs:ram::")?.split_once(':')?;
+    Some((AccountId::parse(account).ok()?, name))
+}
+
+/// The characters that names of users, roles, sessions and providers have.
+fn is_name(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b".-_@".contains(&b);
+    !text.is_empty() && text.bytes().all(good)
+}
+
+impl fmt::Display for PrincipalArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(account) => write!(f, "acs:ram::{account}:root"),
+            Self::User { account, name } => write!(f, "acs:ram::{account}:user/{name}"),
+            Self::Role {
+                account,
+                role,
+                session,
+            } => write!(f, "acs:ram::{account}:assumed-role/{role}/{session}"),
+            Self::Service(name) | Self::Federated(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Serialize for ByKind<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for same in self.0.chunk_by(|one, next| one.kind == next.kind) {
+            map.serialize_entry(same[0].kind.name(), &OfKind(same))?;
+        }
+        map.end()
+    }
+}
+
+struct OfKind<'a>(&'a [Trusted]);
+
+impl Serialize for OfKind<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        one_or_list(self.0.iter().map(|one| &*one.given), serializer)
+    }
+}

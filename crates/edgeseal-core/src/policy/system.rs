@@ -1,0 +1,246 @@
+//! The policies that every account has without making them.
+
+use std::sync::LazyLock;
+
+use super::document::Document;
+
+/// A policy that comes with Edgeseal and cannot be changed.
+pub struct SystemPolicy {
+    /// Its name, that of the cloud.
+    pub name: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    document: LazyLock<Document>,
+}
+
+/// All system policies, by name.
+///
+/// As on the cloud's pages (read 2026-11): the two of DCDN, `AliyunCDNReadOnlyAccess`,
+/// `AliyunRAMReadOnlyAccess` and `AliyunSTSAssumeRoleAccess`. Of the others we found what they are
+/// for and not the text: those are written in the shape of their siblings.
+pub static POLICIES: [SystemPolicy; 10] = [
+    policy("AdministratorAccess", "Everything.", || {
+        parse(ADMINISTRATOR)
+    }),
+    policy("AliyunCDNFullAccess", "Everything in CDN.", || {
+        parse(CDN_FULL)
+    }),
+    policy("AliyunCDNReadOnlyAccess", "Reading in CDN.", || {
+        parse(CDN_READ_ONLY)
+    }),
+    policy("AliyunDCDNFullAccess", "Everything in DCDN.", || {
+        parse(DCDN_FULL)
+    }),
+    policy("AliyunDCDNReadOnlyAccess", "Reading in DCDN.", || {
+        parse(DCDN_READ_ONLY)
+    }),
+    policy("AliyunRAMFullAccess", "Everything in RAM.", || {
+        parse(RAM_FULL)
+    }),
+    policy("AliyunRAMReadOnlyAccess", "Reading in RAM.", || {
+        parse(RAM_READ_ONLY)
+    }),
+    policy("AliyunSTSAssumeRoleAccess", "Assuming roles.", || {
+        parse(STS_ASSUME_ROLE)
+    }),
+    policy(
+        "AliyunYundunCertFullAccess",
+        "Everything in the certificate centre.",
+        || parse(CERT_FULL),
+    ),
+    policy(
+        "AliyunYundunCertReadOnlyAccess",
+        "Reading in the certificate centre.",
+        || parse(CERT_READ_ONLY),
+    ),
+];
+
+/// The system policy called `name`; names are case-sensitive.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static SystemPolicy> {
+    POLICIES.iter().find(|policy| policy.name == name)
+}
+
+impl SystemPolicy {
+    /// What it says; parsed at the first use.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+}
+
+const fn policy(
+    name: &'static str,
+    description: &'static str,
+    document: fn() -> Document,
+) -> SystemPolicy {
+    SystemPolicy {
+        name,
+        description,
+        document: LazyLock::new(document),
+    }
+}
+
+/// A text below that did not parse would grant nothing; a test sees to it that each does.
+fn parse(text: &str) -> Document {
+    Document::parse(text).unwrap_or_else(|_| Document::granting_nothing(text))
+}
+
+const ADMINISTRATOR: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": "*",
+      "Resource": "*",
+      "Effect": "Allow"
+    }
+  ]
+}"#;
+
+const CDN_FULL: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": "cdn:*",
+      "Resource": "*",
+      "Effect": "Allow"
+    },
+    {
+      "Action": "ram:CreateServiceLinkedRole",
+      "Resource": "*",
+      "Effect": "Allow",
+      "Condition": {
+        "StringEquals": {
+          "ram:ServiceName": [
+            "cdn-ddos.cdn.aliyuncs.com"
+          ]
+        }
+      }
+    }
+  ]
+}"#;
+
+const CDN_READ_ONLY: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": [
+        "cdn:Describe*",
+        "cdn:Get*",
+        "cdn:List*",
+        "cdn:BatchDescribe*"
+      ],
+      "Resource": "*",
+      "Effect": "Allow"
+    }
+  ]
+}"#;
+
+const DCDN_FULL: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": "dcdn:*",
+      "Resource": "*",
+      "Effect": "Allow"
+    },
+    {
+      "Action": [
+        "ram:CreateServiceLinkedRole",
+        "ram:CheckServiceLinkedRoleExistence"
+      ],
+      "Resource": "*",
+      "Effect": "Allow",
+      "Condition": {
+        "StringEquals": {
+          "ram:ServiceName": [
+            "logdelivery.dcdn.aliyuncs.com"
+          ]
+        }
+      }
+    }
+  ]
+}"#;
+
+const DCDN_READ_ONLY: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": ["dcdn:Describe*", "dcdn:Get*", "dcdn:List*"],
+      "Resource": "*",
+      "Effect": "Allow"
+    }
+  ]
+}"#;
+
+const RAM_FULL: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": "ram:*",
+      "Resource": "*",
+      "Effect": "Allow"
+    }
+  ]
+}"#;
+
+const RAM_READ_ONLY: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": [
+        "ram:Get*",
+        "ram:List*",
+        "ram:GenerateCredentialReport"
+      ],
+      "Resource": "*",
+      "Effect": "Allow"
+    },
+    {
+      "Effect": "Allow",
+      "Action": [
+        "accessanalyzer:Get*",
+        "accessanalyzer:List*"
+      ],
+      "Resource": "*"
+    }
+  ]
+}"#;
+
+const STS_ASSUME_ROLE: &str = r#"{
+  "Statement": [
+    {
+      "Action": "sts:AssumeRole",
+      "Effect": "Allow",
+      "Resource": "*"
+    }
+  ],
+  "Version": "1"
+}"#;
+
+const CERT_FULL: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": "yundun-cert:*",
+      "Resource": "*",
+      "Effect": "Allow"
+    }
+  ]
+}"#;
+
+const CERT_READ_ONLY: &str = r#"{
+  "Version": "1",
+  "Statement": [
+    {
+      "Action": [
+        "yundun-cert:Get*",
+        "yundun-cert:Describe*",
+        "yundun-cert:Query*",
+        "yundun-cert:List*"
+      ],
+      "Resource": "*",
+      "Effect": "Allow"
+    }
+  ]
+}"#;

@@ -1,0 +1,323 @@
+use super::*;
+use crate::{AccountId, Pattern, Timestamp, account::Account};
+
+mod combinations;
+mod conditions;
+mod grammar;
+mod oracle;
+mod scopes;
+
+const SET: &str = "cdn:SetCdnDomainSSLCertificate";
+const ACCOUNT: &str = "1234567890123456";
+
+fn account(root: bool) -> Account {
+    Account {
+        id: AccountId::parse(ACCOUNT).unwrap(),
+        name: "name".to_owned(),
+        root,
+        created: Timestamp::default(),
+    }
+}
+
+fn user(root: bool) -> Principal {
+    Principal::User {
+        account: account(root),
+        name: "alice".to_owned(),
+        id: "20".to_owned(),
+    }
+}
+
+fn session(root: bool) -> Principal {
+    Principal::Role {
+        account: account(root),
+        role: "deployer".to_owned(),
+        session: "ci-7".to_owned(),
+    }
+}
+
+/// 2026-05-01T12:00:00Z.
+fn noon() -> Timestamp {
+    Timestamp::parse_iso("2026-05-01T12:00:00Z").unwrap()
+}
+
+fn domain(name: &str) -> Resource {
+    Resource::new(format!("acs:cdn:*:{ACCOUNT}:domain/{name}"))
+}
+
+/// A document of these statements.
+fn document(statements: &str) -> Document {
+    let json = format!(r#"{{"Version":"1","Statement":{statements}}}"#);
+    Document::parse(&json).unwrap_or_else(|error| panic!("{json}: {error}"))
+}
+
+/// The decision of one identity policy.
+fn alone(statements: &str, action: &str, resource: Resource, context: &Context) -> Decision {
+    let document = document(statements);
+    let policies = Policies {
+        identity: &[Attached {
+            name: "p",
+            document: &document,
+        }],
+        session: None,
+    };
+    let request = Request {
+        action,
+        resources: &[resource],
+        context,
+    };
+    evaluate(&policies, &request)
+}
+
+#[test]
+fn names_of_principals() {
+    let root = Principal::Account(account(true));
+    for (principal, arn) in [
+        (root, "acs:ram::1234567890123456:root"),
+        (user(true), "acs:ram::1234567890123456:user/alice"),
+        (
+            session(true),
+            "acs:ram::1234567890123456:assumed-role/deployer/ci-7",
+        ),
+    ] {
+        assert_eq!(principal.arn().to_string(), arn);
+        assert_eq!(principal.account().as_str(), ACCOUNT);
+    }
+}
+
+#[test]
+fn accounts_bypass_policies_and_others_do_not() {
+    use Sphere::{Operator, OwnAccount};
+    use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
+    let root = || Principal::Account(account(true));
+    let other = || Principal::Account(account(false));
+    let everything = r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#;
+    let nothing = r#"{"Effect":"Deny","Action":"*","Resource":"*"}"#;
+    for (principal, sphere, statements, decided, without) in [
+        (root(), OwnAccount, nothing, Allowed, Allowed),
+        (root(), Operator, nothing, Allowed, Allowed),
+        (other(), OwnAccount, nothing, Allowed, Allowed),
+        (other(), Operator, everything, ImplicitDeny, ImplicitDeny),
+        (user(false), OwnAccount, everything, Allowed, ImplicitDeny),
+        (
+            user(false),
+            Operator,
+            everything,
+            ImplicitDeny,
+            ImplicitDeny,
+        ),
+        (user(true), Operator, everything, Allowed, ImplicitDeny),
+        (user(true), Operator, nothing, ExplicitDeny, ImplicitDeny),
+        (
+            session(false),
+            OwnAccount,
+            everything,
+            Allowed,
+            ImplicitDeny,
+        ),
+        (session(true), Operator, nothing, ExplicitDeny, ImplicitDeny),
+    ] {
+        let document = document(statements);
+        let policies = Policies {
+            identity: &[Attached {
+                name: "p",
+                document: &document,
+            }],
+            session: None,
+        };
+        let request = Request {
+            action: SET,
+            resources: &[domain("example.com")],
+            context: &Context::new(noon()),
+        };
+        let decision = decide(&principal, sphere, &policies, &request);
+        assert_eq!(decision.verdict, decided, "{principal:?} {sphere:?}");
+        assert_eq!(may(&principal, sphere), without, "{principal:?} {sphere:?}");
+    }
+}
+
+#[test]
+fn system_policies_grant_what_they_say() {
+    let grants = |name: &str, action: &str| {
+        let document = system::find(name).unwrap().document();
+        let policies = Policies {
+            identity: &[Attached { name, document }],
+            session: None,
+        };
+        let request = Request {
+            action,
+            resources: &[domain("example.com")],
+            context: &Context::new(noon()),
+        };
+        evaluate(&policies, &request).is_allowed()
+    };
+    for (name, action, granted) in [
+        ("AdministratorAccess", SET, true),
+        ("AliyunCDNFullAccess", SET, true),
+        ("AliyunCDNFullAccess", "dcdn:DescribeDcdnUserDomains", false),
+        ("AliyunCDNFullAccess", "ram:CreateServiceLinkedRole", false),
+        ("AliyunCDNReadOnlyAccess", "cdn:DescribeUserDomains", true),
+        ("AliyunCDNReadOnlyAccess", SET, false),
+        (
+            "AliyunDCDNFullAccess",
+            "dcdn:SetDcdnDomainSSLCertificate",
+            true,
+        ),
+        (
+            "AliyunDCDNReadOnlyAccess",
+            "dcdn:DescribeDcdnUserDomains",
+            true,
+        ),
+        (
+            "AliyunDCDNReadOnlyAccess",
+            "dcdn:SetDcdnDomainSSLCertificate",
+            false,
+        ),
+        ("AliyunRAMFullAccess", "ram:CreateUser", true),
+        ("AliyunRAMReadOnlyAccess", "ram:ListUsers", true),
+        ("AliyunRAMReadOnlyAccess", "ram:CreateUser", false),
+        ("AliyunSTSAssumeRoleAccess", "sts:AssumeRole", true),
+        ("AliyunSTSAssumeRoleAccess", "sts:GetCallerIdentity", false),
+        (
+            "AliyunYundunCertFullAccess",
+            "yundun-cert:UploadUserCertificate",
+            true,
+        ),
+        (
+            "AliyunYundunCertReadOnlyAccess",
+            "yundun-cert:ListUserCertificateOrder",
+            true,
+        ),
+        (
+            "AliyunYundunCertReadOnlyAccess",
+            "yundun-cert:UploadUserCertificate",
+            false,
+        ),
+    ] {
+        assert_eq!(grants(name, action), granted, "{name} {action}");
+    }
+    assert!(system::find("administratoraccess").is_none());
+    for policy in &system::POLICIES {
+        // A text that did not parse would be a document without statements.
+        assert_eq!(
+            Document::parse(policy.document().text()).as_ref(),
+            Ok(policy.document())
+        );
+    }
+    assert!(system::POLICIES.is_sorted_by_key(|policy| policy.name));
+}
+
+#[test]
+fn the_minimal_policy_lets_tools_renew_and_nothing_else() {
+    let account = account(false).id;
+    let patterns = ["www.example.com", "*.example.org"].map(|name| Pattern::parse(name).unwrap());
+    let document = minimal(&account, &patterns).unwrap();
+    let may = |action: &str, resource: &Resource| {
+        let policies = Policies {
+            identity: &[Attached {
+                name: "minimal",
+                document: &document,
+            }],
+            session: None,
+        };
+        let request = Request {
+            action,
+            resources: std::slice::from_ref(resource),
+            context: &Context::new(noon()),
+        };
+        evaluate(&policies, &request).is_allowed()
+    };
+    let own = patterns.map(|name| Resource::domain("cdn", &account, &name));
+    let any = Resource::new("*");
+    for resource in &own {
+        for action in [
+            SET,
+            "cdn:SetDomainServerCertificate",
+            "cdn:DescribeDomainCertificateInfo",
+        ] {
+            assert!(may(action, resource), "{action} {resource:?}");
+        }
+        assert!(!may("cdn:DeleteCdnDomain", resource));
+        assert!(!may("cdn:StopCdnDomain", resource));
+    }
+    assert!(may("cdn:DescribeUserDomains", &domain("*")));
+    assert!(may("yundun-cert:UploadUserCertificate", &any));
+    assert!(!may("yundun-cert:DeleteUserCertificate", &any));
+    for other in ["example.com", "a.example.org", "example.org", "*"] {
+        assert!(!may(SET, &domain(other)), "{other}");
+    }
+
+    assert_eq!(
+        minimal(&account, &[]),
+        Err(InvalidPolicy::Empty {
+            path: "Statement[0].Resource".to_owned()
+        })
+    );
+    let many: Vec<Pattern> = (0..200)
+        .map(|number| Pattern::parse(&format!("host-{number}.example.com")).unwrap())
+        .collect();
+    assert!(matches!(
+        minimal(&account, &many),
+        Err(InvalidPolicy::TooLong { .. })
+    ));
+    assert!(minimal(&account, &many[..80]).is_ok());
+}
+
+/// `cargo test --release -p edgeseal-core -- --ignored --nocapture speed`
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let statement = |at: usize| {
+        format!(
+            r#"{{"Effect":"Allow","Action":["cdn:Describe*","cdn:Set*Server*"],
+            "Resource":["acs:cdn:*:*:domain/*.host-{at}.example.com","acs:cdn:*:*:domain/host-{at}.*","acs:cdn:*:*:domain/w*.shared.example.net"],
+            "Condition":{{"IpAddress":{{"acs:SourceIp":["10.0.0.0/8","192.0.2.{at}"]}}}}}}"#
+        )
+    };
+    let statements: Vec<String> = (0..20).map(statement).collect();
+    let one = document(&format!("[{}]", statements.join(",")));
+    let identity = [Attached {
+        name: "p",
+        document: &one,
+    }; 20];
+    let policies = Policies {
+        identity: &identity,
+        session: None,
+    };
+    let context = Context {
+        source_ip: Some([192, 0, 2, 200].into()),
+        ..Context::new(noon())
+    };
+    for (what, action, name) in [
+        ("action of none", SET, "www.host-77.example.net"),
+        (
+            "action of all, resource of none",
+            "cdn:DescribeX",
+            "www.host-77.example.net",
+        ),
+        (
+            "action and resource of all, condition of none",
+            "cdn:DescribeX",
+            "www.shared.example.net",
+        ),
+    ] {
+        let request = Request {
+            action,
+            resources: &[domain(name)],
+            context: &context,
+        };
+        let rounds = 1000;
+        let mut batches: Vec<std::time::Duration> = (0..50)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                for _ in 0..rounds {
+                    let decision = evaluate(std::hint::black_box(&policies), &request);
+                    assert!(!decision.is_allowed());
+                }
+                start.elapsed() / rounds
+            })
+            .collect();
+        batches.sort();
+        let (best, median) = (batches[0], batches[25]);
+        println!("{what}: best {best:?}, median {median:?} for 400 statements");
+    }
+}

@@ -1,0 +1,81 @@
+//! A text that may be a policy, for an identity or for the trust of a role.
+//!
+//! Parsing never panics; what it refuses it explains in printable words; what it lets in prints as
+//! the same policy. Whatever a policy says, a session that may do everything changes no decision, a
+//! policy beside it that denies everything decides, and accounts themselves assume no role.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use edgeseal_core::{
+    AccountId, Timestamp,
+    policy::{
+        Attached, Context, Document, InvalidPolicy, Policies, PrincipalArn, Request, Resource, TrustDocument, Verdict,
+        document::CHARACTERS_MAX, evaluate, may_assume, system,
+    },
+};
+use libfuzzer_sys::fuzz_target;
+
+static NOTHING: LazyLock<Document> = LazyLock::new(|| {
+    Document::parse(r#"{"Version":"1","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#).expect("a policy")
+});
+
+fuzz_target!(|text: &str| {
+    match Document::parse(text) {
+        Err(why) => explained(&why, text),
+        Ok(document) => {
+            let printed = serde_json::to_string(&document).expect("a policy prints");
+            assert!(printed.chars().count() <= text.chars().count(), "{printed}");
+            assert_eq!(Document::parse(&printed).as_ref(), Ok(&document), "{printed}");
+            decides(&document);
+        }
+    }
+    match TrustDocument::parse(text) {
+        Err(why) => explained(&why, text),
+        Ok(trust) => {
+            let printed = serde_json::to_string(&trust).expect("a policy prints");
+            assert_eq!(TrustDocument::parse(&printed).as_ref(), Ok(&trust), "{printed}");
+            let account = AccountId::parse("1234567890123456").expect("an account");
+            let user = PrincipalArn::User { account: account.clone(), name: "alice".to_owned() };
+            let _ = may_assume(&trust, &user, &context());
+            assert!(!may_assume(&trust, &PrincipalArn::Account(account), &context()).is_allowed());
+        }
+    }
+});
+
+fn explained(why: &InvalidPolicy, text: &str) {
+    let said = why.to_string();
+    assert!(!said.is_empty() && !said.contains(char::is_control) && said.len() < 2000, "{said:?}");
+    let too_long = text.chars().count() > CHARACTERS_MAX;
+    assert_eq!(too_long, matches!(why, InvalidPolicy::TooLong { .. }));
+}
+
+fn context() -> Context {
+    Context {
+        source_ip: Some([10, 1, 2, 3].into()),
+        secure_transport: Some(true),
+        ..Context::new(Timestamp::from_unix_seconds(1_777_636_800)).with("sts:ExternalId", "5")
+    }
+}
+
+fn decides(document: &Document) {
+    let everything = system::find("AdministratorAccess").expect("a system policy").document();
+    let [own, nothing] = [document, &NOTHING].map(|document| Attached { name: "p", document });
+    let context = context();
+    let resources = [
+        Resource::new("acs:cdn:*:1234567890123456:domain/a.example.com").with_tag("env", "test"),
+        Resource::new("acs:ram::1234567890123456:role/R"),
+        Resource::new("*"),
+    ];
+    for action in ["cdn:SetCdnDomainSSLCertificate", "sts:AssumeRole"] {
+        for resources in [&resources[..1], &resources[1..2], &resources] {
+            let request = Request { action, resources, context: &context };
+            let verdict = |identity: &[Attached<'_>], session| evaluate(&Policies { identity, session }, &request).verdict;
+            let alone = verdict(&[own], None);
+            assert_eq!(verdict(&[own], Some(everything)), alone);
+            assert_eq!(verdict(&[own, own], Some(document)), alone);
+            assert_eq!(verdict(&[own, nothing], None), Verdict::ExplicitDeny);
+            assert_ne!(verdict(&[], Some(document)), Verdict::Allowed);
+        }
+    }
+}
