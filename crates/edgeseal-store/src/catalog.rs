@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
 
+pub(crate) use accounts::random_text;
 pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
 pub use deed::{Deed, NonceUse};
 pub use draft::Draft;

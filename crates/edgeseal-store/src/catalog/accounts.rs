@@ -51,7 +51,7 @@ impl NewAccessKey {
 }
 
 /// Letters and digits, each as likely as the others.
-fn random_text<const LENGTH: usize>() -> String {
+pub(crate) fn random_text<const LENGTH: usize>() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = String::with_capacity(LENGTH);
     while text.len() < LENGTH {
