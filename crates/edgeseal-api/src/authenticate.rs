@@ -290,9 +290,9 @@ async fn find_session(
         .rights
         .role(&context.catalog, &session.account, &name, &session.name)
         .await;
-    let role = found.map_err(Trouble::from)?.filter(|(principal, _)| {
-        matches!(principal, Principal::Role { id, .. } if *id == session.role_id)
-    });
+    let role = found.map_err(Trouble::from)?.filter(
+        |(principal, _)| matches!(principal, Principal::Role { id, .. } if *id == session.role_id),
+    );
     let (principal, mut power) = role.ok_or_else(gone)?;
     power.session = session
         .policy

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
 
+pub(crate) use accounts::random_text;
 pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
 pub use deed::{Deed, NonceUse};
 pub use draft::Draft;

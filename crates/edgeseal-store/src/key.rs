@@ -252,6 +252,12 @@ impl Key {
         Self(format!("counter/{name}").into())
     }
 
+    /// What security tokens are sealed for: they are no record, so all have this one holder.
+    #[must_use]
+    pub fn security_token() -> Self {
+        Self("securitytoken".into())
+    }
+
     /// A fact about this store itself.
     #[must_use]
     pub fn meta(name: &'static str) -> Self {
