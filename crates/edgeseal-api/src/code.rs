@@ -415,6 +415,12 @@ codes! {
     AccountNotFound = 404 "EntityNotExist.Account" "The account does not exist.";
     /// Not an account number.
     InvalidAccountId = 400 "InvalidAccountId" "Specified parameter AccountId is not valid.";
+    /// No permission is asked about.
+    MissingPermission = 400 "MissingPermission" "Permission is mandatory for this action.";
+    /// Nothing is named that a permission would be for.
+    MissingResource = 400 "MissingResource" "Resource is mandatory for this action.";
+    /// Not an address.
+    InvalidSourceIp = 400 "InvalidSourceIp" "Specified parameter SourceIp is not valid.";
     /// No access key named.
     MissingUserAccessKeyId = 400 "MissingUserAccessKeyId" "UserAccessKeyId is mandatory for this action.";
     /// No such access key in the account.

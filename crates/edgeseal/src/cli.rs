@@ -5,8 +5,10 @@ mod call;
 mod cert;
 mod connection;
 mod domain;
+mod explain;
 mod key;
 mod output;
+mod policy;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,8 @@ use connection::Connection;
 
 /// The CDN's version of the API.
 const CDN: &str = "2018-05-10";
+/// The version of STS.
+const STS: &str = "2015-04-01";
 /// The version of Edgeseal's own actions.
 const EDGESEAL: &str = "2026-12-01";
 
@@ -56,6 +60,11 @@ enum Command {
     /// Create, disable, enable, delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
+    /// Say whether somebody may do something, and which statement of which policy decides
+    Explain(explain::Command),
+    /// Print policies
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
 }
@@ -136,6 +145,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Cert(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
+            Command::Explain(command) => done(command.run().await),
+            Command::Policy(command) => done(command.run().await),
             Command::Call(command) => done(command.run().await),
         }
     })

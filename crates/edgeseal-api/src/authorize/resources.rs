@@ -2,7 +2,7 @@
 //! product says which.
 
 use edgeseal_core::{
-    Pattern,
+    AccountId, Pattern,
     policy::{Principal, Resource},
 };
 
@@ -35,18 +35,30 @@ pub(super) async fn of(context: &Context, caller: &Caller) -> Result<Vec<Resourc
             resources.push(Resource::new(arn));
             continue;
         };
-        let mut resource = Resource::domain(service(caller), caller.principal.account(), &name);
-        if reads_tags
-            && let Some(domain) = context.catalog.domain(&name).await?
-            && domain.account == *caller.principal.account()
-        {
-            for (key, value) in domain.tags {
-                resource = resource.with_tag(key, value);
-            }
-        }
-        resources.push(resource);
+        let account = caller.principal.account();
+        resources.push(domain(context, service(caller), account, &name, reads_tags).await?);
     }
     Ok(resources)
+}
+
+/// A domain of an account, with its tags if they are asked for and it is the account's.
+pub(crate) async fn domain(
+    context: &Context,
+    service: &str,
+    account: &AccountId,
+    name: &Pattern,
+    reads_tags: bool,
+) -> Result<Resource, Trouble> {
+    let mut resource = Resource::domain(service, account, name);
+    if reads_tags
+        && let Some(domain) = context.catalog.domain(name).await?
+        && domain.account == *account
+    {
+        for (key, value) in domain.tags {
+            resource = resource.with_tag(key, value);
+        }
+    }
+    Ok(resource)
 }
 
 /// The domains that a call names, as given.
