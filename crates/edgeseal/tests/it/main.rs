@@ -24,6 +24,7 @@ mod malformed;
 mod options;
 mod order;
 mod ownership;
+mod permissions;
 mod readme;
 mod refusals;
 mod restart;
