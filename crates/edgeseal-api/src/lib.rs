@@ -23,6 +23,7 @@ pub mod code;
 pub mod context;
 pub mod diagnosis;
 pub mod http;
+mod key_uses;
 pub mod operation;
 pub mod ops;
 pub mod ownership;
