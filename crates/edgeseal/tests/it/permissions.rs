@@ -142,6 +142,7 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
         })
     );
     assert!(!message.contains("minimal"), "a refusal names no policy");
+    world.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +198,7 @@ async fn what_is_taken_away_is_gone_at_once() {
     assert_eq!(look().await, "InvalidAccessKeyId.NotFound");
     admin.ok(RAM, "DeleteUser", &[("UserName", "bot")]).await;
     assert_eq!(look().await, "InvalidAccessKeyId.NotFound");
+    world.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,6 +274,7 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
         code(&far, CDN, "DescribeCdnDomainDetail", &looked).await,
         "NoPermission"
     );
+    world.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,6 +316,7 @@ async fn users_neither_raise_themselves_nor_operate_edgeseal() {
         who["Arn"],
         format!("acs:ram::{}:user/bot", world.admin.account)
     );
+    world.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,6 +399,7 @@ async fn a_role_is_narrowed_by_its_session() {
         code(&session, CDN, "DescribeCdnService", &[]).await,
         "InvalidSecurityToken.Expired"
     );
+    world.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -450,4 +455,5 @@ async fn explanations_name_the_statement() {
         (refused.status, refused.code.as_str()),
         (404, "EntityNotExist.User")
     );
+    world.server.stop();
 }

@@ -145,10 +145,8 @@ impl Operation for ExplainDecision {
         let (principal, power) = find(context, call, &question.who).await?;
         let reads_tags = power.as_ref().is_some_and(Power::reads_tags);
         let resource = resource(context, call, &question, reads_tags).await?;
-        let circumstances = policy::Context {
-            source_ip: question.source_ip.or(call.circumstances().source_ip),
-            ..call.circumstances()
-        };
+        let mut circumstances = call.circumstances();
+        circumstances.source_ip = question.source_ip.or(circumstances.source_ip);
         let resources = [resource];
         let request = Request {
             action: &question.permission,
