@@ -232,6 +232,7 @@ async fn context(active: bool) -> Context {
     let key = AccessKey {
         id: "testid".to_owned(),
         account: account.id.clone(),
+        user: None,
         active,
         created: NOW,
     };
