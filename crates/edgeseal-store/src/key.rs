@@ -215,6 +215,12 @@ impl Key {
         Self(format!("rights/{account}").into())
     }
 
+    /// What explanations of refusals are sealed for; nothing is stored under it.
+    #[must_use]
+    pub fn diagnosis() -> Self {
+        Self("diagnosis".into())
+    }
+
     /// That a nonce was used by an access key.
     #[must_use]
     pub fn nonce(access_key: &str, nonce: &str) -> Self {
