@@ -7,7 +7,7 @@ use edgeseal_core::{policy::Sphere, rate::Limit};
 use crate::{
     code::Code,
     operation::{self, Failure, Run},
-    ops::{cas, cdn, dcdn, edgeseal},
+    ops::{cas, cdn, dcdn, edgeseal, sts},
     request::Request,
 };
 
@@ -81,6 +81,7 @@ const CDN_2014: &str = "2014-11-11";
 const DCDN: &str = "2018-01-15";
 const CAS: &str = "2020-04-07";
 const CAS_2018: &str = "2018-07-13";
+const STS: &str = "2015-04-01";
 const EDGESEAL: &str = "2026-12-01";
 
 macro_rules! action {
@@ -95,7 +96,22 @@ macro_rules! action {
             named_by: $named_by,
             sphere: Sphere::$sphere,
             codes: <$op as operation::Operation>::CODES,
-            run: operation::run::<$op>,
+            run: Run::Signed(operation::run::<$op>),
+        }
+    };
+    // Nobody signs it, so no policy of a caller is asked.
+    ($version:ident $name:literal $calls:literal/s $access:ident unsigned($named_by:literal) => $op:ty) => {
+        Action {
+            version: $version,
+            name: $name,
+            limit: Limit::per_second($calls),
+            access: Access::$access,
+            permission: "-",
+            target: Target::Everything,
+            named_by: $named_by,
+            sphere: Sphere::Caller,
+            codes: <$op as operation::Unsigned>::CODES,
+            run: Run::Unsigned(operation::run_unsigned::<$op>),
         }
     };
 }
@@ -169,6 +185,9 @@ pub static ACTIONS: &[Action] = &[
     action!(CAS_2018 "DeleteUserCertificate" 30/s Write Centre("CertId") OwnAccount "yundun-cert:DeleteUserCertificate" => cas::DeleteUserCertificate2018),
     action!(CAS_2018 "DescribeUserCertificateDetail" 100/s Read Centre("CertId") OwnAccount "yundun-cert:DescribeUserCertificateDetail" => cas::DescribeUserCertificateDetail),
     action!(CAS_2018 "DescribeUserCertificateList" 100/s Read Centre("") OwnAccount "yundun-cert:DescribeUserCertificateList" => cas::DescribeUserCertificateList),
+    action!(STS "AssumeRole" 30/s Write AssumedRole("RoleArn") OwnAccount "sts:AssumeRole" => sts::AssumeRole),
+    action!(STS "AssumeRoleWithOIDC" 30/s Write unsigned("RoleArn") => sts::AssumeRoleWithOidc),
+    action!(STS "GetCallerIdentity" 100/s Read Everything("") Caller "-" => sts::GetCallerIdentity),
     action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal("AccountId") Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
     action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
     action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),

@@ -23,6 +23,7 @@ pub mod code;
 pub mod context;
 pub mod diagnosis;
 pub mod http;
+pub mod oidc_keys;
 pub mod operation;
 pub mod ops;
 pub mod ownership;
