@@ -15,6 +15,8 @@ use edgeseal_core::{
 };
 use tokio::{io::AsyncReadExt as _, sync::Mutex};
 
+use crate::operation::causes;
+
 pub use fetch::{FetchError, HttpsSource, InvalidSource};
 
 /// Keys this old are asked for anew, in milliseconds.
@@ -125,7 +127,10 @@ impl KnownProvider {
     async fn keys(&self, unknown: bool, now: Timestamp) -> Result<Arc<Jwks>, NoKeys> {
         let source = match &self.source {
             KeySource::File(_) if unknown => return Err(NoKeys::Paused),
-            KeySource::File(path) => return read(path).await.map(Arc::new),
+            KeySource::File(path) => {
+                let keys = read(path).await.map(Arc::new);
+                return keys.inspect_err(|why| self.report(why));
+            }
             KeySource::Https(source) => source,
         };
         // Held while the address is asked: others wait for the same answer.
@@ -154,15 +159,20 @@ impl KnownProvider {
                 Ok(keys)
             }
             Err(why) => {
-                tracing::warn!(
-                    oidc.provider = self.provider.name,
-                    account.id = %self.provider.account,
-                    why = crate::operation::causes(&why),
-                    "the keys of an identity provider cannot be had"
-                );
+                self.report(&why);
                 kept.map(|(keys, _)| keys).ok_or(why)
             }
         }
+    }
+
+    /// Tells the operator; the caller is told no more than that there are no keys.
+    fn report(&self, why: &NoKeys) {
+        tracing::warn!(
+            oidc.provider = self.provider.name,
+            account.id = %self.provider.account,
+            why = causes(why),
+            "the keys of an identity provider cannot be had"
+        );
     }
 }
 
@@ -189,4 +199,4 @@ impl fmt::Debug for KnownProvider {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,7 +20,7 @@ use rustls::{
     crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -97,28 +97,30 @@ impl Issuer {
 }
 
 /// A key of the provider, with its name.
-struct Key(EcdsaKeyPair, &'static str);
+pub(crate) struct Key(EcdsaKeyPair, &'static str);
 
 impl Key {
-    fn new(kid: &'static str) -> Self {
+    pub(crate) fn new(kid: &'static str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         Self(pair, kid)
     }
 
     fn token(&self, now: Timestamp) -> String {
         let seconds = now.unix_seconds();
-        let claims =
-            json!({"iss": "i", "sub": "s", "aud": "a", "iat": seconds, "exp": seconds + 60});
+        self.sign(&json!({"iss": "i", "sub": "s", "aud": "a", "iat": seconds, "exp": seconds + 60}))
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "kid": self.1});
         let encode = |octets: &[u8]| URL_SAFE_NO_PAD.encode(octets);
-        let signed = [header, claims].map(|part| encode(part.to_string().as_bytes()));
+        let signed = [&header, claims].map(|part| encode(part.to_string().as_bytes()));
         let signed = signed.join(".");
         let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes());
         format!("{signed}.{}", encode(signature.unwrap().as_ref()))
     }
 }
 
-fn key_set(keys: &[&Key]) -> String {
+pub(crate) fn key_set(keys: &[&Key]) -> String {
     let keys: Vec<_> = keys
         .iter()
         .map(|Key(pair, kid)| {

@@ -9,3 +9,6 @@ mod session;
 pub use assume_role::AssumeRole;
 pub use assume_role_with_oidc::AssumeRoleWithOidc;
 pub use get_caller_identity::GetCallerIdentity;
+
+#[cfg(test)]
+mod tests;
