@@ -34,10 +34,22 @@ class Server:
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="edgeseal-compat-")
-        folder = pathlib.Path(self._folder.name)
-        self.data, self._log = folder / "data", folder / "log"
+        self.folder = pathlib.Path(self._folder.name)
+        self.data, self._log = self.folder / "data", self.folder / "log"
+        self._start("")
+        return self
+
+    def restart(self, config):
+        """Ends it and starts it again on the same data, with this configuration (TOML)."""
+        self._stop()
+        self._start(config)
+
+    def _start(self, config):
+        config_file = self.folder / "edgeseal.toml"
+        config_file.write_text(config)
+        roles = [f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin")]
         self._process = subprocess.Popen(
-            [binary(), "serve", "--data", self.data, *(f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin"))],
+            [binary(), "serve", "--data", self.data, "--config", config_file, *roles],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             # Its configuration is what stands above, whatever the environment of the tests says.
@@ -55,20 +67,22 @@ class Server:
         self.api, self.https, self.http, self.admin = (addresses[role] for role in ("api", "https", "http", "admin"))
         root = json.loads((self.data / "credentials.json").read_text())
         self.account, self.key_id, self.secret = root["AccountId"], root["AccessKeyId"], root["AccessKeySecret"]
-        return self
 
     def __exit__(self, *_):
         with self._folder:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                code = self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                raise AssertionError("edgeseal did not end after SIGTERM") from None
-            self._reader.join()
-            log = self._log.read_text(errors="replace")
-            assert code == 0, f"edgeseal ended with {code}:\n{log}"
-            assert_no_key_material(log, self.secret, self.certs)
+            self._stop()
+
+    def _stop(self):
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise AssertionError("edgeseal did not end after SIGTERM") from None
+        self._reader.join()
+        log = self._log.read_text(errors="replace")
+        assert code == 0, f"edgeseal ended with {code}:\n{log}"
+        assert_no_key_material(log, self.secret, self.certs)
 
     def text(self, name):
         """The text of a material, by file name."""

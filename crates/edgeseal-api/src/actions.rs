@@ -7,7 +7,7 @@ use edgeseal_core::{policy::Sphere, rate::Limit};
 use crate::{
     code::Code,
     operation::{self, Failure, Run},
-    ops::{cas, cdn, dcdn, edgeseal, ram},
+    ops::{cas, cdn, dcdn, edgeseal, ram, sts},
     request::Request,
 };
 
@@ -82,6 +82,7 @@ const DCDN: &str = "2018-01-15";
 const CAS: &str = "2020-04-07";
 const CAS_2018: &str = "2018-07-13";
 const RAM: &str = "2015-05-01";
+const STS: &str = "2015-04-01";
 const EDGESEAL: &str = "2026-12-01";
 
 macro_rules! action {
@@ -96,7 +97,22 @@ macro_rules! action {
             named_by: $named_by,
             sphere: Sphere::$sphere,
             codes: <$op as operation::Operation>::CODES,
-            run: operation::run::<$op>,
+            run: Run::Signed(operation::run::<$op>),
+        }
+    };
+    // Nobody signs it, so no policy of a caller is asked.
+    ($version:ident $name:literal $calls:literal/s $access:ident unsigned($named_by:literal) => $op:ty) => {
+        Action {
+            version: $version,
+            name: $name,
+            limit: Limit::per_second($calls),
+            access: Access::$access,
+            permission: "-",
+            target: Target::Everything,
+            named_by: $named_by,
+            sphere: Sphere::Caller,
+            codes: <$op as operation::Unsigned>::CODES,
+            run: Run::Unsigned(operation::run_unsigned::<$op>),
         }
     };
 }
@@ -202,6 +218,9 @@ pub static ACTIONS: &[Action] = &[
     action!(RAM "UpdatePolicyDescription" 30/s Write Policy("PolicyName") OwnAccount "ram:UpdatePolicyDescription" => ram::UpdatePolicyDescription),
     action!(RAM "UpdateRole" 30/s Write Role("RoleName") OwnAccount "ram:UpdateRole" => ram::UpdateRole),
     action!(RAM "UpdateUser" 30/s Write User("UserName") OwnAccount "ram:UpdateUser" => ram::UpdateUser),
+    action!(STS "AssumeRole" 30/s Write AssumedRole("RoleArn") OwnAccount "sts:AssumeRole" => sts::AssumeRole),
+    action!(STS "AssumeRoleWithOIDC" 30/s Write unsigned("RoleArn") => sts::AssumeRoleWithOidc),
+    action!(STS "GetCallerIdentity" 100/s Read Everything("") Caller "-" => sts::GetCallerIdentity),
     action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal("AccountId") Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
     action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
     action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),

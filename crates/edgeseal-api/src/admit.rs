@@ -13,7 +13,9 @@ use edgeseal_core::{
 };
 use quick_cache::sync::Cache;
 
-use crate::{authenticate::Caller, code::Code, context::Context, operation::Failure};
+use crate::{
+    actions::Action, authenticate::Caller, code::Code, context::Context, operation::Failure,
+};
 
 /// Nonces remembered at this node. At the 30 changes a second that an account may make, the window
 /// of 31 minutes holds 56,000 of them; the store remembers those of changes in any case.
@@ -45,26 +47,27 @@ pub struct TooOften {
 /// # Errors
 /// [`TooOften`] with the time to wait.
 pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, TooOften> {
-    let action = caller.action;
-    let limit = context
-        .settings
-        .limits
-        .get(action.name)
-        .copied()
-        .unwrap_or(action.limit);
     let account = caller.principal.account();
-    match context
-        .limits
-        .spend(account, action.name, limit, caller.now)
-    {
-        Ok(()) => Ok(Admitted(caller)),
-        Err((retry_after_ms, first)) => Err(TooOften {
-            calls: limit.calls,
-            per_ms: limit.per_ms,
-            retry_after_ms,
-            first,
-        }),
-    }
+    spend_call(context, account, caller.action, caller.now)?;
+    Ok(Admitted(caller))
+}
+
+/// Counts a call of an account, unless it is over the rate of the action.
+pub(crate) fn spend_call(
+    context: &Context,
+    account: &AccountId,
+    action: &Action,
+    now: Timestamp,
+) -> Result<(), TooOften> {
+    let limit = context.settings.limits.get(action.name).copied();
+    let limit = limit.unwrap_or(action.limit);
+    let spent = context.limits.spend(account, action.name, limit, now);
+    spent.map_err(|(retry_after_ms, first)| TooOften {
+        calls: limit.calls,
+        per_ms: limit.per_ms,
+        retry_after_ms,
+        first,
+    })
 }
 
 impl Failure for TooOften {

@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     operation::{Failure, Trouble},
     quirks,
-    request::{Request, Scheme},
+    request::{BEARER_TOKEN, Request, Scheme},
     rights::Power,
 };
 
@@ -69,6 +69,11 @@ pub enum Unauthenticated {
         /// What was given.
         given: String,
     },
+    /// A bearer token in place of a signature.
+    #[error(
+        "bearer tokens are not taken: they are the cloud's own and cannot be judged here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
+    )]
+    Bearer,
     /// Not `1.0`.
     #[error("SignatureVersion must be 1.0")]
     SignatureVersion,
@@ -360,6 +365,11 @@ fn verify_signature(
 
 impl Claim {
     fn read(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
+        let bearer = request.params.get("SignatureType") == Some("BEARERTOKEN")
+            || request.header(BEARER_TOKEN).is_some();
+        if bearer {
+            return Err(Unauthenticated::Bearer);
+        }
         match request.scheme {
             Scheme::V1 => Self::read_v1(request, now),
             Scheme::V3 => Self::read_v3(request, now),
@@ -368,13 +378,6 @@ impl Claim {
 
     fn read_v1(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
         let params = &request.params;
-        let bearer = params.get("SignatureType") == Some("BEARERTOKEN")
-            || request.header("x-acs-bearer-token").is_some();
-        if bearer {
-            return Err(Unauthenticated::Method {
-                given: "BEARERTOKEN".to_owned(),
-            });
-        }
         let need = |name: &str, code| {
             params
                 .given(name)
@@ -481,7 +484,7 @@ impl Failure for Unauthenticated {
     fn code(&self) -> Code {
         match self {
             Self::Missing(code) => *code,
-            Self::Method { .. } => Code::InvalidSignatureMethod,
+            Self::Method { .. } | Self::Bearer => Code::InvalidSignatureMethod,
             Self::SignatureVersion => Code::InvalidSignatureVersion,
             Self::Authorization | Self::NotSigned { .. } => Code::IncompleteSignature,
             Self::TimestampFormat => Code::TimestampFormat,

@@ -109,6 +109,55 @@ codes! {
     ThrottlingUser = 400 "Throttling.User" "Request was denied due to user flow control.";
     /// The principal may not do this.
     NoPermission = 403 "NoPermission" "You are not authorized to do this action. Resource: {resource} Action: {action}";
+    // STS.
+    /// No role.
+    MissingRoleArn = 400 "MissingRoleArn" "RoleArn is mandatory for this action.";
+    /// No name for the session.
+    MissingRoleSessionName = 400 "MissingRoleSessionName" "RoleSessionName is mandatory for this action.";
+    /// Not `acs:ram::<account>:role/<name>`.
+    InvalidRoleArn = 400 "InvalidParameter.RoleArn" "The parameter RoleArn is wrongly formed.";
+    /// Too short, too long, or with other characters.
+    InvalidRoleSessionName = 400 "InvalidParameter.RoleSessionName" "The parameter RoleSessionName is wrongly formed.";
+    /// Too short, or longer than the role allows.
+    InvalidDurationSeconds = 400 "InvalidParameter.DurationSeconds" "The Min/Max value of DurationSeconds is 15min/1hr.";
+    /// The policy of the session is no policy.
+    SessionPolicyGrammar = 400 "InvalidParameter.PolicyGrammar" "The parameter Policy has not passed grammar check.";
+    /// The policy of the session is too long.
+    SessionPolicySize = 400 "InvalidParameter.PolicySize" "The size of Policy must be smaller than 1024 bytes.";
+    /// Too short, too long, or with other characters.
+    InvalidExternalId = 400 "InvalidParameter.ExternalId" "The parameter ExternalId is wrongly formed.";
+    /// Too short, too long, or with other characters.
+    InvalidSourceIdentity = 400 "InvalidParameter.SourceIdentity" "The parameter SourceIdentity is wrongly formed.";
+    /// The role's trust policy does not let the caller in, or there is no such role.
+    RoleNotTrusting = 403 "NoPermission" "You are not authorized to do this action. You should be authorized by RAM.";
+    /// An account itself assumes nothing.
+    RootAssumesNothing = 403 "NoPermission" "Roles may not be assumed by root accounts.";
+    /// The caller's own account has no such role.
+    AssumedRoleNotFound = 404 "EntityNotExist.Role" "The specified Role not exists.";
+    /// No identity provider.
+    MissingOidcProviderArn = 400 "MissingOIDCProviderArn" "OIDCProviderArn is mandatory for this action.";
+    /// Not `acs:ram::<account>:oidc-provider/<name>`.
+    InvalidOidcProviderArn = 400 "InvalidParameter.OIDCProviderArn" "The parameter OIDCProviderArn is wrongly formed.";
+    /// No such identity provider.
+    OidcProviderUnknown = 401 "AuthenticationFail.NoPermission" "No such OIDC Provider registered.";
+    /// The role's trust policy does not let the provider's token in, or there is no such role.
+    OidcRoleNotTrusting = 401 "AuthenticationFail.NoPermission" "There is no permission";
+    /// No token.
+    OidcTokenEmpty = 401 "AuthenticationFail.OIDCToken.Invalid" "The OIDCToken can not empty.";
+    /// Not three parts.
+    OidcTokenParts = 401 "AuthenticationFail.OIDCToken.Invalid" "The number of Jwt field should be divided into 3 parts with '.' .";
+    /// Not base64url.
+    OidcTokenEncoding = 401 "AuthenticationFail.OIDCToken.Invalid" "Cannot decode base64 encoded response(format invalided).";
+    /// An algorithm that is not believed.
+    OidcTokenAlgorithm = 401 "AuthenticationFail.OIDCToken.Invalid" "The algorithm {algorithm} that be specified in Jwt header is unknown.";
+    /// Anything else that no good token has.
+    OidcTokenContent = 401 "AuthenticationFail.OIDCToken.Invalid" "The Jwt content is invalid that cannot be recognized.";
+    /// No key of the provider signed it.
+    OidcTokenSignature = 401 "AuthenticationFail.OIDCToken.InvalidSignature" "OIDC token validate failed: invalid signature.";
+    /// Made for somebody else.
+    OidcTokenAudience = 401 "AuthenticationFail.OIDCToken.AudienceNotMatch" "Invalid audience.";
+    /// Its time is over.
+    OidcTokenExpired = 401 "AuthenticationFail.OIDCToken.Expired" "This JsonWebToken is expired.";
     /// The store cannot be reached.
     ServiceUnavailable = 503 "ServiceUnavailable" "The request has failed due to a temporary failure of the server.";
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     admit::{Failures, Limits, Nonces},
     key_uses::KeyUses,
+    oidc_keys::OidcProviders,
     operation::causes,
     ownership::OwnerCheck,
     reports::Reports,
@@ -69,6 +70,8 @@ pub struct Settings {
     pub demand_ownership: bool,
     /// Who asks the DNS and web servers of domains; `None` if this machine has no DNS server.
     pub owner_check: Option<OwnerCheck>,
+    /// Identity providers whose tokens open roles.
+    pub oidc_providers: OidcProviders,
     /// What the CNAME of a domain ends with.
     pub cname_suffix: String,
     /// How long a change waits for an edge in this same process to serve it before it is answered.
@@ -119,6 +122,7 @@ impl Default for Settings {
             bound_certificate: BoundCertificate::Refuse,
             demand_ownership: false,
             owner_check: None,
+            oidc_providers: OidcProviders::default(),
             cname_suffix: "w.edgeseal.example".to_owned(),
             settle: Duration::from_secs(1),
         }

@@ -24,6 +24,7 @@ pub mod context;
 pub mod diagnosis;
 pub mod http;
 mod key_uses;
+pub mod oidc_keys;
 pub mod operation;
 pub mod ops;
 pub mod ownership;

@@ -2,12 +2,22 @@
 
 use std::error::Error;
 
-use edgeseal_core::domain::Environment;
-use edgeseal_store::{Fault, Revision, catalog::ChangeError};
+use edgeseal_core::{Timestamp, domain::Environment};
+use edgeseal_store::{
+    Fault, Revision,
+    catalog::{ChangeError, Deed},
+};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use crate::{authorize::Authorized, code::Code, context::Context, request::Params};
+use crate::{
+    actions::Action,
+    authenticate::Unauthenticated,
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    request::{Params, Request},
+};
 
 /// One action, whatever its names: five items, in this order, in one file each.
 pub trait Operation: 'static {
@@ -33,6 +43,49 @@ pub trait Operation: 'static {
         call: &'a Authorized,
         params: Self::Params,
     ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+}
+
+/// One action whose calls are not signed: something among the parameters says who calls. The same
+/// five items as [`Operation`], and what guards it in place of a signature.
+pub trait Unsigned: 'static {
+    /// What the caller asks for, typed.
+    type Params: Send;
+    /// What the caller is told.
+    type Reply: Serialize + Send;
+    /// Why not.
+    type Error: Failure + 'static;
+
+    /// Every code that [`Unsigned::Error`] can have; compared with `spec/errors.tsv`.
+    const CODES: &'static [Code];
+
+    /// Reads the parameters, without looking at anything that is stored.
+    ///
+    /// # Errors
+    /// The operation's own refusals of parameters.
+    fn parse(params: &Params) -> Result<Self::Params, Self::Error>;
+
+    /// Finds out who calls, and does it.
+    fn run<'a>(
+        context: &'a Context,
+        call: UnsignedCall<'a>,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+
+    /// Whether somebody may be guessing: such failures count against the address.
+    fn is_a_guess(error: &Self::Error) -> bool;
+}
+
+/// A call that nobody signed.
+pub struct UnsignedCall<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// The action that is called.
+    pub action: &'static Action,
+    /// What is recorded if the call is refused, and where: to be filled as soon as it is known whom
+    /// the call is about.
+    pub suspect: &'a mut Option<Deed>,
+    /// When the request came.
+    pub now: Timestamp,
 }
 
 /// An operation that succeeded.
@@ -233,36 +286,65 @@ pub fn refused_or<R, E: From<R> + From<Trouble>>(error: ChangeError<R>) -> E {
     }
 }
 
+/// What an operation without its types comes to.
+type Outcome<'a> = BoxFuture<'a, Result<Done<serde_json::Value>, Box<dyn Failure>>>;
+
 /// An operation without its types, as the table of actions holds it.
-pub type Run = for<'a> fn(
-    &'a Context,
-    &'a Authorized,
-) -> BoxFuture<'a, Result<Done<serde_json::Value>, Box<dyn Failure>>>;
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// An [`Operation`].
+    Signed(for<'a> fn(&'a Context, &'a Authorized) -> Outcome<'a>),
+    /// An [`Unsigned`] one.
+    Unsigned(for<'a> fn(&'a Context, UnsignedCall<'a>) -> Outcome<'a>),
+}
 
 /// Takes the types off an operation.
 #[must_use]
-pub fn run<'a, Op: Operation>(
-    context: &'a Context,
-    call: &'a Authorized,
-) -> BoxFuture<'a, Result<Done<serde_json::Value>, Box<dyn Failure>>> {
+pub fn run<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> Outcome<'a> {
     Box::pin(async move {
-        let boxed = |error: Op::Error| -> Box<dyn Failure> {
-            debug_assert!(
-                Op::CODES.contains(&error.code()) || TROUBLE.contains(&error.code()),
-                "{} is not declared to answer {:?}",
-                call.action.name,
-                error.code()
-            );
-            Box::new(error)
-        };
+        let boxed = |error| boxed(call.action, Op::CODES, error);
         let params = Op::parse(call.params()).map_err(boxed)?;
         let done = Op::run(context, call, params).await.map_err(boxed)?;
-        let encoded = serde_json::to_value(&done.reply).map_err(Fault::of("encode a reply"));
-        let reply =
-            encoded.map_err(|fault| -> Box<dyn Failure> { Box::new(Trouble::from(fault)) })?;
-        Ok(Done {
-            reply,
-            change: done.change,
-        })
+        untyped(done)
+    })
+}
+
+/// Takes the types off an operation that nobody signs, and keeps those from it who failed too often.
+#[must_use]
+pub fn run_unsigned<'a, Op: Unsigned>(context: &'a Context, call: UnsignedCall<'a>) -> Outcome<'a> {
+    Box::pin(async move {
+        let (source, action, now) = (call.request.source, call.action, call.now);
+        let free = context.failures.check(source, now);
+        free.map_err(|retry_after_ms| -> Box<dyn Failure> {
+            Box::new(Unauthenticated::Throttled { retry_after_ms })
+        })?;
+        let boxed = |error| {
+            if Op::is_a_guess(&error) {
+                context.failures.count(source, now);
+            }
+            boxed(action, Op::CODES, error)
+        };
+        let params = Op::parse(&call.request.params).map_err(boxed)?;
+        let done = Op::run(context, call, params).await.map_err(boxed)?;
+        untyped(done)
+    })
+}
+
+fn boxed<E: Failure + 'static>(action: &Action, codes: &[Code], error: E) -> Box<dyn Failure> {
+    debug_assert!(
+        codes.contains(&error.code()) || TROUBLE.contains(&error.code()),
+        "{} is not declared to answer {:?}",
+        action.name,
+        error.code()
+    );
+    Box::new(error)
+}
+
+fn untyped<T: Serialize>(done: Done<T>) -> Result<Done<serde_json::Value>, Box<dyn Failure>> {
+    let encoded = serde_json::to_value(&done.reply).map_err(Fault::of("encode a reply"));
+    let reply = encoded.map_err(|fault| -> Box<dyn Failure> { Box::new(Trouble::from(fault)) })?;
+    Ok(Done {
+        reply,
+        change: done.change,
     })
 }

@@ -5,6 +5,7 @@ pub mod cdn;
 pub mod dcdn;
 pub mod edgeseal;
 pub mod ram;
+pub mod sts;
 
 mod encoded_pem;
 mod issued;

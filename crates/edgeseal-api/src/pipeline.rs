@@ -12,7 +12,7 @@ use crate::{
     authenticate::authenticate,
     authorize::{authorize, deed},
     context::Context,
-    operation::{Done, Failure, causes},
+    operation::{Done, Failure, Run, UnsignedCall, causes},
     render::{self, Answer, Envelope, Format},
     request::{RawRequest, Request, text},
 };
@@ -85,6 +85,19 @@ async fn steps(
     trail.format = Some(request.format());
     let action = actions::find(&request).map_err(boxed)?;
     trail.action = Some(action);
+    let run = match action.run {
+        Run::Signed(run) => run,
+        Run::Unsigned(run) => {
+            let (request, suspect) = (&request, &mut trail.deed);
+            let call = UnsignedCall {
+                request,
+                action,
+                suspect,
+                now,
+            };
+            return run(context, call).await;
+        }
+    };
     let caller = authenticate(context, request, action, &mut trail.deed, now)
         .await
         .map_err(boxed)?;
@@ -94,7 +107,7 @@ async fn steps(
     }
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(context, admitted).await.map_err(boxed)?;
-    (action.run)(context, &call).await
+    run(context, &call).await
 }
 
 /// A change is answered once the edge in this process serves it; and, if the caller wishes, once

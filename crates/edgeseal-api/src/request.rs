@@ -13,6 +13,9 @@ pub const BODY_MAX: usize = 256 * 1024;
 /// Longest request line and headers in octets: clients put whole chains into the query.
 pub const HEAD_MAX: usize = 128 * 1024;
 
+/// The header that SDKs send instead of a V3 signature if they hold a bearer token.
+pub(crate) const BEARER_TOKEN: &str = "x-acs-bearer-token";
+
 /// Parameters of a request: many times what any action takes.
 pub const PARAMS_MAX: usize = 500;
 
@@ -141,7 +144,9 @@ impl Request {
             query.clone()
         };
         let authorization = raw.headers.get(header::AUTHORIZATION);
-        let is_v3 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"));
+        // A bearer token stands in place of a V3 signature; the rest of the request is as in V3.
+        let is_v3 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"))
+            || raw.headers.contains_key(BEARER_TOKEN);
         Ok(Self {
             method: raw.method,
             headers: raw.headers,

@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod domain;
 pub mod identity;
 pub mod name;
+pub mod oidc;
 pub mod policy;
 pub mod rate;
 pub mod secret;

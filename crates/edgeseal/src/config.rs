@@ -1,5 +1,7 @@
 //! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
 
+mod oidc;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -20,6 +22,8 @@ use figment::{
     providers::{Env, Format as _, Serialized, Toml},
 };
 use serde::{Deserialize, Serialize};
+
+use self::oidc::OidcProvider;
 
 /// The flags of `serve`. All are optional here; their defaults are those of [`Config`].
 #[derive(Args, Debug, Default, Serialize)]
@@ -124,6 +128,8 @@ pub(crate) struct Config {
     pub(crate) owner_check_private_addresses: bool,
     /// The DNS server that is asked about domains; `None`: those of the system.
     pub(crate) dns: Option<SocketAddr>,
+    /// Identity providers whose tokens open roles.
+    pub(crate) oidc_provider: Vec<OidcProvider>,
     /// What the CNAME of a domain ends with.
     pub(crate) cname_suffix: String,
     /// Start of the address of the page about a code.
@@ -223,6 +229,7 @@ impl Default for Config {
             owner_check_port: 80,
             owner_check_private_addresses: false,
             dns: None,
+            oidc_provider: Vec::new(),
             cname_suffix: settings.cname_suffix,
             recommend: settings.recommend,
             settle_ms: 1000,
@@ -300,6 +307,7 @@ impl Config {
             )?,
             demand_ownership: self.demand_ownership()?,
             owner_check: self.owner_check()?,
+            oidc_providers: oidc::providers(&self.oidc_provider)?,
             cname_suffix: self.cname_suffix.clone(),
             settle: Duration::from_millis(self.settle_ms),
         })

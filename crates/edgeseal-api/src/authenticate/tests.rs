@@ -462,3 +462,30 @@ async fn temporary_keys_and_bearer_tokens_are_refused_clearly() {
         );
     }
 }
+
+/// As the Python SDK sends it (`alibabacloud_tea_openapi` 0.4.6): everything of V3 but the
+/// Authorization.
+#[tokio::test]
+async fn a_bearer_token_in_place_of_a_v3_signature_is_refused_with_the_way_out() {
+    let context = context(true).await;
+    let captures = Capture::all();
+    let mut capture = captures
+        .iter()
+        .find(|capture| capture.name == "python-v3-ak.http")
+        .unwrap()
+        .clone();
+    capture
+        .headers
+        .retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+    let bearer = ("x-acs-bearer-token".to_owned(), "token".to_owned());
+    capture.headers.push(bearer);
+    capture.query = "SignatureType=BEARERTOKEN".to_owned();
+    let request = Request::parse(capture.raw()).map_err(|malformed| malformed.code());
+    let request = request.unwrap();
+    let action = actions::find(&request).unwrap();
+    let refused = authenticate(&context, request, action, &mut None, NOW).await;
+    let refused = refused.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidSignatureMethod);
+    let detail = refused.detail().unwrap();
+    assert!(detail.contains("AssumeRoleWithOIDC"), "{detail}");
+}

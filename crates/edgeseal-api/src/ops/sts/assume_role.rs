@@ -1,0 +1,198 @@
+//! `AssumeRole`: a session of a role, for a user or for a session of another role.
+//!
+//! Two sides must agree: a policy of the caller allows `sts:AssumeRole` on the role (that is judged
+//! before the operation runs), and the role's trust policy names the caller. The role may be one of
+//! another account. Then a role that does not exist is refused like one that does not trust the
+//! caller: its names are nobody else's business.
+
+use edgeseal_core::policy::Principal;
+use serde::Serialize;
+
+use super::session::{Asked, Closed, InvalidSession, Opened, trusting};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble, shown},
+    request::Params,
+};
+
+/// The operation.
+pub struct AssumeRole;
+
+/// What is asked for.
+pub struct Wish {
+    session: Asked,
+    external_id: Option<String>,
+    source_identity: Option<String>,
+}
+
+/// The session, with the only sight of its secret.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    #[serde(flatten)]
+    opened: Opened,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_identity: Option<String>,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such session can be had.
+    #[error(transparent)]
+    Session(#[from] InvalidSession),
+    /// Not an external id.
+    #[error("ExternalId {given:?} must have 2 to 1224 letters, digits and _ + = , . @ : / -")]
+    ExternalId {
+        /// What was given.
+        given: String,
+    },
+    /// Not a source identity.
+    #[error("SourceIdentity {given:?} must have 2 to 64 letters, digits and _ + = , . @ -")]
+    SourceIdentity {
+        /// What was given.
+        given: String,
+    },
+    /// An account itself assumes nothing.
+    #[error("the key of an account itself assumes no role; use the key of a user of the account")]
+    Root,
+    /// The caller's own account has no such role.
+    #[error("your account has no role {name}")]
+    NoRole {
+        /// The role.
+        name: String,
+    },
+    /// A role of the caller's own account does not trust him.
+    #[error(
+        "the trust policy of role {name} does not let {who} assume it under these circumstances"
+    )]
+    Untrusted {
+        /// The role.
+        name: String,
+        /// The caller.
+        who: String,
+    },
+    /// A role of another account.
+    #[error("there is no such role, or its trust policy does not let you assume it")]
+    Closed,
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for AssumeRole {
+    type Params = Wish;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        InvalidSession::CODES[0],
+        InvalidSession::CODES[1],
+        InvalidSession::CODES[2],
+        InvalidSession::CODES[3],
+        InvalidSession::CODES[4],
+        InvalidSession::CODES[5],
+        InvalidSession::CODES[6],
+        Code::InvalidExternalId,
+        Code::InvalidSourceIdentity,
+        Code::RootAssumesNothing,
+        Code::AssumedRoleNotFound,
+        Code::RoleNotTrusting,
+    ];
+
+    fn parse(params: &Params) -> Result<Wish, Error> {
+        let session = Asked::parse(params)?;
+        let external_id = params.given("ExternalId");
+        if let Some(id) = external_id.filter(|id| !is_made_of(id, 2..=1224, b"_+=,.@:/-")) {
+            return Err(Error::ExternalId { given: shown(id) });
+        }
+        let source_identity = params.given("SourceIdentity");
+        if let Some(name) = source_identity.filter(|name| !is_made_of(name, 2..=64, b"_+=,.@-")) {
+            return Err(Error::SourceIdentity { given: shown(name) });
+        }
+        Ok(Wish {
+            session,
+            external_id: external_id.map(str::to_owned),
+            source_identity: source_identity.map(str::to_owned),
+        })
+    }
+
+    async fn run(context: &Context, call: &Authorized, wish: Wish) -> Result<Done<Reply>, Error> {
+        let principal = call.principal();
+        let chained = match principal {
+            Principal::Account(_) => return Err(Error::Root),
+            Principal::User { .. } => false,
+            Principal::Role { .. } => true,
+        };
+        let mut circumstances = call.circumstances();
+        if let Some(id) = wish.external_id {
+            circumstances = circumstances.with("sts:ExternalId", id);
+        }
+        let arn = &wish.session.role;
+        let role = match trusting(context, arn, &principal.arn(), &circumstances).await? {
+            Ok(role) => role,
+            Err(_) if arn.account != *principal.account() => return Err(Error::Closed),
+            Err(Closed::NoRole) => {
+                let name = arn.name.to_string();
+                return Err(Error::NoRole { name });
+            }
+            Err(Closed::Untrusted) => {
+                return Err(Error::Untrusted {
+                    name: arn.name.to_string(),
+                    who: principal.arn().to_string(),
+                });
+            }
+        };
+        let duration_s = wish.session.lasts(&role, chained)?;
+        let source = wish.source_identity.as_ref();
+        let notes: Vec<String> = source
+            .map(|name| format!("on behalf of {name}, as the caller says"))
+            .into_iter()
+            .collect();
+        let opened = wish
+            .session
+            .open(context, &call.deed, &role, duration_s, &notes)
+            .await?;
+        Ok(Done {
+            reply: Reply {
+                opened: opened.reply,
+                source_identity: wish.source_identity,
+            },
+            change: opened.change,
+        })
+    }
+}
+
+fn is_made_of(text: &str, length: std::ops::RangeInclusive<usize>, others: &[u8]) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || others.contains(&b);
+    length.contains(&text.len()) && text.bytes().all(good)
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Session(why) => why.code(),
+            Self::ExternalId { .. } => Code::InvalidExternalId,
+            Self::SourceIdentity { .. } => Code::InvalidSourceIdentity,
+            Self::Root => Code::RootAssumesNothing,
+            Self::NoRole { .. } => Code::AssumedRoleNotFound,
+            Self::Untrusted { .. } | Self::Closed => Code::RoleNotTrusting,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            Self::Session(_)
+            | Self::ExternalId { .. }
+            | Self::SourceIdentity { .. }
+            | Self::Root
+            | Self::NoRole { .. }
+            | Self::Untrusted { .. }
+            | Self::Closed => Some(self.to_string()),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! `AssumeRoleWithOIDC`: a session of a role for whoever holds a token of an identity provider.
+//!
+//! Nobody signs the call: the token is the proof. It is judged by the keys of the provider that the
+//! operator configured, and then by the role's trust policy, which names the provider and sees the
+//! token as `oidc:iss`, `oidc:aud` and `oidc:sub`. To the holder of a good token, a role that does
+//! not exist is like one that does not trust him.
+
+use edgeseal_core::{
+    oidc::{Claims, InvalidIdToken, Provider},
+    policy::{self, PrincipalArn},
+};
+use serde::Serialize;
+
+use super::{
+    role_arn::OidcProviderArn,
+    session::{Asked, InvalidSession, Opened, trusting},
+};
+use crate::{
+    admit::{TooOften, spend_call},
+    authorize::deed_of,
+    code::Code,
+    context::Context,
+    oidc_keys::NoKeys,
+    operation::{Done, Failure, Trouble, Unsigned, UnsignedCall, shown},
+    request::Params,
+};
+
+/// The operation.
+pub struct AssumeRoleWithOidc;
+
+/// What is asked for.
+pub struct Wish {
+    session: Asked,
+    provider: OidcProviderArn,
+    token: String,
+}
+
+/// The session, with the only sight of its secret, and what was read in the token.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    #[serde(flatten)]
+    opened: Opened,
+    #[serde(rename = "OIDCTokenInfo")]
+    token: TokenInfo,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TokenInfo {
+    subject: String,
+    issuer: String,
+    client_ids: String,
+    issuance_time: String,
+    expiration_time: String,
+    verification_info: &'static str,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such session can be had.
+    #[error(transparent)]
+    Session(#[from] InvalidSession),
+    /// No provider.
+    #[error("no identity provider is named")]
+    NoProviderArn,
+    /// Not the full name of a provider.
+    #[error("{given:?} is not acs:ram::{{account}}:oidc-provider/{{name}}")]
+    ProviderArn {
+        /// What was given.
+        given: String,
+    },
+    /// No token.
+    #[error("there is no token")]
+    NoToken,
+    /// The operator has configured no such provider.
+    #[error("there is no identity provider {arn}")]
+    UnknownProvider {
+        /// What was given.
+        arn: String,
+    },
+    /// The provider's keys cannot be had.
+    #[error("the keys of the identity provider cannot be had just now")]
+    NoKeys(#[from] NoKeys),
+    /// The token is not believed.
+    #[error(transparent)]
+    Token(#[from] InvalidIdToken),
+    /// Over the rate of the account.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
+    /// The role does not let the token in, or is none.
+    #[error(
+        "there is no such role, or its trust policy does not let {subject:?} of this provider assume it"
+    )]
+    Closed {
+        /// Whom the token is about.
+        subject: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Unsigned for AssumeRoleWithOidc {
+    type Params = Wish;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        InvalidSession::CODES[0],
+        InvalidSession::CODES[1],
+        InvalidSession::CODES[2],
+        InvalidSession::CODES[3],
+        InvalidSession::CODES[4],
+        InvalidSession::CODES[5],
+        InvalidSession::CODES[6],
+        Code::MissingOidcProviderArn,
+        Code::InvalidOidcProviderArn,
+        Code::OidcProviderUnknown,
+        Code::OidcRoleNotTrusting,
+        Code::OidcTokenEmpty,
+        Code::OidcTokenParts,
+        Code::OidcTokenEncoding,
+        Code::OidcTokenAlgorithm,
+        Code::OidcTokenContent,
+        Code::OidcTokenSignature,
+        Code::OidcTokenAudience,
+        Code::OidcTokenExpired,
+        Code::ThrottlingUser,
+    ];
+
+    fn parse(params: &Params) -> Result<Wish, Error> {
+        let arn = params.given("OIDCProviderArn");
+        let arn = arn.ok_or(Error::NoProviderArn)?;
+        let provider = OidcProviderArn::parse(arn);
+        let provider = provider.ok_or_else(|| Error::ProviderArn { given: shown(arn) })?;
+        let session = Asked::parse(params)?;
+        let token = params.given("OIDCToken").ok_or(Error::NoToken)?;
+        Ok(Wish {
+            session,
+            provider,
+            token: token.to_owned(),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: UnsignedCall<'_>,
+        wish: Wish,
+    ) -> Result<Done<Reply>, Error> {
+        let UnsignedCall {
+            request,
+            action,
+            suspect,
+            now,
+        } = call;
+        let Wish {
+            session,
+            provider: arn,
+            token,
+        } = wish;
+        let providers = &context.settings.oidc_providers;
+        let Some(known) = providers.find(&arn.account, &arn.name) else {
+            return Err(Error::UnknownProvider {
+                arn: arn.to_string(),
+            });
+        };
+        let who = format!("oidc-provider/{}", arn.name);
+        let deed = deed_of(request, action, &arn.account, &who, now);
+        *suspect = Some(deed.clone());
+        let claims = known.verify(&token, now).await??;
+        spend_call(context, &arn.account, action, now)?;
+        let circumstances = circumstances(&claims, request.source, request.secure, now);
+        let principal = PrincipalArn::Federated(arn.to_string());
+        let trusting = trusting(context, &session.role, &principal, &circumstances).await?;
+        // A provider opens roles of its own account only, whatever the trust policy of another says.
+        let closed = || Error::Closed {
+            subject: claims.subject.clone(),
+        };
+        let role = trusting
+            .ok()
+            .filter(|_| session.role.account == arn.account)
+            .ok_or_else(closed)?;
+        let duration_s = session.lasts(&role, false)?;
+        let notes = [format!("for {:?} of {}", claims.subject, claims.issuer)];
+        let opened = session
+            .open(context, &deed, &role, duration_s, &notes)
+            .await?;
+        Ok(Done {
+            reply: Reply {
+                opened: opened.reply,
+                token: TokenInfo::new(claims, known.provider()),
+            },
+            change: opened.change,
+        })
+    }
+
+    fn is_a_guess(error: &Error) -> bool {
+        matches!(
+            error,
+            Error::Token(_) | Error::UnknownProvider { .. } | Error::Closed { .. }
+        )
+    }
+}
+
+/// What the conditions of a trust policy see.
+fn circumstances(
+    claims: &Claims,
+    source: std::net::IpAddr,
+    secure: bool,
+    now: edgeseal_core::Timestamp,
+) -> policy::Context {
+    let context = policy::Context {
+        source_ip: Some(source),
+        secure_transport: Some(secure),
+        ..policy::Context::new(now)
+    };
+    context
+        .with("oidc:iss", &*claims.issuer)
+        .with("oidc:aud", &*claims.audience)
+        .with("oidc:sub", &*claims.subject)
+}
+
+impl TokenInfo {
+    fn new(claims: Claims, provider: &Provider) -> Self {
+        Self {
+            subject: claims.subject,
+            issuer: claims.issuer,
+            client_ids: provider.client_ids.join(","),
+            issuance_time: claims.issued.to_string(),
+            expiration_time: claims.expires.to_string(),
+            verification_info: "Success",
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Session(why) => why.code(),
+            Self::NoProviderArn => Code::MissingOidcProviderArn,
+            Self::ProviderArn { .. } => Code::InvalidOidcProviderArn,
+            Self::NoToken => Code::OidcTokenEmpty,
+            Self::UnknownProvider { .. } => Code::OidcProviderUnknown,
+            Self::NoKeys(_) => Code::ServiceUnavailable,
+            Self::Token(why) => code_of(why),
+            Self::TooOften(too_often) => too_often.code(),
+            Self::Closed { .. } => Code::OidcRoleNotTrusting,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn message(&self) -> String {
+        let message = self.code().row().message;
+        match self {
+            Self::Token(InvalidIdToken::Algorithm { given }) => {
+                message.replace("{algorithm}", given)
+            }
+            _ => message.to_owned(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            _ => Some(self.to_string()),
+        }
+    }
+
+    fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::TooOften(too_often) => too_often.retry_after_ms(),
+            _ => None,
+        }
+    }
+
+    fn is_news(&self) -> bool {
+        match self {
+            Self::TooOften(too_often) => too_often.is_news(),
+            _ => true,
+        }
+    }
+}
+
+const fn code_of(why: &InvalidIdToken) -> Code {
+    match why {
+        InvalidIdToken::Parts { .. } => Code::OidcTokenParts,
+        InvalidIdToken::Encoding { .. } => Code::OidcTokenEncoding,
+        InvalidIdToken::Algorithm { .. } => Code::OidcTokenAlgorithm,
+        InvalidIdToken::UnknownKey { .. } | InvalidIdToken::Signature { .. } => {
+            Code::OidcTokenSignature
+        }
+        InvalidIdToken::Audience { .. } => Code::OidcTokenAudience,
+        InvalidIdToken::Expired { .. } | InvalidIdToken::Stale { .. } => Code::OidcTokenExpired,
+        InvalidIdToken::TooLong { .. }
+        | InvalidIdToken::Json { .. }
+        | InvalidIdToken::Critical
+        | InvalidIdToken::NoKeyId
+        | InvalidIdToken::Issuer { .. }
+        | InvalidIdToken::NotYet { .. } => Code::OidcTokenContent,
+    }
+}

@@ -1,0 +1,95 @@
+//! The full names that callers give: `acs:ram::{account}:role/{name}` and its like.
+
+use std::fmt;
+
+use edgeseal_core::{AccountId, identity::RoleName};
+
+/// Characters of the longest one.
+const ARN_MAX: usize = 255;
+
+/// A role of some account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RoleArn {
+    pub(super) account: AccountId,
+    pub(super) name: RoleName,
+}
+
+/// An identity provider of some account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OidcProviderArn {
+    pub(super) account: AccountId,
+    pub(super) name: String,
+}
+
+impl RoleArn {
+    /// `acs:ram::{account}:role/{name}`, and no other spelling: policies compare it as it is given.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (account, name) = split(text, "role/")?;
+        let name = RoleName::parse(name).ok()?;
+        Some(Self { account, name })
+    }
+}
+
+impl OidcProviderArn {
+    /// `acs:ram::{account}:oidc-provider/{name}`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (account, name) = split(text, "oidc-provider/")?;
+        let good = |b: u8| b.is_ascii_alphanumeric() || b".-_@".contains(&b);
+        let well_formed = !name.is_empty() && name.bytes().all(good);
+        well_formed.then(|| Self {
+            account,
+            name: name.to_owned(),
+        })
+    }
+}
+
+fn split<'a>(text: &'a str, kind: &str) -> Option<(AccountId, &'a str)> {
+    let short = Some(text).filter(|text| text.len() <= ARN_MAX)?;
+    let (account, rest) = short.strip_prefix("acs:ram::")?.split_once(':')?;
+    Some((AccountId::parse(account).ok()?, rest.strip_prefix(kind)?))
+}
+
+impl fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "acs:ram::{}:role/{}", self.account, self.name)
+    }
+}
+
+impl fmt::Display for OidcProviderArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "acs:ram::{}:oidc-provider/{}", self.account, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling_each() {
+        let role = "acs:ram::1234567890123456:role/deploy.er-1_x";
+        assert_eq!(RoleArn::parse(role).unwrap().to_string(), role);
+        let provider = "acs:ram::1234567890123456:oidc-provider/ci@x";
+        assert_eq!(
+            OidcProviderArn::parse(provider).unwrap().to_string(),
+            provider
+        );
+        for text in [
+            "",
+            "deployer",
+            "acs:ram::1234567890123456:role/",
+            "acs:ram::1234567890123456:role/a/b",
+            "acs:ram::1234567890123456:role/*",
+            "acs:ram::1234567890123456:user/a",
+            "acs:ram::1234567890123456:Role/a",
+            "acs:ram:*:1234567890123456:role/a",
+            "acs:ram::123:role/a",
+            " acs:ram::1234567890123456:role/a",
+            "acs:ram::1234567890123456:role/a ",
+            "arn:aws:iam::1234567890123456:role/a",
+        ] {
+            assert_eq!(RoleArn::parse(text), None, "{text:?}");
+            assert_eq!(OidcProviderArn::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What the ways to assume a role share: the session that is asked for, and the one that is given.
+
+use std::convert::Infallible;
+
+use edgeseal_core::{
+    Timestamp,
+    identity::{Role, SESSION_DEFAULT_S, SESSION_MAX_S, SESSION_MIN_S},
+    policy::{self, Document, InvalidPolicy, PrincipalArn, TrustDocument},
+};
+use edgeseal_store::{
+    Fault,
+    catalog::{ChangeError, Deed},
+    session::{Session, temporary_key},
+};
+use serde::Serialize;
+
+use super::role_arn::RoleArn;
+use crate::{
+    code::Code,
+    context::Context,
+    operation::{Change, Done, Trouble, shown},
+    request::Params,
+};
+
+/// Characters of the longest policy of a session.
+const POLICY_MAX: usize = 2048;
+/// Characters of a session's name.
+const NAME: std::ops::RangeInclusive<usize> = 2..=64;
+
+/// A session that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) role: RoleArn,
+    pub(super) name: String,
+    /// Seconds; within what any role allows.
+    pub(super) duration_s: Option<u32>,
+    pub(super) policy: Option<String>,
+}
+
+/// Why no such session can be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSession {
+    /// No role.
+    #[error("no role is named")]
+    NoRole,
+    /// Not the full name of a role.
+    #[error("{given:?} is not acs:ram::{{account}}:role/{{name}}")]
+    Role {
+        /// What was given.
+        given: String,
+    },
+    /// No name.
+    #[error("the session has no name")]
+    NoName,
+    /// Not a name of a session.
+    #[error("the session's name {given:?} must have 2 to 64 letters, digits and . @ - _")]
+    Name {
+        /// What was given.
+        given: String,
+    },
+    /// Too short, too long, or no number.
+    #[error("DurationSeconds is {given:?}; {SESSION_MIN_S} to {max} are allowed {why}")]
+    Duration {
+        /// What was given.
+        given: String,
+        /// The most that is allowed.
+        max: u32,
+        /// Why no more is.
+        why: &'static str,
+    },
+    /// Longer than allowed.
+    #[error("the policy has {characters} characters; {POLICY_MAX} are allowed")]
+    PolicySize {
+        /// How many it has.
+        characters: usize,
+    },
+    /// No policy.
+    #[error("the policy does not read: {0}")]
+    Policy(InvalidPolicy),
+}
+
+/// A session with its temporary key, in the shape of the cloud's reply.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Opened {
+    credentials: Credentials,
+    assumed_role_user: AssumedRoleUser,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Credentials {
+    access_key_id: String,
+    access_key_secret: String,
+    security_token: String,
+    expiration: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AssumedRoleUser {
+    arn: String,
+    assumed_role_id: String,
+}
+
+impl Asked {
+    /// Reads the parameters that both ways have.
+    pub(super) fn parse(params: &Params) -> Result<Self, InvalidSession> {
+        let role = params.given("RoleArn").ok_or(InvalidSession::NoRole)?;
+        let role =
+            RoleArn::parse(role).ok_or_else(|| InvalidSession::Role { given: shown(role) })?;
+        let name = params.given("RoleSessionName");
+        let name = name.ok_or(InvalidSession::NoName)?;
+        if !is_session_name(name) {
+            return Err(InvalidSession::Name { given: shown(name) });
+        }
+        let duration_s = params.given("DurationSeconds").map(parse_duration);
+        let policy = params.given("Policy").map(parse_policy);
+        Ok(Self {
+            role,
+            name: name.to_owned(),
+            duration_s: duration_s.transpose()?,
+            policy: policy.transpose()?,
+        })
+    }
+
+    /// How long the session lasts, in seconds. A session that opens another one gives it an hour at
+    /// most, so that nobody holds a role longer than its owner meant by passing it on and on.
+    pub(super) fn lasts(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
+        const CHAINED_MAX_S: u32 = 3600;
+        let (max, why) = if chained && role.max_session_s > CHAINED_MAX_S {
+            (CHAINED_MAX_S, "to a session that assumes another role")
+        } else {
+            (role.max_session_s, "by the role's MaxSessionDuration")
+        };
+        match self.duration_s {
+            None => Ok(SESSION_DEFAULT_S.min(max)),
+            Some(duration_s) if duration_s <= max => Ok(duration_s),
+            Some(duration_s) => Err(InvalidSession::Duration {
+                given: duration_s.to_string(),
+                max,
+                why,
+            }),
+        }
+    }
+
+    /// Opens the session, puts it into the audit of `deed` with `notes`, and hands its key out.
+    pub(super) async fn open(
+        self,
+        context: &Context,
+        deed: &Deed,
+        role: &Role,
+        duration_s: u32,
+        notes: &[String],
+    ) -> Result<Done<Opened>, Trouble> {
+        let (access_key, secret) = temporary_key();
+        let ends = deed.now.plus_ms(i64::from(duration_s) * 1000);
+        let session = Session {
+            account: self.role.account,
+            role: role.name.to_string(),
+            role_id: role.id.clone(),
+            name: self.name,
+            policy: self.policy,
+            // To the second, as it is told.
+            expires: Timestamp::from_unix_seconds(ends.unix_seconds()),
+            access_key,
+            secret,
+        };
+        let opened = Opened::new(&session, context)?;
+        let committed = context.catalog.transact(deed, |mut draft| {
+            draft.note(format!(
+                "session {} with key {}, until {}",
+                session.name, session.access_key, session.expires
+            ));
+            notes.iter().cloned().for_each(|note| draft.note(note));
+            std::future::ready(Ok::<_, ChangeError<Infallible>>((draft, ())))
+        });
+        let revision = committed.await.map_err(trouble)?.revision;
+        let change = Some(Change {
+            revision,
+            environment: None,
+        });
+        Ok(Done {
+            reply: opened,
+            change,
+        })
+    }
+}
+
+impl Opened {
+    fn new(session: &Session, context: &Context) -> Result<Self, Trouble> {
+        let (account, role, name) = (&session.account, &session.role, &session.name);
+        let secret = String::from_utf8(session.secret.expose().to_vec());
+        let secret = secret.map_err(|_| Fault::new("a temporary secret is not text"))?;
+        Ok(Self {
+            credentials: Credentials {
+                access_key_id: session.access_key.clone(),
+                access_key_secret: secret,
+                security_token: session.seal(context.catalog.keyring()),
+                expiration: session.expires.to_string(),
+            },
+            assumed_role_user: AssumedRoleUser {
+                arn: format!("acs:ram::{account}:role/{role}/{name}"),
+                assumed_role_id: format!("{}:{name}", session.role_id),
+            },
+        })
+    }
+}
+
+/// The role, if there is one and its trust policy lets `principal` assume it.
+pub(super) async fn trusting(
+    context: &Context,
+    arn: &RoleArn,
+    principal: &PrincipalArn,
+    circumstances: &policy::Context,
+) -> Result<Result<Role, Closed>, Trouble> {
+    let Some(role) = context.catalog.role(&arn.account, &arn.name).await? else {
+        return Ok(Err(Closed::NoRole));
+    };
+    let trust = TrustDocument::parse(&role.trust);
+    let trust = trust.map_err(Fault::of("read the trust policy of a role"))?;
+    let decision = policy::may_assume(&trust, principal, circumstances);
+    Ok(if decision.is_allowed() {
+        Ok(role)
+    } else {
+        Err(Closed::Untrusted)
+    })
+}
+
+/// Why a role is closed to somebody. Only his own account may tell him which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    NoRole,
+    Untrusted,
+}
+
+impl InvalidSession {
+    pub(super) const CODES: [Code; 7] = [
+        Code::MissingRoleArn,
+        Code::InvalidRoleArn,
+        Code::MissingRoleSessionName,
+        Code::InvalidRoleSessionName,
+        Code::InvalidDurationSeconds,
+        Code::SessionPolicySize,
+        Code::SessionPolicyGrammar,
+    ];
+
+    pub(super) const fn code(&self) -> Code {
+        match self {
+            Self::NoRole => Code::MissingRoleArn,
+            Self::Role { .. } => Code::InvalidRoleArn,
+            Self::NoName => Code::MissingRoleSessionName,
+            Self::Name { .. } => Code::InvalidRoleSessionName,
+            Self::Duration { .. } => Code::InvalidDurationSeconds,
+            Self::PolicySize { .. } => Code::SessionPolicySize,
+            Self::Policy(_) => Code::SessionPolicyGrammar,
+        }
+    }
+}
+
+fn is_session_name(name: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b".@-_".contains(&b);
+    NAME.contains(&name.len()) && name.bytes().all(good)
+}
+
+fn parse_duration(given: &str) -> Result<u32, InvalidSession> {
+    let seconds = given.parse().ok();
+    seconds
+        .filter(|seconds| (SESSION_MIN_S..=SESSION_MAX_S).contains(seconds))
+        .ok_or_else(|| InvalidSession::Duration {
+            given: shown(given),
+            max: SESSION_MAX_S,
+            why: "to any role",
+        })
+}
+
+fn parse_policy(given: &str) -> Result<String, InvalidSession> {
+    let characters = given.chars().count();
+    if characters > POLICY_MAX {
+        return Err(InvalidSession::PolicySize { characters });
+    }
+    Document::parse(given).map_err(InvalidSession::Policy)?;
+    Ok(given.to_owned())
+}
+
+/// What is left of a failed change that has no rules of its own.
+fn trouble(error: ChangeError<Infallible>) -> Trouble {
+    match error {
+        ChangeError::Refused(never) => match never {},
+        ChangeError::NonceUsed => Trouble::NonceUsed,
+        ChangeError::Contended => Trouble::Contended,
+        ChangeError::Fault(fault) => Trouble::Fault(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Roles that users and sessions assume.
+
+use edgeseal_store::session::Session;
+
+use super::*;
+
+const UNTRUSTED: (&str, &str) = (
+    "NoPermission",
+    "You are not authorized to do this action. You should be authorized by RAM.",
+);
+
+#[tokio::test]
+async fn everybody_may_ask_who_he_is() {
+    let world = World::new().await;
+    let opened = world
+        .assume("dev", &[("RoleArn", &role_arn(OWN, "reader"))])
+        .await;
+    let session = Credentials::in_answer(&opened);
+    for (who, identity) in [
+        (
+            &world.keys["own"],
+            json!({"IdentityType": "Account", "AccountId": OWN, "PrincipalId": OWN, "UserId": OWN, "Arn": format!("acs:ram::{OWN}:root")}),
+        ),
+        (
+            &world.keys["nobody"],
+            json!({"IdentityType": "RAMUser", "AccountId": OWN, "PrincipalId": "id-of-nobody", "UserId": "id-of-nobody", "Arn": format!("acs:ram::{OWN}:user/nobody")}),
+        ),
+        (
+            &session,
+            json!({"IdentityType": "AssumedRoleUser", "AccountId": OWN, "PrincipalId": "id-of-reader:ci", "RoleId": "id-of-reader", "Arn": format!("acs:ram::{OWN}:assumed-role/reader/ci")}),
+        ),
+    ] {
+        let mut answer = world.identity(who).await;
+        answer.as_object_mut().unwrap().remove("RequestId").unwrap();
+        assert_eq!(answer, identity);
+    }
+}
+
+#[tokio::test]
+async fn a_session_may_what_its_role_may_and_its_policy_leaves() {
+    let world = World::new().await;
+    let arn = role_arn(OWN, "reader");
+    let opened = world
+        .assume("dev", &[("RoleArn", &arn), ("DurationSeconds", "7200")])
+        .await;
+    assert_eq!(opened["Credentials"]["Expiration"], "2026-11-24T14:10:00Z");
+    assert_eq!(
+        opened["AssumedRoleUser"],
+        json!({"Arn": format!("{arn}/ci"), "AssumedRoleId": "id-of-reader:ci"})
+    );
+    let session = Credentials::in_answer(&opened);
+    let domains = async |who| {
+        world
+            .call(who, "2018-05-10", "DescribeUserDomains", &[])
+            .await
+    };
+    assert!(domains(&session).await.get("Code").is_none());
+    let write = [("DomainName", "a.example")];
+    let denied = world
+        .call(&session, "2018-05-10", "StopCdnDomain", &write)
+        .await;
+    assert_eq!(refused(&denied).0, "NoPermission");
+    assert_eq!(
+        denied["AccessDeniedDetail"]["AuthPrincipalType"],
+        "AssumedRoleUser"
+    );
+    let only_stop = allow("cdn:StopCdnDomain", "*");
+    let narrow = world
+        .assume("dev", &[("RoleArn", &arn), ("Policy", &only_stop)])
+        .await;
+    let narrow = Credentials::in_answer(&narrow);
+    let denied = domains(&narrow).await;
+    assert_eq!(denied["AccessDeniedDetail"]["PolicyType"], "SessionPolicy");
+    let denied = world
+        .call(&narrow, "2018-05-10", "StopCdnDomain", &write)
+        .await;
+    assert_eq!(
+        refused(&denied).0,
+        "NoPermission",
+        "what the role lacks, no session gains"
+    );
+}
+
+#[tokio::test]
+async fn both_sides_must_agree() {
+    let world = World::new().await;
+    let not_allowed = |resource: &str| {
+        format!(
+            "You are not authorized to do this action. Resource: {resource} Action: sts:AssumeRole"
+        )
+    };
+    let root = ("NoPermission", "Roles may not be assumed by root accounts.");
+    let none = ("EntityNotExist.Role", "The specified Role not exists.");
+    let reader = role_arn(OWN, "reader");
+    let (barred, nobody) = (not_allowed(&reader), not_allowed(&reader));
+    for (who, account, role, why) in [
+        ("own", OWN, "reader", root),
+        ("own", OTHER, "nothing", root),
+        ("nobody", OWN, "reader", ("NoPermission", nobody.as_str())),
+        ("barred", OWN, "reader", ("NoPermission", barred.as_str())),
+        ("dev", OWN, "nothing", none),
+        // To outsiders, what is closed and what is not there look the same.
+        ("stranger", OWN, "reader", UNTRUSTED),
+        ("stranger", OWN, "nothing", UNTRUSTED),
+        ("barred", OTHER, "shared", UNTRUSTED),
+        ("dev", OTHER, "closed", UNTRUSTED),
+        ("dev", OTHER, "nothing", UNTRUSTED),
+    ] {
+        let answer = world
+            .assume(who, &[("RoleArn", &role_arn(account, role))])
+            .await;
+        assert_eq!(refused(&answer), why, "{who} to {role} of {account}");
+    }
+    let closed = world
+        .assume("dev", &[("RoleArn", &role_arn(OTHER, "closed"))])
+        .await;
+    let nothing = world
+        .assume("dev", &[("RoleArn", &role_arn(OTHER, "nothing"))])
+        .await;
+    assert_eq!(closed["Detail"], nothing["Detail"]);
+    for (who, account, role) in [
+        ("dev", OWN, "reader"),
+        ("barred", OWN, "next"),
+        ("dev", OTHER, "shared"),
+    ] {
+        let opened = world
+            .assume(who, &[("RoleArn", &role_arn(account, role))])
+            .await;
+        let identity = world.identity(&Credentials::in_answer(&opened)).await;
+        assert_eq!(identity["AccountId"], account, "{who} to {role}");
+    }
+}
+
+#[tokio::test]
+async fn an_external_id_is_what_the_trust_policy_says() {
+    let world = World::new().await;
+    let arn = role_arn(OWN, "external");
+    for (id, opens) in [
+        (None, false),
+        (Some("secret-8"), false),
+        (Some("secret-7"), true),
+    ] {
+        let mut params = vec![("RoleArn", arn.as_str())];
+        params.extend(id.map(|id| ("ExternalId", id)));
+        let answer = world.assume("dev", &params).await;
+        assert_eq!(
+            answer.get("Credentials").is_some(),
+            opens,
+            "{id:?}: {answer}"
+        );
+    }
+    for (name, given, code) in [
+        ("ExternalId", "x", "InvalidParameter.ExternalId"),
+        ("ExternalId", "a b", "InvalidParameter.ExternalId"),
+        ("SourceIdentity", "ü", "InvalidParameter.SourceIdentity"),
+    ] {
+        let answer = world
+            .assume("dev", &[("RoleArn", &arn), (name, given)])
+            .await;
+        assert_eq!(refused(&answer).0, code);
+    }
+}
+
+#[tokio::test]
+async fn a_session_opens_another_one_for_an_hour_at_most() {
+    let world = World::new().await;
+    let first = world
+        .assume("dev", &[("RoleArn", &role_arn(OWN, "reader"))])
+        .await;
+    let first = Credentials::in_answer(&first);
+    let arn = role_arn(OWN, "next");
+    let too_long = world
+        .assume_as(&first, &[("RoleArn", &arn), ("DurationSeconds", "3601")])
+        .await;
+    assert_eq!(refused(&too_long).0, "InvalidParameter.DurationSeconds");
+    let detail = too_long["Detail"].as_str().unwrap();
+    assert!(detail.contains("900 to 3600"), "{detail}");
+    let opened = world
+        .assume_as(&first, &[("RoleArn", &arn), ("DurationSeconds", "3600")])
+        .await;
+    let second = Credentials::in_answer(&opened);
+    let identity = world.identity(&second).await;
+    assert_eq!(identity["PrincipalId"], "id-of-next:ci");
+    // The role `next` has no policies: its session gets no further.
+    let denied = world
+        .assume_as(&second, &[("RoleArn", &role_arn(OWN, "reader"))])
+        .await;
+    assert_eq!(refused(&denied).0, "NoPermission");
+}
+
+#[tokio::test]
+async fn a_token_belongs_to_its_key_and_its_time() {
+    let world = World::new().await;
+    let arn = role_arn(OWN, "reader");
+    let one = Credentials::in_answer(&world.assume("dev", &[("RoleArn", &arn)]).await);
+    let two = Credentials::in_answer(&world.assume("dev", &[("RoleArn", &arn)]).await);
+    let with = |token: Option<String>| Credentials {
+        token,
+        ..one.clone()
+    };
+    let keyring = world.context.catalog.keyring();
+    let session = Session::open(one.token.as_ref().unwrap(), keyring).unwrap();
+    let ended = Session {
+        expires: NOW,
+        ..session.clone()
+    }
+    .seal(keyring);
+    let just_in_time = Session {
+        expires: NOW.plus_ms(1),
+        ..session.clone()
+    }
+    .seal(keyring);
+    let remade = Session {
+        role_id: "another".to_owned(),
+        ..session
+    }
+    .seal(keyring);
+    for (token, code) in [
+        (None, Some("MissingSecurityToken")),
+        (Some("x".to_owned()), Some("InvalidSecurityToken.Malformed")),
+        (
+            two.token.clone(),
+            Some("InvalidSecurityToken.MismatchWithAccessKey"),
+        ),
+        (Some(ended), Some("InvalidSecurityToken.Expired")),
+        (Some(remade), Some("InvalidSecurityToken.Expired")),
+        (Some(just_in_time), None),
+        (one.token.clone(), None),
+    ] {
+        let answer = world.identity(&with(token)).await;
+        assert_eq!(answer["Code"].as_str(), code, "{answer}");
+    }
+}

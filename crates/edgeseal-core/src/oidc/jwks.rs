@@ -1,0 +1,172 @@
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+
+use super::Algorithm;
+
+/// Octets of the longest key set: what large providers have is a tenth of it.
+pub const JWKS_OCTETS_MAX: usize = 128 * 1024;
+/// Octets of a coordinate on P-256.
+const P256_OCTETS: usize = 32;
+/// Octets of an RSA modulus: 2048 to 8192 bits.
+const RSA_OCTETS: std::ops::RangeInclusive<usize> = 256..=1024;
+
+/// The public keys of a provider (RFC 7517 §5), as far as tokens can be checked with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Jwks {
+    keys: Vec<Key>,
+}
+
+/// Why a text is no set of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJwks {
+    /// Longer than [`JWKS_OCTETS_MAX`].
+    #[error("the key set has {octets} octets; {JWKS_OCTETS_MAX} are allowed")]
+    TooLong {
+        /// How many it has.
+        octets: usize,
+    },
+    /// No JSON object with a list `keys`.
+    #[error("the key set is no JSON object with a list \"keys\"")]
+    Json,
+    /// No key in it can check a token.
+    #[error("the key set has no key for RS256 or ES256 that has a \"kid\"")]
+    Empty,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    kid: String,
+    material: Material,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Material {
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+    /// The uncompressed point (SEC 1 §2.3.3).
+    P256(Vec<u8>),
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    used_for: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Jwks {
+    /// Reads a key set. Keys of other kinds, for other uses, malformed or without a `kid` are passed
+    /// over, as RFC 7517 §5 asks.
+    ///
+    /// # Errors
+    /// [`InvalidJwks`].
+    pub fn parse(json: &[u8]) -> Result<Self, InvalidJwks> {
+        if json.len() > JWKS_OCTETS_MAX {
+            let octets = json.len();
+            return Err(InvalidJwks::TooLong { octets });
+        }
+        let set: Set = serde_json::from_slice(json).map_err(|_| InvalidJwks::Json)?;
+        let keys = set.keys.into_iter().filter_map(Key::read).collect();
+        let set = Self { keys };
+        if set.keys.is_empty() {
+            return Err(InvalidJwks::Empty);
+        }
+        Ok(set)
+    }
+
+    /// Whether the key `kid` signed `message`; `None` if there is no such key for `algorithm`.
+    pub(super) fn signed(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<bool> {
+        let keys = self.keys.iter();
+        let mut fitting = keys
+            .filter(|key| key.kid == kid && key.material.algorithm() == algorithm)
+            .peekable();
+        fitting.peek()?;
+        Some(fitting.any(|key| key.material.signed(message, signature)))
+    }
+}
+
+impl Key {
+    fn read(json: serde_json::Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(json).ok()?;
+        let to_verify = |operations: &Vec<String>| operations.iter().any(|one| one == "verify");
+        let usable = jwk.used_for.as_ref().is_none_or(|used| used == "sig")
+            && jwk.key_ops.as_ref().is_none_or(to_verify);
+        let material = match jwk.kty.as_str() {
+            "RSA" => Material::rsa(&jwk.n?, &jwk.e?),
+            "EC" if jwk.crv.as_deref() == Some("P-256") => Material::p256(&jwk.x?, &jwk.y?),
+            _ => None,
+        }?;
+        let name = material.algorithm().name();
+        let fits = jwk.alg.as_ref().is_none_or(|alg| alg == name);
+        let kid = jwk.kid.filter(|kid| !kid.is_empty() && usable && fits)?;
+        Some(Self { kid, material })
+    }
+}
+
+impl Material {
+    fn rsa(modulus: &str, exponent: &str) -> Option<Self> {
+        let modulus = decode(modulus)?;
+        let exponent = decode(exponent)?;
+        // RFC 7518 §6.3.1.1: no leading zeros; some providers write one all the same.
+        let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
+        let modulus = modulus[zeros..].to_vec();
+        let good = RSA_OCTETS.contains(&modulus.len()) && !exponent.is_empty();
+        good.then_some(Self::Rsa { modulus, exponent })
+    }
+
+    fn p256(x: &str, y: &str) -> Option<Self> {
+        const UNCOMPRESSED: u8 = 4;
+        let (x, y) = (decode(x)?, decode(y)?);
+        let good = x.len() == P256_OCTETS && y.len() == P256_OCTETS;
+        good.then(|| Self::P256([&[UNCOMPRESSED], x.as_slice(), y.as_slice()].concat()))
+    }
+
+    const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Rsa { .. } => Algorithm::Rs256,
+            Self::P256(_) => Algorithm::Es256,
+        }
+    }
+
+    fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let verified = match self {
+            Self::Rsa { modulus, exponent } => RsaPublicKeyComponents {
+                n: modulus,
+                e: exponent,
+            }
+            .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            Self::P256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            }
+        };
+        verified.is_ok()
+    }
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
