@@ -28,6 +28,7 @@ pub use draft::Draft;
 pub use ids::Ids;
 pub use listing::{Listing, Span};
 use queues::Queues;
+pub(crate) use requests::SIGNING_REQUEST_MS;
 
 /// How often a transaction that loses its race is tried again.
 const ATTEMPTS: u32 = 16;
@@ -110,6 +111,8 @@ impl Catalog {
     {
         let mut turn = None;
         for _ in 0..ATTEMPTS {
+            // Until the store has answered: see `seal::Superseded`.
+            let _sealing = self.keyring.sealing();
             let draft = Draft::new(self.clone(), deed.now);
             let (draft, value) = decide(draft).await?;
             let txn = draft.into_txn(deed)?;

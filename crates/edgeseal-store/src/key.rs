@@ -23,6 +23,12 @@ pub const DOMAINS: &str = "domain/";
 pub const LISTED: &str = "account";
 /// All accounts.
 pub const ACCOUNTS: &str = "account/";
+/// All access keys.
+pub const ACCESS_KEYS: &str = "accesskey/";
+/// All material.
+pub const MATERIALS: &str = "material/";
+/// All signing requests.
+pub const SIGNING_REQUESTS: &str = "csr/";
 /// All edges that have reported.
 pub const EDGES: &str = "edge/";
 
@@ -118,7 +124,7 @@ impl Key {
     /// A signing request of an account, by the SHA-256 of its public key.
     #[must_use]
     pub fn signing_request(account: &AccountId, public_key: &Digest) -> Self {
-        Self(format!("csr/{account}/{public_key}").into())
+        Self(format!("{SIGNING_REQUESTS}{account}/{public_key}").into())
     }
 
     /// That an account has proven to own a root domain.
@@ -137,7 +143,7 @@ impl Key {
     #[must_use]
     pub fn material(digest: &Digest) -> Self {
         let digest = digest.to_string();
-        Self(format!("material/{}/{digest}", &digest[..2]).into())
+        Self(format!("{MATERIALS}{}/{digest}", &digest[..2]).into())
     }
 
     /// An intermediate, shared by all certificates below it.
@@ -161,7 +167,7 @@ impl Key {
     /// An access key.
     #[must_use]
     pub fn access_key(id: &str) -> Self {
-        Self(format!("accesskey/{}", hash(&[id.as_bytes()])).into())
+        Self(format!("{ACCESS_KEYS}{}", hash(&[id.as_bytes()])).into())
     }
 
     /// That an account has this access key.
