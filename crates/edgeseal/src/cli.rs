@@ -5,6 +5,7 @@ mod call;
 mod cert;
 mod connection;
 mod domain;
+mod kek;
 mod key;
 mod output;
 
@@ -16,7 +17,7 @@ use edgeseal_api::client::CallError;
 use crate::{
     admin,
     config::{Config, ConfigError, Flags},
-    demo, log,
+    core_dumps, demo, log,
     running::StartError,
     serve, takeover,
 };
@@ -56,6 +57,9 @@ enum Command {
     /// Create, disable, enable, delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
+    /// Show, rotate, retire key-encryption keys (root account only)
+    #[command(subcommand)]
+    Kek(kek::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
 }
@@ -81,6 +85,9 @@ enum Failure {
     /// The take-over.
     #[error(transparent)]
     Takeover(#[from] takeover::TakeoverError),
+    /// The server has not done what it was to do.
+    #[error("{0}")]
+    Unfinished(String),
     /// The system.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -113,19 +120,19 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         match command {
             Command::Serve(flags) => {
-                let config = Config::load(&flags)?;
+                let config = load(&flags)?;
                 log::init(config.log_format, "info");
                 admin::start_metrics();
                 Ok(serve::serve(&config, |_| {}).await?)
             }
             Command::Takeover(flags) => {
-                let config = Config::load(&flags.serve)?;
+                let config = load(&flags.serve)?;
                 log::init(config.log_format, "info");
                 admin::start_metrics();
                 Ok(takeover::run(config, &flags).await?)
             }
             Command::Demo(flags) => {
-                let config = Config::load(&flags)?;
+                let config = load(&flags)?;
                 // A newcomer is shown the page, not the log.
                 log::init(config.log_format, "warn");
                 admin::start_metrics();
@@ -136,9 +143,19 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Cert(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
+            Command::Kek(command) => done(command.run().await),
             Command::Call(command) => done(command.run().await),
         }
     })
+}
+
+/// The configuration of a process that will hold private keys.
+fn load(flags: &Flags) -> Result<Config, Failure> {
+    let config = Config::load(flags)?;
+    if !config.core_dumps {
+        core_dumps::forbid()?;
+    }
+    Ok(config)
 }
 
 fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
@@ -162,7 +179,7 @@ impl Failure {
             | Self::Config(_)
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
-            Self::Demo(_) | Self::System(_) => EX_SOFTWARE,
+            Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,
         }
     }
 }
