@@ -184,12 +184,16 @@ impl Keeper {
         std::mem::take(&mut *waiting)
     }
 
-    fn refuse_while_resealing(&self) -> Result<(), KeyRefused> {
-        match self.resealing.borrow().state {
-            ResealState::Running => Err(KeyRefused::Resealing {
+    /// A look that finds nothing to do, as at each start, is waited for.
+    async fn refuse_while_resealing(&self) -> Result<(), KeyRefused> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let mut resealing = self.resealing.subscribe();
+        let ended = resealing.wait_for(|now| now.state != ResealState::Running);
+        match tokio::time::timeout(PATIENCE, ended).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(KeyRefused::Resealing {
                 under: self.keyring.active(),
             }),
-            ResealState::Finished | ResealState::Stuck => Ok(()),
         }
     }
 
@@ -256,7 +260,7 @@ impl Keeper {
 impl KeyEncryption for Keeper {
     async fn rotate(&self) -> Result<KeyId, KeyRefused> {
         let _turn = self.turn.lock().await;
-        self.refuse_while_resealing()?;
+        self.refuse_while_resealing().await?;
         let before = self.keyring.active();
         let mut ring = self.read_sources().await?;
         if ring.active() == before {
@@ -287,7 +291,7 @@ impl KeyEncryption for Keeper {
         if !self.keyring.ids().contains(&id) {
             return Err(KeyRefused::Unknown { id });
         }
-        self.refuse_while_resealing()?;
+        self.refuse_while_resealing().await?;
         let census = self.census().await?;
         let records = census.under(id);
         if records > 0 {

@@ -19,6 +19,7 @@ mod crash;
 mod drain;
 mod harness;
 mod isolation;
+mod keys;
 mod live;
 mod malformed;
 mod options;
