@@ -90,7 +90,7 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         root: true,
         created: NOW,
     };
-    let key = NewAccessKey::generate(account(), NOW);
+    let key = NewAccessKey::generate(account(), None, NOW);
     let made = catalog.create_account(&deed("account"), &owner, &key).await;
     made.unwrap();
     add_certificate(&catalog, "certificate").await;
