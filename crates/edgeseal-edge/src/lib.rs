@@ -62,7 +62,7 @@ mod tls;
 
 pub use follow::Resealed;
 pub use proxy::Patience;
-pub use replica::ReplicaError;
+pub use replica::{Examined, ReplicaError, examine};
 pub use tls::SetupError;
 
 use drain::Drain;

@@ -23,8 +23,10 @@ use edgeseal_store::Revision;
 use tokio::sync::oneshot;
 
 mod database;
+mod examine;
 mod writer;
 
+pub use examine::{Examined, examine};
 pub(crate) use writer::Writer;
 
 /// An open replica, before the edge serves from it.

@@ -23,9 +23,12 @@ use serde::de::DeserializeOwned;
 
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
 
+pub(crate) use accounts::access_key_index;
 pub(crate) use accounts::random_text;
 pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub(crate) use certificates::Pointer;
 pub use deed::{Deed, NonceUse};
+pub(crate) use domains::{below, bound_certificates};
 pub use draft::Draft;
 pub use identities::{Entities, IdentityRefused, PageOf, Standing, random_identity_id};
 pub use ids::Ids;

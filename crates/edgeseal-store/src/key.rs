@@ -26,6 +26,8 @@ pub const LISTED: &str = "account";
 pub const ACCOUNTS: &str = "account/";
 /// All access keys.
 pub const ACCESS_KEYS: &str = "accesskey/";
+/// All certificates.
+pub const CERTIFICATES: &str = "cert/";
 /// All material.
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
@@ -76,7 +78,7 @@ impl Key {
     #[must_use]
     pub fn certificate(id: CertificateId) -> Self {
         let id = id.to_string();
-        Self(format!("cert/{}/{id}", shard(id.as_bytes())).into())
+        Self(format!("{CERTIFICATES}{}/{id}", shard(id.as_bytes())).into())
     }
 
     /// What listings of an account need of a certificate; see [`crate::record::CertificateSummary`].

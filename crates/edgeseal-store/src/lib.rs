@@ -18,6 +18,7 @@ use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
 pub mod catalog;
+pub mod consistency;
 pub mod feed;
 pub mod key;
 pub mod memory;

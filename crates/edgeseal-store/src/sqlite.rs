@@ -31,7 +31,7 @@ mod read;
 mod view;
 mod writer;
 
-pub use view::SqliteView;
+pub use view::{SqliteView, look_at};
 
 use read::{Reach, Readers};
 use writer::{Job, Writer};

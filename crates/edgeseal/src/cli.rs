@@ -4,6 +4,7 @@ mod account;
 mod call;
 mod cert;
 mod connection;
+mod doctor;
 mod domain;
 mod kek;
 mod key;
@@ -17,7 +18,9 @@ use edgeseal_api::client::CallError;
 use crate::{
     admin,
     config::{Config, ConfigError, Flags},
-    core_dumps, demo, log,
+    core_dumps, demo,
+    doctor::DoctorError,
+    log,
     running::StartError,
     serve, takeover,
 };
@@ -60,6 +63,8 @@ enum Command {
     /// Show, rotate, retire key-encryption keys (root account only)
     #[command(subcommand)]
     Kek(kek::Command),
+    /// Look at everything that is kept, beside the server or without it, and say what is wrong
+    Doctor(doctor::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
 }
@@ -85,6 +90,9 @@ enum Failure {
     /// The take-over.
     #[error(transparent)]
     Takeover(#[from] takeover::TakeoverError),
+    /// There is nothing that can be looked at.
+    #[error(transparent)]
+    Doctor(#[from] DoctorError),
     /// The server has not done what it was to do.
     #[error("{0}")]
     Unfinished(String),
@@ -143,6 +151,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Cert(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
+            Command::Doctor(command) => command.run().await,
             Command::Kek(command) => done(command.run().await),
             Command::Call(command) => done(command.run().await),
         }
@@ -163,6 +172,7 @@ fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
 }
 
 const EX_USAGE: u8 = 64;
+const EX_DATA: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_NOPERM: u8 = 77;
@@ -177,6 +187,7 @@ impl Failure {
             Self::Call(CallError::Endpoint { .. })
             | Self::Usage(_)
             | Self::Config(_)
+            | Self::Doctor(_)
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
             Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,

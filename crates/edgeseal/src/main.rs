@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod core_dumps;
 mod demo;
+mod doctor;
 mod gone;
 mod kek;
 mod log;

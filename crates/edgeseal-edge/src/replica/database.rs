@@ -50,11 +50,7 @@ impl Database {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         // What was sealed under a key that is retired is not to lie about in free pages.
         connection.pragma_update(None, "secure_delete", true)?;
-        let finding: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if finding != "ok" {
-            return Err(ReplicaError::Corrupted { finding });
-        }
+        quick_check(&connection)?;
         connection.execute_batch(SCHEMA)?;
         let database = Self { connection };
         let environment = match environment {
@@ -64,6 +60,13 @@ impl Database {
         database.insist("format", FORMAT)?;
         database.insist("environment", environment)?;
         Ok(database)
+    }
+
+    /// Looks at one moment of the file and changes nothing. `alone`: nobody has it open.
+    pub(super) fn look(path: &Path, alone: bool) -> Result<Self, ReplicaError> {
+        let connection = edgeseal_store::sqlite::look_at(path, alone)?;
+        quick_check(&connection)?;
+        Ok(Self { connection })
     }
 
     /// Writes a fact of the file if it is new, compares it if it is not.
@@ -158,6 +161,15 @@ impl Database {
             }
         }
         transaction.commit()
+    }
+}
+
+fn quick_check(connection: &Connection) -> Result<(), ReplicaError> {
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if finding == "ok" {
+        Ok(())
+    } else {
+        Err(ReplicaError::Corrupted { finding })
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
 pub struct SqliteView {
     connection: Mutex<Connection>,
     /// Kept until the connection is closed; `None` if another process owns the store.
-    _alone: Option<File>,
+    alone: Option<File>,
 }
 
 impl SqliteView {
@@ -43,13 +43,19 @@ impl SqliteView {
             path: path.to_owned(),
             why: cause.to_string(),
         };
-        let connection = connect(path, alone.is_some()).map_err(unreadable)?;
+        let connection = look_at(path, alone.is_some()).map_err(unreadable)?;
         let found = file::identity_of(&connection).map_err(unreadable)?;
         file::check_identity(path, found)?;
         Ok(Self {
             connection: Mutex::new(connection),
-            _alone: alone,
+            alone,
         })
+    }
+
+    /// Whether another process owns the store.
+    #[must_use]
+    pub const fn is_owned(&self) -> bool {
+        self.alone.is_none()
     }
 
     /// What SQLite finds wrong with the file; empty if nothing.
@@ -117,7 +123,12 @@ fn lock(path: &Path) -> Result<Option<File>, OpenError> {
     }
 }
 
-fn connect(path: &Path, alone: bool) -> rusqlite::Result<Connection> {
+/// Opens any SQLite file with a write-ahead log to look at one moment of it, without changing an octet
+/// of it or making a file. `alone`: nobody else has it open, or will while this is looked at.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn look_at(path: &Path, alone: bool) -> rusqlite::Result<Connection> {
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     let connection = match (alone, has_log) {
         // Its owner has made the files that a reader needs.

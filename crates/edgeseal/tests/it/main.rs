@@ -16,6 +16,7 @@ mod centre;
 mod cli;
 mod configuration;
 mod crash;
+mod doctor;
 mod drain;
 mod harness;
 mod isolation;
