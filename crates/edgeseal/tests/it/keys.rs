@@ -5,7 +5,8 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
-    process::{Output, Stdio},
+    path::Path,
+    process::{Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +28,7 @@ use crate::{
         eventually,
         pki::AUTHORITY,
         secrets,
-        server::{binary, signal, wait},
+        server::{BINARY, binary, signal, wait},
         tls, unlimited,
     },
     restart::{differing, files, refused_to_start},
@@ -438,4 +439,64 @@ async fn a_rotation_is_the_operators_alone_and_is_audited() {
     });
     assert_eq!(noted.count(), 1);
     drop(view);
+}
+
+/// The commands of the page run, in its order, beside a server; its configurations are ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_about_keys_is_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/keys.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = |mark: &str| -> Vec<String> {
+        let start = format!("```{mark}\n");
+        let starts = page.split(&start).skip(1);
+        starts
+            .map(|block| block.split_once("\n```").unwrap().0.to_owned())
+            .collect()
+    };
+    let (server, _) = serving("", 1).await;
+    let programs = server.home().join("bin");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(BINARY, programs.join("edgeseal")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", programs.display());
+    let mut printed = Vec::new();
+    for block in blocks("sh run") {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &block]).env("PATH", &path);
+        shell
+            .env("EDGESEAL_DATA", server.data())
+            .stdin(Stdio::null());
+        printed.push(done(&shell.output().unwrap()));
+    }
+    for (said, expected) in printed.iter().zip([
+        "1 access keys, 4 certificates",
+        "5 records were sealed anew; all 5 are under key",
+        "is retired: nothing needs it",
+        "everything is as it should be",
+    ]) {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(printed.len(), 4);
+    assert_eq!(ids(&server).len(), 1);
+
+    let file = server.home().join("page.toml");
+    let configurations = blocks("toml");
+    assert_eq!(configurations.len(), 3);
+    for configuration in configurations {
+        fs::write(&file, &configuration).unwrap();
+        let mut command = binary();
+        command
+            .args(["doctor", "--config"])
+            .arg(&file)
+            .arg("--data")
+            .arg(server.data());
+        // The files and programs are not there: a problem, and no wrong configuration.
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(65),
+            "{configuration}: {output:?}"
+        );
+    }
+    server.stop();
 }
