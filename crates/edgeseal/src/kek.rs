@@ -178,7 +178,7 @@ impl KekSource {
 
     /// Whether it holds a key with this id.
     pub(crate) async fn holds(&self, id: KeyId) -> Result<bool, KekError> {
-        let keyring = Keyring::parse(&*self.read().await?);
+        let keyring = Keyring::parse(&self.read().await?);
         Ok(keyring.is_ok_and(|keyring| keyring.ids().contains(&id)))
     }
 }

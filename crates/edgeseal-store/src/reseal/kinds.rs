@@ -22,8 +22,11 @@ pub struct SealedKind {
     form: Form,
     /// When the store may forget a record: an engine does not tell, and writing it must not change
     /// that.
-    expires: Option<fn(&[u8]) -> Result<Timestamp, Fault>>,
+    expires: Option<Expires>,
 }
+
+/// Reads from a record when the store may forget it.
+type Expires = fn(&[u8]) -> Result<Timestamp, Fault>;
 
 /// Where the sealed value stands in a record.
 #[derive(Debug)]

@@ -303,6 +303,34 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     for (name, pem) in &served {
         server.assert_serves(name, &pem.leaf, "with its keys").await;
     }
+
+    // Access keys come first, so the new key opens the root account's. The rest is given up.
+    server.kill();
+    let kinds = &counted(&server).await.records[&old];
+    assert!(!kinds.contains_key("access keys"), "{kinds:?}");
+    fs::write(&path, whole.lines().next().unwrap()).unwrap();
+    let config = format!("lost_keys = \"accept\"\n{}", unlimited());
+    fs::write(server.home().join("edgeseal.toml"), config).unwrap();
+    server.launch();
+    let api = server.client();
+    let pem = AUTHORITY.issue(&[NAMES[0]]);
+    let set = api.set(NAMES[0], &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    server.assert_serves(NAMES[0], &pem.leaf, "as new").await;
+    let state = eventually("the end of the look", async || {
+        let state = resealing(&api).await;
+        (state["State"] != "Running").then_some(state)
+    });
+    let state = state.await;
+    assert_eq!(state["State"], "Stuck", "{state}");
+    assert!(state["Unopened"].as_u64() > Some(0), "{state}");
+    let needs = format!("needs key-encryption key {old}");
+    assert!(
+        state["Trouble"].as_str().unwrap().contains(&needs),
+        "{state}"
+    );
+    let status = done(&kek(&server, &["status"]));
+    assert!(status.contains(&format!("{old} ┆ missing ┆ ")), "{status}");
     server.stop();
 }
 
