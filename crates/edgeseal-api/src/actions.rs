@@ -225,7 +225,10 @@ pub static ACTIONS: &[Action] = &[
     action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
     action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),
     action!(EDGESEAL "ExplainDecision" 100/s Read Edgeseal("") OwnAccount "edgeseal:ExplainDecision" => edgeseal::ExplainDecision),
+    action!(EDGESEAL "DescribeKeyEncryption" 30/s Read Edgeseal("") Operator "edgeseal:DescribeKeyEncryption" => edgeseal::DescribeKeyEncryption),
     action!(EDGESEAL "ListAccounts" 100/s Read Edgeseal("") Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
+    action!(EDGESEAL "RetireKeyEncryptionKey" 10/s Write Edgeseal("KeyId") Operator "edgeseal:RetireKeyEncryptionKey" => edgeseal::RetireKeyEncryptionKey),
+    action!(EDGESEAL "RotateKeyEncryptionKey" 10/s Write Edgeseal("") Operator "edgeseal:RotateKeyEncryptionKey" => edgeseal::RotateKeyEncryptionKey),
     action!(EDGESEAL "SetDomainMode" 30/s Write Domain("DomainName") Operator "edgeseal:SetDomainMode" => edgeseal::SetDomainMode),
     action!(EDGESEAL "UpdateAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),
 ];

@@ -622,6 +622,20 @@ codes! {
     TooManyAccessKeys = 409 "LimitExceeded.AccessKey" "The account has as many access keys as it may have.";
     /// The root account would be locked out.
     LastRootAccessKey = 409 "DeleteConflict.LastAccessKey" "The last active access key of the root account cannot be disabled or deleted.";
+    /// No key-encryption key named.
+    MissingKeyId = 400 "MissingKeyId" "KeyId is mandatory for this action.";
+    /// Not the id of a key-encryption key.
+    InvalidKeyId = 400 "InvalidKeyId" "Specified parameter KeyId is not valid.";
+    /// The last rotation is not done.
+    ResealingUnderWay = 409 "KeyEncryption.Resealing" "The last rotation is still under way.";
+    /// The source of the keys has no new one.
+    NoNewKeyEncryptionKey = 409 "KeyEncryption.NoNewKey" "There is no new key-encryption key.";
+    /// The source of the keys cannot be read or written, or lacks a key that is in use.
+    KeySourceUnusable = 409 "KeyEncryption.SourceUnusable" "The source of the key-encryption keys cannot be used.";
+    /// The key is needed.
+    KeyEncryptionKeyInUse = 409 "DeleteConflict.KeyEncryptionKey" "The key-encryption key is in use.";
+    /// No such key.
+    KeyEncryptionKeyNotFound = 404 "EntityNotExist.KeyEncryptionKey" "The key-encryption key does not exist.";
     /// There is nothing staged.
     NothingStaged = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
 }

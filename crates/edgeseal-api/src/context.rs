@@ -1,6 +1,6 @@
 //! What the operations stand on: catalog, clock, settings and the memory of recent calls.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use edgeseal_core::{Timestamp, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admit::{Failures, Limits, Nonces},
+    key_encryption::KeyEncryption,
     key_uses::KeyUses,
     oidc_keys::OidcProviders,
     operation::causes,
@@ -39,6 +40,8 @@ pub struct Context {
     pub failures: Failures,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
+    /// The keeper of the key-encryption keys, if this process has one.
+    pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// News of what edges serve.
     pub(crate) reports: Reports,
     /// When access keys were last used.
@@ -153,6 +156,7 @@ impl Context {
             limits: Limits::default(),
             failures,
             local_edge,
+            key_encryption: None,
             reports,
             key_uses,
             refusals,
