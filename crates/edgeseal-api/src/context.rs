@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admit::{Failures, Limits, Nonces},
+    key_uses::KeyUses,
     operation::causes,
     ownership::OwnerCheck,
     reports::Reports,
@@ -36,6 +37,8 @@ pub struct Context {
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// News of what edges serve.
     pub(crate) reports: Reports,
+    /// When access keys were last used.
+    pub(crate) key_uses: KeyUses,
     refusals: mpsc::Sender<Refusal>,
 }
 
@@ -120,9 +123,9 @@ impl Default for Settings {
 }
 
 impl Context {
-    /// A context over `catalog`, and what runs beside it: refusals are written into the audit, and
-    /// edges' reports are followed. Run it until it ends, which it does once the context is gone and
-    /// the last refusal is written.
+    /// A context over `catalog`, and what runs beside it: refusals are written into the audit, uses
+    /// of access keys are remembered, and edges' reports are followed. Run it until it ends, which it
+    /// does once the context is gone and the last of these is written.
     pub fn new(
         catalog: Catalog,
         clock: fn() -> Timestamp,
@@ -132,6 +135,7 @@ impl Context {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
         let auditor = write_refusals(catalog.clone(), waiting);
         let (reports, follower) = Reports::new(catalog.clone());
+        let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
         let context = Self {
             catalog,
@@ -142,10 +146,11 @@ impl Context {
             failures,
             local_edge,
             reports,
+            key_uses,
             refusals,
         };
         let tasks = async move {
-            tokio::join!(auditor, follower);
+            tokio::join!(auditor, follower, uses_writer);
         };
         (context, tasks)
     }

@@ -22,6 +22,7 @@ pub mod client;
 pub mod code;
 pub mod context;
 pub mod http;
+mod key_uses;
 pub mod operation;
 pub mod ops;
 pub mod ownership;

@@ -4,6 +4,7 @@ pub mod cas;
 pub mod cdn;
 pub mod dcdn;
 pub mod edgeseal;
+pub mod ram;
 
 mod encoded_pem;
 mod issued;
