@@ -90,7 +90,7 @@ async fn steps(
         .map_err(boxed)?;
     trail.deed = Some(deed(&caller));
     if !matches!(caller.principal, Principal::Role { .. }) {
-        context.key_uses.note(&caller.access_key.id, now);
+        context.key_uses.note(&caller.access_key, now);
     }
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(context, admitted).await.map_err(boxed)?;

@@ -12,6 +12,7 @@ mod draft;
 mod edges;
 mod identities;
 mod ids;
+mod key_uses;
 mod listing;
 mod queues;
 mod requests;

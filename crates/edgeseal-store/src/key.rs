@@ -221,6 +221,12 @@ impl Key {
         Self("diagnosis".into())
     }
 
+    /// The hour in which an access key was last used.
+    #[must_use]
+    pub fn access_key_use(id: &str) -> Self {
+        Self(format!("keyuse/{}", hash(&[id.as_bytes()])).into())
+    }
+
     /// That a nonce was used by an access key.
     #[must_use]
     pub fn nonce(access_key: &str, nonce: &str) -> Self {

@@ -147,15 +147,27 @@ pub(super) fn role(params: &Params) -> Result<RoleName, BadParameter> {
     ROLE.required(params, RoleName::parse)
 }
 
-/// The policy that must be named, of whichever type.
-pub(super) fn policy(params: &Params) -> Result<PolicyName, BadParameter> {
-    POLICY.required(params, PolicyName::parse)
+/// The custom policy that must be named. Another type is refused and not passed over, because the
+/// caller was judged by it.
+pub(super) fn custom_policy(params: &Params) -> Result<PolicyName, BadParameter> {
+    let name = POLICY.required(params, PolicyName::parse)?;
+    match params.given("PolicyType") {
+        None | Some("Custom") => Ok(name),
+        Some(given) => {
+            let expected = "Custom: only custom policies can be changed";
+            let code = Code::PolicyTypeValue;
+            Err(BadParameter::value("PolicyType", given, expected, code))
+        }
+    }
 }
 
 /// The policy that must be named with its type.
 pub(super) fn policy_ref(params: &Params) -> Result<PolicyRef, BadParameter> {
     let given = required(params, "PolicyType", Code::MissingPolicyType)?;
-    Ok(PolicyRef::new(kind(given)?, policy(params)?))
+    Ok(PolicyRef::new(
+        kind(given)?,
+        POLICY.required(params, PolicyName::parse)?,
+    ))
 }
 
 /// The type of policies that may be named.
