@@ -335,8 +335,11 @@ pub(super) fn flag(
 /// Refuses tags: there are none of policies and roles, and to pass over a filter would show what
 /// was not asked for.
 pub(super) fn no_tags(params: &Params) -> Result<(), BadParameter> {
-    let is_tag = |name: &str| name == "Tag" || name.starts_with("Tag.");
-    match params.iter().find(|(name, _)| is_tag(name)) {
+    // An SDK sends a list of none as `[]`.
+    let is_tag = |name: &str, given: &str| {
+        name.starts_with("Tag.") || (name == "Tag" && !matches!(given, "" | "[]"))
+    };
+    match params.iter().find(|(name, given)| is_tag(name, given)) {
         Some((_, given)) => {
             let expected = "left out: policies and roles have no tags here";
             Err(BadParameter::value("Tag", given, expected, Code::TagValue))
