@@ -18,6 +18,7 @@ PACKAGES = {
     "cas": "alibabacloud_cas20200407",
     "cdn": "alibabacloud_cdn20180510",
     "dcdn": "alibabacloud_dcdn20180115",
+    "ram": "alibabacloud_ram20150501",
 }
 
 # What Edgeseal says beyond the cloud, by action.
@@ -36,14 +37,15 @@ class Product:
     refusal = ClientException
     facts = staticmethod(NewSdk.facts)
 
-    def __init__(self, server, product, host=None):
-        """`host` stands in the Host header in place of the server's address, which it must resolve to."""
+    def __init__(self, server, product, host=None, key=None):
+        """`host` stands in the Host header in place of the server's address, which it must resolve to; `key` is an access
+        key with its secret, the root account's if there is none."""
         endpoint = f"{host}:{split_address(server.api)[1]}" if host else server.api
         self.models = importlib.import_module(f"{PACKAGES[product]}.models")
         self.sdk = importlib.import_module(f"{PACKAGES[product]}.client").Client(
             utils_models.Config(
-                access_key_id=server.key_id,
-                access_key_secret=server.secret,
+                access_key_id=key[0] if key else server.key_id,
+                access_key_secret=key[1] if key else server.secret,
                 endpoint=endpoint,
                 protocol="http",
             )

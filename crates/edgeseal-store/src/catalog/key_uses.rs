@@ -1,13 +1,17 @@
 use edgeseal_core::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Catalog;
-use crate::{
-    CommitError, Fault, Key, Txn, Write,
-    record::{self, Since},
-};
+use crate::{CommitError, Fault, Key, Txn, Write, record};
 
 /// How long it is known when a key was last used, in milliseconds: 400 days.
 const KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+
+/// That an access key was used.
+#[derive(Serialize, Deserialize)]
+struct Used {
+    at: Timestamp,
+}
 
 impl Catalog {
     /// When an access key was last used, as [`record_key_use`](Self::record_key_use) was told.
@@ -15,8 +19,8 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn key_used(&self, id: &str) -> Result<Option<Timestamp>, Fault> {
-        let since = self.read::<Since>(&Key::access_key_use(id)).await?;
-        Ok(since.map(|since| since.at))
+        let used = self.read::<Used>(&Key::access_key_use(id)).await?;
+        Ok(used.map(|used| used.at))
     }
 
     /// Remembers that an access key was used at `at`, whatever is known of it: the later writer
@@ -27,7 +31,7 @@ impl Catalog {
     pub async fn record_key_use(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
         let write = Write::Put {
             key: Key::access_key_use(id),
-            value: record::encode(&Since { at })?,
+            value: record::encode(&Used { at })?,
             expires: Some(at.plus_ms(KEPT_MS)),
         };
         let txn = Txn {

@@ -42,6 +42,7 @@ impl Operation for CreatePolicy {
         Code::MissingPolicyName,
         Code::PolicyNameChars,
         Code::PolicyNameLength,
+        Code::PolicyTypeValue,
         Code::MissingPolicyDocument,
         Code::PolicyDocumentLength,
         Code::MalformedPolicyDocument,
@@ -53,7 +54,7 @@ impl Operation for CreatePolicy {
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
         parameters::no_tags(params)?;
-        let name = parameters::policy(params)?;
+        let name = parameters::custom_policy(params)?;
         let code = Code::DescriptionLength;
         let description = parameters::text(params, "Description", DESCRIPTION_MAX, code)?;
         Ok(Wanted {

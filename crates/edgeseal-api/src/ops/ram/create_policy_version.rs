@@ -43,6 +43,7 @@ impl Operation for CreatePolicyVersion {
         Code::MissingPolicyName,
         Code::PolicyNameChars,
         Code::PolicyNameLength,
+        Code::PolicyTypeValue,
         Code::MissingPolicyDocument,
         Code::PolicyDocumentLength,
         Code::MalformedPolicyDocument,
@@ -54,7 +55,7 @@ impl Operation for CreatePolicyVersion {
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
         Ok(Wanted {
-            name: parameters::policy(params)?,
+            name: parameters::custom_policy(params)?,
             text: policy::text(params)?,
             as_default: parameters::flag(params, "SetAsDefault", Code::SetAsDefaultValue)?,
             drop_oldest: drops_oldest(params)?,

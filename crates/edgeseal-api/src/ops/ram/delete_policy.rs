@@ -23,6 +23,7 @@ impl Operation for DeletePolicy {
         Code::MissingPolicyName,
         Code::PolicyNameChars,
         Code::PolicyNameLength,
+        Code::PolicyTypeValue,
         Code::CascadingDeleteValue,
         Code::PolicyNotFound,
         Code::PolicyOfUser,
@@ -31,7 +32,7 @@ impl Operation for DeletePolicy {
     ];
 
     fn parse(params: &Params) -> Result<(PolicyName, bool), Error> {
-        let name = parameters::policy(params)?;
+        let name = parameters::custom_policy(params)?;
         let cascading = parameters::flag(params, "CascadingDelete", Code::CascadingDeleteValue)?;
         Ok((name, cascading))
     }

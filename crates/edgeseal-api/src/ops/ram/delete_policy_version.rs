@@ -23,6 +23,7 @@ impl Operation for DeletePolicyVersion {
         Code::MissingPolicyName,
         Code::PolicyNameChars,
         Code::PolicyNameLength,
+        Code::PolicyTypeValue,
         Code::MissingVersionId,
         Code::VersionIdFormat,
         Code::PolicyNotFound,
@@ -31,7 +32,10 @@ impl Operation for DeletePolicyVersion {
     ];
 
     fn parse(params: &Params) -> Result<(PolicyName, u32), Error> {
-        Ok((parameters::policy(params)?, parameters::version(params)?))
+        Ok((
+            parameters::custom_policy(params)?,
+            parameters::version(params)?,
+        ))
     }
 
     async fn run(

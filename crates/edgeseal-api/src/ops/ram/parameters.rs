@@ -147,15 +147,27 @@ pub(super) fn role(params: &Params) -> Result<RoleName, BadParameter> {
     ROLE.required(params, RoleName::parse)
 }
 
-/// The policy that must be named, of whichever type.
-pub(super) fn policy(params: &Params) -> Result<PolicyName, BadParameter> {
-    POLICY.required(params, PolicyName::parse)
+/// The custom policy that must be named. Another type is refused and not passed over, because the
+/// caller was judged by it.
+pub(super) fn custom_policy(params: &Params) -> Result<PolicyName, BadParameter> {
+    let name = POLICY.required(params, PolicyName::parse)?;
+    match params.given("PolicyType") {
+        None | Some("Custom") => Ok(name),
+        Some(given) => {
+            let expected = "Custom: only custom policies can be changed";
+            let code = Code::PolicyTypeValue;
+            Err(BadParameter::value("PolicyType", given, expected, code))
+        }
+    }
 }
 
 /// The policy that must be named with its type.
 pub(super) fn policy_ref(params: &Params) -> Result<PolicyRef, BadParameter> {
     let given = required(params, "PolicyType", Code::MissingPolicyType)?;
-    Ok(PolicyRef::new(kind(given)?, policy(params)?))
+    Ok(PolicyRef::new(
+        kind(given)?,
+        POLICY.required(params, PolicyName::parse)?,
+    ))
 }
 
 /// The type of policies that may be named.
@@ -323,8 +335,11 @@ pub(super) fn flag(
 /// Refuses tags: there are none of policies and roles, and to pass over a filter would show what
 /// was not asked for.
 pub(super) fn no_tags(params: &Params) -> Result<(), BadParameter> {
-    let is_tag = |name: &str| name == "Tag" || name.starts_with("Tag.");
-    match params.iter().find(|(name, _)| is_tag(name)) {
+    // An SDK sends a list of none as `[]`.
+    let is_tag = |name: &str, given: &str| {
+        name.starts_with("Tag.") || (name == "Tag" && !matches!(given, "" | "[]"))
+    };
+    match params.iter().find(|(name, given)| is_tag(name, given)) {
         Some((_, given)) => {
             let expected = "left out: policies and roles have no tags here";
             Err(BadParameter::value("Tag", given, expected, Code::TagValue))

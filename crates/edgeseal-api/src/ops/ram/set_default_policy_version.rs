@@ -23,6 +23,7 @@ impl Operation for SetDefaultPolicyVersion {
         Code::MissingPolicyName,
         Code::PolicyNameChars,
         Code::PolicyNameLength,
+        Code::PolicyTypeValue,
         Code::MissingVersionId,
         Code::VersionIdFormat,
         Code::PolicyNotFound,
@@ -30,7 +31,10 @@ impl Operation for SetDefaultPolicyVersion {
     ];
 
     fn parse(params: &Params) -> Result<(PolicyName, u32), Error> {
-        Ok((parameters::policy(params)?, parameters::version(params)?))
+        Ok((
+            parameters::custom_policy(params)?,
+            parameters::version(params)?,
+        ))
     }
 
     async fn run(

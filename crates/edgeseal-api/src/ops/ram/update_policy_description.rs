@@ -35,6 +35,7 @@ impl Operation for UpdatePolicyDescription {
         Code::MissingPolicyName,
         Code::PolicyNameChars,
         Code::PolicyNameLength,
+        Code::PolicyTypeValue,
         Code::NewDescriptionLength,
         Code::PolicyNotFound,
     ];
@@ -42,7 +43,10 @@ impl Operation for UpdatePolicyDescription {
     fn parse(params: &Params) -> Result<(PolicyName, String), Error> {
         let code = Code::NewDescriptionLength;
         let description = parameters::text(params, "NewDescription", DESCRIPTION_MAX, code)?;
-        Ok((parameters::policy(params)?, description.unwrap_or_default()))
+        Ok((
+            parameters::custom_policy(params)?,
+            description.unwrap_or_default(),
+        ))
     }
 
     async fn run(

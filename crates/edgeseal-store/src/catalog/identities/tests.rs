@@ -172,9 +172,17 @@ async fn a_renamed_user_keeps_what_it_has() {
     catalog.create_access_key(&deed, &key).await.unwrap();
     let new = UserName::parse("new").unwrap();
     let renamed = catalog
-        .rename_user(&deed, account, &old, &new, |_| ())
+        .rename_user(&deed, account, &old, &new, |user| {
+            "Renamed".clone_into(&mut user.display_name);
+        })
         .await;
-    assert_eq!(renamed.unwrap().value.policies.len(), 1);
+    let renamed = renamed.unwrap().value;
+    assert_eq!(renamed.policies.len(), 1);
+    assert_eq!(renamed.display_name, "Renamed");
+    assert_eq!(
+        catalog.policy_attachments(account, &policy).await.unwrap(),
+        1
+    );
     assert_eq!(catalog.user(account, &old).await.unwrap(), None);
     let entities = catalog
         .entities_with_policy(account, &policy)
@@ -279,6 +287,9 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
             .await),
         IdentityRefused::PolicyHasVersions { versions: 5, .. }
     ));
+    let described = catalog.describe_policy(&deed, account, &policy.name, "told");
+    let described = described.await.unwrap().value;
+    assert_eq!((&*described.description, described.default), ("told", 1));
     for version in [3, 4, 5, 6] {
         delete(version).await.unwrap();
     }
@@ -339,4 +350,16 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
             .await),
         IdentityRefused::NoPolicy(unknown)
     );
+}
+
+#[tokio::test]
+async fn a_policy_goes_with_all_its_versions_if_it_is_to() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let name = world.policy("p").await.name;
+    let added = catalog.create_policy_version(&deed, account, &name, "{}", true, false);
+    added.await.unwrap();
+    let deleted = catalog.delete_policy(&deed, account, &name, true).await;
+    deleted.unwrap();
+    assert_eq!(catalog.policy(account, &name).await.unwrap(), None);
 }

@@ -93,5 +93,7 @@ fn tags_in_each_spelling() {
         let bad = no_tags(&one(name, "x")).unwrap_err();
         assert_eq!(bad.code(), Code::TagValue);
     }
-    assert_eq!(no_tags(&one("Tags", "x")), Ok(()));
+    for (name, value) in [("Tags", "x"), ("Tag", ""), ("Tag", "[]")] {
+        assert_eq!(no_tags(&one(name, value)), Ok(()), "{name}={value}");
+    }
 }
