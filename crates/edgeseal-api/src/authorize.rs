@@ -71,6 +71,7 @@ pub fn deed(caller: &Caller) -> Deed {
     let named = caller.request.params.get(named_by).unwrap_or_default();
     Deed {
         account: caller.principal.account().clone(),
+        principal: caller.principal.arn().to_string(),
         access_key: caller.access_key.id.clone(),
         source: caller.request.source.to_string(),
         action: caller.action.name.to_owned(),

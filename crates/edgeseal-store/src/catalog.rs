@@ -5,6 +5,7 @@
 //! expects to be unchanged, so a decision is never made on a stale view.
 
 mod accounts;
+mod audit;
 mod certificates;
 mod deed;
 mod domains;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
 
 pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub use audit::{AuditPage, AuditSpan};
 pub use deed::{Deed, NonceUse};
 pub use draft::Draft;
 pub use ids::Ids;
@@ -158,7 +160,7 @@ impl Catalog {
             .is_some())
     }
 
-    async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
+    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
         match self.store.get(key).await? {
             Some(entry) => record::decode(&entry.value).map(Some),
             None => Ok(None),
