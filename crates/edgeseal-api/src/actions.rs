@@ -157,6 +157,7 @@ pub static ACTIONS: &[Action] = &[
     action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal("AccountId") Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
     action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
     action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),
+    action!(EDGESEAL "DescribeAuditRecords" 30/s Read Edgeseal("") OwnAccount "edgeseal:DescribeAuditRecords" => edgeseal::DescribeAuditRecords),
     action!(EDGESEAL "ListAccounts" 100/s Read Edgeseal("") Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
     action!(EDGESEAL "SetDomainMode" 30/s Write Domain("DomainName") Operator "edgeseal:SetDomainMode" => edgeseal::SetDomainMode),
     action!(EDGESEAL "UpdateAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),

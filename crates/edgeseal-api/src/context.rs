@@ -4,13 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use edgeseal_core::{Timestamp, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
-use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     admit::{Failures, Limits, Nonces},
-    operation::causes,
     ownership::OwnerCheck,
+    refusals::{self, Refusal},
     reports::Reports,
 };
 
@@ -38,9 +37,6 @@ pub struct Context {
     pub(crate) reports: Reports,
     refusals: mpsc::Sender<Refusal>,
 }
-
-/// A refusal on its way into the audit.
-type Refusal = (Deed, String, Vec<String>);
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -130,7 +126,7 @@ impl Context {
         local_edge: Option<watch::Receiver<Revision>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
-        let auditor = write_refusals(catalog.clone(), waiting);
+        let auditor = refusals::write(catalog.clone(), clock, waiting);
         let (reports, follower) = Reports::new(catalog.clone());
         let failures = Failures::new(settings.failures);
         let context = Self {
@@ -150,14 +146,14 @@ impl Context {
         (context, tasks)
     }
 
-    /// Puts a refusal into the audit, soon.
+    /// Puts a refusal into the audit, soon. Of many of the same kind some are only counted there.
     pub fn audit_refusal(&self, deed: Deed, code: &str, detail: Option<String>) {
-        let notes = detail.into_iter().collect();
-        if self
-            .refusals
-            .try_send((deed, code.to_owned(), notes))
-            .is_err()
-        {
+        let refusal = Refusal {
+            deed,
+            code: code.to_owned(),
+            notes: detail.into_iter().collect(),
+        };
+        if self.refusals.try_send(refusal).is_err() {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);
             tracing::warn!(code, "a refusal did not fit into the audit queue");
         }
@@ -179,23 +175,5 @@ impl Context {
                 "answered a change before the edge in this process served it"
             );
         }
-    }
-}
-
-async fn write_refusals(catalog: Catalog, mut waiting: mpsc::Receiver<Refusal>) {
-    let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, 256).await > 0 {
-        // At once, so that the store commits them together.
-        let writes = batch
-            .iter()
-            .map(|(deed, code, notes)| catalog.record_refusal(deed, code, notes));
-        for fault in join_all(writes).await.into_iter().filter_map(Result::err) {
-            metrics::counter!("edgeseal_audit_dropped_total").increment(1);
-            tracing::error!(
-                why = causes(&fault),
-                "a refusal could not be written into the audit"
-            );
-        }
-        batch.clear();
     }
 }

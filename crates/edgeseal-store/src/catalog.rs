@@ -21,7 +21,7 @@ use std::{future::Future, sync::Arc};
 use edgeseal_core::Timestamp;
 use serde::de::DeserializeOwned;
 
-use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
+use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, Txn, record};
 
 pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
 pub use audit::{AuditPage, AuditSpan};
@@ -143,6 +143,23 @@ impl Catalog {
         notes: &[String],
     ) -> Result<(), Fault> {
         match self.store.commit(deed.txn_of_refusal(code, notes)?).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// As [`record_refusal`](Self::record_refusal), for one that is only counted: its nonce is used
+    /// up, so that the same signed call does not pass at another node later.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn use_nonce_of_refusal(&self, deed: &Deed) -> Result<(), Fault> {
+        let mut txn = Txn::default();
+        deed.use_nonce(&mut txn);
+        if txn.write.is_empty() {
+            return Ok(());
+        }
+        match self.store.commit(txn).await {
             Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
             Err(CommitError::Fault(fault)) => Err(fault),
         }

@@ -69,6 +69,12 @@ impl Deed {
             value: record::encode(&audit)?,
             expires: None,
         });
+        self.use_nonce(txn);
+        Ok(())
+    }
+
+    /// Uses the nonce up, if there is one.
+    pub(super) fn use_nonce(&self, txn: &mut Txn) {
         if let (Some(key), Some(used)) = (self.nonce_key(), &self.nonce) {
             txn.expect.push(Expect::Absent(key.clone()));
             txn.write.push(Write::Put {
@@ -77,7 +83,6 @@ impl Deed {
                 expires: Some(used.expires),
             });
         }
-        Ok(())
     }
 
     pub(super) fn txn_of_refusal(&self, code: &str, notes: &[String]) -> Result<Txn, Fault> {
