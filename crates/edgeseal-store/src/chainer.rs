@@ -24,6 +24,8 @@ const BUSY: usize = 500;
 /// Records of one link at most, but for those of one commit: some 150 kB.
 const LINK_MAX: usize = 1000;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long the end waits for what was written last.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 const ATTEMPTS: u32 = 16;
 
 /// See the [module](self).
@@ -71,8 +73,22 @@ impl Chainer {
         })
     }
 
-    /// Links what is written until `stop` is ready. While the store fails it tries again.
+    /// Links what is written until `stop` is ready, and then what was written by then. While the
+    /// store fails it tries again.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
+        self.follow(stop).await;
+        // Nobody writes any more: the first event without news, or none, is the end. What is left
+        // is linked at the next start.
+        while let Ok(event) = tokio::time::timeout(LAST_LOOK, self.feed.next()).await {
+            let is_listing = matches!(event, Event::ListBegins | Event::Listed(_));
+            let news = self.take(event);
+            if self.link_all().await.is_err() || (news == 0 && !is_listing) {
+                return;
+            }
+        }
+    }
+
+    async fn follow(&mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
         loop {
             let event = tokio::select! {

@@ -1,6 +1,7 @@
 //! The command line: one file per command, through the same API that everybody else uses.
 
 mod account;
+mod audit;
 mod call;
 mod cert;
 mod connection;
@@ -56,6 +57,9 @@ enum Command {
     /// Create, disable, enable, delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
+    /// List, export, verify the audit
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
 }
@@ -75,6 +79,9 @@ enum Failure {
     /// Edgeseal does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A store is there and does not open, or fails.
+    #[error("{0}")]
+    Data(String),
     /// The demo.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
@@ -136,6 +143,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Cert(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
+            Command::Audit(command) => command.run().await,
             Command::Call(command) => done(command.run().await),
         }
     })
@@ -146,6 +154,7 @@ fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
 }
 
 const EX_USAGE: u8 = 64;
+const EX_DATA: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_NOPERM: u8 = 77;
@@ -162,6 +171,7 @@ impl Failure {
             | Self::Config(_)
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
+            Self::Data(_) => EX_DATA,
             Self::Demo(_) | Self::System(_) => EX_SOFTWARE,
         }
     }

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod gone;
 mod log;
+mod retention;
 mod running;
 mod serve;
 mod takeover;

@@ -12,7 +12,7 @@ use edgeseal_api::{
     http::{self, Speaks},
 };
 use edgeseal_edge::{Edge, Options};
-use edgeseal_store::{Catalog, SharedStore, open::OpenError};
+use edgeseal_store::{Catalog, SharedStore, chainer::Chainer, open::OpenError};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -24,6 +24,7 @@ use crate::{
     clock,
     config::{Config, ConfigError},
     gone::Gone,
+    retention,
 };
 
 /// Expired keys are forgotten this often.
@@ -37,6 +38,8 @@ pub(crate) struct Running {
     edge: Edge,
     shutdown: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// Audits are linked until the last record is written.
+    chainer: (watch::Sender<bool>, JoinHandle<()>),
     /// Health is told to the last.
     admin: (watch::Sender<bool>, JoinHandle<()>),
     /// Kept to the last: its end closes the file.
@@ -140,6 +143,14 @@ impl Running {
             stopping: stopping.clone(),
         };
         let mut tasks = apis.serve(context, config, &stopping);
+        let (end_chainer, ending) = watch::channel(false);
+        let chainer = chain_audits(is_there.then_some(&catalog), ending).await?;
+        let expiry = retention::run(
+            catalog.clone(),
+            config.audit_days,
+            stopped(stopping.clone()),
+        );
+        tasks.push(tokio::spawn(expiry));
         tasks.push(tokio::spawn(sweep(catalog, stopping)));
         tasks.push(tokio::spawn(auditor));
         let (close_admin, closing) = watch::channel(false);
@@ -153,6 +164,7 @@ impl Running {
             edge,
             shutdown,
             tasks,
+            chainer: (end_chainer, chainer),
             admin,
             store,
         })
@@ -175,6 +187,12 @@ impl Running {
                     "a task ended badly"
                 );
             }
+        }
+        let (end_chainer, chainer) = self.chainer;
+        end_chainer.send_replace(true);
+        if let Err(error) = chainer.await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the linking of audits ended badly");
         }
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
@@ -300,6 +318,19 @@ fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartEr
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone: stopped as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Links the audits of a store that is there.
+async fn chain_audits(
+    catalog: Option<&Catalog>,
+    ending: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let Some(catalog) = catalog else {
+        return Ok(tokio::spawn(async {}));
+    };
+    let chainer = Chainer::start(catalog.clone()).await;
+    let chainer = chainer.map_err(BootstrapError::from)?;
+    Ok(tokio::spawn(chainer.run(stopped(ending))))
 }
 
 async fn sweep(catalog: Catalog, stopping: watch::Receiver<bool>) {

@@ -34,6 +34,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
         ("owner_check = \"perhaps\"\n", "off or on"),
         ("owner_check_port = 65536\n", "owner_check_port"),
         ("dns = \"no address\"\n", "dns"),
+        ("audit_days = -1\n", "audit_days"),
         ("strange = 1\n", "strange"),
         ("api = \"nowhere\"\n", "api"),
         ("default_domain = \"no domain\"\n", "default_domain"),
