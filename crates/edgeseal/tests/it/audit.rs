@@ -65,7 +65,8 @@ async fn a_change_tells_who_and_which_leaves() {
     let staging = |before: &str, after: &str| ("staging", before.to_owned(), after.to_owned());
     let steps: [(&str, &[(&str, &str)], Vec<_>); 8] = [
         (SET, &on_one, vec![production("", &first)]),
-        (SET, &on_one, vec![]),
+        // Another certificate with the same leaf.
+        (SET, &on_one, vec![production(&first, &first)]),
         (SET, &on_other, vec![production(&first, &second)]),
         (SET, &staged, vec![staging("", &first)]),
         (
@@ -151,7 +152,8 @@ async fn every_action_s_refusal_is_recorded() {
     for (action, code, request) in refused {
         // Two versions of one action are one kind.
         let filter = [("ActionName", action.as_str()), ("Code", &code)];
-        let found = eventually(&format!("{action}: {code}"), async || {
+        let what = format!("{action}: {code}");
+        let found = eventually(&what, async || {
             records(&bob, &filter).await.into_iter().next()
         });
         let found = found.await;

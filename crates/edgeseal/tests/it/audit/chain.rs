@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
 };
 
 use edgeseal_core::{AccountId, Timestamp};
@@ -75,9 +74,9 @@ fn copy(server: &Server, name: &str) -> PathBuf {
 /// Keys under a prefix, in order.
 fn keys(file: &Connection, prefix: &str) -> Vec<String> {
     let mut statement = file
-        .prepare("SELECT key FROM entry WHERE substr(key, 1, ?2) = ?1 AND value IS NOT NULL ORDER BY key")
+        .prepare("SELECT key FROM entry WHERE substr(key, 1, length(?1)) = ?1 AND value IS NOT NULL ORDER BY key")
         .unwrap();
-    let found = statement.query_map(params![prefix, prefix.len()], |row| row.get(0));
+    let found = statement.query_map([prefix], |row| row.get(0));
     found.unwrap().map(Result::unwrap).collect()
 }
 
@@ -310,9 +309,10 @@ async fn old_records_go_and_the_rest_still_verifies() {
 }
 
 async fn write_old(data: &Path, account: &AccountId, days: &[i64]) {
-    let store = edgeseal_store::open::open(&format!("sqlite:{}", data.join("store.db").display()));
+    let url = format!("sqlite:{}", data.join("store.db").display());
+    let store = edgeseal_store::open::open(&url).await.unwrap();
     let keyring = Keyring::parse(&fs::read_to_string(data.join("kek")).unwrap()).unwrap();
-    let catalog = Catalog::new(Arc::clone(&store.await.unwrap()), keyring);
+    let catalog = Catalog::new(store, keyring);
     for days in days {
         let deed = Deed {
             account: account.clone(),
