@@ -25,6 +25,8 @@ pub const LISTED: &str = "account";
 pub const ACCOUNTS: &str = "account/";
 /// All audit records.
 pub const AUDIT: &str = "audit/";
+/// The secret of the chains over audits, and no other key.
+pub const AUDIT_SECRET: &str = "meta/audit-secret";
 /// The ends of all chains over audits.
 pub const AUDIT_HEADS: &str = "audithead/";
 /// All edges that have reported.
@@ -210,6 +212,12 @@ impl Key {
     #[must_use]
     pub fn audit_from(account: &AccountId, at: Timestamp) -> Self {
         Self(format!("{}{:015}", account_audit(account), at.unix_ms()).into())
+    }
+
+    /// The secret of the chains over the audits of this store, sealed.
+    #[must_use]
+    pub fn audit_secret() -> Self {
+        Self(AUDIT_SECRET.into())
     }
 
     /// One link of the chain over an account's audit, by number.

@@ -206,6 +206,13 @@ pub struct AuditRecord {
     pub request: String,
 }
 
+/// The secret of the chains over the audits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditSecretRecord {
+    /// The secret, sealed for [`crate::Key::audit_secret`]; base64.
+    pub sealed_secret: String,
+}
+
 /// What a domain serves before and after a change of its binding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingChange {

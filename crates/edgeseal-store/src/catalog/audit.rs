@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::rand;
-use bytes::Bytes;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edgeseal_core::{AccountId, Secret, Timestamp, certificate::Digest};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use crate::{
     CommitError, Entry, Expect, Fault, Key, Txn, Write,
     chain::{Anchor, ChainKey, Expected, Head, Link, Linked, Mac, Report, Walk},
     key::{self, AUDIT, AUDIT_HEADS},
-    record::{self, AuditRecord},
+    record::{self, AuditRecord, AuditSecretRecord},
 };
 
 /// Records that one transaction removes: some engines take 128 operations.
@@ -89,13 +89,16 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed or the keyring does not open it.
     pub async fn chain_key(&self) -> Result<Option<ChainKey>, Fault> {
-        let holder = secret_key();
-        let Some(entry) = self.store.get(&holder).await? else {
+        let holder = Key::audit_secret();
+        let Some(record) = self.read::<AuditSecretRecord>(&holder).await? else {
             return Ok(None);
         };
+        let sealed = STANDARD
+            .decode(&record.sealed_secret)
+            .map_err(Fault::of("decode the secret of the audit's chains"))?;
         let secret = self
             .keyring
-            .open(&entry.value, &holder)
+            .open(&sealed, &holder)
             .map_err(Fault::of("open the secret of the audit's chains"))?;
         Ok(Some(ChainKey::new(&secret)))
     }
@@ -108,13 +111,16 @@ impl Catalog {
             }
             let mut octets = Zeroizing::new([0; 32]);
             rand::fill(octets.as_mut_slice()).map_err(Fault::of("read random octets"))?;
-            let holder = secret_key();
+            let holder = Key::audit_secret();
             let sealed = self.keyring.seal(&Secret::new(octets.to_vec()), &holder);
+            let record = AuditSecretRecord {
+                sealed_secret: STANDARD.encode(sealed),
+            };
             let txn = Txn {
                 expect: vec![Expect::Absent(holder.clone())],
                 write: vec![Write::Put {
                     key: holder,
-                    value: Bytes::from(sealed),
+                    value: record::encode(&record)?,
                     expires: None,
                 }],
             };
@@ -363,8 +369,4 @@ const fn forged_head() -> Head {
         through: 0,
         mac: Mac::NONE,
     }
-}
-
-fn secret_key() -> Key {
-    Key::meta("audit-secret")
 }
