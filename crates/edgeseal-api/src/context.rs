@@ -11,6 +11,7 @@ use crate::{
     ownership::OwnerCheck,
     refusals::{self, Refusal},
     reports::Reports,
+    rights::KnownRights,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -29,6 +30,8 @@ pub struct Context {
     pub nonces: Nonces,
     /// Calls made lately, by account and action.
     pub limits: Limits,
+    /// What users and sessions that called lately may do.
+    pub rights: KnownRights,
     /// Failed authentications lately, by address.
     pub failures: Failures,
     /// The revision that an edge in this same process serves, if there is one.
@@ -134,6 +137,7 @@ impl Context {
             clock,
             settings,
             nonces: Nonces::default(),
+            rights: KnownRights::default(),
             limits: Limits::default(),
             failures,
             local_edge,

@@ -18,6 +18,9 @@ use crate::{code::Code, operation::causes};
 const WINDOW_MS: i64 = 60_000;
 /// Refusals of one kind, on different things, that are written in that time.
 const WRITTEN_MAX: usize = 50;
+/// Kinds of calls of one account whose caller is not proven, at one time: anybody can send them, from
+/// many addresses; beyond, they are one kind.
+const UNPROVEN_KINDS_MAX: usize = 60;
 /// Kinds that are told apart at one time; beyond, those of one account are one kind.
 const KINDS_MAX: usize = 4096;
 /// How often it is looked whether a time is over.
@@ -93,7 +96,9 @@ impl Entry {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Kind {
     account: AccountId,
+    is_proven: bool,
     code: String,
+    /// Empty if the caller is not proven.
     action: String,
     source: String,
 }
@@ -127,7 +132,9 @@ impl Gathered {
             return Entry::Record(refusal.counting(over.left_out));
         }
         let is_new = !window.written.contains(&thing(&refusal));
-        if is_new && window.written.len() < WRITTEN_MAX {
+        // What a call that nobody signed names is whatever its sender likes.
+        let most = if refusal.is_proven() { WRITTEN_MAX } else { 1 };
+        if is_new && window.written.len() < most {
             window.written.insert(thing(&refusal));
             return Entry::Record(refusal);
         }
@@ -151,13 +158,19 @@ impl Gathered {
 
     fn kind(&self, refusal: &Refusal) -> Kind {
         let Refusal { deed, code, .. } = refusal;
+        let is_proven = refusal.is_proven();
         let kind = Kind {
             account: deed.account.clone(),
+            is_proven,
             code: code.clone(),
-            action: deed.action.clone(),
+            action: if is_proven {
+                deed.action.clone()
+            } else {
+                String::new()
+            },
             source: deed.source.clone(),
         };
-        if self.0.len() < KINDS_MAX || self.0.contains_key(&kind) {
+        if self.0.contains_key(&kind) || self.has_room_for(&kind) {
             return kind;
         }
         Kind {
@@ -166,6 +179,12 @@ impl Gathered {
             source: String::new(),
             ..kind
         }
+    }
+
+    fn has_room_for(&self, kind: &Kind) -> bool {
+        let is_like = |other: &&Kind| !other.is_proven && other.account == kind.account;
+        self.0.len() < KINDS_MAX
+            && (kind.is_proven || self.0.keys().filter(is_like).count() < UNPROVEN_KINDS_MAX)
     }
 }
 
@@ -190,6 +209,11 @@ impl Window {
 }
 
 impl Refusal {
+    /// Whether the call was signed by who it says it is from.
+    const fn is_proven(&self) -> bool {
+        !self.deed.principal.is_empty()
+    }
+
     fn counting(mut self, others: u64) -> Self {
         if others > 0 {
             self.notes.push(format!(

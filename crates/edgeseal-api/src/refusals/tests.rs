@@ -103,6 +103,24 @@ fn kinds_are_told_apart_and_denials_are_always_written() {
 }
 
 #[test]
+fn calls_of_nobody_leave_few_records_whatever_they_say() {
+    let mut gathered = Gathered::default();
+    let mut written = 0;
+    for n in 0..5000 {
+        let mut one = refusal(n, "SignatureDoesNotMatch", &n.to_string(), NOW);
+        one.deed.principal = String::new();
+        one.deed.action = format!("Action{}", n % 70);
+        one.deed.source = (n / 10).to_string();
+        written += usize::from(matches!(gathered.take(one), Entry::Record(_)));
+    }
+    // One for each of the first addresses, and one for all others.
+    assert_eq!(written, UNPROVEN_KINDS_MAX + 1);
+    // Whoever is proven is not told less for it.
+    let one = refusal(5000, "SignatureDoesNotMatch", "a", NOW);
+    assert!(matches!(gathered.take(one), Entry::Record(_)));
+}
+
+#[test]
 fn the_table_is_bounded() {
     let mut gathered = Gathered::default();
     let mut written = 0;

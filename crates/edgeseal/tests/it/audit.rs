@@ -16,6 +16,9 @@ use crate::harness::{
     pki::AUTHORITY, unlimited,
 };
 
+/// Parameters of a call.
+type Params<'a> = &'a [(&'a str, &'a str)];
+
 const NAME: &str = "www.audit.example";
 
 /// All records that agree, the oldest first.
@@ -63,7 +66,7 @@ async fn a_change_tells_who_and_which_leaves() {
     let production =
         |before: &str, after: &str| ("production", before.to_owned(), after.to_owned());
     let staging = |before: &str, after: &str| ("staging", before.to_owned(), after.to_owned());
-    let steps: [(&str, &[(&str, &str)], Vec<_>); 8] = [
+    let steps: [(&str, Params<'_>, Vec<_>); 8] = [
         (SET, &on_one, vec![production("", &first)]),
         // Another certificate with the same leaf.
         (SET, &on_one, vec![production(&first, &first)]),
@@ -200,7 +203,7 @@ async fn every_kind_of_change_is_recorded() {
     ];
     let mode = [("DomainName", NAME), ("Mode", "safe")];
     let normal = [("DomainName", NAME), ("Mode", "normal")];
-    let steps: [(&str, &str, &[(&str, &str)]); 16] = [
+    let steps: [(&str, &str, Params<'_>); 16] = [
         (CDN, "AddCdnDomain", &added),
         (CDN, SET, &upload(NAME, &pem)),
         (CDN, "ModifyCdnDomain", &added),
@@ -338,7 +341,7 @@ async fn a_flood_of_refusals_is_counted() {
     let bob = server.client_of(
         &bob.account,
         &bob.key,
-        &String::from_utf8(bob.secret.expose().to_vec()).unwrap(),
+        core::str::from_utf8(bob.secret.expose()).unwrap(),
     );
     let found = records(&bob, &[("Code", "MissingDomainName")]).await;
     assert!(
