@@ -163,6 +163,7 @@ pub(crate) fn reason(principal: &Principal, decision: &Decision) -> String {
 #[must_use]
 pub fn deed(caller: &Caller) -> Deed {
     Deed {
+        principal: caller.principal.arn().to_string(),
         nonce: caller.nonce.clone(),
         ..deed_of(
             &caller.request,
@@ -186,6 +187,8 @@ pub(crate) fn deed_of(
     let named = request.params.get(action.named_by).unwrap_or_default();
     Deed {
         account: account.clone(),
+        // Nobody is proven yet.
+        principal: String::new(),
         access_key: access_key.to_owned(),
         source: request.source.to_string(),
         action: action.name.to_owned(),

@@ -347,6 +347,15 @@ codes! {
     /// Not a token of an earlier answer.
     InvalidNextToken = 400 "InvalidNextToken" "Specified parameter NextToken is not valid.";
 
+    /// Not a time.
+    InvalidStartTime = 400 "InvalidStartTime.Malformed" "Specified parameter StartTime is not valid.";
+    /// Not a time, or not after the start.
+    InvalidEndTime = 400 "InvalidEndTime.Malformed" "Specified parameter EndTime is not valid.";
+    /// Out of range.
+    InvalidMaxResults = 400 "InvalidMaxResults" "Specified parameter MaxResults is not valid.";
+    /// Neither backwards nor forwards.
+    InvalidDirection = 400 "InvalidDirection" "Specified parameter Direction is not valid.";
+
     // Ownership and SM2.
     /// The account has not proven to own the root domain.
     DomainOwnerVerifyFail = 400 "DomainOwnerVerifyFail" "Owner verification of the root domain failed.";

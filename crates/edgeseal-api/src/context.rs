@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use edgeseal_core::{Timestamp, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
-use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -12,8 +11,8 @@ use crate::{
     key_encryption::KeyEncryption,
     key_uses::KeyUses,
     oidc_keys::OidcProviders,
-    operation::causes,
     ownership::OwnerCheck,
+    refusals::{self, Refusal},
     reports::Reports,
     rights::KnownRights,
 };
@@ -48,9 +47,6 @@ pub struct Context {
     pub(crate) key_uses: KeyUses,
     refusals: mpsc::Sender<Refusal>,
 }
-
-/// A refusal on its way into the audit.
-type Refusal = (Deed, String, Vec<String>);
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -143,7 +139,7 @@ impl Context {
         local_edge: Option<watch::Receiver<Revision>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
-        let auditor = write_refusals(catalog.clone(), waiting);
+        let auditor = refusals::write(catalog.clone(), clock, waiting);
         let (reports, follower) = Reports::new(catalog.clone());
         let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
@@ -167,14 +163,14 @@ impl Context {
         (context, tasks)
     }
 
-    /// Puts a refusal into the audit, soon.
+    /// Puts a refusal into the audit, soon. Of many of the same kind some are only counted there.
     pub fn audit_refusal(&self, deed: Deed, code: &str, detail: Option<String>) {
-        let notes = detail.into_iter().collect();
-        if self
-            .refusals
-            .try_send((deed, code.to_owned(), notes))
-            .is_err()
-        {
+        let refusal = Refusal {
+            deed,
+            code: code.to_owned(),
+            notes: detail.into_iter().collect(),
+        };
+        if self.refusals.try_send(refusal).is_err() {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);
             tracing::warn!(code, "a refusal did not fit into the audit queue");
         }
@@ -196,23 +192,5 @@ impl Context {
                 "answered a change before the edge in this process served it"
             );
         }
-    }
-}
-
-async fn write_refusals(catalog: Catalog, mut waiting: mpsc::Receiver<Refusal>) {
-    let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, 256).await > 0 {
-        // At once, so that the store commits them together.
-        let writes = batch
-            .iter()
-            .map(|(deed, code, notes)| catalog.record_refusal(deed, code, notes));
-        for fault in join_all(writes).await.into_iter().filter_map(Result::err) {
-            metrics::counter!("edgeseal_audit_dropped_total").increment(1);
-            tracing::error!(
-                why = causes(&fault),
-                "a refusal could not be written into the audit"
-            );
-        }
-        batch.clear();
     }
 }

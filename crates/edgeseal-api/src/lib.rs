@@ -31,6 +31,7 @@ pub mod ops;
 pub mod ownership;
 pub mod pipeline;
 mod quirks;
+mod refusals;
 pub mod render;
 mod reports;
 pub mod request;

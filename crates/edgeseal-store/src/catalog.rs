@@ -5,6 +5,7 @@
 //! expects to be unchanged, so a decision is never made on a stale view.
 
 mod accounts;
+mod audit;
 mod certificates;
 mod deed;
 mod domains;
@@ -22,11 +23,12 @@ use std::{future::Future, sync::Arc};
 use edgeseal_core::Timestamp;
 use serde::de::DeserializeOwned;
 
-use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
+use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, Txn, record};
 
 pub(crate) use accounts::access_key_index;
 pub(crate) use accounts::random_text;
 pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub use audit::{AuditPage, AuditSpan};
 pub(crate) use certificates::Pointer;
 pub use deed::{Deed, NonceUse};
 pub(crate) use domains::{below, bound_certificates};
@@ -156,6 +158,23 @@ impl Catalog {
         }
     }
 
+    /// As [`record_refusal`](Self::record_refusal), for one that is only counted: its nonce is used
+    /// up, so that the same signed call does not pass at another node later.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn use_nonce_of_refusal(&self, deed: &Deed) -> Result<(), Fault> {
+        let mut txn = Txn::default();
+        deed.use_nonce(&mut txn);
+        if txn.write.is_empty() {
+            return Ok(());
+        }
+        match self.store.commit(txn).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+
     /// Whether a change or a recorded refusal has used this nonce of an access key up, at any node.
     ///
     /// # Errors
@@ -168,7 +187,7 @@ impl Catalog {
             .is_some())
     }
 
-    async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
+    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
         match self.store.get(key).await? {
             Some(entry) => record::decode(&entry.value).map(Some),
             None => Ok(None),

@@ -14,6 +14,7 @@ use crate::{
     SharedStore, Txn, Wanted, Write,
 };
 
+mod backwards;
 mod follower;
 
 pub(crate) use follower::Follower;
@@ -30,6 +31,8 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     counter_loses_nothing(&make().await).await;
     pages(&make().await, "").await;
     pages(&make().await, crate::key::LISTED).await;
+    backwards::is_the_listing_turned_round(&make().await, "").await;
+    backwards::is_the_listing_turned_round(&make().await, crate::key::LISTED).await;
     changes_in_order(&make().await).await;
     commits_stay_whole(&make().await).await;
     changes_wait(&make().await).await;

@@ -32,6 +32,12 @@ pub const CERTIFICATES: &str = "cert/";
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
 pub const SIGNING_REQUESTS: &str = "csr/";
+/// All audit records.
+pub const AUDIT: &str = "audit/";
+/// The secret of the chains over audits, and no other key.
+pub const AUDIT_SECRET: &str = "meta/audit-secret";
+/// The ends of all chains over audits.
+pub const AUDIT_HEADS: &str = "audithead/";
 /// All edges that have reported.
 pub const EDGES: &str = "edge/";
 
@@ -254,6 +260,49 @@ impl Key {
         Self(format!("{}{:015}-{request}", account_audit(account), at.unix_ms()).into())
     }
 
+    /// What an audit record is called within its account; chains name records so. `None` if the key
+    /// is no audit record's.
+    #[must_use]
+    pub fn audit_suffix(&self) -> Option<(&str, &str)> {
+        self.0.strip_prefix(AUDIT)?.split_once('/')
+    }
+
+    /// The audit record of this suffix.
+    #[must_use]
+    pub fn audit_of(account: &AccountId, suffix: &str) -> Self {
+        Self(format!("{}{suffix}", account_audit(account)).into())
+    }
+
+    /// Stands before all audit records of an account from this moment on, and after all older ones.
+    #[must_use]
+    pub fn audit_from(account: &AccountId, at: Timestamp) -> Self {
+        Self(format!("{}{:015}", account_audit(account), at.unix_ms()).into())
+    }
+
+    /// The secret of the chains over the audits of this store, sealed.
+    #[must_use]
+    pub fn audit_secret() -> Self {
+        Self(AUDIT_SECRET.into())
+    }
+
+    /// One link of the chain over an account's audit, by number.
+    #[must_use]
+    pub fn audit_link(account: &AccountId, n: u64) -> Self {
+        Self(format!("{}{n:012}", account_audit_links(account)).into())
+    }
+
+    /// Where the chain over an account's audit ends.
+    #[must_use]
+    pub fn audit_head(account: &AccountId) -> Self {
+        Self(format!("{AUDIT_HEADS}{account}").into())
+    }
+
+    /// Where the chain over an account's audit begins, once old records were removed.
+    #[must_use]
+    pub fn audit_anchor(account: &AccountId) -> Self {
+        Self(format!("auditanchor/{account}").into())
+    }
+
     /// The state that an edge reports.
     #[must_use]
     pub fn edge(group: &str, id: &str) -> Self {
@@ -383,7 +432,13 @@ pub fn domain_history(name: &Pattern) -> String {
 /// Prefix of [`Key::audit`].
 #[must_use]
 pub fn account_audit(account: &AccountId) -> String {
-    format!("audit/{account}/")
+    format!("{AUDIT}{account}/")
+}
+
+/// Prefix of [`Key::audit_link`].
+#[must_use]
+pub fn account_audit_links(account: &AccountId) -> String {
+    format!("auditlink/{account}/")
 }
 
 fn shard(bytes: &[u8]) -> String {

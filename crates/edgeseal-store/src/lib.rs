@@ -11,13 +11,18 @@
 //! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
 //! who needs them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
 pub mod catalog;
+pub mod chain;
+pub mod chainer;
 pub mod consistency;
 pub mod feed;
 pub mod key;
@@ -262,6 +267,45 @@ pub trait Store: Send + Sync + 'static {
     /// At most `limit` entries whose keys start with `prefix` and, in byte order, come after
     /// `after`.
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
+
+    /// As [`list`](Self::list), backwards: entries that come before `before` (or, without it, at the
+    /// end), the last one first.
+    ///
+    /// This way of doing it reads all of them; engines that can go backwards do.
+    async fn list_back(
+        &self,
+        prefix: &str,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        const PAGE: usize = 1000;
+        let mut last = VecDeque::new();
+        let mut more = false;
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.list(prefix, after.as_ref(), PAGE).await?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            let mut ended = !page.more;
+            for entry in page.entries {
+                if before.is_some_and(|before| entry.key >= *before) {
+                    ended = true;
+                    break;
+                }
+                last.push_front(entry);
+                if last.len() > limit {
+                    last.truncate(limit);
+                    more = true;
+                }
+            }
+            if ended {
+                return Ok(Page {
+                    entries: last.into(),
+                    more,
+                    revision: page.revision,
+                });
+            }
+        }
+    }
 
     /// The present values of several keys, in their order. Engines read them at one moment; this way
     /// of doing it reads one after the other.

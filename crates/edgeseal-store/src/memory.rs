@@ -98,6 +98,15 @@ impl Store for MemoryStore {
         Ok(self.state().list(prefix, after, limit))
     }
 
+    async fn list_back(
+        &self,
+        prefix: &str,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        Ok(self.state().list_back(prefix, before, limit))
+    }
+
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         txn.check()?;
         let mut state = self.state();
@@ -150,6 +159,23 @@ impl State {
         let mut rest = self
             .slots
             .range::<Key, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.as_str().starts_with(prefix))
+            .filter_map(|(key, slot)| slot.entry(key));
+        Page {
+            entries: rest.by_ref().take(limit).collect(),
+            more: rest.next().is_some(),
+            revision: self.head,
+        }
+    }
+
+    fn list_back(&self, prefix: &str, before: Option<&Key>, limit: usize) -> Page {
+        // No key holds the last of all code points, so this is after every key with the prefix.
+        let end = Key::from_stored(&format!("{prefix}\u{10ffff}"));
+        let end = before.map_or(&end, |before| before.min(&end));
+        let mut rest = self
+            .slots
+            .range::<Key, _>(..end)
+            .rev()
             .take_while(|(key, _)| key.as_str().starts_with(prefix))
             .filter_map(|(key, slot)| slot.entry(key));
         Page {

@@ -180,6 +180,10 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// Whose account.
     pub account: AccountId,
+    /// Who: `acs:ram::{account}:root`, `…:user/{name}` or `…:assumed-role/{role}/{session}`. Empty in
+    /// records of releases that did not write it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub principal: String,
     /// The access key that signed the call.
     pub access_key: String,
     /// Address of the peer.
@@ -191,11 +195,37 @@ pub struct AuditRecord {
     pub resource: String,
     /// `OK` or the code of the refusal.
     pub code: String,
+    /// What domains serve before and after, one entry for each domain and environment whose binding
+    /// the call changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bindings: Vec<BindingChange>,
     /// Warnings and the detail of a refusal; never key material.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Id of the request.
     pub request: String,
+}
+
+/// The secret of the chains over the audits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditSecretRecord {
+    /// The secret, sealed for [`crate::Key::audit_secret`]; base64.
+    pub sealed_secret: String,
+}
+
+/// What a domain serves before and after a change of its binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingChange {
+    /// The domain.
+    pub domain: Pattern,
+    /// On which edges.
+    pub environment: Environment,
+    /// SHA-256 of the leaf before, in hex; absent if HTTPS was off or nothing was bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// SHA-256 of the leaf after, in hex; absent if HTTPS is off or nothing is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// What an edge reports of itself.

@@ -161,6 +161,17 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn list_back(
+        &self,
+        prefix: &str,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        let (prefix, before) = (prefix.to_owned(), before.cloned());
+        self.scan(move |connection| read::list_back(connection, &prefix, before.as_ref(), limit))
+            .await
+    }
+
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         /// As for [`Store::get`]: so few are read faster than handed over.
         const FEW: usize = 8;

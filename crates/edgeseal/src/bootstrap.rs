@@ -263,6 +263,7 @@ pub(crate) async fn root_account(
     };
     let secret = Secret::new(credentials.access_key_secret.as_bytes().to_vec());
     let deed = Deed {
+        principal: format!("acs:ram::{id}:root"),
         account: id,
         access_key: "-".to_owned(),
         source: "-".to_owned(),

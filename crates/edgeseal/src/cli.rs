@@ -1,6 +1,7 @@
 //! The command line: one file per command, through the same API that everybody else uses.
 
 mod account;
+mod audit;
 mod call;
 mod cert;
 mod connection;
@@ -74,6 +75,8 @@ enum Command {
     Kek(kek::Command),
     /// Look at everything that is kept, beside the server or without it, and say what is wrong
     Doctor(doctor::Command),
+    /// List, export, verify the audit
+    Audit(audit::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
 }
@@ -93,6 +96,9 @@ enum Failure {
     /// Edgeseal does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A store is there and does not open, or fails.
+    #[error("{0}")]
+    Data(String),
     /// The demo.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
@@ -164,6 +170,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Policy(command) => done(command.run().await),
             Command::Doctor(command) => command.run().await,
             Command::Kek(command) => done(command.run().await),
+            Command::Audit(command) => command.run().await,
             Command::Call(command) => done(command.run().await),
         }
     })
@@ -202,6 +209,7 @@ impl Failure {
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
             Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,
+            Self::Data(_) => EX_DATA,
         }
     }
 }

@@ -151,6 +151,8 @@ pub(crate) struct Config {
     pub(crate) drain_timeout_ms: u64,
     /// Parsed private keys in memory at most.
     pub(crate) key_cache: usize,
+    /// Days after which audit records are removed; 0: never.
+    pub(crate) audit_days: u32,
     /// The domain that answers clients without SNI; none by default.
     pub(crate) default_domain: Option<String>,
 }
@@ -196,6 +198,7 @@ const KEYS: &[&str] = &[
     "client_hello_timeout_ms",
     "drain_timeout_ms",
     "key_cache",
+    "audit_days",
     "default_domain",
 ];
 
@@ -253,6 +256,7 @@ impl Default for Config {
             client_hello_timeout_ms: 10_000,
             drain_timeout_ms: 30_000,
             key_cache: 10_000,
+            audit_days: 400,
             default_domain: None,
         }
     }

@@ -12,6 +12,7 @@ mod doctor;
 mod gone;
 mod kek;
 mod log;
+mod retention;
 mod running;
 mod serve;
 mod takeover;

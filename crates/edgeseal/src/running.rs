@@ -13,7 +13,7 @@ use edgeseal_api::{
     key_encryption::KeyEncryption,
 };
 use edgeseal_edge::{Edge, Options};
-use edgeseal_store::{Catalog, SharedStore, open::OpenError};
+use edgeseal_store::{Catalog, SharedStore, chainer::Chainer, open::OpenError};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -26,6 +26,7 @@ use crate::{
     config::{Config, ConfigError},
     gone::Gone,
     kek::Keeper,
+    retention,
 };
 
 /// Expired keys are forgotten this often.
@@ -39,6 +40,8 @@ pub(crate) struct Running {
     edge: Edge,
     shutdown: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// Audits are linked until the last record is written.
+    chainer: (watch::Sender<bool>, JoinHandle<()>),
     /// Health is told to the last.
     admin: (watch::Sender<bool>, JoinHandle<()>),
     /// Kept to the last: its end closes the file.
@@ -151,6 +154,14 @@ impl Running {
             stopping: stopping.clone(),
         };
         let mut tasks = apis.serve(context, config, &stopping);
+        let (end_chainer, ending) = watch::channel(false);
+        let chainer = chain_audits(is_there.then_some(&catalog), ending).await?;
+        let expiry = retention::run(
+            catalog.clone(),
+            config.audit_days,
+            stopped(stopping.clone()),
+        );
+        tasks.push(tokio::spawn(expiry));
         tasks.push(tokio::spawn(sweep(catalog, stopping.clone())));
         if is_there {
             tasks.push(tokio::spawn(
@@ -169,6 +180,7 @@ impl Running {
             edge,
             shutdown,
             tasks,
+            chainer: (end_chainer, chainer),
             admin,
             store,
         })
@@ -191,6 +203,12 @@ impl Running {
                     "a task ended badly"
                 );
             }
+        }
+        let (end_chainer, chainer) = self.chainer;
+        end_chainer.send_replace(true);
+        if let Err(error) = chainer.await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the linking of audits ended badly");
         }
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
@@ -316,6 +334,19 @@ fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartEr
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone: stopped as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Links the audits of a store that is there.
+async fn chain_audits(
+    catalog: Option<&Catalog>,
+    ending: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let Some(catalog) = catalog else {
+        return Ok(tokio::spawn(async {}));
+    };
+    let chainer = Chainer::start(catalog.clone()).await;
+    let chainer = chainer.map_err(BootstrapError::from)?;
+    Ok(tokio::spawn(chainer.run(stopped(ending))))
 }
 
 async fn sweep(catalog: Catalog, stopping: watch::Receiver<bool>) {

@@ -242,6 +242,7 @@ async fn context(active: bool) -> Context {
     };
     let deed = Deed {
         account: account.id.clone(),
+        principal: format!("acs:ram::{}:root", account.id),
         access_key: "-".to_owned(),
         source: "-".to_owned(),
         action: "Test".to_owned(),

@@ -3,7 +3,7 @@ use edgeseal_core::{AccountId, Timestamp};
 
 use crate::{
     Expect, Fault, Key, Txn, Write,
-    record::{self, AuditRecord},
+    record::{self, AuditRecord, BindingChange},
 };
 
 /// One call on whose behalf something is changed or refused: who, from where, what, when.
@@ -11,6 +11,8 @@ use crate::{
 pub struct Deed {
     /// Whose account.
     pub account: AccountId,
+    /// Who acts, as policies name it.
+    pub principal: String,
     /// The access key that signed the call.
     pub access_key: String,
     /// Address of the peer.
@@ -42,15 +44,23 @@ impl Deed {
     }
 
     /// Adds what every change carries: audit record and nonce.
-    pub(super) fn attach(&self, txn: &mut Txn, code: &str, notes: &[String]) -> Result<(), Fault> {
+    pub(super) fn attach(
+        &self,
+        txn: &mut Txn,
+        code: &str,
+        notes: &[String],
+        bindings: &[BindingChange],
+    ) -> Result<(), Fault> {
         let audit = AuditRecord {
             at: self.now,
             account: self.account.clone(),
+            principal: self.principal.clone(),
             access_key: self.access_key.clone(),
             source: self.source.clone(),
             action: self.action.clone(),
             resource: self.resource.clone(),
             code: code.to_owned(),
+            bindings: bindings.to_vec(),
             notes: notes.to_vec(),
             request: self.request.clone(),
         };
@@ -59,6 +69,12 @@ impl Deed {
             value: record::encode(&audit)?,
             expires: None,
         });
+        self.use_nonce(txn);
+        Ok(())
+    }
+
+    /// Uses the nonce up, if there is one.
+    pub(super) fn use_nonce(&self, txn: &mut Txn) {
         if let (Some(key), Some(used)) = (self.nonce_key(), &self.nonce) {
             txn.expect.push(Expect::Absent(key.clone()));
             txn.write.push(Write::Put {
@@ -67,12 +83,11 @@ impl Deed {
                 expires: Some(used.expires),
             });
         }
-        Ok(())
     }
 
     pub(super) fn txn_of_refusal(&self, code: &str, notes: &[String]) -> Result<Txn, Fault> {
         let mut txn = Txn::default();
-        self.attach(&mut txn, code, notes)?;
+        self.attach(&mut txn, code, notes, &[])?;
         Ok(txn)
     }
 

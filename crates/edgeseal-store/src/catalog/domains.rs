@@ -8,7 +8,7 @@ use edgeseal_core::{
 use super::{Catalog, Deed, Draft};
 use crate::{
     Fault, Key, Revision, key,
-    record::{self, BoundSummary, DomainSummary, HistoryRecord, Since},
+    record::{self, BindingChange, BoundSummary, DomainSummary, HistoryRecord, Since},
 };
 
 impl Catalog {
@@ -83,6 +83,8 @@ impl Draft {
     }
 
     async fn put_domain(&mut self, before: Option<&Domain>, after: &Domain) -> Result<(), Fault> {
+        // First: what is released below may be gone after.
+        self.note_bindings(before, Some(after)).await?;
         let had = before.map(bound_certificates).unwrap_or_default();
         let has = bound_certificates(after);
         for id in has.iter().filter(|id| !had.contains(id)) {
@@ -95,6 +97,38 @@ impl Draft {
         let summary = record::encode_summary(&DomainSummary::of(after, served))?;
         self.put_bytes(Key::account_domain(&after.account, &after.name), summary);
         self.put(Key::domain(&after.name), after)
+    }
+
+    /// Tells the audit which leaves a domain serves before and after, where that changes.
+    async fn note_bindings(
+        &mut self,
+        before: Option<&Domain>,
+        after: Option<&Domain>,
+    ) -> Result<(), Fault> {
+        let Some(name) = before.or(after).map(|domain| &domain.name) else {
+            return Ok(());
+        };
+        for environment in [Environment::Production, Environment::Staging] {
+            let had = before.and_then(|domain| served_certificate(domain, environment));
+            let has = after.and_then(|domain| served_certificate(domain, environment));
+            if had == has {
+                continue;
+            }
+            let change = BindingChange {
+                domain: name.clone(),
+                environment,
+                before: self.fingerprint(had).await?,
+                after: self.fingerprint(has).await?,
+            };
+            self.note_binding(change);
+        }
+        Ok(())
+    }
+
+    async fn fingerprint(&mut self, id: Option<CertificateId>) -> Result<Option<String>, Fault> {
+        let Some(id) = id else { return Ok(None) };
+        let certificate = self.certificate(id).await?;
+        Ok(certificate.map(|certificate| certificate.facts.sha256))
     }
 
     async fn served(&mut self, domain: &Domain) -> Result<Option<BoundSummary>, Fault> {
@@ -155,6 +189,7 @@ impl Draft {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn delete_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
+        self.note_bindings(Some(domain), None).await?;
         for id in bound_certificates(domain) {
             self.release_certificate(id, &domain.name).await?;
         }
@@ -193,6 +228,17 @@ impl Draft {
         };
         self.put(Key::history(&domain.name, self.now, &deed.request), &entry)
     }
+}
+
+/// The certificate that is bound for these edges and switched on. A domain with nothing staged has
+/// nothing bound for staging, although staging edges then serve what production has.
+fn served_certificate(domain: &Domain, environment: Environment) -> Option<CertificateId> {
+    let binding = match environment {
+        Environment::Production => &domain.production,
+        Environment::Staging => &domain.staging,
+    };
+    let on = binding.as_ref().filter(|binding| binding.enabled);
+    on.map(|binding| binding.certificate)
 }
 
 /// The certificates that a domain has bound, each once; one that is switched off is bound too.

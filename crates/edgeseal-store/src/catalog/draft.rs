@@ -5,7 +5,10 @@ use edgeseal_core::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Catalog, Deed};
-use crate::{Expect, Fault, Key, Txn, Write, record};
+use crate::{
+    Expect, Fault, Key, Txn, Write,
+    record::{self, BindingChange},
+};
 
 /// A change in the making: remembers what it read and collects what it writes.
 pub struct Draft {
@@ -15,6 +18,7 @@ pub struct Draft {
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
     notes: Vec<String>,
+    bindings: Vec<BindingChange>,
 }
 
 impl Draft {
@@ -26,12 +30,18 @@ impl Draft {
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
             notes: Vec::new(),
+            bindings: Vec::new(),
         }
     }
 
     /// Adds a sentence to the audit record: a warning that refuses nothing.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// Adds to the audit record what a domain serves before and after.
+    pub(super) fn note_binding(&mut self, change: BindingChange) {
+        self.bindings.push(change);
     }
 
     /// Reads a record; the commit will expect it unchanged.
@@ -105,7 +115,7 @@ impl Draft {
                 None => Write::Delete(key),
             });
         }
-        deed.attach(&mut txn, "OK", &self.notes)?;
+        deed.attach(&mut txn, "OK", &self.notes, &self.bindings)?;
         Ok(txn)
     }
 

@@ -33,6 +33,7 @@ fn deed() -> Deed {
     static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     Deed {
         account: account(),
+        principal: format!("acs:ram::{}:root", account()),
         access_key: "key".to_owned(),
         source: "::1".to_owned(),
         action: "Test".to_owned(),

@@ -47,6 +47,12 @@ pub static SEALED_KINDS: &[SealedKind] = &[
         expires: None,
     },
     SealedKind {
+        name: "audit secrets",
+        prefix: key::AUDIT_SECRET,
+        form: Form::Field("sealed_secret"),
+        expires: None,
+    },
+    SealedKind {
         name: "certificates",
         prefix: key::MATERIALS,
         form: Form::Material,

@@ -31,6 +31,7 @@ fn account() -> AccountId {
 fn deed(request: &str) -> Deed {
     Deed {
         account: account(),
+        principal: String::new(),
         access_key: "key".to_owned(),
         source: "::1".to_owned(),
         action: "Test".to_owned(),

@@ -200,6 +200,40 @@ pub(super) fn list(
 }
 
 /// Where the present rows of a prefix are read, with a condition to go on from.
+/// As [`list`], backwards.
+pub(super) fn list_back(
+    connection: &Connection,
+    prefix: &str,
+    before: Option<&Key>,
+    limit: usize,
+) -> Result<Page, Fault> {
+    // No key holds the last of all code points, so this is after every key with the prefix.
+    let end = format!("{prefix}\u{10ffff}");
+    let before = before.map_or(end.as_str(), |before| before.as_str().min(&end));
+    let list = || -> rusqlite::Result<Page> {
+        let snapshot = snapshot(connection)?;
+        let mut page = Page {
+            entries: Vec::new(),
+            more: false,
+            revision: log(&snapshot)?.head,
+        };
+        let mut statement = snapshot.prepare_cached(&format!(
+            "SELECT key, value, changed FROM {} AND key >= ?1 AND key < ?2 ORDER BY key DESC",
+            present(prefix)
+        ))?;
+        let mut rows = statement.query([prefix, before])?;
+        while let Some(row) = rows.next()? {
+            if page.entries.len() == limit {
+                page.more = true;
+                break;
+            }
+            page.entries.push(entry_of_row(row)?);
+        }
+        Ok(page)
+    };
+    list().map_err(Fault::of("list backwards"))
+}
+
 fn present(prefix: &str) -> &'static str {
     if prefix.starts_with(LISTED) {
         "listed WHERE TRUE"

@@ -45,6 +45,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
             "kek_file says the same",
         ),
         ("kek = \"env:NO_SUCH\"\nx = 1\n", "x"),
+        ("audit_days = -1\n", "audit_days"),
         ("strange = 1\n", "strange"),
         ("api = \"nowhere\"\n", "api"),
         ("default_domain = \"no domain\"\n", "default_domain"),

@@ -11,6 +11,7 @@
 
 mod admin;
 mod agreement;
+mod audit;
 mod batch;
 mod centre;
 mod cli;

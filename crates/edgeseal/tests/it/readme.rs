@@ -130,6 +130,44 @@ fn the_commands_of_the_readme_run() {
 }
 
 #[test]
+fn the_commands_of_the_audit_run() {
+    let text = document("docs/audit.md");
+    let blocks = blocks(&text);
+    assert_eq!(
+        blocks.len(),
+        3,
+        "the blocks of docs/audit.md marked as ```sh run"
+    );
+    let mut demo = Demo::start();
+
+    let listed = demo.run(blocks[0]);
+    assert!(listed.contains("SetCdnDomainSSLCertificate"), "{listed}");
+
+    let exported = demo.run(blocks[1]);
+    let fields = text.split("## The record").nth(1).unwrap();
+    let fields = fields.split("## ").next().unwrap();
+    let mut records = 0;
+    for line in exported.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        for name in record.as_object().unwrap().keys() {
+            let row = format!("| `{name}` |");
+            assert!(
+                fields.contains(&row),
+                "docs/audit.md does not tell of {name}"
+            );
+        }
+        records += 1;
+    }
+    assert!(records > 2, "{exported}");
+
+    let verified = demo.run(blocks[2]);
+    assert!(verified.contains("\n  sound\n"), "{verified}");
+
+    signal(&demo.process, "INT");
+    assert_eq!(wait(&mut demo.process).code(), Some(0));
+}
+
+#[test]
 fn every_code_has_its_section() {
     let text = document("docs/errors.md");
     let rows = || Code::ALL.iter().map(|code| code.row());

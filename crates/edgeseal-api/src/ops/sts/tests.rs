@@ -93,6 +93,7 @@ impl World {
     fn deed(&self, account: &str) -> Deed {
         Deed {
             account: AccountId::parse(account).unwrap(),
+            principal: String::new(),
             access_key: "-".to_owned(),
             source: "-".to_owned(),
             action: "Test".to_owned(),

@@ -44,6 +44,7 @@ impl World {
     fn deed(&self) -> Deed {
         Deed {
             account: self.account.clone(),
+            principal: String::new(),
             access_key: "-".to_owned(),
             source: "-".to_owned(),
             action: "Test".to_owned(),

@@ -182,6 +182,7 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
     let key = NewAccessKey::generate(account.id.clone(), None, now);
     let deed = Deed {
         account: account.id.clone(),
+        principal: format!("acs:ram::{}:root", account.id),
         access_key: "-".to_owned(),
         source: "-".to_owned(),
         action: "FirstStart".to_owned(),

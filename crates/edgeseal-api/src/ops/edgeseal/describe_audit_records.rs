@@ -1,0 +1,308 @@
+//! `DescribeAuditRecords`: who changed or tried what in the caller's account.
+
+use edgeseal_core::{Timestamp, domain::Environment};
+use edgeseal_store::{
+    Fault,
+    catalog::{AuditPage, AuditSpan},
+    record::AuditRecord,
+};
+use serde::Serialize;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble},
+    request::Params,
+};
+
+/// Records of an answer, unless the caller asks for more or fewer.
+const RESULTS: usize = 50;
+const RESULTS_MAX: usize = 500;
+/// Records that a call looks at: some 50 ms. When a filter takes few, the answer is short and has a
+/// token all the same.
+const SCANNED_MAX: usize = 5000;
+const PAGE: usize = 500;
+
+/// The operation.
+pub struct DescribeAuditRecords;
+
+/// What is looked for, and where.
+#[derive(Clone, Debug)]
+pub struct Query {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    newest_first: bool,
+    after: Option<String>,
+    results: usize,
+    filter: Filter,
+}
+
+/// What a record must agree with; `None`: with nothing. A `*` at the end stands for any rest.
+#[derive(Clone, Debug)]
+struct Filter {
+    principal: Option<String>,
+    action: Option<String>,
+    resource: Option<String>,
+    code: Option<String>,
+    source: Option<String>,
+    request: Option<String>,
+}
+
+/// Some records, and where the next ones begin.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    records: Vec<Row>,
+    max_results: usize,
+    /// How many were looked at for this answer.
+    scanned: usize,
+    /// Absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+/// One record.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    event_time: String,
+    event_time_ms: i64,
+    principal: String,
+    access_key_id: String,
+    source_ip: String,
+    action: String,
+    resource: String,
+    code: String,
+    bindings: Vec<Bound>,
+    notes: Vec<String>,
+    request_id: String,
+}
+
+/// What a domain served before and after.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Bound {
+    domain_name: String,
+    environment: &'static str,
+    before_sha256: String,
+    after_sha256: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a time.
+    #[error("StartTime must be a time in UTC such as 2026-01-02T03:04:05Z")]
+    Start,
+    /// Not a time.
+    #[error("EndTime must be a time in UTC such as 2026-01-02T03:04:05Z")]
+    End,
+    /// The end is not after the start.
+    #[error("EndTime must be after StartTime")]
+    Backwards,
+    /// Out of range.
+    #[error("MaxResults must be a number from 1 to {RESULTS_MAX}")]
+    Results,
+    /// Neither way.
+    #[error("Direction must be BACKWARD or FORWARD")]
+    Direction,
+    /// Not a token of an earlier answer.
+    #[error("NextToken is none of an earlier answer")]
+    Token,
+    /// The store did not do it.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for DescribeAuditRecords {
+    type Params = Query;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::InvalidStartTime,
+        Code::InvalidEndTime,
+        Code::InvalidMaxResults,
+        Code::InvalidDirection,
+        Code::InvalidNextToken,
+    ];
+
+    fn parse(params: &Params) -> Result<Query, Error> {
+        let from = time(params, "StartTime").ok_or(Error::Start)?;
+        let until = time(params, "EndTime").ok_or(Error::End)?;
+        if from.is_some_and(|from| until.is_some_and(|until| until <= from)) {
+            return Err(Error::Backwards);
+        }
+        let given = |name| params.given(name).map(str::to_owned);
+        Ok(Query {
+            from,
+            until,
+            results: results(params)?,
+            newest_first: match params.given("Direction") {
+                None | Some("BACKWARD") => true,
+                Some("FORWARD") => false,
+                Some(_) => return Err(Error::Direction),
+            },
+            after: match given("NextToken") {
+                Some(token) if !is_token(&token) => return Err(Error::Token),
+                after => after,
+            },
+            filter: Filter {
+                principal: given("Principal"),
+                action: given("ActionName"),
+                resource: given("Resource"),
+                code: given("Code"),
+                source: given("SourceIp"),
+                request: given("RequestId"),
+            },
+        })
+    }
+
+    async fn run(context: &Context, call: &Authorized, query: Query) -> Result<Done<Reply>, Error> {
+        let reply = find(context, call, &query).await;
+        Ok(Done::read(reply.map_err(Trouble::from)?))
+    }
+}
+
+async fn find(context: &Context, call: &Authorized, query: &Query) -> Result<Reply, Fault> {
+    let mut reply = Reply {
+        records: Vec::new(),
+        max_results: query.results,
+        scanned: 0,
+        next_token: query.after.clone(),
+    };
+    while reply.scanned < SCANNED_MAX {
+        let span = AuditSpan {
+            from: query.from,
+            until: query.until,
+            newest_first: query.newest_first,
+            after: reply.next_token.as_deref(),
+        };
+        let page = context.catalog.audit(call.account(), span, PAGE).await?;
+        let AuditPage { records, more } = page;
+        for (name, record) in records {
+            // One that does not read is no match; `edgeseal audit verify` names it.
+            let wanted = record.filter(|record| query.filter.takes(record));
+            if wanted.is_some() && reply.records.len() == query.results {
+                return Ok(reply);
+            }
+            reply.records.extend(wanted.map(Row::of));
+            reply.scanned += 1;
+            reply.next_token = Some(name);
+        }
+        if !more {
+            reply.next_token = None;
+            break;
+        }
+    }
+    Ok(reply)
+}
+
+impl Filter {
+    fn takes(&self, record: &AuditRecord) -> bool {
+        let principal = |wanted: &String| {
+            // `root`, `user/alice` and `assumed-role/r/s` say enough within an account.
+            let local = record.principal.rsplit(':').next().unwrap_or_default();
+            agrees(wanted, &record.principal) || agrees(wanted, local)
+        };
+        let resource = |wanted: &String| {
+            let mut bound = record.bindings.iter();
+            agrees(wanted, &record.resource)
+                || bound.any(|change| agrees(wanted, &change.domain.to_string()))
+        };
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| agrees(wanted, found))
+        };
+        self.principal.as_ref().is_none_or(principal)
+            && self.resource.as_ref().is_none_or(resource)
+            && is(&self.action, &record.action)
+            && is(&self.code, &record.code)
+            && is(&self.source, &record.source)
+            && is(&self.request, &record.request)
+    }
+}
+
+fn agrees(wanted: &str, found: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => found.starts_with(start),
+        None => found == wanted,
+    }
+}
+
+/// `None` if it is given and no time.
+fn time(params: &Params, name: &str) -> Option<Option<Timestamp>> {
+    match params.given(name) {
+        None => Some(None),
+        Some(text) => Timestamp::parse_iso(text).map(Some),
+    }
+}
+
+fn results(params: &Params) -> Result<usize, Error> {
+    let Some(text) = params.given("MaxResults") else {
+        return Ok(RESULTS);
+    };
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (1..=RESULTS_MAX).contains(number))
+        .ok_or(Error::Results)
+}
+
+/// Whether this can be the name of a record: milliseconds, `-`, id of a request.
+fn is_token(text: &str) -> bool {
+    let is_id = |id: &str| {
+        !id.is_empty()
+            && id.len() <= 64
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    text.split_once('-').is_some_and(|(ms, id)| {
+        ms.len() == 15 && ms.bytes().all(|b| b.is_ascii_digit()) && is_id(id)
+    })
+}
+
+impl Row {
+    fn of(record: AuditRecord) -> Self {
+        let bindings = record.bindings.into_iter().map(|change| Bound {
+            domain_name: change.domain.to_string(),
+            environment: match change.environment {
+                Environment::Production => "production",
+                Environment::Staging => "staging",
+            },
+            before_sha256: change.before.unwrap_or_default(),
+            after_sha256: change.after.unwrap_or_default(),
+        });
+        Self {
+            event_time: record.at.to_string(),
+            event_time_ms: record.at.unix_ms(),
+            principal: record.principal,
+            access_key_id: record.access_key,
+            source_ip: record.source,
+            action: record.action,
+            resource: record.resource,
+            code: record.code,
+            bindings: bindings.collect(),
+            notes: record.notes,
+            request_id: record.request,
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Start => Code::InvalidStartTime,
+            Self::End | Self::Backwards => Code::InvalidEndTime,
+            Self::Results => Code::InvalidMaxResults,
+            Self::Direction => Code::InvalidDirection,
+            Self::Token => Code::InvalidNextToken,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

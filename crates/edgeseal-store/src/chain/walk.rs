@@ -1,0 +1,364 @@
+use std::{collections::HashSet, fmt};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use edgeseal_core::{AccountId, Timestamp, certificate::Digest};
+
+use super::{Anchor, ChainKey, Head, LATE_MS, Link, Linked, Mac, time_of};
+
+/// A chain that does not exist although there are records older than this is a removed one.
+const UNCHAINED_MS: i64 = 60 * 60 * 1000;
+/// Problems that a report names; further ones are counted.
+const NAMED_MAX: usize = 1000;
+
+/// The end of a chain as it was once reported and kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Number of the link.
+    pub n: u64,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+/// What is wrong with a chain or with what it is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The anchor was not made here, or was changed.
+    #[error("the anchor is forged")]
+    ForgedAnchor,
+    /// The head was not made here, or was changed.
+    #[error("the head is forged")]
+    ForgedHead,
+    /// There are links or old records and no head.
+    #[error("there is no head, although there are links or records that should have been linked")]
+    MissingHead,
+    /// The head names another last link than there is.
+    #[error("the head names link {head} as the last one, the last one is {last}")]
+    OtherEnd {
+        /// What the head names.
+        head: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// Links are gone.
+    #[error("links {from} to {to} are missing")]
+    MissingLinks {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// A link was not made here, or was changed or moved.
+    #[error("link {n} is forged")]
+    ForgedLink {
+        /// Its number, as its key says.
+        n: u64,
+    },
+    /// A link does not follow the one before it.
+    #[error("link {n} does not follow the link before it")]
+    BrokenLink {
+        /// Its number.
+        n: u64,
+    },
+    /// A linked record is gone.
+    #[error("record {key} of link {n} is missing")]
+    MissingRecord {
+        /// The link.
+        n: u64,
+        /// The record.
+        key: String,
+    },
+    /// A linked record was changed.
+    #[error("record {key} of link {n} was changed")]
+    ChangedRecord {
+        /// The link.
+        n: u64,
+        /// The record.
+        key: String,
+    },
+    /// A record is linked a second time.
+    #[error("record {key} of link {n} was linked before")]
+    RepeatedRecord {
+        /// The second link.
+        n: u64,
+        /// The record.
+        key: String,
+    },
+    /// A record was linked long after its time: it was inserted, or the clock went back.
+    #[error("record {key} of link {n} is older than those linked before: inserted later")]
+    LateRecord {
+        /// The link.
+        n: u64,
+        /// The record.
+        key: String,
+    },
+    /// A record is in no link, and should be.
+    #[error("record {key} is in no link: inserted")]
+    UnlinkedRecord {
+        /// The record.
+        key: String,
+    },
+    /// The end that is expected is not in the chain any more: links at its end were cut off, or the
+    /// store was put back to an older state.
+    #[error("the chain ends with link {last}, before the expected link {n}: its end was cut off")]
+    CutOff {
+        /// The expected one.
+        n: u64,
+        /// The last there is.
+        last: u64,
+    },
+    /// The expected link is another one.
+    #[error("link {n} is not the one that is expected")]
+    OtherLink {
+        /// Its number.
+        n: u64,
+    },
+    /// The expected link is older than what is kept.
+    #[error(
+        "the expected link {n} was removed with the records that it is over; expect a later one"
+    )]
+    ExpectedTooOld {
+        /// Its number.
+        n: u64,
+    },
+}
+
+/// What was found in one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Whose audit.
+    pub account: AccountId,
+    /// Links read.
+    pub links: u64,
+    /// Records that are in links, and as they were when they were linked.
+    pub records: u64,
+    /// Records that are not linked yet.
+    pub pending: u64,
+    /// Time of the oldest of the records, linked or not.
+    pub first: Option<Timestamp>,
+    /// Time of the newest of the records, linked or not.
+    pub last: Option<Timestamp>,
+    /// The end of the chain: number and MAC of the last link.
+    pub head: Option<(u64, Mac)>,
+    /// Records from before this moment may have been removed for their age.
+    pub removed_before: Option<Timestamp>,
+    /// What is wrong, the first thousand.
+    pub problems: Vec<Problem>,
+    /// How many problems were found.
+    pub problems_total: u64,
+}
+
+/// Checks one account's audit: first the links in order, then all records, then the end.
+pub struct Walk<'a> {
+    key: &'a ChainKey,
+    anchor: Option<Anchor>,
+    head: Option<Head>,
+    expected: Option<Expected>,
+    /// Number and MAC of the link before the next; the MAC is `None` after a gap.
+    before: (u64, Option<Mac>),
+    /// Newest time in that link.
+    newest: Option<Timestamp>,
+    linked: HashSet<[u8; 16]>,
+    report: Report,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins with what is stored of anchor and head.
+    #[must_use]
+    pub fn new(
+        account: &AccountId,
+        (anchor, head): (Option<Anchor>, Option<Head>),
+        expected: Option<Expected>,
+        key: &'a ChainKey,
+    ) -> Self {
+        let mut walk = Self {
+            key,
+            anchor: None,
+            head: None,
+            expected,
+            before: (0, Some(Mac::NONE)),
+            newest: None,
+            linked: HashSet::new(),
+            report: Report {
+                account: account.clone(),
+                links: 0,
+                records: 0,
+                pending: 0,
+                first: None,
+                last: None,
+                head: None,
+                removed_before: None,
+                problems: Vec::new(),
+                problems_total: 0,
+            },
+        };
+        match anchor {
+            Some(anchor) if anchor.is_genuine(account, key) => {
+                walk.before = (anchor.n, Some(anchor.last));
+                walk.report.removed_before = Some(anchor.before);
+                walk.compare_expected(anchor.n, anchor.last);
+                walk.anchor = Some(anchor);
+            }
+            Some(_) => walk.problem(Problem::ForgedAnchor),
+            None => {}
+        }
+        match head {
+            Some(head) if head.is_genuine(account, key) => walk.head = Some(head),
+            Some(_) => walk.problem(Problem::ForgedHead),
+            None => {}
+        }
+        walk
+    }
+
+    /// The next link by number, or `None` if what is stored under it does not read; and for each
+    /// of its records the digest of what is stored under its key.
+    pub fn link(&mut self, n: u64, link: Option<&Link>, stored: &[Option<Digest>]) {
+        self.report.links += 1;
+        let (before, previous) = self.before;
+        if n > before + 1 {
+            self.problem(Problem::MissingLinks {
+                from: before + 1,
+                to: n - 1,
+            });
+        }
+        let genuine =
+            link.filter(|link| link.n == n && link.is_genuine(&self.report.account, self.key));
+        // Numbers come in order, so one that is not higher stands before the anchor.
+        let Some(link) = genuine.filter(|_| n > before) else {
+            self.problem(Problem::ForgedLink { n });
+            self.before = (n.max(before), None);
+            self.newest = None;
+            return;
+        };
+        let follows = previous.is_none_or(|previous| previous == link.previous);
+        if n == before + 1 && !follows {
+            self.problem(Problem::BrokenLink { n });
+        }
+        self.compare_expected(n, link.mac);
+        for (record, stored) in link.records.iter().zip(stored) {
+            self.linked_record(n, record, *stored);
+        }
+        self.before = (n, Some(link.mac));
+        self.newest = link.records.iter().filter_map(Linked::at).max();
+    }
+
+    /// A record that is stored, with the revision that wrote it; in any order, after all links.
+    pub fn record(&mut self, key: &str, changed: u64, now: Timestamp) {
+        let at = time_of(key);
+        if let Some(at) = at {
+            self.report.first = Some(self.report.first.map_or(at, |first| first.min(at)));
+            self.report.last = Some(self.report.last.map_or(at, |last| last.max(at)));
+        }
+        if self.linked.contains(&short(key)) {
+            return;
+        }
+        let is_covered = self
+            .head
+            .as_ref()
+            .is_some_and(|head| changed <= head.through);
+        let is_old = match (at, self.newest) {
+            (None, _) => true,
+            (Some(at), Some(newest)) => is_late(at, newest),
+            (Some(at), None) => self.head.is_none() && now.since_ms(at) > UNCHAINED_MS,
+        };
+        if is_covered || is_old {
+            self.problem(Problem::UnlinkedRecord {
+                key: key.to_owned(),
+            });
+        } else {
+            self.report.pending += 1;
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        let (last, mac) = self.before;
+        self.report.head = mac.filter(|_| last > 0).map(|mac| (last, mac));
+        match self.head.take() {
+            Some(head) if head.n > last => self.problem(Problem::MissingLinks {
+                from: last + 1,
+                to: head.n,
+            }),
+            Some(head) if head.n != last || mac.is_some_and(|mac| mac != head.last) => {
+                self.problem(Problem::OtherEnd { head: head.n, last });
+            }
+            Some(_) => {}
+            None if self.report.problems.contains(&Problem::ForgedHead) => {}
+            None if last > 0 => self.problem(Problem::MissingHead),
+            None => {}
+        }
+        if let Some(Expected { n, .. }) = self.expected {
+            let begins = self.anchor.as_ref().map_or(0, |anchor| anchor.n);
+            if n > last {
+                self.problem(Problem::CutOff { n, last });
+            } else if n < begins {
+                self.problem(Problem::ExpectedTooOld { n });
+            }
+        }
+        self.report
+    }
+
+    fn linked_record(&mut self, n: u64, record: &Linked, stored: Option<Digest>) {
+        let key = || record.key.clone();
+        let at = record.at();
+        let may_be_gone = self
+            .anchor
+            .as_ref()
+            .is_some_and(|anchor| at.is_some_and(|at| at < anchor.before));
+        if !self.linked.insert(short(&record.key)) {
+            self.problem(Problem::RepeatedRecord { n, key: key() });
+        }
+        match stored {
+            Some(stored) if stored == record.sha256 => self.report.records += 1,
+            Some(_) => self.problem(Problem::ChangedRecord { n, key: key() }),
+            None if may_be_gone => {}
+            None => self.problem(Problem::MissingRecord { n, key: key() }),
+        }
+        if let (Some(at), Some(newest)) = (at, self.newest)
+            && is_late(at, newest)
+        {
+            self.problem(Problem::LateRecord { n, key: key() });
+        }
+    }
+
+    fn compare_expected(&mut self, n: u64, mac: Mac) {
+        if let Some(expected) = self.expected
+            && expected.n == n
+            && expected.mac != mac
+        {
+            self.problem(Problem::OtherLink { n });
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.report.problems_total += 1;
+        if self.report.problems.len() < NAMED_MAX {
+            self.report.problems.push(problem);
+        }
+    }
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.problems_total == 0
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.n, self.mac)
+    }
+}
+
+fn is_late(at: Timestamp, newest_before: Timestamp) -> bool {
+    newest_before.since_ms(at) > LATE_MS
+}
+
+/// Keys of millions of records fit into memory so.
+fn short(key: &str) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest(&SHA256, key.as_bytes()).as_ref()[..16]);
+    short
+}

@@ -1,0 +1,190 @@
+//! `edgeseal audit …`
+
+mod verify;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use edgeseal_api::client::CallError;
+use serde_json::{Value, json};
+
+use super::{Connection, EDGESEAL, Failure, output};
+
+/// How long to wait when the server says that calls come too fast.
+const SLOW_DOWN: Duration = Duration::from_millis(200);
+/// Records of one call at most.
+const PAGE: usize = 500;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List audit records of the caller's account, the newest first
+    List {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// Print all audit records of the caller's account as JSON, one a line, the oldest first
+    Export(Wanted),
+    /// Check the audit in the data directory for removed, changed or inserted records
+    Verify(verify::Command),
+}
+
+/// Which records; a * at the end of a word stands for any rest.
+#[derive(Args)]
+pub(super) struct Wanted {
+    /// From this time on, such as 2026-01-02T03:04:05Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Up to this time, without it
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Who: root, user/NAME, assumed-role/ROLE/SESSION, or the whole acs:ram::…
+    #[arg(long, value_name = "WHO")]
+    principal: Option<String>,
+    /// The action that was called
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// A domain, or what else was acted upon
+    #[arg(long, value_name = "NAME")]
+    resource: Option<String>,
+    /// OK, or the code of a refusal
+    #[arg(long, value_name = "CODE")]
+    code: Option<String>,
+    /// Address of the caller
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<String>,
+    /// Id of the request
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::List { limit, wanted } => list(&wanted, limit).await?,
+            Self::Export(wanted) => export(&wanted).await?,
+            Self::Verify(command) => return command.run().await,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
+    let mut records: Vec<Value> = Vec::new();
+    let mut token = None;
+    while records.len() < limit {
+        let results = (limit - records.len()).min(PAGE);
+        let page = wanted.page("BACKWARD", results, token.as_deref()).await?;
+        records.extend(page.records);
+        token = page.next_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    if wanted.connection.json {
+        println!("{}", json!({ "Records": records, "NextToken": token }));
+        return Ok(());
+    }
+    let heading = [
+        "TIME", "WHO", "ACTION", "RESOURCE", "CODE", "FROM", "REQUEST",
+    ];
+    let rows = records.iter().map(|record| {
+        let text = |name: &str| output::text(&record[name]);
+        let who = text("Principal");
+        let who = who.rsplit(':').next().unwrap_or_default();
+        [
+            text("EventTime"),
+            who.to_owned(),
+            text("Action"),
+            text("Resource"),
+            text("Code"),
+            text("SourceIp"),
+            text("RequestId"),
+        ]
+    });
+    output::table(heading, rows);
+    Ok(())
+}
+
+async fn export(wanted: &Wanted) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let mut token = None;
+    loop {
+        let page = wanted.page("FORWARD", PAGE, token.as_deref()).await?;
+        for record in page.records {
+            match writeln!(out, "{record}") {
+                // Whoever reads has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+        }
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(out.flush()?);
+        }
+    }
+}
+
+struct Page {
+    records: Vec<Value>,
+    next_token: Option<String>,
+}
+
+impl Wanted {
+    async fn page(
+        &self,
+        direction: &str,
+        results: usize,
+        token: Option<&str>,
+    ) -> Result<Page, Failure> {
+        let results = results.to_string();
+        let filters = [
+            ("StartTime", self.since.as_deref()),
+            ("EndTime", self.until.as_deref()),
+            ("Principal", self.principal.as_deref()),
+            ("ActionName", self.action.as_deref()),
+            ("Resource", self.resource.as_deref()),
+            ("Code", self.code.as_deref()),
+            ("SourceIp", self.source.as_deref()),
+            ("RequestId", self.request.as_deref()),
+            ("NextToken", token),
+        ];
+        let given = filters.into_iter();
+        let given = given.filter_map(|(name, value)| Some((name, value?)));
+        let mut params: Vec<(&str, &str)> = given.collect();
+        params.push(("Direction", direction));
+        params.push(("MaxResults", &results));
+        loop {
+            let called = self
+                .connection
+                .call(EDGESEAL, "DescribeAuditRecords", &params);
+            match called.await {
+                Err(Failure::Call(CallError::Refused(refusal)))
+                    if refusal.code == "Throttling.User" =>
+                {
+                    tokio::time::sleep(SLOW_DOWN).await;
+                }
+                Err(failure) => return Err(failure),
+                Ok(mut reply) => {
+                    let records = match reply.body["Records"].take() {
+                        Value::Array(records) => records,
+                        _ => Vec::new(),
+                    };
+                    let token = reply.body["NextToken"].as_str();
+                    return Ok(Page {
+                        records,
+                        next_token: token.map(str::to_owned),
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `edgeseal audit verify`: reads the store itself, beside a server that runs or without one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Args;
+use edgeseal_core::{AccountId, Secret, Timestamp};
+use edgeseal_store::{
+    Catalog, Fault, Keyring,
+    chain::{ChainKey, Expected, Mac, Report},
+    sqlite::SqliteView,
+};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::{
+    cli::{EX_DATA, Failure},
+    clock,
+    config::{Config, Flags},
+};
+
+#[derive(Args)]
+pub(in crate::cli) struct Command {
+    /// Config file of the server; its keys "store" and "kek_file" matter here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept [default: ./edgeseal-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// This account only
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// The end of the account's chain as it was reported before: finds that its end was cut off
+    #[arg(long, value_name = "N:MAC", requires = "account")]
+    head: Option<String>,
+    /// Print the report as JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let expected = self.head.as_deref().map(expected).transpose()?;
+        let one = self.account.as_deref().map(account).transpose()?;
+        let config = Config::load(&Flags {
+            config: self.config,
+            data: self.data,
+            ..Flags::default()
+        })?;
+        let catalog = look_at(&config)?;
+        let key = match catalog.chain_key().await.map_err(data)? {
+            Some(key) => key,
+            // It was never made, or it was removed: a secret that nobody knows finds all forged.
+            None => ChainKey::new(&Secret::new(Keyring::generate().as_bytes().to_vec())),
+        };
+        let accounts = match one {
+            Some(one) => vec![one],
+            None => catalog.audited_accounts().await.map_err(data)?,
+        };
+        let now = clock::now();
+        let mut problems = 0;
+        for account in accounts {
+            let verified = catalog.verify_audit(&account, expected, &key, now).await;
+            let report = verified.map_err(data)?;
+            problems += report.problems_total;
+            if self.json {
+                println!("{}", as_json(&report));
+            } else {
+                print(&report);
+            }
+        }
+        match problems {
+            0 => Ok(ExitCode::SUCCESS),
+            _ => Ok(ExitCode::from(EX_DATA)),
+        }
+    }
+}
+
+/// One moment of the store, read only.
+fn look_at(config: &Config) -> Result<Catalog, Failure> {
+    let url = config.store_url();
+    let path = url.strip_prefix("sqlite:").ok_or_else(|| {
+        Failure::Usage(format!(
+            "{url} is no store in a file: give the data directory"
+        ))
+    })?;
+    let view =
+        SqliteView::open(Path::new(path)).map_err(|error| Failure::Data(error.to_string()))?;
+    let kek = config.kek_path();
+    let text = fs::read_to_string(&kek).map(Zeroizing::new);
+    let text = text.map_err(|error| Failure::Usage(format!("{}: {error}", kek.display())))?;
+    let keyring = Keyring::parse(&text);
+    let keyring = keyring.map_err(|error| Failure::Usage(format!("{}: {error}", kek.display())))?;
+    Ok(Catalog::new(Arc::new(view), keyring))
+}
+
+fn expected(text: &str) -> Result<Expected, Failure> {
+    let parsed = text.split_once(':').and_then(|(n, mac)| {
+        Some(Expected {
+            n: n.parse().ok()?,
+            mac: Mac::parse(mac)?,
+        })
+    });
+    parsed.ok_or_else(|| {
+        Failure::Usage(format!(
+            "{text:?} is no head: a number, a colon, 64 hex digits"
+        ))
+    })
+}
+
+fn account(text: &str) -> Result<AccountId, Failure> {
+    AccountId::parse(text).map_err(|error| Failure::Usage(format!("--account: {error}")))
+}
+
+fn data(fault: Fault) -> Failure {
+    let cause = fault.cause.as_ref().map(|cause| format!(": {cause}"));
+    Failure::Data(format!("{fault}{}", cause.unwrap_or_default()))
+}
+
+fn print(report: &Report) {
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    println!("account   {}", report.account);
+    println!("  links   {}", report.links);
+    println!(
+        "  records {} linked, {} pending",
+        report.records, report.pending
+    );
+    println!("  first   {}", time(report.first));
+    println!("  last    {}", time(report.last));
+    if let Some(before) = report.removed_before {
+        println!("  removed for their age: records from before {before}");
+    }
+    match report.head {
+        Some((n, mac)) => println!("  head    {n}:{mac}"),
+        None => println!("  head    -"),
+    }
+    for problem in &report.problems {
+        println!("  problem {problem}");
+    }
+    let more = report.problems_total - report.problems.len() as u64;
+    if more > 0 {
+        println!("  and {more} more problems");
+    }
+    let verdict = if report.is_sound() {
+        "sound"
+    } else {
+        "NOT SOUND"
+    };
+    println!("  {verdict}");
+}
+
+fn as_json(report: &Report) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let problems = report.problems.iter().map(ToString::to_string);
+    json!({
+        "AccountId": report.account.to_string(),
+        "Links": report.links,
+        "Records": report.records,
+        "Pending": report.pending,
+        "First": time(report.first),
+        "Last": time(report.last),
+        "RemovedBefore": time(report.removed_before),
+        "Head": report.head.map(|(n, mac)| format!("{n}:{mac}")),
+        "Problems": problems.collect::<Vec<_>>(),
+        "ProblemsTotal": report.problems_total,
+        "Sound": report.is_sound(),
+    })
+}

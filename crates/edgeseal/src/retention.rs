@@ -1,0 +1,53 @@
+//! Removes audit records for their age.
+
+use std::time::Duration;
+
+use edgeseal_store::{Catalog, Fault};
+
+use crate::clock;
+
+/// The first look comes when what was written before the start is linked.
+const FIRST: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(60 * 60);
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Removes records that are older than so many days, 0 for none, until `stop` is ready.
+pub(crate) async fn run(catalog: Catalog, days: u32, stop: impl Future<Output = ()> + Send) {
+    let mut stop = std::pin::pin!(stop);
+    let mut wait = FIRST;
+    if days == 0 {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = EVERY;
+        let work = remove(&catalog, days);
+        let removed = tokio::select! {
+            () = &mut stop => return,
+            removed = work => removed,
+        };
+        match removed {
+            Ok(0) => {}
+            Ok(records) => tracing::info!(records, days, "removed audit records for their age"),
+            Err(fault) => tracing::error!(
+                error = &fault as &dyn std::error::Error,
+                "old audit records could not be removed"
+            ),
+        }
+    }
+}
+
+async fn remove(catalog: &Catalog, days: u32) -> Result<usize, Fault> {
+    let Some(key) = catalog.chain_key().await? else {
+        return Ok(0);
+    };
+    let before = clock::now().plus_ms(-i64::from(days) * DAY_MS);
+    let mut removed = 0;
+    for account in catalog.audited_accounts().await? {
+        removed += catalog.expire_audit(&account, before, &key).await?;
+    }
+    Ok(removed)
+}

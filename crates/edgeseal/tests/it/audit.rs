@@ -1,0 +1,363 @@
+//! The audit as an account sees it: who did what, with which outcome, and what domains served before
+//! and after. Its chain is in [`chain`].
+
+mod chain;
+
+use std::collections::BTreeSet;
+
+use edgeseal_api::{
+    actions::{ACTIONS, Access},
+    client::CallError,
+};
+use serde_json::Value;
+
+use crate::harness::{
+    Api, CAS, CDN, EDGESEAL, Origin, PATIENCE, SET, Server, api::upload, eventually,
+    pki::AUTHORITY, unlimited,
+};
+
+/// Parameters of a call.
+type Params<'a> = &'a [(&'a str, &'a str)];
+
+const NAME: &str = "www.audit.example";
+
+/// All records that agree, the oldest first.
+async fn records(api: &Api, filter: &[(&str, &str)]) -> Vec<Value> {
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let mut params = filter.to_vec();
+        params.extend([("Direction", "FORWARD"), ("MaxResults", "500")]);
+        params.extend((!token.is_empty()).then_some(("NextToken", token.as_str())));
+        let body = api.ok(EDGESEAL, "DescribeAuditRecords", &params).await;
+        all.extend(body["Records"].as_array().unwrap().iter().cloned());
+        match body["NextToken"].as_str() {
+            Some(next) => next.clone_into(&mut token),
+            None => return all,
+        }
+    }
+}
+
+/// The record of this request, which may still be on its way.
+async fn record(api: &Api, request: &str) -> Value {
+    eventually(&format!("the record of {request}"), async || {
+        let found = records(api, &[("RequestId", request)]).await;
+        assert!(found.len() < 2, "{found:?}");
+        found.into_iter().next()
+    })
+    .await
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_tells_who_and_which_leaves() {
+    let server = Server::start();
+    let alice = server.account("alice").await;
+    alice.add(NAME, &Origin::start().await).await;
+    let (one, other) = (AUTHORITY.issue(&[NAME]), AUTHORITY.issue(&[NAME]));
+    let (first, second) = (fingerprint(&one.leaf), fingerprint(&other.leaf));
+    let staged = [&upload(NAME, &one)[..], &[("Env", "staging")]].concat();
+    let on_one = upload(NAME, &one);
+    let on_other = upload(NAME, &other);
+    let off = [("DomainName", NAME), ("SSLProtocol", "off")];
+    let named = [("DomainName", NAME)];
+    let production =
+        |before: &str, after: &str| ("production", before.to_owned(), after.to_owned());
+    let staging = |before: &str, after: &str| ("staging", before.to_owned(), after.to_owned());
+    let steps: [(&str, Params<'_>, Vec<_>); 8] = [
+        (SET, &on_one, vec![production("", &first)]),
+        // Another certificate with the same leaf.
+        (SET, &on_one, vec![production(&first, &first)]),
+        (SET, &on_other, vec![production(&first, &second)]),
+        (SET, &staged, vec![staging("", &first)]),
+        (
+            "PublishStagingConfigToProduction",
+            &named,
+            vec![production(&second, &first), staging(&first, "")],
+        ),
+        (SET, &off, vec![production(&first, "")]),
+        (SET, &on_other, vec![production("", &second)]),
+        ("DeleteCdnDomain", &named, vec![production(&second, "")]),
+    ];
+    for (n, (action, params, expected)) in steps.into_iter().enumerate() {
+        let body = alice.ok(CDN, action, params).await;
+        let told = record(&alice, body["RequestId"].as_str().unwrap()).await;
+        let text = |name: &str| told[name].as_str().unwrap().to_owned();
+        assert_eq!(
+            text("Principal"),
+            format!("acs:ram::{}:root", alice.account)
+        );
+        assert_eq!(text("AccessKeyId"), alice.key);
+        assert_eq!(text("SourceIp"), "127.0.0.1");
+        assert_eq!(
+            (text("Action").as_str(), text("Code").as_str()),
+            (action, "OK")
+        );
+        assert_eq!(text("Resource"), NAME);
+        let bindings: Vec<_> = told["Bindings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bound| {
+                assert_eq!(bound["DomainName"], NAME);
+                let text = |name: &str| bound[name].as_str().unwrap().to_owned();
+                (
+                    text("Environment"),
+                    text("BeforeSha256"),
+                    text("AfterSha256"),
+                )
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(environment, before, after)| (environment.to_owned(), before, after))
+            .collect();
+        assert_eq!(bindings, expected, "step {n}, {action}");
+    }
+    // Nobody else sees them, not even who operates Edgeseal.
+    let root = server.client();
+    assert!(records(&root, &[("ActionName", SET)]).await.is_empty());
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_action_s_refusal_is_recorded() {
+    let server = Server::start_with(&unlimited());
+    let bob = server.account("bob").await;
+    let mut refused = BTreeSet::new();
+    for action in ACTIONS {
+        // Without parameters most refuse; an own action of the operator refuses Bob anyway.
+        match bob.call(action.version, action.name, &[]).await {
+            Ok(_) => {}
+            Err(CallError::Refused(refusal)) => {
+                refused.insert((
+                    action.name.to_owned(),
+                    refusal.code.clone(),
+                    refusal.request,
+                ));
+            }
+            Err(error) => panic!("{}: {error:?}", action.name),
+        }
+    }
+    let changing = ACTIONS
+        .iter()
+        .filter(|action| action.access == Access::Write);
+    for action in changing {
+        let found = refused.iter().any(|(name, ..)| *name == action.name);
+        assert!(
+            found,
+            "{} changes something without parameters",
+            action.name
+        );
+    }
+    for (action, code, request) in refused {
+        // Two versions of one action are one kind.
+        let filter = [("ActionName", action.as_str()), ("Code", &code)];
+        let what = format!("{action}: {code}");
+        let found = eventually(&what, async || {
+            records(&bob, &filter).await.into_iter().next()
+        });
+        let found = found.await;
+        assert!(
+            !found["Notes"].as_array().unwrap().is_empty(),
+            "{request}: {found}"
+        );
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_change_is_recorded() {
+    let server = Server::start_with(&unlimited());
+    let (root, origin) = (server.client(), Origin::start().await);
+    let sources = origin.sources();
+    let pem = AUTHORITY.issue(&[NAME]);
+    let centre = AUTHORITY.issue(&[NAME]);
+    let added = [
+        ("DomainName", NAME),
+        ("CdnType", "web"),
+        ("Sources", &sources),
+    ];
+    let named = [("DomainName", NAME)];
+    let functions =
+        r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
+    let configured = [("DomainNames", NAME), ("Functions", functions)];
+    let tagged = [
+        ("ResourceType", "DOMAIN"),
+        ("ResourceId.1", NAME),
+        ("Tag.1.Key", "k"),
+        ("Tag.1.Value", "v"),
+    ];
+    let untagged = [
+        ("ResourceType", "DOMAIN"),
+        ("ResourceId.1", NAME),
+        ("TagKey.1", "k"),
+    ];
+    let staged = [&upload(NAME, &pem)[..], &[("Env", "staging")]].concat();
+    let in_centre = [
+        ("Name", "in-centre"),
+        ("Cert", centre.chain.as_str()),
+        ("Key", &centre.key),
+    ];
+    let mode = [("DomainName", NAME), ("Mode", "safe")];
+    let normal = [("DomainName", NAME), ("Mode", "normal")];
+    let steps: [(&str, &str, Params<'_>); 16] = [
+        (CDN, "AddCdnDomain", &added),
+        (CDN, SET, &upload(NAME, &pem)),
+        (CDN, "ModifyCdnDomain", &added),
+        (CDN, "BatchSetCdnDomainConfig", &configured),
+        (CDN, "TagResources", &tagged),
+        (CDN, "UntagResources", &untagged),
+        (CDN, SET, &staged),
+        (CDN, "RollbackStagingConfig", &named),
+        (CDN, SET, &staged),
+        (CDN, "PublishStagingConfigToProduction", &named),
+        (CDN, "StopCdnDomain", &named),
+        (CDN, "StartCdnDomain", &named),
+        (CAS, "UploadUserCertificate", &in_centre),
+        (EDGESEAL, "SetDomainMode", &mode),
+        (EDGESEAL, "SetDomainMode", &normal),
+        (CDN, "DeleteCdnDomain", &named),
+    ];
+    for (version, action, params) in steps {
+        let body = root.ok(version, action, params).await;
+        let told = record(&root, body["RequestId"].as_str().unwrap()).await;
+        assert_eq!(
+            (&told["Action"], &told["Code"]),
+            (&action.into(), &"OK".into())
+        );
+    }
+    // What answers with a secret.
+    let created = root
+        .call(EDGESEAL, "CreateAccessKey", &[])
+        .await
+        .unwrap()
+        .body;
+    let key = created["AccessKey"]["AccessKeyId"].as_str().unwrap();
+    record(&root, created["RequestId"].as_str().unwrap()).await;
+    for (action, status) in [
+        ("UpdateAccessKey", Some(("Status", "Inactive"))),
+        ("DeleteAccessKey", None),
+    ] {
+        let mut params = vec![("UserAccessKeyId", key)];
+        params.extend(status);
+        let body = root.ok(EDGESEAL, action, &params).await;
+        let told = record(&root, body["RequestId"].as_str().unwrap()).await;
+        assert_eq!(
+            (&told["Action"], &told["Resource"]),
+            (&action.into(), &key.into())
+        );
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_filters() {
+    let server = Server::start_with(&unlimited());
+    let (alice, origin) = (server.account("alice").await, Origin::start().await);
+    for n in 0..12 {
+        alice.add(&format!("{n}.audit.example"), &origin).await;
+    }
+    alice
+        .refused(CDN, "StopCdnDomain", &[("DomainName", "none.example")])
+        .await;
+    // The account's own beginning is recorded with whoever made it.
+    let all = eventually("all records", async || {
+        Some(records(&alice, &[]).await).filter(|all| all.len() == 13)
+    })
+    .await;
+    let (mut backwards, mut token) = (Vec::new(), String::new());
+    loop {
+        let mut params = vec![("MaxResults", "5")];
+        params.extend((!token.is_empty()).then_some(("NextToken", token.as_str())));
+        let body = alice.ok(EDGESEAL, "DescribeAuditRecords", &params).await;
+        let page = body["Records"].as_array().unwrap();
+        assert!(page.len() <= 5 && body["MaxResults"] == 5, "{body}");
+        backwards.extend(page.iter().cloned());
+        match body["NextToken"].as_str() {
+            Some(next) => next.clone_into(&mut token),
+            None => break,
+        }
+    }
+    backwards.reverse();
+    assert_eq!(backwards, all);
+    for (filter, count) in [
+        (("ActionName", "AddCdnDomain"), 12),
+        (("ActionName", "Add*"), 12),
+        (("ActionName", "Add"), 0),
+        (("Code", "InvalidDomain.NotFound"), 1),
+        (("Resource", "3.audit.example"), 1),
+        (("Resource", "1*"), 3),
+        (("Principal", "root"), 13),
+        (("Principal", "user/*"), 0),
+        (("SourceIp", "127.0.0.1"), 13),
+        (("SourceIp", "192.0.2.1"), 0),
+        (("StartTime", "2001-01-01T00:00:00Z"), 13),
+        (("EndTime", "2001-01-01T00:00:00Z"), 0),
+    ] {
+        assert_eq!(records(&alice, &[filter]).await.len(), count, "{filter:?}");
+    }
+    for (params, code) in [
+        (
+            &[("StartTime", "yesterday")][..],
+            "InvalidStartTime.Malformed",
+        ),
+        (&[("EndTime", "tomorrow")], "InvalidEndTime.Malformed"),
+        (
+            &[
+                ("StartTime", "2026-01-02T00:00:00Z"),
+                ("EndTime", "2026-01-01T00:00:00Z"),
+            ],
+            "InvalidEndTime.Malformed",
+        ),
+        (&[("MaxResults", "0")], "InvalidMaxResults"),
+        (&[("MaxResults", "501")], "InvalidMaxResults"),
+        (&[("Direction", "UP")], "InvalidDirection"),
+        (&[("NextToken", "../../domain/")], "InvalidNextToken"),
+        (&[("NextToken", "000001800000000-a/b")], "InvalidNextToken"),
+    ] {
+        let refusal = alice
+            .refused(EDGESEAL, "DescribeAuditRecords", params)
+            .await;
+        assert_eq!(refusal.code, code, "{params:?}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_refusals_is_counted() {
+    const FLOOD: usize = 200;
+    let mut server = Server::start_with(&unlimited());
+    let bob = server.account("bob").await;
+    for _ in 0..FLOOD {
+        let refusal = bob.refused(CDN, SET, &[]).await;
+        assert_eq!(refusal.code, "MissingDomainName");
+    }
+    // The end tells of those that were left out.
+    assert_eq!(server.terminate().code(), Some(0));
+    server.launch();
+    let bob = server.client_of(
+        &bob.account,
+        &bob.key,
+        core::str::from_utf8(bob.secret.expose()).unwrap(),
+    );
+    let found = records(&bob, &[("Code", "MissingDomainName")]).await;
+    assert!(
+        (2..=8).contains(&found.len()),
+        "{} records in {PATIENCE:?}",
+        found.len()
+    );
+    let left_out: usize = found
+        .iter()
+        .flat_map(|record| record["Notes"].as_array().unwrap())
+        .filter_map(|note| {
+            note.as_str()?
+                .strip_suffix(" more of this kind within a minute before were left out")
+        })
+        .map(|count| count.parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(found.len() + left_out, FLOOD);
+    server.stop();
+}
