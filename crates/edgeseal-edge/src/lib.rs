@@ -203,7 +203,7 @@ impl Edge {
         let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
         let (replica, standing) = load(&options, &holdings).await?;
         let applied = Arc::new(Applied::default());
-        let (wishes_sender, wishes) = mpsc::channel(1);
+        let (reseal, wishes) = Reseal::new();
         let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
         let follower = Follower {
             store: Arc::clone(&store),
@@ -249,9 +249,7 @@ impl Edge {
             https: https_address,
             http: http_address,
             served,
-            reseal: Reseal {
-                wishes: wishes_sender,
-            },
+            reseal,
             drain,
             drain_timeout: options.drain_timeout,
             tasks,
@@ -309,6 +307,11 @@ impl Edge {
 }
 
 impl Reseal {
+    fn new() -> (Self, mpsc::Receiver<Wish>) {
+        let (wishes, wished) = mpsc::channel(1);
+        (Self { wishes }, wished)
+    }
+
     /// Seals anew every private key that the edge holds under another key than the one that seals
     /// now; returns once memory and disk have it. Handshakes and changes go on meanwhile. Needs no
     /// store.

@@ -105,13 +105,15 @@ pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
     Ok(record.finished.and_then(|_| KeyId::parse(&record.under)))
 }
 
-/// Writes down that everything is to be sealed under the key that seals now. What was handed to the
-/// store before is visible once this returns.
+/// Writes down that everything is to be sealed under `under`.
+///
+/// Done before anything is sealed under it, so that no process takes a store for finished in which
+/// something is under another key. What was handed to the store before is visible once this returns.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn begin(store: &dyn Store, keyring: &Keyring) -> Result<(), Fault> {
-    mark(store, keyring.active(), None).await
+pub async fn begin(store: &dyn Store, under: KeyId) -> Result<(), Fault> {
+    mark(store, under, None).await
 }
 
 /// Writes down that everything is sealed under `under`.

@@ -13,7 +13,7 @@ use edgeseal_api::{
     key_encryption::KeyEncryption,
 };
 use edgeseal_edge::{Edge, Options};
-use edgeseal_store::{Catalog, SharedStore, chainer::Chainer, open::OpenError};
+use edgeseal_store::{Catalog, Keyring, SharedStore, chainer::Chainer, open::OpenError};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -25,7 +25,7 @@ use crate::{
     clock,
     config::{Config, ConfigError},
     gone::Gone,
-    kek::Keeper,
+    kek::{Keeper, KekSource},
     retention,
 };
 
@@ -109,12 +109,7 @@ impl Running {
         let (keyring, sources) = bootstrap::keyring(config).await?;
         bootstrap::prove_keys_are_there(config, &keyring, &sources).await?;
         bootstrap::make_directory(&edge_directory(config))?;
-        if has_served(config) && !store_file_exists(config) {
-            return Err(BootstrapError::StoreEmptied {
-                path: config.data.clone(),
-            }
-            .into());
-        }
+        refuse_emptied(config)?;
         let (store, is_there) = open_store(config).await?;
         let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
         if is_there {
@@ -124,27 +119,13 @@ impl Running {
         }
         let apis = listen_for_api(config).await?;
         let (admin, admin_address) = listen("the admin pages", config.admin).await?;
-        let edge = Edge::start(
-            edge_options(config)?,
-            Arc::clone(&store),
-            keyring.clone(),
-            clock::now,
-        )
-        .await?;
-        let keeper = Arc::new(Keeper::new(
-            (keyring, sources),
-            Arc::clone(&store),
-            edge.reseal(),
-            config.reseal_per_second,
-            clock::now,
-        ));
-        let addresses = Addresses {
-            api: apis.plain.1,
-            api_tls: apis.tls.as_ref().map(|(_, address, _)| *address),
-            https: edge.https_addr(),
-            http: edge.http_addr().unwrap_or(config.http),
-            admin: admin_address,
-        };
+        let options = edge_options(config)?;
+        let edge = Edge::start(options, Arc::clone(&store), keyring.clone(), clock::now).await?;
+        let keeper = keeper(config, (keyring, sources), &store, &edge);
+        if is_there {
+            keeper.begin().await.map_err(BootstrapError::from)?;
+        }
+        let addresses = Addresses::of(&apis, &edge, config.http, admin_address);
         let (shutdown, stopping) = watch::channel(false);
         let (mut context, auditor) =
             Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
@@ -258,6 +239,39 @@ impl Apis {
             })
             .collect()
     }
+}
+
+impl Addresses {
+    fn of(apis: &Apis, edge: &Edge, http: SocketAddr, admin: SocketAddr) -> Self {
+        Self {
+            api: apis.plain.1,
+            api_tls: apis.tls.as_ref().map(|(_, address, _)| *address),
+            https: edge.https_addr(),
+            http: edge.http_addr().unwrap_or(http),
+            admin,
+        }
+    }
+}
+
+fn keeper(
+    config: &Config,
+    keys: (Keyring, Vec<KekSource>),
+    store: &SharedStore,
+    edge: &Edge,
+) -> Arc<Keeper> {
+    let (store, edge) = (Arc::clone(store), edge.reseal());
+    let per_second = config.reseal_per_second;
+    Arc::new(Keeper::new(keys, store, edge, per_second, clock::now))
+}
+
+/// A store that has gone from a directory that has served is not made anew.
+fn refuse_emptied(config: &Config) -> Result<(), BootstrapError> {
+    if has_served(config) && !store_file_exists(config) {
+        return Err(BootstrapError::StoreEmptied {
+            path: config.data.clone(),
+        });
+    }
+    Ok(())
 }
 
 /// The store, and whether it is there. If it is damaged but the edge has a replica, the edge serves

@@ -193,7 +193,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
 
         let (_, ring) = with_new_key(&old);
         keyring.replace(&ring).unwrap();
-        begin(&*store, &keyring).await.unwrap();
+        begin(&*store, keyring.active()).await.unwrap();
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
         assert_eq!((proof.opened, proof.unopened), (3, 0));
@@ -340,7 +340,7 @@ async fn an_end_in_the_middle_is_made_good() {
             add_certificate(&catalog, &"c".repeat(length)).await;
         }
         let keyring = Keyring::parse(&text).unwrap();
-        begin(&*store, &keyring).await.unwrap();
+        begin(&*store, keyring.active()).await.unwrap();
         // One record at a time, and long pauses: the pass is cut off in one of them.
         let (told, mut done) = tokio::sync::watch::channel(0);
         let slow = pass(&*store, &keyring, 10, |pass| {

@@ -69,6 +69,18 @@ impl Keeper {
         }
     }
 
+    /// To be called before anything is sealed: if the first key is another one than the last process
+    /// had, everything is to come under it.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub(crate) async fn begin(&self) -> Result<(), Fault> {
+        if reseal::is_finished(&*self.store, &self.keyring).await? {
+            return Ok(());
+        }
+        reseal::begin(&*self.store, self.keyring.active()).await
+    }
+
     /// Has everything sealed anew whenever that is wanted, and at the start if an earlier process
     /// has not finished it. Ends with `stop`.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
@@ -111,7 +123,8 @@ impl Keeper {
         for superseded in self.take_superseded() {
             superseded.released().await;
         }
-        reseal::begin(store, &self.keyring).await?;
+        // Once more: what was handed to the store until now is seen by the first pass.
+        reseal::begin(store, active).await?;
         tracing::info!(key.id = %active, "sealing anew what is under other keys");
         let proof = self.passes().await?;
         self.reseal_edge().await?;
@@ -266,6 +279,8 @@ impl KeyEncryption for Keeper {
         if ring.active() == before {
             ring = self.make_key(before).await?;
         }
+        // Before anything is sealed under it: see `reseal::begin`.
+        reseal::begin(&*self.store, ring.active()).await?;
         let superseded = self.keyring.replace(&ring).map_err(unusable)?;
         self.superseded
             .lock()
