@@ -7,7 +7,7 @@ use edgeseal_core::{policy::Sphere, rate::Limit};
 use crate::{
     code::Code,
     operation::{self, Failure, Run},
-    ops::{cas, cdn, dcdn, edgeseal, sts},
+    ops::{cas, cdn, dcdn, edgeseal, ram, sts},
     request::Request,
 };
 
@@ -81,6 +81,7 @@ const CDN_2014: &str = "2014-11-11";
 const DCDN: &str = "2018-01-15";
 const CAS: &str = "2020-04-07";
 const CAS_2018: &str = "2018-07-13";
+const RAM: &str = "2015-05-01";
 const STS: &str = "2015-04-01";
 const EDGESEAL: &str = "2026-12-01";
 
@@ -185,13 +186,49 @@ pub static ACTIONS: &[Action] = &[
     action!(CAS_2018 "DeleteUserCertificate" 30/s Write Centre("CertId") OwnAccount "yundun-cert:DeleteUserCertificate" => cas::DeleteUserCertificate2018),
     action!(CAS_2018 "DescribeUserCertificateDetail" 100/s Read Centre("CertId") OwnAccount "yundun-cert:DescribeUserCertificateDetail" => cas::DescribeUserCertificateDetail),
     action!(CAS_2018 "DescribeUserCertificateList" 100/s Read Centre("") OwnAccount "yundun-cert:DescribeUserCertificateList" => cas::DescribeUserCertificateList),
+    action!(RAM "AttachPolicyToRole" 30/s Write RoleAndPolicy("RoleName") OwnAccount "ram:AttachPolicyToRole" => ram::AttachPolicyToRole),
+    action!(RAM "AttachPolicyToUser" 30/s Write UserAndPolicy("UserName") OwnAccount "ram:AttachPolicyToUser" => ram::AttachPolicyToUser),
+    action!(RAM "CreateAccessKey" 30/s Write User("UserName") OwnAccount "ram:CreateAccessKey" => ram::CreateAccessKey),
+    action!(RAM "CreatePolicy" 30/s Write Policy("PolicyName") OwnAccount "ram:CreatePolicy" => ram::CreatePolicy),
+    action!(RAM "CreatePolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:CreatePolicyVersion" => ram::CreatePolicyVersion),
+    action!(RAM "CreateRole" 30/s Write Role("RoleName") OwnAccount "ram:CreateRole" => ram::CreateRole),
+    action!(RAM "CreateUser" 30/s Write User("UserName") OwnAccount "ram:CreateUser" => ram::CreateUser),
+    action!(RAM "DeleteAccessKey" 30/s Write User("UserAccessKeyId") OwnAccount "ram:DeleteAccessKey" => ram::DeleteAccessKey),
+    action!(RAM "DeletePolicy" 30/s Write Policy("PolicyName") OwnAccount "ram:DeletePolicy" => ram::DeletePolicy),
+    action!(RAM "DeletePolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:DeletePolicyVersion" => ram::DeletePolicyVersion),
+    action!(RAM "DeleteRole" 30/s Write Role("RoleName") OwnAccount "ram:DeleteRole" => ram::DeleteRole),
+    action!(RAM "DeleteUser" 30/s Write User("UserName") OwnAccount "ram:DeleteUser" => ram::DeleteUser),
+    action!(RAM "DetachPolicyFromRole" 30/s Write RoleAndPolicy("RoleName") OwnAccount "ram:DetachPolicyFromRole" => ram::DetachPolicyFromRole),
+    action!(RAM "DetachPolicyFromUser" 30/s Write UserAndPolicy("UserName") OwnAccount "ram:DetachPolicyFromUser" => ram::DetachPolicyFromUser),
+    action!(RAM "GetAccessKeyLastUsed" 100/s Read User("UserAccessKeyId") OwnAccount "ram:GetAccessKeyLastUsed" => ram::GetAccessKeyLastUsed),
+    action!(RAM "GetPolicy" 100/s Read Policy("PolicyName") OwnAccount "ram:GetPolicy" => ram::GetPolicy),
+    action!(RAM "GetPolicyVersion" 100/s Read Policy("PolicyName") OwnAccount "ram:GetPolicyVersion" => ram::GetPolicyVersion),
+    action!(RAM "GetRole" 100/s Read Role("RoleName") OwnAccount "ram:GetRole" => ram::GetRole),
+    action!(RAM "GetUser" 100/s Read User("UserName") OwnAccount "ram:GetUser" => ram::GetUser),
+    action!(RAM "ListAccessKeys" 100/s Read User("UserName") OwnAccount "ram:ListAccessKeys" => ram::ListAccessKeys),
+    action!(RAM "ListEntitiesForPolicy" 100/s Read Policy("PolicyName") OwnAccount "ram:ListEntitiesForPolicy" => ram::ListEntitiesForPolicy),
+    action!(RAM "ListPolicies" 100/s Read Policy("") OwnAccount "ram:ListPolicies" => ram::ListPolicies),
+    action!(RAM "ListPoliciesForRole" 100/s Read Role("RoleName") OwnAccount "ram:ListPoliciesForRole" => ram::ListPoliciesForRole),
+    action!(RAM "ListPoliciesForUser" 100/s Read User("UserName") OwnAccount "ram:ListPoliciesForUser" => ram::ListPoliciesForUser),
+    action!(RAM "ListPolicyVersions" 100/s Read Policy("PolicyName") OwnAccount "ram:ListPolicyVersions" => ram::ListPolicyVersions),
+    action!(RAM "ListRoles" 100/s Read Role("") OwnAccount "ram:ListRoles" => ram::ListRoles),
+    action!(RAM "ListUsers" 100/s Read User("") OwnAccount "ram:ListUsers" => ram::ListUsers),
+    action!(RAM "SetDefaultPolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:SetDefaultPolicyVersion" => ram::SetDefaultPolicyVersion),
+    action!(RAM "UpdateAccessKey" 30/s Write User("UserAccessKeyId") OwnAccount "ram:UpdateAccessKey" => ram::UpdateAccessKey),
+    action!(RAM "UpdatePolicyDescription" 30/s Write Policy("PolicyName") OwnAccount "ram:UpdatePolicyDescription" => ram::UpdatePolicyDescription),
+    action!(RAM "UpdateRole" 30/s Write Role("RoleName") OwnAccount "ram:UpdateRole" => ram::UpdateRole),
+    action!(RAM "UpdateUser" 30/s Write User("UserName") OwnAccount "ram:UpdateUser" => ram::UpdateUser),
     action!(STS "AssumeRole" 30/s Write AssumedRole("RoleArn") OwnAccount "sts:AssumeRole" => sts::AssumeRole),
     action!(STS "AssumeRoleWithOIDC" 30/s Write unsigned("RoleArn") => sts::AssumeRoleWithOidc),
     action!(STS "GetCallerIdentity" 100/s Read Everything("") Caller "-" => sts::GetCallerIdentity),
     action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal("AccountId") Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
     action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
     action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),
+    action!(EDGESEAL "ExplainDecision" 100/s Read Edgeseal("") OwnAccount "edgeseal:ExplainDecision" => edgeseal::ExplainDecision),
+    action!(EDGESEAL "DescribeKeyEncryption" 30/s Read Edgeseal("") Operator "edgeseal:DescribeKeyEncryption" => edgeseal::DescribeKeyEncryption),
     action!(EDGESEAL "ListAccounts" 100/s Read Edgeseal("") Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
+    action!(EDGESEAL "RetireKeyEncryptionKey" 10/s Write Edgeseal("KeyId") Operator "edgeseal:RetireKeyEncryptionKey" => edgeseal::RetireKeyEncryptionKey),
+    action!(EDGESEAL "RotateKeyEncryptionKey" 10/s Write Edgeseal("") Operator "edgeseal:RotateKeyEncryptionKey" => edgeseal::RotateKeyEncryptionKey),
     action!(EDGESEAL "SetDomainMode" 30/s Write Domain("DomainName") Operator "edgeseal:SetDomainMode" => edgeseal::SetDomainMode),
     action!(EDGESEAL "UpdateAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),
 ];

@@ -3,6 +3,8 @@
 
 mod resources;
 
+pub(crate) use resources::domain as domain_resource;
+
 use edgeseal_core::{
     AccountId, Timestamp,
     policy::{self, Decision, Layer, Principal, Reason, Request, Verdict, decide},
@@ -18,6 +20,7 @@ use crate::{
     diagnosis::Diagnosis,
     operation::{AccessDenied, Failure, Trouble},
     request::{self, Params},
+    rights::Power,
 };
 
 /// A call that may run.
@@ -70,7 +73,12 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
         Some(power) => {
             power.judge(|policies| decide(&caller.principal, action.sphere, policies, &request))
         }
-        None => decide(&caller.principal, action.sphere, &NO_POLICIES, &request),
+        None => decide(
+            &caller.principal,
+            action.sphere,
+            &policy::Policies::NONE,
+            &request,
+        ),
     };
     if decision.is_allowed() {
         return Ok(Authorized {
@@ -102,11 +110,6 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
         reason,
     })))
 }
-
-const NO_POLICIES: policy::Policies<'static> = policy::Policies {
-    identity: &[],
-    session: None,
-};
 
 /// What conditions see of a call.
 fn circumstances(caller: &Caller) -> policy::Context {
@@ -205,6 +208,12 @@ impl Authorized {
     #[must_use]
     pub const fn principal(&self) -> &Principal {
         &self.caller.principal
+    }
+
+    /// What policies let the caller do; `None` for an account itself.
+    #[must_use]
+    pub const fn power(&self) -> Option<&Power> {
+        self.caller.power.as_ref()
     }
 
     /// What conditions see of the call.

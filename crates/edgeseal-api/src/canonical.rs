@@ -13,6 +13,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edgeseal_core::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
 
 use crate::request::Params;
 
@@ -29,7 +30,9 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// V1: method, `/` and all parameters but `Signature`, sorted, each encoded twice over.
 #[must_use]
 pub fn v1_string_to_sign(method: &str, params: &Params) -> String {
-    let canonical = canonical_query(params.iter().filter(|(name, _)| *name != "Signature"));
+    let canonical = Zeroizing::new(canonical_query(
+        params.iter().filter(|(name, _)| *name != "Signature"),
+    ));
     format!("{method}&%2F&{}", encode(&canonical))
 }
 
@@ -57,7 +60,7 @@ pub fn v3_canonical_request(
     signed: &[&str],
     body: &[u8],
 ) -> String {
-    let query = canonical_query(query.iter());
+    let query = Zeroizing::new(canonical_query(query.iter()));
     let mut names = signed.to_vec();
     names.sort_unstable();
     let mut lines = String::new();
@@ -68,7 +71,8 @@ pub fn v3_canonical_request(
         lines.push('\n');
     }
     format!(
-        "{method}\n/\n{query}\n{lines}\n{}\n{}",
+        "{method}\n/\n{}\n{lines}\n{}\n{}",
+        *query,
         signed.join(";"),
         hex::encode(digest(&SHA256, body))
     )
@@ -107,10 +111,10 @@ pub fn encode(text: &str) -> String {
 fn canonical_query<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut pairs: Vec<_> = pairs.collect();
     pairs.sort_unstable();
-    let encoded: Vec<String> = pairs
-        .iter()
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
+    let encoded = pairs.iter();
+    let encoded = encoded.map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+    // A parameter may be a private key.
+    let encoded: Zeroizing<Vec<String>> = Zeroizing::new(encoded.collect());
     encoded.join("&")
 }
 
@@ -124,7 +128,7 @@ fn header_value(headers: &HeaderMap, name: &str) -> String {
 }
 
 fn v1_key(secret: &Secret) -> hmac::Key {
-    let key = zeroize::Zeroizing::new([secret.expose(), b"&"].concat());
+    let key = Zeroizing::new([secret.expose(), b"&"].concat());
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key)
 }
 

@@ -22,6 +22,7 @@ pub struct Client {
     endpoint: Uri,
     access_key: String,
     secret: Secret,
+    token: Option<String>,
     clock: fn() -> Timestamp,
 }
 
@@ -82,6 +83,8 @@ pub struct Refusal {
     pub recommend: String,
     /// Id of the request.
     pub request: String,
+    /// Of a missing permission: who lacks it, for what, because of which policy.
+    pub access_denied: Option<Value>,
 }
 
 impl Client {
@@ -107,8 +110,16 @@ impl Client {
             endpoint,
             access_key,
             secret,
+            token: None,
             clock,
         })
+    }
+
+    /// The same with the token that came with a temporary access key.
+    #[must_use]
+    pub fn with_token(mut self, token: String) -> Self {
+        self.token = Some(token);
+        self
     }
 
     /// Calls `action` of `version`. Parameters go into the form, so that their length is no matter.
@@ -190,7 +201,7 @@ impl Client {
             (self.clock)().to_string(),
             uuid::Uuid::new_v4().simple().to_string(),
         );
-        let signed = [
+        let mut signed = vec![
             ("accept", "application/json"),
             ("content-type", "application/x-www-form-urlencoded"),
             ("host", &host),
@@ -200,11 +211,17 @@ impl Client {
             ("x-acs-signature-nonce", &nonce),
             ("x-acs-version", version),
         ];
+        signed.extend(
+            self.token
+                .as_deref()
+                .map(|token| ("x-acs-security-token", token)),
+        );
+        signed.sort_unstable();
         let mut headers = HeaderMap::new();
-        for (name, value) in signed {
-            headers.insert(name, self.header(value)?);
+        for (name, value) in &signed {
+            headers.insert(*name, self.header(value)?);
         }
-        let names = signed.map(|(name, _)| name);
+        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let canonical = v3_canonical_request("POST", &Params::default(), &headers, &names, &body);
         let signature = v3_sign(&self.secret, &v3_string_to_sign(&canonical));
         let authorization = format!(
@@ -238,6 +255,7 @@ impl Refusal {
             detail: text("Detail"),
             recommend: text("Recommend"),
             request: text("RequestId"),
+            access_denied: body.get("AccessDeniedDetail").cloned(),
         }
     }
 }

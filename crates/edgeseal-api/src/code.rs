@@ -449,6 +449,146 @@ codes! {
     /// No such status of certificates.
     InvalidCertificateStatus = 400 "InvalidCertificateStatus" "Specified parameter CertificateStatus is not valid.";
 
+    // RAM.
+    /// No user named.
+    MissingUserName = 400 "MissingUserName" "UserName is mandatory for this action.";
+    /// No role named.
+    MissingRoleName = 400 "MissingRoleName" "RoleName is mandatory for this action.";
+    /// No policy named.
+    MissingPolicyName = 400 "MissingPolicyName" "PolicyName is mandatory for this action.";
+    /// No type of a policy.
+    MissingPolicyType = 400 "MissingPolicyType" "PolicyType is mandatory for this action.";
+    /// No policy document.
+    MissingPolicyDocument = 400 "MissingPolicyDocument" "PolicyDocument is mandatory for this action.";
+    /// No trust policy.
+    MissingAssumeRolePolicyDocument = 400 "MissingAssumeRolePolicyDocument" "AssumeRolePolicyDocument is mandatory for this action.";
+    /// No version of a policy named.
+    MissingVersionId = 400 "MissingVersionId" "VersionId is mandatory for this action.";
+    /// A character that no user has in its name.
+    UserNameChars = 400 "InvalidParameter.UserName.InvalidChars" "The parameter - \"UserName\" contains invalid chars.";
+    /// Not the length of a user's name.
+    UserNameLength = 400 "InvalidParameter.UserName.Length" "The parameter - \"UserName\" beyond the length limit.";
+    /// A character that no user has in its name.
+    NewUserNameChars = 400 "InvalidParameter.NewUserName.InvalidChars" "The parameter - \"NewUserName\" contains invalid chars.";
+    /// Not the length of a user's name.
+    NewUserNameLength = 400 "InvalidParameter.NewUserName.Length" "The parameter - \"NewUserName\" beyond the length limit.";
+    /// A character that no display name has.
+    DisplayNameChars = 400 "InvalidParameter.DisplayName.InvalidChars" "The parameter - \"DisplayName\" contains invalid chars.";
+    /// A display name that is too long.
+    DisplayNameLength = 400 "InvalidParameter.DisplayName.Length" "The parameter - \"DisplayName\" beyond the length limit.";
+    /// A character that no display name has.
+    NewDisplayNameChars = 400 "InvalidParameter.NewDisplayName.InvalidChars" "The parameter - \"NewDisplayName\" contains invalid chars.";
+    /// A display name that is too long.
+    NewDisplayNameLength = 400 "InvalidParameter.NewDisplayName.Length" "The parameter - \"NewDisplayName\" beyond the length limit.";
+    /// Not a phone number.
+    MobilePhoneFormat = 400 "InvalidParameter.MobilePhone.Format" "The format of the parameter - \"MobilePhone\" is incorrect.";
+    /// Not a phone number.
+    NewMobilePhoneFormat = 400 "InvalidParameter.NewMobilePhone.Format" "The format of the parameter - \"NewMobilePhone\" is incorrect.";
+    /// Not a mail address.
+    EmailFormat = 400 "InvalidParameter.Email.Format" "The format of the parameter - \"Email\" is incorrect.";
+    /// Not a mail address.
+    NewEmailFormat = 400 "InvalidParameter.NewEmail.Format" "The format of the parameter - \"NewEmail\" is incorrect.";
+    /// Comments that are too long.
+    CommentsLength = 400 "InvalidParameter.Comments.Length" "The parameter - \"Comments\" beyond the length limit.";
+    /// Comments that are too long.
+    NewCommentsLength = 400 "InvalidParameter.NewComments.Length" "The parameter - \"NewComments\" beyond the length limit.";
+    /// A character that no role has in its name.
+    RoleNameChars = 400 "InvalidParameter.RoleName.InvalidChars" "The parameter - \"RoleName\" contains invalid chars.";
+    /// Not the length of a role's name.
+    RoleNameLength = 400 "InvalidParameter.RoleName.Length" "The parameter - \"RoleName\" beyond the length limit.";
+    /// A character that no policy has in its name.
+    PolicyNameChars = 400 "InvalidParameter.PolicyName.InvalidChars" "The parameter - \"PolicyName\" contains invalid chars.";
+    /// Not the length of a policy's name.
+    PolicyNameLength = 400 "InvalidParameter.PolicyName.Length" "The parameter - \"PolicyName\" beyond the length limit.";
+    /// No such type of a policy.
+    PolicyTypeValue = 400 "InvalidParameter.PolicyType" "The parameter - \"PolicyType\" is incorrect.";
+    /// A description that is too long.
+    DescriptionLength = 400 "InvalidParameter.Description.Length" "The parameter - \"Description\" beyond the length limit.";
+    /// A description that is too long.
+    NewDescriptionLength = 400 "InvalidParameter.NewDescription.Length" "The parameter - \"NewDescription\" beyond the length limit.";
+    /// A policy that is too long.
+    PolicyDocumentLength = 400 "InvalidParameter.PolicyDocument.Length" "The parameter - \"PolicyDocument\" beyond the length limit.";
+    /// A trust policy that is too long.
+    AssumeRolePolicyDocumentLength = 400 "InvalidParameter.AssumeRolePolicyDocument.Length" "The parameter - \"AssumeRolePolicyDocument\" beyond the length limit.";
+    /// A trust policy that is too long.
+    NewAssumeRolePolicyDocumentLength = 400 "InvalidParameter.NewAssumeRolePolicyDocument.Length" "The parameter - \"NewAssumeRolePolicyDocument\" beyond the length limit.";
+    /// Not a policy document.
+    MalformedPolicyDocument = 400 "MalformedPolicyDocument" "{The error details}";
+    /// Not a version of a policy.
+    VersionIdFormat = 400 "InvalidParameter.VersionId.Format" "The format of the parameter - \"VersionId\" is incorrect.";
+    /// No such status of an access key.
+    StatusValue = 400 "InvalidParameter.Status" "The parameter - \"Status\" is incorrect.";
+    /// Not a number of entries.
+    MaxItemsValue = 400 "InvalidParameter.MaxItems" "The parameter - \"MaxItems\" is incorrect.";
+    /// Not a place in a listing.
+    MarkerValue = 400 "InvalidParameter.Marker" "The parameter - \"Marker\" is incorrect.";
+    /// Not a length of a session.
+    MaxSessionDurationValue = 400 "InvalidParameter.MaxSessionDuration" "The parameter - \"MaxSessionDuration\" is incorrect.";
+    /// Not a length of a session.
+    NewMaxSessionDurationValue = 400 "InvalidParameter.NewMaxSessionDuration" "The parameter - \"NewMaxSessionDuration\" is incorrect.";
+    /// Neither true nor false.
+    SetAsDefaultValue = 400 "InvalidParameter.SetAsDefault" "The parameter - \"SetAsDefault\" is incorrect.";
+    /// Neither true nor false.
+    CascadingDeleteValue = 400 "InvalidParameter.CascadingDelete" "The parameter - \"CascadingDelete\" is incorrect.";
+    /// No such way to make room for a version.
+    RotateStrategyValue = 400 "InvalidParameter.RotateStrategy" "The parameter - \"RotateStrategy\" is incorrect.";
+    /// Tags of policies and roles are not kept.
+    TagValue = 400 "InvalidParameter.Tag" "The parameter - \"Tag\" is incorrect.";
+    /// Policies are attached for the whole account only.
+    ResourceGroupNotFound = 404 "EntityNotExists.ResourceGroup" "The specified resource group does not exist. You must first create a resource group.";
+    /// No such user in the account.
+    UserNotFound = 404 "EntityNotExist.User" "The user does not exist.";
+    /// No such access key of the user.
+    UserKeyNotFound = 404 "EntityNotExist.User.AccessKey" "The user access key does not exist.";
+    /// No such role in the account.
+    RoleNotFound = 404 "EntityNotExist.Role" "The role does not exist.";
+    /// No such policy of this type.
+    PolicyNotFound = 404 "EntityNotExist.Policy" "The policy does not exist.";
+    /// No such version of the policy.
+    PolicyVersionNotFound = 404 "EntityNotExist.Policy.Version" "The policy version does not exist.";
+    /// The user does not have the policy.
+    UserPolicyNotFound = 404 "EntityNotExist.User.Policy" "The indicate policy of the user does not exist.";
+    /// The role does not have the policy.
+    RolePolicyNotFound = 404 "EntityNotExist.Role.Policy" "The indicate policy attached to the role does not exist.";
+    /// The user's name is taken.
+    UserAlreadyExists = 409 "EntityAlreadyExists.User" "The user does already EXIST.";
+    /// The role's name is taken.
+    RoleAlreadyExists = 409 "EntityAlreadyExists.Role" "The role does already EXIST.";
+    /// The policy's name is taken.
+    PolicyAlreadyExists = 409 "EntityAlreadyExists.Policy" "The group does already EXIST.";
+    /// The user has the policy already.
+    UserPolicyAlreadyExists = 409 "EntityAlreadyExists.User.Policy" "The user has already been attached this policy.";
+    /// The role has the policy already.
+    RolePolicyAlreadyExists = 409 "EntityAlreadyExists.Role.Policy" "The role has already been attached this policy.";
+    /// A user that has access keys.
+    UserHasAccessKeys = 409 "DeleteConflict.User.AccessKey" "The user CAN NOT has any access key while deleting the user.";
+    /// A user that has policies.
+    UserHasPolicies = 409 "DeleteConflict.User.Policy" "The user CAN NOT has any attached policy while deleting the user.";
+    /// A role that has policies.
+    RoleHasPolicies = 409 "DeleteConflict.Role.Policy" "The role CAN NOT has any attached policy while deleting the role.";
+    /// A policy that a role has.
+    PolicyOfRole = 409 "DeleteConflict.Role.Policy" "The policy CAN NOT been attached to any role while deleting the policy.";
+    /// A policy that a user has.
+    PolicyOfUser = 409 "DeleteConflict.Policy.User" "The policy CAN NOT been attached to any user while deleting the policy.";
+    /// A policy with further versions.
+    PolicyHasVersions = 409 "DeleteConflict.Policy.Version" "The policy CAN NOT has any version except the default version.";
+    /// The version that is in force.
+    DefaultPolicyVersion = 409 "DeleteConflict.Policy.Version.Default" "The default policy version CAN NOT been deleted directly.";
+    /// As many users as an account may have.
+    TooManyUsers = 409 "LimitExceeded.User" "The count of users beyond the current limits.";
+    /// As many access keys as a user may have.
+    TooManyUserKeys = 409 "LimitExceeded.User.AccessKey" "The access key count of the user access keys beyond the current limits.";
+    /// As many policies as a user may have.
+    TooManyUserPolicies = 409 "LimitExceeded.User.Policy" "The policy count of the user attached policies beyond the current limits.";
+    /// As many roles as an account may have.
+    TooManyRoles = 409 "LimitExceeded.Role" "The count of roles beyond the current limits.";
+    /// As many policies as a role may have.
+    TooManyRolePolicies = 409 "LimitExceeded.Role.Policy" "The policy count of the role beyond the current limits.";
+    /// As many custom policies as an account may have.
+    TooManyPolicies = 409 "LimitExceeded.Policy" "The count of policy beyond the current limits.";
+    /// As many versions as a policy may have.
+    TooManyPolicyVersions = 409 "LimitExceeded.Policy.Version" "The count of policy version beyond the current limits.";
+
     // Edgeseal's own actions.
     /// No mode.
     MissingMode = 400 "MissingMode" "Mode is mandatory for this action.";
@@ -464,6 +604,12 @@ codes! {
     AccountNotFound = 404 "EntityNotExist.Account" "The account does not exist.";
     /// Not an account number.
     InvalidAccountId = 400 "InvalidAccountId" "Specified parameter AccountId is not valid.";
+    /// No permission is asked about.
+    MissingPermission = 400 "MissingPermission" "Permission is mandatory for this action.";
+    /// Nothing is named that a permission would be for.
+    MissingResource = 400 "MissingResource" "Resource is mandatory for this action.";
+    /// Not an address.
+    InvalidSourceIp = 400 "InvalidSourceIp" "Specified parameter SourceIp is not valid.";
     /// No access key named.
     MissingUserAccessKeyId = 400 "MissingUserAccessKeyId" "UserAccessKeyId is mandatory for this action.";
     /// No such access key in the account.
@@ -476,6 +622,20 @@ codes! {
     TooManyAccessKeys = 409 "LimitExceeded.AccessKey" "The account has as many access keys as it may have.";
     /// The root account would be locked out.
     LastRootAccessKey = 409 "DeleteConflict.LastAccessKey" "The last active access key of the root account cannot be disabled or deleted.";
+    /// No key-encryption key named.
+    MissingKeyId = 400 "MissingKeyId" "KeyId is mandatory for this action.";
+    /// Not the id of a key-encryption key.
+    InvalidKeyId = 400 "InvalidKeyId" "Specified parameter KeyId is not valid.";
+    /// The last rotation is not done.
+    ResealingUnderWay = 409 "KeyEncryption.Resealing" "The last rotation is still under way.";
+    /// The source of the keys has no new one.
+    NoNewKeyEncryptionKey = 409 "KeyEncryption.NoNewKey" "There is no new key-encryption key.";
+    /// The source of the keys cannot be read or written, or lacks a key that is in use.
+    KeySourceUnusable = 409 "KeyEncryption.SourceUnusable" "The source of the key-encryption keys cannot be used.";
+    /// The key is needed.
+    KeyEncryptionKeyInUse = 409 "DeleteConflict.KeyEncryptionKey" "The key-encryption key is in use.";
+    /// No such key.
+    KeyEncryptionKeyNotFound = 404 "EntityNotExist.KeyEncryptionKey" "The key-encryption key does not exist.";
     /// There is nothing staged.
     NothingStaged = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
 }

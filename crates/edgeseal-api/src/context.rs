@@ -1,6 +1,6 @@
 //! What the operations stand on: catalog, clock, settings and the memory of recent calls.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use edgeseal_core::{Timestamp, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admit::{Failures, Limits, Nonces},
+    key_encryption::KeyEncryption,
+    key_uses::KeyUses,
     oidc_keys::OidcProviders,
     operation::causes,
     ownership::OwnerCheck,
@@ -38,8 +40,12 @@ pub struct Context {
     pub failures: Failures,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
+    /// The keeper of the key-encryption keys, if this process has one.
+    pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// News of what edges serve.
     pub(crate) reports: Reports,
+    /// When access keys were last used.
+    pub(crate) key_uses: KeyUses,
     refusals: mpsc::Sender<Refusal>,
 }
 
@@ -127,9 +133,9 @@ impl Default for Settings {
 }
 
 impl Context {
-    /// A context over `catalog`, and what runs beside it: refusals are written into the audit, and
-    /// edges' reports are followed. Run it until it ends, which it does once the context is gone and
-    /// the last refusal is written.
+    /// A context over `catalog`, and what runs beside it: refusals are written into the audit, uses
+    /// of access keys are remembered, and edges' reports are followed. Run it until it ends, which it
+    /// does once the context is gone and the last of these is written.
     pub fn new(
         catalog: Catalog,
         clock: fn() -> Timestamp,
@@ -139,6 +145,7 @@ impl Context {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
         let auditor = write_refusals(catalog.clone(), waiting);
         let (reports, follower) = Reports::new(catalog.clone());
+        let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
         let context = Self {
             catalog,
@@ -149,11 +156,13 @@ impl Context {
             limits: Limits::default(),
             failures,
             local_edge,
+            key_encryption: None,
             reports,
+            key_uses,
             refusals,
         };
         let tasks = async move {
-            tokio::join!(auditor, follower);
+            tokio::join!(auditor, follower, uses_writer);
         };
         (context, tasks)
     }

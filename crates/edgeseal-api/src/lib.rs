@@ -23,6 +23,8 @@ pub mod code;
 pub mod context;
 pub mod diagnosis;
 pub mod http;
+pub mod key_encryption;
+mod key_uses;
 pub mod oidc_keys;
 pub mod operation;
 pub mod ops;

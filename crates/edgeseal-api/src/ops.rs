@@ -4,6 +4,7 @@ pub mod cas;
 pub mod cdn;
 pub mod dcdn;
 pub mod edgeseal;
+pub mod ram;
 pub mod sts;
 
 mod encoded_pem;

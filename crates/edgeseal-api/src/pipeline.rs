@@ -2,7 +2,7 @@
 
 use std::{iter::successors, time::Duration};
 
-use edgeseal_core::{Timestamp, domain::Environment};
+use edgeseal_core::{Timestamp, domain::Environment, policy::Principal};
 use edgeseal_store::{Fault, Revision, catalog::Deed};
 use serde_json::Value;
 
@@ -102,6 +102,9 @@ async fn steps(
         .await
         .map_err(boxed)?;
     trail.deed = Some(deed(&caller));
+    if !matches!(caller.principal, Principal::Role { .. }) {
+        context.key_uses.note(&caller.access_key, now);
+    }
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(context, admitted).await.map_err(boxed)?;
     run(context, &call).await

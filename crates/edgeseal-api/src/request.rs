@@ -1,10 +1,11 @@
 //! A request as it came, and its parameters decoded.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{net::IpAddr, ops::Deref};
 
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{code::Code, operation::Failure, render::Format};
 
@@ -46,7 +47,7 @@ pub struct Request {
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
-    pub body: Bytes,
+    pub body: Body,
     /// How it is signed, if at all.
     pub scheme: Scheme,
     /// Parameters of the query alone, in order.
@@ -70,7 +71,12 @@ pub enum Scheme {
     V3,
 }
 
-/// Decoded parameters, each name once. Values may be private keys: there is no `Debug`.
+/// The octets of a body. They may be a private key: there is no `Debug`, and they are wiped at the end
+/// if nobody else holds them.
+pub struct Body(Bytes);
+
+/// Decoded parameters, each name once. Values may be private keys: there is no `Debug`, and they are
+/// wiped at the end.
 #[derive(Clone, Default)]
 pub struct Params(Vec<(String, String)>);
 
@@ -123,7 +129,7 @@ impl Request {
     ///
     /// # Errors
     /// [`Malformed`], in the order of its variants.
-    pub fn parse(raw: RawRequest) -> Result<Self, Malformed> {
+    pub fn parse(mut raw: RawRequest) -> Result<Self, Malformed> {
         if !matches!(raw.method, Method::GET | Method::POST) {
             return Err(Malformed::Method {
                 method: raw.method.as_str().chars().take(20).collect(),
@@ -136,8 +142,9 @@ impl Request {
         if octets > HEAD_MAX {
             return Err(Malformed::HeadTooLong { octets });
         }
-        let body = raw.body.ok_or(Malformed::BodyTooLong)?;
-        let query = Params::decode(raw.query.as_bytes())?;
+        let encoded = Zeroizing::new(std::mem::take(&mut raw.query));
+        let body = Body(raw.body.ok_or(Malformed::BodyTooLong)?);
+        let query = Params::decode(encoded.as_bytes())?;
         let params = if is_form(&raw.headers) {
             query.clone().joined(Params::decode(&body)?)?
         } else {
@@ -227,8 +234,8 @@ impl Params {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    fn joined(mut self, other: Self) -> Result<Self, Malformed> {
-        for (name, value) in other.0 {
+    fn joined(mut self, mut other: Self) -> Result<Self, Malformed> {
+        for (name, value) in std::mem::take(&mut other.0) {
             self.push(name, value)?;
         }
         Ok(self)
@@ -245,6 +252,30 @@ impl Params {
         }
         self.0.push((name, value));
         Ok(())
+    }
+}
+
+impl Drop for Params {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.0 {
+            value.zeroize();
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Ok(mut octets) = std::mem::take(&mut self.0).try_into_mut() {
+            octets.zeroize();
+        }
     }
 }
 
@@ -296,10 +327,12 @@ fn head_length(raw: &RawRequest) -> usize {
 
 fn decode(encoded: &[u8], position: usize) -> Result<String, Malformed> {
     let encoded = std::str::from_utf8(encoded).map_err(|_| Malformed::Utf8 { position })?;
-    let spaced = if encoded.contains('+') {
-        Cow::Owned(encoded.replace('+', " "))
+    let replaced;
+    let spaced: &str = if encoded.contains('+') {
+        replaced = Zeroizing::new(encoded.replace('+', " "));
+        &replaced
     } else {
-        Cow::Borrowed(encoded)
+        encoded
     };
     let hex_follows = |at: usize| {
         let digits = spaced.as_bytes().get(at + 1..at + 3);
@@ -308,7 +341,7 @@ fn decode(encoded: &[u8], position: usize) -> Result<String, Malformed> {
     if !spaced.match_indices('%').all(|(at, _)| hex_follows(at)) {
         return Err(Malformed::Percent { position });
     }
-    let decoded = percent_decode_str(&spaced)
+    let decoded = percent_decode_str(spaced)
         .decode_utf8()
         .map_err(|_| Malformed::Utf8 { position })?;
     Ok(decoded.into_owned())

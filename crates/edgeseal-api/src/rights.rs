@@ -133,6 +133,17 @@ impl KnownRights {
     }
 }
 
+impl Rights {
+    /// The policy of this name.
+    #[must_use]
+    pub fn document(&self, name: &str) -> Option<&Document> {
+        let mut policies = self.policies.iter();
+        policies
+            .find(|(one, _)| one == name)
+            .map(|(_, document)| document)
+    }
+}
+
 impl Power {
     /// Decides by means of these policies.
     pub fn judge<T>(&self, decide: impl FnOnce(&Policies<'_>) -> T) -> T {

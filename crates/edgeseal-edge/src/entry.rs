@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     hash::{Hash, Hasher},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -45,13 +45,12 @@ pub enum Https<M> {
 }
 
 /// Leaf, chain and sealed key of one certificate.
-#[derive(PartialEq, Eq)]
 pub struct Material {
     digest: Digest,
     chain: Arc<Chain>,
-    leaf_length: u32,
-    /// DER of the leaf, then the sealed key: one allocation.
-    bytes: Box<[u8]>,
+    leaf: Box<[u8]>,
+    /// Replaced when the key-encryption key changes; locked for as long as it takes to copy it.
+    sealed_key: RwLock<Box<[u8]>>,
 }
 
 /// DER of the intermediates in serving order, shared by all certificates below them.
@@ -127,8 +126,8 @@ impl Material {
         Self {
             digest,
             chain,
-            leaf_length: u32::try_from(leaf.len()).unwrap_or(u32::MAX),
-            bytes: [leaf, sealed_key].concat().into_boxed_slice(),
+            leaf: leaf.into(),
+            sealed_key: RwLock::new(sealed_key.into()),
         }
     }
 
@@ -140,16 +139,21 @@ impl Material {
 
     /// DER of the leaf.
     #[must_use]
-    pub fn leaf(&self) -> &[u8] {
-        let end = (self.leaf_length as usize).min(self.bytes.len());
-        &self.bytes[..end]
+    pub const fn leaf(&self) -> &[u8] {
+        &self.leaf
     }
 
     /// The private key, sealed for [`edgeseal_store::Key::material`].
     #[must_use]
-    pub fn sealed_key(&self) -> &[u8] {
-        let start = (self.leaf_length as usize).min(self.bytes.len());
-        &self.bytes[start..]
+    pub fn sealed_key(&self) -> Box<[u8]> {
+        let sealed = self.sealed_key.read();
+        sealed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Holds the same private key sealed anew, for everybody who shares this material.
+    pub fn reseal(&self, sealed_key: Vec<u8>) {
+        let sealed = self.sealed_key.write();
+        *sealed.unwrap_or_else(PoisonError::into_inner) = sealed_key.into();
     }
 
     /// DER of the intermediates in serving order.
@@ -157,6 +161,17 @@ impl Material {
         self.chain.0.iter()
     }
 }
+
+impl PartialEq for Material {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+            && self.chain == other.chain
+            && self.leaf == other.leaf
+            && self.sealed_key() == other.sealed_key()
+    }
+}
+
+impl Eq for Material {}
 
 impl std::fmt::Debug for Material {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -292,6 +307,10 @@ impl Materials {
 
     /// Lets go of what was retired and is used by nobody. A handshake may still hold some: those
     /// are looked at again at the next call.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "it is hashed and compared by its digest, which never changes"
+    )]
     pub fn sweep(&mut self) {
         if self.retired.len() < self.worth {
             return;

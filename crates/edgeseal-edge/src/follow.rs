@@ -18,7 +18,7 @@ use edgeseal_store::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -31,10 +31,13 @@ use crate::{
 mod holdings;
 mod load;
 mod prepare;
+mod reseal;
 
 pub(crate) use holdings::Holdings;
 pub(crate) use load::load_replica;
 use prepare::{Prepared, prepare};
+pub use reseal::Resealed;
+pub(crate) use reseal::Wish;
 
 /// Follows the store for ever.
 pub(crate) struct Follower {
@@ -65,8 +68,13 @@ const RECHECKED_AT_A_TIME: usize = 64;
 
 impl Follower {
     /// Follows from `cursor` on, or from a full listing, until `stop` is ready; then writes what is
-    /// left to the replica.
-    pub(crate) async fn run(self, cursor: Option<Revision>, stop: impl Future<Output = ()>) {
+    /// left to the replica. `wishes` are obeyed between two changes.
+    pub(crate) async fn run(
+        self,
+        cursor: Option<Revision>,
+        wishes: mpsc::Receiver<Wish>,
+        stop: impl Future<Output = ()>,
+    ) {
         let prefixes = [DOMAINS];
         let store = Arc::clone(&self.store);
         let feed = match cursor {
@@ -74,13 +82,13 @@ impl Follower {
             None => Feed::start(store, prefixes),
         };
         tokio::select! {
-            () = self.follow(feed) => {}
+            () = self.follow(feed, wishes) => {}
             () = stop => {}
         }
         self.writer.close().await;
     }
 
-    async fn follow(&self, mut feed: Feed) {
+    async fn follow(&self, mut feed: Feed, mut wishes: mpsc::Receiver<Wish>) {
         let mut progress = Progress {
             listed: None,
             cursor_written: Instant::now(),
@@ -93,6 +101,7 @@ impl Follower {
             tokio::select! {
                 event = feed.next() => self.take(event, &mut progress).await,
                 _ = recheck.tick() => self.recheck(&mut progress).await,
+                Some(wish) = wishes.recv() => self.reseal(wish).await,
             }
         }
     }

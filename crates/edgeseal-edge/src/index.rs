@@ -79,6 +79,13 @@ impl<T: Clone> Index<T> {
         self.domains.pin().keys().cloned().collect()
     }
 
+    /// Visits all domains, each of which was there at some moment of the call.
+    pub fn visit(&self, mut each: impl FnMut(&str, &T)) {
+        for (name, domain) in &self.domains.pin() {
+            each(name, domain);
+        }
+    }
+
     /// The domain that `host` belongs to.
     #[must_use]
     pub fn find(&self, host: &Host<'_>) -> Option<(T, Match)> {

@@ -42,7 +42,7 @@ use edgeseal_core::{DomainName, Timestamp, domain::Environment};
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -60,12 +60,13 @@ pub mod select;
 mod telemetry;
 mod tls;
 
+pub use follow::Resealed;
 pub use proxy::Patience;
-pub use replica::ReplicaError;
+pub use replica::{Examined, ReplicaError, examine};
 pub use tls::SetupError;
 
 use drain::Drain;
-use follow::{Follower, Holdings};
+use follow::{Follower, Holdings, Wish};
 use listener::{Server, Speaks};
 use prove::{Applied, Prover};
 use proxy::Ports;
@@ -113,10 +114,22 @@ pub struct Edge {
     https: SocketAddr,
     http: Option<SocketAddr>,
     served: watch::Receiver<Revision>,
+    reseal: Reseal,
     drain: Drain,
     drain_timeout: Duration,
     tasks: Vec<Task>,
 }
+
+/// Has an edge seal anew what it holds. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reseal {
+    wishes: mpsc::Sender<Wish>,
+}
+
+/// The edge has ended, or could not write its replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the edge has ended or could not write its replica")]
+pub struct NotResealed;
 
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +203,7 @@ impl Edge {
         let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
         let (replica, standing) = load(&options, &holdings).await?;
         let applied = Arc::new(Applied::default());
+        let (wishes_sender, wishes) = mpsc::channel(1);
         let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
         let follower = Follower {
             store: Arc::clone(&store),
@@ -199,7 +213,9 @@ impl Edge {
             served: served_sender,
             recheck_every: options.recheck_every,
         };
-        let mut tasks = vec![Task::spawn(|stop| follower.run(standing.cursor, stop))];
+        let mut tasks = vec![Task::spawn(|stop| {
+            follower.run(standing.cursor, wishes, stop)
+        })];
         first_state(&options, &store, standing, &mut served).await;
 
         let https = listen(options.https).await?;
@@ -233,6 +249,9 @@ impl Edge {
             https: https_address,
             http: http_address,
             served,
+            reseal: Reseal {
+                wishes: wishes_sender,
+            },
             drain,
             drain_timeout: options.drain_timeout,
             tasks,
@@ -264,6 +283,13 @@ impl Edge {
         self.served.clone()
     }
 
+    /// What has this edge seal anew what it holds, after its keyring was given another key to seal
+    /// with.
+    #[must_use]
+    pub fn reseal(&self) -> Reseal {
+        self.reseal.clone()
+    }
+
     /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
     /// end within [`drain_timeout`](Options::drain_timeout), cuts off what is left, and writes the
     /// replica to its end.
@@ -279,6 +305,20 @@ impl Edge {
         for task in follower {
             task.stop().await;
         }
+    }
+}
+
+impl Reseal {
+    /// Seals anew every private key that the edge holds under another key than the one that seals
+    /// now; returns once memory and disk have it. Handshakes and changes go on meanwhile. Needs no
+    /// store.
+    ///
+    /// # Errors
+    /// [`NotResealed`]; asking again does no harm.
+    pub async fn run(&self) -> Result<Resealed, NotResealed> {
+        let (wish, done) = oneshot::channel();
+        self.wishes.send(wish).await.map_err(|_| NotResealed)?;
+        done.await.map_err(|_| NotResealed)
     }
 }
 

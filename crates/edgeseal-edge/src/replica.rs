@@ -11,6 +11,8 @@
 //! only, and the store has them all.
 
 use std::{
+    fs::{OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,10 +20,13 @@ use std::{
 use bytes::Bytes;
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
 use edgeseal_store::Revision;
+use tokio::sync::oneshot;
 
 mod database;
+mod examine;
 mod writer;
 
+pub use examine::{Examined, examine};
 pub(crate) use writer::Writer;
 
 /// An open replica, before the edge serves from it.
@@ -67,8 +72,13 @@ pub(crate) struct Batch {
     pub(crate) remove: Vec<Pattern>,
     /// Domains whose newest record cannot be used, with the reason. Their row stays.
     pub(crate) quarantine: Vec<(Pattern, String)>,
+    /// Material whose key was sealed anew, as it is stored; of what no domain needs any more,
+    /// nothing is written.
+    pub(crate) resealed: Vec<(Digest, Bytes)>,
     /// How far the replica is with this batch.
     pub(crate) reached: Reached,
+    /// Told once the batch is on disk for good, with all before it.
+    pub(crate) written: Option<oneshot::Sender<()>>,
 }
 
 /// How far a replica is.
@@ -118,10 +128,12 @@ impl Replica {
     pub(crate) fn open(directory: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         std::fs::create_dir_all(directory)?;
         let path = directory.join(FILE);
+        keep_private(directory)?;
         let database = match database::Database::open(&path, environment) {
             Ok(database) => database,
             Err(why) => {
                 let aside = move_aside(directory)?;
+                keep_private(directory)?;
                 tracing::error!(
                     error = &why as &dyn std::error::Error,
                     "the replica {} cannot be used; it was moved to {} and the store is asked for \
@@ -189,6 +201,26 @@ pub(crate) struct Unreadable {
 }
 
 pub(crate) const FILE: &str = "replica.sqlite";
+
+/// Has the file, which is made if need be, readable by its owner only, and with it what SQLite keeps
+/// beside it: that takes the mode of the file when it is made.
+fn keep_private(directory: &Path) -> std::io::Result<()> {
+    let path = directory.join(FILE);
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)?;
+    for tail in ["", "-wal", "-shm"] {
+        let path = directory.join(format!("{FILE}{tail}"));
+        // An earlier release left it to the umask.
+        match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 /// Moves the file and what SQLite keeps beside it. Only the latest one moved aside is kept.
 fn move_aside(directory: &Path) -> std::io::Result<PathBuf> {

@@ -12,6 +12,7 @@ mod draft;
 mod edges;
 mod identities;
 mod ids;
+mod key_uses;
 mod listing;
 mod queues;
 mod requests;
@@ -23,14 +24,18 @@ use serde::de::DeserializeOwned;
 
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
 
+pub(crate) use accounts::access_key_index;
 pub(crate) use accounts::random_text;
 pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub(crate) use certificates::Pointer;
 pub use deed::{Deed, NonceUse};
+pub(crate) use domains::{below, bound_certificates};
 pub use draft::Draft;
 pub use identities::{Entities, IdentityRefused, PageOf, Standing, random_identity_id};
 pub use ids::Ids;
 pub use listing::{Listing, Span};
 use queues::Queues;
+pub(crate) use requests::SIGNING_REQUEST_MS;
 
 /// How often a transaction that loses its race is tried again.
 const ATTEMPTS: u32 = 16;
@@ -113,6 +118,8 @@ impl Catalog {
     {
         let mut turn = None;
         for _ in 0..ATTEMPTS {
+            // Until the store has answered: see `seal::Superseded`.
+            let _sealing = self.keyring.sealing();
             let draft = Draft::new(self.clone(), deed.now);
             let (draft, value) = decide(draft).await?;
             let txn = draft.into_txn(deed)?;

@@ -24,6 +24,14 @@ pub const DOMAINS: &str = "domain/";
 pub const LISTED: &str = "account";
 /// All accounts.
 pub const ACCOUNTS: &str = "account/";
+/// All access keys.
+pub const ACCESS_KEYS: &str = "accesskey/";
+/// All certificates.
+pub const CERTIFICATES: &str = "cert/";
+/// All material.
+pub const MATERIALS: &str = "material/";
+/// All signing requests.
+pub const SIGNING_REQUESTS: &str = "csr/";
 /// All edges that have reported.
 pub const EDGES: &str = "edge/";
 
@@ -70,7 +78,7 @@ impl Key {
     #[must_use]
     pub fn certificate(id: CertificateId) -> Self {
         let id = id.to_string();
-        Self(format!("cert/{}/{id}", shard(id.as_bytes())).into())
+        Self(format!("{CERTIFICATES}{}/{id}", shard(id.as_bytes())).into())
     }
 
     /// What listings of an account need of a certificate; see [`crate::record::CertificateSummary`].
@@ -119,7 +127,7 @@ impl Key {
     /// A signing request of an account, by the SHA-256 of its public key.
     #[must_use]
     pub fn signing_request(account: &AccountId, public_key: &Digest) -> Self {
-        Self(format!("csr/{account}/{public_key}").into())
+        Self(format!("{SIGNING_REQUESTS}{account}/{public_key}").into())
     }
 
     /// That an account has proven to own a root domain.
@@ -138,7 +146,7 @@ impl Key {
     #[must_use]
     pub fn material(digest: &Digest) -> Self {
         let digest = digest.to_string();
-        Self(format!("material/{}/{digest}", &digest[..2]).into())
+        Self(format!("{MATERIALS}{}/{digest}", &digest[..2]).into())
     }
 
     /// An intermediate, shared by all certificates below it.
@@ -162,7 +170,7 @@ impl Key {
     /// An access key.
     #[must_use]
     pub fn access_key(id: &str) -> Self {
-        Self(format!("accesskey/{}", hash(&[id.as_bytes()])).into())
+        Self(format!("{ACCESS_KEYS}{}", hash(&[id.as_bytes()])).into())
     }
 
     /// That an account has this access key.
@@ -219,6 +227,12 @@ impl Key {
     #[must_use]
     pub fn diagnosis() -> Self {
         Self("diagnosis".into())
+    }
+
+    /// The hour in which an access key was last used.
+    #[must_use]
+    pub fn access_key_use(id: &str) -> Self {
+        Self(format!("keyuse/{}", hash(&[id.as_bytes()])).into())
     }
 
     /// That a nonce was used by an access key.

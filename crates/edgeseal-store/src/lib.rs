@@ -6,7 +6,7 @@
 //!    to their promises by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
 //! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
 //! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
-//!    order, for those who follow.
+//!    order, for those who follow; [`reseal`]: everything sealed under another key, while all goes on.
 //!
 //! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
 //! who needs them.
@@ -18,11 +18,13 @@ use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
 pub mod catalog;
+pub mod consistency;
 pub mod feed;
 pub mod key;
 pub mod memory;
 pub mod open;
 pub mod record;
+pub mod reseal;
 pub mod seal;
 pub mod session;
 pub mod sqlite;

@@ -5,7 +5,11 @@
 //! another record does not open. Nonces are random: at 2^32 sealings under one KEK the chance of a
 //! repeat reaches 2^-33 (NIST SP 800-38D §8.3); rotate long before.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -23,14 +27,30 @@ const ID_LEN: usize = 4;
 const HEADER_LEN: usize = 1 + ID_LEN + NONCE_LEN;
 
 /// The key-encryption keys: one seals, all open.
+///
+/// Clones share them: [`Keyring::replace`] is seen by everybody who holds one.
 #[derive(Clone)]
 pub struct Keyring {
-    active: KeyId,
-    keys: Vec<(KeyId, std::sync::Arc<LessSafeKey>)>,
+    ring: Arc<RwLock<Arc<Ring>>>,
+}
+
+/// The keys of one moment; the first one seals.
+struct Ring {
+    keys: Vec<(KeyId, Arc<LessSafeKey>)>,
+}
+
+/// Held by who seals until what was sealed is committed; see [`Superseded::released`].
+pub struct Sealing {
+    _ring: Arc<Ring>,
+}
+
+/// Keys that do not seal any more, but may have sealed what is not committed yet.
+pub struct Superseded {
+    ring: Weak<Ring>,
 }
 
 /// Names a key-encryption key: the start of the SHA-256 of the key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; ID_LEN]);
 
 /// Why a text is no keyring.
@@ -44,6 +64,31 @@ pub enum InvalidKeyring {
     Malformed {
         /// Its number, from 1.
         line: usize,
+    },
+}
+
+/// Why a keyring does not take another one's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key-encryption key {missing} is in use and is not among the new ones")]
+pub struct KeyMissing {
+    /// A key that the present keyring opens with and the other does not have.
+    pub missing: KeyId,
+}
+
+/// Why a key stays in the keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotForgotten {
+    /// It seals.
+    #[error("key-encryption key {id} is the one that seals")]
+    Active {
+        /// The key.
+        id: KeyId,
+    },
+    /// It is not there.
+    #[error("there is no key-encryption key {id} in the keyring")]
+    Unknown {
+        /// The key.
+        id: KeyId,
     },
 }
 
@@ -63,30 +108,48 @@ pub enum OpenError {
 
 impl Keyring {
     /// Parses a keyring: one key a line, 32 octets in base64; the first seals, all open. Empty
-    /// lines and lines that start with `#` are passed over.
+    /// lines and lines that start with `#` are passed over, and so is a key that stands there again.
     ///
     /// # Errors
     /// [`InvalidKeyring`], which never shows a part of a key.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyring> {
-        let mut keys = Vec::new();
+        let mut keys: Vec<(KeyId, Arc<LessSafeKey>)> = Vec::new();
         for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+            let Some((id, key)) = parse_line(line)
+                .map_err(|Malformed| InvalidKeyring::Malformed { line: number + 1 })?
+            else {
                 continue;
+            };
+            if keys.iter().all(|(known, _)| *known != id) {
+                keys.push((id, Arc::new(key)));
             }
-            let malformed = InvalidKeyring::Malformed { line: number + 1 };
-            let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| malformed.clone())?);
-            let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| malformed)?;
-            keys.push((
-                KeyId::of(&bytes),
-                std::sync::Arc::new(LessSafeKey::new(key)),
-            ));
         }
-        let (active, _) = keys.first().ok_or(InvalidKeyring::Empty)?;
+        if keys.is_empty() {
+            return Err(InvalidKeyring::Empty);
+        }
         Ok(Self {
-            active: *active,
-            keys,
+            ring: Arc::new(RwLock::new(Arc::new(Ring { keys }))),
         })
+    }
+
+    /// The text of a keyring without the line of one key; everything else stays as it was. `None`
+    /// if no line holds that key.
+    ///
+    /// # Errors
+    /// [`InvalidKeyring`] if the text does not parse.
+    pub fn without(text: &str, id: KeyId) -> Result<Option<Zeroizing<String>>, InvalidKeyring> {
+        let mut kept = Zeroizing::new(String::with_capacity(text.len()));
+        let mut found = false;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let key = parse_line(line)
+                .map_err(|Malformed| InvalidKeyring::Malformed { line: number + 1 })?;
+            if key.is_some_and(|(known, _)| known == id) {
+                found = true;
+            } else {
+                kept.push_str(line);
+            }
+        }
+        Ok(found.then_some(kept))
     }
 
     /// A new random key in the form that [`Keyring::parse`] reads.
@@ -98,8 +161,57 @@ impl Keyring {
 
     /// The key that seals.
     #[must_use]
-    pub const fn active(&self) -> KeyId {
-        self.active
+    pub fn active(&self) -> KeyId {
+        self.now().active().0
+    }
+
+    /// All keys; the first one seals.
+    #[must_use]
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.now().keys.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Opens and seals with the keys of `with` from now on, here and in every clone.
+    ///
+    /// # Errors
+    /// [`KeyMissing`] if `with` lacks a key that this one has; nothing has changed then.
+    pub fn replace(&self, with: &Self) -> Result<Superseded, KeyMissing> {
+        let new = with.now();
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((missing, _)) = ring.keys.iter().find(|(id, _)| new.key(*id).is_none()) {
+            return Err(KeyMissing { missing: *missing });
+        }
+        let before = std::mem::replace(&mut *ring, new);
+        Ok(Superseded {
+            ring: Arc::downgrade(&before),
+        })
+    }
+
+    /// Opens with this key no more, here and in every clone. The caller has made sure that nothing
+    /// is sealed under it.
+    ///
+    /// # Errors
+    /// [`NotForgotten`] if it is the key that seals, or not there.
+    pub fn forget(&self, id: KeyId) -> Result<(), NotForgotten> {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if ring.active().0 == id {
+            return Err(NotForgotten::Active { id });
+        }
+        if ring.key(id).is_none() {
+            return Err(NotForgotten::Unknown { id });
+        }
+        let kept = ring.keys.iter().filter(|(known, _)| *known != id);
+        *ring = Arc::new(Ring {
+            keys: kept.cloned().collect(),
+        });
+        Ok(())
+    }
+
+    /// To be taken before something is sealed that is to be stored, and held until the store has
+    /// answered.
+    #[must_use]
+    pub fn sealing(&self) -> Sealing {
+        Sealing { _ring: self.now() }
     }
 
     /// Seals `plain` for the record `holder`.
@@ -107,21 +219,18 @@ impl Keyring {
     pub fn seal(&self, plain: &Secret, holder: &Key) -> Vec<u8> {
         let nonce = random::<NONCE_LEN>();
         let mut ciphertext = Zeroizing::new(plain.expose().to_vec());
-        let tag = self
-            .key(self.active)
-            .and_then(|key| {
-                let aad = Aad::from(holder.as_str().as_bytes());
-                key.seal_in_place_separate_tag(
-                    Nonce::assume_unique_for_key(nonce),
-                    aad,
-                    &mut ciphertext,
-                )
-                .ok()
-            })
-            .expect("AES-256-GCM seals anything below 64 GiB, and the active key is in the ring");
+        let ring = self.now();
+        let (id, key) = ring.active();
+        let tag = key
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(holder.as_str().as_bytes()),
+                &mut ciphertext,
+            )
+            .expect("AES-256-GCM seals anything below 64 GiB");
         let mut sealed = Vec::with_capacity(HEADER_LEN + ciphertext.len() + tag.as_ref().len());
         sealed.push(VERSION);
-        sealed.extend_from_slice(&self.active.0);
+        sealed.extend_from_slice(&id.0);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&ciphertext);
         sealed.extend_from_slice(tag.as_ref());
@@ -134,7 +243,8 @@ impl Keyring {
     /// [`OpenError`] names the key that is needed, or says that the value is broken.
     pub fn open(&self, sealed: &[u8], holder: &Key) -> Result<Secret, OpenError> {
         let needed = KeyId::of_sealed(sealed).ok_or(OpenError::Broken)?;
-        let key = self.key(needed).ok_or(OpenError::UnknownKey { needed })?;
+        let ring = self.now();
+        let key = ring.key(needed).ok_or(OpenError::UnknownKey { needed })?;
         let nonce = Nonce::try_assume_unique_for_key(&sealed[1 + ID_LEN..HEADER_LEN])
             .map_err(|_| OpenError::Broken)?;
         let mut buffer = Zeroizing::new(sealed[HEADER_LEN..].to_vec());
@@ -144,15 +254,46 @@ impl Keyring {
         Ok(Secret::new(plain.to_vec()))
     }
 
+    fn now(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Ring {
+    fn active(&self) -> (KeyId, &LessSafeKey) {
+        let (id, key) = self
+            .keys
+            .first()
+            .expect("a ring is made with one key at least");
+        (*id, key)
+    }
+
     fn key(&self, id: KeyId) -> Option<&LessSafeKey> {
-        self.keys
-            .iter()
-            .find(|(have, _)| *have == id)
-            .map(|(_, key)| &**key)
+        let found = self.keys.iter().find(|(have, _)| *have == id);
+        found.map(|(_, key)| &**key)
+    }
+}
+
+impl Superseded {
+    /// Waits until nobody is between sealing with the keys of before and the store's answer. Calls
+    /// last milliseconds, so looking now and then is enough.
+    pub async fn released(&self) {
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        while self.ring.strong_count() > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 
 impl KeyId {
+    /// Reads the eight hex digits that an id is shown as.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut id = [0; ID_LEN];
+        hex::decode_to_slice(text, &mut id).ok()?;
+        Some(Self(id))
+    }
+
     /// The key that a sealed value was sealed under; `None` if it is no sealed value.
     #[must_use]
     pub fn of_sealed(sealed: &[u8]) -> Option<Self> {
@@ -166,6 +307,20 @@ impl KeyId {
         id.copy_from_slice(&digest(&SHA256, key).as_ref()[..ID_LEN]);
         Self(id)
     }
+}
+
+/// A line that is no key.
+struct Malformed;
+
+/// The key of a line; `None` if the line is empty or a comment.
+fn parse_line(line: &str) -> Result<Option<(KeyId, LessSafeKey)>, Malformed> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| Malformed)?);
+    let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| Malformed)?;
+    Ok(Some((KeyId::of(&bytes), LessSafeKey::new(key))))
 }
 
 fn random<const N: usize>() -> [u8; N] {
@@ -189,81 +344,12 @@ impl fmt::Debug for KeyId {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<KeyId> = self.keys.iter().map(|(id, _)| *id).collect();
         f.debug_struct("Keyring")
-            .field("active", &self.active)
-            .field("ids", &ids)
+            .field("active", &self.active())
+            .field("ids", &self.ids())
             .finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn holder(name: &str) -> Key {
-        Key::from_stored(name)
-    }
-
-    #[test]
-    fn a_sealed_value_opens_only_for_its_record() {
-        let ring = Keyring::parse(&Keyring::generate()).unwrap();
-        let sealed = ring.seal(&Secret::new(b"key".to_vec()), &holder("a"));
-        assert_eq!(ring.open(&sealed, &holder("a")).unwrap().expose(), b"key");
-        assert_eq!(ring.open(&sealed, &holder("b")), Err(OpenError::Broken));
-    }
-
-    #[test]
-    fn an_older_key_opens_and_the_first_seals() {
-        let (old, new) = (Keyring::generate(), Keyring::generate());
-        let before = Keyring::parse(&old).unwrap();
-        let after = Keyring::parse(&format!("# new\n{}\n\n{}\n", *new, *old)).unwrap();
-        let sealed = before.seal(&Secret::new(b"key".to_vec()), &holder("a"));
-        assert!(after.open(&sealed, &holder("a")).is_ok());
-        let sealed = after.seal(&Secret::new(b"key".to_vec()), &holder("a"));
-        assert_eq!(
-            before.open(&sealed, &holder("a")),
-            Err(OpenError::UnknownKey {
-                needed: after.active()
-            })
-        );
-    }
-
-    #[test]
-    fn refused_keyrings() {
-        assert_eq!(
-            Keyring::parse("# nothing\n").unwrap_err(),
-            InvalidKeyring::Empty
-        );
-        assert_eq!(
-            Keyring::parse("\nAAAA").unwrap_err(),
-            InvalidKeyring::Malformed { line: 2 }
-        );
-    }
-
-    #[test]
-    fn debug_shows_no_key() {
-        let text = Keyring::generate();
-        let ring = Keyring::parse(&text).unwrap();
-        assert!(!format!("{ring:?}").contains(&text[..8]));
-    }
-
-    proptest! {
-        #[test]
-        fn any_changed_octet_breaks_it(plain in prop::collection::vec(any::<u8>(), 0..64), at: prop::sample::Index, bit in 0..8_u8) {
-            let ring = Keyring::parse(&Keyring::generate()).unwrap();
-            let mut sealed = ring.seal(&Secret::new(plain), &holder("a"));
-            let at = at.index(sealed.len());
-            sealed[at] ^= 1 << bit;
-            prop_assert!(ring.open(&sealed, &holder("a")).is_err());
-        }
-
-        #[test]
-        fn any_octets_are_refused_calmly(sealed in prop::collection::vec(any::<u8>(), 0..64)) {
-            let ring = Keyring::parse(&Keyring::generate()).unwrap();
-            prop_assert!(ring.open(&sealed, &holder("a")).is_err());
-        }
-    }
-}
+mod tests;

@@ -28,7 +28,10 @@ use crate::{
 
 mod file;
 mod read;
+mod view;
 mod writer;
+
+pub use view::{SqliteView, look_at};
 
 use read::{Reach, Readers};
 use writer::{Job, Writer};

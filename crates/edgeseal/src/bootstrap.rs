@@ -2,7 +2,8 @@
 //! later one: the proof that the key-encryption keys fit the store.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    fmt, fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -15,12 +16,18 @@ use edgeseal_core::{
 use edgeseal_store::{
     Catalog, Fault, Keyring,
     catalog::{ChangeError, Deed, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id},
-    seal::InvalidKeyring,
+    reseal,
+    seal::KeyId,
+    sqlite::SqliteView,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    kek::{self, KekError, KekSource},
+    running::StartError,
+};
 
 /// The key of an account, as the credentials file holds it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -48,23 +55,26 @@ pub(crate) enum BootstrapError {
         #[source]
         cause: io::Error,
     },
-    /// The store is there, its key is not. Nothing was touched.
+    /// The store is there, its keys are not. Nothing was touched.
     #[error(
-        "{} is missing, but the store holds sealed keys; put the key-encryption key back (nothing was changed)",
-        path.display()
+        "{cause}, but the store holds sealed keys; put the key-encryption keys back{} (nothing was changed)",
+        needs.after("; it needs ")
     )]
     KekMissing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The key file does not read.
-    #[error("{}: {cause}", path.display())]
-    Kek {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the source.
         #[source]
-        cause: InvalidKeyring,
+        cause: KekError,
+        /// What the store needs.
+        needs: Needs,
+    },
+    /// The keys do not read.
+    #[error("{cause}{}", needs.after("; the store needs "))]
+    Kek {
+        /// What is wrong with the source.
+        #[source]
+        cause: KekError,
+        /// What the store needs.
+        needs: Needs,
     },
     /// The credentials file does not read.
     #[error("{} is not a credentials file", path.display())]
@@ -73,10 +83,21 @@ pub(crate) enum BootstrapError {
         path: PathBuf,
     },
     /// The keys do not fit the store. Nothing was touched.
-    #[error("the key-encryption keys in {} do not open the store: {cause}", path.display())]
+    #[error(
+        "the key-encryption keys from {sources} do not open the store: it needs {needs}; put that key back, below the \
+         one that seals, or give it up for lost with lost_keys = \"accept\" (nothing was changed)"
+    )]
+    LostKeys {
+        /// Where the keys come from.
+        sources: String,
+        /// Which keys are needed.
+        needs: Needs,
+    },
+    /// An access key of the root account does not open.
+    #[error("the key-encryption keys from {sources} do not open the store: {cause}")]
     WrongKek {
-        /// The file.
-        path: PathBuf,
+        /// Where the keys come from.
+        sources: String,
         /// Which key is needed.
         #[source]
         cause: Fault,
@@ -108,25 +129,99 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
     made.map_err(failed("make", path))
 }
 
-/// Reads the key-encryption keys; makes one if this is the first start.
-pub(crate) fn keyring(config: &Config) -> Result<Keyring, BootstrapError> {
-    let path = config.kek_path();
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // A new key would be of no use to what the old one sealed.
-            if config.data.join("store.db").exists()
-                || config.data.join("credentials.json").exists()
-            {
-                return Err(BootstrapError::KekMissing { path });
+/// Reads the key-encryption keys; makes one if this is the first start and they come from a file.
+pub(crate) async fn keyring(config: &Config) -> Result<(Keyring, Vec<KekSource>), StartError> {
+    let sources = config.kek_sources()?;
+    let first_life =
+        !config.data.join("store.db").exists() && !config.data.join("credentials.json").exists();
+    if let Some(KekSource::File(path)) = sources.first()
+        && first_life
+        && !path.exists()
+    {
+        write_private(path, Keyring::generate().as_bytes())?;
+    }
+    match kek::read_all(&sources).await {
+        Ok(keyring) => Ok((keyring, sources)),
+        Err(cause) => {
+            let needs = Needs::of(config, &[]).await;
+            Err(match cause {
+                // A new key would be of no use to what the old one sealed.
+                KekError::Missing { .. } if !first_life => {
+                    BootstrapError::KekMissing { cause, needs }
+                }
+                _ => BootstrapError::Kek { cause, needs },
             }
-            let text = Keyring::generate();
-            write_private(&path, text.as_bytes())?;
-            text
+            .into())
         }
-        Err(error) => return Err(failed("read", &path)(error)),
-    };
-    Keyring::parse(&text).map_err(|cause| BootstrapError::Kek { path, cause })
+    }
+}
+
+/// Proves, without touching the store, that nothing in it is sealed under a key that is not there.
+pub(crate) async fn prove_keys_are_there(
+    config: &Config,
+    keyring: &Keyring,
+    sources: &[KekSource],
+) -> Result<(), StartError> {
+    if config.accepts_lost_keys()? {
+        return Ok(());
+    }
+    let needs = Needs::of(config, &keyring.ids()).await;
+    if needs.0.is_empty() {
+        return Ok(());
+    }
+    let sources = names(sources);
+    Err(BootstrapError::LostKeys { sources, needs }.into())
+}
+
+/// What in the store is sealed under keys that are not there.
+#[derive(Debug, Default)]
+pub(crate) struct Needs(BTreeMap<KeyId, BTreeMap<&'static str, u64>>);
+
+impl Needs {
+    /// Counts, unless it is known that all is sealed under one key that is there. A store that cannot
+    /// be looked at needs nothing: opening it says what is wrong.
+    async fn of(config: &Config, present: &[KeyId]) -> Self {
+        let url = config.store_url();
+        let Some(path) = url.strip_prefix("sqlite:") else {
+            return Self::default();
+        };
+        let Ok(view) = SqliteView::open(Path::new(path)) else {
+            return Self::default();
+        };
+        match reseal::finished_under(&view).await {
+            Ok(Some(under)) if present.contains(&under) => return Self::default(),
+            Ok(_) | Err(_) => {}
+        }
+        let census = reseal::census(&view).await.unwrap_or_default();
+        let mut records = census.records;
+        records.retain(|id, _| !present.contains(id));
+        Self(records)
+    }
+
+    /// Itself after some words; nothing if there is nothing.
+    fn after(&self, words: &str) -> String {
+        if self.0.is_empty() {
+            String::new()
+        } else {
+            format!("{words}{self}")
+        }
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.0.iter().map(|(id, kinds)| {
+            let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
+            let kinds: Vec<String> = kinds.collect();
+            format!("key-encryption key {id} (for {})", kinds.join(", "))
+        });
+        f.write_str(&keys.collect::<Vec<_>>().join(" and "))
+    }
+}
+
+fn names(sources: &[KekSource]) -> String {
+    let names: Vec<String> = sources.iter().map(KekSource::name).collect();
+    names.join(" and ")
 }
 
 /// Makes the root account if there is none yet, and proves that the keyring opens the store.
@@ -249,7 +344,7 @@ async fn prove_keyring(
     for key in catalog.access_keys_of(root, None).await? {
         let opened = catalog.access_key(&key.id).await;
         opened.map_err(|cause| BootstrapError::WrongKek {
-            path: config.kek_path(),
+            sources: names(&config.kek_sources().unwrap_or_default()),
             cause,
         })?;
     }

@@ -4,9 +4,13 @@ mod account;
 mod call;
 mod cert;
 mod connection;
+mod doctor;
 mod domain;
+mod explain;
+mod kek;
 mod key;
 mod output;
+mod policy;
 
 use std::process::ExitCode;
 
@@ -16,7 +20,9 @@ use edgeseal_api::client::CallError;
 use crate::{
     admin,
     config::{Config, ConfigError, Flags},
-    demo, log,
+    core_dumps, demo,
+    doctor::DoctorError,
+    log,
     running::StartError,
     serve, takeover,
 };
@@ -25,6 +31,8 @@ use connection::Connection;
 
 /// The CDN's version of the API.
 const CDN: &str = "2018-05-10";
+/// The version of STS.
+const STS: &str = "2015-04-01";
 /// The version of Edgeseal's own actions.
 const EDGESEAL: &str = "2026-12-01";
 
@@ -56,6 +64,16 @@ enum Command {
     /// Create, disable, enable, delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
+    /// Say whether somebody may do something, and which statement of which policy decides
+    Explain(explain::Command),
+    /// Print policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Show, rotate, retire key-encryption keys (root account only)
+    #[command(subcommand)]
+    Kek(kek::Command),
+    /// Look at everything that is kept, beside the server or without it, and say what is wrong
+    Doctor(doctor::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
 }
@@ -81,6 +99,12 @@ enum Failure {
     /// The take-over.
     #[error(transparent)]
     Takeover(#[from] takeover::TakeoverError),
+    /// There is nothing that can be looked at.
+    #[error(transparent)]
+    Doctor(#[from] DoctorError),
+    /// The server has not done what it was to do.
+    #[error("{0}")]
+    Unfinished(String),
     /// The system.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -113,19 +137,19 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         match command {
             Command::Serve(flags) => {
-                let config = Config::load(&flags)?;
+                let config = load(&flags)?;
                 log::init(config.log_format, "info");
                 admin::start_metrics();
                 Ok(serve::serve(&config, |_| {}).await?)
             }
             Command::Takeover(flags) => {
-                let config = Config::load(&flags.serve)?;
+                let config = load(&flags.serve)?;
                 log::init(config.log_format, "info");
                 admin::start_metrics();
                 Ok(takeover::run(config, &flags).await?)
             }
             Command::Demo(flags) => {
-                let config = Config::load(&flags)?;
+                let config = load(&flags)?;
                 // A newcomer is shown the page, not the log.
                 log::init(config.log_format, "warn");
                 admin::start_metrics();
@@ -136,9 +160,22 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Cert(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
+            Command::Explain(command) => done(command.run().await),
+            Command::Policy(command) => done(command.run().await),
+            Command::Doctor(command) => command.run().await,
+            Command::Kek(command) => done(command.run().await),
             Command::Call(command) => done(command.run().await),
         }
     })
+}
+
+/// The configuration of a process that will hold private keys.
+fn load(flags: &Flags) -> Result<Config, Failure> {
+    let config = Config::load(flags)?;
+    if !config.core_dumps {
+        core_dumps::forbid()?;
+    }
+    Ok(config)
 }
 
 fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
@@ -146,6 +183,7 @@ fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
 }
 
 const EX_USAGE: u8 = 64;
+const EX_DATA: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_NOPERM: u8 = 77;
@@ -160,9 +198,10 @@ impl Failure {
             Self::Call(CallError::Endpoint { .. })
             | Self::Usage(_)
             | Self::Config(_)
+            | Self::Doctor(_)
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
-            Self::Demo(_) | Self::System(_) => EX_SOFTWARE,
+            Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,
         }
     }
 }

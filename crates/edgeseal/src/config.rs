@@ -24,6 +24,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 use self::oidc::OidcProvider;
+use crate::kek::{KekSetting, KekSource};
 
 /// The flags of `serve`. All are optional here; their defaults are those of [`Config`].
 #[derive(Args, Debug, Default, Serialize)]
@@ -107,8 +108,16 @@ pub(crate) struct Config {
     pub(crate) admin: SocketAddr,
     pub(crate) group: String,
     pub(crate) log_format: LogFormat,
+    /// Where the key-encryption keys come from; `None`: from `kek_file`.
+    pub(crate) kek: Option<KekSetting>,
     /// File of the key-encryption keys; `None`: `kek` in the data directory.
     pub(crate) kek_file: Option<PathBuf>,
+    /// `refuse` or `accept` to start although something is sealed under a key that is not there.
+    pub(crate) lost_keys: String,
+    /// Records sealed anew in a second at most, after a change of the key-encryption key.
+    pub(crate) reseal_per_second: u32,
+    /// Whether a crash may leave a core dump, private keys included.
+    pub(crate) core_dumps: bool,
     /// Calls a second allowed to an account, by action.
     pub(crate) rate_limits: HashMap<String, u32>,
     /// Failed authentications a minute allowed to one source address.
@@ -168,7 +177,11 @@ const KEYS: &[&str] = &[
     "admin",
     "group",
     "log_format",
+    "kek",
     "kek_file",
+    "lost_keys",
+    "reseal_per_second",
+    "core_dumps",
     "auth_failures_per_minute",
     "name_mismatch",
     "duplicate_content",
@@ -219,7 +232,11 @@ impl Default for Config {
             admin: SocketAddr::from(([127, 0, 0, 1], 7081)),
             group: "production".to_owned(),
             log_format: LogFormat::Auto,
+            kek: None,
             kek_file: None,
+            lost_keys: "refuse".to_owned(),
+            reseal_per_second: 1000,
+            core_dumps: false,
             rate_limits: HashMap::new(),
             auth_failures_per_minute: settings.failures.calls,
             name_mismatch: "refuse".to_owned(),
@@ -257,6 +274,8 @@ impl Config {
         let figment = figment.merge(env).merge(Serialized::defaults(flags));
         let config: Self = figment.extract().map_err(Box::new)?;
         config.settings()?;
+        config.kek_sources()?;
+        config.accepts_lost_keys()?;
         config.default_domain()?;
         config.api_tls()?;
         config.check_actions()?;
@@ -396,11 +415,38 @@ impl Config {
             .unwrap_or_else(|| format!("sqlite:{}", self.data.join("store.db").display()))
     }
 
-    /// Where the key-encryption keys are.
-    pub(crate) fn kek_path(&self) -> PathBuf {
-        self.kek_file
-            .clone()
-            .unwrap_or_else(|| self.data.join("kek"))
+    /// Where the key-encryption keys come from.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`], which never shows what was given: it may be a key.
+    pub(crate) fn kek_sources(&self) -> Result<Vec<KekSource>, ConfigError> {
+        let refused = |expected| ConfigError::Value {
+            key: "kek",
+            given: "(not shown)".to_owned(),
+            expected,
+        };
+        let Some(setting) = &self.kek else {
+            let file = self.kek_file.clone();
+            let file = file.unwrap_or_else(|| self.data.join("kek"));
+            return Ok(vec![KekSource::File(file)]);
+        };
+        if self.kek_file.is_some() {
+            return Err(refused("given alone: kek_file says the same"));
+        }
+        setting.sources().ok_or_else(|| {
+            refused(
+                "\"file:PATH\", \"env:NAME\", { command = [\"PROGRAM\", …] }, or a list of these",
+            )
+        })
+    }
+
+    /// Whether a start goes on although something is sealed under a key that is not there.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub(crate) fn accepts_lost_keys(&self) -> Result<bool, ConfigError> {
+        let words = [("refuse", false), ("accept", true)];
+        one_of("lost_keys", &self.lost_keys, "refuse or accept", &words)
     }
 }
 

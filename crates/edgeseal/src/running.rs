@@ -10,6 +10,7 @@ use std::{
 use edgeseal_api::{
     Context,
     http::{self, Speaks},
+    key_encryption::KeyEncryption,
 };
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{Catalog, SharedStore, open::OpenError};
@@ -24,6 +25,7 @@ use crate::{
     clock,
     config::{Config, ConfigError},
     gone::Gone,
+    kek::Keeper,
 };
 
 /// Expired keys are forgotten this often.
@@ -101,7 +103,8 @@ impl Running {
     pub(crate) async fn start(config: &Config) -> Result<Self, StartError> {
         let settings = config.settings()?;
         bootstrap::make_directory(&config.data)?;
-        let keyring = bootstrap::keyring(config)?;
+        let (keyring, sources) = bootstrap::keyring(config).await?;
+        bootstrap::prove_keys_are_there(config, &keyring, &sources).await?;
         bootstrap::make_directory(&edge_directory(config))?;
         if has_served(config) && !store_file_exists(config) {
             return Err(BootstrapError::StoreEmptied {
@@ -121,10 +124,17 @@ impl Running {
         let edge = Edge::start(
             edge_options(config)?,
             Arc::clone(&store),
-            keyring,
+            keyring.clone(),
             clock::now,
         )
         .await?;
+        let keeper = Arc::new(Keeper::new(
+            (keyring, sources),
+            Arc::clone(&store),
+            edge.reseal(),
+            config.reseal_per_second,
+            clock::now,
+        ));
         let addresses = Addresses {
             api: apis.plain.1,
             api_tls: apis.tls.as_ref().map(|(_, address, _)| *address),
@@ -133,14 +143,20 @@ impl Running {
             admin: admin_address,
         };
         let (shutdown, stopping) = watch::channel(false);
-        let (context, auditor) =
+        let (mut context, auditor) =
             Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
+        context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
         let health = Health {
             catalog: catalog.clone(),
             stopping: stopping.clone(),
         };
         let mut tasks = apis.serve(context, config, &stopping);
-        tasks.push(tokio::spawn(sweep(catalog, stopping)));
+        tasks.push(tokio::spawn(sweep(catalog, stopping.clone())));
+        if is_there {
+            tasks.push(tokio::spawn(
+                async move { keeper.run(stopped(stopping)).await },
+            ));
+        }
         tasks.push(tokio::spawn(auditor));
         let (close_admin, closing) = watch::channel(false);
         let admin = (

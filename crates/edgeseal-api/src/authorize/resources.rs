@@ -2,7 +2,7 @@
 //! product says which.
 
 use edgeseal_core::{
-    Pattern,
+    AccountId, Pattern,
     policy::{Principal, Resource},
 };
 
@@ -35,18 +35,30 @@ pub(super) async fn of(context: &Context, caller: &Caller) -> Result<Vec<Resourc
             resources.push(Resource::new(arn));
             continue;
         };
-        let mut resource = Resource::domain(service(caller), caller.principal.account(), &name);
-        if reads_tags
-            && let Some(domain) = context.catalog.domain(&name).await?
-            && domain.account == *caller.principal.account()
-        {
-            for (key, value) in domain.tags {
-                resource = resource.with_tag(key, value);
-            }
-        }
-        resources.push(resource);
+        let account = caller.principal.account();
+        resources.push(domain(context, service(caller), account, &name, reads_tags).await?);
     }
     Ok(resources)
+}
+
+/// A domain of an account, with its tags if they are asked for and it is the account's.
+pub(crate) async fn domain(
+    context: &Context,
+    service: &str,
+    account: &AccountId,
+    name: &Pattern,
+    reads_tags: bool,
+) -> Result<Resource, Trouble> {
+    let mut resource = Resource::domain(service, account, name);
+    if reads_tags
+        && let Some(domain) = context.catalog.domain(name).await?
+        && domain.account == *account
+    {
+        for (key, value) in domain.tags {
+            resource = resource.with_tag(key, value);
+        }
+    }
+    Ok(resource)
 }
 
 /// The domains that a call names, as given.
@@ -71,10 +83,14 @@ fn domains(caller: &Caller) -> Vec<&str> {
 fn others(caller: &Caller) -> Vec<Resource> {
     let account = caller.principal.account();
     let params = &caller.request.params;
-    let named = |kind: &str| {
-        let name = params.given(caller.action.named_by);
-        let name = name.unwrap_or_else(|| own_name(caller, kind));
-        Resource::new(format!("acs:ram:*:{account}:{kind}/{name}"))
+    let user = || {
+        let name = params.given("UserName");
+        let name = name.unwrap_or_else(|| own_name(caller));
+        Resource::new(format!("acs:ram:*:{account}:user/{name}"))
+    };
+    let role = || {
+        let name = params.given("RoleName").unwrap_or("*");
+        Resource::new(format!("acs:ram:*:{account}:role/{name}"))
     };
     match caller.action.target {
         Target::Domain | Target::EachDomain | Target::Domains => {
@@ -86,11 +102,11 @@ fn others(caller: &Caller) -> Vec<Resource> {
         ))],
         Target::Centre | Target::Everything => vec![Resource::new("*")],
         Target::Edgeseal => vec![Resource::new(format!("acs:edgeseal:*:{account}:*"))],
-        Target::User => vec![named("user")],
-        Target::Role => vec![named("role")],
+        Target::User => vec![user()],
+        Target::Role => vec![role()],
         Target::Policy => vec![policy(caller, params)],
-        Target::UserAndPolicy => vec![named("user"), policy(caller, params)],
-        Target::RoleAndPolicy => vec![named("role"), policy(caller, params)],
+        Target::UserAndPolicy => vec![user(), policy(caller, params)],
+        Target::RoleAndPolicy => vec![role(), policy(caller, params)],
         Target::AssumedRole => {
             vec![Resource::new(
                 params.get(caller.action.named_by).unwrap_or_default(),
@@ -111,11 +127,9 @@ fn policy(caller: &Caller, params: &Params) -> Resource {
 }
 
 /// Of whom a call is that names nobody: of the caller, if an action takes that; else of all.
-fn own_name<'a>(caller: &'a Caller, kind: &str) -> &'a str {
+fn own_name(caller: &Caller) -> &str {
     match &caller.principal {
-        Principal::User { name, .. } if kind == "user" && !caller.action.named_by.is_empty() => {
-            name
-        }
+        Principal::User { name, .. } if !caller.action.named_by.is_empty() => name,
         _ => "*",
     }
 }

@@ -16,6 +16,14 @@ pub struct Policies<'a> {
     pub session: Option<&'a Document>,
 }
 
+impl Policies<'_> {
+    /// No policies at all.
+    pub const NONE: Self = Policies {
+        identity: &[],
+        session: None,
+    };
+}
+
 /// A policy that an identity has.
 #[derive(Clone, Copy, Debug)]
 pub struct Attached<'a> {

@@ -75,9 +75,11 @@ fn material_is_kept_once_and_while_it_is_used() {
     let second = materials.keep(make());
     assert!(Arc::ptr_eq(&first, &second));
     assert_eq!(
-        (first.leaf(), first.sealed_key()),
+        (first.leaf(), &*first.sealed_key()),
         (&b"leaf"[..], &b"sealed"[..])
     );
+    first.reseal(b"anew".to_vec());
+    assert_eq!(&*second.sealed_key(), b"anew", "whoever shares it sees it");
     drop(second);
     materials.retire(first.digest());
     materials.sweep();

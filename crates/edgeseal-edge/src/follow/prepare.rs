@@ -192,11 +192,11 @@ async fn fetch_issuers(
     Ok(())
 }
 
-fn stored_form(material: &Material) -> record::Material {
+pub(super) fn stored_form(material: &Material) -> record::Material {
     record::Material {
         leaf: material.leaf().to_vec(),
         issuers: material.issuers().map(|der| Digest::of(der).0).collect(),
-        sealed_key: material.sealed_key().to_vec(),
+        sealed_key: material.sealed_key().into_vec(),
     }
 }
 

@@ -48,11 +48,9 @@ impl Database {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let finding: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if finding != "ok" {
-            return Err(ReplicaError::Corrupted { finding });
-        }
+        // What was sealed under a key that is retired is not to lie about in free pages.
+        connection.pragma_update(None, "secure_delete", true)?;
+        quick_check(&connection)?;
         connection.execute_batch(SCHEMA)?;
         let database = Self { connection };
         let environment = match environment {
@@ -62,6 +60,13 @@ impl Database {
         database.insist("format", FORMAT)?;
         database.insist("environment", environment)?;
         Ok(database)
+    }
+
+    /// Looks at one moment of the file and changes nothing. `alone`: nobody has it open.
+    pub(super) fn look(path: &Path, alone: bool) -> Result<Self, ReplicaError> {
+        let connection = edgeseal_store::sqlite::look_at(path, alone)?;
+        quick_check(&connection)?;
+        Ok(Self { connection })
     }
 
     /// Writes a fact of the file if it is new, compares it if it is not.
@@ -135,6 +140,17 @@ impl Database {
             .map(drop)
     }
 
+    /// Makes what was written durable, and leaves nothing of what it replaced in the log.
+    pub(super) fn settle(&self) -> rusqlite::Result<()> {
+        let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy: bool = self.connection.query_row(fold, [], |row| row.get(0))?;
+        if busy {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(code, None));
+        }
+        Ok(())
+    }
+
     /// Writes batches in order, in one transaction. `advance` says whether their cursors count.
     pub(super) fn write(&mut self, batches: &[Batch], advance: bool) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
@@ -145,6 +161,15 @@ impl Database {
             }
         }
         transaction.commit()
+    }
+}
+
+fn quick_check(connection: &Connection) -> Result<(), ReplicaError> {
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if finding == "ok" {
+        Ok(())
+    } else {
+        Err(ReplicaError::Corrupted { finding })
     }
 }
 
@@ -186,6 +211,11 @@ fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result
             .execute([&name])?;
         unquarantine.execute([&name])?;
         release(transaction, before)?;
+    }
+    let mut reseal =
+        transaction.prepare_cached("UPDATE material SET value = ?2 WHERE digest = ?1")?;
+    for (digest, value) in &batch.resealed {
+        reseal.execute(params![digest.0, value.as_ref()])?;
     }
     let mut quarantine = transaction
         .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;

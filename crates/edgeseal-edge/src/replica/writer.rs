@@ -107,8 +107,9 @@ impl Batch {
             256 + row.record.len() + material
         });
         let issuers = self.issuers.iter().map(|(_, der)| der.len());
+        let resealed = self.resealed.iter().map(|(_, value)| value.len());
         let others = 256 * (self.remove.len() + self.quarantine.len());
-        let bytes = rows.chain(issuers).sum::<usize>() + others;
+        let bytes = rows.chain(issuers).chain(resealed).sum::<usize>() + others;
         u32::try_from(bytes / 1024 + 1)
             .unwrap_or(BACKLOG_KIB)
             .min(BACKLOG_KIB)
@@ -120,7 +121,7 @@ impl Batch {
 fn write_all(mut database: Database, receiver: &Receiver<Queued>, closing: &AtomicBool) {
     let mut advance = true;
     while let Ok(first) = receiver.recv() {
-        let taken = Taken::take(first, receiver);
+        let mut taken = Taken::take(first, receiver);
         let mut pause = Duration::from_millis(100);
         while let Err(error) = database.write(&taken.batches, advance) {
             telemetry::replica_failure();
@@ -134,6 +135,7 @@ fn write_all(mut database: Database, receiver: &Receiver<Queued>, closing: &Atom
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(10));
         }
+        taken.tell(&database);
         advance &= !taken.gap;
     }
 }
@@ -164,5 +166,28 @@ impl Taken {
             }
         }
         taken
+    }
+
+    /// Tells those who wait that what they gave is written, and durable.
+    fn tell(&mut self, database: &Database) {
+        let waiting: Vec<_> = self
+            .batches
+            .iter_mut()
+            .filter_map(|batch| batch.written.take())
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        if let Err(error) = database.settle() {
+            // Who waits is told nothing, and asks again.
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the replica's log cannot be folded back"
+            );
+            return;
+        }
+        for written in waiting {
+            let _ = written.send(());
+        }
     }
 }

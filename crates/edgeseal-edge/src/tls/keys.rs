@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use edgeseal_core::certificate::Digest;
-use edgeseal_store::{Key, Keyring, seal::OpenError};
+use edgeseal_store::{
+    Key, Keyring,
+    seal::{KeyId, OpenError},
+};
 use quick_cache::sync::Cache;
 use rustls::{
     crypto::aws_lc_rs,
@@ -81,6 +84,22 @@ impl Keys {
         self.unseal(material).map(drop)
     }
 
+    /// Seals the key of material anew if it is under another key-encryption key than the one that
+    /// seals now. Says whether it was.
+    ///
+    /// # Errors
+    /// [`Unusable`] if the key does not open; it stays as it is.
+    pub(crate) fn reseal(&self, material: &Material) -> Result<bool, Unusable> {
+        let sealed = material.sealed_key();
+        if sealed.is_empty() || KeyId::of_sealed(&sealed) == Some(self.keyring.active()) {
+            return Ok(false);
+        }
+        let plain = self.unseal(material)?;
+        let holder = Key::material(material.digest());
+        material.reseal(self.keyring.seal(&plain, &holder));
+        Ok(true)
+    }
+
     fn open(&self, material: &Material) -> Result<CertifiedKey, Unusable> {
         let plain = self.unseal(material)?;
         // By reference, so that no copy is left unwiped.
@@ -94,11 +113,12 @@ impl Keys {
     }
 
     fn unseal(&self, material: &Material) -> Result<edgeseal_core::Secret, Unusable> {
-        if material.sealed_key().is_empty() {
+        let sealed = material.sealed_key();
+        if sealed.is_empty() {
             return Err(Unusable::NoKey);
         }
         let holder = Key::material(material.digest());
-        Ok(self.keyring.open(material.sealed_key(), &holder)?)
+        Ok(self.keyring.open(&sealed, &holder)?)
     }
 }
 

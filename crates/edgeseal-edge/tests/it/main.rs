@@ -16,6 +16,7 @@ mod origin;
 mod proxy;
 mod redirect;
 mod report;
+mod reseal;
 mod restart;
 mod streaming;
 mod world;

@@ -329,7 +329,7 @@ impl Catalog {
         id: &str,
     ) -> Changed<()> {
         self.change_access_key(deed, account, (owner, id), false, |draft, holder, row| {
-            draft.delete(index(&row.key));
+            draft.delete(access_key_index(&row.key));
             draft.delete(holder);
             Ok(())
         })
@@ -403,7 +403,7 @@ impl super::Draft {
             sealed_secret: STANDARD.encode(sealed),
         };
         self.put_bytes(
-            index(&new.key),
+            access_key_index(&new.key),
             Bytes::copy_from_slice(new.key.id.as_bytes()),
         );
         self.put(holder, &row)
@@ -417,10 +417,10 @@ impl super::Draft {
     ) -> Result<(), Fault> {
         let holder = Key::access_key(&key.id);
         if let Some(mut row) = self.get::<AccessKeyRecord>(&holder).await? {
-            self.delete(index(&row.key));
+            self.delete(access_key_index(&row.key));
             row.key.user = Some(user.clone());
             let id = Bytes::copy_from_slice(row.key.id.as_bytes());
-            self.put_bytes(index(&row.key), id);
+            self.put_bytes(access_key_index(&row.key), id);
             self.put(holder, &row)?;
         }
         Ok(())
@@ -438,7 +438,7 @@ impl super::Draft {
 }
 
 /// Where its account, or its user, finds a key.
-fn index(key: &AccessKey) -> Key {
+pub(crate) fn access_key_index(key: &AccessKey) -> Key {
     match &key.user {
         Some(user) => Key::user_access_key(&key.account, user, &key.id),
         None => Key::account_access_key(&key.account, &key.id),

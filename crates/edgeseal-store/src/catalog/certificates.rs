@@ -370,6 +370,6 @@ impl Draft {
 
 /// Where a name or a content leads.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Pointer {
-    certificate: CertificateId,
+pub(crate) struct Pointer {
+    pub(crate) certificate: CertificateId,
 }

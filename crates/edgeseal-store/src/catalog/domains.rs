@@ -196,7 +196,7 @@ impl Draft {
 }
 
 /// The certificates that a domain has bound, each once; one that is switched off is bound too.
-fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
+pub(crate) fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
     let bindings = domain.production.iter().chain(&domain.staging);
     let mut ids: Vec<CertificateId> = bindings.map(|binding| binding.certificate).collect();
     ids.sort_unstable();
@@ -206,7 +206,7 @@ fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
 
 /// Where an exact name stands below its parent; wildcards and names right below a top-level domain
 /// stand nowhere.
-fn below(name: &Pattern) -> Option<(&str, Key)> {
+pub(crate) fn below(name: &Pattern) -> Option<(&str, Key)> {
     let Pattern::Exact(host) = name else {
         return None;
     };

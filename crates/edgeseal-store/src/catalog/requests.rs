@@ -7,7 +7,8 @@ use crate::{
     record::{SigningRequestRecord, Since},
 };
 
-const SIGNING_REQUEST_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+/// How long a signing request is kept.
+pub(crate) const SIGNING_REQUEST_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
     /// The private key (PKCS#8 DER) that was made for a signing request of this account with this

@@ -230,23 +230,32 @@ fn lay_out(path: &Path) -> rusqlite::Result<()> {
 
 /// Looks without touching: by hand at what any tool would refuse, then read-only.
 fn inspect(path: &Path) -> Result<(), OpenError> {
-    let unreadable = |why: String| OpenError::Unreadable {
-        path: path.to_owned(),
-        why,
-    };
+    check_magic(path)?;
+    let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let found = connection.and_then(|connection| identity_of(&connection));
+    let found = found.map_err(|cause| unreadable(path, cause.to_string()))?;
+    check_identity(path, found)
+}
+
+/// Whether the file begins like a SQLite database.
+pub(super) fn check_magic(path: &Path) -> Result<(), OpenError> {
     let mut magic = [0; 16];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     match read {
-        Ok(()) if magic == *b"SQLite format 3\0" => {}
-        Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => {
-            return Err(failed(path)(cause));
-        }
-        _ => return Err(unreadable("it is no SQLite database".to_owned())),
+        Ok(()) if magic == *b"SQLite format 3\0" => Ok(()),
+        Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => Err(failed(path)(cause)),
+        _ => Err(unreadable(path, "it is no SQLite database".to_owned())),
     }
-    let (application, schema) = identity(path).map_err(|cause| unreadable(cause.to_string()))?;
+}
+
+/// Whether a file with this application and layout is a store of this release.
+pub(super) fn check_identity(
+    path: &Path,
+    (application, schema): (i32, i64),
+) -> Result<(), OpenError> {
     if application != APPLICATION_ID {
         let why = "it is a SQLite database of another program";
-        return Err(unreadable(why.to_owned()));
+        return Err(unreadable(path, why.to_owned()));
     }
     if schema > SCHEMA {
         return Err(OpenError::Newer {
@@ -265,8 +274,8 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn identity(path: &Path) -> rusqlite::Result<(i32, i64)> {
-    let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+/// Application and layout of a database; one of ours is also read a little.
+pub(super) fn identity_of(connection: &Connection) -> rusqlite::Result<(i32, i64)> {
     let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if application == APPLICATION_ID && schema == SCHEMA {
@@ -288,6 +297,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         }
     })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What was removed or sealed anew is overwritten, not only let go of.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "cache_size", -32_768)?; // KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "wal_autocheckpoint", FOLD_PAGES)?;
@@ -333,6 +344,13 @@ fn begin_life(connection: &mut Connection) -> Result<(Revision, Vec<(Revision, R
 
 pub(super) fn revision(stored: i64) -> Revision {
     Revision(stored.cast_unsigned())
+}
+
+fn unreadable(path: &Path, why: String) -> OpenError {
+    OpenError::Unreadable {
+        path: path.to_owned(),
+        why,
+    }
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {

@@ -1,6 +1,7 @@
 //! Reads, each on its own snapshot that ends with the call.
 
 use std::{
+    ops::Deref,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction};
 use tokio::{sync::Semaphore, task};
 
 use super::file::{FLAGS, revision};
@@ -168,7 +169,7 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<Page, Fault> {
     let list = || -> rusqlite::Result<Page> {
-        let snapshot = connection.unchecked_transaction()?;
+        let snapshot = snapshot(connection)?;
         let mut page = Page {
             entries: Vec::new(),
             more: false,
@@ -217,7 +218,7 @@ pub(super) fn window(
     let end = format!("{prefix}\u{10ffff}");
     let sql_limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let window = || -> rusqlite::Result<Window> {
-        let snapshot = connection.unchecked_transaction()?;
+        let snapshot = snapshot(connection)?;
         let from = present(prefix);
         let total: i64 = snapshot
             .prepare_cached(&format!(
@@ -272,10 +273,32 @@ pub(super) fn select(
 
 pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
     // One snapshot: every statement by itself would lock the file again.
-    let snapshot = connection
-        .unchecked_transaction()
-        .map_err(Fault::of("get several"))?;
+    let snapshot = snapshot(connection).map_err(Fault::of("get several"))?;
     keys.iter().map(|key| get(&snapshot, key)).collect()
+}
+
+/// One moment for several statements, or a part of the longer one that the connection is in.
+struct Snapshot<'a> {
+    connection: &'a Connection,
+    _own: Option<Transaction<'a>>,
+}
+
+fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot<'_>> {
+    let free = connection.is_autocommit();
+    Ok(Snapshot {
+        _own: free
+            .then(|| connection.unchecked_transaction())
+            .transpose()?,
+        connection,
+    })
+}
+
+impl Deref for Snapshot<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
 }
 
 /// An entry from the columns `key`, `value` and `changed`.
@@ -294,7 +317,7 @@ pub(super) fn changes(
     limit: usize,
 ) -> Result<Result<Changes, ChangesError>, Fault> {
     let changes = || -> rusqlite::Result<_> {
-        let snapshot = connection.unchecked_transaction()?;
+        let snapshot = snapshot(connection)?;
         let Reach { head, compacted } = log(&snapshot)?;
         if after < compacted {
             return Ok(Err(ChangesError::Compacted { oldest: compacted }));

@@ -26,6 +26,14 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     access_key_secret: Option<String>,
+    /// Token of a temporary access key
+    #[arg(
+        long,
+        env = "ALIBABA_CLOUD_SECURITY_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    security_token: Option<String>,
     /// Data directory of an Edgeseal on this machine
     #[arg(
         long,
@@ -66,7 +74,11 @@ impl Connection {
 
     fn client(&self) -> Result<Client, Failure> {
         let (id, secret) = self.credentials()?;
-        Ok(Client::new(&self.endpoint(), id, secret, clock::now)?)
+        let client = Client::new(&self.endpoint(), id, secret, clock::now)?;
+        Ok(match &self.security_token {
+            Some(token) => client.with_token(token.clone()),
+            None => client,
+        })
     }
 
     fn endpoint(&self) -> String {

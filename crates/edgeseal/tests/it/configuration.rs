@@ -34,6 +34,17 @@ fn a_wrong_configuration_is_told_with_its_key() {
         ("owner_check = \"perhaps\"\n", "off or on"),
         ("owner_check_port = 65536\n", "owner_check_port"),
         ("dns = \"no address\"\n", "dns"),
+        ("lost_keys = \"perhaps\"\n", "refuse or accept"),
+        ("reseal_per_second = -1\n", "reseal_per_second"),
+        ("core_dumps = \"no\"\n", "core_dumps"),
+        ("kek = []\n", "kek is"),
+        ("kek = \"/etc/kek\"\n", "\"file:PATH\""),
+        ("kek = { command = [] }\n", "a list of these"),
+        (
+            "kek = \"env:A\"\nkek_file = \"b\"\n",
+            "kek_file says the same",
+        ),
+        ("kek = \"env:NO_SUCH\"\nx = 1\n", "x"),
         ("strange = 1\n", "strange"),
         ("api = \"nowhere\"\n", "api"),
         ("default_domain = \"no domain\"\n", "default_domain"),
@@ -50,6 +61,14 @@ fn a_wrong_configuration_is_told_with_its_key() {
         assert!(said.contains(expected), "{config}: {said}");
         assert!(!data.exists(), "{config} made a data directory");
     }
+    // Whoever takes the setting for the key itself does not find it in the log.
+    let mut serve = binary();
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    serve.arg("serve").env("EDGESEAL_KEK", key);
+    let (code, said) = fails(serve.arg("--data").arg(&data));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("kek is \"(not shown)\""), "{said}");
+    assert!(!said.contains("AAAA"), "{said}");
     let mut serve = binary();
     serve.args(["serve", "--store", "redis://user:hidden@host"]);
     let (code, said) = fails(serve.arg("--data").arg(&data));

@@ -36,7 +36,7 @@ async fn serving() -> (Server, Api, Pem) {
 }
 
 /// Starts a process on the server's data that must not start; what it says.
-fn refused_to_start(server: &Server) -> String {
+pub(crate) fn refused_to_start(server: &Server) -> String {
     let mut process = server.command().stderr(Stdio::piped()).spawn().unwrap();
     let status = wait(&mut process);
     let mut said = String::new();
@@ -47,7 +47,7 @@ fn refused_to_start(server: &Server) -> String {
 }
 
 /// Every file below a directory with its octets.
-fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -61,7 +61,10 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Names of the files whose octets differ, or that only one side has.
-fn differing(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+pub(crate) fn differing(
+    before: &BTreeMap<String, Vec<u8>>,
+    after: &BTreeMap<String, Vec<u8>>,
+) -> Vec<String> {
     let names = before.keys().chain(after.keys());
     names
         .filter(|name| before.get(*name) != after.get(*name))
@@ -171,6 +174,10 @@ async fn without_its_kek_nothing_starts_and_nothing_changes() {
     let before = files(&server.data());
     let said = refused_to_start(&server);
     assert!(said.contains("kek is missing"), "{said}");
+    assert!(
+        said.contains("(for 1 access keys, 1 certificates)"),
+        "{said}"
+    );
     let none: [String; 0] = [];
     assert_eq!(differing(&before, &files(&server.data())), none);
 
@@ -186,12 +193,14 @@ async fn another_kek_is_refused() {
     server.terminate();
     let kek = server.data().join("kek");
     let key = fs::read(&kek).unwrap();
-    let edge = files(&server.data().join("edge"));
     fs::write(&kek, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let before = files(&server.data());
     let said = refused_to_start(&server);
     assert!(said.contains("do not open the store"), "{said}");
+    let needed = "(for 1 access keys, 1 certificates)";
+    assert!(said.contains(needed), "{said}");
     let none: [String; 0] = [];
-    assert_eq!(differing(&edge, &files(&server.data().join("edge"))), none);
+    assert_eq!(differing(&before, &files(&server.data())), none);
 
     fs::write(&kek, key).unwrap();
     server.launch();

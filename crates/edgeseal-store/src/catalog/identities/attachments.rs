@@ -47,6 +47,18 @@ impl Catalog {
         Ok(entities)
     }
 
+    /// How many users and roles of an account have a policy.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn policy_attachments(
+        &self,
+        account: &AccountId,
+        policy: &PolicyRef,
+    ) -> Result<usize, Fault> {
+        self.count(&key::with_policy(account, policy)).await
+    }
+
     /// Gives a user a policy.
     ///
     /// # Errors

@@ -189,7 +189,26 @@ impl Catalog {
         .await
     }
 
-    /// Removes a policy that nobody has and that has one version only.
+    /// Describes a policy in other words.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn describe_policy(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &PolicyName,
+        description: &str,
+    ) -> Changed<Policy> {
+        self.change_policy(deed, account, name, |policy, now| {
+            description.clone_into(&mut policy.description);
+            policy.updated = now;
+            Ok(policy.clone())
+        })
+        .await
+    }
+
+    /// Removes a policy that nobody has; its default version alone, unless `with_versions`.
     ///
     /// # Errors
     /// [`IdentityRefused`], or why the store did not do it.
@@ -198,6 +217,7 @@ impl Catalog {
         deed: &Deed,
         account: &AccountId,
         name: &PolicyName,
+        with_versions: bool,
     ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let reference = custom(name);
@@ -216,7 +236,7 @@ impl Catalog {
                     name: role.to_string(),
                 });
             }
-            if policy.versions.len() > 1 {
+            if policy.versions.len() > 1 && !with_versions {
                 return refused(IdentityRefused::PolicyHasVersions {
                     policy: reference,
                     versions: policy.versions.len(),

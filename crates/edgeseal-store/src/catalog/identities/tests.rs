@@ -108,7 +108,9 @@ async fn a_user_with_keys_or_policies_stays() {
 
     let kept = why(catalog.delete_user(&deed, account, &name).await);
     assert!(matches!(kept, IdentityRefused::UserHasKeys { keys: 1, .. }));
-    let kept = why(catalog.delete_policy(&deed, account, &policy.name).await);
+    let kept = why(catalog
+        .delete_policy(&deed, account, &policy.name, false)
+        .await);
     assert!(matches!(kept, IdentityRefused::PolicyOfUser { .. }));
     let owner = KeyOwner::User(&name);
     let gone = catalog.delete_access_key(&deed, account, owner, &key.key.id);
@@ -118,7 +120,9 @@ async fn a_user_with_keys_or_policies_stays() {
     let detached = catalog.detach_from_user(&deed, account, &name, &policy);
     detached.await.unwrap();
     catalog.delete_user(&deed, account, &name).await.unwrap();
-    let gone = catalog.delete_policy(&deed, account, &policy.name).await;
+    let gone = catalog
+        .delete_policy(&deed, account, &policy.name, false)
+        .await;
     gone.unwrap();
     assert_eq!(catalog.user(account, &name).await.unwrap(), None);
 }
@@ -167,7 +171,9 @@ async fn a_renamed_user_keeps_what_it_has() {
     let key = NewAccessKey::generate(account.clone(), Some(old.clone()), NOW);
     catalog.create_access_key(&deed, &key).await.unwrap();
     let new = UserName::parse("new").unwrap();
-    let renamed = catalog.rename_user(&deed, account, &old, &new).await;
+    let renamed = catalog
+        .rename_user(&deed, account, &old, &new, |_| ())
+        .await;
     assert_eq!(renamed.unwrap().value.policies.len(), 1);
     assert_eq!(catalog.user(account, &old).await.unwrap(), None);
     let entities = catalog
@@ -268,14 +274,16 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
         IdentityRefused::NoVersion { version: 2, .. }
     ));
     assert!(matches!(
-        why(catalog.delete_policy(&deed, account, &policy.name).await),
+        why(catalog
+            .delete_policy(&deed, account, &policy.name, false)
+            .await),
         IdentityRefused::PolicyHasVersions { versions: 5, .. }
     ));
     for version in [3, 4, 5, 6] {
         delete(version).await.unwrap();
     }
     catalog
-        .delete_policy(&deed, account, &policy.name)
+        .delete_policy(&deed, account, &policy.name, false)
         .await
         .unwrap();
 }

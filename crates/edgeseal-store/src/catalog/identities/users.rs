@@ -89,7 +89,8 @@ impl Catalog {
         .await
     }
 
-    /// Gives a user another name, with all that it has.
+    /// Gives a user another name, with all that it has, and changes it as
+    /// [`update_user`](Self::update_user) does.
     ///
     /// # Errors
     /// [`IdentityRefused`], or why the store did not do it.
@@ -99,10 +100,12 @@ impl Catalog {
         account: &AccountId,
         name: &UserName,
         new: &UserName,
+        change: impl Fn(&mut User) + Send + Sync,
     ) -> Changed<User> {
+        let change = &change;
         self.transact(deed, |mut draft| async move {
-            let old = Key::user(account, name);
-            let Some(mut user) = draft.get::<User>(&old).await? else {
+            let old_key = Key::user(account, name);
+            let Some(old) = draft.get::<User>(&old_key).await? else {
                 return refused(IdentityRefused::NoUser(name.clone()));
             };
             let key = Key::user(account, new);
@@ -112,15 +115,23 @@ impl Catalog {
             for key in self.access_keys_of(account, Some(name)).await? {
                 draft.move_access_key(&key, new).await?;
             }
-            for attachment in &user.policies {
+            for attachment in &old.policies {
                 let policy = &attachment.policy;
                 draft.delete(Key::user_with_policy(account, policy, name));
                 let since = Since { at: attachment.at };
                 draft.put(Key::user_with_policy(account, policy, new), &since)?;
             }
-            user.name = new.clone();
-            user.updated = draft.now;
-            draft.delete(old);
+            let mut changed = old.clone();
+            change(&mut changed);
+            let user = User {
+                id: old.id,
+                name: new.clone(),
+                created: old.created,
+                updated: draft.now,
+                policies: old.policies,
+                ..changed
+            };
+            draft.delete(old_key);
             draft.put(key, &user)?;
             draft.change_rights(account);
             Ok((draft, user))

@@ -18,6 +18,10 @@ pub(crate) const DCDN: &str = "2018-01-15";
 pub(crate) const CAS: &str = "2020-04-07";
 /// The certificate centre's version of 2018.
 pub(crate) const CAS_2018: &str = "2018-07-13";
+/// RAM's version.
+pub(crate) const RAM: &str = "2015-05-01";
+/// STS's version.
+pub(crate) const STS: &str = "2015-04-01";
 /// The version of Edgeseal's own actions.
 pub(crate) const EDGESEAL: &str = "2026-12-01";
 /// What all of this is about.
@@ -51,6 +55,17 @@ impl Api {
             key: key.to_owned(),
             secret,
         }
+    }
+
+    /// The same Edgeseal for somebody else, with the token of a temporary key if it is one.
+    pub(crate) fn with_key(&self, api: &str, key: &Value) -> Self {
+        let text = |name: &str| key[name].as_str().unwrap();
+        let (id, secret) = (text("AccessKeyId"), text("AccessKeySecret"));
+        let mut other = Self::new(api, &self.account, id, secret);
+        if let Some(token) = key["SecurityToken"].as_str() {
+            other.client = other.client.with_token(token.to_owned());
+        }
+        other
     }
 
     /// A domain that must be new.

@@ -227,6 +227,11 @@ impl Server {
         signal(self.process.as_ref().expect("it runs"), name);
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         let process = self.process.as_mut().expect("it was started");

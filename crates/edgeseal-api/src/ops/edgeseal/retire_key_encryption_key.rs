@@ -1,0 +1,51 @@
+//! `RetireKeyEncryptionKey`: a key that nothing is sealed under is given up.
+
+use edgeseal_store::seal::KeyId;
+use serde::Serialize;
+
+use super::key_encryption_key::{self, Error, keeper, record};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation},
+    request::Params,
+};
+
+/// The operation.
+pub struct RetireKeyEncryptionKey;
+
+/// What is left to the operator.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    /// Sources that still hold the key and that Edgeseal does not write.
+    still_in: Vec<String>,
+}
+
+impl Operation for RetireKeyEncryptionKey {
+    type Params = KeyId;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingKeyId,
+        Code::InvalidKeyId,
+        Code::ResealingUnderWay,
+        Code::KeySourceUnusable,
+        Code::KeyEncryptionKeyInUse,
+        Code::KeyEncryptionKeyNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<KeyId, Error> {
+        key_encryption_key::key(params)
+    }
+
+    async fn run(context: &Context, call: &Authorized, key: KeyId) -> Result<Done<Reply>, Error> {
+        let keeper = keeper(context)?;
+        let still_in = keeper.retire(key).await?;
+        let note = format!("key {key} opens nothing any more");
+        let recorded = record(context, call, &note).await?;
+        Ok(Done::with(Reply { still_in }, recorded.revision, None))
+    }
+}

@@ -1,0 +1,86 @@
+//! `CreateUser`: a new user, without keys and without rights.
+
+use edgeseal_core::identity::{User, UserName};
+use edgeseal_store::catalog::random_identity_id;
+
+use super::{
+    error::Error,
+    parameters::{self, COMMENTS_MAX},
+    user,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, refused_or},
+    request::Params,
+};
+
+/// The operation.
+pub struct CreateUser;
+
+/// The user to be.
+pub struct Wanted {
+    name: UserName,
+    display_name: String,
+    mobile: String,
+    email: String,
+    comments: String,
+}
+
+impl Operation for CreateUser {
+    type Params = Wanted;
+    type Reply = user::Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingUserName,
+        Code::UserNameChars,
+        Code::UserNameLength,
+        Code::DisplayNameChars,
+        Code::DisplayNameLength,
+        Code::MobilePhoneFormat,
+        Code::EmailFormat,
+        Code::CommentsLength,
+        Code::UserAlreadyExists,
+        Code::TooManyUsers,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let name = parameters::user(params)?;
+        let codes = (Code::DisplayNameChars, Code::DisplayNameLength);
+        let display_name = parameters::display_name(params, "DisplayName", codes)?;
+        let mobile = parameters::phone(params, "MobilePhone", Code::MobilePhoneFormat)?;
+        let email = parameters::email(params, "Email", Code::EmailFormat)?;
+        let comments = parameters::text(params, "Comments", COMMENTS_MAX, Code::CommentsLength)?;
+        Ok(Wanted {
+            name,
+            display_name: display_name.unwrap_or_default(),
+            mobile: mobile.unwrap_or_default(),
+            email: email.unwrap_or_default(),
+            comments: comments.unwrap_or_default(),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<user::Reply>, Error> {
+        let user = User {
+            id: random_identity_id(),
+            name: wanted.name,
+            display_name: wanted.display_name,
+            comments: wanted.comments,
+            email: wanted.email,
+            mobile: wanted.mobile,
+            created: call.now(),
+            updated: call.now(),
+            policies: Vec::new(),
+        };
+        let catalog = &context.catalog;
+        let created = catalog.create_user(&call.deed, call.account(), &user).await;
+        let revision = created.map_err(refused_or::<_, Error>)?.revision;
+        Ok(Done::with(user::Reply::made(user), revision, None))
+    }
+}

@@ -1,0 +1,62 @@
+//! `GetPolicy`: a policy with the version that is in force.
+
+use edgeseal_core::identity::PolicyRef;
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    parameters,
+    policy::{AnyPolicy, Shown, ShownVersion},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct GetPolicy;
+
+/// The policy, and what it says.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    policy: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_policy_version: Option<ShownVersion>,
+}
+
+impl Operation for GetPolicy {
+    type Params = PolicyRef;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingPolicyType,
+        Code::PolicyTypeValue,
+        Code::MissingPolicyName,
+        Code::PolicyNameChars,
+        Code::PolicyNameLength,
+        Code::PolicyNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<PolicyRef, Error> {
+        Ok(parameters::policy_ref(params)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: PolicyRef,
+    ) -> Result<Done<Reply>, Error> {
+        let (catalog, account) = (&context.catalog, call.account());
+        let policy = AnyPolicy::find(catalog, account, &wanted).await?;
+        let attachments = catalog.policy_attachments(account, &wanted).await;
+        Ok(Done::read(Reply {
+            default_policy_version: policy.default_version(),
+            policy: policy.counted(attachments.map_err(Trouble::from)?),
+        }))
+    }
+}

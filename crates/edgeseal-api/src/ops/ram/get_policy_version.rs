@@ -1,0 +1,68 @@
+//! `GetPolicyVersion`: a version of a policy.
+
+use edgeseal_core::identity::PolicyRef;
+use edgeseal_store::catalog::IdentityRefused;
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    parameters,
+    policy::{AnyPolicy, ShownVersion},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation},
+    request::Params,
+};
+
+/// The operation.
+pub struct GetPolicyVersion;
+
+/// The version.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    policy_version: ShownVersion,
+}
+
+impl Operation for GetPolicyVersion {
+    type Params = (PolicyRef, u32);
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingPolicyType,
+        Code::PolicyTypeValue,
+        Code::MissingPolicyName,
+        Code::PolicyNameChars,
+        Code::PolicyNameLength,
+        Code::MissingVersionId,
+        Code::VersionIdFormat,
+        Code::PolicyNotFound,
+        Code::PolicyVersionNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<(PolicyRef, u32), Error> {
+        Ok((
+            parameters::policy_ref(params)?,
+            parameters::version(params)?,
+        ))
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (policy, number): (PolicyRef, u32),
+    ) -> Result<Done<Reply>, Error> {
+        let found = AnyPolicy::find(&context.catalog, call.account(), &policy).await?;
+        let version = found.version(number).ok_or(IdentityRefused::NoVersion {
+            policy,
+            version: number,
+        })?;
+        Ok(Done::read(Reply {
+            policy_version: version,
+        }))
+    }
+}

@@ -1,0 +1,45 @@
+//! `GetRole`: a role, and who may assume it.
+
+use edgeseal_core::identity::RoleName;
+use edgeseal_store::catalog::IdentityRefused;
+
+use super::{error::Error, parameters, role};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct GetRole;
+
+impl Operation for GetRole {
+    type Params = RoleName;
+    type Reply = role::Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingRoleName,
+        Code::RoleNameChars,
+        Code::RoleNameLength,
+        Code::RoleNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<RoleName, Error> {
+        Ok(parameters::role(params)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: RoleName,
+    ) -> Result<Done<role::Reply>, Error> {
+        let account = call.account();
+        let found = context.catalog.role(account, &name).await;
+        let role = found.map_err(Trouble::from)?;
+        let role = role.ok_or(IdentityRefused::NoRole(name))?;
+        Ok(Done::read(role::Reply::of(account, role)))
+    }
+}

@@ -1,0 +1,78 @@
+//! `ListPolicies`: policies of one type or of both, custom ones first, by name, page by page.
+
+use edgeseal_core::identity::PolicyKind;
+use edgeseal_store::Fault;
+use futures_util::future::try_join_all;
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    page::{Page, Position},
+    parameters,
+    policy::{AnyPolicy, List},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct ListPolicies;
+
+/// A page of policies.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    #[serde(flatten)]
+    position: Position,
+    policies: List,
+}
+
+impl Operation for ListPolicies {
+    type Params = (Option<PolicyKind>, Page);
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::PolicyTypeValue,
+        Code::MaxItemsValue,
+        Code::MarkerValue,
+        Code::TagValue,
+    ];
+
+    fn parse(params: &Params) -> Result<(Option<PolicyKind>, Page), Error> {
+        parameters::no_tags(params)?;
+        Ok((parameters::kind_if_named(params)?, Page::of(params)?))
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (kind, page): (Option<PolicyKind>, Page),
+    ) -> Result<Done<Reply>, Error> {
+        let (catalog, account) = (&context.catalog, call.account());
+        let mut all = Vec::new();
+        if kind != Some(PolicyKind::System) {
+            let own = catalog.policies(account, None, usize::MAX).await;
+            let own = own.map_err(Trouble::from)?.items.into_iter();
+            all.extend(own.map(Box::new).map(AnyPolicy::Custom));
+        }
+        if kind != Some(PolicyKind::Custom) {
+            all.extend(AnyPolicy::system());
+        }
+        let (policies, position) = page.cut(all, AnyPolicy::place);
+        let counts = policies.iter().map(async |policy| {
+            let reference = policy.reference();
+            let count = catalog.policy_attachments(account, &reference).await?;
+            Ok::<_, Fault>(policy.counted(count))
+        });
+        let shown = try_join_all(counts).await.map_err(Trouble::from)?;
+        Ok(Done::read(Reply {
+            position,
+            policies: List::of(shown),
+        }))
+    }
+}

@@ -1,0 +1,64 @@
+//! `ListPolicyVersions`: the versions of a policy, oldest first.
+
+use edgeseal_core::identity::PolicyRef;
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    parameters,
+    policy::{AnyPolicy, ShownVersion},
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation},
+    request::Params,
+};
+
+/// The operation.
+pub struct ListPolicyVersions;
+
+/// The versions.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    policy_versions: Versions,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Versions {
+    policy_version: Vec<ShownVersion>,
+}
+
+impl Operation for ListPolicyVersions {
+    type Params = PolicyRef;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingPolicyType,
+        Code::PolicyTypeValue,
+        Code::MissingPolicyName,
+        Code::PolicyNameChars,
+        Code::PolicyNameLength,
+        Code::PolicyNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<PolicyRef, Error> {
+        Ok(parameters::policy_ref(params)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        policy: PolicyRef,
+    ) -> Result<Done<Reply>, Error> {
+        let found = AnyPolicy::find(&context.catalog, call.account(), &policy).await?;
+        let policy_version = found.versions();
+        Ok(Done::read(Reply {
+            policy_versions: Versions { policy_version },
+        }))
+    }
+}

@@ -1,0 +1,258 @@
+//! Policies of either type: how they are found, and how replies show them.
+
+use edgeseal_core::{
+    AccountId, Timestamp,
+    identity::{Attachment, Policy, PolicyKind, PolicyName, PolicyRef, PolicyVersion},
+    policy::{
+        Document,
+        system::{self, SystemPolicy},
+    },
+};
+use edgeseal_store::{Catalog, catalog::IdentityRefused};
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    parameters::{self, BadParameter},
+};
+use crate::{code::Code, operation::Trouble, request::Params};
+
+/// System policies are as old as this version of Edgeseal's own actions.
+const SYSTEM_SINCE: Timestamp = Timestamp::from_unix_seconds(1_796_083_200); // 2026-12-01T00:00:00Z
+
+/// A policy of either type.
+pub(super) enum AnyPolicy {
+    System(PolicyName, &'static SystemPolicy),
+    Custom(Box<Policy>),
+}
+
+/// A policy as replies show it; which of the dates and counts, differs.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    policy_name: String,
+    policy_type: &'static str,
+    description: String,
+    default_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    create_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attach_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachment_count: Option<usize>,
+}
+
+/// A version of a policy as replies show it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ShownVersion {
+    version_id: String,
+    is_default_version: bool,
+    policy_document: String,
+    create_date: String,
+}
+
+/// Policies in a reply.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct List {
+    policy: Vec<Shown>,
+}
+
+/// What a user or a role has.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attached {
+    policies: List,
+}
+
+impl AnyPolicy {
+    /// All system policies.
+    pub(super) fn system() -> impl Iterator<Item = Self> {
+        system::POLICIES.iter().filter_map(|policy| {
+            let name = PolicyName::parse(policy.name).ok()?;
+            Some(Self::System(name, policy))
+        })
+    }
+
+    /// The policy of this type and name.
+    pub(super) async fn find(
+        catalog: &Catalog,
+        account: &AccountId,
+        reference: &PolicyRef,
+    ) -> Result<Self, Error> {
+        let found = match reference.kind {
+            PolicyKind::System => {
+                let system = system::find(reference.name.as_str());
+                system.map(|policy| Self::System(reference.name.clone(), policy))
+            }
+            PolicyKind::Custom => {
+                let own = catalog.policy(account, &reference.name).await;
+                own.map_err(Trouble::from)?.map(Box::new).map(Self::Custom)
+            }
+        };
+        found.ok_or_else(|| IdentityRefused::NoPolicy(reference.clone()).into())
+    }
+
+    pub(super) const fn kind(&self) -> PolicyKind {
+        match self {
+            Self::System(..) => PolicyKind::System,
+            Self::Custom(_) => PolicyKind::Custom,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::System(name, _) => name.as_str(),
+            Self::Custom(policy) => policy.name.as_str(),
+        }
+    }
+
+    pub(super) fn reference(&self) -> PolicyRef {
+        match self {
+            Self::System(name, _) => PolicyRef::new(PolicyKind::System, name.clone()),
+            Self::Custom(own) => PolicyRef::new(PolicyKind::Custom, own.name.clone()),
+        }
+    }
+
+    /// Where it stands in a listing of both types.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", type_name(self.kind()), self.name())
+    }
+
+    /// Its versions, oldest first.
+    pub(super) fn versions(&self) -> Vec<ShownVersion> {
+        match self {
+            Self::System(_, policy) => vec![ShownVersion {
+                version_id: version_id(1),
+                is_default_version: true,
+                policy_document: policy.document().text().to_owned(),
+                create_date: SYSTEM_SINCE.to_string(),
+            }],
+            Self::Custom(policy) => {
+                let versions = policy.versions.iter();
+                versions
+                    .map(|one| ShownVersion::of(one, policy.default))
+                    .collect()
+            }
+        }
+    }
+
+    /// One of its versions.
+    pub(super) fn version(&self, number: u32) -> Option<ShownVersion> {
+        let id = version_id(number);
+        self.versions().into_iter().find(|one| one.version_id == id)
+    }
+
+    /// The version that is in force.
+    pub(super) fn default_version(&self) -> Option<ShownVersion> {
+        self.versions()
+            .into_iter()
+            .find(|one| one.is_default_version)
+    }
+
+    /// As it is shown of itself, with the number of those who have it.
+    pub(super) fn counted(&self, attachments: usize) -> Shown {
+        Shown {
+            attachment_count: Some(attachments),
+            ..self.shown()
+        }
+    }
+
+    /// As it is shown when it was just changed.
+    pub(super) fn shown(&self) -> Shown {
+        let (default, description, created, updated) = match self {
+            Self::System(_, policy) => (1, policy.description, SYSTEM_SINCE, SYSTEM_SINCE),
+            Self::Custom(own) => (own.default, &*own.description, own.created, own.updated),
+        };
+        Shown {
+            policy_name: self.name().to_owned(),
+            policy_type: type_name(self.kind()),
+            description: description.to_owned(),
+            default_version: version_id(default),
+            create_date: Some(created.to_string()),
+            update_date: Some(updated.to_string()),
+            attach_date: None,
+            attachment_count: None,
+        }
+    }
+}
+
+impl Shown {
+    /// As it is shown when it was just made.
+    pub(super) fn made(policy: Policy) -> Self {
+        Self {
+            update_date: None,
+            ..AnyPolicy::Custom(Box::new(policy)).shown()
+        }
+    }
+
+    /// As it is shown of one who has it.
+    fn attached(policy: &AnyPolicy, at: Timestamp) -> Self {
+        Self {
+            create_date: None,
+            update_date: None,
+            attach_date: Some(at.to_string()),
+            ..policy.shown()
+        }
+    }
+}
+
+impl ShownVersion {
+    pub(super) fn of(version: &PolicyVersion, default: u32) -> Self {
+        Self {
+            version_id: version_id(version.number),
+            is_default_version: version.number == default,
+            policy_document: version.text.clone(),
+            create_date: version.created.to_string(),
+        }
+    }
+}
+
+impl List {
+    pub(super) const fn of(policy: Vec<Shown>) -> Self {
+        Self { policy }
+    }
+}
+
+impl Attached {
+    /// What one has. A policy that is gone since is left out.
+    pub(super) async fn of(
+        catalog: &Catalog,
+        account: &AccountId,
+        attachments: &[Attachment],
+    ) -> Result<Self, Error> {
+        let mut policy = Vec::with_capacity(attachments.len());
+        for attachment in attachments {
+            match AnyPolicy::find(catalog, account, &attachment.policy).await {
+                Ok(found) => policy.push(Shown::attached(&found, attachment.at)),
+                Err(Error::Refused(IdentityRefused::NoPolicy(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self {
+            policies: List { policy },
+        })
+    }
+}
+
+/// What a custom policy is to say, as it was written.
+pub(super) fn text(params: &Params) -> Result<String, BadParameter> {
+    const NAME: &str = "PolicyDocument";
+    let text = parameters::required(params, NAME, Code::MissingPolicyDocument)?;
+    parameters::document(text, NAME, Code::PolicyDocumentLength, Document::parse)
+}
+
+/// How RAM spells a type.
+pub(super) const fn type_name(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::System => "System",
+        PolicyKind::Custom => "Custom",
+    }
+}
+
+fn version_id(number: u32) -> String {
+    format!("v{number}")
+}

@@ -1,0 +1,75 @@
+//! A role as replies show it.
+
+use edgeseal_core::{
+    AccountId,
+    identity::{Role, RoleName},
+};
+use serde::Serialize;
+
+/// A role in the reply of an operation on it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    role: Shown,
+}
+
+/// A role.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    role_id: String,
+    role_name: String,
+    arn: String,
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assume_role_policy_document: Option<String>,
+    max_session_duration: u32,
+    create_date: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_date: Option<String>,
+}
+
+/// `acs:ram::{account}:role/{name}`, as callers name a role that they assume.
+pub(super) fn arn(account: &AccountId, name: &RoleName) -> String {
+    format!("acs:ram::{account}:role/{name}")
+}
+
+impl Reply {
+    pub(super) fn of(account: &AccountId, role: Role) -> Self {
+        Self {
+            role: Shown::of(account, role),
+        }
+    }
+
+    /// A role that was just made: such replies do not say when it was changed.
+    pub(super) fn made(account: &AccountId, role: Role) -> Self {
+        let role = Shown {
+            update_date: None,
+            ..Shown::of(account, role)
+        };
+        Self { role }
+    }
+}
+
+impl Shown {
+    fn of(account: &AccountId, role: Role) -> Self {
+        Self {
+            arn: arn(account, &role.name),
+            role_id: role.id,
+            role_name: role.name.to_string(),
+            description: role.description,
+            assume_role_policy_document: Some(role.trust),
+            max_session_duration: role.max_session_s,
+            create_date: role.created.to_string(),
+            update_date: Some(role.updated.to_string()),
+        }
+    }
+
+    /// In a list, without the trust policy.
+    pub(super) fn listed(account: &AccountId, role: Role) -> Self {
+        Self {
+            assume_role_policy_document: None,
+            ..Self::of(account, role)
+        }
+    }
+}

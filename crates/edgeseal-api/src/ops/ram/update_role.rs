@@ -1,0 +1,94 @@
+//! `UpdateRole`: others who may assume a role, or other particulars; what is not given stays.
+
+use edgeseal_core::{
+    identity::{Role, RoleName},
+    policy::TrustDocument,
+};
+
+use super::{
+    error::Error,
+    parameters::{self, DESCRIPTION_MAX},
+    role,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, refused_or},
+    request::Params,
+};
+
+/// The operation.
+pub struct UpdateRole;
+
+/// Which role, and what it is to be.
+pub struct Wanted {
+    name: RoleName,
+    trust: Option<String>,
+    description: Option<String>,
+    max_session_s: Option<u32>,
+}
+
+impl Operation for UpdateRole {
+    type Params = Wanted;
+    type Reply = role::Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingRoleName,
+        Code::RoleNameChars,
+        Code::RoleNameLength,
+        Code::NewAssumeRolePolicyDocumentLength,
+        Code::MalformedPolicyDocument,
+        Code::NewDescriptionLength,
+        Code::NewMaxSessionDurationValue,
+        Code::RoleNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        const TRUST: &str = "NewAssumeRolePolicyDocument";
+        let name = parameters::role(params)?;
+        let too_long = Code::NewAssumeRolePolicyDocumentLength;
+        let parse = TrustDocument::parse;
+        let trust = params.given(TRUST);
+        let trust = trust.map(|text| parameters::document(text, TRUST, too_long, parse));
+        let code = Code::NewDescriptionLength;
+        let description = parameters::text(params, "NewDescription", DESCRIPTION_MAX, code)?;
+        let code = Code::NewMaxSessionDurationValue;
+        Ok(Wanted {
+            name,
+            trust: trust.transpose()?,
+            description,
+            max_session_s: parameters::session_length(params, "NewMaxSessionDuration", code)?,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<role::Reply>, Error> {
+        let (catalog, account) = (&context.catalog, call.account());
+        let change = |role: &mut Role| wanted.apply(role);
+        let updated = catalog
+            .update_role(&call.deed, account, &wanted.name, change)
+            .await;
+        let committed = updated.map_err(refused_or::<_, Error>)?;
+        let reply = role::Reply::of(account, committed.value);
+        Ok(Done::with(reply, committed.revision, None))
+    }
+}
+
+impl Wanted {
+    fn apply(&self, role: &mut Role) {
+        if let Some(trust) = &self.trust {
+            role.trust.clone_from(trust);
+        }
+        if let Some(description) = &self.description {
+            role.description.clone_from(description);
+        }
+        if let Some(seconds) = self.max_session_s {
+            role.max_session_s = seconds;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A user as replies show it.
+
+use edgeseal_core::identity::User;
+use serde::Serialize;
+
+/// A user in the reply of an operation on it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    user: Shown,
+}
+
+/// A user.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    user_id: String,
+    user_name: String,
+    display_name: String,
+    mobile_phone: String,
+    email: String,
+    comments: String,
+    create_date: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_date: Option<String>,
+}
+
+impl Reply {
+    pub(super) fn of(user: User) -> Self {
+        Self {
+            user: Shown::of(user),
+        }
+    }
+
+    /// A user that was just made: such replies do not say when it was changed.
+    pub(super) fn made(user: User) -> Self {
+        let user = Shown {
+            update_date: None,
+            ..Shown::of(user)
+        };
+        Self { user }
+    }
+}
+
+impl Shown {
+    pub(super) fn of(user: User) -> Self {
+        Self {
+            user_id: user.id,
+            user_name: user.name.to_string(),
+            display_name: user.display_name,
+            mobile_phone: user.mobile,
+            email: user.email,
+            comments: user.comments,
+            create_date: user.created.to_string(),
+            update_date: Some(user.updated.to_string()),
+        }
+    }
+}

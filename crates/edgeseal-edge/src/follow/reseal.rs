@@ -1,0 +1,70 @@
+//! After a change of the key-encryption key: what the edge holds is sealed anew, in memory and in the
+//! replica, without the store.
+
+use std::sync::Arc;
+
+use edgeseal_store::record::encode_material;
+use tokio::sync::oneshot;
+
+use super::{Follower, prepare::stored_form};
+use crate::{entry::Https, replica::Batch};
+
+/// What an edge has done with the keys that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Keys sealed anew.
+    pub resealed: u64,
+    /// Keys that do not open, and so are as they were; their domains are in quarantine.
+    pub unopened: u64,
+}
+
+/// A wish to seal anew, and who waits for it.
+pub(crate) type Wish = oneshot::Sender<Resealed>;
+
+/// Material written to the replica at once: some hundred KiB.
+const AT_ONCE: usize = 256;
+
+impl Follower {
+    /// Seals anew what is held. Runs between two changes, so that nothing which was fetched before
+    /// is written after.
+    pub(super) async fn reseal(&self, wish: Wish) {
+        let mut done = Resealed::default();
+        // The lock-free table must not be held over a wait.
+        let mut held = Vec::new();
+        self.holdings.index().visit(|_, entry| {
+            if let Https::On(material) = &entry.https {
+                held.push(Arc::clone(material));
+            }
+        });
+        let mut batch = Batch::default();
+        for material in held {
+            match self.holdings.keys().reseal(&material) {
+                Ok(false) => continue,
+                Ok(true) => done.resealed += 1,
+                Err(_) => {
+                    done.unopened += 1;
+                    continue;
+                }
+            }
+            if let Ok(value) = encode_material(&stored_form(&material)) {
+                batch.resealed.push((*material.digest(), value));
+            }
+            if batch.resealed.len() >= AT_ONCE {
+                self.writer
+                    .write_patiently(std::mem::take(&mut batch))
+                    .await;
+                // A handshake is not to wait for a million keys.
+                tokio::task::yield_now().await;
+            }
+        }
+        let (written, on_disk) = oneshot::channel();
+        batch.written = Some(written);
+        self.writer.write_patiently(batch).await;
+        // On its own, so that changes go on while the disk works.
+        tokio::spawn(async move {
+            if on_disk.await.is_ok() {
+                let _ = wish.send(done);
+            }
+        });
+    }
+}

@@ -1,0 +1,398 @@
+//! Whether records and indexes agree, for the doctor. Reads all of a store and changes nothing.
+//!
+//! Two ways: each record has the index entries that it must have, and each index entry leads to a
+//! record that it belongs to. A store whose commits are all or nothing never disagrees; a disk, a
+//! hand with a SQLite tool or a defect of ours may see to that.
+
+use edgeseal_core::{AccountId, Pattern, account::Account, certificate::Digest, domain::Domain};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Entry, Fault, Key, Store,
+    catalog::{Pointer, access_key_index, below, bound_certificates},
+    key,
+    record::{
+        self, AccessKeyRecord, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary,
+    },
+};
+
+/// What was looked at, and what is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consistency {
+    /// Domains looked at.
+    pub domains: u64,
+    /// Certificates looked at.
+    pub certificates: u64,
+    /// Entries of indexes looked at.
+    pub indexed: u64,
+    /// What is wrong, in the order in which it was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The key that it was found at.
+    pub key: Key,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// Records read at once.
+const PAGE: usize = 500;
+
+/// Looks at everything.
+///
+/// # Errors
+/// A [`Fault`] if the store cannot be read; what does not decode is a [`Finding`].
+pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
+    let mut check = Check {
+        store,
+        found: Consistency::default(),
+    };
+    check.each(key::ACCOUNTS, Check::account).await?;
+    check.each(key::ACCESS_KEYS, Check::access_key).await?;
+    check.each(key::DOMAINS, Check::domain).await?;
+    check.each(key::CERTIFICATES, Check::certificate).await?;
+    check.each(key::MATERIALS, Check::material).await?;
+    check.each("accountname/", Check::account_name).await?;
+    for prefix in ["accountkey/", "userkey/"] {
+        check.each(prefix, Check::listed_access_key).await?;
+    }
+    check.each("accountdomain/", Check::listed_domain).await?;
+    check.each("below/", Check::name_below).await?;
+    check
+        .each("accountcert/", Check::listed_certificate)
+        .await?;
+    for prefix in ["certname/", "certcontent/"] {
+        check.each(prefix, Check::pointer).await?;
+    }
+    check.each("certuse/", Check::certificate_use).await?;
+    check.each("materialuse/", Check::material_use).await?;
+    Ok(check.found)
+}
+
+struct Check<'a> {
+    store: &'a dyn Store,
+    found: Consistency,
+}
+
+/// What is wrong with one entry.
+type Wrong = Vec<String>;
+
+impl Check<'_> {
+    async fn each(
+        &mut self,
+        prefix: &str,
+        look: impl AsyncFn(&Self, &Entry) -> Result<Wrong, Fault>,
+    ) -> Result<(), Fault> {
+        let mut after = None;
+        let mut count = 0;
+        loop {
+            let page = self.store.list(prefix, after.as_ref(), PAGE).await?;
+            for entry in &page.entries {
+                count += 1;
+                for what in look(self, entry).await? {
+                    let key = entry.key.clone();
+                    self.found.findings.push(Finding { key, what });
+                }
+            }
+            after = page.entries.into_iter().next_back().map(|entry| entry.key);
+            if !page.more {
+                break;
+            }
+        }
+        match prefix {
+            key::DOMAINS => self.found.domains += count,
+            key::CERTIFICATES => self.found.certificates += count,
+            key::ACCOUNTS | key::ACCESS_KEYS | key::MATERIALS => {}
+            _ => self.found.indexed += count,
+        }
+        Ok(())
+    }
+
+    async fn account(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let account: Account = match decode(entry) {
+            Ok(account) => account,
+            Err(wrong) => return Ok(wrong),
+        };
+        let mut wrong = own_key(entry, &Key::account(&account.id));
+        let named = Key::account_name(&account.name);
+        let found = self.store.get(&named).await?;
+        if found.is_none_or(|found| found.value != account.id.as_str().as_bytes()) {
+            wrong.push(format!("its name does not lead to it ({named})"));
+        }
+        Ok(wrong)
+    }
+
+    async fn access_key(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let row: AccessKeyRecord = match decode(entry) {
+            Ok(row) => row,
+            Err(wrong) => return Ok(wrong),
+        };
+        let mut wrong = own_key(entry, &Key::access_key(&row.key.id));
+        self.needs(&mut wrong, &access_key_index(&row.key)).await?;
+        let account = Key::account(&row.key.account);
+        self.needs(&mut wrong, &account).await?;
+        Ok(wrong)
+    }
+
+    async fn domain(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let domain: Domain = match decode(entry) {
+            Ok(domain) => domain,
+            Err(wrong) => return Ok(wrong),
+        };
+        let mut wrong = own_key(entry, &Key::domain(&domain.name));
+        self.needs(&mut wrong, &Key::account(&domain.account))
+            .await?;
+        if let Some((_, key)) = below(&domain.name) {
+            let owner = domain.account.as_str().as_bytes();
+            self.needs_value(&mut wrong, &key, owner).await?;
+        }
+        let mut served = None;
+        for binding in domain.production.iter().chain(&domain.staging) {
+            let id = binding.certificate;
+            let Some(certificate) = self
+                .read::<CertificateRecord>(&Key::certificate(id))
+                .await?
+            else {
+                wrong.push(format!(
+                    "certificate {id}, which it has bound, is not there"
+                ));
+                continue;
+            };
+            if certificate.account != domain.account {
+                wrong.push(format!(
+                    "certificate {id}, which it has bound, is another account's"
+                ));
+            }
+            if certificate.material != binding.material {
+                wrong.push(format!(
+                    "it serves other material than that of certificate {id}"
+                ));
+            }
+            let used = Key::certificate_use(id, &domain.name);
+            self.needs(&mut wrong, &used).await?;
+            self.has_a_key(&mut wrong, &binding.material).await?;
+            if domain.production.as_ref() == Some(binding) && binding.enabled {
+                let expires = certificate.facts.chain_not_after;
+                served = Some(BoundSummary {
+                    certificate: id,
+                    expires,
+                });
+            }
+        }
+        let summary = record::encode_summary(&DomainSummary::of(&domain, served))?;
+        let listed = Key::account_domain(&domain.account, &domain.name);
+        self.needs_value(&mut wrong, &listed, &summary).await?;
+        Ok(wrong)
+    }
+
+    async fn certificate(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let row: CertificateRecord = match decode(entry) {
+            Ok(row) => row,
+            Err(wrong) => return Ok(wrong),
+        };
+        let mut wrong = own_key(entry, &Key::certificate(row.id));
+        self.needs(&mut wrong, &Key::material(&row.material))
+            .await?;
+        self.needs(&mut wrong, &Key::material_use(&row.material, row.id))
+            .await?;
+        if row.removed {
+            let uses = self
+                .store
+                .list(&key::certificate_uses(row.id), None, 1)
+                .await?;
+            if uses.entries.is_empty() {
+                wrong.push("it was removed, and no domain keeps it".to_owned());
+            }
+            return Ok(wrong);
+        }
+        let listed = Key::account_certificate(&row.account, &row.region, row.id);
+        let summary = record::encode_summary(&CertificateSummary::of(&row))?;
+        self.needs_value(&mut wrong, &listed, &summary).await?;
+        let named = Key::certificate_name(&row.account, &row.name);
+        let pointer: Option<Pointer> = self.read(&named).await?;
+        if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
+            wrong.push(format!("its name does not lead to it ({named})"));
+        }
+        let content = Key::certificate_content(&row.account, &row.material);
+        self.needs(&mut wrong, &content).await?;
+        Ok(wrong)
+    }
+
+    async fn material(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let Ok(material) = record::decode_material(&entry.value) else {
+            return Ok(vec!["it does not read".to_owned()]);
+        };
+        let mut wrong = Vec::new();
+        let mut chain = vec![material.leaf];
+        for issuer in material.issuers.into_iter().map(Digest) {
+            match self.store.get(&Key::issuer(&issuer)).await? {
+                Some(found) => chain.push(found.value.to_vec()),
+                None => wrong.push(format!("its issuer {issuer} is not there")),
+            }
+        }
+        let digest = Digest::of_chain(chain.iter().map(Vec::as_slice));
+        if wrong.is_empty() && Key::material(&digest) != entry.key {
+            wrong.push(
+                "leaf and chain do not have the digest that they are stored under".to_owned(),
+            );
+        }
+        let stored_as = tail(&entry.key).and_then(Digest::parse);
+        if let Some(stored_as) = stored_as {
+            let uses = key::material_uses(&stored_as);
+            if self.store.list(&uses, None, 1).await?.entries.is_empty() {
+                wrong.push("no certificate has it".to_owned());
+            }
+        }
+        Ok(wrong)
+    }
+
+    async fn account_name(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let id = std::str::from_utf8(&entry.value).ok();
+        let Some(id) = id.and_then(|id| AccountId::parse(id).ok()) else {
+            return Ok(vec!["it holds no account number".to_owned()]);
+        };
+        let account: Option<Account> = self.read(&Key::account(&id)).await?;
+        let belongs = account.is_some_and(|it| Key::account_name(&it.name) == entry.key);
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn listed_access_key(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let id = String::from_utf8_lossy(&entry.value);
+        let row: Option<AccessKeyRecord> = self.read(&Key::access_key(&id)).await?;
+        let belongs = row.is_some_and(|row| access_key_index(&row.key) == entry.key);
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn listed_domain(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let domain = self.domain_of_tail(entry).await?;
+        let belongs =
+            domain.is_some_and(|it| Key::account_domain(&it.account, &it.name) == entry.key);
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn name_below(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let domain = self.domain_of_tail(entry).await?;
+        let below = domain.as_ref().and_then(|domain| below(&domain.name));
+        Ok(leads_nowhere_unless(
+            below.is_some_and(|(_, key)| key == entry.key),
+        ))
+    }
+
+    async fn listed_certificate(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let row = self.certificate_of_tail(entry).await?;
+        let belongs = row.is_some_and(|row| {
+            let listed = Key::account_certificate(&row.account, &row.region, row.id);
+            !row.removed && listed == entry.key
+        });
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn pointer(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let pointer: Pointer = match decode(entry) {
+            Ok(pointer) => pointer,
+            Err(wrong) => return Ok(wrong),
+        };
+        let id = pointer.certificate;
+        let row: Option<CertificateRecord> = self.read(&Key::certificate(id)).await?;
+        let belongs = row.is_some_and(|row| {
+            let named = Key::certificate_name(&row.account, &row.name);
+            let content = Key::certificate_content(&row.account, &row.material);
+            !row.removed && (named == entry.key || content == entry.key)
+        });
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn certificate_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let domain = self.domain_of_tail(entry).await?;
+        let belongs = domain.is_some_and(|domain| {
+            let mut bound = bound_certificates(&domain).into_iter();
+            bound.any(|id| Key::certificate_use(id, &domain.name) == entry.key)
+        });
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn material_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let row = self.certificate_of_tail(entry).await?;
+        let belongs = row.is_some_and(|row| Key::material_use(&row.material, row.id) == entry.key);
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn domain_of_tail(&self, entry: &Entry) -> Result<Option<Domain>, Fault> {
+        match tail(&entry.key).and_then(|name| Pattern::parse(name).ok()) {
+            Some(name) => self.read(&Key::domain(&name)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn certificate_of_tail(&self, entry: &Entry) -> Result<Option<CertificateRecord>, Fault> {
+        match tail(&entry.key).and_then(|id| id.parse().ok()) {
+            Some(id) => self.read(&Key::certificate(id)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A record; `None` also if it does not read, which is found where it stands.
+    async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
+        let entry = self.store.get(key).await?;
+        Ok(entry.and_then(|entry| record::decode(&entry.value).ok()))
+    }
+
+    async fn needs(&self, wrong: &mut Wrong, key: &Key) -> Result<(), Fault> {
+        if self.store.get(key).await?.is_none() {
+            wrong.push(format!("{key} is missing"));
+        }
+        Ok(())
+    }
+
+    async fn needs_value(&self, wrong: &mut Wrong, key: &Key, value: &[u8]) -> Result<(), Fault> {
+        match self.store.get(key).await? {
+            None => wrong.push(format!("{key} is missing")),
+            Some(found) if found.value != value => wrong.push(format!("{key} says something else")),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether there is material of this address with a private key.
+    async fn has_a_key(&self, wrong: &mut Wrong, digest: &Digest) -> Result<(), Fault> {
+        let found = self.store.get(&Key::material(digest)).await?;
+        let material = found.and_then(|entry| record::decode_material(&entry.value).ok());
+        match material {
+            None => wrong.push(format!("material {digest}, which it serves, is not there")),
+            Some(material) if material.sealed_key.is_empty() => {
+                wrong.push(format!(
+                    "material {digest}, which it serves, has no private key"
+                ));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Wrong> {
+    record::decode(&entry.value).map_err(|_| vec!["it does not read".to_owned()])
+}
+
+fn own_key(entry: &Entry, expected: &Key) -> Wrong {
+    if entry.key == *expected {
+        Vec::new()
+    } else {
+        vec![format!("it is the record of {expected}")]
+    }
+}
+
+fn leads_nowhere_unless(belongs: bool) -> Wrong {
+    if belongs {
+        Vec::new()
+    } else {
+        vec!["it leads to nothing that it belongs to".to_owned()]
+    }
+}
+
+fn tail(key: &Key) -> Option<&str> {
+    key.as_str().rsplit_once('/').map(|(_, tail)| tail)
+}

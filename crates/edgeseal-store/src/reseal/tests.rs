@@ -1,0 +1,362 @@
+//! Re-sealing on both engines: what it changes, what it leaves alone, and what it refuses to hide.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use edgeseal_core::{
+    AccountId, Pattern, Secret,
+    account::Account,
+    certificate::{Certificate, Digest, Facts, KeyAlgorithm, Subject},
+};
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    Catalog, SharedStore,
+    catalog::{ChangeError, Deed, NewAccessKey},
+    key,
+    memory::MemoryStore,
+    record::{CertificateRecord, CertificateSource},
+    sqlite::SqliteStore,
+};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+const FAST: u32 = 1_000_000;
+
+fn account() -> AccountId {
+    AccountId::from_random(7)
+}
+
+fn deed(request: &str) -> Deed {
+    Deed {
+        account: account(),
+        access_key: "key".to_owned(),
+        source: "::1".to_owned(),
+        action: "Test".to_owned(),
+        resource: String::new(),
+        request: request.to_owned(),
+        nonce: None,
+        now: NOW,
+    }
+}
+
+fn certificate(content: &str) -> (CertificateRecord, Certificate) {
+    let name = Pattern::parse(&format!("{content}.example.com")).unwrap();
+    let facts = Facts {
+        common_name: name.to_string(),
+        subject: Subject::default(),
+        names: vec![name],
+        issuer: "issuer".to_owned(),
+        issuer_organization: String::new(),
+        serial: "01".to_owned(),
+        not_before: NOW,
+        not_after: NOW.plus_ms(1000),
+        chain_not_after: NOW.plus_ms(1000),
+        sha256: String::new(),
+        sha1: String::new(),
+        key: KeyAlgorithm::Ecdsa,
+        key_bits: 256,
+    };
+    let certificate = Certificate {
+        leaf: content.as_bytes().to_vec(),
+        intermediates: Vec::new(),
+        key: Secret::new(format!("key of {content}").into_bytes()),
+        facts: facts.clone(),
+        warnings: Vec::new(),
+    };
+    let row = CertificateRecord {
+        id: i64::try_from(content.len()).unwrap(),
+        account: account(),
+        name: content.to_owned(),
+        source: CertificateSource::Centre,
+        region: "home".to_owned(),
+        material: certificate.digest(),
+        has_key: true,
+        revoked: false,
+        removed: false,
+        facts,
+        created: NOW,
+    };
+    (row, certificate)
+}
+
+/// One of each that the catalog seals.
+async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey) {
+    let catalog = Catalog::new(store, keyring.clone());
+    let owner = Account {
+        id: account(),
+        name: "owner".to_owned(),
+        root: true,
+        created: NOW,
+    };
+    let key = NewAccessKey::generate(account(), None, NOW);
+    let made = catalog.create_account(&deed("account"), &owner, &key).await;
+    made.unwrap();
+    add_certificate(&catalog, "certificate").await;
+    let deed = deed("request");
+    let made = catalog.transact(&deed, |mut draft| async move {
+        let secret = Secret::new(b"key of a request".to_vec());
+        draft.add_signing_request(&account(), &Digest::of(b"public"), &secret, "a.example")?;
+        Ok::<_, ChangeError<()>>((draft, ()))
+    });
+    made.await.unwrap();
+    (catalog, key)
+}
+
+async fn add_certificate(catalog: &Catalog, content: &str) {
+    let (row, certificate) = certificate(content);
+    let (row, certificate, deed) = (&row, &certificate, deed(content));
+    let made = catalog.transact(&deed, |mut draft| async move {
+        draft.add_certificate(row, certificate).await?;
+        Ok::<_, ChangeError<()>>((draft, ()))
+    });
+    made.await.unwrap();
+}
+
+/// A ring with a new key before those of `ring`, whose text is `old`.
+fn with_new_key(old: &str) -> (String, Keyring) {
+    let text = format!("{}\n{old}", *Keyring::generate());
+    let ring = Keyring::parse(&text).unwrap();
+    (text, ring)
+}
+
+/// Passes until one is the proof.
+async fn reseal(store: &dyn Store, keyring: &Keyring) -> Pass {
+    loop {
+        let pass = pass(store, keyring, FAST, |_| {}).await.unwrap();
+        if pass.is_proof() {
+            return pass;
+        }
+    }
+}
+
+fn engines(directory: &tempfile::TempDir) -> [SharedStore; 2] {
+    let sqlite = SqliteStore::open(directory.path().join("store.db")).unwrap();
+    [Arc::new(MemoryStore::new()), Arc::new(sqlite)]
+}
+
+/// Whether a value holds something sealed under `id`, wherever it stands in it.
+fn holds_sealed(value: &[u8], id: KeyId) -> bool {
+    fn in_json(value: &Value, id: KeyId) -> bool {
+        match value {
+            Value::String(text) => STANDARD
+                .decode(text)
+                .is_ok_and(|octets| KeyId::of_sealed(&octets) == Some(id)),
+            Value::Array(items) => items.iter().any(|item| in_json(item, id)),
+            Value::Object(members) => members.values().any(|item| in_json(item, id)),
+            _ => false,
+        }
+    }
+    if let Ok(json) = serde_json::from_slice(value) {
+        return in_json(&json, id);
+    }
+    let starts = 0..value.len();
+    starts
+        .into_iter()
+        .any(|at| KeyId::of_sealed(&value[at..]) == Some(id))
+}
+
+/// A new kind of sealed record that is in no row of the table would be left behind.
+#[tokio::test]
+async fn the_table_has_everything_that_the_catalog_seals() {
+    let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    filled(Arc::clone(&store), &keyring).await;
+    let all = store.list("", None, usize::MAX >> 1).await.unwrap().entries;
+    let mut kinds = BTreeSet::new();
+    for entry in all {
+        if holds_sealed(&entry.value, keyring.active()) {
+            let kind = SEALED_KINDS
+                .iter()
+                .find(|kind| entry.key.as_str().starts_with(kind.prefix));
+            let kind = kind.unwrap_or_else(|| panic!("{} is sealed and of no kind", entry.key));
+            assert!(kind.sealed(&entry.value).unwrap().is_some());
+            kinds.insert(kind.name);
+        }
+    }
+    let names: BTreeSet<_> = SEALED_KINDS.iter().map(|kind| kind.name).collect();
+    assert_eq!(kinds, names, "each kind was written and found");
+}
+
+#[tokio::test]
+async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in engines(&directory) {
+        let old = Keyring::generate();
+        let keyring = Keyring::parse(&old).unwrap();
+        let (catalog, key) = filled(Arc::clone(&store), &keyring).await;
+        let first = keyring.active();
+        assert_eq!(census(&*store).await.unwrap().under(first), 3);
+        assert!(!is_finished(&*store, &keyring).await.unwrap());
+
+        let (_, ring) = with_new_key(&old);
+        keyring.replace(&ring).unwrap();
+        begin(&*store, &keyring).await.unwrap();
+        assert!(!is_finished(&*store, &keyring).await.unwrap());
+        let proof = reseal(&*store, &keyring).await;
+        assert_eq!((proof.opened, proof.unopened), (3, 0));
+        finish(&*store, keyring.active(), NOW).await.unwrap();
+        assert!(is_finished(&*store, &keyring).await.unwrap());
+        let census = census(&*store).await.unwrap();
+        assert_eq!(
+            (census.under(first), census.under(keyring.active())),
+            (0, 3)
+        );
+
+        keyring.forget(first).unwrap();
+        let (_, secret) = catalog.access_key(&key.key.id).await.unwrap().unwrap();
+        assert_eq!(secret, key.secret);
+        let (owner, public) = (account(), Digest::of(b"public"));
+        let made = catalog.key_of_signing_request(&owner, &public);
+        let made = made.await.unwrap().unwrap();
+        assert_eq!(made.expose(), b"key of a request");
+        let (row, content) = certificate("certificate");
+        let material = catalog.material(&row.material).await.unwrap().unwrap();
+        assert_eq!(material.leaf, content.leaf);
+        let opened = keyring.open(&material.sealed_key, &Key::material(&row.material));
+        assert_eq!(opened.as_ref(), Ok(&content.key));
+    }
+}
+
+/// An engine does not tell when a record expires, so re-sealing has to know.
+#[tokio::test]
+async fn what_expires_still_does() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in engines(&directory) {
+        let old = Keyring::generate();
+        let keyring = Keyring::parse(&old).unwrap();
+        filled(Arc::clone(&store), &keyring).await;
+        keyring.replace(&with_new_key(&old).1).unwrap();
+        reseal(&*store, &keyring).await;
+        let kept = async |now: Timestamp| {
+            store.sweep(now).await.unwrap();
+            let page = store.list(key::SIGNING_REQUESTS, None, 10).await.unwrap();
+            page.entries.len()
+        };
+        let end = NOW.plus_ms(crate::catalog::SIGNING_REQUEST_MS);
+        assert_eq!(kept(end.plus_ms(-1)).await, 1);
+        assert_eq!(kept(end.plus_ms(1)).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_comes_between_is_not_lost() {
+    let old = Keyring::generate();
+    let keyring = Keyring::parse(&old).unwrap();
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let (_, key) = filled(Arc::clone(&store), &keyring).await;
+    let holder = Key::access_key(&key.key.id);
+    let entry = store.get(&holder).await.unwrap().unwrap();
+    keyring.replace(&with_new_key(&old).1).unwrap();
+    let kind = &SEALED_KINDS[0];
+    let mut passed = Pass::default();
+    let txn = passed.look(kind, &keyring, &entry).unwrap();
+
+    // A field that this release does not know, in a record that is changed meanwhile.
+    let mut record: Value = serde_json::from_slice(&entry.value).unwrap();
+    record["active"] = Value::Bool(false);
+    record["later"] = Value::String("kept".to_owned());
+    let write = Write::Put {
+        key: holder.clone(),
+        value: Bytes::from(record.to_string()),
+        expires: None,
+    };
+    let changed = Txn {
+        expect: Vec::new(),
+        write: vec![write],
+    };
+    store.commit(changed).await.unwrap();
+    passed.write(&*store, vec![txn]).await.unwrap();
+    assert_eq!((passed.resealed, passed.overtaken), (0, 1));
+    assert!(!passed.is_proof());
+
+    reseal(&*store, &keyring).await;
+    let entry = store.get(&holder).await.unwrap().unwrap();
+    let mut now: Value = serde_json::from_slice(&entry.value).unwrap();
+    let sealed = kind.sealed(&entry.value).unwrap().unwrap();
+    assert_eq!(keyring.open(&sealed, &holder), Ok(key.secret));
+    assert_ne!(now["sealed_secret"], record["sealed_secret"]);
+    now["sealed_secret"] = record["sealed_secret"].clone();
+    assert_eq!(now, record);
+}
+
+#[tokio::test]
+async fn what_does_not_open_is_told_and_left_as_it_is() {
+    let old = Keyring::generate();
+    let keyring = Keyring::parse(&old).unwrap();
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let (_, key) = filled(Arc::clone(&store), &keyring).await;
+    let stranger = Keyring::parse(&Keyring::generate()).unwrap();
+    let holder = Key::access_key("another");
+    let kind = &SEALED_KINDS[0];
+    let entry = store
+        .get(&Key::access_key(&key.key.id))
+        .await
+        .unwrap()
+        .unwrap();
+    let sealed = stranger.seal(&Secret::new(b"secret".to_vec()), &holder);
+    let foreign = kind.with(&entry.value, sealed).unwrap();
+    let write = [
+        (holder.clone(), foreign.clone()),
+        (Key::from_stored("material/00/x"), Bytes::from_static(b"?")),
+    ];
+    let write = write.map(|(key, value)| Write::Put {
+        key,
+        value,
+        expires: None,
+    });
+    let planted = Txn {
+        expect: Vec::new(),
+        write: write.to_vec(),
+    };
+    store.commit(planted).await.unwrap();
+
+    keyring.replace(&with_new_key(&old).1).unwrap();
+    let proof = reseal(&*store, &keyring).await;
+    assert_eq!((proof.opened, proof.unopened), (3, 2));
+    let (first, why) = proof.unopened_first.unwrap();
+    assert_eq!(first, holder);
+    let needed = stranger.active().to_string();
+    assert!(why.contains(&needed), "{why}");
+    assert_eq!(store.get(&holder).await.unwrap().unwrap().value, foreign);
+    let census = census(&*store).await.unwrap();
+    assert_eq!((census.under(stranger.active()), census.unreadable), (1, 1));
+}
+
+/// A process that ends in the middle leaves some under the old key; the next one finishes.
+#[tokio::test]
+async fn an_end_in_the_middle_is_made_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let old = Keyring::generate();
+    let (text, _) = with_new_key(&old);
+    let first = Keyring::parse(&old).unwrap();
+    {
+        let store: SharedStore = Arc::new(SqliteStore::open(&path).unwrap());
+        let (catalog, _) = filled(Arc::clone(&store), &first).await;
+        for length in 20..30 {
+            add_certificate(&catalog, &"c".repeat(length)).await;
+        }
+        let keyring = Keyring::parse(&text).unwrap();
+        begin(&*store, &keyring).await.unwrap();
+        // One record at a time, and long pauses: the pass is cut off in one of them.
+        let (told, mut done) = tokio::sync::watch::channel(0);
+        let slow = pass(&*store, &keyring, 10, |pass| {
+            told.send_replace(pass.resealed);
+        });
+        tokio::select! {
+            _ = slow => panic!("it is not to end"),
+            _ = done.wait_for(|resealed| *resealed >= 3) => {}
+        }
+        let census = census(&*store).await.unwrap();
+        assert!(census.under(first.active()) > 0, "{census:?}");
+        assert!(census.under(keyring.active()) >= 3, "{census:?}");
+    }
+    let store = SqliteStore::open(&path).unwrap();
+    let keyring = Keyring::parse(&text).unwrap();
+    assert!(!is_finished(&store, &keyring).await.unwrap());
+    let proof = reseal(&store, &keyring).await;
+    assert_eq!((proof.opened, proof.unopened), (13, 0));
+    assert_eq!(census(&store).await.unwrap().under(first.active()), 0);
+}

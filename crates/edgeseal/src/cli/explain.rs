@@ -1,0 +1,60 @@
+//! `edgeseal explain`
+
+use clap::Args;
+
+use super::{Connection, EDGESEAL, Failure, output};
+
+#[derive(Args)]
+pub(super) struct Command {
+    /// The permission, such as cdn:SetCdnDomainSSLCertificate; `cdn:` may be left out
+    #[arg(long, value_name = "PERMISSION")]
+    action: String,
+    /// A domain, or the full name of anything, such as `acs:cdn:*:1234567890123456:domain/example.com`
+    #[arg(long, value_name = "RESOURCE")]
+    resource: String,
+    /// Who: a user's name, or role/NAME [default: the caller]
+    #[arg(long = "as", value_name = "WHO")]
+    principal: Option<String>,
+    /// From which address the call would come [default: the caller's]
+    #[arg(long, value_name = "ADDRESS")]
+    source_ip: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let permission = if self.action.contains(':') {
+            self.action
+        } else {
+            format!("cdn:{}", self.action)
+        };
+        let mut params = vec![
+            ("Permission", permission.as_str()),
+            ("Resource", self.resource.as_str()),
+        ];
+        params.extend(self.principal.as_deref().map(|who| {
+            let role = who.strip_prefix("role/").map(|role| ("RoleName", role));
+            role.unwrap_or_else(|| ("UserName", who.strip_prefix("user/").unwrap_or(who)))
+        }));
+        params.extend(
+            self.source_ip
+                .as_deref()
+                .map(|address| ("SourceIp", address)),
+        );
+        let reply = self
+            .connection
+            .call(EDGESEAL, "ExplainDecision", &params)
+            .await?;
+        output::reply(&self.connection, &reply, || {
+            let text = |name: &str| output::text(&reply.body[name]);
+            println!("{}: {}", text("Decision"), text("Reason"));
+            println!("  {} for {}", text("Permission"), text("Principal"));
+            println!("  on {}", text("Resource"));
+            if reply.body["Statement"].is_string() {
+                println!("{}", text("Statement"));
+            }
+        });
+        Ok(())
+    }
+}

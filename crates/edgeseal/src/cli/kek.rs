@@ -1,0 +1,181 @@
+//! `edgeseal kek …`
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use edgeseal_api::client::Reply;
+use serde_json::Value;
+
+use super::{Connection, EDGESEAL, Failure, output};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Show the key-encryption keys, and how much is sealed under each
+    Status {
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Seal with a new key, and seal anew what is under others while everything goes on
+    Rotate {
+        /// Do not wait until everything is sealed anew
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Give up a key that nothing is sealed under any more
+    Retire {
+        /// The key's id
+        id: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+/// How often the progress is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(300);
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Status { connection } => {
+                let reply = describe(&connection, true).await?;
+                output::reply(&connection, &reply, || status(&reply.body));
+                Ok(())
+            }
+            Self::Rotate {
+                no_wait,
+                connection,
+            } => rotate(&connection, !no_wait).await,
+            Self::Retire { id, connection } => {
+                let params = [("KeyId", id.as_str())];
+                let reply = connection
+                    .call(EDGESEAL, "RetireKeyEncryptionKey", &params)
+                    .await?;
+                output::reply(&connection, &reply, || retired(&id, &reply.body["StillIn"]));
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn rotate(connection: &Connection, wait: bool) -> Result<(), Failure> {
+    let reply = connection
+        .call(EDGESEAL, "RotateKeyEncryptionKey", &[])
+        .await?;
+    let key = output::text(&reply.body["KeyId"]);
+    output::reply(connection, &reply, || {
+        println!("sealing with key {key} from now on");
+    });
+    if wait {
+        await_end(connection, &key).await?;
+    }
+    Ok(())
+}
+
+/// Waits until everything is sealed anew; progress goes where it does not disturb a script.
+async fn await_end(connection: &Connection, key: &str) -> Result<(), Failure> {
+    let mut told = String::new();
+    loop {
+        let reply = describe(connection, false).await?;
+        let resealing = &reply.body["Resealing"];
+        let count = |name: &str| output::text(&resealing[name]);
+        let (resealed, opened) = (count("Resealed"), count("Opened"));
+        match resealing["State"].as_str().unwrap_or_default() {
+            "Running" => {
+                let trouble = count("Trouble");
+                let mut now = format!("{resealed} records sealed anew");
+                if !trouble.is_empty() {
+                    now = format!("{now} ({trouble})");
+                }
+                if now != told {
+                    eprintln!("{now}");
+                    told = now;
+                }
+            }
+            "Stuck" => {
+                return Err(Failure::Unfinished(format!(
+                    "{resealed} records were sealed anew, {} do not open and stay as they are: {}; edgeseal doctor \
+                     shows all of them",
+                    count("Unopened"),
+                    count("Trouble")
+                )));
+            }
+            _ => {
+                if !connection.json {
+                    println!(
+                        "{resealed} records were sealed anew; all {opened} are under key {key}"
+                    );
+                }
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+async fn describe(connection: &Connection, count: bool) -> Result<Reply, Failure> {
+    let count = if count { "true" } else { "false" };
+    let params = [("Count", count)];
+    connection
+        .call(EDGESEAL, "DescribeKeyEncryption", &params)
+        .await
+}
+
+fn status(body: &Value) {
+    for source in body["Sources"].as_array().into_iter().flatten() {
+        println!("keys come from {}", output::text(source));
+    }
+    let rows = body["Keys"].as_array().into_iter().flatten().map(|key| {
+        let records = key["Records"].as_array().into_iter().flatten();
+        let records: Vec<String> = records
+            .filter(|kind| kind["Count"] != 0)
+            .map(|kind| {
+                format!(
+                    "{} {}",
+                    output::text(&kind["Count"]),
+                    output::text(&kind["Kind"])
+                )
+            })
+            .collect();
+        let standing = match (key["Active"] == true, key["Present"] == true) {
+            (true, _) => "seals",
+            (false, true) => "opens",
+            (false, false) => "missing",
+        };
+        let records = if records.is_empty() {
+            "nothing".to_owned()
+        } else {
+            records.join(", ")
+        };
+        [output::text(&key["KeyId"]), standing.to_owned(), records]
+    });
+    output::table(["KEY", "", "SEALED UNDER IT"], rows);
+    if body["Unreadable"] != 0 {
+        println!(
+            "{} sealed records do not read; see edgeseal doctor",
+            output::text(&body["Unreadable"])
+        );
+    }
+    let resealing = &body["Resealing"];
+    match resealing["State"].as_str().unwrap_or_default() {
+        "Running" => println!(
+            "sealing anew: {} records so far {}",
+            output::text(&resealing["Resealed"]),
+            output::text(&resealing["Trouble"])
+        ),
+        "Stuck" => println!(
+            "{} records do not open: {}",
+            output::text(&resealing["Unopened"]),
+            output::text(&resealing["Trouble"])
+        ),
+        _ => {}
+    }
+}
+
+fn retired(id: &str, still_in: &Value) {
+    println!("key {id} is retired: nothing needs it");
+    for source in still_in.as_array().into_iter().flatten() {
+        println!("take it out of {} now", output::text(source));
+    }
+}

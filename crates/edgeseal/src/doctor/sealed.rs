@@ -1,0 +1,116 @@
+//! Whether everything that is sealed opens, and is what it should be.
+
+use std::sync::Arc;
+
+use super::{RESTORE, Report};
+use edgeseal_core::{Secret, certificate::Digest};
+use edgeseal_store::{
+    Entry, Fault, Keyring, Store,
+    record::decode_material,
+    reseal::{self, SEALED_KINDS, SealedKind},
+    seal::OpenError,
+};
+use rustls::{
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::{CertifiedKey, SigningKey},
+};
+
+const PAGE: usize = 500;
+
+/// Opens every sealed record, or without keys tells which of them are needed.
+pub(super) async fn examine(
+    store: &dyn Store,
+    keyring: Option<&Keyring>,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let Some(keyring) = keyring else {
+        for (id, kinds) in reseal::census(store).await?.records {
+            let kinds: Vec<String> = kinds
+                .iter()
+                .map(|(kind, n)| format!("{n} {kind}"))
+                .collect();
+            report.problem(
+                format!("key-encryption key {id} is needed for {}", kinds.join(", ")),
+                "put this key back where the key-encryption keys come from",
+            );
+        }
+        return Ok(());
+    };
+    for kind in SEALED_KINDS {
+        let mut after = None;
+        let mut count = 0;
+        loop {
+            let page = store.list(kind.prefix, after.as_ref(), PAGE).await?;
+            for entry in &page.entries {
+                count += 1;
+                if let Err((what, cure)) = check(kind, keyring, entry) {
+                    report.problem(format!("{}: {what}", entry.key), cure);
+                }
+            }
+            after = page.entries.into_iter().next_back().map(|entry| entry.key);
+            if !page.more {
+                break;
+            }
+        }
+        report.looked_at(format!("{count} sealed records of {}", kind.name));
+    }
+    Ok(())
+}
+
+fn check(
+    kind: &SealedKind,
+    keyring: &Keyring,
+    entry: &Entry,
+) -> Result<(), (String, &'static str)> {
+    let unreadable = |_| ("it does not read".to_owned(), RESTORE);
+    let Some(sealed) = kind.sealed(&entry.value).map_err(unreadable)? else {
+        return Ok(());
+    };
+    let opened = keyring.open(&sealed, &entry.key).map_err(|why| {
+        let cure = match why {
+            OpenError::UnknownKey { .. } => {
+                "put this key back where the key-encryption keys come from, below the one that seals"
+            }
+            OpenError::Broken => RESTORE,
+        };
+        (format!("the sealed value does not open: {why}"), cure)
+    })?;
+    let fits = match kind.name {
+        "certificates" => is_key_of_leaf(&opened, entry),
+        "signing requests" => is_key_of_name(&opened, entry),
+        _ => Some(!opened.expose().is_empty() && std::str::from_utf8(opened.expose()).is_ok()),
+    };
+    match fits {
+        Some(true) => Ok(()),
+        Some(false) => Err((
+            "what is sealed is another key than it should be".to_owned(),
+            RESTORE,
+        )),
+        None => Err(("what is sealed is no private key".to_owned(), RESTORE)),
+    }
+}
+
+fn parsed(secret: &Secret) -> Option<Arc<dyn SigningKey>> {
+    // By reference, so that no copy is left unwiped.
+    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(secret.expose()));
+    any_supported_type(&der).ok()
+}
+
+fn is_key_of_leaf(secret: &Secret, entry: &Entry) -> Option<bool> {
+    let material = decode_material(&entry.value).ok()?;
+    let chain = vec![CertificateDer::from(material.leaf)];
+    Some(
+        CertifiedKey::new(chain, parsed(secret)?)
+            .keys_match()
+            .is_ok(),
+    )
+}
+
+/// The name of a signing request ends with the digest of its public key.
+fn is_key_of_name(secret: &Secret, entry: &Entry) -> Option<bool> {
+    let key = parsed(secret)?;
+    let public = key.public_key()?;
+    let digest = Digest::of(&public).to_string();
+    Some(entry.key.as_str().ends_with(&digest))
+}

@@ -1,0 +1,322 @@
+//! Where the key-encryption keys come from: files, variables, and what commands print.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use edgeseal_store::{
+    Keyring,
+    seal::{InvalidKeyring, KeyId},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, Command},
+};
+use zeroize::Zeroizing;
+
+mod keeper;
+
+pub(crate) use keeper::Keeper;
+
+/// The setting `kek`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum KekSetting {
+    One(Entry),
+    Several(Vec<Entry>),
+}
+
+/// One source, as it is written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Entry {
+    Text(String),
+    Command { command: Vec<String> },
+}
+
+/// Where key-encryption keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KekSource {
+    /// A file, one key a line.
+    File(PathBuf),
+    /// A variable of the environment; keys may be separated by commas as well.
+    Variable(String),
+    /// What a program prints, one key a line. There is no shell: program and arguments.
+    Command(Vec<String>),
+}
+
+/// Why a source gives no keys. No message shows what a source holds.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KekError {
+    /// The file is not there.
+    #[error("{} is missing", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The variable is not set, or not text.
+    #[error("the variable {name} is not set")]
+    Variable {
+        /// Its name.
+        name: String,
+    },
+    /// The command did not print keys.
+    #[error("the command {program} {what}{}", said(stderr))]
+    Command {
+        /// The program.
+        program: String,
+        /// What became of it.
+        what: String,
+        /// What it wrote on standard error.
+        stderr: String,
+    },
+    /// What was read is no keyring.
+    #[error("{source_name}: {cause}")]
+    Malformed {
+        /// Where it was read.
+        source_name: String,
+        /// What is wrong.
+        #[source]
+        cause: InvalidKeyring,
+    },
+}
+
+/// The longest text of keys that a command may print: hundreds of keys.
+const PRINTED_MAX: usize = 64 * 1024;
+/// As much of standard error is shown.
+const SHOWN_MAX: usize = 4 * 1024;
+/// A command that asks a key service over the network, with its retries.
+const COMMAND_TIME: Duration = Duration::from_secs(30);
+
+impl KekSetting {
+    /// The sources; `None` if one of them is none, or there are none.
+    pub(crate) fn sources(&self) -> Option<Vec<KekSource>> {
+        let entries = match self {
+            Self::One(entry) => std::slice::from_ref(entry),
+            Self::Several(entries) => entries,
+        };
+        let sources: Vec<KekSource> = entries.iter().map(KekSource::of).collect::<Option<_>>()?;
+        Some(sources).filter(|sources| !sources.is_empty())
+    }
+}
+
+/// Text that is no source may be a key.
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match KekSource::of(self) {
+            Some(source) => std::fmt::Debug::fmt(&source, f),
+            None => f.write_str("(not shown)"),
+        }
+    }
+}
+
+impl KekSource {
+    fn of(entry: &Entry) -> Option<Self> {
+        match entry {
+            Entry::Text(text) => {
+                let (scheme, rest) = text.split_once(':')?;
+                match scheme {
+                    _ if rest.is_empty() => None,
+                    "file" => Some(Self::File(rest.into())),
+                    "env" => Some(Self::Variable(rest.to_owned())),
+                    _ => None,
+                }
+            }
+            Entry::Command { command } => {
+                let named = command.first().is_some_and(|program| !program.is_empty());
+                named.then(|| Self::Command(command.clone()))
+            }
+        }
+    }
+
+    /// What it is called, for people.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::File(path) => format!("the file {}", path.display()),
+            Self::Variable(name) => format!("the variable {name}"),
+            Self::Command(command) => {
+                format!("the command {}", command.first().map_or("", |it| it))
+            }
+        }
+    }
+
+    /// The text of its keys, of which there is one at least.
+    ///
+    /// # Errors
+    /// [`KekError`].
+    pub(crate) async fn read(&self) -> Result<Zeroizing<String>, KekError> {
+        let text = match self {
+            Self::File(path) => read_file(path)?,
+            Self::Variable(name) => {
+                let value = std::env::var(name).map(Zeroizing::new);
+                let value = value.map_err(|_| KekError::Variable { name: name.clone() })?;
+                Zeroizing::new(value.replace(',', "\n"))
+            }
+            Self::Command(command) => printed(command, COMMAND_TIME).await?,
+        };
+        match Keyring::parse(&text) {
+            Ok(_) => Ok(text),
+            Err(cause) => Err(KekError::Malformed {
+                source_name: self.name(),
+                cause,
+            }),
+        }
+    }
+
+    /// Whether it holds a key with this id.
+    pub(crate) async fn holds(&self, id: KeyId) -> Result<bool, KekError> {
+        let keyring = Keyring::parse(&self.read().await?);
+        Ok(keyring.is_ok_and(|keyring| keyring.ids().contains(&id)))
+    }
+}
+
+/// The keys of all sources; the first key of the first source seals.
+pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError> {
+    let mut all = Zeroizing::new(String::new());
+    for source in sources {
+        let text = source.read().await?;
+        // A copy of what was there before would be left behind unwiped, were it to grow by itself.
+        let mut longer = Zeroizing::new(String::with_capacity(all.len() + text.len() + 1));
+        longer.push_str(&all);
+        longer.push_str(&text);
+        longer.push('\n');
+        all = longer;
+    }
+    Keyring::parse(&all).map_err(|cause| KekError::Malformed {
+        source_name: "kek".to_owned(),
+        cause,
+    })
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<String>, KekError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KekError::Missing {
+            path: path.to_owned(),
+        }),
+        Err(cause) => Err(KekError::File {
+            path: path.to_owned(),
+            cause,
+        }),
+    }
+}
+
+/// Runs a program and takes what it prints, which may take `time`.
+async fn printed(command: &[String], time: Duration) -> Result<Zeroizing<String>, KekError> {
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+    let failed = |what: String, stderr: &[u8]| KekError::Command {
+        program: program.to_owned(),
+        what,
+        stderr: shown(stderr),
+    };
+    let started = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = started.map_err(|cause| failed(format!("does not start: {cause}"), &[]))?;
+    let group = child.id();
+    let (mut stdout, mut stderr) = (
+        Zeroizing::new(Vec::with_capacity(PRINTED_MAX + 64)),
+        Vec::new(),
+    );
+    let ended = take(&mut child, &mut stdout, &mut stderr);
+    let Ok(ended) = tokio::time::timeout(time, ended).await else {
+        kill_group(group);
+        let what = format!("did not end within {} s", time.as_secs());
+        return Err(failed(what, &stderr));
+    };
+    let status = ended.map_err(|cause| failed(format!("cannot be read: {cause}"), &stderr))?;
+    if stdout.len() > PRINTED_MAX {
+        let what = format!("printed more than {PRINTED_MAX} octets");
+        return Err(failed(what, &stderr));
+    }
+    if !status.success() {
+        return Err(failed(format!("failed ({status})"), &stderr));
+    }
+    let text = std::str::from_utf8(&stdout).map(|text| Zeroizing::new(text.to_owned()));
+    text.map_err(|_| failed("printed something that is not text".to_owned(), &stderr))
+}
+
+/// Reads both ends up to what may be kept, and waits for the end.
+async fn take(
+    child: &mut Child,
+    stdout: &mut Vec<u8>,
+    stderr: &mut Vec<u8>,
+) -> io::Result<ExitStatus> {
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let printed = async {
+        // Closed once too much has come, so that the program does not wait for ever.
+        match out {
+            Some(out) => out.take(PRINTED_MAX as u64 + 1).read_to_end(stdout).await,
+            None => Ok(0),
+        }
+    };
+    let complained = async {
+        let Some(mut err) = err else { return Ok(0) };
+        (&mut err)
+            .take(SHOWN_MAX as u64)
+            .read_to_end(stderr)
+            .await?;
+        let mut rest = tokio::io::sink();
+        let passed = tokio::io::copy(&mut err, &mut rest).await;
+        rest.shutdown().await?;
+        passed.map(|octets| usize::try_from(octets).unwrap_or(usize::MAX))
+    };
+    let (printed, complained) = tokio::join!(printed, complained);
+    printed.and(complained)?;
+    child.wait().await
+}
+
+/// What the program started must not outlive it.
+fn kill_group(leader: Option<u32>) {
+    let leader = leader.and_then(|id| i32::try_from(id).ok());
+    if let Some(leader) = leader.and_then(rustix::process::Pid::from_raw) {
+        // It may have ended by itself meanwhile.
+        let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+    }
+}
+
+/// What a program wrote on standard error, on one line and without what moves a terminal.
+fn shown(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines
+        .join("; ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
+}
+
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() {
+        String::new()
+    } else {
+        format!(" and said: {stderr}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

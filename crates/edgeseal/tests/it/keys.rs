@@ -1,0 +1,530 @@
+//! Key-encryption keys of a running server: rotation under load and through crashes, retirement, the
+//! places where keys come from.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use edgeseal_store::{
+    Keyring,
+    reseal::{Census, census},
+    seal::KeyId,
+    sqlite::SqliteView,
+};
+use serde_json::Value;
+
+use crate::{
+    harness::{
+        Api, EDGESEAL, Origin, Pem, Server,
+        api::told,
+        eventually,
+        pki::AUTHORITY,
+        secrets,
+        server::{BINARY, binary, signal, wait},
+        tls, unlimited,
+    },
+    restart::{differing, files, refused_to_start},
+};
+
+const NAMES: [&str; 4] = [
+    "a.keys.example",
+    "b.keys.example",
+    "c.keys.example",
+    "d.keys.example",
+];
+
+/// What `edgeseal kek …` did.
+fn kek(server: &Server, arguments: &[&str]) -> Output {
+    let mut command = binary();
+    command
+        .arg("kek")
+        .args(arguments)
+        .arg("--data")
+        .arg(server.data());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    secrets::assert_none_in("standard output", &output.stdout);
+    secrets::assert_none_in("standard error", &output.stderr);
+    output
+}
+
+/// What it printed, if it succeeded.
+#[track_caller]
+fn done(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What it said, if the server refused.
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The ids of the keys in the file, that which seals first.
+fn ids(server: &Server) -> Vec<KeyId> {
+    let text = fs::read_to_string(server.data().join("kek")).unwrap();
+    Keyring::parse(&text).unwrap().ids()
+}
+
+/// What is sealed under which key, read beside whoever has the store open.
+async fn counted(server: &Server) -> Census {
+    let view = SqliteView::open(&server.data().join("store.db")).unwrap();
+    census(&view).await.unwrap()
+}
+
+async fn resealing(api: &Api) -> Value {
+    let params = [("Count", "false")];
+    let reply = api.call(EDGESEAL, "DescribeKeyEncryption", &params).await;
+    reply
+        .unwrap_or_else(|error| panic!("{}", told(&error)))
+        .body["Resealing"]
+        .clone()
+}
+
+async fn finished(api: &Api) {
+    eventually("sealing anew", async || {
+        (resealing(api).await["State"] == "Finished").then_some(())
+    })
+    .await;
+}
+
+/// A server that serves [`NAMES`], each with some further certificates.
+async fn serving(config: &str, certificates: usize) -> (Server, BTreeMap<&'static str, Pem>) {
+    let server = Server::start_with(&format!("{config}{}", unlimited()));
+    let (api, origin) = (server.client(), Origin::start().await);
+    let mut served = BTreeMap::new();
+    for name in NAMES {
+        api.add(name, &origin).await;
+        for _ in 0..certificates {
+            let pem = AUTHORITY.issue(&[name]);
+            let set = api.set(name, &pem).await;
+            set.unwrap_or_else(|error| panic!("{}", told(&error)));
+            served.insert(name, pem);
+        }
+    }
+    (server, served)
+}
+
+/// Sets certificates and looks at what is served until it is told to stop; how many it has set.
+async fn set_and_look(api: Api, https: std::net::SocketAddr, name: &str, over: &AtomicBool) -> Pem {
+    let mut last = None;
+    while last.is_none() || !over.load(Ordering::SeqCst) {
+        let pem = AUTHORITY.issue(&[name]);
+        let set = api.set(name, &pem).await;
+        set.unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
+        let shown = tls::served(https, name).await;
+        assert_eq!(
+            shown.map(|chain| chain[0].clone()),
+            Ok(pem.leaf.clone()),
+            "{name}"
+        );
+        last = Some(pem);
+    }
+    last.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_disturbs_nobody_and_the_old_key_can_go() {
+    // Slow enough that callers come between the batches.
+    let (mut server, _) = serving("reseal_per_second = 40\n", 10).await;
+    let https = server.addresses().https;
+    let over = Arc::new(AtomicBool::new(false));
+    let clients = NAMES.map(|name| {
+        let (api, over) = (server.client(), Arc::clone(&over));
+        tokio::spawn(async move { set_and_look(api, https, name, &over).await })
+    });
+    let before = ids(&server);
+    let output = {
+        let data = server.data();
+        let rotate = move || {
+            let mut command = binary();
+            command.args(["kek", "rotate", "--data"]).arg(data);
+            command.stdin(Stdio::null()).output().unwrap()
+        };
+        tokio::task::spawn_blocking(rotate).await.unwrap()
+    };
+    over.store(true, Ordering::SeqCst);
+    let mut last = Vec::new();
+    for client in clients {
+        last.push(client.await.unwrap());
+    }
+    let said = done(&output);
+    let [new, old] = ids(&server)[..] else {
+        panic!("there are two keys");
+    };
+    assert_eq!(before, [old]);
+    assert!(
+        said.contains(&format!("sealing with key {new} from now on\n")),
+        "{said}"
+    );
+    assert!(said.contains(&format!("are under key {new}\n")), "{said}");
+    let census = counted(&server).await;
+    assert_eq!((census.under(old), census.unreadable), (0, 0));
+    assert!(census.under(new) >= 41, "{census:?}");
+
+    let status = done(&kek(&server, &["status"]));
+    assert!(status.contains(&format!("{new} ┆ seals")), "{status}");
+    assert!(
+        status.contains(&format!("{old} ┆ opens ┆ nothing")),
+        "{status}"
+    );
+    let said = refused(&kek(&server, &["retire", &new.to_string()]));
+    assert!(said.contains("is the one that seals"), "{said}");
+    let said = refused(&kek(&server, &["retire", "00000000"]));
+    assert!(
+        said.contains("has no key-encryption key 00000000"),
+        "{said}"
+    );
+    done(&kek(&server, &["retire", &old.to_string()]));
+    assert_eq!(ids(&server), [new]);
+    for (name, pem) in NAMES.iter().zip(&last) {
+        server
+            .assert_serves(name, &pem.leaf, "without the old key")
+            .await;
+    }
+
+    // The edge has followed: it serves without the store and without the old key.
+    server.terminate();
+    fs::write(server.data().join("store.db"), b"this is no database").unwrap();
+    server.launch();
+    for (name, pem) in NAMES.iter().zip(&last) {
+        server
+            .assert_serves(name, &pem.leaf, "out of the replica")
+            .await;
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_goes_on_after_each_kill() {
+    let (mut server, served) = serving("reseal_per_second = 40\n", 20).await;
+    let old = ids(&server)[0];
+    let all = counted(&server).await.under(old);
+    let api = server.client();
+    // Killed at once: the call may or may not have been answered, and the key may be in the file.
+    let call = api.call(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
+    call.unwrap_or_else(|error| panic!("{}", told(&error)));
+    server.kill();
+    let [new, _] = ids(&server)[..] else {
+        panic!("there are two keys");
+    };
+    let mut left = vec![counted(&server).await.under(old)];
+    assert!(left[0] > 0, "the kill came too late");
+    for _ in 0..3 {
+        server.launch();
+        let api = server.client();
+        eventually("a step", async || {
+            let resealed = resealing(&api).await["Resealed"].as_u64();
+            (resealed >= Some(10)).then_some(())
+        })
+        .await;
+        server.kill();
+        let census = counted(&server).await;
+        assert_eq!(
+            census.under(old) + census.under(new),
+            all,
+            "nothing is lost"
+        );
+        left.push(census.under(old));
+    }
+    let halves = left.windows(2).all(|pair| pair[1] < pair[0]) && left.last() > Some(&0);
+    assert!(
+        halves,
+        "each life brought it on, and none to its end: {left:?}"
+    );
+
+    server.launch();
+    let refusal = server.client();
+    let refusal = refusal
+        .refused(EDGESEAL, "RotateKeyEncryptionKey", &[])
+        .await;
+    assert_eq!(refusal.code, "KeyEncryption.Resealing");
+    finished(&server.client()).await;
+    let census = counted(&server).await;
+    assert_eq!((census.under(old), census.under(new)), (0, all));
+    done(&kek(&server, &["retire", &old.to_string()]));
+    for (name, pem) in &served {
+        server.assert_serves(name, &pem.leaf, "after it all").await;
+    }
+    server.terminate();
+    server.launch();
+    assert_eq!(
+        resealing(&server.client()).await["Resealed"],
+        0,
+        "nothing is left to do"
+    );
+    server.stop();
+}
+
+/// A key that was taken from the file while something needs it: named with what needs it, whether
+/// the last process ended well or was killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_a_key_that_is_needed_touches_nothing() {
+    let (mut server, served) = serving("reseal_per_second = 1\n", 5).await;
+    let api = server.client();
+    api.call(EDGESEAL, "RotateKeyEncryptionKey", &[])
+        .await
+        .unwrap();
+    let path = server.data().join("kek");
+    let whole = fs::read_to_string(&path).unwrap();
+    let [new, old] = ids(&server)[..] else {
+        panic!("there are two keys");
+    };
+    let none: [String; 0] = [];
+    for killed in [true, false] {
+        if killed {
+            server.kill();
+        } else {
+            server.terminate();
+        }
+        fs::write(&path, whole.lines().next().unwrap()).unwrap();
+        let before = files(&server.data());
+        let under = counted(&server).await;
+        let needs = &under.records[&old]["certificates"];
+        let said = refused_to_start(&server);
+        let expected = format!("it needs key-encryption key {old} (for ");
+        assert!(said.contains(&expected), "{said}");
+        assert!(said.contains(&format!("{needs} certificates")), "{said}");
+        assert!(!said.contains(&new.to_string()), "{said}");
+        assert_eq!(differing(&before, &files(&server.data())), none);
+        fs::write(&path, &whole).unwrap();
+        server.launch();
+    }
+    for (name, pem) in &served {
+        server.assert_serves(name, &pem.leaf, "with its keys").await;
+    }
+
+    // Access keys come first, so the new key opens the root account's. The rest is given up.
+    server.kill();
+    let kinds = &counted(&server).await.records[&old];
+    assert!(!kinds.contains_key("access keys"), "{kinds:?}");
+    fs::write(&path, whole.lines().next().unwrap()).unwrap();
+    let config = format!("lost_keys = \"accept\"\n{}", unlimited());
+    fs::write(server.home().join("edgeseal.toml"), config).unwrap();
+    server.launch();
+    let api = server.client();
+    let pem = AUTHORITY.issue(&[NAMES[0]]);
+    let set = api.set(NAMES[0], &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    server.assert_serves(NAMES[0], &pem.leaf, "as new").await;
+    let state = eventually("the end of the look", async || {
+        let state = resealing(&api).await;
+        (state["State"] != "Running").then_some(state)
+    });
+    let state = state.await;
+    assert_eq!(state["State"], "Stuck", "{state}");
+    assert!(state["Unopened"].as_u64() > Some(0), "{state}");
+    let needs = format!("needs key-encryption key {old}");
+    assert!(
+        state["Trouble"].as_str().unwrap().contains(&needs),
+        "{state}"
+    );
+    let status = done(&kek(&server, &["status"]));
+    assert!(status.contains(&format!("{old} ┆ missing ┆ ")), "{status}");
+    server.stop();
+}
+
+/// Keys that a command prints: Edgeseal changes nothing there, and obeys what it prints.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_command() {
+    let home = tempfile::tempdir().unwrap();
+    let printed = home.path().join("printed");
+    let (old, new) = (Keyring::generate(), Keyring::generate());
+    let id = |text: &str| Keyring::parse(text).unwrap().active();
+    fs::write(&printed, &*old).unwrap();
+    let config = format!(
+        "kek = {{ command = [\"cat\", {:?}] }}\n",
+        printed.display().to_string()
+    );
+    let (server, served) = serving(&config, 1).await;
+    assert!(!server.data().join("kek").exists());
+    let said = refused(&kek(&server, &["rotate"]));
+    assert!(
+        said.contains("the command cat still begins with key"),
+        "{said}"
+    );
+
+    fs::write(&printed, &*new).unwrap();
+    let said = refused(&kek(&server, &["rotate"]));
+    assert!(said.contains("is in use and has gone"), "{said}");
+    fs::write(&printed, format!("{}\n{}\n", *new, *old)).unwrap();
+    done(&kek(&server, &["rotate"]));
+    let census = counted(&server).await;
+    assert_eq!((census.under(id(&old)), census.under(id(&new))), (0, 5));
+    let said = done(&kek(&server, &["retire", &id(&old).to_string()]));
+    assert!(
+        said.contains("take it out of the command cat now"),
+        "{said}"
+    );
+    for (name, pem) in &served {
+        server.assert_serves(name, &pem.leaf, "after it all").await;
+    }
+    server.stop();
+}
+
+/// A variable of a running process cannot change, so a restart does what `rotate` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_variable() {
+    let (old, new) = (Keyring::generate(), Keyring::generate());
+    let id = |text: &str| Keyring::parse(text).unwrap().active();
+    let (mut server, _) = serving("", 1).await;
+    server.terminate();
+    let path = server.data().join("kek");
+    let text = fs::read_to_string(&path).unwrap();
+    let first = id(&text);
+    fs::remove_file(path).unwrap();
+    let start = |keys: &str| {
+        let mut command = server.command();
+        command
+            .env("EDGESEAL_KEK", "env:THE_KEYS")
+            .env("THE_KEYS", keys);
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.next().map(Result::unwrap);
+        (process, line)
+    };
+    let (mut process, line) = start(&format!("{},{},{}", *new, text.trim(), *old));
+    assert_eq!(line.as_deref(), Some("ready"));
+    let refusal = kek(&server, &["rotate"]);
+    let said = String::from_utf8_lossy(&refusal.stderr);
+    let waits = said.contains("KeyEncryption.Resealing") || said.contains("put a new key first");
+    assert!(waits, "{said}");
+    let census = eventually("sealing anew", async || {
+        let census = counted(&server).await;
+        (census.under(first) == 0).then_some(census)
+    })
+    .await;
+    assert_eq!(census.under(id(&new)), 5);
+    signal(&process, "TERM");
+    assert_eq!(wait(&mut process).code(), Some(0));
+    let (mut process, line) = start("no key");
+    assert_eq!((line, wait(&mut process).code()), (None, Some(64)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_core_is_dumped_unless_that_is_wished() {
+    for (config, expected) in [("", Some("0")), ("core_dumps = true\n", None)] {
+        let server = Server::start_with(config);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+        let own = fs::read_to_string("/proc/self/limits").unwrap();
+        let own = own
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let own: Vec<&str> = own.unwrap().split_whitespace().collect();
+        for at in [4, 5] {
+            assert_eq!(words[at], expected.unwrap_or(own[at]), "{limits}");
+        }
+        server.stop();
+    }
+}
+
+/// A nonce is used up by a rotation like by any other change, and it is in the audit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_is_the_operators_alone_and_is_audited() {
+    let server = Server::start();
+    let other = server.account("other").await;
+    for action in [
+        "RotateKeyEncryptionKey",
+        "DescribeKeyEncryption",
+        "RetireKeyEncryptionKey",
+    ] {
+        let refusal = other
+            .refused(EDGESEAL, action, &[("KeyId", "00000000")])
+            .await;
+        assert_eq!(refusal.status, 403, "{refusal:?}");
+    }
+    let api = server.client();
+    let rotated = api.ok(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
+    finished(&api).await;
+    let mut server = server;
+    server.terminate();
+    let view = SqliteView::open(&server.data().join("store.db")).unwrap();
+    let prefix = format!("audit/{}/", api.account);
+    let page = edgeseal_store::Store::list(&view, &prefix, None, 1000)
+        .await
+        .unwrap();
+    let note = format!(
+        "sealing with key {} from now on",
+        rotated["KeyId"].as_str().unwrap()
+    );
+    let noted = page.entries.iter().filter(|entry| {
+        let text = String::from_utf8_lossy(&entry.value);
+        text.contains("RotateKeyEncryptionKey") && text.contains(&note)
+    });
+    assert_eq!(noted.count(), 1);
+    drop(view);
+}
+
+/// The commands of the page run, in its order, beside a server; its configurations are ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_about_keys_is_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/keys.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = |mark: &str| -> Vec<String> {
+        let start = format!("```{mark}\n");
+        let starts = page.split(&start).skip(1);
+        starts
+            .map(|block| block.split_once("\n```").unwrap().0.to_owned())
+            .collect()
+    };
+    let (server, _) = serving("", 1).await;
+    let programs = server.home().join("bin");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(BINARY, programs.join("edgeseal")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", programs.display());
+    let mut printed = Vec::new();
+    for block in blocks("sh run") {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &block]).env("PATH", &path);
+        shell
+            .env("EDGESEAL_DATA", server.data())
+            .stdin(Stdio::null());
+        printed.push(done(&shell.output().unwrap()));
+    }
+    for (said, expected) in printed.iter().zip([
+        "1 access keys, 4 certificates",
+        "5 records were sealed anew; all 5 are under key",
+        "is retired: nothing needs it",
+        "everything is as it should be",
+    ]) {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(printed.len(), 4);
+    assert_eq!(ids(&server).len(), 1);
+
+    let file = server.home().join("page.toml");
+    let configurations = blocks("toml");
+    assert_eq!(configurations.len(), 3);
+    for configuration in configurations {
+        fs::write(&file, &configuration).unwrap();
+        let mut command = binary();
+        command
+            .args(["doctor", "--config"])
+            .arg(&file)
+            .arg("--data")
+            .arg(server.data());
+        // The files and programs are not there: a problem, and no wrong configuration.
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(65),
+            "{configuration}: {output:?}"
+        );
+    }
+    server.stop();
+}

@@ -1,0 +1,459 @@
+//! Least privilege, from the making of a user to the refusal that says why: each step through the
+//! API, what follows on the edge.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Api, CAS, CDN, EDGESEAL, Origin, RAM, STS, Server, pki::AUTHORITY, server::binary, unlimited,
+};
+
+const OURS: &str = "www.rights.example";
+const OTHERS: &str = "www.forbidden.example";
+
+/// A server with an account that has two domains.
+struct World {
+    server: Server,
+    admin: Api,
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = Server::start_with(&unlimited());
+        let origin = Origin::start().await;
+        let admin = server.account("rights").await;
+        admin.add(OURS, &origin).await;
+        admin.add(OTHERS, &origin).await;
+        Self { server, admin }
+    }
+
+    fn address(&self) -> String {
+        self.server.addresses().api.to_string()
+    }
+
+    /// A new user with an access key.
+    async fn user(&self, name: &str) -> Api {
+        let named = [("UserName", name)];
+        self.admin.ok(RAM, "CreateUser", &named).await;
+        let made = self.admin.ok(RAM, "CreateAccessKey", &named).await;
+        self.admin.with_key(&self.address(), &made["AccessKey"])
+    }
+
+    /// A new policy that a user has from now on.
+    async fn grant(&self, user: &str, policy: &str, document: &Value) {
+        self.policy(policy, document).await;
+        self.attach(user, policy).await;
+    }
+
+    async fn policy(&self, policy: &str, document: &Value) {
+        let document = document.to_string();
+        let params = [
+            ("PolicyName", policy),
+            ("PolicyDocument", document.as_str()),
+        ];
+        self.admin.ok(RAM, "CreatePolicy", &params).await;
+    }
+
+    async fn attach(&self, user: &str, policy: &str) {
+        let params = on(user, policy);
+        self.admin.ok(RAM, "AttachPolicyToUser", &params).await;
+    }
+
+    fn domain(&self, name: &str) -> String {
+        format!("acs:cdn:*:{}:domain/{name}", self.admin.account)
+    }
+}
+
+fn on<'a>(user: &'a str, policy: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        ("PolicyType", "Custom"),
+        ("PolicyName", policy),
+        ("UserName", user),
+    ]
+}
+
+fn statement(effect: &str, action: &str, resource: &str) -> Value {
+    json!({"Effect": effect, "Action": action, "Resource": resource})
+}
+
+fn document(statements: &[Value]) -> Value {
+    json!({"Version": "1", "Statement": statements})
+}
+
+/// The code of a refusal, or nothing.
+async fn code(api: &Api, version: &str, action: &str, params: &[(&str, &str)]) -> String {
+    match api.call(version, action, params).await {
+        Ok(_) => String::new(),
+        Err(edgeseal_api::client::CallError::Refused(refusal)) => refusal.code.clone(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_minimal_policy_sets_one_domain_and_no_other() {
+    let world = World::new().await;
+    let bot = world.user("bot").await;
+    let printed = binary()
+        .args(["policy", "minimal", "--domain", OURS, "--account"])
+        .arg(&world.admin.account)
+        .output()
+        .unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let minimal: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let pem = AUTHORITY.issue(&[OURS, OTHERS]);
+
+    // Before it has any policy, nothing is allowed.
+    let params = crate::harness::upload(OURS, &pem);
+    let refused = bot.refused(CDN, crate::harness::SET, &params).await;
+    assert_eq!(
+        (refused.status, refused.code.as_str()),
+        (403, "NoPermission")
+    );
+    assert_eq!(refused.detail, "no policy of user bot allows it");
+
+    world.grant("bot", "minimal", &minimal).await;
+    bot.set(OURS, &pem).await.unwrap();
+    world
+        .server
+        .assert_serves(OURS, &pem.leaf, "set by a user")
+        .await;
+
+    let params = crate::harness::upload(OTHERS, &pem);
+    let refused = bot.refused(CDN, crate::harness::SET, &params).await;
+    let resource = world.domain(OTHERS);
+    assert_eq!(
+        refused.message,
+        format!(
+            "You are not authorized to do this action. Resource: {resource} Action: cdn:SetCdnDomainSSLCertificate"
+        )
+    );
+    let said = refused.access_denied.unwrap();
+    let message = said["EncodedDiagnosticMessage"].as_str().unwrap();
+    let user = world.admin.ok(RAM, "GetUser", &[("UserName", "bot")]).await;
+    assert_eq!(
+        said,
+        json!({
+            "AuthAction": "cdn:SetCdnDomainSSLCertificate",
+            "AuthPrincipalType": "SubUser",
+            "AuthPrincipalOwnerId": world.admin.account,
+            "AuthPrincipalDisplayName": user["User"]["UserId"],
+            "PolicyType": "AccountLevelIdentityBasedPolicy",
+            "NoPermissionType": "ImplicitDeny",
+            "EncodedDiagnosticMessage": message,
+        })
+    );
+    assert!(!message.contains("minimal"), "a refusal names no policy");
+    world.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_away_is_gone_at_once() {
+    let world = World::new().await;
+    let bot = world.user("bot").await;
+    let all = document(&[statement("Allow", "*", "*")]);
+    world.grant("bot", "all", &all).await;
+    let admin = &world.admin;
+    let look = async || {
+        code(
+            &bot,
+            CDN,
+            "DescribeCdnDomainDetail",
+            &[("DomainName", OURS)],
+        )
+        .await
+    };
+    assert_eq!(look().await, "");
+
+    let key = bot.key.as_str();
+    let status = |status| {
+        [
+            ("UserName", "bot"),
+            ("UserAccessKeyId", key),
+            ("Status", status),
+        ]
+    };
+    admin.ok(RAM, "UpdateAccessKey", &status("Inactive")).await;
+    assert_eq!(look().await, "InvalidAccessKeyId.Inactive");
+    admin.ok(RAM, "UpdateAccessKey", &status("Active")).await;
+    assert_eq!(look().await, "");
+
+    // Another version of the policy.
+    let none = document(&[statement("Deny", "cdn:*", "*")]).to_string();
+    let version = [
+        ("PolicyName", "all"),
+        ("PolicyDocument", none.as_str()),
+        ("SetAsDefault", "true"),
+    ];
+    admin.ok(RAM, "CreatePolicyVersion", &version).await;
+    assert_eq!(look().await, "NoPermission");
+    let back = [("PolicyName", "all"), ("VersionId", "v1")];
+    admin.ok(RAM, "SetDefaultPolicyVersion", &back).await;
+    assert_eq!(look().await, "");
+
+    admin
+        .ok(RAM, "DetachPolicyFromUser", &on("bot", "all"))
+        .await;
+    assert_eq!(look().await, "NoPermission");
+    let named = [("UserName", "bot"), ("UserAccessKeyId", key)];
+    admin.ok(RAM, "DeleteAccessKey", &named).await;
+    assert_eq!(look().await, "InvalidAccessKeyId.NotFound");
+    admin.ok(RAM, "DeleteUser", &[("UserName", "bot")]).await;
+    assert_eq!(look().await, "InvalidAccessKeyId.NotFound");
+    world.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_reaches_into_batches_tags_and_addresses() {
+    let world = World::new().await;
+    let (bot, admin) = (world.user("bot").await, &world.admin);
+    let allow = statement("Allow", "cdn:*", "*");
+    let deny = statement("Deny", "cdn:*", &world.domain(OTHERS));
+    world
+        .grant("bot", "but-one", &document(&[allow.clone(), deny]))
+        .await;
+    let both = format!("{OURS},{OTHERS}");
+    let functions =
+        r#"[{"functionName":"https_option","functionArgs":[{"argName":"http2","argValue":"on"}]}]"#;
+    let batch = |names| [("DomainNames", names), ("Functions", functions)];
+    let refused = bot
+        .refused(CDN, "BatchSetCdnDomainConfig", &batch(&both))
+        .await;
+    assert!(
+        refused.message.contains(&world.domain(OTHERS)),
+        "{refused:?}"
+    );
+    assert_eq!(
+        refused.detail,
+        "statement 2 of policy but-one, which user bot has, denies it"
+    );
+    assert_eq!(
+        refused.access_denied.unwrap()["NoPermissionType"],
+        "ExplicitDeny"
+    );
+    bot.ok(CDN, "BatchSetCdnDomainConfig", &batch(OURS)).await;
+
+    // Capitals and another spelling of the domain are the same domain.
+    let shouted = OTHERS.to_uppercase();
+    let looked = [("DomainName", shouted.as_str())];
+    assert_eq!(
+        code(&bot, CDN, "DescribeCdnDomainDetail", &looked).await,
+        "NoPermission"
+    );
+
+    let tagged = world.user("tagged").await;
+    let by_tag = json!({
+        "Effect": "Allow", "Action": "cdn:*", "Resource": "*",
+        "Condition": {"StringEquals": {"acs:ResourceTag/team": "shop"}},
+    });
+    world.grant("tagged", "by-tag", &document(&[by_tag])).await;
+    let looked = [("DomainName", OURS)];
+    assert_eq!(
+        code(&tagged, CDN, "DescribeCdnDomainDetail", &looked).await,
+        "NoPermission"
+    );
+    let tag = [
+        ("ResourceType", "DOMAIN"),
+        ("ResourceId.1", OURS),
+        ("Tag.1.Key", "team"),
+        ("Tag.1.Value", "shop"),
+    ];
+    admin.ok(CDN, "TagResources", &tag).await;
+    assert_eq!(
+        code(&tagged, CDN, "DescribeCdnDomainDetail", &looked).await,
+        ""
+    );
+
+    let far = world.user("far").await;
+    let from_elsewhere = json!({
+        "Effect": "Allow", "Action": "cdn:*", "Resource": "*",
+        "Condition": {"IpAddress": {"acs:SourceIp": "192.0.2.0/24"}},
+    });
+    world
+        .grant("far", "from-elsewhere", &document(&[from_elsewhere]))
+        .await;
+    assert_eq!(
+        code(&far, CDN, "DescribeCdnDomainDetail", &looked).await,
+        "NoPermission"
+    );
+    world.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_neither_raise_themselves_nor_operate_edgeseal() {
+    let world = World::new().await;
+    let bot = world.user("bot").await;
+    let cdn = document(&[statement("Allow", "cdn:*", "*")]);
+    world.grant("bot", "cdn", &cdn).await;
+    for (version, action, params) in [
+        (RAM, "CreateUser", &[("UserName", "mallory")][..]),
+        (RAM, "CreateAccessKey", &[("UserName", "bot")]),
+        (RAM, "CreateAccessKey", &[]),
+        (RAM, "ListUsers", &[]),
+        (CAS, "ListUserCertificateOrder", &[]),
+        (
+            EDGESEAL,
+            "ExplainDecision",
+            &[("Permission", "cdn:X"), ("Resource", "*")],
+        ),
+    ] {
+        assert_eq!(
+            code(&bot, version, action, params).await,
+            "NoPermission",
+            "{action}"
+        );
+    }
+    // Not even with every right in an account that does not operate Edgeseal.
+    world
+        .grant("bot", "all", &document(&[statement("Allow", "*", "*")]))
+        .await;
+    let refused = bot.refused(EDGESEAL, "ListAccounts", &[]).await;
+    assert_eq!(
+        refused.detail,
+        "only the root account of this Edgeseal, and whom it lets, may do this"
+    );
+    // Who it is, it may ask whatever it may.
+    let who = bot.ok(STS, "GetCallerIdentity", &[]).await;
+    assert_eq!(
+        who["Arn"],
+        format!("acs:ram::{}:user/bot", world.admin.account)
+    );
+    world.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_narrowed_by_its_session() {
+    let world = World::new().await;
+    let (bot, admin) = (world.user("bot").await, &world.admin);
+    let account = &admin.account;
+    let trust = json!({"Version": "1", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"RAM": [format!("acs:ram::{account}:user/bot")]},
+    }]});
+    let trust = trust.to_string();
+    let role = [
+        ("RoleName", "deploy"),
+        ("AssumeRolePolicyDocument", trust.as_str()),
+    ];
+    admin.ok(RAM, "CreateRole", &role).await;
+    let all = document(&[statement("Allow", "cdn:*", "*")]);
+    world.policy("cdn", &all).await;
+    let attached = [
+        ("PolicyType", "Custom"),
+        ("PolicyName", "cdn"),
+        ("RoleName", "deploy"),
+    ];
+    admin.ok(RAM, "AttachPolicyToRole", &attached).await;
+    let arn = format!("acs:ram::{account}:role/deploy");
+    let narrowed = document(&[statement("Allow", "cdn:*", &world.domain(OURS))]).to_string();
+    let assume = [
+        ("RoleArn", arn.as_str()),
+        ("RoleSessionName", "ci"),
+        ("Policy", narrowed.as_str()),
+    ];
+    // Trust alone is not enough: the user needs the right to assume.
+    assert_eq!(code(&bot, STS, "AssumeRole", &assume).await, "NoPermission");
+    let may = document(&[statement("Allow", "sts:AssumeRole", &arn)]);
+    world.grant("bot", "assume", &may).await;
+    let session = bot.ok(STS, "AssumeRole", &assume).await;
+    let session = admin.with_key(&world.address(), &session["Credentials"]);
+
+    let pem = AUTHORITY.issue(&[OURS, OTHERS]);
+    session.set(OURS, &pem).await.unwrap();
+    world
+        .server
+        .assert_serves(OURS, &pem.leaf, "set by a session")
+        .await;
+    let params = crate::harness::upload(OTHERS, &pem);
+    let refused = session.refused(CDN, crate::harness::SET, &params).await;
+    assert_eq!(
+        refused.detail,
+        "the policy of the session does not allow it"
+    );
+    let said = refused.access_denied.unwrap();
+    assert_eq!(
+        (
+            &said["PolicyType"],
+            &said["AuthPrincipalType"],
+            &said["AuthPrincipalDisplayName"]
+        ),
+        (
+            &json!("SessionPolicy"),
+            &json!("AssumedRoleUser"),
+            &json!("deploy:ci")
+        )
+    );
+
+    // The role goes, and its sessions with it, even if one of its name comes.
+    let detached = attached;
+    admin.ok(RAM, "DetachPolicyFromRole", &detached).await;
+    assert_eq!(
+        code(&session, CDN, "DescribeCdnService", &[]).await,
+        "NoPermission"
+    );
+    admin.ok(RAM, "DeleteRole", &[("RoleName", "deploy")]).await;
+    assert_eq!(
+        code(&session, CDN, "DescribeCdnService", &[]).await,
+        "InvalidSecurityToken.Expired"
+    );
+    admin.ok(RAM, "CreateRole", &role).await;
+    assert_eq!(
+        code(&session, CDN, "DescribeCdnService", &[]).await,
+        "InvalidSecurityToken.Expired"
+    );
+    world.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explanations_name_the_statement() {
+    let world = World::new().await;
+    world.user("bot").await;
+    let deny = statement("Deny", "cdn:Delete*", &world.domain(OURS));
+    let allow = statement("Allow", "cdn:*", "*");
+    world
+        .grant("bot", "careful", &document(&[allow.clone(), deny.clone()]))
+        .await;
+    let explain = |line: &'static str| {
+        let output = binary()
+            .args(["explain", "--json", "--as", "bot"])
+            .args(line.split(' '))
+            .env("EDGESEAL_ENDPOINT", format!("http://{}", world.address()))
+            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", &world.admin.key)
+            .env(
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                String::from_utf8_lossy(world.admin.secret.expose()).as_ref(),
+            )
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let said = explain("--action DeleteCdnDomain --resource www.rights.example");
+    assert_eq!(said["Decision"], "ExplicitDeny");
+    assert_eq!(
+        said["Reason"],
+        "statement 2 of policy careful, which user bot has, denies it"
+    );
+    assert_eq!(said["Resource"], world.domain(OURS));
+    assert_eq!(said["Statement"], deny.to_string());
+    let said = explain("--action cdn:StopCdnDomain --resource www.rights.example");
+    assert_eq!(
+        (&said["Decision"], &said["StatementNumber"]),
+        (&json!("Allowed"), &json!(1))
+    );
+    let said = explain("--action ram:CreateUser --resource *");
+    assert_eq!(said["Decision"], "ImplicitDeny");
+    assert_eq!(said["Reason"], "no policy of user bot allows it");
+    let unknown = [
+        ("Permission", "cdn:X"),
+        ("Resource", "*"),
+        ("UserName", "nobody"),
+    ];
+    let refused = world
+        .admin
+        .refused(EDGESEAL, "ExplainDecision", &unknown)
+        .await;
+    assert_eq!(
+        (refused.status, refused.code.as_str()),
+        (404, "EntityNotExist.User")
+    );
+    world.server.stop();
+}
