@@ -69,13 +69,11 @@ class HttpsKeys:
     """A key set at an https:// address, with a certificate that nobody but `ca_file` vouches for. A context manager."""
 
     def __init__(self, folder, *keys):
-        self.ca_file, self.asked = folder / "issuer.crt", 0
+        self.ca_file, self.key_file = folder / "issuer.crt", folder / "issuer.key"
         body = key_set(*keys).encode()
-        outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                outer.asked += 1
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -85,9 +83,9 @@ class HttpsKeys:
             def log_message(self, *_):
                 pass
 
-        write_self_signed(self.ca_file, folder / "issuer.key")
+        write_self_signed(self.ca_file, self.key_file)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.ca_file, folder / "issuer.key")
+        context.load_cert_chain(self.ca_file, self.key_file)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"https://127.0.0.1:{self._server.server_port}/keys"

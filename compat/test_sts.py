@@ -12,6 +12,7 @@ from alibabacloud_cdn20180510 import models as cdn
 from alibabacloud_cdn20180510.client import Client as CdnClient
 from alibabacloud_credentials.client import Client as Credential
 from alibabacloud_credentials.models import Config as CredentialConfig
+from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider
 from alibabacloud_sts20150401 import models as sts
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_tea_openapi import utils_models
@@ -41,7 +42,9 @@ class World:
         provider = '[[oidc_provider]]\naccount = "{}"\nname = "{}"\nissuer = "{}"\nclient_ids = ["edgeseal"]\njwks = "{}"\n'
         in_file = provider.format(self.server.account, "ci", ISSUER, self.jwks)
         at_address = provider.format(self.server.account, "remote", ISSUER, https_keys.url)
-        return f'{in_file}{at_address}jwks_ca_file = "{https_keys.ca_file}"\n'
+        self.ca_file = https_keys.ca_file
+        files = f'api_tls_cert_file = "{self.ca_file}"\napi_tls_key_file = "{https_keys.key_file}"\n'
+        return f'api_tls = "127.0.0.1:0"\n{files}{in_file}{at_address}jwks_ca_file = "{self.ca_file}"\n'
 
     def populate(self):
         """A user `dev`, a role `reader` that users may assume, a role `ci` for the providers' tokens."""
@@ -314,6 +317,22 @@ def test_a_good_token_opens_a_role_that_trusts_it(world, algorithm, provider):
     client = world.cdn(**temporary(body))
     assert client.describe_user_domains(cdn.DescribeUserDomainsRequest()).body.total_count == 0
     assert world.sts(**temporary(body)).get_caller_identity().body.arn == world.arn("assumed-role/ci/ci-1")
+
+
+def test_a_client_that_renews_its_key_by_itself(world, tmp_path, monkeypatch):
+    """As in a CI job: a file with the token, and a client that is told nothing but names. It insists on TLS."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(world.ca_file))
+    token_file = tmp_path / "token"
+    token_file.write_text(world.keys["RS256"].token())
+    provider = OIDCRoleArnCredentialsProvider(
+        role_arn=world.arn("role/ci"),
+        oidc_provider_arn=world.arn("oidc-provider/ci"),
+        oidc_token_file_path=str(token_file),
+        role_session_name="job",
+        sts_endpoint=json.loads((world.server.data / "addresses.json").read_text())["api_tls"],
+    )
+    client = world.sts(credential=Credential(provider=provider))
+    assert client.get_caller_identity().body.arn == world.arn("assumed-role/ci/job")
 
 
 def test_a_good_token_of_somebody_else_opens_nothing(world):
