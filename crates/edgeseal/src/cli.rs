@@ -76,6 +76,7 @@ enum Command {
     /// Look at everything that is kept, beside the server or without it, and say what is wrong
     Doctor(doctor::Command),
     /// List, export, verify the audit
+    #[command(subcommand)]
     Audit(audit::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),

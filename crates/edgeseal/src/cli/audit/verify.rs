@@ -1,7 +1,6 @@
 //! `edgeseal audit verify`: reads the store itself, beside a server that runs or without one.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -15,17 +14,17 @@ use edgeseal_store::{
     sqlite::SqliteView,
 };
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::{
     cli::{EX_DATA, Failure},
     clock,
     config::{Config, Flags},
+    kek,
 };
 
 #[derive(Args)]
 pub(in crate::cli) struct Command {
-    /// Config file of the server; its keys "store" and "kek_file" matter here
+    /// Config file of the server; its keys "store", "kek" and "kek_file" matter here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where everything is kept [default: ./edgeseal-data]
@@ -51,7 +50,7 @@ impl Command {
             data: self.data,
             ..Flags::default()
         })?;
-        let catalog = look_at(&config)?;
+        let catalog = look_at(&config).await?;
         let key = match catalog.chain_key().await.map_err(data)? {
             Some(key) => key,
             // It was never made, or it was removed: a secret that nobody knows finds all forged.
@@ -81,7 +80,7 @@ impl Command {
 }
 
 /// One moment of the store, read only.
-fn look_at(config: &Config) -> Result<Catalog, Failure> {
+async fn look_at(config: &Config) -> Result<Catalog, Failure> {
     let url = config.store_url();
     let path = url.strip_prefix("sqlite:").ok_or_else(|| {
         Failure::Usage(format!(
@@ -90,11 +89,9 @@ fn look_at(config: &Config) -> Result<Catalog, Failure> {
     })?;
     let view =
         SqliteView::open(Path::new(path)).map_err(|error| Failure::Data(error.to_string()))?;
-    let kek = config.kek_path();
-    let text = fs::read_to_string(&kek).map(Zeroizing::new);
-    let text = text.map_err(|error| Failure::Usage(format!("{}: {error}", kek.display())))?;
-    let keyring = Keyring::parse(&text);
-    let keyring = keyring.map_err(|error| Failure::Usage(format!("{}: {error}", kek.display())))?;
+    let sources = config.kek_sources()?;
+    let keyring = kek::read_all(&sources).await;
+    let keyring = keyring.map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(Catalog::new(Arc::new(view), keyring))
 }
 
