@@ -193,6 +193,7 @@ pub static ACTIONS: &[Action] = &[
     action!(RAM "CreatePolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:CreatePolicyVersion" => ram::CreatePolicyVersion),
     action!(RAM "CreateRole" 30/s Write Role("RoleName") OwnAccount "ram:CreateRole" => ram::CreateRole),
     action!(RAM "CreateUser" 30/s Write User("UserName") OwnAccount "ram:CreateUser" => ram::CreateUser),
+    action!(RAM "DecodeDiagnosticMessage" 100/s Read Everything("") OwnAccount "ram:DecodeDiagnosticMessage" => ram::DecodeDiagnosticMessage),
     action!(RAM "DeleteAccessKey" 30/s Write User("UserAccessKeyId") OwnAccount "ram:DeleteAccessKey" => ram::DeleteAccessKey),
     action!(RAM "DeletePolicy" 30/s Write Policy("PolicyName") OwnAccount "ram:DeletePolicy" => ram::DeletePolicy),
     action!(RAM "DeletePolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:DeletePolicyVersion" => ram::DeletePolicyVersion),

@@ -47,12 +47,9 @@ pub enum Unauthorized {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Denied {
-    action: &'static str,
     resource: String,
-    principal: Principal,
-    decision: Decision,
     reason: String,
-    diagnosis: String,
+    told: AccessDenied,
 }
 
 /// Decides whether an admitted call may run.
@@ -92,23 +89,9 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
         None => 0,
     };
     let resource = resources.get(about).map_or("*", policy::Resource::arn);
-    let reason = reason(&caller.principal, &decision);
-    let diagnosis = Diagnosis {
-        account_id: caller.principal.account().to_string(),
-        request_id: caller.request.id.clone(),
-        principal: caller.principal.arn().to_string(),
-        action: action.permission.to_owned(),
-        resource: resource.to_owned(),
-        reason: reason.clone(),
-    };
-    Err(Unauthorized::Denied(Box::new(Denied {
-        action: action.permission,
-        resource: resource.to_owned(),
-        diagnosis: diagnosis.encode(context.catalog.keyring()),
-        principal: caller.principal,
-        decision,
-        reason,
-    })))
+    Err(Unauthorized::Denied(Box::new(Denied::new(
+        context, &caller, &decision, resource,
+    ))))
 }
 
 /// What conditions see of a call.
@@ -263,7 +246,7 @@ impl Failure for Unauthorized {
         match self {
             Self::Denied(denied) => message
                 .replace("{resource}", &denied.resource)
-                .replace("{action}", denied.action),
+                .replace("{action}", &denied.told.auth_action),
             Self::Trouble(trouble) => trouble.message(),
         }
     }
@@ -277,37 +260,53 @@ impl Failure for Unauthorized {
 
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
-            Self::Denied(denied) => Some(denied.in_words_of_the_cloud()),
+            Self::Denied(denied) => Some(denied.told.clone()),
             Self::Trouble(_) => None,
         }
     }
 }
 
 impl Denied {
-    fn in_words_of_the_cloud(&self) -> AccessDenied {
-        let (kind, display_name) = match &self.principal {
+    fn new(context: &Context, caller: &Caller, decision: &Decision, resource: &str) -> Self {
+        let principal = &caller.principal;
+        let (kind, display_name) = match principal {
             Principal::Account(account) => ("Account", account.name.clone()),
             Principal::User { id, .. } => ("SubUser", id.clone()),
             Principal::Role { role, session, .. } => {
                 ("AssumedRoleUser", format!("{role}:{session}"))
             }
         };
-        let layer = match &self.decision.by {
-            Some(Reason::Statement { layer, .. } | Reason::NoAllow { layer, .. }) => *layer,
-            None => Layer::Identity,
+        let (layer, policy) = match &decision.by {
+            Some(Reason::Statement { layer, policy, .. }) => (*layer, policy.clone()),
+            Some(Reason::NoAllow { layer, .. }) => (*layer, None),
+            None => (Layer::Identity, None),
         };
-        AccessDenied {
-            auth_action: self.action.to_owned(),
+        let told = AccessDenied {
+            auth_action: caller.action.permission.to_owned(),
             auth_principal_type: kind.to_owned(),
-            auth_principal_owner_id: self.principal.account().to_string(),
+            auth_principal_owner_id: principal.account().to_string(),
             auth_principal_display_name: display_name,
             policy_type: policy_type(layer).to_owned(),
-            no_permission_type: match self.decision.verdict {
+            no_permission_type: match decision.verdict {
                 Verdict::ExplicitDeny => "ExplicitDeny",
                 Verdict::ImplicitDeny | Verdict::Allowed => "ImplicitDeny",
             }
             .to_owned(),
-            encoded_diagnostic_message: self.diagnosis.clone(),
+            encoded_diagnostic_message: String::new(),
+        };
+        let diagnosis = Diagnosis {
+            denied: told.clone(),
+            resource: resource.to_owned(),
+            policy,
+            reason: reason(principal, decision),
+        };
+        Self {
+            resource: resource.to_owned(),
+            told: AccessDenied {
+                encoded_diagnostic_message: diagnosis.encode(context.catalog.keyring()),
+                ..told
+            },
+            reason: diagnosis.reason,
         }
     }
 }

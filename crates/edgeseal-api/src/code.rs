@@ -471,6 +471,10 @@ codes! {
     MissingPolicyDocument = 400 "MissingPolicyDocument" "PolicyDocument is mandatory for this action.";
     /// No trust policy.
     MissingAssumeRolePolicyDocument = 400 "MissingAssumeRolePolicyDocument" "AssumeRolePolicyDocument is mandatory for this action.";
+    /// No sealed reason of a refusal.
+    MissingEncodedDiagnosticMessage = 400 "MissingEncodedDiagnosticMessage" "EncodedDiagnosticMessage is mandatory for this action.";
+    /// No sealed reason of a refusal in the account.
+    EncodedDiagnosticMessageValue = 400 "InvalidParameter.EncodedDiagnosticMessage" "The parameter - \"EncodedDiagnosticMessage\" is incorrect.";
     /// No version of a policy named.
     MissingVersionId = 400 "MissingVersionId" "VersionId is mandatory for this action.";
     /// A character that no user has in its name.

@@ -6,20 +6,17 @@ use edgeseal_core::Secret;
 use edgeseal_store::{Key, Keyring};
 use serde::{Deserialize, Serialize};
 
+use crate::operation::AccessDenied;
+
 /// Why a permission is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub struct Diagnosis {
-    /// Whose things they are.
-    pub account_id: String,
-    /// The request.
-    pub request_id: String,
-    /// Who was refused.
-    pub principal: String,
-    /// What he wanted.
-    pub action: String,
+    /// What the caller was told as well.
+    pub denied: AccessDenied,
     /// On what.
     pub resource: String,
+    /// The policy that denied it, where policies of its kind have names.
+    pub policy: Option<String>,
     /// The reason in a sentence.
     pub reason: String,
 }

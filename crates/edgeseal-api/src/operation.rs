@@ -8,7 +8,7 @@ use edgeseal_store::{
     catalog::{ChangeError, Deed},
 };
 use futures_util::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     actions::Action,
@@ -220,7 +220,7 @@ pub(crate) fn causes(error: &dyn Error) -> String {
 }
 
 /// Why a permission is missing, in the cloud's words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AccessDenied {
     /// The action that was denied.

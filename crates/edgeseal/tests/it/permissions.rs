@@ -142,6 +142,24 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
         })
     );
     assert!(!message.contains("minimal"), "a refusal names no policy");
+    let sealed = [("EncodedDiagnosticMessage", message)];
+    let opened = world
+        .admin
+        .ok(RAM, "DecodeDiagnosticMessage", &sealed)
+        .await;
+    let opened = &opened["DecodedDiagnosticMessage"];
+    assert_eq!(opened["AuthResource"], resource);
+    assert_eq!(
+        (&opened["ExplicitDeny"], &opened["Reason"]),
+        (&json!(false), &json!("no policy of user bot allows it"))
+    );
+    assert_eq!(
+        code(&bot, RAM, "DecodeDiagnosticMessage", &sealed).await,
+        "NoPermission"
+    );
+    let stranger = world.server.account("stranger").await;
+    let refused = code(&stranger, RAM, "DecodeDiagnosticMessage", &sealed).await;
+    assert_eq!(refused, "InvalidParameter.EncodedDiagnosticMessage");
     world.server.stop();
 }
 
