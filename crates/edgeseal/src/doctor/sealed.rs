@@ -79,6 +79,7 @@ fn check(
     let fits = match kind.name {
         "certificates" => is_key_of_leaf(&opened, entry),
         "signing requests" => is_key_of_name(&opened, entry),
+        "audit secrets" => Some(opened.expose().len() == 32),
         _ => Some(!opened.expose().is_empty() && std::str::from_utf8(opened.expose()).is_ok()),
     };
     match fits {

@@ -305,7 +305,7 @@ const DAMAGE: &[Damage] = &[
     (
         "no keys",
         |data| fs::remove_file(data.join("kek")).unwrap(),
-        "is needed for 2 access keys, 4 certificates, 1 signing requests",
+        "is needed for 2 access keys, 1 audit secrets, 4 certificates, 1 signing requests",
     ),
     (
         "other keys",

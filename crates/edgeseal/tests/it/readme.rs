@@ -130,6 +130,23 @@ fn the_commands_of_the_readme_run() {
 }
 
 #[test]
+fn the_commands_of_the_permissions_run() {
+    let text = document("docs/permissions.md");
+    let blocks = blocks(&text);
+    assert_eq!(blocks.len(), 1, "the blocks marked as ```sh run");
+    let mut demo = Demo::start();
+    let said = demo.run(blocks[0]);
+    let tail = said.split_once("Allowed: statement 1 of policy push-www");
+    let (_, tail) = tail.unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        tail.contains("ImplicitDeny: no policy of user deploy allows it"),
+        "{said}"
+    );
+    signal(&demo.process, "INT");
+    assert_eq!(wait(&mut demo.process).code(), Some(0));
+}
+
+#[test]
 fn the_commands_of_the_audit_run() {
     let text = document("docs/audit.md");
     let blocks = blocks(&text);

@@ -41,7 +41,7 @@ async fn keys_of_a_command() {
     fs::write(&printed, format!("{}\n{}\n", *new, *old)).unwrap();
     done(&kek(&server, &["rotate"]));
     let census = counted(&server).await;
-    assert_eq!((census.under(id(&old)), census.under(id(&new))), (0, 5));
+    assert_eq!((census.under(id(&old)), census.under(id(&new))), (0, 6));
     let said = done(&kek(&server, &["retire", &id(&old).to_string()]));
     assert!(
         said.contains("take it out of the command cat now"),
@@ -85,7 +85,7 @@ async fn keys_of_a_variable() {
         (census.under(first) == 0).then_some(census)
     })
     .await;
-    assert_eq!(census.under(id(&new)), 5);
+    assert_eq!(census.under(id(&new)), 6);
     signal(&process, "TERM");
     assert_eq!(wait(&mut process).code(), Some(0));
     let (mut process, line) = start("no key");
@@ -120,8 +120,8 @@ async fn the_page_about_keys_is_true() {
         printed.push(done(&shell.output().unwrap()));
     }
     for (said, expected) in printed.iter().zip([
-        "1 access keys, 4 certificates",
-        "5 records were sealed anew; all 5 are under key",
+        "1 access keys, 1 audit secrets, 4 certificates",
+        "6 records were sealed anew; all 6 are under key",
         "is retired: nothing needs it",
         "everything is as it should be",
     ]) {
