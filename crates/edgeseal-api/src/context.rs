@@ -1,6 +1,6 @@
 //! What the operations stand on: catalog, clock, settings and the memory of recent calls.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use edgeseal_core::{Timestamp, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admit::{Failures, Limits, Nonces},
+    http::{ConnectionLimits, Connections},
     operation::causes,
     ownership::OwnerCheck,
     reports::Reports,
@@ -35,6 +36,8 @@ pub struct Context {
     pub rights: KnownRights,
     /// Failed authentications lately, by address.
     pub failures: Failures,
+    /// Connections that are open.
+    pub connections: Arc<Connections>,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// News of what edges serve.
@@ -54,6 +57,8 @@ pub struct Settings {
     pub limits: HashMap<String, Limit>,
     /// Failed authentications allowed to one source address.
     pub failures: Limit,
+    /// Connections that may be open at once.
+    pub connections: ConnectionLimits,
     /// Whether a certificate may be bound to a domain that none of its names covers.
     pub name_mismatch: NameMismatch,
     /// Whether an account may upload the same content under a second name with the call that binds
@@ -111,6 +116,7 @@ impl Default for Settings {
                 calls: 600,
                 per_ms: 60_000,
             },
+            connections: ConnectionLimits::default(),
             name_mismatch: NameMismatch::Refuse,
             duplicate_content: DuplicateContent::Accept,
             bound_certificate: BoundCertificate::Refuse,
@@ -136,6 +142,7 @@ impl Context {
         let auditor = write_refusals(catalog.clone(), waiting);
         let (reports, follower) = Reports::new(catalog.clone());
         let failures = Failures::new(settings.failures);
+        let connections = Arc::new(Connections::new(settings.connections));
         let context = Self {
             catalog,
             clock,
@@ -144,6 +151,7 @@ impl Context {
             rights: KnownRights::default(),
             limits: Limits::default(),
             failures,
+            connections,
             local_edge,
             reports,
             refusals,
