@@ -1,5 +1,6 @@
 //! Figures against peers, in one run, as ratios. See the README beside.
 
+mod authorize;
 mod call;
 mod fleet;
 mod handshake;
@@ -46,6 +47,8 @@ enum Bench {
     Visible(visible::Options),
     /// Pages of 500 out of a large account, against pages of 500 out of a small one
     Listing(listing::Options),
+    /// CPU of authentication and authorization of a user with very many statements, against an account
+    Authorize(authorize::Options),
     /// CPU of a full TLS 1.3 handshake, against nginx
     Handshake(handshake::Options),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Bench::SetCalls(options) => set_calls::run(&place, rounds, options),
         Bench::Visible(options) => visible::run(&place, rounds, options),
         Bench::Listing(options) => listing::run(&place, rounds, options),
+        Bench::Authorize(options) => authorize::run(&place, rounds, options),
         Bench::Handshake(options) => handshake::run(&place, rounds, options),
     };
     match done {

@@ -11,7 +11,7 @@ use edgeseal_core::{
     AccountId, Timestamp,
     rate::{Decision, Limit, Spent, spend},
 };
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
 use crate::{
     actions::Action, authenticate::Caller, code::Code, context::Context, operation::Failure,
@@ -22,6 +22,8 @@ use crate::{
 const NONCES_MAX: usize = 1 << 18;
 /// Source addresses whose failures are remembered.
 const SOURCES_MAX: usize = 1 << 16;
+/// Accounts and actions after which those are forgotten that are within their rate again.
+const TIDY_FROM: usize = 4096;
 
 /// A caller within its rate; made only here.
 pub struct Admitted(pub(crate) Caller);
@@ -88,15 +90,32 @@ impl Failure for TooOften {
     }
 }
 
-/// What accounts have used up. Bounded by accounts, which only the operator makes, times actions.
-#[derive(Default)]
-pub struct Limits(Mutex<HashMap<(AccountId, &'static str), Used>>);
+/// What accounts have used up.
+///
+/// Bounded by what was called within the time of a limit, and by accounts, which only the operator
+/// makes, times actions: what is within its rate again is as good as never seen, and is forgotten.
+pub struct Limits(Mutex<Table>);
+
+struct Table {
+    used: HashMap<(AccountId, &'static str), Used>,
+    /// Entries at which it is tidied next. Twice what is left then, so that a call pays for two.
+    tidy_at: usize,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Used {
     spent: Spent,
     /// Whether a call was refused since the last one that was let through.
     refusing: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self(Mutex::new(Table {
+            used: HashMap::new(),
+            tidy_at: TIDY_FROM,
+        }))
+    }
 }
 
 impl Limits {
@@ -109,7 +128,11 @@ impl Limits {
         now: Timestamp,
     ) -> Result<(), (u64, bool)> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = table.entry((account.clone(), action)).or_default();
+        if table.used.len() >= table.tidy_at {
+            table.used.retain(|_, used| !used.spent.is_over(now));
+            table.tidy_at = TIDY_FROM.max(2 * table.used.len());
+        }
+        let used = table.used.entry((account.clone(), action)).or_default();
         match spend(limit, used.spent, now) {
             Decision::Allowed(spent) => {
                 *used = Used {
@@ -160,6 +183,9 @@ impl Nonces {
 }
 
 /// Failed authentications, by source address: guessing costs the guesser, never the account.
+///
+/// An address that has used up its failures is refused before a key is looked up. Calls that it has
+/// under way then are still judged: at most one for each connection that it may have.
 pub struct Failures {
     limit: Limit,
     spent: Cache<IpAddr, Spent>,
@@ -183,16 +209,27 @@ impl Failures {
     }
 
     pub(crate) fn count(&self, source: IpAddr, now: Timestamp) {
-        let source = network(source);
-        let spent = self.spent.get(&source).unwrap_or_default();
-        if let Decision::Allowed(next) = spend(self.limit, spent, now) {
-            self.spent.insert(source, next);
+        let count = |spent: &mut Spent| {
+            if let Decision::Allowed(next) = spend(self.limit, *spent, now) {
+                *spent = next;
+            }
+        };
+        // In place: of many at once, each counts.
+        let entry = self.spent.entry(&network(source), None, |_, spent| {
+            count(spent);
+            EntryAction::Retain(())
+        });
+        if let EntryResult::Vacant(place) = entry {
+            let mut spent = Spent::default();
+            count(&mut spent);
+            // An error means that it was pushed out at once: the table is full of others.
+            let _ = place.insert(spent);
         }
     }
 }
 
 /// Whoever has one IPv6 address has its whole /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -200,52 +237,4 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nonce_passes_once_within_its_window() {
-        let nonces = Nonces::default();
-        let now = Timestamp::from_unix_seconds(1_000);
-        assert!(nonces.take("key", "n", now, 1000));
-        assert!(!nonces.take("key", "n", now.plus_ms(1000), 1000));
-        assert!(
-            nonces.take("other", "n", now, 1000),
-            "each key has nonces of its own"
-        );
-        assert!(nonces.take("key", "n", now.plus_ms(1001), 1000));
-        assert!(!nonces.take("key", "n", now.plus_ms(1500), 1000));
-    }
-
-    #[test]
-    fn failures_count_against_the_address_alone() {
-        let failures = Failures::new(Limit {
-            calls: 2,
-            per_ms: 1000,
-        });
-        let now = Timestamp::from_unix_seconds(1_000);
-        let (guesser, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        failures.count(guesser, now);
-        assert_eq!(failures.check(guesser, now), Ok(()));
-        failures.count(guesser, now);
-        assert_eq!(failures.check(guesser, now), Err(500));
-        assert_eq!(failures.check(other, now), Ok(()));
-        assert_eq!(failures.check(guesser, now.plus_ms(500)), Ok(()));
-    }
-
-    #[test]
-    fn an_ipv6_guesser_cannot_hop_within_its_network() {
-        let failures = Failures::new(Limit {
-            calls: 1,
-            per_ms: 1000,
-        });
-        let now = Timestamp::from_unix_seconds(1_000);
-        failures.count("2001:db8::1".parse().unwrap(), now);
-        assert!(failures.check("2001:db8::2".parse().unwrap(), now).is_err());
-        assert!(
-            failures
-                .check("2001:db8:0:1::2".parse().unwrap(), now)
-                .is_ok()
-        );
-    }
-}
+mod tests;

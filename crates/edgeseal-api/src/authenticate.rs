@@ -1,5 +1,7 @@
 //! Steps 3 to 7: who calls. Common parameters, clock, key, signature, replay, in this order.
 
+use std::collections::HashSet;
+
 use edgeseal_core::{
     Secret, Timestamp,
     identity::RoleName,
@@ -27,6 +29,14 @@ use crate::{
 pub const CLOCK_WINDOW_MS: i64 = 15 * 60 * 1000;
 /// A nonce is remembered longer than any signature that holds it can be accepted.
 const NONCE_MS: i64 = 2 * CLOCK_WINDOW_MS + 60 * 1000;
+/// Octets of an access key's id at most: those of the cloud have up to 128 characters.
+const KEY_ID_MAX: usize = 128;
+/// Octets of a nonce at most: a UUID, with whatever clients put around it.
+const NONCE_MAX: usize = 256;
+/// Octets of a signature at most: 64 in hex, 28 in base64.
+const SIGNATURE_MAX: usize = 256;
+/// Headers that a signature covers at most, as many as the server reads.
+const SIGNED_HEADERS_MAX: usize = 100;
 /// Headers that a V3 signature must cover.
 const V3_REQUIRED: [&str; 6] = [
     "host",
@@ -82,11 +92,25 @@ pub enum Unauthenticated {
         "the Authorization header must read {V3_ALGORITHM} Credential=…,SignedHeaders=…,Signature=…"
     )]
     Authorization,
+    /// More signed headers than a request can have, or one of them twice. Each is repeated in what
+    /// is signed, so a long list would make much of little.
+    #[error("SignedHeaders names at most {SIGNED_HEADERS_MAX} headers, each once")]
+    SignedHeaders,
     /// A header that must be signed is not.
     #[error("the header {name} must be there and among SignedHeaders")]
     NotSigned {
         /// The header.
         name: &'static str,
+    },
+    /// A common parameter that is longer than any client makes it.
+    #[error("{name} has {octets} octets; at most {max} are taken")]
+    TooLong {
+        /// The parameter.
+        name: &'static str,
+        /// Its length.
+        octets: usize,
+        /// The limit.
+        max: usize,
     },
     /// Not `yyyy-MM-ddTHH:mm:ssZ`.
     #[error("a timestamp reads yyyy-MM-ddTHH:mm:ssZ, in UTC")]
@@ -176,48 +200,49 @@ pub async fn authenticate(
         .failures
         .check(request.source, now)
         .map_err(|retry_after_ms| Unauthenticated::Throttled { retry_after_ms })?;
-    let verified = match find_key(context, &request, &claim, now).await {
-        Ok(found) => {
-            let account = found.principal.account();
-            *suspect = Some(deed_of(&request, action, account, &claim.key_id, now));
-            found.verified(&request, &claim)
-        }
-        Err(why) => Err(why),
-    };
-    if verified.as_ref().is_err_and(Unauthenticated::is_a_guess) {
+    let verified = verify(context, &request, &claim, action, suspect, now).await;
+    if verified.as_ref().is_err_and(Unauthenticated::counts) {
         context.failures.count(request.source, now);
     }
     let Found {
         principal, power, ..
     } = verified?;
-    let access_key = claim.key_id;
-    if !context
-        .nonces
-        .take(&access_key, &claim.nonce, now, NONCE_MS)
-    {
-        return Err(Unauthenticated::NonceUsed);
-    }
-    let nonce = match action.access {
-        Access::Read => None,
-        // A replay is one whatever has become of its subject; among several at once the commit
-        // decides.
-        Access::Write if is_used_up(context, &access_key, &claim.nonce).await? => {
-            return Err(Unauthenticated::NonceUsed);
-        }
-        Access::Write => Some(NonceUse {
-            nonce: claim.nonce,
-            expires: now.plus_ms(NONCE_MS),
-        }),
-    };
     Ok(Caller {
         request,
         action,
         principal,
         power,
-        access_key,
-        nonce,
+        access_key: claim.key_id,
+        nonce: (action.access == Access::Write).then(|| NonceUse {
+            nonce: claim.nonce,
+            expires: now.plus_ms(NONCE_MS),
+        }),
         now,
     })
+}
+
+/// Steps 5 to 7: key, signature, replay.
+async fn verify(
+    context: &Context,
+    request: &Request,
+    claim: &Claim,
+    action: &'static Action,
+    suspect: &mut Option<Deed>,
+    now: Timestamp,
+) -> Result<Found, Unauthenticated> {
+    let found = find_key(context, request, claim, now).await?;
+    let account = found.principal.account();
+    *suspect = Some(deed_of(request, action, account, &claim.key_id, now));
+    let found = found.verified(request, claim)?;
+    let (access_key, nonce) = (&claim.key_id, &claim.nonce);
+    if !context.nonces.take(access_key, nonce, now, NONCE_MS) {
+        return Err(Unauthenticated::NonceUsed);
+    }
+    // A replay is one whatever has become of its subject; among several at once the commit decides.
+    if action.access == Access::Write && is_used_up(context, access_key, nonce).await? {
+        return Err(Unauthenticated::NonceUsed);
+    }
+    Ok(found)
 }
 
 async fn is_used_up(context: &Context, access_key: &str, nonce: &str) -> Result<bool, Trouble> {
@@ -400,6 +425,7 @@ impl Claim {
         if version != "1.0" {
             return Err(Unauthenticated::SignatureVersion);
         }
+        check_lengths(&key_id, &nonce, &signature)?;
         check_clock(timestamp, now)?;
         Ok(Self {
             key_id,
@@ -439,7 +465,7 @@ impl Claim {
         let timestamp = request
             .header("x-acs-date")
             .ok_or(Unauthenticated::Missing(Code::MissingTimestamp))?;
-        let signed_headers: Vec<String> = signed.split(';').map(str::to_ascii_lowercase).collect();
+        let signed_headers = signed_headers(&signed)?;
         let optional = V3_IF_PRESENT
             .iter()
             .filter(|name| request.headers.contains_key(**name));
@@ -450,6 +476,7 @@ impl Claim {
                 return Err(Unauthenticated::NotSigned { name });
             }
         }
+        check_lengths(&key_id, nonce, &signature)?;
         check_clock(timestamp, now)?;
         Ok(Self {
             key_id,
@@ -458,6 +485,31 @@ impl Claim {
             signed_headers,
         })
     }
+}
+
+/// The names in `SignedHeaders`, in their order.
+fn signed_headers(list: &str) -> Result<Vec<String>, Unauthenticated> {
+    let mut seen = HashSet::new();
+    let names = list.split(';').take(SIGNED_HEADERS_MAX + 1);
+    let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+    if names.len() > SIGNED_HEADERS_MAX || !names.iter().all(|name| seen.insert(name)) {
+        return Err(Unauthenticated::SignedHeaders);
+    }
+    Ok(names)
+}
+
+fn check_lengths(key_id: &str, nonce: &str, signature: &str) -> Result<(), Unauthenticated> {
+    for (name, text, max) in [
+        ("AccessKeyId", key_id, KEY_ID_MAX),
+        ("SignatureNonce", nonce, NONCE_MAX),
+        ("Signature", signature, SIGNATURE_MAX),
+    ] {
+        let octets = text.len();
+        if octets > max {
+            return Err(Unauthenticated::TooLong { name, octets, max });
+        }
+    }
+    Ok(())
 }
 
 fn check_clock(text: &str, now: Timestamp) -> Result<(), Unauthenticated> {
@@ -471,11 +523,19 @@ fn check_clock(text: &str, now: Timestamp) -> Result<(), Unauthenticated> {
 }
 
 impl Unauthenticated {
-    /// Whether somebody may be guessing: these failures count against the address.
-    const fn is_a_guess(&self) -> bool {
+    /// Whether it counts against the address: somebody may be guessing, or makes the server look up
+    /// keys, unseal secrets and write refusals into an account's audit without being its owner.
+    const fn counts(&self) -> bool {
         matches!(
             self,
-            Self::UnknownKey | Self::Signature { .. } | Self::TokenMalformed | Self::TokenMismatch
+            Self::UnknownKey
+                | Self::InactiveKey
+                | Self::TokenMalformed
+                | Self::TokenMismatch
+                | Self::TokenExpired { .. }
+                | Self::RoleGone { .. }
+                | Self::Signature { .. }
+                | Self::NonceUsed
         )
     }
 }
@@ -486,7 +546,10 @@ impl Failure for Unauthenticated {
             Self::Missing(code) => *code,
             Self::Method { .. } | Self::Bearer => Code::InvalidSignatureMethod,
             Self::SignatureVersion => Code::InvalidSignatureVersion,
-            Self::Authorization | Self::NotSigned { .. } => Code::IncompleteSignature,
+            Self::Authorization | Self::SignedHeaders | Self::NotSigned { .. } => {
+                Code::IncompleteSignature
+            }
+            Self::TooLong { .. } => Code::ParameterFormat,
             Self::TimestampFormat => Code::TimestampFormat,
             Self::TimestampExpired { .. } => Code::TimestampExpired,
             Self::Throttled { .. } => Code::Throttling,

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admit::{Failures, Limits, Nonces},
+    http::{ConnectionLimits, Connections},
     key_encryption::KeyEncryption,
     key_uses::KeyUses,
     oidc_keys::OidcProviders,
@@ -37,6 +38,8 @@ pub struct Context {
     pub rights: KnownRights,
     /// Failed authentications lately, by address.
     pub failures: Failures,
+    /// Connections that are open.
+    pub connections: Arc<Connections>,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// The keeper of the key-encryption keys, if this process has one.
@@ -57,6 +60,8 @@ pub struct Settings {
     pub limits: HashMap<String, Limit>,
     /// Failed authentications allowed to one source address.
     pub failures: Limit,
+    /// Connections that may be open at once.
+    pub connections: ConnectionLimits,
     /// Whether a certificate may be bound to a domain that none of its names covers.
     pub name_mismatch: NameMismatch,
     /// Whether an account may upload the same content under a second name with the call that binds
@@ -116,6 +121,7 @@ impl Default for Settings {
                 calls: 600,
                 per_ms: 60_000,
             },
+            connections: ConnectionLimits::default(),
             name_mismatch: NameMismatch::Refuse,
             duplicate_content: DuplicateContent::Accept,
             bound_certificate: BoundCertificate::Refuse,
@@ -143,6 +149,7 @@ impl Context {
         let (reports, follower) = Reports::new(catalog.clone());
         let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
+        let connections = Arc::new(Connections::new(settings.connections));
         let context = Self {
             catalog,
             clock,
@@ -151,6 +158,7 @@ impl Context {
             rights: KnownRights::default(),
             limits: Limits::default(),
             failures,
+            connections,
             local_edge,
             key_encryption: None,
             reports,

@@ -18,12 +18,16 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
+pub use connections::{ConnectionLimits, Connections};
+
 use crate::{
     context::Context,
     pipeline,
     render::Answer,
     request::{BODY_MAX, HEAD_MAX, RawRequest},
 };
+
+mod connections;
 
 /// A caller that has not sent its head, or body, by then is cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +45,8 @@ pub enum Speaks {
 
 /// Serves the API until `shutdown` resolves, then finishes the calls that are under way, for
 /// `drain` at most. Handshakes that are under way are given up.
+///
+/// Connections beyond [`ConnectionLimits`] are closed as they come.
 pub async fn serve(
     listener: TcpListener,
     speaks: Speaks,
@@ -58,11 +64,22 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let place = match context.connections.place(peer.ip()) {
+                    Ok(place) => place,
+                    Err(full) => {
+                        metrics::counter!("edgeseal_api_connections_refused_total", "limit" => full.label())
+                            .increment(1);
+                        continue;
+                    }
+                };
                 let _ = stream.set_nodelay(true);
                 let (context, watcher) = (Arc::clone(&context), graceful.watcher());
                 match &speaks {
                     Speaks::Http => {
-                        tokio::spawn(serve_connection(stream, (peer, false), context, watcher));
+                        tokio::spawn(async move {
+                            serve_connection(stream, (peer, false), context, watcher).await;
+                            drop(place);
+                        });
                     }
                     Speaks::Https(config) => {
                         let shaken = shake_hands(stream, Arc::clone(config), closed.clone());
@@ -70,6 +87,7 @@ pub async fn serve(
                             if let Some(stream) = shaken.await {
                                 serve_connection(stream, (peer, true), context, watcher).await;
                             }
+                            drop(place);
                         });
                     }
                 }

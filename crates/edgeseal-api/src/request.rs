@@ -19,6 +19,8 @@ pub(crate) const BEARER_TOKEN: &str = "x-acs-bearer-token";
 
 /// Parameters of a request: many times what any action takes.
 pub const PARAMS_MAX: usize = 500;
+/// Octets of a parameter's name at most, decoded: several times the longest of any action.
+pub const NAME_MAX: usize = 128;
 
 /// A request as it came off the socket.
 pub struct RawRequest {
@@ -113,6 +115,12 @@ pub enum Malformed {
         /// Its position, from 1.
         position: usize,
     },
+    /// A name longer than [`NAME_MAX`].
+    #[error("the name of parameter {position} has more than {NAME_MAX} octets")]
+    NameTooLong {
+        /// Its position, from 1.
+        position: usize,
+    },
     /// More than [`PARAMS_MAX`].
     #[error("more than {PARAMS_MAX} parameters are given")]
     TooMany,
@@ -196,7 +204,8 @@ impl Params {
     /// Decodes `application/x-www-form-urlencoded` strictly: nothing malformed, nothing twice.
     ///
     /// # Errors
-    /// [`Malformed::Percent`], [`Malformed::Utf8`], [`Malformed::TooMany`] or [`Malformed::Twice`].
+    /// [`Malformed::Percent`], [`Malformed::Utf8`], [`Malformed::NameTooLong`],
+    /// [`Malformed::TooMany`] or [`Malformed::Twice`].
     pub fn decode(encoded: &[u8]) -> Result<Self, Malformed> {
         let mut params = Self::default();
         let pairs = encoded
@@ -207,6 +216,9 @@ impl Params {
             let mut halves = pair.splitn(2, |octet| *octet == b'=');
             let name = decode(halves.next().unwrap_or_default(), position)?;
             let value = decode(halves.next().unwrap_or_default(), position)?;
+            if name.len() > NAME_MAX {
+                return Err(Malformed::NameTooLong { position });
+            }
             params.push(name, value)?;
         }
         Ok(params)
@@ -292,9 +304,11 @@ impl Failure for Malformed {
             Self::Path => Code::ApiNotFound,
             Self::HeadTooLong { .. } => Code::HeadTooLong,
             Self::BodyTooLong => Code::BodyTooLong,
-            Self::Percent { .. } | Self::Utf8 { .. } | Self::TooMany | Self::Twice { .. } => {
-                Code::ParameterFormat
-            }
+            Self::Percent { .. }
+            | Self::Utf8 { .. }
+            | Self::NameTooLong { .. }
+            | Self::TooMany
+            | Self::Twice { .. } => Code::ParameterFormat,
         }
     }
 

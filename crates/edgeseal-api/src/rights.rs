@@ -109,6 +109,12 @@ impl KnownRights {
         Ok(Some((principal, power)))
     }
 
+    /// Identities that are remembered.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     async fn rights(
         &self,
         catalog: &Catalog,

@@ -39,6 +39,14 @@ impl Limit {
     }
 }
 
+impl Spent {
+    /// Whether nothing of it counts any more: as if the caller was never seen.
+    #[must_use]
+    pub const fn is_over(self, now: Timestamp) -> bool {
+        self.0 <= now.unix_ms().saturating_mul(1000)
+    }
+}
+
 /// Decides one call at `now` by a caller that has used up `spent` of `limit`. A refused call costs
 /// nothing.
 #[must_use]

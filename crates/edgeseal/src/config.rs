@@ -14,6 +14,7 @@ use edgeseal_api::{
     Settings,
     actions::ACTIONS,
     context::{BoundCertificate, DuplicateContent, NameMismatch},
+    http::ConnectionLimits,
     ownership::{self, OwnerCheck},
 };
 use edgeseal_core::{DomainName, rate::Limit};
@@ -122,6 +123,10 @@ pub(crate) struct Config {
     pub(crate) rate_limits: HashMap<String, u32>,
     /// Failed authentications a minute allowed to one source address.
     pub(crate) auth_failures_per_minute: u32,
+    /// Connections to the API that may be open at once.
+    pub(crate) api_connections: usize,
+    /// The same from one source address, or one /64 of IPv6.
+    pub(crate) api_connections_per_source: usize,
     /// `refuse` or `accept` a certificate that does not cover its domain.
     pub(crate) name_mismatch: String,
     /// `refuse` or `accept` content that was uploaded before under another name.
@@ -185,6 +190,8 @@ const KEYS: &[&str] = &[
     "reseal_per_second",
     "core_dumps",
     "auth_failures_per_minute",
+    "api_connections",
+    "api_connections_per_source",
     "name_mismatch",
     "duplicate_content",
     "bound_certificate",
@@ -242,6 +249,8 @@ impl Default for Config {
             core_dumps: false,
             rate_limits: HashMap::new(),
             auth_failures_per_minute: settings.failures.calls,
+            api_connections: settings.connections.in_all,
+            api_connections_per_source: settings.connections.per_source,
             name_mismatch: "refuse".to_owned(),
             duplicate_content: "accept".to_owned(),
             bound_certificate: "refuse".to_owned(),
@@ -300,6 +309,10 @@ impl Config {
             failures: Limit {
                 calls: self.auth_failures_per_minute,
                 per_ms: 60_000,
+            },
+            connections: ConnectionLimits {
+                in_all: self.api_connections,
+                per_source: self.api_connections_per_source,
             },
             name_mismatch: one_of(
                 "name_mismatch",

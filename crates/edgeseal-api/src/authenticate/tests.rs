@@ -10,10 +10,12 @@ use edgeseal_core::{
     account::{AccessKey, Account},
 };
 use edgeseal_store::{
-    Catalog, Keyring,
+    Catalog, Keyring, SharedStore,
     catalog::{Deed, NewAccessKey},
     memory::MemoryStore,
 };
+
+mod guesses;
 
 use super::*;
 use crate::{actions, context::Settings, request::RawRequest};
@@ -223,10 +225,11 @@ fn with_changed_octet(text: &str, at: usize) -> String {
 }
 
 async fn context(active: bool) -> Context {
-    let catalog = Catalog::new(
-        Arc::new(MemoryStore::new()),
-        Keyring::parse(&Keyring::generate()).unwrap(),
-    );
+    context_over(Arc::new(MemoryStore::new()), active).await
+}
+
+async fn context_over(store: SharedStore, active: bool) -> Context {
+    let catalog = Catalog::new(store, Keyring::parse(&Keyring::generate()).unwrap());
     let account = Account {
         id: AccountId::from_random(1),
         name: "test".to_owned(),

@@ -29,6 +29,10 @@ struct Api {
 
 impl Api {
     async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    async fn start_with(settings: Settings) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([NAME.to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap().der().clone();
@@ -43,7 +47,7 @@ impl Api {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
         let clock = || Timestamp::from_unix_seconds(1_800_000_000);
-        let context = Context::new(catalog, clock, Settings::default(), None).0;
+        let context = Context::new(catalog, clock, settings, None).0;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -71,6 +75,17 @@ impl Api {
 
     /// The answer to a call that names no key.
     async fn call(&self) -> String {
+        let mut stream = self.encrypted().await.unwrap();
+        let path = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// A connection after its handshake.
+    async fn encrypted(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -80,13 +95,7 @@ impl Api {
             .with_no_client_auth();
         let name = ServerName::try_from(NAME).unwrap();
         let connector = TlsConnector::from(Arc::new(config));
-        let mut stream = connector.connect(name, self.silent().await).await.unwrap();
-        let path = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        connector.connect(name, self.silent().await).await
     }
 }
 
@@ -144,4 +153,79 @@ async fn the_end_gives_up_handshakes() {
     api.serving.await.unwrap();
     assert!(begun.elapsed() < HANDSHAKE_TIMEOUT, "it does not drain");
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
+}
+
+/// Sends a head, then an octet every five seconds until the answer is there; the answer, and how
+/// long it took.
+async fn trickle(api: &Api, head: &str) -> (String, Duration) {
+    let begun = Instant::now();
+    let stream = api.encrypted().await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    writer.write_all(head.as_bytes()).await.unwrap();
+    writer.flush().await.unwrap();
+    let send = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if writer.write_all(b"x").await.is_err() || writer.flush().await.is_err() {
+                // The answer is on its way.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut answer = Vec::new();
+    let read = async {
+        // Closed without a farewell, perhaps: not all of the body was read.
+        let _ = reader.read_to_end(&mut answer).await;
+    };
+    tokio::select! {
+        () = send => {}
+        () = read => {}
+    }
+    (String::from_utf8(answer).unwrap(), begun.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_in_has_thirty_seconds() {
+    let api = Api::start().await;
+    let target = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
+    let head = format!("POST {target} HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: 1000\r\n\r\n");
+    let (answer, took) = trickle(&api, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(took >= READ_TIMEOUT, "{took:?}");
+    assert!(took <= READ_TIMEOUT + Duration::from_secs(6), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_in_has_thirty_seconds() {
+    let api = Api::start().await;
+    let (answer, took) = trickle(&api, "GET / HTTP/1.1\r\nx-slow: ").await;
+    assert!(!answer.contains("HTTP/1.1 2"), "{answer}");
+    assert!(took >= READ_TIMEOUT, "{took:?}");
+    assert!(took <= READ_TIMEOUT + Duration::from_secs(6), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_connections_and_a_closed_one_makes_room() {
+    let connections = ConnectionLimits {
+        in_all: 8,
+        per_source: 2,
+    };
+    let api = Api::start_with(Settings {
+        connections,
+        ..Settings::default()
+    })
+    .await;
+    let first = api.encrypted().await.unwrap();
+    let _second = api.encrypted().await.unwrap();
+    let mut third = api.silent().await;
+    let closed = third.read(&mut [0]).await;
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    drop(first);
+    // The server sees the end of the first one when it sees it.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while api.encrypted().await.is_err() {
+        assert!(Instant::now() < deadline, "no room is made");
+        tokio::task::yield_now().await;
+    }
 }

@@ -1,5 +1,9 @@
 //! What one account may know and do of another one: nothing.
 
+mod members;
+mod rows;
+mod walk;
+
 use serde_json::Value;
 
 use crate::harness::{

@@ -1,0 +1,243 @@
+//! CPU of finding out who calls and whether he may, by a user with very many statements, against an
+//! account's own key.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use edgeseal_api::{
+    Context, Settings, actions,
+    admit::admit,
+    authenticate::authenticate,
+    authorize::authorize,
+    operation::Failure,
+    request::{RawRequest, Request},
+};
+use edgeseal_core::{
+    AccountId, Secret,
+    account::{AccessKey, Account},
+    identity::{ATTACHED_MAX, Policy, PolicyKind, PolicyName, PolicyRef, User, UserName},
+    rate::Limit,
+};
+use edgeseal_store::{
+    Catalog, Keyring,
+    catalog::{Deed, NewAccessKey},
+    open,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    Failed, Outcome, call,
+    report::{Report, percentile_ms},
+    server::Place,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Calls of each kind in a round
+    #[arg(long, default_value_t = 5000)]
+    calls: usize,
+}
+
+const STATEMENTS: usize = 20;
+const CDN: &str = "2018-05-10";
+/// What is called: it reads, and it changes; of a change the nonce is looked up in the store.
+const KINDS: [(&str, &str); 2] = [
+    ("a read", "DescribeCdnDomainDetail"),
+    ("a change", "StopCdnDomain"),
+];
+const SECRET: &str = "ThisIsTheSecretOfAnAccessKey12";
+/// The most that a call of the user may take, in microseconds.
+const AIM_US: f64 = 50.0;
+
+pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+    let mut report = Report::new("authorize", &place.program);
+    let directory = tempfile::tempdir_in(&place.disk)?;
+    let url = format!("sqlite:{}", directory.path().join("store.db").display());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let context = runtime.block_on(prepare(&url))?;
+    report.setup(format!(
+        "{ATTACHED_MAX} policies of {STATEMENTS} statements, the last one of which allows; V3; SQLite; \
+         CPU of the whole process from the key to the permission, one call after the other"
+    ));
+    for round in 0..rounds {
+        println!("round {}", round + 1);
+        for (kind, action) in KINDS {
+            for (who, key) in [("the account's key", "account"), ("a user's key", "user")] {
+                let name = format!("{kind}, {who}");
+                let mut times = runtime.block_on(measure(&context, key, action, options.calls))?;
+                times.sort_unstable();
+                let mean = times.iter().sum::<Duration>() / u32::try_from(times.len().max(1))?;
+                report.add(&format!("{name}, mean"), "us", mean.as_secs_f64() * 1e6);
+                let p50 = percentile_ms(&times, 0.5) * 1e3;
+                report.add(&format!("{name}, p50"), "us", p50);
+                if key == "user" {
+                    report.aim(&format!("{name}, p50"), AIM_US);
+                }
+            }
+        }
+    }
+    report.finish()
+}
+
+/// An account, its user, and all the policies of that one.
+async fn prepare(url: &str) -> Outcome<Context> {
+    let store = open::open(url).await?;
+    let catalog = Catalog::new(Arc::clone(&store), Keyring::parse(&Keyring::generate())?);
+    let now = call::now();
+    let account = Account {
+        id: AccountId::from_random(1),
+        name: "bench".to_owned(),
+        root: false,
+        created: now,
+    };
+    let deed = Deed {
+        account: account.id.clone(),
+        principal: String::new(),
+        access_key: "-".to_owned(),
+        source: "-".to_owned(),
+        action: "Bench".to_owned(),
+        resource: String::new(),
+        request: "-".to_owned(),
+        nonce: None,
+        now,
+    };
+    let key = |id: &str, user: Option<UserName>| NewAccessKey {
+        key: AccessKey {
+            id: id.to_owned(),
+            account: account.id.clone(),
+            user,
+            active: true,
+            created: now,
+        },
+        secret: Secret::from(SECRET.to_owned()),
+    };
+    let own = key("account", None);
+    catalog
+        .create_account(&deed, &account, &own)
+        .await
+        .map_err(told)?;
+    let user = User {
+        id: "200000000000000001".to_owned(),
+        name: UserName::parse("bench")?,
+        display_name: String::new(),
+        comments: String::new(),
+        email: String::new(),
+        mobile: String::new(),
+        created: now,
+        updated: now,
+        policies: Vec::new(),
+    };
+    catalog
+        .create_user(&deed, &account.id, &user)
+        .await
+        .map_err(told)?;
+    for number in 0..ATTACHED_MAX {
+        let name = PolicyName::parse(&format!("policy-{number}"))?;
+        let policy = Policy::new(name.clone(), String::new(), document(number), now);
+        catalog
+            .create_policy(&deed, &account.id, &policy)
+            .await
+            .map_err(told)?;
+        let policy = PolicyRef::new(PolicyKind::Custom, name);
+        let attached = catalog.attach_to_user(&deed, &account.id, &user.name, &policy);
+        attached.await.map_err(told)?;
+    }
+    let key = key("user", Some(user.name));
+    catalog.create_access_key(&deed, &key).await.map_err(told)?;
+    let unlimited = |(_, action): (&str, &str)| (action.to_owned(), Limit::per_second(1_000_000));
+    let settings = Settings {
+        limits: KINDS.into_iter().map(unlimited).collect(),
+        ..Settings::default()
+    };
+    Ok(Context::new(catalog, call::now, settings, None).0)
+}
+
+/// A policy as large accounts have them; only the last statement of the last one allows the calls.
+fn document(number: usize) -> String {
+    let statement = |index: usize| {
+        let name = format!("n{number}-{index}");
+        match index % 4 {
+            _ if number == ATTACHED_MAX - 1 && index == STATEMENTS - 1 => serde_json::json!({
+                "Effect": "Allow", "Action": "cdn:*", "Resource": "acs:cdn:*:*:domain/target.example.com",
+                "Condition": {"IpAddress": {"acs:SourceIp": ["127.0.0.0/8"]}},
+            }),
+            0 => serde_json::json!({
+                "Effect": "Allow", "Action": ["cdn:Describe*", "cdn:S*Domain"],
+                "Resource": format!("acs:cdn:*:*:domain/{name}.example.com"),
+            }),
+            1 => serde_json::json!({
+                "Effect": "Allow", "Action": "cdn:*",
+                "Resource": [format!("acs:cdn:*:*:domain/*.{name}.example.com"), format!("acs:cdn:*:*:domain/{name}.*")],
+            }),
+            2 => serde_json::json!({
+                "Effect": "Deny", "Action": "*", "Resource": "*",
+                "Condition": {"IpAddress": {"acs:SourceIp": [format!("10.{number}.{index}.0/24"), "192.0.2.0/24"]}},
+            }),
+            _ => serde_json::json!({
+                "Effect": "Allow", "Action": "cdn:*", "Resource": "*",
+                "Condition": {"DateGreaterThan": {"acs:CurrentTime": "2099-01-01T00:00:00Z"}},
+            }),
+        }
+    };
+    let statements: Vec<_> = (0..STATEMENTS).map(statement).collect();
+    serde_json::json!({"Version": "1", "Statement": statements}).to_string()
+}
+
+/// The CPU of each call. Making, signing and decoding it is before; nothing is done after.
+async fn measure(
+    context: &Context,
+    key: &str,
+    action: &str,
+    calls: usize,
+) -> Outcome<Vec<Duration>> {
+    let secret = Secret::from(SECRET.to_owned());
+    let host = SocketAddr::from(([127, 0, 0, 1], 7080));
+    let mut times = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let params = [("DomainName", "target.example.com")];
+        let octets = call::sign(host, (key, &secret), (CDN, action), &params)?;
+        let request = Request::parse(raw(&octets)?)?;
+        let action = actions::find(&request)?;
+        let before = cpu();
+        let caller = authenticate(context, request, action, &mut None, call::now()).await?;
+        let authorized = authorize(context, admit(context, caller)?).await;
+        let took = cpu().saturating_sub(before);
+        authorized.map_err(|refused| refused.message())?;
+        times.push(took);
+    }
+    Ok(times)
+}
+
+/// CPU that all threads of this process have used; the readers of SQLite are some of them.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
+    seconds + Duration::from_nanos(time.tv_nsec.unsigned_abs())
+}
+
+/// A signed call as the listener hands it on.
+fn raw(octets: &[u8]) -> Outcome<RawRequest> {
+    let text = std::str::from_utf8(octets)?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or("no head")?;
+    let mut headers = HeaderMap::new();
+    for line in head.lines().skip(1) {
+        let (name, value) = line.split_once(": ").ok_or("no header")?;
+        headers.insert(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
+    }
+    Ok(RawRequest {
+        method: Method::POST,
+        path: "/".to_owned(),
+        query: String::new(),
+        headers,
+        body: Some(body.to_owned().into()),
+        source: [127, 0, 0, 1].into(),
+        secure: false,
+        id: "00000000-0000-4000-8000-000000000000".to_owned(),
+    })
+}
+
+fn told(error: impl std::fmt::Debug) -> Failed {
+    format!("{error:?}").into()
+}

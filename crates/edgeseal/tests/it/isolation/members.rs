@@ -1,0 +1,86 @@
+//! Users of an account, put into the store of a server that does not run.
+
+use std::{fs, sync::Arc};
+
+use edgeseal_core::{
+    AccountId, Secret,
+    account::AccessKey,
+    identity::{PolicyKind, PolicyName, PolicyRef, User, UserName},
+};
+use edgeseal_store::{
+    Catalog, Keyring,
+    catalog::{Deed, NewAccessKey},
+};
+
+use crate::harness::{Api, Server, now};
+
+/// A user with an access key and, perhaps, a policy of the system. Of its account only; the key
+/// works once the server runs again.
+pub(crate) async fn join(server: &Server, owner: &Api, name: &str, policy: Option<&str>) -> Key {
+    let path = server.data().join("store.db");
+    let store = edgeseal_store::open::open(&format!("sqlite:{}", path.display())).await;
+    let keys = fs::read_to_string(server.data().join("kek")).unwrap();
+    let catalog = Catalog::new(Arc::clone(&store.unwrap()), Keyring::parse(&keys).unwrap());
+    let account = AccountId::parse(&owner.account).unwrap();
+    let deed = Deed {
+        account: account.clone(),
+        access_key: owner.key.clone(),
+        source: "127.0.0.1".to_owned(),
+        action: "Join".to_owned(),
+        resource: name.to_owned(),
+        request: uuid::Uuid::new_v4().to_string(),
+        nonce: None,
+        now: now(),
+    };
+    let user = User {
+        id: "2".repeat(18),
+        name: UserName::parse(name).unwrap(),
+        display_name: String::new(),
+        comments: String::new(),
+        email: String::new(),
+        mobile: String::new(),
+        created: now(),
+        updated: now(),
+        policies: Vec::new(),
+    };
+    catalog.create_user(&deed, &account, &user).await.unwrap();
+    let key = Key {
+        account: owner.account.clone(),
+        id: format!("LTAI{}", uuid::Uuid::new_v4().simple()),
+        secret: uuid::Uuid::new_v4().simple().to_string(),
+    };
+    let new = NewAccessKey {
+        key: AccessKey {
+            id: key.id.clone(),
+            account: account.clone(),
+            user: Some(user.name.clone()),
+            active: true,
+            created: now(),
+        },
+        secret: Secret::from(key.secret.clone()),
+    };
+    catalog.create_access_key(&deed, &new).await.unwrap();
+    if let Some(policy) = policy {
+        let policy = PolicyRef {
+            kind: PolicyKind::System,
+            name: PolicyName::parse(policy).unwrap(),
+        };
+        let attached = catalog.attach_to_user(&deed, &account, &user.name, &policy);
+        attached.await.unwrap();
+    }
+    key
+}
+
+/// The key of a user.
+pub(crate) struct Key {
+    account: String,
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl Key {
+    /// A caller with it.
+    pub(crate) fn client(&self, server: &Server) -> Api {
+        server.client_of(&self.account, &self.id, &self.secret)
+    }
+}

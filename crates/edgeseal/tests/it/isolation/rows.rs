@@ -1,0 +1,176 @@
+//! How each action names what it acts upon, and what everybody else is told of it.
+
+use Thing::{
+    AccessKey, Account, CentreId, CentreIdentifier, CertId, CertName, ConfigId, Domain, KeptName,
+    Pem, Requested,
+};
+
+use crate::harness::{CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, SET};
+
+/// A way of one action to name a thing.
+pub(super) struct Row {
+    pub(super) version: &'static str,
+    pub(super) action: &'static str,
+    /// The parameter that names it, and what it names.
+    pub(super) by: Option<(&'static str, Thing)>,
+    /// What else the action needs before it looks for the thing; `{chain}` and `{key}` stand for a
+    /// certificate that nobody has.
+    pub(super) further: &'static [(&'static str, &'static str)],
+    /// What another account is told, whether or not the thing is there.
+    pub(super) told: &'static str,
+}
+
+/// What there is of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thing {
+    Domain,
+    /// The name of the certificate that is bound.
+    CertName,
+    /// The name of the certificate in the centre.
+    KeptName,
+    /// The number of the one that is bound.
+    CertId,
+    /// The number of a certificate in the centre, in the 2020 version and before.
+    CentreId,
+    /// `CentreId-region`, as the centre lists it.
+    CentreIdentifier,
+    /// The certificate itself.
+    Pem,
+    /// A certificate for a signing request, whose key is kept here.
+    Requested,
+    /// A part of the domain's function.
+    ConfigId,
+    Account,
+    AccessKey,
+}
+
+/// Answers with something, or nothing, of the caller's own.
+pub(super) const OK: &str = "";
+/// Names a thing that may be known: a name that the whole Edgeseal has once.
+pub(super) const SHARED: &str = "the name is taken or it is not: whoever wants it must be told";
+
+/// Makes something of this name for whoever calls, whatever others have: once.
+pub(super) const FRESH: &str = "the account makes its own";
+
+const FUNCTIONS: &str =
+    r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
+const HIS: &str = "his.example.com";
+const NO_DOMAIN: &str = "InvalidDomain.NotFound";
+
+const fn row(
+    version: &'static str,
+    action: &'static str,
+    by: (&'static str, Thing),
+    further: &'static [(&'static str, &'static str)],
+    told: &'static str,
+) -> Row {
+    Row {
+        version,
+        action,
+        by: Some(by),
+        further,
+        told,
+    }
+}
+
+/// An action that names nothing: what it lists is the caller's.
+const fn list(version: &'static str, action: &'static str) -> Row {
+    Row {
+        version,
+        action,
+        by: None,
+        further: &[],
+        told: OK,
+    }
+}
+
+/// Every action, some in several ways.
+#[rustfmt::skip]
+pub(super) const ROWS: &[Row] = &[
+    row(CDN, "AddCdnDomain", ("DomainName", Domain), &[], SHARED),
+    row(CDN, "BatchAddCdnDomain", ("DomainName", Domain), &[], SHARED),
+    row(CDN, "BatchDeleteCdnDomainConfig", ("DomainNames", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
+    row(CDN, "BatchSetCdnDomainConfig", ("DomainNames", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
+    row(CDN, "BatchSetCdnDomainServerCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(CDN, "BatchSetCdnDomainServerCertificate", ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
+    row(CDN, "BatchStartCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(CDN, "BatchStopCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(CDN, "CreateCdnCertificateSigningRequest", ("CommonName", Domain), &[("Country", "CN"), ("State", "Z"), ("City", "H"), ("Organization", "O"), ("OrganizationUnit", "U"), ("Email", "a@example.com")], OK),
+    row(CDN, "DeleteCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "DeleteSpecificConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
+    row(CDN, "DeleteSpecificConfig", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
+    row(CDN, "DeleteSpecificStagingConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
+    row(CDN, "DeleteSpecificStagingConfig", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
+    row(CDN, "DescribeCdnCertificateDetail", ("CertName", CertName), &[], "Certificate.NotFind"),
+    row(CDN, "DescribeCdnCertificateDetailById", ("CertId", CertId), &[], "Certificate.NotFind"),
+    row(CDN, "DescribeCdnCertificateList", ("DomainName", Domain), &[], NO_DOMAIN),
+    list(CDN, "DescribeCdnDeletedDomains"),
+    row(CDN, "DescribeCdnDomainByCertificate", ("SSLPub", Pem), &[], OK),
+    row(CDN, "DescribeCdnDomainConfigs", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "DescribeCdnDomainConfigs", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
+    row(CDN, "DescribeCdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "DescribeCdnDomainStagingConfig", ("DomainName", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
+    list(CDN, "DescribeCdnHttpsDomainList"),
+    row(CDN, "DescribeCdnHttpsDomainList", ("Keyword", Domain), &[], OK),
+    row(CDN, "DescribeCdnSMCertificateDetail", ("CertIdentifier", CentreIdentifier), &[], "SMCertificate.NotSupported"),
+    row(CDN, "DescribeCdnSMCertificateList", ("DomainName", Domain), &[], "SMCertificate.NotSupported"),
+    list(CDN, "DescribeCdnSSLCertificateList"),
+    row(CDN, "DescribeCdnSSLCertificateList", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "DescribeCdnSSLCertificateList", ("SearchKeyword", CertName), &[], OK),
+    list(CDN, "DescribeCdnService"),
+    list(CDN, "DescribeCdnUserQuota"),
+    row(CDN, "DescribeCertificateInfoByID", ("CertId", CertId), &[], "Certificate.NotFind"),
+    row(CDN, "DescribeDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "DescribeDomainCname", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "DescribeDomainVerifyData", ("DomainName", Domain), &[], OK),
+    list(CDN, "DescribeUserCertificateExpireCount"),
+    list(CDN, "DescribeUserDomains"),
+    row(CDN, "DescribeUserDomains", ("DomainName", Domain), &[], OK),
+    row(CDN, "DescribeVerifyContent", ("DomainName", Domain), &[], OK),
+    row(CDN, "ListTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
+    row(CDN, "ModifyCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "PublishStagingConfigToProduction", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "RollbackStagingConfig", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "SetCdnDomainCSRCertificate", ("DomainName", Domain), &[("ServerCertificate", "{chain}")], NO_DOMAIN),
+    row(CDN, "SetCdnDomainCSRCertificate", ("ServerCertificate", Requested), &[("DomainName", HIS)], "Certificate.NoPrivateKey"),
+    row(CDN, "SetCdnDomainSMCertificate", ("DomainName", Domain), &[("CertIdentifier", "1-cn-hangzhou"), ("SSLProtocol", "on")], "SMCertificate.NotSupported"),
+    row(CDN, SET, ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(CDN, SET, ("CertId", CertId), &[("DomainName", HIS), ("SSLProtocol", "on")], "Certificate.NotFind"),
+    row(CDN, SET, ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on")], "Certificate.NotFind"),
+    row(CDN, SET, ("CertId", CentreId), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
+    row(CDN, "SetCdnDomainStagingConfig", ("DomainName", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
+    row(CDN, "SetDomainServerCertificate", ("DomainName", Domain), &[("ServerCertificateStatus", "off")], NO_DOMAIN),
+    row(CDN, "StartCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "StopCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "TagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")], NO_DOMAIN),
+    row(CDN, "UntagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("TagKey.1", "k")], NO_DOMAIN),
+    row(CDN, "VerifyDomainOwner", ("DomainName", Domain), &[("VerifyType", "dnsCheck")], "DomainOwnerVerifyFail"),
+    row(CDN_2014, "BatchSetCdnDomainServerCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(CDN_2014, "DescribeCdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
+    list(CDN_2014, "DescribeCdnService"),
+    row(CDN_2014, "DescribeUserDomains", ("DomainName", Domain), &[], OK),
+    row(CDN_2014, "SetDomainServerCertificate", ("DomainName", Domain), &[("ServerCertificateStatus", "off")], NO_DOMAIN),
+    row(CDN_2014, "SetForceRedirectConfig", ("DomainName", Domain), &[("RedirectType", "Https")], NO_DOMAIN),
+    row(DCDN, "DescribeDcdnDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(DCDN, "DescribeDcdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(DCDN, "DescribeDcdnUserDomains", ("DomainName", Domain), &[], OK),
+    row(DCDN, "SetDcdnDomainSSLCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(CAS, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
+    row(CAS, "GetCertificateDetail", ("CertificateId", CentreId), &[], "NotFound"),
+    row(CAS, "GetUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
+    list(CAS, "ListCertificates"),
+    row(CAS, "ListCertificates", ("KeyWord", Domain), &[], OK),
+    list(CAS, "ListUserCertificateOrder"),
+    row(CAS, "ListUserCertificateOrder", ("Keyword", Domain), &[("OrderType", "CERT")], OK),
+    row(CAS, "UploadUserCertificate", ("Name", CertName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
+    row(CAS_2018, "CreateUserCertificate", ("Name", KeptName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
+    row(CAS_2018, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
+    row(CAS_2018, "DescribeUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
+    list(CAS_2018, "DescribeUserCertificateList"),
+    row(EDGESEAL, "CreateAccessKey", ("AccountId", Account), &[], "NoPermission"),
+    row(EDGESEAL, "CreateAccount", ("AccountName", Account), &[], "NoPermission"),
+    row(EDGESEAL, "DeleteAccessKey", ("UserAccessKeyId", AccessKey), &[], "NoPermission"),
+    Row { told: "NoPermission", ..list(EDGESEAL, "ListAccounts") },
+    row(EDGESEAL, "SetDomainMode", ("DomainName", Domain), &[("Mode", "safe")], "NoPermission"),
+    row(EDGESEAL, "UpdateAccessKey", ("UserAccessKeyId", AccessKey), &[("Status", "Inactive")], "NoPermission"),
+];
