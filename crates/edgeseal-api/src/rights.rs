@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use edgeseal_core::{
     AccountId,
-    identity::{Attachment, RoleName, UserName},
+    account::Account,
+    identity::{RoleName, UserName},
     policy::{Attached, Document, Policies, Principal},
 };
 use edgeseal_store::{Catalog, Fault, Revision};
@@ -15,9 +16,11 @@ const IDENTITIES: usize = 4096;
 /// Octets of policies that are remembered in all; parsed, they take a few times as many.
 const POLICY_BYTES: u64 = 16 << 20;
 
-/// The policies of a user or a role, as of one change of them.
+/// A user or a role with its policies, as of one change of rights in its account.
 #[derive(Debug)]
 pub struct Rights {
+    owner: Account,
+    id: String,
     policies: Vec<(String, Document)>,
     at: Revision,
 }
@@ -60,20 +63,18 @@ impl KnownRights {
         account: &AccountId,
         name: &UserName,
     ) -> Result<Option<(Principal, Power)>, Fault> {
-        let standing = catalog.user_standing(account, name).await?;
-        let (Some(owner), Some(user)) = (standing.account, standing.identity) else {
+        let who = (account.clone(), Who::User(name.clone()));
+        let Some(rights) = self.rights(catalog, who).await? else {
             return Ok(None);
         };
-        let who = (account.clone(), Who::User(name.clone()));
-        let rights = self.rights(catalog, who, &user.policies, standing.rights);
-        let power = Power {
-            rights: rights.await?,
-            session: None,
-        };
         let principal = Principal::User {
-            account: owner,
+            account: rights.owner.clone(),
             name: name.to_string(),
-            id: user.id,
+            id: rights.id.clone(),
+        };
+        let power = Power {
+            rights,
+            session: None,
         };
         Ok(Some((principal, power)))
     }
@@ -90,21 +91,19 @@ impl KnownRights {
         name: &RoleName,
         session: &str,
     ) -> Result<Option<(Principal, Power)>, Fault> {
-        let standing = catalog.role_standing(account, name).await?;
-        let (Some(owner), Some(role)) = (standing.account, standing.identity) else {
+        let who = (account.clone(), Who::Role(name.clone()));
+        let Some(rights) = self.rights(catalog, who).await? else {
             return Ok(None);
         };
-        let who = (account.clone(), Who::Role(name.clone()));
-        let rights = self.rights(catalog, who, &role.policies, standing.rights);
-        let power = Power {
-            rights: rights.await?,
-            session: None,
-        };
         let principal = Principal::Role {
-            account: owner,
+            account: rights.owner.clone(),
             role: name.to_string(),
-            id: role.id,
+            id: rights.id.clone(),
             session: session.to_owned(),
+        };
+        let power = Power {
+            rights,
+            session: None,
         };
         Ok(Some((principal, power)))
     }
@@ -115,27 +114,48 @@ impl KnownRights {
         self.0.len()
     }
 
+    /// One read tells whether what is remembered still holds: whatever it depends on writes
+    /// [`edgeseal_store::Key::rights`].
     async fn rights(
         &self,
         catalog: &Catalog,
         who: (AccountId, Who),
-        attachments: &[Attachment],
-        at: Revision,
-    ) -> Result<Arc<Rights>, Fault> {
-        if let Some(known) = self.0.get(&who).filter(|known| known.at == at) {
-            return Ok(known);
+    ) -> Result<Option<Arc<Rights>>, Fault> {
+        if let Some(known) = self.0.get(&who)
+            && catalog.rights_changed(&who.0).await? == known.at
+        {
+            return Ok(Some(known));
         }
+        let (account, identity, at) = match &who.1 {
+            Who::User(name) => {
+                let standing = catalog.user_standing(&who.0, name).await?;
+                let identity = standing.identity.map(|user| (user.id, user.policies));
+                (standing.account, identity, standing.rights)
+            }
+            Who::Role(name) => {
+                let standing = catalog.role_standing(&who.0, name).await?;
+                let identity = standing.identity.map(|role| (role.id, role.policies));
+                (standing.account, identity, standing.rights)
+            }
+        };
+        let (Some(owner), Some((id, attachments))) = (account, identity) else {
+            return Ok(None);
+        };
         // What is read here may be newer than `at`; then `at` is out of date, and so is what is
         // remembered for it.
-        let texts = catalog.policy_texts(&who.0, attachments).await?;
+        let texts = catalog.policy_texts(&who.0, &attachments).await?;
         let policies = attachments.iter().zip(texts).map(|(attachment, text)| {
             let document = Document::parse(&text).map_err(Fault::of("read a stored policy"))?;
             Ok((attachment.policy.name.to_string(), document))
         });
-        let policies = policies.collect::<Result<_, Fault>>()?;
-        let rights = Arc::new(Rights { policies, at });
+        let rights = Arc::new(Rights {
+            owner,
+            id,
+            policies: policies.collect::<Result<_, Fault>>()?,
+            at,
+        });
         self.0.insert(who, Arc::clone(&rights));
-        Ok(rights)
+        Ok(Some(rights))
     }
 }
 

@@ -212,9 +212,13 @@ async fn link(
     let mut lost = 0;
     while lost < ATTEMPTS {
         let stored = catalog.store().get(&head_key).await?;
-        let head = match &stored {
-            Some(entry) => Some(record::decode::<Head>(&entry.value)?),
-            None => None,
+        let head = stored
+            .as_ref()
+            .map(|entry| record::decode::<Head>(&entry.value));
+        // One that does not even read must hold up no other account.
+        let Ok(head) = head.transpose() else {
+            stuck(account, "the head of its chain does not read");
+            return Ok(());
         };
         if head
             .as_ref()

@@ -235,6 +235,15 @@ impl Catalog {
         self.standing(account, Key::role(account, name)).await
     }
 
+    /// The commit that last changed what anybody in the account may do; zero if there was none.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn rights_changed(&self, account: &AccountId) -> Result<Revision, Fault> {
+        let entry = self.store.get(&Key::rights(account)).await?;
+        Ok(entry.map(|entry| entry.changed).unwrap_or_default())
+    }
+
     async fn standing<T: DeserializeOwned>(
         &self,
         account: &AccountId,

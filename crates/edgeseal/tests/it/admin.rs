@@ -29,6 +29,7 @@ const SHOWN: &[&str] = &[
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[
     "edgeseal_audit_coalesced_total",
+    "edgeseal_api_connections_refused_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_replica_failures_total",
     "edgeseal_settle_timeouts_total",
