@@ -35,7 +35,7 @@ impl World {
         let named = [("UserName", name)];
         self.admin.ok(RAM, "CreateUser", &named).await;
         let made = self.admin.ok(RAM, "CreateAccessKey", &named).await;
-        self.admin.with_key(&self.address(), &made["AccessKey"])
+        self.admin.as_user(&made["AccessKey"])
     }
 
     /// A new policy that a user has from now on.
@@ -372,7 +372,7 @@ async fn a_role_is_narrowed_by_its_session() {
     let may = document(&[statement("Allow", "sts:AssumeRole", &arn)]);
     world.grant("bot", "assume", &may).await;
     let session = bot.ok(STS, "AssumeRole", &assume).await;
-    let session = admin.with_key(&world.address(), &session["Credentials"]);
+    let session = admin.as_user(&session["Credentials"]);
 
     let pem = AUTHORITY.issue(&[OURS, OTHERS]);
     session.set(OURS, &pem).await.unwrap();

@@ -31,6 +31,7 @@ pub(crate) const SET: &str = "SetCdnDomainSSLCertificate";
 #[derive(Clone)]
 pub(crate) struct Api {
     client: Client,
+    api: String,
     pub(crate) account: String,
     pub(crate) key: String,
     pub(crate) secret: Secret,
@@ -51,17 +52,18 @@ impl Api {
         let endpoint = format!("http://{api}");
         Self {
             client: Client::new(&endpoint, key.to_owned(), secret.clone(), now).unwrap(),
+            api: api.to_owned(),
             account: account.to_owned(),
             key: key.to_owned(),
             secret,
         }
     }
 
-    /// The same Edgeseal for somebody else, with the token of a temporary key if it is one.
-    pub(crate) fn with_key(&self, api: &str, key: &Value) -> Self {
+    /// The same account's, for whoever has this key, with its token if it is a temporary one.
+    pub(crate) fn as_user(&self, key: &Value) -> Self {
         let text = |name: &str| key[name].as_str().unwrap();
         let (id, secret) = (text("AccessKeyId"), text("AccessKeySecret"));
-        let mut other = Self::new(api, &self.account, id, secret);
+        let mut other = Self::new(&self.api, &self.account, id, secret);
         if let Some(token) = key["SecurityToken"].as_str() {
             other.client = other.client.with_token(token.to_owned());
         }

@@ -24,6 +24,7 @@ pub(crate) async fn join(server: &Server, owner: &Api, name: &str, policy: Optio
     let account = AccountId::parse(&owner.account).unwrap();
     let deed = Deed {
         account: account.clone(),
+        principal: String::new(),
         access_key: owner.key.clone(),
         source: "127.0.0.1".to_owned(),
         action: "Join".to_owned(),

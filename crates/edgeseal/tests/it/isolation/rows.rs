@@ -2,10 +2,10 @@
 
 use Thing::{
     AccessKey, Account, CentreId, CentreIdentifier, CertId, CertName, ConfigId, Domain, KeptName,
-    Pem, Requested,
+    Pem, Policy, Principal, Requested, Role, RoleArn, Sealed, User, UserKey,
 };
 
-use crate::harness::{CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, SET};
+use crate::harness::{CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS};
 
 /// A way of one action to name a thing.
 pub(super) struct Row {
@@ -42,6 +42,17 @@ pub(super) enum Thing {
     ConfigId,
     Account,
     AccessKey,
+    User,
+    /// An access key of the user.
+    UserKey,
+    Policy,
+    Role,
+    /// The role with all that leads to it.
+    RoleArn,
+    /// The sealed reason of a refusal in the account.
+    Sealed,
+    /// The account as audit records name it.
+    Principal,
 }
 
 /// Answers with something, or nothing, of the caller's own.
@@ -55,6 +66,16 @@ pub(super) const FRESH: &str = "the account makes its own";
 const FUNCTIONS: &str =
     r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
 const HIS: &str = "his.example.com";
+const TRUST: &str = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":["cdn.aliyuncs.com"]}}]}"#;
+pub(super) const ANY: &str =
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"cdn:*","Resource":"*"}]}"#;
+const SYSTEM: (&str, &str) = ("PolicyType", "System");
+const CUSTOM: (&str, &str) = ("PolicyType", "Custom");
+const READ_ONLY: (&str, &str) = ("PolicyName", "AliyunCDNReadOnlyAccess");
+const NO_USER: &str = "EntityNotExist.User";
+const NO_KEY: &str = "EntityNotExist.User.AccessKey";
+const NO_ROLE: &str = "EntityNotExist.Role";
+const NO_POLICY: &str = "EntityNotExist.Policy";
 const NO_DOMAIN: &str = "InvalidDomain.NotFound";
 
 const fn row(
@@ -167,8 +188,54 @@ pub(super) const ROWS: &[Row] = &[
     row(CAS_2018, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
     row(CAS_2018, "DescribeUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
     list(CAS_2018, "DescribeUserCertificateList"),
+    row(RAM, "AttachPolicyToRole", ("RoleName", Role), &[SYSTEM, READ_ONLY], NO_ROLE),
+    row(RAM, "AttachPolicyToUser", ("UserName", User), &[SYSTEM, READ_ONLY], NO_USER),
+    row(RAM, "AttachPolicyToUser", ("PolicyName", Policy), &[CUSTOM, ("UserName", "guest")], NO_POLICY),
+    row(RAM, "CreateAccessKey", ("UserName", User), &[], NO_USER),
+    row(RAM, "CreatePolicy", ("PolicyName", Policy), &[("PolicyDocument", ANY)], FRESH),
+    row(RAM, "CreatePolicyVersion", ("PolicyName", Policy), &[("PolicyDocument", ANY)], NO_POLICY),
+    row(RAM, "CreateRole", ("RoleName", Role), &[("AssumeRolePolicyDocument", TRUST)], FRESH),
+    row(RAM, "CreateUser", ("UserName", User), &[], FRESH),
+    row(RAM, "DecodeDiagnosticMessage", ("EncodedDiagnosticMessage", Sealed), &[], "InvalidParameter.EncodedDiagnosticMessage"),
+    row(RAM, "DeleteAccessKey", ("UserName", User), &[("UserAccessKeyId", "LTAI")], NO_USER),
+    row(RAM, "DeleteAccessKey", ("UserAccessKeyId", UserKey), &[("UserName", "guest")], NO_KEY),
+    row(RAM, "DeletePolicy", ("PolicyName", Policy), &[], NO_POLICY),
+    row(RAM, "DeletePolicyVersion", ("PolicyName", Policy), &[("VersionId", "v1")], NO_POLICY),
+    row(RAM, "DeleteRole", ("RoleName", Role), &[], NO_ROLE),
+    row(RAM, "DeleteUser", ("UserName", User), &[], NO_USER),
+    row(RAM, "DetachPolicyFromRole", ("RoleName", Role), &[SYSTEM, READ_ONLY], NO_ROLE),
+    row(RAM, "DetachPolicyFromUser", ("UserName", User), &[SYSTEM, READ_ONLY], NO_USER),
+    row(RAM, "GetAccessKeyLastUsed", ("UserName", User), &[("UserAccessKeyId", "LTAI")], NO_USER),
+    row(RAM, "GetAccessKeyLastUsed", ("UserAccessKeyId", UserKey), &[("UserName", "guest")], NO_KEY),
+    row(RAM, "GetPolicy", ("PolicyName", Policy), &[CUSTOM], NO_POLICY),
+    row(RAM, "GetPolicyVersion", ("PolicyName", Policy), &[CUSTOM, ("VersionId", "v1")], NO_POLICY),
+    row(RAM, "GetRole", ("RoleName", Role), &[], NO_ROLE),
+    row(RAM, "GetUser", ("UserName", User), &[], NO_USER),
+    row(RAM, "ListAccessKeys", ("UserName", User), &[], NO_USER),
+    row(RAM, "ListEntitiesForPolicy", ("PolicyName", Policy), &[CUSTOM], NO_POLICY),
+    list(RAM, "ListPolicies"),
+    row(RAM, "ListPoliciesForRole", ("RoleName", Role), &[], NO_ROLE),
+    row(RAM, "ListPoliciesForUser", ("UserName", User), &[], NO_USER),
+    row(RAM, "ListPolicyVersions", ("PolicyName", Policy), &[CUSTOM], NO_POLICY),
+    list(RAM, "ListRoles"),
+    list(RAM, "ListUsers"),
+    row(RAM, "SetDefaultPolicyVersion", ("PolicyName", Policy), &[("VersionId", "v1")], NO_POLICY),
+    row(RAM, "UpdateAccessKey", ("UserName", User), &[("UserAccessKeyId", "LTAI"), ("Status", "Inactive")], NO_USER),
+    row(RAM, "UpdateAccessKey", ("UserAccessKeyId", UserKey), &[("UserName", "guest"), ("Status", "Inactive")], NO_KEY),
+    row(RAM, "UpdatePolicyDescription", ("PolicyName", Policy), &[("NewDescription", "d")], NO_POLICY),
+    row(RAM, "UpdateRole", ("RoleName", Role), &[("NewDescription", "d")], NO_ROLE),
+    row(RAM, "UpdateUser", ("UserName", User), &[("NewComments", "c")], NO_USER),
+    row(STS, "AssumeRole", ("RoleArn", RoleArn), &[("RoleSessionName", "s1")], "NoPermission"),
+    row(STS, "AssumeRoleWithOIDC", ("RoleArn", RoleArn), &[("OIDCProviderArn", "acs:ram::1234567890123456:oidc-provider/p"), ("OIDCToken", "a.b.c"), ("RoleSessionName", "s1")], "AuthenticationFail.NoPermission"),
+    list(STS, "GetCallerIdentity"),
     row(EDGESEAL, "CreateAccessKey", ("AccountId", Account), &[], "NoPermission"),
     row(EDGESEAL, "CreateAccount", ("AccountName", Account), &[], "NoPermission"),
+    row(EDGESEAL, "DescribeAuditRecords", ("Principal", Principal), &[], OK),
+    Row { told: "NoPermission", ..list(EDGESEAL, "DescribeKeyEncryption") },
+    row(EDGESEAL, "ExplainDecision", ("UserName", User), &[("Permission", "cdn:X"), ("Resource", "*")], NO_USER),
+    row(EDGESEAL, "ExplainDecision", ("RoleName", Role), &[("Permission", "cdn:X"), ("Resource", "*")], NO_ROLE),
+    Row { told: "NoPermission", ..list(EDGESEAL, "RetireKeyEncryptionKey") },
+    Row { told: "NoPermission", ..list(EDGESEAL, "RotateKeyEncryptionKey") },
     row(EDGESEAL, "DeleteAccessKey", ("UserAccessKeyId", AccessKey), &[], "NoPermission"),
     Row { told: "NoPermission", ..list(EDGESEAL, "ListAccounts") },
     row(EDGESEAL, "SetDomainMode", ("DomainName", Domain), &[("Mode", "safe")], "NoPermission"),

@@ -3,17 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use edgeseal_api::actions::{ACTIONS, Access};
+use edgeseal_api::{
+    actions::{ACTIONS, Access, Action},
+    operation::Run,
+};
+use edgeseal_core::policy::Sphere;
 use rcgen::{CertificateSigningRequestParams, Issuer};
 use serde_json::Value;
 
 use super::{
     HERS, NOBODYS,
     members::join,
-    rows::{FRESH, OK, ROWS, Row, SHARED, Thing},
+    rows::{ANY, FRESH, OK, ROWS, Row, SHARED, Thing},
 };
 use crate::harness::{
-    Api, Attempt, CAS, CDN, Origin, Pem, Scheme, Server,
+    Api, Attempt, CAS, CDN, Origin, Pem, RAM, Scheme, Server,
     api::upload,
     pki::{AUTHORITY, block, valid_days},
     raw, unlimited,
@@ -23,7 +27,14 @@ const HIS: &str = "his.example.com";
 /// The name of the certificate that is bound to [`HERS`].
 const CERT_NAME: &str = "hers-bound";
 /// What differs between any two answers: numbers, times, and texts made for the caller.
-const OWN: [&str; 8] = [
+const OWN: [&str; 15] = [
+    "UserId",
+    "RoleId",
+    "CreateDate",
+    "UpdateDate",
+    "AttachDate",
+    "AccessKeyId",
+    "AccessKeySecret",
     "RequestId",
     "EncodedDiagnosticMessage",
     "Csr",
@@ -46,6 +57,10 @@ struct Things {
     cert_name: &'static str,
     account: String,
     access_key: String,
+    /// Begins the names of its user, policy and role.
+    name: &'static str,
+    user_key: String,
+    sealed: String,
 }
 
 impl Things {
@@ -79,6 +94,7 @@ impl Things {
             ("Key", &centre.key),
         ];
         let kept = owner.ok(CAS, "UploadUserCertificate", &kept).await;
+        let (user_key, sealed) = identities(owner).await;
         let configs = [("DomainName", HERS)];
         let configs = owner.ok(CDN, "DescribeCdnDomainConfigs", &configs).await;
         Self {
@@ -91,6 +107,9 @@ impl Things {
             cert_name: CERT_NAME,
             account: owner.account.clone(),
             access_key: owner.key.clone(),
+            name: "hers",
+            user_key,
+            sealed,
         }
     }
 
@@ -107,6 +126,9 @@ impl Things {
             cert_name: "none-bound",
             account: another(&self.account),
             access_key: another(&self.access_key),
+            name: "none",
+            user_key: another(&self.user_key),
+            sealed: another(&self.sealed),
         }
     }
 
@@ -123,6 +145,13 @@ impl Things {
             Thing::ConfigId => self.config_id.clone(),
             Thing::Account => self.account.clone(),
             Thing::AccessKey => self.access_key.clone(),
+            Thing::User => format!("{}-user", self.name),
+            Thing::UserKey => self.user_key.clone(),
+            Thing::Policy => format!("{}-policy", self.name),
+            Thing::Role => format!("{}-role", self.name),
+            Thing::RoleArn => format!("acs:ram::{}:role/{}-role", self.account, self.name),
+            Thing::Sealed => self.sealed.clone(),
+            Thing::Principal => format!("acs:ram::{}:root", self.account),
         }
     }
 
@@ -136,6 +165,41 @@ impl Things {
             &self.access_key,
         ]
     }
+}
+
+/// A user with a key, a policy and a role; the id of the key, and the sealed reason of a refusal.
+async fn identities(owner: &Api) -> (String, String) {
+    let user = [("UserName", "hers-user")];
+    owner.ok(RAM, "CreateUser", &user).await;
+    let made = owner.ok(RAM, "CreateAccessKey", &user).await;
+    let policy = [("PolicyName", "hers-policy"), ("PolicyDocument", ANY)];
+    owner.ok(RAM, "CreatePolicy", &policy).await;
+    let (account, service) = (&owner.account, "acs:ram::{account}:root");
+    let service = service.replace("{account}", account);
+    let trust = format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":["{service}"]}}}}]}}"#
+    );
+    let role = [
+        ("RoleName", "hers-role"),
+        ("AssumeRolePolicyDocument", &trust),
+    ];
+    owner.ok(RAM, "CreateRole", &role).await;
+    for (action, kind, name) in [
+        ("AttachPolicyToUser", "UserName", "hers-user"),
+        ("AttachPolicyToRole", "RoleName", "hers-role"),
+    ] {
+        let params = [
+            ("PolicyType", "Custom"),
+            ("PolicyName", "hers-policy"),
+            (kind, name),
+        ];
+        owner.ok(RAM, action, &params).await;
+    }
+    let key = &made["AccessKey"];
+    let member = owner.as_user(key);
+    let refused = member.refused(RAM, "ListUsers", &[]).await;
+    let sealed = &refused.access_denied.unwrap()["EncodedDiagnosticMessage"];
+    (text(&key["AccessKeyId"]), text(sealed))
 }
 
 /// What an authority makes of a signing request, in PEM.
@@ -234,19 +298,27 @@ fn wrong(
 /// All that the account can read of itself.
 async fn view(server: &Server, owner: &Api, things: &Things) -> Vec<(&'static str, u16, Value)> {
     let mut seen = Vec::new();
-    for row in ROWS.iter().filter(|row| access(row) == Access::Read) {
+    // The audit tells of these very calls.
+    let rows = ROWS
+        .iter()
+        .filter(|row| row.action != "DescribeAuditRecords");
+    for row in rows.filter(|row| action(row).access == Access::Read) {
         let (status, body) = answer(server, owner, row, things).await;
         seen.push((row.action, status, body));
     }
     seen
 }
 
-fn access(row: &Row) -> Access {
+fn action(row: &Row) -> &'static Action {
     let mut actions = ACTIONS.iter();
     let found = actions.find(|action| (action.version, action.name) == (row.version, row.action));
-    found
-        .unwrap_or_else(|| panic!("there is no {} {}", row.version, row.action))
-        .access
+    found.unwrap_or_else(|| panic!("there is no {} {}", row.version, row.action))
+}
+
+/// Whether everybody may call it, whatever policies say.
+fn is_open(row: &Row) -> bool {
+    let action = action(row);
+    action.sphere == Sphere::Caller || matches!(action.run, Run::Unsigned(_))
 }
 
 #[test]
@@ -295,7 +367,7 @@ async fn no_action_tells_what_is_anothers_from_what_is_nowhere() {
         for (who, caller) in &callers {
             let told = match row.told {
                 FRESH if *who == "its administrator" => continue,
-                _ if *who == "its guest" => "NoPermission",
+                _ if *who == "its guest" && !is_open(row) => "NoPermission",
                 FRESH => OK,
                 told => told,
             };
