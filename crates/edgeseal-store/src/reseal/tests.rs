@@ -102,6 +102,7 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         Ok::<_, ChangeError<()>>((draft, ()))
     });
     made.await.unwrap();
+    catalog.make_chain_key().await.unwrap();
     (catalog, key)
 }
 
@@ -188,7 +189,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         let keyring = Keyring::parse(&old).unwrap();
         let (catalog, key) = filled(Arc::clone(&store), &keyring).await;
         let first = keyring.active();
-        assert_eq!(census(&*store).await.unwrap().under(first), 3);
+        assert_eq!(census(&*store).await.unwrap().under(first), 4);
         assert!(!is_finished(&*store, &keyring).await.unwrap());
 
         let (_, ring) = with_new_key(&old);
@@ -196,13 +197,13 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         begin(&*store, keyring.active()).await.unwrap();
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
-        assert_eq!((proof.opened, proof.unopened), (3, 0));
+        assert_eq!((proof.opened, proof.unopened), (4, 0));
         finish(&*store, keyring.active(), NOW).await.unwrap();
         assert!(is_finished(&*store, &keyring).await.unwrap());
         let census = census(&*store).await.unwrap();
         assert_eq!(
             (census.under(first), census.under(keyring.active())),
-            (0, 3)
+            (0, 4)
         );
 
         keyring.forget(first).unwrap();
@@ -315,7 +316,7 @@ async fn what_does_not_open_is_told_and_left_as_it_is() {
 
     keyring.replace(&with_new_key(&old).1).unwrap();
     let proof = reseal(&*store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (3, 2));
+    assert_eq!((proof.opened, proof.unopened), (4, 2));
     let (first, why) = proof.unopened_first.unwrap();
     assert_eq!(first, holder);
     let needed = stranger.active().to_string();
@@ -358,6 +359,6 @@ async fn an_end_in_the_middle_is_made_good() {
     let keyring = Keyring::parse(&text).unwrap();
     assert!(!is_finished(&store, &keyring).await.unwrap());
     let proof = reseal(&store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (13, 0));
+    assert_eq!((proof.opened, proof.unopened), (14, 0));
     assert_eq!(census(&store).await.unwrap().under(first.active()), 0);
 }
