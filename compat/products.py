@@ -28,6 +28,8 @@ ADDED = {
     # Whether the edge obeys the function or it is only kept.
     "DescribeCdnDomainConfigs": {"Effect"},
     "DescribeCdnDomainStagingConfig": {"Effect"},
+    # Why, in a sentence.
+    "DecodeDiagnosticMessage": {"Reason"},
 }
 
 

@@ -311,6 +311,8 @@ CASES = [
     ("CreatePolicyVersion", {**POLICY, "PolicyDocument": document("*"), "RotateStrategy": "x"}, "InvalidParameter.RotateStrategy"),
     ("CreatePolicyVersion", {**POLICY, "PolicyDocument": document("*"), "SetAsDefault": "x"}, "InvalidParameter.SetAsDefault"),
     ("GetPolicyVersion", TYPED, "MissingVersionId"),
+    ("DecodeDiagnosticMessage", {}, "MissingEncodedDiagnosticMessage"),
+    ("DecodeDiagnosticMessage", {"EncodedDiagnosticMessage": "x"}, "InvalidParameter.EncodedDiagnosticMessage"),
     ("GetPolicyVersion", {**TYPED, "VersionId": "1"}, "InvalidParameter.VersionId.Format"),
     ("GetPolicyVersion", {**TYPED, "VersionId": "v9"}, "EntityNotExist.Policy.Version"),
     ("DeletePolicyVersion", {**POLICY, "VersionId": "v9"}, "EntityNotExist.Policy.Version"),
