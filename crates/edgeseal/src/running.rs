@@ -136,7 +136,7 @@ impl Running {
         };
         let mut tasks = apis.serve(context, config, &stopping);
         let (end_chainer, ending) = watch::channel(false);
-        let chainer = chain_audits(is_there.then_some(&catalog), ending).await?;
+        let chainer = chain_audits(is_there.then_some(&catalog), config, ending).await?;
         let expiry = retention::run(
             catalog.clone(),
             config.audit_days,
@@ -350,17 +350,27 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// Links the audits of a store that is there.
+/// Links the audits of a store that is there. If the secret of their chains was given up for lost
+/// with a key, the chains end where they are.
 async fn chain_audits(
     catalog: Option<&Catalog>,
+    config: &Config,
     ending: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
     let Some(catalog) = catalog else {
         return Ok(tokio::spawn(async {}));
     };
-    let chainer = Chainer::start(catalog.clone()).await;
-    let chainer = chainer.map_err(BootstrapError::from)?;
-    Ok(tokio::spawn(chainer.run(stopped(ending))))
+    match Chainer::start(catalog.clone()).await {
+        Ok(chainer) => Ok(tokio::spawn(chainer.run(stopped(ending)))),
+        Err(fault) if config.accepts_lost_keys()? => {
+            tracing::error!(
+                error = &fault as &dyn std::error::Error,
+                "audit records are not chained any more"
+            );
+            Ok(tokio::spawn(async {}))
+        }
+        Err(fault) => Err(BootstrapError::from(fault).into()),
+    }
 }
 
 async fn sweep(catalog: Catalog, stopping: watch::Receiver<bool>) {
