@@ -17,7 +17,14 @@ mod running;
 mod serve;
 mod takeover;
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes whatever is freed. Keys and secrets pass through buffers that are not ours (of the HTTP
+/// server, of parsers, of strings that grow); none of them is readable once it is given back.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     cli::main()

@@ -23,7 +23,7 @@ type Params<'a> = &'a [(&'a str, &'a str)];
 const NAME: &str = "www.audit.example";
 
 /// All records that agree, the oldest first.
-async fn records(api: &Api, filter: &[(&str, &str)]) -> Vec<Value> {
+pub(crate) async fn records(api: &Api, filter: &[(&str, &str)]) -> Vec<Value> {
     let (mut all, mut token) = (Vec::new(), String::new());
     loop {
         let mut params = filter.to_vec();

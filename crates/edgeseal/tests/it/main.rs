@@ -11,6 +11,7 @@
 
 mod admin;
 mod agreement;
+mod at_rest;
 mod audit;
 mod batch;
 mod centre;
