@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
         headers,
         body: Some(body.to_vec().into()),
         source: [127, 0, 0, 1].into(),
+        secure: false,
         id: "ID".to_owned(),
     };
     let Ok(request) = Request::parse(raw) else { return };
