@@ -1,5 +1,7 @@
 //! Steps 3 to 7: who calls. Common parameters, clock, key, signature, replay, in this order.
 
+mod unauthenticated;
+
 use std::collections::HashSet;
 
 use edgeseal_core::{
@@ -19,11 +21,13 @@ use crate::{
     canonical::{self, V3_ALGORITHM},
     code::Code,
     context::Context,
-    operation::{Failure, Trouble},
+    operation::Trouble,
     quirks,
     request::{BEARER_TOKEN, Request, Scheme},
     rights::Power,
 };
+
+pub use unauthenticated::{Hidden, Unauthenticated};
 
 /// A request may be this far off the server's clock, on either side.
 pub const CLOCK_WINDOW_MS: i64 = 15 * 60 * 1000;
@@ -66,113 +70,6 @@ pub struct Caller {
     /// When the request came.
     pub now: Timestamp,
 }
-
-/// Why the caller is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum Unauthenticated {
-    /// A common parameter is absent or empty; the code names it.
-    #[error("{}", .0.row().message)]
-    Missing(Code),
-    /// A signature method or type that is not supported.
-    #[error("supported are HMAC-SHA1 (SignatureVersion 1.0) and {V3_ALGORITHM}; not {given:?}")]
-    Method {
-        /// What was given.
-        given: String,
-    },
-    /// A bearer token in place of a signature.
-    #[error(
-        "bearer tokens are not taken: they are the cloud's own and cannot be judged here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
-    )]
-    Bearer,
-    /// Not `1.0`.
-    #[error("SignatureVersion must be 1.0")]
-    SignatureVersion,
-    /// A malformed Authorization header.
-    #[error(
-        "the Authorization header must read {V3_ALGORITHM} Credential=…,SignedHeaders=…,Signature=…"
-    )]
-    Authorization,
-    /// More signed headers than a request can have, or one of them twice. Each is repeated in what
-    /// is signed, so a long list would make much of little.
-    #[error("SignedHeaders names at most {SIGNED_HEADERS_MAX} headers, each once")]
-    SignedHeaders,
-    /// A header that must be signed is not.
-    #[error("the header {name} must be there and among SignedHeaders")]
-    NotSigned {
-        /// The header.
-        name: &'static str,
-    },
-    /// A common parameter that is longer than any client makes it.
-    #[error("{name} has {octets} octets; at most {max} are taken")]
-    TooLong {
-        /// The parameter.
-        name: &'static str,
-        /// Its length.
-        octets: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Not `yyyy-MM-ddTHH:mm:ssZ`.
-    #[error("a timestamp reads yyyy-MM-ddTHH:mm:ssZ, in UTC")]
-    TimestampFormat,
-    /// Too far off.
-    #[error(
-        "the request says {given}, the server's clock {now}; at most 15 minutes may lie between them"
-    )]
-    TimestampExpired {
-        /// The request's time.
-        given: Timestamp,
-        /// The server's time.
-        now: Timestamp,
-    },
-    /// Too many failures from this address.
-    #[error("too many failed authentications from your address; wait {retry_after_ms} ms")]
-    Throttled {
-        /// Milliseconds to wait.
-        retry_after_ms: u64,
-    },
-    /// No such key.
-    #[error("there is no such access key here; keys of the cloud itself do not work on Edgeseal")]
-    UnknownKey,
-    /// The key is switched off.
-    #[error("the access key is disabled; enable it with UpdateAccessKey")]
-    InactiveKey,
-    /// A temporary key with a token that was not made here.
-    #[error("this security token was not made by this Edgeseal")]
-    TokenMalformed,
-    /// A token that came with another key.
-    #[error("this security token belongs to another temporary access key")]
-    TokenMismatch,
-    /// A token whose session is over.
-    #[error("the session ended at {ended}; assume the role again")]
-    TokenExpired {
-        /// When.
-        ended: Timestamp,
-    },
-    /// A token of a role that is gone.
-    #[error("the role {role} of this session was deleted")]
-    RoleGone {
-        /// The role.
-        role: String,
-    },
-    /// The signature differs.
-    #[error(
-        "check the secret, and that nothing on the way changes the request: compare the string to sign with yours"
-    )]
-    Signature {
-        /// What the server signed; the caller's own data, for the caller only.
-        string_to_sign: Hidden,
-    },
-    /// The nonce was used before.
-    #[error("each call needs a nonce of its own; a retry must be signed anew")]
-    NonceUsed,
-    /// The store failed.
-    #[error(transparent)]
-    Trouble(#[from] Trouble),
-}
-
-/// Text that is for the wire and never for the log.
-pub struct Hidden(pub String);
 
 /// What the common parameters claim.
 struct Claim {
@@ -519,80 +416,6 @@ fn check_clock(text: &str, now: Timestamp) -> Result<(), Unauthenticated> {
         Err(Unauthenticated::TimestampExpired { given, now })
     } else {
         Ok(())
-    }
-}
-
-impl Unauthenticated {
-    /// Whether it counts against the address: somebody may be guessing, or makes the server look up
-    /// keys, unseal secrets and write refusals into an account's audit without being its owner.
-    const fn counts(&self) -> bool {
-        matches!(
-            self,
-            Self::UnknownKey
-                | Self::InactiveKey
-                | Self::TokenMalformed
-                | Self::TokenMismatch
-                | Self::TokenExpired { .. }
-                | Self::RoleGone { .. }
-                | Self::Signature { .. }
-                | Self::NonceUsed
-        )
-    }
-}
-
-impl Failure for Unauthenticated {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing(code) => *code,
-            Self::Method { .. } | Self::Bearer => Code::InvalidSignatureMethod,
-            Self::SignatureVersion => Code::InvalidSignatureVersion,
-            Self::Authorization | Self::SignedHeaders | Self::NotSigned { .. } => {
-                Code::IncompleteSignature
-            }
-            Self::TooLong { .. } => Code::ParameterFormat,
-            Self::TimestampFormat => Code::TimestampFormat,
-            Self::TimestampExpired { .. } => Code::TimestampExpired,
-            Self::Throttled { .. } => Code::Throttling,
-            Self::UnknownKey => Code::AccessKeyNotFound,
-            Self::InactiveKey => Code::AccessKeyInactive,
-            Self::TokenMalformed => Code::SecurityTokenMalformed,
-            Self::TokenMismatch => Code::SecurityTokenMismatch,
-            Self::TokenExpired { .. } | Self::RoleGone { .. } => Code::SecurityTokenExpired,
-            Self::Signature { .. } => Code::SignatureDoesNotMatch,
-            Self::NonceUsed => Code::NonceUsed,
-            Self::Trouble(trouble) => trouble.code(),
-        }
-    }
-
-    fn message(&self) -> String {
-        let message = self.code().row().message;
-        match self {
-            Self::Signature {
-                string_to_sign: Hidden(text),
-            } => message.replace("{string_to_sign}", text),
-            _ => message.to_owned(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Missing(_) => None,
-            Self::Trouble(trouble) => trouble.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-
-    fn retry_after_ms(&self) -> Option<u64> {
-        match self {
-            Self::Throttled { retry_after_ms } => Some(*retry_after_ms),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hidden")
     }
 }
 

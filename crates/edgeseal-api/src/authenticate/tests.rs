@@ -18,7 +18,7 @@ use edgeseal_store::{
 mod guesses;
 
 use super::*;
-use crate::{actions, context::Settings, request::RawRequest};
+use crate::{actions, context::Settings, operation::Failure as _, request::RawRequest};
 
 /// The clock of the captures: all were taken within these seconds.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_485_820); // 2026-11-24T02:03:40Z
