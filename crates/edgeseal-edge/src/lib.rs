@@ -62,7 +62,7 @@ mod tls;
 
 pub use proxy::Patience;
 pub use replica::ReplicaError;
-pub use tls::SetupError;
+pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
 use follow::{Follower, Holdings};
@@ -95,6 +95,13 @@ pub struct Options {
     pub header_timeout: Duration,
     /// For origins.
     pub patience: Patience,
+    /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
+    pub origin_tls_ports: Vec<u16>,
+    /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
+    pub origin_ca_file: Option<PathBuf>,
+    /// Connections to one origin at a time at most. A request that finds them all in use waits as
+    /// long as for a connection.
+    pub origin_connections: usize,
     /// For open connections when the edge is drained.
     pub drain_timeout: Duration,
     /// Parsed keys in memory at most.
@@ -127,6 +134,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] SetupError),
+    /// TLS to origins cannot be set up.
+    #[error(transparent)]
+    OriginTrust(#[from] OriginTrustError),
     /// A socket cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -155,6 +165,9 @@ impl Options {
             client_hello_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             patience: Patience::default(),
+            origin_tls_ports: vec![443],
+            origin_ca_file: None,
+            origin_connections: 1024,
             drain_timeout: Duration::from_secs(30),
             key_cache: 10_000,
             connections: 65_536,
@@ -361,8 +374,9 @@ fn server(
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
     ports: Ports,
-) -> Result<Server, SetupError> {
+) -> Result<Server, StartError> {
     let index = holdings.index();
+    let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
     let default_host = options
         .default_domain
         .as_ref()
@@ -374,7 +388,7 @@ fn server(
             default_host,
             options.client_hello_timeout,
         )?,
-        proxy: proxy::Proxy::new(Arc::clone(index), options.patience, ports),
+        proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         room: Arc::new(Semaphore::new(

@@ -1,22 +1,24 @@
 //! From a request to the origin's answer.
 //!
 //! A request belongs to the domain that its host names ([`route`]); it goes to the domain's origins
-//! over HTTP/1.1 ([`upstream`]) with the fields of one hop taken off and those of a proxy put on
+//! over HTTP/1.1, or over TLS and HTTP/2 ([`upstream`]), with the fields of one hop taken off and those of a proxy put on
 //! ([`fields`]). Bodies stream both ways and are never held: a slow reader slows the writer. What
 //! the edge answers by itself is a [`page`] or a [`redirect`]. What the domain's owner chose is looked
 //! up with each request, so it counts on open connections too.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, Version, request};
+use http::{Method, Request, Response, StatusCode, Version, request, uri::Authority};
 use hyper::body::Incoming;
 use uuid::Uuid;
 
 use crate::{
+    Options,
     drain::Token,
     entry::Entry,
     index::{Host, Index, Match},
     telemetry,
+    tls::OriginTls,
 };
 
 mod body;
@@ -78,10 +80,21 @@ impl Default for Patience {
 }
 
 impl Proxy {
-    pub(crate) fn new(index: Arc<Index<Entry>>, patience: Patience, ports: Ports) -> Self {
+    /// Must be called on the runtime.
+    pub(crate) fn new(
+        index: Arc<Index<Entry>>,
+        options: &Options,
+        origin_tls: OriginTls,
+        ports: Ports,
+    ) -> Self {
         Self {
             index,
-            upstream: Upstream::new(patience),
+            upstream: Upstream::new(
+                options.patience,
+                origin_tls,
+                &options.origin_tls_ports,
+                options.origin_connections,
+            ),
             ports,
         }
     }
@@ -127,13 +140,7 @@ impl Proxy {
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let loan = Arc::new(Loan::new(body));
-        let head = head(
-            parts,
-            routed.authority.as_str(),
-            upgrade.as_ref(),
-            &loan,
-            inbound,
-        )?;
+        let head = head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
         let mut response = self
             .upstream
             .send(&head, &loan, &routed.entry.origins)
@@ -155,7 +162,7 @@ impl Proxy {
 /// The head of the request to an origin.
 fn head(
     parts: request::Parts,
-    authority: &str,
+    authority: &Authority,
     upgrade: Option<&http::HeaderValue>,
     loan: &Loan,
     inbound: &Inbound,
@@ -165,7 +172,7 @@ fn head(
     fields::to_origin(
         &mut headers,
         parts.version,
-        authority,
+        authority.as_str(),
         inbound.peer.ip(),
         secure,
     )
@@ -181,8 +188,10 @@ fn head(
         .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     Ok(Head {
         method: parts.method,
+        authority: authority.clone(),
         target,
         headers,
+        upgrade: upgrade.is_some(),
     })
 }
 
@@ -227,7 +236,8 @@ impl Refusal {
             Self::Fields(fields::Unforwardable::Loop) => Page::Loop,
             Self::Fields(fields::Unforwardable::Malformed) => Page::BadRequest,
             Self::NoAnswer(NoAnswer::NoOrigin) => Page::NoOrigin,
-            Self::NoAnswer(NoAnswer::TlsOrigin) => Page::TlsOrigin,
+            Self::NoAnswer(NoAnswer::Untrusted) => Page::Untrusted,
+            Self::NoAnswer(NoAnswer::Busy) => Page::Busy,
             Self::NoAnswer(NoAnswer::Unreachable | NoAnswer::Broken) => Page::BadGateway,
             Self::NoAnswer(NoAnswer::ConnectTimedOut | NoAnswer::HeadTimedOut) => {
                 Page::GatewayTimeout

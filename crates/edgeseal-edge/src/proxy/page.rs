@@ -17,7 +17,8 @@ pub(super) enum Page {
     Stopped,
     Loop,
     NoOrigin,
-    TlsOrigin,
+    Untrusted,
+    Busy,
     BadGateway,
     GatewayTimeout,
 }
@@ -54,9 +55,13 @@ impl Page {
                 StatusCode::BAD_GATEWAY,
                 "This domain has no origin to answer for it.",
             ),
-            Self::TlsOrigin => (
+            Self::Untrusted => (
                 StatusCode::BAD_GATEWAY,
-                "The domain's origin wants HTTPS (port 443), which is not supported yet.",
+                "The domain's origin does not prove in TLS that it is this host.",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The domain's origin is as busy as it is allowed to be. Try again.",
             ),
             Self::BadGateway => (
                 StatusCode::BAD_GATEWAY,

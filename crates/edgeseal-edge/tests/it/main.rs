@@ -18,4 +18,5 @@ mod redirect;
 mod report;
 mod restart;
 mod streaming;
+mod upstream;
 mod world;

@@ -169,7 +169,6 @@ async fn failures_of_origins() {
         .put(&domain("full.com").with_origin(full_address.port()))
         .await;
     world.put(&domain("none.com")).await;
-    world.put(&domain("tls.com").with_origin(443)).await;
     world
         .put(&domain("nowhere.com").with_origin_at("no-such-host.invalid", 80, 20))
         .await;
@@ -184,7 +183,6 @@ async fn failures_of_origins() {
         ("dead.com", 502),
         ("rude.com", 502),
         ("none.com", 502),
-        ("tls.com", 502),
         ("silent.com", 504),
         ("full.com", 504),
     ];
