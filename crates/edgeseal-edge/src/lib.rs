@@ -102,6 +102,10 @@ pub struct Options {
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
     /// long as for a connection.
     pub origin_connections: usize,
+    /// Bytes of a request's body at most; `None`: any number. A longer one is answered with 413.
+    pub request_body_max: Option<u64>,
+    /// Requests that one connection of a client carries at most; then it is closed in order.
+    pub connection_requests: u32,
     /// For open connections when the edge is drained.
     pub drain_timeout: Duration,
     /// Parsed keys in memory at most.
@@ -168,6 +172,8 @@ impl Options {
             origin_tls_ports: vec![443],
             origin_ca_file: None,
             origin_connections: 1024,
+            request_body_max: None,
+            connection_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
             key_cache: 10_000,
             connections: 65_536,
@@ -391,6 +397,7 @@ fn server(
         proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
+        connection_requests: options.connection_requests.max(1),
         room: Arc::new(Semaphore::new(
             options.connections.min(Semaphore::MAX_PERMITS),
         )),

@@ -9,6 +9,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, Version, request, uri::Authority};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
@@ -55,6 +56,7 @@ pub(crate) struct Proxy {
     index: Arc<Index<Entry>>,
     upstream: Upstream,
     ports: Ports,
+    body_bytes_max: u64,
 }
 
 /// The connection that a request came on.
@@ -96,6 +98,7 @@ impl Proxy {
                 options.origin_connections,
             ),
             ports,
+            body_bytes_max: options.request_body_max.unwrap_or(u64::MAX),
         }
     }
 
@@ -139,7 +142,10 @@ impl Proxy {
         // Asked for before the request is taken apart: it holds the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let loan = Arc::new(Loan::new(body));
+        let loan = Arc::new(Loan::new(body, self.body_bytes_max));
+        if loan.is_too_large() {
+            return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
+        }
         let head = head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
         let mut response = self
             .upstream
@@ -169,6 +175,7 @@ fn head(
 ) -> Result<Head, Refusal> {
     let secure = inbound.tls.is_some();
     let mut headers = parts.headers;
+    let trailers = fields::takes_trailers(&headers);
     fields::to_origin(
         &mut headers,
         parts.version,
@@ -192,17 +199,17 @@ fn head(
         target,
         headers,
         upgrade: upgrade.is_some(),
+        trailers,
     })
 }
 
-/// The protocol that an HTTP/1.1 client wants to change to (RFC 9110 §7.8).
-fn upgrade_of<B>(request: &Request<B>) -> Option<http::HeaderValue> {
-    let wanted = request.version() == Version::HTTP_11
-        && request.method() != Method::CONNECT
-        && fields::connection_names(request.headers(), "upgrade");
-    wanted
-        .then(|| request.headers().get(http::header::UPGRADE).cloned())
-        .flatten()
+/// The protocol that a client wants to change to. One that sends a body as well is not in earnest:
+/// where its request ends and the other protocol begins is what attackers play with.
+fn upgrade_of(request: &Request<Incoming>) -> Option<http::HeaderValue> {
+    let can = request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && request.body().is_end_stream();
+    can.then(|| fields::websocket(request.headers())).flatten()
 }
 
 /// Why the edge answers by itself.
@@ -235,6 +242,7 @@ impl Refusal {
             Self::Unrouted(Unrouted::Stopped) => Page::Stopped,
             Self::Fields(fields::Unforwardable::Loop) => Page::Loop,
             Self::Fields(fields::Unforwardable::Malformed) => Page::BadRequest,
+            Self::Fields(fields::Unforwardable::Coding) => Page::UnknownCoding,
             Self::NoAnswer(NoAnswer::NoOrigin) => Page::NoOrigin,
             Self::NoAnswer(NoAnswer::Untrusted) => Page::Untrusted,
             Self::NoAnswer(NoAnswer::Busy) => Page::Busy,
@@ -243,6 +251,8 @@ impl Refusal {
                 Page::GatewayTimeout
             }
             Self::NoAnswer(NoAnswer::ClientTooSlow) => Page::RequestTimeout,
+            Self::NoAnswer(NoAnswer::TooLarge) => Page::TooLarge,
+            Self::NoAnswer(NoAnswer::ClientBroke) => Page::BrokenBody,
         }
     }
 }

@@ -12,6 +12,9 @@ pub(super) enum Page {
     BadRequest,
     MethodNotAllowed,
     RequestTimeout,
+    UnknownCoding,
+    TooLarge,
+    BrokenBody,
     Misdirected,
     UnknownHost,
     Stopped,
@@ -37,6 +40,15 @@ impl Page {
             Self::RequestTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
                 "The rest of the request did not come in time.",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request's body is longer than is allowed here.",
+            ),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "The request's body broke off."),
+            Self::UnknownCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "The request's body has a transfer coding other than chunked.",
             ),
             Self::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,

@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{
-    HeaderMap, Method, Request, Response, Uri, header,
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
     uri::{Authority, PathAndQuery},
 };
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Patience,
-    body::{Lent, Loan},
+    body::{Fault, Lent, Loan},
 };
 use crate::{
     entry::{Origin, Origins},
@@ -57,6 +57,8 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// Whether the protocol is to be changed, which is for HTTP/1.1 only.
     pub(super) upgrade: bool,
+    /// Whether the client takes trailers.
+    pub(super) trailers: bool,
 }
 
 /// Why no origin answered.
@@ -78,6 +80,10 @@ pub(super) enum NoAnswer {
     ClientTooSlow,
     /// It broke off, or what it said was no HTTP.
     Broken,
+    /// The client's body is longer than allowed.
+    TooLarge,
+    /// The client broke off in the middle of its body.
+    ClientBroke,
 }
 
 /// A failed attempt.
@@ -162,7 +168,7 @@ impl Upstream {
                 }
             }
             // The client's doing says nothing of the origin, and being busy is no illness.
-            Err(failed) if matches!(failed.why, NoAnswer::ClientTooSlow | NoAnswer::Busy) => {}
+            Err(failed) if !failed.why.is_of_the_origin() => {}
             Err(_) => {
                 if let Some(out_ms) = health.failed(&origin.authority, self.now_ms()) {
                     drop(health);
@@ -228,9 +234,15 @@ impl Upstream {
                     error = error.error() as &dyn std::error::Error,
                     "an origin did not answer"
                 );
-                telemetry::origin_failure(NoAnswer::Broken.label());
+                // An origin that cannot get the rest of a body is not to blame.
+                let why = match loan.fault() {
+                    Fault::None => NoAnswer::Broken,
+                    Fault::TooLarge => NoAnswer::TooLarge,
+                    Fault::Client => NoAnswer::ClientBroke,
+                };
+                telemetry::origin_failure(why.label());
                 Err(Failed {
-                    why: NoAnswer::Broken,
+                    why,
                     unsent: error.message().is_some(),
                     reused,
                 })
@@ -277,6 +289,22 @@ impl Upstream {
 }
 
 impl NoAnswer {
+    /// Whether it says something of the origin's health.
+    const fn is_of_the_origin(self) -> bool {
+        match self {
+            Self::Unreachable
+            | Self::Untrusted
+            | Self::ConnectTimedOut
+            | Self::HeadTimedOut
+            | Self::Broken => true,
+            Self::NoOrigin
+            | Self::Busy
+            | Self::ClientTooSlow
+            | Self::TooLarge
+            | Self::ClientBroke => false,
+        }
+    }
+
     /// The metric's label.
     const fn label(self) -> &'static str {
         match self {
@@ -288,6 +316,8 @@ impl NoAnswer {
             Self::HeadTimedOut => "head_timed_out",
             Self::ClientTooSlow => "client_too_slow",
             Self::Broken => "broken",
+            Self::TooLarge => "too_large",
+            Self::ClientBroke => "client_broke",
         }
     }
 }
@@ -326,6 +356,10 @@ fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> 
     *request.uri_mut() = if line.is_http2() {
         // The host is in the target alone (RFC 9113 §8.3.1).
         request.headers_mut().remove(header::HOST);
+        if head.trailers {
+            let trailers = HeaderValue::from_static("trailers");
+            request.headers_mut().insert(header::TE, trailers);
+        }
         Uri::builder()
             .scheme("https")
             .authority(head.authority.clone())

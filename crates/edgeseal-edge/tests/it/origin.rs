@@ -1,17 +1,24 @@
 //! Origins.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::world::Certificate;
@@ -61,6 +68,38 @@ pub(crate) async fn echo_head() -> u16 {
     .await
 }
 
+/// An origin that answers `ok`, and what it was sent, octet by octet.
+pub(crate) async fn recording() -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let (listener, address) = listener().await;
+    let record = Arc::new(Mutex::new(Vec::new()));
+    let recorded = Arc::clone(&record);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let record = Arc::clone(&record);
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let _ = request.into_body().collect().await;
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok"))))
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(far), service));
+            tokio::spawn(async move {
+                let (mut from_edge, mut to_edge) = stream.into_split();
+                let (mut answers, mut requests) = tokio::io::split(near);
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut answers, &mut to_edge).await;
+                });
+                let mut part = [0; 4096];
+                while let Ok(count @ 1..) = from_edge.read(&mut part).await {
+                    record.lock().unwrap().extend_from_slice(&part[..count]);
+                    requests.write_all(&part[..count]).await.unwrap();
+                }
+            });
+        }
+    });
+    (address.port(), recorded)
+}
+
 /// An origin in TLS that answers what it knows of each request: server name, version, host, and the
 /// port of the connection's other end.
 pub(crate) async fn tls_origin(certificate: &Certificate, alpn: &[&str]) -> u16 {
@@ -80,7 +119,7 @@ pub(crate) async fn tls_origin(certificate: &Certificate, alpn: &[&str]) -> u16 
                         .headers()
                         .get("host")
                         .map(|host| host.to_str().unwrap());
-                    let host = host.or(request.uri().authority().map(|host| host.as_str()));
+                    let host = host.or_else(|| request.uri().authority().map(|host| host.as_str()));
                     let known = format!(
                         "{sni} {:?} {} {}",
                         request.version(),

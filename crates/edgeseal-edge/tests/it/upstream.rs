@@ -10,7 +10,9 @@ use std::{
 
 use edgeseal_edge::{Edge, OriginTrustError, StartError};
 use http::Response;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::Semaphore,
@@ -226,6 +228,110 @@ async fn what_an_origin_may_have_acted_on_is_not_repeated() {
         assert_eq!(answer.split(' ').nth(1), Some(status), "{head}: {answer}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the last one");
+}
+
+/// As gRPC does it: trailers both ways, and a client that says that it takes them.
+#[tokio::test]
+async fn trailers_pass_both_ways_over_http2() {
+    let world = World::new();
+    let authority = Authority::new();
+    let port = trailing(&authority.issue("a.com")).await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_tls_ports = vec![port];
+            options.origin_ca_file = Some(authority.file(&world));
+        })
+        .await;
+    let config = crate::client::config(crate::client::BOTH, &["h2"]);
+    let stream = crate::client::connect(edge.https_addr(), "a.com", config)
+        .await
+        .unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", http::HeaderValue::from_static("17"));
+    let body =
+        Full::<bytes::Bytes>::from("message").with_trailers(std::future::ready(Some(Ok(trailers))));
+    let request = http::Request::post("https://a.com/pkg.Service/Method")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let response = timeout(PATIENCE, sender.send_request(request))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    let collected = timeout(PATIENCE, response.into_body().collect())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(collected.to_bytes(), "te=trailers x-sum=17 message");
+}
+
+/// An HTTP/2 origin that answers with what it was sent, and `grpc-status` after it.
+async fn trailing(certificate: &Certificate) -> u16 {
+    let (listener, address) = listener().await;
+    let config = crate::origin::server_config(certificate, &["h2"]);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = acceptor.accept(stream).await.unwrap();
+        let service = service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+            let te = request.headers()["te"].to_str().unwrap().to_owned();
+            let collected = request.into_body().collect().await.unwrap();
+            let sum = collected.trailers().unwrap()["x-sum"].clone();
+            let message = String::from_utf8(collected.to_bytes().to_vec()).unwrap();
+            let answer = format!("te={te} x-sum={} {message}", sum.to_str().unwrap());
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+            let body = Full::<bytes::Bytes>::from(answer)
+                .with_trailers(std::future::ready(Some(Ok(trailers))));
+            let response = Response::builder().header("content-type", "application/grpc");
+            Ok::<_, std::convert::Infallible>(response.body(body).unwrap())
+        });
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+            .unwrap();
+    });
+    address.port()
+}
+
+#[tokio::test]
+async fn a_part_of_a_body_is_passed_on_as_it_is() {
+    let world = World::new();
+    let port = origin(|request| async move {
+        assert_eq!(request.headers()["range"], "bytes=2-4");
+        assert_eq!(request.headers()["if-range"], "\"tag\"");
+        let response = Response::builder()
+            .status(206)
+            .header("content-range", "bytes 2-4/10")
+            .header("etag", "\"tag\"")
+            .header("accept-ranges", "bytes");
+        response.body(Full::from("234")).unwrap()
+    })
+    .await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world.edge().await;
+    let request = "GET / HTTP/1.1\r\nHost: a.com\r\nRange: bytes=2-4\r\nIf-Range: \"tag\"\r\n\
+                   Connection: close\r\n\r\n";
+    let answer = bare(edge.http_addr().unwrap(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 206 "), "{answer}");
+    for there in [
+        "content-range: bytes 2-4/10\r\n",
+        "etag: \"tag\"\r\n",
+        "accept-ranges: bytes\r\n",
+        "content-length: 3\r\n",
+        "\r\n\r\n234",
+    ] {
+        assert!(answer.contains(there), "{there}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
