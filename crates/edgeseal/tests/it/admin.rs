@@ -29,6 +29,7 @@ const SHOWN: &[&str] = &[
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[
     "edgeseal_audit_dropped_total",
+    "edgeseal_origin_failures_total",
     "edgeseal_replica_failures_total",
     "edgeseal_settle_timeouts_total",
 ];
