@@ -73,8 +73,8 @@ pub struct Origin {
     pub priority: u8,
     /// Share among origins of one priority; zero counts as one if all are zero.
     pub weight: u8,
-    /// Whether it wants TLS, which is told by its port.
-    pub tls: bool,
+    /// TCP port, as in `authority`.
+    pub port: u16,
 }
 
 /// Equal values kept once: the lists of origins in use. Domains with the same list also share its
@@ -200,30 +200,41 @@ impl Origins {
     }
 
     /// The origins in the order in which the next request tries them: by priority; within one
-    /// priority in turn by weight, the rest after it in the owner's order.
-    pub fn in_turn(&self) -> impl Iterator<Item = &Origin> {
-        let first = match self.list.as_ref() {
-            [] | [_] => 0,
-            list => primary(list, self.turn.fetch_add(1, Ordering::Relaxed)),
+    /// priority in turn by weight, the rest after it in the owner's order. Those that are not `well`
+    /// come after all others and take no turns.
+    pub fn in_turn(&self, well: impl Fn(&Origin) -> bool) -> Vec<&Origin> {
+        let [first, _, ..] = self.list.as_ref() else {
+            return self.list.iter().collect();
         };
-        let (head, rest) = self.list.split_at(first.min(self.list.len()));
-        rest.iter().take(1).chain(head).chain(rest.iter().skip(1))
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (mut order, ill): (Vec<&Origin>, Vec<&Origin>) =
+            self.list.iter().partition(|origin| well(origin));
+        let mut from = 0;
+        let mut priority = order.first().map_or(first.priority, |one| one.priority);
+        while let Some(peers) = order.get_mut(from..).filter(|rest| !rest.is_empty()) {
+            let count = peers.iter().take_while(|one| one.priority == priority);
+            let count = count.count();
+            // The one whose turn it is goes before its peers; these keep their order.
+            let first = whose_turn(&peers[..count], turn);
+            peers[..=first].rotate_right(1);
+            from += count;
+            priority = order.get(from).map_or(priority, |one| one.priority);
+        }
+        order.extend(ill);
+        order
     }
 }
 
-/// Which origin has turn `turn`. Only those of the first priority take turns.
-fn primary(list: &[Origin], turn: u32) -> usize {
-    let top = list
-        .iter()
-        .take_while(|origin| origin.priority == list[0].priority);
-    let weights: Vec<u32> = top.map(|origin| u32::from(origin.weight)).collect();
-    let total: u32 = weights.iter().sum();
+/// Which of some origins of one priority has turn `turn`.
+fn whose_turn(peers: &[&Origin], turn: u32) -> usize {
+    let weights = peers.iter().map(|origin| u32::from(origin.weight));
+    let total: u32 = weights.clone().sum();
     if total == 0 {
-        return turn as usize % weights.len().max(1);
+        return turn as usize % peers.len().max(1);
     }
     let mut place = turn % total;
-    for (index, weight) in weights.iter().enumerate() {
-        match place.checked_sub(*weight) {
+    for (index, weight) in weights.enumerate() {
+        match place.checked_sub(weight) {
             Some(left) => place = left,
             None => return index,
         }
@@ -259,7 +270,7 @@ impl Origin {
             authority: authority.into_boxed_str(),
             priority: origin.priority,
             weight: origin.weight,
-            tls: origin.port == 443,
+            port: origin.port,
         }
     }
 }

@@ -63,7 +63,7 @@ mod tls;
 pub use follow::Resealed;
 pub use proxy::Patience;
 pub use replica::{Examined, ReplicaError, examine};
-pub use tls::SetupError;
+pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
 use follow::{Follower, Holdings, Wish};
@@ -96,6 +96,17 @@ pub struct Options {
     pub header_timeout: Duration,
     /// For origins.
     pub patience: Patience,
+    /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
+    pub origin_tls_ports: Vec<u16>,
+    /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
+    pub origin_ca_file: Option<PathBuf>,
+    /// Connections to one origin at a time at most. A request that finds them all in use waits as
+    /// long as for a connection.
+    pub origin_connections: usize,
+    /// Bytes of a request's body at most; `None`: any number. A longer one is answered with 413.
+    pub request_body_max: Option<u64>,
+    /// Requests that one connection of a client carries at most; then it is closed in order.
+    pub connection_requests: u32,
     /// For open connections when the edge is drained.
     pub drain_timeout: Duration,
     /// Parsed keys in memory at most.
@@ -140,6 +151,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] SetupError),
+    /// TLS to origins cannot be set up.
+    #[error(transparent)]
+    OriginTrust(#[from] OriginTrustError),
     /// A socket cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -168,6 +182,11 @@ impl Options {
             client_hello_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             patience: Patience::default(),
+            origin_tls_ports: vec![443],
+            origin_ca_file: None,
+            origin_connections: 1024,
+            request_body_max: None,
+            connection_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
             key_cache: 10_000,
             connections: 65_536,
@@ -404,8 +423,9 @@ fn server(
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
     ports: Ports,
-) -> Result<Server, SetupError> {
+) -> Result<Server, StartError> {
     let index = holdings.index();
+    let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
     let default_host = options
         .default_domain
         .as_ref()
@@ -417,9 +437,10 @@ fn server(
             default_host,
             options.client_hello_timeout,
         )?,
-        proxy: proxy::Proxy::new(Arc::clone(index), options.patience, ports),
+        proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
+        connection_requests: options.connection_requests.max(1),
         room: Arc::new(Semaphore::new(
             options.connections.min(Semaphore::MAX_PERMITS),
         )),

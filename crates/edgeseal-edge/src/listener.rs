@@ -1,6 +1,14 @@
 //! Sockets: accept, handshake, HTTP; and the end of each in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Request;
 use hyper::{
@@ -12,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::sleep,
 };
 
@@ -32,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) holdings: Arc<Holdings>,
     /// For the head of a request, idle time before it included.
     pub(crate) header_timeout: Duration,
+    /// Requests on one connection, at least one.
+    pub(crate) connection_requests: u32,
     /// Connections at a time. More wait in the system's backlog.
     pub(crate) room: Arc<Semaphore>,
 }
@@ -147,17 +157,23 @@ impl Server {
     {
         let mut token = inbound.token.clone();
         let timeout = self.header_timeout;
-        let service = service_fn(move |request| Self::answer(&self, &inbound, request));
+        let allowance = Allowance::new(self.connection_requests);
+        let counted = Arc::clone(&allowance);
+        let service = service_fn(move |request| {
+            counted.take();
+            Self::answer(&self, &inbound, request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(timeout)
+            .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = token.draining() => {
+            () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -171,7 +187,12 @@ impl Server {
     {
         let mut token = inbound.token.clone();
         let timeout = self.header_timeout;
-        let service = service_fn(move |request| Self::answer(&self, &inbound, request));
+        let allowance = Allowance::new(self.connection_requests);
+        let counted = Arc::clone(&allowance);
+        let service = service_fn(move |request| {
+            counted.take();
+            Self::answer(&self, &inbound, request)
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
@@ -181,7 +202,7 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = token.draining() => {
+            () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -199,6 +220,41 @@ impl Server {
         let this = Arc::clone(this);
         let inbound = inbound.clone();
         async move { Ok(this.proxy.serve(request, &inbound).await) }
+    }
+}
+
+/// The requests that a connection may still carry.
+#[derive(Debug)]
+struct Allowance {
+    left: AtomicU32,
+    spent: Notify,
+}
+
+impl Allowance {
+    fn new(requests: u32) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicU32::new(requests),
+            spent: Notify::new(),
+        })
+    }
+
+    /// Takes one. Requests of HTTP/2 that cross the end are still served.
+    fn take(&self) {
+        let fewer = |left: u32| left.checked_sub(1);
+        let before = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        if before == Ok(1) {
+            self.spent.notify_one();
+        }
+    }
+
+    /// Waits until the connection should end.
+    async fn ends(&self, token: &mut Token) {
+        tokio::select! {
+            () = token.draining() => {}
+            () = self.spent.notified() => {}
+        }
     }
 }
 

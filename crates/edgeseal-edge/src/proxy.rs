@@ -1,22 +1,25 @@
 //! From a request to the origin's answer.
 //!
 //! A request belongs to the domain that its host names ([`route`]); it goes to the domain's origins
-//! over HTTP/1.1 ([`upstream`]) with the fields of one hop taken off and those of a proxy put on
+//! over HTTP/1.1, or over TLS and HTTP/2 ([`upstream`]), with the fields of one hop taken off and those of a proxy put on
 //! ([`fields`]). Bodies stream both ways and are never held: a slow reader slows the writer. What
 //! the edge answers by itself is a [`page`] or a [`redirect`]. What the domain's owner chose is looked
 //! up with each request, so it counts on open connections too.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, Version, request};
+use http::{Method, Request, Response, StatusCode, Version, request, uri::Authority};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
 use crate::{
+    Options,
     drain::Token,
     entry::Entry,
     index::{Host, Index, Match},
     telemetry,
+    tls::OriginTls,
 };
 
 mod body;
@@ -53,6 +56,7 @@ pub(crate) struct Proxy {
     index: Arc<Index<Entry>>,
     upstream: Upstream,
     ports: Ports,
+    body_bytes_max: u64,
 }
 
 /// The connection that a request came on.
@@ -78,11 +82,23 @@ impl Default for Patience {
 }
 
 impl Proxy {
-    pub(crate) fn new(index: Arc<Index<Entry>>, patience: Patience, ports: Ports) -> Self {
+    /// Must be called on the runtime.
+    pub(crate) fn new(
+        index: Arc<Index<Entry>>,
+        options: &Options,
+        origin_tls: OriginTls,
+        ports: Ports,
+    ) -> Self {
         Self {
             index,
-            upstream: Upstream::new(patience),
+            upstream: Upstream::new(
+                options.patience,
+                origin_tls,
+                &options.origin_tls_ports,
+                options.origin_connections,
+            ),
             ports,
+            body_bytes_max: options.request_body_max.unwrap_or(u64::MAX),
         }
     }
 
@@ -126,14 +142,11 @@ impl Proxy {
         // Asked for before the request is taken apart: it holds the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let loan = Arc::new(Loan::new(body));
-        let head = head(
-            parts,
-            routed.authority.as_str(),
-            upgrade.as_ref(),
-            &loan,
-            inbound,
-        )?;
+        let loan = Arc::new(Loan::new(body, self.body_bytes_max));
+        if loan.is_too_large() {
+            return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
+        }
+        let head = head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
         let mut response = self
             .upstream
             .send(&head, &loan, &routed.entry.origins)
@@ -155,17 +168,18 @@ impl Proxy {
 /// The head of the request to an origin.
 fn head(
     parts: request::Parts,
-    authority: &str,
+    authority: &Authority,
     upgrade: Option<&http::HeaderValue>,
     loan: &Loan,
     inbound: &Inbound,
 ) -> Result<Head, Refusal> {
     let secure = inbound.tls.is_some();
     let mut headers = parts.headers;
+    let trailers = fields::takes_trailers(&headers);
     fields::to_origin(
         &mut headers,
         parts.version,
-        authority,
+        authority.as_str(),
         inbound.peer.ip(),
         secure,
     )
@@ -181,19 +195,21 @@ fn head(
         .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     Ok(Head {
         method: parts.method,
+        authority: authority.clone(),
         target,
         headers,
+        upgrade: upgrade.is_some(),
+        trailers,
     })
 }
 
-/// The protocol that an HTTP/1.1 client wants to change to (RFC 9110 §7.8).
-fn upgrade_of<B>(request: &Request<B>) -> Option<http::HeaderValue> {
-    let wanted = request.version() == Version::HTTP_11
-        && request.method() != Method::CONNECT
-        && fields::connection_names(request.headers(), "upgrade");
-    wanted
-        .then(|| request.headers().get(http::header::UPGRADE).cloned())
-        .flatten()
+/// The protocol that a client wants to change to. One that sends a body as well is not in earnest:
+/// where its request ends and the other protocol begins is what attackers play with.
+fn upgrade_of(request: &Request<Incoming>) -> Option<http::HeaderValue> {
+    let can = request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && request.body().is_end_stream();
+    can.then(|| fields::websocket(request.headers())).flatten()
 }
 
 /// Why the edge answers by itself.
@@ -226,13 +242,17 @@ impl Refusal {
             Self::Unrouted(Unrouted::Stopped) => Page::Stopped,
             Self::Fields(fields::Unforwardable::Loop) => Page::Loop,
             Self::Fields(fields::Unforwardable::Malformed) => Page::BadRequest,
+            Self::Fields(fields::Unforwardable::Coding) => Page::UnknownCoding,
             Self::NoAnswer(NoAnswer::NoOrigin) => Page::NoOrigin,
-            Self::NoAnswer(NoAnswer::TlsOrigin) => Page::TlsOrigin,
+            Self::NoAnswer(NoAnswer::Untrusted) => Page::Untrusted,
+            Self::NoAnswer(NoAnswer::Busy) => Page::Busy,
             Self::NoAnswer(NoAnswer::Unreachable | NoAnswer::Broken) => Page::BadGateway,
             Self::NoAnswer(NoAnswer::ConnectTimedOut | NoAnswer::HeadTimedOut) => {
                 Page::GatewayTimeout
             }
             Self::NoAnswer(NoAnswer::ClientTooSlow) => Page::RequestTimeout,
+            Self::NoAnswer(NoAnswer::TooLarge) => Page::TooLarge,
+            Self::NoAnswer(NoAnswer::ClientBroke) => Page::BrokenBody,
         }
     }
 }

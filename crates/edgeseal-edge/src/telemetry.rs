@@ -47,6 +47,11 @@ pub(crate) fn refusal(reason: Refusal) {
     counter!("edgeseal_tls_refusals_total", "reason" => reason).increment(1);
 }
 
+/// A try of an origin that brought no answer; `reason` is one of a fixed set.
+pub(crate) fn origin_failure(reason: &'static str) {
+    counter!("edgeseal_origin_failures_total", "reason" => reason).increment(1);
+}
+
 pub(crate) fn response(status: http::StatusCode) {
     let class = match status.as_u16() {
         100..=199 => "1xx",

@@ -32,11 +32,14 @@ use crate::{
 
 mod configs;
 mod keys;
+mod origin;
 mod probe;
 
 use configs::Configs;
 
 pub(crate) use keys::{Keys, Unusable};
+pub(crate) use origin::OriginTls;
+pub use origin::OriginTrustError;
 pub(crate) use probe::{Probe, Seen};
 
 /// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.

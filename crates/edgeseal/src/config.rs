@@ -160,6 +160,16 @@ pub(crate) struct Config {
     pub(crate) audit_days: u32,
     /// The domain that answers clients without SNI; none by default.
     pub(crate) default_domain: Option<String>,
+    /// Ports of origins that are asked in TLS.
+    pub(crate) origin_tls_ports: Vec<u16>,
+    /// Authorities that vouch for origins besides those of the system, in PEM.
+    pub(crate) origin_ca_file: Option<PathBuf>,
+    /// Connections to one origin at a time at most.
+    pub(crate) origin_connections: usize,
+    /// Bytes of a request's body at most; `None`: any number.
+    pub(crate) request_body_max: Option<u64>,
+    /// Requests on one connection of a client at most.
+    pub(crate) connection_requests: u32,
 }
 
 /// Where the API listens in TLS, and with what.
@@ -207,6 +217,11 @@ const KEYS: &[&str] = &[
     "key_cache",
     "audit_days",
     "default_domain",
+    "origin_tls_ports",
+    "origin_ca_file",
+    "origin_connections",
+    "request_body_max",
+    "connection_requests",
 ];
 
 /// Why there is no configuration.
@@ -267,6 +282,11 @@ impl Default for Config {
             key_cache: 10_000,
             audit_days: 400,
             default_domain: None,
+            origin_tls_ports: vec![443],
+            origin_ca_file: None,
+            origin_connections: 1024,
+            request_body_max: None,
+            connection_requests: 10_000,
         }
     }
 }

@@ -320,6 +320,13 @@ fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
     options.key_cache = config.key_cache;
     options.default_domain = config.default_domain()?;
+    options
+        .origin_tls_ports
+        .clone_from(&config.origin_tls_ports);
+    options.origin_ca_file.clone_from(&config.origin_ca_file);
+    options.origin_connections = config.origin_connections;
+    options.request_body_max = config.request_body_max;
+    options.connection_requests = config.connection_requests;
     Ok(options)
 }
 

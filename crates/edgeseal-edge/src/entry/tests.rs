@@ -12,11 +12,12 @@ fn origin(address: &str, port: u16, priority: u8, weight: u8) -> domain::Origin 
     }
 }
 
-fn turns(origins: &Origins, count: usize) -> Vec<String> {
+fn turns(origins: &Origins, count: usize, out: &str) -> Vec<String> {
     (0..count)
         .map(|_| {
-            let order: Vec<&str> = origins.in_turn().map(|o| &o.authority[..1]).collect();
-            order.concat()
+            let order = origins.in_turn(|origin| !out.contains(&origin.authority[..1]));
+            let names: Vec<&str> = order.iter().map(|o| &o.authority[..1]).collect();
+            names.concat()
         })
         .collect()
 }
@@ -49,7 +50,27 @@ fn priority_first_then_turns_by_weight() {
     ];
     for (origins, expected) in table {
         let origins = Origins::of(&origins);
-        assert_eq!(turns(&origins, expected.len()), expected);
+        assert_eq!(turns(&origins, expected.len(), ""), expected);
+    }
+}
+
+#[test]
+fn those_that_are_out_come_last_and_their_share_goes_to_their_peers_by_weight() {
+    let table = [
+        ("", ["abcde", "abced", "bacde", "cabed"]),
+        ("a", ["bcdea", "cbeda", "bcdea", "cbeda"]),
+        ("abc", ["deabc", "edabc", "deabc", "edabc"]),
+        ("abcde", ["abcde", "abcde", "abcde", "abcde"]),
+    ];
+    for (out, expected) in table {
+        let origins = Origins::of(&[
+            origin("a", 80, 20, 2),
+            origin("b", 80, 20, 1),
+            origin("c", 80, 20, 1),
+            origin("d", 80, 30, 1),
+            origin("e", 80, 30, 1),
+        ]);
+        assert_eq!(turns(&origins, 4, out), expected, "{out}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -26,11 +26,29 @@ pub(super) struct Loan {
     empty: bool,
     frames: AtomicU64,
     awaits_client: AtomicBool,
+    bytes_max: u64,
+    bytes: AtomicU64,
+    fault: AtomicU8,
+}
+
+/// What went wrong on the client's side of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Fault {
+    None,
+    /// It is longer than allowed.
+    TooLarge,
+    /// The client broke off.
+    Client,
 }
 
 impl Loan {
-    pub(super) fn new(body: Incoming) -> Self {
+    /// A body of which at most `bytes_max` bytes are passed on.
+    pub(super) fn new(body: Incoming, bytes_max: u64) -> Self {
         Self {
+            bytes_max,
+            bytes: AtomicU64::new(0),
+            fault: AtomicU8::new(Fault::None as u8),
             hint: body.size_hint(),
             empty: body.is_end_stream(),
             waiting: Mutex::new(Some(body)),
@@ -47,6 +65,20 @@ impl Loan {
     /// Whether there is no body.
     pub(super) const fn is_empty(&self) -> bool {
         self.empty
+    }
+
+    /// What went wrong with it on the client's side, as far as it was read.
+    pub(super) fn fault(&self) -> Fault {
+        match self.fault.load(Ordering::Relaxed) {
+            1 => Fault::TooLarge,
+            2 => Fault::Client,
+            _ => Fault::None,
+        }
+    }
+
+    /// Whether it says of itself that it is longer than allowed.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.hint.lower() > self.bytes_max
     }
 
     /// Whether nobody has begun to read it, or there is nothing to read.
@@ -70,6 +102,24 @@ impl Loan {
             loan: Arc::clone(self),
             body: None,
         }
+    }
+
+    /// Counts what is passed on; the fault, if there is one.
+    fn check(&self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) -> Fault {
+        let fault = match frame {
+            None => return Fault::None,
+            Some(Err(_)) => Fault::Client,
+            Some(Ok(frame)) => {
+                let count = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let before = self.bytes.fetch_add(count, Ordering::Relaxed);
+                if before.saturating_add(count) <= self.bytes_max {
+                    return Fault::None;
+                }
+                Fault::TooLarge
+            }
+        };
+        self.fault.store(fault as u8, Ordering::Relaxed);
+        fault
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
@@ -105,6 +155,9 @@ impl Body for Lent {
             .store(polled.is_pending(), Ordering::Relaxed);
         let frame = ready!(polled);
         loan.frames.fetch_add(1, Ordering::Relaxed);
+        if loan.check(frame.as_ref()) == Fault::TooLarge {
+            return Poll::Ready(Some(Err("the body is longer than allowed".into())));
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 

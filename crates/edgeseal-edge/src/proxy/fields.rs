@@ -16,6 +16,8 @@ pub(super) enum Unforwardable {
     Loop,
     /// A value that a field cannot hold.
     Malformed,
+    /// Its body has a transfer coding besides `chunked`.
+    Coding,
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,6 +25,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// How this proxy calls itself in `Via`.
 const PSEUDONYM: &str = "edgeseal";
@@ -40,6 +43,11 @@ pub(super) fn to_origin(
 ) -> Result<(), Unforwardable> {
     if passes(headers) >= PASSES_MAX {
         return Err(Unforwardable::Loop);
+    }
+    // Any other coding would have to be undone here, since the next hop is not told of it (RFC 9112
+    // §6.1). Its absence at the end is refused by the parser before.
+    if list(headers, &header::TRANSFER_ENCODING).any(|one| !one.eq_ignore_ascii_case("chunked")) {
+        return Err(Unforwardable::Coding);
     }
     strip_hop(headers);
     // The edge itself answers the expectation, when it starts to read the body.
@@ -108,8 +116,26 @@ pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: &HeaderValue) {
     headers.insert(header::UPGRADE, protocol.clone());
 }
 
+/// Whether the client takes trailers (RFC 9110 §10.1.4).
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    list(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
+/// The protocol that an HTTP/1.1 client wants to change to (RFC 9110 §7.8), if it is one that may
+/// pass: WebSocket alone. Any other, `h2c` above all, would carry requests past everything that is
+/// checked here. Asking to change is free for the server to ignore, so the rest goes on as it is.
+pub(super) fn websocket(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wanted = connection_names(headers, "upgrade");
+    let mut protocols = list(headers, &header::UPGRADE);
+    let alone = match (protocols.next(), protocols.next()) {
+        (Some(protocol), None) => protocol.eq_ignore_ascii_case("websocket"),
+        _ => false,
+    };
+    (wanted && alone).then(|| HeaderValue::from_static("websocket"))
+}
+
 /// Whether a `Connection` field names `option`.
-pub(super) fn connection_names(headers: &HeaderMap, option: &str) -> bool {
+fn connection_names(headers: &HeaderMap, option: &str) -> bool {
     connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))
 }
 
@@ -142,6 +168,7 @@ fn strip_hop(headers: &mut HeaderMap) {
         header::CONNECTION,
         KEEP_ALIVE,
         PROXY_CONNECTION,
+        HTTP2_SETTINGS,
         header::PROXY_AUTHENTICATE,
         header::PROXY_AUTHORIZATION,
         header::TE,

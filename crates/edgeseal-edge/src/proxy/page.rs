@@ -12,12 +12,16 @@ pub(super) enum Page {
     BadRequest,
     MethodNotAllowed,
     RequestTimeout,
+    UnknownCoding,
+    TooLarge,
+    BrokenBody,
     Misdirected,
     UnknownHost,
     Stopped,
     Loop,
     NoOrigin,
-    TlsOrigin,
+    Untrusted,
+    Busy,
     BadGateway,
     GatewayTimeout,
 }
@@ -37,6 +41,15 @@ impl Page {
                 StatusCode::REQUEST_TIMEOUT,
                 "The rest of the request did not come in time.",
             ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request's body is longer than is allowed here.",
+            ),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "The request's body broke off."),
+            Self::UnknownCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "The request's body has a transfer coding other than chunked.",
+            ),
             Self::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "This connection was opened for another domain. Open a new one for this host.",
@@ -54,9 +67,13 @@ impl Page {
                 StatusCode::BAD_GATEWAY,
                 "This domain has no origin to answer for it.",
             ),
-            Self::TlsOrigin => (
+            Self::Untrusted => (
                 StatusCode::BAD_GATEWAY,
-                "The domain's origin wants HTTPS (port 443), which is not supported yet.",
+                "The domain's origin does not prove in TLS that it is this host.",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The domain's origin is as busy as it is allowed to be. Try again.",
             ),
             Self::BadGateway => (
                 StatusCode::BAD_GATEWAY,

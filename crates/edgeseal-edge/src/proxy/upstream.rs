@@ -1,45 +1,64 @@
-//! The origins' side: pooled HTTP/1.1 connections, timeouts, the next origin when one cannot be
-//! connected to.
+//! The origins' side: which origin is asked, for how long, and whether another one after it.
+//!
+//! # When a request is sent again
+//! - An origin that cannot be connected to has seen nothing: the next one is asked, with whatever
+//!   method, as long as nothing of the body was read.
+//! - A kept connection that ends before anything of the request was written: the same origin is
+//!   asked again on a new one, under the same condition.
+//! - An origin that took the request and broke off may have acted on it. Only what is safe (RFC 9110
+//!   §9.2.1) and has no body is asked again: of the same origin if the connection was a kept one,
+//!   which origins close when they like, else of the next.
+//! - An origin that took the request and is silent was given its time: nobody else is asked.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    uri::{Authority, PathAndQuery},
 };
-
-use http::{HeaderMap, Method, Request, Response, Uri, uri::PathAndQuery};
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep_until, timeout},
-};
-use tower_service::Service;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Patience,
-    body::{Lent, Loan},
+    body::{Fault, Lent, Loan},
 };
-use crate::entry::{Origin, Origins};
+use crate::{
+    entry::{Origin, Origins},
+    telemetry,
+    tls::OriginTls,
+};
+
+mod dial;
+mod health;
+mod pool;
+
+use dial::{Dial, NotConnected};
+use health::Health;
+use pool::{Destination, Line, Pool};
 
 /// Sends requests to origins.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    client: Client<Dial, Lent>,
+    pool: Arc<Pool>,
     patience: Patience,
+    tls_ports: Box<[u16]>,
+    health: Mutex<Health>,
+    epoch: Instant,
 }
 
 /// The head of a request, the same for each origin that is tried.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
+    /// Host and port that the origin is asked for.
+    pub(super) authority: Authority,
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
+    /// Whether the protocol is to be changed, which is for HTTP/1.1 only.
+    pub(super) upgrade: bool,
+    /// Whether the client takes trailers.
+    pub(super) trailers: bool,
 }
 
 /// Why no origin answered.
@@ -47,49 +66,58 @@ pub(super) struct Head {
 pub(super) enum NoAnswer {
     /// The domain has none.
     NoOrigin,
-    /// It wants TLS.
-    TlsOrigin,
     /// Its name does not resolve, or it refuses connections.
     Unreachable,
+    /// In TLS it does not prove to be the host that it is asked for.
+    Untrusted,
     /// No connection in time.
     ConnectTimedOut,
+    /// All connections that are allowed to it are in use, and none came free in time.
+    Busy,
     /// It took the request and did not answer in time.
     HeadTimedOut,
     /// The client did not send the rest of its body.
     ClientTooSlow,
     /// It broke off, or what it said was no HTTP.
     Broken,
+    /// The client's body is longer than allowed.
+    TooLarge,
+    /// The client broke off in the middle of its body.
+    ClientBroke,
 }
 
-/// An idle connection is closed after this long. Below the shortest keep-alive that is usual among
-/// origins would be best (5 s), but a request without a body survives a stale connection anyway.
-const POOL_IDLE: Duration = Duration::from_secs(30);
-/// Idle connections kept to one origin.
-const POOL_SIZE: usize = 256;
+/// A failed attempt.
+struct Failed {
+    why: NoAnswer,
+    /// Whether nothing of the request can have been acted on.
+    unsent: bool,
+    /// Whether the connection was a kept one.
+    reused: bool,
+}
 
 impl Upstream {
-    pub(super) fn new(patience: Patience) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(60)));
-        let dial = Dial {
-            http,
-            patience: patience.connect,
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .build(dial);
-        Self { client, patience }
+    /// Must be called on the runtime. Origins at `tls_ports` are asked in TLS; to one origin there
+    /// are at most `connections_max` connections.
+    pub(super) fn new(
+        patience: Patience,
+        tls: OriginTls,
+        tls_ports: &[u16],
+        connections_max: usize,
+    ) -> Self {
+        Self {
+            pool: Pool::new(Dial::new(tls), patience.connect, connections_max),
+            patience,
+            tls_ports: tls_ports.into(),
+            health: Mutex::default(),
+            epoch: Instant::now(),
+        }
     }
 
     pub(super) const fn patience(&self) -> &Patience {
         &self.patience
     }
 
-    /// The head of the first answer. The next origin is tried if one cannot be connected to and
-    /// nothing of the body has been read.
+    /// The head of the first answer. Those that failed lately are asked after all others.
     pub(super) async fn send(
         &self,
         head: &Head,
@@ -97,18 +125,57 @@ impl Upstream {
         origins: &Origins,
     ) -> Result<Response<Incoming>, NoAnswer> {
         let mut last = NoAnswer::NoOrigin;
-        for origin in origins.in_turn() {
-            match self.send_to(origin, head, loan).await {
-                Err(
-                    why @ (NoAnswer::Unreachable | NoAnswer::ConnectTimedOut | NoAnswer::TlsOrigin),
-                ) if loan.is_whole() => {
-                    tracing::warn!(origin = %origin.authority, ?why, "an origin is passed over");
-                    last = why;
+        for origin in self.order(origins) {
+            self.lock().tried(&origin.authority, self.now_ms());
+            let answer = self.send_to(origin, head, loan).await;
+            self.learn(origin, &answer);
+            match answer {
+                Ok(response) => return Ok(response),
+                Err(failed)
+                    if loan.is_whole() && (failed.unsent || repeats(head, loan, &failed)) =>
+                {
+                    tracing::warn!(
+                        origin = %origin.authority,
+                        why = ?failed.why,
+                        "an origin is passed over"
+                    );
+                    last = failed.why;
                 }
-                answer => return answer,
+                Err(failed) => return Err(failed.why),
             }
         }
         Err(last)
+    }
+
+    fn order<'a>(&self, origins: &'a Origins) -> Vec<&'a Origin> {
+        let health = self.lock();
+        if health.is_all_well() {
+            drop(health);
+            return origins.in_turn(|_| true);
+        }
+        let now_ms = self.now_ms();
+        origins.in_turn(|origin| health.is_in(&origin.authority, now_ms))
+    }
+
+    fn learn<T>(&self, origin: &Origin, answer: &Result<T, Failed>) {
+        let mut health = self.lock();
+        match answer {
+            Ok(_) if health.is_all_well() => {}
+            Ok(_) => {
+                if health.answered(&origin.authority) {
+                    drop(health);
+                    tracing::info!(origin = %origin.authority, "an origin is back");
+                }
+            }
+            // The client's doing says nothing of the origin, and being busy is no illness.
+            Err(failed) if !failed.why.is_of_the_origin() => {}
+            Err(_) => {
+                if let Some(out_ms) = health.failed(&origin.authority, self.now_ms()) {
+                    drop(health);
+                    tracing::warn!(origin = %origin.authority, out_ms, "an origin goes out");
+                }
+            }
+        }
     }
 
     async fn send_to(
@@ -116,15 +183,14 @@ impl Upstream {
         origin: &Origin,
         head: &Head,
         loan: &Arc<Loan>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        if origin.tls {
-            return Err(NoAnswer::TlsOrigin);
-        }
-        match self.attempt(origin, head, loan).await {
-            // A kept connection that the origin closed meanwhile looks like this. Asking again is
-            // harmless for safe methods (RFC 9110 §9.2.2) without a body, and is done once.
-            Err(NoAnswer::Broken) if head.method.is_safe() && loan.is_empty() => {
-                self.attempt(origin, head, loan).await
+    ) -> Result<Response<Incoming>, Failed> {
+        match self.attempt(origin, head, loan, false).await {
+            Err(failed)
+                if failed.reused
+                    && loan.is_whole()
+                    && (failed.unsent || repeats(head, loan, &failed)) =>
+            {
+                self.attempt(origin, head, loan, true).await
             }
             answer => answer,
         }
@@ -135,21 +201,63 @@ impl Upstream {
         origin: &Origin,
         head: &Head,
         loan: &Arc<Loan>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority(&*origin.authority)
-            .path_and_query(head.target.clone())
-            .build()
-            .map_err(|_| NoAnswer::Unreachable)?;
-        let mut request = Request::new(loan.lend());
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = head.headers.clone();
-        let answer = self.client.request(request);
-        tokio::select! {
-            answer = answer => answer.map_err(|error| classify(&origin.authority, &error)),
-            why = self.give_up(loan) => Err(why),
+        fresh: bool,
+    ) -> Result<Response<Incoming>, Failed> {
+        let to = self.destination(origin, &head.authority);
+        let mut line = self
+            .pool
+            .line(&to, head.upgrade, fresh)
+            .await
+            .map_err(|error| not_connected(origin, &error))?;
+        let request = request(head, loan, &line).ok_or(Failed {
+            why: NoAnswer::Broken,
+            unsent: true,
+            reused: false,
+        })?;
+        let reused = line.reused;
+        let answer = tokio::select! {
+            answer = line.send(request) => answer,
+            why = self.give_up(loan) => {
+                telemetry::origin_failure(why.label());
+                return Err(Failed { why, unsent: false, reused: false });
+            }
+        };
+        match answer {
+            Ok(response) => {
+                line.give_back();
+                Ok(response)
+            }
+            Err(error) => {
+                tracing::debug!(
+                    origin = %origin.authority,
+                    reused,
+                    error = error.error() as &dyn std::error::Error,
+                    "an origin did not answer"
+                );
+                // An origin that cannot get the rest of a body is not to blame.
+                let why = match loan.fault() {
+                    Fault::None => NoAnswer::Broken,
+                    Fault::TooLarge => NoAnswer::TooLarge,
+                    Fault::Client => NoAnswer::ClientBroke,
+                };
+                telemetry::origin_failure(why.label());
+                Err(Failed {
+                    why,
+                    unsent: error.message().is_some(),
+                    reused,
+                })
+            }
+        }
+    }
+
+    fn destination(&self, origin: &Origin, asked: &Authority) -> Destination {
+        let tls_host = self.tls_ports.contains(&origin.port).then(|| {
+            let host = asked.host().trim_end_matches('.');
+            host.to_ascii_lowercase().into_boxed_str()
+        });
+        Destination {
+            authority: origin.authority.clone(),
+            tls_host,
         }
     }
 
@@ -170,58 +278,96 @@ impl Upstream {
             seen = now;
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
-fn classify(authority: &str, error: &Error) -> NoAnswer {
-    let why = match (error.is_connect(), is_timeout(error)) {
-        (true, true) => NoAnswer::ConnectTimedOut,
-        (true, false) => NoAnswer::Unreachable,
-        (false, _) => NoAnswer::Broken,
-    };
-    tracing::warn!(
-        origin = authority,
-        error = error as &dyn std::error::Error,
-        "an origin did not answer"
-    );
-    why
-}
-
-fn is_timeout(error: &Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
-            return true;
+impl NoAnswer {
+    /// Whether it says something of the origin's health.
+    const fn is_of_the_origin(self) -> bool {
+        match self {
+            Self::Unreachable
+            | Self::Untrusted
+            | Self::ConnectTimedOut
+            | Self::HeadTimedOut
+            | Self::Broken => true,
+            Self::NoOrigin
+            | Self::Busy
+            | Self::ClientTooSlow
+            | Self::TooLarge
+            | Self::ClientBroke => false,
         }
-        cause = error.source();
     }
-    false
+
+    /// The metric's label.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::NoOrigin => "no_origin",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+            Self::ConnectTimedOut => "connect_timed_out",
+            Self::Busy => "busy",
+            Self::HeadTimedOut => "head_timed_out",
+            Self::ClientTooSlow => "client_too_slow",
+            Self::Broken => "broken",
+            Self::TooLarge => "too_large",
+            Self::ClientBroke => "client_broke",
+        }
+    }
 }
 
-/// Connects, name resolution included, in bounded time.
-#[derive(Clone, Debug)]
-struct Dial {
-    http: HttpConnector,
-    patience: Duration,
+/// Whether asking again does no harm although the request may have been acted on.
+fn repeats(head: &Head, loan: &Loan, failed: &Failed) -> bool {
+    failed.why == NoAnswer::Broken && head.method.is_safe() && loan.is_empty()
 }
 
-impl Service<Uri> for Dial {
-    type Response = TokioIo<TcpStream>;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.http.poll_ready(cx).map_err(Into::into)
+fn not_connected(origin: &Origin, error: &NotConnected) -> Failed {
+    let why = match error {
+        NotConnected::Tcp(_) | NotConnected::Http(_) => NoAnswer::Unreachable,
+        NotConnected::Tls { .. } => NoAnswer::Untrusted,
+        NotConnected::Busy => NoAnswer::Busy,
+        NotConnected::TimedOut => NoAnswer::ConnectTimedOut,
+    };
+    telemetry::origin_failure(why.label());
+    tracing::warn!(
+        origin = %origin.authority,
+        reason = why.label(),
+        error = error as &dyn std::error::Error,
+        "no connection to an origin"
+    );
+    Failed {
+        why,
+        unsent: true,
+        reused: false,
     }
+}
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.http.call(uri);
-        let patience = self.patience;
-        Box::pin(async move {
-            match timeout(patience, connecting).await {
-                Ok(connected) => Ok(connected?),
-                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-            }
-        })
-    }
+/// The request in the form that the connection's version has.
+fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> {
+    let mut request = Request::new(loan.lend());
+    *request.method_mut() = head.method.clone();
+    *request.headers_mut() = head.headers.clone();
+    *request.uri_mut() = if line.is_http2() {
+        // The host is in the target alone (RFC 9113 §8.3.1).
+        request.headers_mut().remove(header::HOST);
+        if head.trailers {
+            let trailers = HeaderValue::from_static("trailers");
+            request.headers_mut().insert(header::TE, trailers);
+        }
+        Uri::builder()
+            .scheme("https")
+            .authority(head.authority.clone())
+            .path_and_query(head.target.clone())
+            .build()
+            .ok()?
+    } else {
+        Uri::from(head.target.clone())
+    };
+    Some(request)
 }

@@ -133,6 +133,14 @@ impl Http {
         }
     }
 
+    /// Whether the connection takes no more requests.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::H1(sender) => sender.is_closed(),
+            Self::H2(sender) => sender.is_closed(),
+        }
+    }
+
     /// A request without a body for a path at a host.
     pub(crate) async fn ask(
         &mut self,

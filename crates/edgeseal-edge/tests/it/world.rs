@@ -303,6 +303,43 @@ impl Certificate {
     }
 }
 
+/// An authority of a private network.
+pub(crate) struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        Self { issuer, pem }
+    }
+
+    pub(crate) fn issue(&self, name: &str) -> Certificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new([name.to_owned()])
+            .unwrap()
+            .signed_by(&key, &self.issuer)
+            .unwrap();
+        Certificate {
+            leaf: leaf.der().to_vec(),
+            intermediates: Vec::new(),
+            key: key.serialize_der(),
+        }
+    }
+
+    /// Its certificate in a file of the world's directory.
+    pub(crate) fn file(&self, world: &World) -> std::path::PathBuf {
+        let file = world.directory.path().join("origins.pem");
+        std::fs::write(&file, &self.pem).unwrap();
+        file
+    }
+}
+
 /// Overwrites some of a file.
 pub(crate) fn spoil(path: &Path, from: usize, length: usize) {
     let mut bytes = std::fs::read(path).unwrap();

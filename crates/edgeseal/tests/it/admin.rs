@@ -31,6 +31,7 @@ const FAILURES: &[&str] = &[
     "edgeseal_audit_coalesced_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_audit_dropped_total",
+    "edgeseal_origin_failures_total",
     "edgeseal_replica_failures_total",
     "edgeseal_settle_timeouts_total",
 ];

@@ -1,0 +1,162 @@
+//! Limits: what clients may send, for how long, and how often.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    client::{Http, bare},
+    origin::{origin, saying},
+    world::{Building as _, Certificate, PATIENCE, World, domain},
+};
+
+fn status(answer: &str) -> Option<&str> {
+    answer.split(' ').nth(1)
+}
+
+#[tokio::test]
+async fn heads_have_a_size_and_a_number_of_fields() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world.edge().await;
+    let fields = |count: usize, length: usize| -> String {
+        (0..count)
+            .map(|number| format!("X-{number}: {}\r\n", "v".repeat(length)))
+            .collect()
+    };
+    let table = [
+        (fields(90, 10), "200"),
+        (fields(101, 10), "431"),
+        (fields(1, 60_000), "200"),
+        (fields(3, 60_000), "431"),
+    ];
+    for (fields, expected) in table {
+        let head = format!("GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n{fields}\r\n");
+        let mut stream = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
+        // Refused before its end, the rest of a head may meet a closed socket.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        // What was sent beyond the limit resets the connection, and may take the answer with it.
+        let reset = head.len() > 128 * 1024 && answer.is_empty();
+        assert!(reset || status(&answer) == Some(expected), "{answer}");
+    }
+}
+
+/// A head that comes a letter at a time is not waited for, however busy it looks.
+#[tokio::test]
+async fn a_slow_head_is_cut() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world
+        .edge_with(|options| options.header_timeout = Duration::from_millis(300))
+        .await;
+    let mut stream = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a.com\r\nX: ")
+        .await
+        .unwrap();
+    let (mut read, mut write) = stream.split();
+    let trickle = async {
+        let mut every = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            every.tick().await;
+            if write.write_all(b"x").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        () = trickle => {}
+        end = timeout(Duration::from_secs(5), read.read_to_end(&mut answer)) => {
+            assert!(end.is_ok(), "it is still open");
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(!answer.contains(" 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn bodies_have_a_size() {
+    let world = World::new();
+    let whole = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&whole);
+    let port = origin(move |request: Request<Incoming>| {
+        let counter = Arc::clone(&counter);
+        async move {
+            if request.into_body().collect().await.is_ok() {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            Response::new(Full::from("taken"))
+        }
+    })
+    .await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world
+        .edge_with(|options| options.request_body_max = Some(10))
+        .await;
+    let chunks = |count: usize| format!("{}0\r\n\r\n", "5\r\nabcde\r\n".repeat(count));
+    let table = [
+        ("Content-Length: 10", "0123456789".to_owned(), "200"),
+        ("Content-Length: 11", "0123456789x".to_owned(), "413"),
+        ("Transfer-Encoding: chunked", chunks(2), "200"),
+        ("Transfer-Encoding: chunked", chunks(3), "413"),
+    ];
+    for _ in 0..4 {
+        for (framing, body, expected) in &table {
+            let request = format!(
+                "POST / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n{framing}\r\n\r\n{body}"
+            );
+            let answer = bare(edge.http_addr().unwrap(), &request).await;
+            assert_eq!(status(&answer), Some(*expected), "{request}\n{answer}");
+        }
+    }
+    assert_eq!(
+        whole.load(Ordering::SeqCst),
+        8,
+        "no part of a body is taken for it"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_carries_so_many_requests() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.connection_requests = 3)
+        .await;
+    for mut http in [
+        Http::h1(edge.https_addr(), "a.com").await,
+        Http::h2(edge.https_addr(), "a.com").await,
+    ] {
+        for _ in 0..3 {
+            assert_eq!(http.get("a.com", "/").await.0, 200);
+        }
+        let closed = async {
+            while !http.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, closed).await.expect("closed after three");
+    }
+}
