@@ -47,8 +47,11 @@ pub enum Access {
 /// What an action acts upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The domain named by `DomainName`.
+    /// The domain that is named.
     Domain,
+    /// Each of the domains that are named, separated by commas or numbered from 1; all of the
+    /// account if none is.
+    EachDomain,
     /// All domains of the account.
     Domains,
     /// The CDN as a whole.
@@ -59,6 +62,18 @@ pub enum Target {
     Everything,
     /// Edgeseal itself.
     Edgeseal,
+    /// The user that is named: the caller if none is, or all if the action names none.
+    User,
+    /// The role that is named; all if none is.
+    Role,
+    /// The policy that is named by `PolicyName` and `PolicyType`; all if none is.
+    Policy,
+    /// A user as above, and a policy that it is to have or not to have.
+    UserAndPolicy,
+    /// A role as above, and a policy that it is to have or not to have.
+    RoleAndPolicy,
+    /// The role whose full name is given.
+    AssumedRole,
 }
 
 const CDN: &str = "2018-05-10";
@@ -89,12 +104,12 @@ macro_rules! action {
 #[rustfmt::skip]
 pub static ACTIONS: &[Action] = &[
     action!(CDN "AddCdnDomain" 30/s Write Domain("DomainName") OwnAccount "cdn:AddCdnDomain" => cdn::AddCdnDomain),
-    action!(CDN "BatchAddCdnDomain" 30/s Write Domains("DomainName") OwnAccount "cdn:BatchAddCdnDomain" => cdn::BatchAddCdnDomain),
-    action!(CDN "BatchDeleteCdnDomainConfig" 30/s Write Domains("DomainNames") OwnAccount "cdn:BatchDeleteCdnDomainConfig" => cdn::BatchDeleteCdnDomainConfig),
-    action!(CDN "BatchSetCdnDomainConfig" 30/s Write Domains("DomainNames") OwnAccount "cdn:BatchSetCdnDomainConfig" => cdn::BatchSetCdnDomainConfig),
-    action!(CDN "BatchSetCdnDomainServerCertificate" 10/s Write Domains("DomainName") OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
-    action!(CDN "BatchStartCdnDomain" 30/s Write Domains("DomainNames") OwnAccount "cdn:BatchStartCdnDomain" => cdn::BatchStartCdnDomain),
-    action!(CDN "BatchStopCdnDomain" 30/s Write Domains("DomainNames") OwnAccount "cdn:BatchStopCdnDomain" => cdn::BatchStopCdnDomain),
+    action!(CDN "BatchAddCdnDomain" 30/s Write EachDomain("DomainName") OwnAccount "cdn:BatchAddCdnDomain" => cdn::BatchAddCdnDomain),
+    action!(CDN "BatchDeleteCdnDomainConfig" 30/s Write EachDomain("DomainNames") OwnAccount "cdn:BatchDeleteCdnDomainConfig" => cdn::BatchDeleteCdnDomainConfig),
+    action!(CDN "BatchSetCdnDomainConfig" 30/s Write EachDomain("DomainNames") OwnAccount "cdn:BatchSetCdnDomainConfig" => cdn::BatchSetCdnDomainConfig),
+    action!(CDN "BatchSetCdnDomainServerCertificate" 10/s Write EachDomain("DomainName") OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
+    action!(CDN "BatchStartCdnDomain" 30/s Write EachDomain("DomainNames") OwnAccount "cdn:BatchStartCdnDomain" => cdn::BatchStartCdnDomain),
+    action!(CDN "BatchStopCdnDomain" 30/s Write EachDomain("DomainNames") OwnAccount "cdn:BatchStopCdnDomain" => cdn::BatchStopCdnDomain),
     action!(CDN "CreateCdnCertificateSigningRequest" 100/s Write Service("CommonName") OwnAccount "cdn:CreateCdnCertificateSigningRequest" => cdn::CreateCdnCertificateSigningRequest),
     action!(CDN "DeleteCdnDomain" 10/s Write Domain("DomainName") OwnAccount "cdn:DeleteCdnDomain" => cdn::DeleteCdnDomain),
     action!(CDN "DeleteSpecificConfig" 30/s Write Domain("DomainName") OwnAccount "cdn:DeleteSpecificConfig" => cdn::DeleteSpecificConfig),
@@ -115,12 +130,12 @@ pub static ACTIONS: &[Action] = &[
     action!(CDN "DescribeCdnUserQuota" 100/s Read Service("") OwnAccount "cdn:DescribeCdnUserQuota" => cdn::DescribeCdnUserQuota),
     action!(CDN "DescribeCertificateInfoByID" 100/s Read Service("CertId") OwnAccount "cdn:DescribeCertificateInfoByID" => cdn::DescribeCertificateInfoById),
     action!(CDN "DescribeDomainCertificateInfo" 100/s Read Domain("DomainName") OwnAccount "cdn:DescribeDomainCertificateInfo" => cdn::DescribeDomainCertificateInfo),
-    action!(CDN "DescribeDomainCname" 100/s Read Domains("DomainName") OwnAccount "cdn:DescribeDomainCname" => cdn::DescribeDomainCname),
+    action!(CDN "DescribeDomainCname" 100/s Read EachDomain("DomainName") OwnAccount "cdn:DescribeDomainCname" => cdn::DescribeDomainCname),
     action!(CDN "DescribeDomainVerifyData" 100/s Read Everything("DomainName") OwnAccount "cdn:DescribeDomainVerifyData" => cdn::DescribeDomainVerifyData),
     action!(CDN "DescribeUserCertificateExpireCount" 100/s Read Domains("") OwnAccount "cdn:DescribeUserCertificateExpireCount" => cdn::DescribeUserCertificateExpireCount),
     action!(CDN "DescribeUserDomains" 100/s Read Domains("DomainName") OwnAccount "cdn:DescribeUserDomains" => cdn::DescribeUserDomains),
     action!(CDN "DescribeVerifyContent" 100/s Read Everything("DomainName") OwnAccount "cdn:DescribeVerifyContent" => cdn::DescribeVerifyContent),
-    action!(CDN "ListTagResources" 100/s Read Domains("ResourceId.1") OwnAccount "cdn:ListTagResources" => cdn::ListTagResources),
+    action!(CDN "ListTagResources" 100/s Read EachDomain("ResourceId.1") OwnAccount "cdn:ListTagResources" => cdn::ListTagResources),
     action!(CDN "ModifyCdnDomain" 30/s Write Domain("DomainName") OwnAccount "cdn:ModifyCdnDomain" => cdn::ModifyCdnDomain),
     action!(CDN "PublishStagingConfigToProduction" 30/s Write Domain("DomainName") OwnAccount "cdn:PublishStagingConfigToProduction" => cdn::PublishStagingConfigToProduction),
     action!(CDN "RollbackStagingConfig" 30/s Write Domain("DomainName") OwnAccount "cdn:RollbackStagingConfig" => cdn::RollbackStagingConfig),
@@ -131,10 +146,10 @@ pub static ACTIONS: &[Action] = &[
     action!(CDN "SetDomainServerCertificate" 10/s Write Domain("DomainName") OwnAccount "cdn:SetDomainServerCertificate" => cdn::SetDomainServerCertificate),
     action!(CDN "StartCdnDomain" 100/s Write Domain("DomainName") OwnAccount "cdn:StartCdnDomain" => cdn::StartCdnDomain),
     action!(CDN "StopCdnDomain" 40/s Write Domain("DomainName") OwnAccount "cdn:StopCdnDomain" => cdn::StopCdnDomain),
-    action!(CDN "TagResources" 100/s Write Domains("ResourceId.1") OwnAccount "cdn:TagResources" => cdn::TagResources),
-    action!(CDN "UntagResources" 30/s Write Domains("ResourceId.1") OwnAccount "cdn:UntagResources" => cdn::UntagResources),
+    action!(CDN "TagResources" 100/s Write EachDomain("ResourceId.1") OwnAccount "cdn:TagResources" => cdn::TagResources),
+    action!(CDN "UntagResources" 30/s Write EachDomain("ResourceId.1") OwnAccount "cdn:UntagResources" => cdn::UntagResources),
     action!(CDN "VerifyDomainOwner" 100/s Write Everything("DomainName") OwnAccount "cdn:VerifyDomainOwner" => cdn::VerifyDomainOwner),
-    action!(CDN_2014 "BatchSetCdnDomainServerCertificate" 10/s Write Domains("DomainName") OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
+    action!(CDN_2014 "BatchSetCdnDomainServerCertificate" 10/s Write EachDomain("DomainName") OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
     action!(CDN_2014 "DescribeCdnDomainDetail" 30/s Read Domain("DomainName") OwnAccount "cdn:DescribeCdnDomainDetail" => cdn::DescribeCdnDomainDetail2014),
     action!(CDN_2014 "DescribeCdnService" 100/s Read Service("") OwnAccount "cdn:DescribeCdnService" => cdn::DescribeCdnService),
     action!(CDN_2014 "DescribeUserDomains" 100/s Read Domains("DomainName") OwnAccount "cdn:DescribeUserDomains" => cdn::DescribeUserDomains),

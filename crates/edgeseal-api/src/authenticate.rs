@@ -1,16 +1,26 @@
 //! Steps 3 to 7: who calls. Common parameters, clock, key, signature, replay, in this order.
 
-use edgeseal_core::{Secret, Timestamp, account::AccessKey, policy::Principal};
-use edgeseal_store::{Fault, catalog::NonceUse};
+use edgeseal_core::{
+    Secret, Timestamp,
+    identity::RoleName,
+    policy::{Document, Principal},
+};
+use edgeseal_store::{
+    Fault,
+    catalog::{Deed, NonceUse},
+    session::Session,
+};
 
 use crate::{
     actions::{Access, Action},
+    authorize::deed_of,
     canonical::{self, V3_ALGORITHM},
     code::Code,
     context::Context,
     operation::{Failure, Trouble},
     quirks,
     request::{Request, Scheme},
+    rights::Power,
 };
 
 /// A request may be this far off the server's clock, on either side.
@@ -37,8 +47,10 @@ pub struct Caller {
     pub action: &'static Action,
     /// Who calls.
     pub principal: Principal,
-    /// The key that signed.
-    pub access_key: AccessKey,
+    /// What policies let the caller do; `None` for an account itself, which needs none.
+    pub power: Option<Power>,
+    /// Id of the key that signed.
+    pub access_key: String,
     /// The nonce that a change uses up.
     pub nonce: Option<NonceUse>,
     /// When the request came.
@@ -99,6 +111,21 @@ pub enum Unauthenticated {
     /// A temporary key with a token that was not made here.
     #[error("this security token was not made by this Edgeseal")]
     TokenMalformed,
+    /// A token that came with another key.
+    #[error("this security token belongs to another temporary access key")]
+    TokenMismatch,
+    /// A token whose session is over.
+    #[error("the session ended at {ended}; assume the role again")]
+    TokenExpired {
+        /// When.
+        ended: Timestamp,
+    },
+    /// A token of a role that is gone.
+    #[error("the role {role} of this session was deleted")]
+    RoleGone {
+        /// The role.
+        role: String,
+    },
     /// The signature differs.
     #[error(
         "check the secret, and that nothing on the way changes the request: compare the string to sign with yours"
@@ -127,7 +154,8 @@ struct Claim {
     signed_headers: Vec<String>,
 }
 
-/// Finds out who calls.
+/// Finds out who calls. As soon as the key is known to be somebody's, `suspect` is what is recorded
+/// in his account if the call is refused.
 ///
 /// # Errors
 /// [`Unauthenticated`], in the order of its variants.
@@ -135,6 +163,7 @@ pub async fn authenticate(
     context: &Context,
     request: Request,
     action: &'static Action,
+    suspect: &mut Option<Deed>,
     now: Timestamp,
 ) -> Result<Caller, Unauthenticated> {
     let claim = Claim::read(&request, now)?;
@@ -142,14 +171,24 @@ pub async fn authenticate(
         .failures
         .check(request.source, now)
         .map_err(|retry_after_ms| Unauthenticated::Throttled { retry_after_ms })?;
-    let verified = verify(context, &request, &claim).await;
+    let verified = match find_key(context, &request, &claim, now).await {
+        Ok(found) => {
+            let account = found.principal.account();
+            *suspect = Some(deed_of(&request, action, account, &claim.key_id, now));
+            found.verified(&request, &claim)
+        }
+        Err(why) => Err(why),
+    };
     if verified.as_ref().is_err_and(Unauthenticated::is_a_guess) {
         context.failures.count(request.source, now);
     }
-    let (access_key, principal) = verified?;
+    let Found {
+        principal, power, ..
+    } = verified?;
+    let access_key = claim.key_id;
     if !context
         .nonces
-        .take(&access_key.id, &claim.nonce, now, NONCE_MS)
+        .take(&access_key, &claim.nonce, now, NONCE_MS)
     {
         return Err(Unauthenticated::NonceUsed);
     }
@@ -157,7 +196,7 @@ pub async fn authenticate(
         Access::Read => None,
         // A replay is one whatever has become of its subject; among several at once the commit
         // decides.
-        Access::Write if is_used_up(context, &access_key.id, &claim.nonce).await? => {
+        Access::Write if is_used_up(context, &access_key, &claim.nonce).await? => {
             return Err(Unauthenticated::NonceUsed);
         }
         Access::Write => Some(NonceUse {
@@ -169,6 +208,7 @@ pub async fn authenticate(
         request,
         action,
         principal,
+        power,
         access_key,
         nonce,
         now,
@@ -179,38 +219,104 @@ async fn is_used_up(context: &Context, access_key: &str, nonce: &str) -> Result<
     Ok(context.catalog.is_nonce_used(access_key, nonce).await?)
 }
 
-async fn verify(
+/// A key that is somebody's.
+struct Found {
+    principal: Principal,
+    power: Option<Power>,
+    secret: Secret,
+    active: bool,
+}
+
+async fn find_key(
     context: &Context,
     request: &Request,
     claim: &Claim,
-) -> Result<(AccessKey, Principal), Unauthenticated> {
+    now: Timestamp,
+) -> Result<Found, Unauthenticated> {
     if quirks::is_temporary_key(&claim.key_id) {
-        let token = request.common("x-acs-security-token", "SecurityToken");
-        return Err(if token.is_some() {
-            Unauthenticated::TokenMalformed
-        } else {
-            Unauthenticated::Missing(Code::MissingSecurityToken)
+        return find_session(context, request, claim, now).await;
+    }
+    let catalog = &context.catalog;
+    let found = catalog.access_key(&claim.key_id).await;
+    let (key, secret) = found
+        .map_err(Trouble::from)?
+        .ok_or(Unauthenticated::UnknownKey)?;
+    let (principal, power) = match &key.user {
+        None => {
+            let account = catalog.account(&key.account).await.map_err(Trouble::from)?;
+            let gone = Fault::new("an access key whose account is gone");
+            let account = account.ok_or(Trouble::Fault(gone))?;
+            (Principal::Account(account), None)
+        }
+        Some(name) => {
+            let user = context.rights.user(catalog, &key.account, name).await;
+            let user = user.map_err(Trouble::from)?;
+            // Its last key was deleted before it, a moment ago.
+            let (user, power) = user.ok_or(Unauthenticated::UnknownKey)?;
+            (user, Some(power))
+        }
+    };
+    Ok(Found {
+        principal,
+        power,
+        secret,
+        active: key.active,
+    })
+}
+
+async fn find_session(
+    context: &Context,
+    request: &Request,
+    claim: &Claim,
+    now: Timestamp,
+) -> Result<Found, Unauthenticated> {
+    let token = request.common("x-acs-security-token", "SecurityToken");
+    let token = token.ok_or(Unauthenticated::Missing(Code::MissingSecurityToken))?;
+    let session = Session::open(token, context.catalog.keyring())
+        .map_err(|_| Unauthenticated::TokenMalformed)?;
+    if session.access_key != claim.key_id {
+        return Err(Unauthenticated::TokenMismatch);
+    }
+    if session.expires <= now {
+        return Err(Unauthenticated::TokenExpired {
+            ended: session.expires,
         });
     }
+    let gone = || Unauthenticated::RoleGone {
+        role: session.role.clone(),
+    };
+    let name = RoleName::parse(&session.role).map_err(|_| gone())?;
     let found = context
-        .catalog
-        .access_key(&claim.key_id)
-        .await
-        .map_err(Trouble::from)?;
-    let (access_key, secret) = found.ok_or(Unauthenticated::UnknownKey)?;
-    if !access_key.active {
-        return Err(Unauthenticated::InactiveKey);
+        .rights
+        .role(&context.catalog, &session.account, &name, &session.name)
+        .await;
+    let role = found.map_err(Trouble::from)?.filter(
+        |(principal, _)| matches!(principal, Principal::Role { id, .. } if *id == session.role_id),
+    );
+    let (principal, mut power) = role.ok_or_else(gone)?;
+    power.session = session
+        .policy
+        .as_deref()
+        .map(Document::parse)
+        .transpose()
+        .map_err(|cause| Trouble::Fault(Fault::of("read the policy of a session")(cause)))?;
+    Ok(Found {
+        principal,
+        power: Some(power),
+        secret: session.secret,
+        active: true,
+    })
+}
+
+impl Found {
+    /// The same, once the key may be used and the signature is good.
+    fn verified(self, request: &Request, claim: &Claim) -> Result<Self, Unauthenticated> {
+        if !self.active {
+            return Err(Unauthenticated::InactiveKey);
+        }
+        verify_signature(request, claim, &self.secret)?;
+        Ok(self)
     }
-    verify_signature(request, claim, &secret)?;
-    let account = context
-        .catalog
-        .account(&access_key.account)
-        .await
-        .map_err(Trouble::from)?;
-    let account = account.ok_or(Trouble::Fault(Fault::new(
-        "an access key whose account is gone",
-    )))?;
-    Ok((access_key, Principal::Account(account)))
 }
 
 fn verify_signature(
@@ -366,7 +472,7 @@ impl Unauthenticated {
     const fn is_a_guess(&self) -> bool {
         matches!(
             self,
-            Self::UnknownKey | Self::Signature { .. } | Self::TokenMalformed
+            Self::UnknownKey | Self::Signature { .. } | Self::TokenMalformed | Self::TokenMismatch
         )
     }
 }
@@ -384,6 +490,8 @@ impl Failure for Unauthenticated {
             Self::UnknownKey => Code::AccessKeyNotFound,
             Self::InactiveKey => Code::AccessKeyInactive,
             Self::TokenMalformed => Code::SecurityTokenMalformed,
+            Self::TokenMismatch => Code::SecurityTokenMismatch,
+            Self::TokenExpired { .. } | Self::RoleGone { .. } => Code::SecurityTokenExpired,
             Self::Signature { .. } => Code::SignatureDoesNotMatch,
             Self::NonceUsed => Code::NonceUsed,
             Self::Trouble(trouble) => trouble.code(),

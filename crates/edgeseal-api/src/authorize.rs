@@ -1,19 +1,23 @@
 //! Step 9: may the caller do this. Nothing runs without an [`Authorized`], and only this file makes
 //! one.
 
+mod resources;
+
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
-    policy::{Principal, Verdict, may},
+    AccountId, Timestamp,
+    policy::{self, Decision, Layer, Principal, Reason, Request, Verdict, decide},
 };
 use edgeseal_store::catalog::Deed;
 
 use crate::{
-    actions::{Action, Target},
+    actions::Action,
     admit::Admitted,
     authenticate::Caller,
     code::Code,
-    operation::{AccessDenied, Failure},
-    request::Params,
+    context::Context,
+    diagnosis::Diagnosis,
+    operation::{AccessDenied, Failure, Trouble},
+    request::{self, Params},
 };
 
 /// A call that may run.
@@ -25,60 +29,168 @@ pub struct Authorized {
     pub deed: Deed,
 }
 
+/// Why a call may not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Unauthorized {
+    /// The principal may not do this.
+    #[error(transparent)]
+    Denied(Box<Denied>),
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
 /// The principal may not do this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only the root account of this Edgeseal may do this")]
+#[error("{reason}")]
 pub struct Denied {
-    /// What was denied.
     action: &'static str,
-    /// On what.
     resource: String,
-    /// To whom.
-    principal: Box<Principal>,
+    principal: Principal,
+    decision: Decision,
+    reason: String,
+    diagnosis: String,
 }
 
 /// Decides whether an admitted call may run.
 ///
 /// # Errors
 /// [`Denied`] with everything that the owner needs to mend it.
-pub fn authorize(admitted: Admitted) -> Result<Authorized, Denied> {
+pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authorized, Unauthorized> {
     let Admitted(caller) = admitted;
     let action = caller.action;
-    let resource = resource(
-        action.target,
-        caller.principal.account(),
-        &caller.request.params,
-    );
-    match may(&caller.principal, action.sphere) {
-        Verdict::Allowed => Ok(Authorized {
+    let resources = resources::of(context, &caller).await?;
+    let circumstances = circumstances(&caller);
+    let request = Request {
+        action: action.permission,
+        resources: &resources,
+        context: &circumstances,
+    };
+    let decision = match &caller.power {
+        Some(power) => {
+            power.judge(|policies| decide(&caller.principal, action.sphere, policies, &request))
+        }
+        None => decide(&caller.principal, action.sphere, &NO_POLICIES, &request),
+    };
+    if decision.is_allowed() {
+        return Ok(Authorized {
             deed: deed(&caller),
             action,
             caller,
-        }),
-        Verdict::ExplicitDeny | Verdict::ImplicitDeny => Err(Denied {
-            action: action.permission,
-            resource,
-            principal: Box::new(caller.principal),
-        }),
+        });
+    }
+    let about = match &decision.by {
+        Some(Reason::Statement { resource, .. } | Reason::NoAllow { resource, .. }) => *resource,
+        None => 0,
+    };
+    let resource = resources.get(about).map_or("*", policy::Resource::arn);
+    let reason = reason(&caller.principal, &decision);
+    let diagnosis = Diagnosis {
+        account_id: caller.principal.account().to_string(),
+        request_id: caller.request.id.clone(),
+        principal: caller.principal.arn().to_string(),
+        action: action.permission.to_owned(),
+        resource: resource.to_owned(),
+        reason: reason.clone(),
+    };
+    Err(Unauthorized::Denied(Box::new(Denied {
+        action: action.permission,
+        resource: resource.to_owned(),
+        diagnosis: diagnosis.encode(context.catalog.keyring()),
+        principal: caller.principal,
+        decision,
+        reason,
+    })))
+}
+
+const NO_POLICIES: policy::Policies<'static> = policy::Policies {
+    identity: &[],
+    session: None,
+};
+
+/// What conditions see of a call.
+fn circumstances(caller: &Caller) -> policy::Context {
+    policy::Context {
+        source_ip: Some(caller.request.source),
+        secure_transport: Some(caller.request.secure),
+        ..policy::Context::new(caller.now)
+    }
+}
+
+/// The reason of a refusal in a sentence.
+pub(crate) fn reason(principal: &Principal, decision: &Decision) -> String {
+    let of = match principal {
+        Principal::Account(account) => format!("account {}", account.name),
+        Principal::User { name, .. } => format!("user {name}"),
+        Principal::Role { role, .. } => format!("role {role}"),
+    };
+    match &decision.by {
+        None => "only the root account of this Edgeseal, and whom it lets, may do this".to_owned(),
+        Some(Reason::NoAllow { layer, .. }) => match layer {
+            Layer::Session => "the policy of the session does not allow it".to_owned(),
+            Layer::Identity => format!("no policy of {of} allows it"),
+            Layer::Trust => "the trust policy of the role does not name the caller".to_owned(),
+        },
+        Some(Reason::Statement {
+            layer,
+            policy,
+            statement,
+            ..
+        }) => {
+            let number = statement + 1;
+            let verb = if decision.is_allowed() {
+                "allows"
+            } else {
+                "denies"
+            };
+            match (layer, policy) {
+                (Layer::Identity, Some(name)) => {
+                    format!("statement {number} of policy {name}, which {of} has, {verb} it")
+                }
+                (Layer::Session, _) => {
+                    format!("statement {number} of the policy of the session {verb} it")
+                }
+                _ => format!("statement {number} of the trust policy of the role {verb} it"),
+            }
+        }
     }
 }
 
 /// On whose behalf a refusal before authorization is recorded.
 #[must_use]
 pub fn deed(caller: &Caller) -> Deed {
-    // Only the parameter that the action reads: another would let a caller write what he likes.
-    let named_by = caller.action.named_by;
-    let named = caller.request.params.get(named_by).unwrap_or_default();
     Deed {
-        account: caller.principal.account().clone(),
-        access_key: caller.access_key.id.clone(),
-        source: caller.request.source.to_string(),
-        action: caller.action.name.to_owned(),
+        nonce: caller.nonce.clone(),
+        ..deed_of(
+            &caller.request,
+            caller.action,
+            caller.principal.account(),
+            &caller.access_key,
+            caller.now,
+        )
+    }
+}
+
+/// What is recorded of a request that names an access key, whether or not it is signed with it.
+pub(crate) fn deed_of(
+    request: &request::Request,
+    action: &'static Action,
+    account: &AccountId,
+    access_key: &str,
+    now: Timestamp,
+) -> Deed {
+    // Only the parameter that the action reads: another would let a caller write what he likes.
+    let named = request.params.get(action.named_by).unwrap_or_default();
+    Deed {
+        account: account.clone(),
+        access_key: access_key.to_owned(),
+        source: request.source.to_string(),
+        action: action.name.to_owned(),
         // Fifty names of domains, and some of their length.
         resource: named.chars().take(2000).collect(),
-        request: caller.request.id.clone(),
-        nonce: caller.nonce.clone(),
-        now: caller.now,
+        request: request.id.clone(),
+        nonce: None,
+        now,
     }
 }
 
@@ -93,6 +205,18 @@ impl Authorized {
     #[must_use]
     pub const fn principal(&self) -> &Principal {
         &self.caller.principal
+    }
+
+    /// What conditions see of the call.
+    #[must_use]
+    pub fn circumstances(&self) -> policy::Context {
+        circumstances(&self.caller)
+    }
+
+    /// Id of the access key that signed the call.
+    #[must_use]
+    pub fn access_key(&self) -> &str {
+        &self.caller.access_key
     }
 
     /// The parameters.
@@ -114,55 +238,73 @@ impl Authorized {
     }
 }
 
-/// The resource name of the permission page: `acs:cdn:*:{account}:domain/{domain}`. A name that is
-/// none stands as it was given: a later step refuses it.
-fn resource(target: Target, account: &AccountId, params: &Params) -> String {
-    match target {
-        Target::Domain => {
-            let given = params.get("DomainName").unwrap_or_default();
-            let name =
-                Pattern::parse(given).map_or_else(|_| given.to_owned(), |name| name.to_string());
-            format!("acs:cdn:*:{account}:domain/{name}")
-        }
-        Target::Domains => format!("acs:cdn:*:{account}:domain/*"),
-        Target::Service => format!("acs:cdn:*:{account}:*"),
-        Target::Centre | Target::Everything => "*".to_owned(),
-        Target::Edgeseal => format!("acs:edgeseal:*:{account}:*"),
-    }
-}
-
-impl Failure for Denied {
+impl Failure for Unauthorized {
     fn code(&self) -> Code {
-        Code::NoPermission
+        match self {
+            Self::Denied(_) => Code::NoPermission,
+            Self::Trouble(trouble) => trouble.code(),
+        }
     }
 
     fn message(&self) -> String {
-        self.code()
-            .row()
-            .message
-            .replace("{resource}", &self.resource)
-            .replace("{action}", self.action)
+        let message = self.code().row().message;
+        match self {
+            Self::Denied(denied) => message
+                .replace("{resource}", &denied.resource)
+                .replace("{action}", denied.action),
+            Self::Trouble(trouble) => trouble.message(),
+        }
     }
 
     fn detail(&self) -> Option<String> {
-        Some(self.to_string())
+        match self {
+            Self::Denied(denied) => Some(denied.to_string()),
+            Self::Trouble(trouble) => trouble.detail(),
+        }
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
-        let (kind, display_name) = match &*self.principal {
+        match self {
+            Self::Denied(denied) => Some(denied.in_words_of_the_cloud()),
+            Self::Trouble(_) => None,
+        }
+    }
+}
+
+impl Denied {
+    fn in_words_of_the_cloud(&self) -> AccessDenied {
+        let (kind, display_name) = match &self.principal {
             Principal::Account(account) => ("Account", account.name.clone()),
             Principal::User { id, .. } => ("SubUser", id.clone()),
             Principal::Role { role, session, .. } => {
                 ("AssumedRoleUser", format!("{role}:{session}"))
             }
         };
-        Some(AccessDenied {
+        let layer = match &self.decision.by {
+            Some(Reason::Statement { layer, .. } | Reason::NoAllow { layer, .. }) => *layer,
+            None => Layer::Identity,
+        };
+        AccessDenied {
             auth_action: self.action.to_owned(),
             auth_principal_type: kind.to_owned(),
             auth_principal_owner_id: self.principal.account().to_string(),
             auth_principal_display_name: display_name,
-            policy_type: "AccountLevelIdentityBasedPolicy".to_owned(),
-            no_permission_type: "ImplicitDeny".to_owned(),
-        })
+            policy_type: policy_type(layer).to_owned(),
+            no_permission_type: match self.decision.verdict {
+                Verdict::ExplicitDeny => "ExplicitDeny",
+                Verdict::ImplicitDeny | Verdict::Allowed => "ImplicitDeny",
+            }
+            .to_owned(),
+            encoded_diagnostic_message: self.diagnosis.clone(),
+        }
+    }
+}
+
+/// The kind of a policy in the cloud's words.
+pub(crate) const fn policy_type(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Session => "SessionPolicy",
+        Layer::Identity => "AccountLevelIdentityBasedPolicy",
+        Layer::Trust => "AssumeRolePolicy",
     }
 }

@@ -95,6 +95,10 @@ codes! {
     MissingSecurityToken = 400 "MissingSecurityToken" "SecurityToken is mandatory for this action.";
     /// A token that Edgeseal did not make.
     SecurityTokenMalformed = 400 "InvalidSecurityToken.Malformed" "Specified SecurityToken is malformed.";
+    /// A token of another key.
+    SecurityTokenMismatch = 400 "InvalidSecurityToken.MismatchWithAccessKey" "Specified SecurityToken mismatch with the AccessKey.";
+    /// A token whose session is over.
+    SecurityTokenExpired = 400 "InvalidSecurityToken.Expired" "Specified SecurityToken is expired.";
     /// The signature is not what the server computes.
     SignatureDoesNotMatch = 400 "SignatureDoesNotMatch" "Specified signature is not matched with our calculation. server string to sign is:{string_to_sign}";
     /// The nonce was used before.

@@ -13,6 +13,7 @@ use crate::{
     operation::causes,
     ownership::OwnerCheck,
     reports::Reports,
+    rights::KnownRights,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -31,6 +32,8 @@ pub struct Context {
     pub nonces: Nonces,
     /// Calls made lately, by account and action.
     pub limits: Limits,
+    /// What users and sessions that called lately may do.
+    pub rights: KnownRights,
     /// Failed authentications lately, by address.
     pub failures: Failures,
     /// The revision that an edge in this same process serves, if there is one.
@@ -141,6 +144,7 @@ impl Context {
             clock,
             settings,
             nonces: Nonces::default(),
+            rights: KnownRights::default(),
             limits: Limits::default(),
             failures,
             local_edge,

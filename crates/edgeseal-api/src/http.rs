@@ -62,13 +62,13 @@ pub async fn serve(
                 let (context, watcher) = (Arc::clone(&context), graceful.watcher());
                 match &speaks {
                     Speaks::Http => {
-                        tokio::spawn(serve_connection(stream, peer, context, watcher));
+                        tokio::spawn(serve_connection(stream, (peer, false), context, watcher));
                     }
                     Speaks::Https(config) => {
                         let shaken = shake_hands(stream, Arc::clone(config), closed.clone());
                         tokio::spawn(async move {
                             if let Some(stream) = shaken.await {
-                                serve_connection(stream, peer, context, watcher).await;
+                                serve_connection(stream, (peer, true), context, watcher).await;
                             }
                         });
                     }
@@ -116,13 +116,13 @@ async fn shake_hands(
 
 async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    peer: SocketAddr,
+    (peer, secure): (SocketAddr, bool),
     context: Arc<Context>,
     watcher: Watcher,
 ) {
     let service = service_fn(move |request| {
         let context = Arc::clone(&context);
-        async move { Ok::<_, std::convert::Infallible>(respond(&context, request, peer).await) }
+        async move { Ok::<_, std::convert::Infallible>(respond(&context, request, peer, secure).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,6 +141,7 @@ async fn respond(
     context: &Context,
     request: Request<Incoming>,
     peer: SocketAddr,
+    secure: bool,
 ) -> Response<Full<Bytes>> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
@@ -158,6 +159,7 @@ async fn respond(
         headers: parts.headers,
         body,
         source: peer.ip(),
+        secure,
         id: request_id(),
     };
     let answer = pipeline::answer(context, raw).await;

@@ -21,6 +21,7 @@ pub mod canonical;
 pub mod client;
 pub mod code;
 pub mod context;
+pub mod diagnosis;
 pub mod http;
 pub mod key_encryption;
 pub mod operation;
@@ -31,6 +32,7 @@ mod quirks;
 pub mod render;
 mod reports;
 pub mod request;
+pub mod rights;
 
 pub use code::Code;
 pub use context::{Context, Settings};

@@ -182,6 +182,8 @@ pub struct AccessDenied {
     pub policy_type: String,
     /// `ImplicitDeny` or `ExplicitDeny`.
     pub no_permission_type: String,
+    /// The reason, sealed: `DecodeDiagnosticMessage` opens it for those who may.
+    pub encoded_diagnostic_message: String,
 }
 
 /// What every operation that touches the store can meet.

@@ -85,12 +85,12 @@ async fn steps(
     trail.format = Some(request.format());
     let action = actions::find(&request).map_err(boxed)?;
     trail.action = Some(action);
-    let caller = authenticate(context, request, action, now)
+    let caller = authenticate(context, request, action, &mut trail.deed, now)
         .await
         .map_err(boxed)?;
     trail.deed = Some(deed(&caller));
     let admitted = admit(context, caller).map_err(boxed)?;
-    let call = authorize(admitted).map_err(boxed)?;
+    let call = authorize(context, admitted).await.map_err(boxed)?;
     (action.run)(context, &call).await
 }
 

@@ -30,6 +30,8 @@ pub struct RawRequest {
     pub body: Option<Bytes>,
     /// Address of the peer.
     pub source: IpAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// The id that it is answered with.
     pub id: String,
 }
@@ -50,6 +52,8 @@ pub struct Request {
     pub params: Params,
     /// Address of the peer.
     pub source: IpAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// Its id.
     pub id: String,
 }
@@ -146,6 +150,7 @@ impl Request {
             query,
             params,
             source: raw.source,
+            secure: raw.secure,
             id: raw.id,
         })
     }

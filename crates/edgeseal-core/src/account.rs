@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::Timestamp;
+use crate::{Timestamp, identity::UserName};
 
 /// The number of an account: 16 decimal digits, the first not zero.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -31,14 +31,16 @@ pub struct AccessKey {
     pub id: String,
     /// Whose calls it signs.
     pub account: AccountId,
+    /// The account's user that it belongs to; the account itself if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
     /// Whether it may be used now.
     pub active: bool,
     /// When it was made.
     pub created: Timestamp,
 }
 
-/// Access keys that an account may have at once. RAM allows two a user; accounts here stand in for
-/// users, so a few more.
+/// Access keys that an account itself may have at once, besides those of its users.
 pub const ACCESS_KEYS_MAX: usize = 10;
 
 /// Why a text is no account number.

@@ -12,6 +12,7 @@ pub mod account;
 pub mod certificate;
 pub mod delivery;
 pub mod domain;
+pub mod identity;
 pub mod name;
 pub mod policy;
 pub mod rate;

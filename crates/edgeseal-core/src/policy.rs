@@ -34,6 +34,8 @@ pub enum Sphere {
     OwnAccount,
     /// Edgeseal itself: accounts, keys of others, domain modes.
     Operator,
+    /// Whoever calls: who he is may be asked without a right to ask.
+    Caller,
 }
 
 /// Decides whether `principal` may do what `request` asks in `sphere`. `policies` are those of the
@@ -48,23 +50,12 @@ pub fn decide(
     let owner = principal.owner();
     let verdict = match (sphere, principal) {
         (Sphere::Operator, _) if !owner.root => Verdict::ImplicitDeny,
-        (_, Principal::Account(_)) => Verdict::Allowed,
+        (Sphere::Caller, _) | (_, Principal::Account(_)) => Verdict::Allowed,
         (_, Principal::User { .. } | Principal::Role { .. }) => {
             return evaluate(policies, request);
         }
     };
     Decision { verdict, by: None }
-}
-
-/// Decides whether `principal` may act in `sphere`, where no policies are at hand: accounts may,
-/// users and sessions may not.
-#[must_use]
-pub const fn may(principal: &Principal, sphere: Sphere) -> Verdict {
-    match (sphere, principal) {
-        (Sphere::OwnAccount, Principal::Account(_)) => Verdict::Allowed,
-        (Sphere::Operator, principal) if principal.is_operator() => Verdict::Allowed,
-        _ => Verdict::ImplicitDeny,
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod deed;
 mod domains;
 mod draft;
 mod edges;
+mod identities;
 mod ids;
 mod listing;
 mod queues;
@@ -22,9 +23,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, record};
 
-pub use accounts::{AccountRefused, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub(crate) use accounts::random_text;
+pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
 pub use deed::{Deed, NonceUse};
 pub use draft::Draft;
+pub use identities::{Entities, IdentityRefused, PageOf, Standing, random_identity_id};
 pub use ids::Ids;
 pub use listing::{Listing, Span};
 use queues::Queues;

@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
     AccountId, DomainName, Pattern, Timestamp,
     certificate::{CertificateId, Digest},
+    identity::{PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
 };
 
 /// A key of the store.
@@ -176,6 +177,56 @@ impl Key {
         Self(format!("{}{}", account_access_keys(account), hash(&[id.as_bytes()])).into())
     }
 
+    /// That a user of an account has this access key.
+    #[must_use]
+    pub fn user_access_key(account: &AccountId, user: &UserName, id: &str) -> Self {
+        let hash = hash(&[id.as_bytes()]);
+        Self(format!("{}{hash}", user_access_keys(account, user)).into())
+    }
+
+    /// A user of an account.
+    #[must_use]
+    pub fn user(account: &AccountId, name: &UserName) -> Self {
+        Self(format!("{}{name}", users(account)).into())
+    }
+
+    /// A role of an account.
+    #[must_use]
+    pub fn role(account: &AccountId, name: &RoleName) -> Self {
+        Self(format!("{}{name}", roles(account)).into())
+    }
+
+    /// A policy of an account's own.
+    #[must_use]
+    pub fn policy(account: &AccountId, name: &PolicyName) -> Self {
+        Self(format!("{}{name}", policies(account)).into())
+    }
+
+    /// That a user has a policy.
+    #[must_use]
+    pub fn user_with_policy(account: &AccountId, policy: &PolicyRef, name: &UserName) -> Self {
+        Self(format!("{}{name}", users_with_policy(account, policy)).into())
+    }
+
+    /// That a role has a policy.
+    #[must_use]
+    pub fn role_with_policy(account: &AccountId, policy: &PolicyRef, name: &RoleName) -> Self {
+        Self(format!("{}{name}", roles_with_policy(account, policy)).into())
+    }
+
+    /// Written by every change of what users and roles of an account may do, so that whoever
+    /// remembers it sees that it changed.
+    #[must_use]
+    pub fn rights(account: &AccountId) -> Self {
+        Self(format!("rights/{account}").into())
+    }
+
+    /// What explanations of refusals are sealed for; nothing is stored under it.
+    #[must_use]
+    pub fn diagnosis() -> Self {
+        Self("diagnosis".into())
+    }
+
     /// That a nonce was used by an access key.
     #[must_use]
     pub fn nonce(access_key: &str, nonce: &str) -> Self {
@@ -205,6 +256,12 @@ impl Key {
     #[must_use]
     pub fn counter(name: &'static str) -> Self {
         Self(format!("counter/{name}").into())
+    }
+
+    /// What security tokens are sealed for: they are no record, so all have this one holder.
+    #[must_use]
+    pub fn security_token() -> Self {
+        Self("securitytoken".into())
     }
 
     /// A fact about this store itself.
@@ -260,6 +317,52 @@ pub fn deleted_domains(account: &AccountId) -> String {
 #[must_use]
 pub fn account_access_keys(account: &AccountId) -> String {
     format!("accountkey/{account}/")
+}
+
+/// Prefix of [`Key::user_access_key`].
+#[must_use]
+pub fn user_access_keys(account: &AccountId, user: &UserName) -> String {
+    format!("userkey/{account}/{user}/")
+}
+
+/// Prefix of [`Key::user`].
+#[must_use]
+pub fn users(account: &AccountId) -> String {
+    format!("user/{account}/")
+}
+
+/// Prefix of [`Key::role`].
+#[must_use]
+pub fn roles(account: &AccountId) -> String {
+    format!("role/{account}/")
+}
+
+/// Prefix of [`Key::policy`].
+#[must_use]
+pub fn policies(account: &AccountId) -> String {
+    format!("policy/{account}/")
+}
+
+/// Prefix of [`Key::user_with_policy`].
+#[must_use]
+pub fn users_with_policy(account: &AccountId, policy: &PolicyRef) -> String {
+    format!("{}user/", with_policy(account, policy))
+}
+
+/// Prefix of [`Key::role_with_policy`].
+#[must_use]
+pub fn roles_with_policy(account: &AccountId, policy: &PolicyRef) -> String {
+    format!("{}role/", with_policy(account, policy))
+}
+
+/// Prefix of all of an account that have a policy.
+#[must_use]
+pub fn with_policy(account: &AccountId, policy: &PolicyRef) -> String {
+    let kind = match policy.kind {
+        PolicyKind::System => "system",
+        PolicyKind::Custom => "custom",
+    };
+    format!("withpolicy/{account}/{kind}/{}/", policy.name)
 }
 
 /// Prefix of [`Key::history`].

@@ -25,6 +25,7 @@ pub mod open;
 pub mod record;
 pub mod reseal;
 pub mod seal;
+pub mod session;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod conformance;
 pub use catalog::Catalog;
 pub use key::Key;
 pub use seal::Keyring;
+pub use session::Session;
 
 /// A shared store, chosen at run time.
 pub type SharedStore = Arc<dyn Store>;

@@ -257,6 +257,7 @@ pub(crate) async fn root_account(
     let key = AccessKey {
         id: credentials.access_key_id.clone(),
         account: id.clone(),
+        user: None,
         active: true,
         created: now,
     };
@@ -320,7 +321,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Bootstrap
 
 fn write_new_credentials(path: &Path, now: Timestamp) -> Result<Credentials, BootstrapError> {
     let account = random_account_id();
-    let key = NewAccessKey::generate(account.clone(), now);
+    let key = NewAccessKey::generate(account.clone(), None, now);
     let credentials = Credentials {
         account_id: account.to_string(),
         access_key_id: key.key.id,
@@ -340,7 +341,7 @@ async fn prove_keyring(
     root: &AccountId,
     config: &Config,
 ) -> Result<(), BootstrapError> {
-    for key in catalog.access_keys_of(root).await? {
+    for key in catalog.access_keys_of(root, None).await? {
         let opened = catalog.access_key(&key.id).await;
         opened.map_err(|cause| BootstrapError::WrongKek {
             sources: names(&config.kek_sources().unwrap_or_default()),

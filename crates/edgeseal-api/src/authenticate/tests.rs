@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
-use edgeseal_core::{AccountId, account::Account};
+use edgeseal_core::{
+    AccountId,
+    account::{AccessKey, Account},
+};
 use edgeseal_store::{
     Catalog, Keyring,
     catalog::{Deed, NewAccessKey},
@@ -85,6 +88,7 @@ impl Capture {
             headers,
             body: Some(Bytes::from(self.body.clone())),
             source: [127, 0, 0, 1].into(),
+            secure: false,
             id: "ID".to_owned(),
         }
     }
@@ -232,6 +236,7 @@ async fn context(active: bool) -> Context {
     let key = AccessKey {
         id: "testid".to_owned(),
         account: account.id.clone(),
+        user: None,
         active,
         created: NOW,
     };
@@ -266,7 +271,7 @@ async fn context(active: bool) -> Context {
 async fn authenticated(context: &Context, raw: RawRequest) -> Result<Caller, Code> {
     let request = Request::parse(raw).map_err(|malformed| malformed.code())?;
     let action = actions::find(&request).map_err(|unknown| unknown.code())?;
-    authenticate(context, request, action, NOW)
+    authenticate(context, request, action, &mut None, NOW)
         .await
         .map_err(|refused| refused.code())
 }
@@ -332,7 +337,7 @@ async fn the_text_of_a_wrong_signature_is_what_clients_compare() {
         .replace("fmgXlrQOqAldT1ZmVmZOONpMdxw", "AmgXlrQOqAldT1ZmVmZOONpMdxw");
     let request = Request::parse(capture.raw()).ok().unwrap();
     let action = actions::find(&request).unwrap();
-    let refused = authenticate(&context, request, action, NOW)
+    let refused = authenticate(&context, request, action, &mut None, NOW)
         .await
         .err()
         .unwrap();
@@ -366,7 +371,7 @@ async fn clock_and_key() {
     ] {
         let request = Request::parse(capture.raw()).ok().unwrap();
         let action = actions::find(&request).unwrap();
-        let refused = authenticate(&context, request, action, NOW.plus_ms(off_ms))
+        let refused = authenticate(&context, request, action, &mut None, NOW.plus_ms(off_ms))
             .await
             .err();
         assert_eq!(

@@ -167,6 +167,7 @@ fn access_denied_has_the_documented_fields() {
                 auth_principal_display_name: text("2"),
                 policy_type: text("AccountLevelIdentityBasedPolicy"),
                 no_permission_type: text("ImplicitDeny"),
+                encoded_diagnostic_message: text("x"),
             })
         }
     }
@@ -174,6 +175,6 @@ fn access_denied_has_the_documented_fields() {
     assert!(body(&answer).ends_with(concat!(
         r#""AccessDeniedDetail":{"AuthAction":"cdn:X","AuthPrincipalType":"SubUser","AuthPrincipalOwnerId":"1","#,
         r#""AuthPrincipalDisplayName":"2","PolicyType":"AccountLevelIdentityBasedPolicy","#,
-        r#""NoPermissionType":"ImplicitDeny"}}"#
+        r#""NoPermissionType":"ImplicitDeny","EncodedDiagnosticMessage":"x"}}"#
     )));
 }

@@ -11,6 +11,7 @@ fn raw(method: &str, path: &str, query: &str) -> RawRequest {
         headers: HeaderMap::new(),
         body: Some(Bytes::new()),
         source: IpAddr::from([127, 0, 0, 1]),
+        secure: false,
         id: "ID".to_owned(),
     }
 }

@@ -168,6 +168,11 @@ impl Condition {
         self.operator.name
     }
 
+    /// Whether it asks for a tag of what is acted upon.
+    pub(super) const fn reads_tags(&self) -> bool {
+        matches!(self.key, Key::ResourceTag(_))
+    }
+
     /// Its key.
     pub(super) const fn key(&self) -> &Key {
         &self.key

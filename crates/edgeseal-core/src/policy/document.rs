@@ -107,6 +107,13 @@ impl Document {
         &self.text
     }
 
+    /// Whether it asks for tags of what is acted upon.
+    #[must_use]
+    pub fn reads_tags(&self) -> bool {
+        let conditions = self.statements.iter().flat_map(|one| &one.conditions);
+        conditions.into_iter().any(Condition::reads_tags)
+    }
+
     /// A document without statements, which no text parses into.
     pub(super) fn granting_nothing(text: &str) -> Self {
         Self {

@@ -31,6 +31,8 @@ pub enum Principal {
         account: Account,
         /// The role's name, unique in the account.
         role: String,
+        /// The role's number.
+        id: String,
         /// The session's name, chosen by whoever assumed the role.
         session: String,
     },
@@ -105,15 +107,6 @@ impl Principal {
             Self::Account(account) | Self::User { account, .. } | Self::Role { account, .. } => {
                 account
             }
-        }
-    }
-
-    /// Whether this is the account that operates Edgeseal, itself and not one of its users.
-    #[must_use]
-    pub const fn is_operator(&self) -> bool {
-        match self {
-            Self::Account(account) => account.root,
-            Self::User { .. } | Self::Role { .. } => false,
         }
     }
 

@@ -3,6 +3,7 @@ use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Secret, Timestamp,
     account::{ACCESS_KEYS_MAX, AccessKey, Account},
+    identity::{USER_ACCESS_KEYS_MAX, User, UserName},
 };
 
 use super::{Catalog, ChangeError, Committed, Deed};
@@ -23,6 +24,27 @@ pub struct NewAccessKey {
     pub secret: Secret,
 }
 
+/// Whose access key it must be, for a change of it.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyOwner<'a> {
+    /// The account's own or one of its users'.
+    Any,
+    /// The account's own.
+    Account,
+    /// This user's.
+    User(&'a UserName),
+}
+
+impl KeyOwner<'_> {
+    fn has(self, key: &AccessKey) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Account => key.user.is_none(),
+            Self::User(name) => key.user.as_ref() == Some(name),
+        }
+    }
+}
+
 /// A number for a new account.
 #[must_use]
 pub fn random_account_id() -> AccountId {
@@ -35,11 +57,12 @@ impl NewAccessKey {
     /// A key of 24 and a secret of 30 letters and digits, as long as the cloud's. The secret holds
     /// 178 random bits.
     #[must_use]
-    pub fn generate(account: AccountId, now: Timestamp) -> Self {
+    pub fn generate(account: AccountId, user: Option<UserName>, now: Timestamp) -> Self {
         let id = format!("EDGE{}", random_text::<20>());
         let key = AccessKey {
             id,
             account,
+            user,
             active: true,
             created: now,
         };
@@ -51,7 +74,7 @@ impl NewAccessKey {
 }
 
 /// Letters and digits, each as likely as the others.
-fn random_text<const LENGTH: usize>() -> String {
+pub(crate) fn random_text<const LENGTH: usize>() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = String::with_capacity(LENGTH);
     while text.len() < LENGTH {
@@ -60,6 +83,19 @@ fn random_text<const LENGTH: usize>() -> String {
         // 62 × 4 = 248: what is above would make the first letters likelier.
         if octet[0] < 248 {
             text.push(char::from(ALPHABET[usize::from(octet[0] % 62)]));
+        }
+    }
+    text
+}
+
+/// Decimal digits, each as likely as the others.
+pub(super) fn random_digits<const LENGTH: usize>() -> String {
+    let mut text = String::with_capacity(LENGTH);
+    while text.len() < LENGTH {
+        let mut octet = [0];
+        fill_random(&mut octet);
+        if octet[0] < 250 {
+            text.push(char::from(b'0' + octet[0] % 10));
         }
     }
     text
@@ -85,11 +121,23 @@ pub enum AccountRefused {
         /// Its number.
         account: AccountId,
     },
-    /// The account has as many keys as it may.
-    #[error("account {account} has {ACCESS_KEYS_MAX} access keys already; delete one first")]
-    TooManyKeys {
-        /// Its number.
+    /// There is no such user in the account.
+    #[error("account {account} has no user {user}")]
+    NoUser {
+        /// The account.
         account: AccountId,
+        /// The user.
+        user: UserName,
+    },
+    /// The account, or its user, has as many keys as it may.
+    #[error("{} has {max} access keys already; delete one first", holder(.account, .user.as_ref()))]
+    TooManyKeys {
+        /// The account.
+        account: AccountId,
+        /// Its user, if the keys are a user's.
+        user: Option<UserName>,
+        /// How many are allowed.
+        max: usize,
     },
     /// There is no such key in the account.
     #[error("account {account} has no access key {key}")]
@@ -105,6 +153,13 @@ pub enum AccountRefused {
         /// The key.
         key: String,
     },
+}
+
+fn holder(account: &AccountId, user: Option<&UserName>) -> String {
+    match user {
+        Some(user) => format!("user {user} of account {account}"),
+        None => format!("account {account}"),
+    }
 }
 
 type Changed<T> = Result<Committed<T>, ChangeError<AccountRefused>>;
@@ -149,15 +204,20 @@ impl Catalog {
         Ok(Some((row.key, secret)))
     }
 
-    /// The access keys of an account, oldest first.
+    /// The access keys of an account itself or of one of its users, oldest first.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn access_keys_of(&self, account: &AccountId) -> Result<Vec<AccessKey>, Fault> {
-        let page = self
-            .store
-            .list(&key::account_access_keys(account), None, usize::MAX)
-            .await?;
+    pub async fn access_keys_of(
+        &self,
+        account: &AccountId,
+        user: Option<&UserName>,
+    ) -> Result<Vec<AccessKey>, Fault> {
+        let prefix = match user {
+            Some(user) => key::user_access_keys(account, user),
+            None => key::account_access_keys(account),
+        };
+        let page = self.store.list(&prefix, None, usize::MAX).await?;
         let mut keys = Vec::with_capacity(page.entries.len());
         for entry in page.entries {
             let id = String::from_utf8_lossy(&entry.value).into_owned();
@@ -197,21 +257,33 @@ impl Catalog {
         .await
     }
 
-    /// Makes another access key of an account.
+    /// Makes another access key of an account or of one of its users.
     ///
     /// # Errors
     /// [`AccountRefused`], or why the store did not do it.
     pub async fn create_access_key(&self, deed: &Deed, key: &NewAccessKey) -> Changed<()> {
         let account = &key.key.account;
+        let user = key.key.user.as_ref();
         self.transact(deed, |mut draft| async move {
-            if !draft.has(&Key::account(account)).await? {
+            if !draft.touch_account(account).await? {
                 return Err(ChangeError::Refused(AccountRefused::NoAccount {
                     account: account.clone(),
                 }));
             }
-            if self.access_keys_of(account).await?.len() >= ACCESS_KEYS_MAX {
+            if let Some(user) = user
+                && !draft.touch_user(account, user).await?
+            {
+                return Err(ChangeError::Refused(AccountRefused::NoUser {
+                    account: account.clone(),
+                    user: user.clone(),
+                }));
+            }
+            let max = user.map_or(ACCESS_KEYS_MAX, |_| USER_ACCESS_KEYS_MAX);
+            if self.access_keys_of(account, user).await?.len() >= max {
                 return Err(ChangeError::Refused(AccountRefused::TooManyKeys {
                     account: account.clone(),
+                    user: user.cloned(),
+                    max,
                 }));
             }
             draft.put_access_key(key)?;
@@ -228,13 +300,20 @@ impl Catalog {
         &self,
         deed: &Deed,
         account: &AccountId,
+        owner: KeyOwner<'_>,
         id: &str,
         active: bool,
     ) -> Changed<()> {
-        self.change_access_key(deed, account, id, active, |draft, holder, mut row| {
-            row.key.active = active;
-            draft.put(holder, &row)
-        })
+        self.change_access_key(
+            deed,
+            account,
+            (owner, id),
+            active,
+            |draft, holder, mut row| {
+                row.key.active = active;
+                draft.put(holder, &row)
+            },
+        )
         .await
     }
 
@@ -246,10 +325,11 @@ impl Catalog {
         &self,
         deed: &Deed,
         account: &AccountId,
+        owner: KeyOwner<'_>,
         id: &str,
     ) -> Changed<()> {
-        self.change_access_key(deed, account, id, false, |draft, holder, row| {
-            draft.delete(Key::account_access_key(&row.key.account, &row.key.id));
+        self.change_access_key(deed, account, (owner, id), false, |draft, holder, row| {
+            draft.delete(index(&row.key));
             draft.delete(holder);
             Ok(())
         })
@@ -260,7 +340,7 @@ impl Catalog {
         &self,
         deed: &Deed,
         account: &AccountId,
-        id: &str,
+        (owner, id): (KeyOwner<'_>, &str),
         stays_active: bool,
         change: impl Fn(&mut super::Draft, Key, AccessKeyRecord) -> Result<(), Fault> + Send + Sync,
     ) -> Changed<()> {
@@ -268,7 +348,8 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let holder = Key::access_key(id);
             let row: Option<AccessKeyRecord> = draft.get(&holder).await?;
-            let Some(row) = row.filter(|row| row.key.account == *account) else {
+            let Some(row) = row.filter(|row| row.key.account == *account && owner.has(&row.key))
+            else {
                 let no_key = AccountRefused::NoKey {
                     account: account.clone(),
                     key: id.to_owned(),
@@ -293,8 +374,9 @@ impl Catalog {
             .await?
             .is_some_and(|account| account.root);
         Ok(is_root
+            && key.user.is_none()
             && !self
-                .access_keys_of(&key.account)
+                .access_keys_of(&key.account, None)
                 .await?
                 .iter()
                 .any(|other| other.active && other.id != key.id))
@@ -304,7 +386,7 @@ impl Catalog {
 impl super::Draft {
     /// Reads and rewrites an account, so that two changes of its keys never pass each other: limits
     /// over all its keys hold. Returns whether there is such an account.
-    async fn touch_account(&mut self, id: &AccountId) -> Result<bool, Fault> {
+    pub(super) async fn touch_account(&mut self, id: &AccountId) -> Result<bool, Fault> {
         let key = Key::account(id);
         let Some(account) = self.get::<Account>(&key).await? else {
             return Ok(false);
@@ -320,8 +402,45 @@ impl super::Draft {
             key: new.key.clone(),
             sealed_secret: STANDARD.encode(sealed),
         };
-        let index = Key::account_access_key(&new.key.account, &new.key.id);
-        self.put_bytes(index, Bytes::copy_from_slice(new.key.id.as_bytes()));
+        self.put_bytes(
+            index(&new.key),
+            Bytes::copy_from_slice(new.key.id.as_bytes()),
+        );
         self.put(holder, &row)
+    }
+
+    /// Makes an access key that of the user with another name.
+    pub(super) async fn move_access_key(
+        &mut self,
+        key: &AccessKey,
+        user: &UserName,
+    ) -> Result<(), Fault> {
+        let holder = Key::access_key(&key.id);
+        if let Some(mut row) = self.get::<AccessKeyRecord>(&holder).await? {
+            self.delete(index(&row.key));
+            row.key.user = Some(user.clone());
+            let id = Bytes::copy_from_slice(row.key.id.as_bytes());
+            self.put_bytes(index(&row.key), id);
+            self.put(holder, &row)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Draft::touch_account`](super::Draft::touch_account), for a user.
+    async fn touch_user(&mut self, account: &AccountId, name: &UserName) -> Result<bool, Fault> {
+        let key = Key::user(account, name);
+        let Some(user) = self.get::<User>(&key).await? else {
+            return Ok(false);
+        };
+        self.put(key, &user)?;
+        Ok(true)
+    }
+}
+
+/// Where its account, or its user, finds a key.
+fn index(key: &AccessKey) -> Key {
+    match &key.user {
+        Some(user) => Key::user_access_key(&key.account, user, &key.id),
+        None => Key::account_access_key(&key.account, &key.id),
     }
 }

@@ -127,6 +127,8 @@ const fn refused_code(why: &AccountRefused) -> Code {
     match why {
         AccountRefused::NameTaken { .. } => Code::AccountAlreadyExists,
         AccountRefused::NoAccount { .. } => Code::AccountNotFound,
+        // Keys of users are made elsewhere.
+        AccountRefused::NoUser { .. } => Code::UserAccessKeyNotFound,
         AccountRefused::TooManyKeys { .. } => Code::TooManyAccessKeys,
         AccountRefused::NoKey { .. } => Code::UserAccessKeyNotFound,
         AccountRefused::LastRootKey { .. } => Code::LastRootAccessKey,

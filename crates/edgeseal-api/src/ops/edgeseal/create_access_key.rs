@@ -44,7 +44,7 @@ impl Operation for CreateAccessKey {
         account: Option<AccountId>,
     ) -> Result<Done<Reply>, Error> {
         let account = access_key::account_or_own(&account, call);
-        let key = NewAccessKey::generate(account.clone(), call.now());
+        let key = NewAccessKey::generate(account.clone(), None, call.now());
         let created = context.catalog.create_access_key(&call.deed, &key).await;
         let committed = created.map_err(refused_or::<_, Error>)?;
         let change = Some(Change {

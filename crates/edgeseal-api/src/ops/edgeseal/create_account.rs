@@ -52,7 +52,7 @@ impl Operation for CreateAccount {
             root: false,
             created: call.now(),
         };
-        let key = NewAccessKey::generate(account.id.clone(), call.now());
+        let key = NewAccessKey::generate(account.id.clone(), None, call.now());
         let created = context
             .catalog
             .create_account(&call.deed, &account, &key)

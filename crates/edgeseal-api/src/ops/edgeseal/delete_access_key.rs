@@ -3,6 +3,8 @@
 use edgeseal_core::AccountId;
 
 use super::access_key::{self, Error};
+use edgeseal_store::catalog::KeyOwner;
+
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -38,7 +40,7 @@ impl Operation for DeleteAccessKey {
         let account = access_key::account_or_own(&account, call);
         let deleted = context
             .catalog
-            .delete_access_key(&call.deed, account, &key)
+            .delete_access_key(&call.deed, account, KeyOwner::Any, &key)
             .await;
         Ok(Done::changed(
             deleted.map_err(refused_or::<_, Error>)?.revision,

@@ -59,7 +59,7 @@ impl Operation for ListAccounts {
 
 impl Row {
     async fn of(catalog: &Catalog, account: Account) -> Result<Self, Fault> {
-        let keys = catalog.access_keys_of(&account.id).await?;
+        let keys = catalog.access_keys_of(&account.id, None).await?;
         Ok(Self {
             account_id: account.id.to_string(),
             account_name: account.name,

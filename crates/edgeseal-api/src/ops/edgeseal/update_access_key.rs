@@ -3,6 +3,8 @@
 use edgeseal_core::AccountId;
 
 use super::access_key::{self, Error};
+use edgeseal_store::catalog::KeyOwner;
+
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -61,7 +63,13 @@ impl Operation for UpdateAccessKey {
         let account = access_key::account_or_own(&wanted.account, call);
         let updated = context
             .catalog
-            .set_access_key_active(&call.deed, account, &wanted.key, wanted.active)
+            .set_access_key_active(
+                &call.deed,
+                account,
+                KeyOwner::Any,
+                &wanted.key,
+                wanted.active,
+            )
             .await;
         Ok(Done::changed(
             updated.map_err(refused_or::<_, Error>)?.revision,

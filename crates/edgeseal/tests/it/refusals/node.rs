@@ -179,7 +179,7 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
         root: true,
         created: now,
     };
-    let key = NewAccessKey::generate(account.id.clone(), now);
+    let key = NewAccessKey::generate(account.id.clone(), None, now);
     let deed = Deed {
         account: account.id.clone(),
         access_key: "-".to_owned(),

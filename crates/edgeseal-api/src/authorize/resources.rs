@@ -1,0 +1,134 @@
+//! What a call acts upon, in the names that policies have for it: the permission page of each
+//! product says which.
+
+use edgeseal_core::{
+    Pattern,
+    policy::{Principal, Resource},
+};
+
+use crate::{
+    actions::Target, authenticate::Caller, context::Context, operation::Trouble, request::Params,
+};
+
+/// Names of domains that a call is judged by. Every action that takes several refuses more than
+/// fifty.
+const NAMES_MAX: usize = 100;
+
+/// Everything that a call acts upon, with tags if a policy of the caller asks for them.
+pub(super) async fn of(context: &Context, caller: &Caller) -> Result<Vec<Resource>, Trouble> {
+    let names = match caller.action.target {
+        Target::Domain | Target::EachDomain => domains(caller),
+        _ => return Ok(others(caller)),
+    };
+    if names.is_empty() {
+        return Ok(vec![Resource::new(format!("{}*", domain_prefix(caller)))]);
+    }
+    let reads_tags = caller
+        .power
+        .as_ref()
+        .is_some_and(|power| power.reads_tags());
+    let mut resources = Vec::with_capacity(names.len());
+    for given in names {
+        // A name that is none stands as it was given: a later step refuses it.
+        let Ok(name) = Pattern::parse(given) else {
+            let arn = format!("{}{given}", domain_prefix(caller));
+            resources.push(Resource::new(arn));
+            continue;
+        };
+        let mut resource = Resource::domain(service(caller), caller.principal.account(), &name);
+        if reads_tags
+            && let Some(domain) = context.catalog.domain(&name).await?
+            && domain.account == *caller.principal.account()
+        {
+            for (key, value) in domain.tags {
+                resource = resource.with_tag(key, value);
+            }
+        }
+        resources.push(resource);
+    }
+    Ok(resources)
+}
+
+/// The domains that a call names, as given.
+fn domains(caller: &Caller) -> Vec<&str> {
+    let (params, named_by) = (&caller.request.params, caller.action.named_by);
+    if caller.action.target == Target::Domain {
+        return vec![params.get(named_by).unwrap_or_default()];
+    }
+    if let Some(numbered) = named_by.strip_suffix('1') {
+        let names = (1..=NAMES_MAX).map_while(|n| params.given(&format!("{numbered}{n}")));
+        return names.collect();
+    }
+    let list = params.get(named_by).unwrap_or_default();
+    let names = list.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .take(NAMES_MAX)
+        .collect()
+}
+
+/// What else there is than domains.
+fn others(caller: &Caller) -> Vec<Resource> {
+    let account = caller.principal.account();
+    let params = &caller.request.params;
+    let named = |kind: &str| {
+        let name = params.given(caller.action.named_by);
+        let name = name.unwrap_or_else(|| own_name(caller, kind));
+        Resource::new(format!("acs:ram:*:{account}:{kind}/{name}"))
+    };
+    match caller.action.target {
+        Target::Domain | Target::EachDomain | Target::Domains => {
+            vec![Resource::new(format!("{}*", domain_prefix(caller)))]
+        }
+        Target::Service => vec![Resource::new(format!(
+            "acs:{}:*:{account}:*",
+            service(caller)
+        ))],
+        Target::Centre | Target::Everything => vec![Resource::new("*")],
+        Target::Edgeseal => vec![Resource::new(format!("acs:edgeseal:*:{account}:*"))],
+        Target::User => vec![named("user")],
+        Target::Role => vec![named("role")],
+        Target::Policy => vec![policy(caller, params)],
+        Target::UserAndPolicy => vec![named("user"), policy(caller, params)],
+        Target::RoleAndPolicy => vec![named("role"), policy(caller, params)],
+        Target::AssumedRole => {
+            vec![Resource::new(
+                params.get(caller.action.named_by).unwrap_or_default(),
+            )]
+        }
+    }
+}
+
+fn policy(caller: &Caller, params: &Params) -> Resource {
+    let name = params.given("PolicyName").unwrap_or("*");
+    match params.get("PolicyType") {
+        Some("System") => Resource::new(format!("acs:ram:*:system:policy/{name}")),
+        _ => {
+            let account = caller.principal.account();
+            Resource::new(format!("acs:ram:*:{account}:policy/{name}"))
+        }
+    }
+}
+
+/// Of whom a call is that names nobody: of the caller, if an action takes that; else of all.
+fn own_name<'a>(caller: &'a Caller, kind: &str) -> &'a str {
+    match &caller.principal {
+        Principal::User { name, .. } if kind == "user" && !caller.action.named_by.is_empty() => {
+            name
+        }
+        _ => "*",
+    }
+}
+
+fn domain_prefix(caller: &Caller) -> String {
+    let account = caller.principal.account();
+    format!("acs:{}:*:{account}:domain/", service(caller))
+}
+
+/// The service that an action belongs to in policies.
+fn service(caller: &Caller) -> &'static str {
+    let permission = caller.action.permission;
+    permission
+        .split_once(':')
+        .map_or("*", |(service, _)| service)
+}

@@ -1,0 +1,232 @@
+use edgeseal_core::{
+    AccountId, Timestamp,
+    identity::{ATTACHED_MAX, Attachment, PolicyKind, PolicyRef, Role, RoleName, User, UserName},
+    policy::system,
+};
+
+use super::{Changed, IdentityRefused, refused};
+use crate::{
+    Entry, Fault, Key,
+    catalog::{Catalog, ChangeError, Deed, Draft},
+    key,
+    record::{self, Since},
+};
+
+/// Who has a policy, and since when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entities {
+    /// The users.
+    pub users: Vec<(UserName, Timestamp)>,
+    /// The roles.
+    pub roles: Vec<(RoleName, Timestamp)>,
+}
+
+impl Catalog {
+    /// Who in an account has a policy.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn entities_with_policy(
+        &self,
+        account: &AccountId,
+        policy: &PolicyRef,
+    ) -> Result<Entities, Fault> {
+        let users = key::users_with_policy(account, policy);
+        let roles = key::roles_with_policy(account, policy);
+        let prefix = key::with_policy(account, policy);
+        let mut entities = Entities::default();
+        for entry in self.store.list(&prefix, None, usize::MAX).await?.entries {
+            if let Some(name) = entry.key.as_str().strip_prefix(&users) {
+                let name = UserName::parse(name).map_err(Fault::of("read who has a policy"))?;
+                entities.users.push((name, since(&entry)?));
+            } else if let Some(name) = entry.key.as_str().strip_prefix(&roles) {
+                let name = RoleName::parse(name).map_err(Fault::of("read who has a policy"))?;
+                entities.roles.push((name, since(&entry)?));
+            }
+        }
+        Ok(entities)
+    }
+
+    /// Gives a user a policy.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn attach_to_user(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &UserName,
+        policy: &PolicyRef,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::user(account, name);
+            let Some(mut user) = draft.get::<User>(&key).await? else {
+                return refused(IdentityRefused::NoUser(name.clone()));
+            };
+            draft.touch_policy(account, policy).await?;
+            if has(&user.policies, policy) {
+                return refused(IdentityRefused::UserHasPolicy {
+                    name: name.clone(),
+                    policy: policy.clone(),
+                });
+            }
+            if is_full(&user.policies, policy) {
+                return refused(IdentityRefused::TooManyOfUser {
+                    name: name.clone(),
+                    max: ATTACHED_MAX,
+                });
+            }
+            user.policies.push(attachment(policy, draft.now));
+            let since = Since { at: draft.now };
+            draft.put(Key::user_with_policy(account, policy, name), &since)?;
+            draft.put(key, &user)?;
+            draft.change_rights(account);
+            Ok((draft, ()))
+        })
+        .await
+    }
+
+    /// Takes a policy from a user.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn detach_from_user(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &UserName,
+        policy: &PolicyRef,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::user(account, name);
+            let Some(mut user) = draft.get::<User>(&key).await? else {
+                return refused(IdentityRefused::NoUser(name.clone()));
+            };
+            draft.touch_policy(account, policy).await?;
+            if !has(&user.policies, policy) {
+                return refused(IdentityRefused::UserLacksPolicy {
+                    name: name.clone(),
+                    policy: policy.clone(),
+                });
+            }
+            user.policies.retain(|one| one.policy != *policy);
+            draft.delete(Key::user_with_policy(account, policy, name));
+            draft.put(key, &user)?;
+            draft.change_rights(account);
+            Ok((draft, ()))
+        })
+        .await
+    }
+
+    /// Gives a role a policy.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn attach_to_role(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &RoleName,
+        policy: &PolicyRef,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::role(account, name);
+            let Some(mut role) = draft.get::<Role>(&key).await? else {
+                return refused(IdentityRefused::NoRole(name.clone()));
+            };
+            draft.touch_policy(account, policy).await?;
+            if has(&role.policies, policy) {
+                return refused(IdentityRefused::RoleHasPolicy {
+                    name: name.clone(),
+                    policy: policy.clone(),
+                });
+            }
+            if is_full(&role.policies, policy) {
+                return refused(IdentityRefused::TooManyOfRole {
+                    name: name.clone(),
+                    max: ATTACHED_MAX,
+                });
+            }
+            role.policies.push(attachment(policy, draft.now));
+            let since = Since { at: draft.now };
+            draft.put(Key::role_with_policy(account, policy, name), &since)?;
+            draft.put(key, &role)?;
+            draft.change_rights(account);
+            Ok((draft, ()))
+        })
+        .await
+    }
+
+    /// Takes a policy from a role.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn detach_from_role(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &RoleName,
+        policy: &PolicyRef,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::role(account, name);
+            let Some(mut role) = draft.get::<Role>(&key).await? else {
+                return refused(IdentityRefused::NoRole(name.clone()));
+            };
+            draft.touch_policy(account, policy).await?;
+            if !has(&role.policies, policy) {
+                return refused(IdentityRefused::RoleLacksPolicy {
+                    name: name.clone(),
+                    policy: policy.clone(),
+                });
+            }
+            role.policies.retain(|one| one.policy != *policy);
+            draft.delete(Key::role_with_policy(account, policy, name));
+            draft.put(key, &role)?;
+            draft.change_rights(account);
+            Ok((draft, ()))
+        })
+        .await
+    }
+}
+
+impl Draft {
+    /// Reads a policy that must be there, and rewrites it if it is the account's own: so that its
+    /// removal and its attachment never pass each other.
+    async fn touch_policy(
+        &mut self,
+        account: &AccountId,
+        policy: &PolicyRef,
+    ) -> Result<(), ChangeError<IdentityRefused>> {
+        match policy.kind {
+            PolicyKind::System => match system::find(policy.name.as_str()) {
+                Some(_) => Ok(()),
+                None => refused(IdentityRefused::NoPolicy(policy.clone())),
+            },
+            PolicyKind::Custom => {
+                let (key, own) = self.policy(account, &policy.name).await?;
+                Ok(self.put(key, &own)?)
+            }
+        }
+    }
+}
+
+fn has(attachments: &[Attachment], policy: &PolicyRef) -> bool {
+    attachments.iter().any(|one| one.policy == *policy)
+}
+
+fn is_full(attachments: &[Attachment], policy: &PolicyRef) -> bool {
+    let of_kind = attachments.iter().map(|one| one.policy.kind);
+    of_kind.filter(|kind| *kind == policy.kind).count() >= ATTACHED_MAX
+}
+
+fn attachment(policy: &PolicyRef, now: Timestamp) -> Attachment {
+    Attachment {
+        policy: policy.clone(),
+        at: now,
+    }
+}
+
+fn since(entry: &Entry) -> Result<Timestamp, Fault> {
+    Ok(record::decode::<Since>(&entry.value)?.at)
+}

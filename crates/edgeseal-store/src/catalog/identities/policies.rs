@@ -1,0 +1,277 @@
+use edgeseal_core::{
+    AccountId,
+    identity::{
+        Attachment, POLICIES_MAX, Policy, PolicyKind, PolicyName, PolicyRef, PolicyVersion,
+        VERSIONS_MAX,
+    },
+    policy::system,
+};
+
+use super::{Changed, IdentityRefused, PageOf, decoded, refused};
+use crate::{
+    Fault, Key,
+    catalog::{Catalog, ChangeError, Deed, Draft},
+    key,
+};
+
+impl Catalog {
+    /// A policy of an account's own.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn policy(
+        &self,
+        account: &AccountId,
+        name: &PolicyName,
+    ) -> Result<Option<Policy>, Fault> {
+        self.read(&Key::policy(account, name)).await
+    }
+
+    /// Policies of an account's own whose names come after `after`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn policies(
+        &self,
+        account: &AccountId,
+        after: Option<&PolicyName>,
+        limit: usize,
+    ) -> Result<PageOf<Policy>, Fault> {
+        let after = after.map(|name| Key::policy(account, name));
+        self.page_of(&key::policies(account), after.as_ref(), limit)
+            .await
+    }
+
+    /// What each of these policies says now.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed or a policy is not there: nobody is judged by a part of his
+    /// policies.
+    pub async fn policy_texts(
+        &self,
+        account: &AccountId,
+        attachments: &[Attachment],
+    ) -> Result<Vec<String>, Fault> {
+        let custom = attachments
+            .iter()
+            .filter(|one| one.policy.kind == PolicyKind::Custom);
+        let keys: Vec<Key> = custom
+            .map(|one| Key::policy(account, &one.policy.name))
+            .collect();
+        let mut entries = self.store.get_many(&keys).await?.into_iter();
+        let mut texts = Vec::with_capacity(attachments.len());
+        for attachment in attachments {
+            let text = match attachment.policy.kind {
+                PolicyKind::System => system::find(attachment.policy.name.as_str())
+                    .map(|policy| policy.document().text().to_owned()),
+                PolicyKind::Custom => decoded::<Policy>(entries.next().flatten())?
+                    .map(|policy| policy.text().to_owned()),
+            };
+            texts.push(text.ok_or(Fault::new("read policies: one that is attached is gone"))?);
+        }
+        Ok(texts)
+    }
+
+    /// Makes a policy.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn create_policy(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        policy: &Policy,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::policy(account, &policy.name);
+            if draft.has(&key).await? || system::find(policy.name.as_str()).is_some() {
+                return refused(IdentityRefused::PolicyExists(custom(&policy.name)));
+            }
+            draft.touch_account(account).await?;
+            if self.count(&key::policies(account)).await? >= POLICIES_MAX {
+                return refused(IdentityRefused::TooManyPolicies { max: POLICIES_MAX });
+            }
+            draft.put(key, policy)?;
+            Ok((draft, ()))
+        })
+        .await
+    }
+
+    /// Adds a version to a policy; the policy says it from now on if `as_default`. With `drop_oldest`,
+    /// the oldest that is not the default makes room if there are too many.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn create_policy_version(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &PolicyName,
+        text: &str,
+        as_default: bool,
+        drop_oldest: bool,
+    ) -> Changed<PolicyVersion> {
+        self.change_policy(deed, account, name, |policy, now| {
+            if policy.versions.len() >= VERSIONS_MAX {
+                let default = policy.default;
+                let oldest = policy.versions.iter();
+                let oldest = oldest.map(|one| one.number).find(|one| *one != default);
+                match oldest.filter(|_| drop_oldest) {
+                    Some(oldest) => policy.versions.retain(|one| one.number != oldest),
+                    None => {
+                        return Err(IdentityRefused::TooManyVersions {
+                            policy: custom(name),
+                            max: VERSIONS_MAX,
+                        });
+                    }
+                }
+            }
+            let version = PolicyVersion {
+                number: policy.next,
+                text: text.to_owned(),
+                created: now,
+            };
+            policy.next = policy.next.saturating_add(1);
+            if as_default {
+                policy.default = version.number;
+            }
+            policy.versions.push(version.clone());
+            Ok(version)
+        })
+        .await
+    }
+
+    /// Makes a version what the policy says.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn set_default_policy_version(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &PolicyName,
+        version: u32,
+    ) -> Changed<()> {
+        self.change_policy(deed, account, name, |policy, _| {
+            if policy.version(version).is_none() {
+                return Err(no_version(name, version));
+            }
+            policy.default = version;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a version that is not the default.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn delete_policy_version(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &PolicyName,
+        version: u32,
+    ) -> Changed<()> {
+        self.change_policy(deed, account, name, |policy, _| {
+            if policy.version(version).is_none() {
+                return Err(no_version(name, version));
+            }
+            if policy.default == version {
+                return Err(IdentityRefused::DefaultVersion {
+                    policy: custom(name),
+                    version,
+                });
+            }
+            policy.versions.retain(|one| one.number != version);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a policy that nobody has and that has one version only.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn delete_policy(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &PolicyName,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let reference = custom(name);
+            let (key, policy) = draft.policy(account, name).await?;
+            // Attaching rewrites the policy, so nobody comes to have it meanwhile.
+            let entities = self.entities_with_policy(account, &reference).await?;
+            if let Some((user, _)) = entities.users.first() {
+                return refused(IdentityRefused::PolicyOfUser {
+                    policy: reference,
+                    name: user.to_string(),
+                });
+            }
+            if let Some((role, _)) = entities.roles.first() {
+                return refused(IdentityRefused::PolicyOfRole {
+                    policy: reference,
+                    name: role.to_string(),
+                });
+            }
+            if policy.versions.len() > 1 {
+                return refused(IdentityRefused::PolicyHasVersions {
+                    policy: reference,
+                    versions: policy.versions.len(),
+                });
+            }
+            draft.delete(key);
+            Ok((draft, ()))
+        })
+        .await
+    }
+
+    async fn change_policy<T: Send>(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &PolicyName,
+        change: impl Fn(&mut Policy, edgeseal_core::Timestamp) -> Result<T, IdentityRefused>
+        + Send
+        + Sync,
+    ) -> Changed<T> {
+        let change = &change;
+        self.transact(deed, |mut draft| async move {
+            let (key, mut policy) = draft.policy(account, name).await?;
+            let value = change(&mut policy, draft.now).map_err(ChangeError::Refused)?;
+            policy.updated = draft.now;
+            draft.put(key, &policy)?;
+            draft.change_rights(account);
+            Ok((draft, value))
+        })
+        .await
+    }
+}
+
+impl Draft {
+    /// A policy that must be there.
+    pub(super) async fn policy(
+        &mut self,
+        account: &AccountId,
+        name: &PolicyName,
+    ) -> Result<(Key, Policy), ChangeError<IdentityRefused>> {
+        let key = Key::policy(account, name);
+        match self.get::<Policy>(&key).await? {
+            Some(policy) => Ok((key, policy)),
+            None => refused(IdentityRefused::NoPolicy(custom(name))),
+        }
+    }
+}
+
+fn custom(name: &PolicyName) -> PolicyRef {
+    PolicyRef::new(PolicyKind::Custom, name.clone())
+}
+
+fn no_version(name: &PolicyName, version: u32) -> IdentityRefused {
+    IdentityRefused::NoVersion {
+        policy: custom(name),
+        version,
+    }
+}

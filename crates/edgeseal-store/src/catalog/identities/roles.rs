@@ -1,0 +1,119 @@
+use edgeseal_core::{
+    AccountId,
+    identity::{ROLES_MAX, Role, RoleName},
+};
+
+use super::{Changed, IdentityRefused, PageOf, refused};
+use crate::{
+    Fault, Key,
+    catalog::{Catalog, Deed},
+    key,
+};
+
+impl Catalog {
+    /// A role.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn role(&self, account: &AccountId, name: &RoleName) -> Result<Option<Role>, Fault> {
+        self.read(&Key::role(account, name)).await
+    }
+
+    /// Roles of an account whose names come after `after`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn roles(
+        &self,
+        account: &AccountId,
+        after: Option<&RoleName>,
+        limit: usize,
+    ) -> Result<PageOf<Role>, Fault> {
+        let after = after.map(|name| Key::role(account, name));
+        self.page_of(&key::roles(account), after.as_ref(), limit)
+            .await
+    }
+
+    /// Makes a role.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn create_role(&self, deed: &Deed, account: &AccountId, role: &Role) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::role(account, &role.name);
+            if draft.has(&key).await? {
+                return refused(IdentityRefused::RoleExists(role.name.clone()));
+            }
+            draft.touch_account(account).await?;
+            if self.count(&key::roles(account)).await? >= ROLES_MAX {
+                return refused(IdentityRefused::TooManyRoles { max: ROLES_MAX });
+            }
+            draft.put(key, role)?;
+            draft.change_rights(account);
+            Ok((draft, ()))
+        })
+        .await
+    }
+
+    /// Changes a role as `change` says; its name, number, time of making and policies stay.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn update_role(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &RoleName,
+        change: impl Fn(&mut Role) + Send + Sync,
+    ) -> Changed<Role> {
+        let change = &change;
+        self.transact(deed, |mut draft| async move {
+            let key = Key::role(account, name);
+            let Some(old) = draft.get::<Role>(&key).await? else {
+                return refused(IdentityRefused::NoRole(name.clone()));
+            };
+            let mut new = old.clone();
+            change(&mut new);
+            let role = Role {
+                id: old.id,
+                name: old.name,
+                created: old.created,
+                updated: draft.now,
+                policies: old.policies,
+                ..new
+            };
+            draft.put(key, &role)?;
+            draft.change_rights(account);
+            Ok((draft, role))
+        })
+        .await
+    }
+
+    /// Removes a role that has no policies. Its sessions end with it.
+    ///
+    /// # Errors
+    /// [`IdentityRefused`], or why the store did not do it.
+    pub async fn delete_role(
+        &self,
+        deed: &Deed,
+        account: &AccountId,
+        name: &RoleName,
+    ) -> Changed<()> {
+        self.transact(deed, |mut draft| async move {
+            let key = Key::role(account, name);
+            let Some(role) = draft.get::<Role>(&key).await? else {
+                return refused(IdentityRefused::NoRole(name.clone()));
+            };
+            if !role.policies.is_empty() {
+                return refused(IdentityRefused::RoleHasPolicies {
+                    name: name.clone(),
+                    policies: role.policies.len(),
+                });
+            }
+            draft.delete(key);
+            draft.change_rights(account);
+            Ok((draft, ()))
+        })
+        .await
+    }
+}

@@ -1,0 +1,334 @@
+use std::sync::Arc;
+
+use edgeseal_core::{
+    Timestamp,
+    account::Account,
+    identity::{
+        ATTACHED_MAX, Policy, PolicyKind, PolicyName, Role, SESSION_DEFAULT_S, User, VERSIONS_MAX,
+    },
+};
+
+use super::*;
+use crate::{
+    Keyring,
+    catalog::{AccountRefused, Deed, KeyOwner, NewAccessKey, random_account_id},
+    memory::MemoryStore,
+};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+
+struct World {
+    catalog: Catalog,
+    account: AccountId,
+}
+
+impl World {
+    async fn new() -> Self {
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
+        let account = random_account_id();
+        let world = Self { catalog, account };
+        let account = Account {
+            id: world.account.clone(),
+            name: "a".to_owned(),
+            root: false,
+            created: NOW,
+        };
+        let key = NewAccessKey::generate(world.account.clone(), None, NOW);
+        let deed = world.deed();
+        let made = world.catalog.create_account(&deed, &account, &key);
+        made.await.unwrap();
+        world
+    }
+
+    fn deed(&self) -> Deed {
+        Deed {
+            account: self.account.clone(),
+            access_key: "-".to_owned(),
+            source: "-".to_owned(),
+            action: "Test".to_owned(),
+            resource: String::new(),
+            request: random_identity_id(),
+            nonce: None,
+            now: NOW,
+        }
+    }
+
+    async fn user(&self, name: &str) -> UserName {
+        let name = UserName::parse(name).unwrap();
+        let user = User {
+            id: random_identity_id(),
+            name: name.clone(),
+            display_name: String::new(),
+            comments: String::new(),
+            email: String::new(),
+            mobile: String::new(),
+            created: NOW,
+            updated: NOW,
+            policies: Vec::new(),
+        };
+        let deed = self.deed();
+        let made = self.catalog.create_user(&deed, &self.account, &user);
+        made.await.unwrap();
+        name
+    }
+
+    async fn policy(&self, name: &str) -> PolicyRef {
+        let name = PolicyName::parse(name).unwrap();
+        let policy = Policy::new(name.clone(), String::new(), "{1}".to_owned(), NOW);
+        let deed = self.deed();
+        let made = self.catalog.create_policy(&deed, &self.account, &policy);
+        made.await.unwrap();
+        PolicyRef::new(PolicyKind::Custom, name)
+    }
+
+    async fn rights(&self, user: &UserName) -> Revision {
+        let standing = self.catalog.user_standing(&self.account, user).await;
+        standing.unwrap().rights
+    }
+}
+
+fn why<T: std::fmt::Debug>(changed: Changed<T>) -> IdentityRefused {
+    match changed.unwrap_err() {
+        ChangeError::Refused(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_keys_or_policies_stays() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let name = world.user("bot").await;
+    let key = NewAccessKey::generate(account.clone(), Some(name.clone()), NOW);
+    catalog.create_access_key(&deed, &key).await.unwrap();
+    let policy = world.policy("p").await;
+    let attached = catalog.attach_to_user(&deed, account, &name, &policy).await;
+    attached.unwrap();
+
+    let kept = why(catalog.delete_user(&deed, account, &name).await);
+    assert!(matches!(kept, IdentityRefused::UserHasKeys { keys: 1, .. }));
+    let kept = why(catalog.delete_policy(&deed, account, &policy.name).await);
+    assert!(matches!(kept, IdentityRefused::PolicyOfUser { .. }));
+    let owner = KeyOwner::User(&name);
+    let gone = catalog.delete_access_key(&deed, account, owner, &key.key.id);
+    gone.await.unwrap();
+    let kept = why(catalog.delete_user(&deed, account, &name).await);
+    assert!(matches!(kept, IdentityRefused::UserHasPolicies { .. }));
+    let detached = catalog.detach_from_user(&deed, account, &name, &policy);
+    detached.await.unwrap();
+    catalog.delete_user(&deed, account, &name).await.unwrap();
+    let gone = catalog.delete_policy(&deed, account, &policy.name).await;
+    gone.unwrap();
+    assert_eq!(catalog.user(account, &name).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_key_is_its_owners_alone() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let (one, other) = (world.user("one").await, world.user("other").await);
+    let key = NewAccessKey::generate(account.clone(), Some(one.clone()), NOW);
+    catalog.create_access_key(&deed, &key).await.unwrap();
+    for stranger in [KeyOwner::User(&other), KeyOwner::Account] {
+        let refused = catalog
+            .set_access_key_active(&deed, account, stranger, &key.key.id, false)
+            .await;
+        assert!(matches!(
+            refused,
+            Err(ChangeError::Refused(AccountRefused::NoKey { .. }))
+        ));
+    }
+    let own = catalog.access_keys_of(account, Some(&one)).await.unwrap();
+    assert_eq!(own, [key.key]);
+    assert_eq!(
+        catalog.access_keys_of(account, None).await.unwrap().len(),
+        1
+    );
+    let third = NewAccessKey::generate(account.clone(), Some(one.clone()), NOW);
+    catalog.create_access_key(&deed, &third).await.unwrap();
+    let third = NewAccessKey::generate(account.clone(), Some(one), NOW);
+    assert!(matches!(
+        catalog.create_access_key(&deed, &third).await,
+        Err(ChangeError::Refused(AccountRefused::TooManyKeys {
+            max: 2,
+            ..
+        }))
+    ));
+}
+
+#[tokio::test]
+async fn a_renamed_user_keeps_what_it_has() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let (old, policy) = (world.user("old").await, world.policy("p").await);
+    let attached = catalog.attach_to_user(&deed, account, &old, &policy).await;
+    attached.unwrap();
+    let key = NewAccessKey::generate(account.clone(), Some(old.clone()), NOW);
+    catalog.create_access_key(&deed, &key).await.unwrap();
+    let new = UserName::parse("new").unwrap();
+    let renamed = catalog.rename_user(&deed, account, &old, &new).await;
+    assert_eq!(renamed.unwrap().value.policies.len(), 1);
+    assert_eq!(catalog.user(account, &old).await.unwrap(), None);
+    let entities = catalog
+        .entities_with_policy(account, &policy)
+        .await
+        .unwrap();
+    assert_eq!(entities.users, [(new.clone(), NOW)]);
+    let (found, _) = catalog.access_key(&key.key.id).await.unwrap().unwrap();
+    assert_eq!(found.user, Some(new.clone()));
+    let keys = catalog.access_keys_of(account, Some(&new)).await.unwrap();
+    assert_eq!(keys, [found]);
+    assert!(
+        catalog
+            .access_keys_of(account, Some(&old))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn whatever_changes_rights_is_seen() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let (user, policy) = (world.user("u").await, world.policy("p").await);
+    let mut last = world.rights(&user).await;
+    let mut has_changed = async |what: &str| {
+        let now = world.rights(&user).await;
+        assert!(now > last, "{what}");
+        last = now;
+    };
+    catalog
+        .attach_to_user(&deed, account, &user, &policy)
+        .await
+        .unwrap();
+    has_changed("attach").await;
+    let version = catalog
+        .create_policy_version(&deed, account, &policy.name, "{2}", true, false)
+        .await;
+    has_changed("version").await;
+    assert_eq!(version.unwrap().value.number, 2);
+    let attached = catalog
+        .user(account, &user)
+        .await
+        .unwrap()
+        .unwrap()
+        .policies;
+    assert_eq!(
+        catalog.policy_texts(account, &attached).await.unwrap(),
+        ["{2}"]
+    );
+    let back = catalog
+        .set_default_policy_version(&deed, account, &policy.name, 1)
+        .await;
+    back.unwrap();
+    has_changed("default").await;
+    assert_eq!(
+        catalog.policy_texts(account, &attached).await.unwrap(),
+        ["{1}"]
+    );
+    catalog
+        .detach_from_user(&deed, account, &user, &policy)
+        .await
+        .unwrap();
+    has_changed("detach").await;
+}
+
+#[tokio::test]
+async fn versions_are_few_and_the_one_that_counts_stays() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let policy = world.policy("p").await;
+    let add = |drop_oldest| {
+        catalog.create_policy_version(&deed, account, &policy.name, "{}", false, drop_oldest)
+    };
+    for _ in 1..VERSIONS_MAX {
+        add(false).await.unwrap();
+    }
+    assert!(matches!(
+        why(add(false).await),
+        IdentityRefused::TooManyVersions { .. }
+    ));
+    add(true).await.unwrap();
+    let now = catalog
+        .policy(account, &policy.name)
+        .await
+        .unwrap()
+        .unwrap();
+    let numbers: Vec<u32> = now.versions.iter().map(|one| one.number).collect();
+    assert_eq!(numbers, [1, 3, 4, 5, 6]);
+    let delete = |version| catalog.delete_policy_version(&deed, account, &policy.name, version);
+    assert!(matches!(
+        why(delete(1).await),
+        IdentityRefused::DefaultVersion { version: 1, .. }
+    ));
+    assert!(matches!(
+        why(delete(2).await),
+        IdentityRefused::NoVersion { version: 2, .. }
+    ));
+    assert!(matches!(
+        why(catalog.delete_policy(&deed, account, &policy.name).await),
+        IdentityRefused::PolicyHasVersions { versions: 5, .. }
+    ));
+    for version in [3, 4, 5, 6] {
+        delete(version).await.unwrap();
+    }
+    catalog
+        .delete_policy(&deed, account, &policy.name)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn roles_have_policies_up_to_a_limit_of_each_kind() {
+    let world = World::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let name = RoleName::parse("r").unwrap();
+    let role = Role {
+        id: random_identity_id(),
+        name: name.clone(),
+        description: String::new(),
+        trust: "{}".to_owned(),
+        max_session_s: SESSION_DEFAULT_S,
+        created: NOW,
+        updated: NOW,
+        policies: Vec::new(),
+    };
+    catalog.create_role(&deed, account, &role).await.unwrap();
+    for n in 0..ATTACHED_MAX {
+        let policy = world.policy(&format!("p{n}")).await;
+        catalog
+            .attach_to_role(&deed, account, &name, &policy)
+            .await
+            .unwrap();
+    }
+    let more = world.policy("more").await;
+    assert!(matches!(
+        why(catalog.attach_to_role(&deed, account, &name, &more).await),
+        IdentityRefused::TooManyOfRole { .. }
+    ));
+    let system = PolicyRef::new(
+        PolicyKind::System,
+        PolicyName::parse("AliyunCDNReadOnlyAccess").unwrap(),
+    );
+    catalog
+        .attach_to_role(&deed, account, &name, &system)
+        .await
+        .unwrap();
+    assert!(matches!(
+        why(catalog.attach_to_role(&deed, account, &name, &system).await),
+        IdentityRefused::RoleHasPolicy { .. }
+    ));
+    assert!(matches!(
+        why(catalog.delete_role(&deed, account, &name).await),
+        IdentityRefused::RoleHasPolicies { policies: 21, .. }
+    ));
+    let unknown = PolicyRef::new(PolicyKind::System, PolicyName::parse("Nothing").unwrap());
+    assert_eq!(
+        why(catalog
+            .attach_to_role(&deed, account, &name, &unknown)
+            .await),
+        IdentityRefused::NoPolicy(unknown)
+    );
+}
