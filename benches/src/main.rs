@@ -4,6 +4,8 @@ mod call;
 mod fleet;
 mod handshake;
 mod listing;
+mod million;
+mod mass;
 mod nginx;
 mod origin;
 mod pki;
@@ -46,6 +48,8 @@ enum Bench {
     Visible(visible::Options),
     /// Pages of 500 out of a large account, against pages of 500 out of a small one
     Listing(listing::Options),
+    /// Memory, cold start, change and handshake of an edge with very many domains
+    Million(million::Options),
     /// CPU of a full TLS 1.3 handshake, against nginx
     Handshake(handshake::Options),
 }
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Bench::SetCalls(options) => set_calls::run(&place, rounds, options),
         Bench::Visible(options) => visible::run(&place, rounds, options),
         Bench::Listing(options) => listing::run(&place, rounds, options),
+        Bench::Million(options) => million::run(&place, rounds, options),
         Bench::Handshake(options) => handshake::run(&place, rounds, options),
     };
     match done {
