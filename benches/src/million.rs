@@ -58,7 +58,11 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         cold_start(place, &mass, options, &mut report, &runtime)?;
         let server = Server::start_in(place, &mass.home, "")?;
         let named = naming(options.domains);
-        report.add(&named("start with the store"), "s", server.start_took.as_secs_f64());
+        report.add(
+            &named("start with the store"),
+            "s",
+            server.start_took.as_secs_f64(),
+        );
         runtime.block_on(changes(&server, &mass, options, &mut report))?;
         runtime.block_on(handshakes(&server, options, &mut report))?;
         let (now, _) = process::resident_kib(server.pid())?;
@@ -205,7 +209,11 @@ async fn handshakes(server: &Server, options: &Options, report: &mut Report) -> 
         let before = process::cpu(server.pid())?;
         let mut times = Vec::with_capacity(options.handshakes);
         for _ in 0..options.handshakes {
-            let number = if which == 0 { 0 } else { numbers.below(options.domains) };
+            let number = if which == 0 {
+                0
+            } else {
+                numbers.below(options.domains)
+            };
             let began = Instant::now();
             shake(&client, server.addresses.https, number).await?;
             times.push(began.elapsed());

@@ -57,7 +57,12 @@ impl Authority {
 
     /// A leaf with this key, and with `more` random octets in an extension: public authorities put
     /// in some hundred octets of log signatures and addresses.
-    pub(crate) fn leaf(&self, name: &str, key: &KeyPair, more: usize) -> Outcome<rcgen::Certificate> {
+    pub(crate) fn leaf(
+        &self,
+        name: &str,
+        key: &KeyPair,
+        more: usize,
+    ) -> Outcome<rcgen::Certificate> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
