@@ -41,7 +41,6 @@ CREATE TABLE IF NOT EXISTS domain (
     material BLOB,
     mark     INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
 CREATE TABLE IF NOT EXISTS material (
     digest BLOB PRIMARY KEY,
     value  BLOB NOT NULL,
@@ -57,6 +56,17 @@ CREATE TABLE IF NOT EXISTS quarantine (
 ) WITHOUT ROWID;
 ";
 
+/// Made once there was a full listing. Until then it would cost as much as all else that is written,
+/// and what it is for, to let go of material, can wait: see [`write_batch`].
+const INDEX: &str = "
+CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
+";
+
+/// Material that came in a first listing for a domain which had changed before the listing ended.
+const SWEEP: &str = "
+DELETE FROM material WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest);
+";
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -69,6 +79,7 @@ impl Database {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "page_size", PAGE)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         // What was sealed under a key that is retired is not to lie about in free pages.
@@ -224,10 +235,15 @@ impl Database {
         let transaction = self.connection.transaction()?;
         let mut standing = self.standing;
         for batch in batches {
-            let added = write_batch(&transaction, batch)?;
+            let added = write_batch(&transaction, batch, standing.complete)?;
             standing.domains = standing.domains.saturating_add_signed(added);
+            let was_complete = standing.complete;
             if advance {
                 standing.reach(batch.reached);
+            }
+            if standing.complete && !was_complete {
+                transaction.execute_batch(INDEX)?;
+                transaction.execute_batch(SWEEP)?;
             }
         }
         if standing != self.standing {
@@ -242,8 +258,17 @@ impl Database {
 /// What SQLite keeps of the file in memory, in KiB: enough for the inner pages of a million rows.
 const CACHE_KIB: i64 = 4096;
 
-/// Writes what a batch holds; how many more domains there are then.
-fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<i64> {
+/// The log is folded back when it has so many pages, 64 MiB. While all domains come, each page is
+/// written many times: the fewer foldings, the fewer of them reach the file.
+const LOG_PAGES: i64 = 8192;
+
+/// Writes what a batch holds; how many more domains there are then. Material that no domain needs
+/// any more is deleted if the replica is `complete`; before, it stays until it is.
+fn write_batch(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    complete: bool,
+) -> rusqlite::Result<i64> {
     let mut added = 0;
     let mut issuer =
         transaction.prepare_cached("INSERT OR IGNORE INTO issuer (digest, der) VALUES (?1, ?2)")?;
@@ -277,7 +302,7 @@ fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result
             domain_mark(&name, row.revision, &row.record, digest),
         ])?;
         unquarantine.execute([&name])?;
-        let before = before.flatten().map(Digest);
+        let before = before.flatten().map(Digest).filter(|_| complete);
         release(transaction, before.filter(|old| Some(*old) != digest))?;
     }
     for name in &batch.remove {
@@ -288,7 +313,8 @@ fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result
             .execute([&name])?;
         unquarantine.execute([&name])?;
         added -= i64::from(before.is_some());
-        release(transaction, before.flatten().map(Digest))?;
+        let before = before.flatten().map(Digest).filter(|_| complete);
+        release(transaction, before)?;
     }
     let mut reseal = transaction
         .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;

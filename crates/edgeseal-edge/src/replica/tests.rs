@@ -105,14 +105,21 @@ async fn material_goes_with_its_last_domain() {
         ..Batch::default()
     };
     let count = |replica: &Replica| replica.database.count("material");
-    let replica = written(
-        directory.path(),
-        vec![put(vec![
+    let first = vec![
+        put(vec![
             row("a.com", 1, Some(b"one")),
-            row("b.com", 1, Some(b"one")),
-        ])],
-    )
-    .await;
+            row("b.com", 1, Some(b"old")),
+        ]),
+        put(vec![row("b.com", 2, Some(b"one"))]),
+    ];
+    let replica = written(directory.path(), first).await;
+    assert_eq!(count(&replica), 2, "while the first listing goes on");
+    drop(replica);
+    let ended = Batch {
+        reached: Reached::Complete(Revision(2)),
+        ..Batch::default()
+    };
+    let replica = written(directory.path(), vec![ended]).await;
     assert_eq!(count(&replica), 1);
     drop(replica);
     let replica = written(

@@ -17,9 +17,9 @@ use crate::telemetry;
 
 /// What may wait to be written, in KiB.
 const BACKLOG_KIB: u32 = 64 * 1024;
-/// What may wait of a full listing, in KiB: more would be of no use, since the listing comes as fast
-/// as it is written, and what it took would stay with the process.
-const LISTING_KIB: u32 = 4 * 1024;
+/// What may wait of a full listing, in KiB: what is written together costs less, but what waits takes
+/// memory that stays with the process.
+const LISTING_KIB: u32 = 16 * 1024;
 
 /// Sends batches to the writing thread.
 #[derive(Debug)]
