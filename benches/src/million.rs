@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Certificates changed in a round
     #[arg(long, default_value_t = 200)]
     changes: usize,
+    /// Begin with the replica of an earlier run: the first fill of a million takes minutes
+    #[arg(long)]
+    keep_replica: bool,
     /// Handshakes of each kind in a round
     #[arg(long, default_value_t = 4000)]
     handshakes: usize,
@@ -52,9 +55,11 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         .build()?;
     for round in 0..rounds {
         println!("round {}", round + 1);
-        let filled = first_fill(place, &mass, options, &mut report)?;
-        runtime.block_on(look(&filled, options.domains))?;
-        filled.stop()?;
+        if !(options.keep_replica && mass.replica().exists()) {
+            let filled = first_fill(place, &mass, options, &mut report)?;
+            runtime.block_on(look(&filled, options.domains))?;
+            filled.stop()?;
+        }
         cold_start(place, &mass, options, &mut report, &runtime)?;
         let server = Server::start_in(place, &mass.home, "")?;
         let named = naming(options.domains);
