@@ -62,7 +62,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         }
         cold_start(place, &mass, options, &mut report, &runtime)?;
         let server = Server::start_in(place, &mass.home, "")?;
-        let named = naming(options.domains);
+        let named = naming(options);
         report.add(
             &named("start with the store"),
             "s",
@@ -74,29 +74,38 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         report.add(&named("memory at the end"), "MB", megabytes(now));
         server.stop()?;
     }
-    aims(&mut report, options.domains);
+    aims(&mut report, options);
     report.finish()
 }
 
-/// Figures carry the number of domains, so that those of several runs stand side by side.
-fn naming(domains: usize) -> impl Fn(&str) -> String {
-    move |what| format!("{what}, {domains} domains")
+/// Figures carry what the run was of, so that those of several runs stand side by side.
+fn naming(options: &Options) -> impl Fn(&str) -> String {
+    let of = of(options);
+    move |what| format!("{what}, {of}")
 }
 
-fn aims(report: &mut Report, domains: usize) {
-    let named = naming(domains);
-    let (memory, start) = match domains {
+fn of(options: &Options) -> String {
+    let domains = options.domains;
+    match options.leaf_extra {
+        0 => format!("{domains} domains"),
+        extra => format!("{domains} domains, longer leaves (+{extra})"),
+    }
+}
+
+fn aims(report: &mut Report, options: &Options) {
+    let named = naming(options);
+    let (memory, start) = match options.domains {
         100_000 => (150.0, 2.0),
         1_000_000 => (1000.0, 15.0),
         _ => return,
     };
     report.aim(&named("memory after a cold start"), memory);
     report.aim(&named("cold start without the store"), start);
-    report.aim(&format!("p99 from return, {}", at(domains)), 10.0);
+    report.aim(&format!("p99 from return, {}", at(options)), 10.0);
 }
 
-fn at(domains: usize) -> String {
-    format!("at {domains} domains")
+fn at(options: &Options) -> String {
+    format!("at {}", of(options))
 }
 
 /// Everything out of the store, into an empty replica.
@@ -106,7 +115,7 @@ fn first_fill(
     options: &Options,
     report: &mut Report,
 ) -> Outcome<Server> {
-    let named = naming(options.domains);
+    let named = naming(options);
     let replica = mass.replica();
     if replica.exists() {
         fs::remove_dir_all(&replica)?;
@@ -127,7 +136,7 @@ fn cold_start(
     report: &mut Report,
     runtime: &tokio::runtime::Runtime,
 ) -> Outcome<()> {
-    let named = naming(options.domains);
+    let named = naming(options);
     let hidden = Hidden::hide(mass)?;
     let server = Server::start_in(place, &mass.home, "")?;
     let (now, peak) = process::resident_kib(server.pid())?;
@@ -200,13 +209,13 @@ async fn changes(
 ) -> Outcome<()> {
     let authority = Authority::new()?;
     let swaps = visible::swap(server, &authority, &mass.made.accounts, options.changes).await?;
-    swaps.report(report, &at(options.domains));
+    swaps.report(report, &at(options));
     Ok(())
 }
 
 /// Handshakes with one name, whose key is at hand, against handshakes with any of all.
 async fn handshakes(server: &Server, options: &Options, report: &mut Report) -> Outcome<()> {
-    let named = naming(options.domains);
+    let named = naming(options);
     let client = Client::new(Offer::X25519)?;
     let mut each = [0.0; 2];
     for (which, what) in ["one name", "random names"].into_iter().enumerate() {
