@@ -314,6 +314,10 @@ impl Materials {
 
     /// Lets go of what was retired and is used by nobody. A handshake may still hold some: those
     /// are looked at again at the next call.
+    #[allow(
+        clippy::mutable_key_type,
+        reason = "it is found by its digest, which never changes"
+    )]
     pub fn sweep(&mut self) {
         if self.retired.len() < self.worth {
             return;
