@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use edgeseal_api::client::{CallError, Client};
 use edgeseal_core::Secret;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Outcome, call::now, server::Server};
@@ -12,7 +13,7 @@ use crate::{Outcome, call::now, server::Server};
 const PER_SECOND: u64 = 30;
 
 /// An account with one domain.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) key_id: String,
     pub(crate) secret: String,

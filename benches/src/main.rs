@@ -5,6 +5,8 @@ mod call;
 mod fleet;
 mod handshake;
 mod listing;
+mod mass;
+mod million;
 mod nginx;
 mod origin;
 mod pki;
@@ -49,6 +51,8 @@ enum Bench {
     Listing(listing::Options),
     /// CPU of authentication and authorization of a user with very many statements, against an account
     Authorize(authorize::Options),
+    /// Memory, cold start, change and handshake of an edge with very many domains
+    Million(million::Options),
     /// CPU of a full TLS 1.3 handshake, against nginx
     Handshake(handshake::Options),
 }
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Bench::Visible(options) => visible::run(&place, rounds, options),
         Bench::Listing(options) => listing::run(&place, rounds, options),
         Bench::Authorize(options) => authorize::run(&place, rounds, options),
+        Bench::Million(options) => million::run(&place, rounds, options),
         Bench::Handshake(options) => handshake::run(&place, rounds, options),
     };
     match done {

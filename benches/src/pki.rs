@@ -1,6 +1,9 @@
 //! Certificates for the run: P-256 leaves under one intermediate under one root.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::pki_types::CertificateDer;
 
 use crate::Outcome;
@@ -8,6 +11,7 @@ use crate::Outcome;
 /// Signs leaves.
 pub(crate) struct Authority {
     intermediate_pem: String,
+    intermediate_der: CertificateDer<'static>,
     intermediate: Issuer<'static, KeyPair>,
 }
 
@@ -26,6 +30,7 @@ impl Authority {
         let intermediate = params.signed_by(&key, &root)?;
         Ok(Self {
             intermediate_pem: intermediate.pem(),
+            intermediate_der: intermediate.der().clone(),
             intermediate: Issuer::new(params, key),
         })
     }
@@ -35,22 +40,47 @@ impl Authority {
         self.issue_with(name, &KeyPair::generate()?)
     }
 
+    /// DER of the intermediate.
+    pub(crate) fn intermediate(&self) -> &[u8] {
+        &self.intermediate_der
+    }
+
     /// A leaf with this key and a random serial number.
     pub(crate) fn issue_with(&self, name: &str, key: &KeyPair) -> Outcome<Certified> {
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.use_authority_key_identifier_extension = true;
-        let (now, day) = (time::OffsetDateTime::now_utc(), time::Duration::days(1));
-        (params.not_before, params.not_after) = (now - day, now + day * 90);
-        let leaf = params.signed_by(key, &self.intermediate)?;
+        let leaf = self.leaf(name, key, 0)?;
         Ok(Certified {
             chain_pem: leaf.pem() + &self.intermediate_pem,
             key_pem: key.serialize_pem(),
             leaf: leaf.der().clone(),
         })
     }
+
+    /// A leaf with this key, and with `more` random octets in an extension: public authorities put
+    /// in some hundred octets of log signatures and addresses.
+    pub(crate) fn leaf(
+        &self,
+        name: &str,
+        key: &KeyPair,
+        more: usize,
+    ) -> Outcome<rcgen::Certificate> {
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        let (now, day) = (time::OffsetDateTime::now_utc(), time::Duration::days(1));
+        (params.not_before, params.not_after) = (now - day, now + day * 90);
+        if more > 0 {
+            let mut octets = vec![0; more];
+            aws_lc_rs::rand::fill(&mut octets)?;
+            let extension = CustomExtension::from_oid_content(&UNKNOWN, octets);
+            params.custom_extensions.push(extension);
+        }
+        Ok(params.signed_by(key, &self.intermediate)?)
+    }
 }
+
+/// An extension that nobody knows.
+const UNKNOWN: [u64; 7] = [1, 3, 6, 1, 4, 1, 55_555];
 
 fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();

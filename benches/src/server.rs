@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
@@ -22,7 +23,11 @@ pub(crate) struct Place {
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    directory: TempDir,
+    home: PathBuf,
+    /// Gone with the server, unless it runs in a directory that is kept.
+    directory: Option<TempDir>,
+    /// From the start of the process to its line `ready`.
+    pub(crate) start_took: Duration,
     pub(crate) addresses: Addresses,
     pub(crate) root: Credentials,
 }
@@ -49,14 +54,23 @@ impl Server {
     /// As [`Server::start`], with a configuration in TOML.
     pub(crate) fn start_with(place: &Place, config: &str) -> Outcome<Self> {
         let directory = TempDir::with_prefix_in("bench-", &place.disk)?;
-        if filesystem(directory.path())? == "tmpfs" {
+        let home = directory.path().to_owned();
+        let mut server = Self::start_in(place, &home, config)?;
+        server.directory = Some(directory);
+        Ok(server)
+    }
+
+    /// Starts a server in a directory that is kept, with what is there from before.
+    pub(crate) fn start_in(place: &Place, home: &Path, config: &str) -> Outcome<Self> {
+        if filesystem(home)? == "tmpfs" {
             return Err("--disk is in memory: durable commits would cost nothing".into());
         }
         let program = fs::canonicalize(&place.program)
             .map_err(|why| format!("{}: {why}; build it first", place.program.display()))?;
-        let data = directory.path().join("data");
-        let config_file = directory.path().join("config.toml");
+        let data = home.join("data");
+        let config_file = home.join("config.toml");
         fs::write(&config_file, config)?;
+        let began = Instant::now();
         let mut child = Command::new(program)
             .arg("serve")
             .arg("--config")
@@ -66,15 +80,17 @@ impl Server {
             .args(["--api", "127.0.0.1:0", "--https", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(directory.path().join("log"))?)
+            .stderr(fs::File::create(home.join("log"))?)
             .spawn()?;
         let out = child.stdout.take().ok_or("no standard output")?;
         let ready = BufReader::new(out)
             .lines()
             .map_while(Result::ok)
             .any(|line| line == "ready");
+        let start_took = began.elapsed();
         if !ready {
-            let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+            let _ = child.wait();
+            let log = fs::read_to_string(home.join("log")).unwrap_or_default();
             return Err(format!("the server did not start\n{log}").into());
         }
         let read = |name| fs::read(data.join(name));
@@ -82,8 +98,23 @@ impl Server {
             addresses: serde_json::from_slice(&read("addresses.json")?)?,
             root: serde_json::from_slice(&read("credentials.json")?)?,
             child,
-            directory,
+            home: home.to_owned(),
+            directory: None,
+            start_took,
         })
+    }
+
+    /// Ends it in order; how long that took.
+    pub(crate) fn stop(mut self) -> Outcome<Duration> {
+        let began = Instant::now();
+        let pid = i32::try_from(self.child.id())?;
+        let pid = rustix::process::Pid::from_raw(pid).ok_or("no process")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        if !self.child.wait()?.success() {
+            return Err("the server did not end in order".into());
+        }
+        self.directory = None;
+        Ok(began.elapsed())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -92,7 +123,7 @@ impl Server {
 
     /// What the data directory is on.
     pub(crate) fn filesystem(&self) -> Outcome<String> {
-        filesystem(self.directory.path())
+        filesystem(&self.home)
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
 }
 
 #[derive(Default)]
-struct Swaps {
+pub(crate) struct Swaps {
     from_start: Vec<Duration>,
     from_return: Vec<Duration>,
     /// Handshakes after the return that showed another certificate.
@@ -81,7 +81,7 @@ struct Swaps {
 }
 
 impl Swaps {
-    fn report(mut self, report: &mut Report, when: &str) {
+    pub(crate) fn report(mut self, report: &mut Report, when: &str) {
         self.from_start.sort_unstable();
         self.from_return.sort_unstable();
         let named = |what: &str| format!("{what}, {when}");
@@ -96,7 +96,8 @@ impl Swaps {
     }
 }
 
-async fn swap(
+/// Changes one certificate after the other, and waits for each until a handshake shows it.
+pub(crate) async fn swap(
     server: &Server,
     authority: &Authority,
     accounts: &[Account],

@@ -18,7 +18,7 @@ use edgeseal_core::{
     delivery::{Delivery, Hsts},
     domain,
 };
-use edgeseal_store::Revision;
+use edgeseal_store::{Revision, seal::KeyId};
 
 /// What is served for one domain. `M` is the handle of certificate and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,13 @@ impl Material {
     pub fn sealed_key(&self) -> Box<[u8]> {
         let sealed = self.sealed_key.read();
         sealed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key-encryption key that the private key is sealed under; `None` if there is no key.
+    #[must_use]
+    pub fn sealed_under(&self) -> Option<KeyId> {
+        let sealed = self.sealed_key.read();
+        KeyId::of_sealed(&sealed.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Holds the same private key sealed anew, for everybody who shares this material.
@@ -337,6 +344,16 @@ impl Materials {
             used > 1
         });
         self.worth = self.retired.len() + self.retired.len() / 2;
+    }
+
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, more: usize) {
+        self.known.reserve(more);
+    }
+
+    /// Lets go of all that is used by nobody, also of what was never said to be retired.
+    pub fn sweep_all(&mut self) {
+        self.known.retain(|one| Arc::strong_count(&one.0) > 1);
     }
 
     /// How many there are.

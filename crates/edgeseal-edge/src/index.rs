@@ -40,6 +40,11 @@ impl<T: Clone> Index<T> {
         }
     }
 
+    /// Makes room for so many more domains, so that they need not be moved while they come.
+    pub fn reserve(&self, more: usize) {
+        self.domains.pin().reserve(more);
+    }
+
     /// How many domains there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -7,6 +7,10 @@
 //! is lost is the advance of the cursor, never the truth of it: after a restart the store is asked
 //! again for everything after it.
 //!
+//! Every row carries a checksum, and how many domains there are is written with them: a disk that
+//! gives back other octets than it was given costs what they were of, until the store has been asked
+//! for everything again.
+//!
 //! `synchronous=NORMAL`: a power cut may lose the last transactions, whole ones and the last ones
 //! only, and the store has them all.
 
@@ -24,6 +28,8 @@ use tokio::sync::oneshot;
 
 mod database;
 mod examine;
+mod mark;
+mod standing;
 mod writer;
 
 pub use examine::{Examined, examine};
@@ -43,9 +49,11 @@ pub(crate) struct Standing {
     pub(crate) complete: bool,
     /// Every change up to here is in it; `None` if the store must be asked for everything.
     pub(crate) cursor: Option<Revision>,
+    /// How many domains it holds.
+    pub(crate) domains: u64,
 }
 
-/// One domain as it was stored.
+/// One domain as it was stored, to be written.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// Its name.
@@ -56,6 +64,41 @@ pub(crate) struct Row {
     pub(crate) record: Bytes,
     /// The material that it serves, as stored.
     pub(crate) material: Option<(Digest, Bytes)>,
+}
+
+/// Material as it stands in the file.
+#[derive(Debug)]
+pub(crate) struct MaterialRow {
+    /// Its address.
+    pub(crate) digest: Digest,
+    /// As it was stored.
+    pub(crate) value: Box<[u8]>,
+    mark: i64,
+}
+
+/// A domain as it stands in the file.
+#[derive(Debug)]
+pub(crate) struct DomainRow {
+    /// Its name, perhaps none that is legal.
+    pub(crate) name: Box<str>,
+    /// The commit that wrote the record.
+    pub(crate) revision: Revision,
+    /// The record.
+    pub(crate) record: Box<[u8]>,
+    /// The material that it serves.
+    pub(crate) material: Option<Digest>,
+    mark: i64,
+}
+
+/// Rows that are not what was written, by their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    /// Issuers.
+    pub(crate) issuers: Vec<Digest>,
+    /// Materials.
+    pub(crate) materials: Vec<Digest>,
+    /// Domains.
+    pub(crate) domains: Vec<Box<str>>,
 }
 
 /// An issuer's address and DER.
@@ -151,21 +194,26 @@ impl Replica {
     }
 
     /// How far it is.
-    pub(crate) fn standing(&self) -> Result<Standing, ReplicaError> {
-        Ok(self.database.standing()?)
+    pub(crate) const fn standing(&self) -> Standing {
+        self.database.standing()
     }
 
-    /// All issuers.
+    /// All issuers, as they stand there: whether their digests are theirs is not looked at.
     pub(crate) fn issuers(&self) -> Result<Vec<Issuer>, ReplicaError> {
         Ok(self.database.issuers()?)
     }
 
-    /// Visits all domains.
-    pub(crate) fn visit(
+    /// Visits all material.
+    pub(crate) fn visit_materials(
         &self,
-        each: impl FnMut(Result<Row, Unreadable>),
+        each: impl FnMut(MaterialRow),
     ) -> Result<(), ReplicaError> {
-        Ok(self.database.visit(each)?)
+        Ok(self.database.visit_materials(each)?)
+    }
+
+    /// Visits all domains.
+    pub(crate) fn visit_domains(&self, each: impl FnMut(DomainRow)) -> Result<(), ReplicaError> {
+        Ok(self.database.visit_domains(each)?)
     }
 
     /// What was quarantined.
@@ -173,9 +221,10 @@ impl Replica {
         Ok(self.database.quarantine()?)
     }
 
-    /// Forgets how far it is: the next start asks the store for everything.
-    pub(crate) fn forget_cursor(&mut self) -> Result<(), ReplicaError> {
-        Ok(self.database.forget_cursor()?)
+    /// Deletes what is damaged, and forgets how far it is: the store is asked for everything, now
+    /// and after every restart until it has answered.
+    pub(crate) fn discard(&mut self, damage: &Damage) -> Result<(), ReplicaError> {
+        Ok(self.database.discard(damage)?)
     }
 
     /// Moves it aside and gives an empty one, after a failure to read it.
@@ -190,14 +239,6 @@ impl Replica {
     pub(crate) fn into_writer(self) -> std::io::Result<Writer> {
         Writer::start(self.database)
     }
-}
-
-/// A row that is not what this edge wrote.
-#[derive(Debug, thiserror::Error)]
-#[error("the row of {name:?} cannot be read")]
-pub(crate) struct Unreadable {
-    /// The name that it stands under.
-    pub(crate) name: String,
 }
 
 pub(crate) const FILE: &str = "replica.sqlite";

@@ -75,14 +75,24 @@ impl Holdings {
         self.quarantine.release(name);
     }
 
-    /// Serves `entry` from now on; its quarantine, if any, stays.
-    pub(super) fn replace(&self, name: &Pattern, mut entry: Entry) {
+    /// Serves `entry`, whose material is kept already, from now on; there is nothing in its place.
+    pub(super) fn put_first(&self, name: &Pattern, entry: Entry) {
+        self.index.put(name, entry);
+    }
+
+    fn replace(&self, name: &Pattern, mut entry: Entry) {
         if let Https::On(material) = entry.https {
             entry.https = Https::On(self.materials().keep(material));
         }
         let before = self.index.get(name);
         self.index.put(name, entry);
         self.retire(before);
+    }
+
+    /// Makes room for so many more domains, each with material of its own.
+    pub(super) fn reserve(&self, domains: usize) {
+        self.index.reserve(domains);
+        self.materials().reserve(domains);
     }
 
     /// Serves the domain no more.
@@ -96,6 +106,16 @@ impl Holdings {
     /// Lets go of material that nobody uses.
     pub(super) fn sweep(&self) {
         self.materials().sweep();
+    }
+
+    /// Keeps material for domains that are about to come.
+    pub(super) fn keep_material(&self, material: Material) {
+        self.materials().keep(Arc::new(material));
+    }
+
+    /// Lets go of material that no domain came for.
+    pub(super) fn sweep_all(&self) {
+        self.materials().sweep_all();
     }
 
     /// Material in use.

@@ -1,7 +1,31 @@
 //! A cold start: what the replica holds becomes what is served, before the store is asked.
+//!
+//! Issuers first, then all material, then all domains: each in one pass over the file, in the order
+//! in which it lies there, while all cores take apart what was read.
 
-use super::{Holdings, prepare::load};
-use crate::replica::{Replica, ReplicaError, Standing};
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
+use edgeseal_store::record::{decode, decode_material};
+
+use super::{
+    Holdings,
+    prepare::{entry, served_material},
+};
+use crate::{
+    entry::Material,
+    replica::{Damage, DomainRow, MaterialRow, Replica, ReplicaError, Standing},
+    tls::Unusable,
+};
 
 /// Serves everything in `replica` that reads. What does not read is left out, and the cursor is
 /// forgotten, so that the store is asked for everything; a file that breaks while it is read is
@@ -29,32 +53,177 @@ pub(crate) fn load_replica(
 }
 
 fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, ReplicaError> {
-    for (digest, der) in replica.issuers()? {
-        holdings.keep_issuer(digest, der);
-    }
+    let written = replica.standing().domains;
+    holdings.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
     for (name, why) in replica.quarantine()? {
         holdings.quarantine().put(&name, &why);
     }
-    let mut unreadable = 0_u64;
-    replica.visit(|row| {
-        let loaded = match &row {
-            Ok(row) => load(holdings, row),
-            Err(_) => None,
-        };
-        if loaded.is_none() {
-            unreadable += 1;
-            let name = row.map_or_else(|row| row.name, |row| row.name.to_string());
-            tracing::error!(domain.name = name, "a row of the replica does not read");
+    let loading = Loading::new(holdings);
+    for (digest, der) in replica.issuers()? {
+        if Digest::of(&der) == digest {
+            holdings.keep_issuer(digest, der);
+        } else {
+            loading.damage(|damage| damage.issuers.push(digest));
         }
-    })?;
-    if unreadable > 0 {
-        replica.forget_cursor()?;
     }
-    let standing = replica.standing()?;
+    let known = holdings.keys().check_known();
+    in_parallel(
+        |each| replica.visit_materials(each),
+        |row| loading.material(&row, &known),
+    )?;
+    in_parallel(
+        |each| replica.visit_domains(each),
+        |row| loading.domain(&row),
+    )?;
+    holdings.sweep_all();
+    let visited = loading.visited.into_inner();
+    let unreadable = loading.unreadable.into_inner();
+    if unreadable > 0 || visited != written {
+        tracing::error!(
+            unreadable,
+            missing = written.saturating_sub(visited),
+            "the replica is not what was written: the store is asked for everything"
+        );
+        let damage = loading.damage.into_inner();
+        replica.discard(&damage.unwrap_or_else(PoisonError::into_inner))?;
+    }
     tracing::info!(
         domains = holdings.index().len(),
         unreadable,
         "the last good state was loaded"
     );
-    Ok(standing)
+    Ok(replica.standing())
+}
+
+/// A number of domains that is believed without looking: what a file says of itself is not to take
+/// all memory.
+const MOST_RESERVED: u64 = 4_000_000;
+
+/// What goes on while a replica is read.
+struct Loading<'a> {
+    holdings: &'a Holdings,
+    visited: AtomicU64,
+    unreadable: AtomicU64,
+    damage: Mutex<Damage>,
+    /// Keys that do not open; none, unless the keyring is another one.
+    unusable: Mutex<HashMap<Digest, Unusable>>,
+}
+
+impl<'a> Loading<'a> {
+    fn new(holdings: &'a Holdings) -> Self {
+        Self {
+            holdings,
+            visited: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
+            damage: Mutex::default(),
+            unusable: Mutex::default(),
+        }
+    }
+
+    /// Keeps material. It was checked when it came; here only whether its key can be opened, since
+    /// the keyring may be another.
+    fn material(&self, row: &MaterialRow, known: &impl Fn(&Material) -> Result<(), Unusable>) {
+        if !row.is_whole() {
+            self.damage(|damage| damage.materials.push(row.digest));
+            return;
+        }
+        let Some(material) = self.read_material(row) else {
+            self.unreadable.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if let Err(why) = known(&material) {
+            let unusable = self.unusable.lock();
+            unusable
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(row.digest, why);
+        }
+        self.holdings.keep_material(material);
+    }
+
+    fn read_material(&self, row: &MaterialRow) -> Option<Material> {
+        let decoded = decode_material(&row.value).ok()?;
+        let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
+        let chain = self.holdings.chain(&issuers)?;
+        let (leaf, sealed_key) = (&decoded.leaf, &decoded.sealed_key);
+        Some(Material::new(row.digest, leaf, chain, sealed_key))
+    }
+
+    /// Serves a domain, if all of it can be.
+    fn domain(&self, row: &DomainRow) {
+        self.visited.fetch_add(1, Ordering::Relaxed);
+        if !row.is_whole() {
+            self.damage(|damage| damage.domains.push(row.name.clone()));
+        } else if self.serve(row).is_some() {
+            return;
+        } else {
+            self.unreadable.fetch_add(1, Ordering::Relaxed);
+        }
+        tracing::error!(domain.name = %row.name, "a row of the replica does not read");
+    }
+
+    /// `None` if the row is of another release, or its material is not there.
+    fn serve(&self, row: &DomainRow) -> Option<()> {
+        let name = Pattern::parse(&row.name).ok()?;
+        let domain: Domain = decode(&row.record).ok()?;
+        let material = match served_material(&domain, self.holdings) {
+            None => None,
+            Some(digest) if Some(digest) == row.material => Some(self.holdings.material(&digest)?),
+            Some(_) => return None,
+        };
+        if let Some(material) = &material {
+            let unusable = self.unusable.lock();
+            let unusable = unusable.unwrap_or_else(PoisonError::into_inner);
+            if let Some(why) = unusable.get(material.digest()) {
+                self.holdings.quarantine().put(&name, &why.to_string());
+            }
+        }
+        let entry = entry(self.holdings, &domain, material, row.revision);
+        self.holdings.put_first(&name, entry);
+        Some(())
+    }
+
+    /// Notes a row that is not what was written.
+    fn damage(&self, note: impl FnOnce(&mut Damage)) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        let damage = self.damage.lock();
+        note(&mut damage.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Reads on this thread while others do the work: one for each core.
+fn in_parallel<T: Send>(
+    read: impl FnOnce(&mut dyn FnMut(T)) -> Result<(), ReplicaError>,
+    work: impl Fn(T) + Sync,
+) -> Result<(), ReplicaError> {
+    const TOGETHER: usize = 128;
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let (sender, receiver) = mpsc::sync_channel::<Vec<T>>(2 * cores);
+    let receiver = Mutex::new(receiver);
+    let next = || {
+        let receiver = receiver.lock();
+        receiver.unwrap_or_else(PoisonError::into_inner).recv()
+    };
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Ok(rows) = next() {
+                    rows.into_iter().for_each(&work);
+                }
+            });
+        }
+        let mut rows = Vec::with_capacity(TOGETHER);
+        let send = |rows| {
+            // The others end after the sender is gone, or by a panic, which the scope passes on.
+            let _ = sender.send(rows);
+        };
+        let read = read(&mut |row| {
+            rows.push(row);
+            if rows.len() == TOGETHER {
+                send(std::mem::replace(&mut rows, Vec::with_capacity(TOGETHER)));
+            }
+        });
+        send(rows);
+        drop(sender);
+        read
+    })
 }

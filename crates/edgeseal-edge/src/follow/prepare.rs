@@ -114,12 +114,12 @@ async fn good(
 }
 
 /// The material that a domain serves, or with HTTPS off none.
-fn served_material(domain: &Domain, holdings: &Holdings) -> Option<Digest> {
+pub(super) fn served_material(domain: &Domain, holdings: &Holdings) -> Option<Digest> {
     let binding = domain.binding(holdings.environment())?;
     binding.enabled.then_some(binding.material)
 }
 
-fn entry(
+pub(super) fn entry(
     holdings: &Holdings,
     domain: &Domain,
     material: Option<Arc<Material>>,
@@ -198,44 +198,6 @@ pub(super) fn stored_form(material: &Material) -> record::Material {
         issuers: material.issuers().map(|der| Digest::of(der).0).collect(),
         sealed_key: material.sealed_key().into_vec(),
     }
-}
-
-/// Serves a row of the replica. It was checked when it came; here only its key is opened, since the
-/// keyring may be another. `None` if the row is not what was once written.
-pub(super) fn load(holdings: &Holdings, row: &Row) -> Option<()> {
-    let domain: Domain = decode(&row.record).ok()?;
-    let digest = served_material(&domain, holdings);
-    let material = match (digest, &row.material) {
-        (None, _) => None,
-        (Some(digest), Some((stored_as, value))) if digest == *stored_as => {
-            Some(load_material(holdings, digest, value)?)
-        }
-        (Some(_), _) => return None,
-    };
-    if let Some(Err(why)) = material
-        .as_ref()
-        .map(|material| holdings.keys().check_opens(material))
-    {
-        holdings.quarantine().put(&row.name, &why.to_string());
-    }
-    let entry = entry(holdings, &domain, material, row.revision);
-    holdings.replace(&row.name, entry);
-    Some(())
-}
-
-fn load_material(holdings: &Holdings, digest: Digest, value: &[u8]) -> Option<Arc<Material>> {
-    if let Some(known) = holdings.material(&digest) {
-        return Some(known);
-    }
-    let decoded = decode_material(value).ok()?;
-    let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
-    let chain = holdings.chain(&issuers)?;
-    Some(Arc::new(Material::new(
-        digest,
-        &decoded.leaf,
-        chain,
-        &decoded.sealed_key,
-    )))
 }
 
 /// What is wrong with a value, without the frame of a store failure around it.

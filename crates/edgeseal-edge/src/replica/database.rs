@@ -2,30 +2,49 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
 use edgeseal_store::Revision;
-use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Batch, Issuer, Reached, ReplicaError, Row, Standing, Unreadable};
+use super::{
+    Batch, Damage, DomainRow, Issuer, MaterialRow, ReplicaError, Standing,
+    mark::{domain_mark, mark},
+    standing::{read_standing, write_standing},
+};
 
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
+/// Octets of a page. A row of an index-organised table moves to pages of its own above a quarter of
+/// this, and material with a P-256 key is 1–1.5 kB.
+const PAGE: i64 = 8192;
+
+/// Each `mark` is a checksum of the row, see [`mark`]; issuers and materials are named by their
+/// digests, but those of materials do not cover the sealed key.
+///
+/// Tables are organised by their keys, without a second index that could contradict them.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (
     key   TEXT PRIMARY KEY,
     value
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS standing (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    complete INTEGER NOT NULL,
+    cursor   INTEGER,
+    domains  INTEGER NOT NULL,
+    mark     INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS domain (
     name     TEXT PRIMARY KEY,
     revision INTEGER NOT NULL,
     record   BLOB NOT NULL,
-    material BLOB
+    material BLOB,
+    mark     INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
 CREATE TABLE IF NOT EXISTS material (
     digest BLOB PRIMARY KEY,
-    value  BLOB NOT NULL
+    value  BLOB NOT NULL,
+    mark   INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS issuer (
     digest BLOB PRIMARY KEY,
@@ -37,28 +56,47 @@ CREATE TABLE IF NOT EXISTS quarantine (
 ) WITHOUT ROWID;
 ";
 
+/// Made once there was a full listing. Until then it would cost as much as all else that is written,
+/// and what it is for, to let go of material, can wait: see [`write_batch`].
+const INDEX: &str = "
+CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
+";
+
+/// Material that came in a first listing for a domain which had changed before the listing ended.
+const SWEEP: &str = "
+DELETE FROM material WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest);
+";
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
+    standing: Standing,
 }
 
 impl Database {
     pub(super) fn open(path: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         let connection = Connection::open(path)?;
+        connection.pragma_update(None, "page_size", PAGE)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         // What was sealed under a key that is retired is not to lie about in free pages.
         connection.pragma_update(None, "secure_delete", true)?;
         quick_check(&connection)?;
         connection.execute_batch(SCHEMA)?;
-        let database = Self { connection };
+        let mut database = Self {
+            connection,
+            standing: Standing::default(),
+        };
         let environment = match environment {
             Environment::Production => "production",
             Environment::Staging => "staging",
         };
         database.insist("format", FORMAT)?;
         database.insist("environment", environment)?;
+        database.standing = read_standing(&database.connection)?;
         Ok(database)
     }
 
@@ -66,7 +104,11 @@ impl Database {
     pub(super) fn look(path: &Path, alone: bool) -> Result<Self, ReplicaError> {
         let connection = edgeseal_store::sqlite::look_at(path, alone)?;
         quick_check(&connection)?;
-        Ok(Self { connection })
+        let standing = read_standing(&connection)?;
+        Ok(Self {
+            connection,
+            standing,
+        })
     }
 
     /// Writes a fact of the file if it is new, compares it if it is not.
@@ -88,12 +130,11 @@ impl Database {
             .optional()
     }
 
-    pub(super) fn standing(&self) -> rusqlite::Result<Standing> {
-        let complete = self.meta::<i64>("complete")?.is_some();
-        let cursor = self.meta::<i64>("cursor")?.map(from_sql);
-        Ok(Standing { complete, cursor })
+    pub(super) const fn standing(&self) -> Standing {
+        self.standing
     }
 
+    /// All issuers, as they stand there.
     pub(super) fn issuers(&self) -> rusqlite::Result<Vec<Issuer>> {
         let mut statement = self.connection.prepare("SELECT digest, der FROM issuer")?;
         let rows = statement.query_map([], |row| {
@@ -103,19 +144,70 @@ impl Database {
         rows.collect()
     }
 
-    pub(super) fn visit(
+    /// Visits all material, in one pass.
+    pub(super) fn visit_materials(
         &self,
-        mut each: impl FnMut(Result<Row, Unreadable>),
+        mut each: impl FnMut(MaterialRow),
     ) -> rusqlite::Result<()> {
-        let mut statement = self.connection.prepare(
-            "SELECT name, revision, record, domain.material, value
-             FROM domain LEFT JOIN material ON material.digest = domain.material",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT digest, value, mark FROM material")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let name: String = row.get(0)?;
-            each(read_row(row, &name)?.ok_or(Unreadable { name }));
+            each(MaterialRow {
+                digest: Digest(row.get(0)?),
+                value: row.get_ref(1)?.as_blob()?.into(),
+                mark: row.get(2)?,
+            });
         }
+        Ok(())
+    }
+
+    /// Visits all domains, in one pass.
+    pub(super) fn visit_domains(&self, mut each: impl FnMut(DomainRow)) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT name, revision, record, material, mark FROM domain")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            each(DomainRow {
+                name: String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into(),
+                revision: from_sql(row.get(1)?),
+                record: row.get_ref(2)?.as_blob()?.into(),
+                material: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
+                mark: row.get(4)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Deletes rows that are not what was written, and forgets how far the file is.
+    pub(super) fn discard(&mut self, damage: &Damage) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for digest in &damage.issuers {
+            let delete = "DELETE FROM issuer WHERE digest = ?1";
+            transaction.prepare_cached(delete)?.execute([digest.0])?;
+        }
+        for digest in &damage.materials {
+            let delete = "DELETE FROM material WHERE digest = ?1";
+            transaction.prepare_cached(delete)?.execute([digest.0])?;
+        }
+        for name in &damage.domains {
+            let delete = "DELETE FROM domain WHERE name = ?1";
+            transaction
+                .prepare_cached(delete)?
+                .execute([name.as_ref()])?;
+        }
+        let count = "SELECT count(*) FROM domain";
+        let domains: i64 = transaction.query_row(count, [], |row| row.get(0))?;
+        let standing = Standing {
+            complete: self.standing.complete,
+            cursor: None,
+            domains: domains.cast_unsigned(),
+        };
+        write_standing(&transaction, standing)?;
+        transaction.commit()?;
+        self.standing = standing;
         Ok(())
     }
 
@@ -134,12 +226,6 @@ impl Database {
         Ok(found)
     }
 
-    pub(super) fn forget_cursor(&self) -> rusqlite::Result<()> {
-        self.connection
-            .execute("DELETE FROM meta WHERE key = 'cursor'", [])
-            .map(drop)
-    }
-
     /// Makes what was written durable, and leaves nothing of what it replaced in the log.
     pub(super) fn settle(&self) -> rusqlite::Result<()> {
         let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -154,13 +240,25 @@ impl Database {
     /// Writes batches in order, in one transaction. `advance` says whether their cursors count.
     pub(super) fn write(&mut self, batches: &[Batch], advance: bool) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
+        let mut standing = self.standing;
         for batch in batches {
-            write_batch(&transaction, batch)?;
+            let added = write_batch(&transaction, batch, standing.complete)?;
+            standing.domains = standing.domains.saturating_add_signed(added);
+            let was_complete = standing.complete;
             if advance {
-                write_reached(&transaction, batch.reached)?;
+                standing.reach(batch.reached);
+            }
+            if standing.complete && !was_complete {
+                transaction.execute_batch(INDEX)?;
+                transaction.execute_batch(SWEEP)?;
             }
         }
-        transaction.commit()
+        if standing != self.standing {
+            write_standing(&transaction, standing)?;
+        }
+        transaction.commit()?;
+        self.standing = standing;
+        Ok(())
     }
 }
 
@@ -173,34 +271,54 @@ fn quick_check(connection: &Connection) -> Result<(), ReplicaError> {
     }
 }
 
-fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+/// What SQLite keeps of the file in memory, in KiB: enough for the inner pages of a million rows.
+const CACHE_KIB: i64 = 4096;
+
+/// The log is folded back when it has so many pages, 64 MiB. While all domains come, each page is
+/// written many times: the fewer foldings, the fewer of them reach the file.
+const LOG_PAGES: i64 = 8192;
+
+/// Writes what a batch holds; how many more domains there are then. Material that no domain needs
+/// any more is deleted if the replica is `complete`; before, it stays until it is.
+fn write_batch(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    complete: bool,
+) -> rusqlite::Result<i64> {
+    let mut added = 0;
     let mut issuer =
         transaction.prepare_cached("INSERT OR IGNORE INTO issuer (digest, der) VALUES (?1, ?2)")?;
     for (digest, der) in &batch.issuers {
         issuer.execute(params![digest.0, der.as_ref()])?;
     }
     let mut material = transaction.prepare_cached(
-        "INSERT INTO material (digest, value) VALUES (?1, ?2)
-         ON CONFLICT (digest) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+        "INSERT INTO material (digest, value, mark) VALUES (?1, ?2, ?3)
+         ON CONFLICT (digest) DO UPDATE SET value = excluded.value, mark = excluded.mark
+         WHERE value <> excluded.value",
     )?;
     let mut domain = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO domain (name, revision, record, material) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO domain (name, revision, record, material, mark)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
     for row in &batch.put {
         let name = row.name.to_string();
         let before = material_of(transaction, &name)?;
-        let digest = row.material.as_ref().map(|(digest, _)| digest.0);
+        added += i64::from(before.is_none());
+        let digest = row.material.as_ref().map(|(digest, _)| *digest);
         if let Some((digest, value)) = &row.material {
-            material.execute(params![digest.0, value.as_ref()])?;
+            let mark = mark(&[&digest.0, value]);
+            material.execute(params![digest.0, value.as_ref(), mark])?;
         }
         domain.execute(params![
             name,
             to_sql(row.revision),
             row.record.as_ref(),
-            digest
+            digest.map(|digest| digest.0),
+            domain_mark(&name, row.revision, &row.record, digest),
         ])?;
         unquarantine.execute([&name])?;
+        let before = before.flatten().map(Digest).filter(|_| complete);
         release(transaction, before.filter(|old| Some(*old) != digest))?;
     }
     for name in &batch.remove {
@@ -210,51 +328,44 @@ fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result
             .prepare_cached("DELETE FROM domain WHERE name = ?1")?
             .execute([&name])?;
         unquarantine.execute([&name])?;
+        added -= i64::from(before.is_some());
+        let before = before.flatten().map(Digest).filter(|_| complete);
         release(transaction, before)?;
     }
-    let mut reseal =
-        transaction.prepare_cached("UPDATE material SET value = ?2 WHERE digest = ?1")?;
+    let mut reseal = transaction
+        .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
     for (digest, value) in &batch.resealed {
-        reseal.execute(params![digest.0, value.as_ref()])?;
+        let mark = mark(&[&digest.0, value]);
+        reseal.execute(params![digest.0, value.as_ref(), mark])?;
     }
     let mut quarantine = transaction
         .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
     for (name, why) in &batch.quarantine {
         quarantine.execute(params![name.to_string(), why])?;
     }
-    Ok(())
+    Ok(added)
 }
 
-fn write_reached(transaction: &Transaction<'_>, reached: Reached) -> rusqlite::Result<()> {
-    let (cursor, complete) = match reached {
-        Reached::Unchanged => return Ok(()),
-        Reached::Cursor(cursor) => (cursor, false),
-        Reached::Complete(cursor) => (cursor, true),
-    };
-    set_meta(transaction, "cursor", to_sql(cursor))?;
-    if complete {
-        set_meta(transaction, "complete", 1)?;
-    }
-    Ok(())
-}
-
-fn material_of(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<Option<[u8; 32]>> {
+/// The material of a domain, if there is such a domain.
+fn material_of(
+    transaction: &Transaction<'_>,
+    name: &str,
+) -> rusqlite::Result<Option<Option<[u8; 32]>>> {
     transaction
         .prepare_cached("SELECT material FROM domain WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
         .optional()
-        .map(Option::flatten)
 }
 
 /// Deletes material that no domain needs any more.
-fn release(transaction: &Transaction<'_>, digest: Option<[u8; 32]>) -> rusqlite::Result<()> {
+fn release(transaction: &Transaction<'_>, digest: Option<Digest>) -> rusqlite::Result<()> {
     let Some(digest) = digest else { return Ok(()) };
     transaction
         .prepare_cached(
             "DELETE FROM material WHERE digest = ?1
              AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)",
         )?
-        .execute([digest])
+        .execute([digest.0])
         .map(drop)
 }
 
@@ -267,26 +378,6 @@ fn set_meta(
         .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute(params![key, value])
         .map(drop)
-}
-
-/// `None` if the row is not what was once written: another name, or material that is missing.
-fn read_row(row: &SqlRow<'_>, name: &str) -> rusqlite::Result<Option<Row>> {
-    let Ok(name) = Pattern::parse(name) else {
-        return Ok(None);
-    };
-    let digest: Option<[u8; 32]> = row.get(3)?;
-    let value: Option<Vec<u8>> = row.get(4)?;
-    let material = match (digest, value) {
-        (Some(_), None) => return Ok(None),
-        (digest, value) => digest.map(Digest).zip(value.map(Bytes::from)),
-    };
-    let record: Vec<u8> = row.get(2)?;
-    Ok(Some(Row {
-        name,
-        revision: from_sql(row.get(1)?),
-        record: Bytes::from(record),
-        material,
-    }))
 }
 
 const fn to_sql(revision: Revision) -> i64 {

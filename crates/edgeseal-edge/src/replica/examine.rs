@@ -1,15 +1,18 @@
 //! A replica as the doctor sees it: would an edge be able to serve from it.
 
-use std::path::Path;
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
-use edgeseal_core::domain::Domain;
+use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
 use edgeseal_store::{
     Key, Keyring,
     record::{decode, decode_material},
     seal::KeyId,
 };
 
-use super::{FILE, ReplicaError, Row, database::Database};
+use super::{DomainRow, FILE, MaterialRow, ReplicaError, database::Database};
 
 /// What is in a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,39 +45,75 @@ pub fn examine(
     }
     let database = Database::look(&path, alone)?;
     let mut found = Examined {
-        complete: database.standing()?.complete,
+        complete: database.standing().complete,
         ..Examined::default()
     };
     for (name, why) in database.quarantine()? {
         found.quarantined.push((name.to_string(), why));
     }
-    database.visit(|row| {
+    let mut issuers = HashSet::new();
+    for (digest, der) in database.issuers()? {
+        if Digest::of(&der) == digest {
+            issuers.insert(digest);
+        }
+    }
+    let mut materials = HashMap::new();
+    database.visit_materials(|row| {
+        let checked = check_material(&row, &issuers, keyring);
+        if let Ok(sealed_under) = &checked {
+            found.under_older_keys += u64::from(*sealed_under != Some(keyring.active()));
+        }
+        materials.insert(row.digest, checked.err());
+    })?;
+    database.visit_domains(|row| {
         found.domains += 1;
-        match row {
-            Err(unreadable) => {
-                let why = "the row does not read".to_owned();
-                found.unusable.push((unreadable.name, why));
-            }
-            Ok(row) => match check(&row, keyring) {
-                Err(why) => found.unusable.push((row.name.to_string(), why)),
-                Ok(sealed) => {
-                    let older = sealed.is_some_and(|id| id != keyring.active());
-                    found.under_older_keys += u64::from(older);
-                }
-            },
+        if let Err(why) = check_domain(&row, &materials) {
+            found.unusable.push((row.name.into(), why));
         }
     })?;
+    let missing = database.standing().domains.saturating_sub(found.domains);
+    if missing > 0 {
+        let why = format!("{missing} rows are missing");
+        found.unusable.push(("(domains)".to_owned(), why));
+    }
     Ok(Some(found))
 }
 
-/// Whether a row can be served, and the key that its private key is sealed under.
-fn check(row: &Row, keyring: &Keyring) -> Result<Option<KeyId>, String> {
-    decode::<Domain>(&row.record).map_err(|_| "the record does not read".to_owned())?;
-    let Some((digest, value)) = &row.material else {
-        return Ok(None);
-    };
-    let material = decode_material(value).map_err(|_| "the material does not read".to_owned())?;
-    let opened = keyring.open(&material.sealed_key, &Key::material(digest));
+/// Whether material can be served, and the key that its private key is sealed under.
+fn check_material(
+    row: &MaterialRow,
+    issuers: &HashSet<Digest>,
+    keyring: &Keyring,
+) -> Result<Option<KeyId>, String> {
+    if !row.is_whole() {
+        return Err("the material is not what was written".to_owned());
+    }
+    let material =
+        decode_material(&row.value).map_err(|_| "the material does not read".to_owned())?;
+    if material
+        .issuers
+        .iter()
+        .any(|issuer| !issuers.contains(&Digest(*issuer)))
+    {
+        return Err("a certificate of its chain is missing".to_owned());
+    }
+    let opened = keyring.open(&material.sealed_key, &Key::material(&row.digest));
     opened.map_err(|why| format!("the private key does not open: {why}"))?;
     Ok(KeyId::of_sealed(&material.sealed_key))
+}
+
+/// Whether a domain can be served.
+fn check_domain(
+    row: &DomainRow,
+    materials: &HashMap<Digest, Option<String>>,
+) -> Result<(), String> {
+    if !row.is_whole() || Pattern::parse(&row.name).is_err() {
+        return Err("the row is not what was written".to_owned());
+    }
+    decode::<Domain>(&row.record).map_err(|_| "the record does not read".to_owned())?;
+    match row.material.map(|digest| materials.get(&digest)) {
+        None | Some(Some(None)) => Ok(()),
+        Some(Some(Some(why))) => Err(why.clone()),
+        Some(None) => Err("its material is missing".to_owned()),
+    }
 }

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use super::*;
 
 fn name(text: &str) -> Pattern {
@@ -17,13 +19,21 @@ fn open(directory: &Path) -> Replica {
     Replica::open(directory, Environment::Production).unwrap()
 }
 
+/// All domains with their material, as it is in the file.
 fn rows(replica: &Replica) -> Vec<(String, u64, Option<Bytes>)> {
+    let mut materials = HashMap::new();
+    replica
+        .visit_materials(|row| {
+            assert!(row.is_whole());
+            materials.insert(row.digest, Bytes::from(row.value));
+        })
+        .unwrap();
     let mut found = Vec::new();
     replica
-        .visit(|row| {
-            let row = row.unwrap();
-            let material = row.material.map(|(_, value)| value);
-            found.push((row.name.to_string(), row.revision.0, material));
+        .visit_domains(|row| {
+            assert!(row.is_whole());
+            let material = row.material.map(|digest| materials[&digest].clone());
+            found.push((row.name.into(), row.revision.0, material));
         })
         .unwrap();
     found
@@ -42,7 +52,7 @@ async fn written(directory: &Path, batches: Vec<Batch>) -> Replica {
 async fn what_was_written_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.standing().unwrap(), Standing::default());
+    assert_eq!(replica.standing(), Standing::default());
     drop(replica);
     let replica = written(
         directory.path(),
@@ -82,8 +92,9 @@ async fn what_was_written_is_there_after_a_restart() {
     let standing = Standing {
         complete: true,
         cursor: Some(Revision(3)),
+        domains: 3,
     };
-    assert_eq!(replica.standing().unwrap(), standing);
+    assert_eq!(replica.standing(), standing);
 }
 
 #[tokio::test]
@@ -94,14 +105,21 @@ async fn material_goes_with_its_last_domain() {
         ..Batch::default()
     };
     let count = |replica: &Replica| replica.database.count("material");
-    let replica = written(
-        directory.path(),
-        vec![put(vec![
+    let first = vec![
+        put(vec![
             row("a.com", 1, Some(b"one")),
-            row("b.com", 1, Some(b"one")),
-        ])],
-    )
-    .await;
+            row("b.com", 1, Some(b"old")),
+        ]),
+        put(vec![row("b.com", 2, Some(b"one"))]),
+    ];
+    let replica = written(directory.path(), first).await;
+    assert_eq!(count(&replica), 2, "while the first listing goes on");
+    drop(replica);
+    let ended = Batch {
+        reached: Reached::Complete(Revision(2)),
+        ..Batch::default()
+    };
+    let replica = written(directory.path(), vec![ended]).await;
     assert_eq!(count(&replica), 1);
     drop(replica);
     let replica = written(
@@ -137,7 +155,7 @@ async fn a_batch_left_out_stops_the_cursor_and_nothing_else() {
     writer.write(batch("c.com", 3));
     writer.close().await;
     let replica = open(directory.path());
-    assert_eq!(replica.standing().unwrap().cursor, Some(Revision(1)));
+    assert_eq!(replica.standing().cursor, Some(Revision(1)));
     let names: Vec<String> = rows(&replica).into_iter().map(|row| row.0).collect();
     assert_eq!(names, ["a.com", "c.com"]);
 }
@@ -151,7 +169,7 @@ fn a_corrupted_file_is_moved_aside() {
     )
     .unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.standing().unwrap(), Standing::default());
+    assert_eq!(replica.standing(), Standing::default());
     assert!(directory.path().join("replica.sqlite.corrupted").exists());
 }
 
@@ -165,28 +183,107 @@ async fn a_replica_of_another_environment_is_moved_aside() {
     };
     drop(written(directory.path(), vec![batch]).await);
     let replica = Replica::open(directory.path(), Environment::Staging).unwrap();
-    assert_eq!(replica.standing().unwrap(), Standing::default());
+    assert_eq!(replica.standing(), Standing::default());
+}
+
+/// A replica with two domains, one issuer and one material; which of its rows are not whole.
+async fn damaged_by(sql: &str) -> (tempfile::TempDir, Replica, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = Batch {
+        issuers: vec![(Digest::of(b"issuer"), Arc::from(&b"issuer"[..]))],
+        put: vec![row("a.com", 1, Some(b"one")), row("b.com", 2, None)],
+        reached: Reached::Complete(Revision(2)),
+        ..Batch::default()
+    };
+    let replica = written(directory.path(), vec![batch]).await;
+    replica.database.execute(sql);
+    drop(replica);
+    let replica = open(directory.path());
+    let mut broken = Vec::new();
+    let materials = |row: MaterialRow| {
+        if !row.is_whole() {
+            broken.push("material".to_owned());
+        }
+    };
+    replica.visit_materials(materials).unwrap();
+    let domains = |row: DomainRow| {
+        if !row.is_whole() {
+            broken.push(row.name.into());
+        }
+    };
+    replica.visit_domains(domains).unwrap();
+    (directory, replica, broken)
 }
 
 #[tokio::test]
-async fn a_row_without_its_material_is_told() {
-    let directory = tempfile::tempdir().unwrap();
-    let batch = Batch {
-        put: vec![row("a.com", 1, Some(b"one")), row("b.com", 1, None)],
-        reached: Reached::Complete(Revision(1)),
-        ..Batch::default()
+async fn every_column_is_under_a_checksum() {
+    let table = [
+        (
+            "UPDATE domain SET revision = 3 WHERE name = 'a.com'",
+            "a.com",
+        ),
+        (
+            "UPDATE domain SET record = x'00' WHERE name = 'b.com'",
+            "b.com",
+        ),
+        (
+            "UPDATE domain SET material = NULL WHERE name = 'a.com'",
+            "a.com",
+        ),
+        (
+            "UPDATE domain SET material = zeroblob(32) WHERE name = 'b.com'",
+            "b.com",
+        ),
+        (
+            "UPDATE domain SET mark = mark + 1 WHERE name = 'b.com'",
+            "b.com",
+        ),
+        (
+            "UPDATE domain SET name = 'c.com' WHERE name = 'b.com'",
+            "c.com",
+        ),
+        ("UPDATE material SET value = x'6f6f65'", "material"),
+        ("UPDATE material SET digest = zeroblob(32)", "material"),
+        ("UPDATE material SET mark = mark + 1", "material"),
+    ];
+    for (sql, expected) in table {
+        let (_directory, replica, broken) = damaged_by(sql).await;
+        assert_eq!(broken, [expected], "{sql}");
+        assert_eq!(replica.standing().cursor, Some(Revision(2)), "{sql}");
+    }
+    for sql in [
+        "UPDATE standing SET cursor = cursor + 1",
+        "UPDATE standing SET domains = 3",
+        "UPDATE standing SET complete = 0",
+        "UPDATE standing SET mark = mark + 1",
+    ] {
+        let (_directory, replica, broken) = damaged_by(sql).await;
+        assert_eq!(
+            (broken.len(), replica.standing().cursor),
+            (0, None),
+            "{sql}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_discarded_and_the_rest_stays() {
+    let (directory, mut replica, _) =
+        damaged_by("UPDATE domain SET record = x'00' WHERE name = 'b.com'").await;
+    let damage = Damage {
+        domains: vec!["b.com".into()],
+        issuers: vec![Digest::of(b"issuer")],
+        materials: Vec::new(),
     };
-    let mut replica = written(directory.path(), vec![batch]).await;
-    replica.database.execute("DELETE FROM material");
-    let mut seen = Vec::new();
-    replica
-        .visit(|row| seen.push(row.map(|row| row.name.to_string()).map_err(|bad| bad.name)))
-        .unwrap();
-    assert_eq!(seen, [Err("a.com".to_owned()), Ok("b.com".to_owned())]);
-    replica.forget_cursor().unwrap();
+    replica.discard(&damage).unwrap();
+    drop(replica);
+    let replica = open(directory.path());
     let standing = Standing {
         complete: true,
         cursor: None,
+        domains: 1,
     };
-    assert_eq!(replica.standing().unwrap(), standing);
+    assert_eq!(replica.standing(), standing);
+    assert_eq!(rows(&replica).len(), 1);
+    assert!(replica.issuers().unwrap().is_empty());
 }

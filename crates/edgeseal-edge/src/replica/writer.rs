@@ -17,18 +17,22 @@ use crate::telemetry;
 
 /// What may wait to be written, in KiB.
 const BACKLOG_KIB: u32 = 64 * 1024;
+/// What may wait of a full listing, in KiB: what is written together costs less, but what waits takes
+/// memory that stays with the process.
+const LISTING_KIB: u32 = 16 * 1024;
 
 /// Sends batches to the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     sender: Option<Sender<Queued>>,
     room: Arc<Semaphore>,
+    listing_room: Arc<Semaphore>,
     closing: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Queued {
-    Batch(Batch, OwnedSemaphorePermit),
+    Batch(Batch, Vec<OwnedSemaphorePermit>),
     /// A batch was left out: from here on no cursor counts.
     Gap,
 }
@@ -44,6 +48,7 @@ impl Writer {
         Ok(Self {
             sender: Some(sender),
             room: Arc::new(Semaphore::new(BACKLOG_KIB as usize)),
+            listing_room: Arc::new(Semaphore::new(LISTING_KIB as usize)),
             closing,
             thread: Some(thread),
         })
@@ -53,7 +58,7 @@ impl Writer {
     /// already, the batch is left out, and the replica's cursor stays where it is.
     pub(crate) fn write(&self, batch: Batch) {
         match Arc::clone(&self.room).try_acquire_many_owned(batch.size_kib()) {
-            Ok(permit) => self.send(Queued::Batch(batch, permit)),
+            Ok(permit) => self.send(Queued::Batch(batch, vec![permit])),
             Err(_) => {
                 telemetry::replica_failure();
                 tracing::error!(
@@ -68,11 +73,13 @@ impl Writer {
     /// Has `batch` written after all batches before it; waits while too much is waiting. For full
     /// listings, where more comes than memory may hold.
     pub(crate) async fn write_patiently(&self, batch: Batch) {
-        if let Ok(permit) = Arc::clone(&self.room)
-            .acquire_many_owned(batch.size_kib())
-            .await
-        {
-            self.send(Queued::Batch(batch, permit));
+        let size = batch.size_kib();
+        let (listing, all) = (Arc::clone(&self.listing_room), Arc::clone(&self.room));
+        let Ok(in_listing) = listing.acquire_many_owned(size.min(LISTING_KIB)).await else {
+            return;
+        };
+        if let Ok(in_all) = all.acquire_many_owned(size).await {
+            self.send(Queued::Batch(batch, vec![in_listing, in_all]));
         }
     }
 
@@ -155,9 +162,9 @@ impl Taken {
         let mut taken = Self::default();
         for queued in std::iter::once(first).chain(receiver.try_iter()) {
             match queued {
-                Queued::Batch(batch, permit) => {
+                Queued::Batch(batch, permits) => {
                     taken.batches.push(batch);
-                    taken.permits.push(permit);
+                    taken.permits.extend(permits);
                 }
                 Queued::Gap => taken.gap = true,
             }

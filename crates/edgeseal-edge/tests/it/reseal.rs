@@ -133,15 +133,22 @@ async fn what_does_not_open_is_counted_and_the_rest_is_sealed_anew() {
     assert_eq!(found, [active, old]);
 }
 
-/// Changes the last octet of a sealed key in the replica.
+/// Changes the last octet of a sealed key in the replica, and the row's checksum with it, as if the
+/// key had been broken when it was written.
 fn spoil_key(world: &World, digest: &Digest) {
     let connection = Connection::open(world.directory.path().join("replica.sqlite")).unwrap();
     let stored = "SELECT value FROM material WHERE digest = ?1";
     let value = connection.query_row(stored, [digest.0], |row| row.get::<_, Vec<u8>>(0));
     let mut value = value.unwrap();
     *value.last_mut().unwrap() ^= 1;
-    let spoil = "UPDATE material SET value = ?2 WHERE digest = ?1";
-    connection.execute(spoil, (digest.0, value)).unwrap();
+    let mut marked = Vec::new();
+    for part in [&digest.0[..], &value] {
+        marked.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        marked.extend_from_slice(part);
+    }
+    let mark = i64::from_be_bytes(Digest::of(&marked).0[..8].try_into().unwrap());
+    let spoil = "UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1";
+    connection.execute(spoil, (digest.0, value, mark)).unwrap();
 }
 
 #[tokio::test]

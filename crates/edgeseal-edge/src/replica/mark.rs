@@ -1,0 +1,44 @@
+//! Checksums over what is on disk: what a disk gives back is not always what it was given.
+
+use aws_lc_rs::digest;
+use edgeseal_core::certificate::Digest;
+use edgeseal_store::Revision;
+
+use super::{DomainRow, MaterialRow};
+
+/// The start of the SHA-256 of some values, each with its length before it: kept beside them.
+pub(super) fn mark(values: &[&[u8]]) -> i64 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for value in values {
+        context.update(&(value.len() as u64).to_be_bytes());
+        context.update(value);
+    }
+    let mut start = [0; 8];
+    start.copy_from_slice(&context.finish().as_ref()[..8]);
+    i64::from_be_bytes(start)
+}
+
+pub(super) fn domain_mark(
+    name: &str,
+    revision: Revision,
+    record: &[u8],
+    material: Option<Digest>,
+) -> i64 {
+    let material = material.as_ref().map_or(&[][..], |digest| &digest.0[..]);
+    let revision = revision.0.to_be_bytes();
+    mark(&[name.as_bytes(), &revision, record, material])
+}
+
+impl MaterialRow {
+    /// Whether it is what was written.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.mark == mark(&[&self.digest.0, &self.value])
+    }
+}
+
+impl DomainRow {
+    /// Whether it is what was written.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.mark == domain_mark(&self.name, self.revision, &self.record, self.material)
+    }
+}

@@ -1,0 +1,81 @@
+//! How far the replica is, as its file says.
+
+use edgeseal_store::Revision;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Reached, Standing, mark::mark};
+
+impl Standing {
+    /// With what a batch has reached.
+    pub(super) const fn reach(&mut self, reached: Reached) {
+        match reached {
+            Reached::Unchanged => {}
+            Reached::Cursor(cursor) => self.cursor = Some(cursor),
+            Reached::Complete(cursor) => {
+                self.cursor = Some(cursor);
+                self.complete = true;
+            }
+        }
+    }
+
+    fn mark(self) -> i64 {
+        let cursor = self.cursor.map_or([0; 8], |cursor| cursor.0.to_be_bytes());
+        let flags = [u8::from(self.complete), u8::from(self.cursor.is_some())];
+        mark(&[&flags, &cursor, &self.domains.to_be_bytes()])
+    }
+}
+
+/// How far the file is. If that is not what was written, it is not known: the store is then asked
+/// for everything, and what is there can be served until it answers.
+pub(super) fn read_standing(connection: &Connection) -> rusqlite::Result<Standing> {
+    let read = "SELECT complete, cursor, domains, mark FROM standing";
+    let found = connection
+        .query_row(read, [], |row| {
+            let standing = Standing {
+                complete: row.get(0)?,
+                cursor: row.get::<_, Option<i64>>(1)?.map(from_sql),
+                domains: row.get::<_, i64>(2)?.cast_unsigned(),
+            };
+            Ok((standing, row.get::<_, i64>(3)?))
+        })
+        .optional()?;
+    Ok(match found {
+        None => Standing::default(),
+        Some((standing, mark)) if mark == standing.mark() => standing,
+        Some((standing, _)) => {
+            tracing::error!(
+                "how far the replica is does not read: the store is asked for everything"
+            );
+            Standing {
+                cursor: None,
+                ..standing
+            }
+        }
+    })
+}
+
+pub(super) fn write_standing(
+    transaction: &Transaction<'_>,
+    standing: Standing,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO standing (one, complete, cursor, domains, mark)
+             VALUES (1, ?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            standing.complete,
+            standing.cursor.map(to_sql),
+            standing.domains.cast_signed(),
+            standing.mark(),
+        ])
+        .map(drop)
+}
+
+const fn to_sql(revision: Revision) -> i64 {
+    revision.0.cast_signed()
+}
+
+const fn from_sql(revision: i64) -> Revision {
+    Revision(revision.cast_unsigned())
+}

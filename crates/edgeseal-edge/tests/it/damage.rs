@@ -1,0 +1,149 @@
+//! Octets of the replica that are not what was written: found, not served, and made good.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use edgeseal_edge::Edge;
+
+use crate::{
+    client::leaf,
+    restart::Failing,
+    world::{Certificate, World},
+};
+
+const FILE: &str = "replica.sqlite";
+const DOMAINS: usize = 24;
+/// Each octet at a multiple of this is changed in turn: a prime, so that all places of a page have
+/// their turn over the pages.
+const STRIDE: usize = 1009;
+
+/// A world with some domains, an edge's replica of which is whole; what each domain serves.
+async fn served_before() -> (World, BTreeMap<String, Vec<u8>>) {
+    let world = World::new();
+    let mut leaves = BTreeMap::new();
+    for number in 0..DOMAINS {
+        let name = format!("d{number}.com");
+        let certificate = Certificate::with_chain(&name);
+        world.serve(&name, &certificate, 1).await;
+        leaves.insert(name, certificate.leaf);
+    }
+    world.edge().await.drain().await;
+    (world, leaves)
+}
+
+/// The names that do not serve what they should; of those, none serves another certificate.
+async fn missing(edge: &Edge, leaves: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (name, expected) in leaves {
+        match leaf(edge.https_addr(), name).await {
+            Ok(shown) => assert_eq!(shown, *expected, "{name} shows another certificate"),
+            Err(_) => missing.push(name.clone()),
+        }
+    }
+    missing
+}
+
+fn write(directory: &Path, content: &[u8]) {
+    for tail in ["-wal", "-shm"] {
+        let _ = fs::remove_file(directory.join(format!("{FILE}{tail}")));
+    }
+    fs::write(directory.join(FILE), content).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_octet_is_found_and_made_good_by_the_store() {
+    let (world, leaves) = served_before().await;
+    let directory = world.directory.path();
+    let whole = fs::read(directory.join(FILE)).unwrap();
+    for place in (0..whole.len()).step_by(STRIDE) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place % 8);
+        write(directory, &flipped);
+        let edge = world.edge().await;
+        assert_eq!(missing(&edge, &leaves).await, [""; 0], "octet {place}");
+        edge.drain().await;
+        // What is on disk now is whole again.
+        let edge = world
+            .start(world.options(), Failing::new(&world.store))
+            .await;
+        assert_eq!(missing(&edge, &leaves).await, [""; 0], "octet {place}");
+        edge.drain().await;
+    }
+}
+
+/// Without the store, what is not damaged is served, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_octet_of_a_certificate_costs_that_domain_alone_while_the_store_is_away() {
+    let (world, leaves) = served_before().await;
+    let directory = world.directory.path();
+    let whole = fs::read(directory.join(FILE)).unwrap();
+    for (name, expected) in leaves.iter().step_by(5) {
+        // SQLite may have left a copy in free space when it moved the row.
+        let starts: Vec<usize> = whole
+            .windows(expected.len())
+            .enumerate()
+            .filter_map(|(at, octets)| (octets == expected).then_some(at))
+            .collect();
+        for place in [0, expected.len() / 2, expected.len() + 100] {
+            let mut flipped = whole.clone();
+            for at in &starts {
+                flipped[at + place] ^= 0x10;
+            }
+            write(directory, &flipped);
+            let store = Failing::new(&world.store);
+            let edge = world.start(world.options(), Arc::clone(&store) as _).await;
+            assert_eq!(
+                missing(&edge, &leaves).await,
+                [name.as_str()],
+                "octet {place}"
+            );
+            edge.drain().await;
+        }
+    }
+}
+
+/// What the file and its log are at any moment of a write is what a killed process leaves: the edge
+/// then serves what it served at some moment before.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_serves_without_the_store() {
+    let (world, leaves) = served_before().await;
+    let edge = world.edge().await;
+    let directory = world.directory.path();
+    let mut before = leaves.clone();
+    for (number, name) in leaves.keys().enumerate() {
+        let certificate = Certificate::with_chain(name);
+        let now = certificate.leaf.clone();
+        let revision = world.serve(name, &certificate, 1).await;
+        let images = tempfile::tempdir().unwrap();
+        copy(directory, images.path());
+        crate::world::served(&edge, revision).await;
+        let options = {
+            let mut options = world.options();
+            options.directory = images.path().to_owned();
+            options.id = format!("image{number}");
+            options
+        };
+        let image = world.start(options, Failing::new(&world.store)).await;
+        for (name, old) in &before {
+            let shown = leaf(image.https_addr(), name).await.unwrap();
+            // The writer is behind by what was changed last, at most.
+            let known = shown == *old || shown == now || leaves[name] == shown;
+            assert!(
+                known,
+                "{name} shows what it never had, after change {number}"
+            );
+        }
+        image.drain().await;
+        before.insert(name.clone(), now);
+    }
+    edge.drain().await;
+}
+
+/// The log before the file: what is moved from the one to the other in between is then in both.
+fn copy(from: &Path, to: &Path) {
+    for tail in ["-wal", ""] {
+        let name = format!("{FILE}{tail}");
+        if let Ok(content) = fs::read(from.join(&name)) {
+            fs::write(to.join(&name), content).unwrap();
+        }
+    }
+}
