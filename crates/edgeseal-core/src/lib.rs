@@ -18,6 +18,7 @@ pub mod oidc;
 pub mod policy;
 pub mod rate;
 pub mod secret;
+pub mod ticket;
 pub mod timestamp;
 
 pub use account::AccountId;

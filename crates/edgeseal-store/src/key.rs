@@ -10,7 +10,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
     AccountId, DomainName, Pattern, Timestamp,
     certificate::{CertificateId, Digest},
+    domain::Environment,
     identity::{PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
+    ticket::TicketPeriod,
 };
 
 /// A key of the store.
@@ -40,6 +42,8 @@ pub const AUDIT_SECRET: &str = "meta/audit-secret";
 pub const AUDIT_HEADS: &str = "audithead/";
 /// All edges that have reported.
 pub const EDGES: &str = "edge/";
+/// All session-ticket keys.
+pub const TICKET_KEYS: &str = "ticketkey/";
 
 impl Key {
     /// The key with this spelling, as read back from an engine.
@@ -309,6 +313,13 @@ impl Key {
         Self(format!("{EDGES}{group}/{id}").into())
     }
 
+    /// The session-ticket key of a period, shared by the edges of an environment.
+    #[must_use]
+    pub fn ticket_key(environment: Environment, period: TicketPeriod) -> Self {
+        let number = period.number();
+        Self(format!("{}{number:012}", ticket_keys(environment)).into())
+    }
+
     /// A counter from which blocks of numbers are taken.
     #[must_use]
     pub fn counter(name: &'static str) -> Self {
@@ -439,6 +450,16 @@ pub fn account_audit(account: &AccountId) -> String {
 #[must_use]
 pub fn account_audit_links(account: &AccountId) -> String {
     format!("auditlink/{account}/")
+}
+
+/// Prefix of [`Key::ticket_key`].
+#[must_use]
+pub fn ticket_keys(environment: Environment) -> String {
+    let environment = match environment {
+        Environment::Production => "production",
+        Environment::Staging => "staging",
+    };
+    format!("{TICKET_KEYS}{environment}/")
 }
 
 fn shard(bytes: &[u8]) -> String {

@@ -6,7 +6,8 @@
 //!    to their promises by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
 //! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
 //! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
-//!    order, for those who follow; [`reseal`]: everything sealed under another key, while all goes on.
+//!    order, for those who follow; [`reseal`]: everything sealed under another key, while all goes on;
+//!    [`ticket_key`]: keys that edges share.
 //!
 //! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
 //! who needs them.
@@ -33,6 +34,7 @@ pub mod reseal;
 pub mod seal;
 pub mod session;
 pub mod sqlite;
+pub mod ticket_key;
 
 #[cfg(test)]
 mod conformance;

@@ -7,6 +7,7 @@ use edgeseal_core::{
     account::AccessKey,
     certificate::{CertificateId, Digest, Facts},
     domain::{Coverage, Domain, Environment, Service, State},
+    ticket::TicketPeriod,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -217,6 +218,18 @@ pub struct AuditRecord {
 pub struct AuditSecretRecord {
     /// The secret, sealed for [`crate::Key::audit_secret`]; base64.
     pub sealed_secret: String,
+}
+
+/// A key that seals session tickets during one period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKeyRecord {
+    /// The period.
+    pub period: TicketPeriod,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The name that stands in its tickets (16 octets) and the key (32), sealed for
+    /// [`crate::Key::ticket_key`]; base64.
+    pub sealed_key: String,
 }
 
 /// What a domain serves before and after a change of its binding.

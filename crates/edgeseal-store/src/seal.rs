@@ -323,7 +323,7 @@ fn parse_line(line: &str) -> Result<Option<(KeyId, LessSafeKey)>, Malformed> {
     Ok(Some((KeyId::of(&bytes), LessSafeKey::new(key))))
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes)
         .expect("the operating system's random source never fails once it is seeded");

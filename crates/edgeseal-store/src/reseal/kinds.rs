@@ -9,7 +9,7 @@ use crate::{
     Fault,
     catalog::SIGNING_REQUEST_MS,
     key,
-    record::{self, SigningRequestRecord},
+    record::{self, SigningRequestRecord, TicketKeyRecord},
 };
 
 /// A kind of record that holds a sealed value. The value is sealed for the record's own key.
@@ -57,6 +57,15 @@ pub static SEALED_KINDS: &[SealedKind] = &[
         prefix: key::MATERIALS,
         form: Form::Material,
         expires: None,
+    },
+    SealedKind {
+        name: "session ticket keys",
+        prefix: key::TICKET_KEYS,
+        form: Form::Field("sealed_key"),
+        expires: Some(|value| {
+            let key: TicketKeyRecord = record::decode(value)?;
+            Ok(key.period.forgotten())
+        }),
     },
     SealedKind {
         name: "signing requests",

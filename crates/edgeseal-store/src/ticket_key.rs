@@ -1,0 +1,234 @@
+//! Session-ticket keys, shared by all edges of an environment: made by whoever misses one first.
+//!
+//! When a key is used is a matter of [`edgeseal_core::ticket`]. Each period has one record, and the
+//! record of a period is written once: of two that race, both get the key of the one that came first.
+//! The store forgets a record when its key opens nothing any more.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use edgeseal_core::{Secret, Timestamp, domain::Environment, ticket::TicketPeriod};
+use zeroize::Zeroizing;
+
+use crate::{
+    CommitError, Entry, Expect, Fault, Key, Keyring, Revision, Store, Txn, Write,
+    record::{self, TicketKeyRecord},
+    seal::{OpenError, random},
+};
+
+/// Octets of a name.
+pub const NAME_LEN: usize = 16;
+/// Octets of a key.
+pub const KEY_LEN: usize = 32;
+
+/// A key in the clear.
+#[derive(Debug)]
+pub struct TicketKey {
+    /// The period in which it seals.
+    pub period: TicketPeriod,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What it is called in tickets. Random and no secret.
+    pub name: [u8; NAME_LEN],
+    /// The key, [`KEY_LEN`] octets.
+    pub key: Secret,
+}
+
+/// Why a record yields no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoTicketKey {
+    /// It does not read, or is of another period than its key says.
+    #[error("the record does not read")]
+    Unreadable,
+    /// It does not open.
+    #[error("the ticket key does not open: {0}")]
+    Sealed(#[from] OpenError),
+}
+
+impl TicketKey {
+    /// A new random one.
+    #[must_use]
+    pub fn generate(period: TicketPeriod, now: Timestamp) -> Self {
+        let key = Zeroizing::new(random::<KEY_LEN>());
+        Self {
+            period,
+            created: now,
+            name: random(),
+            key: Secret::new(key.to_vec()),
+        }
+    }
+
+    /// Opens the record that stands under `holder`.
+    ///
+    /// # Errors
+    /// [`NoTicketKey`].
+    pub fn open(keyring: &Keyring, holder: &Key, value: &[u8]) -> Result<Self, NoTicketKey> {
+        let unreadable = |_| NoTicketKey::Unreadable;
+        let record: TicketKeyRecord = record::decode(value).map_err(unreadable)?;
+        let sealed = STANDARD.decode(&record.sealed_key);
+        let sealed = sealed.map_err(|_| NoTicketKey::Unreadable)?;
+        // It opens for its holder only: so the holder tells the period, whatever the record says.
+        let opened = keyring.open(&sealed, holder)?;
+        let of_holder = [Environment::Production, Environment::Staging]
+            .map(|environment| Key::ticket_key(environment, record.period))
+            .contains(holder);
+        let (name, key) = opened
+            .expose()
+            .split_first_chunk()
+            .filter(|(_, key)| of_holder && key.len() == KEY_LEN)
+            .ok_or(NoTicketKey::Unreadable)?;
+        Ok(Self {
+            period: record.period,
+            created: record.created,
+            name: *name,
+            key: Secret::new(key.to_vec()),
+        })
+    }
+
+    /// The record of this key, sealed for `holder` under the key that seals now.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn seal(&self, keyring: &Keyring, holder: &Key) -> Result<Bytes, Fault> {
+        let mut plain = Vec::with_capacity(NAME_LEN + KEY_LEN);
+        plain.extend_from_slice(&self.name);
+        plain.extend_from_slice(self.key.expose());
+        record::encode(&TicketKeyRecord {
+            period: self.period,
+            created: self.created,
+            sealed_key: STANDARD.encode(keyring.seal(&Secret::new(plain), holder)),
+        })
+    }
+}
+
+/// The record of a period's key: the one that is there, or a new one.
+///
+/// # Errors
+/// A [`Fault`] if the store failed.
+pub async fn obtain(
+    store: &dyn Store,
+    keyring: &Keyring,
+    environment: Environment,
+    period: TicketPeriod,
+    now: Timestamp,
+) -> Result<Entry, Fault> {
+    let key = Key::ticket_key(environment, period);
+    if let Some(entry) = store.get(&key).await? {
+        return Ok(entry);
+    }
+    // Until the store has answered: see `seal::Superseded`.
+    let _sealing = keyring.sealing();
+    let value = TicketKey::generate(period, now).seal(keyring, &key)?;
+    match store.commit(written_once(&key, &value, period)).await {
+        Ok(changed) => Ok(entry(key, value, changed)),
+        Err(CommitError::Conflict { .. }) => store.get(&key).await?.ok_or(Fault::new(
+            "a ticket key: it was there and has gone meanwhile",
+        )),
+        Err(CommitError::Fault(fault)) => Err(fault),
+    }
+}
+
+fn written_once(key: &Key, value: &Bytes, period: TicketPeriod) -> Txn {
+    Txn {
+        expect: vec![Expect::Absent(key.clone())],
+        write: vec![Write::Put {
+            key: key.clone(),
+            value: value.clone(),
+            expires: Some(period.forgotten()),
+        }],
+    }
+}
+
+const fn entry(key: Key, value: Bytes, changed: Revision) -> Entry {
+    Entry {
+        key,
+        value,
+        changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{key, memory::MemoryStore};
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    fn keyring() -> Keyring {
+        Keyring::parse(&Keyring::generate()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_gets_the_same_key_and_each_environment_has_its_own() {
+        let (store, keyring) = (Arc::new(MemoryStore::new()), keyring());
+        let period = TicketPeriod::at(NOW);
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let (store, keyring) = (Arc::clone(&store), keyring.clone());
+            asking.spawn(async move {
+                obtain(&*store, &keyring, Environment::Production, period, NOW).await
+            });
+        }
+        let got = asking.join_all().await;
+        let first = got[0].as_ref().unwrap();
+        for one in &got {
+            assert_eq!(one.as_ref().unwrap(), first);
+        }
+        let page = store.list(key::TICKET_KEYS, None, 100).await.unwrap();
+        assert_eq!(page.entries, std::slice::from_ref(first));
+        let opened = TicketKey::open(&keyring, &first.key, &first.value).unwrap();
+        assert_eq!((opened.period, opened.created), (period, NOW));
+        assert_eq!(opened.key.expose().len(), KEY_LEN);
+
+        let staging = obtain(&*store, &keyring, Environment::Staging, period, NOW).await;
+        let staging = staging.unwrap();
+        let staged = TicketKey::open(&keyring, &staging.key, &staging.value).unwrap();
+        assert!(staged.key != opened.key && staged.name != opened.name);
+    }
+
+    #[tokio::test]
+    async fn the_store_forgets_it_when_it_opens_nothing_any_more() {
+        let (store, keyring) = (MemoryStore::new(), keyring());
+        let period = TicketPeriod::at(NOW);
+        let entry = obtain(&store, &keyring, Environment::Production, period, NOW).await;
+        let key = entry.unwrap().key;
+        let last = period.forgotten();
+        assert_eq!(store.sweep(last).await.unwrap(), 0);
+        assert!(store.get(&key).await.unwrap().is_some());
+        assert_eq!(store.sweep(last.plus_ms(1)).await.unwrap(), 1);
+        assert!(store.get(&key).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_record_opens_in_its_place_only() {
+        let keyring = keyring();
+        let period = TicketPeriod::at(NOW);
+        let holder = Key::ticket_key(Environment::Production, period);
+        let made = TicketKey::generate(period, NOW);
+        let value = made.seal(&keyring, &holder).unwrap();
+        let opened = TicketKey::open(&keyring, &holder, &value).unwrap();
+        assert!(opened.key == made.key && opened.name == made.name);
+        assert!(!format!("{opened:?}").contains(&hex::encode(made.key.expose())));
+
+        let elsewhere = [
+            Key::ticket_key(Environment::Staging, period),
+            Key::ticket_key(Environment::Production, period.next()),
+        ];
+        for other in elsewhere {
+            let opened = TicketKey::open(&keyring, &other, &value).map(|key| key.period);
+            assert_eq!(
+                opened,
+                Err(NoTicketKey::Sealed(OpenError::Broken)),
+                "{other}"
+            );
+        }
+        // Sealed for this very place, but of another period.
+        let moved = TicketKey::generate(period.next(), NOW);
+        let value = moved.seal(&keyring, &holder).unwrap();
+        let opened = TicketKey::open(&keyring, &holder, &value).map(|key| key.period);
+        assert_eq!(opened, Err(NoTicketKey::Unreadable));
+        let opened = TicketKey::open(&keyring, &holder, b"{}").map(|key| key.period);
+        assert_eq!(opened, Err(NoTicketKey::Unreadable));
+    }
+}
