@@ -26,23 +26,27 @@ use crate::{
     prove::Applied,
     replica::{Batch, Reached, Writer},
     telemetry,
+    tls::Tickets,
 };
 
 mod holdings;
 mod load;
 mod prepare;
 mod reseal;
+mod tickets;
 
 pub(crate) use holdings::Holdings;
 pub(crate) use load::load_replica;
 use prepare::{Prepared, prepare};
 pub use reseal::Resealed;
 pub(crate) use reseal::Wish;
+pub(crate) use tickets::TicketFollower;
 
 /// Follows the store for ever.
 pub(crate) struct Follower {
     pub(crate) store: SharedStore,
     pub(crate) holdings: Arc<Holdings>,
+    pub(crate) tickets: Arc<Tickets>,
     pub(crate) writer: Writer,
     pub(crate) applied: Arc<Applied>,
     pub(crate) served: watch::Sender<Revision>,
@@ -85,6 +89,7 @@ impl Follower {
             () = self.follow(feed, wishes) => {}
             () = stop => {}
         }
+        self.write_ticket_keys();
         self.writer.close().await;
     }
 
@@ -102,8 +107,17 @@ impl Follower {
                 event = feed.next() => self.take(event, &mut progress).await,
                 _ = recheck.tick() => self.recheck(&mut progress).await,
                 Some(wish) = wishes.recv() => self.reseal(wish).await,
+                () = self.tickets.changed() => self.write_ticket_keys(),
             }
         }
+    }
+
+    /// For a start without the store: sessions of before go on then.
+    fn write_ticket_keys(&self) {
+        self.writer.write(Batch {
+            ticket_keys: Some(self.tickets.stored()),
+            ..Batch::default()
+        });
     }
 
     async fn take(&self, event: Event, progress: &mut Progress) {

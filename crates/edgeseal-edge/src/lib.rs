@@ -66,7 +66,7 @@ pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
-use follow::{Follower, Holdings, Wish};
+use follow::{Follower, Holdings, TicketFollower, Wish};
 use listener::{Server, Speaks};
 use prove::{Applied, Prover};
 use proxy::Ports;
@@ -115,7 +115,7 @@ pub struct Options {
     pub connections: usize,
     /// For the store, when there is a good replica to serve from.
     pub catch_up_timeout: Duration,
-    /// Between two tries of what is quarantined.
+    /// Between two tries of what is quarantined, and between two looks for missing ticket keys.
     pub recheck_every: Duration,
 }
 
@@ -218,15 +218,21 @@ impl Edge {
         keyring: Keyring,
         clock: fn() -> Timestamp,
     ) -> Result<Self, StartError> {
-        let keys = Arc::new(tls::Keys::new(keyring, options.key_cache));
+        let keys = Arc::new(tls::Keys::new(keyring.clone(), options.key_cache));
         let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
         let (replica, standing) = load(&options, &holdings).await?;
+        let tickets = tls::Tickets::new(options.environment(), keyring, clock);
+        let tickets = Arc::new(tickets);
+        for (key, value) in replica.ticket_keys() {
+            tickets.take(&key, &value);
+        }
         let applied = Arc::new(Applied::default());
         let (reseal, wishes) = Reseal::new();
         let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
         let follower = Follower {
             store: Arc::clone(&store),
             holdings: Arc::clone(&holdings),
+            tickets: Arc::clone(&tickets),
             writer: replica.into_writer()?,
             applied: Arc::clone(&applied),
             served: served_sender,
@@ -235,7 +241,16 @@ impl Edge {
         let mut tasks = vec![Task::spawn(|stop| {
             follower.run(standing.cursor, wishes, stop)
         })];
-        first_state(&options, &store, standing, &mut served).await;
+        let (follower, ticket_keys) = TicketFollower::new(
+            Arc::clone(&store),
+            Arc::clone(&tickets),
+            options.recheck_every,
+        );
+        tasks.push(Task::spawn(|stop| follower.run(stop)));
+        tokio::join!(
+            first_state(&options, &store, standing, &mut served),
+            first_ticket_keys(&options, ticket_keys)
+        );
 
         let https = listen(options.https).await?;
         let http = match options.http {
@@ -248,7 +263,7 @@ impl Edge {
             https: https_address.port(),
             http: http_address.map(|address| address.port()),
         };
-        let server = Arc::new(server(&options, &holdings, keys, ports)?);
+        let server = Arc::new(server(&options, &holdings, (keys, tickets), ports)?);
         let drain = Drain::new();
         let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
         tokio::spawn(accept);
@@ -418,10 +433,18 @@ async fn first_state(
     }
 }
 
+/// Waits for the ticket keys that edges share, but not for long: an edge can do without.
+async fn first_ticket_keys(options: &Options, mut ready: watch::Receiver<bool>) {
+    let shared = ready.wait_for(|ready| *ready);
+    if timeout(options.catch_up_timeout, shared).await.is_err() {
+        tracing::warn!("no shared ticket keys: sessions resume at this edge only");
+    }
+}
+
 fn server(
     options: &Options,
     holdings: &Arc<Holdings>,
-    keys: Arc<tls::Keys>,
+    (keys, tickets): (Arc<tls::Keys>, Arc<tls::Tickets>),
     ports: Ports,
 ) -> Result<Server, StartError> {
     let index = holdings.index();
@@ -434,6 +457,7 @@ fn server(
         terminator: tls::Terminator::new(
             Arc::clone(index),
             keys,
+            tickets,
             default_host,
             options.client_hello_timeout,
         )?,

@@ -1,7 +1,8 @@
 //! The last good state on disk: what an edge serves after its own restart with the store gone.
 //!
 //! A SQLite file holds the record of each domain as it was stored, the material and issuers that it
-//! needs (keys stay sealed), what is quarantined, and the *cursor*: the revision up to which the
+//! needs (keys stay sealed), the ticket keys that edges share (sealed too), what is quarantined, and
+//! the *cursor*: the revision up to which the
 //! file holds every change. The cursor is never ahead of the data: both are written in one
 //! transaction, in order. If changes come faster than the disk takes them, or the disk fails, what
 //! is lost is the advance of the cursor, never the truth of it: after a restart the store is asked
@@ -25,6 +26,8 @@ use bytes::Bytes;
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
 use edgeseal_store::Revision;
 use tokio::sync::oneshot;
+
+use crate::tls::StoredTicketKey;
 
 mod database;
 mod examine;
@@ -118,6 +121,8 @@ pub(crate) struct Batch {
     /// Material whose key was sealed anew, as it is stored; of what no domain needs any more,
     /// nothing is written.
     pub(crate) resealed: Vec<(Digest, Bytes)>,
+    /// The shared ticket keys, sealed, in the place of all that were there.
+    pub(crate) ticket_keys: Option<Vec<StoredTicketKey>>,
     /// How far the replica is with this batch.
     pub(crate) reached: Reached,
     /// Told once the batch is on disk for good, with all before it.
@@ -214,6 +219,18 @@ impl Replica {
     /// Visits all domains.
     pub(crate) fn visit_domains(&self, each: impl FnMut(DomainRow)) -> Result<(), ReplicaError> {
         Ok(self.database.visit_domains(each)?)
+    }
+
+    /// The shared ticket keys, sealed; those left out that are not what was written. If they do not
+    /// read at all an edge can do without.
+    pub(crate) fn ticket_keys(&self) -> Vec<StoredTicketKey> {
+        self.database.ticket_keys().unwrap_or_else(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the replica's ticket keys do not read"
+            );
+            Vec::new()
+        })
     }
 
     /// What was quarantined.

@@ -36,6 +36,22 @@ pub(crate) fn handshake(result: Handshake) {
     counter!("edgeseal_handshakes_total", "result" => result).increment(1);
 }
 
+/// How a completed handshake came about.
+pub(crate) fn session(resumed: bool) {
+    let kind = if resumed { "resumed" } else { "full" };
+    counter!("edgeseal_tls_sessions_total", "kind" => kind).increment(1);
+}
+
+/// The key that seals tickets: how old it is, and whether all edges have it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn ticket_key(age_ms: i64, shared: bool) {
+    gauge!("edgeseal_ticket_key_age_seconds").set(age_ms as f64 / 1000.0);
+    gauge!("edgeseal_ticket_key_shared").set(f64::from(u8::from(shared)));
+}
+
 pub(crate) fn refusal(reason: Refusal) {
     let reason = match reason {
         Refusal::NoCertificate(NoCertificate::NoSni) => "no_sni",

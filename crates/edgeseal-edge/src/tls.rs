@@ -13,6 +13,7 @@ use std::{fmt, io, sync::Arc};
 
 use edgeseal_core::Pattern;
 use rustls::{
+    HandshakeKind,
     crypto::{CryptoProvider, aws_lc_rs},
     server::Acceptor,
 };
@@ -34,6 +35,7 @@ mod configs;
 mod keys;
 mod origin;
 mod probe;
+mod tickets;
 
 use configs::Configs;
 
@@ -41,6 +43,7 @@ pub(crate) use keys::{Keys, Unusable};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
 pub(crate) use probe::{Probe, Seen};
+pub(crate) use tickets::{Stored as StoredTicketKey, Tickets};
 
 /// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
 pub(crate) struct Terminator {
@@ -101,13 +104,14 @@ impl Terminator {
     pub(crate) fn new(
         index: Arc<Index<Entry>>,
         keys: Arc<Keys>,
+        tickets: Arc<Tickets>,
         default_host: Option<Box<str>>,
         timeout: Duration,
     ) -> Result<Self, SetupError> {
         Ok(Self {
             index,
             keys,
-            configs: Configs::new()?,
+            configs: Configs::new(tickets)?,
             default_host,
             timeout,
         })
@@ -171,6 +175,8 @@ impl Terminator {
             .await
             .map_err(|_| NoConnection::TimedOut)??;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let kind = stream.get_ref().1.handshake_kind();
+        telemetry::session(kind == Some(HandshakeKind::Resumed));
         Ok(Terminated {
             stream,
             h2,

@@ -12,7 +12,7 @@ use crate::{entry::Https, replica::Batch};
 /// What an edge has done with the keys that it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
-    /// Keys sealed anew.
+    /// Private keys sealed anew. Ticket keys are sealed anew as well, and not counted.
     pub resealed: u64,
     /// Keys that do not open, and so are as they were; their domains are in quarantine.
     pub unopened: u64,
@@ -57,6 +57,8 @@ impl Follower {
                 tokio::task::yield_now().await;
             }
         }
+        self.tickets.reseal();
+        batch.ticket_keys = Some(self.tickets.stored());
         let (written, on_disk) = oneshot::channel();
         batch.written = Some(written);
         self.writer.write_patiently(batch).await;

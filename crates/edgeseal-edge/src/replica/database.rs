@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
-use edgeseal_store::Revision;
+use edgeseal_store::{Key, Revision};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     mark::{domain_mark, mark},
     standing::{read_standing, write_standing},
 };
+use crate::tls::StoredTicketKey;
 
 const FORMAT: &str = "2";
 
@@ -49,6 +50,11 @@ CREATE TABLE IF NOT EXISTS material (
 CREATE TABLE IF NOT EXISTS issuer (
     digest BLOB PRIMARY KEY,
     der    BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ticket_key (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+    mark  INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantine (
     name TEXT PRIMARY KEY,
@@ -211,6 +217,24 @@ impl Database {
         Ok(())
     }
 
+    /// The shared ticket keys. Each is of one day, so one that is damaged is not worth asking for
+    /// everything again: it is left out, and comes from the store.
+    pub(super) fn ticket_keys(&self) -> rusqlite::Result<Vec<StoredTicketKey>> {
+        // A file of an earlier release that is only looked at has none.
+        if !self.connection.table_exists(None, "ticket_key")? {
+            return Ok(Vec::new());
+        }
+        let read = "SELECT key, value, mark FROM ticket_key";
+        let mut statement = self.connection.prepare(read)?;
+        let rows = statement.query_map([], |row| {
+            let key = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
+            let value = row.get_ref(1)?.as_bytes()?.to_vec();
+            let whole = row.get::<_, i64>(2)? == mark(&[key.as_bytes(), &value]);
+            Ok(whole.then(|| (Key::from_stored(&key), value.into())))
+        })?;
+        rows.filter_map(Result::transpose).collect()
+    }
+
     pub(super) fn quarantine(&self) -> rusqlite::Result<Vec<(Pattern, String)>> {
         let mut statement = self
             .connection
@@ -338,12 +362,29 @@ fn write_batch(
         let mark = mark(&[&digest.0, value]);
         reseal.execute(params![digest.0, value.as_ref(), mark])?;
     }
+    if let Some(ticket_keys) = &batch.ticket_keys {
+        write_ticket_keys(transaction, ticket_keys)?;
+    }
     let mut quarantine = transaction
         .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
     for (name, why) in &batch.quarantine {
         quarantine.execute(params![name.to_string(), why])?;
     }
     Ok(added)
+}
+
+fn write_ticket_keys(
+    transaction: &Transaction<'_>,
+    ticket_keys: &[StoredTicketKey],
+) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM ticket_key", [])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO ticket_key (key, value, mark) VALUES (?1, ?2, ?3)")?;
+    for (key, value) in ticket_keys {
+        let mark = mark(&[key.as_str().as_bytes(), value]);
+        insert.execute(params![key.as_str(), value.as_ref(), mark])?;
+    }
+    Ok(())
 }
 
 /// The material of a domain, if there is such a domain.

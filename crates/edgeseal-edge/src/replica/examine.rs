@@ -9,7 +9,9 @@ use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
 use edgeseal_store::{
     Key, Keyring,
     record::{decode, decode_material},
+    reseal::SEALED_KINDS,
     seal::KeyId,
+    ticket_key::TicketKey,
 };
 
 use super::{DomainRow, FILE, MaterialRow, ReplicaError, database::Database};
@@ -25,7 +27,9 @@ pub struct Examined {
     pub unusable: Vec<(String, String)>,
     /// Domains whose newest record cannot be used, with the reason. They are served from an older one.
     pub quarantined: Vec<(String, String)>,
-    /// Private keys under another key-encryption key than the one that seals.
+    /// Session-ticket keys in it.
+    pub ticket_keys: u64,
+    /// Private keys and ticket keys under another key-encryption key than the one that seals.
     pub under_older_keys: u64,
 }
 
@@ -71,6 +75,15 @@ pub fn examine(
             found.unusable.push((row.name.into(), why));
         }
     })?;
+    for (key, value) in database.ticket_keys()? {
+        found.ticket_keys += 1;
+        match ticket_key_sealed_under(&key, &value, keyring) {
+            Ok(sealed_under) => {
+                found.under_older_keys += u64::from(sealed_under != Some(keyring.active()));
+            }
+            Err(why) => found.unusable.push((key.to_string(), why)),
+        }
+    }
     let missing = database.standing().domains.saturating_sub(found.domains);
     if missing > 0 {
         let why = format!("{missing} rows are missing");
@@ -100,6 +113,19 @@ fn check_material(
     let opened = keyring.open(&material.sealed_key, &Key::material(&row.digest));
     opened.map_err(|why| format!("the private key does not open: {why}"))?;
     Ok(KeyId::of_sealed(&material.sealed_key))
+}
+
+/// The key that a ticket key is sealed under, if it opens.
+fn ticket_key_sealed_under(
+    key: &Key,
+    value: &[u8],
+    keyring: &Keyring,
+) -> Result<Option<KeyId>, String> {
+    TicketKey::open(keyring, key, value).map_err(|why| why.to_string())?;
+    let mut kinds = SEALED_KINDS.iter();
+    let kind = kinds.find(|kind| key.as_str().starts_with(kind.prefix));
+    let sealed = kind.and_then(|kind| kind.sealed(value).ok().flatten());
+    Ok(sealed.and_then(|sealed| KeyId::of_sealed(&sealed)))
 }
 
 /// Whether a domain can be served.

@@ -115,7 +115,8 @@ impl Batch {
         });
         let issuers = self.issuers.iter().map(|(_, der)| der.len());
         let resealed = self.resealed.iter().map(|(_, value)| value.len());
-        let others = 256 * (self.remove.len() + self.quarantine.len());
+        let ticket_keys = self.ticket_keys.as_ref().map_or(0, Vec::len);
+        let others = 256 * (ticket_keys + self.remove.len() + self.quarantine.len());
         let bytes = rows.chain(issuers).chain(resealed).sum::<usize>() + others;
         u32::try_from(bytes / 1024 + 1)
             .unwrap_or(BACKLOG_KIB)

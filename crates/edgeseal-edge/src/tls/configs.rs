@@ -12,13 +12,12 @@ use std::sync::Arc;
 use edgeseal_core::delivery::{Delivery, TlsVersions};
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
-    crypto::aws_lc_rs,
     server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 
-use super::{SetupError, provider};
+use super::{SetupError, Tickets, provider};
 
 /// A configuration for each choice.
 pub(super) struct Configs {
@@ -34,8 +33,8 @@ struct ByProtocol {
 
 impl Configs {
     /// All of them, with one set of ticket keys.
-    pub(super) fn new() -> Result<Self, SetupError> {
-        let ticketer = aws_lc_rs::Ticketer::new()?;
+    pub(super) fn new(tickets: Arc<Tickets>) -> Result<Self, SetupError> {
+        let ticketer: Arc<dyn ProducesTickets> = tickets;
         Ok(Self {
             both: ByProtocol::new(&[&TLS13, &TLS12], &ticketer)?,
             only12: ByProtocol::new(&[&TLS12], &ticketer)?,

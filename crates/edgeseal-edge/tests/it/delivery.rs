@@ -166,7 +166,7 @@ async fn http2_is_offered_where_the_domain_allows_it() {
 }
 
 /// Kind, version and protocol of one more handshake of this client, which takes tickets along.
-async fn handshake(
+pub(crate) async fn handshake(
     edge: SocketAddr,
     config: &ClientConfig,
 ) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), Refused> {
@@ -189,7 +189,10 @@ async fn handshake(
     Ok(seen)
 }
 
-fn resuming(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
+pub(crate) fn resuming(
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> ClientConfig {
     let mut config = config(versions, alpn);
     config.resumption = Resumption::in_memory_sessions(8);
     config

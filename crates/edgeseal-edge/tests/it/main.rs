@@ -22,5 +22,6 @@ mod reseal;
 mod restart;
 mod smuggling;
 mod streaming;
+mod tickets;
 mod upstream;
 mod world;

@@ -34,6 +34,10 @@ impl Failing {
         })
     }
 
+    pub(crate) fn heal(&self) {
+        self.fails.store(false, Ordering::Relaxed);
+    }
+
     fn check(&self) -> Result<(), Fault> {
         if self.fails.load(Ordering::Relaxed) {
             return Err(Fault::new("told to fail"));

@@ -1,0 +1,295 @@
+//! Session tickets (RFC 5077, RFC 8446 §4.6.1) under keys that all edges of the environment share.
+//!
+//! A ticket is `name of the key (16 octets) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`, sealed with
+//! AES-256-GCM-SIV (RFC 8452); the name is the associated data. Nonces are random, and many edges
+//! seal under one key for half a day: with plain GCM some 2^32 tickets are the most that is safe, and
+//! a nonce that came twice would give both tickets away. Here it would only show that two tickets
+//! are the same, which they never are.
+//!
+//! Which key seals and which ones open is [`edgeseal_core::ticket`]'s to say. What is missing of the
+//! shared keys is made up for by keys of this process's own, so that sessions resume here at least.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use bytes::Bytes;
+use edgeseal_core::{
+    Timestamp,
+    domain::Environment,
+    ticket::{PERIOD_MS, TicketKeyUse, TicketPeriod},
+};
+use edgeseal_store::{
+    Key, Keyring, key,
+    ticket_key::{NAME_LEN, NoTicketKey, TicketKey},
+};
+use rustls::{crypto::SecureRandom, server::ProducesTickets};
+use tokio::sync::Notify;
+
+use crate::telemetry;
+
+/// The ticket keys that this edge has, and what seals and opens tickets with them.
+pub(crate) struct Tickets {
+    environment: Environment,
+    keyring: Keyring,
+    clock: fn() -> Timestamp,
+    random: &'static dyn SecureRandom,
+    held: RwLock<Arc<Vec<Held>>>,
+    /// Shared keys that could not be used, to say so once.
+    unusable: Mutex<HashSet<Key>>,
+    changed: Notify,
+}
+
+/// A shared key as it is stored: sealed.
+pub(crate) type Stored = (Key, Bytes);
+
+#[derive(Clone)]
+struct Held {
+    period: TicketPeriod,
+    created: Timestamp,
+    name: [u8; NAME_LEN],
+    key: Arc<LessSafeKey>,
+    /// As it is stored; `None` for one of this process's own.
+    stored: Option<Stored>,
+}
+
+impl Tickets {
+    /// With keys of this process's own, until there are others.
+    pub(crate) fn new(
+        environment: Environment,
+        keyring: Keyring,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        let tickets = Self {
+            environment,
+            keyring,
+            clock,
+            random: super::provider().secure_random,
+            held: RwLock::default(),
+            unusable: Mutex::default(),
+            changed: Notify::new(),
+        };
+        tickets.tidy();
+        tickets
+    }
+
+    /// Whose edges share the keys.
+    pub(crate) const fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    pub(crate) const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Has a shared key as the store or the replica holds it, in the place of what it held under
+    /// that name. One that is for nothing now, or does not open, is left; the latter is logged.
+    pub(crate) fn take(&self, holder: &Key, value: &Bytes) {
+        if !holder
+            .as_str()
+            .starts_with(&key::ticket_keys(self.environment))
+        {
+            return;
+        }
+        let known = |held: &Held| {
+            held.stored
+                .as_ref()
+                .is_some_and(|(_, stored)| stored == value)
+        };
+        if self.held().iter().any(known) {
+            return;
+        }
+        match TicketKey::open(&self.keyring, holder, value) {
+            Ok(opened) if opened.period.key_use(self.now()).is_some() => {
+                self.drop_stored(|stored| stored == holder);
+                self.hold(&opened, Some((holder.clone(), value.clone())));
+                self.changed.notify_one();
+            }
+            Ok(_) => {}
+            Err(why) => self.say_unusable(holder, why),
+        }
+    }
+
+    /// Has a shared key no more: it was taken from the store.
+    pub(crate) fn forget(&self, holder: &Key) {
+        self.drop_stored(|stored| stored == holder);
+        self.changed.notify_one();
+    }
+
+    /// Has the shared keys no more that are not among these.
+    pub(crate) fn keep_only(&self, listed: &[Key]) {
+        self.drop_stored(|stored| !listed.contains(stored));
+        self.changed.notify_one();
+    }
+
+    /// Destroys keys that are for nothing any more, and makes up for shared ones that are missing.
+    pub(crate) fn tidy(&self) {
+        let now = self.now();
+        let held = self.held();
+        if held.iter().any(|one| one.period.key_use(now).is_none()) {
+            self.retain(|one| one.period.key_use(now).is_some());
+            self.changed.notify_one();
+        }
+        for period in TicketPeriod::wanted(now) {
+            if !held.iter().any(|one| one.period == period) {
+                self.hold(&TicketKey::generate(period, now), None);
+            }
+        }
+        if let Some(sealing) = sealing(&self.held(), now) {
+            let age_ms = now.since_ms(sealing.created).max(0);
+            telemetry::ticket_key(age_ms, sealing.stored.is_some());
+        }
+    }
+
+    /// The periods whose shared keys are missing now.
+    pub(crate) fn missing(&self) -> Vec<TicketPeriod> {
+        let held = self.held();
+        let shared = |period| {
+            let mut of_period = held.iter().filter(|one| one.period == period);
+            of_period.any(|one| one.stored.is_some())
+        };
+        let mut wanted = TicketPeriod::wanted(self.now()).to_vec();
+        wanted.retain(|period| !shared(*period));
+        wanted
+    }
+
+    /// The shared keys, for the replica.
+    pub(crate) fn stored(&self) -> Vec<Stored> {
+        let held = self.held();
+        held.iter().filter_map(|one| one.stored.clone()).collect()
+    }
+
+    /// Waits for a change of the shared keys after the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Seals anew, for the replica, what is sealed under another key than the one that seals now.
+    /// What does not open stays as it is.
+    pub(crate) fn reseal(&self) {
+        for (holder, value) in self.stored() {
+            let resealed = TicketKey::open(&self.keyring, &holder, &value)
+                .ok()
+                .and_then(|key| key.seal(&self.keyring, &holder).ok());
+            let Some(resealed) = resealed else { continue };
+            self.change(|held| {
+                let mut same = held.iter_mut().filter_map(|one| one.stored.as_mut());
+                if let Some(stored) = same.find(|(_, stored)| *stored == value) {
+                    stored.1 = resealed.clone();
+                }
+            });
+        }
+    }
+
+    fn say_unusable(&self, holder: &Key, why: NoTicketKey) {
+        let unusable = self.unusable.lock();
+        let mut unusable = unusable.unwrap_or_else(PoisonError::into_inner);
+        if unusable.insert(holder.clone()) {
+            tracing::error!(
+                key = %holder,
+                error = &why as &dyn std::error::Error,
+                "a shared ticket key cannot be used: sessions of its period resume at this edge only"
+            );
+        }
+    }
+
+    fn hold(&self, opened: &TicketKey, stored: Option<Stored>) {
+        let key = UnboundKey::new(&AES_256_GCM_SIV, opened.key.expose());
+        let Ok(key) = key else { return }; // its length is known
+        let one = Held {
+            period: opened.period,
+            created: opened.created,
+            name: opened.name,
+            key: Arc::new(LessSafeKey::new(key)),
+            stored,
+        };
+        self.change(|held| held.push(one));
+    }
+
+    fn drop_stored(&self, which: impl Fn(&Key) -> bool) {
+        self.retain(|one| !one.stored.as_ref().is_some_and(|(holder, _)| which(holder)));
+    }
+
+    fn retain(&self, keep: impl Fn(&Held) -> bool) {
+        self.change(|held| held.retain(keep));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Held>)) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut held));
+    }
+
+    /// The keys of one moment. Locked for as long as it takes to copy a pointer.
+    fn held(&self) -> Arc<Vec<Held>> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        u32::try_from(PERIOD_MS / 1000).unwrap_or(u32::MAX)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let held = self.held();
+        let sealing = sealing(&held, self.now())?;
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).ok()?;
+        let mut sealed = plain.to_vec();
+        let tag = sealing
+            .key
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(&sealing.name),
+                &mut sealed,
+            )
+            .ok()?;
+        Some([&sealing.name[..], &nonce, &sealed, tag.as_ref()].concat())
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let held = self.held();
+        let now = self.now();
+        // Names are no secret: they stand in every ticket.
+        let one = held.iter().find(|one| one.name == *name)?;
+        one.period.key_use(now)?;
+        let mut buffer = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = one.key.open_in_place(nonce, Aad::from(name), &mut buffer);
+        let length = opened.ok()?.len();
+        buffer.truncate(length);
+        Some(buffer)
+    }
+}
+
+/// The key that seals: the shared one, if it is there.
+fn sealing(held: &[Held], now: Timestamp) -> Option<&Held> {
+    let is_current = |one: &&Held| one.period.key_use(now) == Some(TicketKeyUse::Current);
+    let current = held.iter().filter(is_current);
+    current.max_by_key(|one| one.stored.is_some())
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tickets")
+            .field("environment", &self.environment)
+            .field("keys", &self.held().len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

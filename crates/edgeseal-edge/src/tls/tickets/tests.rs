@@ -1,0 +1,152 @@
+use std::cell::Cell;
+
+use super::*;
+
+const HOUR: i64 = 60 * 60 * 1000;
+/// The middle of a period.
+const NOON: i64 = 41_666 * PERIOD_MS + 6 * HOUR;
+
+thread_local! {
+    /// Each test has a thread of its own, and so a clock.
+    static NOW: Cell<i64> = const { Cell::new(NOON) };
+}
+
+fn clock() -> Timestamp {
+    Timestamp::from_unix_ms(NOW.get())
+}
+
+fn keyring() -> Keyring {
+    Keyring::parse(&Keyring::generate()).unwrap()
+}
+
+fn edge(keyring: &Keyring) -> Tickets {
+    Tickets::new(Environment::Production, keyring.clone(), clock)
+}
+
+fn shared(keyring: &Keyring, period: TicketPeriod) -> Stored {
+    let holder = Key::ticket_key(Environment::Production, period);
+    let value = TicketKey::generate(period, clock()).seal(keyring, &holder);
+    (holder, value.unwrap())
+}
+
+#[test]
+fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
+    let keyring = keyring();
+    let (a, b) = (edge(&keyring), edge(&keyring));
+    for period in TicketPeriod::wanted(clock()) {
+        let (holder, value) = shared(&keyring, period);
+        a.take(&holder, &value);
+        b.take(&holder, &value);
+    }
+    assert!(a.missing().is_empty());
+    let ticket = a.encrypt(b"session").unwrap();
+    // The period ends six hours from now; its key is good for twelve more.
+    let table = [
+        (0, true),
+        (6 * HOUR - 1, true),
+        (6 * HOUR, true),
+        (18 * HOUR - 1, true),
+        (18 * HOUR, false),
+        (24 * HOUR, false),
+        (-6 * HOUR, true), // another clock is behind: for it this is the next key
+        (-18 * HOUR - 1, false),
+    ];
+    for (later, opens) in table {
+        NOW.set(NOON + later);
+        let expected = opens.then(|| b"session".to_vec());
+        assert_eq!(b.decrypt(&ticket), expected, "after {later} ms");
+    }
+    // The next key seals when its time comes, at both and without another word.
+    NOW.set(NOON + 6 * HOUR);
+    let later = a.encrypt(b"later").unwrap();
+    assert_ne!(later[..NAME_LEN], ticket[..NAME_LEN]);
+    assert_eq!(b.decrypt(&later).as_deref(), Some(&b"later"[..]));
+    assert_eq!(a.missing(), [TicketPeriod::at(clock()).next()]);
+    // What opens nothing any more is not even there.
+    NOW.set(NOON + 18 * HOUR);
+    b.tidy();
+    let name = &ticket[..NAME_LEN];
+    assert!(b.held().iter().all(|one| one.name != name));
+}
+
+#[test]
+fn without_shared_keys_an_edge_has_its_own() {
+    let keyring = keyring();
+    let (a, b) = (edge(&keyring), edge(&keyring));
+    let own = a.encrypt(b"session").unwrap();
+    assert_eq!(a.decrypt(&own).as_deref(), Some(&b"session"[..]));
+    assert_eq!(b.decrypt(&own), None);
+    assert_eq!((a.missing().len(), a.stored().len()), (2, 0));
+    // Periods pass without the store.
+    NOW.set(NOON + 12 * HOUR);
+    assert!(a.encrypt(b"x").is_some(), "its own next key was ready");
+    a.tidy();
+    assert_eq!(a.decrypt(&own).as_deref(), Some(&b"session"[..]));
+    // Then it comes, and from now on tickets are everybody's; older ones stay good here.
+    let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
+    a.take(&holder, &value);
+    b.take(&holder, &value);
+    let ticket = a.encrypt(b"shared").unwrap();
+    assert_eq!(b.decrypt(&ticket).as_deref(), Some(&b"shared"[..]));
+    assert_eq!(a.decrypt(&own).as_deref(), Some(&b"session"[..]));
+    // An operator who takes it from the store has made all of its tickets worthless.
+    b.forget(&holder);
+    assert_eq!(b.decrypt(&ticket), None);
+    assert_eq!(b.missing().len(), 2);
+    let other = b.encrypt(b"x").unwrap();
+    assert_ne!(other[..NAME_LEN], ticket[..NAME_LEN]);
+}
+
+#[test]
+fn what_is_no_ticket_is_refused() {
+    let keyring = keyring();
+    let edge = edge(&keyring);
+    let ticket = edge.encrypt(b"session").unwrap();
+    for length in 0..ticket.len() {
+        assert_eq!(edge.decrypt(&ticket[..length]), None, "{length} octets");
+    }
+    for place in 0..ticket.len() {
+        let mut changed = ticket.clone();
+        changed[place] ^= 1;
+        assert_eq!(edge.decrypt(&changed), None, "octet {place}");
+    }
+    let twice = edge.encrypt(b"session").unwrap();
+    assert_ne!(ticket, twice);
+    let text = format!("{edge:?}");
+    assert!(!text.contains("key:") && text.len() < 100, "{text}");
+}
+
+#[test]
+fn what_is_not_its_own_to_use_is_left() {
+    let (ours, theirs) = (keyring(), keyring());
+    let edge = edge(&ours);
+    let period = TicketPeriod::at(clock());
+    let (holder, value) = shared(&theirs, period);
+    edge.take(&holder, &value);
+    let staging = Key::ticket_key(Environment::Staging, period);
+    let value = TicketKey::generate(period, clock()).seal(&ours, &staging);
+    edge.take(&staging, &value.unwrap());
+    let (holder, value) = shared(&ours, period.next().next());
+    edge.take(&holder, &value);
+    assert!(edge.stored().is_empty());
+}
+
+#[test]
+fn after_another_key_encryption_key_the_replica_needs_the_old_one_no_more() {
+    let old = Keyring::generate();
+    let keyring = Keyring::parse(&old).unwrap();
+    let edge = edge(&keyring);
+    let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
+    edge.take(&holder, &value);
+    let ticket = edge.encrypt(b"session").unwrap();
+    let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
+    keyring.replace(&new).unwrap();
+    edge.reseal();
+    let [(same, resealed)] = &edge.stored()[..] else {
+        panic!("there is one");
+    };
+    assert!(*same == holder && *resealed != value);
+    keyring.forget(keyring.ids()[1]).unwrap();
+    assert!(TicketKey::open(&keyring, &holder, resealed).is_ok());
+    assert_eq!(edge.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+}
