@@ -13,7 +13,7 @@ use std::{
 use ::http::{Request, StatusCode, header};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use edgeseal_core::{AccountId, DomainName, Pattern};
+use edgeseal_core::{AccountId, DomainName, Pattern, address};
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{
@@ -31,8 +31,6 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, error::Elapsed, timeout, timeout_at},
 };
-
-mod address;
 
 /// Questions that are asked at once.
 const QUESTIONS_MAX: usize = 64;

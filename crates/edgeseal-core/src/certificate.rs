@@ -6,6 +6,7 @@ mod digest;
 mod facts;
 mod invalid;
 mod key;
+pub mod ocsp;
 mod parsed;
 mod path;
 mod pem;

@@ -9,6 +9,7 @@
 //! then [`domain`] (what may change and when) and [`delivery`] (how it is delivered).
 
 pub mod account;
+pub mod address;
 pub mod certificate;
 pub mod delivery;
 pub mod domain;

@@ -5,9 +5,11 @@ use aws_lc_rs::signature::{
     ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
 };
 use x509_parser::{
+    asn1_rs::BitString,
     certificate::X509Certificate,
     error::X509Error,
     signature_algorithm::RsaSsaPssParams,
+    verify::verify_signature,
     x509::{AlgorithmIdentifier, SubjectPublicKeyInfo},
 };
 
@@ -49,27 +51,35 @@ pub(super) fn verify(
     child: &X509Certificate<'_>,
     issuer: &SubjectPublicKeyInfo<'_>,
 ) -> Result<(), NotVerified> {
-    if let Some(algorithm) = ecdsa_beyond_the_parser(child, issuer) {
-        return UnparsedPublicKey::new(algorithm, &issuer.subject_public_key.data)
-            .verify(child.tbs_certificate.as_ref(), &child.signature_value.data)
+    let signature = (&child.signature_algorithm, &child.signature_value);
+    verify_signed(child.tbs_certificate.as_ref(), signature, issuer)
+}
+
+/// Verifies a signature over `signed` with a public key.
+pub(super) fn verify_signed(
+    signed: &[u8],
+    (algorithm, signature): (&AlgorithmIdentifier<'_>, &BitString<'_>),
+    signer: &SubjectPublicKeyInfo<'_>,
+) -> Result<(), NotVerified> {
+    if let Some(algorithm) = ecdsa_beyond_the_parser(algorithm, signer) {
+        return UnparsedPublicKey::new(algorithm, &signer.subject_public_key.data)
+            .verify(signed, &signature.data)
             .map_err(|_| NotVerified::Wrong);
     }
-    child
-        .verify_signature(Some(issuer))
-        .map_err(|why| match why {
-            X509Error::SignatureUnsupportedAlgorithm => NotVerified::Unsupported,
-            _ => NotVerified::Wrong,
-        })
+    verify_signature(signer, algorithm, signature, signed).map_err(|why| match why {
+        X509Error::SignatureUnsupportedAlgorithm => NotVerified::Unsupported,
+        _ => NotVerified::Wrong,
+    })
 }
 
 /// ECDSA with SHA-512 or on P-521, which the certificate library leaves out.
 fn ecdsa_beyond_the_parser(
-    child: &X509Certificate<'_>,
-    issuer: &SubjectPublicKeyInfo<'_>,
+    signature: &AlgorithmIdentifier<'_>,
+    signer: &SubjectPublicKeyInfo<'_>,
 ) -> Option<&'static EcdsaVerificationAlgorithm> {
-    let curve = issuer.algorithm.parameters()?.as_oid().ok()?;
+    let curve = signer.algorithm.parameters()?.as_oid().ok()?;
     let curve = curve.to_id_string();
-    let hash = child.signature_algorithm.algorithm.to_id_string();
+    let hash = signature.algorithm.to_id_string();
     match (curve.as_str(), hash.strip_prefix("1.2.840.10045.4.3.")?) {
         ("1.2.840.10045.3.1.7", "4") => Some(&ECDSA_P256_SHA512_ASN1),
         ("1.3.132.0.34", "4") => Some(&ECDSA_P384_SHA512_ASN1),

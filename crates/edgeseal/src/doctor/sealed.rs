@@ -6,9 +6,11 @@ use super::{RESTORE, Report};
 use edgeseal_core::{Secret, certificate::Digest};
 use edgeseal_store::{
     Entry, Fault, Keyring, Store,
+    key::TICKET_KEYS,
     record::decode_material,
     reseal::{self, SEALED_KINDS, SealedKind},
     seal::OpenError,
+    ticket_key::TicketKey,
 };
 use rustls::{
     crypto::aws_lc_rs::sign::any_supported_type,
@@ -17,6 +19,8 @@ use rustls::{
 };
 
 const PAGE: usize = 500;
+const TICKET_KEY: &str =
+    "nothing: its period ends within a day, and until then sessions resume at each edge alone";
 
 /// Opens every sealed record, or without keys tells which of them are needed.
 pub(super) async fn examine(
@@ -72,12 +76,19 @@ fn check(
             OpenError::UnknownKey { .. } => {
                 "put this key back where the key-encryption keys come from, below the one that seals"
             }
+            OpenError::Broken if kind.prefix == TICKET_KEYS => TICKET_KEY,
             OpenError::Broken => RESTORE,
         };
         (format!("the sealed value does not open: {why}"), cure)
     })?;
     let fits = match kind.name {
         "certificates" => is_key_of_leaf(&opened, entry),
+        "session ticket keys" => {
+            let opened = TicketKey::open(keyring, &entry.key, &entry.value);
+            return opened
+                .map(drop)
+                .map_err(|why| (why.to_string(), TICKET_KEY));
+        }
         "signing requests" => is_key_of_name(&opened, entry),
         "audit secrets" => Some(opened.expose().len() == 32),
         _ => Some(!opened.expose().is_empty() && std::str::from_utf8(opened.expose()).is_ok()),

@@ -24,7 +24,10 @@ const SHOWN: &[&str] = &[
     "edgeseal_proofs_total",
     "edgeseal_proxy_requests_total",
     "edgeseal_quarantined",
+    "edgeseal_ticket_key_age_seconds",
+    "edgeseal_ticket_key_shared",
     "edgeseal_tls_refusals_total",
+    "edgeseal_tls_sessions_total",
 ];
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[

@@ -78,6 +78,7 @@ async fn what_is_whole_has_no_problem_and_looking_changes_nothing() {
         "looked at 3 domains, 4 certificates, ",
         "looked at 2 sealed records of access keys\n",
         "looked at 4 sealed records of certificates\n",
+        "looked at 2 sealed records of session ticket keys\n",
         "looked at 1 sealed records of signing requests\n",
         "looked at 3 domains in the edge's replica\n",
         "everything is as it should be\n",
@@ -305,7 +306,8 @@ const DAMAGE: &[Damage] = &[
     (
         "no keys",
         |data| fs::remove_file(data.join("kek")).unwrap(),
-        "is needed for 2 access keys, 1 audit secrets, 4 certificates, 1 signing requests",
+        "is needed for 2 access keys, 1 audit secrets, 4 certificates, \
+         2 session ticket keys, 1 signing requests",
     ),
     (
         "other keys",

@@ -175,7 +175,9 @@ async fn without_its_kek_nothing_starts_and_nothing_changes() {
     let said = refused_to_start(&server);
     assert!(said.contains("kek is missing"), "{said}");
     assert!(
-        said.contains("(for 1 access keys, 1 audit secrets, 1 certificates)"),
+        said.contains(
+            "(for 1 access keys, 1 audit secrets, 1 certificates, 2 session ticket keys)"
+        ),
         "{said}"
     );
     let none: [String; 0] = [];
@@ -197,7 +199,7 @@ async fn another_kek_is_refused() {
     let before = files(&server.data());
     let said = refused_to_start(&server);
     assert!(said.contains("do not open the store"), "{said}");
-    let needed = "(for 1 access keys, 1 audit secrets, 1 certificates)";
+    let needed = "(for 1 access keys, 1 audit secrets, 1 certificates, 2 session ticket keys)";
     assert!(said.contains(needed), "{said}");
     let none: [String; 0] = [];
     assert_eq!(differing(&before, &files(&server.data())), none);

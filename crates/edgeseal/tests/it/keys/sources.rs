@@ -120,8 +120,8 @@ async fn the_page_about_keys_is_true() {
         printed.push(done(&shell.output().unwrap()));
     }
     for (said, expected) in printed.iter().zip([
-        "1 access keys, 1 audit secrets, 4 certificates",
-        "6 records were sealed anew; all 6 are under key",
+        "1 access keys, 1 audit secrets, 4 certificates, 2 session ticket keys",
+        "8 records were sealed anew; all 8 are under key",
         "is retired: nothing needs it",
         "everything is as it should be",
     ]) {

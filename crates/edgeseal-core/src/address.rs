@@ -1,4 +1,4 @@
-//! Whether an address is anybody's to ask.
+//! Whether an address is anybody's to ask: for requests that somebody else can aim.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 ///
 /// Of IPv6 that is the unicast space that is assigned (2000::/3) and the translated form of public
 /// IPv4 addresses (RFC 6052); less the special-purpose blocks of RFC 6890's registries.
-pub(super) fn is_public(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
     // An IPv4 address in IPv6 clothes is connected to as IPv4.
     match address.to_canonical() {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|net| net.contains(&address)),

@@ -1,0 +1,362 @@
+//! What an authority says of a certificate (OCSP, RFC 6960): the question, and which answers are
+//! fit to be stapled to a handshake (RFC 6066 §8).
+//!
+//! An answer counts only if the certificate's issuer signed it, or a responder whom the issuer
+//! appointed for this (RFC 6960 §4.2.2.2), if it is of this very certificate and of now. That the
+//! answer is *revoked* is believed on the same terms.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use der::{
+    AnyRef, Decode, Encode as _, Sequence, Tag,
+    asn1::{BitStringRef, Null, ObjectIdentifier, OctetStringRef},
+};
+use x509_ocsp::{
+    CertId, CertStatus, OcspGeneralizedTime, OcspRequest, OcspResponse, OcspResponseStatus,
+    Request, ResponderId, ResponseData, SingleResponse, TbsRequest,
+};
+use x509_parser::{
+    asn1_rs::BitString,
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer as _,
+    x509::AlgorithmIdentifier,
+};
+
+use super::signature;
+use crate::Timestamp;
+
+/// The question whether a certificate is revoked, and what is needed to judge the answer.
+#[derive(Clone, Debug)]
+pub struct Question {
+    request: Vec<u8>,
+    about: CertId,
+    issuer: Vec<u8>,
+}
+
+/// An answer that says *good* and may be stapled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Good {
+    /// From when on it is known to be so.
+    pub this_update: Timestamp,
+    /// Until when the answer counts.
+    pub next_update: Timestamp,
+}
+
+/// Why an answer may not be stapled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGood {
+    /// It does not read.
+    #[error("the answer is no OCSP response")]
+    Malformed,
+    /// The responder has no answer.
+    #[error("the responder says {0}")]
+    NoAnswer(&'static str),
+    /// It is not of this certificate.
+    #[error("the answer is about another certificate")]
+    OtherCertificate,
+    /// Neither the issuer nor one appointed by it has signed the answer.
+    #[error("the answer is signed by nobody who may")]
+    UnknownSigner,
+    /// The signature does not verify, or is of a kind that does not count.
+    #[error("the signature of the answer does not verify")]
+    BadSignature,
+    /// It is of the future.
+    #[error("the answer counts from {this_update} on")]
+    Early {
+        /// When it begins to count.
+        this_update: Timestamp,
+    },
+    /// It is of the past.
+    #[error("the answer counted until {next_update}")]
+    Expired {
+        /// When it ended to count.
+        next_update: Timestamp,
+    },
+    /// It does not say until when it counts.
+    #[error("the answer does not say until when it counts")]
+    Endless,
+    /// The responder does not know the certificate.
+    #[error("the responder does not know the certificate")]
+    Unknown,
+    /// The certificate is revoked.
+    #[error("the certificate is revoked since {since}")]
+    Revoked {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// How far the clock of a responder may be ahead, in milliseconds.
+const AHEAD_MS: i64 = 5 * 60 * 1000;
+/// Certificates of an answer that are looked at.
+const SIGNERS_MAX: usize = 4;
+
+const ID_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
+const ID_BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
+const ID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+const ID_OCSP: &str = "1.3.6.1.5.5.7.48.1";
+/// `status_request` (RFC 7633 §4, RFC 6066 §8).
+const STATUS_REQUEST: u16 = 5;
+
+/// Whether the leaf demands that a response is stapled (RFC 7633). Cheap for those that do not.
+#[must_use]
+pub fn must_staple(leaf: &[u8]) -> bool {
+    /// `1.3.6.1.5.5.7.1.24` in DER.
+    const ENCODED: &[u8] = &[6, 8, 0x2b, 6, 1, 5, 5, 7, 1, 24];
+    if memchr::memmem::find(leaf, ENCODED).is_none() {
+        return false;
+    }
+    let Ok((_, leaf)) = X509Certificate::from_der(leaf) else {
+        return false;
+    };
+    let mut extensions = leaf.extensions().iter();
+    let found = extensions.find(|one| one.oid.to_id_string() == ID_TLS_FEATURE);
+    let features = found.and_then(|one| <Vec<u16> as Decode>::from_der(one.value).ok());
+    features.is_some_and(|features| features.contains(&STATUS_REQUEST))
+}
+
+/// Where the leaf says that it can be asked about over plain HTTP: the first such address.
+#[must_use]
+pub fn responder(leaf: &[u8]) -> Option<String> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let access = leaf
+        .extensions()
+        .iter()
+        .find_map(|one| match one.parsed_extension() {
+            ParsedExtension::AuthorityInfoAccess(access) => Some(access),
+            _ => None,
+        })?;
+    let mut responders = access
+        .iter()
+        .filter(|one| one.access_method.to_id_string() == ID_OCSP);
+    responders.find_map(|one| match one.access_location {
+        GeneralName::URI(uri) if is_plain_http(uri) => Some(uri.to_owned()),
+        _ => None,
+    })
+}
+
+fn is_plain_http(uri: &str) -> bool {
+    let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
+}
+
+/// `CertID` with the hash that every responder knows (RFC 5019 §2.1.1).
+#[derive(Sequence)]
+struct About<'a> {
+    hash: Sha1,
+    issuer_name: OctetStringRef<'a>,
+    issuer_key: OctetStringRef<'a>,
+    serial: AnyRef<'a>,
+}
+
+#[derive(Sequence)]
+struct Sha1 {
+    algorithm: ObjectIdentifier,
+    parameters: Null,
+}
+
+/// `BasicOCSPResponse` with what is signed left as it came.
+#[derive(Sequence)]
+struct Basic<'a> {
+    signed: AnyRef<'a>,
+    algorithm: AnyRef<'a>,
+    signature: BitStringRef<'a>,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    certificates: Option<Vec<AnyRef<'a>>>,
+}
+
+impl Question {
+    /// The question about a leaf; `None` if one of the two does not read, or `issuer` has not the
+    /// name of the leaf's issuer.
+    #[must_use]
+    pub fn new(leaf: &[u8], issuer: &[u8]) -> Option<Self> {
+        let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+        let (_, authority) = X509Certificate::from_der(issuer).ok()?;
+        if leaf.issuer().as_raw() != authority.subject().as_raw() {
+            return None;
+        }
+        let about = about(&leaf, &authority).ok()?;
+        let question = OcspRequest {
+            tbs_request: TbsRequest {
+                request_list: vec![Request {
+                    req_cert: about.clone(),
+                    single_request_extensions: None,
+                }],
+                ..TbsRequest::default()
+            },
+            optional_signature: None,
+        };
+        Some(Self {
+            request: question.to_der().ok()?,
+            about,
+            issuer: issuer.to_vec(),
+        })
+    }
+
+    /// DER of the `OCSPRequest`. Without a nonce: the answer is kept for longer than a moment.
+    #[must_use]
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Judges the DER of an `OCSPResponse`.
+    ///
+    /// # Errors
+    /// [`NotGood`] unless it says of the certificate that it is good, and may say so.
+    pub fn judge(&self, response: &[u8], now: Timestamp) -> Result<Good, NotGood> {
+        let response = OcspResponse::from_der(response).map_err(|_| NotGood::Malformed)?;
+        if let Some(status) = status(response.response_status) {
+            return Err(NotGood::NoAnswer(status));
+        }
+        let body = response.response_bytes.ok_or(NotGood::Malformed)?;
+        if body.response_type != ID_BASIC {
+            return Err(NotGood::Malformed);
+        }
+        let malformed = |_| NotGood::Malformed;
+        let basic = Basic::from_der(body.response.as_bytes()).map_err(malformed)?;
+        let signed = basic.signed.to_der().map_err(malformed)?;
+        let said = ResponseData::from_der(&signed).map_err(malformed)?;
+        self.verify(&basic, &signed, &said.responder_id, now)?;
+        let single = said.responses.iter().find(|one| self.is_about(one));
+        judge_single(single.ok_or(NotGood::OtherCertificate)?, now)
+    }
+
+    fn is_about(&self, single: &SingleResponse) -> bool {
+        let (asked, answered) = (&self.about, &single.cert_id);
+        // With or without the parameters that SHA-1 does not have.
+        asked.hash_algorithm.oid == answered.hash_algorithm.oid
+            && asked.issuer_name_hash == answered.issuer_name_hash
+            && asked.issuer_key_hash == answered.issuer_key_hash
+            && asked.serial_number == answered.serial_number
+    }
+
+    fn verify(
+        &self,
+        basic: &Basic<'_>,
+        signed: &[u8],
+        responder: &ResponderId,
+        now: Timestamp,
+    ) -> Result<(), NotGood> {
+        let malformed = |_| NotGood::Malformed;
+        let algorithm = basic.algorithm.to_der().map_err(malformed)?;
+        let (_, algorithm) =
+            AlgorithmIdentifier::from_der(&algorithm).map_err(|_| NotGood::Malformed)?;
+        if signature::weak_hash(&algorithm).is_some() {
+            return Err(NotGood::BadSignature);
+        }
+        let signature = basic.signature.as_bytes().ok_or(NotGood::Malformed)?;
+        let signature = BitString::new(0, signature);
+        let verifies = |signer: &X509Certificate<'_>| {
+            let signature = (&algorithm, &signature);
+            signature::verify_signed(signed, signature, signer.public_key())
+                .map_err(|_| NotGood::BadSignature)
+        };
+        let (_, issuer) =
+            X509Certificate::from_der(&self.issuer).map_err(|_| NotGood::Malformed)?;
+        if is_named(responder, &issuer) {
+            return verifies(&issuer);
+        }
+        let mut result = Err(NotGood::UnknownSigner);
+        for der in basic.certificates.iter().flatten().take(SIGNERS_MAX) {
+            let der = der.to_der().map_err(malformed)?;
+            let Ok((_, signer)) = X509Certificate::from_der(&der) else {
+                continue;
+            };
+            if is_named(responder, &signer) && is_appointed(&signer, &issuer, now) {
+                result = verifies(&signer);
+                if result.is_ok() {
+                    break;
+                }
+            }
+        }
+        result
+    }
+}
+
+fn about(leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> der::Result<CertId> {
+    let sha1 = |bytes: &[u8]| digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes);
+    let name = sha1(issuer.subject().as_raw());
+    let key = sha1(&issuer.public_key().subject_public_key.data);
+    let about = About {
+        hash: Sha1 {
+            algorithm: ID_SHA1,
+            parameters: Null,
+        },
+        issuer_name: OctetStringRef::new(name.as_ref())?,
+        issuer_key: OctetStringRef::new(key.as_ref())?,
+        serial: AnyRef::new(Tag::Integer, leaf.raw_serial())?,
+    };
+    CertId::from_der(&about.to_der()?)
+}
+
+/// Why there is no answer; `None` if there is one.
+const fn status(status: OcspResponseStatus) -> Option<&'static str> {
+    match status {
+        OcspResponseStatus::Successful => None,
+        OcspResponseStatus::MalformedRequest => Some("malformedRequest"),
+        OcspResponseStatus::InternalError => Some("internalError"),
+        OcspResponseStatus::TryLater => Some("tryLater"),
+        OcspResponseStatus::SigRequired => Some("sigRequired"),
+        OcspResponseStatus::Unauthorized => Some("unauthorized"),
+    }
+}
+
+/// Whether the answer says that this one signed it.
+fn is_named(responder: &ResponderId, signer: &X509Certificate<'_>) -> bool {
+    match responder {
+        ResponderId::ByName(name) => name
+            .to_der()
+            .is_ok_and(|name| name == signer.subject().as_raw()),
+        ResponderId::ByKey(hash) => {
+            let key = &signer.public_key().subject_public_key.data;
+            digest(&SHA1_FOR_LEGACY_USE_ONLY, key).as_ref() == hash.as_bytes()
+        }
+    }
+}
+
+/// Whether the issuer has appointed this one to answer for it.
+fn is_appointed(
+    signer: &X509Certificate<'_>,
+    issuer: &X509Certificate<'_>,
+    now: Timestamp,
+) -> bool {
+    let usage = signer.extended_key_usage().ok().flatten();
+    let validity = signer.validity();
+    let now = now.unix_seconds();
+    usage.is_some_and(|usage| usage.value.ocsp_signing)
+        && validity.not_before.timestamp() <= now
+        && now <= validity.not_after.timestamp()
+        && signer.issuer().as_raw() == issuer.subject().as_raw()
+        && signature::weak_hash(&signer.signature_algorithm).is_none()
+        && signature::verify(signer, issuer.public_key()).is_ok()
+}
+
+fn judge_single(single: &SingleResponse, now: Timestamp) -> Result<Good, NotGood> {
+    let this_update = timestamp(&single.this_update);
+    if this_update.since_ms(now) > AHEAD_MS {
+        return Err(NotGood::Early { this_update });
+    }
+    let next_update = single.next_update.as_ref().map(timestamp);
+    match next_update {
+        Some(next_update) if next_update <= now => return Err(NotGood::Expired { next_update }),
+        _ => {}
+    }
+    match &single.cert_status {
+        CertStatus::Good(_) => Ok(Good {
+            this_update,
+            next_update: next_update.ok_or(NotGood::Endless)?,
+        }),
+        CertStatus::Revoked(info) => Err(NotGood::Revoked {
+            since: timestamp(&info.revocation_time),
+        }),
+        CertStatus::Unknown(_) => Err(NotGood::Unknown),
+    }
+}
+
+fn timestamp(time: &OcspGeneralizedTime) -> Timestamp {
+    let seconds = time.0.to_unix_duration().as_secs();
+    Timestamp::from_unix_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;
