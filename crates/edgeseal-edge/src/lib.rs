@@ -7,7 +7,7 @@
 //!   certificate gets the fatal alert `unrecognized_name`.
 //! - What a domain's owner chose for its delivery is obeyed from the next handshake and the next
 //!   request on: versions of TLS, HTTP/2, redirects, strict transport security. No ticket brings
-//!   back what was chosen before. OCSP stapling is not done yet.
+//!   back what was chosen before. OCSP responses are stapled where it chose so.
 //! - A record that cannot be used is quarantined: that domain keeps its last good state, the rest
 //!   are untouched.
 //! - What an edge has it keeps serving, over its own restart too, with the store gone: the last good
@@ -22,7 +22,7 @@
 //! # The way of a change, file by file
 //! `follow` takes it from the store's feed, fetches and checks what it needs, and puts it into
 //! [`index`] and `replica`; the next ClientHello in `tls` finds it through [`select`]; `prove`
-//! reads it back from the outside and reports.
+//! reads it back from the outside and reports. `stapling` fetches OCSP responses beside all this.
 //!
 //! # The way of a request
 //! `listener` accepts, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
@@ -57,6 +57,7 @@ mod proxy;
 mod quarantine;
 mod replica;
 pub mod select;
+mod stapling;
 mod telemetry;
 mod tls;
 
@@ -71,6 +72,7 @@ use listener::{Server, Speaks};
 use prove::{Applied, Prover};
 use proxy::Ports;
 use replica::{Replica, Standing};
+use stapling::Stapler;
 
 /// The group whose edges serve the staging environment.
 pub const STAGING: &str = "staging";
@@ -109,6 +111,9 @@ pub struct Options {
     pub connection_requests: u32,
     /// For open connections when the edge is drained.
     pub drain_timeout: Duration,
+    /// Whether OCSP responders may be at addresses that are not public, and at other ports than 80.
+    /// Whoever uploads a certificate can then make this process ask inside of its own network.
+    pub ocsp_private_addresses: bool,
     /// Parsed keys in memory at most.
     pub key_cache: usize,
     /// Connections at a time at most.
@@ -188,6 +193,7 @@ impl Options {
             request_body_max: None,
             connection_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
+            ocsp_private_addresses: false,
             key_cache: 10_000,
             connections: 65_536,
             catch_up_timeout: Duration::from_secs(5),
@@ -247,6 +253,9 @@ impl Edge {
             options.recheck_every,
         );
         tasks.push(Task::spawn(|stop| follower.run(stop)));
+        let (private, fetching) = (options.ocsp_private_addresses, Arc::clone(&keys));
+        let stapler = Stapler::new(Arc::clone(&holdings), fetching, clock, private);
+        tasks.push(Task::spawn(|stop| stapler.run(stop)));
         tokio::join!(
             first_state(&options, &store, standing, &mut served),
             first_ticket_keys(&options, ticket_keys)

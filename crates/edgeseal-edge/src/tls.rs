@@ -35,6 +35,7 @@ mod configs;
 mod keys;
 mod origin;
 mod probe;
+mod staples;
 mod tickets;
 
 use configs::Configs;
@@ -43,6 +44,7 @@ pub(crate) use keys::{Keys, Unusable};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
 pub(crate) use probe::{Probe, Seen};
+pub(crate) use staples::{Staple, demands as demands_staple};
 pub(crate) use tickets::{Stored as StoredTicketKey, Tickets};
 
 /// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
@@ -156,7 +158,8 @@ impl Terminator {
         let (host, found, config) = match select(&self.index, sni) {
             Ok(selected) => {
                 let host = selected.host.clone().into_owned();
-                match self.keys.of(&selected.material) {
+                let stapling = selected.delivery.ocsp_stapling;
+                match self.keys.of(&selected.material, stapling) {
                     Ok(key) => (
                         host,
                         selected.found,

@@ -77,6 +77,7 @@ impl Holdings {
 
     /// Serves `entry`, whose material is kept already, from now on; there is nothing in its place.
     pub(super) fn put_first(&self, name: &Pattern, entry: Entry) {
+        self.keys.staples().serve(&entry);
         self.index.put(name, entry);
     }
 
@@ -85,6 +86,7 @@ impl Holdings {
             entry.https = Https::On(self.materials().keep(material));
         }
         let before = self.index.get(name);
+        self.keys.staples().serve(&entry);
         self.index.put(name, entry);
         self.retire(before);
     }
@@ -119,7 +121,7 @@ impl Holdings {
     }
 
     /// Material in use.
-    pub(super) fn material(&self, digest: &Digest) -> Option<Arc<Material>> {
+    pub(crate) fn material(&self, digest: &Digest) -> Option<Arc<Material>> {
         self.materials().get(digest)
     }
 
@@ -158,6 +160,9 @@ impl Holdings {
     }
 
     fn retire(&self, before: Option<Entry>) {
+        if let Some(before) = &before {
+            self.keys.staples().release(before);
+        }
         if let Some(Https::On(material)) = before.map(|entry| entry.https) {
             self.materials().retire(material.digest());
         }

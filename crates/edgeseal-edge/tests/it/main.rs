@@ -13,6 +13,7 @@ mod delivery;
 mod drain;
 mod handshake;
 mod limits;
+mod ocsp;
 mod openssl;
 mod origin;
 mod proxy;

@@ -1,0 +1,343 @@
+//! Fetches OCSP responses beside the handshakes, for certificates whose domains chose it and for
+//! those that demand it (RFC 7633).
+//!
+//! A response is stapled only after it was judged ([`edgeseal_core::certificate::ocsp`]); one that
+//! says *revoked* never is, and is an alarm. Without a response the handshake goes on without: the
+//! client asks the authority itself. Responses live in memory only: after a start they are fetched
+//! again, spread over time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use edgeseal_core::{
+    Timestamp,
+    certificate::{
+        Digest,
+        ocsp::{self, Good, NotGood, Question},
+    },
+};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    entry::Material,
+    follow::Holdings,
+    telemetry,
+    tls::{Keys, Staple, demands_staple},
+};
+
+mod fetch;
+mod schedule;
+
+use fetch::Unanswered;
+
+/// Requests under way at a time, to all responders together.
+const AT_A_TIME: usize = 32;
+/// All responses together, in octets: a usual one has 500 to 2000.
+const ROOM_BYTES: usize = 64 * 1024 * 1024;
+/// The clock is looked at this often at least.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Fetches for ever.
+pub(crate) struct Stapler {
+    holdings: Arc<Holdings>,
+    keys: Arc<Keys>,
+    clock: fn() -> Timestamp,
+    private_addresses: bool,
+    jobs: HashMap<Digest, Job>,
+    /// May hold what is not due any more: the job tells.
+    due: BinaryHeap<Reverse<(Timestamp, Digest)>>,
+    under_way: JoinSet<(Digest, Outcome)>,
+    revoked: HashSet<Digest>,
+    /// Responses that are stapled, and their octets.
+    held: usize,
+    held_bytes: usize,
+}
+
+/// One certificate that wants a response.
+#[derive(Debug, Default)]
+struct Job {
+    /// When it is asked about next; `None`: it is being asked about, or there is nobody to ask.
+    due: Option<Timestamp>,
+    failures: u32,
+    /// The response that is stapled: when that ends, and its octets.
+    staple: Option<(Timestamp, usize)>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+enum Outcome {
+    /// The leaf names no responder, or its issuer is not known.
+    Nobody,
+    /// No response.
+    Unanswered(Unanswered),
+    /// One that is not stapled.
+    NotGood(NotGood),
+    /// One that is.
+    Good {
+        good: Good,
+        response: Bytes,
+        demanded: bool,
+    },
+}
+
+impl Stapler {
+    /// `private_addresses`: whether responders may be at any address and port.
+    pub(crate) fn new(
+        holdings: Arc<Holdings>,
+        keys: Arc<Keys>,
+        clock: fn() -> Timestamp,
+        private_addresses: bool,
+    ) -> Self {
+        Self {
+            holdings,
+            keys,
+            clock,
+            private_addresses,
+            jobs: HashMap::new(),
+            due: BinaryHeap::new(),
+            under_way: JoinSet::new(),
+            revoked: HashSet::new(),
+            held: 0,
+            held_bytes: 0,
+        }
+    }
+
+    /// Fetches until `stop` is ready.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.fetch_all() => {}
+            () = stop => {}
+        }
+    }
+
+    async fn fetch_all(&mut self) {
+        let keys = Arc::clone(&self.keys);
+        loop {
+            self.begin_due();
+            let pause = self.pause();
+            tokio::select! {
+                () = keys.staples().changed() => self.take_changed(),
+                Some(ended) = self.under_way.join_next() => match ended {
+                    Ok((digest, outcome)) => self.settle(digest, outcome),
+                    Err(error) => tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "asking a responder broke down"
+                    ),
+                },
+                () = sleep(pause) => {}
+            }
+            telemetry::ocsp_held(self.held, self.revoked.len());
+        }
+    }
+
+    /// Takes in what is wanted, and not wanted any more.
+    fn take_changed(&mut self) {
+        let changed = self.keys.staples().take_changed();
+        let now = (self.clock)();
+        let together = changed.len();
+        for digest in changed {
+            if !self.keys.staples().is_wanted(&digest) {
+                self.forget(&digest);
+            } else if !self.jobs.contains_key(&digest) {
+                self.jobs.insert(digest, Job::default());
+                self.plan(digest, schedule::first_at(together, jitter(), now));
+            }
+        }
+    }
+
+    /// Begins to ask about what is due, as far as there is room.
+    fn begin_due(&mut self) {
+        let now = (self.clock)();
+        while self.under_way.len() < AT_A_TIME {
+            let Some(&Reverse((due, digest))) = self.due.peek() else {
+                return;
+            };
+            if due > now {
+                return;
+            }
+            self.due.pop();
+            let Some(job) = self.jobs.get_mut(&digest) else {
+                continue;
+            };
+            if job.due != Some(due) {
+                continue;
+            }
+            job.due = None;
+            if job.staple.is_some_and(|(ends, _)| ends <= now) {
+                self.unstaple(&digest);
+            }
+            match self.holdings.material(&digest) {
+                Some(material) => {
+                    let (clock, private) = (self.clock, self.private_addresses);
+                    self.under_way
+                        .spawn(async move { (digest, ask(&material, private, clock).await) });
+                }
+                None => self.forget(&digest),
+            }
+        }
+    }
+
+    /// Until something is due.
+    fn pause(&self) -> Duration {
+        if self.under_way.len() >= AT_A_TIME {
+            return LOOK_EVERY;
+        }
+        let next = self.due.peek().map(|Reverse((due, _))| *due);
+        let until = next.map(|due| due.since_ms((self.clock)()).max(1).unsigned_abs());
+        until
+            .map_or(LOOK_EVERY, Duration::from_millis)
+            .min(LOOK_EVERY)
+    }
+
+    fn settle(&mut self, digest: Digest, outcome: Outcome) {
+        let now = (self.clock)();
+        if !self.keys.staples().is_wanted(&digest) {
+            self.forget(&digest);
+            return;
+        }
+        telemetry::ocsp_fetch(outcome.label());
+        match outcome {
+            Outcome::Nobody => {}
+            Outcome::Good {
+                good,
+                response,
+                demanded,
+            } => {
+                self.revoked.remove(&digest);
+                self.staple(&digest, good, &response, demanded);
+                self.plan(digest, schedule::refresh_at(good, jitter(), now));
+            }
+            Outcome::NotGood(why @ NotGood::Revoked { .. }) => {
+                self.unstaple(&digest);
+                if self.revoked.insert(digest) {
+                    tracing::error!(
+                        cert.sha256 = %self.leaf(&digest),
+                        why = %why,
+                        "a certificate that is served was revoked by its authority"
+                    );
+                }
+                self.plan(digest, schedule::ask_of_revoked_at(now));
+            }
+            Outcome::NotGood(why) => self.try_again(digest, &why, now),
+            Outcome::Unanswered(why) => self.try_again(digest, &why, now),
+        }
+    }
+
+    /// Said loudly once in a row.
+    fn try_again(
+        &mut self,
+        digest: Digest,
+        why: &(dyn std::error::Error + 'static),
+        now: Timestamp,
+    ) {
+        let leaf = self.leaf(&digest);
+        let Some(job) = self.jobs.get_mut(&digest) else {
+            return;
+        };
+        job.failures = job.failures.saturating_add(1);
+        if job.failures == 1 {
+            tracing::warn!(cert.sha256 = %leaf, error = why, "no OCSP response; trying again");
+        } else {
+            tracing::debug!(cert.sha256 = %leaf, error = why, "again no OCSP response");
+        }
+        let retry = schedule::retry_at(job.failures, jitter(), now);
+        let ends = job.staple.map(|(ends, _)| ends).filter(|ends| *ends > now);
+        self.plan(digest, ends.map_or(retry, |ends| ends.min(retry)));
+    }
+
+    fn staple(&mut self, digest: &Digest, good: Good, response: &Bytes, demanded: bool) {
+        let Some(job) = self.jobs.get_mut(digest) else {
+            return;
+        };
+        job.failures = 0;
+        let held = self.held_bytes - job.staple.map_or(0, |(_, bytes)| bytes);
+        if held + response.len() > ROOM_BYTES {
+            tracing::error!("no room for another OCSP response: it is not stapled");
+            self.unstaple(digest);
+            return;
+        }
+        self.held_bytes = held + response.len();
+        self.held += usize::from(job.staple.is_none());
+        job.staple = Some((schedule::drop_at(good), response.len()));
+        let staple = Staple {
+            der: response.to_vec(),
+            demanded,
+        };
+        self.keys.staple(digest, Some(Arc::new(staple)));
+    }
+
+    fn unstaple(&mut self, digest: &Digest) {
+        let staple = self.jobs.get_mut(digest).and_then(|job| job.staple.take());
+        self.held -= usize::from(staple.is_some());
+        self.held_bytes -= staple.map_or(0, |(_, bytes)| bytes);
+        self.keys.staple(digest, None);
+    }
+
+    fn forget(&mut self, digest: &Digest) {
+        self.unstaple(digest);
+        self.jobs.remove(digest);
+        self.revoked.remove(digest);
+    }
+
+    fn plan(&mut self, digest: Digest, at: Timestamp) {
+        if let Some(job) = self.jobs.get_mut(&digest) {
+            job.due = Some(at);
+            self.due.push(Reverse((at, digest)));
+        }
+    }
+
+    /// SHA-256 of the leaf.
+    fn leaf(&self, digest: &Digest) -> Digest {
+        let material = self.holdings.material(digest);
+        material.map_or(*digest, |material| Digest::of(material.leaf()))
+    }
+}
+
+async fn ask(material: &Material, private: bool, clock: fn() -> Timestamp) -> Outcome {
+    let responder = ocsp::responder(material.leaf());
+    let issuer = material.issuers().next();
+    let question = issuer.and_then(|issuer| Question::new(material.leaf(), issuer));
+    let (Some(responder), Some(question)) = (responder, question) else {
+        return Outcome::Nobody;
+    };
+    let response = match fetch::ask(&responder, question.request().to_vec(), private).await {
+        Ok(response) => response,
+        Err(why) => return Outcome::Unanswered(why),
+    };
+    match question.judge(&response, clock()) {
+        Ok(good) => Outcome::Good {
+            good,
+            response,
+            demanded: demands_staple(material),
+        },
+        Err(why) => Outcome::NotGood(why),
+    }
+}
+
+impl Outcome {
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Nobody => "no_responder",
+            Self::Unanswered(_) => "unanswered",
+            Self::NotGood(NotGood::Revoked { .. }) => "revoked",
+            Self::NotGood(_) => "not_good",
+            Self::Good { .. } => "good",
+        }
+    }
+}
+
+/// From 0 to [`schedule::WHOLE`].
+fn jitter() -> i64 {
+    let mut random = [0; 2];
+    // Without randomness all are in the middle.
+    if rand::fill(&mut random).is_err() {
+        return schedule::WHOLE / 2;
+    }
+    i64::from(u16::from_be_bytes(random)) % (schedule::WHOLE + 1)
+}
