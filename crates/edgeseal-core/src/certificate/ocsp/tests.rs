@@ -199,6 +199,19 @@ fn which_answers_are_stapled() {
             good,
         ),
         (
+            "appointed, with the name of the issuer",
+            {
+                let mut params = responder_params();
+                params.distinguished_name = named("Test Authority").distinguished_name;
+                let (der, key) = appointed(&params, &authority);
+                Box::new(move |answer| {
+                    answer.signed_by(der.clone(), same(&key));
+                    answer.said.responder_id = by_name(&der);
+                })
+            },
+            good,
+        ),
+        (
             "not marked for it",
             delegated(unmarked, &authority),
             Err(NotGood::UnknownSigner),
