@@ -8,7 +8,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BinaryHeap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -144,8 +144,8 @@ impl Stapler {
         for digest in changed {
             if !self.keys.staples().is_wanted(&digest) {
                 self.forget(&digest);
-            } else if !self.jobs.contains_key(&digest) {
-                self.jobs.insert(digest, Job::default());
+            } else if let Entry::Vacant(place) = self.jobs.entry(digest) {
+                place.insert(Job::default());
                 self.plan(digest, schedule::first_at(together, jitter(), now));
             }
         }

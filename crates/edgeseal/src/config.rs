@@ -140,6 +140,8 @@ pub(crate) struct Config {
     pub(crate) owner_check_port: u16,
     /// Whether proofs in files may be at addresses that are not public.
     pub(crate) owner_check_private_addresses: bool,
+    /// Whether OCSP responders may be at addresses that are not public, and at any port.
+    pub(crate) ocsp_private_addresses: bool,
     /// The DNS server that is asked about domains; `None`: those of the system.
     pub(crate) dns: Option<SocketAddr>,
     /// Identity providers whose tokens open roles.
@@ -208,6 +210,7 @@ const KEYS: &[&str] = &[
     "owner_check",
     "owner_check_port",
     "owner_check_private_addresses",
+    "ocsp_private_addresses",
     "dns",
     "cname_suffix",
     "recommend",
@@ -272,6 +275,7 @@ impl Default for Config {
             owner_check: "off".to_owned(),
             owner_check_port: 80,
             owner_check_private_addresses: false,
+            ocsp_private_addresses: false,
             dns: None,
             oidc_provider: Vec::new(),
             cname_suffix: settings.cname_suffix,

@@ -3,7 +3,7 @@
 //!
 //! | function | arguments | what the edge does |
 //! |---|---|---|
-//! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2 or not |
+//! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2 or not, staples OCSP responses |
 //! | `https_force` | `enable`: on or off | redirects HTTP to HTTPS |
 //! | `http_force` | `enable`: on or off | redirects HTTPS to HTTP |
 //! | `https_tls_version` | `tls10` … `tls13`: on or off | speaks TLS 1.2 and 1.3, or one of them; no older one |
@@ -137,7 +137,6 @@ pub enum BadFunctions {
 pub(super) fn effect(setting: &Setting) -> &'static str {
     let is_on = |argument| value(setting, argument).is_some_and(|v| v.eq_ignore_ascii_case("on"));
     let beyond = match setting.name.as_str() {
-        OPTION => is_on("ocsp_stapling"),
         TLS => is_on("tls10") || is_on("tls11"),
         _ => false,
     };

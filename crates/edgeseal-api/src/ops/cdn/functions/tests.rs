@@ -208,7 +208,7 @@ fn effects() {
     for (name, arguments, expected) in [
         ("https_force", &[("enable", "on")][..], "edge"),
         ("https_option", &[("http2", "off")], "edge"),
-        ("https_option", &[("ocsp_stapling", "on")], "part"),
+        ("https_option", &[("ocsp_stapling", "on")], "edge"),
         ("https_tls_version", &[("tls10", "on")], "part"),
         ("https_tls_version", &[("tls10", "off")], "edge"),
         ("set_req_header", &[], "none"),
