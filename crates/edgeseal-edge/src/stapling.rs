@@ -120,6 +120,7 @@ impl Stapler {
         let keys = Arc::clone(&self.keys);
         loop {
             self.begin_due();
+            telemetry::ocsp_held(self.held, self.revoked.len());
             let pause = self.pause();
             tokio::select! {
                 () = keys.staples().changed() => self.take_changed(),
@@ -132,7 +133,6 @@ impl Stapler {
                 },
                 () = sleep(pause) => {}
             }
-            telemetry::ocsp_held(self.held, self.revoked.len());
         }
     }
 

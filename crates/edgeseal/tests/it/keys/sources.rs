@@ -41,7 +41,7 @@ async fn keys_of_a_command() {
     fs::write(&printed, format!("{}\n{}\n", *new, *old)).unwrap();
     done(&kek(&server, &["rotate"]));
     let census = counted(&server).await;
-    assert_eq!((census.under(id(&old)), census.under(id(&new))), (0, 6));
+    assert_eq!((census.under(id(&old)), census.under(id(&new))), (0, 8));
     let said = done(&kek(&server, &["retire", &id(&old).to_string()]));
     assert!(
         said.contains("take it out of the command cat now"),
@@ -85,7 +85,7 @@ async fn keys_of_a_variable() {
         (census.under(first) == 0).then_some(census)
     })
     .await;
-    assert_eq!(census.under(id(&new)), 6);
+    assert_eq!(census.under(id(&new)), 8);
     signal(&process, "TERM");
     assert_eq!(wait(&mut process).code(), Some(0));
     let (mut process, line) = start("no key");
