@@ -3,7 +3,8 @@
 //! Rules:
 //! - A record is used only if all of it can be: it reads, its material and issuers are there, the
 //!   sealed key opens and is the leaf's. Else the domain is quarantined: it keeps its last good
-//!   state, the rest are untouched, and it is tried again now and then.
+//!   state, the rest are untouched, and it is tried again now and then. Of two certificates one is
+//!   enough: it is served alone, and the domain is quarantined for the other.
 //! - Nothing is dropped because a listing began, was cut short or came empty-handed: a domain goes
 //!   when a change says so, or when a listing that *ended* did not have it.
 //! - A store that fails is waited for. Nothing that is served depends on it.
@@ -199,9 +200,15 @@ impl Follower {
             match one {
                 Prepared::Good(good) => {
                     let name = good.row.name.clone();
-                    holdings.put(&name, good.entry);
                     batch.issuers.extend(good.issuers);
                     batch.put.push(good.row);
+                    match good.unusable {
+                        None => holdings.put(&name, good.entry),
+                        Some(why) => {
+                            holdings.put_part(&name, good.entry, &why);
+                            batch.quarantine.push((name.clone(), why));
+                        }
+                    }
                     names.push(name);
                 }
                 Prepared::Gone(name) => {
@@ -255,7 +262,8 @@ impl Follower {
                 Err(_) => return,
             }
         }
-        if let Ok(prepared) = self.prepare_all(&changes).await {
+        if let Ok(mut prepared) = self.prepare_all(&changes).await {
+            prepared.retain(|one| !self.is_served_part(one));
             let (batch, names) = self.apply_prepared(prepared);
             self.writer.write(batch);
             if !names.is_empty() {
@@ -263,6 +271,15 @@ impl Follower {
                 self.reached(revision, names);
             }
         }
+    }
+
+    /// Whether this is what is served already, and still only part of what it should be.
+    fn is_served_part(&self, prepared: &Prepared) -> bool {
+        let Prepared::Good(good) = prepared else {
+            return false;
+        };
+        let served = || self.holdings.index().get(&good.row.name);
+        good.unusable.is_some() && served().as_ref() == Some(&good.entry)
     }
 
     fn reached(&self, revision: Revision, names: Vec<Pattern>) {

@@ -12,6 +12,7 @@ fn row(text: &str, revision: u64, material: Option<&'static [u8]>) -> Row {
         revision: Revision(revision),
         record: Bytes::from(format!("record of {text} at {revision}")),
         material: material.map(|value| (Digest::of(value), Bytes::from_static(value))),
+        companion: None,
     }
 }
 
