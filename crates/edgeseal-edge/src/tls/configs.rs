@@ -12,7 +12,7 @@ use std::sync::Arc;
 use edgeseal_core::delivery::{Delivery, TlsVersions};
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::aws_lc_rs,
     server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
@@ -67,13 +67,7 @@ impl ByProtocol {
         versions: &[&'static SupportedProtocolVersion],
         ticketer: &Arc<dyn ProducesTickets>,
     ) -> Result<Self, SetupError> {
-        // Only the suites of its versions: rustls tells from the suites which kinds of keys a client can
-        // check, and a suite of a version that is not spoken must not speak for any.
-        let mut provider = CryptoProvider::clone(&provider());
-        provider
-            .cipher_suites
-            .retain(|suite| versions.contains(&suite.version()));
-        let mut http1 = ServerConfig::builder_with_provider(Arc::new(provider))
+        let mut http1 = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nothing));
