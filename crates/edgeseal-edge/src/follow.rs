@@ -48,6 +48,9 @@ pub(crate) struct Follower {
     pub(crate) applied: Arc<Applied>,
     pub(crate) served: watch::Sender<Revision>,
     pub(crate) recheck_every: Duration,
+    /// Whether the replica once had everything. If not, all that is listed is written, also what is
+    /// held: it may come from a file that broke while it was read.
+    pub(crate) complete: bool,
 }
 
 /// Where the following stands.
@@ -55,6 +58,8 @@ struct Progress {
     /// Names seen since the listing began; `None` outside of one, and in one that began when
     /// nothing was held.
     listed: Option<HashSet<Box<str>>>,
+    /// Whether the replica has had all of a listing.
+    complete: bool,
     cursor_written: Instant,
     /// The last quarantined domain that was tried again.
     rechecked: Option<Pattern>,
@@ -92,6 +97,7 @@ impl Follower {
     async fn follow(&self, mut feed: Feed, mut wishes: mpsc::Receiver<Wish>) {
         let mut progress = Progress {
             listed: None,
+            complete: self.complete,
             cursor_written: Instant::now(),
             rechecked: None,
         };
@@ -125,7 +131,9 @@ impl Follower {
                     value: Some(entry.value),
                     revision: entry.changed,
                 });
-                let news = changes.filter(|change| self.is_other(change)).collect();
+                let complete = progress.complete;
+                let news = changes.filter(|change| !complete || self.is_other(change));
+                let news = news.collect();
                 let (batch, names) = self.apply(news).await;
                 self.applied.tell_changed(names);
                 self.writer.write_patiently(batch).await;
@@ -136,6 +144,7 @@ impl Follower {
                     None => Batch::default(),
                 };
                 batch.reached = Reached::Complete(revision);
+                progress.complete = true;
                 tracing::info!(
                     store.revision = revision.0,
                     listed = entries,

@@ -69,7 +69,8 @@ impl Both {
             Ok(leaf) if *leaf == self.ecdsa.leaf => "ecdsa",
             Ok(leaf) if *leaf == self.rsa.leaf => "rsa",
             Ok(_) => "another",
-            Err(Some(AlertDescription::HandshakeFailure)) => "failure",
+            // Or the reset that overtook the alert.
+            Err(Some(AlertDescription::HandshakeFailure) | None) => "failure",
             Err(alert) if *alert == UNRECOGNIZED => "unrecognized",
             Err(_) => "broken",
         }
