@@ -3,7 +3,8 @@
 //! Rules:
 //! - A record is used only if all of it can be: it reads, its material and issuers are there, the
 //!   sealed key opens and is the leaf's. Else the domain is quarantined: it keeps its last good
-//!   state, the rest are untouched, and it is tried again now and then.
+//!   state, the rest are untouched, and it is tried again now and then. Of two certificates one is
+//!   enough: it is served alone, and the domain is quarantined for the other.
 //! - Nothing is dropped because a listing began, was cut short or came empty-handed: a domain goes
 //!   when a change says so, or when a listing that *ended* did not have it.
 //! - A store that fails is waited for. Nothing that is served depends on it.
@@ -47,6 +48,9 @@ pub(crate) struct Follower {
     pub(crate) applied: Arc<Applied>,
     pub(crate) served: watch::Sender<Revision>,
     pub(crate) recheck_every: Duration,
+    /// Whether the replica once had everything. If not, all that is listed is written, also what is
+    /// held: it may come from a file that broke while it was read.
+    pub(crate) complete: bool,
 }
 
 /// Where the following stands.
@@ -54,6 +58,8 @@ struct Progress {
     /// Names seen since the listing began; `None` outside of one, and in one that began when
     /// nothing was held.
     listed: Option<HashSet<Box<str>>>,
+    /// Whether the replica has had all of a listing.
+    complete: bool,
     cursor_written: Instant,
     /// The last quarantined domain that was tried again.
     rechecked: Option<Pattern>,
@@ -91,6 +97,7 @@ impl Follower {
     async fn follow(&self, mut feed: Feed, mut wishes: mpsc::Receiver<Wish>) {
         let mut progress = Progress {
             listed: None,
+            complete: self.complete,
             cursor_written: Instant::now(),
             rechecked: None,
         };
@@ -124,7 +131,9 @@ impl Follower {
                     value: Some(entry.value),
                     revision: entry.changed,
                 });
-                let news = changes.filter(|change| self.is_other(change)).collect();
+                let complete = progress.complete;
+                let news = changes.filter(|change| !complete || self.is_other(change));
+                let news = news.collect();
                 let (batch, names) = self.apply(news).await;
                 self.applied.tell_changed(names);
                 self.writer.write_patiently(batch).await;
@@ -135,6 +144,7 @@ impl Follower {
                     None => Batch::default(),
                 };
                 batch.reached = Reached::Complete(revision);
+                progress.complete = true;
                 tracing::info!(
                     store.revision = revision.0,
                     listed = entries,
@@ -199,9 +209,15 @@ impl Follower {
             match one {
                 Prepared::Good(good) => {
                     let name = good.row.name.clone();
-                    holdings.put(&name, good.entry);
                     batch.issuers.extend(good.issuers);
                     batch.put.push(good.row);
+                    match good.unusable {
+                        None => holdings.put(&name, good.entry),
+                        Some(why) => {
+                            holdings.put_part(&name, good.entry, &why);
+                            batch.quarantine.push((name.clone(), why));
+                        }
+                    }
                     names.push(name);
                 }
                 Prepared::Gone(name) => {
@@ -255,7 +271,8 @@ impl Follower {
                 Err(_) => return,
             }
         }
-        if let Ok(prepared) = self.prepare_all(&changes).await {
+        if let Ok(mut prepared) = self.prepare_all(&changes).await {
+            prepared.retain(|one| !self.is_served_part(one));
             let (batch, names) = self.apply_prepared(prepared);
             self.writer.write(batch);
             if !names.is_empty() {
@@ -263,6 +280,15 @@ impl Follower {
                 self.reached(revision, names);
             }
         }
+    }
+
+    /// Whether this is what is served already, and still only part of what it should be.
+    fn is_served_part(&self, prepared: &Prepared) -> bool {
+        let Prepared::Good(good) = prepared else {
+            return false;
+        };
+        let served = || self.holdings.index().get(&good.row.name);
+        good.unusable.is_some() && served().as_ref() == Some(&good.entry)
     }
 
     fn reached(&self, revision: Revision, names: Vec<Pattern>) {

@@ -231,6 +231,7 @@ impl Edge {
             applied: Arc::clone(&applied),
             served: served_sender,
             recheck_every: options.recheck_every,
+            complete: standing.complete,
         };
         let mut tasks = vec![Task::spawn(|stop| {
             follower.run(standing.cursor, wishes, stop)

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_core::Pattern;
 use http::Request;
 use hyper::{
     body::Incoming,
@@ -29,7 +30,7 @@ use crate::{
     follow::Holdings,
     proxy::{Inbound, Proxy},
     telemetry::OpenConnection,
-    tls::{NoConnection, Terminator},
+    tls::{NoConnection, Terminator, Unusable},
 };
 
 /// What every connection needs.
@@ -128,6 +129,10 @@ impl Server {
             Speaks::Http => self.http1(stream, inbound).await,
             Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
                 Ok(terminated) => {
+                    if let Some(why) = &terminated.unusable {
+                        let domain = terminated.host.domain(terminated.found);
+                        self.quarantine(domain.as_ref(), why);
+                    }
                     inbound.tls = Some((terminated.host, terminated.found));
                     if terminated.h2 {
                         self.http2(terminated.stream, inbound).await;
@@ -136,9 +141,7 @@ impl Server {
                     }
                 }
                 Err(NoConnection::Unusable { domain, why }) => {
-                    if let Some(domain) = domain {
-                        self.holdings.quarantine().put(&domain, &why.to_string());
-                    }
+                    self.quarantine(domain.as_ref(), &why);
                 }
                 Err(error) => {
                     tracing::debug!(
@@ -148,6 +151,12 @@ impl Server {
                     );
                 }
             },
+        }
+    }
+
+    fn quarantine(&self, domain: Option<&Pattern>, why: &Unusable) {
+        if let Some(domain) = domain {
+            self.holdings.quarantine().put(domain, &why.to_string());
         }
     }
 

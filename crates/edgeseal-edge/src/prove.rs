@@ -1,7 +1,7 @@
 //! What is served, read from real handshakes, and the report of it.
 //!
 //! After changes were applied, the edge connects to its own listener like any client, reads the leaf
-//! of each changed domain, and reports the fingerprints and the revision to the store. A report
+//! of each changed domain (or both leaves, by one handshake for each kind of key), and reports the fingerprints and the revision to the store. A report
 //! never says of a domain what was not seen. In bulk a sample is read: the latest of what changed.
 //!
 //! A report goes out promptly after the first change, then once a second at most, and once a minute
@@ -27,11 +27,12 @@ use tokio::{
 };
 
 use crate::{
+    entry::{Choice, KeyKind, Material},
     follow::Holdings,
     index::{Host, Match},
     select::select,
     telemetry,
-    tls::{Probe, Seen, SetupError},
+    tls::{Offer, Probe, ProbeError, Seen, SetupError},
 };
 
 /// Domains read after one batch of changes, which is also at most this many a second.
@@ -77,6 +78,9 @@ pub(crate) struct Prover {
     key: Key,
     record: EdgeRecord,
 }
+
+/// A handshake with what it shows.
+type Show = (Offer, Seen);
 
 /// What one attempt to prove a domain came to.
 enum Outcome {
@@ -253,17 +257,20 @@ impl Prover {
         let Some(before) = self.expected(name, &host) else {
             return Outcome::Moot;
         };
-        let seen = self.probe.see(&host).await;
+        let seen = self.see(&host, &before).await;
         let after = self.expected(name, &host);
         match seen {
             Ok(seen) if seen == before || Some(&seen) == after.as_ref() => {
                 telemetry::proof(true);
-                let sha256 = match seen {
+                let mut leaves = seen.into_iter().map(|(_, seen)| match seen {
                     Seen::Leaf(digest) => Some(digest.to_string()),
                     Seen::Refused => None,
-                };
-                let domain = name.clone();
-                Outcome::Proof(Proof { domain, sha256 })
+                });
+                Outcome::Proof(Proof {
+                    domain: name.clone(),
+                    sha256: leaves.next().flatten(),
+                    companion: leaves.next().flatten(),
+                })
             }
             _ if after.as_ref() != Some(&before) => Outcome::Moot,
             Ok(seen) => {
@@ -288,16 +295,37 @@ impl Prover {
         }
     }
 
-    /// What a handshake should show; `None` if nothing can be said of this domain by it.
-    fn expected(&self, name: &Pattern, host: &str) -> Option<Seen> {
+    /// Makes these handshakes.
+    async fn see(&self, host: &str, wanted: &[Show]) -> Result<Vec<Show>, ProbeError> {
+        let mut seen = Vec::with_capacity(wanted.len());
+        for (offer, _) in wanted {
+            seen.push((*offer, self.probe.see(host, *offer).await?));
+        }
+        Ok(seen)
+    }
+
+    /// What handshakes should show, the first certificate first; `None` if nothing can be said of
+    /// this domain by them.
+    fn expected(&self, name: &Pattern, host: &str) -> Option<Vec<Show>> {
         let index = self.holdings.index();
         let found = index.find(&Host::parse(host)?)?.1;
         if name.is_wildcard() != (found == Match::Wildcard) {
             return None;
         }
-        Some(match select(index, Some(host)) {
-            Ok(selected) => Seen::Leaf(Digest::of(selected.material.leaf())),
-            Err(_) => Seen::Refused,
+        let Ok(selected) = select(index, Some(host)) else {
+            return Some(vec![(Offer::Any, Seen::Refused)]);
+        };
+        let leaf = |material: &Material| Seen::Leaf(Digest::of(material.leaf()));
+        Some(match selected.material.choice() {
+            Choice::One(material) => vec![(Offer::Any, leaf(&material))],
+            Choice::Two { ecdsa, rsa, first } => {
+                let ecdsa = (Offer::Only(KeyKind::Ecdsa), leaf(&ecdsa));
+                let rsa = (Offer::Only(KeyKind::Rsa), leaf(&rsa));
+                match first {
+                    KeyKind::Ecdsa => vec![ecdsa, rsa],
+                    KeyKind::Rsa => vec![rsa, ecdsa],
+                }
+            }
         })
     }
 

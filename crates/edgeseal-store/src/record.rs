@@ -94,9 +94,9 @@ pub struct DomainSummary<'a> {
 /// The certificate of a domain with HTTPS on, as far as listings look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundSummary {
-    /// Which certificate.
+    /// Which certificate; of two the first.
     pub certificate: CertificateId,
-    /// End of validity of the served chain.
+    /// End of validity of the served chain; of two chains the earlier.
     pub expires: Timestamp,
 }
 
@@ -172,9 +172,18 @@ pub struct HistoryRecord {
     /// SHA-256 of the leaf served after; absent if none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// SHA-256 of the companion's leaf before; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_companion: Option<String>,
+    /// SHA-256 of the companion's leaf after; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_companion: Option<String>,
     /// The number of the certificate bound after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateId>,
+    /// The number of the companion bound after; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion: Option<CertificateId>,
     /// Id of the request.
     pub request: String,
 }
@@ -232,6 +241,21 @@ pub struct BindingChange {
     /// SHA-256 of the leaf after, in hex; absent if HTTPS is off or nothing is bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// SHA-256 of the companion's leaf before, in hex; absent if none was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_companion: Option<String>,
+    /// SHA-256 of the companion's leaf after, in hex; absent if none is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_companion: Option<String>,
+}
+
+/// The leaves that a domain serves, each by its SHA-256 in hex; none with HTTPS off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaves {
+    /// Of the first certificate.
+    pub first: Option<String>,
+    /// Of the companion.
+    pub companion: Option<String>,
 }
 
 /// What an edge reports of itself.
@@ -270,6 +294,10 @@ pub struct Proof {
     /// SHA-256 of the leaf in hex, or `None` if the handshake was refused, as it must be with HTTPS
     /// off.
     pub sha256: Option<String>,
+    /// SHA-256 in hex of the leaf that clients of the other kind get, where a domain has two
+    /// certificates. `sha256` is then the first one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion: Option<String>,
 }
 
 impl<'a> DomainSummary<'a> {

@@ -8,6 +8,7 @@
 
 mod change;
 mod client;
+mod companion;
 mod damage;
 mod delivery;
 mod drain;
