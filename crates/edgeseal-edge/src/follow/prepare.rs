@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgeseal_core::{
-    Pattern,
+    Pattern, Timestamp,
     certificate::Digest,
     domain::{Domain, State},
 };
 use edgeseal_store::{
-    Change, Fault, Key, Store,
+    Change, Fault, Key, Revision, Store,
     record::{self, decode, decode_material, encode_material},
 };
 
@@ -25,7 +25,7 @@ pub(super) enum Prepared {
     /// Serve this.
     Good(Box<Good>),
     /// Serve it no more.
-    Gone(Pattern),
+    Gone(Pattern, Revision),
     /// It cannot be used.
     Bad {
         /// The domain.
@@ -41,6 +41,8 @@ pub(super) enum Prepared {
 #[derive(Debug)]
 pub(super) struct Good {
     pub(super) entry: Entry,
+    /// When the call came that made the change.
+    pub(super) modified: Timestamp,
     pub(super) row: Row,
     /// All issuers of its material: the replica tells which of them are new to it.
     pub(super) issuers: Vec<Issuer>,
@@ -69,7 +71,7 @@ pub(super) async fn prepare(
         return Ok(Prepared::Nameless);
     };
     let Some(value) = &change.value else {
-        return Ok(Prepared::Gone(name));
+        return Ok(Prepared::Gone(name, change.revision));
     };
     match good(store, holdings, &name, value, change).await {
         Ok(good) => Ok(Prepared::Good(Box::new(good))),
@@ -104,6 +106,7 @@ async fn good(
             .map(|der| (Digest::of(der), Arc::clone(der)))
             .collect(),
         entry: entry(holdings, &domain, material, change.revision),
+        modified: domain.modified,
         row: Row {
             name: name.clone(),
             revision: change.revision,
@@ -123,7 +126,7 @@ pub(super) fn entry(
     holdings: &Holdings,
     domain: &Domain,
     material: Option<Arc<Material>>,
-    revision: edgeseal_store::Revision,
+    revision: Revision,
 ) -> Entry {
     Entry {
         online: domain.state == State::Online,
