@@ -15,6 +15,7 @@ mod handshake;
 mod limits;
 mod openssl;
 mod origin;
+mod proof;
 mod proxy;
 mod redirect;
 mod report;

@@ -54,9 +54,9 @@ impl Catalog {
         }
     }
 
-    /// What edges of `environment` are to serve of a domain since the commit `revision`, or since the
-    /// newest one if none is given; `None` without one if there is no such domain. To be compared
-    /// with reports that were read before.
+    /// What edges of `environment` are to serve of a domain since the commit `revision`, or since its
+    /// newest one if none is given or the domain has not changed since; `None` if none is given and
+    /// there is no such domain. To be compared with reports that were read before.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -70,12 +70,40 @@ impl Catalog {
             Some(entry) => Some(self.newest(&entry, environment).await?),
             None => None,
         };
-        let revision = revision.or_else(|| Some(newest.as_ref()?.revision));
+        let changed = newest.as_ref().map(|newest| newest.revision);
+        let revision = match (revision, changed) {
+            (Some(asked), Some(changed)) => Some(asked.min(changed)),
+            (asked, changed) => asked.or(changed),
+        };
         Ok(revision.map(|revision| Target {
             domain: domain.clone(),
             revision,
             newest,
         }))
+    }
+
+    /// The commit that a request made of a domain, as far as its history is looked at: the latest
+    /// thousand changes.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn revision_of(
+        &self,
+        domain: &Pattern,
+        request: &str,
+    ) -> Result<Option<Revision>, Fault> {
+        const LOOKED_AT: usize = 1000;
+        let history = key::domain_history(domain);
+        let page = self.store.list_back(&history, None, LOOKED_AT).await?;
+        // A key ends with its request.
+        let mut entries = page.entries.iter();
+        let found = entries.find(|entry| {
+            let rest = entry.key.as_str().strip_suffix(request);
+            rest.is_some_and(|rest| rest.ends_with('-'))
+        });
+        Ok(found
+            .filter(|_| !request.is_empty())
+            .map(|entry| entry.changed))
     }
 
     async fn newest(&self, entry: &Entry, environment: Environment) -> Result<Newest, Fault> {
