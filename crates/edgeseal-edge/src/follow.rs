@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    prove::Applied,
+    prove::{Applied, Changed},
     replica::{Batch, Reached, Writer},
     telemetry,
 };
@@ -134,8 +134,12 @@ impl Follower {
                 let complete = progress.complete;
                 let news = changes.filter(|change| !complete || self.is_other(change));
                 let news = news.collect();
-                let (batch, names) = self.apply(news).await;
-                self.applied.tell_changed(names);
+                let (batch, mut changed) = self.apply(news).await;
+                // Found and not heard of: how long ago it changed says nothing of this edge.
+                for one in &mut changed {
+                    one.at = None;
+                }
+                self.applied.tell_changed(changed);
                 self.writer.write_patiently(batch).await;
             }
             Event::ListEnds { revision, entries } => {
@@ -160,19 +164,19 @@ impl Follower {
                 let items = changes.items.into_iter();
                 let news: Vec<Change> = items.filter(|change| self.is_newer(change)).collect();
                 let quiet = news.is_empty();
-                let (mut batch, names) = self.apply(news).await;
+                let (mut batch, changed) = self.apply(news).await;
                 if !quiet || progress.cursor_written.elapsed() >= CURSOR_EVERY {
                     progress.cursor_written = Instant::now();
                     batch.reached = Reached::Cursor(through);
                     self.writer.write(batch);
                 }
-                self.reached(through, names);
+                self.reached(through, changed);
             }
         }
     }
 
     /// Prepares and applies changes in order. Waits as long as the store fails.
-    async fn apply(&self, changes: Vec<Change>) -> (Batch, Vec<Pattern>) {
+    async fn apply(&self, changes: Vec<Change>) -> (Batch, Vec<Changed>) {
         const PAUSE_MAX: Duration = Duration::from_secs(10);
         let mut pause = Duration::from_millis(100);
         loop {
@@ -201,29 +205,37 @@ impl Follower {
             .await
     }
 
-    fn apply_prepared(&self, prepared: Vec<Prepared>) -> (Batch, Vec<Pattern>) {
+    fn apply_prepared(&self, prepared: Vec<Prepared>) -> (Batch, Vec<Changed>) {
         let holdings = &self.holdings;
         let mut batch = Batch::default();
-        let mut names = Vec::new();
+        let mut changed = Vec::new();
         for one in prepared {
             match one {
                 Prepared::Good(good) => {
                     let name = good.row.name.clone();
+                    changed.push(Changed {
+                        name: name.clone(),
+                        revision: good.row.revision,
+                        at: Some(good.modified),
+                    });
                     batch.issuers.extend(good.issuers);
                     batch.put.push(good.row);
                     match good.unusable {
                         None => holdings.put(&name, good.entry),
                         Some(why) => {
                             holdings.put_part(&name, good.entry, &why);
-                            batch.quarantine.push((name.clone(), why));
+                            batch.quarantine.push((name, why));
                         }
                     }
-                    names.push(name);
                 }
-                Prepared::Gone(name) => {
+                Prepared::Gone(name, revision) => {
                     holdings.remove(&name);
                     batch.remove.push(name.clone());
-                    names.push(name);
+                    changed.push(Changed {
+                        name,
+                        revision,
+                        at: None,
+                    });
                 }
                 Prepared::Bad { name, why } => {
                     holdings.quarantine().put(&name, &why);
@@ -233,7 +245,7 @@ impl Follower {
             }
         }
         holdings.sweep();
-        (batch, names)
+        (batch, changed)
     }
 
     fn drop_unlisted(&self, listed: &HashSet<Box<str>>) -> Batch {
@@ -273,11 +285,11 @@ impl Follower {
         }
         if let Ok(mut prepared) = self.prepare_all(&changes).await {
             prepared.retain(|one| !self.is_served_part(one));
-            let (batch, names) = self.apply_prepared(prepared);
+            let (batch, changed) = self.apply_prepared(prepared);
             self.writer.write(batch);
-            if !names.is_empty() {
+            if !changed.is_empty() {
                 let revision = *self.served.borrow(); // the guard must be gone before it is set
-                self.reached(revision, names);
+                self.reached(revision, changed);
             }
         }
     }
@@ -291,14 +303,10 @@ impl Follower {
         good.unusable.is_some() && served().as_ref() == Some(&good.entry)
     }
 
-    fn reached(&self, revision: Revision, names: Vec<Pattern>) {
+    fn reached(&self, revision: Revision, changed: Vec<Changed>) {
         self.served.send_replace(revision);
-        self.applied.tell(revision, names);
-        telemetry::served(
-            revision.0,
-            self.holdings.index().len(),
-            self.holdings.quarantine().len(),
-        );
+        self.applied.tell(revision, changed);
+        telemetry::served(revision.0, self.holdings.index().len());
     }
 
     /// Rule of listings: what is listed replaces what is held, whatever its revision.

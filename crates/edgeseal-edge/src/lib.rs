@@ -50,6 +50,7 @@ use tokio::{
 mod drain;
 pub mod entry;
 mod follow;
+mod health;
 pub mod index;
 mod listener;
 mod prove;
@@ -61,6 +62,8 @@ mod telemetry;
 mod tls;
 
 pub use follow::Resealed;
+pub use health::{Ailing, Health};
+pub use prove::Proofs;
 pub use proxy::Patience;
 pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
@@ -117,6 +120,9 @@ pub struct Options {
     pub catch_up_timeout: Duration,
     /// Between two tries of what is quarantined.
     pub recheck_every: Duration,
+    /// Where the edge connects to, to read what it serves: its own listener unless visitors reach
+    /// that through something else on this machine, which then is part of what is proved.
+    pub prove_at: Option<SocketAddr>,
 }
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
@@ -125,6 +131,8 @@ pub struct Edge {
     https: SocketAddr,
     http: Option<SocketAddr>,
     served: watch::Receiver<Revision>,
+    proofs: Proofs,
+    health: Health,
     reseal: Reseal,
     drain: Drain,
     drain_timeout: Duration,
@@ -192,6 +200,7 @@ impl Options {
             connections: 65_536,
             catch_up_timeout: Duration::from_secs(5),
             recheck_every: Duration::from_secs(30),
+            prove_at: None,
         }
     }
 
@@ -257,7 +266,10 @@ impl Edge {
             tokio::spawn(server.accept(http, Speaks::Http, drain.token()));
         }
         let name = (options.group.as_str(), options.id.as_str());
-        let prover = Prover::new(holdings, applied, store, clock, name, https_address)?;
+        let health = Health::new(Arc::clone(&holdings), Arc::clone(&applied));
+        let proofs = Proofs::new(Arc::clone(&applied));
+        let reached_at = options.prove_at.unwrap_or(https_address);
+        let prover = Prover::new(holdings, applied, store, clock, name, reached_at)?;
         tasks.push(Task::spawn(|stop| prover.run(stop)));
         tracing::info!(
             https = %https_address,
@@ -269,6 +281,8 @@ impl Edge {
             https: https_address,
             http: http_address,
             served,
+            proofs,
+            health,
             reseal,
             drain,
             drain_timeout: options.drain_timeout,
@@ -299,6 +313,18 @@ impl Edge {
     #[must_use]
     pub fn served(&self) -> watch::Receiver<Revision> {
         self.served.clone()
+    }
+
+    /// What has this edge prove some domains before others.
+    #[must_use]
+    pub fn proofs(&self) -> Proofs {
+        self.proofs.clone()
+    }
+
+    /// What is wrong with what this edge serves, now and later.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// What has this edge seal anew what it holds, after its keyring was given another key to seal

@@ -1,6 +1,6 @@
 //! The edge's metrics: their names, and the fixed sets that their labels come from.
 
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 
 use crate::select::NoCertificate;
 
@@ -67,10 +67,25 @@ pub(crate) fn response(status: http::StatusCode) {
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
 )]
-pub(crate) fn served(revision: u64, domains: usize, quarantined: usize) {
+pub(crate) fn served(revision: u64, domains: usize) {
     gauge!("edgeseal_edge_revision").set(revision as f64);
     gauge!("edgeseal_edge_domains").set(domains as f64);
-    gauge!("edgeseal_quarantined").set(quarantined as f64);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn quarantined(domains: usize) {
+    gauge!("edgeseal_quarantined").set(domains as f64);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn unproved(domains: usize) {
+    gauge!("edgeseal_unproved_domains").set(domains as f64);
 }
 
 #[expect(
@@ -92,6 +107,20 @@ pub(crate) fn key_cache(hit: bool) {
 pub(crate) fn proof(agrees: bool) {
     let result = if agrees { "agrees" } else { "disagrees" };
     counter!("edgeseal_proofs_total", "result" => result).increment(1);
+}
+
+/// How long a change took until a handshake showed it; `None`: it was not heard of as a change. A
+/// time below zero says that clocks disagree: it is counted, and taken for zero.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of less than 285,000 years are exact"
+)]
+pub(crate) fn proof_took(ms: Option<i64>) {
+    let Some(ms) = ms else { return };
+    if ms < 0 {
+        counter!("edgeseal_proof_clock_skew_total").increment(1);
+    }
+    histogram!("edgeseal_proof_seconds").record(ms.max(0) as f64 / 1000.0);
 }
 
 pub(crate) fn replica_failure() {

@@ -271,9 +271,21 @@ pub struct EdgeRecord {
     pub at: Timestamp,
     /// Domains that it serves.
     pub domains: u64,
-    /// Records that it could not use and for which it serves the last good state.
+    /// Records that it could not use and for which it serves the last good state: the first ones in
+    /// order of their names.
     pub quarantined: Vec<Quarantined>,
-    /// Leaves that it read from real handshakes with its own listener, latest changes first.
+    /// How many of these there are in all; 0 in reports of releases that named all of them.
+    #[serde(default)]
+    pub quarantined_total: u64,
+    /// Domains of which a handshake showed something else than it should, or nothing: the first ones
+    /// in order of their names.
+    #[serde(default)]
+    pub unproved: Vec<Unproved>,
+    /// How many of these there are in all.
+    #[serde(default)]
+    pub unproved_total: u64,
+    /// Leaves that it read from real handshakes with its own listener, latest first. Some only: the
+    /// room in a report is limited, and in bulk a sample is read.
     pub proofs: Vec<Proof>,
 }
 
@@ -284,6 +296,19 @@ pub struct Quarantined {
     pub domain: Pattern,
     /// Why.
     pub why: String,
+}
+
+/// A domain of which a handshake with the own listener did not show what it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproved {
+    /// The domain.
+    pub domain: Pattern,
+    /// What was seen in place of it.
+    pub why: String,
+    /// The commit of the state that should have been seen.
+    pub revision: u64,
+    /// When it was first not seen, by the clock of the edge.
+    pub since: Timestamp,
 }
 
 /// A leaf read from a real handshake.
@@ -298,6 +323,16 @@ pub struct Proof {
     /// certificates. `sha256` is then the first one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companion: Option<String>,
+    /// The commit of the state that was seen; 0 in reports of releases that did not say it.
+    #[serde(default)]
+    pub revision: u64,
+    /// When it was read, by the clock of the edge.
+    #[serde(default)]
+    pub at: Timestamp,
+    /// When the call came that made the change, by the clock of the API; absent if the edge did not
+    /// get this state as a change but found it, as after a start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
 }
 
 impl<'a> DomainSummary<'a> {

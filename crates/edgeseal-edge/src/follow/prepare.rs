@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgeseal_core::{
-    Pattern,
+    Pattern, Timestamp,
     certificate::{Digest, KeyAlgorithm},
     domain::{Binding, Companion, Domain, Environment, State},
 };
@@ -25,7 +25,7 @@ pub(super) enum Prepared {
     /// Serve this.
     Good(Box<Good>),
     /// Serve it no more.
-    Gone(Pattern),
+    Gone(Pattern, Revision),
     /// It cannot be used.
     Bad {
         /// The domain.
@@ -41,6 +41,8 @@ pub(super) enum Prepared {
 #[derive(Debug)]
 pub(super) struct Good {
     pub(super) entry: Entry,
+    /// When the call came that made the change.
+    pub(super) modified: Timestamp,
     pub(super) row: Row,
     /// All issuers of its material: the replica tells which of them are new to it.
     pub(super) issuers: Vec<Issuer>,
@@ -71,7 +73,7 @@ pub(super) async fn prepare(
         return Ok(Prepared::Nameless);
     };
     let Some(value) = &change.value else {
-        return Ok(Prepared::Gone(name));
+        return Ok(Prepared::Gone(name, change.revision));
     };
     match good(store, holdings, &name, value, change).await {
         Ok(good) => Ok(Prepared::Good(Box::new(good))),
@@ -103,6 +105,7 @@ async fn good(
         issuers: issuers
             .map(|der| (Digest::of(der), Arc::clone(der)))
             .collect(),
+        modified: domain.modified,
         row: Row {
             name: name.clone(),
             revision: change.revision,

@@ -16,6 +16,7 @@ mod handshake;
 mod limits;
 mod openssl;
 mod origin;
+mod proof;
 mod proxy;
 mod redirect;
 mod report;
