@@ -222,7 +222,9 @@ pub enum NoCompanion {
     #[error("the domain has no certificate that this one could stand beside")]
     NothingBound,
     /// There is a first one, but it is not served.
-    #[error("HTTPS is off for the domain; there is no certificate that this one could stand beside")]
+    #[error(
+        "HTTPS is off for the domain; there is no certificate that this one could stand beside"
+    )]
     HttpsOff,
     /// Both have keys of one kind.
     #[error("the domain's certificate has a key of the same kind: {key}")]
