@@ -16,6 +16,7 @@ mod audit;
 mod batch;
 mod centre;
 mod cli;
+mod companion;
 mod configuration;
 mod crash;
 mod doctor;
