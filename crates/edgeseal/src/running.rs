@@ -129,9 +129,14 @@ impl Running {
         let (shutdown, stopping) = watch::channel(false);
         let (mut context, auditor) =
             Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
+        let proofs = edge.proofs();
+        context.ask_for_proof = Some(Box::new(move |domains, revision| {
+            proofs.ask(domains, revision);
+        }));
         context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
         let health = Health {
             catalog: catalog.clone(),
+            edge: edge.health(),
             stopping: stopping.clone(),
         };
         let mut tasks = apis.serve(context, config, &stopping);
