@@ -155,6 +155,8 @@ impl Prover {
     }
 
     async fn prove_and_report(&mut self) {
+        telemetry::quarantined(self.holdings.quarantine().len());
+        telemetry::unproved(self.unproved.len());
         // The first report says that the edge is there.
         self.applied.report_anyway();
         let mut written = Instant::now();

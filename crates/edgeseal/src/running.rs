@@ -11,6 +11,7 @@ use edgeseal_api::{
     Context,
     http::{self, Speaks},
     key_encryption::KeyEncryption,
+    settled::AskForProof,
 };
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{Catalog, Keyring, SharedStore, chainer::Chainer, open::OpenError};
@@ -129,9 +130,11 @@ impl Running {
         let (shutdown, stopping) = watch::channel(false);
         let (mut context, auditor) =
             Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
+        context.ask_for_proof = Some(ask_for_proof(&edge));
         context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
         let health = Health {
             catalog: catalog.clone(),
+            edge: edge.health(),
             stopping: stopping.clone(),
         };
         let mut tasks = apis.serve(context, config, &stopping);
@@ -251,6 +254,11 @@ impl Addresses {
             admin,
         }
     }
+}
+
+fn ask_for_proof(edge: &Edge) -> AskForProof {
+    let proofs = edge.proofs();
+    Box::new(move |domains, revision| proofs.ask(domains, revision))
 }
 
 fn keeper(

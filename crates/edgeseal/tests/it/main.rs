@@ -33,5 +33,6 @@ mod permissions;
 mod readme;
 mod refusals;
 mod restart;
+mod rollout;
 mod swaps;
 mod takeover;
