@@ -156,6 +156,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
@@ -186,12 +187,14 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
         let service = service_fn(move |request| {
             counted.take();
-            Self::answer(&self, &inbound, request)
+            // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
+            Box::pin(Self::answer(&self, &inbound, request))
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -212,13 +215,13 @@ impl Server {
 
     fn answer(
         this: &Arc<Self>,
-        inbound: &Inbound,
+        inbound: &Arc<Inbound>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<http::Response<crate::proxy::Reply>, std::convert::Infallible>>
     + Send
     + use<> {
         let this = Arc::clone(this);
-        let inbound = inbound.clone();
+        let inbound = Arc::clone(inbound);
         async move { Ok(this.proxy.serve(request, &inbound).await) }
     }
 }

@@ -57,6 +57,7 @@ pub(crate) struct Proxy {
     upstream: Upstream,
     ports: Ports,
     body_bytes_max: u64,
+    responses: telemetry::Responses,
 }
 
 /// The connection that a request came on.
@@ -99,6 +100,7 @@ impl Proxy {
             ),
             ports,
             body_bytes_max: options.request_body_max.unwrap_or(u64::MAX),
+            responses: telemetry::Responses::default(),
         }
     }
 
@@ -124,7 +126,7 @@ impl Proxy {
             }
         };
         fields::set_hsts(response.headers_mut(), hsts, tls.is_some());
-        telemetry::response(response.status());
+        self.responses.count(response.status());
         response
     }
 

@@ -192,7 +192,8 @@ enum Kind {
 struct Streamed {
     body: Incoming,
     idle: Duration,
-    silence: Pin<Box<Sleep>>,
+    /// Made at the first wait: most bodies come with their head.
+    silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
@@ -209,7 +210,7 @@ impl Reply {
         Self(Kind::Streamed(Box::new(Streamed {
             body,
             idle,
-            silence: Box::pin(sleep(idle)),
+            silence: None,
             waiting: false,
         })))
     }
@@ -252,11 +253,13 @@ impl Streamed {
             self.waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
+        let idle = self.idle;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
         if !self.waiting {
             self.waiting = true;
-            self.silence.as_mut().reset(Instant::now() + self.idle);
+            silence.as_mut().reset(Instant::now() + idle);
         }
-        ready!(self.silence.as_mut().poll(cx));
+        ready!(silence.as_mut().poll(cx));
         Poll::Ready(Some(Err("the origin went silent in the middle".into())))
     }
 }

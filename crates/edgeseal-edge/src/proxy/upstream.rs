@@ -190,7 +190,7 @@ impl Upstream {
                     && loan.is_whole()
                     && (failed.unsent || repeats(head, loan, &failed)) =>
             {
-                self.attempt(origin, head, loan, true).await
+                Box::pin(self.attempt(origin, head, loan, true)).await
             }
             answer => answer,
         }
@@ -216,6 +216,7 @@ impl Upstream {
         })?;
         let reused = line.reused;
         let answer = tokio::select! {
+            biased;
             answer = line.send(request) => answer,
             why = self.give_up(loan) => {
                 telemetry::origin_failure(why.label());

@@ -108,6 +108,27 @@ impl Pool {
         fresh: bool,
     ) -> Result<Line, NotConnected> {
         let lines = self.lines(&to.authority);
+        if !fresh && let Some(sender) = lines.take(to.tls_host.as_deref(), http1_only) {
+            return Ok(Line {
+                sender,
+                reused: true,
+                tls_host: to.tls_host.clone(),
+                lines,
+            });
+        }
+        // Rare, and large: on the heap, so that the many requests that take a kept connection do not
+        // carry the room for it about.
+        Box::pin(self.wait_or_dial(lines, to, http1_only, fresh)).await
+    }
+
+    /// A connection that comes free, or a new one as soon as it is allowed.
+    async fn wait_or_dial(
+        &self,
+        lines: Arc<Lines>,
+        to: &Destination,
+        http1_only: bool,
+        fresh: bool,
+    ) -> Result<Line, NotConnected> {
         let line = |sender, reused| Line {
             sender,
             reused,
