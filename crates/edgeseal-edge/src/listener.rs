@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     drain::Token,
     follow::Holdings,
-    proxy::{Inbound, Proxy},
+    proxy::{Inbound, InboundTls, Proxy},
     telemetry::OpenConnection,
     tls::{NoConnection, Terminator},
 };
@@ -123,12 +123,18 @@ impl Server {
             peer,
             tls: None,
             token,
+            flow: self.proxy.flow(),
         };
         match speaks {
             Speaks::Http => self.http1(stream, inbound).await,
             Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
                 Ok(terminated) => {
-                    inbound.tls = Some((terminated.host, terminated.found));
+                    inbound.tls = Some(InboundTls {
+                        version: terminated.version(),
+                        resumed: terminated.is_resumed(),
+                        host: terminated.host,
+                        found: terminated.found,
+                    });
                     if terminated.h2 {
                         self.http2(terminated.stream, inbound).await;
                     } else {
@@ -156,6 +162,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let flow = inbound.flow.clone();
         let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
@@ -174,9 +181,13 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
             () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    result = connection => result,
+                    () = flow.stalled() => return,
+                }
             }
         };
         log_end(result);
@@ -187,6 +198,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let flow = inbound.flow.clone();
         let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
@@ -205,9 +217,13 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
             () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    result = connection => result,
+                    () = flow.stalled() => return,
+                }
             }
         };
         log_end(result);

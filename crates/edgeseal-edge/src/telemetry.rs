@@ -62,9 +62,8 @@ impl Responses {
     pub(crate) fn count(&self, status: http::StatusCode) {
         const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        let counter = self.0[class].get_or_init(
-            || counter!("edgeseal_proxy_requests_total", "class" => CLASSES[class]),
-        );
+        let counter = self.0[class]
+            .get_or_init(|| counter!("edgeseal_proxy_requests_total", "class" => CLASSES[class]));
         counter.increment(1);
     }
 }
@@ -73,6 +72,11 @@ impl std::fmt::Debug for Responses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Responses").finish_non_exhaustive()
     }
+}
+
+/// Lines of the access log that were not written; `reason` is one of a fixed set.
+pub(crate) fn access_log_lost(reason: &'static str, lines: u64) {
+    counter!("edgeseal_access_log_lost_total", "reason" => reason).increment(lines);
 }
 
 #[expect(

@@ -71,7 +71,11 @@ impl Dial {
     ) -> Result<Sender, NotConnected> {
         let tcp = self.tcp(&to.authority).await?;
         let Some(host) = &to.tls_host else {
-            return http1(tcp, permit).await;
+            return if to.h2c && !http1_only {
+                http2(tcp, permit).await
+            } else {
+                http1(tcp, permit).await
+            };
         };
         let verified = self
             .tls

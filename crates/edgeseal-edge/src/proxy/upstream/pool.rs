@@ -42,6 +42,8 @@ pub(super) struct Destination {
     pub(super) authority: Box<str>,
     /// The host that it must prove to be; `None` without TLS.
     pub(super) tls_host: Option<Box<str>>,
+    /// Whether it speaks HTTP/2 in the clear.
+    pub(super) h2c: bool,
 }
 
 /// A connection to send one request on.
@@ -201,6 +203,11 @@ impl Line {
     /// Whether it speaks HTTP/2.
     pub(super) const fn is_http2(&self) -> bool {
         matches!(self.sender, Sender::Http2(_))
+    }
+
+    /// Whether it is in TLS.
+    pub(super) const fn is_tls(&self) -> bool {
+        self.tls_host.is_some()
     }
 
     /// Sends a request. The error gives it back if nothing of it was sent.
