@@ -328,7 +328,8 @@ impl Upstream {
             }
             let (waited, bytes) = (loan.waited() - window.0, loan.bytes() - window.1);
             if rated && waited >= body_window {
-                if (bytes as f64) < f64::from(body_rate) * waited.as_secs_f64() {
+                let wanted = u128::from(body_rate) * waited.as_millis() / 1000;
+                if u128::from(bytes) < wanted {
                     return NoAnswer::ClientTooSlow;
                 }
                 window = (loan.waited(), loan.bytes());

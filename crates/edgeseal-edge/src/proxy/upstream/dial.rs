@@ -21,6 +21,9 @@ use super::{
 };
 use crate::tls::OriginTls;
 
+/// The fields of one answer over HTTP/2; by default it would be 16 KiB.
+const HEAD_BYTES_MAX: u32 = 128 * 1024;
+
 /// Makes connections.
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
@@ -129,6 +132,7 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
+        .max_header_list_size(HEAD_BYTES_MAX)
         .handshake::<_, Lent>(TokioIo::new(stream))
         .await?;
     tokio::spawn(async move {
