@@ -64,7 +64,7 @@ mod tls;
 pub use follow::Resealed;
 pub use health::{Ailing, Health};
 pub use prove::Proofs;
-pub use proxy::Patience;
+pub use proxy::{AccessLog, Patience};
 pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
 
@@ -72,7 +72,7 @@ use drain::Drain;
 use follow::{Follower, Holdings, Wish};
 use listener::{Server, Speaks};
 use prove::{Applied, Prover};
-use proxy::Ports;
+use proxy::{Log, Ports};
 use replica::{Replica, Standing};
 
 /// The group whose edges serve the staging environment.
@@ -101,6 +101,10 @@ pub struct Options {
     pub patience: Patience,
     /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
     pub origin_tls_ports: Vec<u16>,
+    /// Ports of origins that are asked in HTTP/2 in the clear, as gRPC servers want it.
+    pub origin_h2c_ports: Vec<u16>,
+    /// Where requests are logged, if they are.
+    pub access_log: Option<AccessLog>,
     /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
     pub origin_ca_file: Option<PathBuf>,
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
@@ -136,6 +140,7 @@ pub struct Edge {
     reseal: Reseal,
     drain: Drain,
     drain_timeout: Duration,
+    access_log: Option<Arc<Log>>,
     tasks: Vec<Task>,
 }
 
@@ -171,6 +176,15 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
+    /// The access log cannot be opened.
+    #[error("the access log {log:?} cannot be opened: {cause}")]
+    AccessLog {
+        /// Which.
+        log: AccessLog,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// The system gives no thread, or a socket no address.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
@@ -191,6 +205,8 @@ impl Options {
             header_timeout: Duration::from_secs(60),
             patience: Patience::default(),
             origin_tls_ports: vec![443],
+            origin_h2c_ports: Vec::new(),
+            access_log: None,
             origin_ca_file: None,
             origin_connections: 1024,
             request_body_max: None,
@@ -258,7 +274,9 @@ impl Edge {
             https: https_address.port(),
             http: http_address.map(|address| address.port()),
         };
-        let server = Arc::new(server(&options, &holdings, keys, ports)?);
+        let access_log = open_access_log(&options)?;
+        let log = access_log.clone();
+        let server = Arc::new(server(&options, &holdings, keys, ports, (log, clock))?);
         let drain = Drain::new();
         let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
         tokio::spawn(accept);
@@ -286,6 +304,7 @@ impl Edge {
             reseal,
             drain,
             drain_timeout: options.drain_timeout,
+            access_log,
             tasks,
         })
     }
@@ -346,6 +365,9 @@ impl Edge {
         }
         let in_time = self.drain.drain(self.drain_timeout).await;
         tracing::info!(in_time, "the edge is drained");
+        if let Some(log) = self.access_log {
+            log.flush().await;
+        }
         for task in follower {
             task.stop().await;
         }
@@ -450,6 +472,7 @@ fn server(
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
     ports: Ports,
+    (access_log, clock): (Option<Arc<Log>>, fn() -> Timestamp),
 ) -> Result<Server, StartError> {
     let index = holdings.index();
     let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
@@ -464,7 +487,14 @@ fn server(
             default_host,
             options.client_hello_timeout,
         )?,
-        proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
+        proxy: proxy::Proxy::new(
+            Arc::clone(index),
+            options,
+            origin_tls,
+            ports,
+            access_log,
+            clock,
+        ),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
@@ -472,6 +502,19 @@ fn server(
             options.connections.min(Semaphore::MAX_PERMITS),
         )),
     })
+}
+
+fn open_access_log(options: &Options) -> Result<Option<Arc<Log>>, StartError> {
+    let Some(wanted) = &options.access_log else {
+        return Ok(None);
+    };
+    match Log::open(wanted) {
+        Ok(log) => Ok(Some(Arc::new(log))),
+        Err(cause) => Err(StartError::AccessLog {
+            log: wanted.clone(),
+            cause,
+        }),
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

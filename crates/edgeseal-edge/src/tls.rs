@@ -68,6 +68,22 @@ pub(crate) struct Terminated {
     pub(crate) unusable: Option<Unusable>,
 }
 
+impl Terminated {
+    /// The version of TLS, as in `1.3`.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        }
+    }
+
+    /// Whether an earlier session goes on.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let kind = self.stream.get_ref().1.handshake_kind();
+        kind == Some(rustls::HandshakeKind::Resumed)
+    }
+}
+
 /// Why there is no connection. All of it is counted already.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoConnection {

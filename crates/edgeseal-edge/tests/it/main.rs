@@ -6,14 +6,18 @@
     reason = "a test fails by panicking"
 )]
 
+mod access_log;
 mod change;
 mod client;
 mod companion;
+mod continues;
 mod damage;
 mod delivery;
 mod drain;
+mod grpc;
 mod handshake;
 mod limits;
+mod messages;
 mod openssl;
 mod origin;
 mod proof;
@@ -22,6 +26,7 @@ mod redirect;
 mod report;
 mod reseal;
 mod restart;
+mod slow;
 mod smuggling;
 mod streaming;
 mod upstream;

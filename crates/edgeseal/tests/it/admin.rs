@@ -30,6 +30,7 @@ const SHOWN: &[&str] = &[
 ];
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[
+    "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_audit_dropped_total",
