@@ -31,7 +31,7 @@
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -41,7 +41,6 @@ use std::{
 use edgeseal_core::{DomainName, Timestamp, domain::Environment};
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
 use tokio::{
-    net::TcpListener,
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
@@ -52,6 +51,7 @@ pub mod entry;
 mod follow;
 pub mod index;
 mod listener;
+mod loaded;
 mod prove;
 mod proxy;
 mod quarantine;
@@ -61,14 +61,16 @@ mod telemetry;
 mod tls;
 
 pub use follow::Resealed;
+pub use loaded::{Listeners, Loaded, bind};
 pub use proxy::Patience;
 pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
-use follow::{Follower, Holdings, Wish};
-use listener::{Server, Speaks};
-use prove::{Applied, Prover};
+use follow::{Holdings, Wish};
+use listener::Server;
+use loaded::{Base, Following};
+use prove::Prover;
 use proxy::Ports;
 use replica::{Replica, Standing};
 
@@ -120,15 +122,15 @@ pub struct Options {
 }
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
-#[derive(Debug)]
 pub struct Edge {
+    base: Base,
     https: SocketAddr,
     http: Option<SocketAddr>,
+    clock: fn() -> Timestamp,
     served: watch::Receiver<Revision>,
     reseal: Reseal,
     drain: Drain,
-    drain_timeout: Duration,
-    tasks: Vec<Task>,
+    following: Option<Following>,
 }
 
 /// Has an edge seal anew what it holds. Cheap to clone.
@@ -218,61 +220,65 @@ impl Edge {
         keyring: Keyring,
         clock: fn() -> Timestamp,
     ) -> Result<Self, StartError> {
-        let keys = Arc::new(tls::Keys::new(keyring, options.key_cache));
-        let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
-        let (replica, standing) = load(&options, &holdings).await?;
-        let applied = Arc::new(Applied::default());
-        let (reseal, wishes) = Reseal::new();
-        let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
-        let follower = Follower {
-            store: Arc::clone(&store),
-            holdings: Arc::clone(&holdings),
-            writer: replica.into_writer()?,
-            applied: Arc::clone(&applied),
-            served: served_sender,
-            recheck_every: options.recheck_every,
-        };
-        let mut tasks = vec![Task::spawn(|stop| {
-            follower.run(standing.cursor, wishes, stop)
-        })];
-        first_state(&options, &store, standing, &mut served).await;
+        let (https, http) = (options.https, options.http);
+        let listeners = || Listeners::bind(https, http);
+        let loaded = Loaded::load(options, keyring).await?;
+        let mut edge = loaded.serve(store, clock, listeners).await?;
+        edge.prove()?;
+        Ok(edge)
+    }
 
-        let https = listen(options.https).await?;
-        let http = match options.http {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let https_address = https.local_addr()?;
-        let http_address = http.as_ref().map(TcpListener::local_addr).transpose()?;
-        let ports = Ports {
-            https: https_address.port(),
-            http: http_address.map(|address| address.port()),
-        };
-        let server = Arc::new(server(&options, &holdings, keys, ports)?);
-        let drain = Drain::new();
-        let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
-        tokio::spawn(accept);
-        if let Some(http) = http {
-            tokio::spawn(server.accept(http, Speaks::Http, drain.token()));
+    /// Begins to prove and report what is served, unless it does already.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`].
+    pub fn prove(&mut self) -> Result<(), StartError> {
+        if let Some(following) = &mut self.following
+            && following.prover.is_none()
+        {
+            let prover = Prover::new(
+                Arc::clone(&self.base.holdings),
+                Arc::clone(&self.base.applied),
+                Arc::clone(&following.store),
+                self.clock,
+                (&self.base.options.group, &self.base.options.id),
+                self.https,
+            )?;
+            following.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }
-        let name = (options.group.as_str(), options.id.as_str());
-        let prover = Prover::new(holdings, applied, store, clock, name, https_address)?;
-        tasks.push(Task::spawn(|stop| prover.run(stop)));
-        tracing::info!(
-            https = %https_address,
-            http = ?http_address,
-            store.revision = served.borrow().0,
-            "the edge serves"
-        );
-        Ok(Self {
-            https: https_address,
-            http: http_address,
-            served,
-            reseal,
-            drain,
-            drain_timeout: options.drain_timeout,
-            tasks,
-        })
+        Ok(())
+    }
+
+    /// Takes its report back, writes the replica to its end and lets go of it and of the store. It
+    /// goes on accepting and serving what it has.
+    pub async fn release(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.prove_no_more().await.stop().await;
+        }
+    }
+
+    /// Follows a store again after [`release`](Self::release), from where it is.
+    ///
+    /// # Errors
+    /// [`StartError`] if the replica cannot be written, for one.
+    pub async fn resume(&mut self, store: SharedStore) -> Result<(), StartError> {
+        let options = &self.base.options;
+        let (directory, environment) = (options.directory.clone(), options.environment());
+        let open = move || Replica::open_again(&directory, environment);
+        let opening = tokio::task::spawn_blocking(open);
+        let replica = opening.await.map_err(io::Error::other)??;
+        let cursor = Some(*self.served.borrow());
+        let (following, served, reseal) = self.base.follow(replica, cursor, store)?;
+        self.following = Some(following);
+        (self.served, self.reseal) = (served, reseal);
+        self.prove()
+    }
+
+    /// Accepts no more, since another process does in its place; the sockets stay as they are.
+    /// What is open goes on: see [`drain`](Self::drain), which must follow, in this case with some
+    /// `patience` of its own.
+    pub fn leave(&self) {
+        self.drain.leave();
     }
 
     /// Whether an edge has kept a replica in this directory.
@@ -307,21 +313,39 @@ impl Edge {
         self.reseal.clone()
     }
 
+    /// Waits until nothing is open any more after it has [left](Self::leave), for `patience` at
+    /// most. Connections that have not carried a request yet may carry one: their clients know
+    /// nothing of another process.
+    pub async fn empty(&mut self, patience: Duration) {
+        let fresh = self.base.options.client_hello_timeout;
+        let in_time = self.drain.empty(fresh.min(patience), patience).await;
+        tracing::info!(in_time, "what was open before the hand-over has ended");
+    }
+
     /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
     /// end within [`drain_timeout`](Options::drain_timeout), cuts off what is left, and writes the
     /// replica to its end.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
-        let mut tasks = self.tasks;
-        let follower = tasks.drain(..1).collect::<Vec<_>>();
-        for task in tasks {
-            task.stop().await;
-        }
-        let in_time = self.drain.drain(self.drain_timeout).await;
+        let following = self.following.take();
+        let follower = match following {
+            Some(following) => Some(following.prove_no_more().await),
+            None => None,
+        };
+        let in_time = self.drain.drain(self.base.options.drain_timeout).await;
         tracing::info!(in_time, "the edge is drained");
-        for task in follower {
-            task.stop().await;
+        if let Some(follower) = follower {
+            follower.stop().await;
         }
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge")
+            .field("https", &self.https)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
     }
 }
 
@@ -380,21 +404,6 @@ impl Task {
 
 type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Opens the replica and serves from it what can be served.
-async fn load(
-    options: &Options,
-    holdings: &Arc<Holdings>,
-) -> Result<(Replica, Standing), StartError> {
-    let directory = options.directory.clone();
-    let environment = options.environment();
-    let holdings = Arc::clone(holdings);
-    let loading = tokio::task::spawn_blocking(move || {
-        let replica = Replica::open(&directory, environment)?;
-        follow::load_replica(&holdings, replica)
-    });
-    Ok(loading.await.map_err(io::Error::other)??)
-}
-
 /// Waits for the first full state.
 async fn first_state(
     options: &Options,
@@ -445,10 +454,4 @@ fn server(
             options.connections.min(Semaphore::MAX_PERMITS),
         )),
     })
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|cause| StartError::Listen { address, cause })
 }

@@ -70,7 +70,7 @@ impl Server {
     ) {
         loop {
             let accepted = tokio::select! {
-                () = token.draining() => return,
+                () = token.leaving() => return,
                 accepted = self.accept_one(&listener) => accepted,
             };
             match accepted {
@@ -228,6 +228,7 @@ impl Server {
 struct Allowance {
     left: AtomicU32,
     spent: Notify,
+    used: Notify,
 }
 
 impl Allowance {
@@ -235,6 +236,7 @@ impl Allowance {
         Arc::new(Self {
             left: AtomicU32::new(requests),
             spent: Notify::new(),
+            used: Notify::new(),
         })
     }
 
@@ -244,15 +246,24 @@ impl Allowance {
         let before = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        self.used.notify_one();
         if before == Ok(1) {
             self.spent.notify_one();
         }
     }
 
-    /// Waits until the connection should end.
+    /// Waits until the connection should end. When another process takes over, one that has not
+    /// carried a request yet may carry one: its client is about to send it.
     async fn ends(&self, token: &mut Token) {
+        let ends = async {
+            token.leaving().await;
+            tokio::select! {
+                () = self.used.notified() => {}
+                () = token.draining() => {}
+            }
+        };
         tokio::select! {
-            () = token.draining() => {}
+            () = ends => {}
             () = self.spent.notified() => {}
         }
     }

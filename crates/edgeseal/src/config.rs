@@ -34,6 +34,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
+    /// Take over from the process that serves this data directory: no connection is refused
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) take_over: bool,
     /// Where everything is kept [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +158,8 @@ pub(crate) struct Config {
     pub(crate) client_hello_timeout_ms: u64,
     /// For open calls and connections at the end, in milliseconds.
     pub(crate) drain_timeout_ms: u64,
+    /// For connections that are open when another process has taken over.
+    pub(crate) handover_drain_timeout_ms: u64,
     /// Parsed private keys in memory at most.
     pub(crate) key_cache: usize,
     /// Days after which audit records are removed; 0: never.
@@ -214,6 +220,7 @@ const KEYS: &[&str] = &[
     "settle_ms",
     "client_hello_timeout_ms",
     "drain_timeout_ms",
+    "handover_drain_timeout_ms",
     "key_cache",
     "audit_days",
     "default_domain",
@@ -279,6 +286,7 @@ impl Default for Config {
             settle_ms: 1000,
             client_hello_timeout_ms: 10_000,
             drain_timeout_ms: 30_000,
+            handover_drain_timeout_ms: 600_000,
             key_cache: 10_000,
             audit_days: 400,
             default_domain: None,

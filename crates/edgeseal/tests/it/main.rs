@@ -20,6 +20,7 @@ mod configuration;
 mod crash;
 mod doctor;
 mod drain;
+mod handover;
 mod harness;
 mod isolation;
 mod keys;
