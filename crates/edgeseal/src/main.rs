@@ -15,6 +15,7 @@ mod handover;
 mod kek;
 mod lease;
 mod log;
+mod resources;
 mod retention;
 mod running;
 mod serve;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use edgeseal_api::http::Ending;
-use edgeseal_edge::{Edge, Listeners, Loaded, Options};
+use edgeseal_edge::{Edge, Limits, Listeners, Loaded, Options};
 use edgeseal_store::{Catalog, SharedStore, open::OpenError, seal::KeyMissing};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ use crate::{
     gone::Gone,
     handover::{Desk, HandoverError, Predecessor, Successor},
     lease::Lease,
+    resources::{self, Descriptors},
     sockets::{Role, Sockets},
 };
 
@@ -132,7 +133,11 @@ impl Running {
     /// # Errors
     /// [`StartError`] says what is in the way.
     pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
-        let settings = config.settings()?;
+        let mut settings = config.settings()?;
+        let mut options = edge_options(config)?;
+        let shared = share_descriptors(config)?;
+        options.limits.connections = shared.connections;
+        settings.connections.in_all = shared.api_connections;
         let mut sockets = Sockets::passed_on()?;
         let mut predecessor = None;
         if take_over {
@@ -153,7 +158,6 @@ impl Running {
             sources,
             api_tls: api_tls(config)?,
         };
-        let options = edge_options(config)?;
         let mut loaded = None;
         if let Some(predecessor) = &mut predecessor {
             let beside = Loaded::load_beside(options.clone(), parts.keyring.clone());
@@ -347,6 +351,22 @@ fn api_tls(config: &Config) -> Result<Option<(SocketAddr, Arc<ServerConfig>)>, S
     Ok(Some((wanted.address, server)))
 }
 
+/// Takes all file descriptors that there are, and says so if they are too few.
+fn share_descriptors(config: &Config) -> Result<Descriptors, StartError> {
+    let allowed = resources::raise_descriptors()?;
+    let shared = Descriptors::share(allowed, config.connections, config.api_connections);
+    if shared.connections < config.connections {
+        tracing::warn!(
+            allowed,
+            connections = shared.connections,
+            configured = config.connections,
+            api_connections = shared.api_connections,
+            "too few file descriptors (LimitNOFILE, ulimit -n): fewer connections are taken"
+        );
+    }
+    Ok(shared)
+}
+
 /// Where the next process asks. Without it this one serves all the same.
 fn desk(config: &Config) -> Option<Desk> {
     if config.store_url().starts_with("memory:") {
@@ -480,6 +500,13 @@ fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
     options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
     options.key_cache = config.key_cache;
+    options.limits = Limits {
+        connections: config.connections,
+        connections_per_source: config.connections_per_source,
+        handshakes: config.handshakes,
+        memory_max: config.memory_max.or_else(resources::group_memory),
+    };
+    options.proxy_protocol_from = config.balancers()?;
     options.default_domain = config.default_domain()?;
     options
         .origin_tls_ports
