@@ -467,7 +467,8 @@ fn server(
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
         room: Arc::new(Semaphore::new(
-            options.limits.connections.min(Semaphore::MAX_PERMITS),
+            // Each of two listeners has a place before it has a connection.
+            options.limits.connections.clamp(2, Semaphore::MAX_PERMITS),
         )),
         limiter,
         balancers: Balancers::new(&options.proxy_protocol_from),

@@ -308,6 +308,9 @@ impl Running {
     pub(crate) async fn stop(mut self) {
         self.ending.send_replace(true);
         self.sockets.close();
+        if let Some(desk) = self.desk.take() {
+            desk.close();
+        }
         let ending = Ending {
             fresh: Duration::ZERO,
             patience: Duration::from_millis(self.parts.config.drain_timeout_ms),
