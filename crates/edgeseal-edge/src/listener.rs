@@ -156,34 +156,38 @@ impl Server {
             tls: None,
             token,
         };
+        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
+        // keep what its handshake needed.
         match speaks {
-            Speaks::Http => self.http1(stream, inbound).await,
-            Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
-                Ok(terminated) => {
-                    place.shaken();
-                    inbound.tls = Some((terminated.host, terminated.found));
-                    if terminated.h2 {
-                        self.http2(terminated.stream, inbound).await;
-                    } else {
-                        self.http1(terminated.stream, inbound).await;
+            Speaks::Http => Box::pin(self.http1(stream, inbound)).await,
+            Speaks::Https => {
+                match Box::pin(self.terminator.accept(stream, drains.draining())).await {
+                    Ok(terminated) => {
+                        place.shaken();
+                        inbound.tls = Some((terminated.host, terminated.found));
+                        if terminated.h2 {
+                            Box::pin(self.http2(terminated.stream, inbound)).await;
+                        } else {
+                            Box::pin(self.http1(terminated.stream, inbound)).await;
+                        }
+                    }
+                    Err(NoConnection::Unusable { domain, why }) => {
+                        if let Some(domain) = domain {
+                            self.holdings.quarantine().put(&domain, &why.to_string());
+                        }
+                    }
+                    Err(error) => {
+                        if let NoConnection::Shed(why) = error {
+                            telemetry::shed(why);
+                        }
+                        tracing::debug!(
+                            %peer,
+                            error = &error as &dyn std::error::Error,
+                            "no handshake"
+                        );
                     }
                 }
-                Err(NoConnection::Unusable { domain, why }) => {
-                    if let Some(domain) = domain {
-                        self.holdings.quarantine().put(&domain, &why.to_string());
-                    }
-                }
-                Err(error) => {
-                    if let NoConnection::Shed(why) = error {
-                        telemetry::shed(why);
-                    }
-                    tracing::debug!(
-                        %peer,
-                        error = &error as &dyn std::error::Error,
-                        "no handshake"
-                    );
-                }
-            },
+            }
         }
     }
 

@@ -408,7 +408,7 @@ fn copy_directory(from: &Path, to: &Path) {
         };
         if path.is_dir() {
             copy_directory(&path, &target);
-        } else {
+        } else if path.is_file() {
             fs::copy(&path, &target).unwrap();
         }
     }
