@@ -445,10 +445,10 @@ fn server(
     options: &Options,
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
+    origin_tls: tls::OriginTls,
     ports: Ports,
 ) -> Result<Server, StartError> {
     let index = holdings.index();
-    let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
     let default_host = options
         .default_domain
         .as_ref()
