@@ -35,7 +35,7 @@ mod prepare;
 mod reseal;
 
 pub(crate) use holdings::Holdings;
-pub(crate) use load::load_replica;
+pub(crate) use load::{load_beside, load_replica};
 use prepare::{Prepared, prepare};
 pub use reseal::Resealed;
 pub(crate) use reseal::Wish;

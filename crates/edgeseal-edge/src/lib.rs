@@ -25,13 +25,13 @@
 //! reads it back from the outside and reports.
 //!
 //! # The way of a request
-//! `listener` accepts, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
+//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
 //! the origin.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,8 +40,8 @@ use std::{
 
 use edgeseal_core::{DomainName, Timestamp, domain::Environment};
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
+use ipnet::IpNet;
 use tokio::{
-    net::TcpListener,
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
@@ -52,9 +52,12 @@ pub mod entry;
 mod follow;
 mod health;
 pub mod index;
+mod limits;
 mod listener;
+mod loaded;
 mod prove;
 mod proxy;
+mod proxy_header;
 mod quarantine;
 mod replica;
 pub mod select;
@@ -63,16 +66,21 @@ mod tls;
 
 pub use follow::Resealed;
 pub use health::{Ailing, Health};
+pub use limits::Limits;
+pub use loaded::{Listeners, Loaded, bind};
 pub use prove::Proofs;
 pub use proxy::{AccessLog, Patience};
 pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
-use follow::{Follower, Holdings, Wish};
-use listener::{Server, Speaks};
-use prove::{Applied, Prover};
+use follow::{Holdings, Wish};
+use limits::Limiter;
+use listener::Server;
+use loaded::{Base, Following};
+use prove::Prover;
 use proxy::{Log, Ports};
+use proxy_header::Balancers;
 use replica::{Replica, Standing};
 
 /// The group whose edges serve the staging environment.
@@ -118,8 +126,11 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Parsed keys in memory at most.
     pub key_cache: usize,
-    /// Connections at a time at most.
-    pub connections: usize,
+    /// How much it takes on.
+    pub limits: Limits,
+    /// Load balancers whose connections begin with a header of the PROXY protocol. If there are any,
+    /// nobody else is served.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// For the store, when there is a good replica to serve from.
     pub catch_up_timeout: Duration,
     /// Between two tries of what is quarantined.
@@ -130,18 +141,15 @@ pub struct Options {
 }
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
-#[derive(Debug)]
 pub struct Edge {
+    base: Base,
     https: SocketAddr,
     http: Option<SocketAddr>,
+    clock: fn() -> Timestamp,
     served: watch::Receiver<Revision>,
-    proofs: Proofs,
-    health: Health,
     reseal: Reseal,
     drain: Drain,
-    drain_timeout: Duration,
-    access_log: Option<Arc<Log>>,
-    tasks: Vec<Task>,
+    following: Option<Following>,
 }
 
 /// Has an edge seal anew what it holds. Cheap to clone.
@@ -213,11 +221,16 @@ impl Options {
             connection_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
             key_cache: 10_000,
-            connections: 65_536,
+            limits: Limits::default(),
+            proxy_protocol_from: Vec::new(),
             catch_up_timeout: Duration::from_secs(5),
             recheck_every: Duration::from_secs(30),
             prove_at: None,
         }
+    }
+
+    const fn expects_headers(&self) -> bool {
+        !self.proxy_protocol_from.is_empty()
     }
 
     fn environment(&self) -> Environment {
@@ -243,70 +256,66 @@ impl Edge {
         keyring: Keyring,
         clock: fn() -> Timestamp,
     ) -> Result<Self, StartError> {
-        let keys = Arc::new(tls::Keys::new(keyring, options.key_cache));
-        let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
-        let (replica, standing) = load(&options, &holdings).await?;
-        let applied = Arc::new(Applied::default());
-        let (reseal, wishes) = Reseal::new();
-        let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
-        let follower = Follower {
-            store: Arc::clone(&store),
-            holdings: Arc::clone(&holdings),
-            writer: replica.into_writer()?,
-            applied: Arc::clone(&applied),
-            served: served_sender,
-            recheck_every: options.recheck_every,
-            complete: standing.complete,
-        };
-        let mut tasks = vec![Task::spawn(|stop| {
-            follower.run(standing.cursor, wishes, stop)
-        })];
-        first_state(&options, &store, standing, &mut served).await;
+        let (https, http) = (options.https, options.http);
+        let listeners = || Listeners::bind(https, http);
+        let loaded = Loaded::load(options, keyring).await?;
+        let mut edge = loaded.serve(store, clock, listeners).await?;
+        edge.prove()?;
+        Ok(edge)
+    }
 
-        let https = listen(options.https).await?;
-        let http = match options.http {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let https_address = https.local_addr()?;
-        let http_address = http.as_ref().map(TcpListener::local_addr).transpose()?;
-        let ports = Ports {
-            https: https_address.port(),
-            http: http_address.map(|address| address.port()),
-        };
-        let access_log = open_access_log(&options)?;
-        let log = access_log.clone();
-        let server = Arc::new(server(&options, &holdings, keys, ports, (log, clock))?);
-        let drain = Drain::new();
-        let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
-        tokio::spawn(accept);
-        if let Some(http) = http {
-            tokio::spawn(server.accept(http, Speaks::Http, drain.token()));
+    /// Begins to prove and report what is served, unless it does already.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`].
+    pub fn prove(&mut self) -> Result<(), StartError> {
+        if let Some(following) = &mut self.following
+            && following.prover.is_none()
+        {
+            let reached_at = self.base.options.prove_at.unwrap_or(self.https);
+            let prover = Prover::new(
+                Arc::clone(&self.base.holdings),
+                Arc::clone(&self.base.applied),
+                Arc::clone(&following.store),
+                self.clock,
+                (&self.base.options.group, &self.base.options.id),
+                (reached_at, self.base.options.expects_headers()),
+            )?;
+            following.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }
-        let name = (options.group.as_str(), options.id.as_str());
-        let health = Health::new(Arc::clone(&holdings), Arc::clone(&applied));
-        let proofs = Proofs::new(Arc::clone(&applied));
-        let reached_at = options.prove_at.unwrap_or(https_address);
-        let prover = Prover::new(holdings, applied, store, clock, name, reached_at)?;
-        tasks.push(Task::spawn(|stop| prover.run(stop)));
-        tracing::info!(
-            https = %https_address,
-            http = ?http_address,
-            store.revision = served.borrow().0,
-            "the edge serves"
-        );
-        Ok(Self {
-            https: https_address,
-            http: http_address,
-            served,
-            proofs,
-            health,
-            reseal,
-            drain,
-            drain_timeout: options.drain_timeout,
-            access_log,
-            tasks,
-        })
+        Ok(())
+    }
+
+    /// Takes its report back, writes the replica to its end and lets go of it and of the store. It
+    /// goes on accepting and serving what it has.
+    pub async fn release(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.prove_no_more().await.stop().await;
+        }
+    }
+
+    /// Follows a store again after [`release`](Self::release), from where it is.
+    ///
+    /// # Errors
+    /// [`StartError`] if the replica cannot be written, for one.
+    pub async fn resume(&mut self, store: SharedStore) -> Result<(), StartError> {
+        let options = &self.base.options;
+        let (directory, environment) = (options.directory.clone(), options.environment());
+        let open = move || Replica::open_again(&directory, environment);
+        let opening = tokio::task::spawn_blocking(open);
+        let replica = opening.await.map_err(io::Error::other)??;
+        let cursor = Some(*self.served.borrow());
+        let (following, served, reseal) = self.base.follow(replica, (cursor, true), store)?;
+        self.following = Some(following);
+        (self.served, self.reseal) = (served, reseal);
+        self.prove()
+    }
+
+    /// Accepts no more, since another process does in its place; the sockets stay as they are.
+    /// What is open goes on: see [`drain`](Self::drain), which must follow, in this case with some
+    /// `patience` of its own.
+    pub fn leave(&self) {
+        self.drain.leave();
     }
 
     /// Whether an edge has kept a replica in this directory.
@@ -337,13 +346,14 @@ impl Edge {
     /// What has this edge prove some domains before others.
     #[must_use]
     pub fn proofs(&self) -> Proofs {
-        self.proofs.clone()
+        Proofs::new(Arc::clone(&self.base.applied))
     }
 
     /// What is wrong with what this edge serves, now and later.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.health.clone()
+        let (holdings, applied) = (&self.base.holdings, &self.base.applied);
+        Health::new(Arc::clone(holdings), Arc::clone(applied))
     }
 
     /// What has this edge seal anew what it holds, after its keyring was given another key to seal
@@ -353,24 +363,42 @@ impl Edge {
         self.reseal.clone()
     }
 
+    /// Waits until nothing is open any more after it has [left](Self::leave), for `patience` at
+    /// most. Connections that have not carried a request yet may carry one: their clients know
+    /// nothing of another process.
+    pub async fn empty(&mut self, patience: Duration) {
+        let fresh = self.base.options.client_hello_timeout;
+        let in_time = self.drain.empty(fresh.min(patience), patience).await;
+        tracing::info!(in_time, "what was open before the hand-over has ended");
+    }
+
     /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
     /// end within [`drain_timeout`](Options::drain_timeout), cuts off what is left, and writes the
     /// replica to its end.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
-        let mut tasks = self.tasks;
-        let follower = tasks.drain(..1).collect::<Vec<_>>();
-        for task in tasks {
-            task.stop().await;
-        }
-        let in_time = self.drain.drain(self.drain_timeout).await;
+        let following = self.following.take();
+        let follower = match following {
+            Some(following) => Some(following.prove_no_more().await),
+            None => None,
+        };
+        let in_time = self.drain.drain(self.base.options.drain_timeout).await;
         tracing::info!(in_time, "the edge is drained");
-        if let Some(log) = self.access_log {
+        if let Some(log) = self.base.access_log {
             log.flush().await;
         }
-        for task in follower {
-            task.stop().await;
+        if let Some(follower) = follower {
+            follower.stop().await;
         }
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge")
+            .field("https", &self.https)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
     }
 }
 
@@ -429,21 +457,6 @@ impl Task {
 
 type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Opens the replica and serves from it what can be served.
-async fn load(
-    options: &Options,
-    holdings: &Arc<Holdings>,
-) -> Result<(Replica, Standing), StartError> {
-    let directory = options.directory.clone();
-    let environment = options.environment();
-    let holdings = Arc::clone(holdings);
-    let loading = tokio::task::spawn_blocking(move || {
-        let replica = Replica::open(&directory, environment)?;
-        follow::load_replica(&holdings, replica)
-    });
-    Ok(loading.await.map_err(io::Error::other)??)
-}
-
 /// Waits for the first full state.
 async fn first_state(
     options: &Options,
@@ -471,21 +484,23 @@ fn server(
     options: &Options,
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
+    origin_tls: tls::OriginTls,
     ports: Ports,
     (access_log, clock): (Option<Arc<Log>>, fn() -> Timestamp),
 ) -> Result<Server, StartError> {
     let index = holdings.index();
-    let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
     let default_host = options
         .default_domain
         .as_ref()
         .map(|name| name.as_str().into());
+    let limiter = Limiter::new(options.limits);
     Ok(Server {
         terminator: tls::Terminator::new(
             Arc::clone(index),
             keys,
             default_host,
             options.client_hello_timeout,
+            Arc::clone(&limiter),
         )?,
         proxy: proxy::Proxy::new(
             Arc::clone(index),
@@ -499,26 +514,11 @@ fn server(
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
         room: Arc::new(Semaphore::new(
-            options.connections.min(Semaphore::MAX_PERMITS),
+            // Each of two listeners has a place before it has a connection.
+            options.limits.connections.clamp(2, Semaphore::MAX_PERMITS),
         )),
+        limiter,
+        balancers: Balancers::new(&options.proxy_protocol_from),
+        header_patience: options.client_hello_timeout,
     })
-}
-
-fn open_access_log(options: &Options) -> Result<Option<Arc<Log>>, StartError> {
-    let Some(wanted) = &options.access_log else {
-        return Ok(None);
-    };
-    match Log::open(wanted) {
-        Ok(log) => Ok(Some(Arc::new(log))),
-        Err(cause) => Err(StartError::AccessLog {
-            log: wanted.clone(),
-            cause,
-        }),
-    }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|cause| StartError::Listen { address, cause })
 }

@@ -107,20 +107,20 @@ enum Wake {
 }
 
 impl Prover {
-    /// A prover for the listener that is reached at `listener`, that reports as edge `id` of
-    /// `group`.
+    /// A prover for the listener that is reached at `listener`, and expects headers of the PROXY
+    /// protocol or not; it reports as edge `id` of `group`.
     pub(crate) fn new(
         holdings: Arc<Holdings>,
         applied: Arc<Applied>,
         store: SharedStore,
         clock: fn() -> Timestamp,
         (group, id): (&str, &str),
-        listener: SocketAddr,
+        (listener, expects_headers): (SocketAddr, bool),
     ) -> Result<Self, SetupError> {
         Ok(Self {
             holdings,
             applied,
-            probe: Probe::new(listener)?,
+            probe: Probe::new(listener, expects_headers)?,
             store,
             clock,
             key: Key::edge(group, id),

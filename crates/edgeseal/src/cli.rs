@@ -150,7 +150,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 let config = load(&flags)?;
                 log::init(config.log_format, "info");
                 admin::start_metrics();
-                Ok(serve::serve(&config, |_| {}).await?)
+                Ok(serve::serve(&config, flags.take_over, |_| {}).await?)
             }
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;

@@ -56,7 +56,33 @@ pub(crate) fn load_replica(
     }
 }
 
+/// Serves everything in a replica that another process writes, and leaves the file alone. If not all
+/// of it reads, the cursor is forgotten, so that the store is asked for everything.
+///
+/// # Errors
+/// [`ReplicaError`] if the file cannot be read to its end.
+pub(crate) fn load_beside(
+    holdings: &Holdings,
+    replica: Replica,
+) -> Result<(Replica, Standing), ReplicaError> {
+    let damage = read_all(holdings, &replica)?;
+    replica.let_go()?;
+    let mut standing = replica.standing();
+    if damage.is_some() {
+        standing.cursor = None;
+    }
+    Ok((replica, standing))
+}
+
 fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, ReplicaError> {
+    if let Some(damage) = read_all(holdings, replica)? {
+        replica.discard(&damage)?;
+    }
+    Ok(replica.standing())
+}
+
+/// What is damaged, if anything is missing or does not read.
+fn read_all(holdings: &Holdings, replica: &Replica) -> Result<Option<Damage>, ReplicaError> {
     let written = replica.standing().domains;
     holdings.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
     for (name, why) in replica.quarantine()? {
@@ -88,15 +114,15 @@ fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, Repl
             missing = written.saturating_sub(visited),
             "the replica is not what was written: the store is asked for everything"
         );
-        let damage = loading.damage.into_inner();
-        replica.discard(&damage.unwrap_or_else(PoisonError::into_inner))?;
     }
     tracing::info!(
         domains = holdings.index().len(),
         unreadable,
         "the last good state was loaded"
     );
-    Ok(replica.standing())
+    let damage = loading.damage.into_inner();
+    let damage = damage.unwrap_or_else(PoisonError::into_inner);
+    Ok((unreadable > 0 || visited != written).then_some(damage))
 }
 
 /// A number of domains that is believed without looking: what a file says of itself is not to take

@@ -26,7 +26,7 @@ impl Reporting {
             Arc::clone(&store) as SharedStore,
             || Timestamp::from_unix_seconds(1_800_000_000),
             ("default", "e1"),
-            "127.0.0.1:1".parse().unwrap(),
+            ("127.0.0.1:1".parse().unwrap(), false),
         );
         tokio::spawn(prover.unwrap().run(std::future::pending()));
         Self {

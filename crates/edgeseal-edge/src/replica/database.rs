@@ -4,7 +4,7 @@ use std::path::Path;
 
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
 use edgeseal_store::Revision;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::{
     Batch, Damage, DomainRow, Issuer, MaterialRow, ReplicaError, Standing,
@@ -82,26 +82,56 @@ impl Database {
     pub(super) fn open(path: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "page_size", PAGE)?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        // What was sealed under a key that is retired is not to lie about in free pages.
-        connection.pragma_update(None, "secure_delete", true)?;
+        configure(&connection)?;
         quick_check(&connection)?;
         connection.execute_batch(SCHEMA)?;
         let mut database = Self {
             connection,
             standing: Standing::default(),
         };
-        let environment = match environment {
-            Environment::Production => "production",
-            Environment::Staging => "staging",
-        };
         database.insist("format", FORMAT)?;
-        database.insist("environment", environment)?;
+        database.insist("environment", name_of(environment))?;
         database.standing = read_standing(&database.connection)?;
         Ok(database)
+    }
+
+    /// Opens a file that is there and changes nothing. If it is to be `checked` that is done, and
+    /// all that is read shows one moment, until [`let_go`](Self::let_go).
+    pub(super) fn open_there(
+        path: &Path,
+        environment: Environment,
+        checked: bool,
+    ) -> Result<Self, ReplicaError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        configure(&connection)?;
+        let mut database = Self {
+            connection,
+            standing: Standing::default(),
+        };
+        if checked {
+            database.connection.execute_batch("BEGIN")?;
+            quick_check(&database.connection)?;
+        }
+        for (key, wanted) in [("format", FORMAT), ("environment", name_of(environment))] {
+            let found = database.meta::<String>(key)?.unwrap_or_default();
+            if found != wanted {
+                return Err(foreign(key, &found, wanted));
+            }
+        }
+        database.standing = read_standing(&database.connection)?;
+        Ok(database)
+    }
+
+    /// Ends the moment that [`open_there`](Self::open_there) has begun.
+    pub(super) fn let_go(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// Takes over what another process has written since.
+    pub(super) fn reread(&mut self) -> rusqlite::Result<()> {
+        self.standing = read_standing(&self.connection)?;
+        Ok(())
     }
 
     /// Looks at one moment of the file and changes nothing. `alone`: nobody has it open.
@@ -120,10 +150,7 @@ impl Database {
         match self.meta::<String>(key)? {
             None => Ok(set_meta(&self.connection, key, wanted)?),
             Some(found) if found == wanted => Ok(()),
-            Some(found) => Err(ReplicaError::Foreign {
-                found: format!("{key} {found}"),
-                wanted: format!("{key} {wanted}"),
-            }),
+            Some(found) => Err(foreign(key, &found, wanted)),
         }
     }
 
@@ -264,6 +291,30 @@ impl Database {
         transaction.commit()?;
         self.standing = standing;
         Ok(())
+    }
+}
+
+/// What holds for a connection that writes.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // What was sealed under a key that is retired is not to lie about in free pages.
+    connection.pragma_update(None, "secure_delete", true)
+}
+
+const fn name_of(environment: Environment) -> &'static str {
+    match environment {
+        Environment::Production => "production",
+        Environment::Staging => "staging",
+    }
+}
+
+fn foreign(key: &str, found: &str, wanted: &str) -> ReplicaError {
+    ReplicaError::Foreign {
+        found: format!("{key} {found}"),
+        wanted: format!("{key} {wanted}"),
     }
 }
 

@@ -13,13 +13,14 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
+    io::AsyncWriteExt as _,
     net::TcpStream,
     time::{Duration, timeout},
 };
 use tokio_rustls::TlsConnector;
 
 use super::{SetupError, provider};
-use crate::entry::KeyKind;
+use crate::{entry::KeyKind, proxy_header};
 
 /// Makes handshakes with one listener.
 pub(crate) struct Probe {
@@ -27,6 +28,7 @@ pub(crate) struct Probe {
     ecdsa: TlsConnector,
     rsa: TlsConnector,
     listener: SocketAddr,
+    expects_header: bool,
 }
 
 /// Which signatures a handshake offers to check, and so which certificate it gets where there are two.
@@ -62,13 +64,15 @@ pub(crate) enum ProbeError {
 }
 
 impl Probe {
-    /// A client of the listener that is bound to `bound`.
-    pub(crate) fn new(bound: SocketAddr) -> Result<Self, SetupError> {
+    /// A client of the listener that is bound to `bound`, and expects a header of the PROXY protocol
+    /// or not.
+    pub(crate) fn new(bound: SocketAddr, expects_header: bool) -> Result<Self, SetupError> {
         Ok(Self {
             any: connector(Offer::Any)?,
             ecdsa: connector(Offer::Only(KeyKind::Ecdsa))?,
             rsa: connector(Offer::Only(KeyKind::Rsa))?,
             listener: reachable(bound),
+            expects_header,
         })
     }
 
@@ -83,7 +87,10 @@ impl Probe {
             Offer::Only(KeyKind::Rsa) => &self.rsa,
         };
         let handshake = async {
-            let stream = TcpStream::connect(self.listener).await?;
+            let mut stream = TcpStream::connect(self.listener).await?;
+            if self.expects_header {
+                stream.write_all(&proxy_header::for_itself()).await?;
+            }
             connector.connect(name, stream).await
         };
         let stream = match timeout(PATIENCE, handshake).await {

@@ -81,16 +81,35 @@ async fn connect_checking(
     schemes: Vec<SignatureScheme>,
     alpn: &[&str],
 ) -> Result<TlsStream<TcpStream>, TurnedAway> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyChain { schemes }))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let config = config(versions, schemes, alpn);
     let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
     let stream = TcpStream::connect(edge).await.map_err(otherwise)?;
+    connect_on(stream, name, config).await
+}
+
+/// As [`connect`], over a connection that is there.
+pub(crate) async fn connect_over(
+    stream: TcpStream,
+    name: &str,
+    alpn: &[&str],
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let schemes = provider()
+        .signature_verification_algorithms
+        .supported_schemes();
+    connect_on(
+        stream,
+        name,
+        config(rustls::DEFAULT_VERSIONS, schemes, alpn),
+    )
+    .await
+}
+
+async fn connect_on(
+    stream: TcpStream,
+    name: &str,
+    config: ClientConfig,
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
     let server = ServerName::try_from(name.to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::new(config)).connect(server, stream);
     connecting.await.map_err(|error| {
@@ -102,6 +121,22 @@ async fn connect_checking(
             _ => otherwise(error),
         }
     })
+}
+
+fn config(
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: Vec<SignatureScheme>,
+    alpn: &[&str],
+) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyChain { schemes }))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
 }
 
 /// Asks with the `openssl` command.
