@@ -25,7 +25,7 @@
 //! reads it back from the outside and reports.
 //!
 //! # The way of a request
-//! `listener` accepts, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
+//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
 //! the origin.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
@@ -40,6 +40,7 @@ use std::{
 
 use edgeseal_core::{DomainName, Timestamp, domain::Environment};
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
+use ipnet::IpNet;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -50,10 +51,12 @@ mod drain;
 pub mod entry;
 mod follow;
 pub mod index;
+mod limits;
 mod listener;
 mod loaded;
 mod prove;
 mod proxy;
+mod proxy_header;
 mod quarantine;
 mod replica;
 pub mod select;
@@ -61,6 +64,7 @@ mod telemetry;
 mod tls;
 
 pub use follow::Resealed;
+pub use limits::Limits;
 pub use loaded::{Listeners, Loaded, bind};
 pub use proxy::Patience;
 pub use replica::{Examined, ReplicaError, examine};
@@ -68,10 +72,12 @@ pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
 use follow::{Holdings, Wish};
+use limits::Limiter;
 use listener::Server;
 use loaded::{Base, Following};
 use prove::Prover;
 use proxy::Ports;
+use proxy_header::Balancers;
 use replica::{Replica, Standing};
 
 /// The group whose edges serve the staging environment.
@@ -113,8 +119,11 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Parsed keys in memory at most.
     pub key_cache: usize,
-    /// Connections at a time at most.
-    pub connections: usize,
+    /// How much it takes on.
+    pub limits: Limits,
+    /// Load balancers whose connections begin with a header of the PROXY protocol. If there are any,
+    /// nobody else is served.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// For the store, when there is a good replica to serve from.
     pub catch_up_timeout: Duration,
     /// Between two tries of what is quarantined.
@@ -191,10 +200,15 @@ impl Options {
             connection_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
             key_cache: 10_000,
-            connections: 65_536,
+            limits: Limits::default(),
+            proxy_protocol_from: Vec::new(),
             catch_up_timeout: Duration::from_secs(5),
             recheck_every: Duration::from_secs(30),
         }
+    }
+
+    const fn expects_headers(&self) -> bool {
+        !self.proxy_protocol_from.is_empty()
     }
 
     fn environment(&self) -> Environment {
@@ -242,7 +256,7 @@ impl Edge {
                 Arc::clone(&following.store),
                 self.clock,
                 (&self.base.options.group, &self.base.options.id),
-                self.https,
+                (self.https, self.base.options.expects_headers()),
             )?;
             following.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }
@@ -431,27 +445,33 @@ fn server(
     options: &Options,
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
+    origin_tls: tls::OriginTls,
     ports: Ports,
 ) -> Result<Server, StartError> {
     let index = holdings.index();
-    let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
     let default_host = options
         .default_domain
         .as_ref()
         .map(|name| name.as_str().into());
+    let limiter = Limiter::new(options.limits);
     Ok(Server {
         terminator: tls::Terminator::new(
             Arc::clone(index),
             keys,
             default_host,
             options.client_hello_timeout,
+            Arc::clone(&limiter),
         )?,
         proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
         room: Arc::new(Semaphore::new(
-            options.connections.min(Semaphore::MAX_PERMITS),
+            // Each of two listeners has a place before it has a connection.
+            options.limits.connections.clamp(2, Semaphore::MAX_PERMITS),
         )),
+        limiter,
+        balancers: Balancers::new(&options.proxy_protocol_from),
+        header_patience: options.client_hello_timeout,
     })
 }

@@ -21,14 +21,16 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
     drain::Token,
     follow::Holdings,
+    limits::Limiter,
     proxy::{Inbound, Proxy},
-    telemetry::OpenConnection,
+    proxy_header::Balancers,
+    telemetry::{self, OpenConnection, Shed},
     tls::{NoConnection, Terminator},
 };
 
@@ -44,6 +46,12 @@ pub(crate) struct Server {
     pub(crate) connection_requests: u32,
     /// Connections at a time. More wait in the system's backlog.
     pub(crate) room: Arc<Semaphore>,
+    /// What of it is taken on.
+    pub(crate) limiter: Arc<Limiter>,
+    /// Who speaks for others.
+    pub(crate) balancers: Balancers,
+    /// For what a balancer says of whom it speaks for.
+    pub(crate) header_patience: Duration,
 }
 
 /// What a listener speaks.
@@ -59,6 +67,12 @@ pub(crate) enum Speaks {
 const STREAMS_MAX: u32 = 128;
 /// The fields of one request. Heads of 20 KB are normal for signed requests.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The process has no file descriptor left.
+const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+/// The system has none left.
+const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
 impl Server {
     /// Accepts until the drain begins.
@@ -68,6 +82,7 @@ impl Server {
         speaks: Speaks,
         mut token: Token,
     ) {
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 () = token.leaving() => return,
@@ -75,6 +90,11 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
+                    failing = false;
+                    if self.limiter.memory_is_short() {
+                        telemetry::shed(Shed::Memory);
+                        continue;
+                    }
                     let server = Arc::clone(&self);
                     let token = token.clone();
                     tokio::spawn(async move {
@@ -89,11 +109,16 @@ impl Server {
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that left again: neither ends a listener.
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a connection cannot be accepted"
-                    );
-                    sleep(Duration::from_millis(50)).await;
+                    let descriptors = [Some(EMFILE), Some(ENFILE)].contains(&error.raw_os_error());
+                    telemetry::accept_failure(descriptors);
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "connections cannot be accepted"
+                        );
+                    }
+                    // Those that end make room.
+                    sleep(PAUSE).await;
                 }
             }
         }
@@ -111,11 +136,18 @@ impl Server {
 
     async fn serve(
         self: Arc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
         token: Token,
     ) {
+        let Some(peer) = self.client(&mut stream, peer, &token).await else {
+            return telemetry::shed(Shed::ProxyHeader);
+        };
+        let mut place = match self.limiter.place(peer.ip(), speaks == Speaks::Https) {
+            Ok(place) => place,
+            Err(why) => return telemetry::shed(why),
+        };
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
         let mut drains = token.clone();
@@ -124,30 +156,67 @@ impl Server {
             tls: None,
             token,
         };
+        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
+        // keep what its handshake needed.
         match speaks {
-            Speaks::Http => self.http1(stream, inbound).await,
-            Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
-                Ok(terminated) => {
-                    inbound.tls = Some((terminated.host, terminated.found));
-                    if terminated.h2 {
-                        self.http2(terminated.stream, inbound).await;
-                    } else {
-                        self.http1(terminated.stream, inbound).await;
+            Speaks::Http => Box::pin(self.http1(stream, inbound)).await,
+            Speaks::Https => {
+                match Box::pin(self.terminator.accept(stream, drains.draining())).await {
+                    Ok(terminated) => {
+                        place.shaken();
+                        inbound.tls = Some((terminated.host, terminated.found));
+                        if terminated.h2 {
+                            Box::pin(self.http2(terminated.stream, inbound)).await;
+                        } else {
+                            Box::pin(self.http1(terminated.stream, inbound)).await;
+                        }
+                    }
+                    Err(NoConnection::Unusable { domain, why }) => {
+                        if let Some(domain) = domain {
+                            self.holdings.quarantine().put(&domain, &why.to_string());
+                        }
+                    }
+                    Err(error) => {
+                        if let NoConnection::Shed(why) = error {
+                            telemetry::shed(why);
+                        }
+                        tracing::debug!(
+                            %peer,
+                            error = &error as &dyn std::error::Error,
+                            "no handshake"
+                        );
                     }
                 }
-                Err(NoConnection::Unusable { domain, why }) => {
-                    if let Some(domain) = domain {
-                        self.holdings.quarantine().put(&domain, &why.to_string());
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(
-                        %peer,
-                        error = &error as &dyn std::error::Error,
-                        "no handshake"
-                    );
-                }
-            },
+            }
+        }
+    }
+
+    /// The client, by the word of a balancer if there are any; `None` if it is not to be served.
+    async fn client(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        token: &Token,
+    ) -> Option<SocketAddr> {
+        if !self.balancers.are_there() {
+            return Some(peer);
+        }
+        let mut drains = token.clone();
+        let told = tokio::select! {
+            told = timeout(self.header_patience, self.balancers.client(stream, peer)) => told,
+            () = drains.draining() => return None,
+        };
+        match told {
+            Ok(Ok(client)) => Some(client),
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(%peer, error, "a connection is not taken");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "a header of the PROXY protocol took too long");
+                None
+            }
         }
     }
 

@@ -31,6 +31,7 @@ pub struct Loaded {
     /// Where what was loaded stands. The file may have gone on since.
     standing: Standing,
     beside: bool,
+    origin_tls: tls::OriginTls,
 }
 
 /// Where an edge listens.
@@ -109,6 +110,7 @@ impl Loaded {
     }
 
     async fn load_by(options: Options, keyring: Keyring, beside: bool) -> Result<Self, StartError> {
+        let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
         let keys = Arc::new(tls::Keys::new(keyring, options.key_cache));
         let environment = options.environment();
         let holdings = Arc::new(Holdings::new(Arc::clone(&keys), environment));
@@ -131,6 +133,7 @@ impl Loaded {
             replica,
             standing,
             beside,
+            origin_tls,
         })
     }
 
@@ -150,6 +153,7 @@ impl Loaded {
             mut replica,
             standing,
             beside,
+            origin_tls,
         } = self;
         if beside {
             replica.reread().map_err(StartError::from)?;
@@ -173,7 +177,13 @@ impl Loaded {
             http: http_address.map(|address| address.port()),
         };
         let keys = Arc::clone(&base.keys);
-        let server = Arc::new(server(&base.options, &base.holdings, keys, ports)?);
+        let server = Arc::new(server(
+            &base.options,
+            &base.holdings,
+            keys,
+            origin_tls,
+            ports,
+        )?);
         let (drain, token) = Drain::new();
         if let Some(http) = http {
             let accept = Arc::clone(&server).accept(http, Speaks::Http, token.clone());

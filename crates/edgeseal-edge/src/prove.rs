@@ -133,19 +133,19 @@ impl Pending {
 }
 
 impl Prover {
-    /// A prover for the listener bound to `https`, that reports as edge `id` of `group`.
+    /// A prover for the listener bound to `https`, which expects headers of the PROXY protocol or not, that reports as edge `id` of `group`.
     pub(crate) fn new(
         holdings: Arc<Holdings>,
         applied: Arc<Applied>,
         store: SharedStore,
         clock: fn() -> Timestamp,
         (group, id): (&str, &str),
-        https: SocketAddr,
+        (https, expects_headers): (SocketAddr, bool),
     ) -> Result<Self, SetupError> {
         Ok(Self {
             holdings,
             applied,
-            probe: Probe::new(https)?,
+            probe: Probe::new(https, expects_headers)?,
             store,
             clock,
             key: Key::edge(group, id),

@@ -15,6 +15,57 @@ pub(crate) enum Handshake {
     TimedOut,
     /// The client broke off, or spoke no TLS that is served.
     Failed,
+    /// There was too much to do.
+    Shed,
+}
+
+/// Why something new is not taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Shed {
+    /// Too many connections from one source.
+    #[error("its source has too many connections")]
+    ConnectionsOfSource,
+    /// Too many handshakes.
+    #[error("too many handshakes are under way")]
+    Handshakes,
+    /// Too many handshakes from one source.
+    #[error("its source has too many handshakes under way")]
+    HandshakesOfSource,
+    /// Handshakes have to wait for too long.
+    #[error("handshakes have to wait for too long")]
+    Delay,
+    /// Memory is short.
+    #[error("memory is short")]
+    Memory,
+    /// It does not say whom it is for, or may not.
+    #[error("no load balancer speaks for it")]
+    ProxyHeader,
+}
+
+pub(crate) fn shed(why: Shed) {
+    let reason = match why {
+        Shed::ConnectionsOfSource => "connections_of_source",
+        Shed::Handshakes => "handshakes",
+        Shed::HandshakesOfSource => "handshakes_of_source",
+        Shed::Delay => "delay",
+        Shed::Memory => "memory",
+        Shed::ProxyHeader => "proxy_header",
+    };
+    counter!("edgeseal_shed_total", "reason" => reason).increment(1);
+}
+
+/// A connection that could not be accepted: for want of file descriptors or otherwise.
+pub(crate) fn accept_failure(for_want_of_descriptors: bool) {
+    let reason = if for_want_of_descriptors {
+        "descriptors"
+    } else {
+        "other"
+    };
+    counter!("edgeseal_accept_failures_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn memory_is_short(short: bool) {
+    gauge!("edgeseal_memory_short").set(f64::from(u8::from(short)));
 }
 
 /// Why a handshake was refused.
@@ -32,6 +83,7 @@ pub(crate) fn handshake(result: Handshake) {
         Handshake::Refused => "refused",
         Handshake::TimedOut => "timed_out",
         Handshake::Failed => "failed",
+        Handshake::Shed => "shed",
     };
     counter!("edgeseal_handshakes_total", "result" => result).increment(1);
 }

@@ -26,8 +26,9 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use crate::{
     entry::Entry,
     index::{Host, Index, Match},
+    limits::Limiter,
     select::{NoCertificate, select},
-    telemetry::{self, Handshake, Refusal},
+    telemetry::{self, Handshake, Refusal, Shed},
 };
 
 mod configs;
@@ -49,6 +50,7 @@ pub(crate) struct Terminator {
     configs: Configs,
     default_host: Option<Box<str>>,
     timeout: Duration,
+    limiter: Arc<Limiter>,
 }
 
 /// A connection after its handshake.
@@ -78,6 +80,9 @@ pub(crate) enum NoConnection {
         /// Why.
         why: Unusable,
     },
+    /// There is too much to do; nothing was said to the client.
+    #[error("shed: {0}")]
+    Shed(#[from] Shed),
     /// Too slow.
     #[error("the handshake took too long")]
     TimedOut,
@@ -103,6 +108,7 @@ impl Terminator {
         keys: Arc<Keys>,
         default_host: Option<Box<str>>,
         timeout: Duration,
+        limiter: Arc<Limiter>,
     ) -> Result<Self, SetupError> {
         Ok(Self {
             index,
@@ -110,6 +116,7 @@ impl Terminator {
             configs: Configs::new()?,
             default_host,
             timeout,
+            limiter,
         })
     }
 
@@ -125,6 +132,7 @@ impl Terminator {
             Ok(_) => Handshake::Completed,
             Err(NoConnection::Refused(_) | NoConnection::Unusable { .. }) => Handshake::Refused,
             Err(NoConnection::TimedOut) => Handshake::TimedOut,
+            Err(NoConnection::Shed(_)) => Handshake::Shed,
             Err(NoConnection::Failed(_) | NoConnection::GivenUp) => Handshake::Failed,
         });
         result
@@ -147,6 +155,7 @@ impl Terminator {
         let start = timeout_at(deadline, acceptor)
             .await
             .map_err(|_| NoConnection::TimedOut)??;
+        self.limiter.turn().await?;
         let hello = start.client_hello();
         let sni = hello.server_name().or(self.default_host.as_deref());
         let (host, found, config) = match select(&self.index, sni) {

@@ -4,7 +4,7 @@ mod oidc;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,10 +18,12 @@ use edgeseal_api::{
     ownership::{self, OwnerCheck},
 };
 use edgeseal_core::{DomainName, rate::Limit};
+use edgeseal_edge::Limits;
 use figment::{
     Figment,
     providers::{Env, Format as _, Serialized, Toml},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use self::oidc::OidcProvider;
@@ -166,6 +168,16 @@ pub(crate) struct Config {
     pub(crate) audit_days: u32,
     /// The domain that answers clients without SNI; none by default.
     pub(crate) default_domain: Option<String>,
+    /// Connections of visitors at once at most.
+    pub(crate) connections: usize,
+    /// The same from one source address, or one /64 of IPv6.
+    pub(crate) connections_per_source: usize,
+    /// TLS handshakes under way at most.
+    pub(crate) handshakes: usize,
+    /// Octets of memory; `None`: what the control group allows.
+    pub(crate) memory_max: Option<u64>,
+    /// Load balancers that speak for their clients.
+    pub(crate) proxy_protocol_from: Vec<String>,
     /// Ports of origins that are asked in TLS.
     pub(crate) origin_tls_ports: Vec<u16>,
     /// Authorities that vouch for origins besides those of the system, in PEM.
@@ -224,6 +236,11 @@ const KEYS: &[&str] = &[
     "key_cache",
     "audit_days",
     "default_domain",
+    "connections",
+    "connections_per_source",
+    "handshakes",
+    "memory_max",
+    "proxy_protocol_from",
     "origin_tls_ports",
     "origin_ca_file",
     "origin_connections",
@@ -252,6 +269,7 @@ pub(crate) enum ConfigError {
 impl Default for Config {
     fn default() -> Self {
         let settings = Settings::default();
+        let limits = Limits::default();
         Self {
             data: PathBuf::from("edgeseal-data"),
             store: None,
@@ -290,6 +308,11 @@ impl Default for Config {
             key_cache: 10_000,
             audit_days: 400,
             default_domain: None,
+            connections: limits.connections,
+            connections_per_source: limits.connections_per_source,
+            handshakes: limits.handshakes,
+            memory_max: limits.memory_max,
+            proxy_protocol_from: Vec::new(),
             origin_tls_ports: vec![443],
             origin_ca_file: None,
             origin_connections: 1024,
@@ -319,6 +342,7 @@ impl Config {
         config.accepts_lost_keys()?;
         config.default_domain()?;
         config.api_tls()?;
+        config.balancers()?;
         config.check_actions()?;
         Ok(config)
     }
@@ -439,6 +463,22 @@ impl Config {
             (_, None, _) => Err(missing("api_tls_cert_file")),
             (_, _, None) => Err(missing("api_tls_key_file")),
         }
+    }
+
+    /// Load balancers that speak for their clients; none: nobody does.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub(crate) fn balancers(&self) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |given: &String| {
+            let address = given.parse::<IpAddr>().map(IpNet::from);
+            given.parse().or(address).map_err(|_| ConfigError::Value {
+                key: "proxy_protocol_from",
+                given: given.clone(),
+                expected: "a list of networks and addresses, as \"10.0.0.0/8\"",
+            })
+        };
+        self.proxy_protocol_from.iter().map(network).collect()
     }
 
     fn check_actions(&self) -> Result<(), ConfigError> {

@@ -1,22 +1,22 @@
 //! What needs the store: the API, and what is done in the background.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::{
-    Context, Settings,
+    Context,
     http::{self, Ending, Speaks},
     key_encryption::KeyEncryption,
 };
 use edgeseal_edge::Edge;
-use edgeseal_store::{Catalog, Keyring, SharedStore, chainer::Chainer};
-use rustls::ServerConfig;
+use edgeseal_store::{Catalog, SharedStore, chainer::Chainer};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     bootstrap::BootstrapError,
     clock,
     config::Config,
-    kek::{Keeper, KekSource},
+    kek::Keeper,
+    parts::Parts,
     retention,
     running::StartError,
     sockets::{Role, Sockets},
@@ -24,16 +24,6 @@ use crate::{
 
 /// Expired keys are forgotten this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// What a process is made from.
-pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) settings: Settings,
-    pub(crate) keyring: Keyring,
-    pub(crate) sources: Vec<KekSource>,
-    /// Where the API listens in TLS, and with what.
-    pub(crate) api_tls: Option<(SocketAddr, Arc<ServerConfig>)>,
-}
 
 /// See the [module](self).
 pub(crate) struct Control {

@@ -48,6 +48,7 @@ const CHANGING: Duration = Duration::from_secs(60);
 /// Where the next process asks.
 pub(crate) struct Desk {
     listener: UnixListener,
+    path: PathBuf,
 }
 
 /// The next process, as the running one sees it.
@@ -118,7 +119,13 @@ impl Desk {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { listener })
+        Ok(Self { listener, path })
+    }
+
+    /// Closes it for good: nobody is to take over from a process that ends.
+    pub(crate) fn close(self) {
+        // What is left behind is replaced by the next process.
+        let _ = std::fs::remove_file(self.path);
     }
 
     /// Waits for the next process. Others than those of this user, and of root, are sent away.

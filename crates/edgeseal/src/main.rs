@@ -15,6 +15,8 @@ mod handover;
 mod kek;
 mod lease;
 mod log;
+mod parts;
+mod resources;
 mod retention;
 mod running;
 mod serve;

@@ -1,17 +1,11 @@
 //! The composition root: store, edge, API and admin pages, put together, handed over and taken
 //! apart.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use edgeseal_api::http::Ending;
-use edgeseal_edge::{Edge, Listeners, Loaded, Options};
+use edgeseal_edge::{Edge, Loaded, Options};
 use edgeseal_store::{Catalog, SharedStore, open::OpenError, seal::KeyMissing};
-use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::watch,
@@ -21,14 +15,16 @@ use tokio::{
 
 use crate::{
     admin::{self, Health},
-    api_tls::{self, UnusableFile},
+    api_tls::UnusableFile,
     bootstrap::{self, BootstrapError},
     clock,
     config::{Config, ConfigError},
-    control::{Control, Parts, stopped},
-    gone::Gone,
+    control::{Control, stopped},
     handover::{Desk, HandoverError, Predecessor, Successor},
     lease::Lease,
+    parts::{
+        Parts, api_tls, edge_directory, edge_options, open_store, refuse_emptied, share_descriptors,
+    },
     sockets::{Role, Sockets},
 };
 
@@ -132,7 +128,11 @@ impl Running {
     /// # Errors
     /// [`StartError`] says what is in the way.
     pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
-        let settings = config.settings()?;
+        let mut settings = config.settings()?;
+        let mut options = edge_options(config)?;
+        let shared = share_descriptors(config)?;
+        options.limits.connections = shared.connections;
+        settings.connections.in_all = shared.api_connections;
         let mut sockets = Sockets::passed_on()?;
         let mut predecessor = None;
         if take_over {
@@ -153,7 +153,6 @@ impl Running {
             sources,
             api_tls: api_tls(config)?,
         };
-        let options = edge_options(config)?;
         let mut loaded = None;
         if let Some(predecessor) = &mut predecessor {
             let beside = Loaded::load_beside(options.clone(), parts.keyring.clone());
@@ -304,6 +303,9 @@ impl Running {
     pub(crate) async fn stop(mut self) {
         self.ending.send_replace(true);
         self.sockets.close();
+        if let Some(desk) = self.desk.take() {
+            desk.close();
+        }
         let ending = Ending {
             fresh: Duration::ZERO,
             patience: Duration::from_millis(self.parts.config.drain_timeout_ms),
@@ -339,14 +341,6 @@ fn serve_admin(
     Ok((close, tokio::spawn(admin::serve(listener, health, closed))))
 }
 
-fn api_tls(config: &Config) -> Result<Option<(SocketAddr, Arc<ServerConfig>)>, StartError> {
-    let Some(wanted) = config.api_tls()? else {
-        return Ok(None);
-    };
-    let server = api_tls::server(wanted.cert_file, wanted.key_file)?;
-    Ok(Some((wanted.address, server)))
-}
-
 /// Where the next process asks. Without it this one serves all the same.
 fn desk(config: &Config) -> Option<Desk> {
     if config.store_url().starts_with("memory:") {
@@ -364,52 +358,6 @@ fn desk(config: &Config) -> Option<Desk> {
     }
 }
 
-impl Parts {
-    /// The first account, and reports of edges that are no more.
-    async fn begin(&self, store: &SharedStore, is_there: bool) -> Result<(), StartError> {
-        if is_there {
-            let catalog = Catalog::new(Arc::clone(store), self.keyring.clone());
-            let first_life = !has_served(&self.config);
-            bootstrap::root_account(&catalog, &self.config, first_life, clock::now()).await?;
-            catalog.forget_edges().await.map_err(BootstrapError::from)?;
-        }
-        Ok(())
-    }
-
-    /// The process that has served may have changed the keys while this one loaded.
-    async fn reread_keys(&self) -> Result<(), StartError> {
-        let (keyring, _) = bootstrap::keyring(&self.config).await?;
-        if keyring.ids() != self.keyring.ids() {
-            // Nothing was sealed here yet.
-            drop(self.keyring.replace(&keyring)?);
-        }
-        Ok(())
-    }
-
-    fn open_calls(&self, sockets: &mut Sockets) -> Result<(), StartError> {
-        if let Some((address, _)) = &self.api_tls {
-            sockets.open(Role::ApiTls, *address)?;
-        }
-        sockets.open(Role::Api, self.config.api)?;
-        sockets.open(Role::Admin, self.config.admin)?;
-        Ok(())
-    }
-
-    fn open_visits(&self, sockets: &mut Sockets) -> Result<Listeners, StartError> {
-        sockets.open(Role::Https, self.config.https)?;
-        sockets.open(Role::Http, self.config.http)?;
-        Ok(Listeners {
-            https: sockets.handle(Role::Https)?,
-            http: Some(sockets.handle(Role::Http)?),
-        })
-    }
-
-    fn open_all(&self, sockets: &mut Sockets) -> Result<(), StartError> {
-        self.open_calls(sockets)?;
-        self.open_visits(sockets).map(drop)
-    }
-}
-
 impl Addresses {
     fn of(parts: &Parts, sockets: &Sockets) -> Result<Self, StartError> {
         let at = |role| Ok::<_, StartError>(sockets.handle(role)?.local_addr()?);
@@ -422,73 +370,6 @@ impl Addresses {
             admin: at(Role::Admin)?,
         })
     }
-}
-
-/// A store that has gone from a directory that has served is not made anew.
-fn refuse_emptied(config: &Config) -> Result<(), BootstrapError> {
-    if has_served(config) && !store_file_exists(config) {
-        return Err(BootstrapError::StoreEmptied {
-            path: config.data.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// The store, and whether it is there. If it is damaged but the edge has a replica, the edge serves
-/// on without it.
-async fn open_store(config: &Config) -> Result<(SharedStore, bool), StartError> {
-    match edgeseal_store::open::open(&config.store_url()).await {
-        Ok(store) => Ok((store, true)),
-        Err(
-            error @ (OpenError::Unreadable { .. } | OpenError::Io { .. } | OpenError::Fault { .. }),
-        ) if has_served(config) => {
-            tracing::error!(
-                why = %error,
-                "the store does not open: the edge serves its last good state, the API refuses every call"
-            );
-            Ok((Arc::new(Gone), false))
-        }
-        Err(error @ OpenError::Locked { .. }) => Err(StartError::Occupied(error)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether an edge has served from this data directory and a lasting store before.
-fn has_served(config: &Config) -> bool {
-    !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
-}
-
-/// Whether the store's file is there; for other stores than files, yes.
-fn store_file_exists(config: &Config) -> bool {
-    let url = config.store_url();
-    url.strip_prefix("sqlite:")
-        .is_none_or(|path| Path::new(path).exists())
-}
-
-fn edge_directory(config: &Config) -> PathBuf {
-    config.data.join("edge")
-}
-
-fn edge_options(config: &Config) -> Result<Options, ConfigError> {
-    let mut options = Options::new(
-        "local",
-        &config.group,
-        config.https,
-        &edge_directory(config),
-    );
-    options.http = Some(config.http);
-    options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
-    options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
-    options.key_cache = config.key_cache;
-    options.default_domain = config.default_domain()?;
-    options
-        .origin_tls_ports
-        .clone_from(&config.origin_tls_ports);
-    options.origin_ca_file.clone_from(&config.origin_ca_file);
-    options.origin_connections = config.origin_connections;
-    options.request_body_max = config.request_body_max;
-    options.connection_requests = config.connection_requests;
-    Ok(options)
 }
 
 fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartError> {

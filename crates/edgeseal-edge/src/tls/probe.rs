@@ -13,17 +13,20 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
+    io::AsyncWriteExt as _,
     net::TcpStream,
     time::{Duration, timeout},
 };
 use tokio_rustls::TlsConnector;
 
 use super::{SetupError, provider};
+use crate::proxy_header;
 
 /// Makes handshakes with one listener.
 pub(crate) struct Probe {
     connector: TlsConnector,
     listener: SocketAddr,
+    expects_header: bool,
 }
 
 /// What a handshake showed.
@@ -50,8 +53,9 @@ pub(crate) enum ProbeError {
 }
 
 impl Probe {
-    /// A client of the listener that is bound to `bound`.
-    pub(crate) fn new(bound: SocketAddr) -> Result<Self, SetupError> {
+    /// A client of the listener that is bound to `bound`, and expects a header of the PROXY protocol
+    /// or not.
+    pub(crate) fn new(bound: SocketAddr, expects_header: bool) -> Result<Self, SetupError> {
         let provider = provider();
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
@@ -62,6 +66,7 @@ impl Probe {
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             listener: reachable(bound),
+            expects_header,
         })
     }
 
@@ -71,7 +76,10 @@ impl Probe {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Name(host.to_owned()))?;
         let handshake = async {
-            let stream = TcpStream::connect(self.listener).await?;
+            let mut stream = TcpStream::connect(self.listener).await?;
+            if self.expects_header {
+                stream.write_all(&proxy_header::for_itself()).await?;
+            }
             self.connector.connect(name, stream).await
         };
         let stream = match timeout(PATIENCE, handshake).await {

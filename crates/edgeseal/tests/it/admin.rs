@@ -28,12 +28,15 @@ const SHOWN: &[&str] = &[
 ];
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[
+    "edgeseal_accept_failures_total",
     "edgeseal_audit_coalesced_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_origin_failures_total",
+    "edgeseal_memory_short",
     "edgeseal_replica_failures_total",
     "edgeseal_settle_timeouts_total",
+    "edgeseal_shed_total",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

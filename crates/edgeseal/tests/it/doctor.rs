@@ -300,7 +300,7 @@ const DAMAGE: &[Damage] = &[
             let replica = Connection::open(data.join("edge/replica.sqlite")).unwrap();
             replica.execute("DELETE FROM material", []).unwrap();
         },
-        "the row does not read",
+        "its material is missing",
     ),
     (
         "no keys",
@@ -408,7 +408,7 @@ fn copy_directory(from: &Path, to: &Path) {
         };
         if path.is_dir() {
             copy_directory(&path, &target);
-        } else {
+        } else if path.is_file() {
             fs::copy(&path, &target).unwrap();
         }
     }

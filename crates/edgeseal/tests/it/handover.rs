@@ -24,8 +24,13 @@ use tokio::{
 };
 
 use crate::harness::{
-    Api, CDN, Origin, PATIENCE, Server, UNLIMITED, api::told, eventually, origin::Connection,
-    pki::AUTHORITY, server::wait, tls,
+    Api, CDN, Origin, PATIENCE, Server, UNLIMITED,
+    api::told,
+    eventually,
+    origin::Connection,
+    pki::AUTHORITY,
+    server::{by_shell, wait},
+    tls,
 };
 
 const NAME: &str = "www.handed.example";
@@ -478,19 +483,9 @@ async fn sockets_of_a_service_manager_are_served_on() {
         let script = format!(
             "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={names} exec \"$@\" 3<&0 </dev/null"
         );
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", &script, "sh"])
-            .arg(edgeseal.get_program());
-        command.args(edgeseal.get_args());
-        for (name, value) in edgeseal.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        let mut command = by_shell(&script, &edgeseal);
         let socket = OwnedFd::from(socket.try_clone().unwrap());
-        command.stdin(socket).stdout(Stdio::piped());
+        command.stdin(socket);
         command
     };
     let mut unknown = with("web", &socket).stderr(Stdio::piped()).spawn().unwrap();

@@ -318,6 +318,21 @@ pub(crate) fn binary() -> Command {
     command
 }
 
+/// A command by way of a shell script, which ends with `exec "$@"`. Standard output is piped.
+pub(crate) fn by_shell(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program());
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(Stdio::null()).stdout(Stdio::piped());
+    shell
+}
+
 /// Sends a signal.
 pub(crate) fn signal(process: &Child, name: &str) {
     let sent = Command::new("sh")

@@ -57,16 +57,27 @@ pub(crate) async fn connect_in(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
 ) -> Result<TlsStream<TcpStream>, TurnedAway> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyChain))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let config = config(versions, alpn);
     let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
     let stream = TcpStream::connect(edge).await.map_err(otherwise)?;
+    connect_on(stream, name, config).await
+}
+
+/// As [`connect`], over a connection that is there.
+pub(crate) async fn connect_over(
+    stream: TcpStream,
+    name: &str,
+    alpn: &[&str],
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    connect_on(stream, name, config(rustls::DEFAULT_VERSIONS, alpn)).await
+}
+
+async fn connect_on(
+    stream: TcpStream,
+    name: &str,
+    config: ClientConfig,
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
     let server = ServerName::try_from(name.to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::new(config)).connect(server, stream);
     connecting.await.map_err(|error| {
@@ -78,6 +89,18 @@ pub(crate) async fn connect_in(
             _ => otherwise(error),
         }
     })
+}
+
+fn config(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyChain))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
 }
 
 /// Asks with the `openssl` command.
