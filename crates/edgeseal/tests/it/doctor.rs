@@ -300,7 +300,7 @@ const DAMAGE: &[Damage] = &[
             let replica = Connection::open(data.join("edge/replica.sqlite")).unwrap();
             replica.execute("DELETE FROM material", []).unwrap();
         },
-        "the row does not read",
+        "its material is missing",
     ),
     (
         "no keys",
