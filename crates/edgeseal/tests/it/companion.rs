@@ -287,7 +287,7 @@ async fn every_spelling_of_the_call_knows_it() {
     set(&api, &upload(NAME, &rsa)).await;
     let refusal = api.refused(CDN, BATCH, &params).await;
     assert_eq!(
-        refusal.code, "SetDomainCertificate.ParameterError",
+        refusal.code, "SetDomainServerCertificate.ParameterError",
         "{}",
         refusal.detail
     );
