@@ -13,7 +13,7 @@ use crate::harness::{
     api::{told, upload},
     eventually,
     pki::AUTHORITY,
-    raw,
+    raw, unlimited,
 };
 
 const NAME: &str = "www.rolled.example";
@@ -125,7 +125,7 @@ async fn a_change_is_followed_to_its_proof() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_served_once_each_of_its_domains_is_proved() {
-    let server = Server::start();
+    let server = Server::start_with(&unlimited());
     let (api, origin) = (server.client(), Origin::start().await);
     let names: Vec<String> = (0..50).map(|n| format!("d{n}.rolled.example")).collect();
     for name in &names {
