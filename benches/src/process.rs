@@ -47,6 +47,17 @@ pub(crate) fn resident_kib(pid: u32) -> Outcome<(u64, u64)> {
     both.ok_or_else(|| "no /proc/PID/status".into())
 }
 
+/// Memory of several processes, in KiB; pages that they share are divided among them.
+pub(crate) fn proportional_kib(pids: &[u32]) -> Outcome<u64> {
+    let of = |pid: &u32| -> Outcome<u64> {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(number.ok_or("no Pss in smaps_rollup")?.parse()?)
+    };
+    pids.iter().map(of).sum()
+}
+
 /// Forgets the most so far, so that [`resident_kib`] tells that of what follows.
 pub(crate) fn reset_peak(pid: u32) -> Outcome<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
