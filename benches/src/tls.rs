@@ -90,6 +90,10 @@ impl Client {
     pub(crate) fn with(way: Way) -> Outcome<Self> {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![way.offer.group()];
+        if way.version == ProtocolVersion::TLSv1_2 {
+            // There a client also says so which curves a certificate's key may be on.
+            provider.kx_groups.push(aws_lc_rs::kx_group::SECP256R1);
+        }
         let version = match way.version {
             ProtocolVersion::TLSv1_2 => &rustls::version::TLS12,
             _ => &rustls::version::TLS13,
