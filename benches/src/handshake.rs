@@ -1,129 +1,194 @@
-//! CPU of a full TLS 1.3 handshake: Edgeseal and nginx in turn, one certificate, one client.
+//! CPU of a handshake: Edgeseal, nginx and HAProxy in turn, one certificate, one client.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc};
 
-use rustls::pki_types::ServerName;
-use tokio::task::LocalSet;
+use rustls::ProtocolVersion;
 
 use crate::{
     Outcome, call,
     call::Connection,
     fleet,
-    nginx::Nginx,
+    folder::Folder,
     origin,
+    peer::{Kind, Peer, Setup},
     pki::{Authority, Certified},
     process,
     report::Report,
     server::{Place, Server},
-    tls::{Client, Offer},
+    shakes::{Names, Shakes, Then},
+    tls::{How, Offer, Way},
 };
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Handshakes of one server before the other has its turn
+    /// Handshakes of one server before the next has its turn
     #[arg(long, default_value_t = 4000)]
     handshakes: usize,
     /// Connections at a time
     #[arg(long, default_value_t = 8)]
     clients: usize,
-    /// Workers of nginx; 0: one a core, as Edgeseal does
+    /// Workers of the peers; 0: one a core, as Edgeseal does
     #[arg(long, default_value_t = 0)]
-    nginx_workers: usize,
+    workers: usize,
 }
 
-/// What is done on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Close,
-    Request,
-}
-
-/// A server to do handshakes with.
-struct Peer {
+/// A server that takes its turn.
+struct Contender {
     name: &'static str,
     address: SocketAddr,
     pids: Vec<u32>,
     offer: Offer,
 }
 
+/// One part of the run: a figure for each contender.
+struct Part {
+    what: &'static str,
+    way: Way,
+    then: Then,
+    /// What Edgeseal may take of nginx's CPU.
+    aim: Option<f64>,
+}
+
+const PARTS: [Part; 5] = [
+    Part {
+        what: "full TLS 1.3 handshake",
+        way: Way::FULL,
+        then: Then::Close,
+        aim: Some(0.9),
+    },
+    Part {
+        what: "full TLS 1.3 handshake, one proxied request",
+        way: Way::FULL,
+        then: Then::Request,
+        aim: None,
+    },
+    Part {
+        what: "resumed TLS 1.3 handshake",
+        way: Way {
+            how: How::Resumed,
+            ..Way::FULL
+        },
+        then: Then::Close,
+        aim: Some(1.0),
+    },
+    Part {
+        what: "full TLS 1.2 handshake",
+        way: Way {
+            version: ProtocolVersion::TLSv1_2,
+            ..Way::FULL
+        },
+        then: Then::Close,
+        aim: None,
+    },
+    Part {
+        what: "resumed TLS 1.2 handshake",
+        way: Way {
+            version: ProtocolVersion::TLSv1_2,
+            how: How::Resumed,
+            ..Way::FULL
+        },
+        then: Then::Close,
+        aim: Some(1.0),
+    },
+];
+
 pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
     let mut report = Report::new("handshake", &place.program);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let cores = std::thread::available_parallelism()?.get();
-    let workers = if options.nginx_workers == 0 {
-        cores
-    } else {
-        options.nginx_workers
-    };
     let origin = origin::start()?;
     let server = Server::start(place)?;
-    let (domain, certified) = runtime.block_on(set_up(&server, origin))?;
-    let nginx = Nginx::start(workers, &certified, origin)?;
-    let edgeseal = |name, offer| Peer {
+    let (domain, certified) = runtime.block_on(one_domain(&server, origin))?;
+    let folder = Folder::of(&[(&domain, &certified)])?;
+    let mut setup = Setup::new(&folder, origin)?;
+    if options.workers > 0 {
+        setup.workers = options.workers;
+    }
+    let nginx = runtime.block_on(Peer::start_surely(Kind::Nginx, &setup))?;
+    let haproxy = runtime.block_on(Peer::start_surely(Kind::Haproxy, &setup))?;
+    report.setup(format!(
+        "P-256 leaf and one intermediate; {} connections at a time, {} a turn, in turns; {} workers of each peer, {} threads of {}",
+        options.clients,
+        options.handshakes,
+        setup.workers,
+        process::threads(server.pid())?,
+        place.program.display(),
+    ));
+    let contenders = contenders(&server, &[&nginx, &haproxy])?;
+    for part in &PARTS {
+        // The peers have no hybrid key exchange, so one part shows what it costs.
+        let is_first = part.aim == Some(0.9);
+        let contenders: Vec<_> = contenders
+            .iter()
+            .filter(|one| one.offer == Offer::X25519 || is_first)
+            .collect();
+        let shakes = |one: &Contender| Shakes {
+            names: Names::One(Rc::from(domain.as_str())),
+            way: Way {
+                offer: one.offer,
+                ..part.way
+            },
+            then: part.then,
+            clients: options.clients,
+        };
+        for one in &contenders {
+            runtime.block_on(shakes(one).turn(one.address, options.handshakes / 4))?;
+        }
+        for round in 0..rounds {
+            println!("round {}, {}", round + 1, part.what);
+            for one in &contenders {
+                let before = process::cpu_of_all(&one.pids)?;
+                runtime.block_on(shakes(one).turn(one.address, options.handshakes))?;
+                let cpu = process::cpu_of_all(&one.pids)? - before;
+                let each = cpu.as_secs_f64() * 1e6 / options.handshakes as f64;
+                report.add(&named(part, one.name), "µs", each);
+            }
+        }
+        ratios(&mut report, part);
+    }
+    report.finish()
+}
+
+fn contenders(server: &Server, peers: &[&Peer]) -> Outcome<Vec<Contender>> {
+    let edgeseal = |name, offer| Contender {
         name,
         address: server.addresses.https,
         pids: vec![server.pid()],
         offer,
     };
-    let peers = [
-        edgeseal("edgeseal", Offer::X25519),
-        Peer {
-            name: "nginx",
-            address: nginx.https,
-            pids: nginx.workers.clone(),
+    let mut all = vec![edgeseal("edgeseal", Offer::X25519)];
+    for peer in peers {
+        all.push(Contender {
+            name: peer.name(),
+            address: peer.https,
+            pids: peer.pids()?,
             offer: Offer::X25519,
-        },
-        edgeseal("edgeseal, X25519MLKEM768", Offer::Hybrid),
-    ];
-    report.setup(format!(
-        "P-256 leaf and one intermediate; {} connections at a time, {} a turn, in turns; {workers} nginx workers, {} threads of {}",
-        options.clients,
-        options.handshakes,
-        process::threads(server.pid())?,
-        place.program.display(),
-    ));
-    let client = Work {
-        domain: Arc::from(domain),
-        leaf: certified,
-        clients: options.clients,
-    };
-    for then in [Then::Close, Then::Request] {
-        for peer in &peers {
-            runtime.block_on(client.turn(peer, then, options.handshakes / 4))?;
-        }
-        for round in 0..rounds {
-            println!("round {}, {then:?}", round + 1);
-            for peer in &peers {
-                let before = process::cpu_of_all(&peer.pids)?;
-                runtime.block_on(client.turn(peer, then, options.handshakes))?;
-                let cpu = process::cpu_of_all(&peer.pids)? - before;
-                let each = cpu.as_secs_f64() * 1e6 / options.handshakes as f64;
-                report.add(&named(peer.name, then), "µs", each);
-            }
-        }
-        ratio(&mut report, then);
+        });
     }
-    report.finish()
+    all.push(edgeseal("edgeseal, X25519MLKEM768", Offer::Hybrid));
+    Ok(all)
 }
 
-fn named(peer: &str, then: Then) -> String {
-    match then {
-        Then::Close => format!("handshake, close: {peer}"),
-        Then::Request => format!("handshake, one proxied request, close: {peer}"),
+fn named(part: &Part, who: &str) -> String {
+    format!("{}: {who}", part.what)
+}
+
+fn ratios(report: &mut Report, part: &Part) {
+    for peer in ["nginx", "haproxy"] {
+        let name = named(part, &format!("edgeseal / {peer}"));
+        report.ratio(&name, &named(part, "edgeseal"), &named(part, peer));
+        if let Some(aim) = part.aim.filter(|_| peer == "nginx") {
+            report.aim(&name, aim);
+        }
     }
 }
 
-fn ratio(report: &mut Report, then: Then) {
-    let ours = report.median(&named("edgeseal", then));
-    let theirs = report.median(&named("nginx", then));
-    let name = named("edgeseal / nginx", then);
-    report.add(&name, "ratio", ours / theirs).aim(&name, 1.0);
-}
-
-/// One domain with one certificate.
-async fn set_up(server: &Server, origin: SocketAddr) -> Outcome<(String, Certified)> {
+/// One domain with one certificate, whose origin is `origin`.
+pub(crate) async fn one_domain(
+    server: &Server,
+    origin: SocketAddr,
+) -> Outcome<(String, Certified)> {
     let accounts = fleet::create(server, 1, origin).await?;
     let account = accounts.first().ok_or("no account")?;
     let certified = Authority::new()?.issue(&account.domain)?;
@@ -131,47 +196,4 @@ async fn set_up(server: &Server, origin: SocketAddr) -> Outcome<(String, Certifi
     let mut api = Connection::open(server.addresses.api).await?;
     api.call(&request).await?;
     Ok((account.domain.clone(), certified))
-}
-
-struct Work {
-    domain: Arc<str>,
-    leaf: Certified,
-    clients: usize,
-}
-
-impl Work {
-    /// So many handshakes with one server, all of which succeed and show the certificate.
-    async fn turn(&self, peer: &Peer, then: Then, handshakes: usize) -> Outcome<()> {
-        let client = Client::new(peer.offer)?;
-        let name = ServerName::try_from(self.domain.to_string())?;
-        let left = Rc::new(Cell::new(handshakes));
-        let tasks = LocalSet::new();
-        tasks
-            .run_until(async {
-                let clients = (0..self.clients).map(|_| {
-                    let (left, client, name) = (Rc::clone(&left), client.clone(), name.clone());
-                    let (leaf, domain) = (self.leaf.leaf.clone(), Arc::clone(&self.domain));
-                    let address = peer.address;
-                    tokio::task::spawn_local(async move {
-                        while let Some(less) = left.get().checked_sub(1) {
-                            left.set(less);
-                            let connection = client.handshake(address, &name).await?;
-                            if connection.leaf() != Some(&leaf) {
-                                return Err("another certificate was shown".into());
-                            }
-                            match then {
-                                Then::Close => connection.close().await?,
-                                Then::Request => connection.request(&domain).await?,
-                            }
-                        }
-                        Outcome::Ok(())
-                    })
-                });
-                for client in clients.collect::<Vec<_>>() {
-                    client.await??;
-                }
-                Ok(())
-            })
-            .await
-    }
 }

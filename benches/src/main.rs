@@ -1,19 +1,25 @@
 //! Figures against peers, in one run, as ratios. See the README beside.
 
 mod authorize;
+mod burst;
 mod call;
 mod fleet;
+mod folder;
 mod handshake;
+mod idle;
 mod listing;
 mod mass;
 mod million;
-mod nginx;
 mod origin;
+mod peer;
 mod pki;
 mod process;
+mod proxied;
 mod report;
+mod requests;
 mod server;
 mod set_calls;
+mod shakes;
 mod tls;
 mod visible;
 
@@ -53,8 +59,14 @@ enum Bench {
     Authorize(authorize::Options),
     /// Memory, cold start, change and handshake of an edge with very many domains
     Million(million::Options),
-    /// CPU of a full TLS 1.3 handshake, against nginx
+    /// CPU of handshakes, full and resumed, against nginx and HAProxy
     Handshake(handshake::Options),
+    /// CPU of a small proxied request on warm connections, against nginx and HAProxy
+    Proxied(proxied::Options),
+    /// Memory of idle connections, against nginx and HAProxy
+    Idle(idle::Options),
+    /// Very many changes in a burst, under load; and a reload of nginx under the same
+    Burst(burst::Options),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +83,9 @@ fn main() -> ExitCode {
         Bench::Authorize(options) => authorize::run(&place, rounds, options),
         Bench::Million(options) => million::run(&place, rounds, options),
         Bench::Handshake(options) => handshake::run(&place, rounds, options),
+        Bench::Proxied(options) => proxied::run(&place, rounds, options),
+        Bench::Idle(options) => idle::run(&place, rounds, options),
+        Bench::Burst(options) => burst::run(&place, rounds, options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

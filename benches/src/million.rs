@@ -1,25 +1,24 @@
 //! An edge with very many domains, each with a certificate and key of its own: memory, cold start
 //! without the store, a change, handshakes with random names.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-
-use rustls::pki_types::ServerName;
+use std::{fs, path::PathBuf, rc::Rc};
 
 use crate::{
     Outcome,
+    folder::Folder,
     mass::{self, Mass},
+    origin,
+    peer::{Kind, Peer, Setup},
     pki::Authority,
     process,
-    report::{Report, percentile_ms},
+    report::Report,
     server::{Place, Server},
-    tls::{Client, Offer},
+    shakes::{Names, Shakes, Then},
+    tls::{Client, Offer, Way},
     visible,
 };
+
+mod peers;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -38,6 +37,15 @@ pub(crate) struct Options {
     /// Handshakes of each kind in a round
     #[arg(long, default_value_t = 4000)]
     handshakes: usize,
+    /// Then the peers with as many certificates
+    #[arg(long)]
+    peers: bool,
+    /// Seconds that a peer may take to start, and to change one certificate
+    #[arg(long, default_value_t = 60)]
+    peer_seconds: u64,
+    /// Memory that a peer may take, in MB
+    #[arg(long, default_value_t = 8000)]
+    peer_mb: u64,
 }
 
 /// Domains that are looked at after each start.
@@ -53,6 +61,13 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let origin = origin::start()?;
+    let single = Authority::new()?.issue(&mass::name(0))?;
+    let single = Folder::of(&[(&mass::name(0), &single)])?;
+    let nginx = runtime.block_on(Peer::start_surely(
+        Kind::Nginx,
+        &Setup::new(&single, origin)?,
+    ))?;
     for round in 0..rounds {
         println!("round {}", round + 1);
         if !(options.keep_replica && mass.replica().exists()) {
@@ -69,12 +84,17 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
             server.start_took.as_secs_f64(),
         );
         runtime.block_on(changes(&server, &mass, options, &mut report))?;
-        runtime.block_on(handshakes(&server, options, &mut report))?;
+        runtime.block_on(handshakes(&server, &nginx, options, &mut report))?;
         let (now, _) = process::resident_kib(server.pid())?;
         report.add(&named("memory at the end"), "MB", megabytes(now));
         server.stop()?;
     }
     aims(&mut report, options);
+    ratios(&mut report, options);
+    drop(nginx);
+    if options.peers {
+        runtime.block_on(peers::run(origin, rounds, options, &mut report))?;
+    }
     report.finish()
 }
 
@@ -181,24 +201,11 @@ impl Drop for Hidden {
 async fn look(server: &Server, domains: usize) -> Outcome<()> {
     let client = Client::new(Offer::X25519)?;
     for number in (0..domains).step_by((domains / LOOKED_AT).max(1)) {
-        shake(&client, server.addresses.https, number).await?;
+        let name = mass::name(number);
+        let shown = client.shows(server.addresses.https, &name).await?;
+        shown.close().await?;
     }
     Ok(())
-}
-
-async fn shake(client: &Client, address: SocketAddr, number: usize) -> Outcome<()> {
-    let name = mass::name(number);
-    let shown = client
-        .handshake(address, &ServerName::try_from(name.clone())?)
-        .await?;
-    let leaf = shown.leaf().ok_or("no leaf")?;
-    let is_its_own = leaf
-        .windows(name.len())
-        .any(|octets| octets == name.as_bytes());
-    if !is_its_own {
-        return Err(format!("{name} showed another certificate").into());
-    }
-    shown.close().await
 }
 
 async fn changes(
@@ -213,53 +220,68 @@ async fn changes(
     Ok(())
 }
 
-/// Handshakes with one name, whose key is at hand, against handshakes with any of all.
-async fn handshakes(server: &Server, options: &Options, report: &mut Report) -> Outcome<()> {
+/// Handshakes with one name, whose key is at hand, with any of all, and with an nginx that has one
+/// certificate: in turns.
+async fn handshakes(
+    server: &Server,
+    nginx: &Peer,
+    options: &Options,
+    report: &mut Report,
+) -> Outcome<()> {
     let named = naming(options);
-    let client = Client::new(Offer::X25519)?;
-    let mut each = [0.0; 2];
-    for (which, what) in ["one name", "random names"].into_iter().enumerate() {
-        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-        let before = process::cpu(server.pid())?;
-        let mut times = Vec::with_capacity(options.handshakes);
-        for _ in 0..options.handshakes {
-            let number = if which == 0 {
-                0
-            } else {
-                numbers.below(options.domains)
+    let edgeseal = (server.addresses.https, vec![server.pid()]);
+    let peer = (nginx.https, nginx.pids()?);
+    let one = || Names::One(Rc::from(mass::name(0)));
+    let turns = [
+        (ONE_NAME, &edgeseal, one()),
+        (NGINX, &peer, one()),
+        (RANDOM_NAMES, &edgeseal, Names::Random(options.domains)),
+    ];
+    for _ in 0..TURNS {
+        for (what, (address, pids), names) in &turns {
+            let shakes = Shakes {
+                names: names.clone(),
+                way: Way::FULL,
+                then: Then::Close,
+                clients: 8,
             };
-            let began = Instant::now();
-            shake(&client, server.addresses.https, number).await?;
-            times.push(began.elapsed());
+            let handshakes = options.handshakes / TURNS;
+            let before = process::cpu_of_all(pids)?;
+            shakes.turn(*address, handshakes).await?;
+            let cpu = process::cpu_of_all(pids)? - before;
+            let each = cpu.as_secs_f64() * 1e6 / handshakes as f64;
+            report.add(&named(what), "µs", each);
         }
-        let cpu = process::cpu(server.pid())? - before;
-        each[which] = micros(cpu) / options.handshakes as f64;
-        times.sort_unstable();
-        let name = named(&format!("handshake, {what}"));
-        report.add(&format!("{name}, server's CPU"), "µs", each[which]);
-        report.add(&format!("{name}, p50"), "ms", percentile_ms(&times, 0.5));
-        report.add(&format!("{name}, p99"), "ms", percentile_ms(&times, 0.99));
     }
-    let name = named("handshake, random to one");
-    report.add(&name, "ratio", each[1] / each[0]);
     Ok(())
 }
 
-/// xorshift64*: the same names in every run.
-struct Numbers(u64);
+/// Turns of each kind of handshakes in a round.
+const TURNS: usize = 4;
 
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let random = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        ((u128::from(random) * limit as u128) >> 64) as usize
+const ONE_NAME: &str = "handshake, one name, server's CPU";
+const RANDOM_NAMES: &str = "handshake, random names, server's CPU";
+const NGINX: &str = "handshake, nginx with one certificate, its CPU";
+
+fn ratios(report: &mut Report, options: &Options) {
+    let named = naming(options);
+    for (what, ours, theirs, aim) in [
+        (
+            "handshake, one name, edgeseal / nginx with one certificate",
+            ONE_NAME,
+            NGINX,
+            0.9,
+        ),
+        (
+            "handshake, random names, edgeseal / nginx with one certificate",
+            RANDOM_NAMES,
+            NGINX,
+            1.1,
+        ),
+    ] {
+        report.ratio(&named(what), &named(ours), &named(theirs));
+        report.aim(&named(what), aim);
     }
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }
 
 /// Millions of octets.

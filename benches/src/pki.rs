@@ -22,6 +22,13 @@ pub(crate) struct Certified {
     pub(crate) leaf: CertificateDer<'static>,
 }
 
+impl Certified {
+    /// Leaf, intermediate and key in PEM, in this order.
+    pub(crate) fn in_one_file(&self) -> String {
+        format!("{}{}", self.chain_pem, self.key_pem)
+    }
+}
+
 impl Authority {
     pub(crate) fn new() -> Outcome<Self> {
         let root = Issuer::new(authority("Bench Root"), KeyPair::generate()?);

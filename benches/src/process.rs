@@ -1,6 +1,6 @@
 //! What other processes have used, as the kernel counts it.
 
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
 use crate::Outcome;
 
@@ -22,13 +22,30 @@ pub(crate) fn cpu_of_all(pids: &[u32]) -> Outcome<Duration> {
     pids.iter().map(|pid| cpu(*pid)).sum()
 }
 
-/// Children of a process.
+/// Children of a process; none if it is gone.
 pub(crate) fn children(pid: u32) -> Outcome<Vec<u32>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let text = if_there(fs::read_to_string(format!(
+        "/proc/{pid}/task/{pid}/children"
+    )))?;
     Ok(text
+        .unwrap_or_default()
         .split_whitespace()
         .filter_map(|pid| pid.parse().ok())
         .collect())
+}
+
+/// What was read of a process, unless it has ended: workers do, after a reload.
+fn if_there(read: io::Result<String>) -> Outcome<Option<String>> {
+    match read {
+        Ok(text) => Ok(Some(text)),
+        Err(why) if is_gone(&why) => Ok(None),
+        Err(why) => Err(why.into()),
+    }
+}
+
+fn is_gone(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::NotFound
+        || why.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// How many threads a process has.
@@ -45,6 +62,21 @@ pub(crate) fn resident_kib(pid: u32) -> Outcome<(u64, u64)> {
     };
     let both = of("VmRSS:").zip(of("VmHWM:"));
     both.ok_or_else(|| "no /proc/PID/status".into())
+}
+
+/// Memory of several processes, in KiB; pages that they share are divided among
+/// them, and what has ended has none.
+pub(crate) fn proportional_kib(pids: &[u32]) -> Outcome<u64> {
+    let of = |pid: &u32| -> Outcome<u64> {
+        let rollup = if_there(fs::read_to_string(format!("/proc/{pid}/smaps_rollup")))?;
+        let Some(rollup) = rollup else {
+            return Ok(0);
+        };
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(number.ok_or("no Pss in smaps_rollup")?.parse()?)
+    };
+    pids.iter().map(of).sum()
 }
 
 /// Forgets the most so far, so that [`resident_kib`] tells that of what follows.

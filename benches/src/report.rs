@@ -11,7 +11,7 @@ use std::{
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::{Value, json};
 
-use crate::{Outcome, call::now};
+use crate::{Outcome, call::now, peer};
 
 /// All figures of one run.
 pub(crate) struct Report {
@@ -37,7 +37,10 @@ impl Report {
             "cpu": cpu_model(),
             "load_before": load(),
             "edgeseal": first_line(program, &["--version"]),
-            "nginx": first_line(Path::new("nginx"), &["-v"]),
+            "nginx": first_line(&peer::program("nginx"), &["-v"]),
+            "haproxy": first_line(&peer::program("haproxy"), &["-v"]),
+            "caddy": first_line(&peer::program("caddy"), &["version"]),
+            "kernel": first_line(Path::new("uname"), &["-r"]),
             "commit": first_line(Path::new("git"), &["rev-parse", "--short", "HEAD"]),
         });
         Self {
@@ -56,7 +59,8 @@ impl Report {
 
     /// Adds what one round gave.
     pub(crate) fn add(&mut self, name: &str, unit: &'static str, value: f64) -> &mut Self {
-        println!("  {name}: {value:.1} {unit}");
+        let digits = if value < 10.0 { 3 } else { 1 };
+        println!("  {name}: {value:.digits$} {unit}");
         let known = self.figures.iter_mut().find(|have| have.name == name);
         match known {
             Some(figure) => figure.rounds.push(value),
@@ -77,6 +81,12 @@ impl Report {
         if let Some(figure) = figure {
             figure.aim = Some(aim);
         }
+    }
+
+    /// Adds the ratio of two medians.
+    pub(crate) fn ratio(&mut self, name: &str, of: &str, to: &str) {
+        let value = self.median(of) / self.median(to);
+        self.add(name, "ratio", value);
     }
 
     /// The median of a figure so far.

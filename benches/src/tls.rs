@@ -45,32 +45,124 @@ impl Offer {
     }
 }
 
-/// Connects afresh each time: TLS 1.3, no resumption.
+/// How much of a handshake is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Certificate, signature and all.
+    Full,
+    /// With a ticket of the connection before; with a fresh key exchange in TLS 1.3.
+    Resumed,
+}
+
+/// What a client wants of its handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) offer: Offer,
+    pub(crate) how: How,
+    /// Whether HTTP/2 is offered, alone; HTTP/1.1 otherwise.
+    pub(crate) h2: bool,
+}
+
+impl Way {
+    /// Full, TLS 1.3, X25519, HTTP/1.1.
+    pub(crate) const FULL: Self = Self {
+        version: ProtocolVersion::TLSv1_3,
+        offer: Offer::X25519,
+        how: How::Full,
+        h2: false,
+    };
+}
+
+/// Connects afresh each time, and insists on its way.
 #[derive(Clone)]
 pub(crate) struct Client {
     connector: TlsConnector,
-    offer: Offer,
+    way: Way,
 }
 
 impl Client {
     pub(crate) fn new(offer: Offer) -> Outcome<Self> {
+        Self::with(Way { offer, ..Way::FULL })
+    }
+
+    /// A client with tickets of its own. One that resumes needs a first [`Client::prime`].
+    pub(crate) fn with(way: Way) -> Outcome<Self> {
         let mut provider = aws_lc_rs::default_provider();
-        provider.kx_groups = vec![offer.group()];
+        provider.kx_groups = vec![way.offer.group()];
+        if way.version == ProtocolVersion::TLSv1_2 {
+            // There a client also says so which curves a certificate's key may be on.
+            provider.kx_groups.push(aws_lc_rs::kx_group::SECP256R1);
+        }
+        let version = match way.version {
+            ProtocolVersion::TLSv1_2 => &rustls::version::TLS12,
+            _ => &rustls::version::TLS13,
+        };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_protocol_versions(&[version])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Any))
             .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = match way.how {
+            How::Full => Resumption::disabled(),
+            How::Resumed => Resumption::in_memory_sessions(8),
+        };
+        let alpn = if way.h2 { "h2" } else { "http/1.1" };
+        config.alpn_protocols = vec![alpn.into()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
-            offer,
+            way,
         })
     }
 
-    /// A full handshake; an error if it was anything less.
+    /// A first handshake, full, to have a ticket.
+    pub(crate) async fn prime(
+        &self,
+        address: SocketAddr,
+        name: &ServerName<'static>,
+    ) -> Outcome<()> {
+        self.connect(address, name).await?.close().await
+    }
+
+    /// A handshake in the wanted way; an error if it was any other.
     pub(crate) async fn handshake(
+        &self,
+        address: SocketAddr,
+        name: &ServerName<'static>,
+    ) -> Outcome<Connection> {
+        let connection = self.connect(address, name).await?;
+        let (_, session) = connection.0.get_ref();
+        let wanted = match self.way.how {
+            How::Full => HandshakeKind::Full,
+            How::Resumed => HandshakeKind::Resumed,
+        };
+        // TLS 1.2 exchanges no keys when it resumes.
+        let group = match (self.way.version, self.way.how) {
+            (ProtocolVersion::TLSv1_2, How::Resumed) => None,
+            _ => Some(self.way.offer.name()),
+        };
+        let seen = (
+            session.protocol_version(),
+            session.handshake_kind(),
+            session
+                .negotiated_key_exchange_group()
+                .map(|group| group.name()),
+        );
+        if seen != (Some(self.way.version), Some(wanted), group) {
+            return Err(format!("{seen:?} is not a handshake as {:?}", self.way).into());
+        }
+        Ok(connection)
+    }
+
+    /// A handshake that shows a certificate of this very name.
+    pub(crate) async fn shows(&self, address: SocketAddr, name: &str) -> Outcome<Connection> {
+        let server_name = ServerName::try_from(name.to_owned())?;
+        let connection = self.handshake(address, &server_name).await?;
+        connection.is_of(name)?;
+        Ok(connection)
+    }
+
+    async fn connect(
         &self,
         address: SocketAddr,
         name: &ServerName<'static>,
@@ -78,16 +170,6 @@ impl Client {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         let stream = self.connector.connect(name.clone(), socket).await?;
-        let (_, session) = stream.get_ref();
-        let as_wanted = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
-            && session.handshake_kind() == Some(HandshakeKind::Full)
-            && session
-                .negotiated_key_exchange_group()
-                .map(|group| group.name())
-                == Some(self.offer.name());
-        if !as_wanted {
-            return Err("not a full TLS 1.3 handshake with the offered group".into());
-        }
         Ok(Connection(stream))
     }
 }
@@ -99,6 +181,23 @@ impl Connection {
     /// The leaf that was shown.
     pub(crate) fn leaf(&self) -> Option<&CertificateDer<'static>> {
         self.0.get_ref().1.peer_certificates()?.first()
+    }
+
+    /// An error unless the leaf that was shown is of this name.
+    pub(crate) fn is_of(&self, name: &str) -> Outcome<()> {
+        let leaf = self.leaf().ok_or("no leaf")?;
+        let is_its_own = leaf
+            .windows(name.len())
+            .any(|octets| octets == name.as_bytes());
+        if is_its_own {
+            return Ok(());
+        }
+        Err(format!("{name} showed another certificate").into())
+    }
+
+    /// The plain side.
+    pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
+        self.0
     }
 
     /// Says farewell and waits until the server has closed, so that it has done the whole handshake.

@@ -6,15 +6,13 @@ use ::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
-    time::Instant,
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
@@ -43,25 +41,34 @@ pub enum Speaks {
     Https(Arc<ServerConfig>),
 }
 
-/// Serves the API until `shutdown` resolves, then finishes the calls that are under way, for
-/// `drain` at most. Handshakes that are under way are given up.
+/// How a listener comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// For connections that have not carried a call yet: their clients may be about to send one.
+    pub fresh: Duration,
+    /// For everything.
+    pub patience: Duration,
+}
+
+/// Serves the API until `shutdown` resolves, then finishes the calls that are under way, as long as
+/// that says; what is not finished then is cut off.
 ///
 /// Connections beyond [`ConnectionLimits`] are closed as they come.
 pub async fn serve(
     listener: TcpListener,
     speaks: Speaks,
     context: Arc<Context>,
-    shutdown: impl Future<Output = ()> + Send,
-    drain: Duration,
+    shutdown: impl Future<Output = Ending> + Send,
 ) {
-    let graceful = GracefulShutdown::new();
-    let (open, closed) = watch::channel(());
+    let mut tasks = JoinSet::new();
+    let (end, ends) = watch::channel(None);
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
+    let ending = loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut shutdown => break,
+            ending = &mut shutdown => break ending,
         };
+        while tasks.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
                 let place = match context.connections.place(peer.ip()) {
@@ -73,38 +80,55 @@ pub async fn serve(
                     }
                 };
                 let _ = stream.set_nodelay(true);
-                let (context, watcher) = (Arc::clone(&context), graceful.watcher());
+                let (context, ends) = (Arc::clone(&context), End(ends.clone()));
                 match &speaks {
-                    Speaks::Http => {
-                        tokio::spawn(async move {
-                            serve_connection(stream, (peer, false), context, watcher).await;
-                            drop(place);
-                        });
-                    }
+                    Speaks::Http => tasks.spawn(async move {
+                        serve_connection(stream, (peer, false), context, ends).await;
+                        drop(place);
+                    }),
                     Speaks::Https(config) => {
-                        let shaken = shake_hands(stream, Arc::clone(config), closed.clone());
-                        tokio::spawn(async move {
+                        let shaken = shake_hands(stream, Arc::clone(config), ends.clone());
+                        tasks.spawn(async move {
                             if let Some(stream) = shaken.await {
-                                serve_connection(stream, (peer, true), context, watcher).await;
+                                serve_connection(stream, (peer, true), context, ends).await;
                             }
                             drop(place);
-                        });
+                        })
                     }
-                }
+                };
             }
             // Out of file descriptors, most likely: those that end make room.
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         }
-    }
-    drop((listener, open));
-    if tokio::time::timeout(drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    };
+    drop(listener);
+    end.send_replace(Some(Instant::now() + ending.fresh));
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if timeout(ending.patience, all).await.is_err() {
         tracing::warn!("calls were still under way when the draining time was over");
+    }
+    tasks.shutdown().await;
+}
+
+/// Tells connections of the end: until when those may wait that have not carried a call.
+#[derive(Clone)]
+struct End(watch::Receiver<Option<Instant>>);
+
+impl End {
+    /// Waits until the end has begun; when those end that have not carried a call.
+    async fn begun(&mut self) -> Instant {
+        // If the sender is gone there is nothing to wait for.
+        let end = self.0.wait_for(Option::is_some).await;
+        end.ok().and_then(|end| *end).unwrap_or_else(Instant::now)
+    }
+
+    /// Waits until those end that have not carried a call.
+    async fn of_fresh(&mut self) {
+        let end = self.begun().await;
+        sleep_until(end).await;
     }
 }
 
@@ -112,11 +136,11 @@ pub async fn serve(
 async fn shake_hands(
     stream: TcpStream,
     config: Arc<ServerConfig>,
-    mut closed: watch::Receiver<()>,
+    mut ends: End,
 ) -> Option<TlsStream<TcpStream>> {
     let handshake = TlsAcceptor::from(config).accept(stream);
     tokio::select! {
-        result = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => match result {
+        result = timeout(HANDSHAKE_TIMEOUT, handshake) => match result {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "no handshake");
@@ -127,8 +151,7 @@ async fn shake_hands(
                 None
             }
         },
-        // The sender is gone.
-        _ = closed.changed() => None,
+        () = ends.of_fresh() => None,
     }
 }
 
@@ -136,9 +159,12 @@ async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     (peer, secure): (SocketAddr, bool),
     context: Arc<Context>,
-    watcher: Watcher,
+    mut ends: End,
 ) {
+    let called = Arc::new(Notify::new());
+    let calls = Arc::clone(&called);
     let service = service_fn(move |request| {
+        calls.notify_one();
         let context = Arc::clone(&context);
         async move { Ok::<_, std::convert::Infallible>(respond(&context, request, peer, secure).await) }
     });
@@ -147,7 +173,22 @@ async fn serve_connection(
         .header_read_timeout(READ_TIMEOUT)
         .max_buf_size(HEAD_MAX + BODY_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let ended = async {
+        let fresh = ends.begun().await;
+        tokio::select! {
+            () = called.notified() => {}
+            () = sleep_until(fresh) => {}
+        }
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = ended => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
         tracing::debug!(
             error = &error as &dyn std::error::Error,
             "connection ended early"
@@ -163,7 +204,7 @@ async fn respond(
 ) -> Response<Full<Bytes>> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
-    let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
+    let body = timeout(READ_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
     let (body, broken) = match body {
         Ok(Ok(collected)) => (Some(collected.to_bytes()), false),
         Ok(Err(error)) if error.is::<LengthLimitError>() => (None, true),

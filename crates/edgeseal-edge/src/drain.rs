@@ -12,7 +12,6 @@ use tokio::{
 pub(crate) struct Drain {
     phase: watch::Sender<Phase>,
     ended: mpsc::Receiver<()>,
-    token: Token,
 }
 
 /// Held by whatever must come to its end before the edge does.
@@ -25,51 +24,70 @@ pub(crate) struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
+    /// Nothing new is accepted; what has not carried a request yet may carry one.
+    Leaving,
     Draining,
     Cut,
 }
 
 impl Drain {
-    pub(crate) fn new() -> Self {
+    /// The end, and the token that all others are copies of.
+    pub(crate) fn new() -> (Self, Token) {
         let (phase, told) = watch::channel(Phase::Running);
         let (alive, ended) = mpsc::channel(1);
         let token = Token {
             phase: told,
             _alive: alive,
         };
-        Self {
-            phase,
-            ended,
-            token,
-        }
+        (Self { phase, ended }, token)
     }
 
-    pub(crate) fn token(&self) -> Token {
-        self.token.clone()
+    /// Tells all holders that another process accepts in their place.
+    pub(crate) fn leave(&self) {
+        self.reach(Phase::Leaving);
+    }
+
+    /// Waits for all holders, for `patience` at most; after `fresh` those too come to an end that
+    /// have done nothing yet. Says whether all ended by themselves.
+    pub(crate) async fn empty(&mut self, fresh: Duration, patience: Duration) -> bool {
+        self.leave();
+        if timeout(fresh, self.ended.recv()).await.is_ok() {
+            return true;
+        }
+        self.reach(Phase::Draining);
+        let rest = patience.saturating_sub(fresh);
+        timeout(rest, self.ended.recv()).await.is_ok()
+    }
+
+    fn reach(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let further = *now < phase;
+            *now = (*now).max(phase);
+            further
+        });
     }
 
     /// Tells all holders to come to an end, waits `patience` for them, then cuts off the rest.
     /// Says whether all ended by themselves.
-    pub(crate) async fn drain(self, patience: Duration) -> bool {
-        let Self {
-            phase,
-            mut ended,
-            token,
-        } = self;
-        drop(token);
-        phase.send_replace(Phase::Draining);
+    pub(crate) async fn drain(mut self, patience: Duration) -> bool {
+        self.reach(Phase::Draining);
         // Nothing is ever sent: the channel closes when the last token is dropped.
-        let in_time = timeout(patience, ended.recv()).await.is_ok();
-        phase.send_replace(Phase::Cut);
+        let in_time = timeout(patience, self.ended.recv()).await.is_ok();
+        self.reach(Phase::Cut);
         if !in_time {
             const CUT: Duration = Duration::from_secs(1);
-            let _ = timeout(CUT, ended.recv()).await;
+            let _ = timeout(CUT, self.ended.recv()).await;
         }
         in_time
     }
 }
 
 impl Token {
+    /// Waits until its holder should take on nothing new.
+    pub(crate) async fn leaving(&mut self) {
+        self.reached(Phase::Leaving).await;
+    }
+
     /// Waits until its holder should come to an end.
     pub(crate) async fn draining(&mut self) {
         self.reached(Phase::Draining).await;

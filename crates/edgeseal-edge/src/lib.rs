@@ -25,13 +25,13 @@
 //! reads it back from the outside and reports. `stapling` fetches OCSP responses beside all this.
 //!
 //! # The way of a request
-//! `listener` accepts, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
+//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
 //! the origin.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,8 +40,8 @@ use std::{
 
 use edgeseal_core::{DomainName, Timestamp, domain::Environment};
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
+use ipnet::IpNet;
 use tokio::{
-    net::TcpListener,
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
@@ -50,10 +50,14 @@ use tokio::{
 mod drain;
 pub mod entry;
 mod follow;
+mod health;
 pub mod index;
+mod limits;
 mod listener;
+mod loaded;
 mod prove;
 mod proxy;
+mod proxy_header;
 mod quarantine;
 mod replica;
 pub mod select;
@@ -62,17 +66,23 @@ mod telemetry;
 mod tls;
 
 pub use follow::Resealed;
-pub use proxy::Patience;
+pub use health::{Ailing, Health};
+pub use limits::Limits;
+pub use loaded::{Listeners, Loaded, bind};
+pub use prove::Proofs;
+pub use proxy::{AccessLog, Patience};
 pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
 
 use drain::Drain;
-use follow::{Follower, Holdings, TicketFollower, Wish};
-use listener::{Server, Speaks};
-use prove::{Applied, Prover};
-use proxy::Ports;
+use follow::{Holdings, Wish};
+use limits::Limiter;
+use listener::Server;
+use loaded::{Base, Following};
+use prove::Prover;
+use proxy::{Log, Ports};
+use proxy_header::Balancers;
 use replica::{Replica, Standing};
-use stapling::Stapler;
 
 /// The group whose edges serve the staging environment.
 pub const STAGING: &str = "staging";
@@ -100,6 +110,10 @@ pub struct Options {
     pub patience: Patience,
     /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
     pub origin_tls_ports: Vec<u16>,
+    /// Ports of origins that are asked in HTTP/2 in the clear, as gRPC servers want it.
+    pub origin_h2c_ports: Vec<u16>,
+    /// Where requests are logged, if they are.
+    pub access_log: Option<AccessLog>,
     /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
     pub origin_ca_file: Option<PathBuf>,
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
@@ -116,24 +130,29 @@ pub struct Options {
     pub ocsp_private_addresses: bool,
     /// Parsed keys in memory at most.
     pub key_cache: usize,
-    /// Connections at a time at most.
-    pub connections: usize,
+    /// How much it takes on.
+    pub limits: Limits,
+    /// Load balancers whose connections begin with a header of the PROXY protocol. If there are any,
+    /// nobody else is served.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// For the store, when there is a good replica to serve from.
     pub catch_up_timeout: Duration,
     /// Between two tries of what is quarantined, and between two looks for missing ticket keys.
     pub recheck_every: Duration,
+    /// Where the edge connects to, to read what it serves: its own listener unless visitors reach
+    /// that through something else on this machine, which then is part of what is proved.
+    pub prove_at: Option<SocketAddr>,
 }
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
-#[derive(Debug)]
 pub struct Edge {
+    base: Base,
     https: SocketAddr,
     http: Option<SocketAddr>,
     served: watch::Receiver<Revision>,
     reseal: Reseal,
     drain: Drain,
-    drain_timeout: Duration,
-    tasks: Vec<Task>,
+    following: Option<Following>,
 }
 
 /// Has an edge seal anew what it holds. Cheap to clone.
@@ -168,6 +187,15 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
+    /// The access log cannot be opened.
+    #[error("the access log {log:?} cannot be opened: {cause}")]
+    AccessLog {
+        /// Which.
+        log: AccessLog,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// The system gives no thread, or a socket no address.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
@@ -188,6 +216,8 @@ impl Options {
             header_timeout: Duration::from_secs(60),
             patience: Patience::default(),
             origin_tls_ports: vec![443],
+            origin_h2c_ports: Vec::new(),
+            access_log: None,
             origin_ca_file: None,
             origin_connections: 1024,
             request_body_max: None,
@@ -195,10 +225,16 @@ impl Options {
             drain_timeout: Duration::from_secs(30),
             ocsp_private_addresses: false,
             key_cache: 10_000,
-            connections: 65_536,
+            limits: Limits::default(),
+            proxy_protocol_from: Vec::new(),
             catch_up_timeout: Duration::from_secs(5),
             recheck_every: Duration::from_secs(30),
+            prove_at: None,
         }
+    }
+
+    const fn expects_headers(&self) -> bool {
+        !self.proxy_protocol_from.is_empty()
     }
 
     fn environment(&self) -> Environment {
@@ -224,79 +260,66 @@ impl Edge {
         keyring: Keyring,
         clock: fn() -> Timestamp,
     ) -> Result<Self, StartError> {
-        let keys = Arc::new(tls::Keys::new(keyring.clone(), options.key_cache));
-        let holdings = Arc::new(Holdings::new(Arc::clone(&keys), options.environment()));
-        let (replica, standing) = load(&options, &holdings).await?;
-        let tickets = tls::Tickets::new(options.environment(), keyring, clock);
-        let tickets = Arc::new(tickets);
-        for (key, value) in replica.ticket_keys() {
-            tickets.take(&key, &value);
-        }
-        let applied = Arc::new(Applied::default());
-        let (reseal, wishes) = Reseal::new();
-        let (served_sender, mut served) = watch::channel(standing.cursor.unwrap_or_default());
-        let follower = Follower {
-            store: Arc::clone(&store),
-            holdings: Arc::clone(&holdings),
-            tickets: Arc::clone(&tickets),
-            writer: replica.into_writer()?,
-            applied: Arc::clone(&applied),
-            served: served_sender,
-            recheck_every: options.recheck_every,
-        };
-        let mut tasks = vec![Task::spawn(|stop| {
-            follower.run(standing.cursor, wishes, stop)
-        })];
-        let (follower, ticket_keys) = TicketFollower::new(
-            Arc::clone(&store),
-            Arc::clone(&tickets),
-            options.recheck_every,
-        );
-        tasks.push(Task::spawn(|stop| follower.run(stop)));
-        let (private, fetching) = (options.ocsp_private_addresses, Arc::clone(&keys));
-        let stapler = Stapler::new(Arc::clone(&holdings), fetching, clock, private);
-        tasks.push(Task::spawn(|stop| stapler.run(stop)));
-        tokio::join!(
-            first_state(&options, &store, standing, &mut served),
-            first_ticket_keys(&options, ticket_keys)
-        );
+        let (https, http) = (options.https, options.http);
+        let listeners = || Listeners::bind(https, http);
+        let loaded = Loaded::load(options, keyring, clock).await?;
+        let mut edge = loaded.serve(store, listeners).await?;
+        edge.prove()?;
+        Ok(edge)
+    }
 
-        let https = listen(options.https).await?;
-        let http = match options.http {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let https_address = https.local_addr()?;
-        let http_address = http.as_ref().map(TcpListener::local_addr).transpose()?;
-        let ports = Ports {
-            https: https_address.port(),
-            http: http_address.map(|address| address.port()),
-        };
-        let server = Arc::new(server(&options, &holdings, (keys, tickets), ports)?);
-        let drain = Drain::new();
-        let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
-        tokio::spawn(accept);
-        if let Some(http) = http {
-            tokio::spawn(server.accept(http, Speaks::Http, drain.token()));
+    /// Begins to prove and report what is served, unless it does already.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`].
+    pub fn prove(&mut self) -> Result<(), StartError> {
+        if let Some(following) = &mut self.following
+            && following.prover.is_none()
+        {
+            let reached_at = self.base.options.prove_at.unwrap_or(self.https);
+            let prover = Prover::new(
+                Arc::clone(&self.base.holdings),
+                Arc::clone(&self.base.applied),
+                Arc::clone(&following.store),
+                self.base.clock,
+                (&self.base.options.group, &self.base.options.id),
+                (reached_at, self.base.options.expects_headers()),
+            )?;
+            following.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }
-        let name = (options.group.as_str(), options.id.as_str());
-        let prover = Prover::new(holdings, applied, store, clock, name, https_address)?;
-        tasks.push(Task::spawn(|stop| prover.run(stop)));
-        tracing::info!(
-            https = %https_address,
-            http = ?http_address,
-            store.revision = served.borrow().0,
-            "the edge serves"
-        );
-        Ok(Self {
-            https: https_address,
-            http: http_address,
-            served,
-            reseal,
-            drain,
-            drain_timeout: options.drain_timeout,
-            tasks,
-        })
+        Ok(())
+    }
+
+    /// Takes its report back, writes the replica to its end and lets go of it and of the store. It
+    /// goes on accepting and serving what it has.
+    pub async fn release(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.only_follow().await.stop().await;
+        }
+    }
+
+    /// Follows a store again after [`release`](Self::release), from where it is.
+    ///
+    /// # Errors
+    /// [`StartError`] if the replica cannot be written, for one.
+    pub async fn resume(&mut self, store: SharedStore) -> Result<(), StartError> {
+        let options = &self.base.options;
+        let (directory, environment) = (options.directory.clone(), options.environment());
+        let open = move || Replica::open_again(&directory, environment);
+        let opening = tokio::task::spawn_blocking(open);
+        let replica = opening.await.map_err(io::Error::other)??;
+        let cursor = Some(*self.served.borrow());
+        let (following, served, reseal) = self.base.follow(replica, (cursor, true), store)?;
+        self.following = Some(following);
+        (self.served, self.reseal) = (served, reseal);
+        self.prove()
+    }
+
+    /// Accepts no more, since another process does in its place; the sockets stay as they are.
+    /// What is open goes on: see [`drain`](Self::drain), which must follow, in this case with some
+    /// `patience` of its own.
+    pub fn leave(&self) {
+        self.drain.leave();
     }
 
     /// Whether an edge has kept a replica in this directory.
@@ -324,6 +347,19 @@ impl Edge {
         self.served.clone()
     }
 
+    /// What has this edge prove some domains before others.
+    #[must_use]
+    pub fn proofs(&self) -> Proofs {
+        Proofs::new(Arc::clone(&self.base.applied))
+    }
+
+    /// What is wrong with what this edge serves, now and later.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let (holdings, applied) = (&self.base.holdings, &self.base.applied);
+        Health::new(Arc::clone(holdings), Arc::clone(applied))
+    }
+
     /// What has this edge seal anew what it holds, after its keyring was given another key to seal
     /// with.
     #[must_use]
@@ -331,21 +367,42 @@ impl Edge {
         self.reseal.clone()
     }
 
+    /// Waits until nothing is open any more after it has [left](Self::leave), for `patience` at
+    /// most. Connections that have not carried a request yet may carry one: their clients know
+    /// nothing of another process.
+    pub async fn empty(&mut self, patience: Duration) {
+        let fresh = self.base.options.client_hello_timeout;
+        let in_time = self.drain.empty(fresh.min(patience), patience).await;
+        tracing::info!(in_time, "what was open before the hand-over has ended");
+    }
+
     /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
     /// end within [`drain_timeout`](Options::drain_timeout), cuts off what is left, and writes the
     /// replica to its end.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
-        let mut tasks = self.tasks;
-        let follower = tasks.drain(..1).collect::<Vec<_>>();
-        for task in tasks {
-            task.stop().await;
-        }
-        let in_time = self.drain.drain(self.drain_timeout).await;
+        let following = self.following.take();
+        let follower = match following {
+            Some(following) => Some(following.only_follow().await),
+            None => None,
+        };
+        let in_time = self.drain.drain(self.base.options.drain_timeout).await;
         tracing::info!(in_time, "the edge is drained");
-        for task in follower {
-            task.stop().await;
+        if let Some(log) = self.base.access_log {
+            log.flush().await;
         }
+        if let Some(follower) = follower {
+            follower.stop().await;
+        }
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge")
+            .field("https", &self.https)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
     }
 }
 
@@ -404,21 +461,6 @@ impl Task {
 
 type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Opens the replica and serves from it what can be served.
-async fn load(
-    options: &Options,
-    holdings: &Arc<Holdings>,
-) -> Result<(Replica, Standing), StartError> {
-    let directory = options.directory.clone();
-    let environment = options.environment();
-    let holdings = Arc::clone(holdings);
-    let loading = tokio::task::spawn_blocking(move || {
-        let replica = Replica::open(&directory, environment)?;
-        follow::load_replica(&holdings, replica)
-    });
-    Ok(loading.await.map_err(io::Error::other)??)
-}
-
 /// Waits for the first full state.
 async fn first_state(
     options: &Options,
@@ -454,14 +496,16 @@ fn server(
     options: &Options,
     holdings: &Arc<Holdings>,
     (keys, tickets): (Arc<tls::Keys>, Arc<tls::Tickets>),
+    origin_tls: tls::OriginTls,
     ports: Ports,
+    (access_log, clock): (Option<Arc<Log>>, fn() -> Timestamp),
 ) -> Result<Server, StartError> {
     let index = holdings.index();
-    let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
     let default_host = options
         .default_domain
         .as_ref()
         .map(|name| name.as_str().into());
+    let limiter = Limiter::new(options.limits);
     Ok(Server {
         terminator: tls::Terminator::new(
             Arc::clone(index),
@@ -469,19 +513,25 @@ fn server(
             tickets,
             default_host,
             options.client_hello_timeout,
+            Arc::clone(&limiter),
         )?,
-        proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
+        proxy: proxy::Proxy::new(
+            Arc::clone(index),
+            options,
+            origin_tls,
+            ports,
+            access_log,
+            clock,
+        ),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
         room: Arc::new(Semaphore::new(
-            options.connections.min(Semaphore::MAX_PERMITS),
+            // Each of two listeners has a place before it has a connection.
+            options.limits.connections.clamp(2, Semaphore::MAX_PERMITS),
         )),
+        limiter,
+        balancers: Balancers::new(&options.proxy_protocol_from),
+        header_patience: options.client_hello_timeout,
     })
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|cause| StartError::Listen { address, cause })
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_core::Pattern;
 use http::Request;
 use hyper::{
     body::Incoming,
@@ -21,15 +22,17 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
     drain::Token,
     follow::Holdings,
-    proxy::{Inbound, Proxy},
-    telemetry::OpenConnection,
-    tls::{NoConnection, Terminator},
+    limits::Limiter,
+    proxy::{Inbound, InboundTls, Proxy},
+    proxy_header::Balancers,
+    telemetry::{self, OpenConnection, Shed},
+    tls::{NoConnection, Terminator, Unusable},
 };
 
 /// What every connection needs.
@@ -44,6 +47,12 @@ pub(crate) struct Server {
     pub(crate) connection_requests: u32,
     /// Connections at a time. More wait in the system's backlog.
     pub(crate) room: Arc<Semaphore>,
+    /// What of it is taken on.
+    pub(crate) limiter: Arc<Limiter>,
+    /// Who speaks for others.
+    pub(crate) balancers: Balancers,
+    /// For what a balancer says of whom it speaks for.
+    pub(crate) header_patience: Duration,
 }
 
 /// What a listener speaks.
@@ -59,6 +68,12 @@ pub(crate) enum Speaks {
 const STREAMS_MAX: u32 = 128;
 /// The fields of one request. Heads of 20 KB are normal for signed requests.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The process has no file descriptor left.
+const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+/// The system has none left.
+const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
 impl Server {
     /// Accepts until the drain begins.
@@ -68,13 +83,19 @@ impl Server {
         speaks: Speaks,
         mut token: Token,
     ) {
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
-                () = token.draining() => return,
+                () = token.leaving() => return,
                 accepted = self.accept_one(&listener) => accepted,
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
+                    failing = false;
+                    if self.limiter.memory_is_short() {
+                        telemetry::shed(Shed::Memory);
+                        continue;
+                    }
                     let server = Arc::clone(&self);
                     let token = token.clone();
                     tokio::spawn(async move {
@@ -89,11 +110,16 @@ impl Server {
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that left again: neither ends a listener.
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a connection cannot be accepted"
-                    );
-                    sleep(Duration::from_millis(50)).await;
+                    let descriptors = [Some(EMFILE), Some(ENFILE)].contains(&error.raw_os_error());
+                    telemetry::accept_failure(descriptors);
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "connections cannot be accepted"
+                        );
+                    }
+                    // Those that end make room.
+                    sleep(PAUSE).await;
                 }
             }
         }
@@ -111,11 +137,18 @@ impl Server {
 
     async fn serve(
         self: Arc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
         token: Token,
     ) {
+        let Some(peer) = self.client(&mut stream, peer, &token).await else {
+            return telemetry::shed(Shed::ProxyHeader);
+        };
+        let mut place = match self.limiter.place(peer.ip(), speaks == Speaks::Https) {
+            Ok(place) => place,
+            Err(why) => return telemetry::shed(why),
+        };
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
         let mut drains = token.clone();
@@ -123,31 +156,82 @@ impl Server {
             peer,
             tls: None,
             token,
+            flow: self.proxy.flow(),
         };
+        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
+        // keep what its handshake needed.
         match speaks {
-            Speaks::Http => self.http1(stream, inbound).await,
-            Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
-                Ok(terminated) => {
-                    inbound.tls = Some((terminated.host, terminated.found));
-                    if terminated.h2 {
-                        self.http2(terminated.stream, inbound).await;
-                    } else {
-                        self.http1(terminated.stream, inbound).await;
+            Speaks::Http => Box::pin(self.http1(stream, inbound)).await,
+            Speaks::Https => {
+                match Box::pin(self.terminator.accept(stream, drains.draining())).await {
+                    Ok(terminated) => {
+                        place.shaken();
+                        if let Some(why) = &terminated.unusable {
+                            let domain = terminated.host.domain(terminated.found);
+                            self.quarantine(domain.as_ref(), why);
+                        }
+                        inbound.tls = Some(InboundTls {
+                            version: terminated.version(),
+                            resumed: terminated.is_resumed(),
+                            host: terminated.host,
+                            found: terminated.found,
+                        });
+                        if terminated.h2 {
+                            Box::pin(self.http2(terminated.stream, inbound)).await;
+                        } else {
+                            Box::pin(self.http1(terminated.stream, inbound)).await;
+                        }
+                    }
+                    Err(NoConnection::Unusable { domain, why }) => {
+                        self.quarantine(domain.as_ref(), &why);
+                    }
+                    Err(error) => {
+                        if let NoConnection::Shed(why) = error {
+                            telemetry::shed(why);
+                        }
+                        tracing::debug!(
+                            %peer,
+                            error = &error as &dyn std::error::Error,
+                            "no handshake"
+                        );
                     }
                 }
-                Err(NoConnection::Unusable { domain, why }) => {
-                    if let Some(domain) = domain {
-                        self.holdings.quarantine().put(&domain, &why.to_string());
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(
-                        %peer,
-                        error = &error as &dyn std::error::Error,
-                        "no handshake"
-                    );
-                }
-            },
+            }
+        }
+    }
+
+    /// The client, by the word of a balancer if there are any; `None` if it is not to be served.
+    async fn client(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        token: &Token,
+    ) -> Option<SocketAddr> {
+        if !self.balancers.are_there() {
+            return Some(peer);
+        }
+        let mut drains = token.clone();
+        let told = tokio::select! {
+            told = timeout(self.header_patience, self.balancers.client(stream, peer)) => told,
+            () = drains.draining() => return None,
+        };
+        match told {
+            Ok(Ok(client)) => Some(client),
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(%peer, error, "a connection is not taken");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "a header of the PROXY protocol took too long");
+                None
+            }
+        }
+    }
+
+    fn quarantine(&self, domain: Option<&Pattern>, why: &Unusable) {
+        if let Some(domain) = domain {
+            self.holdings.quarantine().put(domain, &why.to_string());
         }
     }
 
@@ -156,6 +240,8 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let flow = inbound.flow.clone();
+        let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
@@ -173,9 +259,13 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
             () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    result = connection => result,
+                    () = flow.stalled() => return,
+                }
             }
         };
         log_end(result);
@@ -186,12 +276,15 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let flow = inbound.flow.clone();
+        let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
         let service = service_fn(move |request| {
             counted.take();
-            Self::answer(&self, &inbound, request)
+            // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
+            Box::pin(Self::answer(&self, &inbound, request))
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -202,9 +295,13 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
             () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    result = connection => result,
+                    () = flow.stalled() => return,
+                }
             }
         };
         log_end(result);
@@ -212,13 +309,13 @@ impl Server {
 
     fn answer(
         this: &Arc<Self>,
-        inbound: &Inbound,
+        inbound: &Arc<Inbound>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<http::Response<crate::proxy::Reply>, std::convert::Infallible>>
     + Send
     + use<> {
         let this = Arc::clone(this);
-        let inbound = inbound.clone();
+        let inbound = Arc::clone(inbound);
         async move { Ok(this.proxy.serve(request, &inbound).await) }
     }
 }
@@ -228,6 +325,7 @@ impl Server {
 struct Allowance {
     left: AtomicU32,
     spent: Notify,
+    used: Notify,
 }
 
 impl Allowance {
@@ -235,6 +333,7 @@ impl Allowance {
         Arc::new(Self {
             left: AtomicU32::new(requests),
             spent: Notify::new(),
+            used: Notify::new(),
         })
     }
 
@@ -244,15 +343,24 @@ impl Allowance {
         let before = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        self.used.notify_one();
         if before == Ok(1) {
             self.spent.notify_one();
         }
     }
 
-    /// Waits until the connection should end.
+    /// Waits until the connection should end. When another process takes over, one that has not
+    /// carried a request yet may carry one: its client is about to send it.
     async fn ends(&self, token: &mut Token) {
+        let ends = async {
+            token.leaving().await;
+            tokio::select! {
+                () = self.used.notified() => {}
+                () = token.draining() => {}
+            }
+        };
         tokio::select! {
-            () = token.draining() => {}
+            () = ends => {}
             () = self.spent.notified() => {}
         }
     }

@@ -65,8 +65,10 @@ pub(crate) struct Row {
     pub(crate) revision: Revision,
     /// The record.
     pub(crate) record: Bytes,
-    /// The material that it serves, as stored.
+    /// The material of the first certificate that it serves, as stored.
     pub(crate) material: Option<(Digest, Bytes)>,
+    /// The material of the second one.
+    pub(crate) companion: Option<(Digest, Bytes)>,
 }
 
 /// Material as it stands in the file.
@@ -88,8 +90,10 @@ pub(crate) struct DomainRow {
     pub(crate) revision: Revision,
     /// The record.
     pub(crate) record: Box<[u8]>,
-    /// The material that it serves.
+    /// The material of the first certificate that it serves.
     pub(crate) material: Option<Digest>,
+    /// The material of the second one.
+    pub(crate) companion: Option<Digest>,
     mark: i64,
 }
 
@@ -196,6 +200,52 @@ impl Replica {
             database,
             loaded_from: directory.to_owned(),
         })
+    }
+
+    /// Opens the replica that another process writes, and changes nothing. What is read shows one
+    /// moment, until [`let_go`](Self::let_go).
+    ///
+    /// # Errors
+    /// [`ReplicaError`] if there is none, or none that is whole and of this release.
+    pub(crate) fn open_beside(
+        directory: &Path,
+        environment: Environment,
+    ) -> Result<Self, ReplicaError> {
+        Self::open_there(directory, environment, true)
+    }
+
+    /// Opens a replica that this process had open before, without looking whether it is whole: of a
+    /// million domains that would take seconds.
+    ///
+    /// # Errors
+    /// [`ReplicaError`].
+    pub(crate) fn open_again(
+        directory: &Path,
+        environment: Environment,
+    ) -> Result<Self, ReplicaError> {
+        Self::open_there(directory, environment, false)
+    }
+
+    fn open_there(
+        directory: &Path,
+        environment: Environment,
+        checked: bool,
+    ) -> Result<Self, ReplicaError> {
+        let path = directory.join(FILE);
+        Ok(Self {
+            database: database::Database::open_there(&path, environment, checked)?,
+            loaded_from: directory.to_owned(),
+        })
+    }
+
+    /// Ends the moment that [`open_beside`](Self::open_beside) has begun.
+    pub(crate) fn let_go(&self) -> Result<(), ReplicaError> {
+        Ok(self.database.let_go()?)
+    }
+
+    /// Takes over what another process has written since, which writes no more.
+    pub(crate) fn reread(&mut self) -> Result<(), ReplicaError> {
+        Ok(self.database.reread()?)
     }
 
     /// How far it is.

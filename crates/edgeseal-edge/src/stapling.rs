@@ -108,8 +108,8 @@ impl Stapler {
         }
     }
 
-    /// Fetches until `stop` is ready.
-    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+    /// Fetches until `stop` is ready. May be run again, and then goes on from where it was.
+    pub(crate) async fn run(&mut self, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = self.fetch_all() => {}
             () = stop => {}

@@ -27,10 +27,12 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use crate::{
     entry::Entry,
     index::{Host, Index, Match},
+    limits::Limiter,
     select::{NoCertificate, select},
-    telemetry::{self, Handshake, Refusal},
+    telemetry::{self, Handshake, Refusal, Shed},
 };
 
+mod answer;
 mod configs;
 mod keys;
 mod origin;
@@ -38,12 +40,13 @@ mod probe;
 mod staples;
 mod tickets;
 
+use answer::Answer;
 use configs::Configs;
 
 pub(crate) use keys::{Keys, Unusable};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
-pub(crate) use probe::{Probe, Seen};
+pub(crate) use probe::{Offer, Probe, ProbeError, Seen};
 pub(crate) use staples::{Staple, demands as demands_staple};
 pub(crate) use tickets::{Stored as StoredTicketKey, Tickets};
 
@@ -54,6 +57,7 @@ pub(crate) struct Terminator {
     configs: Configs,
     default_host: Option<Box<str>>,
     timeout: Duration,
+    limiter: Arc<Limiter>,
 }
 
 /// A connection after its handshake.
@@ -67,6 +71,24 @@ pub(crate) struct Terminated {
     pub(crate) host: Host<'static>,
     /// How its domain was found.
     pub(crate) found: Match,
+    /// Why one of the domain's two certificates cannot be used; the handshake had the other one.
+    pub(crate) unusable: Option<Unusable>,
+}
+
+impl Terminated {
+    /// The version of TLS, as in `1.3`.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        }
+    }
+
+    /// Whether an earlier session goes on.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let kind = self.stream.get_ref().1.handshake_kind();
+        kind == Some(HandshakeKind::Resumed)
+    }
 }
 
 /// Why there is no connection. All of it is counted already.
@@ -75,7 +97,8 @@ pub(crate) enum NoConnection {
     /// No certificate answers; the client was told so.
     #[error("refused: {0}")]
     Refused(#[from] NoCertificate),
-    /// The bound certificate cannot be used; the client was told `internal_error`.
+    /// The certificate that would answer cannot be used; the client was told `internal_error`, or
+    /// `handshake_failure` if there is another one that it cannot check.
     #[error("the certificate cannot be used: {why}")]
     Unusable {
         /// The domain.
@@ -83,6 +106,9 @@ pub(crate) enum NoConnection {
         /// Why.
         why: Unusable,
     },
+    /// There is too much to do; nothing was said to the client.
+    #[error("shed: {0}")]
+    Shed(#[from] Shed),
     /// Too slow.
     #[error("the handshake took too long")]
     TimedOut,
@@ -109,6 +135,7 @@ impl Terminator {
         tickets: Arc<Tickets>,
         default_host: Option<Box<str>>,
         timeout: Duration,
+        limiter: Arc<Limiter>,
     ) -> Result<Self, SetupError> {
         Ok(Self {
             index,
@@ -116,6 +143,7 @@ impl Terminator {
             configs: Configs::new(tickets)?,
             default_host,
             timeout,
+            limiter,
         })
     }
 
@@ -131,6 +159,7 @@ impl Terminator {
             Ok(_) => Handshake::Completed,
             Err(NoConnection::Refused(_) | NoConnection::Unusable { .. }) => Handshake::Refused,
             Err(NoConnection::TimedOut) => Handshake::TimedOut,
+            Err(NoConnection::Shed(_)) => Handshake::Shed,
             Err(NoConnection::Failed(_) | NoConnection::GivenUp) => Handshake::Failed,
         });
         result
@@ -153,18 +182,15 @@ impl Terminator {
         let start = timeout_at(deadline, acceptor)
             .await
             .map_err(|_| NoConnection::TimedOut)??;
+        self.limiter.turn().await?;
         let hello = start.client_hello();
         let sni = hello.server_name().or(self.default_host.as_deref());
-        let (host, found, config) = match select(&self.index, sni) {
+        let (host, found, delivery, answer) = match select(&self.index, sni) {
             Ok(selected) => {
                 let host = selected.host.clone().into_owned();
                 let stapling = selected.delivery.ocsp_stapling;
-                match self.keys.of(&selected.material, stapling) {
-                    Ok(key) => (
-                        host,
-                        selected.found,
-                        self.configs.of(&selected.delivery, key),
-                    ),
+                match Answer::of(&self.keys, &selected.material, stapling) {
+                    Ok(answer) => (host, selected.found, selected.delivery, Arc::new(answer)),
                     Err(why) => {
                         let domain = host.domain(selected.found);
                         return Err(refuse_unusable(start, domain, why).await);
@@ -173,19 +199,30 @@ impl Terminator {
             }
             Err(why) => return Err(refuse(start, why).await),
         };
+        let config = self.configs.of(&delivery, Arc::clone(&answer));
         let deadline = Instant::now() + self.timeout;
         let stream = timeout_at(deadline, start.into_stream(Arc::new(config)))
             .await
-            .map_err(|_| NoConnection::TimedOut)??;
+            .map_err(|_| NoConnection::TimedOut)?;
+        let unusable = answer.unusable().cloned();
+        let stream = match (stream, unusable.as_ref()) {
+            (Ok(stream), _) => stream,
+            (Err(error), None) => return Err(error.into()),
+            (Err(_), Some(why)) => {
+                let (domain, why) = (host.domain(found), why.clone());
+                return Err(NoConnection::Unusable { domain, why });
+            }
+        };
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let kind = stream.get_ref().1.handshake_kind();
-        telemetry::session(kind == Some(HandshakeKind::Resumed));
-        Ok(Terminated {
+        let terminated = Terminated {
             stream,
             h2,
             host,
             found,
-        })
+            unusable,
+        };
+        telemetry::session(terminated.is_resumed());
+        Ok(terminated)
     }
 }
 

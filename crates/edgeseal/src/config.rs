@@ -4,7 +4,7 @@ mod oidc;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,10 +18,12 @@ use edgeseal_api::{
     ownership::{self, OwnerCheck},
 };
 use edgeseal_core::{DomainName, rate::Limit};
+use edgeseal_edge::Limits;
 use figment::{
     Figment,
     providers::{Env, Format as _, Serialized, Toml},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use self::oidc::OidcProvider;
@@ -34,6 +36,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
+    /// Take over from the process that serves this data directory: no connection is refused
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) take_over: bool,
     /// Where everything is kept [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,12 +162,24 @@ pub(crate) struct Config {
     pub(crate) client_hello_timeout_ms: u64,
     /// For open calls and connections at the end, in milliseconds.
     pub(crate) drain_timeout_ms: u64,
+    /// For connections that are open when another process has taken over.
+    pub(crate) handover_drain_timeout_ms: u64,
     /// Parsed private keys in memory at most.
     pub(crate) key_cache: usize,
     /// Days after which audit records are removed; 0: never.
     pub(crate) audit_days: u32,
     /// The domain that answers clients without SNI; none by default.
     pub(crate) default_domain: Option<String>,
+    /// Connections of visitors at once at most.
+    pub(crate) connections: usize,
+    /// The same from one source address, or one /64 of IPv6.
+    pub(crate) connections_per_source: usize,
+    /// TLS handshakes under way at most.
+    pub(crate) handshakes: usize,
+    /// Octets of memory; `None`: what the control group allows.
+    pub(crate) memory_max: Option<u64>,
+    /// Load balancers that speak for their clients.
+    pub(crate) proxy_protocol_from: Vec<String>,
     /// Ports of origins that are asked in TLS.
     pub(crate) origin_tls_ports: Vec<u16>,
     /// Authorities that vouch for origins besides those of the system, in PEM.
@@ -172,6 +190,20 @@ pub(crate) struct Config {
     pub(crate) request_body_max: Option<u64>,
     /// Requests on one connection of a client at most.
     pub(crate) connection_requests: u32,
+    /// Ports of origins that are asked in HTTP/2 in the clear.
+    pub(crate) origin_h2c_ports: Vec<u16>,
+    /// For the head of an origin's answer, in milliseconds.
+    pub(crate) origin_head_timeout_ms: u64,
+    /// For the next part of an origin's answer, in milliseconds.
+    pub(crate) origin_idle_timeout_ms: u64,
+    /// Bytes a second that a visitor must send of a body; 0: any number.
+    pub(crate) request_body_rate_min: u32,
+    /// For a visitor who takes nothing of an answer, in milliseconds.
+    pub(crate) visitor_stall_timeout_ms: u64,
+    /// For a tunnel through which nothing goes, in milliseconds.
+    pub(crate) tunnel_idle_timeout_ms: u64,
+    /// `stdout` or a file; none by default.
+    pub(crate) access_log: Option<String>,
 }
 
 /// Where the API listens in TLS, and with what.
@@ -217,14 +249,27 @@ const KEYS: &[&str] = &[
     "settle_ms",
     "client_hello_timeout_ms",
     "drain_timeout_ms",
+    "handover_drain_timeout_ms",
     "key_cache",
     "audit_days",
     "default_domain",
+    "connections",
+    "connections_per_source",
+    "handshakes",
+    "memory_max",
+    "proxy_protocol_from",
     "origin_tls_ports",
     "origin_ca_file",
     "origin_connections",
     "request_body_max",
     "connection_requests",
+    "origin_h2c_ports",
+    "origin_head_timeout_ms",
+    "origin_idle_timeout_ms",
+    "request_body_rate_min",
+    "visitor_stall_timeout_ms",
+    "tunnel_idle_timeout_ms",
+    "access_log",
 ];
 
 /// Why there is no configuration.
@@ -248,6 +293,7 @@ pub(crate) enum ConfigError {
 impl Default for Config {
     fn default() -> Self {
         let settings = Settings::default();
+        let limits = Limits::default();
         Self {
             data: PathBuf::from("edgeseal-data"),
             store: None,
@@ -283,14 +329,27 @@ impl Default for Config {
             settle_ms: 1000,
             client_hello_timeout_ms: 10_000,
             drain_timeout_ms: 30_000,
+            handover_drain_timeout_ms: 600_000,
             key_cache: 10_000,
             audit_days: 400,
             default_domain: None,
+            connections: limits.connections,
+            connections_per_source: limits.connections_per_source,
+            handshakes: limits.handshakes,
+            memory_max: limits.memory_max,
+            proxy_protocol_from: Vec::new(),
             origin_tls_ports: vec![443],
             origin_ca_file: None,
             origin_connections: 1024,
             request_body_max: None,
             connection_requests: 10_000,
+            origin_h2c_ports: Vec::new(),
+            origin_head_timeout_ms: 60_000,
+            origin_idle_timeout_ms: 300_000,
+            request_body_rate_min: 500,
+            visitor_stall_timeout_ms: 120_000,
+            tunnel_idle_timeout_ms: 3_600_000,
+            access_log: None,
         }
     }
 }
@@ -315,6 +374,7 @@ impl Config {
         config.accepts_lost_keys()?;
         config.default_domain()?;
         config.api_tls()?;
+        config.balancers()?;
         config.check_actions()?;
         Ok(config)
     }
@@ -435,6 +495,22 @@ impl Config {
             (_, None, _) => Err(missing("api_tls_cert_file")),
             (_, _, None) => Err(missing("api_tls_key_file")),
         }
+    }
+
+    /// Load balancers that speak for their clients; none: nobody does.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub(crate) fn balancers(&self) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |given: &String| {
+            let address = given.parse::<IpAddr>().map(IpNet::from);
+            given.parse().or(address).map_err(|_| ConfigError::Value {
+                key: "proxy_protocol_from",
+                given: given.clone(),
+                expected: "a list of networks and addresses, as \"10.0.0.0/8\"",
+            })
+        };
+        self.proxy_protocol_from.iter().map(network).collect()
     }
 
     fn check_actions(&self) -> Result<(), ConfigError> {

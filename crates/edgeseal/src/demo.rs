@@ -64,7 +64,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
     }
     let origin = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let origin_address = origin.local_addr()?;
-    let running = Running::start(&config).await?;
+    let running = Running::start(&config, false).await?;
     tokio::spawn(origin::serve(origin));
 
     let credentials = bootstrap::read_credentials(&config.data.join("credentials.json"))?;

@@ -9,6 +9,7 @@ use edgeseal_store::{Fault, Keyring, consistency, open::OpenError, sqlite::Sqlit
 use crate::{
     config::{Config, ConfigError},
     kek::{self, KekError},
+    resources::{self, Descriptors},
 };
 
 mod files;
@@ -70,6 +71,7 @@ const REPLICA: &str =
 /// [`DoctorError`] if not even that can be done; everything else is a [`Problem`].
 pub(crate) async fn examine(config: &Config) -> Result<Report, DoctorError> {
     let mut report = Report::default();
+    descriptors(config, &mut report);
     let view = open(config, &mut report)?;
     files::examine(config, &mut report)?;
     let keyring = keyring(config, &mut report).await?;
@@ -97,6 +99,21 @@ pub(crate) async fn examine(config: &Config) -> Result<Report, DoctorError> {
         replica(&config.data.join("edge"), keyring, alone, &mut report);
     }
     Ok(report)
+}
+
+/// What a server that is started like this command may have.
+fn descriptors(config: &Config, report: &mut Report) {
+    let allowed = resources::descriptors_allowed();
+    let shared = Descriptors::share(allowed, config.connections, config.api_connections);
+    if let Some(allowed) = allowed
+        && shared.connections < config.connections
+    {
+        report.looked_at(format!(
+            "{allowed} file descriptors, which is too few: the edge would take {} connections instead of {} \
+             (LimitNOFILE, ulimit -n)",
+            shared.connections, config.connections
+        ));
+    }
 }
 
 /// Opens the store; `None`, with a problem, if it cannot be read.

@@ -1,51 +1,55 @@
-//! The composition root: store, edge, API and admin pages, put together and taken apart.
+//! The composition root: store, edge, API and admin pages, put together, handed over and taken
+//! apart.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use edgeseal_api::{
-    Context,
-    http::{self, Speaks},
-    key_encryption::KeyEncryption,
-};
-use edgeseal_edge::{Edge, Options};
-use edgeseal_store::{Catalog, Keyring, SharedStore, chainer::Chainer, open::OpenError};
-use rustls::ServerConfig;
+use edgeseal_api::http::Ending;
+use edgeseal_edge::{Edge, Loaded, Options};
+use edgeseal_store::{Catalog, SharedStore, open::OpenError, seal::KeyMissing};
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use crate::{
     admin::{self, Health},
-    api_tls::{self, UnusableFile},
+    api_tls::UnusableFile,
     bootstrap::{self, BootstrapError},
     clock,
     config::{Config, ConfigError},
-    gone::Gone,
-    kek::{Keeper, KekSource},
-    retention,
+    control::{Control, stopped},
+    handover::{Desk, HandoverError, Predecessor, Successor},
+    lease::Lease,
+    parts::{
+        Parts, api_tls, edge_directory, edge_options, open_store, refuse_emptied, share_descriptors,
+    },
+    sockets::{Role, Sockets},
 };
 
-/// Expired keys are forgotten this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// What [`StartError::Listen`] calls the API in TLS.
-pub(crate) const API_IN_TLS: &str = "the API in TLS";
+pub(crate) const API_IN_TLS: &str = Role::ApiTls.words();
+/// For calls when another process takes over: new ones wait for as long.
+const CALLS: Ending = Ending {
+    fresh: Duration::from_secs(1),
+    patience: Duration::from_secs(5),
+};
 
 /// A running Edgeseal.
 pub(crate) struct Running {
+    parts: Parts,
     addresses: Addresses,
+    sockets: Sockets,
     edge: Edge,
-    shutdown: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
-    /// Audits are linked until the last record is written.
-    chainer: (watch::Sender<bool>, JoinHandle<()>),
+    /// `None` while the store belongs to another process.
+    control: Option<Control>,
+    lease: Arc<Lease>,
+    /// Whether it is about to end.
+    ending: watch::Sender<bool>,
     /// Health is told to the last.
     admin: (watch::Sender<bool>, JoinHandle<()>),
-    /// Kept to the last: its end closes the file.
-    store: SharedStore,
+    desk: Option<Desk>,
 }
 
 /// Where everything listens, as `addresses.json` holds it.
@@ -76,6 +80,24 @@ pub(crate) enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Another process owns the store.
+    #[error("{0}; to take over from it, start with --take-over")]
+    Occupied(#[source] OpenError),
+    /// The process that serves does not hand over.
+    #[error(transparent)]
+    Handover(HandoverError),
+    /// The keys have changed while this process loaded.
+    #[error("the key-encryption keys changed meanwhile: {0}")]
+    Keys(#[from] KeyMissing),
+    /// A socket that a service manager passed on.
+    #[error("the socket {name:?} that was passed on cannot be used: {cause}")]
+    PassedOn {
+        /// Its name.
+        name: String,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
     /// Certificate or key of the API in TLS.
     #[error(transparent)]
     ApiTls(#[from] UnusableFile),
@@ -99,71 +121,95 @@ pub(crate) enum StartError {
 }
 
 impl Running {
-    /// Starts everything; returns once everything listens.
+    /// Starts everything; returns once everything listens. With `take_over`, in the place of the
+    /// process that serves this data directory: until the last moment that one goes on if anything
+    /// is in the way here.
     ///
     /// # Errors
     /// [`StartError`] says what is in the way.
-    pub(crate) async fn start(config: &Config) -> Result<Self, StartError> {
-        let settings = config.settings()?;
+    pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
+        let mut settings = config.settings()?;
+        let mut options = edge_options(config)?;
+        let shared = share_descriptors(config)?;
+        options.limits.connections = shared.connections;
+        settings.connections.in_all = shared.api_connections;
+        let mut sockets = Sockets::passed_on()?;
+        let mut predecessor = None;
+        if take_over {
+            if config.store_url().starts_with("memory:") {
+                return Err(HandoverError::InMemory.into());
+            }
+            predecessor = Some(Predecessor::ask(&config.data, &mut sockets).await?);
+        }
         bootstrap::make_directory(&config.data)?;
         let (keyring, sources) = bootstrap::keyring(config).await?;
         bootstrap::prove_keys_are_there(config, &keyring, &sources).await?;
         bootstrap::make_directory(&edge_directory(config))?;
         refuse_emptied(config)?;
-        let (store, is_there) = open_store(config).await?;
-        let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
-        if is_there {
-            let first_life = !has_served(config);
-            bootstrap::root_account(&catalog, config, first_life, clock::now()).await?;
-            catalog.forget_edges().await.map_err(BootstrapError::from)?;
-        }
-        let apis = listen_for_api(config).await?;
-        let (admin, admin_address) = listen("the admin pages", config.admin).await?;
-        let options = edge_options(config)?;
-        let edge = Edge::start(options, Arc::clone(&store), keyring.clone(), clock::now).await?;
-        let keeper = keeper(config, (keyring, sources), &store, &edge);
-        if is_there {
-            keeper.begin().await.map_err(BootstrapError::from)?;
-        }
-        let addresses = Addresses::of(&apis, &edge, config.http, admin_address);
-        let (shutdown, stopping) = watch::channel(false);
-        let (mut context, auditor) =
-            Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
-        context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
-        let health = Health {
-            catalog: catalog.clone(),
-            stopping: stopping.clone(),
+        let parts = Parts {
+            config: config.clone(),
+            settings,
+            keyring,
+            sources,
+            api_tls: api_tls(config)?,
         };
-        let mut tasks = apis.serve(context, config, &stopping);
-        let (end_chainer, ending) = watch::channel(false);
-        let chainer = chain_audits(is_there.then_some(&catalog), config, ending).await?;
-        let expiry = retention::run(
-            catalog.clone(),
-            config.audit_days,
-            stopped(stopping.clone()),
-        );
-        tasks.push(tokio::spawn(expiry));
-        tasks.push(tokio::spawn(sweep(catalog, stopping.clone())));
-        if is_there {
-            tasks.push(tokio::spawn(
-                async move { keeper.run(stopped(stopping)).await },
-            ));
+        let mut loaded = None;
+        if let Some(predecessor) = &mut predecessor {
+            let beside = Loaded::load_beside(options.clone(), parts.keyring.clone(), clock::now);
+            loaded = Some(beside.await?);
+            parts.open_all(&mut sockets)?;
+            predecessor.loaded().await?;
+            parts.reread_keys().await?;
         }
-        tasks.push(tokio::spawn(auditor));
-        let (close_admin, closing) = watch::channel(false);
-        let admin = (
-            close_admin,
-            tokio::spawn(admin::serve(admin, health, stopped(closing))),
-        );
-        write_addresses(config, &addresses)?;
+        Self::start_with(parts, sockets, options, loaded, predecessor).await
+    }
+
+    async fn start_with(
+        parts: Parts,
+        mut sockets: Sockets,
+        options: Options,
+        loaded: Option<Loaded>,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, StartError> {
+        let config = &parts.config;
+        let (store, is_there) = open_store(config).await?;
+        let lease = Lease::new(store);
+        let store = Arc::clone(&lease) as SharedStore;
+        parts.begin(&store, is_there).await?;
+        parts.open_calls(&mut sockets)?;
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => Loaded::load(options, parts.keyring.clone(), clock::now).await?,
+        };
+        let listeners = || parts.open_visits(&mut sockets);
+        let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
+        let control = Control::start(&parts, &store, is_there, &edge).await?;
+        let (ending, ends) = watch::channel(false);
+        let health = Health {
+            catalog: Catalog::new(store, parts.keyring.clone()),
+            edge: edge.health(),
+            stopping: ends,
+        };
+        let admin = serve_admin(&sockets, health)?;
+        if let Some(predecessor) = predecessor {
+            predecessor.serving().await?;
+        }
+        sockets.close_unused();
+        edge.prove()?;
+        let control = control.accept(&parts, &sockets)?;
+        let addresses = Addresses::of(&parts, &sockets)?;
+        write_addresses(&parts.config, &addresses)?;
+        let desk = desk(&parts.config);
         Ok(Self {
+            parts,
             addresses,
+            sockets,
             edge,
-            shutdown,
-            tasks,
-            chainer: (end_chainer, chainer),
+            control: Some(control),
+            lease,
+            ending,
             admin,
-            store,
+            desk,
         })
     }
 
@@ -172,177 +218,157 @@ impl Running {
         &self.addresses
     }
 
+    /// Waits until another process is to take over.
+    pub(crate) async fn asked(&self) -> Successor {
+        match &self.desk {
+            Some(desk) => desk.asked().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hands over to another process. If that does not come to its end, all is as before.
+    ///
+    /// # Errors
+    /// [`HandoverError`] says what went wrong; this process goes on.
+    pub(crate) async fn hand_over(&mut self, mut to: Successor) -> Result<(), HandoverError> {
+        tracing::info!("another process is about to take over");
+        to.give(&self.sockets).await?;
+        let began = Instant::now();
+        let took_over = self.release_to(&mut to).await;
+        if let Err(error) = took_over {
+            drop(to);
+            self.go_on().await;
+            return Err(error);
+        }
+        self.edge.leave();
+        self.admin.0.send_replace(true);
+        self.sockets.close();
+        // Its failure is the other process's: it serves by now.
+        let _ = to.left().await;
+        self.desk = None;
+        tracing::info!(
+            calls_waited_ms = began.elapsed().as_millis(),
+            "another process has taken over; what is open here goes on"
+        );
+        Ok(())
+    }
+
+    async fn release_to(&mut self, to: &mut Successor) -> Result<(), HandoverError> {
+        if let Some(control) = self.control.take() {
+            control.stop(CALLS).await;
+        }
+        self.edge.release().await;
+        self.lease.revoke().await;
+        to.released().await
+    }
+
+    /// Takes up again what was let go of. Tries until it succeeds: the other process may be about to
+    /// end. Visitors are served meanwhile.
+    async fn go_on(&mut self) {
+        const PAUSE: Duration = Duration::from_millis(100);
+        loop {
+            match self.try_to_go_on().await {
+                Ok(()) => return,
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the store cannot be opened again; trying again"
+                ),
+            }
+            self.edge.release().await;
+            self.lease.revoke().await;
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_to_go_on(&mut self) -> Result<(), StartError> {
+        let (store, is_there) = open_store(&self.parts.config).await?;
+        self.lease.grant(store);
+        let store = Arc::clone(&self.lease) as SharedStore;
+        self.parts.begin(&store, is_there).await?;
+        self.edge.resume(Arc::clone(&store)).await?;
+        let control = Control::start(&self.parts, &store, is_there, &self.edge).await?;
+        self.control = Some(control.accept(&self.parts, &self.sockets)?);
+        Ok(())
+    }
+
+    /// Waits until nothing is open any more, after another process has taken over.
+    pub(crate) async fn empty(&mut self) {
+        let patience = Duration::from_millis(self.parts.config.handover_drain_timeout_ms);
+        self.edge.empty(patience).await;
+    }
+
     /// Ends everything in order: no new calls, calls under way answered, connections drained, the
     /// last refusal written, the store closed.
-    pub(crate) async fn stop(self) {
-        self.shutdown.send_replace(true);
-        self.edge.drain().await;
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a task ended badly"
-                );
-            }
+    pub(crate) async fn stop(mut self) {
+        self.ending.send_replace(true);
+        self.sockets.close();
+        if let Some(desk) = self.desk.take() {
+            desk.close();
         }
-        let (end_chainer, chainer) = self.chainer;
-        end_chainer.send_replace(true);
-        if let Err(error) = chainer.await {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "the linking of audits ended badly");
+        let ending = Ending {
+            fresh: Duration::ZERO,
+            patience: Duration::from_millis(self.parts.config.drain_timeout_ms),
+        };
+        let control = self.control.take();
+        let calls = async {
+            match control {
+                Some(control) => Some(control.stop_calls(ending).await),
+                None => None,
+            }
+        };
+        let (control, ()) = tokio::join!(calls, self.edge.drain());
+        if let Some(control) = control {
+            control.stop_writing().await;
         }
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
         // A watcher that keeps its connection does not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
-        drop(self.store);
+        self.lease.revoke().await;
     }
 }
 
-/// The listeners of the API.
-struct Apis {
-    plain: (TcpListener, SocketAddr),
-    tls: Option<(TcpListener, SocketAddr, Arc<ServerConfig>)>,
-}
-
-async fn listen_for_api(config: &Config) -> Result<Apis, StartError> {
-    let tls = match config.api_tls()? {
-        None => None,
-        Some(wanted) => {
-            let server = api_tls::server(wanted.cert_file, wanted.key_file)?;
-            let (listener, address) = listen(API_IN_TLS, wanted.address).await?;
-            Some((listener, address, server))
-        }
+fn serve_admin(
+    sockets: &Sockets,
+    health: Health,
+) -> Result<(watch::Sender<bool>, JoinHandle<()>), StartError> {
+    let (close, closing) = watch::channel(false);
+    let listener = sockets.listener(Role::Admin)?;
+    let closed = async move {
+        let _ = stopped(closing).await;
     };
-    let plain = listen("the API", config.api).await?;
-    Ok(Apis { plain, tls })
+    Ok((close, tokio::spawn(admin::serve(listener, health, closed))))
 }
 
-impl Apis {
-    /// Serves on all of them.
-    fn serve(
-        self,
-        context: Context,
-        config: &Config,
-        stopping: &watch::Receiver<bool>,
-    ) -> Vec<JoinHandle<()>> {
-        let drain = Duration::from_millis(config.drain_timeout_ms);
-        let plain = (self.plain.0, Speaks::Http);
-        let tls = self.tls;
-        let tls = tls.map(|(listener, _, server)| (listener, Speaks::Https(server)));
-        let context = Arc::new(context);
-        std::iter::once(plain)
-            .chain(tls)
-            .map(|(listener, speaks)| {
-                let (context, stopped) = (Arc::clone(&context), stopped(stopping.clone()));
-                tokio::spawn(http::serve(listener, speaks, context, stopped, drain))
-            })
-            .collect()
+/// Where the next process asks. Without it this one serves all the same.
+fn desk(config: &Config) -> Option<Desk> {
+    if config.store_url().starts_with("memory:") {
+        return None;
+    }
+    match Desk::open(&config.data) {
+        Ok(desk) => Some(desk),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "another process will not be able to take over"
+            );
+            None
+        }
     }
 }
 
 impl Addresses {
-    fn of(apis: &Apis, edge: &Edge, http: SocketAddr, admin: SocketAddr) -> Self {
-        Self {
-            api: apis.plain.1,
-            api_tls: apis.tls.as_ref().map(|(_, address, _)| *address),
-            https: edge.https_addr(),
-            http: edge.http_addr().unwrap_or(http),
-            admin,
-        }
+    fn of(parts: &Parts, sockets: &Sockets) -> Result<Self, StartError> {
+        let at = |role| Ok::<_, StartError>(sockets.handle(role)?.local_addr()?);
+        let api_tls = parts.api_tls.as_ref().map(|_| at(Role::ApiTls));
+        Ok(Self {
+            api: at(Role::Api)?,
+            api_tls: api_tls.transpose()?,
+            https: at(Role::Https)?,
+            http: at(Role::Http)?,
+            admin: at(Role::Admin)?,
+        })
     }
-}
-
-fn keeper(
-    config: &Config,
-    keys: (Keyring, Vec<KekSource>),
-    store: &SharedStore,
-    edge: &Edge,
-) -> Arc<Keeper> {
-    let (store, edge) = (Arc::clone(store), edge.reseal());
-    let per_second = config.reseal_per_second;
-    Arc::new(Keeper::new(keys, store, edge, per_second, clock::now))
-}
-
-/// A store that has gone from a directory that has served is not made anew.
-fn refuse_emptied(config: &Config) -> Result<(), BootstrapError> {
-    if has_served(config) && !store_file_exists(config) {
-        return Err(BootstrapError::StoreEmptied {
-            path: config.data.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// The store, and whether it is there. If it is damaged but the edge has a replica, the edge serves
-/// on without it.
-async fn open_store(config: &Config) -> Result<(SharedStore, bool), StartError> {
-    match edgeseal_store::open::open(&config.store_url()).await {
-        Ok(store) => Ok((store, true)),
-        Err(
-            error @ (OpenError::Unreadable { .. } | OpenError::Io { .. } | OpenError::Fault { .. }),
-        ) if has_served(config) => {
-            tracing::error!(
-                why = %error,
-                "the store does not open: the edge serves its last good state, the API refuses every call"
-            );
-            Ok((Arc::new(Gone), false))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether an edge has served from this data directory and a lasting store before.
-fn has_served(config: &Config) -> bool {
-    !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
-}
-
-/// Whether the store's file is there; for other stores than files, yes.
-fn store_file_exists(config: &Config) -> bool {
-    let url = config.store_url();
-    url.strip_prefix("sqlite:")
-        .is_none_or(|path| Path::new(path).exists())
-}
-
-fn edge_directory(config: &Config) -> PathBuf {
-    config.data.join("edge")
-}
-
-fn edge_options(config: &Config) -> Result<Options, ConfigError> {
-    let mut options = Options::new(
-        "local",
-        &config.group,
-        config.https,
-        &edge_directory(config),
-    );
-    options.http = Some(config.http);
-    options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
-    options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
-    options.key_cache = config.key_cache;
-    options.default_domain = config.default_domain()?;
-    options
-        .origin_tls_ports
-        .clone_from(&config.origin_tls_ports);
-    options.origin_ca_file.clone_from(&config.origin_ca_file);
-    options.origin_connections = config.origin_connections;
-    options.ocsp_private_addresses = config.ocsp_private_addresses;
-    options.request_body_max = config.request_body_max;
-    options.connection_requests = config.connection_requests;
-    Ok(options)
-}
-
-async fn listen(
-    role: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |cause| StartError::Listen {
-        role,
-        address,
-        cause,
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartError> {
@@ -351,52 +377,4 @@ fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartEr
         &config.data.join("addresses.json"),
         &json,
     )?)
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone: stopped as well.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// Links the audits of a store that is there. If the secret of their chains was given up for lost
-/// with a key, the chains end where they are.
-async fn chain_audits(
-    catalog: Option<&Catalog>,
-    config: &Config,
-    ending: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, StartError> {
-    let Some(catalog) = catalog else {
-        return Ok(tokio::spawn(async {}));
-    };
-    match Chainer::start(catalog.clone()).await {
-        Ok(chainer) => Ok(tokio::spawn(chainer.run(stopped(ending)))),
-        Err(fault) if config.accepts_lost_keys()? => {
-            tracing::error!(
-                error = &fault as &dyn std::error::Error,
-                "audit records are not chained any more"
-            );
-            Ok(tokio::spawn(async {}))
-        }
-        Err(fault) => Err(BootstrapError::from(fault).into()),
-    }
-}
-
-async fn sweep(catalog: Catalog, stopping: watch::Receiver<bool>) {
-    let mut stop = std::pin::pin!(stopped(stopping));
-    loop {
-        tokio::select! {
-            () = &mut stop => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-        }
-        loop {
-            match catalog.sweep(clock::now()).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(fault) => {
-                    tracing::error!(error = &fault as &dyn std::error::Error, "sweep failed");
-                    break;
-                }
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::{io, process::ExitCode};
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -34,16 +35,18 @@ impl Signals {
     }
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends at once. `tell` is called once everything
+/// Serves until SIGTERM or SIGINT, or until another process takes over; a second signal ends at once.
+/// With `take_over` this one takes over from another. `tell` is called once everything
 /// listens, after the line `ready`.
 ///
 /// # Errors
 /// [`StartError`] says what is in the way.
 pub(crate) async fn serve(
     config: &Config,
+    take_over: bool,
     tell: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
-    let running = Running::start(config).await?;
+    let mut running = Running::start(config, take_over).await?;
     let addresses = running.addresses();
     tracing::info!(
         api = %addresses.api,
@@ -58,10 +61,49 @@ pub(crate) async fn serve(
     let mut signals = Signals::catch()?;
     println!("ready");
     tell(addresses);
-    signals.next().await;
+    tell_manager(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+    if handed_over(&mut running, &mut signals).await {
+        tokio::select! {
+            () = running.empty() => return Ok(ExitCode::SUCCESS),
+            () = signals.next() => {}
+        }
+    } else {
+        tell_manager(&[NotifyState::Stopping]);
+    }
     tracing::info!("draining; a second signal ends at once");
     tokio::select! {
         () = running.stop() => Ok(ExitCode::SUCCESS),
         () = signals.next() => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Serves until the end: whether because another process has taken over.
+async fn handed_over(running: &mut Running, signals: &mut Signals) -> bool {
+    loop {
+        let successor = tokio::select! {
+            successor = running.asked() => successor,
+            () = signals.next() => return false,
+        };
+        let handed_over = tokio::select! {
+            handed_over = running.hand_over(successor) => handed_over,
+            () = signals.next() => return false,
+        };
+        match handed_over {
+            Ok(()) => return true,
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "another process has not taken over: this one goes on"
+            ),
+        }
+    }
+}
+
+/// Says so to a service manager that asked for it (`sd_notify(3)`).
+fn tell_manager(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the service manager cannot be told"
+        );
     }
 }

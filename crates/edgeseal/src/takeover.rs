@@ -98,7 +98,9 @@ pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, T
         let bound = addresses.api_tls.unwrap_or(address);
         print(&recipe(&authority, bound, true));
     };
-    serve::serve(&config, tell).await.map_err(explained)
+    serve::serve(&config, flags.serve.take_over, tell)
+        .await
+        .map_err(explained)
 }
 
 const fn recipe(authority: &Authority, address: SocketAddr, serving: bool) -> Recipe<'_> {

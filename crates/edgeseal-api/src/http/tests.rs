@@ -57,8 +57,11 @@ impl Api {
             Arc::new(context),
             async {
                 let _ = stopped.await;
+                Ending {
+                    fresh: Duration::ZERO,
+                    patience: DRAIN,
+                }
             },
-            DRAIN,
         ));
         Self {
             address,
@@ -165,7 +168,7 @@ async fn trickle(api: &Api, head: &str) -> (String, Duration) {
     writer.flush().await.unwrap();
     let send = async {
         loop {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            sleep(Duration::from_secs(5)).await;
             if writer.write_all(b"x").await.is_err() || writer.flush().await.is_err() {
                 // The answer is on its way.
                 std::future::pending::<()>().await;

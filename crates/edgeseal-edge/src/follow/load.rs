@@ -14,15 +14,19 @@ use std::{
     thread,
 };
 
-use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
+use edgeseal_core::{
+    Pattern,
+    certificate::Digest,
+    domain::{Binding, Domain},
+};
 use edgeseal_store::record::{decode, decode_material};
 
 use super::{
     Holdings,
-    prepare::{entry, served_material},
+    prepare::{entry, recorded_kind_of_first, served_binding},
 };
 use crate::{
-    entry::Material,
+    entry::{Certificates, Material},
     replica::{Damage, DomainRow, MaterialRow, Replica, ReplicaError, Standing},
     tls::Unusable,
 };
@@ -52,7 +56,33 @@ pub(crate) fn load_replica(
     }
 }
 
+/// Serves everything in a replica that another process writes, and leaves the file alone. If not all
+/// of it reads, the cursor is forgotten, so that the store is asked for everything.
+///
+/// # Errors
+/// [`ReplicaError`] if the file cannot be read to its end.
+pub(crate) fn load_beside(
+    holdings: &Holdings,
+    replica: Replica,
+) -> Result<(Replica, Standing), ReplicaError> {
+    let damage = read_all(holdings, &replica)?;
+    replica.let_go()?;
+    let mut standing = replica.standing();
+    if damage.is_some() {
+        standing.cursor = None;
+    }
+    Ok((replica, standing))
+}
+
 fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, ReplicaError> {
+    if let Some(damage) = read_all(holdings, replica)? {
+        replica.discard(&damage)?;
+    }
+    Ok(replica.standing())
+}
+
+/// What is damaged, if anything is missing or does not read.
+fn read_all(holdings: &Holdings, replica: &Replica) -> Result<Option<Damage>, ReplicaError> {
     let written = replica.standing().domains;
     holdings.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
     for (name, why) in replica.quarantine()? {
@@ -84,15 +114,15 @@ fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, Repl
             missing = written.saturating_sub(visited),
             "the replica is not what was written: the store is asked for everything"
         );
-        let damage = loading.damage.into_inner();
-        replica.discard(&damage.unwrap_or_else(PoisonError::into_inner))?;
     }
     tracing::info!(
         domains = holdings.index().len(),
         unreadable,
         "the last good state was loaded"
     );
-    Ok(replica.standing())
+    let damage = loading.damage.into_inner();
+    let damage = damage.unwrap_or_else(PoisonError::into_inner);
+    Ok((unreadable > 0 || visited != written).then_some(damage))
 }
 
 /// A number of domains that is believed without looking: what a file says of itself is not to take
@@ -165,21 +195,49 @@ impl<'a> Loading<'a> {
     fn serve(&self, row: &DomainRow) -> Option<()> {
         let name = Pattern::parse(&row.name).ok()?;
         let domain: Domain = decode(&row.record).ok()?;
-        let material = match served_material(&domain, self.holdings) {
+        let certificates = match served_binding(&domain, self.holdings.environment()) {
             None => None,
-            Some(digest) if Some(digest) == row.material => Some(self.holdings.material(&digest)?),
-            Some(_) => return None,
+            Some(binding) => Some(self.certificates(&name, binding, row)?),
         };
-        if let Some(material) = &material {
+        for material in certificates.iter().flat_map(Certificates::materials) {
             let unusable = self.unusable.lock();
             let unusable = unusable.unwrap_or_else(PoisonError::into_inner);
             if let Some(why) = unusable.get(material.digest()) {
                 self.holdings.quarantine().put(&name, &why.to_string());
             }
         }
-        let entry = entry(self.holdings, &domain, material, row.revision);
+        let entry = entry(self.holdings, &domain, certificates, row.revision);
         self.holdings.put_first(&name, entry);
         Some(())
+    }
+
+    /// What a row has of a binding. If that is one certificate of two, the domain is in quarantine.
+    fn certificates(
+        &self,
+        name: &Pattern,
+        binding: &Binding,
+        row: &DomainRow,
+    ) -> Option<Certificates> {
+        let companion = binding.companion.as_ref();
+        let expected = [
+            (row.material, Some(binding.material)),
+            (row.companion, companion.map(|companion| companion.material)),
+        ];
+        let [first, second] = expected.map(|(has, bound)| match (has, bound) {
+            (Some(has), Some(bound)) if has == bound => self.holdings.material(&has),
+            _ => None,
+        });
+        let (one, two) = (first.clone().or_else(|| second.clone())?, first.zip(second));
+        let kind = companion.and_then(recorded_kind_of_first);
+        if let (Some((first, second)), Some(kind)) = (two, kind) {
+            return Some(Certificates::two(first, second, kind));
+        }
+        if companion.is_some() {
+            // The store is asked for the other one as soon as it can be.
+            let why = "one of its two certificates is not in the replica";
+            self.holdings.quarantine().put(name, why);
+        }
+        Some(Certificates::one(one))
     }
 
     /// Notes a row that is not what was written.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
 use edgeseal_store::{Key, Revision};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::{
     Batch, Damage, DomainRow, Issuer, MaterialRow, ReplicaError, Standing,
@@ -36,11 +36,12 @@ CREATE TABLE IF NOT EXISTS standing (
     mark     INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS domain (
-    name     TEXT PRIMARY KEY,
-    revision INTEGER NOT NULL,
-    record   BLOB NOT NULL,
-    material BLOB,
-    mark     INTEGER NOT NULL
+    name      TEXT PRIMARY KEY,
+    revision  INTEGER NOT NULL,
+    record    BLOB NOT NULL,
+    material  BLOB,
+    companion BLOB,
+    mark      INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS material (
     digest BLOB PRIMARY KEY,
@@ -66,11 +67,14 @@ CREATE TABLE IF NOT EXISTS quarantine (
 /// and what it is for, to let go of material, can wait: see [`write_batch`].
 const INDEX: &str = "
 CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
+CREATE INDEX IF NOT EXISTS domain_companion ON domain (companion) WHERE companion IS NOT NULL;
 ";
 
 /// Material that came in a first listing for a domain which had changed before the listing ended.
 const SWEEP: &str = "
-DELETE FROM material WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest);
+DELETE FROM material
+WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest)
+AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = material.digest);
 ";
 
 /// The open file.
@@ -84,26 +88,58 @@ impl Database {
     pub(super) fn open(path: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "page_size", PAGE)?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        // What was sealed under a key that is retired is not to lie about in free pages.
-        connection.pragma_update(None, "secure_delete", true)?;
+        configure(&connection)?;
         quick_check(&connection)?;
         connection.execute_batch(SCHEMA)?;
         let mut database = Self {
             connection,
             standing: Standing::default(),
         };
-        let environment = match environment {
-            Environment::Production => "production",
-            Environment::Staging => "staging",
-        };
         database.insist("format", FORMAT)?;
-        database.insist("environment", environment)?;
+        database.insist("environment", name_of(environment))?;
         database.standing = read_standing(&database.connection)?;
         Ok(database)
+    }
+
+    /// Opens a file that is there and changes nothing. If it is to be `checked` that is done, and
+    /// all that is read shows one moment, until [`let_go`](Self::let_go).
+    pub(super) fn open_there(
+        path: &Path,
+        environment: Environment,
+        checked: bool,
+    ) -> Result<Self, ReplicaError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        configure(&connection)?;
+        let mut database = Self {
+            connection,
+            standing: Standing::default(),
+        };
+        if checked {
+            database.connection.execute_batch("BEGIN")?;
+            quick_check(&database.connection)?;
+        }
+        for (key, wanted) in [("format", FORMAT), ("environment", name_of(environment))] {
+            let found = database.meta::<String>(key)?.unwrap_or_default();
+            if found != wanted {
+                return Err(foreign(key, &found, wanted));
+            }
+        }
+        database.standing = read_standing(&database.connection)?;
+        Ok(database)
+    }
+
+    /// Ends the moment that [`open_there`](Self::open_there) has begun.
+    pub(super) fn let_go(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// Takes over what another process has written since.
+    pub(super) fn reread(&mut self) -> rusqlite::Result<()> {
+        // One of an earlier release may have made fewer tables.
+        self.connection.execute_batch(SCHEMA)?;
+        self.standing = read_standing(&self.connection)?;
+        Ok(())
     }
 
     /// Looks at one moment of the file and changes nothing. `alone`: nobody has it open.
@@ -122,10 +158,7 @@ impl Database {
         match self.meta::<String>(key)? {
             None => Ok(set_meta(&self.connection, key, wanted)?),
             Some(found) if found == wanted => Ok(()),
-            Some(found) => Err(ReplicaError::Foreign {
-                found: format!("{key} {found}"),
-                wanted: format!("{key} {wanted}"),
-            }),
+            Some(found) => Err(foreign(key, &found, wanted)),
         }
     }
 
@@ -173,7 +206,7 @@ impl Database {
     pub(super) fn visit_domains(&self, mut each: impl FnMut(DomainRow)) -> rusqlite::Result<()> {
         let mut statement = self
             .connection
-            .prepare("SELECT name, revision, record, material, mark FROM domain")?;
+            .prepare("SELECT name, revision, record, material, companion, mark FROM domain")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             each(DomainRow {
@@ -181,7 +214,8 @@ impl Database {
                 revision: from_sql(row.get(1)?),
                 record: row.get_ref(2)?.as_blob()?.into(),
                 material: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
-                mark: row.get(4)?,
+                companion: row.get::<_, Option<[u8; 32]>>(4)?.map(Digest),
+                mark: row.get(5)?,
             });
         }
         Ok(())
@@ -286,6 +320,30 @@ impl Database {
     }
 }
 
+/// What holds for a connection that writes.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // What was sealed under a key that is retired is not to lie about in free pages.
+    connection.pragma_update(None, "secure_delete", true)
+}
+
+const fn name_of(environment: Environment) -> &'static str {
+    match environment {
+        Environment::Production => "production",
+        Environment::Staging => "staging",
+    }
+}
+
+fn foreign(key: &str, found: &str, wanted: &str) -> ReplicaError {
+    ReplicaError::Foreign {
+        found: format!("{key} {found}"),
+        wanted: format!("{key} {wanted}"),
+    }
+}
+
 fn quick_check(connection: &Connection) -> Result<(), ReplicaError> {
     let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if finding == "ok" {
@@ -321,40 +379,46 @@ fn write_batch(
          WHERE value <> excluded.value",
     )?;
     let mut domain = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO domain (name, revision, record, material, mark)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO domain (name, revision, record, material, companion, mark)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
     for row in &batch.put {
         let name = row.name.to_string();
-        let before = material_of(transaction, &name)?;
+        let before = materials_of(transaction, &name)?;
         added += i64::from(before.is_none());
-        let digest = row.material.as_ref().map(|(digest, _)| *digest);
-        if let Some((digest, value)) = &row.material {
+        let stored = [&row.material, &row.companion].map(Option::as_ref);
+        for (digest, value) in stored.into_iter().flatten() {
             let mark = mark(&[&digest.0, value]);
             material.execute(params![digest.0, value.as_ref(), mark])?;
         }
+        let digests = stored.map(|stored| stored.map(|(digest, _)| *digest));
+        let [first, companion] = digests.map(|digest| digest.map(|digest| digest.0));
         domain.execute(params![
             name,
             to_sql(row.revision),
             row.record.as_ref(),
-            digest.map(|digest| digest.0),
-            domain_mark(&name, row.revision, &row.record, digest),
+            first,
+            companion,
+            domain_mark(&name, row.revision, &row.record, digests),
         ])?;
         unquarantine.execute([&name])?;
-        let before = before.flatten().map(Digest).filter(|_| complete);
-        release(transaction, before.filter(|old| Some(*old) != digest))?;
+        let before = before.into_iter().flatten().flatten().filter(|_| complete);
+        for old in before.filter(|old| !digests.contains(&Some(*old))) {
+            release(transaction, old)?;
+        }
     }
     for name in &batch.remove {
         let name = name.to_string();
-        let before = material_of(transaction, &name)?;
+        let before = materials_of(transaction, &name)?;
         transaction
             .prepare_cached("DELETE FROM domain WHERE name = ?1")?
             .execute([&name])?;
         unquarantine.execute([&name])?;
         added -= i64::from(before.is_some());
-        let before = before.flatten().map(Digest).filter(|_| complete);
-        release(transaction, before)?;
+        for old in before.into_iter().flatten().flatten().filter(|_| complete) {
+            release(transaction, old)?;
+        }
     }
     let mut reseal = transaction
         .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
@@ -387,24 +451,25 @@ fn write_ticket_keys(
     Ok(())
 }
 
-/// The material of a domain, if there is such a domain.
-fn material_of(
+/// The materials of a domain, if there is such a domain.
+fn materials_of(
     transaction: &Transaction<'_>,
     name: &str,
-) -> rusqlite::Result<Option<Option<[u8; 32]>>> {
+) -> rusqlite::Result<Option<[Option<Digest>; 2]>> {
+    let digest = |octets: Option<[u8; 32]>| octets.map(Digest);
     transaction
-        .prepare_cached("SELECT material FROM domain WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
+        .prepare_cached("SELECT material, companion FROM domain WHERE name = ?1")?
+        .query_row([name], |row| Ok([digest(row.get(0)?), digest(row.get(1)?)]))
         .optional()
 }
 
 /// Deletes material that no domain needs any more.
-fn release(transaction: &Transaction<'_>, digest: Option<Digest>) -> rusqlite::Result<()> {
-    let Some(digest) = digest else { return Ok(()) };
+fn release(transaction: &Transaction<'_>, digest: Digest) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "DELETE FROM material WHERE digest = ?1
-             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)",
+             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)
+             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = ?1)",
         )?
         .execute([digest.0])
         .map(drop)

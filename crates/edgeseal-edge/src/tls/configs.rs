@@ -17,7 +17,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{SetupError, Tickets, provider};
+use super::{SetupError, Tickets, answer::Answer, provider};
 
 /// A configuration for each choice.
 pub(super) struct Configs {
@@ -42,9 +42,9 @@ impl Configs {
         })
     }
 
-    /// What `delivery` chooses, answering with `key`. A client that has no version in common with
+    /// What `delivery` chooses, answering with `answer`. A client that has no version in common with
     /// it is told `protocol_version`, one that has no protocol `no_application_protocol`.
-    pub(super) fn of(&self, delivery: &Delivery, key: Arc<CertifiedKey>) -> ServerConfig {
+    pub(super) fn of(&self, delivery: &Delivery, answer: Arc<Answer>) -> ServerConfig {
         let versions = match delivery.tls {
             TlsVersions::Both => &self.both,
             TlsVersions::Only12 => &self.only12,
@@ -56,7 +56,7 @@ impl Configs {
             &versions.http1
         };
         let mut config = config.clone();
-        config.cert_resolver = Arc::new(Chosen(Some(key)));
+        config.cert_resolver = answer;
         config
     }
 }
@@ -69,7 +69,7 @@ impl ByProtocol {
         let mut http1 = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Chosen(None)));
+            .with_cert_resolver(Arc::new(Nothing));
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
         http1.ticketer = Arc::clone(ticketer);
@@ -81,12 +81,12 @@ impl ByProtocol {
     }
 }
 
-/// Answers with what was chosen for this ClientHello.
+/// Stands where an [`Answer`] is put for each ClientHello.
 #[derive(Debug)]
-struct Chosen(Option<Arc<CertifiedKey>>);
+struct Nothing;
 
-impl ResolvesServerCert for Chosen {
+impl ResolvesServerCert for Nothing {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.clone()
+        None
     }
 }

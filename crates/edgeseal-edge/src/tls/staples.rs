@@ -8,7 +8,7 @@ use std::{
 use edgeseal_core::certificate::{Digest, ocsp};
 use tokio::sync::Notify;
 
-use crate::entry::{Entry, Https, Material};
+use crate::entry::{Certificates, Entry, Https, Material};
 
 /// A verified response.
 #[derive(Debug)]
@@ -33,35 +33,37 @@ pub(crate) struct Staples {
 impl Staples {
     /// This entry is served from now on.
     pub(crate) fn serve(&self, entry: &Entry) {
-        let Some(digest) = wanting(entry) else { return };
-        let count = {
-            let mut wanted = lock(&self.wanted);
-            let count = wanted.entry(digest).or_default();
-            *count += 1;
-            *count
-        };
-        if count == 1 {
-            self.tell(digest);
+        for digest in wanting(entry) {
+            let count = {
+                let mut wanted = lock(&self.wanted);
+                let count = wanted.entry(digest).or_default();
+                *count += 1;
+                *count
+            };
+            if count == 1 {
+                self.tell(digest);
+            }
         }
     }
 
     /// This entry is served no more.
     pub(crate) fn release(&self, entry: &Entry) {
-        let Some(digest) = wanting(entry) else { return };
-        let unwanted = {
-            let mut wanted = lock(&self.wanted);
-            let count = wanted
-                .get(&digest)
-                .map_or(0, |count| count.saturating_sub(1));
-            if count == 0 {
-                wanted.remove(&digest);
-            } else {
-                wanted.insert(digest, count);
+        for digest in wanting(entry) {
+            let unwanted = {
+                let mut wanted = lock(&self.wanted);
+                let count = wanted
+                    .get(&digest)
+                    .map_or(0, |count| count.saturating_sub(1));
+                if count == 0 {
+                    wanted.remove(&digest);
+                } else {
+                    wanted.insert(digest, count);
+                }
+                count == 0
+            };
+            if unwanted {
+                self.tell(digest);
             }
-            count == 0
-        };
-        if unwanted {
-            self.tell(digest);
         }
     }
 
@@ -100,13 +102,16 @@ impl Staples {
     }
 }
 
-/// The material of an entry that wants a response.
-fn wanting(entry: &Entry) -> Option<Digest> {
-    let Https::On(material) = &entry.https else {
-        return None;
+/// The materials of an entry that want a response each.
+fn wanting(entry: &Entry) -> impl Iterator<Item = Digest> {
+    let certificates = match &entry.https {
+        Https::On(certificates) => Some(certificates),
+        Https::Off => None,
     };
-    let wants = entry.delivery.ocsp_stapling || demands(material);
-    wants.then_some(*material.digest())
+    let materials = certificates.into_iter().flat_map(Certificates::materials);
+    materials
+        .filter(|material| entry.delivery.ocsp_stapling || demands(material))
+        .map(|material| *material.digest())
 }
 
 /// Whether the certificate demands a response (RFC 7633).

@@ -34,6 +34,7 @@ impl Failing {
         })
     }
 
+    /// From now on it answers.
     pub(crate) fn heal(&self) {
         self.fails.store(false, Ordering::Relaxed);
     }

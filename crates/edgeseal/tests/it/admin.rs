@@ -23,6 +23,7 @@ const SHOWN: &[&str] = &[
     "edgeseal_key_cache_size",
     "edgeseal_ocsp_revoked",
     "edgeseal_ocsp_staples",
+    "edgeseal_proof_seconds",
     "edgeseal_proofs_total",
     "edgeseal_proxy_requests_total",
     "edgeseal_quarantined",
@@ -30,16 +31,22 @@ const SHOWN: &[&str] = &[
     "edgeseal_ticket_key_shared",
     "edgeseal_tls_refusals_total",
     "edgeseal_tls_sessions_total",
+    "edgeseal_unproved_domains",
 ];
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[
+    "edgeseal_accept_failures_total",
+    "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_ocsp_fetches_total",
     "edgeseal_origin_failures_total",
+    "edgeseal_memory_short",
+    "edgeseal_proof_clock_skew_total",
     "edgeseal_replica_failures_total",
     "edgeseal_settle_timeouts_total",
+    "edgeseal_shed_total",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +75,7 @@ async fn metrics_tell_what_happened_and_name_nobody() {
         r#"edgeseal_proofs_total{result="agrees"}"#,
         "edgeseal_edge_domains 1",
         "edgeseal_quarantined 0",
+        "edgeseal_unproved_domains 0",
     ];
     // Counted after the client has what it asked for.
     let text = eventually("all that happened in the metrics", || async {

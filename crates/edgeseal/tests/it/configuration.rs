@@ -51,6 +51,12 @@ fn a_wrong_configuration_is_told_with_its_key() {
         ("default_domain = \"no domain\"\n", "default_domain"),
         ("api_tls = \"127.0.0.1:0\"\n", "api_tls_cert_file"),
         ("api_tls_key_file = \"key.pem\"\n", "api_tls is"),
+        ("memory_max = -1\n", "memory_max"),
+        ("handshakes = \"many\"\n", "handshakes"),
+        (
+            "proxy_protocol_from = [\"anybody\"]\n",
+            "a list of networks",
+        ),
         ("[rate_limits]\nDoAsIThink = 1\n", "DoAsIThink"),
         ("not TOML", "TOML"),
     ] {

@@ -28,7 +28,7 @@ use crate::{
 
 const NAME: &str = "www.doctor.example";
 
-fn doctor(data: &Path) -> (Option<i32>, String) {
+pub(crate) fn doctor(data: &Path) -> (Option<i32>, String) {
     let mut command = binary();
     command.arg("doctor").arg("--data").arg(data);
     let Output {
@@ -410,7 +410,7 @@ fn copy_directory(from: &Path, to: &Path) {
         };
         if path.is_dir() {
             copy_directory(&path, &target);
-        } else {
+        } else if path.is_file() {
             fs::copy(&path, &target).unwrap();
         }
     }

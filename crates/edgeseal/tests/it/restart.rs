@@ -53,7 +53,7 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else {
+        } else if path.is_file() {
             found.insert(path.display().to_string(), fs::read(&path).unwrap());
         }
     }

@@ -89,12 +89,28 @@ impl Server {
     /// Starts it again on the same data; returns once it says `ready`.
     pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "it runs already");
+        let command = self.command();
+        self.launch_by(command);
+    }
+
+    /// Starts a process that takes over from the one that runs; returns that one once the new one
+    /// says `ready`.
+    pub(crate) fn take_over(&mut self) -> Child {
+        let before = self.process.take().expect("it runs");
+        let mut command = self.command();
+        command.arg("--take-over");
+        self.launch_by(command);
+        before
+    }
+
+    /// Starts it by this command.
+    pub(crate) fn launch_by(&mut self, mut command: Command) {
         let log = File::options()
             .append(true)
             .create(true)
             .open(self.log_path())
             .unwrap();
-        let mut process = self.command().stderr(log).spawn().unwrap();
+        let mut process = command.stderr(log).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (said, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -114,6 +130,11 @@ impl Server {
 
     /// The command that serves the data directory; standard output is piped.
     pub(crate) fn command(&self) -> Command {
+        self.command_at(&[])
+    }
+
+    /// As [`command`](Self::command), with some addresses given.
+    pub(crate) fn command_at(&self, given: &[(&str, SocketAddr)]) -> Command {
         let mut command = binary();
         // As talkative as it gets: what is never logged is not logged then either. Of h2 it would
         // be every frame.
@@ -124,7 +145,10 @@ impl Server {
             .arg("--config")
             .arg(self.home.path().join("edgeseal.toml"));
         for role in ["--api", "--https", "--http", "--admin"] {
-            command.args([role, "127.0.0.1:0"]);
+            let given = given.iter().find(|(name, _)| *name == role);
+            let given = given.map(|(_, address)| address.to_string());
+            let any = || "127.0.0.1:0".to_owned();
+            command.arg(role).arg(given.unwrap_or_else(any));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
@@ -292,6 +316,21 @@ pub(crate) fn binary() -> Command {
         }
     }
     command
+}
+
+/// A command by way of a shell script, which ends with `exec "$@"`. Standard output is piped.
+pub(crate) fn by_shell(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program());
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(Stdio::null()).stdout(Stdio::piped());
+    shell
 }
 
 /// Sends a signal.

@@ -50,6 +50,19 @@ pub(crate) async fn connect(
     connect_in(edge, name, rustls::DEFAULT_VERSIONS, alpn).await
 }
 
+/// Asks in these versions with a client that checks only these signatures.
+pub(crate) async fn served_checking(
+    edge: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: &[SignatureScheme],
+) -> Served {
+    let stream = connect_checking(edge, name, versions, schemes.to_vec(), &[]).await?;
+    let (_, session) = stream.get_ref();
+    let chain = session.peer_certificates().unwrap();
+    Ok(chain.iter().map(|der| der.to_vec()).collect())
+}
+
 /// As [`connect`], by a client that speaks these versions only.
 pub(crate) async fn connect_in(
     edge: SocketAddr,
@@ -57,16 +70,46 @@ pub(crate) async fn connect_in(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
 ) -> Result<TlsStream<TcpStream>, TurnedAway> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyChain))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let algorithms = provider().signature_verification_algorithms;
+    connect_checking(edge, name, versions, algorithms.supported_schemes(), alpn).await
+}
+
+async fn connect_checking(
+    edge: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: Vec<SignatureScheme>,
+    alpn: &[&str],
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let config = config(versions, schemes, alpn);
     let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
     let stream = TcpStream::connect(edge).await.map_err(otherwise)?;
+    connect_on(stream, name, config).await
+}
+
+/// As [`connect`], over a connection that is there.
+pub(crate) async fn connect_over(
+    stream: TcpStream,
+    name: &str,
+    alpn: &[&str],
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let schemes = provider()
+        .signature_verification_algorithms
+        .supported_schemes();
+    connect_on(
+        stream,
+        name,
+        config(rustls::DEFAULT_VERSIONS, schemes, alpn),
+    )
+    .await
+}
+
+async fn connect_on(
+    stream: TcpStream,
+    name: &str,
+    config: ClientConfig,
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
     let server = ServerName::try_from(name.to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::new(config)).connect(server, stream);
     connecting.await.map_err(|error| {
@@ -78,6 +121,22 @@ pub(crate) async fn connect_in(
             _ => otherwise(error),
         }
     })
+}
+
+fn config(
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: Vec<SignatureScheme>,
+    alpn: &[&str],
+) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyChain { schemes }))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
 }
 
 /// Asks with the `openssl` command.
@@ -122,7 +181,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Takes any chain, but only from who has the key of its leaf.
 #[derive(Debug)]
-struct AnyChain;
+struct AnyChain {
+    schemes: Vec<SignatureScheme>,
+}
 
 impl ServerCertVerifier for AnyChain {
     fn verify_server_cert(
@@ -157,8 +218,6 @@ impl ServerCertVerifier for AnyChain {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -109,9 +109,12 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let stopped = async move {
             let _ = stopped.await;
+            http::Ending {
+                fresh: Duration::ZERO,
+                patience: Duration::from_secs(5),
+            }
         };
-        let drain = Duration::from_secs(5);
-        let serving = http::serve(listener, Speaks::Http, Arc::new(context), stopped, drain);
+        let serving = http::serve(listener, Speaks::Http, Arc::new(context), stopped);
         let node = Self {
             api: Api::new(&address, &account, &key, &secret),
             catalog,

@@ -1,0 +1,416 @@
+//! Very many changes at once, while clients go on: no handshake and no request may fail, and no
+//! handshake after a call's return may show the old certificate.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustls::pki_types::ServerName;
+use tokio::task::LocalSet;
+
+use crate::{
+    Outcome, call,
+    call::Connection,
+    fleet::{self, Account},
+    folder::Folder,
+    origin,
+    peer::{Kind, Peer, Setup},
+    pki::{Authority, Certified},
+    report::{Report, percentile_ms},
+    requests::{Became, Kept},
+    server::{Place, Server},
+    shakes::Numbers,
+    tls::{Client, Offer, Way},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Changes in a round
+    #[arg(long, default_value_t = 10_000)]
+    changes: usize,
+    /// Domains whose certificates are changed, in turn
+    #[arg(long, default_value_t = 400)]
+    domains: usize,
+    /// Callers of the API at a time
+    #[arg(long, default_value_t = 8)]
+    callers: usize,
+    /// New handshakes a second meanwhile, with all domains
+    #[arg(long, default_value_t = 200)]
+    handshakes: u32,
+    /// Connections with requests one after the other meanwhile, half h1, half h2
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// Requests a second on each of them
+    #[arg(long, default_value_t = 50)]
+    requests: u32,
+}
+
+/// Domains that are not changed, one for every so many that are.
+const UNCHANGED: usize = 10;
+
+/// What clients saw meanwhile.
+#[derive(Default)]
+struct Seen {
+    handshakes: Vec<Duration>,
+    handshakes_failed: usize,
+    requests: Vec<Duration>,
+    requests_failed: usize,
+    /// Connections that the server had ended in order, so that the request went out on a new one.
+    opened_again: usize,
+    first_failure: Option<String>,
+}
+
+pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+    let mut report = Report::new("burst", &place.program);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let origin = origin::start()?;
+    let server = Server::start_with(
+        place,
+        "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\nCreateAccount = 10000\nAddCdnDomain = 10000\n",
+    )?;
+    let authority = Authority::new()?;
+    let all = options.domains + options.domains / UNCHANGED + 1;
+    let accounts = runtime.block_on(fleet::create(&server, all, origin))?;
+    let first = runtime.block_on(set_all(&server, &authority, &accounts))?;
+    let changed = accounts.get(..options.domains).ok_or("no domains")?;
+    report.setup(format!(
+        "{} changes of {} domains by {} callers, rate limits out of the way; meanwhile {} handshakes a second with these and {} others, and {} connections with {} requests a second each, half h1, half h2",
+        options.changes,
+        options.domains,
+        options.callers,
+        options.handshakes,
+        all - options.domains,
+        options.connections,
+        options.requests,
+    ));
+    let domains: Arc<[String]> = accounts.iter().map(|one| one.domain.clone()).collect();
+    for round in 0..rounds {
+        println!("round {}", round + 1);
+        let quiet = Load::start(server.addresses.https, &domains, options);
+        std::thread::sleep(Duration::from_secs(3));
+        quiet.stop()?.report(&mut report, "no change");
+        let calls = sign(&server, &authority, changed, options.changes)?;
+        let load = Load::start(server.addresses.https, &domains, options);
+        let began = Instant::now();
+        let stale = runtime.block_on(change(&server, options.callers, calls));
+        let took = began.elapsed();
+        let seen = load.stop()?;
+        report.add(
+            "changes, burst",
+            "calls/s",
+            options.changes as f64 / took.as_secs_f64(),
+        );
+        let name = "handshakes after return that showed the old certificate, burst";
+        report.add(name, "handshakes", stale? as f64);
+        report.aim(name, 0.0);
+        seen.report(&mut report, "burst");
+        for what in ["failed handshakes", "failed requests"] {
+            report.aim(&format!("{what}, burst"), 0.0);
+        }
+    }
+    drop(server);
+    let certified: Vec<_> = domains.iter().map(String::as_str).zip(&first).collect();
+    let folder = Folder::of(&certified)?;
+    let setup = Setup::new(&folder, origin)?;
+    for round in 0..rounds {
+        println!("round {}, a reload of nginx", round + 1);
+        runtime.block_on(reload(&setup, &domains, options, &mut report))?;
+    }
+    report.finish()
+}
+
+/// One reload of nginx with the same names, under the same load.
+async fn reload(
+    setup: &Setup<'_>,
+    domains: &Arc<[String]>,
+    options: &Options,
+    report: &mut Report,
+) -> Outcome<()> {
+    let nginx = Peer::start_surely(Kind::Nginx, setup).await?;
+    let domain = domains.first().ok_or("no domain")?;
+    let to = Authority::new()?.issue(domain)?;
+    let load = Load::start(nginx.https, domains, options);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let took = nginx.change_and_wait(domain, &to, setup).await?;
+    let took = took.map_err(|limit| format!("nginx: {limit}"))?;
+    // The old workers are still there while their connections are.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let seen = load.stop()?;
+    let when = "one reload of nginx";
+    report.add(&format!("change, {when}"), "ms", took.as_secs_f64() * 1e3);
+    seen.report(report, when);
+    Ok(())
+}
+
+/// A first certificate for each.
+async fn set_all(
+    server: &Server,
+    authority: &Authority,
+    accounts: &[Account],
+) -> Outcome<Vec<Certified>> {
+    let mut connection = Connection::open(server.addresses.api).await?;
+    let mut all = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let certified = authority.issue(&account.domain)?;
+        let request = call::upload(server.addresses.api, account, &certified)?;
+        connection.call(&request).await?;
+        all.push(certified);
+    }
+    Ok(all)
+}
+
+/// A call, and what handshakes must show once it has returned.
+struct Change {
+    request: Vec<u8>,
+    domain: String,
+    to: Certified,
+}
+
+fn sign(
+    server: &Server,
+    authority: &Authority,
+    accounts: &[Account],
+    changes: usize,
+) -> Outcome<Vec<Change>> {
+    let turns = accounts.iter().cycle().take(changes);
+    turns
+        .map(|account| {
+            let to = authority.issue(&account.domain)?;
+            Ok(Change {
+                request: call::upload(server.addresses.api, account, &to)?,
+                domain: account.domain.clone(),
+                to,
+            })
+        })
+        .collect()
+}
+
+/// Makes all changes; how many handshakes after a return showed another certificate. A domain has
+/// one caller, so that nothing else changes it meanwhile.
+async fn change(server: &Server, callers: usize, changes: Vec<Change>) -> Outcome<usize> {
+    let mut shares: Vec<Vec<Change>> = (0..callers).map(|_| Vec::new()).collect();
+    let mut owner = std::collections::HashMap::new();
+    for change in changes {
+        let next = owner.len() % callers;
+        let owner = *owner.entry(change.domain.clone()).or_insert(next);
+        shares[owner].push(change);
+    }
+    let (api, https) = (server.addresses.api, server.addresses.https);
+    LocalSet::new()
+        .run_until(async {
+            let callers = shares
+                .into_iter()
+                .map(|share| tokio::task::spawn_local(caller(api, https, share)));
+            let mut stale = 0;
+            for caller in callers.collect::<Vec<_>>() {
+                stale += caller.await??;
+            }
+            Ok(stale)
+        })
+        .await
+}
+
+async fn caller(api: SocketAddr, https: SocketAddr, changes: Vec<Change>) -> Outcome<usize> {
+    let mut connection = Connection::open(api).await?;
+    let client = Client::new(Offer::X25519)?;
+    let mut stale = 0;
+    for change in changes {
+        connection.call(&change.request).await?;
+        let name = ServerName::try_from(change.domain)?;
+        let shown = client.handshake(https, &name).await?;
+        stale += usize::from(shown.leaf() != Some(&change.to.leaf));
+        shown.close().await?;
+    }
+    Ok(stale)
+}
+
+/// Clients that go on, from a thread of their own.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Outcome<Seen>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr, domains: &Arc<[String]>, options: &Options) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = Clients {
+            address,
+            domains: Arc::clone(domains),
+            stop: Arc::clone(&stop),
+        };
+        let (handshakes, connections) = (options.handshakes, options.connections);
+        let requests = options.requests;
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let all = LocalSet::new();
+            all.block_on(&runtime, async {
+                let clients = Arc::new(clients);
+                let mut tasks = Vec::new();
+                // Four, so that one slow handshake does not hold up the others.
+                for number in 0..4 {
+                    let clients = Arc::clone(&clients);
+                    tasks.push(tokio::task::spawn_local(async move {
+                        clients.shake(number, handshakes / 4).await
+                    }));
+                }
+                for number in 0..connections {
+                    let clients = Arc::clone(&clients);
+                    tasks.push(tokio::task::spawn_local(async move {
+                        clients.request(number, requests).await
+                    }));
+                }
+                let mut seen = Seen::default();
+                for task in tasks {
+                    seen.add(task.await??);
+                }
+                Ok(seen)
+            })
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Outcome<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the load broke down")?
+    }
+}
+
+struct Clients {
+    address: SocketAddr,
+    domains: Arc<[String]>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Clients {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// New handshakes with any of the domains.
+    async fn shake(&self, number: usize, per_second: u32) -> Outcome<Seen> {
+        let client = Client::new(Offer::X25519)?;
+        let mut seen = Seen::default();
+        let mut numbers = Numbers::default();
+        for _ in 0..number {
+            numbers.below(2); // each task has other names
+        }
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.goes_on() {
+            pace.tick().await;
+            let domain = &self.domains[numbers.below(self.domains.len())];
+            let began = Instant::now();
+            match client.shows(self.address, domain).await {
+                Ok(shown) => {
+                    seen.handshakes.push(began.elapsed());
+                    // Whether the farewell arrives is no matter of the handshake.
+                    let _ = shown.close().await;
+                }
+                Err(why) => {
+                    seen.handshakes_failed += 1;
+                    seen.first_failure.get_or_insert(format!("{domain}: {why}"));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Requests one after the other on a connection that is kept as long as the server wants.
+    async fn request(&self, number: usize, per_second: u32) -> Outcome<Seen> {
+        let h2 = number % 2 == 1;
+        let client = Client::with(Way { h2, ..Way::FULL })?;
+        // Spread over all, so that there are such that change and such that do not.
+        let at = number * self.domains.len() / 8 % self.domains.len();
+        let domain = &self.domains[at];
+        let mut seen = Seen::default();
+        let mut kept = Kept::open(&client, self.address, domain, h2).await?;
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.goes_on() {
+            pace.tick().await;
+            let began = Instant::now();
+            match kept.get(domain).await {
+                Ok(Became::Answered) => {
+                    seen.requests.push(began.elapsed());
+                    continue;
+                }
+                Ok(Became::NotSent) => seen.opened_again += 1,
+                Err(why) => {
+                    seen.requests_failed += 1;
+                    seen.first_failure
+                        .get_or_insert(format!("{domain}, request: {why}"));
+                }
+            }
+            match Kept::open(&client, self.address, domain, h2).await {
+                Ok(opened) => kept = opened,
+                Err(why) => {
+                    seen.handshakes_failed += 1;
+                    seen.first_failure.get_or_insert(format!("{domain}: {why}"));
+                }
+            }
+        }
+        Ok(seen)
+    }
+}
+
+impl Seen {
+    fn add(&mut self, other: Self) {
+        self.handshakes.extend(other.handshakes);
+        self.requests.extend(other.requests);
+        self.handshakes_failed += other.handshakes_failed;
+        self.requests_failed += other.requests_failed;
+        self.opened_again += other.opened_again;
+        self.first_failure = self.first_failure.take().or(other.first_failure);
+    }
+
+    fn report(mut self, report: &mut Report, when: &str) {
+        if let Some(why) = &self.first_failure {
+            println!("  first failure, {when}: {why}");
+        }
+        let named = |what: &str| format!("{what}, {when}");
+        for (what, times, failed) in [
+            ("handshakes", &mut self.handshakes, self.handshakes_failed),
+            ("requests", &mut self.requests, self.requests_failed),
+        ] {
+            times.sort_unstable();
+            report.add(&named(what), what_unit(what), times.len() as f64);
+            report.add(
+                &named(&format!("failed {what}")),
+                what_unit(what),
+                failed as f64,
+            );
+            report.add(
+                &named(&format!("{what}, p50")),
+                "ms",
+                percentile_ms(times, 0.5),
+            );
+            report.add(
+                &named(&format!("{what}, p99")),
+                "ms",
+                percentile_ms(times, 0.99),
+            );
+        }
+        let again = self.opened_again as f64;
+        report.add(
+            &named("connections that the server had ended"),
+            "connections",
+            again,
+        );
+    }
+}
+
+fn what_unit(what: &str) -> &'static str {
+    match what {
+        "handshakes" => "handshakes",
+        _ => "requests",
+    }
+}

@@ -1,0 +1,156 @@
+//! Memory of an idle connection: Edgeseal, nginx and HAProxy, each afresh for each state.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    Outcome,
+    folder::Folder,
+    handshake::one_domain,
+    origin,
+    peer::{Kind, Peer, Setup},
+    process,
+    report::Report,
+    requests::{Became, Kept},
+    server::{Place, Server},
+    tls::{Client, Connection, Way},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Connections at a time
+    #[arg(long, default_value_t = 5000)]
+    connections: usize,
+}
+
+/// What an idle connection has behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Handshake,
+    Http1,
+    Http2,
+}
+
+/// An idle connection, held.
+enum Held {
+    Bare(#[expect(dead_code, reason = "held, not used")] Connection),
+    Kept(#[expect(dead_code, reason = "held, not used")] Kept),
+}
+
+impl State {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Handshake => "idle after the handshake",
+            Self::Http1 => "idle after a request, h1",
+            Self::Http2 => "idle after a request, h2",
+        }
+    }
+}
+
+/// At most so much of nginx's memory.
+const AIM: f64 = 0.5;
+/// Connections that are opened before any is counted: the first ones find caches and pools empty.
+const WARM: usize = 64;
+
+pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+    let mut report = Report::new("idle", &place.program);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    report.setup(format!(
+        "{} connections, TLS 1.3; Pss of all processes before and after, divided; each server afresh for each figure",
+        options.connections
+    ));
+    let origin = origin::start()?;
+    for round in 0..rounds {
+        for state in [State::Handshake, State::Http1, State::Http2] {
+            println!("round {}, {state:?}", round + 1);
+            runtime.block_on(once(place, origin, state, options, &mut report))?;
+        }
+    }
+    for state in [State::Handshake, State::Http1, State::Http2] {
+        for peer in ["nginx", "haproxy"] {
+            let named = |who: &str| format!("{}: {who}", state.what());
+            let name = named(&format!("edgeseal / {peer}"));
+            report.ratio(&name, &named("edgeseal"), &named(peer));
+            if peer == "nginx" {
+                report.aim(&name, AIM);
+            }
+        }
+    }
+    report.finish()
+}
+
+async fn once(
+    place: &Place,
+    origin: SocketAddr,
+    state: State,
+    options: &Options,
+    report: &mut Report,
+) -> Outcome<()> {
+    let mut add = |who: &str, bytes: f64| {
+        report.add(&format!("{}: {who}", state.what()), "KB", bytes / 1000.0);
+    };
+    let server = Server::start(place)?;
+    let (domain, certified) = one_domain(&server, origin).await?;
+    let memory = || process::proportional_kib(&[server.pid()]);
+    add(
+        "edgeseal",
+        each(server.addresses.https, &domain, state, options, &memory).await?,
+    );
+    drop(server);
+    let folder = Folder::of(&[(&domain, &certified)])?;
+    let setup = Setup::new(&folder, origin)?;
+    for kind in [Kind::Nginx, Kind::Haproxy] {
+        let peer = Peer::start_surely(kind, &setup).await?;
+        let memory = || peer.memory_kib();
+        add(
+            peer.name(),
+            each(peer.https, &domain, state, options, &memory).await?,
+        );
+    }
+    Ok(())
+}
+
+/// Octets of a connection.
+async fn each(
+    address: SocketAddr,
+    domain: &str,
+    state: State,
+    options: &Options,
+    memory: &dyn Fn() -> Outcome<u64>,
+) -> Outcome<f64> {
+    let client = Client::with(Way {
+        h2: state == State::Http2,
+        ..Way::FULL
+    })?;
+    let mut held = Vec::with_capacity(options.connections + WARM);
+    for _ in 0..WARM {
+        held.push(open(&client, address, domain, state).await?);
+    }
+    settle().await;
+    let before = memory()?;
+    for _ in 0..options.connections {
+        held.push(open(&client, address, domain, state).await?);
+    }
+    settle().await;
+    let after = memory()?;
+    // All of them were open when it was measured.
+    drop(held);
+    Ok(after.saturating_sub(before) as f64 * 1024.0 / options.connections as f64)
+}
+
+async fn open(client: &Client, address: SocketAddr, domain: &str, state: State) -> Outcome<Held> {
+    if state == State::Handshake {
+        return Ok(Held::Bare(client.shows(address, domain).await?));
+    }
+    let mut kept = Kept::open(client, address, domain, state == State::Http2).await?;
+    match kept.get(domain).await? {
+        Became::Answered => Ok(Held::Kept(kept)),
+        Became::NotSent => Err("the connection was ended before a request".into()),
+    }
+}
+
+/// Servers put away what they need no more after an answer; nothing tells when they are done.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}

@@ -1,0 +1,126 @@
+//! The peers with as many certificates: start, memory, a change, handshakes.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{Options, megabytes, naming};
+use crate::{
+    Outcome,
+    folder::Folder,
+    peer::{Kind, Limit, Peer, Setup},
+    pki::Authority,
+    process,
+    report::Report,
+    shakes::{Names, Shakes, Then},
+    tls::Way,
+};
+
+const KINDS: [Kind; 4] = [
+    Kind::Nginx,
+    Kind::NginxByVariable,
+    Kind::Haproxy,
+    Kind::Caddy,
+];
+
+/// Changes of one certificate each, in a round.
+const CHANGES: usize = 3;
+
+/// Runs them one after the other; what reaches its limits is said, and has no figure.
+pub(super) async fn run(
+    origin: SocketAddr,
+    rounds: usize,
+    options: &Options,
+    report: &mut Report,
+) -> Outcome<()> {
+    let folder = Folder::prepare(options.domains)?;
+    let mut setup = Setup::new(&folder, origin)?;
+    setup.patience = Duration::from_secs(options.peer_seconds);
+    setup.memory_kib_max = options.peer_mb * 1_000_000 / 1024;
+    for kind in KINDS {
+        for round in 0..rounds {
+            println!("round {}, {}", round + 1, kind.name());
+            if let Err(limit) = one(kind, &setup, options, report).await? {
+                report.setup(format!(
+                    "{}, {} domains: {limit}",
+                    kind.name(),
+                    options.domains
+                ));
+                break;
+            }
+        }
+    }
+    ratios(options, report);
+    Ok(())
+}
+
+async fn one(
+    kind: Kind,
+    setup: &Setup<'_>,
+    options: &Options,
+    report: &mut Report,
+) -> Outcome<Result<(), Limit>> {
+    let of = naming(options);
+    let named = |what: &str| of(&format!("{}: {what}", kind.name()));
+    let peer = match Peer::start(kind, setup).await? {
+        Ok(peer) => peer,
+        Err(limit) => return Ok(Err(limit)),
+    };
+    report.add(&named("start"), "s", peer.start_took.as_secs_f64());
+    report.add(
+        &named("memory after a start"),
+        "MB",
+        megabytes(peer.memory_kib()?),
+    );
+    let shakes = Shakes {
+        names: Names::Random(options.domains),
+        way: Way::FULL,
+        then: Then::Close,
+        clients: 8,
+    };
+    let handshakes = options.handshakes / 2;
+    let pids = peer.pids()?;
+    let before = process::cpu_of_all(&pids)?;
+    shakes.turn(peer.https, handshakes).await?;
+    let cpu = process::cpu_of_all(&pids)? - before;
+    let each = cpu.as_secs_f64() * 1e6 / handshakes as f64;
+    report.add(&named("handshake, random names, its CPU"), "µs", each);
+    let authority = Authority::new()?;
+    let names = setup.folder.names();
+    for number in 0..CHANGES {
+        let name = &names[names.len() * number / CHANGES];
+        let to = authority.issue(name)?;
+        match peer.change_and_wait(name, &to, setup).await? {
+            Ok(took) => report.add(&named("one change"), "ms", took.as_secs_f64() * 1e3),
+            Err(limit) => return Ok(Err(limit)),
+        };
+    }
+    report.add(
+        &named("memory after changes"),
+        "MB",
+        megabytes(peer.memory_kib()?),
+    );
+    Ok(Ok(()))
+}
+
+/// What a peer takes of what Edgeseal takes, where both have figures.
+fn ratios(options: &Options, report: &mut Report) {
+    let named = naming(options);
+    for kind in KINDS {
+        for (theirs, ours) in [
+            ("start", "start with the store"),
+            ("memory after a start", "memory after a cold start"),
+            ("one change", "p50 from start"),
+            ("handshake, random names, its CPU", super::RANDOM_NAMES),
+        ] {
+            let of = if theirs == "one change" {
+                format!("{ours}, {}", super::at(options))
+            } else {
+                named(ours)
+            };
+            let peer = named(&format!("{}: {theirs}", kind.name()));
+            if report.median(&peer).is_finite() {
+                let name = named(&format!("{} / edgeseal: {theirs}", kind.name()));
+                report.ratio(&name, &peer, &of);
+            }
+        }
+    }
+}

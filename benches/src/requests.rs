@@ -1,0 +1,85 @@
+//! Requests on connections that are kept.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::{Outcome, tls::Client};
+
+type Ask = Request<Empty<Bytes>>;
+type Answer = http::Response<hyper::body::Incoming>;
+
+/// A connection on which requests are made one after the other.
+pub(crate) enum Kept {
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Became {
+    /// Answered with 200, to the last octet.
+    Answered,
+    /// Never sent: the server had ended the connection in order before.
+    NotSent,
+}
+
+impl Kept {
+    /// A handshake with `name`, and HTTP on it; `client` says which.
+    pub(crate) async fn open(
+        client: &Client,
+        address: SocketAddr,
+        name: &str,
+        h2: bool,
+    ) -> Outcome<Self> {
+        let stream = client.shows(address, name).await?.into_stream();
+        let stream = TokioIo::new(stream);
+        if h2 {
+            let (sender, driver) = http2::handshake(TokioExecutor::new(), stream).await?;
+            tokio::spawn(driver);
+            return Ok(Self::Http2(sender));
+        }
+        let (sender, driver) = http1::handshake(stream).await?;
+        tokio::spawn(driver);
+        Ok(Self::Http1(sender))
+    }
+
+    /// One small request; an error if it was sent and not answered with 200.
+    pub(crate) async fn get(&mut self, host: &str) -> Outcome<Became> {
+        let sent = match self {
+            Self::Http1(sender) => {
+                let request = Request::get("/").header(header::HOST, host);
+                if sender.ready().await.is_err() {
+                    return Ok(Became::NotSent);
+                }
+                sender.try_send_request(request.body(Empty::new())?).await
+            }
+            Self::Http2(sender) => {
+                let request = Request::get(format!("https://{host}/"));
+                if sender.ready().await.is_err() {
+                    return Ok(Became::NotSent);
+                }
+                sender.try_send_request(request.body(Empty::new())?).await
+            }
+        };
+        finish(sent).await
+    }
+}
+
+async fn finish(sent: Result<Answer, TrySendError<Ask>>) -> Outcome<Became> {
+    match sent {
+        Ok(answer) if answer.status() == StatusCode::OK => {
+            answer.into_body().collect().await?;
+            Ok(Became::Answered)
+        }
+        Ok(answer) => Err(format!("answered with {}", answer.status()).into()),
+        Err(mut failed) => match failed.take_message() {
+            Some(_) => Ok(Became::NotSent),
+            None => Err(failed.into_error().into()),
+        },
+    }
+}

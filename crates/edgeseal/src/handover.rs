@@ -1,0 +1,259 @@
+//! The hand-over from the process that serves to the next one on the same data directory.
+//!
+//! The next one asks over a Unix socket in the data directory. Each says a word when it is where
+//! the word says, and until the last of them the running process goes on, whatever becomes of the
+//! other one:
+//!
+//! | next one | running one | then |
+//! |---|---|---|
+//! | `take-over 1` | | |
+//! | | `sockets …`, with the sockets | the next one loads what is served, binds what is missing |
+//! | `loaded` | | the running one finishes calls, lets go of store and replica, serves on |
+//! | | `released` | the next one opens them, catches up, and accepts visitors |
+//! | `serving` | | the running one accepts no more |
+//! | | `left` | the next one accepts calls |
+//!
+//! Visitors are accepted at every moment. Calls wait in the sockets' queues from `loaded` to `left`.
+
+use std::{
+    fs::Permissions,
+    io,
+    os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::timeout,
+};
+
+use crate::{
+    bootstrap,
+    running::StartError,
+    sockets::{Role, Sockets},
+};
+
+mod wire;
+
+use wire::Wire;
+
+/// For an answer that takes no work.
+const PROMPT: Duration = Duration::from_secs(10);
+/// For the next process to load everything.
+const LOADING: Duration = Duration::from_secs(600);
+/// For the running process to finish calls and to close its files; for the next one to open them.
+const CHANGING: Duration = Duration::from_secs(60);
+
+/// Where the next process asks.
+pub(crate) struct Desk {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// The next process, as the running one sees it.
+pub(crate) struct Successor(Wire);
+
+/// The running process, as the next one sees it.
+pub(crate) struct Predecessor(Wire);
+
+/// Why there is no hand-over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandoverError {
+    /// Nobody is there.
+    #[error("no process serves {} that could be taken over from ({cause}); start without --take-over", path.display())]
+    Nobody {
+        /// The data directory.
+        path: PathBuf,
+        /// What connecting says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The other side is somebody else.
+    #[error("the other process belongs to user {uid}")]
+    Stranger {
+        /// Its user.
+        uid: u32,
+    },
+    /// The other side said something else.
+    #[error("the other process said {said:?} instead of {expected:?}")]
+    Unexpected {
+        /// What it said.
+        said: String,
+        /// What it should have said.
+        expected: &'static str,
+    },
+    /// The other side is gone, or silent.
+    #[error("the other process {0}")]
+    Broken(io::Error),
+    /// A store in memory ends with its process.
+    #[error("a store in memory cannot be handed over")]
+    InMemory,
+}
+
+impl From<io::Error> for HandoverError {
+    fn from(cause: io::Error) -> Self {
+        Self::Broken(cause)
+    }
+}
+
+const ASK: &str = "take-over 1";
+const LOADED: &str = "loaded";
+const RELEASED: &str = "released";
+const SERVING: &str = "serving";
+const LEFT: &str = "left";
+
+impl Desk {
+    /// Opens it; one that a process before has left is replaced.
+    ///
+    /// # Errors
+    /// What the system says: the path may be too long for a socket, for one.
+    pub(crate) fn open(data: &Path) -> io::Result<Self> {
+        let directory = data.join(DIRECTORY);
+        bootstrap::make_directory(&directory).map_err(io::Error::other)?;
+        std::fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
+        let path = directory.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Closes it for good: nobody is to take over from a process that ends.
+    pub(crate) fn close(self) {
+        // What is left behind is replaced by the next process.
+        let _ = std::fs::remove_file(self.path);
+    }
+
+    /// Waits for the next process. Others than those of this user, and of root, are sent away.
+    pub(crate) async fn asked(&self) -> Successor {
+        loop {
+            match self.ask().await {
+                Ok(successor) => return successor,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no hand-over");
+                    // Whatever is wrong with the socket, this does not spin.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Successor, HandoverError> {
+        let (stream, _) = self.listener.accept().await?;
+        check_user(&stream)?;
+        let mut wire = Wire::new(stream);
+        wire.expect(ASK, PROMPT).await?;
+        Ok(Successor(wire))
+    }
+}
+
+const DIRECTORY: &str = "handover";
+const FILE: &str = "socket";
+
+fn check_user(stream: &UnixStream) -> Result<(), HandoverError> {
+    let uid = stream.peer_cred()?.uid();
+    if uid == rustix::process::geteuid().as_raw() || uid == 0 {
+        Ok(())
+    } else {
+        Err(HandoverError::Stranger { uid })
+    }
+}
+
+impl Successor {
+    /// Gives it the sockets, and waits until it has loaded what is served.
+    pub(crate) async fn give(&mut self, sockets: &Sockets) -> Result<(), HandoverError> {
+        let names: Vec<&str> = sockets.all().map(|(role, _)| role.key()).collect();
+        let handles: Vec<_> = sockets.all().map(|(_, socket)| socket.as_fd()).collect();
+        let word = format!("sockets {}", names.join(" "));
+        self.0.say_with(&word, &handles).await?;
+        self.0.expect(LOADED, LOADING).await
+    }
+
+    /// Says that store and replica are free, and waits until it serves.
+    pub(crate) async fn released(&mut self) -> Result<(), HandoverError> {
+        self.0.say(RELEASED).await?;
+        self.0.expect(SERVING, CHANGING).await
+    }
+
+    /// Says that nothing is accepted here any more.
+    pub(crate) async fn left(mut self) -> Result<(), HandoverError> {
+        self.0.say(LEFT).await
+    }
+}
+
+impl Predecessor {
+    /// Asks the process that serves this data directory for its sockets.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub(crate) async fn ask(data: &Path, sockets: &mut Sockets) -> Result<Self, HandoverError> {
+        let connecting = UnixStream::connect(data.join(DIRECTORY).join(FILE));
+        let stream = connecting.await.map_err(|cause| HandoverError::Nobody {
+            path: data.to_owned(),
+            cause,
+        })?;
+        check_user(&stream)?;
+        let mut wire = Wire::new(stream);
+        wire.say(ASK).await?;
+        let said = wire.hear(PROMPT).await?;
+        let unexpected = || HandoverError::Unexpected {
+            said: said.clone(),
+            expected: "sockets …",
+        };
+        let names = said.strip_prefix("sockets ").ok_or_else(unexpected)?;
+        for name in names.split(' ') {
+            let role = Role::of_key(name).ok_or_else(unexpected)?;
+            let socket = wire.socket().ok_or_else(unexpected)?;
+            sockets.take_over(role, socket)?;
+        }
+        Ok(Self(wire))
+    }
+
+    /// Says that all is ready to go on, and waits until store and replica are free.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub(crate) async fn loaded(&mut self) -> Result<(), HandoverError> {
+        self.0.say(LOADED).await?;
+        self.0.expect(RELEASED, CHANGING).await
+    }
+
+    /// Says that visitors are served here, and waits until they are not there.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub(crate) async fn serving(mut self) -> Result<(), HandoverError> {
+        self.0.say(SERVING).await?;
+        self.0.expect(LEFT, CHANGING).await
+    }
+}
+
+impl From<HandoverError> for StartError {
+    fn from(error: HandoverError) -> Self {
+        Self::Handover(error)
+    }
+}
+
+impl Wire {
+    async fn expect(
+        &mut self,
+        expected: &'static str,
+        patience: Duration,
+    ) -> Result<(), HandoverError> {
+        let said = self.hear(patience).await?;
+        if said == expected {
+            Ok(())
+        } else {
+            Err(HandoverError::Unexpected { said, expected })
+        }
+    }
+
+    async fn hear(&mut self, patience: Duration) -> io::Result<String> {
+        let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "is silent");
+        timeout(patience, self.line()).await.map_err(silent)?
+    }
+}

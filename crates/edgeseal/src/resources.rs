@@ -1,0 +1,103 @@
+//! What the system lets this process have: file descriptors and memory.
+
+use std::{fs, io, path::Path};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How the file descriptors are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    /// As many as the process may have open; `None`: any number.
+    pub(crate) allowed: Option<u64>,
+    /// Connections of visitors at once: as configured, or fewer.
+    pub(crate) connections: usize,
+    /// Connections to the API at once: as configured, or fewer.
+    pub(crate) api_connections: usize,
+}
+
+/// Kept for files, watchers, listeners and what happens at once in a hand-over.
+const OWN: u64 = 128;
+
+/// Takes as many file descriptors as the process may have.
+pub(crate) fn raise_descriptors() -> io::Result<Option<u64>> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(maximum)
+}
+
+/// As many file descriptors as the process may have.
+pub(crate) fn descriptors_allowed() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
+impl Descriptors {
+    /// Shares out what is allowed: a visitor may need a second one, for the origin. The API gets an
+    /// eighth at most, so that it answers whatever the visitors do.
+    pub(crate) fn share(allowed: Option<u64>, connections: usize, api_connections: usize) -> Self {
+        let Some(all) = allowed else {
+            return Self {
+                allowed,
+                connections,
+                api_connections,
+            };
+        };
+        let count = |number: u64| usize::try_from(number.max(1)).unwrap_or(usize::MAX);
+        let own = OWN.min(all / 4);
+        let api_connections = api_connections.min(count(all / 8));
+        let rest = all - own - (api_connections as u64).min(all - own);
+        Self {
+            allowed,
+            connections: connections.min(count(rest / 2)),
+            api_connections,
+        }
+    }
+}
+
+/// Octets of memory that the control group of this process allows (cgroup v2); `None`: any number, or
+/// it cannot be told.
+pub(crate) fn group_memory() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mut directory = Path::new("/sys/fs/cgroup").join(group.trim_start_matches('/'));
+    let mut least = None;
+    // What a group above allows counts as well.
+    while directory.starts_with("/sys/fs/cgroup") {
+        let allowed = fs::read_to_string(directory.join("memory.max")).ok();
+        let allowed = allowed.and_then(|text| text.trim().parse::<u64>().ok());
+        least = least.into_iter().chain(allowed).min();
+        if !directory.pop() {
+            break;
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_suffice_for_whom_is_let_in() {
+        let table = [
+            (None, 65_536, 4096),
+            (Some(262_144), 65_536, 4096),
+            (Some(20_000), 8686, 2500),
+            (Some(1024), 384, 128),
+            (Some(64), 20, 8),
+            (Some(0), 1, 1),
+        ];
+        for (allowed, connections, api_connections) in table {
+            let shared = Descriptors::share(allowed, 65_536, 4096);
+            let expected = Descriptors {
+                allowed,
+                connections,
+                api_connections,
+            };
+            assert_eq!(shared, expected);
+        }
+    }
+}

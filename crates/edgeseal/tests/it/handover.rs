@@ -1,0 +1,508 @@
+//! One process takes over from another: no connection is refused, reset or left without an answer,
+//! and every certificate is served from the moment on that its call was answered.
+
+use std::{
+    fs,
+    future::Future,
+    io::Read as _,
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::harness::{
+    Api, CDN, Origin, PATIENCE, Server, UNLIMITED,
+    api::told,
+    eventually,
+    origin::Connection,
+    pki::AUTHORITY,
+    server::{by_shell, wait},
+    tls,
+};
+
+const NAME: &str = "www.handed.example";
+
+/// An origin with an ordinary page, a download that ends when it is told to, and an echo.
+struct Site {
+    origin: Origin,
+    finish: watch::Sender<bool>,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (finish, finished) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(Self::answer(stream, finished.clone()));
+            }
+        });
+        let origin = Origin { address };
+        Self { origin, finish }
+    }
+
+    async fn answer(stream: TcpStream, finished: watch::Receiver<bool>) -> std::io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                if stream.read_line(&mut head).await? == 0 {
+                    return Ok(());
+                }
+            }
+            if head.starts_with("GET /echo") {
+                let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                              upgrade: websocket\r\n\r\n";
+                stream.write_all(switch.as_bytes()).await?;
+                let (mut from, mut to) = tokio::io::split(stream);
+                tokio::io::copy(&mut from, &mut to).await?;
+                return Ok(());
+            }
+            if head.starts_with("GET /download") {
+                let begin = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(begin.as_bytes()).await?;
+                while !*finished.borrow() {
+                    stream.write_all(b"5\r\nparts\r\n").await?;
+                    stream.flush().await?;
+                    sleep(Duration::from_millis(5)).await;
+                }
+                stream.write_all(b"3\r\nend\r\n0\r\n\r\n").await?;
+            } else {
+                let page = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+                stream.write_all(page.as_bytes()).await?;
+            }
+            stream.flush().await?;
+        }
+    }
+}
+
+/// What clients have met.
+#[derive(Default)]
+struct Met {
+    stop: AtomicBool,
+    failures: Mutex<Vec<String>>,
+}
+
+/// A client that does the same again and again, on a new connection each time.
+struct Client {
+    what: &'static str,
+    done: Arc<AtomicU64>,
+    /// In milliseconds.
+    slowest: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    fn start<F>(
+        what: &'static str,
+        met: &Arc<Met>,
+        mut act: impl FnMut() -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        let (done, slowest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (met, count, longest) = (Arc::clone(met), Arc::clone(&done), Arc::clone(&slowest));
+        let task = tokio::spawn(async move {
+            while !met.stop.load(Ordering::SeqCst) {
+                let began = Instant::now();
+                let result = timeout(PATIENCE, act()).await;
+                let result = result.unwrap_or_else(|_| Err("no answer".to_owned()));
+                longest.fetch_max(began.elapsed().as_millis() as u64, Ordering::SeqCst);
+                match result {
+                    Ok(()) => drop(count.fetch_add(1, Ordering::SeqCst)),
+                    Err(why) => met.failures.lock().unwrap().push(format!("{what}: {why}")),
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
+        });
+        Self {
+            what,
+            done,
+            slowest,
+            task,
+        }
+    }
+}
+
+async fn visit(edge: SocketAddr, alpn: &str) -> Result<(), String> {
+    let stream = tls::connect(edge, NAME, &[alpn]).await;
+    let stream = stream.map_err(|why| format!("{why:?}"))?;
+    let mut connection = match alpn {
+        "h2" => Connection::h2(stream).await,
+        _ => Connection::h1(stream).await,
+    };
+    match connection.get(NAME, "/").await? {
+        (200, body) if body == "hello" => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+async fn visit_plainly(edge: SocketAddr) -> Result<(), String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect(edge).await.map_err(failed)?;
+    let request = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.map_err(failed)?;
+    let whole = answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello");
+    whole.then_some(()).ok_or(answer)
+}
+
+/// A call on a connection of its own.
+async fn call(api: SocketAddr, of: &Api) -> Result<(), String> {
+    let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
+    let fresh = Api::new(&api.to_string(), &of.account, &of.key, &secret);
+    let called = fresh.call(CDN, "DescribeUserDomains", &[]).await;
+    called.map(drop).map_err(|error| told(&error))
+}
+
+/// Sets another certificate, and looks at once whether it is served.
+async fn change(addresses: (SocketAddr, SocketAddr), of: &Api) -> Result<(), String> {
+    let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
+    let fresh = Api::new(&addresses.0.to_string(), &of.account, &of.key, &secret);
+    let pem = AUTHORITY.issue(&[NAME]);
+    let set = fresh.set(NAME, &pem).await;
+    set.map_err(|error| told(&error))?;
+    // Whichever process answers.
+    for _ in 0..4 {
+        match tls::served(addresses.1, NAME).await {
+            Ok(chain) if chain[0] == pem.leaf => {}
+            Ok(_) => return Err("the certificate of before is served".to_owned()),
+            Err(why) => return Err(format!("{why:?}")),
+        }
+    }
+    Ok(())
+}
+
+async fn download(edge: SocketAddr) -> Result<(), String> {
+    let stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
+    let mut connection = Connection::h1(stream).await;
+    let (status, body) = connection.get(NAME, "/download").await?;
+    let whole = body.starts_with("parts") && body.ends_with("partsend");
+    (status == 200 && whole)
+        .then_some(())
+        .ok_or_else(|| format!("{status} {} octets", body.len()))
+}
+
+/// An echo that goes on until it is told to end.
+async fn echo(edge: SocketAddr, met: &Met) -> Result<(), String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
+    let head = format!(
+        "GET /echo HTTP/1.1\r\nhost: {NAME}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.map_err(failed)?;
+    let mut stream = BufReader::new(stream);
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut answer).await.map_err(failed)? == 0 {
+            return Err(format!("it ends after {answer:?}"));
+        }
+    }
+    if !answer.starts_with("HTTP/1.1 101") {
+        return Err(answer);
+    }
+    while !met.stop.load(Ordering::SeqCst) {
+        stream.write_all(b"ping\n").await.map_err(failed)?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await.map_err(failed)?;
+        if line != "ping\n" {
+            return Err(format!("the echo says {line:?}"));
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_hand_overs_under_load_cost_nobody_anything() {
+    let mut server = Server::start_with(UNLIMITED);
+    let (api, site) = (server.client(), Site::start().await);
+    api.add(NAME, &site.origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    let addresses = server.addresses();
+    let (https, http, calls) = (addresses.https, addresses.http, addresses.api);
+    let met = Arc::new(Met::default());
+    let long = tokio::spawn(download(https));
+    let talk = tokio::spawn({
+        let met = Arc::clone(&met);
+        async move { echo(https, &met).await }
+    });
+    let (caller, changer) = (api.clone(), api.clone());
+    let clients = [
+        Client::start("HTTP/1.1", &met, move || visit(https, "http/1.1")),
+        Client::start("HTTP/2", &met, move || visit(https, "h2")),
+        Client::start("plain", &met, move || visit_plainly(http)),
+        Client::start("calls", &met, move || {
+            let caller = caller.clone();
+            async move { call(calls, &caller).await }
+        }),
+        Client::start("changes", &met, move || {
+            let changer = changer.clone();
+            async move { change((calls, https), &changer).await }
+        }),
+    ];
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        let enough: Vec<u64> = clients
+            .iter()
+            .map(|c| c.done.load(Ordering::SeqCst))
+            .collect();
+        before.push(server.take_over());
+        assert_eq!(server.addresses(), addresses, "the sockets are the same");
+        for (client, seen) in clients.iter().zip(enough) {
+            let deadline = Instant::now() + PATIENCE;
+            while client.done.load(Ordering::SeqCst) < seen + 5 {
+                assert!(Instant::now() < deadline, "{} stand still", client.what);
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    assert!(!long.is_finished() && !talk.is_finished());
+    let first = before[0].try_wait().unwrap();
+    assert_eq!(first, None, "it has the download and the echo");
+    site.finish.send_replace(true);
+    met.stop.store(true, Ordering::SeqCst);
+    long.await.unwrap().unwrap();
+    talk.await.unwrap().unwrap();
+    for client in clients {
+        client.task.await.unwrap();
+        let (done, slowest) = (&client.done, &client.slowest);
+        println!(
+            "{}: {done:?} times, the slowest in {slowest:?} ms",
+            client.what
+        );
+    }
+    let failures = std::mem::take(&mut *met.failures.lock().unwrap());
+    assert!(failures.is_empty(), "{failures:#?}");
+    for mut process in before {
+        assert_eq!(wait(&mut process).code(), Some(0), "{}", server.log());
+    }
+    server.stop();
+}
+
+/// A server that serves [`NAME`].
+async fn serving() -> (Server, Api) {
+    let server = Server::start_with(UNLIMITED);
+    let (api, site) = (server.client(), Site::start().await);
+    api.add(NAME, &site.origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    (server, api)
+}
+
+/// Asserts that calls are answered, changes served and visitors received, if need be after a while.
+async fn assert_all_is_well(server: &Server, when: &str) {
+    let (addresses, api) = (server.addresses(), server.client());
+    eventually(when, async || call(addresses.api, &api).await.ok()).await;
+    let changed = change((addresses.api, addresses.https), &api).await;
+    changed.unwrap_or_else(|why| panic!("{when}: {why}"));
+    visit(addresses.https, "h2").await.unwrap();
+}
+
+/// A next process as far as the running one can tell.
+async fn next_process(server: &Server) -> BufReader<UnixStream> {
+    let path = server.data().join("handover/socket");
+    let mut stream = BufReader::new(UnixStream::connect(path).await.unwrap());
+    stream.write_all(b"take-over 1\n").await.unwrap();
+    assert_eq!(heard(&mut stream).await, "sockets https http api admin");
+    stream
+}
+
+async fn heard(stream: &mut BufReader<UnixStream>) -> String {
+    let mut line = String::new();
+    let heard = timeout(PATIENCE, stream.read_line(&mut line)).await;
+    heard.unwrap().unwrap();
+    line.trim_end().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_process_that_ends_at_any_step_changes_nothing() {
+    let (mut server, api) = serving().await;
+    let directory = server.data().join("handover");
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(directory.clone()), 0o700);
+    assert_eq!(mode(directory.join("socket")), 0o600);
+    let met = Arc::new(Met::default());
+    let https = server.addresses().https;
+    let visitor = Client::start("visits", &met, move || visit(https, "http/1.1"));
+
+    let mut stranger = UnixStream::connect(directory.join("socket")).await.unwrap();
+    stranger.write_all(b"take-over 99\n").await.unwrap();
+    assert_eq!(stranger.read(&mut [0; 8]).await.unwrap(), 0, "sent away");
+    assert_all_is_well(&server, "after a word that is not known").await;
+
+    drop(next_process(&server).await);
+    assert_all_is_well(&server, "with the sockets given").await;
+
+    let mut next = next_process(&server).await;
+    next.write_all(b"nonsense\n").await.unwrap();
+    assert_eq!(heard(&mut next).await, "");
+    assert_all_is_well(&server, "after nonsense").await;
+
+    let mut next = next_process(&server).await;
+    next.write_all(b"loaded\n").await.unwrap();
+    drop(next);
+    assert_all_is_well(&server, "gone while the store is let go of").await;
+
+    let mut next = next_process(&server).await;
+    next.write_all(b"loaded\n").await.unwrap();
+    assert_eq!(heard(&mut next).await, "released");
+    // The store is free, calls wait, visitors do not.
+    let free = edgeseal_store::sqlite::SqliteStore::open(server.data().join("store.db"));
+    let free = free.unwrap();
+    let address = server.addresses().api;
+    let waiting = tokio::spawn(async move { call(address, &api).await });
+    let seen = visitor.done.load(Ordering::SeqCst);
+    eventually("visits go on", async || {
+        (visitor.done.load(Ordering::SeqCst) > seen + 3).then_some(())
+    })
+    .await;
+    assert!(!waiting.is_finished());
+    drop(next);
+    free.close().await;
+    waiting.await.unwrap().unwrap();
+    assert_all_is_well(&server, "gone with the store").await;
+
+    met.stop.store(true, Ordering::SeqCst);
+    visitor.task.await.unwrap();
+    let failures = std::mem::take(&mut *met.failures.lock().unwrap());
+    assert!(failures.is_empty(), "{failures:#?}");
+    let mut before = server.take_over();
+    assert_eq!(wait(&mut before).code(), Some(0), "{}", server.log());
+    assert_all_is_well(&server, "taken over in the end").await;
+    server.stop();
+}
+
+/// The real thing, killed at moments that differ from run to run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_next_process_leaves_the_other_serving() {
+    let (mut server, _) = serving().await;
+    for delay in [0, 20, 40, 60, 80, 120, 180] {
+        let mut command = server.command();
+        command.arg("--take-over").stderr(Stdio::null());
+        let mut next = command.spawn().unwrap();
+        sleep(Duration::from_millis(delay)).await;
+        next.kill().unwrap();
+        next.wait().unwrap();
+        if eventually_left(&mut server).await {
+            // Too late: it had taken over, and its end was a crash like any other.
+            assert_eq!(server.ended().code(), Some(0));
+            server.launch();
+        }
+        assert_all_is_well(&server, &format!("killed after {delay} ms")).await;
+    }
+    server.stop();
+}
+
+/// Whether it has handed over and ends.
+async fn eventually_left(server: &mut Server) -> bool {
+    let (address, api) = (server.addresses().api, server.client());
+    let deadline = Instant::now() + PATIENCE;
+    while server.runs() {
+        if call(address, &api).await.is_ok() {
+            return false;
+        }
+        assert!(Instant::now() < deadline, "neither an end nor an answer");
+    }
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_way_is_told_and_nothing_has_changed() {
+    let (mut server, _) = serving().await;
+    let says = |command: &mut Command| {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let status = wait(&mut process);
+        let mut said = String::new();
+        process
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!(status.code(), Some(64), "{said}");
+        said
+    };
+    let said = says(&mut server.command());
+    assert!(said.contains("start with --take-over"), "{said}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().map(|at| (taken, at)).unwrap();
+    let mut command = server.command_at(&[("--http", taken.1)]);
+    let said = says(command.arg("--take-over"));
+    assert!(said.contains("cannot listen"), "{said}");
+    assert_all_is_well(&server, "after a port that is taken").await;
+
+    let key = fs::read(server.data().join("kek")).unwrap();
+    fs::remove_file(server.data().join("kek")).unwrap();
+    let said = says(server.command().arg("--take-over"));
+    assert!(said.contains("key-encryption keys"), "{said}");
+    fs::write(server.data().join("kek"), key).unwrap();
+    assert_all_is_well(&server, "after keys that were not there").await;
+
+    let status = server.terminate();
+    assert_eq!(status.code(), Some(0));
+    let said = says(server.command().arg("--take-over"));
+    assert!(said.contains("no process serves"), "{said}");
+    let said = says(server.command().args(["--take-over", "--store", "memory:"]));
+    assert!(said.contains("a store in memory"), "{said}");
+    server.launch();
+    server.stop();
+}
+
+/// A socket that listens already is served on, and who connected before is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_a_service_manager_are_served_on() {
+    let mut server = Server::start();
+    let (api, site) = (server.client(), Site::start().await);
+    api.add(NAME, &site.origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    assert_eq!(server.terminate().code(), Some(0));
+
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let early = tokio::spawn(async move { visit(address, "h2").await });
+    let with = |names: &str, socket: &std::net::TcpListener| {
+        let edgeseal = server.command();
+        let script = format!(
+            "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={names} exec \"$@\" 3<&0 </dev/null"
+        );
+        let mut command = by_shell(&script, &edgeseal);
+        let socket = OwnedFd::from(socket.try_clone().unwrap());
+        command.stdin(socket);
+        command
+    };
+    let mut unknown = with("web", &socket).stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(wait(&mut unknown).code(), Some(64));
+    let mut said = String::new();
+    let mut stderr = unknown.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(said.contains("FileDescriptorName="), "{said}");
+
+    let command = with("https", &socket);
+    server.launch_by(command);
+    assert_eq!(server.addresses().https, address);
+    early.await.unwrap().unwrap();
+    // They are handed on like all others.
+    let mut before = server.take_over();
+    assert_eq!(server.addresses().https, address);
+    assert_eq!(wait(&mut before).code(), Some(0), "{}", server.log());
+    visit(address, "http/1.1").await.unwrap();
+    server.stop();
+}

@@ -1,0 +1,243 @@
+//! More than an edge can take: what is new waits or is closed, what is established goes on, and the
+//! API answers.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::harness::{
+    CDN, Origin, Server, api::told, eventually, origin::Connection, pki::AUTHORITY, raw,
+    server::by_shell, tls,
+};
+
+const NAME: &str = "www.crowded.example";
+
+/// A server that serves [`NAME`].
+async fn serving(config: &str) -> Server {
+    let server = Server::start_with(config);
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    let set = api.set(NAME, &AUTHORITY.issue(&[NAME])).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    server
+}
+
+async fn established(edge: SocketAddr) -> Result<Connection, String> {
+    let stream = tls::connect(edge, NAME, &["http/1.1"]).await;
+    let stream = stream.map_err(|why| format!("{why:?}"))?;
+    Ok(Connection::h1(stream).await)
+}
+
+async fn assert_answers(connection: &mut Connection, when: &str) {
+    let answer = connection.get(NAME, "/").await;
+    assert_eq!(answer, Ok((200, Origin::page(NAME, "/"))), "{when}");
+}
+
+async fn assert_api_answers(server: &Server, when: &str) {
+    let api = server.client();
+    let called = api.call(CDN, "DescribeUserDomains", &[]);
+    let called = timeout(Duration::from_secs(5), called).await;
+    let called = called.unwrap_or_else(|_| panic!("no answer {when}"));
+    called.unwrap_or_else(|error| panic!("{when}: {}", told(&error)));
+}
+
+/// A series of the metrics.
+async fn metric(server: &Server, series: &str) -> Option<u64> {
+    let text = raw::get(server.addresses().admin, "localhost", "/metrics")
+        .await
+        .body;
+    let line = text.lines().find_map(|line| line.strip_prefix(series));
+    line.and_then(|value| value.trim().parse().ok())
+}
+
+/// Starts it again with so few file descriptors.
+async fn with_descriptors(server: &mut Server, descriptors: u32) {
+    assert_eq!(server.terminate().code(), Some(0));
+    let script = format!("ulimit -n {descriptors} && exec \"$@\"");
+    server.launch_by(by_shell(&script, &server.command()));
+    assert!(server.log().contains("too few file descriptors"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_do_not_take_the_descriptors_of_others() {
+    let mut server = serving("").await;
+    with_descriptors(&mut server, 256).await;
+    let edge = server.addresses().https;
+    let mut first = established(edge).await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(TcpStream::connect(edge).await.unwrap());
+    }
+    // (256 - 64 for itself - 32 for the API) / 2, since each may need one to the origin. One place is
+    // kept by whichever listener has nobody to accept.
+    eventually("79 connections are open", async || {
+        let open = metric(&server, "edgeseal_connections ").await;
+        assert!(open <= Some(80), "{open:?}");
+        (open >= Some(79)).then_some(())
+    })
+    .await;
+    assert_answers(&mut first, "among a crowd").await;
+    assert_api_answers(&server, "beside a crowd").await;
+    drop(crowd);
+    let mut next = established(edge).await.unwrap();
+    assert_answers(&mut next, "after a crowd").await;
+    let failures = metric(
+        &server,
+        "edgeseal_accept_failures_total{reason=\"descriptors\"} ",
+    );
+    assert_eq!(
+        failures.await,
+        None,
+        "it never had to be refused by the system"
+    );
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_descriptors_nothing_spins_and_what_is_open_goes_on() {
+    let mut server = serving("").await;
+    with_descriptors(&mut server, 256).await;
+    let (edge, admin) = (server.addresses().https, server.addresses().admin);
+    let mut first = established(edge).await.unwrap();
+    assert_answers(&mut first, "before").await;
+    let began = Instant::now();
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(TcpStream::connect(admin).await.unwrap()); // which nobody counts
+    }
+    let waiting = tokio::spawn(established(edge));
+    eventually("the system refuses", async || {
+        server
+            .log()
+            .contains("connections cannot be accepted")
+            .then_some(())
+    })
+    .await;
+    assert_answers(&mut first, "on a kept connection").await;
+    drop(crowd);
+    let mut waited = waiting.await.unwrap().unwrap();
+    assert_answers(&mut waited, "once there is room").await;
+    let series = "edgeseal_accept_failures_total{reason=\"descriptors\"} ";
+    let failures = eventually("the metrics", async || metric(&server, series).await).await;
+    let most = began.elapsed().as_millis() as u64 / 50 + 2;
+    assert!((1..=most).contains(&failures), "{failures} of {most}");
+    let told = server
+        .log()
+        .matches("connections cannot be accepted")
+        .count();
+    assert!(told <= 4, "it was told {told} times");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_handshakes_from_one_address_is_its_own_trouble() {
+    let server = serving("handshakes = 16\n").await;
+    let edge = server.addresses().https;
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        let socket = TcpSocket::new_v4().unwrap();
+        let from: IpAddr = "127.0.0.2".parse().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        let mut stream = socket.connect(edge).await.unwrap();
+        // The head of a record, and no more of it.
+        let _ = stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await;
+        flood.push(stream);
+    }
+    let series = "edgeseal_shed_total{reason=\"handshakes_of_source\"} ";
+    eventually("32 are closed", async || {
+        (metric(&server, series).await == Some(32)).then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        let mut other = established(edge).await.unwrap();
+        assert_answers(&mut other, "beside a flood").await;
+    }
+    assert_api_answers(&server, "beside a flood").await;
+    drop(flood);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_so_many_connections() {
+    let server = serving("connections_per_source = 3\n").await;
+    let edge = server.addresses().https;
+    // The edge's own prober comes from there too, and ends.
+    let mut open = Vec::new();
+    eventually("three connections", async || {
+        TcpStream::connect(edge).await.ok().map(drop)
+    })
+    .await;
+    while open.len() < 3 {
+        if let Ok(connection) = established(edge).await {
+            open.push(connection);
+        }
+    }
+    let refused = established(edge).await;
+    assert!(refused.is_err());
+    for connection in &mut open {
+        assert_answers(connection, "of three").await;
+    }
+    open.pop();
+    loop {
+        if let Ok(mut next) = established(edge).await {
+            break assert_answers(&mut next, "in the place of another").await;
+        }
+    }
+    server.stop();
+}
+
+/// Octets that a process has in memory.
+fn resident(server: &Server) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.id())).unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * rustix::param::page_size() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_its_memory_an_edge_takes_nobody_new() {
+    let mut server = serving("").await;
+    let mut warm = established(server.addresses().https).await.unwrap();
+    assert_answers(&mut warm, "at first").await;
+    let most = (resident(&server) + (16 << 20)) * 10 / 9;
+    drop(warm);
+    assert_eq!(server.terminate().code(), Some(0));
+    let config = format!("memory_max = {most}\n");
+    std::fs::write(server.home().join("edgeseal.toml"), config).unwrap();
+    server.launch();
+    let edge = server.addresses().https;
+    let mut first = established(edge).await.unwrap();
+    let mut crowd = Vec::new();
+    let refused = loop {
+        match established(edge).await {
+            Ok(mut connection) => {
+                assert_answers(&mut connection, "before memory is short").await;
+                crowd.push(connection);
+            }
+            Err(why) => break why,
+        }
+        assert!(
+            crowd.len() < 5000,
+            "memory is never short: {}",
+            resident(&server)
+        );
+    };
+    assert_eq!(
+        metric(&server, "edgeseal_memory_short ").await,
+        Some(1),
+        "{refused}"
+    );
+    let shed = metric(&server, "edgeseal_shed_total{reason=\"memory\"} ").await;
+    assert!(shed.is_some_and(|shed| shed >= 1));
+    assert_answers(&mut first, "on an open connection").await;
+    assert_answers(&mut crowd[0], "on another one").await;
+    assert_api_answers(&server, "while memory is short").await;
+    assert!(server.log().contains("memory is short"));
+    server.stop();
+}
