@@ -11,7 +11,12 @@ use std::{
     },
 };
 
-use edgeseal_core::{Timestamp, certificate::ocsp::Question, delivery::Delivery, domain::Domain};
+use edgeseal_core::{
+    Timestamp,
+    certificate::{KeyAlgorithm, ocsp::Question},
+    delivery::Delivery,
+    domain::Domain,
+};
 use edgeseal_edge::Edge;
 use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
 use rustls::{
@@ -34,7 +39,7 @@ use tokio::{
 
 use crate::{
     client::{BOTH, config, connect},
-    world::{Building as _, Certificate, PATIENCE, World, domain, served},
+    world::{Building as _, Certificate, PATIENCE, World, domain, put, served},
 };
 
 /// What `openssl` signs is of now, so the edge goes by the real time here.
@@ -102,6 +107,18 @@ impl Responder {
 
     /// A certificate with this serial number, which the responder knows as good or revoked.
     fn issue(&self, name: &str, serial: u8, revoked: bool, demands: bool) -> Certificate {
+        let key = KeyPair::generate().unwrap();
+        self.issue_for(&key, name, serial, revoked, demands)
+    }
+
+    fn issue_for(
+        &self,
+        key: &KeyPair,
+        name: &str,
+        serial: u8,
+        revoked: bool,
+        demands: bool,
+    ) -> Certificate {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(u64::from(serial)));
         params.custom_extensions = vec![access(&format!("http://{}/", self.address))];
@@ -112,8 +129,7 @@ impl Responder {
                 .custom_extensions
                 .push(CustomExtension::from_oid_content(oid, feature));
         }
-        let key = KeyPair::generate().unwrap();
-        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        let leaf = params.signed_by(key, &self.issuer).unwrap();
         let (state, since) = match revoked {
             true => ("R", "260101000000Z"),
             false => ("V", ""),
@@ -191,9 +207,12 @@ async fn answer(mut stream: TcpStream, home: &Path, spoils: bool) {
     stream.write_all(&response).await.unwrap();
 }
 
-/// Keeps the response that a handshake brings.
-#[derive(Debug, Default)]
-struct Keeping(Mutex<Vec<u8>>);
+/// Keeps the response that a handshake brings. Checks signatures of some schemes only.
+#[derive(Debug)]
+struct Keeping {
+    response: Mutex<Vec<u8>>,
+    schemes: Vec<SignatureScheme>,
+}
 
 impl ServerCertVerifier for Keeping {
     fn verify_server_cert(
@@ -204,7 +223,7 @@ impl ServerCertVerifier for Keeping {
         response: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.0.lock().unwrap() = response.to_vec();
+        *self.response.lock().unwrap() = response.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 
@@ -227,10 +246,7 @@ impl ServerCertVerifier for Keeping {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let provider = aws_lc_rs::default_provider();
-        provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.schemes.clone()
     }
 }
 
@@ -240,13 +256,28 @@ async fn stapled(
     name: &str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Vec<u8> {
-    let keeping = Arc::new(Keeping::default());
+    let provider = aws_lc_rs::default_provider();
+    let all = provider.signature_verification_algorithms;
+    stapled_for(edge, name, versions, all.supported_schemes()).await
+}
+
+/// The same for a client that checks signatures of these schemes.
+async fn stapled_for(
+    edge: &Edge,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: Vec<SignatureScheme>,
+) -> Vec<u8> {
+    let keeping = Arc::new(Keeping {
+        response: Mutex::default(),
+        schemes,
+    });
     let mut client: ClientConfig = config(versions, &[]);
     client.resumption = Resumption::disabled();
     let verifier = Arc::<Keeping>::clone(&keeping);
     client.dangerous().set_certificate_verifier(verifier);
     connect(edge.https_addr(), name, client).await.unwrap();
-    let response = keeping.0.lock().unwrap();
+    let response = keeping.response.lock().unwrap();
     response.clone()
 }
 
@@ -292,7 +323,8 @@ async fn a_good_response_is_stapled_where_the_domain_chose_it() {
     // One that comes while the edge runs. Of the parsed keys one is remembered, so that the others
     // are parsed anew and get their response again.
     let later = responder.issue("c.com", 2, false, false);
-    world.put_all(&chosen("c.com", &later), &later).await;
+    let written = world.put_all(&chosen("c.com", &later), &later).await;
+    served(&edge, written).await;
     let of_later = eventually_stapled(&edge, "c.com").await;
     assert_ne!(of_later, response);
     assert_eq!(stapled(&edge, "a.com", BOTH).await, response);
@@ -302,6 +334,75 @@ async fn a_good_response_is_stapled_where_the_domain_chose_it() {
     served(&edge, off).await;
     assert!(stapled(&edge, "a.com", BOTH).await.is_empty());
     assert_eq!(stapled(&edge, "c.com", BOTH).await, of_later);
+    assert_eq!(*responder.asked.borrow(), 2, "each is asked about once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_two_certificates_has_its_own_response() {
+    let Some(responder) = Responder::new().await else {
+        return;
+    };
+    let world = World::new();
+    let ecdsa = responder.issue("a.com", 1, false, false);
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    let rsa = responder.issue_for(&key.unwrap(), "a.com", 2, false, false);
+    let both = chosen("a.com", &ecdsa).beside(&rsa, KeyAlgorithm::Rsa);
+    let mut writes = ecdsa.writes(&world.keyring);
+    writes.extend(rsa.writes(&world.keyring));
+    writes.push(put(&both));
+    world.write(writes).await;
+    let edge = responder.edge(&world).await;
+    responder.asked(2).await;
+    let schemes = [
+        (&ecdsa, vec![SignatureScheme::ECDSA_NISTP256_SHA256]),
+        (
+            &rsa,
+            vec![
+                SignatureScheme::RSA_PSS_SHA256,
+                SignatureScheme::RSA_PKCS1_SHA256,
+            ],
+        ),
+    ];
+    for (certificate, schemes) in schemes {
+        let question = Question::new(&certificate.leaf, &responder.der).unwrap();
+        for version in [&TLS12, &TLS13] {
+            let waiting = async {
+                loop {
+                    let schemes = schemes.clone();
+                    let response = stapled_for(&edge, "a.com", &[version], schemes).await;
+                    if !response.is_empty() {
+                        return response;
+                    }
+                }
+            };
+            let response = timeout(PATIENCE, waiting).await.unwrap();
+            question.judge(&response, real_time()).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_follows_again_keeps_its_responses_and_fetches_new_ones() {
+    let Some(responder) = Responder::new().await else {
+        return;
+    };
+    let world = World::new();
+    let early = responder.issue("a.com", 1, false, false);
+    world.put_all(&chosen("a.com", &early), &early).await;
+    let mut edge = responder.edge(&world).await;
+    let response = eventually_stapled(&edge, "a.com").await;
+    edge.release().await;
+    assert_eq!(stapled(&edge, "a.com", BOTH).await, response);
+    let later = responder.issue("b.com", 2, false, false);
+    let written = world.put_all(&chosen("b.com", &later), &later).await;
+    edge.resume(Arc::clone(&world.store)).await.unwrap();
+    served(&edge, written).await;
+    eventually_stapled(&edge, "b.com").await;
+    assert_eq!(stapled(&edge, "a.com", BOTH).await, response);
+    // And it still drops what is not wanted.
+    let off = world.put(&domain("a.com").bound(&early)).await;
+    served(&edge, off).await;
+    assert!(stapled(&edge, "a.com", BOTH).await.is_empty());
     assert_eq!(*responder.asked.borrow(), 2, "each is asked about once");
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use edgeseal_core::{Timestamp, domain::Environment, ticket::TicketPeriod};
-use edgeseal_edge::{Edge, Options, STAGING, examine};
+use edgeseal_edge::{Edge, Listeners, Loaded, Options, STAGING, examine};
 use edgeseal_store::{Key, key, ticket_key::TicketKey};
 use rusqlite::Connection;
 use rustls::{
@@ -125,6 +125,52 @@ async fn a_session_resumes_after_a_restart_with_and_without_the_store() {
         );
         edge.drain().await;
     }
+}
+
+#[tokio::test]
+async fn a_session_resumes_at_a_process_that_takes_over_without_the_store() {
+    let world = world().await;
+    let mut edge = world.edge().await;
+    let mut next = world.options();
+    next.catch_up_timeout = Duration::from_millis(100);
+    let loaded = Loaded::load_beside(next, world.keyring.clone(), now);
+    let loaded = timeout(PATIENCE, loaded).await.unwrap().unwrap();
+    let client = session(&edge, &TLS13).await;
+    // Now at the latest its keys are in the replica.
+    edge.release().await;
+    let any = "127.0.0.1:0".parse().unwrap();
+    let store = Failing::new(&world.store);
+    let serve = loaded.serve(store, || Listeners::bind(any, None));
+    let taken_over = timeout(PATIENCE, serve).await.unwrap().unwrap();
+    assert_eq!(kind(taken_over.https_addr(), &client).await, Resumed);
+}
+
+#[tokio::test]
+async fn an_edge_that_follows_again_shares_its_keys_again() {
+    let world = world().await;
+    let mut edge = world.edge().await;
+    let client = session(&edge, &TLS13).await;
+    edge.release().await;
+    assert_eq!(kind(edge.https_addr(), &client).await, Resumed);
+    for key in stored(&world, now()).await {
+        world.write(vec![edgeseal_store::Write::Delete(key)]).await;
+    }
+    edge.resume(Arc::clone(&world.store)).await.unwrap();
+    // It hears that they were taken away, and makes others.
+    stored(&world, now()).await;
+    let forgotten = async {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = options("e2", "default", home.path());
+        let elsewhere = world.start(elsewhere, Arc::clone(&world.store)).await;
+        loop {
+            let client = resuming(&[&TLS13], &[]);
+            kind(edge.https_addr(), &client).await;
+            if kind(elsewhere.https_addr(), &client).await == Resumed {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, forgotten).await.unwrap();
 }
 
 #[tokio::test]
