@@ -39,7 +39,7 @@ use tokio::{
 
 use crate::{
     client::{BOTH, config, connect},
-    world::{Building as _, Certificate, PATIENCE, World, domain, put, served},
+    world::{Building as _, Certificate, PATIENCE, World, domain, served},
 };
 
 /// What `openssl` signs is of now, so the edge goes by the real time here.
@@ -134,7 +134,8 @@ impl Responder {
             true => ("R", "260101000000Z"),
             false => ("V", ""),
         };
-        let line = format!("{state}\t400101000000Z\t{since}\t{serial:02X}\tunknown\t/CN={name}\n");
+        let line =
+            format!("{state}\t400101000000Z\t{since}\t{serial:02X}\tunknown\t/CN={serial}\n");
         let index = self.home.path().join("index");
         let lines = std::fs::read_to_string(&index).unwrap();
         std::fs::write(index, lines + &line).unwrap();
@@ -347,10 +348,8 @@ async fn each_of_two_certificates_has_its_own_response() {
     let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
     let rsa = responder.issue_for(&key.unwrap(), "a.com", 2, false, false);
     let both = chosen("a.com", &ecdsa).beside(&rsa, KeyAlgorithm::Rsa);
-    let mut writes = ecdsa.writes(&world.keyring);
-    writes.extend(rsa.writes(&world.keyring));
-    writes.push(put(&both));
-    world.write(writes).await;
+    world.write(rsa.writes(&world.keyring)).await;
+    world.put_all(&both, &ecdsa).await;
     let edge = responder.edge(&world).await;
     responder.asked(2).await;
     let schemes = [
