@@ -156,7 +156,8 @@ impl Terminator {
                     Ok(key) => (
                         host,
                         selected.found,
-                        self.configs.of(&selected.delivery, key),
+                        self.configs
+                            .of(&selected.delivery, key, hello.cipher_suites()),
                     ),
                     Err(why) => {
                         let domain = host.domain(selected.found);
