@@ -253,6 +253,7 @@ impl Maker {
                 material,
                 covers: true,
                 updated: now,
+                companion: None,
             }),
             staging: None,
             settings: Vec::new(),

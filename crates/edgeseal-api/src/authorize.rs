@@ -5,8 +5,10 @@ mod resources;
 
 pub(crate) use resources::domain as domain_resource;
 
+use std::time::Duration;
+
 use edgeseal_core::{
-    AccountId, Timestamp,
+    AccountId, Pattern, Timestamp,
     policy::{self, Decision, Layer, Principal, Reason, Request, Verdict, decide},
 };
 use edgeseal_store::catalog::Deed;
@@ -218,6 +220,18 @@ impl Authorized {
     #[must_use]
     pub const fn params(&self) -> &Params {
         &self.caller.request.params
+    }
+
+    /// The domains that the call names; a name that is none is left out.
+    #[must_use]
+    pub fn domains(&self) -> Vec<Pattern> {
+        resources::named(&self.caller)
+    }
+
+    /// How long the caller wishes to wait for edges: `Prefer: wait=N` (RFC 7240 §4.3).
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.caller.request.wait()
     }
 
     /// The host that was called, as the caller spelt it, with its port if it had one.

@@ -639,6 +639,8 @@ codes! {
     MissingKeyId = 400 "MissingKeyId" "KeyId is mandatory for this action.";
     /// Not the id of a key-encryption key.
     InvalidKeyId = 400 "InvalidKeyId" "Specified parameter KeyId is not valid.";
+    /// Not the revision of a commit.
+    InvalidRevision = 400 "InvalidRevision" "Specified parameter Revision is not valid.";
     /// The last rotation is not done.
     ResealingUnderWay = 409 "KeyEncryption.Resealing" "The last rotation is still under way.";
     /// The source of the keys has no new one.

@@ -16,6 +16,7 @@ use crate::{
     refusals::{self, Refusal},
     reports::Reports,
     rights::KnownRights,
+    settled::AskForProof,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -42,6 +43,8 @@ pub struct Context {
     pub connections: Arc<Connections>,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
+    /// Asks the edge in this process for proofs, if there is one.
+    pub ask_for_proof: Option<AskForProof>,
     /// The keeper of the key-encryption keys, if this process has one.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// News of what edges serve.
@@ -160,6 +163,7 @@ impl Context {
             failures,
             connections,
             local_edge,
+            ask_for_proof: None,
             key_encryption: None,
             reports,
             key_uses,
@@ -181,24 +185,6 @@ impl Context {
         if self.refusals.try_send(refusal).is_err() {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);
             tracing::warn!(code, "a refusal did not fit into the audit queue");
-        }
-    }
-
-    /// Waits until the edge in this process serves `revision`, or the settling time is over.
-    pub async fn settle(&self, revision: Revision) {
-        let Some(mut edge) = self.local_edge.clone() else {
-            return;
-        };
-        let served = edge.wait_for(|served| *served >= revision);
-        if tokio::time::timeout(self.settings.settle, served)
-            .await
-            .is_err()
-        {
-            metrics::counter!("edgeseal_settle_timeouts_total").increment(1);
-            tracing::warn!(
-                store.revision = revision.0,
-                "answered a change before the edge in this process served it"
-            );
         }
     }
 }

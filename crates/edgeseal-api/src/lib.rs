@@ -36,6 +36,7 @@ pub mod render;
 mod reports;
 pub mod request;
 pub mod rights;
+pub mod settled;
 
 pub use code::Code;
 pub use context::{Context, Settings};

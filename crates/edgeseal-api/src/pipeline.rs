@@ -2,8 +2,8 @@
 
 use std::{iter::successors, time::Duration};
 
-use edgeseal_core::{Timestamp, domain::Environment, policy::Principal};
-use edgeseal_store::{Fault, Revision, catalog::Deed};
+use edgeseal_core::{Pattern, Timestamp, policy::Principal};
+use edgeseal_store::{Fault, catalog::Deed};
 use serde_json::Value;
 
 use crate::{
@@ -17,15 +17,14 @@ use crate::{
     request::{RawRequest, Request, text},
 };
 
-/// Longest wait that a caller may ask for (RFC 7240 §4.3), in seconds.
-const WAIT_MAX_S: u64 = 30;
-
 /// What is known of a call when it is answered, however far it came.
 #[derive(Default)]
 struct Trail {
     format: Option<Format>,
     action: Option<&'static Action>,
     deed: Option<Deed>,
+    /// How long the caller wishes to wait for edges, and for which domains.
+    wait: Option<(Duration, Vec<Pattern>)>,
 }
 
 /// Answers a request. Every request is answered.
@@ -33,7 +32,6 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
     let now = (context.clock)();
     let id = raw.id.clone();
     let host = text(&raw.headers, "host").unwrap_or_default().to_owned();
-    let wait = wait_wished(&raw);
     let mut trail = Trail::default();
     let result = steps(context, raw, &mut trail, now).await;
     let envelope = Envelope {
@@ -44,7 +42,7 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
         format: trail.format.unwrap_or(Format::Json),
     };
     let (mut answer, code) = match result {
-        Ok(done) => (succeed(context, &envelope, done, wait).await, "OK"),
+        Ok(done) => (succeed(context, &envelope, done, trail.wait).await, "OK"),
         Err(failure) => {
             let code = failure.code().row().wire;
             if let Some(deed) = trail.deed.take_if(|_| failure.is_news()) {
@@ -107,16 +105,17 @@ async fn steps(
     }
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(context, admitted).await.map_err(boxed)?;
+    trail.wait = call.wait().map(|wait| (wait, call.domains()));
     run(context, &call).await
 }
 
 /// A change is answered once the edge in this process serves it; and, if the caller wishes, once
-/// all live edges do.
+/// all live edges prove it for the domains of the call.
 async fn succeed(
     context: &Context,
     envelope: &Envelope<'_>,
     done: Done<Value>,
-    wait: Option<Duration>,
+    wait: Option<(Duration, Vec<Pattern>)>,
 ) -> Answer {
     let change = done.change;
     let mut answer = render::success(envelope, done);
@@ -125,61 +124,19 @@ async fn succeed(
         return answer;
     };
     context.settle(change.revision).await;
-    if let Some(wait) = wait {
-        let served = wait_until_served(context, environment, change.revision, wait).await;
+    if let Some((wait, domains)) = wait {
+        let proved = context.proved(&domains, change.revision, environment, wait);
+        let proved = proved.await;
         answer
             .headers
             .push(("preference-applied", format!("wait={}", wait.as_secs())));
-        if let Some((served, total)) = served {
+        if let Some((proved, live)) = proved {
             answer
                 .headers
-                .push(("x-edgeseal-served", format!("{served}/{total}")));
+                .push(("x-edgeseal-served", format!("{proved}/{live}")));
         }
     }
     answer
-}
-
-/// How many edges serve `revision` once all do or the time is over; `None` if the store failed.
-async fn wait_until_served(
-    context: &Context,
-    environment: Environment,
-    revision: Revision,
-    wait: Duration,
-) -> Option<(usize, usize)> {
-    let all_serve = async {
-        // First, so that no report comes between the look and the wait.
-        let mut news = context.reports.subscribe();
-        loop {
-            let (served, total) = context.catalog.served(environment, revision).await.ok()?;
-            if served == total {
-                return Some(());
-            }
-            news.changed().await.ok()?;
-        }
-    };
-    // However the wait ends, what counts is what the edges say then.
-    let _ = tokio::time::timeout(wait, all_serve).await;
-    context.catalog.served(environment, revision).await.ok()
-}
-
-/// `Prefer: wait=N` (RFC 7240 §4.3).
-fn wait_wished(raw: &RawRequest) -> Option<Duration> {
-    let values = raw
-        .headers
-        .get_all("prefer")
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let seconds = values
-        .flat_map(|value| value.split([',', ';']))
-        .find_map(|preference| {
-            preference
-                .trim()
-                .strip_prefix("wait=")?
-                .trim()
-                .parse::<u64>()
-                .ok()
-        })?;
-    Some(Duration::from_secs(seconds.min(WAIT_MAX_S)))
 }
 
 /// The host without its port; IPv6 literals keep their brackets.
@@ -225,7 +182,7 @@ mod tests {
             fault_of(&deep).map(|fault| causes(fault)).as_deref(),
             Some("store failure: read: disk")
         );
-        let malformed = edgeseal_core::Pattern::parse("not a name").unwrap_err();
+        let malformed = Pattern::parse("not a name").unwrap_err();
         assert!(fault_of(&NoDomain::Malformed(malformed)).is_none());
     }
 

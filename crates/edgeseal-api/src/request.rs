@@ -1,6 +1,6 @@
 //! A request as it came, and its parameters decoded.
 
-use std::{net::IpAddr, ops::Deref};
+use std::{net::IpAddr, ops::Deref, time::Duration};
 
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
@@ -179,6 +179,20 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
+    }
+
+    /// How long the caller wishes to wait: `Prefer: wait=N` (RFC 7240 §4.3), 30 seconds at most.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        const WAIT_MAX_S: u64 = 30;
+        let values = self.headers.get_all("prefer").iter();
+        let values = values.filter_map(|value| value.to_str().ok());
+        let mut preferences = values.flat_map(|value| value.split([',', ';']));
+        let seconds: u64 = preferences.find_map(|preference| {
+            let wait = preference.trim().strip_prefix("wait=")?;
+            wait.trim().parse().ok()
+        })?;
+        Some(Duration::from_secs(seconds.min(WAIT_MAX_S)))
     }
 
     /// A common parameter: a header in V3, a parameter in V1; `None` if it is absent or empty.

@@ -12,6 +12,8 @@ mod pem;
 mod signature;
 mod subject;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Pattern, Secret, Timestamp};
@@ -136,6 +138,16 @@ pub enum Warning {
         /// When.
         not_after: Timestamp,
     },
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rsa => "RSA",
+            Self::Ecdsa => "ECDSA",
+            Self::Ed25519 => "Ed25519",
+        })
+    }
 }
 
 impl Certificate {

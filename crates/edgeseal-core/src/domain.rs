@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, Pattern, Timestamp,
-    certificate::{CertificateId, Digest},
+    certificate::{CertificateId, Digest, KeyAlgorithm},
     delivery::{Delivery, Setting},
 };
 
@@ -72,6 +72,25 @@ pub struct Binding {
     /// Whether a name of the certificate covers the domain.
     pub covers: bool,
     /// When it was bound or switched.
+    pub updated: Timestamp,
+    /// A second certificate, with a key of the other kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion: Option<Companion>,
+}
+
+/// The second certificate of a domain: one with an RSA key beside one with an ECDSA key, or the
+/// other way round. On or off with the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Companion {
+    /// Which certificate.
+    pub certificate: CertificateId,
+    /// Address of the served material.
+    pub material: Digest,
+    /// Algorithm of its key; the first certificate's is the other of RSA and ECDSA.
+    pub key: KeyAlgorithm,
+    /// Whether a name of the certificate covers the domain.
+    pub covers: bool,
+    /// When it was bound.
     pub updated: Timestamp,
 }
 
@@ -196,10 +215,52 @@ pub enum Held {
     },
 }
 
+/// Why a domain gets no second certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoCompanion {
+    /// There is no first one.
+    #[error("the domain has no certificate that this one could stand beside")]
+    NothingBound,
+    /// There is a first one, but it is not served.
+    #[error(
+        "HTTPS is off for the domain; there is no certificate that this one could stand beside"
+    )]
+    HttpsOff,
+    /// Both have keys of one kind.
+    #[error("the domain's certificate has a key of the same kind: {key}")]
+    SameKey {
+        /// The kind.
+        key: KeyAlgorithm,
+    },
+    /// Two such certificates do not go together.
+    #[error("{beside} does not go beside {first}: one must be RSA, the other ECDSA")]
+    NoPair {
+        /// The kind of the first one's key.
+        first: KeyAlgorithm,
+        /// The kind of the second one's key.
+        beside: KeyAlgorithm,
+    },
+}
+
 /// Nothing is staged that could be published or dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the domain has no staged certificate and no staged settings")]
 pub struct NothingStaged;
+
+impl Binding {
+    /// The certificates, the first one first, each with the address of its material.
+    pub fn certificates(&self) -> impl Iterator<Item = (CertificateId, Digest)> {
+        let companion = self.companion.iter();
+        let companion = companion.map(|companion| (companion.certificate, companion.material));
+        std::iter::once((self.certificate, self.material)).chain(companion)
+    }
+
+    /// Whether all of its certificates cover the domain.
+    #[must_use]
+    pub fn all_cover(&self) -> bool {
+        self.covers && self.companion.as_ref().is_none_or(|it| it.covers)
+    }
+}
 
 impl Domain {
     /// Whether the certificate may be changed now. Mode is looked at before state.
@@ -237,8 +298,8 @@ impl Domain {
             .is_some_and(|binding| binding.enabled)
     }
 
-    /// Binds a certificate and switches HTTPS on. A production binding also replaces a staged one:
-    /// nothing old is left behind.
+    /// Binds a certificate and switches HTTPS on. A binding takes the place of both certificates that
+    /// were there, and one for production that of a staged one too: nothing old is left behind.
     pub fn bind(&mut self, binding: Binding, environment: Environment, now: Timestamp) {
         match environment {
             Environment::Production => {
@@ -248,6 +309,42 @@ impl Domain {
             Environment::Staging => self.staging = Some(binding),
         }
         self.modified = now;
+    }
+
+    /// The binding that a second certificate would join.
+    ///
+    /// # Errors
+    /// [`NoCompanion`] if nothing is bound, or nothing is served.
+    pub const fn joinable(&self, environment: Environment) -> Result<&Binding, NoCompanion> {
+        match self.binding(environment) {
+            None => Err(NoCompanion::NothingBound),
+            Some(binding) if !binding.enabled => Err(NoCompanion::HttpsOff),
+            Some(binding) => Ok(binding),
+        }
+    }
+
+    /// Binds a second certificate beside the one that is bound, whose key is of the kind `first`. It
+    /// takes the place of an earlier second one; else it is as with [`Domain::bind`].
+    ///
+    /// # Errors
+    /// [`NoCompanion`]; the domain is then as it was.
+    pub fn bind_companion(
+        &mut self,
+        companion: Companion,
+        first: KeyAlgorithm,
+        environment: Environment,
+        now: Timestamp,
+    ) -> Result<(), NoCompanion> {
+        use KeyAlgorithm::{Ecdsa, Rsa};
+        let mut joined = self.joinable(environment)?.clone();
+        match (first, companion.key) {
+            (Rsa, Ecdsa) | (Ecdsa, Rsa) => {}
+            (first, key) if first == key => return Err(NoCompanion::SameKey { key }),
+            (first, beside) => return Err(NoCompanion::NoPair { first, beside }),
+        }
+        joined.companion = Some(companion);
+        self.bind(joined, environment, now);
+        Ok(())
     }
 
     /// Switches HTTPS off and remembers what was bound. Off stays off: without a binding nothing

@@ -1,7 +1,7 @@
 //! What is served for one domain, in the form that a million of them fit into memory.
 //!
 //! A domain costs its name, one small [`Entry`], and its share of what many domains have in common:
-//! [`Material`] (one per certificate), the chain above the leaf (one per issuer) and the origins.
+//! [`Material`] (one per certificate; few domains have two), the chain above the leaf (one per issuer) and the origins.
 //! Leaf and sealed key stay DER; the parsed key lives in a bounded cache, see `tls`.
 
 use std::{
@@ -20,9 +20,13 @@ use edgeseal_core::{
 };
 use edgeseal_store::{Revision, seal::KeyId};
 
-/// What is served for one domain. `M` is the handle of certificate and key.
+mod certificates;
+
+pub use certificates::{Certificates, Choice, KeyKind, SharedMaterial};
+
+/// What is served for one domain. `M` is the handle of its certificates and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<M = Arc<Material>> {
+pub struct Entry<M = Certificates> {
     /// Whether the domain is served at all.
     pub online: bool,
     /// What a handshake gets.
@@ -40,7 +44,7 @@ pub struct Entry<M = Arc<Material>> {
 pub enum Https<M> {
     /// Nothing: no certificate is bound, or HTTPS was switched off.
     Off,
-    /// This certificate.
+    /// One of these certificates.
     On(M),
 }
 
@@ -302,17 +306,17 @@ impl SharedOrigins {
 impl Materials {
     /// The one with this address, if it is in use.
     #[must_use]
-    pub fn get(&self, digest: &Digest) -> Option<Arc<Material>> {
-        self.known.get(digest).map(|known| Arc::clone(&known.0))
+    pub fn get(&self, digest: &Digest) -> Option<SharedMaterial> {
+        self.known.get(digest).map(|known| known.0.clone())
     }
 
     /// Keeps `material`, or gives the equal one that is there. One with the same address but
     /// another sealed key, as after a change of the key-encryption key, takes the old one's place.
-    pub fn keep(&mut self, material: Arc<Material>) -> Arc<Material> {
+    pub fn keep(&mut self, material: SharedMaterial) -> SharedMaterial {
         match self.get(material.digest()) {
             Some(known) if known == material => known,
             _ => {
-                self.known.replace(ByDigest(Arc::clone(&material)));
+                self.known.replace(ByDigest(material.clone()));
                 material
             }
         }
@@ -325,10 +329,6 @@ impl Materials {
 
     /// Lets go of what was retired and is used by nobody. A handshake may still hold some: those
     /// are looked at again at the next call.
-    #[expect(
-        clippy::mutable_key_type,
-        reason = "it is hashed and compared by its digest, which never changes"
-    )]
     pub fn sweep(&mut self) {
         if self.retired.len() < self.worth {
             return;
@@ -337,7 +337,9 @@ impl Materials {
         self.retired.sort_unstable();
         self.retired.dedup();
         self.retired.retain(|digest| {
-            let used = known.get(digest).map_or(0, |one| Arc::strong_count(&one.0));
+            let used = known
+                .get(digest)
+                .map_or(0, |one| SharedMaterial::strong_count(&one.0));
             if used == 1 {
                 known.remove(digest);
             }
@@ -353,7 +355,8 @@ impl Materials {
 
     /// Lets go of all that is used by nobody, also of what was never said to be retired.
     pub fn sweep_all(&mut self) {
-        self.known.retain(|one| Arc::strong_count(&one.0) > 1);
+        self.known
+            .retain(|one| SharedMaterial::strong_count(&one.0) > 1);
     }
 
     /// How many there are.
@@ -370,7 +373,7 @@ impl Materials {
 }
 
 #[derive(Debug)]
-struct ByDigest(Arc<Material>);
+struct ByDigest(SharedMaterial);
 
 impl std::borrow::Borrow<Digest> for ByDigest {
     fn borrow(&self) -> &Digest {

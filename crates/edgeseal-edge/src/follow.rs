@@ -3,7 +3,8 @@
 //! Rules:
 //! - A record is used only if all of it can be: it reads, its material and issuers are there, the
 //!   sealed key opens and is the leaf's. Else the domain is quarantined: it keeps its last good
-//!   state, the rest are untouched, and it is tried again now and then.
+//!   state, the rest are untouched, and it is tried again now and then. Of two certificates one is
+//!   enough: it is served alone, and the domain is quarantined for the other.
 //! - Nothing is dropped because a listing began, was cut short or came empty-handed: a domain goes
 //!   when a change says so, or when a listing that *ended* did not have it.
 //! - A store that fails is waited for. Nothing that is served depends on it.
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    prove::Applied,
+    prove::{Applied, Changed},
     replica::{Batch, Reached, Writer},
     telemetry,
 };
@@ -47,6 +48,9 @@ pub(crate) struct Follower {
     pub(crate) applied: Arc<Applied>,
     pub(crate) served: watch::Sender<Revision>,
     pub(crate) recheck_every: Duration,
+    /// Whether the replica once had everything. If not, all that is listed is written, also what is
+    /// held: it may come from a file that broke while it was read.
+    pub(crate) complete: bool,
 }
 
 /// Where the following stands.
@@ -54,6 +58,8 @@ struct Progress {
     /// Names seen since the listing began; `None` outside of one, and in one that began when
     /// nothing was held.
     listed: Option<HashSet<Box<str>>>,
+    /// Whether the replica has had all of a listing.
+    complete: bool,
     cursor_written: Instant,
     /// The last quarantined domain that was tried again.
     rechecked: Option<Pattern>,
@@ -91,6 +97,7 @@ impl Follower {
     async fn follow(&self, mut feed: Feed, mut wishes: mpsc::Receiver<Wish>) {
         let mut progress = Progress {
             listed: None,
+            complete: self.complete,
             cursor_written: Instant::now(),
             rechecked: None,
         };
@@ -124,9 +131,15 @@ impl Follower {
                     value: Some(entry.value),
                     revision: entry.changed,
                 });
-                let news = changes.filter(|change| self.is_other(change)).collect();
-                let (batch, names) = self.apply(news).await;
-                self.applied.tell_changed(names);
+                let complete = progress.complete;
+                let news = changes.filter(|change| !complete || self.is_other(change));
+                let news = news.collect();
+                let (batch, mut changed) = self.apply(news).await;
+                // Found and not heard of: how long ago it changed says nothing of this edge.
+                for one in &mut changed {
+                    one.at = None;
+                }
+                self.applied.tell_changed(changed);
                 self.writer.write_patiently(batch).await;
             }
             Event::ListEnds { revision, entries } => {
@@ -135,6 +148,7 @@ impl Follower {
                     None => Batch::default(),
                 };
                 batch.reached = Reached::Complete(revision);
+                progress.complete = true;
                 tracing::info!(
                     store.revision = revision.0,
                     listed = entries,
@@ -150,19 +164,19 @@ impl Follower {
                 let items = changes.items.into_iter();
                 let news: Vec<Change> = items.filter(|change| self.is_newer(change)).collect();
                 let quiet = news.is_empty();
-                let (mut batch, names) = self.apply(news).await;
+                let (mut batch, changed) = self.apply(news).await;
                 if !quiet || progress.cursor_written.elapsed() >= CURSOR_EVERY {
                     progress.cursor_written = Instant::now();
                     batch.reached = Reached::Cursor(through);
                     self.writer.write(batch);
                 }
-                self.reached(through, names);
+                self.reached(through, changed);
             }
         }
     }
 
     /// Prepares and applies changes in order. Waits as long as the store fails.
-    async fn apply(&self, changes: Vec<Change>) -> (Batch, Vec<Pattern>) {
+    async fn apply(&self, changes: Vec<Change>) -> (Batch, Vec<Changed>) {
         const PAUSE_MAX: Duration = Duration::from_secs(10);
         let mut pause = Duration::from_millis(100);
         loop {
@@ -191,23 +205,37 @@ impl Follower {
             .await
     }
 
-    fn apply_prepared(&self, prepared: Vec<Prepared>) -> (Batch, Vec<Pattern>) {
+    fn apply_prepared(&self, prepared: Vec<Prepared>) -> (Batch, Vec<Changed>) {
         let holdings = &self.holdings;
         let mut batch = Batch::default();
-        let mut names = Vec::new();
+        let mut changed = Vec::new();
         for one in prepared {
             match one {
                 Prepared::Good(good) => {
                     let name = good.row.name.clone();
-                    holdings.put(&name, good.entry);
+                    changed.push(Changed {
+                        name: name.clone(),
+                        revision: good.row.revision,
+                        at: Some(good.modified),
+                    });
                     batch.issuers.extend(good.issuers);
                     batch.put.push(good.row);
-                    names.push(name);
+                    match good.unusable {
+                        None => holdings.put(&name, good.entry),
+                        Some(why) => {
+                            holdings.put_part(&name, good.entry, &why);
+                            batch.quarantine.push((name, why));
+                        }
+                    }
                 }
-                Prepared::Gone(name) => {
+                Prepared::Gone(name, revision) => {
                     holdings.remove(&name);
                     batch.remove.push(name.clone());
-                    names.push(name);
+                    changed.push(Changed {
+                        name,
+                        revision,
+                        at: None,
+                    });
                 }
                 Prepared::Bad { name, why } => {
                     holdings.quarantine().put(&name, &why);
@@ -217,7 +245,7 @@ impl Follower {
             }
         }
         holdings.sweep();
-        (batch, names)
+        (batch, changed)
     }
 
     fn drop_unlisted(&self, listed: &HashSet<Box<str>>) -> Batch {
@@ -255,24 +283,30 @@ impl Follower {
                 Err(_) => return,
             }
         }
-        if let Ok(prepared) = self.prepare_all(&changes).await {
-            let (batch, names) = self.apply_prepared(prepared);
+        if let Ok(mut prepared) = self.prepare_all(&changes).await {
+            prepared.retain(|one| !self.is_served_part(one));
+            let (batch, changed) = self.apply_prepared(prepared);
             self.writer.write(batch);
-            if !names.is_empty() {
+            if !changed.is_empty() {
                 let revision = *self.served.borrow(); // the guard must be gone before it is set
-                self.reached(revision, names);
+                self.reached(revision, changed);
             }
         }
     }
 
-    fn reached(&self, revision: Revision, names: Vec<Pattern>) {
+    /// Whether this is what is served already, and still only part of what it should be.
+    fn is_served_part(&self, prepared: &Prepared) -> bool {
+        let Prepared::Good(good) = prepared else {
+            return false;
+        };
+        let served = || self.holdings.index().get(&good.row.name);
+        good.unusable.is_some() && served().as_ref() == Some(&good.entry)
+    }
+
+    fn reached(&self, revision: Revision, changed: Vec<Changed>) {
         self.served.send_replace(revision);
-        self.applied.tell(revision, names);
-        telemetry::served(
-            revision.0,
-            self.holdings.index().len(),
-            self.holdings.quarantine().len(),
-        );
+        self.applied.tell(revision, changed);
+        telemetry::served(revision.0, self.holdings.index().len());
     }
 
     /// Rule of listings: what is listed replaces what is held, whatever its revision.

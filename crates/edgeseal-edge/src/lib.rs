@@ -50,6 +50,7 @@ use tokio::{
 mod drain;
 pub mod entry;
 mod follow;
+mod health;
 pub mod index;
 mod listener;
 mod prove;
@@ -61,7 +62,9 @@ mod telemetry;
 mod tls;
 
 pub use follow::Resealed;
-pub use proxy::Patience;
+pub use health::{Ailing, Health};
+pub use prove::Proofs;
+pub use proxy::{AccessLog, Patience};
 pub use replica::{Examined, ReplicaError, examine};
 pub use tls::{OriginTrustError, SetupError};
 
@@ -69,7 +72,7 @@ use drain::Drain;
 use follow::{Follower, Holdings, Wish};
 use listener::{Server, Speaks};
 use prove::{Applied, Prover};
-use proxy::Ports;
+use proxy::{Log, Ports};
 use replica::{Replica, Standing};
 
 /// The group whose edges serve the staging environment.
@@ -98,6 +101,10 @@ pub struct Options {
     pub patience: Patience,
     /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
     pub origin_tls_ports: Vec<u16>,
+    /// Ports of origins that are asked in HTTP/2 in the clear, as gRPC servers want it.
+    pub origin_h2c_ports: Vec<u16>,
+    /// Where requests are logged, if they are.
+    pub access_log: Option<AccessLog>,
     /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
     pub origin_ca_file: Option<PathBuf>,
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
@@ -117,6 +124,9 @@ pub struct Options {
     pub catch_up_timeout: Duration,
     /// Between two tries of what is quarantined.
     pub recheck_every: Duration,
+    /// Where the edge connects to, to read what it serves: its own listener unless visitors reach
+    /// that through something else on this machine, which then is part of what is proved.
+    pub prove_at: Option<SocketAddr>,
 }
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
@@ -125,9 +135,12 @@ pub struct Edge {
     https: SocketAddr,
     http: Option<SocketAddr>,
     served: watch::Receiver<Revision>,
+    proofs: Proofs,
+    health: Health,
     reseal: Reseal,
     drain: Drain,
     drain_timeout: Duration,
+    access_log: Option<Arc<Log>>,
     tasks: Vec<Task>,
 }
 
@@ -163,6 +176,15 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
+    /// The access log cannot be opened.
+    #[error("the access log {log:?} cannot be opened: {cause}")]
+    AccessLog {
+        /// Which.
+        log: AccessLog,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// The system gives no thread, or a socket no address.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
@@ -183,6 +205,8 @@ impl Options {
             header_timeout: Duration::from_secs(60),
             patience: Patience::default(),
             origin_tls_ports: vec![443],
+            origin_h2c_ports: Vec::new(),
+            access_log: None,
             origin_ca_file: None,
             origin_connections: 1024,
             request_body_max: None,
@@ -192,6 +216,7 @@ impl Options {
             connections: 65_536,
             catch_up_timeout: Duration::from_secs(5),
             recheck_every: Duration::from_secs(30),
+            prove_at: None,
         }
     }
 
@@ -231,6 +256,7 @@ impl Edge {
             applied: Arc::clone(&applied),
             served: served_sender,
             recheck_every: options.recheck_every,
+            complete: standing.complete,
         };
         let mut tasks = vec![Task::spawn(|stop| {
             follower.run(standing.cursor, wishes, stop)
@@ -248,7 +274,9 @@ impl Edge {
             https: https_address.port(),
             http: http_address.map(|address| address.port()),
         };
-        let server = Arc::new(server(&options, &holdings, keys, ports)?);
+        let access_log = open_access_log(&options)?;
+        let log = access_log.clone();
+        let server = Arc::new(server(&options, &holdings, keys, ports, (log, clock))?);
         let drain = Drain::new();
         let accept = Arc::clone(&server).accept(https, Speaks::Https, drain.token());
         tokio::spawn(accept);
@@ -256,7 +284,10 @@ impl Edge {
             tokio::spawn(server.accept(http, Speaks::Http, drain.token()));
         }
         let name = (options.group.as_str(), options.id.as_str());
-        let prover = Prover::new(holdings, applied, store, clock, name, https_address)?;
+        let health = Health::new(Arc::clone(&holdings), Arc::clone(&applied));
+        let proofs = Proofs::new(Arc::clone(&applied));
+        let reached_at = options.prove_at.unwrap_or(https_address);
+        let prover = Prover::new(holdings, applied, store, clock, name, reached_at)?;
         tasks.push(Task::spawn(|stop| prover.run(stop)));
         tracing::info!(
             https = %https_address,
@@ -268,9 +299,12 @@ impl Edge {
             https: https_address,
             http: http_address,
             served,
+            proofs,
+            health,
             reseal,
             drain,
             drain_timeout: options.drain_timeout,
+            access_log,
             tasks,
         })
     }
@@ -300,6 +334,18 @@ impl Edge {
         self.served.clone()
     }
 
+    /// What has this edge prove some domains before others.
+    #[must_use]
+    pub fn proofs(&self) -> Proofs {
+        self.proofs.clone()
+    }
+
+    /// What is wrong with what this edge serves, now and later.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
     /// What has this edge seal anew what it holds, after its keyring was given another key to seal
     /// with.
     #[must_use]
@@ -319,6 +365,9 @@ impl Edge {
         }
         let in_time = self.drain.drain(self.drain_timeout).await;
         tracing::info!(in_time, "the edge is drained");
+        if let Some(log) = self.access_log {
+            log.flush().await;
+        }
         for task in follower {
             task.stop().await;
         }
@@ -423,6 +472,7 @@ fn server(
     holdings: &Arc<Holdings>,
     keys: Arc<tls::Keys>,
     ports: Ports,
+    (access_log, clock): (Option<Arc<Log>>, fn() -> Timestamp),
 ) -> Result<Server, StartError> {
     let index = holdings.index();
     let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
@@ -437,7 +487,14 @@ fn server(
             default_host,
             options.client_hello_timeout,
         )?,
-        proxy: proxy::Proxy::new(Arc::clone(index), options, origin_tls, ports),
+        proxy: proxy::Proxy::new(
+            Arc::clone(index),
+            options,
+            origin_tls,
+            ports,
+            access_log,
+            clock,
+        ),
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
@@ -445,6 +502,19 @@ fn server(
             options.connections.min(Semaphore::MAX_PERMITS),
         )),
     })
+}
+
+fn open_access_log(options: &Options) -> Result<Option<Arc<Log>>, StartError> {
+    let Some(wanted) = &options.access_log else {
+        return Ok(None);
+    };
+    match Log::open(wanted) {
+        Ok(log) => Ok(Some(Arc::new(log))),
+        Err(cause) => Err(StartError::AccessLog {
+            log: wanted.clone(),
+            cause,
+        }),
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

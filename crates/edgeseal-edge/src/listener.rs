@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_core::Pattern;
 use http::Request;
 use hyper::{
     body::Incoming,
@@ -27,9 +28,9 @@ use tokio::{
 use crate::{
     drain::Token,
     follow::Holdings,
-    proxy::{Inbound, Proxy},
+    proxy::{Inbound, InboundTls, Proxy},
     telemetry::OpenConnection,
-    tls::{NoConnection, Terminator},
+    tls::{NoConnection, Terminator, Unusable},
 };
 
 /// What every connection needs.
@@ -123,12 +124,22 @@ impl Server {
             peer,
             tls: None,
             token,
+            flow: self.proxy.flow(),
         };
         match speaks {
             Speaks::Http => self.http1(stream, inbound).await,
             Speaks::Https => match self.terminator.accept(stream, drains.draining()).await {
                 Ok(terminated) => {
-                    inbound.tls = Some((terminated.host, terminated.found));
+                    if let Some(why) = &terminated.unusable {
+                        let domain = terminated.host.domain(terminated.found);
+                        self.quarantine(domain.as_ref(), why);
+                    }
+                    inbound.tls = Some(InboundTls {
+                        version: terminated.version(),
+                        resumed: terminated.is_resumed(),
+                        host: terminated.host,
+                        found: terminated.found,
+                    });
                     if terminated.h2 {
                         self.http2(terminated.stream, inbound).await;
                     } else {
@@ -136,9 +147,7 @@ impl Server {
                     }
                 }
                 Err(NoConnection::Unusable { domain, why }) => {
-                    if let Some(domain) = domain {
-                        self.holdings.quarantine().put(&domain, &why.to_string());
-                    }
+                    self.quarantine(domain.as_ref(), &why);
                 }
                 Err(error) => {
                     tracing::debug!(
@@ -151,11 +160,19 @@ impl Server {
         }
     }
 
+    fn quarantine(&self, domain: Option<&Pattern>, why: &Unusable) {
+        if let Some(domain) = domain {
+            self.holdings.quarantine().put(domain, &why.to_string());
+        }
+    }
+
     async fn http1<S>(self: Arc<Self>, stream: S, inbound: Inbound)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let flow = inbound.flow.clone();
+        let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
@@ -173,9 +190,13 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
             () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    result = connection => result,
+                    () = flow.stalled() => return,
+                }
             }
         };
         log_end(result);
@@ -186,12 +207,15 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
+        let flow = inbound.flow.clone();
+        let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
         let service = service_fn(move |request| {
             counted.take();
-            Self::answer(&self, &inbound, request)
+            // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
+            Box::pin(Self::answer(&self, &inbound, request))
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -202,9 +226,13 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
             () = allowance.ends(&mut token) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    result = connection => result,
+                    () = flow.stalled() => return,
+                }
             }
         };
         log_end(result);
@@ -212,13 +240,13 @@ impl Server {
 
     fn answer(
         this: &Arc<Self>,
-        inbound: &Inbound,
+        inbound: &Arc<Inbound>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<http::Response<crate::proxy::Reply>, std::convert::Infallible>>
     + Send
     + use<> {
         let this = Arc::clone(this);
-        let inbound = inbound.clone();
+        let inbound = Arc::clone(inbound);
         async move { Ok(this.proxy.serve(request, &inbound).await) }
     }
 }

@@ -1,71 +1,60 @@
 //! What is served, read from real handshakes, and the report of it.
 //!
 //! After changes were applied, the edge connects to its own listener like any client, reads the leaf
-//! of each changed domain, and reports the fingerprints and the revision to the store. A report
-//! never says of a domain what was not seen. In bulk a sample is read: the latest of what changed.
+//! of each changed domain (or both leaves, by one handshake for each kind of key), and reports the
+//! fingerprints and the revision to the store. A report never says of a domain what was not seen. In
+//! bulk a sample is read: the latest of what changed, and before all others what somebody waits for.
+//! A domain of which something else is seen, or nothing, is reported as unproved and tried again
+//! until it is seen or gone.
 //!
 //! A report goes out promptly after the first change, then once a second at most, and once a minute
 //! when nothing changed, so that it can be told which edges live. A report that cannot be written is
 //! written later; serving does not depend on it.
 
-use std::{
-    collections::VecDeque,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use edgeseal_core::{Pattern, Timestamp, certificate::Digest};
 use edgeseal_store::{
     CommitError, Key, Revision, SharedStore, Txn, Write,
     record::{EdgeRecord, Proof, encode},
+    rollout::{FORGOTTEN_AFTER_MS, HEARTBEAT_MS},
 };
 use futures_util::{StreamExt as _, stream};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
+    entry::{Choice, KeyKind, Material},
     follow::Holdings,
     index::{Host, Match},
     select::select,
     telemetry,
-    tls::{Probe, Seen, SetupError},
+    tls::{Offer, Probe, ProbeError, Seen, SetupError},
 };
 
-/// Domains read after one batch of changes, which is also at most this many a second.
-const SAMPLE: usize = 32;
+mod applied;
+mod unproved;
+
+pub use applied::Proofs;
+pub(crate) use applied::{Applied, Changed};
+
+use applied::Due;
+use unproved::UnprovedDomains;
+
 /// Handshakes at a time.
 const AT_A_TIME: usize = 4;
-/// How often a proof is tried before it is given up.
+/// How often a proof is tried at once before the domain is reported as unproved.
 const ATTEMPTS: u8 = 3;
-/// Proofs in a report: the latest. A proof is about 150 octets of JSON.
-const PROOFS_MAX: usize = 128;
-/// Quarantined domains in a report, so that it stays far below the 1 MiB of a value.
-const QUARANTINED_MAX: usize = 1000;
+/// Proofs in a report: the latest. A proof is about 250 octets of JSON.
+const PROOFS_MAX: usize = 256;
+/// Quarantined domains that a report names, and again unproved ones. With names of 253 octets and
+/// reasons that hold one, all of a report is below 400 kB; a value may have 1 MiB.
+const NAMED_MAX: usize = 256;
 /// Between two reports.
 const PACE: Duration = Duration::from_secs(1);
 /// Between two reports if nothing changed.
-const HEARTBEAT: Duration = Duration::from_secs(60);
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS.unsigned_abs());
 /// What a store has to take a report.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What was applied and not yet proved: written by the follower, read by the prover.
-#[derive(Debug, Default)]
-pub(crate) struct Applied {
-    state: Mutex<Pending>,
-    told: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    revision: Revision,
-    /// Latest last, each once, with the attempts made.
-    changed: VecDeque<(Pattern, u8)>,
-    /// Whether there is anything to report.
-    news: bool,
-}
 
 /// Proves and reports.
 pub(crate) struct Prover {
@@ -76,76 +65,62 @@ pub(crate) struct Prover {
     clock: fn() -> Timestamp,
     key: Key,
     record: EdgeRecord,
+    unproved: UnprovedDomains,
 }
+
+/// A handshake with what it shows.
+type Show = (Offer, Seen);
 
 /// What one attempt to prove a domain came to.
 enum Outcome {
     /// Seen as it should be.
-    Proof(Proof),
+    Proof(Box<Proof>),
     /// The domain is not there any more, or changes under the probe: its next change proves it.
     Moot,
     /// Not seen, or not as it should be.
-    Failed,
+    Failed {
+        /// What was seen.
+        why: String,
+        /// The state that should have been seen.
+        revision: Revision,
+    },
 }
 
-impl Applied {
-    /// Says that all changes up to `revision` are served, and which domains changed last.
-    pub(crate) fn tell(&self, revision: Revision, changed: Vec<Pattern>) {
-        let mut state = self.lock();
-        state.revision = revision;
-        state.news |= !changed.is_empty();
-        state.push_latest(changed);
-        drop(state);
-        self.told.notify_one();
-    }
-
-    /// Says which domains changed, before a revision is reached.
-    pub(crate) fn tell_changed(&self, changed: Vec<Pattern>) {
-        self.lock().push_latest(changed);
-    }
-
-    /// Has a report written even if no domain changed, as after a listing.
-    pub(crate) fn report_anyway(&self) {
-        self.lock().news = true;
-        self.told.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What handshakes should show.
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    /// The first certificate first.
+    shows: Vec<Show>,
+    /// The commit of this state, or an earlier one.
+    revision: Revision,
 }
 
-impl Pending {
-    fn push_latest(&mut self, changed: Vec<Pattern>) {
-        let skipped = changed.len().saturating_sub(SAMPLE);
-        for name in changed.into_iter().skip(skipped) {
-            self.push(name, 0);
-        }
-    }
-
-    fn push(&mut self, name: Pattern, attempts: u8) {
-        self.changed.retain(|(have, _)| *have != name);
-        self.changed.push_back((name, attempts));
-        while self.changed.len() > SAMPLE {
-            self.changed.pop_front();
-        }
-    }
+/// Why the prover woke up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// There is something to prove or to report.
+    News,
+    /// The last report is a minute old.
+    Heartbeat,
+    /// Something that failed is to be tried again.
+    Retry,
 }
 
 impl Prover {
-    /// A prover for the listener bound to `https`, that reports as edge `id` of `group`.
+    /// A prover for the listener that is reached at `listener`, that reports as edge `id` of
+    /// `group`.
     pub(crate) fn new(
         holdings: Arc<Holdings>,
         applied: Arc<Applied>,
         store: SharedStore,
         clock: fn() -> Timestamp,
         (group, id): (&str, &str),
-        https: SocketAddr,
+        listener: SocketAddr,
     ) -> Result<Self, SetupError> {
         Ok(Self {
             holdings,
             applied,
-            probe: Probe::new(https)?,
+            probe: Probe::new(listener)?,
             store,
             clock,
             key: Key::edge(group, id),
@@ -156,8 +131,12 @@ impl Prover {
                 at: Timestamp::default(),
                 domains: 0,
                 quarantined: Vec::new(),
+                quarantined_total: 0,
+                unproved: Vec::new(),
+                unproved_total: 0,
                 proofs: Vec::new(),
             },
+            unproved: UnprovedDomains::default(),
         })
     }
 
@@ -176,128 +155,203 @@ impl Prover {
     }
 
     async fn prove_and_report(&mut self) {
+        telemetry::quarantined(self.holdings.quarantine().len());
+        telemetry::unproved(self.unproved.len());
         // The first report says that the edge is there.
         self.applied.report_anyway();
         let mut written = Instant::now();
         loop {
-            self.wait_for_news(written + HEARTBEAT).await;
+            let wake = self.wait_for_news(written + HEARTBEAT).await;
             let next = Instant::now() + PACE;
-            self.prove().await;
-            self.report().await;
-            written = Instant::now();
+            let changed = self.prove().await;
+            if changed || wake != Wake::Retry {
+                self.report().await;
+                written = Instant::now();
+            }
             sleep_until(next).await;
         }
     }
 
-    async fn wait_for_news(&self, heartbeat: Instant) {
+    async fn wait_for_news(&self, heartbeat: Instant) -> Wake {
+        let retry = self.unproved.next_retry();
         loop {
-            if self.applied.lock().news {
-                return;
+            if self.applied.has_news() {
+                return Wake::News;
             }
             tokio::select! {
-                () = self.applied.told.notified() => {}
-                () = self.holdings.quarantine().changed() => return,
-                () = sleep_until(heartbeat) => return,
+                () = self.applied.told() => {}
+                () = self.holdings.quarantine().changed() => return Wake::News,
+                () = sleep_until(heartbeat) => return Wake::Heartbeat,
+                () = sleep_until(retry.unwrap_or(heartbeat)), if retry.is_some() => return Wake::Retry,
             }
         }
     }
 
-    async fn prove(&mut self) {
-        let (revision, changed) = {
-            let mut pending = self.applied.lock();
-            pending.news = false;
-            (pending.revision, std::mem::take(&mut pending.changed))
-        };
+    /// Tries what is due, and says whether there is anything new to report.
+    async fn prove(&mut self) -> bool {
+        let (revision, mut due) = self.applied.take();
+        for again in self.unproved.due(Instant::now(), ATTEMPTS) {
+            let name = &again.changed.name;
+            if due.iter().all(|have| have.changed.name != *name) {
+                due.push(again);
+            }
+        }
+        due.retain(|due| !(due.asked && self.is_proved(&due.changed)));
         let this = &*self;
-        let attempts: Vec<_> = changed
+        let attempts: Vec<_> = due
             .into_iter()
-            .map(|(name, attempts)| async move {
-                let outcome = this.prove_one(&name).await;
-                (name, attempts + 1, outcome)
+            .map(|due| async move {
+                let outcome = this.prove_one(&due.changed).await;
+                (due, outcome)
             })
             .collect();
-        let outcomes: Vec<(Pattern, u8, Outcome)> =
+        let outcomes: Vec<(Due, Outcome)> =
             stream::iter(attempts).buffered(AT_A_TIME).collect().await;
-        let mut pending_proofs = false;
-        for (name, attempts, outcome) in outcomes {
-            self.record.proofs.retain(|proof| proof.domain != name);
-            match outcome {
-                Outcome::Proof(proof) => self.record.proofs.insert(0, proof),
-                Outcome::Moot => {}
-                Outcome::Failed if attempts < ATTEMPTS => {
-                    pending_proofs = true;
-                    let mut pending = self.applied.lock();
-                    if pending.changed.iter().all(|(have, _)| *have != name) {
-                        pending.push(name, attempts);
-                    }
-                    pending.news = true;
-                }
-                Outcome::Failed => tracing::error!(
-                    domain.name = %name,
-                    "what is served for the domain could not be proved; it is reported without"
-                ),
-            }
+        let (unproved, mut tried_again) = (self.unproved.len(), false);
+        let mut news = false;
+        for (due, outcome) in outcomes {
+            news |= matches!(outcome, Outcome::Proof(_));
+            tried_again |= self.take(due, outcome);
         }
         self.record.proofs.truncate(PROOFS_MAX);
+        self.applied.set_unproved(self.unproved.len());
         // "Served" means seen: while a proof is tried again, the report stays at what it said.
-        if !pending_proofs {
+        if !tried_again {
             self.record.revision = revision.0;
+        }
+        news || unproved != self.unproved.len()
+    }
+
+    /// Whether the report has a proof of this state or a later one.
+    fn is_proved(&self, state: &Changed) -> bool {
+        let mut proofs = self.record.proofs.iter();
+        proofs.any(|proof| proof.domain == state.name && proof.revision >= state.revision.0)
+    }
+
+    /// Notes what an attempt came to; whether it is tried again at once.
+    fn take(&mut self, due: Due, outcome: Outcome) -> bool {
+        let name = &due.changed.name;
+        self.record.proofs.retain(|proof| proof.domain != *name);
+        match outcome {
+            Outcome::Proof(proof) => {
+                telemetry::proof_took(proof.took_ms());
+                self.unproved.heal(name);
+                self.record.proofs.insert(0, *proof);
+                false
+            }
+            Outcome::Moot => {
+                self.unproved.forget(name);
+                false
+            }
+            Outcome::Failed { .. } if due.attempts + 1 < ATTEMPTS => {
+                let attempts = due.attempts + 1;
+                self.applied.again(Due { attempts, ..due });
+                true
+            }
+            Outcome::Failed { why, revision } => {
+                self.unproved.put(name, why, revision, (self.clock)());
+                false
+            }
         }
     }
 
-    async fn prove_one(&self, name: &Pattern) -> Outcome {
-        let host = match name {
-            Pattern::Exact(name) => name.as_str().to_owned(),
-            Pattern::Wildcard(base) => format!("edgeseal-proof.{base}"),
+    async fn prove_one(&self, changed: &Changed) -> Outcome {
+        let name = &changed.name;
+        if self.holdings.index().get(name).is_none() {
+            return Outcome::Moot;
+        }
+        let Some(host) = self.host(name) else {
+            return Outcome::Failed {
+                why: "no host name is left that only the wildcard answers for".to_owned(),
+                revision: changed.revision,
+            };
         };
         let Some(before) = self.expected(name, &host) else {
             return Outcome::Moot;
         };
-        let seen = self.probe.see(&host).await;
+        let seen = self.see(&host, &before.shows).await;
+        let at = (self.clock)();
         let after = self.expected(name, &host);
-        match seen {
-            Ok(seen) if seen == before || Some(&seen) == after.as_ref() => {
-                telemetry::proof(true);
-                let sha256 = match seen {
-                    Seen::Leaf(digest) => Some(digest.to_string()),
-                    Seen::Refused => None,
-                };
-                let domain = name.clone();
-                Outcome::Proof(Proof { domain, sha256 })
-            }
-            _ if after.as_ref() != Some(&before) => Outcome::Moot,
-            Ok(seen) => {
-                telemetry::proof(false);
-                tracing::error!(
-                    domain.name = %name,
-                    ?seen,
-                    expected = ?before,
-                    "the listener serves something else than it should"
-                );
-                Outcome::Failed
-            }
-            Err(error) => {
-                telemetry::proof(false);
-                tracing::warn!(
-                    domain.name = %name,
-                    error = &error as &dyn std::error::Error,
-                    "a handshake with the own listener failed"
-                );
-                Outcome::Failed
-            }
+        let shown = [Some(&before), after.as_ref()].into_iter().flatten();
+        let shown = seen.as_ref().ok().and_then(|seen| {
+            let mut shown = shown.filter(|expected| expected.shows == *seen);
+            shown.next()
+        });
+        if let Some(shown) = shown {
+            telemetry::proof(true);
+            let mut leaves = shown.shows.iter().map(|(_, seen)| match seen {
+                Seen::Leaf(digest) => Some(digest.to_string()),
+                Seen::Refused => None,
+            });
+            return Outcome::Proof(Box::new(Proof {
+                domain: name.clone(),
+                sha256: leaves.next().flatten(),
+                companion: leaves.next().flatten(),
+                revision: shown.revision.0,
+                at,
+                // The time of a change belongs to the state that it made.
+                changed: changed.at.filter(|_| shown.revision == changed.revision),
+            }));
+        }
+        if after.as_ref() != Some(&before) {
+            return Outcome::Moot;
+        }
+        telemetry::proof(false);
+        let why = match seen {
+            Ok(seen) => not_shown(&before.shows, &seen),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            domain.name = %name,
+            why,
+            expected = ?before.shows,
+            "a handshake with the own listener did not show what it should"
+        );
+        Outcome::Failed {
+            why,
+            revision: before.revision,
         }
     }
 
-    /// What a handshake should show; `None` if nothing can be said of this domain by it.
-    fn expected(&self, name: &Pattern, host: &str) -> Option<Seen> {
+    /// Makes these handshakes.
+    async fn see(&self, host: &str, wanted: &[Show]) -> Result<Vec<Show>, ProbeError> {
+        let mut seen = Vec::with_capacity(wanted.len());
+        for (offer, _) in wanted {
+            seen.push((*offer, self.probe.see(host, *offer).await?));
+        }
+        Ok(seen)
+    }
+
+    /// A host name that the domain answers for: below a wildcard one that has no domain of its own.
+    fn host(&self, name: &Pattern) -> Option<String> {
+        const LABELS: [&str; 6] = ["edgeseal-proof", "edgeseal-proof-2", "p", "q", "p-3", "q-4"];
+        let base = match name {
+            Pattern::Exact(name) => return Some(name.as_str().to_owned()),
+            Pattern::Wildcard(base) => base,
+        };
+        let mut hosts = LABELS.iter().map(|label| format!("{label}.{base}"));
+        hosts.find(|host| {
+            let found = Host::parse(host).and_then(|host| self.holdings.index().find(&host));
+            found.is_some_and(|(_, found)| found == Match::Wildcard)
+        })
+    }
+
+    /// What handshakes should show, the first certificate first; `None` if nothing can be said of
+    /// this domain by them.
+    fn expected(&self, name: &Pattern, host: &str) -> Option<Expected> {
         let index = self.holdings.index();
-        let found = index.find(&Host::parse(host)?)?.1;
+        // The revision first: what is selected is of this commit or a later one.
+        let (entry, found) = index.find(&Host::parse(host)?)?;
         if name.is_wildcard() != (found == Match::Wildcard) {
             return None;
         }
-        Some(match select(index, Some(host)) {
-            Ok(selected) => Seen::Leaf(Digest::of(selected.material.leaf())),
-            Err(_) => Seen::Refused,
+        let shows = match select(index, Some(host)) {
+            Ok(selected) => shows(&selected.material.choice()),
+            Err(_) => vec![(Offer::Any, Seen::Refused)],
+        };
+        Some(Expected {
+            shows,
+            revision: entry.revision,
         })
     }
 
@@ -305,9 +359,13 @@ impl Prover {
     async fn report(&mut self) {
         let mut pause = PACE;
         loop {
+            let (quarantine, unproved) = (self.holdings.quarantine(), &self.unproved);
             self.record.at = (self.clock)();
             self.record.domains = self.holdings.index().len() as u64;
-            self.record.quarantined = self.holdings.quarantine().some(None, QUARANTINED_MAX);
+            self.record.quarantined = quarantine.some(None, NAMED_MAX);
+            self.record.quarantined_total = quarantine.len() as u64;
+            self.record.unproved = unproved.some(NAMED_MAX);
+            self.record.unproved_total = unproved.len() as u64;
             match timeout(STORE_PATIENCE, self.write()).await {
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) => tracing::warn!(
@@ -327,12 +385,44 @@ impl Prover {
         let put = Write::Put {
             key: self.key.clone(),
             value: encode(&self.record)?,
-            expires: None,
+            // An edge that died without a word is not remembered for ever.
+            expires: Some(self.record.at.plus_ms(FORGOTTEN_AFTER_MS)),
         };
         let txn = Txn {
             write: vec![put],
             ..Txn::default()
         };
         self.store.commit(txn).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The handshakes that show all that is served.
+fn shows(choice: &Choice<'_>) -> Vec<Show> {
+    let leaf = |material: &Material| Seen::Leaf(Digest::of(material.leaf()));
+    match choice {
+        Choice::One(material) => vec![(Offer::Any, leaf(material))],
+        Choice::Two { ecdsa, rsa, first } => {
+            let ecdsa = (Offer::Only(KeyKind::Ecdsa), leaf(ecdsa));
+            let rsa = (Offer::Only(KeyKind::Rsa), leaf(rsa));
+            match first {
+                KeyKind::Ecdsa => vec![ecdsa, rsa],
+                KeyKind::Rsa => vec![rsa, ecdsa],
+            }
+        }
+    }
+}
+
+/// What the first handshake that differs showed instead.
+fn not_shown(wanted: &[Show], seen: &[Show]) -> String {
+    let mut differing = seen
+        .iter()
+        .zip(wanted)
+        .filter(|(seen, wanted)| seen != wanted);
+    match differing.next().map(|((_, seen), _)| seen) {
+        Some(Seen::Leaf(other)) => format!("the listener served another leaf, {other}"),
+        Some(Seen::Refused) | None => "the listener refused the name".to_owned(),
     }
 }

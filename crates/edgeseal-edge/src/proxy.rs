@@ -8,6 +8,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use edgeseal_core::Timestamp;
 use http::{Method, Request, Response, StatusCode, Version, request, uri::Authority};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -22,24 +23,30 @@ use crate::{
     tls::OriginTls,
 };
 
+mod access;
 mod body;
 mod fields;
+mod flow;
 mod page;
 mod redirect;
 mod route;
 mod tunnel;
 mod upstream;
 
+pub use access::AccessLog;
+pub(crate) use access::Log;
 pub(crate) use body::Reply;
+pub(crate) use flow::Flow;
 pub(crate) use redirect::Ports;
 
+use access::{Record, Trace};
 use body::Loan;
 use page::Page;
 use redirect::redirection;
 use route::{Routed, Unrouted};
 use upstream::{Head, NoAnswer, Upstream};
 
-/// How long the proxy waits for an origin.
+/// How long the proxy waits for origins, and for visitors.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For a connection, name resolution included.
@@ -48,6 +55,17 @@ pub struct Patience {
     pub head: Duration,
     /// For the next part of the response's body.
     pub idle: Duration,
+    /// Bytes a second that a visitor must send of a request's body, on average over
+    /// [`body_window`](Self::body_window) of waiting for it; 0: any number. Asked for until the head
+    /// of the response is there; gRPC, whose bodies are conversations, is exempt.
+    pub body_rate: u32,
+    /// See [`body_rate`](Self::body_rate).
+    pub body_window: Duration,
+    /// For a visitor who takes nothing of the answers that are there for it: then its connection is
+    /// cut.
+    pub stall: Duration,
+    /// For a tunnel, as of WebSocket, through which nothing goes in either direction.
+    pub tunnel: Duration,
 }
 
 /// Serves requests of all domains.
@@ -57,6 +75,9 @@ pub(crate) struct Proxy {
     upstream: Upstream,
     ports: Ports,
     body_bytes_max: u64,
+    responses: telemetry::Responses,
+    access_log: Option<Arc<Log>>,
+    clock: fn() -> Timestamp,
 }
 
 /// The connection that a request came on.
@@ -64,11 +85,25 @@ pub(crate) struct Proxy {
 pub(crate) struct Inbound {
     /// The client.
     pub(crate) peer: SocketAddr,
-    /// The name that the connection's certificate was chosen for, and how its domain was found;
     /// `None` without TLS.
-    pub(crate) tls: Option<(Host<'static>, Match)>,
+    pub(crate) tls: Option<InboundTls>,
     /// Held while anything of the connection runs.
     pub(crate) token: Token,
+    /// What the client takes.
+    pub(crate) flow: Flow,
+}
+
+/// The TLS of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct InboundTls {
+    /// The name that the certificate was chosen for.
+    pub(crate) host: Host<'static>,
+    /// How its domain was found.
+    pub(crate) found: Match,
+    /// The version, as in `1.3`.
+    pub(crate) version: &'static str,
+    /// Whether an earlier session goes on.
+    pub(crate) resumed: bool,
 }
 
 impl Default for Patience {
@@ -77,6 +112,10 @@ impl Default for Patience {
             connect: Duration::from_secs(5),
             head: Duration::from_secs(60),
             idle: Duration::from_secs(300),
+            body_rate: 500,
+            body_window: Duration::from_secs(20),
+            stall: Duration::from_secs(120),
+            tunnel: Duration::from_secs(3600),
         }
     }
 }
@@ -88,18 +127,31 @@ impl Proxy {
         options: &Options,
         origin_tls: OriginTls,
         ports: Ports,
+        access_log: Option<Arc<Log>>,
+        clock: fn() -> Timestamp,
     ) -> Self {
         Self {
             index,
             upstream: Upstream::new(
                 options.patience,
                 origin_tls,
-                &options.origin_tls_ports,
+                upstream::Ports {
+                    tls: options.origin_tls_ports.as_slice().into(),
+                    h2c: options.origin_h2c_ports.as_slice().into(),
+                },
                 options.origin_connections,
             ),
             ports,
             body_bytes_max: options.request_body_max.unwrap_or(u64::MAX),
+            responses: telemetry::Responses::default(),
+            access_log,
+            clock,
         }
+    }
+
+    /// For a new connection.
+    pub(crate) fn flow(&self) -> Flow {
+        Flow::new(self.upstream.patience().stall)
     }
 
     /// Answers a request, always: what goes wrong is a page.
@@ -109,22 +161,31 @@ impl Proxy {
         inbound: &Inbound,
     ) -> Response<Reply> {
         let id = Uuid::new_v4();
-        let tls = inbound.tls.as_ref().map(|(host, found)| (host, *found));
+        let mut record = self
+            .access_log
+            .as_ref()
+            .map(|log| Record::new(log, id, &request, inbound, (self.clock)()));
+        let tls = inbound.tls.as_ref().map(|tls| (&tls.host, tls.found));
         let routed = route::route(&self.index, &request, tls);
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
         let answer = match routed {
-            Ok(routed) => self.answer(request, &routed, inbound).await,
+            Ok(routed) => self.answer(request, &routed, inbound, &mut record).await,
             Err(why) => Err(why.into()),
         };
-        let mut response = match answer {
-            Ok(response) => response,
+        let (mut response, reason) = match answer {
+            Ok(response) => (response, None),
             Err(refusal) => {
                 tracing::debug!(request.id = %id, peer = %inbound.peer, ?refusal, "not proxied");
-                refusal.page().into_response(id)
+                let page = refusal.page();
+                (page.into_response(id), Some(page.label()))
             }
         };
         fields::set_hsts(response.headers_mut(), hsts, tls.is_some());
-        telemetry::response(response.status());
+        self.responses.count(response.status());
+        if let Some(mut record) = record {
+            record.answered(response.status(), reason);
+            response.body_mut().record(record);
+        }
         response
     }
 
@@ -133,6 +194,7 @@ impl Proxy {
         mut request: Request<Incoming>,
         routed: &Routed,
         inbound: &Inbound,
+        record: &mut Option<Box<Record>>,
     ) -> Result<Response<Reply>, Refusal> {
         let secure = inbound.tls.is_some();
         if let Some(redirection) = redirection(routed, &request, secure, self.ports) {
@@ -142,26 +204,48 @@ impl Proxy {
         // Asked for before the request is taken apart: it holds the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let loan = Arc::new(Loan::new(body, self.body_bytes_max));
+        // Over HTTP/2 hyper never says 100: there it does no harm to read.
+        let gated = parts.version == Version::HTTP_11 && fields::expects_continue(&parts.headers);
+        let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated));
         if loan.is_too_large() {
             return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
         }
         let head = head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
-        let mut response = self
+        let mut trace = Trace {
+            wanted: record.is_some(),
+            ..Trace::default()
+        };
+        let answer = self
             .upstream
-            .send(&head, &loan, &routed.entry.origins)
-            .await?;
+            .send(&head, &loan, &routed.entry.origins, &mut trace)
+            .await;
+        if let Some(record) = record {
+            record.traced(trace, (!loan.is_empty()).then(|| Arc::clone(&loan)));
+        }
+        let mut response = answer?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client_side = client_side.ok_or(Refusal::NoAnswer(NoAnswer::Broken))?;
             let origin_side = hyper::upgrade::on(&mut response);
-            tunnel::spawn(client_side, origin_side, inbound.token.clone());
+            let mut record = record.take();
+            if let Some(record) = &mut record {
+                record.answered(response.status(), None);
+            }
+            let idle = self.upstream.patience().tunnel;
+            tunnel::spawn(
+                (client_side, origin_side),
+                idle,
+                record,
+                inbound.token.clone(),
+            );
             fields::to_client(response.headers_mut(), Version::HTTP_11, true);
             return Ok(response.map(|_| Reply::empty()));
         }
         let version = response.version();
         fields::to_client(response.headers_mut(), version, false);
         let idle = self.upstream.patience().idle;
-        Ok(response.map(|body| Reply::streamed(body, idle)))
+        let unasked = loan.is_shut().then_some(loan);
+        let offers = inbound.flow.offers();
+        Ok(response.map(|body| Reply::streamed(body, idle, offers, unasked)))
     }
 }
 
@@ -175,6 +259,10 @@ fn head(
 ) -> Result<Head, Refusal> {
     let secure = inbound.tls.is_some();
     let mut headers = parts.headers;
+    // An expectation of a body that is not there means nothing (RFC 9110 §10.1.1).
+    let expects =
+        !loan.is_empty() && parts.version >= Version::HTTP_11 && fields::expects_continue(&headers);
+    let conversation = fields::is_grpc(&headers);
     let trailers = fields::takes_trailers(&headers);
     fields::to_origin(
         &mut headers,
@@ -185,6 +273,9 @@ fn head(
     )
     .map_err(Refusal::Fields)?;
     fields::set_length(&mut headers, loan.exact_length());
+    if expects {
+        fields::set_expectation(&mut headers);
+    }
     if let Some(protocol) = upgrade {
         fields::set_upgrade(&mut headers, protocol);
     }
@@ -200,6 +291,7 @@ fn head(
         headers,
         upgrade: upgrade.is_some(),
         trailers,
+        conversation,
     })
 }
 

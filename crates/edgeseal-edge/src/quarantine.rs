@@ -9,6 +9,8 @@ use edgeseal_core::Pattern;
 use edgeseal_store::record::Quarantined;
 use tokio::sync::Notify;
 
+use crate::telemetry;
+
 /// The domains whose newest record cannot be used, with the reasons. They are served from their
 /// last good state, if they had one.
 #[derive(Debug, Default)]
@@ -20,7 +22,10 @@ pub(crate) struct Quarantine {
 impl Quarantine {
     /// Puts a domain in. Logs it unless it is in for the same reason already.
     pub(crate) fn put(&self, domain: &Pattern, why: &str) {
-        let before = self.lock().insert(domain.clone(), why.to_owned());
+        let mut domains = self.lock();
+        let before = domains.insert(domain.clone(), why.to_owned());
+        telemetry::quarantined(domains.len());
+        drop(domains);
         if before.as_deref() != Some(why) {
             tracing::error!(
                 domain.name = %domain,
@@ -33,7 +38,13 @@ impl Quarantine {
 
     /// Takes a domain out, if it is in.
     pub(crate) fn release(&self, domain: &Pattern) {
-        if self.lock().remove(domain).is_some() {
+        let mut domains = self.lock();
+        let was_in = domains.remove(domain).is_some();
+        if was_in {
+            telemetry::quarantined(domains.len());
+        }
+        drop(domains);
+        if was_in {
             tracing::info!(domain.name = %domain, "the domain is out of quarantine");
             self.changed.notify_one();
         }

@@ -62,8 +62,10 @@ pub(crate) struct Row {
     pub(crate) revision: Revision,
     /// The record.
     pub(crate) record: Bytes,
-    /// The material that it serves, as stored.
+    /// The material of the first certificate that it serves, as stored.
     pub(crate) material: Option<(Digest, Bytes)>,
+    /// The material of the second one.
+    pub(crate) companion: Option<(Digest, Bytes)>,
 }
 
 /// Material as it stands in the file.
@@ -85,8 +87,10 @@ pub(crate) struct DomainRow {
     pub(crate) revision: Revision,
     /// The record.
     pub(crate) record: Box<[u8]>,
-    /// The material that it serves.
+    /// The material of the first certificate that it serves.
     pub(crate) material: Option<Digest>,
+    /// The material of the second one.
+    pub(crate) companion: Option<Digest>,
     mark: i64,
 }
 

@@ -1,6 +1,8 @@
 //! The edge's metrics: their names, and the fixed sets that their labels come from.
 
-use metrics::{counter, gauge};
+use std::sync::OnceLock;
+
+use metrics::{Counter, counter, gauge, histogram};
 
 use crate::select::NoCertificate;
 
@@ -52,25 +54,54 @@ pub(crate) fn origin_failure(reason: &'static str) {
     counter!("edgeseal_origin_failures_total", "reason" => reason).increment(1);
 }
 
-pub(crate) fn response(status: http::StatusCode) {
-    let class = match status.as_u16() {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    };
-    counter!("edgeseal_proxy_requests_total", "class" => class).increment(1);
+/// Answers to visitors by class. Each counter is looked up once: this is on every request's way.
+#[derive(Default)]
+pub(crate) struct Responses([OnceLock<Counter>; 5]);
+
+impl Responses {
+    pub(crate) fn count(&self, status: http::StatusCode) {
+        const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        let counter = self.0[class]
+            .get_or_init(|| counter!("edgeseal_proxy_requests_total", "class" => CLASSES[class]));
+        counter.increment(1);
+    }
+}
+
+impl std::fmt::Debug for Responses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responses").finish_non_exhaustive()
+    }
+}
+
+/// Lines of the access log that were not written; `reason` is one of a fixed set.
+pub(crate) fn access_log_lost(reason: &'static str, lines: u64) {
+    counter!("edgeseal_access_log_lost_total", "reason" => reason).increment(lines);
 }
 
 #[expect(
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
 )]
-pub(crate) fn served(revision: u64, domains: usize, quarantined: usize) {
+pub(crate) fn served(revision: u64, domains: usize) {
     gauge!("edgeseal_edge_revision").set(revision as f64);
     gauge!("edgeseal_edge_domains").set(domains as f64);
-    gauge!("edgeseal_quarantined").set(quarantined as f64);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn quarantined(domains: usize) {
+    gauge!("edgeseal_quarantined").set(domains as f64);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn unproved(domains: usize) {
+    gauge!("edgeseal_unproved_domains").set(domains as f64);
 }
 
 #[expect(
@@ -92,6 +123,20 @@ pub(crate) fn key_cache(hit: bool) {
 pub(crate) fn proof(agrees: bool) {
     let result = if agrees { "agrees" } else { "disagrees" };
     counter!("edgeseal_proofs_total", "result" => result).increment(1);
+}
+
+/// How long a change took until a handshake showed it; `None`: it was not heard of as a change. A
+/// time below zero says that clocks disagree: it is counted, and taken for zero.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of less than 285,000 years are exact"
+)]
+pub(crate) fn proof_took(ms: Option<i64>) {
+    let Some(ms) = ms else { return };
+    if ms < 0 {
+        counter!("edgeseal_proof_clock_skew_total").increment(1);
+    }
+    histogram!("edgeseal_proof_seconds").record(ms.max(0) as f64 / 1000.0);
 }
 
 pub(crate) fn replica_failure() {

@@ -30,17 +30,19 @@ use crate::{
     telemetry::{self, Handshake, Refusal},
 };
 
+mod answer;
 mod configs;
 mod keys;
 mod origin;
 mod probe;
 
+use answer::Answer;
 use configs::Configs;
 
 pub(crate) use keys::{Keys, Unusable};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
-pub(crate) use probe::{Probe, Seen};
+pub(crate) use probe::{Offer, Probe, ProbeError, Seen};
 
 /// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
 pub(crate) struct Terminator {
@@ -62,6 +64,24 @@ pub(crate) struct Terminated {
     pub(crate) host: Host<'static>,
     /// How its domain was found.
     pub(crate) found: Match,
+    /// Why one of the domain's two certificates cannot be used; the handshake had the other one.
+    pub(crate) unusable: Option<Unusable>,
+}
+
+impl Terminated {
+    /// The version of TLS, as in `1.3`.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        }
+    }
+
+    /// Whether an earlier session goes on.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let kind = self.stream.get_ref().1.handshake_kind();
+        kind == Some(rustls::HandshakeKind::Resumed)
+    }
 }
 
 /// Why there is no connection. All of it is counted already.
@@ -70,7 +90,8 @@ pub(crate) enum NoConnection {
     /// No certificate answers; the client was told so.
     #[error("refused: {0}")]
     Refused(#[from] NoCertificate),
-    /// The bound certificate cannot be used; the client was told `internal_error`.
+    /// The certificate that would answer cannot be used; the client was told `internal_error`, or
+    /// `handshake_failure` if there is another one that it cannot check.
     #[error("the certificate cannot be used: {why}")]
     Unusable {
         /// The domain.
@@ -149,16 +170,11 @@ impl Terminator {
             .map_err(|_| NoConnection::TimedOut)??;
         let hello = start.client_hello();
         let sni = hello.server_name().or(self.default_host.as_deref());
-        let (host, found, config) = match select(&self.index, sni) {
+        let (host, found, delivery, answer) = match select(&self.index, sni) {
             Ok(selected) => {
                 let host = selected.host.clone().into_owned();
-                match self.keys.of(&selected.material) {
-                    Ok(key) => (
-                        host,
-                        selected.found,
-                        self.configs
-                            .of(&selected.delivery, key, hello.cipher_suites()),
-                    ),
+                match Answer::of(&self.keys, &selected.material) {
+                    Ok(answer) => (host, selected.found, selected.delivery, Arc::new(answer)),
                     Err(why) => {
                         let domain = host.domain(selected.found);
                         return Err(refuse_unusable(start, domain, why).await);
@@ -167,16 +183,29 @@ impl Terminator {
             }
             Err(why) => return Err(refuse(start, why).await),
         };
+        let config = self
+            .configs
+            .of(&delivery, Arc::clone(&answer), hello.cipher_suites());
         let deadline = Instant::now() + self.timeout;
         let stream = timeout_at(deadline, start.into_stream(Arc::new(config)))
             .await
-            .map_err(|_| NoConnection::TimedOut)??;
+            .map_err(|_| NoConnection::TimedOut)?;
+        let unusable = answer.unusable().cloned();
+        let stream = match (stream, unusable.as_ref()) {
+            (Ok(stream), _) => stream,
+            (Err(error), None) => return Err(error.into()),
+            (Err(_), Some(why)) => {
+                let (domain, why) = (host.domain(found), why.clone());
+                return Err(NoConnection::Unusable { domain, why });
+            }
+        };
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Terminated {
             stream,
             h2,
             host,
             found,
+            unusable,
         })
     }
 }

@@ -4,7 +4,12 @@
 //! record that it belongs to. A store whose commits are all or nothing never disagrees; a disk, a
 //! hand with a SQLite tool or a defect of ours may see to that.
 
-use edgeseal_core::{AccountId, Pattern, account::Account, certificate::Digest, domain::Domain};
+use edgeseal_core::{
+    AccountId, Pattern, Timestamp,
+    account::Account,
+    certificate::Digest,
+    domain::{Binding, Domain},
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -151,11 +156,34 @@ impl Check<'_> {
         }
         let mut served = None;
         for binding in domain.production.iter().chain(&domain.staging) {
-            let id = binding.certificate;
-            let Some(certificate) = self
+            let ends = self.bound(&mut wrong, &domain, binding).await?;
+            if domain.production.as_ref() == Some(binding) && binding.enabled {
+                served = ends.into_iter().min().map(|expires| BoundSummary {
+                    certificate: binding.certificate,
+                    expires,
+                });
+            }
+        }
+        let summary = record::encode_summary(&DomainSummary::of(&domain, served))?;
+        let listed = Key::account_domain(&domain.account, &domain.name);
+        self.needs_value(&mut wrong, &listed, &summary).await?;
+        Ok(wrong)
+    }
+
+    /// Looks at the certificates of a binding; the ends of those that are there.
+    async fn bound(
+        &self,
+        wrong: &mut Wrong,
+        domain: &Domain,
+        binding: &Binding,
+    ) -> Result<Vec<Timestamp>, Fault> {
+        let mut ends = Vec::new();
+        let mut kinds = Vec::new();
+        for (id, material) in binding.certificates() {
+            let found = self
                 .read::<CertificateRecord>(&Key::certificate(id))
-                .await?
-            else {
+                .await?;
+            let Some(certificate) = found else {
                 wrong.push(format!(
                     "certificate {id}, which it has bound, is not there"
                 ));
@@ -166,26 +194,26 @@ impl Check<'_> {
                     "certificate {id}, which it has bound, is another account's"
                 ));
             }
-            if certificate.material != binding.material {
+            if certificate.material != material {
                 wrong.push(format!(
                     "it serves other material than that of certificate {id}"
                 ));
             }
             let used = Key::certificate_use(id, &domain.name);
-            self.needs(&mut wrong, &used).await?;
-            self.has_a_key(&mut wrong, &binding.material).await?;
-            if domain.production.as_ref() == Some(binding) && binding.enabled {
-                let expires = certificate.facts.chain_not_after;
-                served = Some(BoundSummary {
-                    certificate: id,
-                    expires,
-                });
-            }
+            self.needs(wrong, &used).await?;
+            self.has_a_key(wrong, &material).await?;
+            ends.push(certificate.facts.chain_not_after);
+            kinds.push(certificate.facts.key);
         }
-        let summary = record::encode_summary(&DomainSummary::of(&domain, served))?;
-        let listed = Key::account_domain(&domain.account, &domain.name);
-        self.needs_value(&mut wrong, &listed, &summary).await?;
-        Ok(wrong)
+        if let (Some(companion), [first, second]) = (&binding.companion, &kinds[..])
+            && (first == second || *second != companion.key)
+        {
+            let id = companion.certificate;
+            wrong.push(format!(
+                "certificate {id} has a key of {second}, beside one of {first}"
+            ));
+        }
+        Ok(ends)
     }
 
     async fn certificate(&self, entry: &Entry) -> Result<Wrong, Fault> {

@@ -30,6 +30,7 @@ pub mod memory;
 pub mod open;
 pub mod record;
 pub mod reseal;
+pub mod rollout;
 pub mod seal;
 pub mod session;
 pub mod sqlite;

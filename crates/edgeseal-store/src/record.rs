@@ -94,9 +94,9 @@ pub struct DomainSummary<'a> {
 /// The certificate of a domain with HTTPS on, as far as listings look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundSummary {
-    /// Which certificate.
+    /// Which certificate; of two the first.
     pub certificate: CertificateId,
-    /// End of validity of the served chain.
+    /// End of validity of the served chain; of two chains the earlier.
     pub expires: Timestamp,
 }
 
@@ -172,9 +172,18 @@ pub struct HistoryRecord {
     /// SHA-256 of the leaf served after; absent if none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// SHA-256 of the companion's leaf before; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_companion: Option<String>,
+    /// SHA-256 of the companion's leaf after; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_companion: Option<String>,
     /// The number of the certificate bound after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateId>,
+    /// The number of the companion bound after; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion: Option<CertificateId>,
     /// Id of the request.
     pub request: String,
 }
@@ -232,6 +241,21 @@ pub struct BindingChange {
     /// SHA-256 of the leaf after, in hex; absent if HTTPS is off or nothing is bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// SHA-256 of the companion's leaf before, in hex; absent if none was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_companion: Option<String>,
+    /// SHA-256 of the companion's leaf after, in hex; absent if none is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_companion: Option<String>,
+}
+
+/// The leaves that a domain serves, each by its SHA-256 in hex; none with HTTPS off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaves {
+    /// Of the first certificate.
+    pub first: Option<String>,
+    /// Of the companion.
+    pub companion: Option<String>,
 }
 
 /// What an edge reports of itself.
@@ -247,9 +271,21 @@ pub struct EdgeRecord {
     pub at: Timestamp,
     /// Domains that it serves.
     pub domains: u64,
-    /// Records that it could not use and for which it serves the last good state.
+    /// Records that it could not use and for which it serves the last good state: the first ones in
+    /// order of their names.
     pub quarantined: Vec<Quarantined>,
-    /// Leaves that it read from real handshakes with its own listener, latest changes first.
+    /// How many of these there are in all; 0 in reports of releases that named all of them.
+    #[serde(default)]
+    pub quarantined_total: u64,
+    /// Domains of which a handshake showed something else than it should, or nothing: the first ones
+    /// in order of their names.
+    #[serde(default)]
+    pub unproved: Vec<Unproved>,
+    /// How many of these there are in all.
+    #[serde(default)]
+    pub unproved_total: u64,
+    /// Leaves that it read from real handshakes with its own listener, latest first. Some only: the
+    /// room in a report is limited, and in bulk a sample is read.
     pub proofs: Vec<Proof>,
 }
 
@@ -262,6 +298,19 @@ pub struct Quarantined {
     pub why: String,
 }
 
+/// A domain of which a handshake with the own listener did not show what it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproved {
+    /// The domain.
+    pub domain: Pattern,
+    /// What was seen in place of it.
+    pub why: String,
+    /// The commit of the state that should have been seen.
+    pub revision: u64,
+    /// When it was first not seen, by the clock of the edge.
+    pub since: Timestamp,
+}
+
 /// A leaf read from a real handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
@@ -270,6 +319,20 @@ pub struct Proof {
     /// SHA-256 of the leaf in hex, or `None` if the handshake was refused, as it must be with HTTPS
     /// off.
     pub sha256: Option<String>,
+    /// SHA-256 in hex of the leaf that clients of the other kind get, where a domain has two
+    /// certificates. `sha256` is then the first one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion: Option<String>,
+    /// The commit of the state that was seen; 0 in reports of releases that did not say it.
+    #[serde(default)]
+    pub revision: u64,
+    /// When it was read, by the clock of the edge.
+    #[serde(default)]
+    pub at: Timestamp,
+    /// When the call came that made the change, by the clock of the API; absent if the edge did not
+    /// get this state as a change but found it, as after a start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
 }
 
 impl<'a> DomainSummary<'a> {

@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 use axum::{
     Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get,
 };
-use edgeseal_core::domain::Environment;
-use edgeseal_store::{Catalog, Revision};
+use edgeseal_store::Catalog;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -15,6 +14,8 @@ use tokio::{net::TcpListener, sync::watch};
 pub(crate) struct Health {
     /// The store answers.
     pub(crate) catalog: Catalog,
+    /// What is wrong with what the edge serves: told, but no reason to send visitors away.
+    pub(crate) edge: edgeseal_edge::Health,
     /// Whether the process is about to end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -43,18 +44,17 @@ pub(crate) async fn serve(
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
     if *health.stopping.borrow() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    match health
-        .catalog
-        .served(Environment::Production, Revision::default())
-        .await
-    {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the store does not answer\n",
-        ),
+    if health.catalog.edges().await.is_err() {
+        let why = "the store does not answer\n".to_owned();
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    }
+    let ailing = health.edge.ailing();
+    if ailing.is_nothing() {
+        (StatusCode::OK, "ready\n".to_owned())
+    } else {
+        (StatusCode::OK, format!("ready, degraded; {ailing}\n"))
     }
 }
 

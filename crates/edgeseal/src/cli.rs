@@ -12,6 +12,7 @@ mod kek;
 mod key;
 mod output;
 mod policy;
+mod rollout;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,8 @@ enum Command {
     /// Create, disable, enable, delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
+    /// Show which edges serve a domain, and where a handshake has proved it; or how all edges are
+    Rollout(rollout::Command),
     /// Say whether somebody may do something, and which statement of which policy decides
     Explain(explain::Command),
     /// Print policies
@@ -167,6 +170,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Cert(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
+            Command::Rollout(command) => done(command.run().await),
             Command::Explain(command) => done(command.run().await),
             Command::Policy(command) => done(command.run().await),
             Command::Doctor(command) => command.run().await,

@@ -172,6 +172,20 @@ pub(crate) struct Config {
     pub(crate) request_body_max: Option<u64>,
     /// Requests on one connection of a client at most.
     pub(crate) connection_requests: u32,
+    /// Ports of origins that are asked in HTTP/2 in the clear.
+    pub(crate) origin_h2c_ports: Vec<u16>,
+    /// For the head of an origin's answer, in milliseconds.
+    pub(crate) origin_head_timeout_ms: u64,
+    /// For the next part of an origin's answer, in milliseconds.
+    pub(crate) origin_idle_timeout_ms: u64,
+    /// Bytes a second that a visitor must send of a body; 0: any number.
+    pub(crate) request_body_rate_min: u32,
+    /// For a visitor who takes nothing of an answer, in milliseconds.
+    pub(crate) visitor_stall_timeout_ms: u64,
+    /// For a tunnel through which nothing goes, in milliseconds.
+    pub(crate) tunnel_idle_timeout_ms: u64,
+    /// `stdout` or a file; none by default.
+    pub(crate) access_log: Option<String>,
 }
 
 /// Where the API listens in TLS, and with what.
@@ -225,6 +239,13 @@ const KEYS: &[&str] = &[
     "origin_connections",
     "request_body_max",
     "connection_requests",
+    "origin_h2c_ports",
+    "origin_head_timeout_ms",
+    "origin_idle_timeout_ms",
+    "request_body_rate_min",
+    "visitor_stall_timeout_ms",
+    "tunnel_idle_timeout_ms",
+    "access_log",
 ];
 
 /// Why there is no configuration.
@@ -291,6 +312,13 @@ impl Default for Config {
             origin_connections: 1024,
             request_body_max: None,
             connection_requests: 10_000,
+            origin_h2c_ports: Vec::new(),
+            origin_head_timeout_ms: 60_000,
+            origin_idle_timeout_ms: 300_000,
+            request_body_rate_min: 500,
+            visitor_stall_timeout_ms: 120_000,
+            tunnel_idle_timeout_ms: 3_600_000,
+            access_log: None,
         }
     }
 }

@@ -11,8 +11,9 @@ use edgeseal_api::{
     Context,
     http::{self, Speaks},
     key_encryption::KeyEncryption,
+    settled::AskForProof,
 };
-use edgeseal_edge::{Edge, Options};
+use edgeseal_edge::{AccessLog, Edge, Options};
 use edgeseal_store::{Catalog, Keyring, SharedStore, chainer::Chainer, open::OpenError};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -129,9 +130,11 @@ impl Running {
         let (shutdown, stopping) = watch::channel(false);
         let (mut context, auditor) =
             Context::new(catalog.clone(), clock::now, settings, Some(edge.served()));
+        context.ask_for_proof = Some(ask_for_proof(&edge));
         context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
         let health = Health {
             catalog: catalog.clone(),
+            edge: edge.health(),
             stopping: stopping.clone(),
         };
         let mut tasks = apis.serve(context, config, &stopping);
@@ -253,6 +256,11 @@ impl Addresses {
     }
 }
 
+fn ask_for_proof(edge: &Edge) -> AskForProof {
+    let proofs = edge.proofs();
+    Box::new(move |domains, revision| proofs.ask(domains, revision))
+}
+
 fn keeper(
     config: &Config,
     keys: (Keyring, Vec<KekSource>),
@@ -328,6 +336,18 @@ fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.origin_connections = config.origin_connections;
     options.request_body_max = config.request_body_max;
     options.connection_requests = config.connection_requests;
+    options
+        .origin_h2c_ports
+        .clone_from(&config.origin_h2c_ports);
+    options.patience.head = Duration::from_millis(config.origin_head_timeout_ms);
+    options.patience.idle = Duration::from_millis(config.origin_idle_timeout_ms);
+    options.patience.body_rate = config.request_body_rate_min;
+    options.patience.stall = Duration::from_millis(config.visitor_stall_timeout_ms);
+    options.patience.tunnel = Duration::from_millis(config.tunnel_idle_timeout_ms);
+    options.access_log = config.access_log.as_deref().map(|to| match to {
+        "stdout" => AccessLog::Stdout,
+        path => AccessLog::File(path.into()),
+    });
     Ok(options)
 }
 

@@ -61,6 +61,21 @@ pub(crate) async fn domain(
     Ok(resource)
 }
 
+/// The domains that a call names, each once.
+pub(super) fn named(caller: &Caller) -> Vec<Pattern> {
+    let names = match caller.action.target {
+        Target::Domain | Target::EachDomain => domains(caller),
+        _ => Vec::new(),
+    };
+    let mut named: Vec<Pattern> = names
+        .into_iter()
+        .filter_map(|name| Pattern::parse(name).ok())
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
 /// The domains that a call names, as given.
 fn domains(caller: &Caller) -> Vec<&str> {
     let (params, named_by) = (&caller.request.params, caller.action.named_by);

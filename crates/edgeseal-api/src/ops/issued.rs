@@ -83,7 +83,8 @@ pub(super) async fn public_pem(
     })
 }
 
-/// The certificate that the production edges serve for a domain, in PEM; empty if HTTPS is off.
+/// The certificate that the production edges serve for a domain, of two the first, in PEM; empty if
+/// HTTPS is off.
 pub(super) async fn served_pem(catalog: &Catalog, domain: &Domain) -> Result<String, Fault> {
     let Some(binding) = domain.production.as_ref().filter(|binding| binding.enabled) else {
         return Ok(String::new());

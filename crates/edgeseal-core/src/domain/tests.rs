@@ -33,6 +33,17 @@ fn binding(certificate: CertificateId) -> Binding {
         material: Digest([7; 32]),
         covers: true,
         updated: NOW,
+        companion: None,
+    }
+}
+
+fn companion(certificate: CertificateId, key: KeyAlgorithm) -> Companion {
+    Companion {
+        certificate,
+        material: Digest([8; 32]),
+        key,
+        covers: true,
+        updated: NOW,
     }
 }
 
@@ -241,4 +252,101 @@ fn where_several_may_stand_a_staged_one_stands_beside() {
         .expect("legal");
     domain.publish_staging(NOW).unwrap();
     assert_eq!(domain.settings, [header(1), header(2)]);
+}
+
+#[test]
+fn a_companion_has_a_key_of_the_other_kind() {
+    use KeyAlgorithm::{Ecdsa, Ed25519, Rsa};
+    use NoCompanion::{NoPair, SameKey};
+    let no_pair = |first, beside| Err(NoPair { first, beside });
+    for (first, beside, expected) in [
+        (Rsa, Ecdsa, Ok(())),
+        (Ecdsa, Rsa, Ok(())),
+        (Rsa, Rsa, Err(SameKey { key: Rsa })),
+        (Ecdsa, Ecdsa, Err(SameKey { key: Ecdsa })),
+        (Ed25519, Ed25519, Err(SameKey { key: Ed25519 })),
+        (Rsa, Ed25519, no_pair(Rsa, Ed25519)),
+        (Ed25519, Ecdsa, no_pair(Ed25519, Ecdsa)),
+    ] {
+        let mut domain = domain();
+        domain.bind(binding(1), Environment::Production, NOW);
+        let before = domain.clone();
+        let second = companion(2, beside);
+        let later = NOW.plus_ms(1);
+        let bound = domain.bind_companion(second.clone(), first, Environment::Production, later);
+        assert_eq!(bound, expected, "{first} {beside}");
+        if expected.is_ok() {
+            let production = domain.production.as_ref().unwrap();
+            assert_eq!(production.certificate, 1);
+            assert_eq!(production.companion, Some(second));
+            assert_eq!(production.updated, NOW, "the first one is as it was");
+            assert_eq!(domain.modified, later);
+        } else {
+            assert_eq!(domain, before);
+        }
+    }
+}
+
+#[test]
+fn a_companion_needs_a_first_one_that_is_served() {
+    use KeyAlgorithm::{Ecdsa, Rsa};
+    for environment in [Environment::Production, Environment::Staging] {
+        let second = || companion(2, Ecdsa);
+        let mut domain = domain();
+        let bound = domain.bind_companion(second(), Rsa, environment, NOW);
+        assert_eq!(bound, Err(NoCompanion::NothingBound));
+        domain.bind(binding(1), environment, NOW);
+        domain.switch_off(environment, NOW);
+        let bound = domain.bind_companion(second(), Rsa, environment, NOW);
+        assert_eq!(bound, Err(NoCompanion::HttpsOff));
+    }
+}
+
+#[test]
+fn a_binding_takes_the_place_of_both_and_a_companion_that_of_one() {
+    use KeyAlgorithm::Ecdsa;
+    let ids = |domain: &Domain, environment| -> Vec<CertificateId> {
+        let bound = domain.binding(environment).unwrap();
+        bound.certificates().map(|(id, _)| id).collect()
+    };
+    let (production, staging) = (Environment::Production, Environment::Staging);
+    let mut domain = domain();
+    let add = |domain: &mut Domain, id, environment| {
+        let second = companion(id, Ecdsa);
+        domain.bind_companion(second, KeyAlgorithm::Rsa, environment, NOW)
+    };
+    domain.bind(binding(1), production, NOW);
+    add(&mut domain, 2, production).unwrap();
+    add(&mut domain, 3, production).unwrap();
+    assert_eq!(ids(&domain, production), [1, 3]);
+
+    // On staging edges it stands beside what they serve, and production is as it was.
+    add(&mut domain, 4, staging).unwrap();
+    assert_eq!(ids(&domain, staging), [1, 4]);
+    assert_eq!(ids(&domain, production), [1, 3]);
+    domain.publish_staging(NOW).unwrap();
+    assert_eq!(ids(&domain, production), [1, 4]);
+
+    domain.bind(binding(5), staging, NOW);
+    assert_eq!(ids(&domain, staging), [5]);
+    domain.roll_back_staging(NOW).unwrap();
+    assert_eq!(ids(&domain, staging), [1, 4]);
+
+    domain.switch_off(production, NOW);
+    assert!(!domain.is_https_on());
+    assert_eq!(ids(&domain, production), [1, 4], "remembered, not served");
+    domain.bind(binding(6), production, NOW);
+    assert_eq!(ids(&domain, production), [6]);
+}
+
+#[test]
+fn a_binding_of_before_companions_reads_and_one_without_is_written_as_then() {
+    let old = r#"{"enabled":true,"certificate":1,"material":"MATERIAL","covers":true,"updated":5}"#;
+    let mut written = serde_json::to_value(binding(1)).unwrap();
+    assert!(written.get("companion").is_none());
+    let mut old: serde_json::Value = serde_json::from_str(old).unwrap();
+    old["material"] = written["material"].take();
+    old["updated"] = written["updated"].take();
+    let read: Binding = serde_json::from_value(old).unwrap();
+    assert_eq!(read, binding(1));
 }

@@ -90,11 +90,11 @@ fn material_is_kept_once_and_while_it_is_used() {
     let mut materials = Materials::default();
     let make = || {
         let digest = Digest::of(b"leaf");
-        Arc::new(Material::new(digest, b"leaf", Arc::default(), b"sealed"))
+        SharedMaterial::new(Material::new(digest, b"leaf", Arc::default(), b"sealed"))
     };
     let first = materials.keep(make());
     let second = materials.keep(make());
-    assert!(Arc::ptr_eq(&first, &second));
+    assert!(SharedMaterial::ptr_eq(&first, &second));
     assert_eq!(
         (first.leaf(), &*first.sealed_key()),
         (&b"leaf"[..], &b"sealed"[..])
@@ -127,5 +127,7 @@ fn equal_origins_are_kept_once_and_while_they_are_used() {
 #[test]
 fn an_entry_stays_small() {
     // A million entries are a million of these: 40 MiB beside names and material.
+    // Two certificates of one domain cost that domain alone.
     assert_eq!(size_of::<Entry>(), 40);
+    assert_eq!(size_of::<Certificates>(), size_of::<usize>());
 }

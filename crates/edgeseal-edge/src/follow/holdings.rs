@@ -12,7 +12,7 @@ use edgeseal_core::{
 };
 
 use crate::{
-    entry::{Chain, Entry, Https, Material, Materials, Origins, SharedOrigins},
+    entry::{Chain, Entry, Https, Material, Materials, Origins, SharedMaterial, SharedOrigins},
     index::Index,
     quarantine::Quarantine,
     tls::Keys,
@@ -75,14 +75,22 @@ impl Holdings {
         self.quarantine.release(name);
     }
 
+    /// Serves `entry`, which is only part of what the domain should have, from now on; the domain is
+    /// in quarantine for the rest.
+    pub(super) fn put_part(&self, name: &Pattern, entry: Entry, why: &str) {
+        self.replace(name, entry);
+        self.quarantine.put(name, why);
+    }
+
     /// Serves `entry`, whose material is kept already, from now on; there is nothing in its place.
     pub(super) fn put_first(&self, name: &Pattern, entry: Entry) {
         self.index.put(name, entry);
     }
 
     fn replace(&self, name: &Pattern, mut entry: Entry) {
-        if let Https::On(material) = entry.https {
-            entry.https = Https::On(self.materials().keep(material));
+        if let Https::On(certificates) = entry.https {
+            let mut materials = self.materials();
+            entry.https = Https::On(certificates.map(|material| materials.keep(material)));
         }
         let before = self.index.get(name);
         self.index.put(name, entry);
@@ -110,7 +118,7 @@ impl Holdings {
 
     /// Keeps material for domains that are about to come.
     pub(super) fn keep_material(&self, material: Material) {
-        self.materials().keep(Arc::new(material));
+        self.materials().keep(SharedMaterial::new(material));
     }
 
     /// Lets go of material that no domain came for.
@@ -119,7 +127,7 @@ impl Holdings {
     }
 
     /// Material in use.
-    pub(super) fn material(&self, digest: &Digest) -> Option<Arc<Material>> {
+    pub(super) fn material(&self, digest: &Digest) -> Option<SharedMaterial> {
         self.materials().get(digest)
     }
 
@@ -158,8 +166,11 @@ impl Holdings {
     }
 
     fn retire(&self, before: Option<Entry>) {
-        if let Some(Https::On(material)) = before.map(|entry| entry.https) {
-            self.materials().retire(material.digest());
+        if let Some(Https::On(certificates)) = before.map(|entry| entry.https) {
+            let mut materials = self.materials();
+            for material in certificates.materials() {
+                materials.retire(material.digest());
+            }
         }
     }
 

@@ -14,15 +14,19 @@ use std::{
     thread,
 };
 
-use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
+use edgeseal_core::{
+    Pattern,
+    certificate::Digest,
+    domain::{Binding, Domain},
+};
 use edgeseal_store::record::{decode, decode_material};
 
 use super::{
     Holdings,
-    prepare::{entry, served_material},
+    prepare::{entry, recorded_kind_of_first, served_binding},
 };
 use crate::{
-    entry::Material,
+    entry::{Certificates, Material},
     replica::{Damage, DomainRow, MaterialRow, Replica, ReplicaError, Standing},
     tls::Unusable,
 };
@@ -165,21 +169,49 @@ impl<'a> Loading<'a> {
     fn serve(&self, row: &DomainRow) -> Option<()> {
         let name = Pattern::parse(&row.name).ok()?;
         let domain: Domain = decode(&row.record).ok()?;
-        let material = match served_material(&domain, self.holdings) {
+        let certificates = match served_binding(&domain, self.holdings.environment()) {
             None => None,
-            Some(digest) if Some(digest) == row.material => Some(self.holdings.material(&digest)?),
-            Some(_) => return None,
+            Some(binding) => Some(self.certificates(&name, binding, row)?),
         };
-        if let Some(material) = &material {
+        for material in certificates.iter().flat_map(Certificates::materials) {
             let unusable = self.unusable.lock();
             let unusable = unusable.unwrap_or_else(PoisonError::into_inner);
             if let Some(why) = unusable.get(material.digest()) {
                 self.holdings.quarantine().put(&name, &why.to_string());
             }
         }
-        let entry = entry(self.holdings, &domain, material, row.revision);
+        let entry = entry(self.holdings, &domain, certificates, row.revision);
         self.holdings.put_first(&name, entry);
         Some(())
+    }
+
+    /// What a row has of a binding. If that is one certificate of two, the domain is in quarantine.
+    fn certificates(
+        &self,
+        name: &Pattern,
+        binding: &Binding,
+        row: &DomainRow,
+    ) -> Option<Certificates> {
+        let companion = binding.companion.as_ref();
+        let expected = [
+            (row.material, Some(binding.material)),
+            (row.companion, companion.map(|companion| companion.material)),
+        ];
+        let [first, second] = expected.map(|(has, bound)| match (has, bound) {
+            (Some(has), Some(bound)) if has == bound => self.holdings.material(&has),
+            _ => None,
+        });
+        let (one, two) = (first.clone().or_else(|| second.clone())?, first.zip(second));
+        let kind = companion.and_then(recorded_kind_of_first);
+        if let (Some((first, second)), Some(kind)) = (two, kind) {
+            return Some(Certificates::two(first, second, kind));
+        }
+        if companion.is_some() {
+            // The store is asked for the other one as soon as it can be.
+            let why = "one of its two certificates is not in the replica";
+            self.holdings.quarantine().put(name, why);
+        }
+        Some(Certificates::one(one))
     }
 
     /// Notes a row that is not what was written.

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgeseal_core::{
-    Pattern,
-    certificate::Digest,
-    domain::{Domain, State},
+    Pattern, Timestamp,
+    certificate::{Digest, KeyAlgorithm},
+    domain::{Binding, Companion, Domain, Environment, State},
 };
 use edgeseal_store::{
-    Change, Fault, Key, Store,
+    Change, Fault, Key, Revision, Store,
     record::{self, decode, decode_material, encode_material},
 };
 
 use super::{Holdings, name_of};
 use crate::{
-    entry::{Entry, Https, Material},
+    entry::{Certificates, Entry, Https, KeyKind, Material, SharedMaterial},
     replica::{Issuer, Row},
 };
 
@@ -25,7 +25,7 @@ pub(super) enum Prepared {
     /// Serve this.
     Good(Box<Good>),
     /// Serve it no more.
-    Gone(Pattern),
+    Gone(Pattern, Revision),
     /// It cannot be used.
     Bad {
         /// The domain.
@@ -41,9 +41,13 @@ pub(super) enum Prepared {
 #[derive(Debug)]
 pub(super) struct Good {
     pub(super) entry: Entry,
+    /// When the call came that made the change.
+    pub(super) modified: Timestamp,
     pub(super) row: Row,
     /// All issuers of its material: the replica tells which of them are new to it.
     pub(super) issuers: Vec<Issuer>,
+    /// Why one of its two certificates cannot be used; the entry has the other one.
+    pub(super) unusable: Option<String>,
 }
 
 /// Why something cannot be used: it is wrong itself, or the store failed.
@@ -69,7 +73,7 @@ pub(super) async fn prepare(
         return Ok(Prepared::Nameless);
     };
     let Some(value) = &change.value else {
-        return Ok(Prepared::Gone(name));
+        return Ok(Prepared::Gone(name, change.revision));
     };
     match good(store, holdings, &name, value, change).await {
         Ok(good) => Ok(Prepared::Good(Box::new(good))),
@@ -91,47 +95,143 @@ async fn good(
         let why = format!("the record is of {}", domain.name);
         return Err(Problem::Bad(why));
     }
-    let (material, stored) = match served_material(&domain, holdings) {
-        Some(digest) => {
-            let (material, value) = fetch(store, holdings, digest).await?;
-            (Some(material), Some((digest, value)))
-        }
-        None => (None, None),
+    let served = match served_binding(&domain, holdings.environment()) {
+        Some(binding) => fetch_bound(store, holdings, binding).await?,
+        None => Fetched::default(),
     };
-    let issuers = material.iter().flat_map(|material| material.issuers());
+    let materials = served.certificates.iter().flat_map(Certificates::materials);
+    let issuers = materials.flat_map(|material| material.get().issuers());
     Ok(Good {
         issuers: issuers
             .map(|der| (Digest::of(der), Arc::clone(der)))
             .collect(),
-        entry: entry(holdings, &domain, material, change.revision),
+        modified: domain.modified,
         row: Row {
             name: name.clone(),
             revision: change.revision,
             record: value.clone(),
-            material: stored,
+            material: served.first,
+            companion: served.companion,
         },
+        entry: entry(holdings, &domain, served.certificates, change.revision),
+        unusable: served.unusable,
     })
 }
 
-/// The material that a domain serves, or with HTTPS off none.
-pub(super) fn served_material(domain: &Domain, holdings: &Holdings) -> Option<Digest> {
-    let binding = domain.binding(holdings.environment())?;
-    binding.enabled.then_some(binding.material)
+/// What a domain serves, or with HTTPS off nothing.
+pub(super) fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
+    domain
+        .binding(environment)
+        .filter(|binding| binding.enabled)
+}
+
+/// The kind of the first certificate's key, as the record has it.
+pub(super) const fn recorded_kind_of_first(companion: &Companion) -> Option<KeyKind> {
+    match companion.key {
+        KeyAlgorithm::Rsa => Some(KeyKind::Ecdsa),
+        KeyAlgorithm::Ecdsa => Some(KeyKind::Rsa),
+        KeyAlgorithm::Ed25519 => None,
+    }
 }
 
 pub(super) fn entry(
     holdings: &Holdings,
     domain: &Domain,
-    material: Option<Arc<Material>>,
-    revision: edgeseal_store::Revision,
+    certificates: Option<Certificates>,
+    revision: Revision,
 ) -> Entry {
     Entry {
         online: domain.state == State::Online,
-        https: material.map_or(Https::Off, Https::On),
+        https: certificates.map_or(Https::Off, Https::On),
         origins: holdings.origins(&domain.origins),
         delivery: *domain.delivery(holdings.environment()),
         revision,
     }
+}
+
+/// What there is of a binding.
+#[derive(Default)]
+struct Fetched {
+    certificates: Option<Certificates>,
+    first: Option<Stored>,
+    companion: Option<Stored>,
+    unusable: Option<String>,
+}
+
+/// An address and what is stored under it.
+type Stored = (Digest, Bytes);
+
+/// The certificates of a binding; if one of two cannot be used, the other one.
+async fn fetch_bound(
+    store: &dyn Store,
+    holdings: &Holdings,
+    binding: &Binding,
+) -> Result<Fetched, Problem> {
+    let first = fetch(store, holdings, binding.material).await;
+    let Some(companion) = &binding.companion else {
+        return Ok(Fetched::only_first(first?));
+    };
+    let second = fetch(store, holdings, companion.material).await;
+    let part = |fetched, which, why| Fetched {
+        unusable: Some(format!("its {which} certificate cannot be used: {why}")),
+        ..fetched
+    };
+    match (usable(first)?, usable(second)?) {
+        (Ok(first), Ok(second)) => match kind_of_first(holdings, companion, &first.0, &second.0) {
+            Some(kind) => Ok(Fetched {
+                certificates: Some(Certificates::two(first.0, second.0, kind)),
+                first: Some(first.1),
+                companion: Some(second.1),
+                unusable: None,
+            }),
+            None => {
+                let why = "the kind of its key is not what the record says";
+                Ok(part(Fetched::only_first(first), "second", why.to_owned()))
+            }
+        },
+        (Ok(first), Err(why)) => Ok(part(Fetched::only_first(first), "second", why)),
+        (Err(why), Ok(second)) => {
+            let only_second = Fetched {
+                certificates: Some(Certificates::one(second.0)),
+                companion: Some(second.1),
+                ..Fetched::default()
+            };
+            Ok(part(only_second, "first", why))
+        }
+        (Err(why), Err(_)) => Err(Problem::Bad(why)),
+    }
+}
+
+impl Fetched {
+    fn only_first((material, stored): (SharedMaterial, Stored)) -> Self {
+        Self {
+            certificates: Some(Certificates::one(material)),
+            first: Some(stored),
+            ..Self::default()
+        }
+    }
+}
+
+/// Tells what is wrong itself from a failure of the store.
+fn usable<T>(fetched: Result<T, Problem>) -> Result<Result<T, String>, Fault> {
+    match fetched {
+        Ok(fetched) => Ok(Ok(fetched)),
+        Err(Problem::Bad(why)) => Ok(Err(why)),
+        Err(Problem::Fault(fault)) => Err(fault),
+    }
+}
+
+/// The kind of the first certificate's key, if both are what the record says.
+fn kind_of_first(
+    holdings: &Holdings,
+    companion: &Companion,
+    first: &Material,
+    second: &Material,
+) -> Option<KeyKind> {
+    let kind = recorded_kind_of_first(companion)?;
+    let keys = holdings.keys();
+    let other = keys.kind(second)?;
+    (keys.kind(first) == Some(kind) && other != kind).then_some(kind)
 }
 
 /// Material that can be used, and its stored form.
@@ -139,14 +239,14 @@ async fn fetch(
     store: &dyn Store,
     holdings: &Holdings,
     digest: Digest,
-) -> Result<(Arc<Material>, Bytes), Problem> {
+) -> Result<(SharedMaterial, Stored), Problem> {
     // Material never changes, and what is held was checked when it came; only the key-encryption
     // key may have changed since.
     if let Some(material) = holdings.material(&digest)
         && holdings.keys().check_opens(&material).is_ok()
     {
         let stored = encode_material(&stored_form(&material))?;
-        return Ok((material, stored));
+        return Ok((material, (digest, stored)));
     }
     let found = store.get(&Key::material(&digest)).await?;
     let stored = found
@@ -168,7 +268,7 @@ async fn fetch(
         .keys()
         .check(&material)
         .map_err(|why| Problem::Bad(format!("material {digest}: {why}")))?;
-    Ok((Arc::new(material), stored))
+    Ok((SharedMaterial::new(material), (digest, stored)))
 }
 
 async fn fetch_issuers(

@@ -1,8 +1,6 @@
 //! After a change of the key-encryption key: what the edge holds is sealed anew, in memory and in the
 //! replica, without the store.
 
-use std::sync::Arc;
-
 use edgeseal_store::record::encode_material;
 use tokio::sync::oneshot;
 
@@ -32,8 +30,8 @@ impl Follower {
         // The lock-free table must not be held over a wait.
         let mut held = Vec::new();
         self.holdings.index().visit(|_, entry| {
-            if let Https::On(material) = &entry.https {
-                held.push(Arc::clone(material));
+            if let Https::On(certificates) = &entry.https {
+                held.extend(certificates.materials().map(|one| one.clone_arc()));
             }
         });
         let mut batch = Batch::default();

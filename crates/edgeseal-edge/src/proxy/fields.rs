@@ -27,6 +27,14 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// What a client says of itself here an origin would take for the edge's word. The edge says it in
+/// `X-Forwarded-*`.
+const UNVOUCHED: [HeaderName; 3] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-port"),
+];
+
 /// How this proxy calls itself in `Via`.
 const PSEUDONYM: &str = "edgeseal";
 /// Passes through proxies of this pseudonym before a request is taken for one that goes in circles:
@@ -50,8 +58,10 @@ pub(super) fn to_origin(
         return Err(Unforwardable::Coding);
     }
     strip_hop(headers);
-    // The edge itself answers the expectation, when it starts to read the body.
     headers.remove(header::EXPECT);
+    for name in UNVOUCHED {
+        headers.remove(name);
+    }
     if version == Version::HTTP_2 {
         join_cookies(headers)?;
     }
@@ -114,6 +124,22 @@ pub(super) fn set_length(headers: &mut HeaderMap, exact: Option<u64>) {
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: &HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, protocol.clone());
+}
+
+/// Whether the client waits for the word before it sends its body (RFC 9110 §10.1.1).
+pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
+    list(headers, &header::EXPECT).any(|one| one.eq_ignore_ascii_case("100-continue"))
+}
+
+/// Has the origin say whether it wants the body.
+pub(super) fn set_expectation(headers: &mut HeaderMap) {
+    headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+}
+
+/// Whether the bodies are those of gRPC, in which both sides may be silent for long.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// Whether the client takes trailers (RFC 9110 §10.1.4).

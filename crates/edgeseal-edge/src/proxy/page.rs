@@ -86,6 +86,27 @@ impl Page {
         }
     }
 
+    /// What the access log calls it.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "client_too_slow",
+            Self::UnknownCoding => "unknown_coding",
+            Self::TooLarge => "too_large",
+            Self::BrokenBody => "client_broke",
+            Self::Misdirected => "misdirected",
+            Self::UnknownHost => "unknown_host",
+            Self::Stopped => "stopped",
+            Self::Loop => "loop",
+            Self::NoOrigin => "no_origin",
+            Self::Untrusted => "untrusted",
+            Self::Busy => "busy",
+            Self::BadGateway => "bad_gateway",
+            Self::GatewayTimeout => "gateway_timeout",
+        }
+    }
+
     /// The response, with the id by which the log knows the request.
     pub(super) fn into_response(self, id: Uuid) -> Response<Reply> {
         let (status, sentence) = self.content();

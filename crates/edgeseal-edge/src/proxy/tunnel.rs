@@ -1,18 +1,40 @@
 //! After `101 Switching Protocols`: octets both ways, whatever they mean.
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use std::{
+    io,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    time::sleep,
+};
+
+use super::access::Record;
 use crate::drain::Token;
 
-/// Copies both ways until both sides have ended, one has failed, or the edge is about to end.
-pub(super) fn spawn(client: OnUpgrade, origin: OnUpgrade, mut token: Token) {
+/// Copies both ways between client and origin until both sides have ended, one has failed, nothing
+/// has moved for `idle`, or the edge is about to end.
+pub(super) fn spawn(
+    (client, origin): (OnUpgrade, OnUpgrade),
+    idle: Duration,
+    record: Option<Box<Record>>,
+    mut token: Token,
+) {
     tokio::spawn(async move {
+        let counts = Counts::default();
         let tunnel = async {
             let (client, origin) = futures_util::future::try_join(client, origin).await?;
-            let (mut client, mut origin) = (TokioIo::new(client), TokioIo::new(origin));
-            copy_bidirectional(&mut client, &mut origin).await?;
+            let mut client = Counted {
+                io: TokioIo::new(client),
+                counts: &counts,
+            };
+            copy_bidirectional(&mut client, &mut TokioIo::new(origin)).await?;
             Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
         };
         tokio::select! {
@@ -21,7 +43,84 @@ pub(super) fn spawn(client: OnUpgrade, origin: OnUpgrade, mut token: Token) {
                     tracing::debug!(error = &*error as &dyn std::error::Error, "a tunnel broke");
                 }
             }
+            () = counts.at_rest(idle) => tracing::debug!("a tunnel was idle for too long"),
             () = token.cut() => {}
         }
+        if let Some(mut record) = record {
+            record.tunnelled(
+                counts.received.load(Ordering::Relaxed),
+                counts.sent.load(Ordering::Relaxed),
+            );
+            record.write();
+        }
     });
+}
+
+/// Octets from and to the client.
+#[derive(Debug, Default)]
+struct Counts {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Counts {
+    /// Waits until nothing has moved for `idle`, and up to twice as long.
+    async fn at_rest(&self, idle: Duration) {
+        loop {
+            let seen = self.both();
+            sleep(idle).await;
+            if self.both() == seen {
+                return;
+            }
+        }
+    }
+
+    fn both(&self) -> (u64, u64) {
+        let both = (&self.received, &self.sent);
+        (
+            both.0.load(Ordering::Relaxed),
+            both.1.load(Ordering::Relaxed),
+        )
+    }
+}
+
+struct Counted<'a> {
+    io: TokioIo<Upgraded>,
+    counts: &'a Counts,
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let read = (buffer.filled().len() - before) as u64;
+        self.counts.received.fetch_add(read, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, octets))?;
+        self.counts
+            .sent
+            .fetch_add(written as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
 }

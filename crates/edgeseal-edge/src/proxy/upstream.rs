@@ -10,17 +10,21 @@
 //!   which origins close when they like, else of the next.
 //! - An origin that took the request and is silent was given its time: nobody else is asked.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
     uri::{Authority, PathAndQuery},
 };
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::{
     Patience,
+    access::Trace,
     body::{Fault, Lent, Loan},
 };
 use crate::{
@@ -42,10 +46,23 @@ use pool::{Destination, Line, Pool};
 pub(super) struct Upstream {
     pool: Arc<Pool>,
     patience: Patience,
-    tls_ports: Box<[u16]>,
+    ports: Ports,
     health: Mutex<Health>,
     epoch: Instant,
 }
+
+/// Which ports of origins speak what; all others speak HTTP/1.1 in the clear.
+#[derive(Debug)]
+pub(super) struct Ports {
+    /// TLS, and HTTP/2 or HTTP/1.1 in it.
+    pub(super) tls: Box<[u16]>,
+    /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
+    pub(super) h2c: Box<[u16]>,
+}
+
+/// For how long an origin that does not say that it wants a body is thought to read the expectation;
+/// then it is sent to it (RFC 9110 §10.1.1: a client should not wait for ever).
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// The head of a request, the same for each origin that is tried.
 #[derive(Debug)]
@@ -59,6 +76,8 @@ pub(super) struct Head {
     pub(super) upgrade: bool,
     /// Whether the client takes trailers.
     pub(super) trailers: bool,
+    /// Whether its body may be silent for long.
+    pub(super) conversation: bool,
 }
 
 /// Why no origin answered.
@@ -96,18 +115,18 @@ struct Failed {
 }
 
 impl Upstream {
-    /// Must be called on the runtime. Origins at `tls_ports` are asked in TLS; to one origin there
-    /// are at most `connections_max` connections.
+    /// Must be called on the runtime. To one origin there are at most `connections_max`
+    /// connections.
     pub(super) fn new(
         patience: Patience,
         tls: OriginTls,
-        tls_ports: &[u16],
+        ports: Ports,
         connections_max: usize,
     ) -> Self {
         Self {
             pool: Pool::new(Dial::new(tls), patience.connect, connections_max),
             patience,
-            tls_ports: tls_ports.into(),
+            ports,
             health: Mutex::default(),
             epoch: Instant::now(),
         }
@@ -123,11 +142,12 @@ impl Upstream {
         head: &Head,
         loan: &Arc<Loan>,
         origins: &Origins,
+        trace: &mut Trace,
     ) -> Result<Response<Incoming>, NoAnswer> {
         let mut last = NoAnswer::NoOrigin;
         for origin in self.order(origins) {
             self.lock().tried(&origin.authority, self.now_ms());
-            let answer = self.send_to(origin, head, loan).await;
+            let answer = self.send_to(origin, head, loan, trace).await;
             self.learn(origin, &answer);
             match answer {
                 Ok(response) => return Ok(response),
@@ -183,14 +203,15 @@ impl Upstream {
         origin: &Origin,
         head: &Head,
         loan: &Arc<Loan>,
+        trace: &mut Trace,
     ) -> Result<Response<Incoming>, Failed> {
-        match self.attempt(origin, head, loan, false).await {
+        match self.attempt(origin, head, loan, false, trace).await {
             Err(failed)
                 if failed.reused
                     && loan.is_whole()
                     && (failed.unsent || repeats(head, loan, &failed)) =>
             {
-                self.attempt(origin, head, loan, true).await
+                Box::pin(self.attempt(origin, head, loan, true, trace)).await
             }
             answer => answer,
         }
@@ -202,13 +223,16 @@ impl Upstream {
         head: &Head,
         loan: &Arc<Loan>,
         fresh: bool,
+        trace: &mut Trace,
     ) -> Result<Response<Incoming>, Failed> {
+        let began = trace.asks(&origin.authority);
         let to = self.destination(origin, &head.authority);
         let mut line = self
             .pool
             .line(&to, head.upgrade, fresh)
             .await
             .map_err(|error| not_connected(origin, &error))?;
+        let connected = trace.connected(began);
         let request = request(head, loan, &line).ok_or(Failed {
             why: NoAnswer::Broken,
             unsent: true,
@@ -216,15 +240,20 @@ impl Upstream {
         })?;
         let reused = line.reused;
         let answer = tokio::select! {
+            biased;
             answer = line.send(request) => answer,
-            why = self.give_up(loan) => {
+            why = self.give_up(head, loan) => {
                 telemetry::origin_failure(why.label());
                 return Err(Failed { why, unsent: false, reused: false });
             }
         };
         match answer {
             Ok(response) => {
-                line.give_back();
+                trace.answered(connected);
+                // A request that is not through keeps its connection from any other.
+                if !loan.is_shut() {
+                    line.give_back();
+                }
                 Ok(response)
             }
             Err(error) => {
@@ -251,31 +280,60 @@ impl Upstream {
     }
 
     fn destination(&self, origin: &Origin, asked: &Authority) -> Destination {
-        let tls_host = self.tls_ports.contains(&origin.port).then(|| {
+        let h2c = self.ports.h2c.contains(&origin.port);
+        let tls_host = self.ports.tls.contains(&origin.port).then(|| {
             let host = asked.host().trim_end_matches('.');
             host.to_ascii_lowercase().into_boxed_str()
         });
         Destination {
             authority: origin.authority.clone(),
+            h2c: h2c && tls_host.is_none(),
             tls_host,
         }
     }
 
     /// Waits until nothing has moved for too long: neither a part of the request's body nor, else
-    /// this would not be polled any more, the head of the response.
-    async fn give_up(&self, loan: &Loan) -> NoAnswer {
-        let mut seen = loan.progress();
+    /// this would not be polled any more, the head of the response; or until the client has sent
+    /// too little of its body for as long as an origin wanted it.
+    async fn give_up(&self, head: &Head, loan: &Loan) -> NoAnswer {
+        if loan.is_shut() {
+            sleep(CONTINUE_WAIT).await;
+            loan.open();
+        }
+        let Patience {
+            body_rate,
+            body_window,
+            head: patience,
+            ..
+        } = self.patience;
+        let rated = body_rate > 0 && !loan.is_empty() && !head.conversation;
+        let tick = if rated {
+            patience.min(body_window)
+        } else {
+            patience
+        };
+        let mut seen = (loan.progress(), Instant::now());
+        let mut window = (Duration::ZERO, 0);
         loop {
-            sleep_until(Instant::now() + self.patience.head).await;
+            sleep(tick).await;
             let now = loan.progress();
-            if now == seen {
+            if now != seen.0 {
+                seen = (now, Instant::now());
+            } else if seen.1.elapsed() >= patience {
                 return if loan.awaits_client() {
                     NoAnswer::ClientTooSlow
                 } else {
                     NoAnswer::HeadTimedOut
                 };
             }
-            seen = now;
+            let (waited, bytes) = (loan.waited() - window.0, loan.bytes() - window.1);
+            if rated && waited >= body_window {
+                let wanted = u128::from(body_rate) * waited.as_millis() / 1000;
+                if u128::from(bytes) < wanted {
+                    return NoAnswer::ClientTooSlow;
+                }
+                window = (loan.waited(), loan.bytes());
+            }
         }
     }
 
@@ -361,12 +419,20 @@ fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> 
             request.headers_mut().insert(header::TE, trailers);
         }
         Uri::builder()
-            .scheme("https")
+            .scheme(if line.is_tls() { "https" } else { "http" })
             .authority(head.authority.clone())
             .path_and_query(head.target.clone())
             .build()
             .ok()?
     } else {
+        if loan.is_shut() {
+            let loan = Arc::clone(loan);
+            hyper::ext::on_informational(&mut request, move |response| {
+                if response.status() == StatusCode::CONTINUE {
+                    loan.open();
+                }
+            });
+        }
         Uri::from(head.target.clone())
     };
     Some(request)

@@ -35,11 +35,12 @@ CREATE TABLE IF NOT EXISTS standing (
     mark     INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS domain (
-    name     TEXT PRIMARY KEY,
-    revision INTEGER NOT NULL,
-    record   BLOB NOT NULL,
-    material BLOB,
-    mark     INTEGER NOT NULL
+    name      TEXT PRIMARY KEY,
+    revision  INTEGER NOT NULL,
+    record    BLOB NOT NULL,
+    material  BLOB,
+    companion BLOB,
+    mark      INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS material (
     digest BLOB PRIMARY KEY,
@@ -60,11 +61,14 @@ CREATE TABLE IF NOT EXISTS quarantine (
 /// and what it is for, to let go of material, can wait: see [`write_batch`].
 const INDEX: &str = "
 CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
+CREATE INDEX IF NOT EXISTS domain_companion ON domain (companion) WHERE companion IS NOT NULL;
 ";
 
 /// Material that came in a first listing for a domain which had changed before the listing ended.
 const SWEEP: &str = "
-DELETE FROM material WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest);
+DELETE FROM material
+WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest)
+AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = material.digest);
 ";
 
 /// The open file.
@@ -167,7 +171,7 @@ impl Database {
     pub(super) fn visit_domains(&self, mut each: impl FnMut(DomainRow)) -> rusqlite::Result<()> {
         let mut statement = self
             .connection
-            .prepare("SELECT name, revision, record, material, mark FROM domain")?;
+            .prepare("SELECT name, revision, record, material, companion, mark FROM domain")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             each(DomainRow {
@@ -175,7 +179,8 @@ impl Database {
                 revision: from_sql(row.get(1)?),
                 record: row.get_ref(2)?.as_blob()?.into(),
                 material: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
-                mark: row.get(4)?,
+                companion: row.get::<_, Option<[u8; 32]>>(4)?.map(Digest),
+                mark: row.get(5)?,
             });
         }
         Ok(())
@@ -297,40 +302,46 @@ fn write_batch(
          WHERE value <> excluded.value",
     )?;
     let mut domain = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO domain (name, revision, record, material, mark)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO domain (name, revision, record, material, companion, mark)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
     for row in &batch.put {
         let name = row.name.to_string();
-        let before = material_of(transaction, &name)?;
+        let before = materials_of(transaction, &name)?;
         added += i64::from(before.is_none());
-        let digest = row.material.as_ref().map(|(digest, _)| *digest);
-        if let Some((digest, value)) = &row.material {
+        let stored = [&row.material, &row.companion].map(Option::as_ref);
+        for (digest, value) in stored.into_iter().flatten() {
             let mark = mark(&[&digest.0, value]);
             material.execute(params![digest.0, value.as_ref(), mark])?;
         }
+        let digests = stored.map(|stored| stored.map(|(digest, _)| *digest));
+        let [first, companion] = digests.map(|digest| digest.map(|digest| digest.0));
         domain.execute(params![
             name,
             to_sql(row.revision),
             row.record.as_ref(),
-            digest.map(|digest| digest.0),
-            domain_mark(&name, row.revision, &row.record, digest),
+            first,
+            companion,
+            domain_mark(&name, row.revision, &row.record, digests),
         ])?;
         unquarantine.execute([&name])?;
-        let before = before.flatten().map(Digest).filter(|_| complete);
-        release(transaction, before.filter(|old| Some(*old) != digest))?;
+        let before = before.into_iter().flatten().flatten().filter(|_| complete);
+        for old in before.filter(|old| !digests.contains(&Some(*old))) {
+            release(transaction, old)?;
+        }
     }
     for name in &batch.remove {
         let name = name.to_string();
-        let before = material_of(transaction, &name)?;
+        let before = materials_of(transaction, &name)?;
         transaction
             .prepare_cached("DELETE FROM domain WHERE name = ?1")?
             .execute([&name])?;
         unquarantine.execute([&name])?;
         added -= i64::from(before.is_some());
-        let before = before.flatten().map(Digest).filter(|_| complete);
-        release(transaction, before)?;
+        for old in before.into_iter().flatten().flatten().filter(|_| complete) {
+            release(transaction, old)?;
+        }
     }
     let mut reseal = transaction
         .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
@@ -346,24 +357,25 @@ fn write_batch(
     Ok(added)
 }
 
-/// The material of a domain, if there is such a domain.
-fn material_of(
+/// The materials of a domain, if there is such a domain.
+fn materials_of(
     transaction: &Transaction<'_>,
     name: &str,
-) -> rusqlite::Result<Option<Option<[u8; 32]>>> {
+) -> rusqlite::Result<Option<[Option<Digest>; 2]>> {
+    let digest = |octets: Option<[u8; 32]>| octets.map(Digest);
     transaction
-        .prepare_cached("SELECT material FROM domain WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
+        .prepare_cached("SELECT material, companion FROM domain WHERE name = ?1")?
+        .query_row([name], |row| Ok([digest(row.get(0)?), digest(row.get(1)?)]))
         .optional()
 }
 
 /// Deletes material that no domain needs any more.
-fn release(transaction: &Transaction<'_>, digest: Option<Digest>) -> rusqlite::Result<()> {
-    let Some(digest) = digest else { return Ok(()) };
+fn release(transaction: &Transaction<'_>, digest: Digest) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "DELETE FROM material WHERE digest = ?1
-             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)",
+             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)
+             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = ?1)",
         )?
         .execute([digest.0])
         .map(drop)

@@ -111,9 +111,12 @@ fn check_domain(
         return Err("the row is not what was written".to_owned());
     }
     decode::<Domain>(&row.record).map_err(|_| "the record does not read".to_owned())?;
-    match row.material.map(|digest| materials.get(&digest)) {
-        None | Some(Some(None)) => Ok(()),
-        Some(Some(Some(why))) => Err(why.clone()),
-        Some(None) => Err("its material is missing".to_owned()),
+    for digest in row.material.iter().chain(&row.companion) {
+        match materials.get(digest) {
+            Some(None) => {}
+            Some(Some(why)) => return Err(why.clone()),
+            None => return Err("its material is missing".to_owned()),
+        }
     }
+    Ok(())
 }

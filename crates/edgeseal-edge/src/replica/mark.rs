@@ -22,11 +22,12 @@ pub(super) fn domain_mark(
     name: &str,
     revision: Revision,
     record: &[u8],
-    material: Option<Digest>,
+    [material, companion]: [Option<Digest>; 2],
 ) -> i64 {
     let material = material.as_ref().map_or(&[][..], |digest| &digest.0[..]);
+    let companion = companion.as_ref().map_or(&[][..], |digest| &digest.0[..]);
     let revision = revision.0.to_be_bytes();
-    mark(&[name.as_bytes(), &revision, record, material])
+    mark(&[name.as_bytes(), &revision, record, material, companion])
 }
 
 impl MaterialRow {
@@ -39,6 +40,7 @@ impl MaterialRow {
 impl DomainRow {
     /// Whether it is what was written.
     pub(crate) fn is_whole(&self) -> bool {
-        self.mark == domain_mark(&self.name, self.revision, &self.record, self.material)
+        let materials = [self.material, self.companion];
+        self.mark == domain_mark(&self.name, self.revision, &self.record, materials)
     }
 }

@@ -12,6 +12,7 @@ fn row(text: &str, revision: u64, material: Option<&'static [u8]>) -> Row {
         revision: Revision(revision),
         record: Bytes::from(format!("record of {text} at {revision}")),
         material: material.map(|value| (Digest::of(value), Bytes::from_static(value))),
+        companion: None,
     }
 }
 
@@ -286,4 +287,58 @@ async fn what_is_damaged_is_discarded_and_the_rest_stays() {
     assert_eq!(replica.standing(), standing);
     assert_eq!(rows(&replica).len(), 1);
     assert!(replica.issuers().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn material_of_a_companion_goes_with_its_last_domain_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let with = |text: &str, revision, first, companion| Row {
+        companion: row(text, revision, companion).material,
+        ..row(text, revision, first)
+    };
+    let put = |rows: Vec<Row>| Batch {
+        put: rows,
+        ..Batch::default()
+    };
+    let (one, two, late) = (Some(&b"one"[..]), Some(&b"two"[..]), Some(&b"late"[..]));
+    let listing = vec![
+        put(vec![
+            with("a.com", 1, one, two),
+            with("b.com", 1, two, None),
+            with("c.com", 1, None, late),
+        ]),
+        put(vec![with("c.com", 2, None, one)]),
+        Batch {
+            reached: Reached::Complete(Revision(2)),
+            ..Batch::default()
+        },
+    ];
+    let replica = written(directory.path(), listing).await;
+    assert_eq!(replica.database.count("material"), 2, "one and two");
+    let mut companions = Vec::new();
+    let each = |row: DomainRow| {
+        assert!(row.is_whole());
+        companions.push(row.companion);
+    };
+    replica.visit_domains(each).unwrap();
+    let digest = |text: &[u8]| Some(Digest::of(text));
+    assert_eq!(companions, [digest(b"two"), None, digest(b"one")]);
+    drop(replica);
+
+    for (change, left) in [
+        (put(vec![with("a.com", 3, two, one)]), 2), // the other way round
+        (put(vec![with("c.com", 4, None, None)]), 2),
+        (put(vec![with("a.com", 5, two, None)]), 1),
+        (put(vec![with("b.com", 6, None, two)]), 1),
+        (put(vec![with("a.com", 7, None, None)]), 1),
+    ] {
+        let replica = written(directory.path(), vec![change]).await;
+        assert_eq!(replica.database.count("material"), left);
+    }
+    let gone = Batch {
+        remove: vec![name("b.com")],
+        ..Batch::default()
+    };
+    let replica = written(directory.path(), vec![gone]).await;
+    assert_eq!(replica.database.count("material"), 0);
 }

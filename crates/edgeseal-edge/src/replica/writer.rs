@@ -110,8 +110,9 @@ impl Batch {
     /// About what it takes in memory, at least 1 and at most what may wait at all.
     fn size_kib(&self) -> u32 {
         let rows = self.put.iter().map(|row| {
-            let material = row.material.as_ref().map_or(0, |(_, value)| value.len());
-            256 + row.record.len() + material
+            let materials = row.material.iter().chain(&row.companion);
+            let materials: usize = materials.map(|(_, value)| value.len()).sum();
+            256 + row.record.len() + materials
         });
         let issuers = self.issuers.iter().map(|(_, der)| der.len());
         let resealed = self.resealed.iter().map(|(_, value)| value.len());

@@ -26,7 +26,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{SetupError, provider};
+use super::{SetupError, answer::Answer, provider};
 
 /// A configuration for each choice.
 pub(super) struct Configs {
@@ -51,13 +51,13 @@ impl Configs {
         })
     }
 
-    /// What `delivery` chooses, answering with `key`. A client that has no version in common with
+    /// What `delivery` chooses, answering with `answer`. A client that has no version in common with
     /// it is told `protocol_version`, one that has no protocol `no_application_protocol`. `offered`
     /// are the cipher suites of its ClientHello.
     pub(super) fn of(
         &self,
         delivery: &Delivery,
-        key: Arc<CertifiedKey>,
+        answer: Arc<Answer>,
         offered: &[CipherSuite],
     ) -> ServerConfig {
         let versions = match delivery.tls {
@@ -71,7 +71,7 @@ impl Configs {
             &versions.http1
         };
         let mut config = config.clone();
-        config.cert_resolver = Arc::new(Chosen(Some(key)));
+        config.cert_resolver = answer;
         config.ignore_client_order = !prefers_chacha20(offered);
         config
     }
@@ -87,7 +87,7 @@ impl ByProtocol {
         let mut http1 = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Chosen(None)));
+            .with_cert_resolver(Arc::new(Nothing));
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
         http1.ticketer = Arc::clone(ticketer);
@@ -131,12 +131,12 @@ fn prefers_chacha20(offered: &[CipherSuite]) -> bool {
     )
 }
 
-/// Answers with what was chosen for this ClientHello.
+/// Stands where an [`Answer`] is put for each ClientHello.
 #[derive(Debug)]
-struct Chosen(Option<Arc<CertifiedKey>>);
+struct Nothing;
 
-impl ResolvesServerCert for Chosen {
+impl ResolvesServerCert for Nothing {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.clone()
+        None
     }
 }

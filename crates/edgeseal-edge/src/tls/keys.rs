@@ -9,12 +9,16 @@ use edgeseal_store::{
 };
 use quick_cache::sync::Cache;
 use rustls::{
+    SignatureAlgorithm,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::CertifiedKey,
 };
 
-use crate::{entry::Material, telemetry};
+use crate::{
+    entry::{KeyKind, Material},
+    telemetry,
+};
 
 /// Opens, parses and remembers keys.
 pub(crate) struct Keys {
@@ -76,6 +80,17 @@ impl Keys {
         self.open(material)?
             .keys_match()
             .map_err(|_| Unusable::Mismatch)
+    }
+
+    /// The kind of a key; `None` if it is of no kind that goes into a pair, or cannot be used.
+    pub(crate) fn kind(&self, material: &Material) -> Option<KeyKind> {
+        let cached = self.cache.get(material.digest());
+        let key = cached.or_else(|| Some(Arc::new(self.open(material).ok()?)))?;
+        match key.key.algorithm() {
+            SignatureAlgorithm::ECDSA => Some(KeyKind::Ecdsa),
+            SignatureAlgorithm::RSA => Some(KeyKind::Rsa),
+            _ => None,
+        }
     }
 
     /// Checks only that the key opens, not that it parses: about two microseconds.

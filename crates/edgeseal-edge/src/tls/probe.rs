@@ -19,11 +19,23 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{SetupError, provider};
+use crate::entry::KeyKind;
 
 /// Makes handshakes with one listener.
 pub(crate) struct Probe {
-    connector: TlsConnector,
+    any: TlsConnector,
+    ecdsa: TlsConnector,
+    rsa: TlsConnector,
     listener: SocketAddr,
+}
+
+/// Which signatures a handshake offers to check, and so which certificate it gets where there are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// All.
+    Any,
+    /// Those of keys of one kind.
+    Only(KeyKind),
 }
 
 /// What a handshake showed.
@@ -52,27 +64,27 @@ pub(crate) enum ProbeError {
 impl Probe {
     /// A client of the listener that is bound to `bound`.
     pub(crate) fn new(bound: SocketAddr) -> Result<Self, SetupError> {
-        let provider = provider();
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            any: connector(Offer::Any)?,
+            ecdsa: connector(Offer::Only(KeyKind::Ecdsa))?,
+            rsa: connector(Offer::Only(KeyKind::Rsa))?,
             listener: reachable(bound),
         })
     }
 
-    /// Reads what the listener serves for `host`.
-    pub(crate) async fn see(&self, host: &str) -> Result<Seen, ProbeError> {
+    /// Reads what the listener serves for `host` to a client that makes this offer.
+    pub(crate) async fn see(&self, host: &str, offer: Offer) -> Result<Seen, ProbeError> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Name(host.to_owned()))?;
+        let connector = match offer {
+            Offer::Any => &self.any,
+            Offer::Only(KeyKind::Ecdsa) => &self.ecdsa,
+            Offer::Only(KeyKind::Rsa) => &self.rsa,
+        };
         let handshake = async {
             let stream = TcpStream::connect(self.listener).await?;
-            self.connector.connect(name, stream).await
+            connector.connect(name, stream).await
         };
         let stream = match timeout(PATIENCE, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -88,6 +100,21 @@ impl Probe {
         leaf.map(|leaf| Seen::Leaf(Digest::of(leaf)))
             .ok_or_else(|| io::Error::other("the listener showed no certificate").into())
     }
+}
+
+fn connector(offer: Offer) -> Result<TlsConnector, SetupError> {
+    let provider = provider();
+    let verifier = AnyCertificate {
+        provider: Arc::clone(&provider),
+        offer,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// An address that a client on this machine can connect to: an unspecified address is none.
@@ -115,7 +142,10 @@ fn is_unrecognized_name(error: &io::Error) -> bool {
 /// Takes any certificate, since the question is which one is served; checks that the listener has
 /// its key.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+    offer: Offer,
+}
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -139,7 +169,7 @@ impl ServerCertVerifier for AnyCertificate {
             message,
             cert,
             signature,
-            &self.0.signature_verification_algorithms,
+            &self.provider.signature_verification_algorithms,
         )
     }
 
@@ -153,11 +183,32 @@ impl ServerCertVerifier for AnyCertificate {
             message,
             cert,
             signature,
-            &self.0.signature_verification_algorithms,
+            &self.provider.signature_verification_algorithms,
         )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let known = &self.provider.signature_verification_algorithms;
+        let mut schemes = known.supported_schemes();
+        if let Offer::Only(kind) = self.offer {
+            schemes.retain(|scheme| signs_with(*scheme) == Some(kind));
+        }
+        schemes
+    }
+}
+
+/// The kind of the keys that make such signatures.
+const fn signs_with(scheme: SignatureScheme) -> Option<KeyKind> {
+    match scheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+        | SignatureScheme::ECDSA_NISTP384_SHA384
+        | SignatureScheme::ECDSA_NISTP521_SHA512 => Some(KeyKind::Ecdsa),
+        SignatureScheme::RSA_PKCS1_SHA256
+        | SignatureScheme::RSA_PKCS1_SHA384
+        | SignatureScheme::RSA_PKCS1_SHA512
+        | SignatureScheme::RSA_PSS_SHA256
+        | SignatureScheme::RSA_PSS_SHA384
+        | SignatureScheme::RSA_PSS_SHA512 => Some(KeyKind::Rsa),
+        _ => None,
     }
 }

@@ -6,20 +6,27 @@
     reason = "a test fails by panicking"
 )]
 
+mod access_log;
 mod change;
 mod client;
+mod companion;
+mod continues;
 mod damage;
 mod delivery;
 mod drain;
+mod grpc;
 mod handshake;
 mod limits;
+mod messages;
 mod openssl;
 mod origin;
+mod proof;
 mod proxy;
 mod redirect;
 mod report;
 mod reseal;
 mod restart;
+mod slow;
 mod smuggling;
 mod streaming;
 mod upstream;

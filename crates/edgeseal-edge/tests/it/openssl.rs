@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Everything that `openssl s_client` prints.
-async fn s_client(edge: SocketAddr, arguments: &[&str]) -> Option<String> {
+pub(crate) async fn s_client(edge: SocketAddr, arguments: &[&str]) -> Option<String> {
     let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
     let running = tokio::task::spawn_blocking(move || {
         Command::new("openssl")
@@ -35,13 +35,13 @@ async fn s_client(edge: SocketAddr, arguments: &[&str]) -> Option<String> {
     }
 }
 
-fn pem_body(text: &str) -> String {
+pub(crate) fn pem_body(text: &str) -> String {
     let body = text.split("-----BEGIN CERTIFICATE-----").nth(1);
     let body = body.and_then(|rest| rest.split("-----END").next());
     body.unwrap_or_default().split_whitespace().collect()
 }
 
-fn base64(der: &[u8]) -> String {
+pub(crate) fn base64(der: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in der.chunks(3) {

@@ -34,6 +34,11 @@ impl Failing {
         })
     }
 
+    /// From now on it answers.
+    pub(crate) fn heal(&self) {
+        self.fails.store(false, Ordering::Relaxed);
+    }
+
     fn check(&self) -> Result<(), Fault> {
         if self.fails.load(Ordering::Relaxed) {
             return Err(Fault::new("told to fail"));

@@ -204,40 +204,6 @@ impl Body for Parts {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_continue_is_told_to() {
-    let port = origin(|request: Request<hyper::body::Incoming>| async move {
-        assert!(!request.headers().contains_key("expect"));
-        Response::new(Full::new(
-            request.into_body().collect().await.unwrap().to_bytes(),
-        ))
-    })
-    .await;
-    let world = World::new();
-    world.put(&domain("a.com").with_origin(port)).await;
-    let edge = world.edge().await;
-    let mut client = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
-    let head = "PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\nConnection: close\r\n\
-                Expect: 100-continue\r\n\r\n";
-    client.write_all(head.as_bytes()).await.unwrap();
-    let mut go = Vec::new();
-    while !go.ends_with(b"\r\n\r\n") {
-        go.push(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap());
-    }
-    assert!(
-        go.starts_with(b"HTTP/1.1 100 "),
-        "{}",
-        String::from_utf8_lossy(&go)
-    );
-    client.write_all(b"body").await.unwrap();
-    let mut answer = Vec::new();
-    timeout(PATIENCE, client.read_to_end(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"body"));
-}
-
-#[tokio::test]
 async fn a_body_that_stops_is_not_waited_for() {
     let port = origin(|request: Request<hyper::body::Incoming>| async move {
         let _ = request.into_body().collect().await;

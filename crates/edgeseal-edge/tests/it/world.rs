@@ -5,9 +5,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Pattern, Secret, Timestamp,
-    certificate::Digest,
+    certificate::{Digest, KeyAlgorithm},
     delivery::Delivery,
-    domain::{Binding, Coverage, Domain, Environment, Mode, Origin, OriginKind, Service, State},
+    domain::{
+        Binding, Companion, Coverage, Domain, Environment, Mode, Origin, OriginKind, Service, State,
+    },
 };
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{
@@ -170,6 +172,8 @@ pub(crate) fn domain(name: &str) -> Domain {
 pub(crate) trait Building {
     fn bound(self, certificate: &Certificate) -> Self;
     fn staged(self, certificate: &Certificate) -> Self;
+    /// With a second certificate, of this key, beside the first one.
+    fn beside(self, certificate: &Certificate, key: KeyAlgorithm) -> Self;
     fn off(self) -> Self;
     fn delivered(self, delivery: Delivery) -> Self;
     fn in_state(self, state: State) -> Self;
@@ -185,6 +189,17 @@ impl Building for Domain {
 
     fn staged(mut self, certificate: &Certificate) -> Self {
         self.bind(certificate.binding(), Environment::Staging, now());
+        self
+    }
+
+    fn beside(mut self, certificate: &Certificate, key: KeyAlgorithm) -> Self {
+        self.production.as_mut().unwrap().companion = Some(Companion {
+            certificate: 2,
+            material: certificate.digest(),
+            key,
+            covers: true,
+            updated: now(),
+        });
         self
     }
 
@@ -238,6 +253,28 @@ impl Certificate {
         }
     }
 
+    /// Self-signed, with an RSA key.
+    pub(crate) fn rsa(name: &str) -> Self {
+        let size = rcgen::RsaKeySize::_2048;
+        let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
+        Self::signed_by_itself(name, &key)
+    }
+
+    /// Self-signed, with an ECDSA key on P-384.
+    pub(crate) fn p384(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        Self::signed_by_itself(name, &key)
+    }
+
+    fn signed_by_itself(name: &str, key: &rcgen::KeyPair) -> Self {
+        let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        Self {
+            leaf: params.self_signed(key).unwrap().der().to_vec(),
+            intermediates: Vec::new(),
+            key: key.serialize_der(),
+        }
+    }
+
     /// Issued by an intermediate, which is served with it.
     pub(crate) fn with_chain(name: &str) -> Self {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -274,6 +311,7 @@ impl Certificate {
             material: self.digest(),
             covers: true,
             updated: now(),
+            companion: None,
         }
     }
 

@@ -2,13 +2,13 @@ use bytes::Bytes;
 use edgeseal_core::{
     AccountId, DomainName, Pattern,
     certificate::CertificateId,
-    domain::{Domain, Environment},
+    domain::{Binding, Domain, Environment},
 };
 
 use super::{Catalog, Deed, Draft};
 use crate::{
     Fault, Key, Revision, key,
-    record::{self, BindingChange, BoundSummary, DomainSummary, HistoryRecord, Since},
+    record::{self, BindingChange, BoundSummary, DomainSummary, HistoryRecord, Leaves, Since},
 };
 
 impl Catalog {
@@ -109,20 +109,44 @@ impl Draft {
             return Ok(());
         };
         for environment in [Environment::Production, Environment::Staging] {
-            let had = before.and_then(|domain| served_certificate(domain, environment));
-            let has = after.and_then(|domain| served_certificate(domain, environment));
-            if had == has {
+            let had = before.and_then(|domain| served_binding(domain, environment));
+            let has = after.and_then(|domain| served_binding(domain, environment));
+            if had.map(ids) == has.map(ids) {
                 continue;
             }
-            let change = BindingChange {
+            let (before, after) = (self.leaves_of(had).await?, self.leaves_of(has).await?);
+            self.note_binding(BindingChange {
                 domain: name.clone(),
                 environment,
-                before: self.fingerprint(had).await?,
-                after: self.fingerprint(has).await?,
-            };
-            self.note_binding(change);
+                before: before.first,
+                after: after.first,
+                before_companion: before.companion,
+                after_companion: after.companion,
+            });
         }
         Ok(())
+    }
+
+    /// The leaves that edges of `environment` serve for a domain.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn leaves(
+        &mut self,
+        domain: &Domain,
+        environment: Environment,
+    ) -> Result<Leaves, Fault> {
+        let bound = domain.binding(environment);
+        self.leaves_of(bound.filter(|binding| binding.enabled))
+            .await
+    }
+
+    async fn leaves_of(&mut self, served: Option<&Binding>) -> Result<Leaves, Fault> {
+        let (first, companion) = served.map(ids).unzip();
+        Ok(Leaves {
+            first: self.fingerprint(first).await?,
+            companion: self.fingerprint(companion.flatten()).await?,
+        })
     }
 
     async fn fingerprint(&mut self, id: Option<CertificateId>) -> Result<Option<String>, Fault> {
@@ -132,15 +156,17 @@ impl Draft {
     }
 
     async fn served(&mut self, domain: &Domain) -> Result<Option<BoundSummary>, Fault> {
-        let on = domain.production.as_ref().filter(|binding| binding.enabled);
-        let Some(binding) = on else {
+        let Some(binding) = served_binding(domain, Environment::Production) else {
             return Ok(None);
         };
-        let certificate = self.certificate(binding.certificate).await?;
-        let expires = certificate.map(|certificate| certificate.facts.chain_not_after);
+        let mut ends = Vec::new();
+        for (id, _) in binding.certificates() {
+            let certificate = self.certificate(id).await?;
+            ends.extend(certificate.map(|certificate| certificate.facts.chain_not_after));
+        }
         Ok(Some(BoundSummary {
             certificate: binding.certificate,
-            expires: expires.unwrap_or_default(),
+            expires: ends.into_iter().min().unwrap_or_default(),
         }))
     }
 
@@ -203,8 +229,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds the history entry of a change of a domain. `before` and `after` are the SHA-256 of the
-    /// leaf served in `environment` before and after it.
+    /// Adds the history entry of a change of a domain. `before` and `after` are the leaves served in
+    /// `environment` before and after it.
     ///
     /// # Errors
     /// Never in practice; see [`record::encode`].
@@ -212,39 +238,52 @@ impl Draft {
         &mut self,
         domain: &Domain,
         environment: Option<Environment>,
-        (before, after): (Option<String>, Option<String>),
+        (before, after): (Leaves, Leaves),
         deed: &Deed,
     ) -> Result<(), Fault> {
         let bound = environment.and_then(|environment| domain.binding(environment));
+        let (certificate, companion) = bound.map(ids).unzip();
         let entry = HistoryRecord {
             at: self.now,
             access_key: deed.access_key.clone(),
             action: deed.action.clone(),
             environment,
-            before,
-            after,
-            certificate: bound.map(|binding| binding.certificate),
+            before: before.first,
+            after: after.first,
+            before_companion: before.companion,
+            after_companion: after.companion,
+            certificate,
+            companion: companion.flatten(),
             request: deed.request.clone(),
         };
         self.put(Key::history(&domain.name, self.now, &deed.request), &entry)
     }
 }
 
-/// The certificate that is bound for these edges and switched on. A domain with nothing staged has
-/// nothing bound for staging, although staging edges then serve what production has.
-fn served_certificate(domain: &Domain, environment: Environment) -> Option<CertificateId> {
+/// What is bound for these edges and switched on. A domain with nothing staged has nothing bound for
+/// staging, although staging edges then serve what production has.
+fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
     let binding = match environment {
         Environment::Production => &domain.production,
         Environment::Staging => &domain.staging,
     };
-    let on = binding.as_ref().filter(|binding| binding.enabled);
-    on.map(|binding| binding.certificate)
+    binding.as_ref().filter(|binding| binding.enabled)
+}
+
+/// The first certificate and the companion.
+fn ids(binding: &Binding) -> (CertificateId, Option<CertificateId>) {
+    let companion = binding.companion.as_ref();
+    let companion = companion.map(|companion| companion.certificate);
+    (binding.certificate, companion)
 }
 
 /// The certificates that a domain has bound, each once; one that is switched off is bound too.
 pub(crate) fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
     let bindings = domain.production.iter().chain(&domain.staging);
-    let mut ids: Vec<CertificateId> = bindings.map(|binding| binding.certificate).collect();
+    let mut ids: Vec<CertificateId> = bindings
+        .flat_map(Binding::certificates)
+        .map(|(id, _)| id)
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     ids

@@ -1,13 +1,14 @@
-use edgeseal_core::domain::Environment;
+use edgeseal_core::{
+    Pattern, Timestamp,
+    domain::{Domain, Environment, State},
+};
 
 use super::Catalog;
 use crate::{
-    CommitError, Fault, Revision, Txn, Write, key,
+    CommitError, Entry, Fault, Key, Revision, Txn, Write, key,
     record::{self, EdgeRecord},
+    rollout::{Newest, Shows, Target},
 };
-
-/// The group whose edges serve staged certificates.
-pub(crate) const STAGING_GROUP: &str = "staging";
 
 impl Catalog {
     /// What each edge reported last.
@@ -53,34 +54,103 @@ impl Catalog {
         }
     }
 
-    /// How many of the edges of `environment` serve `revision`, and how many there are.
+    /// What edges of `environment` are to serve of a domain since the commit `revision`, or since its
+    /// newest one if none is given or the domain has not changed since; `None` if none is given and
+    /// there is no such domain. To be compared with reports that were read before.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn served(
+    pub async fn target(
         &self,
+        domain: &Pattern,
+        revision: Option<Revision>,
         environment: Environment,
+    ) -> Result<Option<Target>, Fault> {
+        let newest = match self.store.get(&Key::domain(domain)).await? {
+            Some(entry) => Some(self.newest(&entry, environment).await?),
+            None => None,
+        };
+        let changed = newest.as_ref().map(|newest| newest.revision);
+        let revision = match (revision, changed) {
+            (Some(asked), Some(changed)) => Some(asked.min(changed)),
+            (asked, changed) => asked.or(changed),
+        };
+        Ok(revision.map(|revision| Target {
+            domain: domain.clone(),
+            revision,
+            newest,
+        }))
+    }
+
+    /// The commit that a request made of a domain, as far as its history is looked at: the latest
+    /// thousand changes.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn revision_of(
+        &self,
+        domain: &Pattern,
+        request: &str,
+    ) -> Result<Option<Revision>, Fault> {
+        const LOOKED_AT: usize = 1000;
+        let history = key::domain_history(domain);
+        let page = self.store.list_back(&history, None, LOOKED_AT).await?;
+        // A key ends with its request.
+        let mut entries = page.entries.iter();
+        let found = entries.find(|entry| {
+            let rest = entry.key.as_str().strip_suffix(request);
+            rest.is_some_and(|rest| rest.ends_with('-'))
+        });
+        Ok(found
+            .filter(|_| !request.is_empty())
+            .map(|entry| entry.changed))
+    }
+
+    async fn newest(&self, entry: &Entry, environment: Environment) -> Result<Newest, Fault> {
+        let domain: Domain = record::decode(&entry.value)?;
+        let binding = domain.binding(environment);
+        let binding = binding.filter(|it| it.enabled && domain.state == State::Online);
+        let shows = match binding {
+            None => Shows::Refusal,
+            Some(binding) => match self.certificate(binding.certificate).await? {
+                Some(certificate) => Shows::Leaf(vec![certificate.facts.sha256]),
+                None => Shows::Unknown,
+            },
+        };
+        Ok(Newest {
+            revision: entry.changed,
+            changed: domain.modified,
+            shows,
+        })
+    }
+
+    /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
+    /// and how many live edges there are.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn proved(
+        &self,
+        domains: &[Pattern],
         revision: Revision,
+        environment: Environment,
+        now: Timestamp,
     ) -> Result<(usize, usize), Fault> {
         let edges = self.edges().await?;
-        let of_environment = edges
+        let live = edges
             .iter()
-            .filter(|edge| edge.environment() == environment);
-        let (served, total) = of_environment.fold((0, 0), |(served, total), edge| {
-            (served + usize::from(edge.revision >= revision.0), total + 1)
-        });
-        Ok((served, total))
-    }
-}
-
-impl EdgeRecord {
-    /// Which certificates this edge serves.
-    #[must_use]
-    pub fn environment(&self) -> Environment {
-        if self.group == STAGING_GROUP {
-            Environment::Staging
-        } else {
-            Environment::Production
+            .filter(|edge| edge.environment() == environment && !edge.is_silent(now));
+        let mut live: Vec<(&EdgeRecord, bool)> = live
+            .map(|edge| (edge, edge.revision >= revision.0 || !domains.is_empty()))
+            .collect();
+        for domain in domains {
+            let target = self.target(domain, Some(revision), environment).await?;
+            let Some(target) = target else { continue };
+            for (edge, all) in &mut live {
+                *all &= edge.standing(&target, now).settled;
+            }
         }
+        let proved = live.iter().filter(|(_, all)| *all).count();
+        Ok((proved, live.len()))
     }
 }

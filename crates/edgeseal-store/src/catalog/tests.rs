@@ -1,5 +1,7 @@
 //! What becomes of certificates that are removed, and what listings show.
 
+mod companion;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -106,6 +108,7 @@ fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
             material: row.material,
             covers: true,
             updated: NOW,
+            companion: None,
         }),
         staging: None,
         settings: Vec::new(),

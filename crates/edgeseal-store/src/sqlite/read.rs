@@ -37,6 +37,9 @@ pub(super) struct Pool {
 const POINTS: usize = 4;
 const SCANS: usize = 4;
 const FOLLOWS: usize = 2;
+/// What a reader keeps of the file in memory, in KiB: inner pages, mostly. There are ten readers, and
+/// the system keeps the file's pages once for all of them.
+const CACHE_KIB: i64 = 1024;
 /// Rows of the log that one call of `changes` looks at, about 20 ms: enough to pass over the nonces
 /// and audit records of many commits.
 const SCANNED_ROWS: usize = 20_000;
@@ -140,7 +143,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // No memory map: with one, a disk that fails kills the process (SIGBUS) instead of a call.
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "cache_size", -8_192)?; // KiB
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }
 

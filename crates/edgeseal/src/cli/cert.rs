@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{CDN, Connection, Failure, output};
@@ -14,7 +15,7 @@ use super::{CDN, Connection, Failure, output};
 pub(super) enum Command {
     /// Bind a certificate to a domain: from PEM files, or one that is stored
     Set(Set),
-    /// Show the certificate of a domain
+    /// Show the certificates of a domain
     Show {
         /// The domain
         domain: String,
@@ -51,6 +52,9 @@ pub(super) struct Set {
     /// Name of the certificate [default: made by the server]
     #[arg(long)]
     name: Option<String>,
+    /// Put it beside the certificate that is bound, whose key is of the other kind (RSA or ECDSA)
+    #[arg(long)]
+    companion: bool,
     /// staging or production
     #[arg(long)]
     env: Option<String>,
@@ -90,6 +94,9 @@ impl Set {
             ("CertName", self.name.as_ref()),
             ("Env", self.env.as_ref()),
         ];
+        if self.companion {
+            params.push(("Companion", "true"));
+        }
         params.extend(
             optional
                 .into_iter()
@@ -124,23 +131,33 @@ async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
         )
         .await?;
     output::reply(connection, &reply, || {
-        let info = &reply.body["CertInfos"]["CertInfo"][0];
-        let shown = [
-            "ServerCertificateStatus",
-            "CertName",
-            "CertId",
-            "CertDomainName",
-            "CertOrg",
-            "CertStartTime",
-            "CertExpireTime",
-            "CertUpdateTime",
-        ];
-        output::table(
-            ["", domain],
-            shown.map(|name| [name.to_owned(), output::text(&info[name])]),
-        );
+        let infos = reply.body["CertInfos"]["CertInfo"].as_array();
+        for info in infos.into_iter().flatten() {
+            show_one(domain, info);
+        }
     });
     Ok(())
+}
+
+fn show_one(domain: &str, info: &Value) {
+    let shown = [
+        "ServerCertificateStatus",
+        "Companion",
+        "CertName",
+        "CertId",
+        "CertDomainName",
+        "CertOrg",
+        "CertStartTime",
+        "CertExpireTime",
+        "CertUpdateTime",
+    ];
+    let shown = shown
+        .into_iter()
+        .filter(|name| *name != "Companion" || info.get(name).is_some());
+    output::table(
+        ["", domain],
+        shown.map(|name| [name.to_owned(), output::text(&info[name])]),
+    );
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {

@@ -21,17 +21,21 @@ const SHOWN: &[&str] = &[
     "edgeseal_key_cache_hits_total",
     "edgeseal_key_cache_misses_total",
     "edgeseal_key_cache_size",
+    "edgeseal_proof_seconds",
     "edgeseal_proofs_total",
     "edgeseal_proxy_requests_total",
     "edgeseal_quarantined",
     "edgeseal_tls_refusals_total",
+    "edgeseal_unproved_domains",
 ];
 /// Series that only a failure shows.
 const FAILURES: &[&str] = &[
+    "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_origin_failures_total",
+    "edgeseal_proof_clock_skew_total",
     "edgeseal_replica_failures_total",
     "edgeseal_settle_timeouts_total",
 ];
@@ -62,6 +66,7 @@ async fn metrics_tell_what_happened_and_name_nobody() {
         r#"edgeseal_proofs_total{result="agrees"}"#,
         "edgeseal_edge_domains 1",
         "edgeseal_quarantined 0",
+        "edgeseal_unproved_domains 0",
     ];
     // Counted after the client has what it asked for.
     let text = eventually("all that happened in the metrics", || async {

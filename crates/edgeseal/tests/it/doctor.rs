@@ -28,7 +28,7 @@ use crate::{
 
 const NAME: &str = "www.doctor.example";
 
-fn doctor(data: &Path) -> (Option<i32>, String) {
+pub(crate) fn doctor(data: &Path) -> (Option<i32>, String) {
     let mut command = binary();
     command.arg("doctor").arg("--data").arg(data);
     let Output {

@@ -147,6 +147,30 @@ fn the_commands_of_the_permissions_run() {
 }
 
 #[test]
+fn the_commands_of_the_rollout_run() {
+    let text = document("docs/rollout.md");
+    let blocks = blocks(&text);
+    assert_eq!(blocks.len(), 1, "the blocks marked as ```sh run");
+    let mut demo = Demo::start();
+    let said = demo.run(blocks[0]);
+    let proved = "demo.localhost: proved at 1 of 1 live edges, served by 1\n";
+    assert!(said.starts_with(proved), "{said}");
+    assert!(said.contains("\n1 live edges, 0 silent;"), "{said}");
+    let json = said.lines().find(|line| line.starts_with('{')).unwrap();
+    let reply: Value = serde_json::from_str(json).unwrap();
+    let members = reply.as_object().unwrap().keys();
+    let rows = reply["Edges"][0].as_object().unwrap().keys();
+    for name in members.chain(rows).filter(|name| *name != "RequestId") {
+        assert!(
+            text.contains(&format!("`{name}`")),
+            "the page does not tell of {name}"
+        );
+    }
+    signal(&demo.process, "INT");
+    assert_eq!(wait(&mut demo.process).code(), Some(0));
+}
+
+#[test]
 fn the_commands_of_the_audit_run() {
     let text = document("docs/audit.md");
     let blocks = blocks(&text);

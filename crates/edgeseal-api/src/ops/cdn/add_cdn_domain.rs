@@ -211,7 +211,7 @@ async fn add(
             check_neighbours(&mut draft, call.account(), name).await?;
             let domain = wanted.domain(name, draft.new_domain_id().await?, call);
             draft.add_domain(&domain).await?;
-            draft.add_history(&domain, None, (None, None), deed)?;
+            draft.add_history(&domain, None, Default::default(), deed)?;
         }
         Ok((draft, ()))
     });

@@ -1,7 +1,7 @@
 //! `DeleteCdnDomain`: a domain is gone, online or not. Its certificates and its history stay.
 
 use edgeseal_core::{Pattern, domain::Environment};
-use edgeseal_store::catalog::ChangeError;
+use edgeseal_store::{catalog::ChangeError, record::Leaves};
 
 use super::named_domain::{self, NO_DOMAIN, NoDomain};
 use crate::{
@@ -35,8 +35,8 @@ impl Operation for DeleteCdnDomain {
         let deleted = context.catalog.transact(deed, |mut draft| async move {
             let found = named_domain::find_in(&mut draft, call.account(), name).await;
             let domain = found.map_err(ChangeError::Refused)?;
-            let leaf = named_domain::leaf_of(&mut draft, &domain, Environment::Production).await?;
-            draft.add_history(&domain, None, (leaf, None), deed)?;
+            let leaves = draft.leaves(&domain, Environment::Production).await?;
+            draft.add_history(&domain, None, (leaves, Leaves::default()), deed)?;
             draft.delete_domain(&domain).await?;
             Ok((draft, ()))
         });

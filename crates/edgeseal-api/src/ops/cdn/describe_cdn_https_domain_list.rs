@@ -50,6 +50,8 @@ struct CertInfos {
     cert_info: Vec<Row>,
 }
 
+/// A domain with its first certificate, and how its certificates stand: the worst that can be said of
+/// one.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
@@ -121,7 +123,8 @@ async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result
             Some((domain.name.to_string(), binding))
         })
         .collect();
-    let mut ids: Vec<CertificateId> = bound.iter().map(|(_, one)| one.certificate).collect();
+    let ids = bound.iter().flat_map(|(_, one)| one.certificates());
+    let mut ids: Vec<CertificateId> = ids.map(|(id, _)| id).collect();
     ids.sort_unstable();
     ids.dedup();
     let certificates: HashMap<CertificateId, CertificateRecord> = catalog
@@ -132,7 +135,11 @@ async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result
         .collect();
     let rows = bound.into_iter().filter_map(|(name, binding)| {
         let certificate = certificates.get(&binding.certificate)?;
-        Some(Row::of(name, &binding, certificate, now))
+        let all = binding.certificates();
+        let ends = all.filter_map(|(id, _)| Some(certificates.get(&id)?.facts.chain_not_after));
+        let expires = ends.min()?;
+        let standing = standing_on_domain(binding.all_cover(), expires, now);
+        Some(Row::of(name, &binding, certificate, standing))
     });
     Ok(rows.collect())
 }
@@ -142,7 +149,7 @@ impl Row {
         domain_name: String,
         binding: &Binding,
         certificate: &CertificateRecord,
-        now: Timestamp,
+        cert_status: &'static str,
     ) -> Self {
         let facts = &certificate.facts;
         Self {
@@ -150,7 +157,7 @@ impl Row {
             cert_name: certificate.name.clone(),
             cert_type: certificate.source.word(),
             cert_common_name: facts.common_name.clone(),
-            cert_status: standing_on_domain(binding.covers, facts.chain_not_after, now),
+            cert_status,
             cert_start_time: date_time(facts.not_before),
             cert_expire_time: date_time(facts.not_after),
             cert_update_time: date_time(binding.updated),

@@ -1,6 +1,10 @@
 //! `DescribeCertificateInfoByID`: a certificate that is served, and for which domains.
 
-use edgeseal_core::{Timestamp, certificate::CertificateId, domain::Domain};
+use edgeseal_core::{
+    Timestamp,
+    certificate::CertificateId,
+    domain::{Binding, Domain},
+};
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 use serde::Serialize;
 
@@ -95,8 +99,9 @@ impl Operation for DescribeCertificateInfoById {
 /// Names of the domains that serve it on the production edges.
 async fn served_on(catalog: &Catalog, id: CertificateId) -> Result<Vec<String>, Fault> {
     let serves = |domain: &Domain| {
-        let bound = domain.production.as_ref();
-        bound.is_some_and(|binding| binding.enabled && binding.certificate == id)
+        let on = domain.production.iter().filter(|binding| binding.enabled);
+        on.flat_map(Binding::certificates)
+            .any(|(bound, _)| bound == id)
     };
     let users = catalog.users_of_certificate(id, LOOKED_AT_MAX).await?;
     let serving = users.iter().filter(|domain| serves(domain));

@@ -1,9 +1,6 @@
 //! `DescribeDomainCertificateInfo`: what is bound to one domain.
 
-use edgeseal_core::{
-    Pattern, Timestamp,
-    domain::{Binding, Domain},
-};
+use edgeseal_core::{Pattern, Timestamp, certificate::CertificateId, domain::Domain};
 use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
@@ -23,7 +20,8 @@ use crate::{
 /// The operation.
 pub struct DescribeDomainCertificateInfo;
 
-/// Always one entry: Terraform takes an empty list for a domain that does not exist.
+/// One entry for each certificate, the first certificate first. Never none: Terraform takes an empty
+/// list for a domain that does not exist.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -33,7 +31,7 @@ pub struct Reply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct CertInfos {
-    cert_info: [CertInfo; 1],
+    cert_info: Vec<CertInfo>,
 }
 
 #[derive(Default, Serialize)]
@@ -65,6 +63,9 @@ pub(in crate::ops) struct Bound {
     /// `DescribeCdnHttpsDomainList`.
     pub(in crate::ops) cert_status: &'static str,
     pub(in crate::ops) domain_cname_status: &'static str,
+    /// Edgeseal's own: `true` if it stands beside the first one; else absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::ops) companion: Option<&'static str>,
 }
 
 impl Operation for DescribeDomainCertificateInfo {
@@ -84,49 +85,67 @@ impl Operation for DescribeDomainCertificateInfo {
         name: Pattern,
     ) -> Result<Done<Reply>, NoDomain> {
         let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
-        let info = CertInfo::of(&context.catalog, &domain, call.now())
-            .await
-            .map_err(Trouble::from)?;
+        let bound = Bound::of_domain(&context.catalog, &domain, call.now()).await;
+        let infos = each_or_none(bound.map_err(Trouble::from)?, |bound| CertInfo {
+            domain_name: domain.name.to_string(),
+            server_certificate_status: on_off(domain.is_https_on()),
+            bound,
+        });
         Ok(Done::read(Reply {
-            cert_infos: CertInfos { cert_info: [info] },
+            cert_infos: CertInfos { cert_info: infos },
         }))
     }
 }
 
-impl CertInfo {
-    async fn of(catalog: &Catalog, domain: &Domain, now: Timestamp) -> Result<Self, Fault> {
-        Ok(Self {
-            domain_name: domain.name.to_string(),
-            server_certificate_status: on_off(domain.is_https_on()),
-            bound: Bound::of_domain(catalog, domain, now).await?,
-        })
+/// An entry for each certificate, or one without any.
+pub(in crate::ops) fn each_or_none<T>(
+    bound: Vec<Bound>,
+    entry: impl FnMut(Option<Bound>) -> T,
+) -> Vec<T> {
+    if bound.is_empty() {
+        return std::iter::once(None).map(entry).collect();
     }
+    bound.into_iter().map(Some).map(entry).collect()
 }
 
 impl Bound {
-    /// What is bound on the production edges, on or off.
+    /// What is bound on the production edges, on or off, the first certificate first.
     pub(in crate::ops) async fn of_domain(
         catalog: &Catalog,
         domain: &Domain,
         now: Timestamp,
-    ) -> Result<Option<Self>, Fault> {
-        match &domain.production {
-            Some(binding) => Self::of(catalog, binding, now).await,
-            None => Ok(None),
+    ) -> Result<Vec<Self>, Fault> {
+        let Some(binding) = &domain.production else {
+            return Ok(Vec::new());
+        };
+        let (covers, updated) = (binding.covers, binding.updated);
+        let mut all =
+            Vec::from_iter(Self::of(catalog, binding.certificate, (covers, updated), now).await?);
+        if let Some(companion) = &binding.companion {
+            let id = companion.certificate;
+            let bound = (companion.covers, companion.updated);
+            let found = Self::of(catalog, id, bound, now).await?;
+            all.extend(found.map(|found| Self {
+                companion: Some("true"),
+                ..found
+            }));
         }
+        Ok(all)
     }
 
+    /// `None` if a removal came between.
     async fn of(
         catalog: &Catalog,
-        binding: &Binding,
+        id: CertificateId,
+        (covers, updated): (bool, Timestamp),
         now: Timestamp,
     ) -> Result<Option<Self>, Fault> {
-        let Some(certificate) = catalog.certificate(binding.certificate).await? else {
+        let Some(certificate) = catalog.certificate(id).await? else {
             return Ok(None);
         };
         let server_certificate = public_pem(catalog, &certificate).await?;
         let facts = certificate.facts;
-        let cert_status = standing_on_domain(binding.covers, facts.chain_not_after, now);
+        let cert_status = standing_on_domain(covers, facts.chain_not_after, now);
         Ok(Some(Self {
             cert_name: certificate.name,
             cert_id: certificate.id.to_string(),
@@ -137,11 +156,12 @@ impl Bound {
             cert_life: life(facts.not_before, facts.not_after),
             cert_start_time: facts.not_before.to_string(),
             cert_expire_time: facts.not_after.to_string(),
-            cert_update_time: binding.updated.to_string(),
+            cert_update_time: updated.to_string(),
             server_certificate,
             status: "success",
             cert_status,
             domain_cname_status: "ok",
+            companion: None,
         }))
     }
 }

@@ -143,8 +143,8 @@ pub(crate) async fn write_change(
     after: &Domain,
 ) -> Result<(), Fault> {
     let leaves = (
-        leaf_of(draft, before, environment).await?,
-        leaf_of(draft, after, environment).await?,
+        draft.leaves(before, environment).await?,
+        draft.leaves(after, environment).await?,
     );
     draft.add_history(after, Some(environment), leaves, deed)?;
     draft.change_domain(before, after).await
@@ -188,24 +188,6 @@ pub(crate) async fn change_staged(
 ) -> Result<Revision, Staged> {
     let owner = Some(call.account());
     change(context, &call.deed, owner, name, environment, decide).await
-}
-
-/// SHA-256 of the leaf that edges of `environment` serve for a domain, if they serve one.
-///
-/// # Errors
-/// A [`Fault`] if the store failed.
-pub(crate) async fn leaf_of(
-    draft: &mut Draft,
-    domain: &Domain,
-    environment: Environment,
-) -> Result<Option<String>, Fault> {
-    match domain.binding(environment) {
-        Some(binding) if binding.enabled => Ok(draft
-            .certificate(binding.certificate)
-            .await?
-            .map(|certificate| certificate.facts.sha256)),
-        _ => Ok(None),
-    }
 }
 
 async fn any_in(draft: &mut Draft, name: &Pattern) -> Result<Domain, NoDomain> {

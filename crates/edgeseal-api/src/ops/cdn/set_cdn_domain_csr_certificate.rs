@@ -9,7 +9,7 @@ use edgeseal_core::{
 
 use super::{
     named_domain::{self, NoDomain},
-    set_certificate::{self, Source, Upload},
+    set_certificate::{self, Place, Source, Upload},
 };
 use crate::{
     authorize::Authorized,
@@ -104,8 +104,8 @@ impl Operation for SetCdnDomainCsrCertificate {
             replaces: false,
         }));
         let (names, environment) = (std::slice::from_ref(&name), Environment::Production);
-        let revision =
-            set_certificate::bind(context, call, names, environment, Some(&source)).await?;
+        let bound = Some((&source, Place::First));
+        let revision = set_certificate::bind(context, call, names, environment, bound).await?;
         Ok(Done::served(revision, environment))
     }
 }

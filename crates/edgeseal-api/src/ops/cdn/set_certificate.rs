@@ -10,7 +10,8 @@ mod source;
 
 use edgeseal_core::{
     Pattern,
-    domain::{Binding, Domain, Environment},
+    certificate::CertificateId,
+    domain::{Binding, Companion, Domain, Environment, NoCompanion},
 };
 use edgeseal_store::{
     Revision,
@@ -21,7 +22,7 @@ use edgeseal_store::{
 use super::named_domain;
 use crate::{authorize::Authorized, context::Context};
 
-pub(super) use ask::{Ask, Spelling};
+pub(super) use ask::{Ask, Place, Spelling};
 pub(super) use error::{CODES, Error};
 pub(super) use legacy::{BATCH_CODES, Legacy, SINGLE_CODES};
 pub(super) use source::{Source, Upload};
@@ -46,11 +47,13 @@ pub(super) async fn set(
         domain.may_change_certificate()?;
     }
     let source = if on {
-        Some(ask.source(call.now())?)
+        let place = ask.place()?;
+        Some((ask.source(call.now())?, place))
     } else {
         None
     };
-    let changed = bind(context, call, names, environment, source.as_ref()).await;
+    let bound = source.as_ref().map(|(source, place)| (source, *place));
+    let changed = bind(context, call, names, environment, bound).await;
     Ok((changed?, environment))
 }
 
@@ -63,7 +66,7 @@ pub(super) async fn bind(
     call: &Authorized,
     names: &[Pattern],
     environment: Environment,
-    source: Option<&Source>,
+    source: Option<(&Source, Place)>,
 ) -> Result<Revision, Error> {
     let change = Change {
         context,
@@ -87,8 +90,8 @@ struct Change<'a> {
     call: &'a Authorized,
     names: &'a [Pattern],
     environment: Environment,
-    /// Where the certificate comes from; `None` switches off.
-    source: Option<&'a Source>,
+    /// Where the certificate comes from, and its place; `None` switches off.
+    source: Option<(&'a Source, Place)>,
 }
 
 impl Change<'_> {
@@ -102,10 +105,14 @@ impl Change<'_> {
             domain
                 .may_change_certificate()
                 .map_err(|held| refused(held.into()))?;
+            if self.place() == Some(Place::Companion) {
+                let joined = domain.joinable(self.environment);
+                joined.map_err(|why| refused(Error::of_companion(&domain.name, why)))?;
+            }
             domains.push(domain);
         }
         let certificate = match self.source {
-            Some(source) => {
+            Some((source, _)) => {
                 let resolved = source.resolve(&mut draft, self.context, self.call, self.names);
                 Some(resolved.await?)
             }
@@ -115,6 +122,10 @@ impl Change<'_> {
             self.apply(&mut draft, before, certificate.as_ref()).await?;
         }
         Ok((draft, ()))
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.source.map(|(_, place)| place)
     }
 
     async fn apply(
@@ -127,16 +138,20 @@ impl Change<'_> {
         match certificate {
             None => after.switch_off(self.environment, self.call.now()),
             Some(certificate) => {
-                let covers = certificate.facts.covers(&before.name);
-                if !covers {
+                if !certificate.facts.covers(&before.name) {
                     draft.note(format!(
                         "does not cover {}: a mismatch",
                         before.name.display_star()
                     ));
                 }
-                self.note_earlier_expiry(draft, before, certificate).await?;
-                let binding = self.binding(certificate, covers);
-                after.bind(binding, self.environment, self.call.now());
+                if self.place() == Some(Place::Companion) {
+                    self.bind_companion(draft, &mut after, certificate).await?;
+                } else {
+                    let binding = self.binding(certificate, &before.name);
+                    after.bind(binding, self.environment, self.call.now());
+                }
+                self.note_what_goes(draft, before, &after, certificate)
+                    .await?;
             }
         }
         let deed = &self.call.deed;
@@ -144,34 +159,74 @@ impl Change<'_> {
         Ok(())
     }
 
-    const fn binding(&self, certificate: &CertificateRecord, covers: bool) -> Binding {
+    fn binding(&self, certificate: &CertificateRecord, domain: &Pattern) -> Binding {
         Binding {
             enabled: true,
             certificate: certificate.id,
             material: certificate.material,
-            covers,
+            covers: certificate.facts.covers(domain),
             updated: self.call.now(),
+            companion: None,
         }
     }
 
-    /// Somebody may be about to put an old certificate back.
-    async fn note_earlier_expiry(
+    async fn bind_companion(
+        &self,
+        draft: &mut Draft,
+        domain: &mut Domain,
+        certificate: &CertificateRecord,
+    ) -> Result<(), ChangeError<Error>> {
+        let name = domain.name.clone();
+        let refused = |why| ChangeError::Refused(Error::of_companion(&name, why));
+        let first = domain.joinable(self.environment).map_err(refused)?;
+        let first = draft.certificate(first.certificate).await?;
+        let first = first.ok_or_else(|| refused(NoCompanion::NothingBound))?;
+        let companion = Companion {
+            certificate: certificate.id,
+            material: certificate.material,
+            key: certificate.facts.key,
+            covers: certificate.facts.covers(&name),
+            updated: self.call.now(),
+        };
+        domain
+            .bind_companion(
+                companion,
+                first.facts.key,
+                self.environment,
+                self.call.now(),
+            )
+            .map_err(refused)
+    }
+
+    /// Tells the audit if what goes would have lasted longer, since somebody may be about to put an
+    /// old certificate back, and if more than one goes.
+    async fn note_what_goes(
         &self,
         draft: &mut Draft,
         before: &Domain,
+        after: &Domain,
         certificate: &CertificateRecord,
     ) -> Result<(), ChangeError<Error>> {
-        let Some(bound) = before.binding(self.environment) else {
-            return Ok(());
+        let bound = |domain: &Domain| -> Vec<CertificateId> {
+            let bound = domain.binding(self.environment).into_iter();
+            let bound = bound.flat_map(Binding::certificates);
+            bound.map(|(id, _)| id).collect()
         };
-        let Some(replaced) = draft.certificate(bound.certificate).await? else {
-            return Ok(());
-        };
-        if certificate.facts.not_after < replaced.facts.not_after {
-            let (new, old) = (certificate.facts.not_after, replaced.facts.not_after);
-            draft.note(format!(
-                "expires at {new}, before the certificate that it replaces ({old})"
-            ));
+        let stays = bound(after);
+        let goes = bound(before).into_iter().filter(|id| !stays.contains(id));
+        for (number, id) in goes.enumerate() {
+            if number > 0 {
+                draft.note(format!("takes the place of certificate {id} as well"));
+            }
+            let Some(replaced) = draft.certificate(id).await? else {
+                continue;
+            };
+            if certificate.facts.not_after < replaced.facts.not_after {
+                let (new, old) = (certificate.facts.not_after, replaced.facts.not_after);
+                draft.note(format!(
+                    "expires at {new}, before the certificate that it replaces ({old})"
+                ));
+            }
         }
         Ok(())
     }

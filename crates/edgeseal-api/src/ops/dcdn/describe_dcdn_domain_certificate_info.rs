@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     operation::{Done, Operation, Trouble},
     ops::cdn::{
-        describe_domain_certificate_info::Bound,
+        describe_domain_certificate_info::{Bound, each_or_none},
         named_domain::{self, NO_DOMAIN, NoDomain},
         words::on_off,
     },
@@ -19,7 +19,7 @@ use crate::{
 /// The operation.
 pub struct DescribeDcdnDomainCertificateInfo;
 
-/// Always one entry, as in the CDN's.
+/// One entry for each certificate and never none, as in the CDN's.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -29,7 +29,7 @@ pub struct Reply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct CertInfos {
-    cert_info: [CertInfo; 1],
+    cert_info: Vec<CertInfo>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +57,8 @@ struct Shown {
     #[serde(rename = "SSLPub")]
     ssl_pub: String,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    companion: Option<&'static str>,
 }
 
 impl Operation for DescribeDcdnDomainCertificateInfo {
@@ -77,13 +79,13 @@ impl Operation for DescribeDcdnDomainCertificateInfo {
     ) -> Result<Done<Reply>, NoDomain> {
         let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
         let bound = Bound::of_domain(&context.catalog, &domain, call.now()).await;
-        let info = CertInfo {
+        let infos = each_or_none(bound.map_err(Trouble::from)?, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             ssl_protocol: on_off(domain.is_https_on()),
-            bound: bound.map_err(Trouble::from)?.map(Shown::from),
-        };
+            bound: bound.map(Shown::from),
+        });
         Ok(Done::read(Reply {
-            cert_infos: CertInfos { cert_info: [info] },
+            cert_infos: CertInfos { cert_info: infos },
         }))
     }
 }
@@ -101,6 +103,7 @@ impl From<Bound> for Shown {
             cert_expire_time: bound.cert_expire_time,
             ssl_pub: bound.server_certificate,
             status: bound.status,
+            companion: bound.companion,
         }
     }
 }

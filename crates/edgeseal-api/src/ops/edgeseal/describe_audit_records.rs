@@ -87,6 +87,10 @@ struct Bound {
     environment: &'static str,
     before_sha256: String,
     after_sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_companion_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_companion_sha256: Option<String>,
 }
 
 /// Why not.
@@ -270,6 +274,8 @@ impl Row {
             },
             before_sha256: change.before.unwrap_or_default(),
             after_sha256: change.after.unwrap_or_default(),
+            before_companion_sha256: change.before_companion,
+            after_companion_sha256: change.after_companion,
         });
         Self {
             event_time: record.at.to_string(),

@@ -4,7 +4,7 @@ use edgeseal_core::delivery::{Delivery, Hsts};
 use edgeseal_store::Revision;
 
 use super::*;
-use crate::entry::{Chain, Entry, Https, Material};
+use crate::entry::{Certificates, Chain, Entry, Https, Material, SharedMaterial};
 
 const PORTS: Ports = Ports {
     https: 8443,
@@ -16,7 +16,7 @@ fn routed(redirect: Redirect, authority: &'static str) -> Routed {
     let material = Material::new(digest, b"leaf", Arc::new(Chain::default()), b"key");
     let entry = Entry {
         online: true,
-        https: Https::On(Arc::new(material)),
+        https: Https::On(Certificates::one(SharedMaterial::new(material))),
         origins: Arc::default(),
         delivery: Delivery {
             redirect: Some(redirect),

@@ -21,6 +21,9 @@ use super::{
 };
 use crate::tls::OriginTls;
 
+/// The fields of one answer over HTTP/2; by default it would be 16 KiB.
+const HEAD_BYTES_MAX: u32 = 128 * 1024;
+
 /// Makes connections.
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
@@ -71,7 +74,11 @@ impl Dial {
     ) -> Result<Sender, NotConnected> {
         let tcp = self.tcp(&to.authority).await?;
         let Some(host) = &to.tls_host else {
-            return http1(tcp, permit).await;
+            return if to.h2c && !http1_only {
+                http2(tcp, permit).await
+            } else {
+                http1(tcp, permit).await
+            };
         };
         let verified = self
             .tls
@@ -125,6 +132,7 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
+        .max_header_list_size(HEAD_BYTES_MAX)
         .handshake::<_, Lent>(TokioIo::new(stream))
         .await?;
     tokio::spawn(async move {

@@ -42,6 +42,8 @@ pub(super) struct Destination {
     pub(super) authority: Box<str>,
     /// The host that it must prove to be; `None` without TLS.
     pub(super) tls_host: Option<Box<str>>,
+    /// Whether it speaks HTTP/2 in the clear.
+    pub(super) h2c: bool,
 }
 
 /// A connection to send one request on.
@@ -108,6 +110,27 @@ impl Pool {
         fresh: bool,
     ) -> Result<Line, NotConnected> {
         let lines = self.lines(&to.authority);
+        if !fresh && let Some(sender) = lines.take(to.tls_host.as_deref(), http1_only) {
+            return Ok(Line {
+                sender,
+                reused: true,
+                tls_host: to.tls_host.clone(),
+                lines,
+            });
+        }
+        // Rare, and large: on the heap, so that the many requests that take a kept connection do not
+        // carry the room for it about.
+        Box::pin(self.wait_or_dial(lines, to, http1_only, fresh)).await
+    }
+
+    /// A connection that comes free, or a new one as soon as it is allowed.
+    async fn wait_or_dial(
+        &self,
+        lines: Arc<Lines>,
+        to: &Destination,
+        http1_only: bool,
+        fresh: bool,
+    ) -> Result<Line, NotConnected> {
         let line = |sender, reused| Line {
             sender,
             reused,
@@ -180,6 +203,11 @@ impl Line {
     /// Whether it speaks HTTP/2.
     pub(super) const fn is_http2(&self) -> bool {
         matches!(self.sender, Sender::Http2(_))
+    }
+
+    /// Whether it is in TLS.
+    pub(super) const fn is_tls(&self) -> bool {
+        self.tls_host.is_some()
     }
 
     /// Sends a request. The error gives it back if nothing of it was sent.

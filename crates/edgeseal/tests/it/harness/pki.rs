@@ -60,6 +60,20 @@ impl Authority {
         self.pem(&self.intermediate.issue(params, new_key()))
     }
 
+    /// As [`issue`](Self::issue), for an RSA key.
+    pub(crate) fn issue_rsa(&self, names: &[&str]) -> Pem {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        secrets::register_key(key.serialized_der());
+        self.pem(&self.intermediate.issue(leaf_params(names), key))
+    }
+
+    /// As [`issue`](Self::issue), for an Ed25519 key.
+    pub(crate) fn issue_ed25519(&self, names: &[&str]) -> Pem {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        secrets::register_key(key.serialized_der());
+        self.pem(&self.intermediate.issue(leaf_params(names), key))
+    }
+
     /// A leaf of this authority with the chain that it needs.
     pub(crate) fn pem(&self, leaf: &Issued) -> Pem {
         Pem {

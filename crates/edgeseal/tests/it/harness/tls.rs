@@ -50,6 +50,19 @@ pub(crate) async fn connect(
     connect_in(edge, name, rustls::DEFAULT_VERSIONS, alpn).await
 }
 
+/// Asks in these versions with a client that checks only these signatures.
+pub(crate) async fn served_checking(
+    edge: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: &[SignatureScheme],
+) -> Served {
+    let stream = connect_checking(edge, name, versions, schemes.to_vec(), &[]).await?;
+    let (_, session) = stream.get_ref();
+    let chain = session.peer_certificates().unwrap();
+    Ok(chain.iter().map(|der| der.to_vec()).collect())
+}
+
 /// As [`connect`], by a client that speaks these versions only.
 pub(crate) async fn connect_in(
     edge: SocketAddr,
@@ -57,11 +70,22 @@ pub(crate) async fn connect_in(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
 ) -> Result<TlsStream<TcpStream>, TurnedAway> {
+    let algorithms = provider().signature_verification_algorithms;
+    connect_checking(edge, name, versions, algorithms.supported_schemes(), alpn).await
+}
+
+async fn connect_checking(
+    edge: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: Vec<SignatureScheme>,
+    alpn: &[&str],
+) -> Result<TlsStream<TcpStream>, TurnedAway> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyChain))
+        .with_custom_certificate_verifier(Arc::new(AnyChain { schemes }))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -122,7 +146,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Takes any chain, but only from who has the key of its leaf.
 #[derive(Debug)]
-struct AnyChain;
+struct AnyChain {
+    schemes: Vec<SignatureScheme>,
+}
 
 impl ServerCertVerifier for AnyChain {
     fn verify_server_cert(
@@ -157,8 +183,6 @@ impl ServerCertVerifier for AnyChain {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -232,6 +232,7 @@ pub(super) const ROWS: &[Row] = &[
     row(EDGESEAL, "CreateAccount", ("AccountName", Account), &[], "NoPermission"),
     row(EDGESEAL, "DescribeAuditRecords", ("Principal", Principal), &[], OK),
     Row { told: "NoPermission", ..list(EDGESEAL, "DescribeKeyEncryption") },
+    row(EDGESEAL, "DescribeRollout", ("DomainName", Domain), &[], NO_DOMAIN),
     row(EDGESEAL, "ExplainDecision", ("UserName", User), &[("Permission", "cdn:X"), ("Resource", "*")], NO_USER),
     row(EDGESEAL, "ExplainDecision", ("RoleName", Role), &[("Permission", "cdn:X"), ("Resource", "*")], NO_ROLE),
     Row { told: "NoPermission", ..list(EDGESEAL, "RetireKeyEncryptionKey") },

@@ -93,6 +93,11 @@ const PLAIN: &[Plain] = &[
     ),
     ("a free certificate", PARAMETER, &[("CertType", "free")]),
     (
+        "a companion by a number, before the number",
+        PARAMETER,
+        &[("CertId", "9007199254740991"), ("Companion", "1")],
+    ),
+    (
         "on or off in Chinese",
         "InvalidSSLProtocol.ValueNotSupported",
         &[("SSLProtocol", "开")],
@@ -111,6 +116,7 @@ const PLAIN: &[Plain] = &[
 ];
 
 const WITH_UPLOAD: &[(&str, &str, (&str, &str))] = &[
+    ("a companion in a word", PARAMETER, ("Companion", "yes")),
     ("an unknown kind", PARAMETER, ("CertType", "UPLOAD")),
     ("a name with a line break", PARAMETER, ("CertName", "a\nb")),
     ("a name with a NUL", PARAMETER, ("CertName", "a\0b")),

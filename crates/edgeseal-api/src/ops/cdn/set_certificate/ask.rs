@@ -31,6 +31,15 @@ pub(in crate::ops::cdn) struct Spelling {
     pub(in crate::ops::cdn) has_env: bool,
 }
 
+/// Where a certificate goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops::cdn) enum Place {
+    /// In the place of all that is bound.
+    First,
+    /// Beside the one that is bound.
+    Companion,
+}
+
 /// The parameters as they came. The key is wiped when they are dropped.
 pub struct Ask {
     spelling: Spelling,
@@ -42,6 +51,7 @@ pub struct Ask {
     region: Option<String>,
     chain: Option<String>,
     key: Option<Zeroizing<String>>,
+    companion: Option<String>,
     force: bool,
 }
 
@@ -58,6 +68,7 @@ impl Ask {
             region: given(spelling.region),
             chain: given(spelling.chain),
             key: given(spelling.key).map(Zeroizing::new),
+            companion: given("Companion"),
             force: !spelling.has_env && params.given("ForceSet") == Some("1"),
         }
     }
@@ -82,6 +93,18 @@ impl Ask {
             None | Some("production") => Ok(Environment::Production),
             Some("staging") => Ok(Environment::Staging),
             Some(other) => Err(Error::Environment {
+                given: shown(other),
+            }),
+        }
+    }
+
+    /// Whether the certificate stands beside another one.
+    pub(super) fn place(&self) -> Result<Place, Error> {
+        match self.companion.as_deref() {
+            None => Ok(Place::First),
+            Some(yes) if yes.eq_ignore_ascii_case("true") => Ok(Place::Companion),
+            Some(no) if no.eq_ignore_ascii_case("false") => Ok(Place::First),
+            Some(other) => Err(Error::Companion {
                 given: shown(other),
             }),
         }

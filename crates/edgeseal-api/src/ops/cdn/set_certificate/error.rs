@@ -4,7 +4,7 @@
 use edgeseal_core::{
     Pattern, Timestamp,
     certificate::{CertificateId, InvalidCertificate},
-    domain::Held,
+    domain::{Held, NoCompanion},
 };
 use edgeseal_store::{Fault, catalog::ChangeError};
 
@@ -43,6 +43,20 @@ pub enum Error {
     /// Held by mode or state.
     #[error(transparent)]
     Held(#[from] Held),
+    /// Neither true nor false.
+    #[error("Companion is {given:?}; use true or false")]
+    Companion {
+        /// What was given.
+        given: String,
+    },
+    /// It cannot stand beside what is bound.
+    #[error("{}: {why}; {}", domain.display_star(), instead(*why))]
+    NoCompanion {
+        /// The domain.
+        domain: Pattern,
+        /// Why not.
+        why: NoCompanion,
+    },
     /// The name is too long.
     #[error("CertName has {characters} characters")]
     NameTooLong {
@@ -218,6 +232,14 @@ pub(in crate::ops::cdn) const CODES: &[Code] = &[
 ];
 
 impl Error {
+    /// A companion that a domain does not take.
+    pub(super) fn of_companion(domain: &Pattern, why: NoCompanion) -> Self {
+        Self::NoCompanion {
+            domain: domain.clone(),
+            why,
+        }
+    }
+
     /// A change that did not happen, in this operation's words.
     pub(super) fn of_change(error: ChangeError<Self>, on: bool) -> Self {
         match error {
@@ -239,9 +261,12 @@ impl Failure for Error {
             Self::Environment { .. } => Code::InvalidEnv,
             Self::Held(held) => held_code(*held),
             Self::NameTooLong { .. } => Code::CertNameTooLong,
-            Self::NameControl | Self::Kind { .. } | Self::Free | Self::Id { .. } => {
-                Code::SetCertificateParameter
-            }
+            Self::Companion { .. }
+            | Self::NoCompanion { .. }
+            | Self::NameControl
+            | Self::Kind { .. }
+            | Self::Free
+            | Self::Id { .. } => Code::SetCertificateParameter,
             Self::Region { .. } => Code::InvalidCertRegion,
             Self::NoReference => Code::CertNameMissing,
             Self::NoCertificate { .. } => Code::CertificateNotFound,
@@ -286,6 +311,19 @@ const fn certificate_code(why: &InvalidCertificate) -> Code {
         InvalidCertificate::Untrusted(_) => Code::AuthenticationFailed,
         InvalidCertificate::Expired { .. } => Code::CertificateExpired,
         InvalidCertificate::NotYetValid { .. } => Code::CertificateStatus,
+    }
+}
+
+/// What to do where a companion is refused.
+const fn instead(why: NoCompanion) -> &'static str {
+    match why {
+        NoCompanion::NothingBound | NoCompanion::HttpsOff => {
+            "upload the first certificate without Companion"
+        }
+        NoCompanion::SameKey { .. } | NoCompanion::NoPair { .. } => {
+            "give one with a key of the other kind, RSA or ECDSA, or leave Companion out to replace \
+             what is bound"
+        }
     }
 }
 

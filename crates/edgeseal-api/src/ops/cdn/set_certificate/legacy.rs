@@ -96,6 +96,8 @@ fn code_of(why: &Error) -> Code {
         Error::NameTooLong { .. } => Code::LegacyCertNameTooLong,
         Error::Protocol { .. }
         | Error::Environment { .. }
+        | Error::Companion { .. }
+        | Error::NoCompanion { .. }
         | Error::NameControl
         | Error::Kind { .. }
         | Error::Free

@@ -1,0 +1,119 @@
+//! All edges, as the operator sees them.
+
+use edgeseal_core::Timestamp;
+use edgeseal_store::{Revision, record::EdgeRecord, rollout::EdgeState};
+use serde::Serialize;
+
+/// Domains that an answer names as quarantined, and again as unproved.
+const NAMED_MAX: usize = 100;
+
+/// All edges.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Fleet {
+    live_edges: usize,
+    silent_edges: usize,
+    /// In how many places a domain is quarantined: each edge counts its own.
+    quarantined: u64,
+    unproved: u64,
+    edges: Vec<Row>,
+    /// Some of the quarantined ones.
+    quarantined_domains: Vec<Ailing>,
+    /// Some of the unproved ones.
+    unproved_domains: Vec<Ailing>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    edge_id: String,
+    group: String,
+    env: &'static str,
+    state: String,
+    revision: u64,
+    reported_at: String,
+    report_age_ms: i64,
+    domains: u64,
+    quarantined: u64,
+    unproved: u64,
+}
+
+/// A domain with which something is wrong at an edge.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ailing {
+    edge_id: String,
+    group: String,
+    domain_name: String,
+    why: String,
+}
+
+impl Fleet {
+    /// What the reports say, compared with the commit `asked` if one is given.
+    pub(super) fn of(edges: Vec<EdgeRecord>, asked: Option<Revision>, now: Timestamp) -> Self {
+        let silent = edges.iter().filter(|edge| edge.is_silent(now)).count();
+        let quarantined = edges.iter().flat_map(|edge| {
+            let named = edge.quarantined.iter();
+            named.map(|one| Ailing::of(edge, one.domain.to_string(), &one.why))
+        });
+        let unproved = edges.iter().flat_map(|edge| {
+            let named = edge.unproved.iter();
+            named.map(|one| Ailing::of(edge, one.domain.to_string(), &one.why))
+        });
+        Self {
+            live_edges: edges.len() - silent,
+            silent_edges: silent,
+            quarantined: edges.iter().map(EdgeRecord::quarantined_in_all).sum(),
+            unproved: edges.iter().map(|edge| edge.unproved_total).sum(),
+            quarantined_domains: quarantined.take(NAMED_MAX).collect(),
+            unproved_domains: unproved.take(NAMED_MAX).collect(),
+            edges: edges
+                .iter()
+                .map(|edge| Row::of(edge, state(edge, asked, now), now))
+                .collect(),
+        }
+    }
+}
+
+/// The worst that can be said of an edge.
+fn state(edge: &EdgeRecord, asked: Option<Revision>, now: Timestamp) -> EdgeState {
+    if edge.is_silent(now) {
+        EdgeState::Silent
+    } else if asked.is_some_and(|asked| edge.revision < asked.0) {
+        EdgeState::Behind
+    } else if edge.quarantined_in_all() > 0 {
+        EdgeState::Quarantined
+    } else if edge.unproved_total > 0 {
+        EdgeState::Unproved
+    } else {
+        EdgeState::Serving
+    }
+}
+
+impl Row {
+    fn of(edge: &EdgeRecord, state: EdgeState, now: Timestamp) -> Self {
+        Self {
+            edge_id: edge.id.clone(),
+            group: edge.group.clone(),
+            env: super::env(edge.environment()),
+            state: state.to_string(),
+            revision: edge.revision,
+            reported_at: edge.at.to_string(),
+            report_age_ms: edge.age_ms(now),
+            domains: edge.domains,
+            quarantined: edge.quarantined_in_all(),
+            unproved: edge.unproved_total,
+        }
+    }
+}
+
+impl Ailing {
+    fn of(edge: &EdgeRecord, domain_name: String, why: &str) -> Self {
+        Self {
+            edge_id: edge.id.clone(),
+            group: edge.group.clone(),
+            domain_name,
+            why: why.to_owned(),
+        }
+    }
+}

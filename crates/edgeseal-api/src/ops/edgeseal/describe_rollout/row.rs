@@ -1,0 +1,103 @@
+//! One edge, as the rollout of a domain shows it.
+
+use edgeseal_core::Timestamp;
+use edgeseal_store::{
+    record::EdgeRecord,
+    rollout::{EdgeState, Standing, Why},
+};
+use serde::Serialize;
+
+/// How an edge stands to the domain.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Row {
+    edge_id: String,
+    group: String,
+    pub(super) state: String,
+    /// The edge says that it serves the commit or a later one, and nothing speaks against it.
+    pub(super) served: bool,
+    /// A handshake showed it.
+    pub(super) proven: bool,
+    /// The last commit that the edge has followed with all that is proved.
+    revision: u64,
+    reported_at: String,
+    report_age_ms: i64,
+    /// What the handshake showed: SHA-256 of the leaf, empty if it was refused as it must be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    /// The commit of the state that it showed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven_revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven_at: Option<String>,
+    /// From the call that made the change until then. Absent where the edge found the state instead of
+    /// being told of the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) took_ms: Option<i64>,
+    /// The handshake was before the call, says one of the two clocks; `TookMs` is 0 then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clock_skew: bool,
+    /// Why it is not served, or not proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl Row {
+    pub(super) fn of(
+        edge: &EdgeRecord,
+        standing: &Standing<'_>,
+        is_operator: bool,
+        now: Timestamp,
+    ) -> Self {
+        let proof = standing.proof;
+        let took = proof.and_then(|proof| proof.took_ms());
+        Self {
+            edge_id: edge.id.clone(),
+            group: edge.group.clone(),
+            state: standing.state.to_string(),
+            served: standing.state == EdgeState::Serving,
+            proven: proof.is_some(),
+            revision: edge.revision,
+            reported_at: edge.at.to_string(),
+            report_age_ms: edge.age_ms(now),
+            fingerprint: proof.map(|proof| proof.sha256.clone().unwrap_or_default()),
+            proven_revision: proof.map(|proof| proof.revision),
+            proven_at: proof.map(|proof| proof.at.to_string()),
+            took_ms: took.map(|ms| ms.max(0)),
+            clock_skew: took.is_some_and(|ms| ms < 0),
+            why: standing.why.as_ref().map(|why| said(why, is_operator)),
+        }
+    }
+}
+
+/// Reasons in the words of an edge may name what others have: they are for the operator.
+fn said(why: &Why<'_>, is_operator: bool) -> String {
+    let with = |text: &str, reason: &str| {
+        if is_operator {
+            format!("{text}: {reason}")
+        } else {
+            text.to_owned()
+        }
+    };
+    match why {
+        Why::Silent { age_ms } => format!(
+            "no report for {} s: the edge may be gone, and is not waited for",
+            age_ms / 1000
+        ),
+        Why::Quarantined { reason } => with(
+            "the edge cannot use the newest record and serves the last good state",
+            reason,
+        ),
+        Why::Behind => "the edge has not reported this commit yet".to_owned(),
+        Why::PerhapsQuarantined { total } => {
+            let text = "the edge has so many domains in quarantine that its report does not name \
+                        all of them; ask with Prefer: wait";
+            with(text, &total.to_string())
+        }
+        Why::Unproved { reason } => with("a handshake with the edge did not show it", reason),
+        Why::OtherThanStored => {
+            "a handshake with the edge showed something else than what is stored".to_owned()
+        }
+        Why::NotRead => "no handshake was read for it lately; ask with Prefer: wait".to_owned(),
+    }
+}

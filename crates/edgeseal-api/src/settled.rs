@@ -1,0 +1,65 @@
+//! Waiting for edges: the one in this process to follow, all of them to prove.
+
+use std::time::Duration;
+
+use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_store::Revision;
+
+use crate::context::Context;
+
+/// Has an edge read these domains from a handshake once it has followed the commit, before whatever
+/// else it has to read.
+pub type AskForProof = Box<dyn Fn(&[Pattern], Revision) + Send + Sync>;
+
+impl Context {
+    /// Waits until the edge in this process serves `revision`, or the settling time is over.
+    pub async fn settle(&self, revision: Revision) {
+        let Some(mut edge) = self.local_edge.clone() else {
+            return;
+        };
+        let served = edge.wait_for(|served| *served >= revision);
+        if tokio::time::timeout(self.settings.settle, served)
+            .await
+            .is_err()
+        {
+            metrics::counter!("edgeseal_settle_timeouts_total").increment(1);
+            tracing::warn!(
+                store.revision = revision.0,
+                "answered a change before the edge in this process served it"
+            );
+        }
+    }
+
+    /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
+    /// once all prove it or `wait` is over; and how many live edges there are. `None` if the store
+    /// failed.
+    pub async fn proved(
+        &self,
+        domains: &[Pattern],
+        revision: Revision,
+        environment: Environment,
+        wait: Duration,
+    ) -> Option<(usize, usize)> {
+        if let Some(ask) = &self.ask_for_proof {
+            ask(domains, revision);
+        }
+        let now = || (self.clock)();
+        let look = || self.catalog.proved(domains, revision, environment, now());
+        let all_prove = async {
+            // First, so that no report comes between the look and the wait.
+            let mut news = self.reports.subscribe();
+            loop {
+                let (proved, live) = look().await.ok()?;
+                if proved == live {
+                    return Some((proved, live));
+                }
+                news.changed().await.ok()?;
+            }
+        };
+        // However the wait ends, what counts is what the edges say then.
+        match tokio::time::timeout(wait, all_prove).await {
+            Ok(Some(all)) => Some(all),
+            Ok(None) | Err(_) => look().await.ok(),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The access log: one JSON object a line for each request.
+//!
+//! Records go through a bounded queue to a thread that makes lines of them. A request never waits for the log:
+//! what does not fit into the queue, or cannot be written, is lost and counted. Neither query nor
+//! fields of requests are written: both hold passwords and sessions.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::telemetry;
+
+mod record;
+
+pub(crate) use record::Record;
+pub(super) use record::Trace;
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Standard output.
+    Stdout,
+    /// A file, which is appended to, and made if it is not there.
+    File(PathBuf),
+}
+
+/// Takes lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    queue: SyncSender<Message>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Record(Box<Record>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// Records that wait at most; some 4 MB.
+const QUEUE: usize = 8192;
+/// How often it is looked whether somebody has moved the file away, while lines come.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Octets written at a time, about.
+const BATCH: usize = 64 * 1024;
+
+impl Log {
+    /// Opens the log and starts its thread, which ends with the last clone.
+    ///
+    /// # Errors
+    /// Whatever opening the file says.
+    pub(crate) fn open(to: &AccessLog) -> io::Result<Self> {
+        let sink: Box<dyn Sink> = match to {
+            AccessLog::Stdout => Box::new(io::stdout()),
+            AccessLog::File(path) => Box::new(LogFile::open(path.clone())?),
+        };
+        let (queue, lines) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || run(&lines, sink))?;
+        Ok(Self { queue })
+    }
+
+    /// Takes a record, or counts it as lost.
+    fn take(&self, record: Box<Record>) {
+        match self.queue.try_send(Message::Record(record)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                telemetry::access_log_lost("queue_full", 1);
+            }
+        }
+    }
+
+    /// Waits until what was taken so far is written, but not for long.
+    pub(crate) async fn flush(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let (done, written) = oneshot::channel();
+        let queue = self.queue.clone();
+        let asked = tokio::task::spawn_blocking(move || queue.send(Message::Flush(done)));
+        let _ = timeout(PATIENCE, async {
+            let _ = asked.await;
+            let _ = written.await;
+        })
+        .await;
+    }
+}
+
+/// What lines are written to.
+trait Sink: Write + Send {
+    /// Goes on in a new file if the old one was moved away.
+    fn look(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for io::Stdout {}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = append(&path)?;
+        Ok(Self { path, file })
+    }
+}
+
+fn append(path: &PathBuf) -> io::Result<File> {
+    // Appending is what makes truncation by others safe. Addresses of visitors are nobody else's.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
+}
+
+impl Write for LogFile {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.file.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Sink for LogFile {
+    fn look(&mut self) -> io::Result<()> {
+        let mine = self.file.metadata()?;
+        let there = self.path.metadata();
+        let same = there.is_ok_and(|it| it.dev() == mine.dev() && it.ino() == mine.ino());
+        if !same {
+            self.file = append(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+fn run(lines: &Receiver<Message>, sink: Box<dyn Sink>) {
+    let mut writer = Writer::new(sink);
+    loop {
+        match lines.recv_timeout(LOOK_EVERY) {
+            Ok(message) => writer.take(message),
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        while writer.batch.len() < BATCH
+            && let Ok(message) = lines.try_recv()
+        {
+            writer.take(message);
+        }
+        writer.write();
+    }
+}
+
+struct Writer {
+    sink: Box<dyn Sink>,
+    batch: Vec<u8>,
+    lines: u64,
+    flushes: Vec<oneshot::Sender<()>>,
+    looked: Instant,
+    /// A line was written in part: the next one begins on a new line.
+    torn: bool,
+    failing: bool,
+}
+
+impl Writer {
+    fn new(sink: Box<dyn Sink>) -> Self {
+        Self {
+            sink,
+            batch: Vec::with_capacity(2 * BATCH),
+            lines: 0,
+            flushes: Vec::new(),
+            looked: Instant::now(),
+            torn: false,
+            failing: false,
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Record(record) => {
+                record.append_to(&mut self.batch);
+                self.lines += 1;
+            }
+            Message::Flush(done) => self.flushes.push(done),
+        }
+    }
+
+    fn write(&mut self) {
+        let (lost, error) = self.try_write();
+        match error {
+            Some(error) => {
+                telemetry::access_log_lost("not_written", lost);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the access log cannot be written: its lines are lost until it can"
+                    );
+                }
+            }
+            None => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::warn!("the access log is written again");
+                }
+            }
+        }
+        self.batch.clear();
+        self.lines = 0;
+        for done in self.flushes.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Lines lost, and why.
+    fn try_write(&mut self) -> (u64, Option<io::Error>) {
+        if self.failing || self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            if let Err(error) = self.sink.look() {
+                return (self.lines, Some(error));
+            }
+        }
+        if self.torn && !self.batch.is_empty() {
+            self.batch.insert(0, b'\n');
+        }
+        let mut left: &[u8] = &self.batch;
+        while !left.is_empty() {
+            match self.sink.write(left) {
+                Ok(written @ 1..) => {
+                    left = &left[written..];
+                    self.torn = self.batch[..self.batch.len() - left.len()].last() != Some(&b'\n');
+                }
+                Ok(_) => return (count(left), Some(io::ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (count(left), Some(error)),
+            }
+        }
+        (0, self.sink.flush().err())
+    }
+}
+
+/// Lines that end in here.
+fn count(left: &[u8]) -> u64 {
+    left.iter().filter(|octet| **octet == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests;

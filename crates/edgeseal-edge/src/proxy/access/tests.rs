@@ -1,0 +1,79 @@
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+/// A disk that takes so many octets, and then no more.
+#[derive(Clone)]
+struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Disk {
+    fn of(room: usize) -> Self {
+        Self(Arc::new(Mutex::new((Vec::new(), room))))
+    }
+
+    fn grow(&self) {
+        self.0.lock().unwrap().1 = usize::MAX;
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+    }
+}
+
+impl Write for Disk {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let mut disk = self.0.lock().unwrap();
+        let count = octets.len().min(disk.1);
+        if count == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        disk.1 = disk.1.saturating_sub(count);
+        disk.0.extend_from_slice(&octets[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for Disk {}
+
+fn write(writer: &mut Writer, line: &str) {
+    writer.batch.extend_from_slice(line.as_bytes());
+    writer.lines += 1;
+    writer.write();
+}
+
+#[test]
+fn a_full_disk_is_survived_and_what_comes_after_it_is_whole() {
+    let disk = Disk::of(12);
+    let mut writer = Writer::new(Box::new(disk.clone()));
+    write(&mut writer, "{\"line\":1}\n");
+    write(&mut writer, "{\"line\":2}\n");
+    assert!(writer.failing, "the second does not fit");
+    write(&mut writer, "{\"line\":3}\n");
+    disk.grow();
+    write(&mut writer, "{\"line\":4}\n");
+    assert!(!writer.failing);
+    assert_eq!(disk.text(), "{\"line\":1}\n{\n{\"line\":4}\n");
+}
+
+#[test]
+fn a_file_that_was_moved_away_or_cut_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let moved = directory.path().join("access.log.1");
+    let mut file = LogFile::open(path.clone()).unwrap();
+    file.write_all(b"one\n").unwrap();
+    std::fs::rename(&path, &moved).unwrap();
+    file.look().unwrap();
+    file.write_all(b"two\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+    // As `copytruncate` does it.
+    std::fs::write(&path, "").unwrap();
+    file.look().unwrap();
+    file.write_all(b"three\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+}

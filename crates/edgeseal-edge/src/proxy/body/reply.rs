@@ -1,0 +1,164 @@
+//! The body of an answer.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{BoxError, Loan};
+use crate::proxy::{access::Record, flow::Offers};
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    kind: Kind,
+    /// What is written about the request when its answer ends, or is dropped.
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Page(Full<Bytes>),
+    Streamed(Box<Streamed>),
+}
+
+/// An origin's body. Fails if the origin is silent for too long; time that the client takes to
+/// read does not count.
+#[derive(Debug)]
+struct Streamed {
+    body: Incoming,
+    idle: Duration,
+    /// Made at the first wait: most bodies come with their head.
+    silence: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    offers: Offers,
+    /// The request's body, if it was not asked for.
+    unasked: Option<Arc<Loan>>,
+}
+
+impl Reply {
+    pub(in crate::proxy) fn empty() -> Self {
+        Self::page(Bytes::new())
+    }
+
+    pub(in crate::proxy) fn page(content: Bytes) -> Self {
+        Self {
+            kind: Kind::Page(Full::new(content)),
+            record: None,
+        }
+    }
+
+    /// An origin's body, which may be silent for `idle`. With it ends the wait for a request's body
+    /// that was never asked for.
+    pub(in crate::proxy) fn streamed(
+        body: Incoming,
+        idle: Duration,
+        offers: Offers,
+        unasked: Option<Arc<Loan>>,
+    ) -> Self {
+        Self {
+            kind: Kind::Streamed(Box::new(Streamed {
+                body,
+                idle,
+                silence: None,
+                waiting: false,
+                offers,
+                unasked,
+            })),
+            record: None,
+        }
+    }
+
+    /// Has `record` written when the answer ends.
+    pub(in crate::proxy) fn record(&mut self, record: Box<Record>) {
+        self.record = Some(record);
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(match &mut self.kind {
+            Kind::Page(page) => Pin::new(page)
+                .poll_frame(cx)
+                .map_err(|never: Infallible| match never {}),
+            Kind::Streamed(streamed) => streamed.poll(cx),
+        });
+        if let Some(record) = &mut self.record {
+            match &frame {
+                Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(_)) => record.broke(),
+                None => record.ended(),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Page(page) => page.is_end_stream(),
+            Kind::Streamed(streamed) => streamed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Page(page) => page.size_hint(),
+            Kind::Streamed(streamed) => streamed.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.record.take() {
+            if self.is_end_stream() || record.is_head() {
+                record.ended();
+            }
+            record.write();
+        }
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.offers.taken();
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.waiting = false;
+            if frame.is_some() && !self.body.is_end_stream() {
+                self.offers.offer();
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let idle = self.idle;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
+        if !self.waiting {
+            self.waiting = true;
+            silence.as_mut().reset(Instant::now() + idle);
+        }
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Some(Err("the origin went silent in the middle".into())))
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if let Some(loan) = &self.unasked {
+            loan.give_up();
+        }
+    }
+}

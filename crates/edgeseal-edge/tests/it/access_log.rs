@@ -1,0 +1,214 @@
+//! The access log: what is in it, and what must not be.
+
+use std::{path::Path, time::Duration};
+
+use edgeseal_edge::{AccessLog, StartError};
+use http::Request;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    client::{Http, bare, text},
+    origin::{dead_port, listener, saying},
+    world::{Building as _, Certificate, PATIENCE, World, domain},
+};
+
+/// The lines, as soon as there are so many.
+async fn lines(path: &Path, count: usize) -> Vec<Value> {
+    let reading = async {
+        loop {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if text.lines().count() >= count && text.ends_with('\n') {
+                return text;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let text = timeout(PATIENCE, reading).await.expect("the lines");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), count, "{text}");
+    lines
+}
+
+#[tokio::test]
+async fn a_line_says_what_was_asked_and_answered_and_no_secret() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let path = world.directory.path().join("access.log");
+    let edge = world
+        .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
+        .await;
+    let mut http = Http::h2(edge.https_addr(), "a.com").await;
+    let request = Request::post("https://a.com/path?token=sesame")
+        .header("authorization", "Bearer sesame")
+        .header("cookie", "session=sesame")
+        .body("four".into())
+        .unwrap();
+    assert_eq!(text(http.send(request).await.unwrap()).await, "hello");
+    let line = &lines(&path, 1).await[0];
+    let raw = std::fs::read_to_string(&path).unwrap();
+    assert!(!raw.contains("sesame"), "{raw}");
+    for (name, value) in [
+        ("time", Value::from("2027-01-15T08:00:00.000Z")),
+        ("protocol", "HTTP/2".into()),
+        ("tls", "1.3".into()),
+        ("resumed", false.into()),
+        ("method", "POST".into()),
+        ("host", "a.com".into()),
+        ("path", "/path".into()),
+        ("status", 200.into()),
+        ("end", "complete".into()),
+        ("bytes_received", 4.into()),
+        ("bytes_sent", 5.into()),
+        ("origin", format!("127.0.0.1:{port}").into()),
+    ] {
+        assert_eq!(line[name], value, "{name} in {line}");
+    }
+    assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(line["request_id"].as_str().unwrap().len(), 36);
+    for name in ["duration_ms", "connect_ms", "first_byte_ms"] {
+        assert!(line[name].as_f64().unwrap() > 0.0, "{name} in {line}");
+    }
+    assert!(line.get("reason").is_none());
+}
+
+#[tokio::test]
+async fn refusals_have_a_reason_and_the_id_of_their_page() {
+    let world = World::new();
+    let dead = dead_port().await;
+    world.put(&domain("dead.com").with_origin(dead)).await;
+    let path = world.directory.path().join("access.log");
+    let edge = world
+        .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
+        .await;
+    for (number, (host, status, reason)) in [
+        ("dead.com", 502, "bad_gateway"),
+        ("unknown.com", 404, "unknown_host"),
+        ("a\"b\\c", 400, "bad_request"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = bare(edge.http_addr().unwrap(), &request).await;
+        let line = &lines(&path, number + 1).await[number];
+        assert_eq!(line["host"], host);
+        assert_eq!(line["status"], status);
+        assert_eq!(line["reason"], reason);
+        assert_eq!(line["protocol"], "HTTP/1.1");
+        assert!(line.get("tls").is_none());
+        assert!(answer.contains(line["request_id"].as_str().unwrap()));
+        assert_eq!(line.get("origin").is_some(), host == "dead.com");
+    }
+}
+
+#[tokio::test]
+async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
+    let (rude, address) = listener().await;
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            let (mut stream, _) = rude.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            if head.contains("websocket") {
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                              Upgrade: websocket\r\n\r\nhello";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                let mut said = [0; 3];
+                stream.read_exact(&mut said).await.unwrap();
+                continue;
+            }
+            let start = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nstart";
+            stream.write_all(start.as_bytes()).await.unwrap();
+            if head.contains("/stay") {
+                kept.push(stream);
+            }
+        }
+    });
+    let world = World::new();
+    world
+        .put(&domain("a.com").with_origin(address.port()))
+        .await;
+    let path = world.directory.path().join("access.log");
+    let edge = world
+        .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
+        .await;
+    let table = [
+        ("/break", "", 200, "origin_broke", 0),
+        ("/stay", "", 200, "client_left", 0),
+        (
+            "/chat",
+            "Connection: upgrade\r\nUpgrade: websocket\r\n",
+            101,
+            "complete",
+            3,
+        ),
+    ];
+    for (number, (target, fields, status, end, received)) in table.into_iter().enumerate() {
+        let mut client = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a.com\r\n{fields}\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"start") && !answer.ends_with(b"hello") {
+            answer.push(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap());
+        }
+        if status == 101 {
+            client.write_all(b"bye").await.unwrap();
+        }
+        if target != "/break" {
+            drop(client);
+        }
+        let line = &lines(&path, number + 1).await[number];
+        assert_eq!(line["status"], status, "{line}");
+        assert_eq!(line["end"], end, "{line}");
+        assert_eq!(line["bytes_received"], received, "{line}");
+        assert_eq!(line["bytes_sent"], 5, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_opened_stops_the_start_and_the_end_writes_the_rest() {
+    let world = World::new();
+    world
+        .put(&domain("a.com").with_origin(saying("hello").await))
+        .await;
+    let mut options = world.options();
+    options.access_log = Some(AccessLog::File(
+        world.directory.path().join("no/access.log"),
+    ));
+    let start = edgeseal_edge::Edge::start(
+        options,
+        std::sync::Arc::clone(&world.store),
+        world.keyring.clone(),
+        crate::world::now,
+    );
+    let error = timeout(PATIENCE, start).await.unwrap().unwrap_err();
+    assert!(matches!(error, StartError::AccessLog { .. }), "{error}");
+
+    let path = world.directory.path().join("access.log");
+    let edge = world
+        .edge_with(|options| {
+            options.access_log = Some(AccessLog::File(path.clone()));
+            options.drain_timeout = Duration::from_secs(2);
+        })
+        .await;
+    let request = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
+    for _ in 0..20 {
+        bare(edge.http_addr().unwrap(), request).await;
+    }
+    edge.drain().await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 20);
+}

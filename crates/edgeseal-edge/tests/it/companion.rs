@@ -1,0 +1,346 @@
+//! Two certificates of one domain: each client gets the one that it can check.
+
+mod part;
+
+use std::net::SocketAddr;
+
+use edgeseal_core::{
+    certificate::KeyAlgorithm,
+    delivery::{Delivery, TlsVersions},
+    domain::Domain,
+};
+use edgeseal_store::{Revision, Write};
+use rusqlite::Connection;
+use rustls::{
+    AlertDescription, CipherSuite, ClientConfig, SignatureScheme, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    version::{TLS12, TLS13},
+};
+
+use crate::{
+    client::{BOTH, UNRECOGNIZED, alert_of, chain_of, config_checking, connect},
+    openssl::{base64, pem_body, s_client},
+    restart::Failing,
+    world::{Building as _, Certificate, World, domain, put, served},
+};
+
+const NAME: &str = "a.com";
+
+/// A certificate of each kind.
+struct Both {
+    ecdsa: Certificate,
+    rsa: Certificate,
+}
+
+impl Both {
+    fn new() -> Self {
+        Self {
+            ecdsa: Certificate::with_chain(NAME),
+            rsa: Certificate::rsa(NAME),
+        }
+    }
+
+    /// The domain with both; `first` is the kind of the first one.
+    fn domain(&self, first: KeyAlgorithm) -> Domain {
+        match first {
+            KeyAlgorithm::Rsa => domain(NAME)
+                .bound(&self.rsa)
+                .beside(&self.ecdsa, KeyAlgorithm::Ecdsa),
+            _ => domain(NAME)
+                .bound(&self.ecdsa)
+                .beside(&self.rsa, KeyAlgorithm::Rsa),
+        }
+    }
+
+    async fn serve(&self, world: &World, domain: &Domain) -> Revision {
+        world.write(self.writes(world, domain)).await
+    }
+
+    fn writes(&self, world: &World, domain: &Domain) -> Vec<Write> {
+        let mut writes = self.ecdsa.writes(&world.keyring);
+        writes.extend(self.rsa.writes(&world.keyring));
+        writes.push(put(domain));
+        writes
+    }
+
+    /// What a handshake showed, in words.
+    fn word(&self, shown: &Shown) -> &'static str {
+        match shown {
+            Ok(leaf) if *leaf == self.ecdsa.leaf => "ecdsa",
+            Ok(leaf) if *leaf == self.rsa.leaf => "rsa",
+            Ok(_) => "another",
+            // Or the reset that overtook the alert.
+            Err(Some(AlertDescription::HandshakeFailure) | None) => "failure",
+            Err(alert) if *alert == UNRECOGNIZED => "unrecognized",
+            Err(_) => "broken",
+        }
+    }
+
+    /// What clients get that check only ECDSA, only RSA, and all.
+    async fn seen(&self, edge: SocketAddr) -> [&'static str; 3] {
+        let mut seen = [""; 3];
+        for (index, schemes) in [ECDSA, RSA, ALL].into_iter().enumerate() {
+            let shown = show(edge, client(BOTH, schemes, |_| true)).await;
+            seen[index] = self.word(&shown);
+        }
+        seen
+    }
+}
+
+const ECDSA: &[SignatureScheme] = &[
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+];
+const RSA: &[SignatureScheme] = &[
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA256,
+];
+const ALL: &[SignatureScheme] = &[
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ED25519,
+];
+
+fn client(
+    versions: &[&'static SupportedProtocolVersion],
+    schemes: &[SignatureScheme],
+    suite: impl Fn(CipherSuite) -> bool,
+) -> ClientConfig {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|one| suite(one.suite()));
+    config_checking(provider, versions, schemes.to_vec())
+}
+
+type Shown = Result<Vec<u8>, Option<AlertDescription>>;
+
+async fn show(edge: SocketAddr, client: ClientConfig) -> Shown {
+    match connect(edge, NAME, client).await {
+        Ok(stream) => Ok(chain_of(&stream).swap_remove(0)),
+        Err(error) => Err(alert_of(&error)),
+    }
+}
+
+/// Suites of TLS 1.2 for keys of this kind, and all of TLS 1.3.
+fn suites(kind: &'static str) -> impl Fn(CipherSuite) -> bool {
+    move |suite| {
+        let name = format!("{suite:?}");
+        name.contains(kind) || name.starts_with("TLS13_")
+    }
+}
+
+#[tokio::test]
+async fn each_client_gets_what_it_can_check_whichever_came_first() {
+    let both = Both::new();
+    for first in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
+        let world = World::new();
+        both.serve(&world, &both.domain(first)).await;
+        let edge = world.edge().await;
+        let (v12, v13): (&[_], &[_]) = (&[&TLS12], &[&TLS13]);
+        for versions in [v12, v13, BOTH] {
+            for (schemes, expected) in [
+                (ECDSA, "ecdsa"),
+                (RSA, "rsa"),
+                (ALL, "ecdsa"),
+                (&[SignatureScheme::ED25519][..], "failure"),
+            ] {
+                let shown = show(edge.https_addr(), client(versions, schemes, |_| true)).await;
+                let word = both.word(&shown);
+                assert_eq!(word, expected, "{first}, {versions:?}, {schemes:?}");
+            }
+        }
+        // The suites of TLS 1.2 count as well, also if in the end TLS 1.3 is spoken: it cannot be told.
+        for (kind, expected) in [("_ECDSA_", "ecdsa"), ("_RSA_", "rsa")] {
+            let shown = show(edge.https_addr(), client(v12, ALL, suites(kind))).await;
+            assert_eq!(both.word(&shown), expected, "{first}, {kind}");
+            let shown = show(edge.https_addr(), client(BOTH, ALL, suites(kind))).await;
+            assert_eq!(both.word(&shown), expected, "{first}, {kind}");
+        }
+        let shown = show(edge.https_addr(), client(BOTH, ECDSA, suites("_RSA_"))).await;
+        assert_eq!(both.word(&shown), "ecdsa", "{first}: RSA is of no use");
+        let only13 = |suite| format!("{suite:?}").starts_with("TLS13_");
+        let shown = show(edge.https_addr(), client(BOTH, ALL, only13)).await;
+        assert_eq!(both.word(&shown), "ecdsa", "{first}");
+    }
+}
+
+/// A client of both versions and a domain of one: what the client could check in the other version
+/// does not count.
+#[tokio::test]
+async fn suites_count_where_only_the_domain_insists_on_tls_1_2() {
+    let (world, both) = (World::new(), Both::new());
+    let delivery = Delivery {
+        tls: TlsVersions::Only12,
+        ..Delivery::default()
+    };
+    let domain = both.domain(KeyAlgorithm::Ecdsa).delivered(delivery);
+    both.serve(&world, &domain).await;
+    let edge = world.edge().await;
+    for (kind, expected) in [("_ECDSA_", "ecdsa"), ("_RSA_", "rsa")] {
+        let shown = show(edge.https_addr(), client(BOTH, ALL, suites(kind))).await;
+        assert_eq!(both.word(&shown), expected, "{kind}");
+    }
+    // The own probes come through as well.
+    let report = world
+        .report("default", |report| !report.proofs.is_empty())
+        .await;
+    assert_eq!(report.proofs[0].companion, Some(both.rsa.sha256()));
+}
+
+/// ECDSA is three kinds of keys: one on P-384 is of no use to a client that checks P-256 only.
+#[tokio::test]
+async fn the_curve_counts() {
+    let world = World::new();
+    let both = Both {
+        ecdsa: Certificate::p384(NAME),
+        rsa: Certificate::rsa(NAME),
+    };
+    let domain = both.domain(KeyAlgorithm::Ecdsa);
+    both.serve(&world, &domain).await;
+    let edge = world.edge().await;
+    let p256 = SignatureScheme::ECDSA_NISTP256_SHA256;
+    let schemes = [p256, SignatureScheme::RSA_PSS_SHA256];
+    let shown = show(edge.https_addr(), client(&[&TLS13], &schemes, |_| true)).await;
+    assert_eq!(both.word(&shown), "rsa");
+    let shown = show(edge.https_addr(), client(&[&TLS13], ECDSA, |_| true)).await;
+    assert_eq!(both.word(&shown), "ecdsa");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssl_gets_what_it_can_check() {
+    let (world, both) = (World::new(), Both::new());
+    both.serve(&world, &both.domain(KeyAlgorithm::Rsa)).await;
+    let edge = world.edge().await;
+    let (ecdsa, rsa) = (&both.ecdsa, &both.rsa);
+    let table: [(&[&str], _); 6] = [
+        (&["-tls1_3"], ecdsa),
+        (&["-tls1_2"], ecdsa),
+        (&["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256"], rsa),
+        (&["-tls1_3", "-sigalgs", "ecdsa_secp256r1_sha256"], ecdsa),
+        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], rsa),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+            ecdsa,
+        ),
+    ];
+    for (arguments, expected) in table {
+        let arguments = [&["-servername", NAME], arguments].concat();
+        let Some(seen) = s_client(edge.https_addr(), &arguments).await else {
+            return;
+        };
+        assert_eq!(
+            pem_body(&seen),
+            base64(&expected.leaf),
+            "{arguments:?}: {seen}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_binding_leaves_nothing_of_both_behind_and_off_is_off_for_all() {
+    let (world, both) = (World::new(), Both::new());
+    let domain = both.domain(KeyAlgorithm::Ecdsa);
+    both.serve(&world, &domain).await;
+    let edge = world.edge().await;
+    assert_eq!(
+        both.seen(edge.https_addr()).await,
+        ["ecdsa", "rsa", "ecdsa"]
+    );
+
+    let off = world.put(&domain.clone().off()).await;
+    served(&edge, off).await;
+    assert_eq!(both.seen(edge.https_addr()).await, ["unrecognized"; 3]);
+
+    both.serve(&world, &domain).await;
+    let alone = Both {
+        ecdsa: Certificate::of(NAME),
+        ..Both::new()
+    };
+    let last = world.serve(NAME, &alone.ecdsa, 1).await;
+    served(&edge, last).await;
+    let seen = alone.seen(edge.https_addr()).await;
+    assert_eq!(seen, ["ecdsa", "failure", "ecdsa"]);
+    edge.drain().await;
+    assert_eq!(on_disk(&world), 1);
+}
+
+/// How many materials the replica holds.
+fn on_disk(world: &World) -> i64 {
+    let file = world.directory.path().join("replica.sqlite");
+    let connection = Connection::open(file).unwrap();
+    let count = "SELECT count(*) FROM material";
+    connection.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_cold_start_without_the_store_serves_both() {
+    let (world, both) = (World::new(), Both::new());
+    let domain = both.domain(KeyAlgorithm::Rsa);
+    both.serve(&world, &domain).await;
+    world.edge().await.drain().await;
+    assert_eq!(on_disk(&world), 2);
+    let failing = Failing::new(&world.store);
+    let edge = world.start(world.options(), failing).await;
+    assert_eq!(
+        both.seen(edge.https_addr()).await,
+        ["ecdsa", "rsa", "ecdsa"]
+    );
+    // Sealed anew like any other key.
+    let done = edge.reseal().run().await.unwrap();
+    assert_eq!((done.resealed, done.unopened), (0, 0));
+}
+
+#[tokio::test]
+async fn both_keys_come_under_another_key_encryption_key() {
+    use edgeseal_store::Keyring;
+    let old = Keyring::generate();
+    let mut world = World::new();
+    world.keyring = Keyring::parse(&old).unwrap();
+    let both = Both::new();
+    both.serve(&world, &both.domain(KeyAlgorithm::Rsa)).await;
+    let edge = world.edge_with(|options| options.key_cache = 1).await;
+    let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
+    world.keyring.replace(&new).unwrap();
+    let done = edge.reseal().run().await.unwrap();
+    assert_eq!((done.resealed, done.unopened), (2, 0));
+    let [_, old] = world.keyring.ids()[..] else {
+        panic!("there are two keys");
+    };
+    world.keyring.forget(old).unwrap();
+    assert_eq!(
+        both.seen(edge.https_addr()).await,
+        ["ecdsa", "rsa", "ecdsa"]
+    );
+    edge.drain().await;
+    let failing = Failing::new(&world.store);
+    let edge = world.start(world.options(), failing).await;
+    assert_eq!(
+        both.seen(edge.https_addr()).await,
+        ["ecdsa", "rsa", "ecdsa"]
+    );
+}
+
+#[tokio::test]
+async fn both_leaves_are_proved() {
+    let (world, both) = (World::new(), Both::new());
+    let edge = world.edge().await;
+    for (first, second, kind) in [
+        (&both.ecdsa, &both.rsa, KeyAlgorithm::Ecdsa),
+        (&both.rsa, &both.ecdsa, KeyAlgorithm::Rsa),
+    ] {
+        let revision = both.serve(&world, &both.domain(kind)).await;
+        let report = world
+            .report("default", |report| report.revision >= revision.0)
+            .await;
+        assert_eq!(report.proofs[0].sha256, Some(first.sha256()));
+        assert_eq!(report.proofs[0].companion, Some(second.sha256()));
+    }
+    let revision = world.serve(NAME, &both.rsa, 1).await;
+    let report = world
+        .report("default", |report| report.revision >= revision.0)
+        .await;
+    assert_eq!(report.proofs[0].sha256, Some(both.rsa.sha256()));
+    assert_eq!(report.proofs[0].companion, None);
+    edge.drain().await;
+}

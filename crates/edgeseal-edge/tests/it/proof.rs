@@ -1,0 +1,405 @@
+//! What edges say that they serve, and what they do not say.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use edgeseal_core::{Pattern, Timestamp, domain::Environment};
+use edgeseal_edge::{Edge, Options, STAGING};
+use edgeseal_store::{
+    Catalog, Revision,
+    record::EdgeRecord,
+    rollout::{EdgeState, SILENT_AFTER_MS, Standing},
+};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::world::{
+    Building as _, Certificate, PATIENCE, World, domain, now, pattern, put, served,
+};
+
+/// What is behind a store, and what its edges report.
+struct Watch {
+    catalog: Catalog,
+}
+
+impl Watch {
+    fn new(world: &World) -> Self {
+        let store = Arc::clone(&world.store);
+        Self {
+            catalog: Catalog::new(store, world.keyring.clone()),
+        }
+    }
+
+    /// `proved/live` of a change, as of some time later.
+    async fn proved(
+        &self,
+        name: &str,
+        revision: Revision,
+        environment: Environment,
+        later_ms: i64,
+    ) -> (usize, usize) {
+        let at = now().plus_ms(later_ms);
+        let names = [pattern(name)];
+        let proved = self.catalog.proved(&names, revision, environment, at);
+        proved.await.unwrap()
+    }
+
+    async fn until_proved(&self, name: &str, revision: Revision, count: (usize, usize)) {
+        let production = Environment::Production;
+        until(async || {
+            let found = self.proved(name, revision, production, 0).await;
+            (found == count).then_some(())
+        })
+        .await;
+    }
+
+    async fn edges(&self) -> Vec<EdgeRecord> {
+        self.catalog.edges().await.unwrap()
+    }
+
+    /// How the only edge stands to the newest state of a domain.
+    async fn standing<T>(
+        &self,
+        name: &str,
+        look: impl FnOnce(&EdgeRecord, Standing<'_>) -> T,
+    ) -> T {
+        let edges = self.edges().await;
+        let production = Environment::Production;
+        let target = self.catalog.target(&pattern(name), None, production).await;
+        let target = target.unwrap().unwrap();
+        look(&edges[0], edges[0].standing(&target, now()))
+    }
+}
+
+/// Looks now and then; nothing is asserted about how long it takes.
+async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, looking).await.expect("in time")
+}
+
+fn options(world: &World, group: &str, id: &str) -> Options {
+    let directory = world.directory.path().join(format!("{group}-{id}"));
+    std::fs::create_dir(&directory).unwrap();
+    let mut options = world.options();
+    options.id = id.to_owned();
+    options.group = group.to_owned();
+    options.directory = directory;
+    options
+}
+
+async fn edge(world: &World, group: &str, id: &str) -> Edge {
+    let options = options(world, group, id);
+    world.start(options, Arc::clone(&world.store)).await
+}
+
+/// An edge that can die: with its runtime, without a word.
+struct Mortal {
+    runtime: Runtime,
+    edge: Edge,
+}
+
+impl Mortal {
+    async fn start(world: &World, group: &str, id: &str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let (options, store) = (options(world, group, id), Arc::clone(&world.store));
+        let start = Edge::start(options, store, world.keyring.clone(), now);
+        let edge = runtime.spawn(start).await.unwrap().unwrap();
+        Self { runtime, edge }
+    }
+
+    fn die(self) {
+        self.runtime.shutdown_background();
+        drop(self.edge);
+    }
+}
+
+#[tokio::test]
+async fn every_live_edge_of_the_environment_counts_and_no_other() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let first = Mortal::start(&world, "default", "e1").await;
+    let second = edge(&world, "default", "e2").await;
+    let _third = edge(&world, "elsewhere", "e1").await;
+    let staging = edge(&world, STAGING, "e1").await;
+    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    watch.until_proved("a.com", revision, (3, 3)).await;
+    until(async || {
+        let found = watch.proved("a.com", revision, Environment::Staging, 0);
+        (found.await == (1, 1)).then_some(())
+    })
+    .await;
+
+    // One is drained and goes; one dies: its report stays, and proves nothing of what comes after.
+    second.drain().await;
+    first.die();
+    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    watch.until_proved("a.com", revision, (1, 2)).await;
+    let much_later = async |ms| {
+        let found = watch.proved("a.com", revision, Environment::Production, ms);
+        found.await
+    };
+    assert_eq!(much_later(SILENT_AFTER_MS).await, (1, 2));
+    // All clocks stand still here, so the living are as silent as the dead.
+    assert_eq!(much_later(SILENT_AFTER_MS + 1).await, (0, 0));
+    // Staged for staging only: no production edge is waited for, none counts.
+    let staged = Certificate::of("a.com");
+    let mut changed = domain("a.com").bound(&Certificate::of("a.com"));
+    changed = changed.staged(&staged);
+    let revision = world.put_all(&changed, &staged).await;
+    served(&staging, revision).await;
+    until(async || {
+        let found = watch.proved("a.com", revision, Environment::Staging, 0);
+        (found.await == (1, 1)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_edge_is_told_from_a_living_one() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let dying = Mortal::start(&world, "default", "dying").await;
+    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    watch.until_proved("a.com", revision, (1, 1)).await;
+    dying.die();
+    let target = watch
+        .catalog
+        .target(&pattern("a.com"), None, Environment::Production)
+        .await;
+    let target = target.unwrap().unwrap();
+    let later: Timestamp = now().plus_ms(SILENT_AFTER_MS + 1);
+    let edges = watch.edges().await;
+    let standing = edges[0].standing(&target, later);
+    assert_eq!(standing.state, EdgeState::Silent);
+    assert!(standing.proof.is_none() && !standing.settled);
+    // Nothing is remembered for ever.
+    let day = edgeseal_store::rollout::FORGOTTEN_AFTER_MS;
+    world.store.sweep(now().plus_ms(day - 1)).await.unwrap();
+    assert_eq!(watch.edges().await.len(), 1);
+    world.store.sweep(now().plus_ms(day + 1)).await.unwrap();
+    assert_eq!(watch.edges().await, []);
+}
+
+#[tokio::test]
+async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let _edge = world.edge().await;
+    world.report("default", |_| true).await;
+    let certificates = [Certificate::of("a.com"), Certificate::of("a.com")];
+    for _ in 0..3 {
+        let mut revisions = Vec::new();
+        for certificate in &certificates {
+            let mut changed = domain("a.com").bound(certificate);
+            changed.modified = now().plus_ms(-40);
+            revisions.push(world.put_all(&changed, certificate).await);
+        }
+        let proof = until(async || {
+            // Read on the news of the first change it may be of the second, which has no time yet.
+            let proof = watch.standing("a.com", |_, standing| standing.proof.cloned());
+            proof.await.filter(|proof| proof.changed.is_some())
+        })
+        .await;
+        assert_eq!(proof.revision, revisions[1].0);
+        assert_eq!(proof.sha256, Some(certificates[1].sha256()));
+        assert_eq!(proof.took_ms(), Some(40));
+        watch.until_proved("a.com", revisions[0], (1, 1)).await;
+    }
+}
+
+#[tokio::test]
+async fn in_bulk_only_what_was_read_is_claimed_and_who_waits_goes_first() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let edge = world.edge().await;
+    world.report("default", |_| true).await;
+    let certificate = Certificate::of("a.com");
+    world.write(certificate.writes(&world.keyring)).await;
+    let name = |n: usize| format!("d{n}.example.com");
+    let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
+    let revision = world.write(bulk.collect()).await;
+    until(async || {
+        let edges = watch.edges().await;
+        (edges[0].revision >= revision.0).then_some(())
+    })
+    .await;
+    let proofs = watch.edges().await[0].proofs.len();
+    assert!((1..1000).contains(&proofs), "{proofs}");
+    let unread = watch
+        .standing(&name(0), |_, standing| {
+            (standing.state, standing.proof.is_some(), standing.settled)
+        })
+        .await;
+    assert_eq!(unread, (EdgeState::Serving, false, false));
+    watch.until_proved(&name(0), revision, (0, 1)).await;
+
+    // While more comes, and of a commit that the edge has not seen yet.
+    let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
+    edge.proofs()
+        .ask(&[pattern(&name(3))], Revision(revision.0 + 1));
+    let revision = world.write(bulk.collect()).await;
+    watch.until_proved(&name(3), revision, (1, 1)).await;
+    // Later, when nothing changes any more.
+    edge.proofs().ask(&[pattern(&name(0))], revision);
+    watch.until_proved(&name(0), revision, (1, 1)).await;
+    let found = watch
+        .standing(&name(0), |_, standing| standing.proof.unwrap().took_ms())
+        .await;
+    assert_eq!(found, None, "nobody measured it");
+}
+
+#[tokio::test]
+async fn what_others_put_below_a_wildcard_does_not_hide_it() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let _edge = world.edge().await;
+    let certificate = Certificate::of("*.b.com");
+    for taken in ["edgeseal-proof.b.com", "p.b.com"] {
+        world.serve(taken, &certificate, 1).await;
+    }
+    let revision = world.serve("*.b.com", &certificate, 1).await;
+    watch.until_proved(".b.com", revision, (1, 1)).await;
+}
+
+/// Stands before an edge: passes connections on, or answers them itself.
+struct Interceptor {
+    address: SocketAddr,
+    intercepts: Arc<AtomicBool>,
+}
+
+impl Interceptor {
+    async fn start(certificate: &Certificate) -> (Self, tokio::sync::oneshot::Sender<SocketAddr>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = PrivatePkcs8KeyDer::from(certificate.key.clone());
+        let own = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from(certificate.leaf.clone())],
+                key.into(),
+            );
+        let acceptor = TlsAcceptor::from(Arc::new(own.unwrap()));
+        let intercepts = Arc::new(AtomicBool::new(true));
+        let (edge, told) = tokio::sync::oneshot::channel();
+        let does = Arc::clone(&intercepts);
+        tokio::spawn(async move {
+            let edge: SocketAddr = told.await.unwrap();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (acceptor, does) = (acceptor.clone(), does.load(Ordering::SeqCst));
+                tokio::spawn(async move {
+                    if does {
+                        let _ = acceptor.accept(stream).await;
+                    } else {
+                        let mut edge = TcpStream::connect(edge).await.unwrap();
+                        let _ = copy_bidirectional(&mut stream, &mut edge).await;
+                    }
+                });
+            }
+        });
+        let interceptor = Self {
+            address,
+            intercepts,
+        };
+        (interceptor, edge)
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_serves_is_reported_and_healed() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let (certificate, other) = (Certificate::of("a.com"), Certificate::of("a.com"));
+    let (interceptor, tell) = Interceptor::start(&other).await;
+    let edge = world
+        .edge_with(|options| options.prove_at = Some(interceptor.address))
+        .await;
+    tell.send(edge.https_addr()).unwrap();
+    let revision = world.serve("a.com", &certificate, 1).await;
+    let record = until(async || {
+        let edges = watch.edges().await;
+        let edge = edges.into_iter().next()?;
+        (edge.unproved_total > 0).then_some(edge)
+    })
+    .await;
+    assert_eq!(record.unproved[0].domain, pattern("a.com"));
+    assert_eq!(record.unproved[0].revision, revision.0);
+    let why = format!("the listener served another leaf, {}", other.sha256());
+    assert_eq!(record.unproved[0].why, why);
+    assert!(record.proofs.is_empty(), "{:?}", record.proofs);
+    assert!(
+        record.revision >= revision.0,
+        "the others are not held back for ever"
+    );
+    assert_eq!(edge.health().ailing().unproved, 1);
+    let state = watch.standing("a.com", |_, standing| standing.state).await;
+    assert_eq!(state, EdgeState::Unproved);
+    watch.until_proved("a.com", revision, (0, 1)).await;
+
+    interceptor.intercepts.store(false, Ordering::SeqCst);
+    // By itself, after ten seconds.
+    watch.until_proved("a.com", revision, (1, 1)).await;
+    assert!(edge.health().ailing().is_nothing());
+    let edges = watch.edges().await;
+    assert_eq!((edges[0].unproved_total, edges[0].unproved.len()), (0, 0));
+}
+
+/// A quarantined domain is named with its reason, and is not waited for in vain once it is healed.
+#[tokio::test]
+async fn a_quarantined_domain_is_named_and_healed() {
+    let world = World::new();
+    let watch = Watch::new(&world);
+    let edge = world
+        .edge_with(|options| options.recheck_every = std::time::Duration::from_millis(200))
+        .await;
+    let (good, missing) = (Certificate::of("a.com"), Certificate::of("a.com"));
+    let first = world.serve("a.com", &good, 1).await;
+    watch.until_proved("a.com", first, (1, 1)).await;
+    let second = world.put(&domain("a.com").bound(&missing)).await;
+    let why = until(async || {
+        let edges = watch.edges().await;
+        let held = edges[0].quarantined.first()?;
+        Some(held.why.clone())
+    })
+    .await;
+    assert!(why.contains("is not in the store"), "{why}");
+    assert_eq!(edge.health().ailing().quarantined, 1);
+    let state = watch.standing("a.com", |_, standing| standing.state).await;
+    assert_eq!(state, EdgeState::Quarantined);
+    watch.until_proved("a.com", second, (0, 1)).await;
+
+    world.write(missing.writes(&world.keyring)).await;
+    watch.until_proved("a.com", second, (1, 1)).await;
+    assert!(edge.health().ailing().is_nothing());
+    let names: Vec<Pattern> = watch.edges().await[0]
+        .proofs
+        .iter()
+        .map(|proof| proof.domain.clone())
+        .collect();
+    assert_eq!(names, [pattern("a.com")]);
+}

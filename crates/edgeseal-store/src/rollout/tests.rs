@@ -1,0 +1,204 @@
+use super::*;
+use crate::record::{Quarantined, Unproved, decode};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+const LEAF: &str = "aa";
+
+fn name(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+fn edge(revision: u64) -> EdgeRecord {
+    EdgeRecord {
+        id: "e1".to_owned(),
+        group: "default".to_owned(),
+        revision,
+        at: NOW,
+        domains: 1,
+        quarantined: Vec::new(),
+        quarantined_total: 0,
+        unproved: Vec::new(),
+        unproved_total: 0,
+        proofs: Vec::new(),
+    }
+}
+
+fn proof(revision: u64, sha256: Option<&str>) -> Proof {
+    Proof {
+        domain: name("a.com"),
+        sha256: sha256.map(str::to_owned),
+        companion: None,
+        revision,
+        at: NOW,
+        changed: Some(NOW.plus_ms(-40)),
+    }
+}
+
+fn target(revision: u64, newest: u64) -> Target {
+    Target {
+        domain: name("a.com"),
+        revision: Revision(revision),
+        newest: Some(Newest {
+            revision: Revision(newest),
+            changed: NOW,
+            shows: Shows::Leaf(vec![LEAF.to_owned(), "cc".to_owned()]),
+        }),
+    }
+}
+
+fn quarantined(domain: &str) -> Quarantined {
+    Quarantined {
+        domain: name(domain),
+        why: "broken".to_owned(),
+    }
+}
+
+/// State, whether it is proved, why not.
+fn look<'a>(
+    edge: &'a EdgeRecord,
+    target: &Target,
+    later_ms: i64,
+) -> (EdgeState, bool, Option<Why<'a>>) {
+    let standing = edge.standing(target, NOW.plus_ms(later_ms));
+    assert!(standing.proof.is_none() || standing.settled);
+    (standing.state, standing.settled, standing.why)
+}
+
+#[test]
+fn only_a_handshake_proves() {
+    let mut edge = edge(9);
+    let behind = (EdgeState::Behind, false, Some(Why::Behind));
+    let followed = (EdgeState::Serving, false, Some(Why::NotRead));
+    let proved = (EdgeState::Serving, true, None);
+    assert_eq!(look(&edge, &target(10, 10), 0), behind);
+    edge.revision = 10;
+    assert_eq!(look(&edge, &target(10, 10), 0), followed);
+    for (seen, sha256, expected) in [
+        (9, Some(LEAF), followed.clone()), // of an older state
+        (0, Some(LEAF), followed.clone()), // of a release that did not say of which
+        (10, Some(LEAF), proved.clone()),
+        (10, Some("cc"), proved.clone()), // another leaf of the same domain
+        (11, Some("zz"), proved.clone()), // of a later state, which is not compared
+    ] {
+        edge.proofs = vec![proof(seen, sha256)];
+        assert_eq!(
+            look(&edge, &target(10, 10), 0),
+            expected,
+            "{seen} {sha256:?}"
+        );
+    }
+    // The proof of one domain says nothing of another.
+    edge.proofs[0].domain = name("b.com");
+    assert_eq!(look(&edge, &target(10, 10), 0), followed);
+    // A proof counts while the report is held back because of others.
+    edge.revision = 3;
+    edge.proofs = vec![proof(10, Some(LEAF))];
+    assert_eq!(look(&edge, &target(10, 10), 0), proved);
+    // The target was replaced meanwhile: a proof of what replaced it is as good, one between too.
+    edge.proofs = vec![proof(11, Some("zz"))];
+    assert_eq!(look(&edge, &target(10, 12), 0), proved);
+    assert_eq!(look(&edge, &target(12, 12), 0), behind);
+}
+
+#[test]
+fn a_proof_of_something_else_is_none() {
+    let mut edge = edge(10);
+    let other = (EdgeState::Unproved, false, Some(Why::OtherThanStored));
+    for sha256 in [Some("zz"), None] {
+        edge.proofs = vec![proof(10, sha256)];
+        assert_eq!(look(&edge, &target(10, 10), 0), other);
+    }
+    let mut off = target(10, 10);
+    off.newest.as_mut().unwrap().shows = Shows::Refusal;
+    assert!(look(&edge, &off, 0).1, "refused, as it must be");
+    edge.proofs = vec![proof(10, Some(LEAF))];
+    assert_eq!(look(&edge, &off, 0), other);
+    off.newest.as_mut().unwrap().shows = Shows::Unknown;
+    assert!(look(&edge, &off, 0).1);
+}
+
+#[test]
+fn silence_proves_nothing() {
+    let mut edge = edge(10);
+    edge.proofs = vec![proof(10, Some(LEAF))];
+    assert!(look(&edge, &target(10, 10), SILENT_AFTER_MS).1);
+    let age_ms = SILENT_AFTER_MS + 1;
+    let silent = (EdgeState::Silent, false, Some(Why::Silent { age_ms }));
+    assert_eq!(look(&edge, &target(10, 10), age_ms), silent);
+    // The edge's clock is ahead.
+    assert!(look(&edge, &target(10, 10), -10 * SILENT_AFTER_MS).1);
+}
+
+#[test]
+fn quarantine_and_failed_proofs_are_told() {
+    let mut edge = edge(10);
+    edge.quarantined = vec![quarantined("a.com")];
+    let held = Why::Quarantined { reason: "broken" };
+    let held = (EdgeState::Quarantined, false, Some(held));
+    assert_eq!(look(&edge, &target(10, 10), 0), held);
+    assert_eq!(edge.quarantined_in_all(), 1, "of a release without a total");
+
+    edge.quarantined.clear();
+    let unproved = Unproved {
+        domain: name("a.com"),
+        why: "the alert internal_error".to_owned(),
+        revision: 10,
+        since: NOW,
+    };
+    let reason = "the alert internal_error";
+    edge.unproved = vec![unproved];
+    let failed = Why::Unproved { reason };
+    let failed = (EdgeState::Unproved, false, Some(failed));
+    assert_eq!(look(&edge, &target(10, 10), 0), failed);
+    assert_eq!(look(&edge, &target(11, 11), 0).0, EdgeState::Behind);
+    edge.proofs = vec![proof(10, Some(LEAF))];
+    assert!(look(&edge, &target(10, 10), 0).1, "it was seen after all");
+}
+
+/// The report names 2 of 5: who comes after these may be one of the other 3.
+#[test]
+fn what_a_cut_list_does_not_name_is_not_taken_for_good() {
+    let mut edge = edge(10);
+    edge.quarantined_total = 5;
+    for (named, expected) in [
+        (["b.com", "c.com"], EdgeState::Serving),
+        (["0.com", "1.com"], EdgeState::Behind),
+    ] {
+        edge.quarantined = named.map(quarantined).to_vec();
+        assert_eq!(look(&edge, &target(10, 10), 0).0, expected, "{named:?}");
+    }
+    let why = look(&edge, &target(10, 10), 0).2;
+    assert_eq!(why, Some(Why::PerhapsQuarantined { total: 5 }));
+    edge.proofs = vec![proof(10, Some(LEAF))];
+    assert!(look(&edge, &target(10, 10), 0).1);
+}
+
+#[test]
+fn what_is_gone_is_followed_and_not_read() {
+    let edge = edge(10);
+    let mut gone = target(10, 10);
+    gone.newest = None;
+    assert_eq!(look(&edge, &gone, 0), (EdgeState::Serving, true, None));
+    gone.revision = Revision(11);
+    assert_eq!(look(&edge, &gone, 0).0, EdgeState::Behind);
+}
+
+#[test]
+fn clocks_that_disagree_are_seen() {
+    assert_eq!(proof(10, None).took_ms(), Some(40));
+    let mut proof = proof(10, None);
+    proof.changed = Some(NOW.plus_ms(5000));
+    assert_eq!(proof.took_ms(), Some(-5000));
+    proof.changed = None;
+    assert_eq!(proof.took_ms(), None);
+}
+
+#[test]
+fn reports_of_the_release_before_read() {
+    let old = r#"{"v":1,"id":"e","group":"staging","revision":7,"at":1800000000000,"domains":1,
+        "quarantined":[],"proofs":[{"domain":"a.com","sha256":"aa"}]}"#;
+    let edge: EdgeRecord = decode(old.as_bytes()).unwrap();
+    assert_eq!(edge.environment(), Environment::Staging);
+    let look = look(&edge, &target(7, 7), 0);
+    assert_eq!(look, (EdgeState::Serving, false, Some(Why::NotRead)));
+}

@@ -1,0 +1,136 @@
+//! `edgeseal rollout`
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Connection, EDGESEAL, Failure, output};
+
+#[derive(Args)]
+pub(super) struct Command {
+    /// The domain; without one all edges are shown (root account only)
+    domain: Option<String>,
+    /// What staging edges serve
+    #[arg(long)]
+    staging: bool,
+    /// Compare with this commit instead of the newest one: `x-edgeseal-revision` of a change
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<String>,
+    /// Have every live edge prove it, wait so many seconds for that at most, and fail if one does not
+    #[arg(long, value_name = "SECONDS", requires = "domain", value_parser = clap::value_parser!(u8).range(1..=30))]
+    wait: Option<u8>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let optional = [
+            ("DomainName", self.domain.as_deref()),
+            ("Env", self.staging.then_some("staging")),
+            ("Revision", self.revision.as_deref()),
+        ];
+        let params: Vec<_> = optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let wait = self.wait.map(|seconds| format!("wait={seconds}"));
+        let headers: Vec<_> = wait.iter().map(|wait| ("prefer", wait.as_str())).collect();
+        let reply = self
+            .connection
+            .call_with(EDGESEAL, "DescribeRollout", &params, &headers)
+            .await?;
+        let body = &reply.body;
+        output::reply(&self.connection, &reply, || match &self.domain {
+            Some(_) => domain(body),
+            None => fleet(body),
+        });
+        let all_proved = body["ProvenEdges"] == body["LiveEdges"] && body["LiveEdges"] != 0;
+        if self.wait.is_some() && !all_proved {
+            let count = |name: &str| output::text(&body[name]);
+            return Err(Failure::Unfinished(format!(
+                "proved at {} of {} live edges",
+                count("ProvenEdges"),
+                count("LiveEdges")
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn domain(body: &Value) {
+    let text = |name: &str| output::text(&body[name]);
+    println!(
+        "{}: proved at {} of {} live edges, served by {}",
+        text("DomainName"),
+        text("ProvenEdges"),
+        text("LiveEdges"),
+        text("ServedEdges"),
+    );
+    println!(
+        "  revision {}, changed {}",
+        text("Revision"),
+        text("ChangedAt")
+    );
+    match text("Fingerprint").as_str() {
+        "" => println!("  a handshake must be refused"),
+        leaf => println!("  leaf {leaf}"),
+    }
+    if body["TookMs"].is_number() {
+        println!("  proved everywhere after {} ms", text("TookMs"));
+    }
+    let columns = ["EdgeId", "Group", "State", "ProvenAt", "TookMs", "Why"];
+    output::table(
+        ["EDGE", "GROUP", "STATE", "PROVED", "MS", "WHY"],
+        rows(body, "Edges", columns),
+    );
+}
+
+fn fleet(body: &Value) {
+    let text = |name: &str| output::text(&body[name]);
+    println!(
+        "{} live edges, {} silent; domains in quarantine: {}, not proved: {}",
+        text("LiveEdges"),
+        text("SilentEdges"),
+        text("Quarantined"),
+        text("Unproved"),
+    );
+    let columns = [
+        "EdgeId",
+        "Group",
+        "State",
+        "Revision",
+        "ReportAgeMs",
+        "Domains",
+        "Quarantined",
+        "Unproved",
+    ];
+    output::table(
+        [
+            "EDGE",
+            "GROUP",
+            "STATE",
+            "REVISION",
+            "MS AGO",
+            "DOMAINS",
+            "QUARANTINED",
+            "UNPROVED",
+        ],
+        rows(body, "Edges", columns),
+    );
+    for list in ["QuarantinedDomains", "UnprovedDomains"] {
+        if body[list].as_array().is_some_and(|rows| !rows.is_empty()) {
+            let columns = ["EdgeId", "DomainName", "Why"];
+            output::table(["EDGE", "DOMAIN", "WHY"], rows(body, list, columns));
+        }
+    }
+}
+
+fn rows<const COLUMNS: usize>(
+    body: &Value,
+    list: &str,
+    columns: [&str; COLUMNS],
+) -> Vec<[String; COLUMNS]> {
+    let rows = body[list].as_array().into_iter().flatten();
+    rows.map(|row| columns.map(|name| output::text(&row[name])))
+        .collect()
+}

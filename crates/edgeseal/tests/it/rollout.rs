@@ -1,0 +1,261 @@
+//! What is told of edges: to whom, and that it is so.
+
+use edgeseal_api::client::{CallError, Reply};
+use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
+use edgeseal_store::{
+    Key, Txn, Write,
+    record::{decode, encode},
+};
+use serde_json::Value;
+
+use crate::harness::{
+    Api, CDN, EDGESEAL, Origin, SET, Server,
+    api::{told, upload},
+    eventually,
+    pki::AUTHORITY,
+    raw,
+};
+
+const NAME: &str = "www.rolled.example";
+const ROLLOUT: &str = "DescribeRollout";
+/// A wait that no test reaches the end of.
+const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
+
+async fn call(
+    api: &Api,
+    action: &str,
+    params: &[(&str, &str)],
+    wait: &[(&'static str, &str)],
+) -> Reply {
+    let version = if action == ROLLOUT { EDGESEAL } else { CDN };
+    let called = api.call_with(version, action, params, wait).await;
+    called.unwrap_or_else(|error: CallError| panic!("{action}: {}", told(&error)))
+}
+
+async fn rollout(api: &Api, params: &[(&str, &str)]) -> Value {
+    call(api, ROLLOUT, params, &[]).await.body
+}
+
+fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
+    reply.headers[name].to_str().unwrap()
+}
+
+fn counts(body: &Value) -> [u64; 3] {
+    ["LiveEdges", "ServedEdges", "ProvenEdges"].map(|name| body[name].as_u64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_followed_to_its_proof() {
+    let server = Server::start();
+    let (api, origin) = (server.account("alice").await, Origin::start().await);
+    api.add(NAME, &origin).await;
+    let pem = AUTHORITY.issue(&[NAME]);
+    let set = call(&api, SET, &upload(NAME, &pem), WAIT).await;
+    assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
+
+    let body = rollout(&api, &[("DomainName", NAME)]).await;
+    let leaf = Digest::of(&pem.leaf).to_string();
+    assert_eq!(counts(&body), [1, 1, 1]);
+    assert_eq!(body["Fingerprint"], leaf);
+    assert_eq!(
+        body["Revision"].to_string(),
+        header(&set, "x-edgeseal-revision")
+    );
+    let edge = &body["Edges"][0];
+    assert_eq!(
+        (&edge["State"], &edge["Fingerprint"]),
+        (&"serving".into(), &leaf.into())
+    );
+    assert_eq!(
+        (&edge["Served"], &edge["Proven"]),
+        (&true.into(), &true.into())
+    );
+    // One clock, so nothing is skewed; a second is what a report may wait for the last one.
+    assert_eq!(edge.get("ClockSkew"), None);
+    let took = body["TookMs"].as_u64().unwrap();
+    assert!(took < 20_000 && edge["TookMs"] == took, "{body}");
+
+    // The same change by its other names, and one that is not there.
+    let revision = body["Revision"].to_string();
+    let request = set.body["RequestId"].as_str().unwrap();
+    for (name, value) in [
+        ("Revision", revision.as_str()),
+        ("ChangeRequestId", request),
+    ] {
+        let again = rollout(&api, &[("DomainName", NAME), (name, value)]).await;
+        assert_eq!(
+            (&again["Revision"], counts(&again)),
+            (&body["Revision"], [1, 1, 1])
+        );
+    }
+    for (name, value, code) in [
+        ("Revision", "0", "InvalidRevision"),
+        ("Revision", "newest", "InvalidRevision"),
+        ("ChangeRequestId", "none", "InvalidRevision"),
+        ("Env", "test", "InvalidEnv"),
+    ] {
+        let params = [("DomainName", NAME), (name, value)];
+        assert_eq!(
+            api.refused(EDGESEAL, ROLLOUT, &params).await.code,
+            code,
+            "{name}"
+        );
+    }
+    let staging = rollout(&api, &[("DomainName", NAME), ("Env", "staging")]).await;
+    assert_eq!((counts(&staging), staging.get("TookMs")), ([0, 0, 0], None));
+
+    // Off is proved as well: a handshake is refused.
+    let off = [("DomainName", NAME), ("SSLProtocol", "off")];
+    call(&api, SET, &off, WAIT).await;
+    let body = rollout(&api, &[("DomainName", NAME)]).await;
+    assert_eq!(
+        (counts(&body), &body["Fingerprint"]),
+        ([1, 1, 1], &"".into())
+    );
+    assert_eq!(body["Edges"][0]["Fingerprint"], "");
+    // What is gone cannot be read; that the edge has followed that is what can be said.
+    let gone = call(&api, "DeleteCdnDomain", &[("DomainName", NAME)], WAIT).await;
+    assert_eq!(header(&gone, "x-edgeseal-served"), "1/1");
+    let refusal = api
+        .refused(EDGESEAL, ROLLOUT, &[("DomainName", NAME)])
+        .await;
+    assert_eq!(refusal.code, "InvalidDomain.NotFound");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_served_once_each_of_its_domains_is_proved() {
+    let server = Server::start();
+    let (api, origin) = (server.client(), Origin::start().await);
+    let names: Vec<String> = (0..50).map(|n| format!("d{n}.rolled.example")).collect();
+    for name in &names {
+        api.add(name, &origin).await;
+    }
+    let list = names.join(",");
+    let functions =
+        r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
+    let params = [("DomainNames", list.as_str()), ("Functions", functions)];
+    let set = call(&api, "BatchSetCdnDomainConfig", &params, WAIT).await;
+    assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
+    for name in &names {
+        let body = rollout(&api, &[("DomainName", name)]).await;
+        assert_eq!(counts(&body), [1, 1, 1], "{name}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
+    let server = Server::start();
+    let (root, alice) = (server.client(), server.account("alice").await);
+    alice.add(NAME, &Origin::start().await).await;
+    let of_alice = [("DomainName", NAME)];
+    let operated = call(&root, ROLLOUT, &of_alice, WAIT).await.body;
+    assert_eq!(counts(&operated), [1, 1, 1]);
+
+    let unnamed = alice.refused(EDGESEAL, ROLLOUT, &[]).await;
+    assert_eq!(unnamed.code, "MissingDomainName");
+    let bob = server.account("bob").await;
+    let foreign = bob.refused(EDGESEAL, ROLLOUT, &of_alice).await;
+    assert_eq!(foreign.code, "InvalidDomain.NotFound");
+    // A row of a domain holds nothing about others.
+    let row = rollout(&alice, &of_alice).await["Edges"][0].clone();
+    for field in ["Domains", "Quarantined", "Unproved"] {
+        assert_eq!(row.get(field), None, "{row}");
+    }
+
+    let fleet = rollout(&root, &[]).await;
+    assert_eq!(
+        (&fleet["LiveEdges"], &fleet["SilentEdges"]),
+        (&1.into(), &0.into())
+    );
+    let edge = &fleet["Edges"][0];
+    for (field, value) in [
+        ("State", "serving"),
+        ("Env", "production"),
+        ("EdgeId", "local"),
+    ] {
+        assert_eq!(edge[field], value);
+    }
+    assert_eq!(
+        (&edge["Domains"], &edge["Quarantined"]),
+        (&1.into(), &0.into())
+    );
+    let ahead = edge["Revision"].as_u64().unwrap() + 1_000_000;
+    let compared = rollout(&root, &[("Revision", &ahead.to_string())]).await;
+    assert_eq!(compared["Edges"][0]["State"], "behind");
+    server.stop();
+}
+
+/// Binds material that is not there, behind the server's back.
+async fn spoil(server: &Server) {
+    let url = format!("sqlite:{}", server.data().join("store.db").display());
+    let store = edgeseal_store::open::open(&url).await.unwrap();
+    let key = Key::domain(&Pattern::parse(NAME).unwrap());
+    let mut domain: Domain = decode(&store.get(&key).await.unwrap().unwrap().value).unwrap();
+    domain.production.as_mut().unwrap().material = Digest::of(b"nothing");
+    let put = Write::Put {
+        key,
+        value: encode(&domain).unwrap(),
+        expires: None,
+    };
+    let txn = Txn {
+        write: vec![put],
+        ..Txn::default()
+    };
+    store.commit(txn).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quarantine_raises_an_alarm_and_ends_it() {
+    let mut server = Server::start();
+    let pem = AUTHORITY.issue(&[NAME]);
+    server.account("alice").await;
+    let api = server.client();
+    api.add(NAME, &Origin::start().await).await;
+    api.set(NAME, &pem).await.unwrap();
+    server.terminate();
+    spoil(&server).await;
+    server.launch();
+    let api = server.client();
+    server
+        .assert_serves(NAME, &pem.leaf, "from the last good state")
+        .await;
+
+    let admin = server.addresses().admin;
+    let get = async |path| raw::get(admin, "admin", path).await;
+    let degraded = "ready, degraded; domains in quarantine: 1, domains not proved: 0\n";
+    let ready = get("/readyz").await;
+    assert_eq!((ready.status, ready.body.as_str()), (200, degraded));
+    let gauge = |body: &str, count| body.contains(&format!("\nedgeseal_quarantined {count}\n"));
+    assert!(gauge(&get("/metrics").await.body, 1));
+    let body = eventually("a report of it", || async {
+        let body = rollout(&api, &[("DomainName", NAME)]).await;
+        (body["LiveEdges"] == 1).then_some(body)
+    })
+    .await;
+    let edge = &body["Edges"][0];
+    assert_eq!(
+        (edge["State"].as_str(), counts(&body)),
+        (Some("quarantined"), [1, 0, 0])
+    );
+    assert!(
+        edge["Why"]
+            .as_str()
+            .unwrap()
+            .contains("is not in the store")
+    );
+    let fleet = rollout(&api, &[]).await;
+    assert_eq!(fleet["Quarantined"], 1);
+    assert_eq!(fleet["QuarantinedDomains"][0]["DomainName"], NAME);
+
+    let second = AUTHORITY.issue(&[NAME]);
+    let healed = call(&api, SET, &upload(NAME, &second), WAIT).await;
+    assert_eq!(header(&healed, "x-edgeseal-served"), "1/1");
+    assert_eq!(get("/readyz").await.body, "ready\n");
+    assert!(gauge(&get("/metrics").await.body, 0));
+    let log = server.log();
+    assert_eq!(log.matches("a record cannot be used").count(), 1);
+    assert_eq!(log.matches("the domain is out of quarantine").count(), 1);
+    server.stop();
+}
