@@ -317,7 +317,8 @@ impl Clients {
                 }
                 Err(why) => {
                     seen.handshakes_failed += 1;
-                    seen.first_failure.get_or_insert(format!("{domain}: {why}"));
+                    seen.first_failure
+                        .get_or_insert_with(|| format!("{domain}: {why}"));
                 }
             }
         }
@@ -347,14 +348,15 @@ impl Clients {
                 Err(why) => {
                     seen.requests_failed += 1;
                     seen.first_failure
-                        .get_or_insert(format!("{domain}, request: {why}"));
+                        .get_or_insert_with(|| format!("{domain}, request: {why}"));
                 }
             }
             match Kept::open(&client, self.address, domain, h2).await {
                 Ok(opened) => kept = opened,
                 Err(why) => {
                     seen.handshakes_failed += 1;
-                    seen.first_failure.get_or_insert(format!("{domain}: {why}"));
+                    seen.first_failure
+                        .get_or_insert_with(|| format!("{domain}: {why}"));
                 }
             }
         }

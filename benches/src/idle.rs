@@ -32,7 +32,7 @@ enum State {
 
 /// An idle connection, held.
 enum Held {
-    Bare(#[expect(dead_code, reason = "held, not used")] Connection),
+    Bare(#[expect(dead_code, reason = "held, not used")] Box<Connection>),
     Kept(#[expect(dead_code, reason = "held, not used")] Kept),
 }
 
@@ -141,7 +141,8 @@ async fn each(
 
 async fn open(client: &Client, address: SocketAddr, domain: &str, state: State) -> Outcome<Held> {
     if state == State::Handshake {
-        return Ok(Held::Bare(client.shows(address, domain).await?));
+        let shaken = client.shows(address, domain).await?;
+        return Ok(Held::Bare(Box::new(shaken)));
     }
     let mut kept = Kept::open(client, address, domain, state == State::Http2).await?;
     match kept.get(domain).await? {

@@ -52,9 +52,6 @@ pub(crate) struct Follower {
     pub(crate) applied: Arc<Applied>,
     pub(crate) served: watch::Sender<Revision>,
     pub(crate) recheck_every: Duration,
-    /// Whether the replica once had everything. If not, all that is listed is written, also what is
-    /// held: it may come from a file that broke while it was read.
-    pub(crate) complete: bool,
 }
 
 /// Where the following stands.
@@ -62,7 +59,8 @@ struct Progress {
     /// Names seen since the listing began; `None` outside of one, and in one that began when
     /// nothing was held.
     listed: Option<HashSet<Box<str>>>,
-    /// Whether the replica has had all of a listing.
+    /// Whether the replica has everything that is held. If not, all that is listed is written: what
+    /// is held may come from a file that broke while it was read.
     complete: bool,
     cursor_written: Instant,
     /// The last quarantined domain that was tried again.
@@ -92,17 +90,17 @@ impl Follower {
             None => Feed::start(store, prefixes),
         };
         tokio::select! {
-            () = self.follow(feed, wishes) => {}
+            () = self.follow(feed, cursor.is_some(), wishes) => {}
             () = stop => {}
         }
         self.write_ticket_keys();
         self.writer.close().await;
     }
 
-    async fn follow(&self, mut feed: Feed, mut wishes: mpsc::Receiver<Wish>) {
+    async fn follow(&self, mut feed: Feed, complete: bool, mut wishes: mpsc::Receiver<Wish>) {
         let mut progress = Progress {
             listed: None,
-            complete: self.complete,
+            complete,
             cursor_written: Instant::now(),
             rechecked: None,
         };

@@ -309,7 +309,7 @@ impl Edge {
         let opening = tokio::task::spawn_blocking(open);
         let replica = opening.await.map_err(io::Error::other)??;
         let cursor = Some(*self.served.borrow());
-        let (following, served, reseal) = self.base.follow(replica, (cursor, true), store)?;
+        let (following, served, reseal) = self.base.follow(replica, cursor, store)?;
         self.following = Some(following);
         (self.served, self.reseal) = (served, reseal);
         self.prove()

@@ -185,18 +185,18 @@ impl Loaded {
             beside,
             origin_tls,
         } = self;
-        if beside {
+        if beside && standing.cursor.is_some() {
             replica.reread().map_err(StartError::from)?;
+        } else if beside {
+            // Not all of it did read, and only now the file is this process's.
+            replica.rebuild().map_err(StartError::from)?;
         }
         // Only now: another process may have written some while this one loaded.
         for (key, value) in replica.ticket_keys() {
             base.tickets.take(&key, &value);
         }
-        let (following, mut served, reseal) = base.follow(
-            replica,
-            (standing.cursor, standing.complete),
-            Arc::clone(&store),
-        )?;
+        let (following, mut served, reseal) =
+            base.follow(replica, standing.cursor, Arc::clone(&store))?;
         tokio::join!(
             first_state(&base.options, &store, standing, &mut served),
             first_ticket_keys(&base.options, following.ticket_keys.clone())
@@ -250,12 +250,11 @@ impl Loaded {
 }
 
 impl Base {
-    /// Follows a store from `cursor` on, and writes `replica`. `complete`: a full listing was once
-    /// applied.
+    /// Follows a store from `cursor` on, and writes `replica`.
     pub(crate) fn follow(
         &self,
         replica: Replica,
-        (cursor, complete): (Option<Revision>, bool),
+        cursor: Option<Revision>,
         store: SharedStore,
     ) -> Result<(Following, watch::Receiver<Revision>, Reseal), StartError> {
         let (reseal, wishes) = Reseal::new();
@@ -268,7 +267,6 @@ impl Base {
             applied: Arc::clone(&self.applied),
             served: served_sender,
             recheck_every: self.options.recheck_every,
-            complete,
         };
         let (ticket_follower, ticket_keys) = TicketFollower::new(
             Arc::clone(&store),

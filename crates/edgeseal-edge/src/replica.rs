@@ -97,17 +97,6 @@ pub(crate) struct DomainRow {
     mark: i64,
 }
 
-/// Rows that are not what was written, by their keys.
-#[derive(Debug, Default)]
-pub(crate) struct Damage {
-    /// Issuers.
-    pub(crate) issuers: Vec<Digest>,
-    /// Materials.
-    pub(crate) materials: Vec<Digest>,
-    /// Domains.
-    pub(crate) domains: Vec<Box<str>>,
-}
-
 /// An issuer's address and DER.
 pub(crate) type Issuer = (Digest, Arc<[u8]>);
 
@@ -288,10 +277,10 @@ impl Replica {
         Ok(self.database.quarantine()?)
     }
 
-    /// Deletes what is damaged, and forgets how far it is: the store is asked for everything, now
-    /// and after every restart until it has answered.
-    pub(crate) fn discard(&mut self, damage: &Damage) -> Result<(), ReplicaError> {
-        Ok(self.database.discard(damage)?)
+    /// Keeps what is whole and nothing else, and forgets how far it is: the store is asked for
+    /// everything, now and after every restart until it has answered.
+    pub(crate) fn rebuild(&mut self) -> Result<(), ReplicaError> {
+        Ok(self.database.rebuild()?)
     }
 
     /// Moves it aside and gives an empty one, after a failure to read it.

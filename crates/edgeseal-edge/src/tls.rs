@@ -199,7 +199,9 @@ impl Terminator {
             }
             Err(why) => return Err(refuse(start, why).await),
         };
-        let config = self.configs.of(&delivery, Arc::clone(&answer));
+        let config = self
+            .configs
+            .of(&delivery, Arc::clone(&answer), hello.cipher_suites());
         let deadline = Instant::now() + self.timeout;
         let stream = timeout_at(deadline, start.into_stream(Arc::new(config)))
             .await

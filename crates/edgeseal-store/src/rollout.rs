@@ -56,8 +56,8 @@ pub struct Newest {
 pub enum Shows {
     /// A refusal.
     Refusal,
-    /// One of these leaves: SHA-256 in hex.
-    Leaf(Vec<String>),
+    /// Each of these leaves, the first certificate's first: SHA-256 in hex.
+    Leaves(Vec<String>),
     /// It cannot be said.
     Unknown,
 }
@@ -232,10 +232,7 @@ impl Target {
         match &newest.shows {
             Shows::Unknown => true,
             Shows::Refusal => proof.sha256.is_none(),
-            Shows::Leaf(leaves) => proof
-                .sha256
-                .as_ref()
-                .is_some_and(|seen| leaves.contains(seen)),
+            Shows::Leaves(leaves) => proof.sha256.iter().chain(&proof.companion).eq(leaves),
         }
     }
 }

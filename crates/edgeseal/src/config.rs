@@ -160,6 +160,8 @@ pub(crate) struct Config {
     pub(crate) settle_ms: u64,
     /// For a ClientHello and the rest of the handshake, in milliseconds.
     pub(crate) client_hello_timeout_ms: u64,
+    /// For the head of a visitor's request, idle time before it included, in milliseconds.
+    pub(crate) header_timeout_ms: u64,
     /// For open calls and connections at the end, in milliseconds.
     pub(crate) drain_timeout_ms: u64,
     /// For connections that are open when another process has taken over.
@@ -248,6 +250,7 @@ const KEYS: &[&str] = &[
     "recommend",
     "settle_ms",
     "client_hello_timeout_ms",
+    "header_timeout_ms",
     "drain_timeout_ms",
     "handover_drain_timeout_ms",
     "key_cache",
@@ -328,6 +331,7 @@ impl Default for Config {
             recommend: settings.recommend,
             settle_ms: 1000,
             client_hello_timeout_ms: 10_000,
+            header_timeout_ms: 60_000,
             drain_timeout_ms: 30_000,
             handover_drain_timeout_ms: 600_000,
             key_cache: 10_000,

@@ -164,6 +164,7 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     );
     options.http = Some(config.http);
     options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
+    options.header_timeout = Duration::from_millis(config.header_timeout_ms);
     options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
     options.key_cache = config.key_cache;
     options.limits = Limits {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     entry::{Certificates, Material},
-    replica::{Damage, DomainRow, MaterialRow, Replica, ReplicaError, Standing},
+    replica::{DomainRow, MaterialRow, Replica, ReplicaError, Standing},
     tls::Unusable,
 };
 
@@ -65,24 +65,24 @@ pub(crate) fn load_beside(
     holdings: &Holdings,
     replica: Replica,
 ) -> Result<(Replica, Standing), ReplicaError> {
-    let damage = read_all(holdings, &replica)?;
+    let whole = read_all(holdings, &replica)?;
     replica.let_go()?;
     let mut standing = replica.standing();
-    if damage.is_some() {
+    if !whole {
         standing.cursor = None;
     }
     Ok((replica, standing))
 }
 
 fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, ReplicaError> {
-    if let Some(damage) = read_all(holdings, replica)? {
-        replica.discard(&damage)?;
+    if !read_all(holdings, replica)? {
+        replica.rebuild()?;
     }
     Ok(replica.standing())
 }
 
-/// What is damaged, if anything is missing or does not read.
-fn read_all(holdings: &Holdings, replica: &Replica) -> Result<Option<Damage>, ReplicaError> {
+/// Whether everything is there and reads.
+fn read_all(holdings: &Holdings, replica: &Replica) -> Result<bool, ReplicaError> {
     let written = replica.standing().domains;
     holdings.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
     for (name, why) in replica.quarantine()? {
@@ -93,7 +93,7 @@ fn read_all(holdings: &Holdings, replica: &Replica) -> Result<Option<Damage>, Re
         if Digest::of(&der) == digest {
             holdings.keep_issuer(digest, der);
         } else {
-            loading.damage(|damage| damage.issuers.push(digest));
+            loading.unreadable.fetch_add(1, Ordering::Relaxed);
         }
     }
     let known = holdings.keys().check_known();
@@ -108,7 +108,8 @@ fn read_all(holdings: &Holdings, replica: &Replica) -> Result<Option<Damage>, Re
     holdings.sweep_all();
     let visited = loading.visited.into_inner();
     let unreadable = loading.unreadable.into_inner();
-    if unreadable > 0 || visited != written {
+    let whole = unreadable == 0 && visited == written;
+    if !whole {
         tracing::error!(
             unreadable,
             missing = written.saturating_sub(visited),
@@ -120,9 +121,7 @@ fn read_all(holdings: &Holdings, replica: &Replica) -> Result<Option<Damage>, Re
         unreadable,
         "the last good state was loaded"
     );
-    let damage = loading.damage.into_inner();
-    let damage = damage.unwrap_or_else(PoisonError::into_inner);
-    Ok((unreadable > 0 || visited != written).then_some(damage))
+    Ok(whole)
 }
 
 /// A number of domains that is believed without looking: what a file says of itself is not to take
@@ -134,7 +133,6 @@ struct Loading<'a> {
     holdings: &'a Holdings,
     visited: AtomicU64,
     unreadable: AtomicU64,
-    damage: Mutex<Damage>,
     /// Keys that do not open; none, unless the keyring is another one.
     unusable: Mutex<HashMap<Digest, Unusable>>,
 }
@@ -145,7 +143,6 @@ impl<'a> Loading<'a> {
             holdings,
             visited: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
-            damage: Mutex::default(),
             unusable: Mutex::default(),
         }
     }
@@ -153,11 +150,8 @@ impl<'a> Loading<'a> {
     /// Keeps material. It was checked when it came; here only whether its key can be opened, since
     /// the keyring may be another.
     fn material(&self, row: &MaterialRow, known: &impl Fn(&Material) -> Result<(), Unusable>) {
-        if !row.is_whole() {
-            self.damage(|damage| damage.materials.push(row.digest));
-            return;
-        }
-        let Some(material) = self.read_material(row) else {
+        let whole = row.is_whole();
+        let Some(material) = self.read_material(row).filter(|_| whole) else {
             self.unreadable.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -181,13 +175,10 @@ impl<'a> Loading<'a> {
     /// Serves a domain, if all of it can be.
     fn domain(&self, row: &DomainRow) {
         self.visited.fetch_add(1, Ordering::Relaxed);
-        if !row.is_whole() {
-            self.damage(|damage| damage.domains.push(row.name.clone()));
-        } else if self.serve(row).is_some() {
+        if row.is_whole() && self.serve(row).is_some() {
             return;
-        } else {
-            self.unreadable.fetch_add(1, Ordering::Relaxed);
         }
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
         tracing::error!(domain.name = %row.name, "a row of the replica does not read");
     }
 
@@ -238,13 +229,6 @@ impl<'a> Loading<'a> {
             self.holdings.quarantine().put(name, why);
         }
         Some(Certificates::one(one))
-    }
-
-    /// Notes a row that is not what was written.
-    fn damage(&self, note: impl FnOnce(&mut Damage)) {
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
-        let damage = self.damage.lock();
-        note(&mut damage.unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Resealed {
 /// A wish to seal anew, and who waits for it.
 pub(crate) type Wish = oneshot::Sender<Resealed>;
 
-/// Material written to the replica at once: some hundred KiB.
+/// Material looked at, or written to the replica, at once: some hundred KiB.
 const AT_ONCE: usize = 256;
 
 impl Follower {
@@ -35,7 +35,11 @@ impl Follower {
             }
         });
         let mut batch = Batch::default();
-        for material in held {
+        for (looked_at, material) in held.into_iter().enumerate() {
+            if looked_at % AT_ONCE == 0 {
+                // A handshake is not to wait for a million keys.
+                tokio::task::yield_now().await;
+            }
             match self.holdings.keys().reseal(&material) {
                 Ok(false) => continue,
                 Ok(true) => done.resealed += 1,
@@ -51,8 +55,6 @@ impl Follower {
                 self.writer
                     .write_patiently(std::mem::take(&mut batch))
                     .await;
-                // A handshake is not to wait for a million keys.
-                tokio::task::yield_now().await;
             }
         }
         self.tickets.reseal();

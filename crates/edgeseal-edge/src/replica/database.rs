@@ -4,10 +4,10 @@ use std::path::Path;
 
 use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
 use edgeseal_store::{Key, Revision};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
-    Batch, Damage, DomainRow, Issuer, MaterialRow, ReplicaError, Standing,
+    Batch, DomainRow, Issuer, MaterialRow, Reached, ReplicaError, Standing,
     mark::{domain_mark, mark},
     standing::{read_standing, write_standing},
 };
@@ -70,11 +70,29 @@ CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material I
 CREATE INDEX IF NOT EXISTS domain_companion ON domain (companion) WHERE companion IS NOT NULL;
 ";
 
-/// Material that came in a first listing for a domain which had changed before the listing ended.
+/// Material that came in a listing for a domain which had changed before the listing ended, or that
+/// was of a row which did not read.
 const SWEEP: &str = "
 DELETE FROM material
 WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest)
 AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = material.digest);
+";
+
+/// Their indexes go with them.
+const ASIDE: &str = "
+ALTER TABLE domain RENAME TO old_domain;
+ALTER TABLE material RENAME TO old_material;
+ALTER TABLE issuer RENAME TO old_issuer;
+ALTER TABLE quarantine RENAME TO old_quarantine;
+DROP INDEX IF EXISTS domain_material;
+DROP INDEX IF EXISTS domain_companion;
+";
+
+const DROP: &str = "
+DROP TABLE old_domain;
+DROP TABLE old_material;
+DROP TABLE old_issuer;
+DROP TABLE old_quarantine;
 ";
 
 /// The open file.
@@ -175,12 +193,13 @@ impl Database {
 
     /// All issuers, as they stand there.
     pub(super) fn issuers(&self) -> rusqlite::Result<Vec<Issuer>> {
-        let mut statement = self.connection.prepare("SELECT digest, der FROM issuer")?;
-        let rows = statement.query_map([], |row| {
-            let der: Vec<u8> = row.get(1)?;
-            Ok((Digest(row.get(0)?), der.into()))
+        let mut found = Vec::new();
+        let select = "SELECT digest, der FROM issuer";
+        visit(&self.connection, select, issuer, |issuer| {
+            found.push(issuer);
+            Ok(())
         })?;
-        rows.collect()
+        Ok(found)
     }
 
     /// Visits all material, in one pass.
@@ -188,63 +207,40 @@ impl Database {
         &self,
         mut each: impl FnMut(MaterialRow),
     ) -> rusqlite::Result<()> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT digest, value, mark FROM material")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            each(MaterialRow {
-                digest: Digest(row.get(0)?),
-                value: row.get_ref(1)?.as_blob()?.into(),
-                mark: row.get(2)?,
-            });
-        }
-        Ok(())
+        let select = "SELECT digest, value, mark FROM material";
+        visit(&self.connection, select, material, |row| {
+            each(row);
+            Ok(())
+        })
     }
 
     /// Visits all domains, in one pass.
     pub(super) fn visit_domains(&self, mut each: impl FnMut(DomainRow)) -> rusqlite::Result<()> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT name, revision, record, material, companion, mark FROM domain")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            each(DomainRow {
-                name: String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into(),
-                revision: from_sql(row.get(1)?),
-                record: row.get_ref(2)?.as_blob()?.into(),
-                material: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
-                companion: row.get::<_, Option<[u8; 32]>>(4)?.map(Digest),
-                mark: row.get(5)?,
-            });
-        }
-        Ok(())
+        let select = "SELECT name, revision, record, material, companion, mark FROM domain";
+        visit(&self.connection, select, domain, |row| {
+            each(row);
+            Ok(())
+        })
     }
 
-    /// Deletes rows that are not what was written, and forgets how far the file is.
-    pub(super) fn discard(&mut self, damage: &Damage) -> rusqlite::Result<()> {
+    /// Writes what is whole into new tables that take the place of the old ones, and forgets how far
+    /// the file is. A row whose key is not what was written stands at a wrong place of its table,
+    /// where searches for its neighbours go astray: nothing can be deleted there, or put, but
+    /// everything can be read from the first row to the last.
+    pub(super) fn rebuild(&mut self) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        for digest in &damage.issuers {
-            let delete = "DELETE FROM issuer WHERE digest = ?1";
-            transaction.prepare_cached(delete)?.execute([digest.0])?;
-        }
-        for digest in &damage.materials {
-            let delete = "DELETE FROM material WHERE digest = ?1";
-            transaction.prepare_cached(delete)?.execute([digest.0])?;
-        }
-        for name in &damage.domains {
-            let delete = "DELETE FROM domain WHERE name = ?1";
-            transaction
-                .prepare_cached(delete)?
-                .execute([name.as_ref()])?;
-        }
-        let count = "SELECT count(*) FROM domain";
-        let domains: i64 = transaction.query_row(count, [], |row| row.get(0))?;
+        transaction.execute_batch(ASIDE)?;
+        transaction.execute_batch(SCHEMA)?;
+        let domains = copy_whole(&transaction)?;
+        transaction.execute_batch(DROP)?;
         let standing = Standing {
             complete: self.standing.complete,
             cursor: None,
-            domains: domains.cast_unsigned(),
+            domains,
         };
+        if standing.complete {
+            transaction.execute_batch(INDEX)?;
+        }
         write_standing(&transaction, standing)?;
         transaction.commit()?;
         self.standing = standing;
@@ -258,29 +254,22 @@ impl Database {
         if !self.connection.table_exists(None, "ticket_key")? {
             return Ok(Vec::new());
         }
-        let read = "SELECT key, value, mark FROM ticket_key";
-        let mut statement = self.connection.prepare(read)?;
-        let rows = statement.query_map([], |row| {
-            let key = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
-            let value = row.get_ref(1)?.as_bytes()?.to_vec();
-            let whole = row.get::<_, i64>(2)? == mark(&[key.as_bytes(), &value]);
-            Ok(whole.then(|| (Key::from_stored(&key), value.into())))
+        let mut found = Vec::new();
+        let select = "SELECT key, value, mark FROM ticket_key";
+        visit(&self.connection, select, ticket_key, |read| {
+            found.extend(read);
+            Ok(())
         })?;
-        rows.filter_map(Result::transpose).collect()
+        Ok(found)
     }
 
     pub(super) fn quarantine(&self) -> rusqlite::Result<Vec<(Pattern, String)>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT name, why FROM quarantine")?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
         let mut found = Vec::new();
-        for row in rows {
-            let (name, why) = row?;
-            if let Ok(name) = Pattern::parse(&name) {
-                found.push((name, why));
-            }
-        }
+        let select = "SELECT name, why FROM quarantine";
+        visit(&self.connection, select, quarantined, |(name, why)| {
+            found.extend(Pattern::parse(&name).ok().map(|name| (name, why)));
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -302,11 +291,11 @@ impl Database {
         for batch in batches {
             let added = write_batch(&transaction, batch, standing.complete)?;
             standing.domains = standing.domains.saturating_add_signed(added);
-            let was_complete = standing.complete;
-            if advance {
-                standing.reach(batch.reached);
+            if !advance {
+                continue;
             }
-            if standing.complete && !was_complete {
+            standing.reach(batch.reached);
+            if matches!(batch.reached, Reached::Complete(_)) {
                 transaction.execute_batch(INDEX)?;
                 transaction.execute_batch(SWEEP)?;
             }
@@ -351,6 +340,108 @@ fn quick_check(connection: &Connection) -> Result<(), ReplicaError> {
     } else {
         Err(ReplicaError::Corrupted { finding })
     }
+}
+
+/// Visits rows in one pass, in the order in which they lie there. Those that do not even have the
+/// shape of what was written are passed over: they are missed by who counts.
+fn visit<T>(
+    connection: &Connection,
+    select: &str,
+    shape: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    mut each: impl FnMut(T) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(select)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Ok(row) = shape(row) {
+            each(row)?;
+        }
+    }
+    Ok(())
+}
+
+fn issuer(row: &Row<'_>) -> rusqlite::Result<Issuer> {
+    let der: Vec<u8> = row.get(1)?;
+    Ok((Digest(row.get(0)?), der.into()))
+}
+
+fn material(row: &Row<'_>) -> rusqlite::Result<MaterialRow> {
+    Ok(MaterialRow {
+        digest: Digest(row.get(0)?),
+        value: row.get_ref(1)?.as_blob()?.into(),
+        mark: row.get(2)?,
+    })
+}
+
+fn domain(row: &Row<'_>) -> rusqlite::Result<DomainRow> {
+    Ok(DomainRow {
+        // Text only: the same octets as a blob would stand at another place.
+        name: row.get_ref(0)?.as_str()?.into(),
+        revision: from_sql(row.get(1)?),
+        record: row.get_ref(2)?.as_blob()?.into(),
+        material: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
+        companion: row.get::<_, Option<[u8; 32]>>(4)?.map(Digest),
+        mark: row.get(5)?,
+    })
+}
+
+/// `None` if it is not what was written.
+fn ticket_key(row: &Row<'_>) -> rusqlite::Result<Option<StoredTicketKey>> {
+    let key = row.get_ref(0)?.as_str()?;
+    let value = row.get_ref(1)?.as_blob()?;
+    let whole = row.get::<_, i64>(2)? == mark(&[key.as_bytes(), value]);
+    Ok(whole.then(|| (Key::from_stored(key), value.to_vec().into())))
+}
+
+fn quarantined(row: &Row<'_>) -> rusqlite::Result<(String, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Copies rows that are what was written out of the old tables; how many domains there are then.
+fn copy_whole(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let mut put = transaction.prepare("INSERT OR IGNORE INTO issuer VALUES (?1, ?2)")?;
+    let select = "SELECT digest, der FROM old_issuer";
+    visit(transaction, select, issuer, |(digest, der)| {
+        if Digest::of(&der) == digest {
+            put.execute(params![digest.0, der.as_ref()])?;
+        }
+        Ok(())
+    })?;
+    let mut put = transaction.prepare("INSERT OR IGNORE INTO material VALUES (?1, ?2, ?3)")?;
+    let select = "SELECT digest, value, mark FROM old_material";
+    visit(transaction, select, material, |row| {
+        if row.is_whole() {
+            put.execute(params![row.digest.0, row.value.as_ref(), row.mark])?;
+        }
+        Ok(())
+    })?;
+    let mut put = transaction.prepare("INSERT OR IGNORE INTO quarantine VALUES (?1, ?2)")?;
+    let select = "SELECT name, why FROM old_quarantine";
+    visit(transaction, select, quarantined, |(name, why)| {
+        put.execute([name, why]).map(drop)
+    })?;
+    let mut domains = 0;
+    let mut put =
+        transaction.prepare("INSERT OR IGNORE INTO domain VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let select = "SELECT name, revision, record, material, companion, mark FROM old_domain";
+    visit(transaction, select, domain, |row| {
+        if row.is_whole() {
+            let [material, companion] =
+                [row.material, row.companion].map(|digest| digest.map(|digest| digest.0));
+            let revision = to_sql(row.revision);
+            let values = params![
+                row.name.as_ref(),
+                revision,
+                row.record.as_ref(),
+                material,
+                companion,
+                row.mark
+            ];
+            domains += put.execute(values)? as u64;
+        }
+        Ok(())
+    })?;
+    Ok(domains)
 }
 
 /// What SQLite keeps of the file in memory, in KiB: enough for the inner pages of a million rows.

@@ -271,12 +271,7 @@ async fn every_column_is_under_a_checksum() {
 async fn what_is_damaged_is_discarded_and_the_rest_stays() {
     let (directory, mut replica, _) =
         damaged_by("UPDATE domain SET record = x'00' WHERE name = 'b.com'").await;
-    let damage = Damage {
-        domains: vec!["b.com".into()],
-        issuers: vec![Digest::of(b"issuer")],
-        materials: Vec::new(),
-    };
-    replica.discard(&damage).unwrap();
+    replica.rebuild().unwrap();
     drop(replica);
     let replica = open(directory.path());
     let standing = Standing {
@@ -286,7 +281,16 @@ async fn what_is_damaged_is_discarded_and_the_rest_stays() {
     };
     assert_eq!(replica.standing(), standing);
     assert_eq!(rows(&replica).len(), 1);
-    assert!(replica.issuers().unwrap().is_empty());
+    assert_eq!(replica.issuers().unwrap().len(), 1);
+    for sql in [
+        "UPDATE issuer SET der = x'00'",
+        "UPDATE issuer SET digest = zeroblob(32)",
+    ] {
+        let (_directory, mut replica, _) = damaged_by(sql).await;
+        replica.rebuild().unwrap();
+        assert!(replica.issuers().unwrap().is_empty(), "{sql}");
+        assert_eq!(rows(&replica).len(), 2, "{sql}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rusqlite::ErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Batch, database::Database};
@@ -140,6 +141,14 @@ fn write_all(mut database: Database, receiver: &Receiver<Queued>, closing: &Atom
             );
             if closing.load(Ordering::Relaxed) {
                 return;
+            }
+            if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
+                // From here on no cursor counts: after a restart the store is asked for everything.
+                advance = false;
+                if let Err(error) = database.rebuild() {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "the replica cannot be rebuilt");
+                }
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(10));

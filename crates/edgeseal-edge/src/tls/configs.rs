@@ -11,7 +11,13 @@ use std::sync::Arc;
 
 use edgeseal_core::delivery::{Delivery, TlsVersions};
 use rustls::{
-    ServerConfig, SupportedProtocolVersion,
+    CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::aws_lc_rs::cipher_suite::{
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+    },
     server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
@@ -43,8 +49,14 @@ impl Configs {
     }
 
     /// What `delivery` chooses, answering with `answer`. A client that has no version in common with
-    /// it is told `protocol_version`, one that has no protocol `no_application_protocol`.
-    pub(super) fn of(&self, delivery: &Delivery, answer: Arc<Answer>) -> ServerConfig {
+    /// it is told `protocol_version`, one that has no protocol `no_application_protocol`. `offered`
+    /// are the cipher suites of its ClientHello.
+    pub(super) fn of(
+        &self,
+        delivery: &Delivery,
+        answer: Arc<Answer>,
+        offered: &[CipherSuite],
+    ) -> ServerConfig {
         let versions = match delivery.tls {
             TlsVersions::Both => &self.both,
             TlsVersions::Only12 => &self.only12,
@@ -57,6 +69,7 @@ impl Configs {
         };
         let mut config = config.clone();
         config.cert_resolver = answer;
+        config.ignore_client_order = !prefers_chacha20(offered);
         config
     }
 }
@@ -66,7 +79,9 @@ impl ByProtocol {
         versions: &[&'static SupportedProtocolVersion],
         ticketer: &Arc<dyn ProducesTickets>,
     ) -> Result<Self, SetupError> {
-        let mut http1 = ServerConfig::builder_with_provider(provider())
+        let mut provider = (*provider()).clone();
+        provider.cipher_suites = SUITES.to_vec();
+        let mut http1 = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nothing));
@@ -79,6 +94,38 @@ impl ByProtocol {
         h2.alpn_protocols.insert(0, b"h2".to_vec());
         Ok(Self { h2, http1 })
     }
+}
+
+/// All of them are sound; the order is the one of Mozilla's intermediate profile, AES-128 first
+/// since it costs least.
+const SUITES: [SupportedCipherSuite; 9] = [
+    TLS13_AES_128_GCM_SHA256,
+    TLS13_AES_256_GCM_SHA384,
+    TLS13_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// Whether the client's order counts instead of [`SUITES`]: it puts ChaCha20 first, as those do
+/// that have no instructions for AES and pay several times as much for it.
+fn prefers_chacha20(offered: &[CipherSuite]) -> bool {
+    // RFC 8701 §2: clients put values in that mean nothing, and the first one often is.
+    let is_grease = |suite: &CipherSuite| {
+        let [high, low] = u16::from(*suite).to_be_bytes();
+        high == low && low & 0x0f == 0x0a
+    };
+    matches!(
+        offered.iter().find(|suite| !is_grease(suite)),
+        Some(
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        )
+    )
 }
 
 /// Stands where an [`Answer`] is put for each ClientHello.

@@ -70,6 +70,40 @@ async fn a_flipped_octet_is_found_and_made_good_by_the_store() {
     }
 }
 
+/// A name that is another one stands at a wrong place of its table, and misleads searches for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_out_of_order_costs_no_other_domain() {
+    let (world, leaves) = served_before().await;
+    let directory = world.directory.path();
+    let whole = fs::read(directory.join(FILE)).unwrap();
+    for name in leaves.keys() {
+        let mut flipped = whole.clone();
+        let (size, record) = (name.len(), b"{\"v\"");
+        let keys: Vec<usize> = (0..whole.len() - 64)
+            .filter(|at| whole[*at..].starts_with(name.as_bytes()))
+            .filter(|at| {
+                whole[at + size..at + size + 16]
+                    .windows(4)
+                    .any(|w| w == record)
+            })
+            .collect();
+        assert!(!keys.is_empty(), "{name} has no row");
+        for at in keys {
+            flipped[at] ^= 0x20;
+        }
+        write(directory, &flipped);
+        let away = world.start(world.options(), Failing::new(&world.store));
+        let edge = away.await;
+        assert_eq!(missing(&edge, &leaves).await, [name.as_str()]);
+        edge.drain().await;
+        world.edge().await.drain().await;
+        let away = world.start(world.options(), Failing::new(&world.store));
+        let edge = away.await;
+        assert_eq!(missing(&edge, &leaves).await, [""; 0], "{name}");
+        edge.drain().await;
+    }
+}
+
 /// Without the store, what is not damaged is served, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_octet_of_a_certificate_costs_that_domain_alone_while_the_store_is_away() {

@@ -436,16 +436,17 @@ async fn what_is_revoked_or_spoiled_is_not_stapled() {
     responder.asked(1).await;
     responder.spoils.store(true, Ordering::Relaxed);
     let spoiled = responder.issue("spoiled.com", 2, false, false);
-    world
+    let put = world
         .put_all(&chosen("spoiled.com", &spoiled), &spoiled)
         .await;
+    served(&edge, put).await;
     responder.asked(2).await;
     assert!(stapled(&edge, "spoiled.com", BOTH).await.is_empty());
     responder.spoils.store(false, Ordering::Relaxed);
     // Asked again after a while, it is well.
     eventually_stapled(&edge, "spoiled.com").await;
-    let served = stapled(&edge, "revoked.com", BOTH).await;
-    assert!(served.is_empty(), "it is served, without a response");
+    let response = stapled(&edge, "revoked.com", BOTH).await;
+    assert!(response.is_empty(), "it is served, without a response");
 }
 
 #[tokio::test(flavor = "multi_thread")]

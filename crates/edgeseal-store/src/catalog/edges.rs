@@ -1,6 +1,6 @@
 use edgeseal_core::{
     Pattern, Timestamp,
-    domain::{Domain, Environment, State},
+    domain::{Binding, Domain, Environment, State},
 };
 
 use super::Catalog;
@@ -112,16 +112,24 @@ impl Catalog {
         let binding = binding.filter(|it| it.enabled && domain.state == State::Online);
         let shows = match binding {
             None => Shows::Refusal,
-            Some(binding) => match self.certificate(binding.certificate).await? {
-                Some(certificate) => Shows::Leaf(vec![certificate.facts.sha256]),
-                None => Shows::Unknown,
-            },
+            Some(binding) => self.shown_by(binding).await?,
         };
         Ok(Newest {
             revision: entry.changed,
             changed: domain.modified,
             shows,
         })
+    }
+
+    async fn shown_by(&self, binding: &Binding) -> Result<Shows, Fault> {
+        let mut leaves = Vec::new();
+        for (id, _) in binding.certificates() {
+            match self.certificate(id).await? {
+                Some(certificate) => leaves.push(certificate.facts.sha256),
+                None => return Ok(Shows::Unknown),
+            }
+        }
+        Ok(Shows::Leaves(leaves))
     }
 
     /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,

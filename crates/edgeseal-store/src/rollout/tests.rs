@@ -41,7 +41,7 @@ fn target(revision: u64, newest: u64) -> Target {
         newest: Some(Newest {
             revision: Revision(newest),
             changed: NOW,
-            shows: Shows::Leaf(vec![LEAF.to_owned(), "cc".to_owned()]),
+            shows: Shows::Leaves(vec![LEAF.to_owned()]),
         }),
     }
 }
@@ -77,7 +77,6 @@ fn only_a_handshake_proves() {
         (9, Some(LEAF), followed.clone()), // of an older state
         (0, Some(LEAF), followed.clone()), // of a release that did not say of which
         (10, Some(LEAF), proved.clone()),
-        (10, Some("cc"), proved.clone()), // another leaf of the same domain
         (11, Some("zz"), proved.clone()), // of a later state, which is not compared
     ] {
         edge.proofs = vec![proof(seen, sha256)];
@@ -115,6 +114,35 @@ fn a_proof_of_something_else_is_none() {
     assert_eq!(look(&edge, &off, 0), other);
     off.newest.as_mut().unwrap().shows = Shows::Unknown;
     assert!(look(&edge, &off, 0).1);
+}
+
+#[test]
+fn both_of_two_certificates_are_proved_or_nothing_is() {
+    let mut edge = edge(10);
+    let mut two = target(10, 10);
+    let leaves = vec![LEAF.to_owned(), "cc".to_owned()];
+    two.newest.as_mut().unwrap().shows = Shows::Leaves(leaves);
+    for (sha256, companion, expected) in [
+        (Some(LEAF), Some("cc"), true),
+        (Some(LEAF), None, false),
+        (Some("cc"), None, false),
+        (Some("cc"), Some(LEAF), false),
+        (Some(LEAF), Some("zz"), false),
+        (None, None, false),
+    ] {
+        edge.proofs = vec![Proof {
+            companion: companion.map(str::to_owned),
+            ..proof(10, sha256)
+        }];
+        let proved = look(&edge, &two, 0).1;
+        assert_eq!(proved, expected, "{sha256:?} {companion:?}");
+    }
+    // A companion that is not the store's is none either.
+    edge.proofs[0] = Proof {
+        companion: Some("cc".to_owned()),
+        ..proof(10, Some(LEAF))
+    };
+    assert!(!look(&edge, &target(10, 10), 0).1);
 }
 
 #[test]

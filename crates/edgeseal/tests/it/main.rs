@@ -12,6 +12,7 @@
 mod admin;
 mod agreement;
 mod at_rest;
+mod attacks;
 mod audit;
 mod batch;
 mod centre;

@@ -124,6 +124,27 @@ async fn a_change_is_followed_to_its_proof() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_domain_with_two_certificates_is_proved_by_both() {
+    let mut server = Server::start();
+    let (api, origin) = (server.account("alice").await, Origin::start().await);
+    api.add(NAME, &origin).await;
+    let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
+    call(&api, SET, &upload(NAME, &rsa), WAIT).await;
+    let second = [&upload(NAME, &ecdsa)[..], &[("Companion", "true")]].concat();
+    let set = call(&api, SET, &second, WAIT).await;
+    assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
+
+    let body = rollout(&api, &[("DomainName", NAME)]).await;
+    assert_eq!(counts(&body), [1, 1, 1]);
+    for shown in [&body, &body["Edges"][0]] {
+        assert_eq!(shown["Fingerprint"], Digest::of(&rsa.leaf).to_string());
+        let companion = Digest::of(&ecdsa.leaf).to_string();
+        assert_eq!(shown["CompanionFingerprint"], companion);
+    }
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_served_once_each_of_its_domains_is_proved() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.client(), Origin::start().await);

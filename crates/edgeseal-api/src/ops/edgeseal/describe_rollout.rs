@@ -64,6 +64,9 @@ pub struct Rollout {
     changed_at_ms: i64,
     /// SHA-256 of the leaf that a handshake must show; empty if it must be refused.
     fingerprint: String,
+    /// The same of the second certificate, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    companion_fingerprint: Option<String>,
     live_edges: usize,
     /// Live edges that serve it by their own word.
     served_edges: usize,
@@ -234,16 +237,14 @@ impl Rollout {
                 .iter()
                 .filter(|row| row.state != EdgeState::Silent.to_string())
         };
-        let (changed, fingerprint) = match &target.newest {
-            None => Default::default(),
-            Some(newest) => {
-                let leaf = match &newest.shows {
-                    Shows::Leaf(leaves) => leaves.first().cloned(),
-                    Shows::Refusal | Shows::Unknown => None,
-                };
-                (newest.changed, leaf.unwrap_or_default())
-            }
-        };
+        let newest = target.newest.as_ref();
+        let changed = newest.map(|newest| newest.changed).unwrap_or_default();
+        let mut leaves = match newest.map(|newest| &newest.shows) {
+            Some(Shows::Leaves(leaves)) => leaves.as_slice(),
+            _ => &[],
+        }
+        .iter()
+        .cloned();
         let took: Option<Vec<i64>> = live().map(|row| row.took_ms).collect();
         Self {
             domain_name: target.domain.to_string(),
@@ -251,7 +252,8 @@ impl Rollout {
             revision: target.revision.0,
             changed_at: changed.to_string(),
             changed_at_ms: changed.unix_ms(),
-            fingerprint,
+            fingerprint: leaves.next().unwrap_or_default(),
+            companion_fingerprint: leaves.next(),
             live_edges: live().count(),
             served_edges: live().filter(|row| row.served).count(),
             proven_edges: live().filter(|row| row.proven).count(),

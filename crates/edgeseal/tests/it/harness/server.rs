@@ -26,6 +26,8 @@ pub(crate) struct Server {
     process: Option<Child>,
     /// The subcommand and its own arguments.
     subcommand: &'static [&'static str],
+    /// What it logs.
+    log_filter: &'static str,
     /// What it prints after `ready`.
     prints: Option<mpsc::Receiver<String>>,
     addresses: Addresses,
@@ -65,6 +67,21 @@ impl Server {
 
     /// Starts one by this subcommand.
     pub(crate) fn start_as(subcommand: &'static [&'static str], config: &str) -> Self {
+        // As talkative as it gets: what is never logged is not logged then either. Of h2 it would
+        // be every frame.
+        Self::start_logging("trace,h2=debug", subcommand, config)
+    }
+
+    /// Starts one that logs as in production: what is under test is what it does with very much.
+    pub(crate) fn start_quiet(config: &str) -> Self {
+        Self::start_logging("info", &["serve"], config)
+    }
+
+    fn start_logging(
+        log_filter: &'static str,
+        subcommand: &'static [&'static str],
+        config: &str,
+    ) -> Self {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("edgeseal.toml"), config).unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -72,6 +89,7 @@ impl Server {
             home,
             process: None,
             subcommand,
+            log_filter,
             prints: None,
             searched: 0,
             addresses: Addresses {
@@ -136,9 +154,7 @@ impl Server {
     /// As [`command`](Self::command), with some addresses given.
     pub(crate) fn command_at(&self, given: &[(&str, SocketAddr)]) -> Command {
         let mut command = binary();
-        // As talkative as it gets: what is never logged is not logged then either. Of h2 it would
-        // be every frame.
-        command.env("EDGESEAL_LOG", "trace,h2=debug");
+        command.env("EDGESEAL_LOG", self.log_filter);
         command.args(self.subcommand);
         command.arg("--data").arg(self.data());
         command

@@ -25,6 +25,9 @@ pub(super) struct Row {
     /// What the handshake showed: SHA-256 of the leaf, empty if it was refused as it must be.
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
+    /// The same of the second certificate, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    companion_fingerprint: Option<String>,
     /// The commit of the state that it showed.
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_revision: Option<u64>,
@@ -61,6 +64,7 @@ impl Row {
             reported_at: edge.at.to_string(),
             report_age_ms: edge.age_ms(now),
             fingerprint: proof.map(|proof| proof.sha256.clone().unwrap_or_default()),
+            companion_fingerprint: proof.and_then(|proof| proof.companion.clone()),
             proven_revision: proof.map(|proof| proof.revision),
             proven_at: proof.map(|proof| proof.at.to_string()),
             took_ms: took.map(|ms| ms.max(0)),

@@ -1,0 +1,70 @@
+//! ClientHellos of clients who never finish a handshake.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+use super::{NAME, Target, Visitors, eventually, hellos::hello};
+
+const CONNECTIONS: usize = 4000;
+/// Connections that may wait to be accepted.
+const AT_ONCE: usize = 500;
+/// What one unfinished handshake may hold: the ClientHello, the state, the flight of the server with
+/// a chain, and the buffers of both directions.
+const KIB_EACH: u64 = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_are_never_finished_end() {
+    let target = Target::start("client_hello_timeout_ms = 10000\n").await;
+    let descriptors = target.descriptors();
+    let visitors = Visitors::begin(&target).await;
+    let before = target.mark_memory();
+    flood(&target).await;
+    target.assert_descriptors_back(descriptors).await;
+    target.assert_memory(before, CONNECTIONS as u64 * KIB_EACH);
+    // A second one finds room in what the first one left.
+    let between = target.mark_memory();
+    flood(&target).await;
+    target.assert_descriptors_back(descriptors).await;
+    target.assert_memory(between, CONNECTIONS as u64 * KIB_EACH / 2);
+    visitors.end(100).await;
+    target.stop().await;
+}
+
+/// A third says nothing, a third stops within the ClientHello, a third after it. All wait for the
+/// edge to end it.
+async fn flood(target: &Target) {
+    let (edge, whole) = (target.edge(), hello(Some(NAME)));
+    let mut attack = JoinSet::new();
+    let before = target.descriptors();
+    for number in 0..CONNECTIONS {
+        // More than the backlog at once would wait for the kernel's retransmissions, not the edge.
+        if number % AT_ONCE == 0 {
+            eventually("the acceptance of the flood", async || {
+                (target.descriptors() + AT_ONCE / 2 >= before + number).then_some(())
+            })
+            .await;
+        }
+        let part = match number % 3 {
+            0 => Vec::new(),
+            1 => whole[..whole.len() / 2].to_vec(),
+            _ => whole.clone(),
+        };
+        let mut stream = TcpStream::connect(edge).await.unwrap();
+        attack.spawn(async move {
+            stream.write_all(&part).await.unwrap();
+            let mut answer = Vec::new();
+            // The server's flight, or nothing; then the end, by a close or a reset.
+            let end = stream.read_to_end(&mut answer);
+            let ended = tokio::time::timeout(Duration::from_secs(30), end).await;
+            ended.expect("the edge ends it").ok();
+        });
+    }
+    while let Some(done) = attack.join_next().await {
+        done.unwrap();
+    }
+}

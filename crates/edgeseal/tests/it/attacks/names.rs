@@ -1,0 +1,99 @@
+//! 100,000 server names, as a scanner or an attacker makes them up.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+use super::{Target, Visitors, hellos::hello};
+
+/// Of each kind: names that nobody has, and names below a domain for all of them.
+const NAMES: usize = 50_000;
+/// The first ones, after which memory should rise no more.
+const WARM: usize = 5000;
+/// Attackers at a time.
+const AT_ONCE: usize = 24;
+/// One entry for each of the 90,000 later names in any map (the name, a hash, a key, a pointer and
+/// the allocator's share: 120 octets at least) would be over 10 MiB. Allowed is half of it, for an
+/// allocator that gives back late.
+const GROWTH_KIB: u64 = 5 * 1024;
+
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+const UNRECOGNIZED_NAME: u8 = 112;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_names_leave_nothing_behind() {
+    let target = Target::start("").await;
+    let visitors = Visitors::begin(&target).await;
+    let edge = target.edge();
+    // Random to whoever would cache them: no name comes twice.
+    ask(edge, 0..WARM).await;
+    let before = target.memory_kib("VmRSS:");
+    ask(edge, WARM..NAMES).await;
+    let after = target.memory_kib("VmRSS:");
+    assert!(after <= before + GROWTH_KIB, "{before} to {after} KiB");
+    let keys = target.metric("edgeseal_key_cache_size").await;
+    assert!(
+        keys <= 2.0,
+        "a key for each certificate, not for each name: {keys}"
+    );
+    let refused = target.metric(r#"edgeseal_tls_refusals_total{reason="unknown_name"}"#);
+    assert!(refused.await >= NAMES as f64);
+    visitors.end(100).await;
+    target.stop().await;
+}
+
+/// Asks for each name of both kinds. Unknown ones are told so, known ones get the server's flight.
+async fn ask(edge: SocketAddr, numbers: std::ops::Range<usize>) {
+    // All have one length, so that one ClientHello serves for all.
+    let label = |number: usize| {
+        format!(
+            "{:016x}",
+            (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        )
+    };
+    let kinds = [
+        (".none.example", [ALERT, UNRECOGNIZED_NAME]),
+        (".wild.example", [HANDSHAKE, 0]),
+    ];
+    for (below, expected) in kinds {
+        let pattern = hello(Some(&format!("{}{below}", label(0))));
+        let name = label(0);
+        let at = pattern.windows(16).position(|part| part == name.as_bytes());
+        let (pattern, at) = (Arc::new(pattern), at.unwrap());
+        let next = Arc::new(AtomicUsize::new(numbers.start));
+        let mut attack = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (pattern, next, end) = (Arc::clone(&pattern), Arc::clone(&next), numbers.end);
+            attack.spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= end {
+                        return;
+                    }
+                    let mut hello = pattern.to_vec();
+                    hello[at..at + 16].copy_from_slice(label(number).as_bytes());
+                    let mut stream = TcpStream::connect(edge).await.unwrap();
+                    stream.write_all(&hello).await.unwrap();
+                    let mut answer = [0; 7];
+                    stream.read_exact(&mut answer).await.unwrap();
+                    assert_eq!(answer[0], expected[0], "{answer:?}");
+                    assert!(expected[1] == 0 || answer[6] == expected[1], "{answer:?}");
+                }
+            });
+        }
+        while let Some(done) = attack.join_next().await {
+            done.unwrap();
+        }
+    }
+}
