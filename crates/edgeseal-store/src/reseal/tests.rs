@@ -8,6 +8,8 @@ use edgeseal_core::{
     AccountId, Pattern, Secret,
     account::Account,
     certificate::{Certificate, Digest, Facts, KeyAlgorithm, Subject},
+    domain::Environment,
+    ticket::TicketPeriod,
 };
 use serde_json::Value;
 
@@ -19,6 +21,7 @@ use crate::{
     memory::MemoryStore,
     record::{CertificateRecord, CertificateSource},
     sqlite::SqliteStore,
+    ticket_key,
 };
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
@@ -103,6 +106,9 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
     });
     made.await.unwrap();
     catalog.make_chain_key().await.unwrap();
+    let (store, period) = (&**catalog.store(), TicketPeriod::at(NOW));
+    let made = ticket_key::obtain(store, keyring, Environment::Production, period, NOW).await;
+    made.unwrap();
     (catalog, key)
 }
 
@@ -189,7 +195,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         let keyring = Keyring::parse(&old).unwrap();
         let (catalog, key) = filled(Arc::clone(&store), &keyring).await;
         let first = keyring.active();
-        assert_eq!(census(&*store).await.unwrap().under(first), 4);
+        assert_eq!(census(&*store).await.unwrap().under(first), 5);
         assert!(!is_finished(&*store, &keyring).await.unwrap());
 
         let (_, ring) = with_new_key(&old);
@@ -197,13 +203,13 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         begin(&*store, keyring.active()).await.unwrap();
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
-        assert_eq!((proof.opened, proof.unopened), (4, 0));
+        assert_eq!((proof.opened, proof.unopened), (5, 0));
         finish(&*store, keyring.active(), NOW).await.unwrap();
         assert!(is_finished(&*store, &keyring).await.unwrap());
         let census = census(&*store).await.unwrap();
         assert_eq!(
             (census.under(first), census.under(keyring.active())),
-            (0, 4)
+            (0, 5)
         );
 
         keyring.forget(first).unwrap();
@@ -231,14 +237,22 @@ async fn what_expires_still_does() {
         filled(Arc::clone(&store), &keyring).await;
         keyring.replace(&with_new_key(&old).1).unwrap();
         reseal(&*store, &keyring).await;
-        let kept = async |now: Timestamp| {
+        let kept = async |prefix, now: Timestamp| {
             store.sweep(now).await.unwrap();
-            let page = store.list(key::SIGNING_REQUESTS, None, 10).await.unwrap();
+            let page = store.list(prefix, None, 10).await.unwrap();
             page.entries.len()
         };
-        let end = NOW.plus_ms(crate::catalog::SIGNING_REQUEST_MS);
-        assert_eq!(kept(end.plus_ms(-1)).await, 1);
-        assert_eq!(kept(end.plus_ms(1)).await, 0);
+        let request_ends = NOW.plus_ms(crate::catalog::SIGNING_REQUEST_MS);
+        let ticket_key_ends = TicketPeriod::at(NOW).forgotten();
+        let mut ends = [
+            (key::SIGNING_REQUESTS, request_ends),
+            (key::TICKET_KEYS, ticket_key_ends),
+        ];
+        ends.sort_by_key(|(_, end)| *end);
+        for (prefix, end) in ends {
+            assert_eq!(kept(prefix, end.plus_ms(-1)).await, 1, "{prefix}");
+            assert_eq!(kept(prefix, end.plus_ms(1)).await, 0, "{prefix}");
+        }
     }
 }
 
@@ -316,7 +330,7 @@ async fn what_does_not_open_is_told_and_left_as_it_is() {
 
     keyring.replace(&with_new_key(&old).1).unwrap();
     let proof = reseal(&*store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (4, 2));
+    assert_eq!((proof.opened, proof.unopened), (5, 2));
     let (first, why) = proof.unopened_first.unwrap();
     assert_eq!(first, holder);
     let needed = stranger.active().to_string();
@@ -359,6 +373,6 @@ async fn an_end_in_the_middle_is_made_good() {
     let keyring = Keyring::parse(&text).unwrap();
     assert!(!is_finished(&store, &keyring).await.unwrap());
     let proof = reseal(&store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (14, 0));
+    assert_eq!((proof.opened, proof.unopened), (15, 0));
     assert_eq!(census(&store).await.unwrap().under(first.active()), 0);
 }
