@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Prints the figures that have an aim, and those of the peers with many certificates, in Markdown.
 
+A dash means that the peer was given up at a limit, which is told below.
 Reads benches/out/figures.jsonl; with `--since N` only the lines after the first N. Of each figure
 the latest counts.
 """
@@ -40,23 +41,24 @@ def with_aims(figures):
         print(f"| {name} | {sign} {number(one['aim'])}{unit} | {number(one['median'])}{unit} | {met} | `{bench}` |")
 
 
+PEERS = ["nginx", "nginx, file by variable", "haproxy", "caddy"]
 OURS = {
     "start": "start with the store",
     "memory after a start": "memory after a cold start",
+    "memory after changes": "memory at the end",
     "handshake, random names, its CPU": "handshake, random names, server's CPU",
 }
 
 
 def many(figures):
-    rows, sizes, peers = {}, set(), []
+    rows, sizes = {}, set()
     for (bench, name), one in figures.items():
         match = MANY.fullmatch(name)
         if bench == "million" and match:
             peer, what, size = match[1], match[2], int(match[3])
             rows.setdefault(what, {})[size, peer] = one
             sizes.add(size)
-            if peer not in peers:
-                peers.append(peer)
+    peers = PEERS
     for what, cells in rows.items():
         unit = next(iter(cells.values()))["unit"]
         print(f"\n**{what} ({unit})**\n\n| domains | edgeseal | " + " | ".join(peers) + " |")

@@ -93,27 +93,8 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     let domains: Arc<[String]> = accounts.iter().map(|one| one.domain.clone()).collect();
     for round in 0..rounds {
         println!("round {}", round + 1);
-        let quiet = Load::start(server.addresses.https, &domains, options);
-        std::thread::sleep(Duration::from_secs(3));
-        quiet.stop()?.report(&mut report, "no change");
         let calls = sign(&server, &authority, changed, options.changes)?;
-        let load = Load::start(server.addresses.https, &domains, options);
-        let began = Instant::now();
-        let stale = runtime.block_on(change(&server, options.callers, calls));
-        let took = began.elapsed();
-        let seen = load.stop()?;
-        report.add(
-            "changes, burst",
-            "calls/s",
-            options.changes as f64 / took.as_secs_f64(),
-        );
-        let name = "handshakes after return that showed the old certificate, burst";
-        report.add(name, "handshakes", stale? as f64);
-        report.aim(name, 0.0);
-        seen.report(&mut report, "burst");
-        for what in ["failed handshakes", "failed requests"] {
-            report.aim(&format!("{what}, burst"), 0.0);
-        }
+        runtime.block_on(burst(&server, calls, &domains, options, &mut report))?;
     }
     drop(server);
     let certified: Vec<_> = domains.iter().map(String::as_str).zip(&first).collect();
@@ -124,6 +105,35 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         runtime.block_on(reload(&setup, &domains, options, &mut report))?;
     }
     report.finish()
+}
+
+/// Load without a change, then all changes at once under it.
+async fn burst(
+    server: &Server,
+    calls: Vec<Change>,
+    domains: &Arc<[String]>,
+    options: &Options,
+    report: &mut Report,
+) -> Outcome<()> {
+    let https = server.addresses.https;
+    let quiet = Load::start(https, domains, options);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    quiet.stop()?.report(report, "no change");
+    let load = Load::start(https, domains, options);
+    let began = Instant::now();
+    let stale = change(server, options.callers, calls).await;
+    let took = began.elapsed();
+    let seen = load.stop()?;
+    let rate = options.changes as f64 / took.as_secs_f64();
+    report.add("changes, burst", "calls/s", rate);
+    let name = "handshakes after return that showed the old certificate, burst";
+    report.add(name, "handshakes", stale? as f64);
+    report.aim(name, 0.0);
+    seen.report(report, "burst");
+    for what in ["failed handshakes", "failed requests"] {
+        report.aim(&format!("{what}, burst"), 0.0);
+    }
+    Ok(())
 }
 
 /// One reload of nginx with the same names, under the same load.
@@ -317,8 +327,7 @@ impl Clients {
                 }
                 Err(why) => {
                     seen.handshakes_failed += 1;
-                    seen.first_failure
-                        .get_or_insert_with(|| format!("{domain}: {why}"));
+                    seen.note(domain, &*why);
                 }
             }
         }
@@ -347,16 +356,14 @@ impl Clients {
                 Ok(Became::NotSent) => seen.opened_again += 1,
                 Err(why) => {
                     seen.requests_failed += 1;
-                    seen.first_failure
-                        .get_or_insert_with(|| format!("{domain}, request: {why}"));
+                    seen.note(domain, &*why);
                 }
             }
             match Kept::open(&client, self.address, domain, h2).await {
                 Ok(opened) => kept = opened,
                 Err(why) => {
                     seen.handshakes_failed += 1;
-                    seen.first_failure
-                        .get_or_insert_with(|| format!("{domain}: {why}"));
+                    seen.note(domain, &*why);
                 }
             }
         }
@@ -365,6 +372,12 @@ impl Clients {
 }
 
 impl Seen {
+    /// The first failure is told.
+    fn note(&mut self, domain: &str, why: &dyn std::error::Error) {
+        self.first_failure
+            .get_or_insert_with(|| format!("{domain}: {why}"));
+    }
+
     fn add(&mut self, other: Self) {
         self.handshakes.extend(other.handshakes);
         self.requests.extend(other.requests);

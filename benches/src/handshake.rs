@@ -117,37 +117,58 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     ));
     let contenders = contenders(&server, &[&nginx, &haproxy])?;
     for part in &PARTS {
-        // The peers have no hybrid key exchange, so one part shows what it costs.
-        let is_first = part.aim == Some(0.9);
-        let contenders: Vec<_> = contenders
-            .iter()
-            .filter(|one| one.offer == Offer::X25519 || is_first)
-            .collect();
-        let shakes = |one: &Contender| Shakes {
-            names: Names::One(Rc::from(domain.as_str())),
-            way: Way {
-                offer: one.offer,
-                ..part.way
-            },
-            then: part.then,
-            clients: options.clients,
-        };
-        for one in &contenders {
-            runtime.block_on(shakes(one).turn(one.address, options.handshakes / 4))?;
-        }
-        for round in 0..rounds {
-            println!("round {}, {}", round + 1, part.what);
-            for one in &contenders {
-                let before = process::cpu_of_all(&one.pids)?;
-                runtime.block_on(shakes(one).turn(one.address, options.handshakes))?;
-                let cpu = process::cpu_of_all(&one.pids)? - before;
-                let each = cpu.as_secs_f64() * 1e6 / options.handshakes as f64;
-                report.add(&named(part, one.name), "µs", each);
-            }
+        for round in 0..=rounds {
+            println!("round {round}, {}", part.what);
+            let turns = Turns {
+                part,
+                domain: &domain,
+                options,
+                is_warming: round == 0,
+            };
+            runtime.block_on(turns.take(&contenders, &mut report))?;
         }
         ratios(&mut report, part);
     }
     report.finish()
+}
+
+/// One turn of each contender.
+struct Turns<'a> {
+    part: &'a Part,
+    domain: &'a str,
+    options: &'a Options,
+    /// Shorter, and not reported.
+    is_warming: bool,
+}
+
+impl Turns<'_> {
+    async fn take(&self, contenders: &[Contender], report: &mut Report) -> Outcome<()> {
+        let Self { part, options, .. } = self;
+        // The peers have no hybrid key exchange, so one part shows what it costs.
+        let is_first = part.aim == Some(0.9);
+        let all = contenders.iter();
+        for one in all.filter(|one| one.offer == Offer::X25519 || is_first) {
+            let shakes = Shakes {
+                names: Names::One(Rc::from(self.domain)),
+                way: Way {
+                    offer: one.offer,
+                    ..part.way
+                },
+                then: part.then,
+                clients: options.clients,
+            };
+            if self.is_warming {
+                shakes.turn(one.address, options.handshakes / 4).await?;
+                continue;
+            }
+            let before = process::cpu_of_all(&one.pids)?;
+            shakes.turn(one.address, options.handshakes).await?;
+            let cpu = process::cpu_of_all(&one.pids)? - before;
+            let each = cpu.as_secs_f64() * 1e6 / options.handshakes as f64;
+            report.add(&named(part, one.name), "µs", each);
+        }
+        Ok(())
+    }
 }
 
 fn contenders(server: &Server, peers: &[&Peer]) -> Outcome<Vec<Contender>> {

@@ -12,7 +12,7 @@ use crate::{
     report::Report,
     requests::{Became, Kept},
     server::{Place, Server},
-    tls::{Client, Connection, Way},
+    tls::{Client, Way},
 };
 
 #[derive(clap::Args)]
@@ -30,11 +30,8 @@ enum State {
     Http2,
 }
 
-/// An idle connection, held.
-enum Held {
-    Bare(#[expect(dead_code, reason = "held, not used")] Box<Connection>),
-    Kept(#[expect(dead_code, reason = "held, not used")] Kept),
-}
+/// An idle connection, held and not used.
+type Held = Box<dyn std::any::Any>;
 
 impl State {
     const fn what(self) -> &'static str {
@@ -141,12 +138,11 @@ async fn each(
 
 async fn open(client: &Client, address: SocketAddr, domain: &str, state: State) -> Outcome<Held> {
     if state == State::Handshake {
-        let shaken = client.shows(address, domain).await?;
-        return Ok(Held::Bare(Box::new(shaken)));
+        return Ok(Box::new(client.shows(address, domain).await?));
     }
     let mut kept = Kept::open(client, address, domain, state == State::Http2).await?;
     match kept.get(domain).await? {
-        Became::Answered => Ok(Held::Kept(kept)),
+        Became::Answered => Ok(Box::new(kept)),
         Became::NotSent => Err("the connection was ended before a request".into()),
     }
 }
