@@ -81,10 +81,10 @@ pub(crate) struct Place {
     shakes_hands: bool,
 }
 
-/// What a handshake may wait for its turn.
-const DELAY: Duration = Duration::from_millis(50);
+/// What a handshake may wait for its turn: less than a visitor would lose by coming again.
+const DELAY: Duration = Duration::from_millis(500);
 /// Waiting that lasts for so long is no burst.
-const STANDING: Duration = Duration::from_millis(200);
+const STANDING: Duration = Duration::from_secs(1);
 /// Memory is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -291,13 +291,13 @@ mod tests {
         let ms = Duration::from_millis;
         let table = [
             (0, 10, false),
-            (60, 20, false),  // a burst
-            (60, 219, false), // not long enough
-            (60, 220, true),
-            (900, 5000, true),
-            (49, 5001, false), // one that did not wait ends it
-            (60, 5002, false),
-            (60, 5203, true),
+            (600, 20, false),   // a burst
+            (600, 1019, false), // not long enough
+            (600, 1020, true),
+            (9000, 50_000, true),
+            (499, 50_001, false), // one that did not wait ends it
+            (600, 50_002, false),
+            (600, 51_002, true),
         ];
         for (delay, now, stands) in table {
             assert_eq!(queue.stands(ms(delay), ms(now)), stands, "at {now}");
