@@ -25,22 +25,21 @@
 //! reads it back from the outside and reports. `stapling` fetches OCSP responses beside all this.
 //!
 //! # The way of a request
-//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host, and redirects or streams from
-//! the origin.
+//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host, and redirects
+//! or streams from the origin.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
 use std::{
     fmt, io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use edgeseal_core::{DomainName, Timestamp, domain::Environment};
+use edgeseal_core::Timestamp;
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
-use ipnet::IpNet;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -55,6 +54,7 @@ pub mod index;
 mod limits;
 mod listener;
 mod loaded;
+mod options;
 mod prove;
 mod proxy;
 mod proxy_header;
@@ -69,6 +69,7 @@ pub use follow::Resealed;
 pub use health::{Ailing, Health};
 pub use limits::Limits;
 pub use loaded::{Listeners, Loaded, bind};
+pub use options::{Options, STAGING};
 pub use prove::Proofs;
 pub use proxy::{AccessLog, Patience};
 pub use replica::{Examined, ReplicaError, examine};
@@ -83,66 +84,6 @@ use prove::Prover;
 use proxy::{Log, Ports};
 use proxy_header::Balancers;
 use replica::{Replica, Standing};
-
-/// The group whose edges serve the staging environment.
-pub const STAGING: &str = "staging";
-
-/// How an edge is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Its name, unique in its group. Part of a key: no `/`.
-    pub id: String,
-    /// Its group. Edges of [`STAGING`] serve the staging environment, all others production.
-    pub group: String,
-    /// Where HTTPS listens. Port 0 takes any.
-    pub https: SocketAddr,
-    /// Where plain HTTP listens, if at all.
-    pub http: Option<SocketAddr>,
-    /// Where the replica is kept. One edge per directory.
-    pub directory: PathBuf,
-    /// The domain whose certificate answers clients that send no server name; none by default.
-    pub default_domain: Option<DomainName>,
-    /// For a ClientHello, and again for the rest of the handshake.
-    pub client_hello_timeout: Duration,
-    /// For the head of a request, idle time before it included.
-    pub header_timeout: Duration,
-    /// For origins.
-    pub patience: Patience,
-    /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
-    pub origin_tls_ports: Vec<u16>,
-    /// Ports of origins that are asked in HTTP/2 in the clear, as gRPC servers want it.
-    pub origin_h2c_ports: Vec<u16>,
-    /// Where requests are logged, if they are.
-    pub access_log: Option<AccessLog>,
-    /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
-    pub origin_ca_file: Option<PathBuf>,
-    /// Connections to one origin at a time at most. A request that finds them all in use waits as
-    /// long as for a connection.
-    pub origin_connections: usize,
-    /// Bytes of a request's body at most; `None`: any number. A longer one is answered with 413.
-    pub request_body_max: Option<u64>,
-    /// Requests that one connection of a client carries at most; then it is closed in order.
-    pub connection_requests: u32,
-    /// For open connections when the edge is drained.
-    pub drain_timeout: Duration,
-    /// Whether OCSP responders may be at addresses that are not public, and at other ports than 80.
-    /// Whoever uploads a certificate can then make this process ask inside of its own network.
-    pub ocsp_private_addresses: bool,
-    /// Parsed keys in memory at most.
-    pub key_cache: usize,
-    /// How much it takes on.
-    pub limits: Limits,
-    /// Load balancers whose connections begin with a header of the PROXY protocol. If there are any,
-    /// nobody else is served.
-    pub proxy_protocol_from: Vec<IpNet>,
-    /// For the store, when there is a good replica to serve from.
-    pub catch_up_timeout: Duration,
-    /// Between two tries of what is quarantined, and between two looks for missing ticket keys.
-    pub recheck_every: Duration,
-    /// Where the edge connects to, to read what it serves: its own listener unless visitors reach
-    /// that through something else on this machine, which then is part of what is proved.
-    pub prove_at: Option<SocketAddr>,
-}
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
 pub struct Edge {
@@ -199,51 +140,6 @@ pub enum StartError {
     /// The system gives no thread, or a socket no address.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
-}
-
-impl Options {
-    /// The defaults, for an edge of this name on these addresses.
-    #[must_use]
-    pub fn new(id: &str, group: &str, https: SocketAddr, directory: &Path) -> Self {
-        Self {
-            id: id.to_owned(),
-            group: group.to_owned(),
-            https,
-            http: None,
-            directory: directory.to_owned(),
-            default_domain: None,
-            client_hello_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(60),
-            patience: Patience::default(),
-            origin_tls_ports: vec![443],
-            origin_h2c_ports: Vec::new(),
-            access_log: None,
-            origin_ca_file: None,
-            origin_connections: 1024,
-            request_body_max: None,
-            connection_requests: 10_000,
-            drain_timeout: Duration::from_secs(30),
-            ocsp_private_addresses: false,
-            key_cache: 10_000,
-            limits: Limits::default(),
-            proxy_protocol_from: Vec::new(),
-            catch_up_timeout: Duration::from_secs(5),
-            recheck_every: Duration::from_secs(30),
-            prove_at: None,
-        }
-    }
-
-    const fn expects_headers(&self) -> bool {
-        !self.proxy_protocol_from.is_empty()
-    }
-
-    fn environment(&self) -> Environment {
-        if self.group == STAGING {
-            Environment::Staging
-        } else {
-            Environment::Production
-        }
-    }
 }
 
 impl Edge {

@@ -1,5 +1,6 @@
 //! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
 
+mod flags;
 mod oidc;
 
 use std::{
@@ -9,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
@@ -26,65 +26,9 @@ use figment::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::flags::Flags;
 use self::oidc::OidcProvider;
 use crate::kek::{KekSetting, KekSource};
-
-/// The flags of `serve`. All are optional here; their defaults are those of [`Config`].
-#[derive(Args, Debug, Default, Serialize)]
-pub(crate) struct Flags {
-    /// Config file in TOML; its keys are named like these flags
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
-    pub(crate) config: Option<PathBuf>,
-    /// Take over from the process that serves this data directory: no connection is refused
-    #[arg(long)]
-    #[serde(skip)]
-    pub(crate) take_over: bool,
-    /// Where everything is kept [default: ./edgeseal-data]
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<PathBuf>,
-    /// The store: sqlite:PATH or memory: [default: sqlite:DATA/store.db]
-    #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) store: Option<String>,
-    /// Where the API listens, plain HTTP [default: 127.0.0.1:7080]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api: Option<SocketAddr>,
-    /// Where the API listens in TLS as well; needs the two files [default: nowhere]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls: Option<SocketAddr>,
-    /// Certificate chain of the API in TLS, in PEM
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls_cert_file: Option<PathBuf>,
-    /// Private key of the API in TLS, in PEM
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls_key_file: Option<PathBuf>,
-    /// Where the edge serves HTTPS [default: 127.0.0.1:8443]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) https: Option<SocketAddr>,
-    /// Where the edge serves plain HTTP [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) http: Option<SocketAddr>,
-    /// Where health and metrics are served [default: 127.0.0.1:7081]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) admin: Option<SocketAddr>,
-    /// Group of the edge; edges of the group "staging" serve staged certificates [default: production]
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) group: Option<String>,
-    /// How logs are written: auto, text or json [default: auto]
-    #[arg(long, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_format: Option<LogFormat>,
-}
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
