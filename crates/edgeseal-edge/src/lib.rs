@@ -30,13 +30,7 @@
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use edgeseal_core::Timestamp;
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};

@@ -32,6 +32,7 @@ use crate::tls::StoredTicketKey;
 mod database;
 mod examine;
 mod mark;
+mod rows;
 mod standing;
 mod writer;
 

@@ -1,9 +1,12 @@
 //! How far the replica is, as its file says.
 
-use edgeseal_store::Revision;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Reached, Standing, mark::mark};
+use super::{
+    Reached, Standing,
+    mark::mark,
+    rows::{from_sql, to_sql},
+};
 
 impl Standing {
     /// With what a batch has reached.
@@ -70,12 +73,4 @@ pub(super) fn write_standing(
             standing.mark(),
         ])
         .map(drop)
-}
-
-const fn to_sql(revision: Revision) -> i64 {
-    revision.0.cast_signed()
-}
-
-const fn from_sql(revision: i64) -> Revision {
-    Revision(revision.cast_unsigned())
 }
