@@ -2,6 +2,7 @@
 //! certificates, where model, handshakes and all reads must say the same again and again.
 
 mod certificates;
+mod companion;
 mod domains;
 mod fresh;
 mod model;
@@ -10,7 +11,7 @@ mod steps;
 use std::{collections::BTreeSet, env, thread};
 
 use crate::harness::{Api, Origin, Server, unlimited};
-use model::{Domain, Model};
+use model::{Domain, Known, Model};
 
 /// Changes between two comparisons.
 const BLOCK: usize = 36;
@@ -91,7 +92,9 @@ impl World {
     async fn compare(&mut self) {
         self.compare_domains().await;
         let domains = self.model.domains.keys();
-        let standings = domains.filter_map(|name| Some(self.model.served(name)?.standing_on(name)));
+        let served = domains.map(|name| (name, self.model.all_served(name)));
+        let served = served.filter(|(_, all)| !all.is_empty());
+        let standings = served.map(|(name, all)| Known::worst_on(&all, name));
         self.compared.extend(standings);
         self.compare_certificates().await;
     }
@@ -121,6 +124,11 @@ impl World {
             "certificate is hidden",
             "certificate is deleted",
             "certificate is in use",
+            "companion is refused",
+            "companion by SetCdnDomainSSLCertificate, true",
+            "companion by SetDomainServerCertificate, false",
+            "stored companion",
+            "companion of one kind",
         ] {
             let met = self.steps.done.iter().any(|step| step.contains(what));
             assert!(met, "never: {what}");

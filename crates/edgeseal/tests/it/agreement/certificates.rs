@@ -215,8 +215,8 @@ impl World {
     async fn compare_who_serves(&self, known: &Known) {
         let action = "DescribeCertificateInfoByID";
         let domains = self.model.domains.keys().filter(|domain| {
-            let served = self.model.served(domain);
-            served.is_some_and(|served| served.id == known.id)
+            let served = self.model.all_served(domain);
+            served.iter().any(|served| served.id == known.id)
         });
         let expected: Vec<&String> = domains.collect();
         let number = known.id.to_string();

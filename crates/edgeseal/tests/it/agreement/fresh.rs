@@ -1,5 +1,6 @@
 //! Certificates as they are made for a walk, and as the model gets to know them.
 
+use rcgen::KeyPair;
 use time::OffsetDateTime;
 
 use super::{
@@ -128,12 +129,15 @@ impl World {
 }
 
 pub(super) fn fresh(names: Vec<String>, days: i64) -> Fresh {
-    let mut not_after = 0;
+    fresh_with(names, days, pki::new_key())
+}
+
+pub(super) fn fresh_with(names: Vec<String>, days: i64, key: KeyPair) -> Fresh {
     let list: Vec<&str> = names.iter().map(String::as_str).collect();
-    let pem = AUTHORITY.issue_with(&list, |params| {
-        valid_days(params, -1, days);
-        not_after = params.not_after.unix_timestamp();
-    });
+    let mut params = leaf_params(&list);
+    valid_days(&mut params, -1, days);
+    let not_after = params.not_after.unix_timestamp();
+    let pem = AUTHORITY.pem(&AUTHORITY.intermediate.issue(params, key));
     Fresh {
         pem,
         names,

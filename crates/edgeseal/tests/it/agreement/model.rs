@@ -26,7 +26,17 @@ pub(super) struct Domain {
 #[derive(Clone, Copy)]
 pub(super) struct Binding {
     pub(super) certificate: i64,
+    /// The second one, whose key is of the other kind.
+    pub(super) companion: Option<i64>,
     pub(super) on: bool,
+}
+
+impl Binding {
+    pub(super) fn certificates(self) -> impl Iterator<Item = i64> {
+        [Some(self.certificate), self.companion]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// A certificate of the account.
@@ -46,24 +56,50 @@ pub(super) struct Known {
 }
 
 impl Model {
-    /// The certificate that is served for a domain.
+    /// The first certificate of those that are served for a domain.
     pub(super) fn served(&self, domain: &str) -> Option<&Known> {
-        let binding = self.domains[domain].production.filter(|bound| bound.on)?;
-        Some(&self.certificates[&binding.certificate])
+        self.all_served(domain).first().copied()
     }
 
-    /// The certificate that a domain has bound in production, on or off.
-    pub(super) fn bound(&self, domain: &str) -> Option<&Known> {
-        let binding = self.domains[domain].production?;
-        Some(&self.certificates[&binding.certificate])
+    /// The certificates that are served for a domain, the first one first.
+    pub(super) fn all_served(&self, domain: &str) -> Vec<&Known> {
+        let served = self.domains[domain].production.filter(|bound| bound.on);
+        self.of(served)
+    }
+
+    /// The certificates that a domain has bound in production, on or off, the first one first.
+    pub(super) fn all_bound(&self, domain: &str) -> Vec<&Known> {
+        self.of(self.domains[domain].production)
+    }
+
+    fn of(&self, binding: Option<Binding>) -> Vec<&Known> {
+        let ids = binding.into_iter().flat_map(Binding::certificates);
+        ids.map(|id| &self.certificates[&id]).collect()
     }
 
     pub(super) fn bind(&mut self, domain: &str, certificate: i64, staging: bool) {
         let binding = Binding {
             certificate,
+            companion: None,
             on: true,
         };
         self.put(domain, binding, staging);
+        self.sweep();
+    }
+
+    /// What a second certificate would join; `None` if nothing is on there.
+    pub(super) fn joinable(&self, domain: &str, staging: bool) -> Option<Binding> {
+        let found = &self.domains[domain];
+        let staged = found.staging.filter(|_| staging);
+        staged.or(found.production).filter(|bound| bound.on)
+    }
+
+    pub(super) fn join(&mut self, domain: &str, companion: i64, staging: bool) {
+        let joined = Binding {
+            companion: Some(companion),
+            ..self.joinable(domain, staging).unwrap()
+        };
+        self.put(domain, joined, staging);
         self.sweep();
     }
 
@@ -102,7 +138,9 @@ impl Model {
             .domains
             .values()
             .flat_map(|domain| [domain.production, domain.staging]);
-        bindings.any(|bound| bound.is_some_and(|bound| bound.certificate == certificate))
+        bindings.any(|bound| {
+            bound.is_some_and(|bound| bound.certificates().any(|id| id == certificate))
+        })
     }
 
     /// Certificates that their owner can see, in order of their numbers.
@@ -132,6 +170,9 @@ impl Model {
         }
     }
 }
+
+/// How a certificate can stand on a domain, the worst first.
+const STANDINGS: [&str; 4] = ["mismatch", "expired", "expire_soon", "ok"];
 
 impl Known {
     pub(super) fn common_name(&self) -> &str {
@@ -174,6 +215,12 @@ impl Known {
         }
     }
 
+    /// Whether its key is an RSA one: the OID of such keys (RFC 8017 appendix A.1) is in it.
+    pub(super) fn is_rsa(&self) -> bool {
+        const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+        self.pem.leaf.windows(RSA.len()).any(|octets| octets == RSA)
+    }
+
     /// The CDN's word for how it stands on a domain.
     pub(super) fn standing_on(&self, domain: &str) -> &'static str {
         match self.standing() {
@@ -196,15 +243,23 @@ impl Known {
         self.names.join(",")
     }
 
-    /// Its row in `DescribeCdnHttpsDomainList` as far as it is compared.
-    pub(super) fn https_row(&self, domain: &str) -> Value {
-        json!({
+    /// The row in `DescribeCdnHttpsDomainList` of a domain that serves these, as far as it is compared.
+    pub(super) fn https_row(served: &[&Self], domain: &str) -> Option<Value> {
+        let first = served.first()?;
+        Some(json!({
             "DomainName": domain,
-            "CertName": self.name,
-            "CertType": self.kind,
-            "CertCommonName": self.common_name(),
-            "CertStatus": self.standing_on(domain),
-        })
+            "CertName": first.name,
+            "CertType": first.kind,
+            "CertCommonName": first.common_name(),
+            "CertStatus": Self::worst_on(served, domain),
+        }))
+    }
+
+    /// The worst that the CDN can say of one of these on a domain.
+    pub(super) fn worst_on(served: &[&Self], domain: &str) -> &'static str {
+        let words = served.iter().map(|known| known.standing_on(domain));
+        let rank = |word: &&str| STANDINGS.iter().position(|standing| standing == word);
+        words.min_by_key(rank).unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ const SET_LEGACY: &str = "SetDomainServerCertificate";
 const SET_BATCH: &str = "BatchSetCdnDomainServerCertificate";
 
 /// The spellings of one and the same operation.
-const SPELLINGS: [(&str, &str); 4] = [
+pub(super) const SPELLINGS: [(&str, &str); 4] = [
     (CDN, SET),
     (DCDN, SET_DCDN),
     (CDN, SET_LEGACY),
@@ -28,8 +28,9 @@ const SPELLINGS: [(&str, &str); 4] = [
 impl World {
     pub(super) async fn step(&mut self) {
         match self.random.below(100) {
-            0..26 => self.upload().await,
-            26..42 => self.bind_stored().await,
+            0..22 => self.upload().await,
+            22..32 => self.set_companion().await,
+            32..42 => self.bind_stored().await,
             42..48 => self.bind_from_request().await,
             48..60 => self.switch_off().await,
             60..70 => self.switch_on_again().await,
@@ -340,7 +341,7 @@ impl World {
     }
 
     /// A certificate that can be bound.
-    fn any_usable(&mut self) -> Option<i64> {
+    pub(super) fn any_usable(&mut self) -> Option<i64> {
         let usable = self.model.visible().filter(|known| !known.has_ended());
         let ids: Vec<i64> = usable.map(|known| known.id).collect();
         self.random.one_of(&ids).copied()

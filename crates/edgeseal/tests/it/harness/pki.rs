@@ -62,9 +62,7 @@ impl Authority {
 
     /// As [`issue`](Self::issue), for an RSA key.
     pub(crate) fn issue_rsa(&self, names: &[&str]) -> Pem {
-        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-        secrets::register_key(key.serialized_der());
-        self.pem(&self.intermediate.issue(leaf_params(names), key))
+        self.pem(&self.intermediate.issue(leaf_params(names), new_rsa_key()))
     }
 
     /// As [`issue`](Self::issue), for an Ed25519 key.
@@ -115,6 +113,13 @@ pub(crate) fn new_key() -> KeyPair {
     secrets::register_key(der);
     // PKCS#8 of P-256 (RFC 5958, RFC 5915): 36 octets of frame, the scalar, the public key.
     secrets::register_scalar(&der[36..68]);
+    key
+}
+
+/// A new RSA key of 2048 bits.
+pub(crate) fn new_rsa_key() -> KeyPair {
+    let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    secrets::register_key(key.serialized_der());
     key
 }
 
