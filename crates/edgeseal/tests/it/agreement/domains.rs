@@ -39,7 +39,7 @@ impl World {
         let shown = self.server.served(&visited(domain)).await;
         // Of two the one with the ECDSA key, which whoever asks here can check.
         let ecdsa = served.iter().find(|known| !known.is_rsa());
-        match (ecdsa.or(served.first()), shown) {
+        match (ecdsa.or_else(|| served.first()), shown) {
             (Some(known), Ok(chain)) => {
                 assert_eq!(chain[0], known.pem.leaf, "{domain} shows {}", known.id);
             }
