@@ -29,6 +29,7 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     malformed_transactions(&make().await).await;
     concurrent_committers(&make().await).await;
     counter_loses_nothing(&make().await).await;
+    time_does_not_go_back(&make().await).await;
     pages(&make().await, "").await;
     pages(&make().await, crate::key::LISTED).await;
     backwards::is_the_listing_turned_round(&make().await, "").await;
@@ -322,6 +323,48 @@ fn change(name: &str, value: Option<&str>, revision: Revision) -> Change {
         value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
         revision,
     }
+}
+
+/// Once a read has shown a commit, no read shows anything older, although the commit has not
+/// returned yet.
+async fn time_does_not_go_back(store: &SharedStore) {
+    const COMMITS: usize = 200;
+    let names = ["accountdomain/a", "d/b"];
+    let keys = names.map(key);
+    let start = commit(store, names.map(|name| put(name, "0"))).await;
+    let writer = {
+        let store = Arc::clone(store);
+        tokio::spawn(async move {
+            for n in 1..=COMMITS {
+                let value = n.to_string();
+                commit(&store, names.map(|name| put(name, &value))).await;
+            }
+        })
+    };
+    let mut seen = start;
+    for turn in 0.. {
+        let done = writer.is_finished();
+        let key = &keys[turn % keys.len()];
+        let mut shown = Vec::new();
+        let page = store.list(key.as_str(), None, 1).await.unwrap();
+        shown.push(("list", page.entries[0].changed));
+        let entry = store.get(key).await.unwrap().unwrap();
+        shown.push(("get", entry.changed));
+        let both = store.get_many(&keys).await.unwrap().into_iter();
+        let both = both.map(|one| one.unwrap().changed);
+        shown.push(("get_many", both.max().unwrap()));
+        let entry = store.get(key).await.unwrap().unwrap();
+        shown.push(("get again", entry.changed));
+        for (verb, revision) in shown {
+            assert!(revision >= seen, "{verb}: {revision:?} after {seen:?}");
+            seen = revision;
+        }
+        if done {
+            break;
+        }
+    }
+    writer.await.unwrap();
+    assert_eq!(value(store, names[0]).await, Some(COMMITS.to_string()));
 }
 
 async fn changes_in_order(store: &SharedStore) {

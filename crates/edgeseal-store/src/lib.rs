@@ -85,16 +85,12 @@ impl Txn {
     pub(crate) fn check(&self) -> Result<(), Fault> {
         let mut keys = HashSet::with_capacity(self.write.len());
         for write in &self.write {
-            let key = match write {
-                Write::Put { key, value, .. } => {
-                    if value.len() > MAX_VALUE_BYTES {
-                        return Err(Fault::new("commit: a value is longer than 1 MiB"));
-                    }
-                    key
-                }
-                Write::Delete(key) => key,
-            };
-            if !keys.insert(key) {
+            if let Write::Put { value, .. } = write
+                && value.len() > MAX_VALUE_BYTES
+            {
+                return Err(Fault::new("commit: a value is longer than 1 MiB"));
+            }
+            if !keys.insert(write.key()) {
                 return Err(Fault::new("commit: a key is written twice"));
             }
         }
@@ -126,6 +122,14 @@ pub enum Write {
     },
     /// The key is gone. No error if it never was.
     Delete(Key),
+}
+
+impl Write {
+    pub(crate) const fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete(key) => key,
+        }
+    }
 }
 
 /// One page of a listing, in byte order of the keys.

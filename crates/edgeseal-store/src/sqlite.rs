@@ -3,6 +3,7 @@
 //! - One writer thread takes what waits in a bounded queue and commits it together: one `fsync` for
 //!   many transactions (`sqlite/writer.rs`). It alone counts revisions, in the transaction that
 //!   uses them.
+//! - What was read or written lately is answered from memory (`sqlite/recent.rs`).
 //! - Readers are further connections to the same file. None keeps a snapshot across calls, so that
 //!   the write-ahead log can always be folded back (`sqlite/read.rs`).
 //! - A lock file beside the database keeps a second process out (`sqlite/file.rs`).
@@ -28,17 +29,20 @@ use crate::{
 
 mod file;
 mod read;
+mod recent;
 mod view;
 mod writer;
 
 pub use view::{SqliteView, look_at};
 
 use read::{Reach, Readers};
+use recent::Recent;
 use writer::{Job, Writer};
 
 /// See the [module](self).
 pub struct SqliteStore {
     readers: Option<Arc<Readers>>,
+    recent: Arc<Recent>,
     /// Revisions of earlier lives of the file, oldest first: from, to.
     lives: Vec<(Revision, Revision)>,
     /// Where this life of the file begins.
@@ -79,12 +83,13 @@ impl SqliteStore {
         };
         let readers = Readers::open(path).map_err(fault)?;
         let (head_sender, head) = watch::channel(opened.first);
+        let recent = Arc::new(Recent::new(opened.first));
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = Writer::new(
             opened.connection,
             opened.lock,
             path,
-            head_sender,
+            (head_sender, Arc::clone(&recent)),
             kept_deletes,
         );
         let writer = std::thread::Builder::new()
@@ -93,6 +98,7 @@ impl SqliteStore {
             .map_err(|cause| fault(Fault::of("start the writer")(cause)))?;
         Ok(Self {
             readers: Some(Arc::new(readers)),
+            recent,
             lives: opened.lives,
             first: opened.first,
             head,
@@ -150,9 +156,18 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        if let Some(entry) = self.recent.get(key) {
+            return Ok(Some(entry));
+        }
+        let turn = self.recent.turn();
         // Some 10 µs: less than handing it to another thread costs.
-        self.readers()?
-            .point(|connection| read::get(connection, key))
+        let found = self
+            .readers()?
+            .point(|connection| read::get(connection, key))?;
+        if let Some(entry) = &found {
+            self.recent.remember(turn, entry);
+        }
+        Ok(found)
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
@@ -175,6 +190,9 @@ impl Store for SqliteStore {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         /// As for [`Store::get`]: so few are read faster than handed over.
         const FEW: usize = 8;
+        if let Some(entries) = self.recent.get_many(keys) {
+            return Ok(entries);
+        }
         if keys.len() <= FEW {
             return self
                 .readers()?
@@ -222,6 +240,9 @@ impl Store for SqliteStore {
             .wait_for(|head| *head > after)
             .await
             .map_err(Fault::of("wait for a commit"))?;
+        if let Some(changes) = self.recent.changes(after, prefixes, limit) {
+            return Ok(changes);
+        }
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
         let readers = self.readers()?;
         Readers::follow(readers, move |connection| {

@@ -223,7 +223,13 @@ impl<'a> Text<'a> {
 
     /// The first character that PEM cannot carry.
     pub(super) fn check_characters(&self) -> Result<(), BadText> {
-        for (index, line) in lines(self.text).enumerate() {
+        // All that is usually there: looked at fast, and the rest is told apart below.
+        let is_plain = |line: &str| {
+            let mut octets = line.bytes();
+            octets.all(|octet| matches!(octet, b' '..=b'~' | b'\t') && octet != b'\\')
+        };
+        let lines = lines(self.text).enumerate();
+        for (index, line) in lines.filter(|(_, line)| !is_plain(line)) {
             let number = index + 1;
             let bad = |c: char| !c.is_ascii() || (c.is_ascii_control() && !"\t\r".contains(c));
             if let Some((column, character)) = line.chars().enumerate().find(|(_, c)| bad(*c)) {

@@ -9,7 +9,7 @@ use rustls::{
     SignatureAlgorithm,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SigningKey},
 };
 
 use super::staples::{Staple, Staples};
@@ -173,7 +173,7 @@ impl Keys {
         let plain = self.unseal(material)?;
         // By reference, so that no copy is left unwiped.
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(plain.expose()));
-        let key = aws_lc_rs::sign::any_supported_type(&der).map_err(|_| Unusable::Malformed)?;
+        let key = parse(&der).ok_or(Unusable::Malformed)?;
         let chain = std::iter::once(material.leaf())
             .chain(material.issuers().map(|der| &**der))
             .map(|der| CertificateDer::from(der.to_vec()))
@@ -189,6 +189,18 @@ impl Keys {
         let holder = Key::material(material.digest());
         Ok(self.keyring.open(&sealed, &holder)?)
     }
+}
+
+/// Reads a key. Asked for any type, the provider reads an EC key as one of RSA first, all of it.
+fn parse(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
+    /// `id-ecPublicKey` (RFC 5480 §2.1.1) as it stands near the beginning of PKCS#8.
+    const EC: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    let start = der.secret_der().get(..24).unwrap_or_default();
+    let is_ec = start.windows(EC.len()).any(|octets| octets == EC);
+    let as_ec = is_ec.then(|| aws_lc_rs::sign::any_ecdsa_type(der).ok());
+    as_ec
+        .flatten()
+        .or_else(|| aws_lc_rs::sign::any_supported_type(der).ok())
 }
 
 impl Parsed {
@@ -218,5 +230,45 @@ impl std::fmt::Debug for Keys {
             .field("cached", &self.cache.len())
             .field("keyring", &self.keyring)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512,
+        PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize,
+    };
+
+    use super::*;
+
+    #[test]
+    fn keys_of_every_kind_parse_and_others_do_not() {
+        use SignatureAlgorithm as Algorithm;
+        let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
+        for (key, algorithm) in [
+            (rsa, Algorithm::RSA),
+            (KeyPair::generate_for(&PKCS_ED25519), Algorithm::ED25519),
+            (
+                KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+                Algorithm::ECDSA,
+            ),
+            (
+                KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+                Algorithm::ECDSA,
+            ),
+            (
+                KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512),
+                Algorithm::ECDSA,
+            ),
+        ] {
+            let der = key.unwrap().serialize_der();
+            let parsed = |der: &[u8]| parse(&PrivatePkcs8KeyDer::from(der).into());
+            let key = parsed(&der).unwrap();
+            assert_eq!(key.algorithm(), algorithm);
+            for end in 0..der.len() {
+                assert!(parsed(&der[..end]).is_none(), "{algorithm:?} cut at {end}");
+            }
+        }
     }
 }

@@ -116,7 +116,20 @@ impl Draft {
         &mut self,
         id: CertificateId,
     ) -> Result<Option<CertificateRecord>, Fault> {
-        self.get(&Key::certificate(id)).await
+        self.get_certificate(&Key::certificate(id)).await
+    }
+
+    /// Whether an account has a certificate of this name, where that would be a surprise.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn has_certificate_named(
+        &mut self,
+        account: &AccountId,
+        name: &str,
+    ) -> Result<bool, Fault> {
+        self.has_unexpectedly(&Key::certificate_name(account, name))
+            .await
     }
 
     /// Reads the certificate of this name in an account.
@@ -168,7 +181,7 @@ impl Draft {
         self.put(Key::certificate_name(&row.account, &row.name), &pointer)?;
         self.put_certificate(row)?;
         let content = Key::certificate_content(&row.account, &row.material);
-        if !self.has(&content).await? {
+        if !self.has_unexpectedly(&content).await? {
             self.put(content, &pointer)?;
         }
         self.put_bytes(
@@ -330,7 +343,7 @@ impl Draft {
     }
 
     fn put_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        self.put(Key::certificate(row.id), row)?;
+        self.put_certificate_record(Key::certificate(row.id), row.clone())?;
         let summary = record::encode_summary(&CertificateSummary::of(row))?;
         let key = Key::account_certificate(&row.account, &row.region, row.id);
         self.put_bytes(key, summary);
@@ -343,7 +356,7 @@ impl Draft {
         certificate: &Certificate,
     ) -> Result<(), Fault> {
         let key = Key::material(digest);
-        if self.has(&key).await? {
+        if self.has_unexpectedly(&key).await? {
             // A removal of the last certificate that had it must not pass this one.
             self.put_bytes(Key::material_used(digest), Bytes::new());
             return Ok(());

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Catalog, Deed};
 use crate::{
     Expect, Fault, Key, Txn, Write,
-    record::{self, BindingChange},
+    record::{self, BindingChange, CertificateRecord},
 };
 
 /// A change in the making: remembers what it read and collects what it writes.
@@ -15,6 +15,12 @@ pub struct Draft {
     pub(super) catalog: Catalog,
     pub(super) now: Timestamp,
     read: BTreeMap<Key, (Expect, Option<Bytes>)>,
+    /// Keys that were supposed to be absent, and not read.
+    supposed: BTreeSet<Key>,
+    /// Keys of which an earlier attempt supposed so, perhaps wrongly.
+    doubted: BTreeSet<Key>,
+    /// Certificates that were read or written, as they are now: a change looks at each many times.
+    certificates: BTreeMap<Key, CertificateRecord>,
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
     notes: Vec<String>,
@@ -22,11 +28,15 @@ pub struct Draft {
 }
 
 impl Draft {
-    pub(super) const fn new(catalog: Catalog, now: Timestamp) -> Self {
+    /// An attempt after one that supposed of the `doubted` keys that they are absent, in vain.
+    pub(super) const fn new(catalog: Catalog, now: Timestamp, doubted: BTreeSet<Key>) -> Self {
         Self {
             catalog,
             now,
             read: BTreeMap::new(),
+            supposed: BTreeSet::new(),
+            doubted,
+            certificates: BTreeMap::new(),
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
             notes: Vec::new(),
@@ -57,6 +67,50 @@ impl Draft {
         Ok(self.get_bytes(key).await?.is_some())
     }
 
+    /// As [`Draft::has`], for a key that is hardly ever there: it is not read, but supposed to be
+    /// absent, and only if the commit finds it all the same is it read by the next attempt.
+    pub(super) async fn has_unexpectedly(&mut self, key: &Key) -> Result<bool, Fault> {
+        let known = self.write.contains_key(key) || self.read.contains_key(key);
+        if known || self.doubted.contains(key) {
+            return self.has(key).await;
+        }
+        self.supposed.insert(key.clone());
+        self.read
+            .insert(key.clone(), (Expect::Absent(key.clone()), None));
+        Ok(false)
+    }
+
+    /// The keys that were supposed to be absent.
+    pub(super) fn take_supposed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.supposed)
+    }
+
+    /// As [`Draft::get`], of a certificate.
+    pub(super) async fn get_certificate(
+        &mut self,
+        key: &Key,
+    ) -> Result<Option<CertificateRecord>, Fault> {
+        if let Some(known) = self.certificates.get(key) {
+            return Ok(Some(known.clone()));
+        }
+        let row: Option<CertificateRecord> = self.get(key).await?;
+        if let Some(row) = &row {
+            self.certificates.insert(key.clone(), row.clone());
+        }
+        Ok(row)
+    }
+
+    /// As [`Draft::put`], of a certificate.
+    pub(super) fn put_certificate_record(
+        &mut self,
+        key: Key,
+        row: CertificateRecord,
+    ) -> Result<(), Fault> {
+        self.put(key.clone(), &row)?;
+        self.certificates.insert(key, row);
+        Ok(())
+    }
+
     pub(super) fn put<T: Serialize>(&mut self, key: Key, value: &T) -> Result<(), Fault> {
         let value = record::encode(value)?;
         self.put_bytes(key, value);
@@ -75,6 +129,7 @@ impl Draft {
     }
 
     pub(super) fn put_bytes(&mut self, key: Key, value: Bytes) {
+        self.certificates.remove(&key);
         self.write.insert(key, Some(value));
     }
 
@@ -97,6 +152,7 @@ impl Draft {
     }
 
     pub(super) fn delete(&mut self, key: Key) {
+        self.certificates.remove(&key);
         self.write.insert(key, None);
     }
 

@@ -246,12 +246,11 @@ async fn a_failed_commit_is_a_fault_for_all_and_the_next_one_works() {
     let (_directory, path) = directory();
     let store = open(&path);
     let before = commit(&store, [put("d/1", "1")]).await;
-    // A trigger stands in for a disk that refuses one write.
+    // An index stands in for a disk that refuses one write.
     let other = Connection::open(&path).unwrap();
     other
         .execute_batch(
-            "CREATE TRIGGER refuse BEFORE INSERT ON entry WHEN new.key = 'd/bad'
-             BEGIN SELECT raise(ABORT, 'disk full'); END",
+            "CREATE UNIQUE INDEX refuse ON entry (value IS NULL) WHERE key IN ('d/1', 'd/bad')",
         )
         .unwrap();
     let failed = store
@@ -259,6 +258,7 @@ async fn a_failed_commit_is_a_fault_for_all_and_the_next_one_works() {
         .await;
     assert!(matches!(failed, Err(CommitError::Fault(_))), "{failed:?}");
     assert_eq!(state(&store).await.len(), 1);
+    assert_eq!(store.get(&key("d/2")).await.unwrap(), None);
     let after = commit(&store, [put("d/3", "1")]).await;
     assert!(after > before);
     let changes = store.changes(before, &["d/"], 10).await.unwrap();

@@ -7,11 +7,16 @@ use std::{
 };
 
 use edgeseal_core::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
-use super::file::{Lock, WAL_LIMIT_BYTES, beside, revision};
-use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write};
+use super::{
+    file::{Lock, WAL_LIMIT_BYTES, beside, revision},
+    recent::Recent,
+};
+use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write, key::LISTED};
 
 /// What the writer is asked for.
 pub(super) enum Job {
@@ -31,6 +36,7 @@ pub(super) struct Writer {
     _lock: Lock,
     wal: PathBuf,
     head: watch::Sender<Revision>,
+    recent: Arc<Recent>,
     kept_deletes: usize,
 }
 
@@ -48,7 +54,7 @@ impl Writer {
         connection: Connection,
         lock: Lock,
         path: &Path,
-        head: watch::Sender<Revision>,
+        (head, recent): (watch::Sender<Revision>, Arc<Recent>),
         kept_deletes: usize,
     ) -> Self {
         Self {
@@ -56,6 +62,7 @@ impl Writer {
             _lock: lock,
             wal: beside(path, "-wal"),
             head,
+            recent,
             kept_deletes,
         }
     }
@@ -92,6 +99,7 @@ impl Writer {
                 }
             }
             Err(cause) => {
+                self.recent.forget();
                 tracing::error!(error = %cause, transactions = waiting.len(), "commit failed");
                 let cause = Arc::new(cause);
                 for (_, answer) in waiting {
@@ -118,24 +126,32 @@ impl Writer {
         let before = head_of(&batch)?;
         let mut head = before;
         let mut results = Vec::with_capacity(waiting.len());
+        let mut written = Vec::new();
+        let mut statements = Statements::of(&batch)?;
         for (txn, _) in waiting {
-            let conflict = first_conflict(&batch, &txn.expect)?;
+            let conflict = statements.first_conflict(&txn.expect)?;
             results.push(match conflict {
                 Some(key) => Err(key),
                 None => {
                     head.0 += 1;
                     for write in &txn.write {
-                        apply(&batch, write, head)?;
+                        if statements.apply(write, head)? {
+                            written.push((head, write));
+                        }
                     }
                     Ok(head)
                 }
             });
         }
+        drop(statements);
         if head != before {
             batch
                 .prepare_cached("UPDATE log SET head = ?1")?
                 .execute([head.0.cast_signed()])?;
+            self.recent
+                .begin(written.iter().map(|(_, write)| write.key()));
             batch.commit()?;
+            self.recent.commit((before, head), &written);
         }
         Ok((head, results))
     }
@@ -149,9 +165,10 @@ impl Writer {
     }
 
     fn sweep(&mut self, now: Timestamp) -> Result<usize, Fault> {
-        let removed = self
-            .forget(now)
-            .map_err(Fault::of("forget expired keys and old deletes"))?;
+        let removed = self.forget(now).map_err(|cause| {
+            self.recent.forget();
+            Fault::of("forget expired keys and old deletes")(cause)
+        })?;
         // Commits fold the log back as they go, but start it anew only in a moment without readers.
         if fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > WAL_LIMIT_BYTES) {
             self.connection
@@ -165,17 +182,26 @@ impl Writer {
         let sweep = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let expired = sweep
+        let expired: Vec<Key> = sweep
             .prepare_cached(
                 "DELETE FROM entry WHERE id IN (
-                     SELECT id FROM entry WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+                     SELECT id FROM entry WHERE expires < ?1 ORDER BY expires LIMIT ?2)
+                 RETURNING key",
             )?
-            .execute(params![now.unix_ms(), SWEEP_CHUNK as i64])?;
-        let compacted = compact(&sweep, self.kept_deletes)?;
-        if expired > 0 || compacted {
-            sweep.commit()?;
+            .query_map(params![now.unix_ms(), SWEEP_CHUNK as i64], |row| {
+                Ok(Key::from_stored(row.get_ref(0)?.as_str()?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for key in expired.iter().filter(|key| is_listed(key)) {
+            sweep.prepare_cached(UNLIST)?.execute([key.as_str()])?;
         }
-        Ok(expired)
+        let compacted = compact(&sweep, self.kept_deletes)?;
+        if !expired.is_empty() || compacted.is_some() {
+            self.recent.begin(expired.iter());
+            sweep.commit()?;
+            self.recent.swept(&expired, compacted);
+        }
+        Ok(expired.len())
     }
 }
 
@@ -185,64 +211,96 @@ fn head_of(connection: &Connection) -> rusqlite::Result<Revision> {
         .query_row([], |row| Ok(revision(row.get(0)?)))
 }
 
-fn first_conflict(batch: &Transaction<'_>, expect: &[Expect]) -> rusqlite::Result<Option<Key>> {
-    let mut changed =
-        batch.prepare_cached("SELECT changed FROM entry WHERE key = ?1 AND value IS NOT NULL")?;
-    for expect in expect {
-        let (key, wanted) = match expect {
-            Expect::Absent(key) => (key, None),
-            Expect::Unchanged(key, revision) => (key, Some(*revision)),
-        };
-        let found = changed
-            .query_row([key.as_str()], |row| Ok(revision(row.get(0)?)))
-            .optional()?;
-        if found != wanted {
-            return Ok(Some(key.clone()));
-        }
+/// What a batch does again and again. None of them has triggers, see the layout of the file: each
+/// changes one row or none, so that SQLite keeps no journal to take a single one back.
+struct Statements<'a> {
+    changed: CachedStatement<'a>,
+    put: CachedStatement<'a>,
+    delete: CachedStatement<'a>,
+    list: CachedStatement<'a>,
+    unlist: CachedStatement<'a>,
+}
+
+const CHANGED: &str = "SELECT changed FROM entry WHERE key = ?1 AND value IS NOT NULL";
+const PUT: &str = "
+    INSERT INTO entry (key, value, changed, expires) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (key) DO UPDATE SET
+        value = excluded.value,
+        changed = excluded.changed,
+        expires = excluded.expires";
+const DELETE: &str = "
+    UPDATE entry SET value = NULL, changed = ?2, expires = NULL
+    WHERE key = ?1 AND value IS NOT NULL";
+const LIST: &str = "
+    INSERT INTO listed VALUES (?1, ?2, ?3)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed = excluded.changed";
+const UNLIST: &str = "DELETE FROM listed WHERE key = ?1";
+
+fn is_listed(key: &Key) -> bool {
+    key.as_str().starts_with(LISTED)
+}
+
+impl<'a> Statements<'a> {
+    fn of(batch: &'a Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            changed: batch.prepare_cached(CHANGED)?,
+            put: batch.prepare_cached(PUT)?,
+            delete: batch.prepare_cached(DELETE)?,
+            list: batch.prepare_cached(LIST)?,
+            unlist: batch.prepare_cached(UNLIST)?,
+        })
     }
-    Ok(None)
+
+    fn first_conflict(&mut self, expect: &[Expect]) -> rusqlite::Result<Option<Key>> {
+        for expect in expect {
+            let (key, wanted) = match expect {
+                Expect::Absent(key) => (key, None),
+                Expect::Unchanged(key, revision) => (key, Some(*revision)),
+            };
+            let found = self
+                .changed
+                .query_row([key.as_str()], |row| Ok(revision(row.get(0)?)))
+                .optional()?;
+            if found != wanted {
+                return Ok(Some(key.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether it changed anything.
+    fn apply(&mut self, write: &Write, revision: Revision) -> rusqlite::Result<bool> {
+        let changed = revision.0.cast_signed();
+        let name = write.key().as_str();
+        let rows = match write {
+            Write::Put { value, expires, .. } => {
+                let expires = expires.map(Timestamp::unix_ms);
+                if is_listed(write.key()) {
+                    self.list.execute(params![name, &value[..], changed])?;
+                }
+                self.put
+                    .execute(params![name, &value[..], changed, expires])?
+            }
+            // What never was needs no trace.
+            Write::Delete(key) => {
+                if is_listed(key) {
+                    self.unlist.execute([name])?;
+                }
+                self.delete.execute(params![name, changed])?
+            }
+        };
+        Ok(rows > 0)
+    }
 }
 
-fn apply(batch: &Transaction<'_>, write: &Write, revision: Revision) -> rusqlite::Result<()> {
-    let changed = revision.0.cast_signed();
-    match write {
-        Write::Put {
-            key,
-            value,
-            expires,
-        } => batch
-            .prepare_cached(
-                "INSERT INTO entry (key, value, changed, expires) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (key) DO UPDATE SET
-                     value = excluded.value,
-                     changed = excluded.changed,
-                     expires = excluded.expires",
-            )?
-            .execute(params![
-                key.as_str(),
-                &value[..],
-                changed,
-                expires.map(Timestamp::unix_ms)
-            ])?,
-        // What never was needs no trace.
-        Write::Delete(key) => batch
-            .prepare_cached(
-                "UPDATE entry SET value = NULL, changed = ?2, expires = NULL
-                 WHERE key = ?1 AND value IS NOT NULL",
-            )?
-            .execute(params![key.as_str(), changed])?,
-    };
-    Ok(())
-}
-
-/// Forgets the oldest deletes beyond those to keep, whole commits only.
-fn compact(sweep: &Transaction<'_>, kept: usize) -> rusqlite::Result<bool> {
+/// Forgets the oldest deletes beyond those to keep, whole commits only; says up to where.
+fn compact(sweep: &Transaction<'_>, kept: usize) -> rusqlite::Result<Option<Revision>> {
     let deletes: i64 = sweep
         .prepare_cached("SELECT count(*) FROM entry INDEXED BY entry_deleted WHERE value IS NULL")?
         .query_row([], |row| row.get(0))?;
     let excess = deletes - i64::try_from(kept).unwrap_or(i64::MAX);
     if excess <= 0 {
-        return Ok(false);
+        return Ok(None);
     }
     let floor: i64 = sweep
         .prepare_cached(
@@ -258,5 +316,5 @@ fn compact(sweep: &Transaction<'_>, kept: usize) -> rusqlite::Result<bool> {
     sweep
         .prepare_cached("UPDATE log SET compacted = ?1")?
         .execute([floor])?;
-    Ok(true)
+    Ok(Some(revision(floor)))
 }

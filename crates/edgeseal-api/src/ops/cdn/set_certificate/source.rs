@@ -176,11 +176,7 @@ impl Upload {
 /// `cert-<id>`, or with a further number if a caller has taken that name already.
 async fn free_name(draft: &mut Draft, call: &Authorized, id: CertificateId) -> Resolved<String> {
     let mut name = format!("cert-{id}");
-    while draft
-        .certificate_named(call.account(), &name)
-        .await?
-        .is_some()
-    {
+    while draft.has_certificate_named(call.account(), &name).await? {
         name = format!("cert-{id}-{}", draft.new_certificate_id().await?);
     }
     Ok(name)
