@@ -22,7 +22,7 @@ use tokio::{
     net::TcpStream,
     time::{Duration, Instant, timeout, timeout_at},
 };
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::{
     entry::Entry,
@@ -60,11 +60,14 @@ pub(crate) struct Terminator {
     limiter: Arc<Limiter>,
 }
 
+/// The plain side of a connection.
+pub(crate) type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+
 /// A connection after its handshake.
 #[derive(Debug)]
 pub(crate) struct Terminated {
     /// The plain side.
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: Box<TlsStream>,
     /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
     pub(crate) h2: bool,
     /// The name that the certificate was chosen for.
@@ -217,7 +220,7 @@ impl Terminator {
         };
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let terminated = Terminated {
-            stream,
+            stream: Box::new(stream),
             h2,
             host,
             found,
