@@ -98,14 +98,6 @@ async fn first_octet<S: AsyncRead + Unpin>(parked: &mut Parked<S>, ends: &Ends) 
     }
 }
 
-/// What happens while hyper has a connection.
-enum Event {
-    Ended(hyper::Result<()>),
-    /// A head is waited for, and nobody looks at the clock.
-    Waits,
-    Looks,
-}
-
 /// Serves the request of which `parked` has the first octets, and those that follow without a rest.
 /// `None`: the connection has ended.
 async fn exchanges<S, A, F, B>(parked: Parked<S>, ends: &Ends, answer: A) -> Option<Parked<S>>
@@ -124,39 +116,36 @@ where
         allowance.take();
         answer(request)
     });
-    let mut connection = http1::Builder::new()
-        .timer(HeadTimer(Arc::clone(&idleness)))
-        .header_read_timeout(ends.header_timeout)
-        .max_header_size(HEAD_BYTES_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
+    let mut connection = builder(ends.header_timeout, &idleness)
         .serve_connection(TokioIo::new(watched), service)
         .with_upgrades();
     // A timer that is set for each request would cost more than one that fires now and then.
     let mut look = std::pin::pin!(sleep_until(parked.since));
     let (mut looks, mut ending) = (false, false);
     loop {
-        let event = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            event = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Event::Ended(result)),
-                Poll::Pending if !looks && idleness.waits_since().is_some() => {
-                    Poll::Ready(Event::Waits)
+            ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(result) => {
+                    log_end(result);
+                    Poll::Ready(true)
                 }
+                // A head is waited for, and nobody looks at the clock.
+                Poll::Pending if !looks && idleness.waits_since().is_some() => Poll::Ready(false),
                 Poll::Pending => Poll::Pending,
-            }) => event,
+            }) => ended,
             () = ends.flow.stalled() => {
                 tracing::debug!("a client takes nothing: cut");
-                return None;
+                true
             }
             () = allowance.ends(&mut token), if !ending => {
                 Pin::new(&mut connection).graceful_shutdown();
                 ending = true;
                 continue;
             }
-            () = look.as_mut(), if looks => Event::Looks,
+            () = look.as_mut(), if looks => false,
         };
-        if let Event::Ended(result) = event {
-            log_end(result);
+        if ended {
             return None;
         }
         // One that comes to its end is not kept for another request.
@@ -167,22 +156,34 @@ where
                 look.as_mut().reset(until);
                 looks = true;
             }
-            Verdict::Idle(since) => {
-                let parts = connection.into_parts()?;
-                let (stream, unread) = parts.io.into_inner().into_parts();
-                // A copy, almost always of nothing: hyper's buffer would stay with its last octet.
-                let before = Bytes::from([&parts.read_buf[..], &unread].concat());
-                return Some(Parked {
-                    stream,
-                    before,
-                    since,
-                });
-            }
+            Verdict::Idle(since) => return Some(park(connection.into_parts()?, since)),
             Verdict::TimedOut => {
                 tracing::debug!("the head of a request took too long");
                 return None;
             }
         }
+    }
+}
+
+fn builder(header_timeout: Duration, idleness: &Arc<Idleness>) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(HeadTimer(Arc::clone(idleness)))
+        .header_read_timeout(header_timeout)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+}
+
+/// Takes a connection out of hyper's hands.
+fn park<S, A>(parts: http1::Parts<TokioIo<Watched<S>>, A>, since: Instant) -> Parked<S> {
+    let (stream, unread) = parts.io.into_inner().into_parts();
+    // A copy, almost always of nothing: hyper's buffer would stay with its last octet.
+    let before = Bytes::from([&parts.read_buf[..], &unread].concat());
+    Parked {
+        stream,
+        before,
+        since,
     }
 }
 
