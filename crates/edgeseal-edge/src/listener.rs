@@ -1,39 +1,33 @@
 //! Sockets: accept, handshake, HTTP; and the end of each in order.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use edgeseal_core::Pattern;
 use http::Request;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Notify, Semaphore},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 
 use crate::{
     drain::Token,
     follow::Holdings,
-    limits::Limiter,
+    limits::{Limiter, Place},
     proxy::{Inbound, InboundTls, Proxy},
     proxy_header::Balancers,
     telemetry::{self, OpenConnection, Shed},
-    tls::{NoConnection, Terminator, Unusable},
+    tls::{NoConnection, Terminator, TlsStream, Unusable},
 };
+
+mod allowance;
+mod http1;
+mod http2;
+mod idleness;
+
+use allowance::Allowance;
 
 /// What every connection needs.
 #[derive(Debug)]
@@ -64,8 +58,6 @@ pub(crate) enum Speaks {
     Http,
 }
 
-/// Streams of one HTTP/2 connection at a time (RFC 9113 §6.5.2 advises 100 or more).
-const STREAMS_MAX: u32 = 128;
 /// The fields of one request. Heads of 20 KB are normal for signed requests.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// After a connection that could not be accepted.
@@ -74,6 +66,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
 /// The system has none left.
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
+
+/// A connection on which HTTP can begin.
+struct Opened {
+    place: Place,
+    stream: Stream,
+    inbound: Inbound,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls { stream: Box<TlsStream>, h2: bool },
+}
 
 impl Server {
     /// Accepts until the drain begins.
@@ -137,67 +141,102 @@ impl Server {
 
     async fn serve(
         self: Arc<Self>,
-        mut stream: TcpStream,
+        stream: TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
         token: Token,
     ) {
+        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
+        // keep what its handshake needed.
+        let Some(opened) = Box::pin(self.open(stream, peer, speaks, token)).await else {
+            return;
+        };
+        let _place = opened.place;
+        match opened.stream {
+            Stream::Plain(stream) => self.http1(stream, opened.inbound).await,
+            Stream::Tls { stream, h2: false } => self.http1(stream, opened.inbound).await,
+            Stream::Tls { stream, h2: true } => {
+                Box::pin(self.http2(stream, opened.inbound)).await;
+            }
+        }
+    }
+
+    /// All that comes before HTTP; `None` if the client is not to be served.
+    async fn open(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        speaks: Speaks,
+        token: Token,
+    ) -> Option<Opened> {
         let Some(peer) = self.client(&mut stream, peer, &token).await else {
-            return telemetry::shed(Shed::ProxyHeader);
+            telemetry::shed(Shed::ProxyHeader);
+            return None;
         };
         let mut place = match self.limiter.place(peer.ip(), speaks == Speaks::Https) {
             Ok(place) => place,
-            Err(why) => return telemetry::shed(why),
+            Err(why) => {
+                telemetry::shed(why);
+                return None;
+            }
         };
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
-        let mut drains = token.clone();
-        let mut inbound = Inbound {
+        let (stream, tls) = match speaks {
+            Speaks::Http => (Stream::Plain(stream), None),
+            Speaks::Https => {
+                let (stream, tls) = self.shake_hands(stream, peer, token.clone()).await?;
+                place.shaken();
+                (stream, Some(tls))
+            }
+        };
+        let inbound = Inbound {
             peer,
-            tls: None,
+            tls,
             token,
             flow: self.proxy.flow(),
         };
-        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
-        // keep what its handshake needed.
-        match speaks {
-            Speaks::Http => Box::pin(self.http1(stream, inbound)).await,
-            Speaks::Https => {
-                match Box::pin(self.terminator.accept(stream, drains.draining())).await {
-                    Ok(terminated) => {
-                        place.shaken();
-                        if let Some(why) = &terminated.unusable {
-                            let domain = terminated.host.domain(terminated.found);
-                            self.quarantine(domain.as_ref(), why);
-                        }
-                        inbound.tls = Some(InboundTls {
-                            version: terminated.version(),
-                            resumed: terminated.is_resumed(),
-                            host: terminated.host,
-                            found: terminated.found,
-                        });
-                        if terminated.h2 {
-                            Box::pin(self.http2(terminated.stream, inbound)).await;
-                        } else {
-                            Box::pin(self.http1(terminated.stream, inbound)).await;
-                        }
-                    }
-                    Err(NoConnection::Unusable { domain, why }) => {
-                        self.quarantine(domain.as_ref(), &why);
-                    }
-                    Err(error) => {
-                        if let NoConnection::Shed(why) = error {
-                            telemetry::shed(why);
-                        }
-                        tracing::debug!(
-                            %peer,
-                            error = &error as &dyn std::error::Error,
-                            "no handshake"
-                        );
-                    }
+        Some(Opened {
+            place,
+            stream,
+            inbound,
+        })
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        mut token: Token,
+    ) -> Option<(Stream, InboundTls)> {
+        match self.terminator.accept(stream, token.draining()).await {
+            Ok(terminated) => {
+                if let Some(why) = &terminated.unusable {
+                    let domain = terminated.host.domain(terminated.found);
+                    self.quarantine(domain.as_ref(), why);
                 }
+                let tls = InboundTls {
+                    version: terminated.version(),
+                    resumed: terminated.is_resumed(),
+                    host: terminated.host,
+                    found: terminated.found,
+                };
+                let stream = Stream::Tls {
+                    stream: terminated.stream,
+                    h2: terminated.h2,
+                };
+                return Some((stream, tls));
+            }
+            Err(NoConnection::Unusable { domain, why }) => self.quarantine(domain.as_ref(), &why),
+            Err(error) => {
+                if let NoConnection::Shed(why) = error {
+                    telemetry::shed(why);
+                }
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(%peer, error, "no handshake");
             }
         }
+        None
     }
 
     /// The client, by the word of a balancer if there are any; `None` if it is not to be served.
@@ -235,76 +274,20 @@ impl Server {
         }
     }
 
+    /// Serves HTTP/1.1 until the connection ends.
     async fn http1<S>(self: Arc<Self>, stream: S, inbound: Inbound)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut token = inbound.token.clone();
-        let flow = inbound.flow.clone();
-        let inbound = Arc::new(inbound);
-        let timeout = self.header_timeout;
-        let allowance = Allowance::new(self.connection_requests);
-        let counted = Arc::clone(&allowance);
-        let service = service_fn(move |request| {
-            counted.take();
-            Self::answer(&self, &inbound, request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeout)
-            .max_header_size(HEAD_BYTES_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
-            () = allowance.ends(&mut token) => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    result = connection => result,
-                    () = flow.stalled() => return,
-                }
-            }
+        let ends = http1::Ends {
+            header_timeout: self.header_timeout,
+            allowance: Allowance::new(self.connection_requests),
+            flow: inbound.flow.clone(),
+            token: inbound.token.clone(),
         };
-        log_end(result);
-    }
-
-    async fn http2<S>(self: Arc<Self>, stream: S, inbound: Inbound)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let mut token = inbound.token.clone();
-        let flow = inbound.flow.clone();
         let inbound = Arc::new(inbound);
-        let timeout = self.header_timeout;
-        let allowance = Allowance::new(self.connection_requests);
-        let counted = Arc::clone(&allowance);
-        let service = service_fn(move |request| {
-            counted.take();
-            // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
-            Box::pin(Self::answer(&self, &inbound, request))
-        });
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-            .keep_alive_interval(timeout)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
-            () = allowance.ends(&mut token) => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    result = connection => result,
-                    () = flow.stalled() => return,
-                }
-            }
-        };
-        log_end(result);
+        let answer = move |request| Self::answer(&self, &inbound, request);
+        http1::serve(stream, ends, answer).await;
     }
 
     fn answer(
@@ -317,52 +300,6 @@ impl Server {
         let this = Arc::clone(this);
         let inbound = Arc::clone(inbound);
         async move { Ok(this.proxy.serve(request, &inbound).await) }
-    }
-}
-
-/// The requests that a connection may still carry.
-#[derive(Debug)]
-struct Allowance {
-    left: AtomicU32,
-    spent: Notify,
-    used: Notify,
-}
-
-impl Allowance {
-    fn new(requests: u32) -> Arc<Self> {
-        Arc::new(Self {
-            left: AtomicU32::new(requests),
-            spent: Notify::new(),
-            used: Notify::new(),
-        })
-    }
-
-    /// Takes one. Requests of HTTP/2 that cross the end are still served.
-    fn take(&self) {
-        let fewer = |left: u32| left.checked_sub(1);
-        let before = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
-        self.used.notify_one();
-        if before == Ok(1) {
-            self.spent.notify_one();
-        }
-    }
-
-    /// Waits until the connection should end. When another process takes over, one that has not
-    /// carried a request yet may carry one: its client is about to send it.
-    async fn ends(&self, token: &mut Token) {
-        let ends = async {
-            token.leaving().await;
-            tokio::select! {
-                () = self.used.notified() => {}
-                () = token.draining() => {}
-            }
-        };
-        tokio::select! {
-            () = ends => {}
-            () = self.spent.notified() => {}
-        }
     }
 }
 

@@ -15,14 +15,13 @@ use edgeseal_core::Pattern;
 use rustls::{
     HandshakeKind,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::Acceptor,
+    server::{Accepted, Acceptor},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Duration, Instant, timeout, timeout_at},
 };
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use crate::{
     entry::Entry,
@@ -38,6 +37,7 @@ mod keys;
 mod origin;
 mod probe;
 mod staples;
+mod stream;
 mod tickets;
 
 use answer::Answer;
@@ -48,6 +48,7 @@ pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
 pub(crate) use probe::{Offer, Probe, ProbeError, Seen};
 pub(crate) use staples::{Staple, demands as demands_staple};
+pub(crate) use stream::TlsStream;
 pub(crate) use tickets::{Stored as StoredTicketKey, Tickets};
 
 /// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
@@ -64,7 +65,7 @@ pub(crate) struct Terminator {
 #[derive(Debug)]
 pub(crate) struct Terminated {
     /// The plain side.
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: Box<TlsStream>,
     /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
     pub(crate) h2: bool,
     /// The name that the certificate was chosen for.
@@ -78,7 +79,7 @@ pub(crate) struct Terminated {
 impl Terminated {
     /// The version of TLS, as in `1.3`.
     pub(crate) fn version(&self) -> &'static str {
-        match self.stream.get_ref().1.protocol_version() {
+        match self.stream.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
             _ => "1.2",
         }
@@ -86,8 +87,7 @@ impl Terminated {
 
     /// Whether an earlier session goes on.
     pub(crate) fn is_resumed(&self) -> bool {
-        let kind = self.stream.get_ref().1.handshake_kind();
-        kind == Some(HandshakeKind::Resumed)
+        self.stream.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 }
 
@@ -167,7 +167,7 @@ impl Terminator {
 
     async fn handshake(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         given_up: impl Future<Output = ()>,
     ) -> Result<Terminated, NoConnection> {
         let deadline = Instant::now() + self.timeout;
@@ -178,12 +178,11 @@ impl Terminator {
             spoke = timeout_at(deadline, stream.peek(&mut first)) => spoke,
         };
         spoke.map_err(|_| NoConnection::TimedOut)??;
-        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
-        let start = timeout_at(deadline, acceptor)
+        let (accepted, octets) = timeout_at(deadline, read_hello(&mut stream))
             .await
             .map_err(|_| NoConnection::TimedOut)??;
         self.limiter.turn().await?;
-        let hello = start.client_hello();
+        let hello = accepted.client_hello();
         let sni = hello.server_name().or(self.default_host.as_deref());
         let (host, found, delivery, answer) = match select(&self.index, sni) {
             Ok(selected) => {
@@ -193,17 +192,18 @@ impl Terminator {
                     Ok(answer) => (host, selected.found, selected.delivery, Arc::new(answer)),
                     Err(why) => {
                         let domain = host.domain(selected.found);
-                        return Err(refuse_unusable(start, domain, why).await);
+                        return Err(refuse_unusable(stream, domain, why).await);
                     }
                 }
             }
-            Err(why) => return Err(refuse(start, why).await),
+            Err(why) => return Err(refuse(stream, why).await),
         };
         let config = self
             .configs
             .of(&delivery, Arc::clone(&answer), hello.cipher_suites());
+        drop(accepted);
         let deadline = Instant::now() + self.timeout;
-        let stream = timeout_at(deadline, start.into_stream(Arc::new(config)))
+        let stream = timeout_at(deadline, TlsStream::accept(stream, octets, config.into()))
             .await
             .map_err(|_| NoConnection::TimedOut)?;
         let unusable = answer.unusable().cloned();
@@ -215,7 +215,7 @@ impl Terminator {
                 return Err(NoConnection::Unusable { domain, why });
             }
         };
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let h2 = stream.alpn_protocol() == Some(b"h2");
         let terminated = Terminated {
             stream,
             h2,
@@ -239,24 +239,52 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// Reads a ClientHello: what it says, and its octets, from which the handshake begins.
+async fn read_hello(stream: &mut TcpStream) -> io::Result<(Accepted, Vec<u8>)> {
+    const LENGTH: usize = 2048; // most are shorter, with a key of ML-KEM too
+    let mut acceptor = Acceptor::default();
+    let mut octets = Vec::with_capacity(LENGTH);
+    loop {
+        let start = octets.len();
+        if stream.read_buf(&mut octets).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut fresh = &octets[start..];
+        // Bounded: rustls takes no longer message than 64 KiB.
+        while !fresh.is_empty() {
+            acceptor.read_tls(&mut fresh)?;
+            match acceptor.accept() {
+                Ok(Some(accepted)) => return Ok((accepted, octets)),
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut told = Vec::new();
+                    alert.write_all(&mut told)?;
+                    stream.write_all(&told).await?;
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+            }
+        }
+    }
+}
+
 /// `unrecognized_name` (RFC 6066 §3).
 const UNRECOGNIZED_NAME: u8 = 112;
 /// `internal_error` (RFC 8446 §6.2).
 const INTERNAL_ERROR: u8 = 80;
 
-async fn refuse(start: StartHandshake<TcpStream>, why: NoCertificate) -> NoConnection {
+async fn refuse(stream: TcpStream, why: NoCertificate) -> NoConnection {
     telemetry::refusal(Refusal::NoCertificate(why));
-    say_and_close(start.io, UNRECOGNIZED_NAME).await;
+    say_and_close(stream, UNRECOGNIZED_NAME).await;
     NoConnection::Refused(why)
 }
 
 async fn refuse_unusable(
-    start: StartHandshake<TcpStream>,
+    stream: TcpStream,
     domain: Option<Pattern>,
     why: Unusable,
 ) -> NoConnection {
     telemetry::refusal(Refusal::KeyUnusable);
-    say_and_close(start.io, INTERNAL_ERROR).await;
+    say_and_close(stream, INTERNAL_ERROR).await;
     NoConnection::Unusable { domain, why }
 }
 

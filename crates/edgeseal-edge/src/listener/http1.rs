@@ -1,0 +1,197 @@
+//! HTTP/1.1 on one connection, which is parked while nothing is under way.
+//!
+//! hyper keeps its buffers and the room for an answer for as long as it has a connection, tens of
+//! kilobytes, and most connections of an edge wait for a request that may never come. So hyper has one
+//! only from the first octet of a request until [`REST`] after the end of an answer; in between there is
+//! nothing but the stream. What was read and not used goes with it ([`Watched`]), so nothing is lost,
+//! and the time that a head may take goes on.
+
+use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::{Duration, Instant, sleep_until, timeout},
+};
+
+use super::{
+    Allowance, HEAD_BYTES_MAX,
+    idleness::{HeadTimer, Idleness, Verdict, Watched},
+    log_end,
+};
+use crate::{drain::Token, proxy::Flow};
+
+/// What ends a connection that its client does not end.
+pub(super) struct Ends {
+    /// For the head of a request, idle time before it included.
+    pub(super) header_timeout: Duration,
+    pub(super) allowance: Arc<Allowance>,
+    pub(super) flow: Flow,
+    pub(super) token: Token,
+}
+
+/// Between two requests, until a connection is parked. To begin anew costs a few microseconds, so
+/// clients that come again sooner pay nothing, and the others next to nothing.
+const REST: Duration = Duration::from_millis(200);
+/// For a client to take the last octets.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A connection that waits for a request.
+struct Parked<S> {
+    stream: S,
+    /// What was read of the request, if anything.
+    before: Bytes,
+    /// Since when.
+    since: Instant,
+}
+
+/// Serves requests by `answer` until the connection ends.
+pub(super) async fn serve<S, A, F, B>(stream: S, ends: Ends, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>) -> F + Clone + Unpin,
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut parked = Parked {
+        stream,
+        before: Bytes::new(),
+        since: Instant::now(),
+    };
+    loop {
+        if parked.before.is_empty() {
+            match first_octet(&mut parked, &ends).await {
+                Some(octet) => parked.before = Bytes::copy_from_slice(&[octet]),
+                None => return farewell(parked.stream).await,
+            }
+        }
+        // In a box of its own, which is gone while the connection is parked.
+        match Box::pin(exchanges(parked, &ends, answer.clone())).await {
+            Some(again) => parked = again,
+            None => return,
+        }
+    }
+}
+
+/// Waits for the first octet of a request; `None` if the connection should end before.
+async fn first_octet<S: AsyncRead + Unpin>(parked: &mut Parked<S>, ends: &Ends) -> Option<u8> {
+    let mut token = ends.token.clone();
+    let mut octet = [0];
+    tokio::select! {
+        biased;
+        read = parked.stream.read(&mut octet) => match read {
+            Ok(0) => None,
+            Ok(_) => Some(octet[0]),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(error, "an idle connection ended early");
+                None
+            }
+        },
+        () = ends.allowance.ends(&mut token) => None,
+        () = sleep_until(parked.since + ends.header_timeout) => None,
+    }
+}
+
+/// Serves the request of which `parked` has the first octets, and those that follow without a rest.
+/// `None`: the connection has ended.
+async fn exchanges<S, A, F, B>(parked: Parked<S>, ends: &Ends, answer: A) -> Option<Parked<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>) -> F + Unpin,
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut token = ends.token.clone();
+    let idleness = Idleness::new(parked.since, ends.header_timeout);
+    let watched = Watched::new(parked.stream, parked.before, Arc::clone(&idleness));
+    let allowance = &ends.allowance;
+    let service = service_fn(move |request| {
+        allowance.take();
+        answer(request)
+    });
+    let mut connection = builder(ends.header_timeout, &idleness)
+        .serve_connection(TokioIo::new(watched), service)
+        .with_upgrades();
+    // A timer that is set for each request would cost more than one that fires now and then.
+    let mut look = std::pin::pin!(sleep_until(parked.since));
+    let (mut looks, mut ending) = (false, false);
+    loop {
+        let ended = tokio::select! {
+            biased;
+            ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(result) => {
+                    log_end(result);
+                    Poll::Ready(true)
+                }
+                // A head is waited for, and nobody looks at the clock.
+                Poll::Pending if !looks && idleness.waits_since().is_some() => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }) => ended,
+            () = ends.flow.stalled() => {
+                tracing::debug!("a client takes nothing: cut");
+                true
+            }
+            () = allowance.ends(&mut token), if !ending => {
+                Pin::new(&mut connection).graceful_shutdown();
+                ending = true;
+                continue;
+            }
+            () = look.as_mut(), if looks => false,
+        };
+        if ended {
+            return None;
+        }
+        // One that comes to its end is not kept for another request.
+        let rest = if ending { ends.header_timeout } else { REST };
+        match idleness.verdict(rest, Instant::now()) {
+            Verdict::Busy => looks = false,
+            Verdict::Waits(until) => {
+                look.as_mut().reset(until);
+                looks = true;
+            }
+            Verdict::Idle(since) => return Some(park(connection.into_parts()?, since)),
+            Verdict::TimedOut => {
+                tracing::debug!("the head of a request took too long");
+                return None;
+            }
+        }
+    }
+}
+
+fn builder(header_timeout: Duration, idleness: &Arc<Idleness>) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(HeadTimer(Arc::clone(idleness)))
+        .header_read_timeout(header_timeout)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+}
+
+/// Takes a connection out of hyper's hands.
+fn park<S, A>(parts: http1::Parts<TokioIo<Watched<S>>, A>, since: Instant) -> Parked<S> {
+    let (stream, unread) = parts.io.into_inner().into_parts();
+    // A copy, almost always of nothing: hyper's buffer would stay with its last octet.
+    let before = Bytes::from([&parts.read_buf[..], &unread].concat());
+    Parked {
+        stream,
+        before,
+        since,
+    }
+}
+
+/// Tells the client that nothing more comes.
+async fn farewell<S: AsyncWrite + Unpin>(mut stream: S) {
+    // Whether the client hears it changes nothing here.
+    let _ = timeout(FAREWELL, stream.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use bytes::BytesMut;
+use http_body_util::{BodyExt as _, Full};
+use tokio::{
+    io::{DuplexStream, duplex},
+    task::JoinHandle,
+    time::{advance, sleep},
+};
+
+use super::*;
+use crate::drain::Drain;
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
+
+/// A connection, seen from its client. Time is paused: it passes when everybody waits for it.
+struct Client {
+    stream: DuplexStream,
+    read: BytesMut,
+    server: JoinHandle<()>,
+    /// Copies of it say whether hyper has the connection.
+    witness: Arc<()>,
+    served: Arc<AtomicUsize>,
+    drain: Drain,
+}
+
+impl Client {
+    fn new(requests: u32) -> Self {
+        let (stream, far) = duplex(64 * 1024);
+        let (drain, token) = Drain::new();
+        let ends = Ends {
+            header_timeout: HEADER_TIMEOUT,
+            allowance: Allowance::new(requests),
+            flow: Flow::new(HEADER_TIMEOUT),
+            token,
+        };
+        let witness = Arc::new(());
+        let served = Arc::new(AtomicUsize::new(0));
+        let (seen, counter) = (Arc::clone(&witness), Arc::clone(&served));
+        let answer = move |request: Request<Incoming>| {
+            let (seen, counter) = (Arc::clone(&seen), Arc::clone(&counter));
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await;
+                let body = body.map(http_body_util::Collected::to_bytes);
+                counter.fetch_add(1, SeqCst);
+                drop(seen);
+                let body = body.unwrap_or_default();
+                let text = format!("{path} {}", String::from_utf8_lossy(&body));
+                Ok(Response::new(Full::new(Bytes::from(text))))
+            }
+        };
+        let server = tokio::spawn(serve(far, ends, answer));
+        Self {
+            stream,
+            read: BytesMut::new(),
+            server,
+            witness,
+            served,
+            drain,
+        }
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until what was read ends with `end`.
+    async fn until(&mut self, end: &str) -> String {
+        while !self.read.ends_with(end.as_bytes()) {
+            let read = self.stream.read_buf(&mut self.read).await.unwrap();
+            assert_ne!(read, 0, "{:?}", self.read);
+        }
+        String::from_utf8(self.read.split().to_vec()).unwrap()
+    }
+
+    async fn is_served(&mut self) {
+        self.send(REQUEST).await;
+        let answer = self.until("/ ").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+
+    /// The rest of what is said, and how long it took until the end.
+    async fn end(&mut self) -> (String, Duration) {
+        let begin = Instant::now();
+        while self.stream.read_buf(&mut self.read).await.unwrap() > 0 {}
+        let text = String::from_utf8(self.read.split().to_vec()).unwrap();
+        (text, begin.elapsed())
+    }
+}
+
+/// The closure that answers is held twice while hyper has the connection.
+fn is_parked(client: &Client) -> bool {
+    Arc::strong_count(&client.witness) == 2
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_parked_between_requests_and_nothing_is_lost() {
+    let mut client = Client::new(100);
+    tokio::task::yield_now().await;
+    assert!(is_parked(&client), "hyper is not begun before a request");
+    for _ in 0..3 {
+        client.is_served().await;
+        assert!(!is_parked(&client));
+        sleep(REST * 2).await;
+        assert!(is_parked(&client));
+        sleep(HEADER_TIMEOUT / 2).await;
+    }
+    let post = "POST /b HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\r\n";
+    client.send(&format!("{REQUEST}{post}")).await;
+    client.until("/ ").await;
+    // The request under way is not at rest, however long it takes.
+    for letter in ["h", "e", "l", "l", "o"] {
+        sleep(HEADER_TIMEOUT).await;
+        client.send(letter).await;
+    }
+    client.until("/b hello").await;
+    assert_eq!(client.served.load(SeqCst), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_the_next_head_goes_along() {
+    let mut client = Client::new(100);
+    let (begin, rest) = REQUEST.split_at(10);
+    client.send(&format!("{REQUEST}{begin}")).await;
+    client.until("/ ").await;
+    sleep(REST * 4).await;
+    for letter in rest.chars() {
+        sleep(Duration::from_secs(1)).await;
+        client.send(letter.encode_utf8(&mut [0; 4])).await;
+    }
+    client.until("/ ").await;
+    client.is_served().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time_and_no_more() {
+    // (octets before, when the first octet of the head comes, whether it is one of many)
+    let half = HEADER_TIMEOUT / 2;
+    for (requests, first) in [(0, None), (1, None), (0, Some(half)), (1, Some(half))] {
+        let mut client = Client::new(100);
+        for _ in 0..requests {
+            client.is_served().await;
+        }
+        let begin = Instant::now();
+        if let Some(first) = first {
+            sleep(first).await;
+            client.send("GET / HT").await;
+        }
+        let (answer, _) = client.end().await;
+        assert_eq!(answer, "");
+        let took = begin.elapsed();
+        let slack = Duration::from_millis(10);
+        assert!(
+            took + slack > HEADER_TIMEOUT && took < HEADER_TIMEOUT + slack,
+            "{requests} {first:?} {took:?}"
+        );
+        client.server.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_carries_so_many_requests() {
+    let mut client = Client::new(3);
+    for _ in 0..2 {
+        client.is_served().await;
+        sleep(REST * 2).await;
+        assert!(is_parked(&client));
+    }
+    client.send(REQUEST).await;
+    let (answer, took) = client.end().await;
+    assert!(answer.ends_with("/ "), "{answer}");
+    assert_eq!(took, Duration::ZERO);
+    client.server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_it_ends_with_the_edge() {
+    // Another process takes over: one that was used ends, one that was not may be used.
+    let mut used = Client::new(100);
+    used.is_served().await;
+    sleep(REST * 2).await;
+    assert!(is_parked(&used));
+    used.drain.leave();
+    let (answer, took) = used.end().await;
+    assert_eq!((answer.as_str(), took), ("", Duration::ZERO));
+    used.server.await.unwrap();
+
+    let mut fresh = Client::new(100);
+    tokio::task::yield_now().await;
+    fresh.drain.leave();
+    advance(HEADER_TIMEOUT / 2).await;
+    fresh.send(REQUEST).await;
+    let (answer, took) = fresh.end().await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!(took, Duration::ZERO);
+    fresh.server.await.unwrap();
+
+    let mut silent = Client::new(100);
+    tokio::task::yield_now().await;
+    let drain = std::mem::replace(&mut silent.drain, Drain::new().0);
+    assert!(drain.drain(HEADER_TIMEOUT).await);
+    let (answer, _) = silent.end().await;
+    assert_eq!(answer, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_is_not_at_rest() {
+    let mut client = Client::new(100);
+    // More than the pipe holds, both ways.
+    let body = "x".repeat(100 * 1024);
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send(&head).await;
+    client.send(&body).await;
+    sleep(HEADER_TIMEOUT / 2).await;
+    assert!(!is_parked(&client));
+    let mut taken = 0;
+    while taken < body.len() {
+        taken += client.until("x").await.matches('x').count();
+    }
+    client.is_served().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_leave_at_any_time() {
+    for requests in 0..2 {
+        let mut client = Client::new(100);
+        for _ in 0..requests {
+            client.is_served().await;
+            sleep(REST * 2).await;
+        }
+        drop(client.stream);
+        client.server.await.unwrap();
+    }
+}
+
+/// What a parked connection costs: thousands of them are the normal state of an edge.
+#[tokio::test]
+async fn parked_it_is_small() {
+    let (_, far) = duplex(1);
+    let (_drain, token) = Drain::new();
+    let ends = Ends {
+        header_timeout: HEADER_TIMEOUT,
+        allowance: Allowance::new(1),
+        flow: Flow::new(HEADER_TIMEOUT),
+        token,
+    };
+    let held = [0_usize; 2];
+    let answer = move |_: Request<Incoming>| async move {
+        std::hint::black_box(held);
+        Ok(Response::new(Full::new(Bytes::new())))
+    };
+    let future = serve(far, ends, answer);
+    let size = size_of_val(&future);
+    assert!(size <= 1024, "{size} octets");
+}

@@ -1,0 +1,235 @@
+//! What hyper does with an HTTP/1.1 connection, seen from outside.
+//!
+//! hyper does not say when a connection is idle. It does ask for a timer exactly when it begins to wait
+//! for the head of a request, which it does only once the exchange before is complete in both
+//! directions, and lets go of it when the head is there. And it flushes the stream only when all that
+//! it had to write is written. Both are seen here: of a connection whose head is waited for and that
+//! was flushed since it was written to, nothing is under way.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+/// Whether something is under way on a connection. Written and read by its one task.
+#[derive(Debug)]
+pub(super) struct Idleness {
+    /// When the first head began to be waited for.
+    epoch: Instant,
+    /// For the head of a request.
+    timeout: Duration,
+    /// Since when the head of a request is waited for, in milliseconds from `epoch`, plus one; 0 if
+    /// none is.
+    since: AtomicU64,
+    /// Heads that were waited for.
+    heads: AtomicU32,
+    /// Whether nothing that was written waits to be flushed, and the stream is not being shut down.
+    settled: AtomicBool,
+}
+
+/// What the clock says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A request is under way.
+    Busy,
+    /// A head may take until then, or what is written is not taken yet. To be asked again then.
+    Waits(Instant),
+    /// Nothing has been under way for long enough, since then.
+    Idle(Instant),
+    /// The head took too long.
+    TimedOut,
+}
+
+impl Idleness {
+    /// Of a connection on which a head is waited for since `epoch`, for `timeout` at most.
+    pub(super) fn new(epoch: Instant, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            epoch,
+            timeout,
+            since: AtomicU64::new(0),
+            heads: AtomicU32::new(0),
+            settled: AtomicBool::new(true),
+        })
+    }
+
+    /// Since when the head of a request is waited for.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let since = self.since.load(Relaxed).checked_sub(1)?;
+        Some(self.epoch + Duration::from_millis(since))
+    }
+
+    /// The verdict at `now`. A connection is idle `rest` after the end of a request; not before the
+    /// first one of this `Idleness`, of which a part is there.
+    pub(super) fn verdict(&self, rest: Duration, now: Instant) -> Verdict {
+        let Some(since) = self.waits_since() else {
+            return Verdict::Busy;
+        };
+        let deadline = since + self.timeout;
+        if now >= deadline {
+            return Verdict::TimedOut;
+        }
+        if self.heads.load(Relaxed) < 2 {
+            return Verdict::Waits(deadline);
+        }
+        let rested = since + rest;
+        if now < rested {
+            return Verdict::Waits(rested.min(deadline));
+        }
+        if self.settled.load(Relaxed) {
+            Verdict::Idle(since)
+        } else {
+            Verdict::Waits((now + rest).min(deadline))
+        }
+    }
+
+    fn begins(&self, now: Instant) {
+        let first = self.heads.fetch_add(1, Relaxed) == 0;
+        let since = if first { self.epoch } else { now };
+        let since = since.duration_since(self.epoch).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.since.store(since.saturating_add(1), Relaxed);
+    }
+}
+
+/// hyper's timer, which it uses for heads only. It never fires: what is due is found by
+/// [`Idleness::verdict`].
+#[derive(Debug)]
+pub(super) struct HeadTimer(pub(super) Arc<Idleness>);
+
+#[derive(Debug)]
+struct Head(Arc<Idleness>);
+
+impl HeadTimer {
+    fn begins(&self, deadline: std::time::Instant) {
+        let deadline = Instant::from_std(deadline);
+        let began = deadline.checked_sub(self.0.timeout);
+        self.0.begins(began.unwrap_or(deadline));
+    }
+}
+
+impl hyper::rt::Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.begins(deadline);
+        Box::pin(Head(Arc::clone(&self.0)))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into_std()
+    }
+
+    fn reset(&self, _: &mut Pin<Box<dyn hyper::rt::Sleep>>, deadline: std::time::Instant) {
+        self.begins(deadline);
+    }
+}
+
+impl Future for Head {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl hyper::rt::Sleep for Head {}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.0.since.store(0, Relaxed);
+    }
+}
+
+/// A stream while hyper has it.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    /// What was read from it before; it comes first.
+    before: Bytes,
+    idleness: Arc<Idleness>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, before: Bytes, idleness: Arc<Idleness>) -> Self {
+        Self {
+            stream,
+            before,
+            idleness,
+        }
+    }
+
+    /// The stream, and what was read from it and is not taken yet.
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.before)
+    }
+
+    fn unsettled(&self) {
+        self.idleness.settled.store(false, Relaxed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.before.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let length = self.before.len().min(buffer.remaining());
+        buffer.put_slice(&self.before[..length]);
+        self.before.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.unsettled();
+        Pin::new(&mut self.stream).poll_write(cx, octets)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.unsettled();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let settled = matches!(flushed, Poll::Ready(Ok(())));
+        self.idleness.settled.store(settled, Relaxed);
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.unsettled();
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,446 @@
+//! A connection's TLS over its socket, which holds no buffer while nothing is in it.
+//!
+//! rustls' buffered connections keep what they read into for as long as they live, 4 KiB each. Most
+//! connections are idle, so here rustls works on what the thread lends for the moment ([`Lent`]), and
+//! the connection keeps only what is left over: a part of a record that has not come in whole, plain
+//! text that nobody has asked for yet, and records that the socket does not take. Each of them is
+//! bounded: nothing is read while plain text waits, and nothing is encrypted while records do.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::poll_fn,
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use rustls::{
+    Error, HandshakeKind, ProtocolVersion, ServerConfig,
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteTraffic},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+mod pending;
+
+use pending::{Pending, encode};
+
+/// The plain side of a connection.
+pub(crate) struct TlsStream {
+    socket: TcpStream,
+    tls: UnbufferedServerConnection,
+    /// Records, or the beginning of one, that rustls has not taken.
+    incoming: Vec<u8>,
+    /// Whether there may be whole records in it.
+    unread: bool,
+    /// What was decrypted and not read yet: of one record, or of those that came with it.
+    plain: Pending,
+    /// Records that the socket has not taken.
+    outgoing: Pending,
+    /// The client said that nothing more comes from it.
+    peer_closed: bool,
+    /// The client was told that nothing more comes.
+    closed: bool,
+    /// What has ended the connection.
+    failed: Option<Error>,
+}
+
+/// What a thread lends to the connection that it works on.
+struct Lent {
+    /// For what the socket has, and for what is decrypted in it.
+    incoming: Box<[u8]>,
+    /// For the parts of what is to be written, put together.
+    plain: Box<[u8]>,
+    /// For what goes to the socket.
+    outgoing: Box<[u8]>,
+}
+
+/// The longest record (RFC 8446 §5.2, RFC 5246 §6.2.3): what is read at once.
+const RECORD_MAX: usize = 5 + FRAGMENT_MAX + 2048;
+/// Of what the client has sent and rustls cannot take yet. It joins handshake messages of 64 KiB.
+const INCOMING_MAX: usize = 0xffff;
+/// The plain text of one record (RFC 8446 §5.1).
+const FRAGMENT_MAX: usize = 16_384;
+/// A record with all that is around its plain text, and a key update before it.
+const ROOM: usize = FRAGMENT_MAX + 128;
+/// Records that are written at once.
+const RECORDS: usize = 4;
+
+thread_local! {
+    static LENT: RefCell<Lent> = RefCell::new(Lent {
+        incoming: vec![0; INCOMING_MAX + RECORD_MAX].into(),
+        plain: vec![0; FRAGMENT_MAX].into(),
+        outgoing: vec![0; RECORDS * ROOM].into(),
+    });
+}
+
+impl TlsStream {
+    /// Does the handshake with a client that has sent `hello` already.
+    ///
+    /// # Errors
+    /// Of the socket; or a [`rustls::Error`] in one of kind `InvalidData`, of which the client was told.
+    pub(super) async fn accept(
+        socket: TcpStream,
+        hello: Vec<u8>,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<Box<Self>> {
+        let mut stream = Box::new(Self {
+            socket,
+            tls: UnbufferedServerConnection::new(config).map_err(broken)?,
+            incoming: hello,
+            unread: false,
+            plain: Pending::default(),
+            outgoing: Pending::default(),
+            peer_closed: false,
+            closed: false,
+            failed: None,
+        });
+        poll_fn(|cx| stream.poll_shake(cx)).await?;
+        Ok(stream)
+    }
+
+    /// The version of TLS.
+    pub(super) fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.tls.protocol_version()
+    }
+
+    /// Whether a session was resumed.
+    pub(super) fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.tls.handshake_kind()
+    }
+
+    /// The protocol that was agreed on.
+    pub(super) fn alpn_protocol(&self) -> Option<&[u8]> {
+        self.tls.alpn_protocol()
+    }
+
+    fn poll_shake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let worked = self.sound().and_then(|()| self.work_off());
+            // The alert, if that failed.
+            let sent = ready!(self.poll_send(cx));
+            worked?;
+            sent?;
+            if !self.tls.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.peer_closed {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let filled = LENT.with_borrow_mut(|lent| {
+                let read = ready!(self.poll_fill(cx, &mut lent.incoming))?;
+                self.incoming.extend_from_slice(&lent.incoming[..read]);
+                Poll::Ready(io::Result::Ok(()))
+            });
+            ready!(filled)?;
+        }
+    }
+
+    /// Reads into `room` what goes behind `self.incoming`.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.incoming.len() >= INCOMING_MAX {
+            let why = "a message of the client is too long";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        let mut buffer = ReadBuf::new(&mut room[..RECORD_MAX]);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+        match buffer.filled().len() {
+            0 => {
+                let why = "the client broke off without a close_notify";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
+            }
+            read => Poll::Ready(Ok(read)),
+        }
+    }
+
+    /// Sends what waits, all of it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let written = Pin::new(&mut self.socket).poll_write(cx, self.outgoing.rest());
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.outgoing.take(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads plain text: at least one octet, but at the end.
+    fn poll_plain(
+        &mut self,
+        cx: &mut Context<'_>,
+        lent: &mut [u8],
+        reader: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = reader.filled().len();
+        loop {
+            let worked = if mem::take(&mut self.unread) {
+                let mut incoming = mem::take(&mut self.incoming);
+                self.work(&mut incoming, Some(reader))
+            } else {
+                let kept = self.incoming.len();
+                let read = ready!(self.poll_fill(cx, &mut lent[kept..]))?;
+                let all = &mut lent[..kept + read];
+                all[..kept].copy_from_slice(&self.incoming);
+                let worked = self.work(all, Some(reader));
+                all.fill(0); // plain text of this client
+                worked
+            };
+            // An alert or a key update. What the socket does not take goes before what is written next.
+            let _ = self.poll_send(cx);
+            if reader.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            worked?;
+            if self.peer_closed {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Encrypts the beginning of `octets`, says how much, and gives the socket what it takes of that.
+    /// Nothing else may wait to be sent.
+    fn poll_encrypt(
+        &mut self,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+        lent: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let (mut read, mut filled) = (0, 0);
+        while read < octets.len() && lent.len() - filled >= ROOM {
+            let end = octets.len().min(read + FRAGMENT_MAX);
+            let room = &mut lent[filled..];
+            match self.traffic(|traffic| traffic.encrypt(&octets[read..end], room)) {
+                Ok(length) => filled += length,
+                // What is encrypted already goes first.
+                Err(_) if read > 0 => break,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            read = end;
+        }
+        let mut sent = 0;
+        while sent < filled {
+            match Pin::new(&mut self.socket).poll_write(cx, &lent[sent..filled]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(length)) => sent += length,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        self.outgoing.octets.extend_from_slice(&lent[sent..filled]);
+        Poll::Ready(Ok(read))
+    }
+
+    /// Makes ready to write: what was read is worked off, and what waits is sent.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.sound()?;
+        if self.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.work_off()?;
+        self.poll_send(cx)
+    }
+
+    /// Lets `act` write, after [`Self::work_off`].
+    fn traffic(
+        &mut self,
+        act: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
+    ) -> io::Result<usize> {
+        // With what came in, since rustls knows how much of it it has seen.
+        let mut incoming = mem::take(&mut self.incoming);
+        let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut incoming);
+        let acted = match state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                act(&mut traffic).map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
+            }
+            Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => Err(broken(error)),
+        };
+        incoming.drain(..discard);
+        self.incoming = incoming;
+        acted
+    }
+
+    /// Lets rustls take all that it can of what has come in.
+    fn work_off(&mut self) -> io::Result<()> {
+        self.unread = false;
+        let mut incoming = mem::take(&mut self.incoming);
+        self.work(&mut incoming, None)
+    }
+
+    /// Lets rustls take what it can from the front of `incoming`, and keeps the rest. Plain text goes to
+    /// the reader, if there is one, until it is full; what there is no room for is kept, and nothing
+    /// more is taken. What is to be sent waits in `self.outgoing` then, after an error too.
+    fn work(
+        &mut self,
+        incoming: &mut [u8],
+        mut reader: Option<&mut ReadBuf<'_>>,
+    ) -> io::Result<()> {
+        let mut taken = 0;
+        let worked = loop {
+            let UnbufferedStatus { discard, state } =
+                self.tls.process_tls_records(&mut incoming[taken..]);
+            taken += discard;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut data, &mut self.outgoing.octets);
+                }
+                // From here on it is for this side to send.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        taken += record.discard;
+                        self.plain.hand_over(record.payload, reader.as_deref_mut());
+                    }
+                    if reader
+                        .as_ref()
+                        .is_some_and(|reader| reader.remaining() == 0)
+                    {
+                        self.unread = true;
+                        break Ok(());
+                    }
+                }
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                Ok(
+                    ConnectionState::WriteTraffic(_)
+                    | ConnectionState::BlockedHandshake
+                    | ConnectionState::Closed,
+                ) => break Ok(()),
+                // Early data is never agreed to.
+                Ok(_) => break Err(Error::General("a state that is not served".to_owned())),
+                Err(error) => break Err(error),
+            }
+        };
+        self.incoming = incoming[taken..].to_vec();
+        worked.map_err(|error| {
+            self.take_alert();
+            self.failed = Some(error.clone());
+            broken(error)
+        })
+    }
+
+    /// Takes what rustls wants to be sent after an error. It must not see any input again.
+    fn take_alert(&mut self) {
+        while self.tls.wants_write() {
+            match self.tls.process_tls_records(&mut []).state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut data, &mut self.outgoing.octets);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn sound(&self) -> io::Result<()> {
+        match &self.failed {
+            Some(error) => Err(broken(error.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        reader: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if reader.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.plain.is_empty() {
+            let length = reader.remaining().min(this.plain.rest().len());
+            reader.put_slice(&this.plain.rest()[..length]);
+            this.plain.take(length);
+            return Poll::Ready(Ok(()));
+        }
+        if this.peer_closed {
+            return Poll::Ready(Ok(()));
+        }
+        this.sound()?;
+        LENT.with_borrow_mut(|lent| this.poll_plain(cx, &mut lent.incoming, reader))
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_writable(cx))?;
+        LENT.with_borrow_mut(|lent| this.poll_encrypt(cx, octets, &mut lent.outgoing))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().position(|slice| !slice.is_empty());
+        let slices = &slices[first.unwrap_or(slices.len())..];
+        let long = |slice: &io::IoSlice<'_>| slice.len() >= FRAGMENT_MAX;
+        match slices {
+            [] => return self.poll_write(cx, &[]),
+            [first] => return self.poll_write(cx, first),
+            [first, ..] if long(first) => return self.poll_write(cx, first),
+            _ => {}
+        }
+        // Put together, so that the head of an answer and its body are one record.
+        let this = self.get_mut();
+        ready!(this.poll_writable(cx))?;
+        LENT.with_borrow_mut(|lent| {
+            let mut filled = 0;
+            for slice in slices {
+                let length = slice.len().min(lent.plain.len() - filled);
+                lent.plain[filled..][..length].copy_from_slice(&slice[..length]);
+                filled += length;
+            }
+            let plain = &mut lent.plain[..filled];
+            let written = this.poll_encrypt(cx, plain, &mut lent.outgoing);
+            plain.fill(0);
+            written
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.closed && this.failed.is_none() {
+            ready!(this.poll_writable(cx))?;
+            this.closed = true;
+            let mut room = [0; 128];
+            let length = this.traffic(|traffic| traffic.queue_close_notify(&mut room))?;
+            this.outgoing.octets.extend_from_slice(&room[..length]);
+        }
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").finish_non_exhaustive()
+    }
+}
+
+fn broken(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests;
