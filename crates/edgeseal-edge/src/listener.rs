@@ -1,6 +1,6 @@
 //! Sockets: accept, handshake, HTTP; and the end of each in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use edgeseal_core::Pattern;
 use http::Request;
@@ -67,17 +67,9 @@ const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
 /// The system has none left.
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
-/// A connection on which HTTP can begin.
-struct Opened {
-    place: Place,
-    stream: Stream,
-    inbound: Inbound,
-}
-
-enum Stream {
-    Plain(TcpStream),
-    Tls { stream: Box<TlsStream>, h2: bool },
-}
+/// What is left to do on a connection, in memory of its own: the task that it runs in is no larger than
+/// what is needed while nothing happens.
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Server {
     /// Accepts until the drain begins.
@@ -148,27 +140,21 @@ impl Server {
     ) {
         // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
         // keep what its handshake needed.
-        let Some(opened) = Box::pin(self.open(stream, peer, speaks, token)).await else {
+        let opened = Box::pin(self.open(stream, peer, speaks, token)).await;
+        let Some((_place, rest)) = opened else {
             return;
         };
-        let _place = opened.place;
-        match opened.stream {
-            Stream::Plain(stream) => self.http1(stream, opened.inbound).await,
-            Stream::Tls { stream, h2: false } => self.http1(stream, opened.inbound).await,
-            Stream::Tls { stream, h2: true } => {
-                Box::pin(self.http2(stream, opened.inbound)).await;
-            }
-        }
+        rest.await;
     }
 
-    /// All that comes before HTTP; `None` if the client is not to be served.
+    /// All that comes before HTTP, and then HTTP; `None` if the client is not to be served.
     async fn open(
-        &self,
+        self: Arc<Self>,
         mut stream: TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
         token: Token,
-    ) -> Option<Opened> {
+    ) -> Option<(Place, Rest)> {
         let Some(peer) = self.client(&mut stream, peer, &token).await else {
             telemetry::shed(Shed::ProxyHeader);
             return None;
@@ -182,33 +168,36 @@ impl Server {
         };
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
-        let (stream, tls) = match speaks {
-            Speaks::Http => (Stream::Plain(stream), None),
-            Speaks::Https => {
-                let (stream, tls) = self.shake_hands(stream, peer, token.clone()).await?;
-                place.shaken();
-                (stream, Some(tls))
-            }
-        };
-        let inbound = Inbound {
+        let mut inbound = Inbound {
             peer,
-            tls,
+            tls: None,
             token,
             flow: self.proxy.flow(),
         };
-        Some(Opened {
-            place,
-            stream,
-            inbound,
-        })
+        let rest: Rest = match speaks {
+            Speaks::Http => Box::pin(self.http1(stream, inbound)),
+            Speaks::Https => {
+                let token = inbound.token.clone();
+                let (stream, h2, tls) = self.shake_hands(stream, peer, token).await?;
+                place.shaken();
+                inbound.tls = Some(tls);
+                if h2 {
+                    Box::pin(self.http2(stream, inbound))
+                } else {
+                    Box::pin(self.http1(stream, inbound))
+                }
+            }
+        };
+        Some((place, rest))
     }
 
+    /// The connection after its handshake, and whether HTTP/2 was agreed on.
     async fn shake_hands(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         mut token: Token,
-    ) -> Option<(Stream, InboundTls)> {
+    ) -> Option<(Box<TlsStream>, bool, InboundTls)> {
         match self.terminator.accept(stream, token.draining()).await {
             Ok(terminated) => {
                 if let Some(why) = &terminated.unusable {
@@ -221,11 +210,7 @@ impl Server {
                     host: terminated.host,
                     found: terminated.found,
                 };
-                let stream = Stream::Tls {
-                    stream: terminated.stream,
-                    h2: terminated.h2,
-                };
-                return Some((stream, tls));
+                return Some((terminated.stream, terminated.h2, tls));
             }
             Err(NoConnection::Unusable { domain, why }) => self.quarantine(domain.as_ref(), &why),
             Err(error) => {
@@ -275,7 +260,7 @@ impl Server {
     }
 
     /// Serves HTTP/1.1 until the connection ends.
-    async fn http1<S>(self: Arc<Self>, stream: S, inbound: Inbound)
+    fn http1<S>(self: Arc<Self>, stream: S, inbound: Inbound) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -287,7 +272,7 @@ impl Server {
         };
         let inbound = Arc::new(inbound);
         let answer = move |request| Self::answer(&self, &inbound, request);
-        http1::serve(stream, ends, answer).await;
+        http1::serve(stream, ends, answer)
     }
 
     fn answer(

@@ -36,7 +36,7 @@ pub(super) struct Ends {
 
 /// Between two requests, until a connection is parked. To begin anew costs a few microseconds, so
 /// clients that come again sooner pay nothing, and the others next to nothing.
-const REST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(50);
 /// For a client to take the last octets.
 const FAREWELL: Duration = Duration::from_secs(1);
 
