@@ -34,6 +34,8 @@ pub const CERTIFICATES: &str = "cert/";
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
 pub const SIGNING_REQUESTS: &str = "csr/";
+/// The changes of all domains.
+pub const HISTORY: &str = "history/";
 /// All audit records.
 pub const AUDIT: &str = "audit/";
 /// The secret of the chains over audits, and no other key.
@@ -437,7 +439,7 @@ pub fn with_policy(account: &AccountId, policy: &PolicyRef) -> String {
 #[must_use]
 pub fn domain_history(name: &Pattern) -> String {
     let name = name.to_string();
-    format!("history/{}/{name}/", shard(name.as_bytes()))
+    format!("{HISTORY}{}/{name}/", shard(name.as_bytes()))
 }
 
 /// Prefix of [`Key::audit`].

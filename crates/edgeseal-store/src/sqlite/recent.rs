@@ -20,9 +20,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
-use crate::{Change, Changes, Entry, Key, Revision, Write};
+use crate::{
+    Change, Changes, Entry, Key, Revision, Write,
+    key::{AUDIT, HISTORY},
+};
 
 /// See the [module](self).
 pub(super) struct Recent {
@@ -33,9 +39,13 @@ pub(super) struct Recent {
 }
 
 #[derive(Clone)]
-struct Value {
-    value: Bytes,
-    changed: Revision,
+enum Value {
+    Known {
+        value: Bytes,
+        changed: Revision,
+    },
+    /// A commit is about to replace it; holds its place, which it has by being read.
+    UnderWay,
 }
 
 /// When a read began.
@@ -68,9 +78,17 @@ impl Recent {
     /// Knows nothing yet of a store whose newest commit is `head`.
     pub(super) fn new(head: Revision) -> Self {
         const USUAL_OCTETS: u64 = 512;
-        let items = (VALUES_OCTETS / USUAL_OCTETS) as usize;
+        // What was written comes to be read the first time some hundred calls later: half of the
+        // room is for what is new.
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity((VALUES_OCTETS / USUAL_OCTETS) as usize)
+            .weight_capacity(VALUES_OCTETS)
+            .hot_allocation(0.5)
+            .build()
+            .expect("all that has no default is there");
+        let hasher = DefaultHashBuilder::default();
         Self {
-            values: Cache::with_weighter(items, VALUES_OCTETS, ByLength),
+            values: Cache::with_options(options, ByLength, hasher, DefaultLifecycle::default()),
             turn: AtomicU64::new(0),
             log: Mutex::new(Log {
                 under_way: HashSet::new(),
@@ -84,7 +102,9 @@ impl Recent {
 
     /// The present value, if it is known.
     pub(super) fn get(&self, key: &Key) -> Option<Entry> {
-        let Value { value, changed } = self.values.get(key)?;
+        let Value::Known { value, changed } = self.values.get(key)? else {
+            return None;
+        };
         Some(Entry {
             key: key.clone(),
             value,
@@ -115,7 +135,7 @@ impl Recent {
                 value,
                 changed,
             } = entry.clone();
-            self.values.insert(key, Value { value, changed });
+            self.values.insert(key, Value::Known { value, changed });
         }
     }
 
@@ -124,7 +144,8 @@ impl Recent {
     pub(super) fn begin<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
         let mut log = self.log();
         for key in keys {
-            self.values.remove(key);
+            // Only if it is there.
+            let _ = self.values.replace(key.clone(), Value::UnderWay, true);
             log.under_way.insert(key.clone());
         }
     }
@@ -144,7 +165,7 @@ impl Recent {
                 self.keep(*revision, write);
             }
         }
-        log.under_way.clear();
+        self.drop_under_way(&mut log);
         if log.through != before {
             log.clear(before);
         }
@@ -156,15 +177,27 @@ impl Recent {
     }
 
     fn keep(&self, changed: Revision, write: &Write) {
-        // What expires, such as a nonce, is hardly ever read.
-        if let Write::Put {
-            key,
-            value,
-            expires: None,
-        } = write
-        {
-            let value = value.clone();
-            self.values.insert(key.clone(), Value { value, changed });
+        match write {
+            // Nonces, and records of what was, are hardly ever read, or in listings only.
+            Write::Put {
+                key,
+                value,
+                expires: None,
+            } if !key.as_str().starts_with(AUDIT) && !key.as_str().starts_with(HISTORY) => {
+                let value = value.clone();
+                self.values
+                    .insert(key.clone(), Value::Known { value, changed });
+            }
+            Write::Put { key, .. } | Write::Delete(key) => {
+                self.values.remove(key);
+            }
+        }
+    }
+
+    /// Nothing is under way any more. What still is has no value that is known.
+    fn drop_under_way(&self, log: &mut Log) {
+        for key in log.under_way.drain() {
+            self.values.remove(&key);
         }
     }
 
@@ -173,7 +206,7 @@ impl Recent {
     pub(super) fn swept(&self, expired: &[Key], compacted: Option<Revision>) {
         let mut log = self.log();
         self.next_turn();
-        log.under_way.clear();
+        self.drop_under_way(&mut log);
         if !expired.is_empty() {
             let expired: HashSet<&Key> = expired.iter().collect();
             log.changes.retain(|change| !expired.contains(&change.key));
@@ -188,7 +221,7 @@ impl Recent {
     pub(super) fn forget(&self) {
         let mut log = self.log();
         self.next_turn();
-        log.under_way.clear();
+        self.drop_under_way(&mut log);
         log.clear(Revision(u64::MAX));
         log.through = Revision(0);
     }
@@ -289,7 +322,11 @@ impl Change {
 
 impl Weighter<Key, Value> for ByLength {
     fn weight(&self, key: &Key, value: &Value) -> u64 {
-        (key.as_str().len() + value.value.len() + FRAME_OCTETS) as u64
+        let value = match value {
+            Value::Known { value, .. } => value.len(),
+            Value::UnderWay => 0,
+        };
+        (key.as_str().len() + value + FRAME_OCTETS) as u64
     }
 }
 

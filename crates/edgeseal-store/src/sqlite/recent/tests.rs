@@ -50,6 +50,13 @@ fn what_was_read_or_written_is_known_and_what_is_gone_is_not() {
     };
     commit(&recent, 3, &[put("n", "1"), expiring]);
     assert_eq!(value(&recent, "n"), None, "what expires is not kept");
+    commit(&recent, 4, &[put("audit/a", "1"), put("history/d", "1")]);
+    assert_eq!(
+        value(&recent, "audit/a"),
+        None,
+        "nor are records of what was"
+    );
+    assert_eq!(value(&recent, "history/d"), None);
     recent.remember(recent.turn(), &entry("n", "1", 4));
     assert_eq!(
         value(&recent, "n"),
