@@ -27,9 +27,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// What a client says of itself here an origin would take for the edge's word. The edge says it in
-/// `X-Forwarded-*`.
-const UNVOUCHED: [HeaderName; 3] = [
+/// What is not passed on. `Expect` is the edge's to say ([`set_expectation`]); what a client says of
+/// itself in the others an origin would take for the edge's word. The edge says it in `X-Forwarded-*`.
+const KEPT_BACK: [HeaderName; 4] = [
+    header::EXPECT,
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-forwarded-port"),
@@ -58,9 +59,12 @@ pub(super) fn to_origin(
         return Err(Unforwardable::Coding);
     }
     strip_hop(headers);
-    headers.remove(header::EXPECT);
-    for name in UNVOUCHED {
-        headers.remove(name);
+    // Most requests have none of these, and to look at the names there are is cheaper than to look
+    // each of these up.
+    if headers.keys().any(|name| KEPT_BACK.contains(name)) {
+        for name in KEPT_BACK {
+            headers.remove(name);
+        }
     }
     if version == Version::HTTP_2 {
         join_cookies(headers)?;
@@ -180,31 +184,36 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
         .filter(|element| !element.is_empty())
 }
 
+/// Looks at the names there are, and takes off only those: a message has few of them, if any.
 fn strip_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_options(headers)
-        .filter_map(|option| option.parse().ok())
-        // What says whose request this is stays, even if a client names it (RFC 9110 §7.6.1 allows
-        // only fields of the hop here).
-        .filter(|name| !KEPT.contains(name))
-        .collect();
-    for name in named {
-        headers.remove(name);
+    let of_one_hop = |name: &&HeaderName| OF_ONE_HOP.contains(*name);
+    let mut gone: Vec<HeaderName> = headers.keys().filter(of_one_hop).cloned().collect();
+    if gone.contains(&header::CONNECTION) {
+        let named = connection_options(headers)
+            .filter_map(|option| option.parse().ok())
+            // What says whose request this is stays, even if a client names it (RFC 9110 §7.6.1
+            // allows only fields of the hop here).
+            .filter(|name| !KEPT.contains(name));
+        gone.extend(named);
     }
-    for name in [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
+    for name in gone {
         headers.remove(name);
     }
 }
+
+/// What goes whether `Connection` names it or not.
+const OF_ONE_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 const KEPT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION];
 

@@ -61,6 +61,37 @@ fn fields_of_the_hop_go_and_others_stay() {
 }
 
 #[test]
+fn each_field_of_the_hop_goes_on_its_own() {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "http2-settings",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "forwarded",
+        "x-real-ip",
+        "x-forwarded-port",
+    ] {
+        let headers = forwarded(
+            &[("accept", "*/*"), (name, "x"), (name, "y")],
+            Version::HTTP_2,
+        );
+        assert!(!headers.contains_key(name), "{name}");
+        assert!(headers.contains_key("accept"), "{name}");
+    }
+    for name in ["keep-alive", "proxy-authenticate", "trailer", "upgrade"] {
+        let mut headers = map(&[("accept", "*/*"), (name, "x"), (name, "y")]);
+        to_client(&mut headers, Version::HTTP_11, false);
+        assert!(!headers.contains_key(name), "{name}");
+        assert!(headers.contains_key("accept"), "{name}");
+    }
+}
+
+#[test]
 fn connection_cannot_name_what_says_whose_request_it_is() {
     let headers = forwarded(
         &[
