@@ -18,7 +18,7 @@ mod listing;
 mod queues;
 mod requests;
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use edgeseal_core::Timestamp;
 use serde::de::DeserializeOwned;
@@ -119,11 +119,11 @@ impl Catalog {
         F: Future<Output = Result<(Draft, T), ChangeError<R>>> + Send,
     {
         let mut turn = None;
-        let mut doubted = BTreeSet::new();
+        let mut doubts = false;
         for _ in 0..ATTEMPTS {
             // Until the store has answered: see `seal::Superseded`.
             let _sealing = self.keyring.sealing();
-            let draft = Draft::new(self.clone(), deed.now, doubted.clone());
+            let draft = Draft::new(self.clone(), deed.now, doubts);
             let (mut draft, value) = decide(draft).await?;
             let supposed = draft.take_supposed();
             let txn = draft.into_txn(deed)?;
@@ -134,7 +134,7 @@ impl Catalog {
                 }
                 // Nobody came between: what was supposed was not so.
                 Err(CommitError::Conflict { key }) if supposed.contains(&key) => {
-                    doubted.extend(supposed);
+                    doubts = true;
                 }
                 // Changes of one thing queue up behind each other from the second try on.
                 Err(CommitError::Conflict { key }) if turn.is_none() => {

@@ -17,8 +17,8 @@ pub struct Draft {
     read: BTreeMap<Key, (Expect, Option<Bytes>)>,
     /// Keys that were supposed to be absent, and not read.
     supposed: BTreeSet<Key>,
-    /// Keys of which an earlier attempt supposed so, perhaps wrongly.
-    doubted: BTreeSet<Key>,
+    /// Whether an earlier attempt supposed so in vain: then all is read.
+    doubts: bool,
     /// Certificates that were read or written, as they are now: a change looks at each many times.
     certificates: BTreeMap<Key, CertificateRecord>,
     write: BTreeMap<Key, Option<Bytes>>,
@@ -28,14 +28,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An attempt after one that supposed of the `doubted` keys that they are absent, in vain.
-    pub(super) const fn new(catalog: Catalog, now: Timestamp, doubted: BTreeSet<Key>) -> Self {
+    /// An attempt; one that `doubts` comes after one that supposed a key to be absent, in vain.
+    pub(super) const fn new(catalog: Catalog, now: Timestamp, doubts: bool) -> Self {
         Self {
             catalog,
             now,
             read: BTreeMap::new(),
             supposed: BTreeSet::new(),
-            doubted,
+            doubts,
             certificates: BTreeMap::new(),
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
@@ -71,7 +71,7 @@ impl Draft {
     /// absent, and only if the commit finds it all the same is it read by the next attempt.
     pub(super) async fn has_unexpectedly(&mut self, key: &Key) -> Result<bool, Fault> {
         let known = self.write.contains_key(key) || self.read.contains_key(key);
-        if known || self.doubted.contains(key) {
+        if known || self.doubts {
             return self.has(key).await;
         }
         self.supposed.insert(key.clone());

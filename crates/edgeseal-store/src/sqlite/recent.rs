@@ -240,27 +240,37 @@ impl Recent {
         let start = log
             .changes
             .partition_point(|change| change.revision <= after);
-        let mut items: Vec<Change> = Vec::new();
-        let mut through = after;
-        let mut cut = false;
-        for change in log.changes.range(start..) {
-            // Between two commits only.
-            if change.revision != through && items.len() >= limit {
-                cut = true;
-                break;
-            }
-            through = change.revision;
-            let key = change.key.as_str();
-            if prefixes.iter().any(|prefix| key.starts_with(prefix)) {
-                items.push(change.clone());
+        // From the end: of several changes of one key only the last one is true.
+        let mut seen = HashSet::new();
+        let mut items: Vec<&Change> = log
+            .changes
+            .range(start..)
+            .rev()
+            .filter(|change| {
+                let key = change.key.as_str();
+                prefixes.iter().any(|prefix| key.starts_with(prefix)) && seen.insert(&change.key)
+            })
+            .collect();
+        items.reverse();
+        let mut through = log.through;
+        // Whole commits only.
+        if items.len() > limit
+            && let Some(last) = items.get(limit.saturating_sub(1))
+        {
+            let last = last.revision;
+            items.truncate(items.partition_point(|change| change.revision <= last));
+            // What was cut off comes after it, if there is anything.
+            if items
+                .last()
+                .is_some_and(|change| change.revision < log.through)
+            {
+                through = last;
             }
         }
-        if !cut {
-            through = log.through;
-        }
-        drop(log);
-        keep_latest(&mut items);
-        Some(Changes { items, through })
+        Some(Changes {
+            items: items.into_iter().cloned().collect(),
+            through,
+        })
     }
 
     /// What is being read is not remembered. To be called with the lock held, before values come in.
@@ -333,18 +343,6 @@ impl Weighter<Key, Value> for ByLength {
 fn octets(change: &Change) -> usize {
     let value = change.value.as_ref().map_or(0, Bytes::len);
     change.key.as_str().len() + value + FRAME_OCTETS
-}
-
-/// Of several changes of one key the last one.
-fn keep_latest(items: &mut Vec<Change>) {
-    let mut seen = HashSet::with_capacity(items.len());
-    let mut latest: Vec<bool> = items
-        .iter()
-        .rev()
-        .map(|change| seen.insert(&change.key))
-        .collect();
-    drop(seen);
-    items.retain(|_| latest.pop().unwrap_or(true));
 }
 
 #[cfg(test)]

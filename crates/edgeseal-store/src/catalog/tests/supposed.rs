@@ -1,5 +1,7 @@
 //! Keys that a change supposes to be absent, and certificates that it looks at again and again.
 
+use std::sync::atomic::AtomicI64;
+
 use super::*;
 
 /// Uploads and says how often it was decided.
@@ -79,4 +81,32 @@ async fn a_change_sees_certificates_as_it_has_left_them() {
     changed.await.unwrap();
     assert_eq!(catalog.certificate(1).await.unwrap(), None);
     assert_eq!(catalog.certificate(2).await.unwrap().as_ref(), Some(new));
+}
+
+/// As an upload without a name, for which each attempt draws another.
+#[tokio::test]
+async fn a_change_that_supposes_anew_at_each_attempt_comes_to_its_end() {
+    const TAKEN: i64 = 40;
+    let catalog = &catalog();
+    for id in 0..TAKEN {
+        upload(catalog, id, &id.to_string()).await;
+    }
+    let (content, deed) = (&certificate("new"), &deed());
+    let (drawn, mut decided) = (&AtomicI64::new(0), 0);
+    let added = catalog.transact(deed, |mut draft| {
+        decided += 1;
+        async move {
+            let row = loop {
+                let row = row(drawn.fetch_add(1, Ordering::Relaxed), content);
+                let named = draft.has_certificate_named(&row.account, &row.name);
+                if !named.await? {
+                    break row;
+                }
+            };
+            draft.add_certificate(&row, content).await?;
+            Ok::<_, Never>((draft, row.id))
+        }
+    });
+    assert_eq!(added.await.unwrap().value, TAKEN);
+    assert_eq!(decided, 2);
 }
