@@ -62,7 +62,8 @@ struct Lent {
 
 /// The longest record (RFC 8446 §5.2, RFC 5246 §6.2.3): what is read at once.
 const RECORD_MAX: usize = 5 + FRAGMENT_MAX + 2048;
-/// Of what the client has sent and rustls cannot take yet. It joins handshake messages of 64 KiB.
+/// Of what the client has sent and rustls cannot take yet, during the handshake: it joins messages of
+/// 64 KiB. Later there is nothing to join, and what a client leaves is a part of one record.
 const INCOMING_MAX: usize = 0xffff;
 /// The plain text of one record (RFC 8446 §5.1).
 const FRAGMENT_MAX: usize = 16_384;
@@ -143,7 +144,12 @@ impl TlsStream {
 
     /// Reads into `room` what goes behind `self.incoming`.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.incoming.len() >= INCOMING_MAX {
+        let most = if self.tls.is_handshaking() {
+            INCOMING_MAX
+        } else {
+            RECORD_MAX
+        };
+        if self.incoming.len() >= most {
             let why = "a message of the client is too long";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
@@ -242,8 +248,11 @@ impl TlsStream {
         if self.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        self.work_off()?;
-        self.poll_send(cx)
+        let worked = self.work_off();
+        // The alert, if that failed.
+        let sent = self.poll_send(cx);
+        worked?;
+        sent
     }
 
     /// Lets `act` write, after [`Self::work_off`].
@@ -266,9 +275,20 @@ impl TlsStream {
         acted
     }
 
+    fn queue_close_notify(&mut self) -> io::Result<()> {
+        self.closed = true;
+        let mut room = [0; 128];
+        let length = self.traffic(|traffic| traffic.queue_close_notify(&mut room))?;
+        self.outgoing.octets.extend_from_slice(&room[..length]);
+        Ok(())
+    }
+
     /// Lets rustls take all that it can of what has come in.
     fn work_off(&mut self) -> io::Result<()> {
-        self.unread = false;
+        let unread = mem::take(&mut self.unread);
+        if !unread && !self.tls.is_handshaking() && !self.tls.wants_write() {
+            return Ok(());
+        }
         let mut incoming = mem::take(&mut self.incoming);
         self.work(&mut incoming, None)
     }
@@ -421,11 +441,12 @@ impl AsyncWrite for TlsStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.closed && this.failed.is_none() {
-            ready!(this.poll_writable(cx))?;
-            this.closed = true;
-            let mut room = [0; 128];
-            let length = this.traffic(|traffic| traffic.queue_close_notify(&mut room))?;
-            this.outgoing.octets.extend_from_slice(&room[..length]);
+            match ready!(this.poll_writable(cx)) {
+                Ok(()) => this.queue_close_notify()?,
+                // The alert goes in its place.
+                Err(_) if this.failed.is_some() => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.socket).poll_shutdown(cx)

@@ -1,4 +1,4 @@
-use std::io::IoSlice;
+use std::io::{IoSlice, Write as _};
 
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -226,6 +226,40 @@ async fn a_record_that_is_not_the_clients_ends_it_with_an_alert() {
         let error: &Error = error.get_ref().unwrap().downcast_ref().unwrap();
         let alert = rustls::AlertDescription::BadRecordMac;
         assert_eq!(*error, Error::AlertReceived(alert));
+    }
+}
+
+#[tokio::test]
+async fn a_forged_record_that_is_found_on_the_way_out_is_answered_too() {
+    for (version, writes) in [(&TLS13, true), (&TLS13, false), (&TLS12, false)] {
+        let (client, mut server) = pair(version, 70_000).await;
+        let (Dribbling(mut socket, _), mut tls) = client.into_inner();
+        tls.writer().write_all(b"good").unwrap();
+        let mut octets = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut octets).unwrap();
+        }
+        octets.extend([23, 3, 3, 0, 40]);
+        octets.extend([0x5a; 40]);
+        socket.write_all(&octets).await.unwrap();
+        // Both records are there, and the first one fills the reader.
+        server.read_exact(&mut [0; 4]).await.unwrap();
+        if writes {
+            assert!(server.write(b"no").await.is_err());
+        }
+        server.shutdown().await.unwrap();
+        let mut told = Vec::new();
+        socket.read_to_end(&mut told).await.unwrap();
+        let mut told = told.as_slice();
+        let heard = loop {
+            tls.read_tls(&mut told).unwrap();
+            match tls.process_new_packets() {
+                Ok(_) => assert!(!told.is_empty(), "no alert"),
+                Err(error) => break error,
+            }
+        };
+        let alert = rustls::AlertDescription::BadRecordMac;
+        assert_eq!(heard, Error::AlertReceived(alert));
     }
 }
 
