@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::LogFormat;
 
-/// The flags of `serve`. All are optional here; their defaults are those of [`Config`].
+/// The flags of `serve`. All are optional here; their defaults are those of [`Config`](super::Config).
 #[derive(Args, Debug, Default, Serialize)]
 pub(crate) struct Flags {
     /// Config file in TOML; its keys are named like these flags
