@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Allowance, HEAD_BYTES_MAX,
-    idleness::{HeadTimer, Idleness, Verdict, Watched},
+    idleness::{HeadTimer, Idleness, Verdict, Wait, Watched},
     log_end,
 };
 use crate::{drain::Token, proxy::Flow};
@@ -109,7 +109,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut token = ends.token.clone();
-    let idleness = Idleness::new(parked.since, ends.header_timeout);
+    let idleness = Idleness::new(parked.since, ends.header_timeout, ends.flow.limit());
     let watched = Watched::new(parked.stream, parked.before, Arc::clone(&idleness));
     let allowance = &ends.allowance;
     let service = service_fn(move |request| {
@@ -121,7 +121,8 @@ where
         .with_upgrades();
     // A timer that is set for each request would cost more than one that fires now and then.
     let mut look = std::pin::pin!(sleep_until(parked.since));
-    let (mut looks, mut ending) = (false, false);
+    // What it is set for.
+    let (mut looks, mut ending) = (Wait::Nothing, false);
     loop {
         let ended = tokio::select! {
             biased;
@@ -130,9 +131,13 @@ where
                     log_end(result);
                     Poll::Ready(true)
                 }
-                // A head is waited for, and nobody looks at the clock.
-                Poll::Pending if !looks && idleness.waits_since().is_some() => Poll::Ready(false),
-                Poll::Pending => Poll::Pending,
+                // The client has something to do, and nobody looks at the clock.
+                Poll::Pending => match (idleness.wait(), looks) {
+                    (Wait::Nothing, _)
+                    | (Wait::Head(_), Wait::Head(_))
+                    | (Wait::Client(_), Wait::Client(_)) => Poll::Pending,
+                    _ => Poll::Ready(false),
+                },
             }) => ended,
             () = ends.flow.stalled() => {
                 tracing::debug!("a client takes nothing: cut");
@@ -143,7 +148,7 @@ where
                 ending = true;
                 continue;
             }
-            () = look.as_mut(), if looks => false,
+            () = look.as_mut(), if looks != Wait::Nothing => false,
         };
         if ended {
             return None;
@@ -151,14 +156,14 @@ where
         // One that comes to its end is not kept for another request.
         let rest = if ending { ends.header_timeout } else { REST };
         match idleness.verdict(rest, Instant::now()) {
-            Verdict::Busy => looks = false,
+            Verdict::Busy => looks = Wait::Nothing,
             Verdict::Waits(until) => {
                 look.as_mut().reset(until);
-                looks = true;
+                looks = idleness.wait();
             }
             Verdict::Idle(since) => return Some(park(connection.into_parts()?, since)),
             Verdict::TimedOut => {
-                tracing::debug!("the head of a request took too long");
+                tracing::debug!("a head took too long, or a client took nothing for too long");
                 return None;
             }
         }

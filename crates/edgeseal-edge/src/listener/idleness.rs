@@ -30,13 +30,28 @@ pub(super) struct Idleness {
     epoch: Instant,
     /// For the head of a request.
     timeout: Duration,
+    /// For a client that takes nothing.
+    stall: Duration,
     /// Since when the head of a request is waited for, in milliseconds from `epoch`, plus one; 0 if
     /// none is.
     since: AtomicU64,
     /// Heads that were waited for.
     heads: AtomicU32,
+    /// Since when the client takes nothing of what it is given, in the same form.
+    blocked: AtomicU64,
     /// Whether nothing that was written waits to be flushed, and the stream is not being shut down.
     settled: AtomicBool,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Nothing that the client has to do.
+    Nothing,
+    /// The head of a request, since then.
+    Head(Instant),
+    /// That the client takes what it is given, since then.
+    Client(Instant),
 }
 
 /// What the clock says of a connection.
@@ -44,37 +59,50 @@ pub(super) struct Idleness {
 pub(super) enum Verdict {
     /// A request is under way.
     Busy,
-    /// A head may take until then, or what is written is not taken yet. To be asked again then.
+    /// What the client has to do may take until then. To be asked again then.
     Waits(Instant),
     /// Nothing has been under way for long enough, since then.
     Idle(Instant),
-    /// The head took too long.
+    /// It took too long.
     TimedOut,
 }
 
 impl Idleness {
-    /// Of a connection on which a head is waited for since `epoch`, for `timeout` at most.
-    pub(super) fn new(epoch: Instant, timeout: Duration) -> Arc<Self> {
+    /// Of a connection on which a head is waited for since `epoch`, for `timeout` at most; a client may
+    /// take nothing for `stall`.
+    pub(super) fn new(epoch: Instant, timeout: Duration, stall: Duration) -> Arc<Self> {
         Arc::new(Self {
             epoch,
             timeout,
+            stall,
             since: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
             heads: AtomicU32::new(0),
             settled: AtomicBool::new(true),
         })
     }
 
-    /// Since when the head of a request is waited for.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
-        let since = self.since.load(Relaxed).checked_sub(1)?;
-        Some(self.epoch + Duration::from_millis(since))
+    /// What is waited for now.
+    pub(super) fn wait(&self) -> Wait {
+        let at = |since: &AtomicU64| {
+            let since = since.load(Relaxed).checked_sub(1)?;
+            Some(self.epoch + Duration::from_millis(since))
+        };
+        match (at(&self.since), at(&self.blocked)) {
+            (Some(since), _) => Wait::Head(since),
+            (None, Some(since)) => Wait::Client(since),
+            (None, None) => Wait::Nothing,
+        }
     }
 
     /// The verdict at `now`. A connection is idle `rest` after the end of a request; not before the
     /// first one of this `Idleness`, of which a part is there.
     pub(super) fn verdict(&self, rest: Duration, now: Instant) -> Verdict {
-        let Some(since) = self.waits_since() else {
-            return Verdict::Busy;
+        let since = match self.wait() {
+            Wait::Nothing => return Verdict::Busy,
+            Wait::Client(since) if now >= since + self.stall => return Verdict::TimedOut,
+            Wait::Client(since) => return Verdict::Waits(since + self.stall),
+            Wait::Head(since) => since,
         };
         let deadline = since + self.timeout;
         if now >= deadline {
@@ -97,9 +125,21 @@ impl Idleness {
     fn begins(&self, now: Instant) {
         let first = self.heads.fetch_add(1, Relaxed) == 0;
         let since = if first { self.epoch } else { now };
-        let since = since.duration_since(self.epoch).as_millis();
-        let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.since.store(since.saturating_add(1), Relaxed);
+        self.since.store(self.stamp(since), Relaxed);
+    }
+
+    fn stamp(&self, at: Instant) -> u64 {
+        let since = at.duration_since(self.epoch).as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Notes whether the client takes what it is given.
+    fn takes<T>(&self, given: &Poll<T>) {
+        if given.is_ready() {
+            self.blocked.store(0, Relaxed);
+        } else if self.blocked.load(Relaxed) == 0 {
+            self.blocked.store(self.stamp(Instant::now()), Relaxed);
+        }
     }
 }
 
@@ -205,7 +245,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.unsettled();
-        Pin::new(&mut self.stream).poll_write(cx, octets)
+        let written = Pin::new(&mut self.stream).poll_write(cx, octets);
+        self.idleness.takes(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -214,7 +256,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.unsettled();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.idleness.takes(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -225,11 +269,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         let settled = matches!(flushed, Poll::Ready(Ok(())));
         self.idleness.settled.store(settled, Relaxed);
+        self.idleness.takes(&flushed);
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unsettled();
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.idleness.takes(&shut);
+        shut
     }
 }

@@ -55,6 +55,11 @@ impl Flow {
         }))
     }
 
+    /// For how long the visitor may take nothing.
+    pub(crate) fn limit(&self) -> Duration {
+        self.0.limit
+    }
+
     /// Waits until the visitor has taken nothing for too long.
     pub(crate) async fn stalled(&self) {
         self.0.stalled.notified().await;

@@ -12,6 +12,7 @@ use super::*;
 use crate::drain::Drain;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_secs(100);
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
 
 /// A connection, seen from its client. Time is paused: it passes when everybody waits for it.
@@ -32,7 +33,7 @@ impl Client {
         let ends = Ends {
             header_timeout: HEADER_TIMEOUT,
             allowance: Allowance::new(requests),
-            flow: Flow::new(HEADER_TIMEOUT),
+            flow: Flow::new(STALL),
             token,
         };
         let witness = Arc::new(());
@@ -235,6 +236,45 @@ async fn a_client_may_leave_at_any_time() {
         }
         drop(client.stream);
         client.server.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_and_takes_no_answer_is_cut() {
+    let mut client = Client::new(u32::MAX);
+    let begin = Instant::now();
+    // Until neither its requests nor the answers fit into what is between the two.
+    let requests = REQUEST.repeat(10_000);
+    let cut = client.stream.write_all(requests.as_bytes()).await;
+    assert!(cut.is_err());
+    client.server.await.unwrap();
+    let took = begin.elapsed();
+    assert!((STALL..STALL * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_answers_slowly_is_not_cut() {
+    let mut client = Client::new(u32::MAX);
+    let requests = REQUEST.repeat(10_000);
+    let (mut read, mut write) = tokio::io::split(&mut client.stream);
+    let asking = async {
+        write.write_all(requests.as_bytes()).await.unwrap();
+    };
+    let taking = async {
+        let mut some = vec![0; 20_000];
+        for _ in 0..20 {
+            sleep(STALL * 9 / 10).await;
+            assert_ne!(read.read(&mut some).await.unwrap(), 0);
+        }
+        let mut rest = 0;
+        while rest < 100_000 {
+            rest += read.read(&mut some).await.unwrap();
+        }
+    };
+    // What is left of the requests ends with what takes their answers.
+    tokio::select! {
+        () = taking => {}
+        () = async { asking.await; std::future::pending().await } => {}
     }
 }
 
