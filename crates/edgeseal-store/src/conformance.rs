@@ -1,9 +1,6 @@
 //! What every engine must keep: one suite, run against each of them.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
@@ -11,11 +8,13 @@ use tokio::task::JoinSet;
 
 use crate::{
     Change, Changes, ChangesError, CommitError, Expect, Key, MAX_VALUE_BYTES, Revision,
-    SharedStore, Txn, Wanted, Write,
+    SharedStore, Txn, Write,
 };
 
 mod backwards;
 mod follower;
+mod pages;
+mod time;
 
 pub(crate) use follower::Follower;
 
@@ -29,9 +28,9 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     malformed_transactions(&make().await).await;
     concurrent_committers(&make().await).await;
     counter_loses_nothing(&make().await).await;
-    time_does_not_go_back(&make().await).await;
-    pages(&make().await, "").await;
-    pages(&make().await, crate::key::LISTED).await;
+    time::does_not_go_back(&make().await).await;
+    pages::are_stretches_of_all(&make().await, "").await;
+    pages::are_stretches_of_all(&make().await, crate::key::LISTED).await;
     backwards::is_the_listing_turned_round(&make().await, "").await;
     backwards::is_the_listing_turned_round(&make().await, crate::key::LISTED).await;
     changes_in_order(&make().await).await;
@@ -225,146 +224,12 @@ async fn increment(store: &SharedStore, counter: &Key) {
     }
 }
 
-/// `root` stands before all names: engines may keep some prefixes apart.
-async fn pages(store: &SharedStore, root: &str) {
-    let full = |name: &str| format!("{root}{name}");
-    // Byte order: `-` < `/` < `0` < `Z` < `a` < `é`.
-    let names = [
-        "a", "a-", "a/", "a/0", "a/0/", "a/00", "a/Z", "a/a", "a/é", "a0", "aa/1", "b/1",
-    ]
-    .map(full);
-    let names = names.each_ref().map(String::as_str);
-    let mut shuffled: Vec<Write> = names.iter().map(|name| put(name, name)).collect();
-    shuffled.rotate_left(5);
-    let revision = commit(store, shuffled).await;
-    commit(store, [put(&full("a/1"), "gone soon")]).await;
-    commit(store, [put(&full("a/1"), "gone sooner")]).await;
-    let head = commit(store, [delete(&full("a/1"))]).await;
-    let cases: [(&str, Option<&str>, &[&str]); 9] = [
-        ("", None, &names),
-        ("a/", None, &names[2..9]),
-        ("a/0", None, &names[3..6]),
-        ("a/", Some("a/0/"), &names[5..9]),
-        ("a/", Some("a/1"), &names[6..9]),
-        ("a/", Some("a"), &names[2..9]),
-        ("a/", Some("a/é"), &[]),
-        ("a/", Some("b"), &[]),
-        ("c", None, &[]),
-    ];
-    for (prefix, after, expected) in cases {
-        let (prefix, after) = (full(prefix), after.map(full));
-        for limit in [1, 2, 3, expected.len().max(1), 100] {
-            let mut after = after.as_deref().map(key);
-            let mut found = Vec::new();
-            loop {
-                let page = store.list(&prefix, after.as_ref(), limit).await.unwrap();
-                assert_eq!(page.revision, head);
-                assert!(page.entries.len() <= limit);
-                found.extend(page.entries.iter().map(|entry| entry.key.to_string()));
-                assert!(page.entries.iter().all(|entry| entry.changed == revision));
-                if !page.more {
-                    break;
-                }
-                assert_eq!(page.entries.len(), limit, "a page before the last is full");
-                after = page.entries.last().map(|entry| entry.key.clone());
-            }
-            assert_eq!(found, expected, "{prefix:?} after {after:?} by {limit}");
-        }
-    }
-    for (prefix, all) in [
-        ("", &names[..]),
-        ("a/", &names[2..9]),
-        ("a/é", &names[8..9]),
-        ("c", &[]),
-    ] {
-        let prefix = full(prefix);
-        for (skip, limit) in [(0, 3), (2, 2), (6, 100), (100, 5), (0, 0)] {
-            let window = store.window(&prefix, skip, limit).await.unwrap();
-            let found: Vec<&str> = window
-                .entries
-                .iter()
-                .map(|entry| entry.key.as_str())
-                .collect();
-            let expected: Vec<&str> = all.iter().copied().skip(skip).take(limit).collect();
-            assert_eq!(found, expected, "{prefix:?} from {skip} by {limit}");
-            assert_eq!(window.total, all.len(), "{prefix:?}");
-            let even: Wanted = Arc::new(|key, value| key.as_bytes() == value && key.len() % 2 == 0);
-            let window = store.select(&prefix, even, skip, limit).await.unwrap();
-            let keys = window.entries.iter().map(|entry| entry.key.as_str());
-            let even: Vec<&str> = all.iter().copied().filter(|n| n.len() % 2 == 0).collect();
-            assert!(
-                keys.eq(even.iter().copied().skip(skip).take(limit)),
-                "{prefix:?}"
-            );
-            assert_eq!(window.total, even.len(), "{prefix:?}");
-        }
-    }
-    let [b, gone, a] = ["b/1", "a/1", "a"].map(full);
-    let keys = [key(&b), key(&gone), key(&a), key(&b)];
-    let many = store.get_many(&keys).await.unwrap();
-    let values: Vec<_> = many
-        .iter()
-        .map(|entry| {
-            entry
-                .as_ref()
-                .map(|entry| (entry.key.as_str(), &entry.value[..]))
-        })
-        .collect();
-    let (a, b) = (
-        Some((a.as_str(), a.as_bytes())),
-        Some((b.as_str(), b.as_bytes())),
-    );
-    assert_eq!(values, [b, None, a, b]);
-}
-
 fn change(name: &str, value: Option<&str>, revision: Revision) -> Change {
     Change {
         key: key(name),
         value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
         revision,
     }
-}
-
-/// Once a read has shown a commit, no read shows anything older, although the commit has not
-/// returned yet.
-async fn time_does_not_go_back(store: &SharedStore) {
-    const COMMITS: usize = 200;
-    let names = ["accountdomain/a", "d/b"];
-    let keys = names.map(key);
-    let start = commit(store, names.map(|name| put(name, "0"))).await;
-    let writer = {
-        let store = Arc::clone(store);
-        tokio::spawn(async move {
-            for n in 1..=COMMITS {
-                let value = n.to_string();
-                commit(&store, names.map(|name| put(name, &value))).await;
-            }
-        })
-    };
-    let mut seen = start;
-    for turn in 0.. {
-        let done = writer.is_finished();
-        let key = &keys[turn % keys.len()];
-        let mut shown = Vec::new();
-        let page = store.list(key.as_str(), None, 1).await.unwrap();
-        shown.push(("list", page.entries[0].changed));
-        let entry = store.get(key).await.unwrap().unwrap();
-        shown.push(("get", entry.changed));
-        let both = store.get_many(&keys).await.unwrap().into_iter();
-        let both = both.map(|one| one.unwrap().changed);
-        shown.push(("get_many", both.max().unwrap()));
-        let entry = store.get(key).await.unwrap().unwrap();
-        shown.push(("get again", entry.changed));
-        for (verb, revision) in shown {
-            assert!(revision >= seen, "{verb}: {revision:?} after {seen:?}");
-            seen = revision;
-        }
-        if done {
-            break;
-        }
-    }
-    writer.await.unwrap();
-    assert_eq!(value(store, names[0]).await, Some(COMMITS.to_string()));
 }
 
 async fn changes_in_order(store: &SharedStore) {
