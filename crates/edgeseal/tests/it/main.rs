@@ -16,6 +16,7 @@ mod attacks;
 mod audit;
 mod batch;
 mod centre;
+mod checks;
 mod cli;
 mod companion;
 mod configuration;
