@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +26,10 @@ use crate::{
     kek::{self, KekError, KekSource},
     running::StartError,
 };
+
+mod private;
+
+pub(crate) use private::{make_directory, write_private};
 
 /// The key of an account, as the credentials file holds it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -118,15 +120,6 @@ pub(crate) enum BootstrapError {
     /// The root account could not be made.
     #[error("the root account could not be made: {0}")]
     Root(String),
-}
-
-/// Makes the data directory, for its owner only.
-pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made.map_err(failed("make", path))
 }
 
 /// Reads the key-encryption keys; makes one if this is the first start and they come from a file.
@@ -296,28 +289,6 @@ pub(crate) fn read_credentials(path: &Path) -> Result<Option<Credentials>, Boots
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
-}
-
-/// Replaces a file that only its owner may read, whole or not at all.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
-    let beside = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or_else(|| Path::new("."));
-        fs::File::open(parent)?.sync_all()
-    };
-    write().map_err(failed("write", path))
 }
 
 fn write_new_credentials(path: &Path, now: Timestamp) -> Result<Credentials, BootstrapError> {

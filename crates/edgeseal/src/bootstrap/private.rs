@@ -1,0 +1,89 @@
+//! Files and directories that are their owner's alone.
+
+use std::{
+    fs::{self, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use super::{BootstrapError, failed};
+
+/// Makes a directory with all above it, for its owner only.
+///
+/// # Errors
+/// [`BootstrapError::File`].
+pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(failed("make", path))
+}
+
+/// Replaces a file that only its owner may read, whole or not at all. The new content is written to a
+/// file of its own beside it, with a name that nobody can guess: whatever else lies in the directory is
+/// left alone.
+///
+/// # Errors
+/// [`BootstrapError::File`]; the file is as it was then.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+    let write = || -> io::Result<()> {
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."));
+        // Made with O_EXCL, and removed again if anything fails below.
+        let mut new = tempfile::Builder::new()
+            .prefix(".new-")
+            .rand_bytes(12)
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(directory)?;
+        // Whatever the umask.
+        let owner_only = Permissions::from_mode(0o600);
+        new.as_file().set_permissions(owner_only)?;
+        new.write_all(content)?;
+        new.as_file().sync_all()?;
+        new.persist(path)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    write().map_err(failed("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_else_in_the_directory_is_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("victim"), "precious").unwrap();
+        for trap in ["kek.new", "credentials.new"] {
+            symlink(at("victim"), at(trap)).unwrap();
+        }
+        fs::write(at("kek"), "old").unwrap();
+        fs::set_permissions(at("kek"), Permissions::from_mode(0o644)).unwrap();
+        for (name, content) in [("kek", "new"), ("credentials.json", "{}")] {
+            write_private(&at(name), content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(at(name)).unwrap(), content);
+            let mode = fs::metadata(at(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(fs::read_to_string(at("victim")).unwrap(), "precious");
+        // Two traps, the victim, and the two files: nothing is left behind.
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn a_failure_leaves_everything_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("kek");
+        fs::create_dir(&target).unwrap();
+        write_private(&target, b"new").unwrap_err();
+        assert!(target.is_dir());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
