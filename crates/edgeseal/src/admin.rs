@@ -1,13 +1,22 @@
 //! Health and metrics, for those who watch.
 
-use std::sync::OnceLock;
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
-    Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get,
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header, uri::Authority},
+    response::{IntoResponse, Response},
+    routing::get,
 };
 use edgeseal_store::Catalog;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
+
+use crate::opening::with_causes;
 
 /// What health is judged by.
 #[derive(Clone)]
@@ -18,6 +27,8 @@ pub(crate) struct Health {
     pub(crate) edge: edgeseal_edge::Health,
     /// Whether the process is about to end.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Names that metrics may be asked for by, besides those of this machine.
+    pub(crate) hosts: Arc<[String]>,
 }
 
 /// Serves `/healthz` (the process runs), `/readyz` (it can do its work) and `/metrics`.
@@ -46,8 +57,8 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     if *health.stopping.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    if health.catalog.edges().await.is_err() {
-        let why = "the store does not answer\n".to_owned();
+    if let Err(fault) = health.catalog.edges().await {
+        let why = format!("changes are refused: {}\n", with_causes(&fault));
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
     let ailing = health.edge.ailing();
@@ -58,12 +69,38 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     }
 }
 
-async fn metrics() -> impl IntoResponse {
+async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
+    let host = headers
+        .get(header::HOST)
+        .map(|host| host.to_str().unwrap_or_default());
+    if !host.is_none_or(|host| is_expected(host, &health.hosts)) {
+        // Some page in a browser of this network, whose name leads here (DNS rebinding).
+        let why = "ask by an address, by the name of this machine, or by a name in admin_hosts\n";
+        return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+    }
     let text = RECORDER
         .get()
         .map(PrometheusHandle::render)
         .unwrap_or_default();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Whether a `Host` (RFC 9110 §7.2) is one that nobody else can lead here: an address, `localhost` and
+/// what is below it (RFC 6761 §6.3), the machine's name, and names without a dot, which only this
+/// machine's own resolver knows.
+fn is_expected(host: &str, hosts: &[String]) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().to_ascii_lowercase();
+    bare.parse::<IpAddr>().is_ok()
+        || !name.contains('.')
+        || name.ends_with(".localhost")
+        || name == machine
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(&name))
 }
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -79,4 +116,34 @@ pub(crate) fn start_metrics() {
         return;
     };
     let _ = RECORDER.set(handle);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_lead_to_this_machine_alone() {
+        let hosts = ["watched.example".to_owned()];
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy().into_owned();
+        for (host, expected) in [
+            ("127.0.0.1:7081", true),
+            ("192.0.2.1", true),
+            ("[::1]:7081", true),
+            ("localhost:7081", true),
+            ("LOCALHOST.", true),
+            ("a.localhost", true),
+            ("edgeseal:7081", true),
+            (machine.as_str(), true),
+            ("Watched.Example:7081", true),
+            ("evil.example", false),
+            ("127.0.0.1.evil.example:7081", false),
+            ("localhost.evil.example", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_expected(host, &hosts), expected, "{host}");
+        }
+    }
 }

@@ -1,9 +1,10 @@
-//! Certificate and key of the API itself, where it listens in TLS. Read at the start only.
+//! Certificate and key of the API itself, where it listens in TLS. Read at the start, and again when
+//! that is asked for.
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use rustls::{
@@ -13,7 +14,28 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
     },
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
+
+/// The API in TLS: 1.2 and 1.3, HTTP/1.1, one certificate, which can be replaced.
+pub(crate) struct ApiTls {
+    config: Arc<ServerConfig>,
+    current: Arc<Current>,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// The certificate for the next handshake.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
+    }
+}
 
 /// Why the API cannot listen in TLS.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +70,50 @@ pub(crate) enum UnusableFile {
     },
 }
 
-/// A TLS server with this certificate: TLS 1.2 and 1.3, HTTP/1.1.
-///
-/// # Errors
-/// [`UnusableFile`] names the file.
-pub(crate) fn server(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, UnusableFile> {
+impl ApiTls {
+    /// With the certificate chain and key of these PEM files.
+    ///
+    /// # Errors
+    /// [`UnusableFile`] names the file.
+    pub(crate) fn open(cert: &Path, key: &Path) -> Result<Self, UnusableFile> {
+        let loaded = Arc::new(load(cert, key)?);
+        let current = Arc::new(Current(RwLock::new(loaded)));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable(cert, key))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+            current,
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// What a listener needs.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Reads the files again, for the handshakes from now on.
+    ///
+    /// # Errors
+    /// [`UnusableFile`]; what was read before stays in use.
+    pub(crate) fn reload(&self) -> Result<(), UnusableFile> {
+        let loaded = Arc::new(load(&self.cert, &self.key)?);
+        *self
+            .current
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+}
+
+fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, UnusableFile> {
     let no = |wanted, path: &Path| {
         let path = path.to_owned();
         move |error| match error {
@@ -67,17 +128,11 @@ pub(crate) fn server(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Unusa
         return Err(no("certificate", cert)(pem::Error::NoItemsFound));
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(no("private key", key))?;
-    let unusable = |cause| UnusableFile::Pair {
-        cert: cert.to_owned(),
-        key: key.to_owned(),
-        cause,
-    };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(unusable)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let provider = aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, private, &provider).map_err(unusable(cert, key))
+}
+
+fn unusable(cert: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> UnusableFile {
+    let (cert, key) = (cert.to_owned(), key.to_owned());
+    move |cause| UnusableFile::Pair { cert, key, cause }
 }

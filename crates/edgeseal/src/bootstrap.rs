@@ -106,8 +106,8 @@ pub(crate) enum BootstrapError {
     },
     /// The store is empty although it cannot be. Nothing was touched.
     #[error(
-        "the store is empty, but {} has served domains before; put the store back, or begin anew in an empty \
-         directory (nothing was changed)",
+        "the store is empty, but {} has served domains before: put the store back, or begin anew in another \
+         directory",
         path.display()
     )]
     StoreEmptied {
@@ -123,10 +123,17 @@ pub(crate) enum BootstrapError {
 }
 
 /// Reads the key-encryption keys; makes one if this is the first start and they come from a file.
-pub(crate) async fn keyring(config: &Config) -> Result<(Keyring, Vec<KekSource>), StartError> {
+/// A directory that `has_served` needs the one that it had.
+pub(crate) async fn keyring(
+    config: &Config,
+    has_served: bool,
+) -> Result<(Keyring, Vec<KekSource>), StartError> {
     let sources = config.kek_sources()?;
-    let first_life =
-        !config.data.join("store.db").exists() && !config.data.join("credentials.json").exists();
+    let url = config.store_url();
+    let store = url.strip_prefix("sqlite:");
+    let first_life = !has_served
+        && !store.is_some_and(|path| Path::new(path).exists())
+        && !config.data.join("credentials.json").exists();
     if let Some(KekSource::File(path)) = sources.first()
         && first_life
         && !path.exists()

@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Names by which metrics may be asked for, besides those of this machine.
+    pub(crate) admin_hosts: Vec<String>,
     pub(crate) group: String,
     pub(crate) log_format: LogFormat,
     /// Where the key-encryption keys come from; `None`: from `kek_file`.
@@ -172,6 +174,7 @@ const KEYS: &[&str] = &[
     "https",
     "http",
     "admin",
+    "admin_hosts",
     "group",
     "log_format",
     "kek",
@@ -251,6 +254,7 @@ impl Default for Config {
             https: SocketAddr::from(([127, 0, 0, 1], 8443)),
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 7081)),
+            admin_hosts: Vec::new(),
             group: "production".to_owned(),
             log_format: LogFormat::Auto,
             kek: None,

@@ -124,7 +124,7 @@ impl Prepared {
         } = self;
         let context = Arc::new(context);
         let tls = parts.api_tls.as_ref();
-        let tls = tls.map(|(_, server)| (Role::ApiTls, Speaks::Https(Arc::clone(server))));
+        let tls = tls.map(|(_, server)| (Role::ApiTls, Speaks::Https(server.config())));
         for (role, speaks) in std::iter::once((Role::Api, Speaks::Http)).chain(tls) {
             let listener = sockets.listener(role)?;
             let (context, ends) = (Arc::clone(&context), ended_with(control.end.subscribe()));

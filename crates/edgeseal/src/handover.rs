@@ -14,15 +14,27 @@
 //! | | `left` | the next one accepts calls |
 //!
 //! Visitors are accepted at every moment. Calls wait in the sockets' queues from `loaded` to `left`.
+//!
+//! If the running process is killed meanwhile, nobody would serve: the next one then goes on alone, with
+//! what it was given until then. A running process that lives and breaks off goes on serving, and the
+//! next one ends.
 
 use std::{
     fs::Permissions,
     io,
-    os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use tokio::{
     net::{UnixListener, UnixStream},
     time::timeout,
@@ -55,7 +67,10 @@ pub(crate) struct Desk {
 pub(crate) struct Successor(Wire);
 
 /// The running process, as the next one sees it.
-pub(crate) struct Predecessor(Wire);
+pub(crate) struct Predecessor {
+    wire: Wire,
+    process: Process,
+}
 
 /// Why there is no hand-over.
 #[derive(Debug, thiserror::Error)]
@@ -186,20 +201,32 @@ impl Successor {
 }
 
 impl Predecessor {
-    /// Asks the process that serves this data directory for its sockets.
+    /// Asks the process that serves this data directory for its sockets. None if it is killed
+    /// meanwhile: the data directory is nobody's then.
     ///
     /// # Errors
     /// [`HandoverError`].
-    pub(crate) async fn ask(data: &Path, sockets: &mut Sockets) -> Result<Self, HandoverError> {
+    pub(crate) async fn ask(
+        data: &Path,
+        sockets: &mut Sockets,
+    ) -> Result<Option<Self>, HandoverError> {
         let connecting = UnixStream::connect(data.join(DIRECTORY).join(FILE));
         let stream = connecting.await.map_err(|cause| HandoverError::Nobody {
             path: data.to_owned(),
             cause,
         })?;
         check_user(&stream)?;
-        let mut wire = Wire::new(stream);
-        wire.say(ASK).await?;
-        let said = wire.hear(PROMPT).await?;
+        let mut predecessor = Self {
+            process: Process::of(&stream),
+            wire: Wire::new(stream),
+        };
+        let taken = predecessor.take(sockets).await;
+        predecessor.or_alone(taken).await
+    }
+
+    async fn take(&mut self, sockets: &mut Sockets) -> Result<(), HandoverError> {
+        self.wire.say(ASK).await?;
+        let said = self.wire.hear(PROMPT).await?;
         let unexpected = || HandoverError::Unexpected {
             said: said.clone(),
             expected: "sockets …",
@@ -207,19 +234,20 @@ impl Predecessor {
         let names = said.strip_prefix("sockets ").ok_or_else(unexpected)?;
         for name in names.split(' ') {
             let role = Role::of_key(name).ok_or_else(unexpected)?;
-            let socket = wire.socket().ok_or_else(unexpected)?;
+            let socket = self.wire.socket().ok_or_else(unexpected)?;
             sockets.take_over(role, socket)?;
         }
-        Ok(Self(wire))
+        Ok(())
     }
 
-    /// Says that all is ready to go on, and waits until store and replica are free.
+    /// Says that all is ready to go on, and waits until store and replica are free. None if the
+    /// running process is killed meanwhile: they are free then.
     ///
     /// # Errors
     /// [`HandoverError`].
-    pub(crate) async fn loaded(&mut self) -> Result<(), HandoverError> {
-        self.0.say(LOADED).await?;
-        self.0.expect(RELEASED, CHANGING).await
+    pub(crate) async fn loaded(mut self) -> Result<Option<Self>, HandoverError> {
+        let released = self.wire.exchange(LOADED, RELEASED).await;
+        self.or_alone(released).await
     }
 
     /// Says that visitors are served here, and waits until they are not there.
@@ -227,8 +255,58 @@ impl Predecessor {
     /// # Errors
     /// [`HandoverError`].
     pub(crate) async fn serving(mut self) -> Result<(), HandoverError> {
-        self.0.say(SERVING).await?;
-        self.0.expect(LEFT, CHANGING).await
+        let left = self.wire.exchange(SERVING, LEFT).await;
+        self.or_alone(left).await.map(drop)
+    }
+
+    /// Goes on alone if the running process has ended.
+    async fn or_alone(
+        self,
+        step: Result<(), HandoverError>,
+    ) -> Result<Option<Self>, HandoverError> {
+        match step {
+            Ok(()) => Ok(Some(self)),
+            Err(HandoverError::Broken(cause)) if self.process.has_ended().await => {
+                tracing::warn!(
+                    process = self.process.id,
+                    error = &cause as &dyn std::error::Error,
+                    "the process that was to be taken over from ended in the middle of the hand-over: \
+                     going on alone with what it has given"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The process at the other end, to tell its end from its breaking off.
+struct Process {
+    id: Option<i32>,
+    /// `None` if it cannot be watched, as one of another process namespace.
+    watch: Option<Arc<OwnedFd>>,
+}
+
+impl Process {
+    fn of(stream: &UnixStream) -> Self {
+        let id = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let process = id.and_then(Pid::from_raw);
+        let watch = process.and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok());
+        let watch = watch.map(Arc::new);
+        Self { id, watch }
+    }
+
+    /// Whether it has ended, or is about to: it may take a moment to give back its memory.
+    async fn has_ended(&self) -> bool {
+        let Some(watch) = self.watch.clone() else {
+            return false;
+        };
+        let ended = move || {
+            let patience = Timespec::try_from(PROMPT).ok();
+            let mut events = [PollFd::new(&*watch, PollFlags::IN)];
+            poll(&mut events, patience.as_ref()).is_ok_and(|ready| ready > 0)
+        };
+        tokio::task::spawn_blocking(ended).await.unwrap_or(false)
     }
 }
 
@@ -250,6 +328,11 @@ impl Wire {
         } else {
             Err(HandoverError::Unexpected { said, expected })
         }
+    }
+
+    async fn exchange(&mut self, word: &str, expected: &'static str) -> Result<(), HandoverError> {
+        self.say(word).await?;
+        self.expect(expected, CHANGING).await
     }
 
     async fn hear(&mut self, patience: Duration) -> io::Result<String> {

@@ -1,4 +1,5 @@
-//! A store that can be let go of while others still hold it: another process is to open it.
+//! A store that can be away: another process has it, or it could not be opened. Whoever holds it goes
+//! on when it is there again.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,35 +15,50 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-/// Passes every verb on, as long as it has a store; fails them from then on.
+use crate::opening::Opening;
+
+/// Passes every verb on, as long as it has a store; fails them otherwise, and says why.
 pub(crate) struct Lease {
-    store: RwLock<Option<SharedStore>>,
+    store: RwLock<Result<SharedStore, Away>>,
     /// Whether there is one: verbs that wait for the store give up when it goes.
     granted: watch::Sender<bool>,
 }
 
-const fn handed_over() -> Fault {
-    Fault::new("the store was handed over to another process")
-}
+/// Why there is no store.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+struct Away(String);
+
+/// Why there is no store while another process has it.
+pub(crate) const HANDED_OVER: &str = "it was handed over to another process";
 
 impl Lease {
-    pub(crate) fn new(store: SharedStore) -> Arc<Self> {
+    pub(crate) fn new(opening: Opening) -> Arc<Self> {
+        let store = match opening {
+            Opening::Open(store) => Ok(store),
+            Opening::Away(why) => Err(Away(why)),
+        };
         Arc::new(Self {
-            store: RwLock::new(Some(store)),
-            granted: watch::Sender::new(true),
+            granted: watch::Sender::new(store.is_ok()),
+            store: RwLock::new(store),
         })
     }
 
+    /// Whether there is a store.
+    pub(crate) fn is_granted(&self) -> bool {
+        *self.granted.borrow()
+    }
+
     /// Lets go of the store; returns once it is closed, so that another process can open it. What
-    /// was committed is durable.
-    pub(crate) async fn revoke(&self) {
+    /// was committed is durable. From now on verbs fail, and this is why.
+    pub(crate) async fn revoke(&self, why: &str) {
         self.granted.send_replace(false);
-        let taken = self
-            .store
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(store) = taken else { return };
+        let away = Err(Away(why.to_owned()));
+        let taken = {
+            let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *store, away)
+        };
+        let Ok(store) = taken else { return };
         // Verbs under way end by themselves, now that they are told.
         while Arc::strong_count(&store) > 1 {
             sleep(Duration::from_millis(1)).await;
@@ -51,22 +67,42 @@ impl Lease {
         let _ = task::spawn_blocking(move || drop(store)).await;
     }
 
+    /// Why there is no store; empty if there is one.
+    pub(crate) fn why_away(&self) -> String {
+        match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
+            Ok(_) => String::new(),
+            Err(Away(why)) => why.clone(),
+        }
+    }
+
+    /// Says why there is no store. If there is one, nothing changes.
+    pub(crate) fn explain(&self, why: &str) {
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        if let Err(away) = &mut *store {
+            why.clone_into(&mut away.0);
+        }
+    }
+
     /// Passes verbs on to this store from now on.
     pub(crate) fn grant(&self, store: SharedStore) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Ok(store);
         self.granted.send_replace(true);
     }
 
     fn store(&self) -> Result<SharedStore, Fault> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        store.clone().ok_or_else(handed_over)
+        store.clone().map_err(Fault::of("the store is away"))
     }
 
     /// Waits until the store is to be let go of.
     async fn revoked(&self) -> Fault {
         // The sender lives in this object.
         let _ = self.granted.subscribe().wait_for(|granted| !granted).await;
-        handed_over()
+        match self.store() {
+            Err(fault) => fault,
+            // It is there again already; what was asked of the other one is not answered.
+            Ok(_) => Fault::new("the store went away"),
+        }
     }
 }
 

@@ -1,23 +1,15 @@
 //! What a process is made from: configuration, keys, the store's file, what the system allows.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use edgeseal_api::Settings;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
-use edgeseal_store::{Catalog, Keyring, SharedStore, open::OpenError};
-use rustls::ServerConfig;
+use edgeseal_store::Keyring;
 
 use crate::{
-    api_tls,
-    bootstrap::{self, BootstrapError},
-    clock,
+    api_tls::ApiTls,
+    bootstrap,
     config::{Config, ConfigError},
-    gone::Gone,
     kek::KekSource,
     resources::{self, Descriptors},
     running::StartError,
@@ -31,28 +23,16 @@ pub(crate) struct Parts {
     pub(crate) keyring: Keyring,
     pub(crate) sources: Vec<KekSource>,
     /// Where the API listens in TLS, and with what.
-    pub(crate) api_tls: Option<(SocketAddr, Arc<ServerConfig>)>,
+    pub(crate) api_tls: Option<(SocketAddr, ApiTls)>,
+    /// Whether this data directory has served domains before: then what the edge has is served
+    /// whatever becomes of the store.
+    pub(crate) has_served: bool,
 }
 
 impl Parts {
-    /// The first account, and reports of edges that are no more.
-    pub(crate) async fn begin(
-        &self,
-        store: &SharedStore,
-        is_there: bool,
-    ) -> Result<(), StartError> {
-        if is_there {
-            let catalog = Catalog::new(Arc::clone(store), self.keyring.clone());
-            let first_life = !has_served(&self.config);
-            bootstrap::root_account(&catalog, &self.config, first_life, clock::now()).await?;
-            catalog.forget_edges().await.map_err(BootstrapError::from)?;
-        }
-        Ok(())
-    }
-
     /// The process that has served may have changed the keys while this one loaded.
     pub(crate) async fn reread_keys(&self) -> Result<(), StartError> {
-        let (keyring, _) = bootstrap::keyring(&self.config).await?;
+        let (keyring, _) = bootstrap::keyring(&self.config, self.has_served).await?;
         if keyring.ids() != self.keyring.ids() {
             // Nothing was sealed here yet.
             drop(self.keyring.replace(&keyring)?);
@@ -84,13 +64,11 @@ impl Parts {
     }
 }
 
-pub(crate) fn api_tls(
-    config: &Config,
-) -> Result<Option<(SocketAddr, Arc<ServerConfig>)>, StartError> {
+pub(crate) fn api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, StartError> {
     let Some(wanted) = config.api_tls()? else {
         return Ok(None);
     };
-    let server = api_tls::server(wanted.cert_file, wanted.key_file)?;
+    let server = ApiTls::open(wanted.cert_file, wanted.key_file)?;
     Ok(Some((wanted.address, server)))
 }
 
@@ -110,45 +88,9 @@ pub(crate) fn share_descriptors(config: &Config) -> Result<Descriptors, StartErr
     Ok(shared)
 }
 
-/// A store that has gone from a directory that has served is not made anew.
-pub(crate) fn refuse_emptied(config: &Config) -> Result<(), BootstrapError> {
-    if has_served(config) && !store_file_exists(config) {
-        return Err(BootstrapError::StoreEmptied {
-            path: config.data.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// The store, and whether it is there. If it is damaged but the edge has a replica, the edge serves
-/// on without it.
-pub(crate) async fn open_store(config: &Config) -> Result<(SharedStore, bool), StartError> {
-    match edgeseal_store::open::open(&config.store_url()).await {
-        Ok(store) => Ok((store, true)),
-        Err(
-            error @ (OpenError::Unreadable { .. } | OpenError::Io { .. } | OpenError::Fault { .. }),
-        ) if has_served(config) => {
-            tracing::error!(
-                why = %error,
-                "the store does not open: the edge serves its last good state, the API refuses every call"
-            );
-            Ok((Arc::new(Gone), false))
-        }
-        Err(error @ OpenError::Locked { .. }) => Err(StartError::Occupied(error)),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Whether an edge has served from this data directory and a lasting store before.
-fn has_served(config: &Config) -> bool {
+pub(crate) fn has_served(config: &Config) -> bool {
     !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
-}
-
-/// Whether the store's file is there; for other stores than files, yes.
-fn store_file_exists(config: &Config) -> bool {
-    let url = config.store_url();
-    url.strip_prefix("sqlite:")
-        .is_none_or(|path| Path::new(path).exists())
 }
 
 pub(crate) fn edge_directory(config: &Config) -> PathBuf {

@@ -1,12 +1,11 @@
 //! The composition root: store, edge, API and admin pages, put together, handed over and taken
 //! apart.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::http::Ending;
-use edgeseal_edge::{Edge, Loaded, Options};
-use edgeseal_store::{Catalog, SharedStore, open::OpenError, seal::KeyMissing};
-use serde::{Deserialize, Serialize};
+use edgeseal_edge::Edge;
+use edgeseal_store::SharedStore;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -14,19 +13,23 @@ use tokio::{
 };
 
 use crate::{
-    admin::{self, Health},
-    api_tls::UnusableFile,
-    bootstrap::{self, BootstrapError},
-    clock,
-    config::{Config, ConfigError},
-    control::{Control, stopped},
-    handover::{Desk, HandoverError, Predecessor, Successor},
-    lease::Lease,
-    parts::{
-        Parts, api_tls, edge_directory, edge_options, open_store, refuse_emptied, share_descriptors,
-    },
+    bootstrap::BootstrapError,
+    config::Config,
+    control::{Control, Prepared},
+    data_lock::DataLock,
+    handover::{Desk, HandoverError, Successor},
+    lease::{HANDED_OVER, Lease},
+    opening::{Opening, with_causes},
+    parts::Parts,
     sockets::{Role, Sockets},
 };
+
+mod addresses;
+mod start_error;
+mod starting;
+
+pub(crate) use addresses::Addresses;
+pub(crate) use start_error::StartError;
 
 /// What [`StartError::Listen`] calls the API in TLS.
 pub(crate) const API_IN_TLS: &str = Role::ApiTls.words();
@@ -45,79 +48,14 @@ pub(crate) struct Running {
     /// `None` while the store belongs to another process.
     control: Option<Control>,
     lease: Arc<Lease>,
+    lock: DataLock,
+    /// Why the store is away, if it is.
+    away: Option<String>,
     /// Whether it is about to end.
     ending: watch::Sender<bool>,
     /// Health is told to the last.
     admin: (watch::Sender<bool>, JoinHandle<()>),
     desk: Option<Desk>,
-}
-
-/// Where everything listens, as `addresses.json` holds it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Addresses {
-    /// The API.
-    pub(crate) api: SocketAddr,
-    /// The API in TLS, if it listens there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls: Option<SocketAddr>,
-    /// The edge's HTTPS.
-    pub(crate) https: SocketAddr,
-    /// The edge's plain HTTP.
-    pub(crate) http: SocketAddr,
-    /// Health and metrics.
-    pub(crate) admin: SocketAddr,
-}
-
-/// Why Edgeseal does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Directory, keys, first account.
-    #[error(transparent)]
-    Bootstrap(#[from] BootstrapError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// Another process owns the store.
-    #[error("{0}; to take over from it, start with --take-over")]
-    Occupied(#[source] OpenError),
-    /// The process that serves does not hand over.
-    #[error(transparent)]
-    Handover(HandoverError),
-    /// The keys have changed while this process loaded.
-    #[error("the key-encryption keys changed meanwhile: {0}")]
-    Keys(#[from] KeyMissing),
-    /// A socket that a service manager passed on.
-    #[error("the socket {name:?} that was passed on cannot be used: {cause}")]
-    PassedOn {
-        /// Its name.
-        name: String,
-        /// Why not.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// Certificate or key of the API in TLS.
-    #[error(transparent)]
-    ApiTls(#[from] UnusableFile),
-    /// The edge.
-    #[error(transparent)]
-    Edge(#[from] edgeseal_edge::StartError),
-    /// The system's signals.
-    #[error("the system refuses: {0}")]
-    System(#[from] std::io::Error),
-    /// A socket.
-    #[error("cannot listen on {address} for {role}: {cause}")]
-    Listen {
-        /// For what.
-        role: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        cause: std::io::Error,
-    },
 }
 
 impl Running {
@@ -128,94 +66,76 @@ impl Running {
     /// # Errors
     /// [`StartError`] says what is in the way.
     pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
-        let mut settings = config.settings()?;
-        let mut options = edge_options(config)?;
-        let shared = share_descriptors(config)?;
-        options.limits.connections = shared.connections;
-        settings.connections.in_all = shared.api_connections;
-        let mut sockets = Sockets::passed_on()?;
-        let mut predecessor = None;
-        if take_over {
-            if config.store_url().starts_with("memory:") {
-                return Err(HandoverError::InMemory.into());
-            }
-            predecessor = Some(Predecessor::ask(&config.data, &mut sockets).await?);
-        }
-        bootstrap::make_directory(&config.data)?;
-        let (keyring, sources) = bootstrap::keyring(config).await?;
-        bootstrap::prove_keys_are_there(config, &keyring, &sources).await?;
-        bootstrap::make_directory(&edge_directory(config))?;
-        refuse_emptied(config)?;
-        let parts = Parts {
-            config: config.clone(),
-            settings,
-            keyring,
-            sources,
-            api_tls: api_tls(config)?,
-        };
-        let mut loaded = None;
-        if let Some(predecessor) = &mut predecessor {
-            let beside = Loaded::load_beside(options.clone(), parts.keyring.clone(), clock::now);
-            loaded = Some(beside.await?);
-            parts.open_all(&mut sockets)?;
-            predecessor.loaded().await?;
-            parts.reread_keys().await?;
-        }
-        Self::start_with(parts, sockets, options, loaded, predecessor).await
-    }
-
-    async fn start_with(
-        parts: Parts,
-        mut sockets: Sockets,
-        options: Options,
-        loaded: Option<Loaded>,
-        predecessor: Option<Predecessor>,
-    ) -> Result<Self, StartError> {
-        let config = &parts.config;
-        let (store, is_there) = open_store(config).await?;
-        let lease = Lease::new(store);
-        let store = Arc::clone(&lease) as SharedStore;
-        parts.begin(&store, is_there).await?;
-        parts.open_calls(&mut sockets)?;
-        let loaded = match loaded {
-            Some(loaded) => loaded,
-            None => Loaded::load(options, parts.keyring.clone(), clock::now).await?,
-        };
-        let listeners = || parts.open_visits(&mut sockets);
-        let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
-        let control = Control::start(&parts, &store, is_there, &edge).await?;
-        let (ending, ends) = watch::channel(false);
-        let health = Health {
-            catalog: Catalog::new(store, parts.keyring.clone()),
-            edge: edge.health(),
-            stopping: ends,
-        };
-        let admin = serve_admin(&sockets, health)?;
-        if let Some(predecessor) = predecessor {
-            predecessor.serving().await?;
-        }
-        sockets.close_unused();
-        edge.prove()?;
-        let control = control.accept(&parts, &sockets)?;
-        let addresses = Addresses::of(&parts, &sockets)?;
-        write_addresses(&parts.config, &addresses)?;
-        let desk = desk(&parts.config);
-        Ok(Self {
-            parts,
-            addresses,
-            sockets,
-            edge,
-            control: Some(control),
-            lease,
-            ending,
-            admin,
-            desk,
-        })
+        starting::start(config, take_over).await
     }
 
     /// Where everything listens.
     pub(crate) const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Reads again what can be replaced while it is in use: certificate and key of the API in TLS.
+    /// What cannot be used is told, and what was there before stays.
+    pub(crate) fn reload(&self) {
+        let Some((_, api_tls)) = &self.parts.api_tls else {
+            tracing::info!("there are no files to be read again");
+            return;
+        };
+        match api_tls.reload() {
+            Ok(()) => tracing::info!("certificate and key of the API in TLS were read again"),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the API in TLS keeps the certificate that it has"
+            ),
+        }
+    }
+
+    /// Waits until the store, if it is away, may be back. Can be dropped at any time.
+    pub(crate) async fn store_may_be_back(&self) {
+        if self.away.is_none() {
+            std::future::pending::<()>().await;
+        }
+        self.parts.store_may_be_back().await;
+    }
+
+    /// Takes the store up again, if it can be used. Visitors are served meanwhile, calls wait.
+    pub(crate) async fn take_store_up(&mut self) {
+        match self.parts.open_store().await {
+            Ok(Opening::Open(store)) => {
+                if let Some(control) = self.control.take() {
+                    control.stop(CALLS).await;
+                }
+                self.lease.grant(store);
+                match self.begin_calls().await {
+                    Ok(()) if self.away.is_none() => tracing::info!("the store is back"),
+                    Ok(()) => {}
+                    Err(error) => {
+                        let why = with_causes(&error);
+                        self.lease.revoke(&why).await;
+                        self.tell_away(why);
+                    }
+                }
+            }
+            Ok(Opening::Away(why)) => self.tell_away(why),
+            Err(error) => self.tell_away(with_causes(&error)),
+        }
+    }
+
+    /// Says once why the store is away.
+    fn tell_away(&mut self, why: String) {
+        if self.away.as_ref() != Some(&why) {
+            tracing::error!(why, "the store is still away");
+            self.lease.explain(&why);
+        }
+        self.away = Some(why);
+    }
+
+    /// Starts what needs the store, and takes calls.
+    async fn begin_calls(&mut self) -> Result<(), StartError> {
+        let (away, prepared) = control(&self.parts, &self.lease, &self.edge).await?;
+        self.away = away;
+        self.control = Some(prepared.accept(&self.parts, &self.sockets)?);
+        Ok(())
     }
 
     /// Waits until another process is to take over.
@@ -258,7 +178,8 @@ impl Running {
             control.stop(CALLS).await;
         }
         self.edge.release().await;
-        self.lease.revoke().await;
+        self.lease.revoke(HANDED_OVER).await;
+        self.lock.release();
         to.released().await
     }
 
@@ -275,20 +196,21 @@ impl Running {
                 ),
             }
             self.edge.release().await;
-            self.lease.revoke().await;
+            self.lease.revoke(HANDED_OVER).await;
+            self.lock.release();
             sleep(PAUSE).await;
         }
     }
 
     async fn try_to_go_on(&mut self) -> Result<(), StartError> {
-        let (store, is_there) = open_store(&self.parts.config).await?;
-        self.lease.grant(store);
+        self.lock.lock()?;
+        match self.parts.open_store().await? {
+            Opening::Open(store) => self.lease.grant(store),
+            Opening::Away(why) => self.lease.explain(&why),
+        }
         let store = Arc::clone(&self.lease) as SharedStore;
-        self.parts.begin(&store, is_there).await?;
-        self.edge.resume(Arc::clone(&store)).await?;
-        let control = Control::start(&self.parts, &store, is_there, &self.edge).await?;
-        self.control = Some(control.accept(&self.parts, &self.sockets)?);
-        Ok(())
+        self.edge.resume(store).await?;
+        self.begin_calls().await
     }
 
     /// Waits until nothing is open any more, after another process has taken over.
@@ -324,57 +246,32 @@ impl Running {
         close_admin.send_replace(true);
         // A watcher that keeps its connection does not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
-        self.lease.revoke().await;
+        self.lease.revoke("this process ends").await;
     }
 }
 
-fn serve_admin(
-    sockets: &Sockets,
-    health: Health,
-) -> Result<(watch::Sender<bool>, JoinHandle<()>), StartError> {
-    let (close, closing) = watch::channel(false);
-    let listener = sockets.listener(Role::Admin)?;
-    let closed = async move {
-        let _ = stopped(closing).await;
-    };
-    Ok((close, tokio::spawn(admin::serve(listener, health, closed))))
-}
-
-/// Where the next process asks. Without it this one serves all the same.
-fn desk(config: &Config) -> Option<Desk> {
-    if config.store_url().starts_with("memory:") {
-        return None;
-    }
-    match Desk::open(&config.data) {
-        Ok(desk) => Some(desk),
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "another process will not be able to take over"
-            );
-            None
+/// Starts what needs the store, before the first call; and why the store is away, if it is. One that
+/// fails while this begins, in a directory that has served, is let go of.
+async fn control(
+    parts: &Parts,
+    lease: &Arc<Lease>,
+    edge: &Edge,
+) -> Result<(Option<String>, Prepared), StartError> {
+    let store = Arc::clone(lease) as SharedStore;
+    if lease.is_granted() {
+        match Control::start(parts, &store, true, edge).await {
+            Err(StartError::Bootstrap(BootstrapError::Store(fault))) if parts.has_served => {
+                lease.revoke(&with_causes(&fault)).await;
+            }
+            started => return Ok((None, started?)),
         }
     }
-}
-
-impl Addresses {
-    fn of(parts: &Parts, sockets: &Sockets) -> Result<Self, StartError> {
-        let at = |role| Ok::<_, StartError>(sockets.handle(role)?.local_addr()?);
-        let api_tls = parts.api_tls.as_ref().map(|_| at(Role::ApiTls));
-        Ok(Self {
-            api: at(Role::Api)?,
-            api_tls: api_tls.transpose()?,
-            https: at(Role::Https)?,
-            http: at(Role::Http)?,
-            admin: at(Role::Admin)?,
-        })
-    }
-}
-
-fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), StartError> {
-    let json = serde_json::to_vec(addresses).unwrap_or_default();
-    Ok(bootstrap::write_private(
-        &config.data.join("addresses.json"),
-        &json,
-    )?)
+    let why = lease.why_away();
+    tracing::error!(
+        why,
+        "the store is away: the edge serves its last good state, the API refuses every call; the store is looked \
+         for until it is back"
+    );
+    let prepared = Control::start(parts, &store, false, edge).await?;
+    Ok((Some(why), prepared))
 }

@@ -17,6 +17,9 @@ pub(crate) struct Signals {
     interrupt: Signal,
 }
 
+/// SIGHUP: files are to be read again.
+struct Reloads(Signal);
+
 impl Signals {
     /// Catches them from now on.
     pub(crate) fn catch() -> io::Result<Self> {
@@ -46,6 +49,8 @@ pub(crate) async fn serve(
     take_over: bool,
     tell: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
+    // From the first moment on: who asks for a reload does not mean an end.
+    let mut reloads = Reloads(signal(SignalKind::hangup())?);
     let mut running = Running::start(config, take_over).await?;
     let addresses = running.addresses();
     tracing::info!(
@@ -62,7 +67,7 @@ pub(crate) async fn serve(
     println!("ready");
     tell(addresses);
     tell_manager(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
-    if handed_over(&mut running, &mut signals).await {
+    if handed_over(&mut running, &mut signals, &mut reloads).await {
         tokio::select! {
             () = running.empty() => return Ok(ExitCode::SUCCESS),
             () = signals.next() => {}
@@ -78,10 +83,18 @@ pub(crate) async fn serve(
 }
 
 /// Serves until the end: whether because another process has taken over.
-async fn handed_over(running: &mut Running, signals: &mut Signals) -> bool {
+async fn handed_over(running: &mut Running, signals: &mut Signals, reloads: &mut Reloads) -> bool {
     loop {
         let successor = tokio::select! {
             successor = running.asked() => successor,
+            () = running.store_may_be_back() => {
+                running.take_store_up().await;
+                continue;
+            }
+            _ = reloads.0.recv() => {
+                running.reload();
+                continue;
+            }
             () = signals.next() => return false,
         };
         let handed_over = tokio::select! {

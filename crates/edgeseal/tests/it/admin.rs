@@ -128,6 +128,25 @@ async fn health_is_told_to_the_last() {
     assert_eq!(server.ended().code(), Some(0), "{}", server.log());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_told_to_expected_hosts_only() {
+    let server = Server::start_with("admin_hosts = [\"metrics.watched.example\"]\n");
+    let admin = server.addresses().admin;
+    let port = admin.port();
+    for (host, status) in [
+        (format!("127.0.0.1:{port}"), 200),
+        (format!("localhost:{port}"), 200),
+        (format!("metrics.watched.example:{port}"), 200),
+        (format!("rebound.example:{port}"), 421),
+    ] {
+        let answer = raw::get(admin, &host, "/metrics").await;
+        assert_eq!(answer.status, status, "{host}");
+        assert_eq!(answer.body.contains("edgeseal_"), status == 200, "{host}");
+        assert_eq!(raw::get(admin, &host, "/healthz").await.status, 200);
+    }
+    server.stop();
+}
+
 #[test]
 fn every_metric_of_the_sources_is_listed() {
     let listed: BTreeSet<String> = [SHOWN, FAILURES]

@@ -29,7 +29,7 @@ use crate::harness::{
     eventually,
     origin::Connection,
     pki::AUTHORITY,
-    server::{by_shell, wait},
+    server::{self, by_shell, wait},
     tls,
 };
 
@@ -462,6 +462,66 @@ async fn what_is_in_the_way_is_told_and_nothing_has_changed() {
     assert!(said.contains("no process serves"), "{said}");
     let said = says(server.command().args(["--take-over", "--store", "memory:"]));
     assert!(said.contains("a store in memory"), "{said}");
+    server.launch();
+    server.stop();
+}
+
+/// A fresh process on the data of one that is killed while it hands over.
+async fn goes_on_alone(server: &mut Server, mut next: std::process::Child, when: &str) {
+    server.kill();
+    if server::first_line(&mut next) == "ready" {
+        server.adopt(next);
+    } else {
+        // It came too late to ask.
+        assert_eq!(wait(&mut next).code(), Some(64), "{when}: {}", server.log());
+        assert!(server.log().contains("no process serves"), "{when}");
+        server.launch();
+    }
+    assert_all_is_well(server, when).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_while_it_hands_over_leaves_the_next_one_serving() {
+    let (mut server, _) = serving().await;
+    // It is asked and does not answer: nothing is given.
+    server.signal("STOP");
+    let next = server.spawn(&["--take-over"]);
+    let asked = format!("/proc/{}/net/unix", next.id());
+    eventually("it is asked", async || {
+        let sockets = fs::read_to_string(&asked).ok()?;
+        let path = server.data().join("handover/socket");
+        let path = path.display().to_string();
+        // The listener, and the connection in its queue.
+        (sockets.matches(&path).count() > 1).then_some(())
+    })
+    .await;
+    goes_on_alone(&mut server, next, "killed before it gave anything").await;
+    let told = "ended in the middle of the hand-over";
+    assert!(server.log().contains(told), "{}", server.log());
+    for delay in [0, 10, 20, 40, 80, 160] {
+        let next = server.spawn(&["--take-over"]);
+        sleep(Duration::from_millis(delay)).await;
+        goes_on_alone(&mut server, next, &format!("killed after {delay} ms")).await;
+    }
+    server.stop();
+}
+
+/// One that breaks off and lives goes on serving: the next one must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_breaks_off_and_lives_is_left_alone() {
+    let (mut server, _) = serving().await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let path = server.data().join("handover/socket");
+    let other = tokio::net::UnixListener::bind(&path).unwrap();
+    let mut next = server.spawn(&["--take-over"]);
+    let (stream, _) = other.accept().await.unwrap();
+    let mut stream = BufReader::new(stream);
+    assert_eq!(heard(&mut stream).await, "take-over 1");
+    drop(stream);
+    let status = tokio::task::spawn_blocking(move || wait(&mut next)).await;
+    assert_eq!(status.unwrap().code(), Some(64), "{}", server.log());
+    assert!(server.log().contains("the other process is gone"));
+    fs::remove_file(path).unwrap();
     server.launch();
     server.stop();
 }

@@ -247,39 +247,6 @@ async fn a_damaged_store_leaves_the_edge_serving() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_gone_or_emptied_is_refused() {
-    let (mut server, _, pem) = serving().await;
-    server.terminate();
-    let (data, aside) = (server.data(), server.home().join("aside"));
-    fs::copy(data.join("store.db"), &aside).unwrap();
-    let edge = files(&data.join("edge"));
-    let none: [String; 0] = [];
-    for emptied in [false, true] {
-        for file in ["store.db", "store.db-wal", "store.db-shm"] {
-            let _ = fs::remove_file(data.join(file));
-        }
-        if emptied {
-            fs::write(data.join("store.db"), "").unwrap();
-        }
-        // A second try is no other than the first.
-        for _ in 0..2 {
-            let said = refused_to_start(&server);
-            assert!(said.contains("has served domains before"), "{said}");
-            assert_eq!(differing(&edge, &files(&data.join("edge"))), none);
-        }
-    }
-    for file in ["store.db-wal", "store.db-shm"] {
-        let _ = fs::remove_file(data.join(file));
-    }
-    fs::copy(&aside, data.join("store.db")).unwrap();
-    server.launch();
-    server
-        .assert_serves(NAME, &pem.leaf, "with its store")
-        .await;
-    server.stop();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn ready_means_that_everything_is_served() {
     let (mut server, _, first) = serving().await;
     for killed in [false, true] {

@@ -18,7 +18,7 @@ fn start_after(data: &TempDir, days: i64) -> (String, String) {
     assert_eq!(with_certificate(&leaf, holds), Some(true));
     assert!(authority.good_until.since_ms(now) > 30 * 86_400_000);
     assert!(read(authority.bundle_file()).ends_with(&ca));
-    crate::api_tls::server(&authority.cert_file(), &authority.key_file()).unwrap();
+    crate::api_tls::ApiTls::open(&authority.cert_file(), &authority.key_file()).unwrap();
     (ca, leaf)
 }
 

@@ -121,14 +121,34 @@ impl Server {
         before
     }
 
+    /// Starts a further process with these arguments, which logs as this one.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(arguments);
+        command.stderr(self.open_log()).spawn().unwrap()
+    }
+
+    fn open_log(&self) -> File {
+        let mut options = File::options();
+        options.append(true).create(true);
+        options.open(self.log_path()).unwrap()
+    }
+
+    /// Has a process that was [spawned](Self::spawn) in the place of the one that ran.
+    pub(crate) fn adopt(&mut self, process: Child) {
+        assert!(self.process.is_none(), "it runs already");
+        self.process = Some(process);
+        self.read_addresses();
+    }
+
+    fn read_addresses(&mut self) {
+        let json = fs::read(self.data().join("addresses.json")).unwrap();
+        self.addresses = serde_json::from_slice(&json).unwrap();
+    }
+
     /// Starts it by this command.
     pub(crate) fn launch_by(&mut self, mut command: Command) {
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(self.log_path())
-            .unwrap();
-        let mut process = command.stderr(log).spawn().unwrap();
+        let mut process = command.stderr(self.open_log()).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (said, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -142,8 +162,7 @@ impl Server {
             Err(_) => panic!("it does not get ready: {}", self.log()),
         }
         self.prints = Some(lines);
-        let json = fs::read(self.data().join("addresses.json")).unwrap();
-        self.addresses = serde_json::from_slice(&json).unwrap();
+        self.read_addresses();
     }
 
     /// The command that serves the data directory; standard output is piped.
@@ -321,6 +340,20 @@ impl Drop for Server {
             panic!("the test left a server running");
         }
     }
+}
+
+/// The first line that a process prints; nothing if it ends without one.
+pub(crate) fn first_line(process: &mut Child) -> String {
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let (said, line) = mpsc::channel();
+    thread::spawn(move || {
+        let mut first = String::new();
+        let _ = stdout.read_line(&mut first);
+        let _ = said.send(first.trim_end().to_owned());
+        // It must be able to go on printing.
+        let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+    });
+    line.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
 /// The binary, without anything that the surroundings would configure.

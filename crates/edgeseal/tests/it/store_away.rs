@@ -1,0 +1,156 @@
+//! A start without the store: what was served is served, changes are refused with a reason, and when
+//! the store is back it is taken up without a restart.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    harness::{CDN, Origin, Pem, Server, api::told, eventually, pki::AUTHORITY, raw},
+    restart::refused_to_start,
+};
+
+const NAMES: [&str; 3] = [
+    "www.away.example",
+    "shop.away.example",
+    "*.wild.away.example",
+];
+
+/// A server that has served [`NAMES`], and is stopped; the certificates.
+async fn has_served() -> (Server, Vec<Pem>) {
+    let mut server = Server::start();
+    let (api, origin) = (server.client(), Origin::start().await);
+    let mut pems = Vec::new();
+    for name in NAMES {
+        api.add(name, &origin).await;
+        let pem = AUTHORITY.issue(&[name]);
+        let set = api.set(name, &pem).await;
+        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        pems.push(pem);
+    }
+    assert_eq!(server.terminate().code(), Some(0));
+    (server, pems)
+}
+
+async fn assert_serves_all(server: &Server, pems: &[Pem], when: &str) {
+    for (name, pem) in NAMES.iter().zip(pems) {
+        let asked = name.replace('*', "any");
+        let served = server.served(&asked).await;
+        let served = served.unwrap_or_else(|why| panic!("{name} {when}: {why:?}"));
+        assert_eq!(served[0], pem.leaf, "{name} {when}");
+    }
+}
+
+/// Asserts that everything is served, and that changes are refused with this reason.
+async fn assert_is_away(server: &Server, pems: &[Pem], why: &str, when: &str) {
+    assert_serves_all(server, pems, when).await;
+    let at = [("DomainName", NAMES[0])];
+    let api = server.client();
+    let refusal = api.refused(CDN, "StopCdnDomain", &at).await;
+    assert_eq!(
+        (refusal.status, refusal.code.as_str()),
+        (503, "ServiceUnavailable"),
+        "{when}"
+    );
+    let ready = raw::get(server.addresses().admin, "admin", "/readyz").await;
+    assert_eq!(ready.status, 503, "{when}");
+    assert!(ready.body.contains(why), "{when}: {}", ready.body);
+}
+
+/// Asserts that the store is taken up by itself, and that a change is served.
+async fn assert_recovers(server: &Server, pems: &mut [Pem], when: &str) {
+    let admin = server.addresses().admin;
+    eventually(&format!("{when}: the store is taken up"), async || {
+        let ready = raw::get(admin, "admin", "/readyz").await;
+        (ready.status == 200).then_some(())
+    })
+    .await;
+    pems[0] = AUTHORITY.issue(&[NAMES[0]]);
+    let set = server.client().set(NAMES[0], &pems[0]).await;
+    set.unwrap_or_else(|error| panic!("{when}: {}", told(&error)));
+    assert_serves_all(server, pems, when).await;
+}
+
+/// Puts a store in the place of what is there, in one step.
+fn put_back(from: &Path, store: &Path) {
+    let beside = store.with_extension("copy");
+    fs::copy(from, &beside).unwrap();
+    fs::rename(beside, store).unwrap();
+}
+
+fn remove_companions(store: &Path) {
+    for tail in ["-wal", "-shm"] {
+        let _ = fs::remove_file(PathBuf::from(format!("{}{tail}", store.display())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_cut_off_or_emptied_is_waited_for() {
+    let (mut server, mut pems) = has_served().await;
+    let (store, aside) = (server.data().join("store.db"), server.home().join("aside"));
+    let other = server.home().join("other.db");
+    drop(edgeseal_store::sqlite::SqliteStore::open(&other).unwrap());
+    for (damage, why) in [
+        ("missing", "is missing, but"),
+        ("0", "is empty, but"),
+        ("4096", "store.db"),
+        ("8192", "store.db"),
+        ("16384", "store.db"),
+        ("no database", "it is no SQLite database"),
+        ("another", "the store is empty, but"),
+    ] {
+        remove_companions(&store);
+        fs::copy(&store, &aside).unwrap();
+        match damage {
+            "missing" => fs::remove_file(&store).unwrap(),
+            "another" => put_back(&other, &store),
+            "no database" => fs::write(&store, b"no database. ".repeat(1000)).unwrap(),
+            length => {
+                let file = fs::File::options().write(true).open(&store).unwrap();
+                file.set_len(length.parse().unwrap()).unwrap();
+            }
+        }
+        let left = fs::read(&store).ok();
+        server.launch();
+        assert_is_away(&server, &pems, why, damage).await;
+        if damage != "another" {
+            assert_eq!(
+                fs::read(&store).ok(),
+                left,
+                "{damage}: it was left as it is"
+            );
+        }
+        remove_companions(&store);
+        put_back(&aside, &store);
+        assert_recovers(&server, &mut pems, damage).await;
+        assert_eq!(server.terminate().code(), Some(0), "{damage}");
+        server.launch();
+        assert_serves_all(&server, &pems, "after a restart").await;
+        assert_eq!(server.terminate().code(), Some(0), "{damage}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_has_one_owner_whatever_the_store() {
+    let (mut server, pems) = has_served().await;
+    server.launch();
+    let before = fs::read(server.data().join("addresses.json")).unwrap();
+    for store in ["memory:", "sqlite:elsewhere.db"] {
+        let mut command = server.command();
+        command.args(["--store", store]).current_dir(server.home());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{store}: {said}");
+        let named = format!("in use by process {}", server.id());
+        assert!(said.contains(&named), "{store}: {said}");
+        assert!(!server.home().join("elsewhere.db").exists());
+    }
+    assert!(refused_to_start(&server).contains("in use"));
+    let now = fs::read(server.data().join("addresses.json")).unwrap();
+    assert_eq!(before, now);
+    assert_eq!(server.terminate().code(), Some(0));
+    server.launch();
+    assert_serves_all(&server, &pems, "after the others were refused").await;
+    server.stop();
+}
