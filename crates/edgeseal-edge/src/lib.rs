@@ -67,7 +67,7 @@ pub use options::{Options, STAGING};
 pub use prove::Proofs;
 pub use proxy::{AccessLog, Patience};
 pub use replica::{Examined, ReplicaError, examine};
-pub use tls::{OriginTrustError, SetupError};
+pub use tls::{Offer, OriginTrustError, Probe, ProbeError, Seen, SetupError};
 
 use drain::Drain;
 use follow::{Holdings, Wish};

@@ -46,7 +46,7 @@ use configs::Configs;
 pub(crate) use keys::{Keys, Unusable};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
-pub(crate) use probe::{Offer, Probe, ProbeError, Seen};
+pub use probe::{Offer, Probe, ProbeError, Seen};
 pub(crate) use staples::{Staple, demands as demands_staple};
 pub(crate) use stream::TlsStream;
 pub(crate) use tickets::{Stored as StoredTicketKey, Tickets};

@@ -14,7 +14,8 @@ pub(crate) struct DataLock {
     data: PathBuf,
     /// `None`: the disk takes no lock file, so nobody can write there anyway.
     file: Option<File>,
-    held: AtomicBool,
+    /// Whether it says whose it is.
+    named: AtomicBool,
 }
 
 /// Why a data directory is not this process's.
@@ -44,6 +45,27 @@ pub(crate) enum DataLockError {
     },
 }
 
+/// Who has a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Nobody.
+    Nobody,
+    /// A process, which may say who it is.
+    Process(Option<u32>),
+}
+
+/// Says who has a data directory, and leaves it alone.
+pub(crate) fn holder(data: &Path) -> Holder {
+    let Ok(file) = File::open(data.join(FILE)) else {
+        return Holder::Nobody;
+    };
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Holder::Process(process(&file)),
+        // It is unlocked when the file is closed.
+        Ok(()) | Err(TryLockError::Error(_)) => Holder::Nobody,
+    }
+}
+
 /// The lock file in the data directory.
 pub(crate) const FILE: &str = "lock";
 
@@ -69,7 +91,7 @@ impl DataLock {
         let lock = Self {
             data: data.to_owned(),
             file,
-            held: AtomicBool::new(false),
+            named: AtomicBool::new(false),
         };
         lock.lock()?;
         Ok(lock)
@@ -88,7 +110,7 @@ impl DataLock {
             Err(TryLockError::WouldBlock) => {
                 return Err(DataLockError::InUse {
                     data: self.data.clone(),
-                    holder: holder(file),
+                    holder: process(file),
                 });
             }
             Err(TryLockError::Error(cause)) => {
@@ -96,16 +118,22 @@ impl DataLock {
                 return Err(DataLockError::System { path, cause });
             }
         }
-        self.held.store(true, Ordering::Relaxed);
-        // For the message above only: a full disk does not take it, and need not.
-        let _ = say_who(file);
         Ok(())
+    }
+
+    /// Has it say whose it is, for the messages of others.
+    pub(crate) fn name(&self) {
+        if let Some(file) = &self.file {
+            self.named.store(true, Ordering::Relaxed);
+            // A full disk does not take it, and need not.
+            let _ = say_who(file);
+        }
     }
 
     /// Lets another process take it.
     pub(crate) fn release(&self) {
         if let Some(file) = &self.file
-            && self.held.swap(false, Ordering::Relaxed)
+            && self.named.swap(false, Ordering::Relaxed)
         {
             // What fails here ends with the process.
             let _ = file.set_len(0);
@@ -141,7 +169,7 @@ fn takes_no_files(error: &io::Error) -> bool {
     )
 }
 
-fn holder(mut file: &File) -> Option<u32> {
+fn process(mut file: &File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
@@ -162,6 +190,7 @@ mod tests {
     fn one_at_a_time() {
         let data = tempfile::tempdir().unwrap();
         let first = DataLock::take(data.path()).unwrap();
+        first.name();
         let refused = DataLock::take(data.path()).err().map(|e| e.to_string());
         let said = refused.unwrap_or_default();
         let named = format!("in use by process {}", std::process::id());
@@ -172,6 +201,13 @@ mod tests {
         let second = DataLock::take(data.path()).unwrap();
         assert!(matches!(first.lock(), Err(DataLockError::InUse { .. })));
         drop(second);
+        assert_eq!(holder(data.path()), Holder::Nobody);
         first.lock().unwrap();
+        assert_eq!(holder(data.path()), Holder::Process(None));
+        first.name();
+        assert_eq!(
+            holder(data.path()),
+            Holder::Process(Some(std::process::id()))
+        );
     }
 }

@@ -1,19 +1,25 @@
-//! Whether what is kept in a data directory is whole: looked at beside the server that runs on it,
-//! or without one, and never changed.
+//! Whether what is kept in a data directory is whole, and served: looked at beside the server that runs
+//! on it, or without one, and never changed. The verdict follows from what was found, and from nothing
+//! else.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use edgeseal_edge::ReplicaError;
 use edgeseal_store::{Fault, Keyring, consistency, open::OpenError, sqlite::SqliteView};
 
 use crate::{
+    clock,
     config::{Config, ConfigError},
+    data_lock::{self, Holder},
     kek::{self, KekError},
-    resources::{self, Descriptors},
 };
 
+mod bound;
 mod files;
+mod limits;
+mod replica;
+mod roots;
 mod sealed;
+mod served;
 
 /// What was looked at and what is wrong.
 #[derive(Debug, Default)]
@@ -22,15 +28,24 @@ pub(crate) struct Report {
     pub(crate) looked_at: Vec<String>,
     /// What is wrong.
     pub(crate) problems: Vec<Problem>,
+    /// What is not wrong now, and may be soon, or elsewhere.
+    pub(crate) warnings: Vec<Problem>,
 }
 
-/// Something that is wrong.
+/// Something that is wrong, or may be.
 #[derive(Debug)]
 pub(crate) struct Problem {
     /// What, and where.
     pub(crate) what: String,
     /// What to do about it.
     pub(crate) cure: &'static str,
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Handshakes with the edge at most.
+    pub(crate) handshakes: usize,
 }
 
 /// Why nothing can be said.
@@ -62,62 +77,70 @@ fn reason(fault: &Fault) -> String {
 const RESTORE: &str = "restore the store from a backup, or upload the certificate again";
 const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the record named may also be written again \
                        by the call that made it";
-const REPLICA: &str =
-    "stop Edgeseal and remove the files of the replica: it is made anew from the store";
 
 /// Looks at everything.
 ///
 /// # Errors
 /// [`DoctorError`] if not even that can be done; everything else is a [`Problem`].
-pub(crate) async fn examine(config: &Config) -> Result<Report, DoctorError> {
+pub(crate) async fn examine(config: &Config, effort: Effort) -> Result<Report, DoctorError> {
     let mut report = Report::default();
-    descriptors(config, &mut report);
-    let view = open(config, &mut report)?;
+    let server = data_lock::holder(&config.data);
+    limits::examine(config, server, &mut report);
+    let view = open(config, server, &mut report)?;
     files::examine(config, &mut report)?;
     let keyring = keyring(config, &mut report).await?;
+    let mut bound = None;
     if let Some(view) = &view {
-        for finding in view.damage()? {
-            report.problem(format!("store.db is damaged: {finding}"), REBUILD);
-        }
-        let amiss = view.listings_amiss()?;
-        if amiss > 0 {
-            let what = format!("{amiss} rows of the table of listings are not what they list");
-            report.problem(what, REBUILD);
-        }
-        let found = consistency::check(view).await?;
-        report.looked_at(format!(
-            "{} domains, {} certificates, {} entries of indexes",
-            found.domains, found.certificates, found.indexed
-        ));
-        for finding in found.findings {
-            report.problem(format!("{}: {}", finding.key, finding.what), REBUILD);
-        }
+        whole(view, &mut report).await?;
         sealed::examine(view, keyring.as_ref(), &mut report).await?;
+        let found = bound::read(view, config).await?;
+        bound::examine(&found, clock::now(), &mut report);
+        bound = Some(found);
     }
     if let Some(keyring) = &keyring {
         let alone = view.as_ref().is_none_or(|view| !view.is_owned());
-        replica(&config.data.join("edge"), keyring, alone, &mut report);
+        replica::examine(config, keyring, (alone, bound.as_ref()), &mut report).await;
+    }
+    match (server, bound) {
+        (Holder::Nobody, _) => {
+            report.looked_at("no server: none runs on this data directory".to_owned());
+        }
+        (Holder::Process(_), bound) => {
+            // Another moment than before: this one is not to keep the log of the server from folding.
+            drop(view);
+            served::examine(config, bound, effort, &mut report).await?;
+        }
     }
     Ok(report)
 }
 
-/// What a server that is started like this command may have.
-fn descriptors(config: &Config, report: &mut Report) {
-    let allowed = resources::descriptors_allowed();
-    let shared = Descriptors::share(allowed, config.connections, config.api_connections);
-    if let Some(allowed) = allowed
-        && shared.connections < config.connections
-    {
-        report.looked_at(format!(
-            "{allowed} file descriptors, which is too few: the edge would take {} connections instead of {} \
-             (LimitNOFILE, ulimit -n)",
-            shared.connections, config.connections
-        ));
+/// Whether the store contradicts itself.
+async fn whole(view: &SqliteView, report: &mut Report) -> Result<(), Fault> {
+    for finding in view.damage()? {
+        report.problem(format!("store.db is damaged: {finding}"), REBUILD);
     }
+    let amiss = view.listings_amiss()?;
+    if amiss > 0 {
+        let what = format!("{amiss} rows of the table of listings are not what they list");
+        report.problem(what, REBUILD);
+    }
+    let found = consistency::check(view).await?;
+    report.looked_at(format!(
+        "{} domains, {} certificates, {} entries of indexes",
+        found.domains, found.certificates, found.indexed
+    ));
+    for finding in found.findings {
+        report.problem(format!("{}: {}", finding.key, finding.what), REBUILD);
+    }
+    Ok(())
 }
 
 /// Opens the store; `None`, with a problem, if it cannot be read.
-fn open(config: &Config, report: &mut Report) -> Result<Option<SqliteView>, DoctorError> {
+fn open(
+    config: &Config,
+    server: Holder,
+    report: &mut Report,
+) -> Result<Option<SqliteView>, DoctorError> {
     let url = config.store_url();
     let no_file = |why: String| DoctorError::NoFile {
         store: url.clone(),
@@ -127,9 +150,14 @@ fn open(config: &Config, report: &mut Report) -> Result<Option<SqliteView>, Doct
     let path = path.ok_or_else(|| no_file("only a store in a file can be looked at".to_owned()))?;
     match SqliteView::open(&path) {
         Ok(view) => Ok(Some(view)),
-        Err(OpenError::Io { cause, .. }) => Err(no_file(cause.to_string())),
+        // Where nothing has ever been there is nothing to be told.
+        Err(OpenError::Io { cause, .. })
+            if server == Holder::Nobody && !replica::exists(config) =>
+        {
+            Err(no_file(cause.to_string()))
+        }
         Err(error) => {
-            report.problem(error.to_string(), "restore store.db from a backup");
+            report.problem(error.to_string(), "put store.db back, or a backup of it");
             Ok(None)
         }
     }
@@ -155,38 +183,6 @@ async fn keyring(config: &Config, report: &mut Report) -> Result<Option<Keyring>
     }
 }
 
-fn replica(directory: &Path, keyring: &Keyring, alone: bool, report: &mut Report) {
-    let found = match edgeseal_edge::examine(directory, keyring, alone) {
-        Ok(None) => return,
-        Ok(Some(found)) => found,
-        Err(error) => {
-            let what = match &error {
-                ReplicaError::Corrupted { .. } => error.to_string(),
-                other => format!("the edge's replica cannot be read: {other}"),
-            };
-            report.problem(what, REPLICA);
-            return;
-        }
-    };
-    report.looked_at(format!("{} domains in the edge's replica", found.domains));
-    if !found.complete {
-        report.problem(
-            "the edge's replica is not complete: without the store the edge would not start"
-                .to_owned(),
-            "start Edgeseal once with its store",
-        );
-    }
-    for (name, why) in found.unusable {
-        report.problem(format!("replica, {name}: {why}"), REPLICA);
-    }
-    for (name, why) in found.quarantined {
-        report.problem(
-            format!("{name} is in quarantine and served from an older state: {why}"),
-            RESTORE,
-        );
-    }
-}
-
 impl Report {
     fn looked_at(&mut self, what: String) {
         self.looked_at.push(what);
@@ -194,5 +190,9 @@ impl Report {
 
     fn problem(&mut self, what: String, cure: &'static str) {
         self.problems.push(Problem { what, cure });
+    }
+
+    fn warning(&mut self, what: String, cure: &'static str) {
+        self.warnings.push(Problem { what, cure });
     }
 }

@@ -210,11 +210,18 @@ impl Predecessor {
         data: &Path,
         sockets: &mut Sockets,
     ) -> Result<Option<Self>, HandoverError> {
-        let connecting = UnixStream::connect(data.join(DIRECTORY).join(FILE));
-        let stream = connecting.await.map_err(|cause| HandoverError::Nobody {
-            path: data.to_owned(),
-            cause,
-        })?;
+        let stream = match UnixStream::connect(data.join(DIRECTORY).join(FILE)).await {
+            Ok(stream) => stream,
+            // It listened, and ended before it has answered. If it lives, it has the data directory.
+            Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => {
+                tell_alone(None, &cause);
+                return Ok(None);
+            }
+            Err(cause) => {
+                let path = data.to_owned();
+                return Err(HandoverError::Nobody { path, cause });
+            }
+        };
         check_user(&stream)?;
         let mut predecessor = Self {
             process: Process::of(&stream),
@@ -267,17 +274,21 @@ impl Predecessor {
         match step {
             Ok(()) => Ok(Some(self)),
             Err(HandoverError::Broken(cause)) if self.process.has_ended().await => {
-                tracing::warn!(
-                    process = self.process.id,
-                    error = &cause as &dyn std::error::Error,
-                    "the process that was to be taken over from ended in the middle of the hand-over: \
-                     going on alone with what it has given"
-                );
+                tell_alone(self.process.id, &cause);
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
+}
+
+fn tell_alone(process: Option<i32>, cause: &io::Error) {
+    tracing::warn!(
+        process,
+        error = cause as &dyn std::error::Error,
+        "the process that was to be taken over from ended in the middle of the hand-over: going on alone with \
+         what it has given"
+    );
 }
 
 /// The process at the other end, to tell its end from its breaking off.

@@ -204,6 +204,7 @@ impl Running {
 
     async fn try_to_go_on(&mut self) -> Result<(), StartError> {
         self.lock.lock()?;
+        self.lock.name();
         match self.parts.open_store().await? {
             Opening::Open(store) => self.lease.grant(store),
             Opening::Away(why) => self.lease.explain(&why),

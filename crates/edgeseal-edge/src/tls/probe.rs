@@ -23,7 +23,7 @@ use super::{SetupError, provider};
 use crate::{entry::KeyKind, proxy_header};
 
 /// Makes handshakes with one listener.
-pub(crate) struct Probe {
+pub struct Probe {
     any: TlsConnector,
     ecdsa: TlsConnector,
     rsa: TlsConnector,
@@ -33,7 +33,7 @@ pub(crate) struct Probe {
 
 /// Which signatures a handshake offers to check, and so which certificate it gets where there are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offer {
+pub enum Offer {
     /// All.
     Any,
     /// Those of keys of one kind.
@@ -42,7 +42,7 @@ pub(crate) enum Offer {
 
 /// What a handshake showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     /// The SHA-256 of this leaf; the handshake signature proved that its key is in use.
     Leaf(Digest),
     /// The fatal alert `unrecognized_name`.
@@ -51,7 +51,7 @@ pub(crate) enum Seen {
 
 /// Why a handshake showed nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProbeError {
+pub enum ProbeError {
     /// The name cannot stand in a ClientHello.
     #[error("{0:?} cannot be a server name")]
     Name(String),
@@ -66,7 +66,10 @@ pub(crate) enum ProbeError {
 impl Probe {
     /// A client of the listener that is bound to `bound`, and expects a header of the PROXY protocol
     /// or not.
-    pub(crate) fn new(bound: SocketAddr, expects_header: bool) -> Result<Self, SetupError> {
+    ///
+    /// # Errors
+    /// [`SetupError`] if TLS cannot be set up.
+    pub fn new(bound: SocketAddr, expects_header: bool) -> Result<Self, SetupError> {
         Ok(Self {
             any: connector(Offer::Any)?,
             ecdsa: connector(Offer::Only(KeyKind::Ecdsa))?,
@@ -77,7 +80,10 @@ impl Probe {
     }
 
     /// Reads what the listener serves for `host` to a client that makes this offer.
-    pub(crate) async fn see(&self, host: &str, offer: Offer) -> Result<Seen, ProbeError> {
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the handshake showed nothing.
+    pub async fn see(&self, host: &str, offer: Offer) -> Result<Seen, ProbeError> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Name(host.to_owned()))?;

@@ -3,11 +3,12 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::{EX_DATA, Failure};
 use crate::{
     config::{Config, Flags},
-    doctor,
+    doctor::{self, Effort, Problem, Report},
 };
 
 #[derive(Args)]
@@ -21,6 +22,12 @@ pub(super) struct Command {
     /// The store, if it is elsewhere: sqlite:PATH
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Handshakes with the edge at most, evenly over all domains
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    handshakes: usize,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Command {
@@ -31,25 +38,53 @@ impl Command {
             store: self.store,
             ..Flags::default()
         })?;
-        let report = doctor::examine(&config).await?;
-        for line in &report.looked_at {
-            println!("looked at {line}");
-        }
-        for problem in &report.problems {
-            println!("problem: {}\n  {}", problem.what, problem.cure);
+        let effort = Effort {
+            handshakes: self.handshakes,
+        };
+        let report = doctor::examine(&config, effort).await?;
+        if self.json {
+            println!("{}", as_json(&report));
+        } else {
+            print(&report);
         }
         match report.problems.len() {
-            0 => {
-                println!("everything is as it should be");
-                Ok(ExitCode::SUCCESS)
-            }
-            count => {
-                println!(
-                    "{count} {}",
-                    if count == 1 { "problem" } else { "problems" }
-                );
-                Ok(ExitCode::from(EX_DATA))
-            }
+            0 => Ok(ExitCode::SUCCESS),
+            _ => Ok(ExitCode::from(EX_DATA)),
         }
     }
+}
+
+fn print(report: &Report) {
+    for line in &report.looked_at {
+        println!("looked at {line}");
+    }
+    for (kind, found) in [("warning", &report.warnings), ("problem", &report.problems)] {
+        for one in found {
+            println!("{kind}: {}\n  {}", one.what, one.cure);
+        }
+    }
+    let counted = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    };
+    let warnings = counted(report.warnings.len(), "warning");
+    match (report.problems.len(), report.warnings.len()) {
+        (0, 0) => println!("everything is as it should be"),
+        (0, _) => println!("no problem, {warnings}"),
+        (problems, 0) => println!("{}", counted(problems, "problem")),
+        (problems, _) => println!("{}, {warnings}", counted(problems, "problem")),
+    }
+}
+
+fn as_json(report: &Report) -> Value {
+    let all = |found: &[Problem]| {
+        let each = found.iter();
+        Value::from_iter(each.map(|one| json!({ "What": one.what, "Cure": one.cure })))
+    };
+    json!({
+        "Sound": report.problems.is_empty(),
+        "LookedAt": report.looked_at,
+        "Problems": all(&report.problems),
+        "Warnings": all(&report.warnings),
+    })
 }

@@ -109,6 +109,7 @@ impl Owner {
             lock,
             loaded,
         } = self;
+        lock.name();
         let opening = parts.open_store().await?;
         let lease = Lease::new(opening);
         let store = Arc::clone(&lease) as SharedStore;

@@ -116,6 +116,7 @@ async fn the_page_about_keys_is_true() {
         shell.args(["-euc", &block]).env("PATH", &path);
         shell
             .env("EDGESEAL_DATA", server.data())
+            .env("EDGESEAL_CONNECTIONS", "100") // the descriptors of any machine are enough
             .stdin(Stdio::null());
         printed.push(done(&shell.output().unwrap()));
     }

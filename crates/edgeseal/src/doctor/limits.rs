@@ -1,0 +1,51 @@
+//! What the system allows the server.
+
+use std::fs;
+
+use super::Report;
+use crate::{
+    config::Config,
+    data_lock::Holder,
+    resources::{self, Descriptors},
+};
+
+/// File descriptors: those of the process that serves, or of one that is started like this command.
+pub(super) fn examine(config: &Config, server: Holder, report: &mut Report) {
+    let served = match server {
+        Holder::Process(Some(id)) => allowed_to(id),
+        Holder::Process(None) | Holder::Nobody => None,
+    };
+    let Some(allowed) = served.or_else(resources::descriptors_allowed) else {
+        return;
+    };
+    let shared = Descriptors::share(Some(allowed), config.connections, config.api_connections);
+    if shared.connections >= config.connections {
+        return;
+    }
+    let (taken, wanted) = (shared.connections, config.connections);
+    let cure = "raise LimitNOFILE of the unit or ulimit -n, or lower `connections`";
+    if served.is_some() {
+        let what = format!(
+            "the server has {allowed} file descriptors, which is too few: the edge takes {taken} connections instead of \
+             {wanted}"
+        );
+        report.problem(what, cure);
+    } else {
+        let what = format!(
+            "a server that is started like this command has {allowed} file descriptors, which is too few: the edge \
+             would take {taken} connections instead of {wanted}"
+        );
+        report.warning(what, cure);
+    }
+}
+
+/// As many descriptors as a process may have open at most; `None` if it may have any number, or cannot be
+/// looked at.
+fn allowed_to(process: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    // Soft, hard, unit; it has raised the soft one to the hard one.
+    line.split_whitespace().nth(1)?.parse().ok()
+}

@@ -1,0 +1,107 @@
+//! Whether the edge could serve from its replica, and whether all of it is there.
+
+use std::time::Duration;
+
+use edgeseal_edge::{Edge, Examined, ReplicaError};
+use edgeseal_store::Keyring;
+use tokio::time::sleep;
+
+use super::{RESTORE, Report, bound::Bound};
+use crate::{config::Config, parts::edge_directory};
+
+const REMADE: &str =
+    "stop Edgeseal and remove the files of the replica: it is made anew from the store";
+
+/// Whether an edge has kept a replica.
+pub(super) fn exists(config: &Config) -> bool {
+    Edge::has_replica(&edge_directory(config))
+}
+
+/// Looks at the replica, `alone` or beside the edge that writes it, and compares it with what the store
+/// has bound, if that is known.
+pub(super) async fn examine(
+    config: &Config,
+    keyring: &Keyring,
+    (alone, bound): (bool, Option<&Bound>),
+    report: &mut Report,
+) {
+    if !exists(config) && bound.is_some_and(|bound| !bound.domains.is_empty()) {
+        let what = "there is no replica: without the store the edge would serve nothing".to_owned();
+        if alone {
+            report.warning(what, "have Edgeseal run once with its store");
+        } else {
+            report.problem(what, "restart Edgeseal with its store");
+        }
+    }
+    let Some(found) = look(config, keyring, alone, report) else {
+        return;
+    };
+    report.looked_at(format!("{} domains in the edge's replica", found.domains));
+    if !found.complete {
+        report.problem(
+            "the edge's replica is not complete: without the store the edge would serve what is in it".to_owned(),
+            "have Edgeseal run once with its store",
+        );
+    }
+    for (name, why) in &found.unusable {
+        report.problem(format!("replica, {name}: {why}"), REMADE);
+    }
+    for (name, why) in &found.quarantined {
+        report.problem(
+            format!("{name} is in quarantine and served from an older state: {why}"),
+            RESTORE,
+        );
+    }
+    if let Some(bound) = bound {
+        compare(config, keyring, (alone, found, bound), report).await;
+    }
+}
+
+fn look(config: &Config, keyring: &Keyring, alone: bool, report: &mut Report) -> Option<Examined> {
+    match edgeseal_edge::examine(&edge_directory(config), keyring, alone) {
+        Ok(found) => found,
+        Err(error) => {
+            let what = match &error {
+                ReplicaError::Corrupted { .. } => error.to_string(),
+                other => format!("the edge's replica cannot be read: {other}"),
+            };
+            report.problem(what, REMADE);
+            None
+        }
+    }
+}
+
+/// The replica of an edge that runs is a moment behind at most; one that was killed misses what came
+/// last; neither is empty.
+async fn compare(
+    config: &Config,
+    keyring: &Keyring,
+    (alone, mut found, bound): (bool, Examined, &Bound),
+    report: &mut Report,
+) {
+    const LOOKS: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(100);
+    let expected = bound.domains.len() as u64;
+    for _ in 0..LOOKS {
+        if alone || found.domains >= expected {
+            break;
+        }
+        sleep(PAUSE).await;
+        match edgeseal_edge::examine(&edge_directory(config), keyring, alone) {
+            Ok(Some(later)) => found = later,
+            Ok(None) | Err(_) => break,
+        }
+    }
+    if found.domains >= expected {
+        return;
+    }
+    let what = format!(
+        "the edge's replica has {} domains and the store {expected}: without the store the others would not be served",
+        found.domains
+    );
+    if alone && found.domains > 0 {
+        report.warning(what, "have Edgeseal run once with its store");
+    } else {
+        report.problem(what, "restart Edgeseal with its store; if that does not help, remove the files of the replica");
+    }
+}
