@@ -1,8 +1,8 @@
 //! Whether an address is anybody's to ask: for requests that somebody else can aim.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Whether the address is one of the public Internet, which anybody could ask as well as this
 /// process can.
@@ -20,6 +20,88 @@ pub fn is_public(address: IpAddr) -> bool {
                 UNICAST.contains(&address) && !SPECIAL_V6.iter().any(|net| net.contains(&address))
             }
         },
+    }
+}
+
+/// Why an address is not connected to as an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OriginRefused {
+    /// Not an address of one host: unspecified, multicast, broadcast or reserved.
+    #[error("it is not the address of a host")]
+    NotAHost,
+    /// On the link of this machine, where clouds put the metadata of their machines, credentials
+    /// included; or such a service elsewhere.
+    #[error("it is link-local, or a metadata service")]
+    Metadata,
+    /// One of this process's own listeners.
+    #[error("it is a listener of this very process")]
+    OwnListener,
+    /// Loopback, a private network, or another block that is not of the public Internet.
+    #[error("it is not a public address, and private ones are not allowed here")]
+    Private,
+}
+
+/// Whether an origin at `address` may be connected to.
+///
+/// `listeners` are the sockets that this process listens on. One that listens on all addresses is
+/// reached by any address of this machine: `is_local` says whether an address is one. What is not
+/// an address of a host, metadata services and own listeners are refused whatever `private` says.
+///
+/// # Errors
+/// [`OriginRefused`].
+pub fn check_origin(
+    address: SocketAddr,
+    private: bool,
+    listeners: &[SocketAddr],
+    is_local: impl FnOnce(IpAddr) -> bool,
+) -> Result<(), OriginRefused> {
+    let ip = reached(address.ip());
+    if is_not_a_host(ip) {
+        return Err(OriginRefused::NotAHost);
+    }
+    if METADATA.iter().any(|net| net.contains(&ip)) {
+        return Err(OriginRefused::Metadata);
+    }
+    let on_port = |listener: &&SocketAddr| listener.port() == address.port();
+    let mut on_port = listeners
+        .iter()
+        .filter(on_port)
+        .map(|listener| listener.ip().to_canonical());
+    if on_port.clone().any(|listener| listener == ip)
+        || on_port.any(|listener| listener.is_unspecified()) && (ip.is_loopback() || is_local(ip))
+    {
+        return Err(OriginRefused::OwnListener);
+    }
+    if !private && !is_public(ip) {
+        return Err(OriginRefused::Private);
+    }
+    Ok(())
+}
+
+/// The network that one source is counted as: an address of IPv4, a /64 of IPv6, since whoever has
+/// one address of it has them all.
+#[must_use]
+pub fn source_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// The address that is connected to in the end: of an IPv4 address in IPv6 form, that one.
+fn reached(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => translated(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn is_not_a_host(address: IpAddr) -> bool {
+    match address {
+        // 0.0.0.0/8 reaches this machine on Linux; 240.0.0.0/4 holds the broadcast address.
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 224,
+        // The deprecated form ::a.b.c.d (RFC 4291 section 2.5.5.1) holds `::` too; `::1` is loopback.
+        IpAddr::V6(v6) => v6.is_multicast() || (v6.to_bits() >> 32 == 0 && !v6.is_loopback()),
     }
 }
 
@@ -57,6 +139,19 @@ const SPECIAL_V4: &[Ipv4Net] = &[
     v4(203, 0, 113, 0, 24),   // documentation
     v4(224, 0, 0, 0, 4),      // multicast
     v4(240, 0, 0, 0, 4),      // reserved, broadcast
+];
+
+/// Link-local networks (RFC 3927, RFC 4291 section 2.5.6) and the metadata services that clouds have
+/// elsewhere. Alibaba Cloud: 100.100.100.200; Azure: 168.63.129.16; Oracle Cloud: 192.0.0.192; AWS:
+/// fd00:ec2::254; Google Cloud: fd20:ce::254.
+const METADATA: &[IpNet] = &[
+    IpNet::V4(v4(169, 254, 0, 0, 16)),
+    IpNet::V4(v4(100, 100, 100, 200, 32)),
+    IpNet::V4(v4(168, 63, 129, 16, 32)),
+    IpNet::V4(v4(192, 0, 0, 192, 32)),
+    IpNet::V6(v6(0xfe80, 0, 10)),
+    IpNet::V6(v6(0xfd00, 0x0ec2, 32)),
+    IpNet::V6(v6(0xfd20, 0x00ce, 32)),
 ];
 
 /// RFC 4291 §2.4: what is assigned so far. Loopback, unique local, link local and multicast are
@@ -97,6 +192,76 @@ mod tests {
                 let parsed: IpAddr = address.parse().unwrap();
                 assert_eq!(is_public(parsed), expected, "{address}");
             }
+        }
+    }
+
+    #[test]
+    fn origins() {
+        use OriginRefused::{Metadata, NotAHost, OwnListener, Private};
+        let listeners: Vec<SocketAddr> = ["127.0.0.1:7081", "[::]:7080", "192.0.2.7:443"]
+            .map(|listener| listener.parse().unwrap())
+            .to_vec();
+        // This machine has these besides loopback.
+        let is_local = |ip: IpAddr| ["10.0.0.5", "8.8.4.4"].contains(&ip.to_string().as_str());
+        // Address, with private ones allowed, without.
+        let table = [
+            ("8.8.8.8:80", Ok(()), Ok(())),
+            ("[2606:4700::1111]:443", Ok(()), Ok(())),
+            ("10.0.0.5:80", Ok(()), Err(Private)),
+            ("100.64.0.1:80", Ok(()), Err(Private)),
+            ("[fd00::1]:80", Ok(()), Err(Private)),
+            ("127.0.0.1:80", Ok(()), Err(Private)),
+            ("[::ffff:127.0.0.1]:80", Ok(()), Err(Private)),
+            ("[64:ff9b::7f00:1]:80", Ok(()), Err(Private)),
+            ("[::1]:80", Ok(()), Err(Private)),
+            ("0.0.0.0:80", Err(NotAHost), Err(NotAHost)),
+            ("0.1.2.3:80", Err(NotAHost), Err(NotAHost)),
+            ("[::]:80", Err(NotAHost), Err(NotAHost)),
+            ("[::127.0.0.1]:80", Err(NotAHost), Err(NotAHost)),
+            ("[::ffff:0.0.0.0]:80", Err(NotAHost), Err(NotAHost)),
+            ("224.0.0.1:80", Err(NotAHost), Err(NotAHost)),
+            ("255.255.255.255:80", Err(NotAHost), Err(NotAHost)),
+            ("[ff02::1]:80", Err(NotAHost), Err(NotAHost)),
+            ("169.254.169.254:80", Err(Metadata), Err(Metadata)),
+            ("[::ffff:169.254.169.254]:80", Err(Metadata), Err(Metadata)),
+            ("[64:ff9b::a9fe:a9fe]:80", Err(Metadata), Err(Metadata)),
+            ("100.100.100.200:80", Err(Metadata), Err(Metadata)),
+            ("168.63.129.16:80", Err(Metadata), Err(Metadata)),
+            ("[fe80::1]:80", Err(Metadata), Err(Metadata)),
+            ("[fd00:ec2::254]:80", Err(Metadata), Err(Metadata)),
+            ("127.0.0.1:7081", Err(OwnListener), Err(OwnListener)),
+            (
+                "[::ffff:127.0.0.1]:7081",
+                Err(OwnListener),
+                Err(OwnListener),
+            ),
+            ("127.0.0.2:7081", Ok(()), Err(Private)),
+            ("127.0.0.2:7080", Err(OwnListener), Err(OwnListener)),
+            ("[::1]:7080", Err(OwnListener), Err(OwnListener)),
+            ("10.0.0.5:7080", Err(OwnListener), Err(OwnListener)),
+            ("8.8.4.4:7080", Err(OwnListener), Err(OwnListener)),
+            ("8.8.8.8:7080", Ok(()), Ok(())),
+            ("192.0.2.7:443", Err(OwnListener), Err(OwnListener)),
+        ];
+        for (address, with, without) in table {
+            let parsed: SocketAddr = address.parse().unwrap();
+            for (private, expected) in [(true, with), (false, without)] {
+                let found = check_origin(parsed, private, &listeners, is_local);
+                assert_eq!(found, expected, "{address}, private: {private}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_ipv6_source_is_its_network() {
+        let table = [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ];
+        for (address, network) in table {
+            let network: IpAddr = network.parse().unwrap();
+            assert_eq!(source_network(address.parse().unwrap()), network);
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod address;
 pub mod certificate;
 pub mod delivery;
 pub mod domain;
+pub mod fairness;
 pub mod identity;
 pub mod name;
 pub mod oidc;
