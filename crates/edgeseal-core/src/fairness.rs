@@ -157,17 +157,19 @@ mod tests {
         shares
     }
 
+    /// Capacity in all and per source, what is held, who comes, what it gets.
+    type Row = (
+        usize,
+        usize,
+        &'static [(&'static str, usize)],
+        &'static str,
+        Result<Acquired<&'static str>, Refused>,
+    );
+
     #[test]
     fn the_source_that_holds_most_pays() {
         use Acquired::{Free, Revoked};
-        // Capacity in all and per source, what is held, who comes, what it gets.
-        let table: &[(
-            usize,
-            usize,
-            &[(&str, usize)],
-            &str,
-            Result<Acquired<&str>, Refused>,
-        )] = &[
+        let table: &[Row] = &[
             (4, 2, &[], "a", Ok(Free)),
             (4, 2, &[("a", 1)], "a", Ok(Free)),
             (4, 2, &[("a", 2)], "a", Err(Refused::Source)),
