@@ -75,12 +75,12 @@ class Site:
 
 
 class Authority:
-    """A root and an intermediate, as public ones are: P-256, names, key usages, 90 days for a leaf."""
+    """A root and an intermediate with keys of one kind, as public ones are: names, key usages, 90 days for a leaf."""
 
-    def __init__(self):
+    def __init__(self, kind="ecdsa"):
         now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         self._start, self._end = now - datetime.timedelta(days=1), now + datetime.timedelta(days=89)
-        self._root_key, self._key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        self._root_key, self._key = _new_key(kind), _new_key(kind)
         self._root_name, self._name = _name("Suites Root"), _name("Suites Intermediate")
         root = self._authority(self._root_name, self._root_key, None)
         self._intermediate = self._authority(self._name, self._key, 0)
@@ -88,7 +88,7 @@ class Authority:
 
     def leaf(self, name, kind):
         """Chain text and key text for a DNS name."""
-        key = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else rsa.generate_private_key(65537, 2048)
+        key = _new_key(kind)
         usages = {"digital_signature": True, "key_encipherment": kind == "rsa"}
         leaf = (
             self._builder(_name(name), self._name, key.public_key(), self._key.public_key())
@@ -124,6 +124,10 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
         )
+
+
+def _new_key(kind):
+    return ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else rsa.generate_private_key(65537, 2048)
 
 
 def _usage(**used):
