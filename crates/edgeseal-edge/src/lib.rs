@@ -35,7 +35,7 @@ use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use edgeseal_core::Timestamp;
 use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -61,7 +61,7 @@ mod tls;
 
 pub use follow::Resealed;
 pub use health::{Ailing, Health};
-pub use limits::Limits;
+pub use limits::{Limits, MemoryUse};
 pub use loaded::{Listeners, Loaded, bind};
 pub use options::{Options, STAGING};
 pub use prove::Proofs;
@@ -395,7 +395,7 @@ fn server(
         .default_domain
         .as_ref()
         .map(|name| name.as_str().into());
-    let limiter = Limiter::new(options.limits);
+    let limiter = Limiter::new(options.limits, options.memory_used);
     Ok(Server {
         terminator: tls::Terminator::new(
             Arc::clone(index),
@@ -416,10 +416,6 @@ fn server(
         holdings: Arc::clone(holdings),
         header_timeout: options.header_timeout,
         connection_requests: options.connection_requests.max(1),
-        room: Arc::new(Semaphore::new(
-            // Each of two listeners has a place before it has a connection.
-            options.limits.connections.clamp(2, Semaphore::MAX_PERMITS),
-        )),
         limiter,
         balancers: Balancers::new(&options.proxy_protocol_from),
         header_patience: options.client_hello_timeout,

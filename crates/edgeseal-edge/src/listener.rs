@@ -1,24 +1,21 @@
 //! Sockets: accept, handshake, HTTP; and the end of each in order.
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use edgeseal_core::Pattern;
-use http::Request;
-use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 
 use crate::{
     drain::Token,
     follow::Holdings,
-    limits::{Limiter, Place},
+    limits::{ConnectionPermit, Limiter},
     proxy::{Inbound, InboundTls, Proxy},
     proxy_header::Balancers,
-    telemetry::{self, OpenConnection, Shed},
+    telemetry::{self, Shed},
     tls::{NoConnection, Terminator, TlsStream, Unusable},
 };
 
@@ -39,9 +36,7 @@ pub(crate) struct Server {
     pub(crate) header_timeout: Duration,
     /// Requests on one connection, at least one.
     pub(crate) connection_requests: u32,
-    /// Connections at a time. More wait in the system's backlog.
-    pub(crate) room: Arc<Semaphore>,
-    /// What of it is taken on.
+    /// How much is taken on.
     pub(crate) limiter: Arc<Limiter>,
     /// Who speaks for others.
     pub(crate) balancers: Balancers,
@@ -83,26 +78,12 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 () = token.leaving() => return,
-                accepted = self.accept_one(&listener) => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer, permit)) => {
+                Ok((stream, peer)) => {
                     failing = false;
-                    if self.limiter.memory_is_short() {
-                        telemetry::shed(Shed::Memory);
-                        continue;
-                    }
-                    let server = Arc::clone(&self);
-                    let token = token.clone();
-                    tokio::spawn(async move {
-                        let _open = OpenConnection::new();
-                        let mut cut = token.clone();
-                        tokio::select! {
-                            () = server.serve(stream, peer, speaks, token) => {}
-                            () = cut.cut() => {}
-                        }
-                        drop(permit);
-                    });
+                    Arc::clone(&self).take(stream, peer, speaks, token.clone());
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that left again: neither ends a listener.
@@ -121,51 +102,62 @@ impl Server {
         }
     }
 
-    async fn accept_one(
-        &self,
-        listener: &TcpListener,
-    ) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-        let room = Arc::clone(&self.room);
-        let permit = room.acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer, permit))
+    /// Serves a connection in a task of its own, if it is admitted.
+    fn take(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, speaks: Speaks, token: Token) {
+        // The client of a balancer is not known yet.
+        let handshake = speaks == Speaks::Https && !self.balancers.are_there();
+        let permit = match self.limiter.admit(peer.ip(), handshake) {
+            Ok(permit) => permit,
+            Err(why) => return telemetry::shed(why),
+        };
+        tokio::spawn(async move {
+            let mut cut = token.clone();
+            tokio::select! {
+                () = self.serve(stream, peer, speaks, token, permit) => {}
+                () = cut.cut() => {}
+            }
+        });
     }
 
     async fn serve(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        speaks: Speaks,
-        token: Token,
-    ) {
-        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
-        // keep what its handshake needed.
-        let opened = Box::pin(self.open(stream, peer, speaks, token)).await;
-        let Some((_place, rest)) = opened else {
-            return;
-        };
-        rest.await;
-    }
-
-    /// All that comes before HTTP, and then HTTP; `None` if the client is not to be served.
-    async fn open(
         self: Arc<Self>,
         mut stream: TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
         token: Token,
-    ) -> Option<(Place, Rest)> {
-        let Some(peer) = self.client(&mut stream, peer, &token).await else {
-            telemetry::shed(Shed::ProxyHeader);
-            return None;
-        };
-        let mut place = match self.limiter.place(peer.ip(), speaks == Speaks::Https) {
-            Ok(place) => place,
-            Err(why) => {
-                telemetry::shed(why);
-                return None;
+        permit: ConnectionPermit,
+    ) {
+        let (peer, permit) = if self.balancers.are_there() {
+            let told = Box::pin(self.client(&mut stream, peer, &token));
+            let Some(client) = unless_revoked(&permit, told).await.flatten() else {
+                return telemetry::shed(Shed::ProxyHeader);
+            };
+            drop(permit);
+            match self.limiter.admit(client.ip(), speaks == Speaks::Https) {
+                Ok(permit) => (client, permit),
+                Err(why) => return telemetry::shed(why),
             }
+        } else {
+            (peer, permit)
         };
+        let permit = Arc::new(permit);
+        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
+        // keep what its handshake needed.
+        let opening = Box::pin(self.open(stream, peer, speaks, token, Arc::clone(&permit)));
+        if let Some(Some(rest)) = unless_revoked(&permit, opening).await {
+            unless_revoked(&permit, rest).await;
+        }
+    }
+
+    /// All that comes before HTTP, and then HTTP; `None` if the client is not to be served.
+    async fn open(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        speaks: Speaks,
+        token: Token,
+        permit: Arc<ConnectionPermit>,
+    ) -> Option<Rest> {
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
         let mut inbound = Inbound {
@@ -173,13 +165,14 @@ impl Server {
             tls: None,
             token,
             flow: self.proxy.flow(),
+            permit,
         };
-        let rest: Rest = match speaks {
+        Some(match speaks {
             Speaks::Http => Box::pin(self.http1(stream, inbound)),
             Speaks::Https => {
                 let token = inbound.token.clone();
                 let (stream, h2, tls) = self.shake_hands(stream, peer, token).await?;
-                place.shaken();
+                inbound.permit.handshake_done();
                 inbound.tls = Some(tls);
                 if h2 {
                     Box::pin(self.http2(stream, inbound))
@@ -187,8 +180,7 @@ impl Server {
                     Box::pin(self.http1(stream, inbound))
                 }
             }
-        };
-        Some((place, rest))
+        })
     }
 
     /// The connection after its handshake, and whether HTTP/2 was agreed on.
@@ -271,20 +263,28 @@ impl Server {
             token: inbound.token.clone(),
         };
         let inbound = Arc::new(inbound);
-        let answer = move |request| Self::answer(&self, &inbound, request);
+        let answer = move |request| {
+            let in_flight = inbound.permit.request();
+            let (this, inbound) = (Arc::clone(&self), Arc::clone(&inbound));
+            async move {
+                let mut response = this.proxy.serve(request, &inbound).await;
+                response.body_mut().hold(in_flight);
+                Ok(response)
+            }
+        };
         http1::serve(stream, ends, answer)
     }
+}
 
-    fn answer(
-        this: &Arc<Self>,
-        inbound: &Arc<Inbound>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<http::Response<crate::proxy::Reply>, std::convert::Infallible>>
-    + Send
-    + use<> {
-        let this = Arc::clone(this);
-        let inbound = Arc::clone(inbound);
-        async move { Ok(this.proxy.serve(request, &inbound).await) }
+/// What comes of `future`; `None` if the connection must be closed before.
+async fn unless_revoked<T>(
+    permit: &ConnectionPermit,
+    future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = permit.revoked() => None,
+        done = future => Some(done),
     }
 }
 

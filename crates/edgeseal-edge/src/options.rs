@@ -9,7 +9,7 @@ use std::{
 use edgeseal_core::{DomainName, domain::Environment};
 use ipnet::IpNet;
 
-use crate::{AccessLog, Limits, Patience};
+use crate::{AccessLog, Limits, MemoryUse, Patience};
 
 /// The group whose edges serve the staging environment.
 pub const STAGING: &str = "staging";
@@ -59,6 +59,9 @@ pub struct Options {
     pub key_cache: usize,
     /// How much it takes on.
     pub limits: Limits,
+    /// Tells what is to be compared with [`memory_max`](Limits::memory_max). By default all that is
+    /// resident counts as in use; whoever knows the allocator knows better.
+    pub memory_used: fn() -> Option<MemoryUse>,
     /// Load balancers whose connections begin with a header of the PROXY protocol. If there are any,
     /// nobody else is served.
     pub proxy_protocol_from: Vec<IpNet>,
@@ -96,6 +99,7 @@ impl Options {
             ocsp_private_addresses: false,
             key_cache: 10_000,
             limits: Limits::default(),
+            memory_used: MemoryUse::of_this_process,
             proxy_protocol_from: Vec::new(),
             catch_up_timeout: Duration::from_secs(5),
             recheck_every: Duration::from_secs(30),

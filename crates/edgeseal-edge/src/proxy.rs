@@ -19,6 +19,7 @@ use crate::{
     drain::Token,
     entry::Entry,
     index::{Host, Index, Match},
+    limits::ConnectionPermit,
     telemetry,
     tls::OriginTls,
 };
@@ -91,6 +92,8 @@ pub(crate) struct Inbound {
     pub(crate) token: Token,
     /// What the client takes.
     pub(crate) flow: Flow,
+    /// Its place among all connections.
+    pub(crate) permit: Arc<ConnectionPermit>,
 }
 
 /// The TLS of a connection.
@@ -236,6 +239,7 @@ impl Proxy {
                 idle,
                 record,
                 inbound.token.clone(),
+                Arc::clone(&inbound.permit),
             );
             fields::to_client(response.headers_mut(), Version::HTTP_11, true);
             return Ok(response.map(|_| Reply::empty()));

@@ -24,6 +24,9 @@ pub(crate) enum Handshake {
 /// Why something new is not taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Shed {
+    /// Too many connections, and its source holds as many as any other.
+    #[error("there are too many connections")]
+    Connections,
     /// Too many connections from one source.
     #[error("its source has too many connections")]
     ConnectionsOfSource,
@@ -33,6 +36,12 @@ pub(crate) enum Shed {
     /// Too many handshakes from one source.
     #[error("its source has too many handshakes under way")]
     HandshakesOfSource,
+    /// Too many streams, and its source holds as many as any other.
+    #[error("there are too many streams")]
+    Streams,
+    /// Too many streams from one source.
+    #[error("its source has too many streams")]
+    StreamsOfSource,
     /// Handshakes have to wait for too long.
     #[error("handshakes have to wait for too long")]
     Delay,
@@ -46,14 +55,40 @@ pub(crate) enum Shed {
 
 pub(crate) fn shed(why: Shed) {
     let reason = match why {
+        Shed::Connections => "connections",
         Shed::ConnectionsOfSource => "connections_of_source",
         Shed::Handshakes => "handshakes",
         Shed::HandshakesOfSource => "handshakes_of_source",
+        Shed::Streams => "streams",
+        Shed::StreamsOfSource => "streams_of_source",
         Shed::Delay => "delay",
         Shed::Memory => "memory",
         Shed::ProxyHeader => "proxy_header",
     };
     counter!("edgeseal_shed_total", "reason" => reason).increment(1);
+}
+
+/// For want of what a connection is closed, because its source holds most of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// Connections.
+    Connection,
+    /// Handshakes.
+    Handshake,
+    /// Streams.
+    Stream,
+    /// Memory.
+    Memory,
+}
+
+pub(crate) fn revoked(why: Revoked) {
+    let reason = match why {
+        Revoked::Connection => "connections",
+        Revoked::Handshake => "handshakes",
+        Revoked::Stream => "streams",
+        Revoked::Memory => "memory",
+    };
+    counter!("edgeseal_revoked_total", "reason" => reason).increment(1);
 }
 
 /// A connection that could not be accepted: for want of file descriptors or otherwise.

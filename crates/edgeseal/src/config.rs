@@ -124,6 +124,10 @@ pub(crate) struct Config {
     pub(crate) connections_per_source: usize,
     /// TLS handshakes under way at most.
     pub(crate) handshakes: usize,
+    /// Requests under way over HTTP/2 at most, not counting the first of each connection.
+    pub(crate) streams: usize,
+    /// The same from one source address, or one /64 of IPv6.
+    pub(crate) streams_per_source: usize,
     /// Octets of memory; `None`: what the control group allows.
     pub(crate) memory_max: Option<u64>,
     /// Load balancers that speak for their clients.
@@ -206,6 +210,8 @@ const KEYS: &[&str] = &[
     "connections",
     "connections_per_source",
     "handshakes",
+    "streams",
+    "streams_per_source",
     "memory_max",
     "proxy_protocol_from",
     "origin_tls_ports",
@@ -288,6 +294,8 @@ impl Default for Config {
             connections: limits.connections,
             connections_per_source: limits.connections_per_source,
             handshakes: limits.handshakes,
+            streams: limits.streams,
+            streams_per_source: limits.streams_per_source,
             memory_max: limits.memory_max,
             proxy_protocol_from: Vec::new(),
             origin_tls_ports: vec![443],

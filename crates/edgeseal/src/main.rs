@@ -24,14 +24,15 @@ mod serve;
 mod sockets;
 mod takeover;
 
-use std::{alloc::System, process::ExitCode};
+use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes whatever is freed. Keys and secrets pass through buffers that are not ours (of the HTTP
 /// server, of parsers, of strings that grow); none of them is readable once it is given back.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 
 fn main() -> ExitCode {
     cli::main()

@@ -113,8 +113,11 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
         connections: config.connections,
         connections_per_source: config.connections_per_source,
         handshakes: config.handshakes,
+        streams: config.streams,
+        streams_per_source: config.streams_per_source,
         memory_max: config.memory_max.or_else(resources::group_memory),
     };
+    options.memory_used = resources::memory_used;
     options.proxy_protocol_from = config.balancers()?;
     options.default_domain = config.default_domain()?;
     options

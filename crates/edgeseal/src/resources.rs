@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::Path};
 
+use edgeseal_edge::MemoryUse;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How the file descriptors are shared out.
@@ -55,6 +56,36 @@ impl Descriptors {
             api_connections,
         }
     }
+}
+
+/// Has the allocator give freed memory back to the system in the background, whether or not anything is
+/// asked of it in the meantime.
+pub(crate) fn return_freed_memory() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(
+            %error,
+            "freed memory goes back to the system only as memory is asked for"
+        );
+    }
+}
+
+/// What memory this process takes.
+pub(crate) fn memory_used() -> Option<MemoryUse> {
+    let used = MemoryUse::of_this_process()?;
+    let freed = freed_memory().unwrap_or_default();
+    Some(MemoryUse {
+        in_use: used.resident.saturating_sub(freed),
+        ..used
+    })
+}
+
+/// Bytes that were freed and are resident still.
+fn freed_memory() -> Option<u64> {
+    use tikv_jemalloc_ctl::{epoch, stats};
+    epoch::advance().ok()?; // the figures are those of the last time that this was called
+    let all = stats::resident::read().ok()?;
+    let used = stats::active::read().ok()? + stats::metadata::read().ok()?;
+    u64::try_from(all.saturating_sub(used)).ok()
 }
 
 /// Octets of memory that the control group of this process allows (cgroup v2); `None`: any number, or

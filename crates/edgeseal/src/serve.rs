@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
+    resources,
     running::{Addresses, Running, StartError},
 };
 
@@ -49,6 +50,7 @@ pub(crate) async fn serve(
     take_over: bool,
     tell: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
+    resources::return_freed_memory();
     // From the first moment on: who asks for a reload does not mean an end.
     let mut reloads = Reloads(signal(SignalKind::hangup())?);
     let mut running = Running::start(config, take_over).await?;

@@ -1,33 +1,50 @@
 //! HTTP/2 on one connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Allowance, HEAD_BYTES_MAX, Server, log_end};
-use crate::proxy::Inbound;
+use crate::{limits::ConnectionPermit, proxy::Inbound, telemetry};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §6.5.2 advises 100 or more).
 const STREAMS_MAX: u32 = 128;
+/// For a client to take notice of GOAWAY on a connection without streams.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Serves requests until the connection ends.
+    /// Serves requests until the connection ends: by its client, at the end of the edge, after so many
+    /// requests, or when none has been under way for as long as a head may take.
     pub(super) async fn http2<S>(self: Arc<Self>, stream: S, inbound: Inbound)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
         let flow = inbound.flow.clone();
+        let permit = Arc::clone(&inbound.permit);
         let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
         let allowance = Allowance::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
         let service = service_fn(move |request| {
             counted.take();
+            let in_flight = inbound.permit.stream();
+            let (this, inbound) = (Arc::clone(&self), Arc::clone(&inbound));
             // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
-            Box::pin(Self::answer(&self, &inbound, request))
+            Box::pin(async move {
+                // Nothing was done of it, so the client may ask again (RFC 9113 §8.7).
+                let in_flight = in_flight.map_err(|why| {
+                    telemetry::shed(why);
+                    h2::Error::from(h2::Reason::REFUSED_STREAM)
+                })?;
+                let mut response = this.proxy.serve(request, &inbound).await;
+                response
+                    .body_mut()
+                    .hold_until_sent(in_flight, &inbound.flow);
+                Ok::<_, h2::Error>(response)
+            })
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -39,14 +56,28 @@ impl Server {
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
-            () = allowance.ends(&mut token) => {
+            () = ends(&allowance, &mut token, &permit, timeout) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     result = connection => result,
                     () = flow.stalled() => return,
+                    () = permit.idle(FAREWELL) => return,
                 }
             }
         };
         log_end(result);
+    }
+}
+
+/// Waits until the client should be told to go away.
+async fn ends(
+    allowance: &Allowance,
+    token: &mut crate::drain::Token,
+    permit: &ConnectionPermit,
+    idle: Duration,
+) {
+    tokio::select! {
+        () = allowance.ends(token) => {}
+        () = permit.idle(idle) => tracing::debug!("a connection of HTTP/2 is idle: closed"),
     }
 }

@@ -39,8 +39,12 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct Offers {
     flow: Flow,
-    offering: bool,
+    offered: Option<Offered>,
 }
+
+/// A part of an answer that waits for the visitor until this is dropped.
+#[derive(Debug)]
+pub(super) struct Offered(Flow);
 
 impl Flow {
     /// Of a visitor who may take nothing for `limit`.
@@ -68,35 +72,38 @@ impl Flow {
     pub(super) fn offers(&self) -> Offers {
         Offers {
             flow: self.clone(),
-            offering: false,
+            offered: None,
         }
+    }
+
+    /// A part was handed over.
+    pub(super) fn offer(&self) -> Offered {
+        let shared = &self.0;
+        shared.moves();
+        shared.offered.fetch_add(1, SeqCst);
+        if !shared.watched.swap(true, SeqCst) {
+            tokio::spawn(watch(Arc::downgrade(shared)));
+        }
+        Offered(self.clone())
     }
 }
 
 impl Offers {
     /// A part was handed over, and there is more.
     pub(super) fn offer(&mut self) {
-        let shared = &self.flow.0;
-        shared.moves();
-        self.offering = true;
-        shared.offered.fetch_add(1, SeqCst);
-        if !shared.watched.swap(true, SeqCst) {
-            tokio::spawn(watch(Arc::downgrade(shared)));
-        }
+        self.offered = Some(self.flow.offer());
     }
 
     /// The next part is asked for.
     pub(super) fn taken(&mut self) {
-        if std::mem::take(&mut self.offering) {
-            self.flow.0.moves();
-            self.flow.0.offered.fetch_sub(1, SeqCst);
-        }
+        self.offered = None;
     }
 }
 
-impl Drop for Offers {
+impl Drop for Offered {
     fn drop(&mut self) {
-        self.taken();
+        self.0.0.moves();
+        self.0.0.offered.fetch_sub(1, SeqCst);
     }
 }
 

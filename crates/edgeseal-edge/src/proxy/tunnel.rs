@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,16 +19,19 @@ use tokio::{
 };
 
 use super::access::Record;
-use crate::drain::Token;
+use crate::{drain::Token, limits::ConnectionPermit};
 
 /// Copies both ways between client and origin until both sides have ended, one has failed, nothing
-/// has moved for `idle`, or the edge is about to end.
+/// has moved for `idle`, the edge is about to end, or the place of the connection, which the tunnel
+/// holds, is needed for another source.
 pub(super) fn spawn(
     (client, origin): (OnUpgrade, OnUpgrade),
     idle: Duration,
     record: Option<Box<Record>>,
     mut token: Token,
+    permit: Arc<ConnectionPermit>,
 ) {
+    let in_flight = permit.request();
     tokio::spawn(async move {
         let counts = Counts::default();
         let tunnel = async {
@@ -45,7 +51,9 @@ pub(super) fn spawn(
             }
             () = counts.at_rest(idle) => tracing::debug!("a tunnel was idle for too long"),
             () = token.cut() => {}
+            () = permit.revoked() => {}
         }
+        drop(in_flight);
         if let Some(mut record) = record {
             record.tunnelled(
                 counts.received.load(Ordering::Relaxed),

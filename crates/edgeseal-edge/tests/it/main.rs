@@ -14,6 +14,7 @@ mod continues;
 mod damage;
 mod delivery;
 mod drain;
+mod fairness;
 mod grpc;
 mod handshake;
 mod limits;

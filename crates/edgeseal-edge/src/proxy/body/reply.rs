@@ -15,7 +15,14 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{BoxError, Loan};
-use crate::proxy::{access::Record, flow::Offers};
+use crate::{
+    limits::InFlight,
+    proxy::{
+        Flow,
+        access::Record,
+        flow::{Offered, Offers},
+    },
+};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -23,6 +30,24 @@ pub(crate) struct Reply {
     kind: Kind,
     /// What is written about the request when its answer ends, or is dropped.
     record: Option<Box<Record>>,
+    held: Held,
+}
+
+/// What ends with an answer.
+#[derive(Debug)]
+enum Held {
+    Nothing,
+    /// When it is dropped.
+    Whole(#[expect(dead_code, reason = "dropped in time")] InFlight),
+    /// When the last part of it is dropped, which may wait in a buffer of HTTP/2.
+    Parts(Arc<InFlight>, Flow),
+}
+
+/// A part of an answer, with what is held until it is sent.
+struct Part {
+    data: Bytes,
+    _in_flight: Arc<InFlight>,
+    _offered: Offered,
 }
 
 #[derive(Debug)]
@@ -54,6 +79,7 @@ impl Reply {
         Self {
             kind: Kind::Page(Full::new(content)),
             record: None,
+            held: Held::Nothing,
         }
     }
 
@@ -75,12 +101,48 @@ impl Reply {
                 unasked,
             })),
             record: None,
+            held: Held::Nothing,
         }
     }
 
     /// Has `record` written when the answer ends.
     pub(in crate::proxy) fn record(&mut self, record: Box<Record>) {
         self.record = Some(record);
+    }
+
+    /// Has the request in flight until the answer ends.
+    pub(crate) fn hold(&mut self, in_flight: InFlight) {
+        self.held = Held::Whole(in_flight);
+    }
+
+    /// Has the request in flight until the last part of the answer has left the buffers of HTTP/2, and
+    /// each part in `flow` as long as it waits there.
+    pub(crate) fn hold_until_sent(&mut self, in_flight: InFlight, flow: &Flow) {
+        self.held = Held::Parts(Arc::new(in_flight), flow.clone());
+    }
+}
+
+impl Held {
+    fn keep(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Self::Parts(in_flight, flow) = self else {
+            return frame;
+        };
+        frame.map_data(|data| {
+            if data.is_empty() {
+                return data;
+            }
+            Bytes::from_owner(Part {
+                data,
+                _in_flight: Arc::clone(in_flight),
+                _offered: flow.offer(),
+            })
+        })
+    }
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
     }
 }
 
@@ -105,7 +167,8 @@ impl Body for Reply {
                 None => record.ended(),
             }
         }
-        Poll::Ready(frame)
+        let held = &self.held;
+        Poll::Ready(frame.map(|frame| frame.map(|frame| held.keep(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,0 +1,288 @@
+//! One source that takes all it can get, and another one that is served all the same.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Reason, client::SendRequest};
+use http::{Request, Response};
+use http_body_util::Full;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    client::{BOTH, Http, config},
+    origin::{listener, origin, saying},
+    world::{Building as _, Certificate, PATIENCE, World, domain},
+};
+
+const FLOOD: &str = "127.0.0.2";
+const VISITOR: &str = "127.0.0.3";
+
+async fn from(source: &str, edge: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    let source: IpAddr = source.parse().unwrap();
+    socket.bind(SocketAddr::new(source, 0)).unwrap();
+    socket.connect(edge).await.unwrap()
+}
+
+async fn tls_from(
+    source: &str,
+    edge: SocketAddr,
+    alpn: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = from(source, edge).await;
+    let config = Arc::new(config(BOTH, &[alpn]));
+    let name = ServerName::try_from("a.com").unwrap();
+    let connecting = TlsConnector::from(config).connect(name, stream);
+    timeout(PATIENCE, connecting).await?
+}
+
+/// Whether the other side closes, which it is given time for.
+async fn is_closed(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
+    let closed = timeout(PATIENCE, stream.read(&mut [0])).await;
+    closed.is_ok_and(|read| !matches!(read, Ok(1..)))
+}
+
+/// Whether a request over a connection from there is answered.
+async fn is_served(source: &str, edge: SocketAddr) -> bool {
+    let Ok(mut stream) = tls_from(source, edge, "http/1.1").await else {
+        return false;
+    };
+    let ask = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    answer.starts_with(b"HTTP/1.1 200 ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_holds_all_connections_gives_way() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    for slow in [true, false] {
+        let edge = world
+            .edge_with(|options| {
+                options.limits.connections = 8;
+                options.limits.connections_per_source = 8;
+                options.limits.handshakes = 16;
+            })
+            .await;
+        let address = edge.https_addr();
+        let mut slow_ones = Vec::new();
+        let mut idle_ones = Vec::new();
+        for _ in 0..8 {
+            if slow {
+                let mut stream = from(FLOOD, address).await;
+                let _ = stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await;
+                slow_ones.push(stream);
+            } else {
+                idle_ones.push(tls_from(FLOOD, address, "http/1.1").await.unwrap());
+            }
+        }
+        for _ in 0..3 {
+            assert!(is_served(VISITOR, address).await, "slow: {slow}");
+        }
+        let mut closed = 0;
+        for stream in &mut slow_ones {
+            closed += usize::from(
+                timeout(Duration::from_millis(50), is_closed(stream)).await == Ok(true),
+            );
+        }
+        for stream in &mut idle_ones {
+            closed += usize::from(
+                timeout(Duration::from_millis(50), is_closed(stream)).await == Ok(true),
+            );
+        }
+        assert!((1..=4).contains(&closed), "{closed} of 8 were closed");
+        drop((slow_ones, idle_ones));
+        edge.drain().await;
+    }
+}
+
+/// An origin that changes the protocol with everybody who asks for it.
+async fn upgrading() -> u16 {
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                              Upgrade: websocket\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await?;
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    address.port()
+}
+
+async fn tunnel(source: &str, edge: SocketAddr) -> Option<TcpStream> {
+    let mut stream = from(source, edge).await;
+    let ask = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.ok()?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().ok()?);
+    }
+    head.starts_with(b"HTTP/1.1 101 ").then_some(stream)
+}
+
+/// What goes through a tunnel comes back.
+async fn echoes(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"x").await.is_ok()
+        && matches!(timeout(PATIENCE, stream.read_u8()).await, Ok(Ok(b'x')))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_is_a_connection_until_it_ends() {
+    let world = World::new();
+    let port = upgrading().await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world
+        .edge_with(|options| {
+            options.limits.connections = 4;
+            options.limits.connections_per_source = 3;
+        })
+        .await;
+    let address = edge.http_addr().unwrap();
+    let mut tunnels = Vec::new();
+    for _ in 0..3 {
+        tunnels.push(tunnel(FLOOD, address).await.unwrap());
+    }
+    for one in &mut tunnels {
+        assert!(echoes(one).await);
+    }
+    assert!(tunnel(FLOOD, address).await.is_none(), "it has three");
+    drop(tunnels.pop());
+    let again = async {
+        loop {
+            if let Some(tunnel) = tunnel(FLOOD, address).await {
+                break tunnel;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tunnels.push(timeout(PATIENCE, again).await.unwrap());
+    // Two visitors: the first finds a free place, the second one has a tunnel closed.
+    let mut visitors = [
+        tunnel(VISITOR, address).await.unwrap(),
+        tunnel("127.0.0.4", address).await.unwrap(),
+    ];
+    for one in &mut visitors {
+        assert!(echoes(one).await);
+    }
+    let mut left = 0;
+    for one in &mut tunnels {
+        left += usize::from(echoes(one).await);
+    }
+    assert_eq!(left, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_of_http2_is_closed_and_one_that_waits_is_not() {
+    let port = origin(|request| async move {
+        if request.uri().path() == "/slow" {
+            sleep(Duration::from_millis(1500)).await;
+        }
+        Response::new(Full::from("hello"))
+    })
+    .await;
+    let world = World::new();
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.header_timeout = Duration::from_millis(400))
+        .await;
+    let mut idle = Http::h2(edge.https_addr(), "a.com").await;
+    let mut waiting = Http::h2(edge.https_addr(), "a.com").await;
+    assert_eq!(idle.get("a.com", "/").await.0, 200);
+    let closed = async {
+        while !idle.is_closed() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (closed, answer) = tokio::join!(timeout(PATIENCE, closed), waiting.get("a.com", "/slow"));
+    closed.expect("closed when it is idle");
+    assert_eq!(answer, (200, "hello".to_owned()));
+}
+
+/// A client of HTTP/2 that takes nothing of any answer.
+struct Taker {
+    send: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Taker {
+    async fn new(source: &str, edge: SocketAddr) -> Self {
+        let stream = tls_from(source, edge, "h2").await.unwrap();
+        let (send, connection) = h2::client::Builder::new()
+            .initial_window_size(0)
+            .handshake(stream)
+            .await
+            .unwrap();
+        let connection = tokio::spawn(connection);
+        Self { send, connection }
+    }
+
+    /// Asks, and has the head of the answer; the body stays where it is.
+    async fn ask(&mut self) -> Result<Response<h2::RecvStream>, h2::Error> {
+        let request = Request::get("https://a.com/").body(()).unwrap();
+        let mut send = self.send.clone().ready().await?;
+        let (answer, _) = send.send_request(request, true)?;
+        timeout(PATIENCE, answer).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_takes_count_as_streams_of_their_source() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| {
+            options.limits.streams = 4;
+            options.limits.streams_per_source = 3;
+        })
+        .await;
+    let mut flood = Taker::new(FLOOD, edge.https_addr()).await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(flood.ask().await.unwrap());
+    }
+    let refused = flood.ask().await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
+    // One that is given up makes room for another.
+    answers.pop();
+    let again = async {
+        loop {
+            match flood.ask().await {
+                Ok(answer) => break answer,
+                Err(error) => assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM)),
+            }
+        }
+    };
+    answers.push(timeout(PATIENCE, again).await.unwrap());
+    // Another source needs more than are left, and gets it.
+    let mut visitor = Taker::new(VISITOR, edge.https_addr()).await;
+    for _ in 0..3 {
+        answers.push(visitor.ask().await.unwrap());
+    }
+    let ended = timeout(PATIENCE, flood.connection).await;
+    assert!(ended.is_ok(), "the connection with most streams is closed");
+    assert!(!visitor.connection.is_finished());
+}
