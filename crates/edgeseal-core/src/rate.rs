@@ -47,8 +47,16 @@ impl Spent {
     }
 }
 
+/// How far the clock may lie behind what was spent by more than a full limit before it counts as
+/// set back, in microseconds: calls that are judged out of order are milliseconds apart.
+const SET_BACK_US: i64 = 10_000_000;
+
 /// Decides one call at `now` by a caller that has used up `spent` of `limit`. A refused call costs
 /// nothing.
+///
+/// More than the whole limit cannot be used up, unless the clock was set back since. The caller is
+/// then treated as one who has used up all but one call, so that it waits as long as at its rate
+/// and not as long as the clock was set back.
 #[must_use]
 pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
     let window_us = i64::from(limit.per_ms.max(1)) * 1000;
@@ -59,8 +67,14 @@ pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
     }
     let now_us = now.unix_ms().saturating_mul(1000);
     let cost_us = (window_us / i64::from(limit.calls)).max(1);
-    let arrival = spent.0.max(now_us).saturating_add(cost_us);
-    let early_us = arrival.saturating_sub(now_us.saturating_add(cost_us * i64::from(limit.calls)));
+    let full_us = now_us.saturating_add(cost_us * i64::from(limit.calls));
+    let spent_us = if spent.0 > full_us.saturating_add(SET_BACK_US) {
+        full_us.saturating_sub(cost_us)
+    } else {
+        spent.0
+    };
+    let arrival = spent_us.max(now_us).saturating_add(cost_us);
+    let early_us = arrival.saturating_sub(full_us);
     if early_us > 0 {
         Decision::RetryAfter {
             ms: early_us.unsigned_abs().div_ceil(1000),
@@ -101,6 +115,32 @@ mod tests {
             spend(limit, Spent::default(), Timestamp::default()),
             Decision::RetryAfter { ms: 1000 }
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_costs_no_more_than_the_rate() {
+        let limit = Limit::per_second(30);
+        let start = Timestamp::from_unix_seconds(1_000_000);
+        let Decision::Allowed(spent) = spend(limit, Spent::default(), start) else {
+            panic!("refused at first")
+        };
+        // How far back; of 10 s and less nothing is known, and they pass by themselves.
+        for back_ms in [12_000, 3_600_000, 86_400_000] {
+            let mut now = start.plus_ms(-back_ms);
+            let Decision::Allowed(mut spent) = spend(limit, spent, now) else {
+                panic!("refused after {back_ms} ms back")
+            };
+            assert_eq!(spend(limit, spent, now), Decision::RetryAfter { ms: 34 });
+            // From then on the rate holds, no more and no less.
+            let mut passed = 0;
+            for _ in 0..1000 {
+                now = now.plus_ms(1);
+                if let Decision::Allowed(next) = spend(limit, spent, now) {
+                    (spent, passed) = (next, passed + 1);
+                }
+            }
+            assert_eq!(passed, 30, "{back_ms}");
+        }
     }
 
     proptest! {
