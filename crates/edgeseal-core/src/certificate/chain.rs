@@ -19,11 +19,15 @@ pub(super) struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     /// Finds the leaf: the certificate that issued no other one, by the names of subject and
-    /// issuer. Where names alone leave no leaf (a private CA that signs under its own name), the
-    /// signatures decide. A certificate that is alone is the leaf, self-signed or not.
+    /// issuer. One that is issued by its own name was issued by another of that name only if the
+    /// signature says so: else a self-signed certificate would pass for the child of an unrelated
+    /// one for the same name. Where names leave no leaf (a private CA that signs under its own
+    /// name), the signatures decide. A certificate that is alone is the leaf, self-signed or not.
     pub(super) fn of(certificates: Vec<Parsed<'a>>) -> Result<Self, InvalidChain> {
         let mut leaves = unissuing(&certificates, |issuer, child| {
             issuer.is_named_issuer_of(child)
+                && (!child.is_self_issued()
+                    || signature::verify(&child.x509, issuer.x509.public_key()).is_ok())
         });
         if leaves.is_empty() {
             leaves = unissuing(&certificates, |issuer, child| {

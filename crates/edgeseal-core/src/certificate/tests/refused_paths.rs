@@ -1,8 +1,10 @@
 //! Sound certificates that are no chain for the key at this time.
 
-use rcgen::{IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose};
 
-use super::pki::{CHAIN, Issued, NOW, block, concat, named, refused, same_key, valid_days};
+use super::pki::{
+    CHAIN, Issued, NOW, block, concat, leaf_params, named, refused, same_key, valid_days,
+};
 use crate::{
     Timestamp,
     certificate::{
@@ -23,6 +25,36 @@ fn not_one_chain() {
         refuse(InvalidChain::TwoLeaves {
             first: named(1, "CN=other.example.com"),
             second: named(2, "CN=www.example.com"),
+        }),
+    );
+    // A self-signed certificate for the same name, such as a placeholder of before.
+    let self_signed = |adjust: fn(&mut rcgen::CertificateParams)| {
+        let mut params = leaf_params("www.example.com");
+        params.use_authority_key_identifier_extension = false;
+        adjust(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        Issued { der, params, key }
+    };
+    let placeholder = self_signed(|_| {});
+    refused(
+        "a self-signed leaf for the same name",
+        concat(&[leaf, &placeholder]),
+        leaf,
+        refuse(InvalidChain::TwoLeaves {
+            first: named(1, "CN=www.example.com"),
+            second: named(2, "CN=www.example.com"),
+        }),
+    );
+    let authority = self_signed(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    refused(
+        "a self-signed authority of the same name",
+        concat(&[&authority, leaf]),
+        leaf,
+        refuse(InvalidChain::NotTheIssuer {
+            child: named(2, "CN=www.example.com"),
+            wanted: "CN=Test Intermediate".to_owned(),
+            issuer: named(1, "CN=www.example.com"),
         }),
     );
     refused(
