@@ -6,6 +6,7 @@ use crate::{
     AccountId, Pattern, Timestamp,
     certificate::{CertificateId, Digest, KeyAlgorithm},
     delivery::{Delivery, Setting},
+    private_origins::OriginPermission,
 };
 
 /// A domain that the edge serves.
@@ -27,6 +28,9 @@ pub struct Domain {
     pub coverage: Coverage,
     /// Where its content comes from.
     pub origins: Vec<Origin>,
+    /// Whether its account may have origins whose addresses are not public.
+    #[serde(default, skip_serializing_if = "OriginPermission::is_unknown")]
+    pub origin_permission: OriginPermission,
     /// Free text of the owner.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,

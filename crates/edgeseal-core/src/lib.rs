@@ -18,6 +18,7 @@ pub mod identity;
 pub mod name;
 pub mod oidc;
 pub mod policy;
+pub mod private_origins;
 pub mod rate;
 pub mod secret;
 pub mod ticket;

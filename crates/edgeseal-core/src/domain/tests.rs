@@ -12,6 +12,7 @@ fn domain() -> Domain {
         service: Service::Web,
         coverage: Coverage::Domestic,
         origins: Vec::new(),
+        origin_permission: Default::default(),
         description: String::new(),
         resource_group: String::new(),
         tags: Vec::new(),

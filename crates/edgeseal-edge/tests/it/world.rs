@@ -155,6 +155,7 @@ pub(crate) fn domain(name: &str) -> Domain {
         service: Service::Web,
         coverage: Coverage::Domestic,
         origins: Vec::new(),
+        origin_permission: Default::default(),
         description: String::new(),
         resource_group: String::new(),
         tags: Vec::new(),

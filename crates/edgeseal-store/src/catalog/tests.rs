@@ -98,6 +98,7 @@ fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
         service: Service::Web,
         coverage: Coverage::Domestic,
         origins: Vec::new(),
+        origin_permission: Default::default(),
         description: String::new(),
         resource_group: String::new(),
         tags: Vec::new(),

@@ -272,6 +272,7 @@ impl Wanted {
             service: self.service,
             coverage: self.coverage,
             origins: self.origins.clone(),
+            origin_permission: Default::default(),
             description: String::new(),
             resource_group: self.resource_group.clone(),
             tags: self.tags.clone(),
