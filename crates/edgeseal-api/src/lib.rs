@@ -37,6 +37,7 @@ mod reports;
 pub mod request;
 pub mod rights;
 pub mod settled;
+pub mod warning;
 
 pub use code::Code;
 pub use context::{Context, Settings};

@@ -17,6 +17,7 @@ use crate::{
     code::Code,
     context::Context,
     request::{Params, Request},
+    warning::Warning,
 };
 
 /// One action, whatever its names: five items, in this order, in one file each.
@@ -89,12 +90,14 @@ pub struct UnsignedCall<'a> {
 }
 
 /// An operation that succeeded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Done<T> {
     /// What the caller is told.
     pub reply: T,
     /// The commit that made it durable, for those that changed something.
     pub change: Option<Change>,
+    /// What the caller should look at all the same.
+    pub warnings: Vec<Warning>,
 }
 
 /// A durable change, and for which edges it is.
@@ -116,7 +119,23 @@ impl<T> Done<T> {
         Self {
             reply,
             change: None,
+            warnings: Vec::new(),
         }
+    }
+
+    /// The same with another reply, made of this one.
+    pub fn map<U>(self, reply: impl FnOnce(T) -> U) -> Done<U> {
+        Done {
+            reply: reply(self.reply),
+            change: self.change,
+            warnings: self.warnings,
+        }
+    }
+
+    /// The same, with warnings.
+    #[must_use]
+    pub fn warned(self, warnings: Vec<Warning>) -> Self {
+        Self { warnings, ..self }
     }
 }
 
@@ -130,6 +149,7 @@ impl<T> Done<T> {
                 revision,
                 environment,
             }),
+            warnings: Vec::new(),
         }
     }
 }
@@ -144,6 +164,7 @@ impl Done<Nothing> {
                 revision,
                 environment: None,
             }),
+            warnings: Vec::new(),
         }
     }
 
@@ -156,6 +177,7 @@ impl Done<Nothing> {
                 revision,
                 environment: Some(environment),
             }),
+            warnings: Vec::new(),
         }
     }
 }
@@ -346,5 +368,6 @@ fn untyped<T: Serialize>(done: Done<T>) -> Result<Done<serde_json::Value>, Box<d
     Ok(Done {
         reply,
         change: done.change,
+        warnings: done.warnings,
     })
 }

@@ -15,6 +15,7 @@ use crate::{
     operation::{Done, Failure, Run, UnsignedCall, causes},
     render::{self, Answer, Envelope, Format},
     request::{RawRequest, Request, text},
+    warning::{self, Warning},
 };
 
 /// What is known of a call when it is answered, however far it came.
@@ -41,26 +42,35 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
         recommend: &context.settings.recommend,
         format: trail.format.unwrap_or(Format::Json),
     };
-    let (mut answer, code) = match result {
-        Ok(done) => (succeed(context, &envelope, done, trail.wait).await, "OK"),
+    let action = trail.action.map_or("unknown", |action| action.name);
+    let (mut answer, said) = match result {
+        Ok(done) => {
+            let warnings = warned(action, &done.warnings);
+            let answer = succeed(context, &envelope, done, trail.wait).await;
+            (answer, Said::success(warnings))
+        }
         Err(failure) => {
-            let code = failure.code().row().wire;
+            let said = Said::refusal(failure.as_ref());
             if let Some(deed) = trail.deed.take_if(|_| failure.is_news()) {
-                context.audit_refusal(deed, code, failure.detail().map(clipped));
+                context.audit_refusal(deed, said.code, said.why.clone());
             }
             if let Some(fault) = fault_of(failure.as_ref()) {
                 tracing::error!(
                     request.id = id,
-                    code,
+                    code = said.code,
                     why = causes(fault),
                     "something inside failed"
                 );
             }
-            (render::refusal(&envelope, failure.as_ref()), code)
+            (render::refusal(&envelope, failure.as_ref()), said)
         }
     };
+    let Said {
+        code,
+        why,
+        warnings,
+    } = said;
     answer.headers.push(("x-acs-request-id", id.clone()));
-    let action = trail.action.map_or("unknown", |action| action.name);
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
         .increment(1);
     tracing::info!(
@@ -68,9 +78,49 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
         action,
         code,
         http.status = answer.status.as_u16(),
+        why,
+        warnings,
         "api call"
     );
     answer
+}
+
+/// What the log says of an answer.
+struct Said {
+    /// `OK`, or the code of the refusal.
+    code: &'static str,
+    /// The detail of the refusal.
+    why: Option<String>,
+    /// The kinds of what the caller is warned of.
+    warnings: Option<String>,
+}
+
+impl Said {
+    const fn success(warnings: Option<String>) -> Self {
+        Self {
+            code: "OK",
+            why: None,
+            warnings,
+        }
+    }
+
+    fn refusal(failure: &dyn Failure) -> Self {
+        Self {
+            code: failure.code().row().wire,
+            why: failure.detail().map(clipped),
+            warnings: None,
+        }
+    }
+}
+
+/// Counts what a caller is warned of; the kinds for the log.
+fn warned(action: &'static str, warnings: &[Warning]) -> Option<String> {
+    for warning in warnings {
+        let kind = warning.kind.name();
+        metrics::counter!("edgeseal_api_warnings_total", "action" => action, "kind" => kind)
+            .increment(1);
+    }
+    warning::kinds(warnings)
 }
 
 async fn steps(

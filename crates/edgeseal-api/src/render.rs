@@ -1,6 +1,7 @@
 //! Answers as bytes: the only place that writes an envelope.
 //!
-//! What clients need of it: success bodies hold no `Code` and no `Message`; JSON has no space after
+//! What clients need of it: success bodies hold no `Code` and no `Message`, not even below
+//! `Warnings`; JSON has no space after
 //! a colon (shell scripts search for `"Message":"`); the content types are exactly these.
 
 use ::http::StatusCode;
@@ -8,7 +9,10 @@ use bytes::Bytes;
 use quick_xml::escape::escape;
 use serde_json::{Map, Value};
 
-use crate::operation::{Done, Failure};
+use crate::{
+    operation::{Done, Failure},
+    warning,
+};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,12 @@ pub fn success(envelope: &Envelope<'_>, done: Done<Value>) -> Answer {
         body.extend(reply);
     }
     let mut headers = Vec::new();
+    if let Some(kinds) = warning::kinds(&done.warnings) {
+        // Always has a JSON form: two texts each.
+        let warnings = serde_json::to_value(&done.warnings).unwrap_or_default();
+        body.insert("Warnings".to_owned(), warnings);
+        headers.push(("x-edgeseal-warnings", kinds));
+    }
     if let Some(change) = done.change {
         headers.push(("x-edgeseal-revision", change.revision.0.to_string()));
     }

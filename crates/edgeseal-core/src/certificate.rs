@@ -98,6 +98,10 @@ pub struct Facts {
     pub key: KeyAlgorithm,
     /// Size of the public key in bits.
     pub key_bits: u32,
+    /// Subject of the issuer that the served chain lacks; absent if it lacks none. See
+    /// [`Warning::IncompleteChain`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_issuer: Option<String>,
 }
 
 /// Attributes of a subject beside its common name; empty where it has none.
@@ -128,8 +132,9 @@ pub enum KeyAlgorithm {
 /// What is not wrong, but worth telling the owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// The last certificate given is neither a root nor issued by a given one: some clients will
-    /// not find the rest of the path.
+    /// The last certificate given is neither a root, nor issued by a given one, nor by a root that
+    /// clients know (Mozilla's list), nor as it seems by a private one: some clients will not find
+    /// the rest of the path.
     IncompleteChain {
         /// Subject of the issuer that is missing.
         missing_issuer: String,
@@ -139,6 +144,25 @@ pub enum Warning {
         /// When.
         not_after: Timestamp,
     },
+    /// The certificates were not given in serving order, leaf first (RFC 8446 §4.4.2). They are
+    /// served in order; servers that take a file as it is would not.
+    ChainReordered,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IncompleteChain { missing_issuer } => write!(
+                f,
+                "the chain is incomplete: {missing_issuer} is missing, and is no root that clients \
+                 know"
+            ),
+            Self::ExpiresSoon { not_after } => write!(f, "expires soon, at {not_after}"),
+            Self::ChainReordered => f.write_str(
+                "the certificates were not in serving order, leaf first; they are served in order",
+            ),
+        }
+    }
 }
 
 impl fmt::Display for KeyAlgorithm {
@@ -161,6 +185,16 @@ impl Certificate {
 }
 
 impl Facts {
+    /// What is worth telling at `now`, whenever the certificate came.
+    #[must_use]
+    pub fn warnings(&self, now: Timestamp) -> Vec<Warning> {
+        let missing = self.missing_issuer.iter();
+        let incomplete = missing.map(|missing_issuer| Warning::IncompleteChain {
+            missing_issuer: missing_issuer.clone(),
+        });
+        incomplete.chain(self.expires_soon(now)).collect()
+    }
+
     /// The warning that the served chain ends within 30 days, or has ended, if it is so at `now`.
     #[must_use]
     pub const fn expires_soon(&self, now: Timestamp) -> Option<Warning> {

@@ -69,6 +69,7 @@ fn a_change_tells_its_revision() {
         Done {
             reply: json!({}),
             change,
+            warnings: Vec::new(),
         },
     );
     assert_eq!(answer.headers, [("x-edgeseal-revision", "7".to_owned())]);

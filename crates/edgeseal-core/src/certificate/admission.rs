@@ -205,6 +205,29 @@ fn check_match(chain: &Chain<'_>, key: &PrivateKey) -> Result<(), InvalidCertifi
     })
 }
 
+/// The name of the issuer that clients will miss above the last certificate that is served.
+///
+/// Nobody sends a root, and whether a private one is known to its clients cannot be known here. So
+/// an issuer is missing above a leaf unless it is a root that clients know; above an intermediate
+/// only if that says besides where its issuer is to be had (RFC 5280 §4.2.2.1), which authorities of
+/// the public Internet do.
+fn missing_issuer(last: &Parsed<'_>, is_leaf: bool) -> Option<String> {
+    let issuer = last.x509.issuer();
+    let is_missing = (is_leaf || last.tells_its_issuer()) && !is_known_root(issuer.as_raw());
+    is_missing.then(|| describe(issuer))
+}
+
+/// Whether this name (DER) is that of a root that clients know. The name suffices: this decides
+/// about a warning only.
+fn is_known_root(name: &[u8]) -> bool {
+    // An anchor's name lacks the header of its SEQUENCE, which takes 2 to 4 bytes.
+    let mut anchors = webpki_roots::TLS_SERVER_ROOTS.iter();
+    anchors.any(|anchor| {
+        let header = name.strip_suffix(anchor.subject.as_ref());
+        header.is_some_and(|header| header.len() <= 4)
+    })
+}
+
 fn assemble(
     chain: &Chain<'_>,
     path: &Path,
@@ -218,14 +241,15 @@ fn assemble(
     let ends = intermediates().map(Parsed::not_after);
     facts.chain_not_after = ends.fold(facts.not_after, Timestamp::min);
 
-    let mut warnings = Vec::new();
+    let last = intermediates().next_back().unwrap_or(leaf);
     if !path.complete {
-        let last = intermediates().next_back().unwrap_or(leaf);
-        warnings.push(Warning::IncompleteChain {
-            missing_issuer: describe(last.x509.issuer()),
-        });
+        facts.missing_issuer = missing_issuer(last, path.intermediates.is_empty());
     }
-    warnings.extend(facts.expires_soon(now));
+    let mut warnings = facts.warnings(now);
+    let is_in_order = chain.leaf == 0 && path.intermediates.is_sorted();
+    if !is_in_order {
+        warnings.push(Warning::ChainReordered);
+    }
     Ok(Certificate {
         leaf: leaf.der.to_vec(),
         intermediates: intermediates().map(|one| one.der.to_vec()).collect(),

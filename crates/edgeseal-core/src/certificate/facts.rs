@@ -42,6 +42,7 @@ impl Facts {
             sha1: hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf.der)),
             key: key.algorithm?,
             key_bits: key.bits,
+            missing_issuer: None,
         })
     }
 }

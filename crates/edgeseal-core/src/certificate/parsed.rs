@@ -160,6 +160,18 @@ impl<'a> Parsed<'a> {
         }
     }
 
+    /// Whether it says where the certificate of its issuer is to be had (RFC 5280 §4.2.2.1).
+    pub(super) fn tells_its_issuer(&self) -> bool {
+        const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+        let mut extensions = self.x509.extensions().iter();
+        extensions.any(|one| match one.parsed_extension() {
+            ParsedExtension::AuthorityInfoAccess(access) => access
+                .iter()
+                .any(|one| one.access_method.to_id_string() == CA_ISSUERS),
+            _ => false,
+        })
+    }
+
     /// The first second of its validity.
     pub(super) fn not_before(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.x509.validity().not_before.timestamp())

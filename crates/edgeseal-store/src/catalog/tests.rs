@@ -67,6 +67,7 @@ fn certificate(content: &str) -> Certificate {
             sha1: String::new(),
             key: KeyAlgorithm::Ecdsa,
             key_bits: 256,
+            missing_issuer: None,
         },
         warnings: Vec::new(),
     }

@@ -61,6 +61,7 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         sha1: String::new(),
         key: KeyAlgorithm::Ecdsa,
         key_bits: 256,
+        missing_issuer: None,
     };
     let certificate = Certificate {
         leaf: content.as_bytes().to_vec(),

@@ -43,3 +43,4 @@ mod rollout;
 mod store_away;
 mod swaps;
 mod takeover;
+mod warnings;

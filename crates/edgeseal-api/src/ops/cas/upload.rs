@@ -2,8 +2,7 @@
 
 use edgeseal_core::certificate::{Certificate, CertificateId, InvalidCertificate, admit};
 use edgeseal_store::{
-    Revision,
-    catalog::{ChangeError, Draft},
+    catalog::{ChangeError, Committed, Draft},
     record::{CertificateRecord, CertificateSource},
 };
 use zeroize::Zeroizing;
@@ -12,9 +11,10 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Failure, Trouble, refused_or},
+    operation::{Done, Failure, Trouble, refused_or},
     ops::region,
     request::Params,
+    warning::Warning,
 };
 
 /// Longest name, in characters.
@@ -101,9 +101,11 @@ pub(super) async fn store(
     context: &Context,
     call: &Authorized,
     upload: Upload,
-) -> Result<(CertificateId, Revision), Error> {
+) -> Result<Done<CertificateId>, Error> {
     let certificate = admit(&upload.chain, &upload.key, call.now())?;
     let (certificate, name) = (&certificate, &upload.name);
+    let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
+    let warnings = &warnings;
     let stored = context
         .catalog
         .transact(&call.deed, |mut draft| async move {
@@ -116,10 +118,13 @@ pub(super) async fn store(
                 }
                 None => add(&mut draft, call, name, certificate).await?,
             };
+            for warning in warnings {
+                draft.note(warning.detail.clone());
+            }
             Ok((draft, id))
         });
-    let committed = stored.await.map_err(refused_or::<Error, Error>)?;
-    Ok((committed.value, committed.revision))
+    let Committed { value, revision } = stored.await.map_err(refused_or::<Error, Error>)?;
+    Ok(Done::with(value, revision, None).warned(warnings.clone()))
 }
 
 fn is_the_same(named: &CertificateRecord, certificate: &Certificate) -> bool {

@@ -53,12 +53,11 @@ impl Operation for UploadUserCertificate {
         call: &Authorized,
         upload: Upload,
     ) -> Result<Done<Reply>, Error> {
-        let (cert_id, revision) = upload::store(context, call, upload).await?;
-        let reply = Reply {
+        let done = upload::store(context, call, upload).await?;
+        Ok(done.map(|cert_id| Reply {
             cert_id,
             resource_id: instance(cert_id),
-        };
-        Ok(Done::with(reply, revision, None))
+        }))
     }
 }
 
@@ -78,7 +77,7 @@ impl Operation for CreateUserCertificate {
         call: &Authorized,
         upload: Upload,
     ) -> Result<Done<Reply2018>, Error> {
-        let (cert_id, revision) = upload::store(context, call, upload).await?;
-        Ok(Done::with(Reply2018 { cert_id }, revision, None))
+        let done = upload::store(context, call, upload).await?;
+        Ok(done.map(|cert_id| Reply2018 { cert_id }))
     }
 }

@@ -175,21 +175,6 @@ pub(crate) async fn set_state(
     .await
 }
 
-/// Publishes or drops what is staged.
-///
-/// # Errors
-/// There is no such domain, the decision refuses, or the store did not do it.
-pub(crate) async fn change_staged(
-    context: &Context,
-    call: &Authorized,
-    name: &Pattern,
-    environment: Environment,
-    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), Staged> + Send + Sync,
-) -> Result<Revision, Staged> {
-    let owner = Some(call.account());
-    change(context, &call.deed, owner, name, environment, decide).await
-}
-
 async fn any_in(draft: &mut Draft, name: &Pattern) -> Result<Domain, NoDomain> {
     let found = draft.domain(name).await.map_err(Trouble::from)?;
     found.ok_or_else(|| NoDomain::NotFound(name.clone()))

@@ -1,17 +1,19 @@
 //! `PublishStagingConfigToProduction`: what was tried on the staging edges goes to all.
 
-use edgeseal_core::{
-    Pattern, Timestamp,
-    domain::{Domain, Environment},
-};
+use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_store::catalog::{ChangeError, Committed, Draft};
 
-use super::named_domain::{self, Staged};
+use super::{
+    named_domain::{self, Staged},
+    set_certificate::{bound, gone},
+};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
+    operation::{Done, Nothing, Operation, refused_or},
     request::Params,
+    warning::Warning,
 };
 
 /// The operation.
@@ -42,15 +44,35 @@ impl Operation for PublishStagingConfigToProduction {
         call: &Authorized,
         name: Pattern,
     ) -> Result<Done<Nothing>, Staged> {
-        let environment = Environment::Production;
-        let publish = |domain: &mut Domain, now: Timestamp| {
-            if domain.staging.is_some() {
-                domain.may_change_certificate()?;
-            }
-            Ok(domain.publish_staging(now)?)
-        };
-        let published =
-            named_domain::change_staged(context, call, &name, environment, publish).await?;
-        Ok(Done::served(published, environment))
+        let name = &name;
+        let published = context
+            .catalog
+            .transact(&call.deed, |draft| publish(draft, call, name));
+        let Committed { value, revision } = published.await.map_err(refused_or::<_, Staged>)?;
+        Ok(Done::served(revision, Environment::Production).warned(value))
     }
+}
+
+async fn publish(
+    mut draft: Draft,
+    call: &Authorized,
+    name: &Pattern,
+) -> Result<(Draft, Vec<Warning>), ChangeError<Staged>> {
+    let found = named_domain::find_in(&mut draft, call.account(), name).await;
+    let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+    if before.staging.is_some() {
+        let held = before.may_change_certificate();
+        held.map_err(|held| ChangeError::Refused(held.into()))?;
+    }
+    let mut after = before.clone();
+    let published = after.publish_staging(call.now());
+    published.map_err(|nothing| ChangeError::Refused(nothing.into()))?;
+    let (change, environment) = ((&before, &after), Environment::Production);
+    let mut warnings = bound(&mut draft, change, environment, call.now()).await?;
+    warnings.extend(gone(&mut draft, change, environment).await?);
+    for warning in &warnings {
+        draft.note(warning.detail.clone());
+    }
+    named_domain::write_change(&mut draft, &call.deed, environment, &before, &after).await?;
+    Ok((draft, warnings))
 }

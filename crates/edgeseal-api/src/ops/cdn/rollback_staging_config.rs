@@ -30,14 +30,15 @@ impl Operation for RollbackStagingConfig {
         call: &Authorized,
         name: Pattern,
     ) -> Result<Done<Nothing>, Staged> {
-        let dropped = named_domain::change_staged(
+        let (owner, environment) = (Some(call.account()), Environment::Staging);
+        let dropped = named_domain::change(
             context,
-            call,
+            &call.deed,
+            owner,
             &name,
-            Environment::Staging,
-            |domain, now| Ok(domain.roll_back_staging(now)?),
-        )
-        .await?;
-        Ok(Done::served(dropped, Environment::Staging))
+            environment,
+            |domain, now| domain.roll_back_staging(now).map_err(Staged::from),
+        );
+        Ok(Done::served(dropped.await?, environment))
     }
 }

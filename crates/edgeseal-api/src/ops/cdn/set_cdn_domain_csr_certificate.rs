@@ -105,8 +105,7 @@ impl Operation for SetCdnDomainCsrCertificate {
         }));
         let (names, environment) = (std::slice::from_ref(&name), Environment::Production);
         let bound = Some((&source, Place::First));
-        let revision = set_certificate::bind(context, call, names, environment, bound).await?;
-        Ok(Done::served(revision, environment))
+        Ok(set_certificate::bind(context, call, names, environment, bound).await?)
     }
 }
 

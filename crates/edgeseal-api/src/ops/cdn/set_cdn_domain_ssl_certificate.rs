@@ -43,7 +43,6 @@ impl Operation for SetCdnDomainSslCertificate {
         (name, ask): (Pattern, Ask),
     ) -> Result<Done<Nothing>, Error> {
         let names = std::slice::from_ref(&name);
-        let (revision, environment) = set_certificate::set(context, call, names, ask).await?;
-        Ok(Done::served(revision, environment))
+        set_certificate::set(context, call, names, ask).await
     }
 }

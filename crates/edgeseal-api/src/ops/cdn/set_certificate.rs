@@ -6,25 +6,30 @@
 mod ask;
 mod error;
 mod legacy;
+mod replaced;
 mod source;
 
 use edgeseal_core::{
     Pattern,
-    certificate::CertificateId,
     domain::{Binding, Companion, Domain, Environment, NoCompanion},
 };
 use edgeseal_store::{
-    Revision,
-    catalog::{ChangeError, Draft},
+    catalog::{ChangeError, Committed, Draft},
     record::CertificateRecord,
 };
 
 use super::named_domain;
-use crate::{authorize::Authorized, context::Context};
+use crate::{
+    authorize::Authorized,
+    context::Context,
+    operation::{Done, Nothing},
+    warning::Warning,
+};
 
 pub(super) use ask::{Ask, Place, Spelling};
 pub(super) use error::{CODES, Error};
 pub(super) use legacy::{BATCH_CODES, Legacy, SINGLE_CODES};
+pub(super) use replaced::{bound, gone};
 pub(super) use source::{Source, Upload};
 
 /// Does what is asked for to all of these domains, or to none.
@@ -36,7 +41,7 @@ pub(super) async fn set(
     call: &Authorized,
     names: &[Pattern],
     ask: Ask,
-) -> Result<(Revision, Environment), Error> {
+) -> Result<Done<Nothing>, Error> {
     let mut domains = Vec::with_capacity(names.len());
     for name in names {
         domains.push(named_domain::find(&context.catalog, call.account(), name).await?);
@@ -53,8 +58,7 @@ pub(super) async fn set(
         None
     };
     let bound = source.as_ref().map(|(source, place)| (source, *place));
-    let changed = bind(context, call, names, environment, bound).await;
-    Ok((changed?, environment))
+    bind(context, call, names, environment, bound).await
 }
 
 /// Binds a certificate to all of these domains, or to none; without a source it switches HTTPS off.
@@ -67,7 +71,7 @@ pub(super) async fn bind(
     names: &[Pattern],
     environment: Environment,
     source: Option<(&Source, Place)>,
-) -> Result<Revision, Error> {
+) -> Result<Done<Nothing>, Error> {
     let change = Change {
         context,
         call,
@@ -79,8 +83,9 @@ pub(super) async fn bind(
         .catalog
         .transact(&call.deed, |draft| change.decide(draft))
         .await;
-    let committed = changed.map_err(|error| Error::of_change(error, source.is_some()))?;
-    Ok(committed.revision)
+    let Committed { value, revision } =
+        changed.map_err(|error| Error::of_change(error, source.is_some()))?;
+    Ok(Done::served(revision, environment).warned(value))
 }
 
 /// What is to be done, once it is clear.
@@ -95,7 +100,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    async fn decide(self, mut draft: Draft) -> Result<(Draft, ()), ChangeError<Error>> {
+    async fn decide(self, mut draft: Draft) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
         let refused = |error| ChangeError::Refused(error);
         let mut domains = Vec::with_capacity(self.names.len());
         for name in self.names {
@@ -111,17 +116,23 @@ impl Change<'_> {
             }
             domains.push(domain);
         }
-        let certificate = match self.source {
+        let (certificate, mut warnings) = match self.source {
             Some((source, _)) => {
                 let resolved = source.resolve(&mut draft, self.context, self.call, self.names);
-                Some(resolved.await?)
+                let certificate = resolved.await?;
+                let warnings = source.warnings(&certificate, self.call.now());
+                (Some(certificate), warnings)
             }
-            None => None,
+            None => (None, Vec::new()),
         };
         for before in &domains {
-            self.apply(&mut draft, before, certificate.as_ref()).await?;
+            let applied = self.apply(&mut draft, before, certificate.as_ref());
+            warnings.extend(applied.await?);
         }
-        Ok((draft, ()))
+        for warning in &warnings {
+            draft.note(warning.detail.clone());
+        }
+        Ok((draft, warnings))
     }
 
     fn place(&self) -> Option<Place> {
@@ -133,30 +144,25 @@ impl Change<'_> {
         draft: &mut Draft,
         before: &Domain,
         certificate: Option<&CertificateRecord>,
-    ) -> Result<(), ChangeError<Error>> {
+    ) -> Result<Vec<Warning>, ChangeError<Error>> {
         let mut after = before.clone();
+        let mut warnings = Vec::new();
         match certificate {
             None => after.switch_off(self.environment, self.call.now()),
             Some(certificate) => {
-                if !certificate.facts.covers(&before.name) {
-                    draft.note(format!(
-                        "does not cover {}: a mismatch",
-                        before.name.display_star()
-                    ));
-                }
+                warnings.extend(replaced::mismatch(before, certificate));
                 if self.place() == Some(Place::Companion) {
                     self.bind_companion(draft, &mut after, certificate).await?;
                 } else {
                     let binding = self.binding(certificate, &before.name);
                     after.bind(binding, self.environment, self.call.now());
                 }
-                self.note_what_goes(draft, before, &after, certificate)
-                    .await?;
+                warnings.extend(gone(draft, (before, &after), self.environment).await?);
             }
         }
         let deed = &self.call.deed;
         named_domain::write_change(draft, deed, self.environment, before, &after).await?;
-        Ok(())
+        Ok(warnings)
     }
 
     fn binding(&self, certificate: &CertificateRecord, domain: &Pattern) -> Binding {
@@ -196,38 +202,5 @@ impl Change<'_> {
                 self.call.now(),
             )
             .map_err(refused)
-    }
-
-    /// Tells the audit if what goes would have lasted longer, since somebody may be about to put an
-    /// old certificate back, and if more than one goes.
-    async fn note_what_goes(
-        &self,
-        draft: &mut Draft,
-        before: &Domain,
-        after: &Domain,
-        certificate: &CertificateRecord,
-    ) -> Result<(), ChangeError<Error>> {
-        let bound = |domain: &Domain| -> Vec<CertificateId> {
-            let bound = domain.binding(self.environment).into_iter();
-            let bound = bound.flat_map(Binding::certificates);
-            bound.map(|(id, _)| id).collect()
-        };
-        let stays = bound(after);
-        let goes = bound(before).into_iter().filter(|id| !stays.contains(id));
-        for (number, id) in goes.enumerate() {
-            if number > 0 {
-                draft.note(format!("takes the place of certificate {id} as well"));
-            }
-            let Some(replaced) = draft.certificate(id).await? else {
-                continue;
-            };
-            if certificate.facts.not_after < replaced.facts.not_after {
-                let (new, old) = (certificate.facts.not_after, replaced.facts.not_after);
-                draft.note(format!(
-                    "expires at {new}, before the certificate that it replaces ({old})"
-                ));
-            }
-        }
-        Ok(())
     }
 }

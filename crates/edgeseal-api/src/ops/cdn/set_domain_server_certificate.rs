@@ -55,8 +55,7 @@ impl Operation for SetDomainServerCertificate {
         (name, ask): (Pattern, Ask),
     ) -> Result<Done<Nothing>, Legacy> {
         let names = std::slice::from_ref(&name);
-        let (revision, environment) = set_certificate::set(context, call, names, ask).await?;
-        Ok(Done::served(revision, environment))
+        Ok(set_certificate::set(context, call, names, ask).await?)
     }
 }
 
@@ -77,7 +76,6 @@ impl Operation for BatchSetCdnDomainServerCertificate {
         call: &Authorized,
         (names, ask): (Vec<Pattern>, Ask),
     ) -> Result<Done<Nothing>, Legacy> {
-        let (revision, environment) = set_certificate::set(context, call, &names, ask).await?;
-        Ok(Done::served(revision, environment))
+        Ok(set_certificate::set(context, call, &names, ask).await?)
     }
 }

@@ -56,6 +56,7 @@ impl Operation for CreateAccessKey {
                 access_key: Shown::new(&key),
             },
             change,
+            warnings: Vec::new(),
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Change, Done, Operation, refused_or},
+    operation::{Done, Operation, refused_or},
     request::Params,
 };
 
@@ -63,12 +63,6 @@ impl Operation for CreateAccount {
             account_name: account.name,
             access_key: Shown::new(&key),
         };
-        Ok(Done {
-            reply,
-            change: Some(Change {
-                revision: committed.revision,
-                environment: None,
-            }),
-        })
+        Ok(Done::with(reply, committed.revision, None))
     }
 }

@@ -161,6 +161,7 @@ impl Operation for AssumeRole {
                 source_identity: wish.source_identity,
             },
             change: opened.change,
+            warnings: Vec::new(),
         })
     }
 }

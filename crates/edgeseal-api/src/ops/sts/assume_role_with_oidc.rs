@@ -193,6 +193,7 @@ impl Unsigned for AssumeRoleWithOidc {
                 token: TokenInfo::new(claims, known.provider()),
             },
             change: opened.change,
+            warnings: Vec::new(),
         })
     }
 

@@ -183,6 +183,7 @@ impl Asked {
         Ok(Done {
             reply: opened,
             change,
+            warnings: Vec::new(),
         })
     }
 }

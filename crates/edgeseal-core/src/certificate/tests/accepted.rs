@@ -1,6 +1,9 @@
 //! What is accepted on purpose, and what is read from it.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType, SerialNumber};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, KeyPair, SanType,
+    SerialNumber,
+};
 
 use super::pki::{
     CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
@@ -171,8 +174,16 @@ fn warnings() {
         leaf,
     } = &*CHAIN;
     assert_eq!(warnings(&[leaf]), [missing("Test Intermediate")]);
-    assert_eq!(warnings(&[leaf, intermediate]), [missing("Test Root")]);
+    // A private root, as it seems: those who know it have it.
+    assert_eq!(warnings(&[leaf, intermediate]), []);
+    let told = root.authority_with("Told", KeyPair::generate().unwrap(), tells_its_issuer);
+    let below = told.leaf("www.example.com");
+    let admitted = admit_now(&concat(&[&below, &told]), &below.key_pem()).unwrap();
+    assert_eq!(admitted.warnings, [missing("Test Root")]);
     assert_eq!(warnings(&[leaf, intermediate, root]), []);
+    for mended in [[root, intermediate, leaf], [intermediate, leaf, root]] {
+        assert_eq!(warnings(&mended), [Warning::ChainReordered]);
+    }
 
     // The intermediate ends before the leaf does: it counts for the whole chain.
     let short = |days| {
@@ -189,6 +200,48 @@ fn warnings() {
     assert_eq!(soon.facts.not_after, NOW.plus_ms(90 * 86_400_000));
     assert_eq!(soon.warnings, [Warning::ExpiresSoon { not_after }]);
     assert_eq!(short(30).warnings, []);
+}
+
+/// Says where its issuer is to be had, as public authorities do (RFC 5280 §4.2.2.1).
+fn tells_its_issuer(params: &mut CertificateParams) {
+    let location = b"http://ca.example/root";
+    // SEQUENCE OF SEQUENCE { id-ad-caIssuers, [6] location }
+    let mut access = b"\x30\x24\x30\x22\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02\x86\x16".to_vec();
+    access.extend_from_slice(location);
+    let authority_info_access = [1, 3, 6, 1, 5, 5, 7, 1, 1];
+    let extension = CustomExtension::from_oid_content(&authority_info_access, access);
+    params.custom_extensions.push(extension);
+}
+
+/// Nobody sends the root of a public authority, and nobody needs to.
+#[test]
+fn a_chain_below_a_root_that_clients_know_is_complete() {
+    let known = |params: &mut CertificateParams| {
+        let name = &mut params.distinguished_name;
+        *name = rcgen::DistinguishedName::new();
+        for (kind, value) in [
+            (DnType::CountryName, "US"),
+            (DnType::OrganizationName, "Internet Security Research Group"),
+            (DnType::CommonName, "ISRG Root X1"),
+        ] {
+            let value = rcgen::DnValue::PrintableString(value.try_into().unwrap());
+            name.push(kind, value);
+        }
+    };
+    let root = Issued::root_with("", KeyPair::generate().unwrap(), known);
+    let key = KeyPair::generate().unwrap();
+    let intermediate = root.authority_with("Some Intermediate", key, tells_its_issuer);
+    let leaf = intermediate.leaf("www.example.com");
+    let admitted = |chain: &[&Issued]| admit_now(&concat(chain), &leaf.key_pem()).unwrap();
+    let whole = admitted(&[&leaf, &intermediate]);
+    assert_eq!((whole.warnings, whole.facts.missing_issuer), (vec![], None));
+    let alone = admitted(&[&leaf]);
+    let missing_issuer = "CN=Some Intermediate".to_owned();
+    assert_eq!(alone.facts.missing_issuer.as_ref(), Some(&missing_issuer));
+    assert_eq!(
+        alone.warnings,
+        [Warning::IncompleteChain { missing_issuer }]
+    );
 }
 
 #[test]

@@ -5,7 +5,8 @@ use rcgen::KeyPair;
 use super::pki::{CHAIN, Issued, admit_now, concat, same_key, valid_days};
 use crate::certificate::{InvalidCertificate, InvalidChain, Untrusted, Warning};
 
-/// Admits the chain in several orders and asserts that each serves `expected`.
+/// Admits the chain in several orders and asserts that each serves `expected`; what is warned of,
+/// but for the order.
 fn serves(chain: &[&Issued], leaf: &Issued, expected: &[&Issued]) -> Vec<Warning> {
     let expected: Vec<Vec<u8>> = expected.iter().map(|one| one.der.clone()).collect();
     let mut order = chain.to_vec();
@@ -16,6 +17,7 @@ fn serves(chain: &[&Issued], leaf: &Issued, expected: &[&Issued]) -> Vec<Warning
             assert_eq!(admitted.leaf, leaf.der);
             assert_eq!(admitted.intermediates, expected);
             warnings = admitted.warnings;
+            warnings.retain(|one| *one != Warning::ChainReordered);
         }
         order.rotate_left(1);
     }
@@ -30,7 +32,7 @@ fn a_given_root_wins_over_a_cross_signed_twin() {
     let intermediate = root.authority("Intermediate");
     let leaf = intermediate.leaf("www.example.com");
     let chain = [&leaf, &intermediate, &twin];
-    assert_eq!(serves(&chain, &leaf, &[&intermediate, &twin]).len(), 1);
+    assert_eq!(serves(&chain, &leaf, &[&intermediate, &twin]), []);
     let chain = [&leaf, &intermediate, &twin, &old_root];
     assert_eq!(serves(&chain, &leaf, &[&intermediate, &twin]), []);
     let chain = [&leaf, &intermediate, &twin, &root];
@@ -43,7 +45,7 @@ fn an_expired_twin_that_is_not_needed_is_dropped() {
     let expired = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, -90, -1));
     let early = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, 1, 90));
     let chain = [&CHAIN.leaf, &expired, &CHAIN.intermediate, &early];
-    assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]).len(), 1);
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
     let chain = concat(&[&CHAIN.leaf, &expired]);
     assert!(matches!(
         admit_now(&chain, &CHAIN.leaf.key_pem()),
@@ -74,7 +76,7 @@ fn a_namesake_with_another_key_is_dropped() {
             params.use_authority_key_identifier_extension = false;
         });
     let chain = [&leaf, &namesake, &CHAIN.intermediate];
-    assert_eq!(serves(&chain, &leaf, &[&CHAIN.intermediate]).len(), 1);
+    assert_eq!(serves(&chain, &leaf, &[&CHAIN.intermediate]), []);
 }
 
 #[test]
@@ -91,8 +93,8 @@ fn a_circle_of_cross_signatures_ends() {
     let (a, b) = (Issued::root("A"), Issued::root("B"));
     let (a_by_b, b_by_a) = (b.cross_sign(&a, |_| {}), a.cross_sign(&b, |_| {}));
     let leaf = a.leaf("www.example.com");
-    let warnings = serves(&[&leaf, &a_by_b, &b_by_a], &leaf, &[&a_by_b, &b_by_a]);
-    assert!(matches!(warnings[..], [Warning::IncompleteChain { .. }]));
+    let chain = [&leaf, &a_by_b, &b_by_a];
+    assert_eq!(serves(&chain, &leaf, &[&a_by_b, &b_by_a]), []);
     assert_eq!(
         serves(&[&leaf, &a_by_b, &b_by_a, &b], &leaf, &[&a_by_b]),
         []

@@ -1,8 +1,8 @@
 //! Where the certificate comes from: out of the store, or with the call into the store.
 
 use edgeseal_core::{
-    Pattern,
-    certificate::{Certificate, CertificateId, Facts, Warning},
+    Pattern, Timestamp,
+    certificate::{Certificate, CertificateId, Facts},
 };
 use edgeseal_store::{
     catalog::{ChangeError, Draft},
@@ -14,6 +14,7 @@ use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContent, NameMismatch},
     ops::region,
+    warning::Warning,
 };
 
 /// Where a certificate comes from.
@@ -68,21 +69,28 @@ impl Source {
                 let certificate = reference.find(draft, call).await?;
                 check_usable(&certificate, call).map_err(ChangeError::Refused)?;
                 check_covers(context, domains, &certificate.facts).map_err(ChangeError::Refused)?;
-                if let Some(soon) = certificate.facts.expires_soon(call.now()) {
-                    draft.note(warning(&soon));
-                }
                 Ok(certificate)
             }
             Self::Upload(upload) => {
                 check_covers(context, domains, &upload.certificate.facts)
                     .map_err(ChangeError::Refused)?;
-                upload
-                    .certificate
-                    .warnings
-                    .iter()
-                    .map(warning)
-                    .for_each(|note| draft.note(note));
                 upload.find_or_add(draft, context, call).await
+            }
+        }
+    }
+
+    /// Warnings of the certificate itself, whose record is `resolved`.
+    pub(super) fn warnings(&self, resolved: &CertificateRecord, now: Timestamp) -> Vec<Warning> {
+        match self {
+            Self::Stored(_) => resolved
+                .facts
+                .warnings(now)
+                .iter()
+                .map(Warning::from)
+                .collect(),
+            Self::Upload(upload) => {
+                let warnings = upload.certificate.warnings.iter();
+                warnings.map(Warning::from).collect()
             }
         }
     }
@@ -224,14 +232,5 @@ fn check_covers(context: &Context, domains: &[Pattern], facts: &Facts) -> Result
             names: facts.names.clone(),
         }),
         None => Ok(()),
-    }
-}
-
-fn warning(warning: &Warning) -> String {
-    match warning {
-        Warning::IncompleteChain { missing_issuer } => {
-            format!("the chain is incomplete: {missing_issuer} is missing")
-        }
-        Warning::ExpiresSoon { not_after } => format!("expires soon, at {not_after}"),
     }
 }

@@ -1,0 +1,117 @@
+//! What a caller whose call succeeded should look at all the same.
+//!
+//! A warning stands in the answer (`Warnings`), in the header `x-edgeseal-warnings`, in the log line
+//! of the call, in a metric and in the audit.
+
+use edgeseal_core::certificate;
+use serde::Serialize;
+
+/// A warning: its kind, and a sentence.
+///
+/// The members are not called `Code` and `Message`: deploy scripts in use search the whole answer
+/// for `"Message":"` and take it for a refusal then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Warning {
+    /// Its kind.
+    pub kind: Kind,
+    /// One plain sentence. Never key material.
+    pub detail: String,
+}
+
+/// Kinds of warnings: part of the contract, and labels of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Kind {
+    /// Some clients will not find the path to a root.
+    IncompleteChain,
+    /// The served chain ends within 30 days.
+    ExpiresSoon,
+    /// The certificates were not given in serving order.
+    ChainReordered,
+    /// No name of the certificate covers the domain.
+    NameMismatch,
+    /// It ends before the certificate that it replaces.
+    ExpiresEarlier,
+    /// The domain has no certificate any more with a key of a kind that it had.
+    KeyTypeChanged,
+    /// The domain had two certificates, and both are replaced by one.
+    ReplacesCompanion,
+}
+
+impl Kind {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IncompleteChain => "IncompleteChain",
+            Self::ExpiresSoon => "ExpiresSoon",
+            Self::ChainReordered => "ChainReordered",
+            Self::NameMismatch => "NameMismatch",
+            Self::ExpiresEarlier => "ExpiresEarlier",
+            Self::KeyTypeChanged => "KeyTypeChanged",
+            Self::ReplacesCompanion => "ReplacesCompanion",
+        }
+    }
+}
+
+impl Warning {
+    /// A warning of this kind.
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl From<&certificate::Warning> for Warning {
+    fn from(warning: &certificate::Warning) -> Self {
+        let kind = match warning {
+            certificate::Warning::IncompleteChain { .. } => Kind::IncompleteChain,
+            certificate::Warning::ExpiresSoon { .. } => Kind::ExpiresSoon,
+            certificate::Warning::ChainReordered => Kind::ChainReordered,
+        };
+        Self::new(kind, warning.to_string())
+    }
+}
+
+/// The kinds in order of their first appearance, each once: as a header and the log have them.
+#[must_use]
+pub fn kinds(warnings: &[Warning]) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for warning in warnings {
+        let name = warning.kind.name();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_listed_once() {
+        let warning = |kind| Warning::new(kind, "x");
+        let all = [Kind::ExpiresSoon, Kind::NameMismatch, Kind::ExpiresSoon].map(warning);
+        assert_eq!(kinds(&all).as_deref(), Some("ExpiresSoon, NameMismatch"));
+        assert_eq!(kinds(&[]), None);
+    }
+
+    #[test]
+    fn names_are_as_serialized() {
+        for kind in [
+            Kind::IncompleteChain,
+            Kind::ExpiresSoon,
+            Kind::ChainReordered,
+            Kind::NameMismatch,
+            Kind::ExpiresEarlier,
+            Kind::KeyTypeChanged,
+            Kind::ReplacesCompanion,
+        ] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+}

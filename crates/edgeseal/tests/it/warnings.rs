@@ -1,0 +1,213 @@
+//! What is accepted with a warning: whoever deploys hears of it, however the call is spelt.
+
+use edgeseal_api::client::Reply;
+use rcgen::CertificateParams;
+use serde_json::Value;
+
+use crate::harness::{
+    Api, CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, Origin, Pem, SET, Server,
+    api::{told, upload},
+    eventually,
+    pki::{self, AUTHORITY, valid_days},
+    raw, unlimited,
+};
+
+const NAME: &str = "www.warned.example";
+const OTHER: &str = "www.other.example";
+const LEGACY: &str = "SetDomainServerCertificate";
+const BATCH: &str = "BatchSetCdnDomainServerCertificate";
+
+/// A certificate without the intermediate that issued it.
+fn leaf_only(mut pem: Pem) -> Pem {
+    pem.chain = pki::block("CERTIFICATE", &pem.leaf);
+    pem
+}
+
+async fn call(api: &Api, version: &str, action: &str, params: &[(&str, &str)]) -> Reply {
+    let called = api.call(version, action, params).await;
+    called.unwrap_or_else(|error| panic!("{action}: {}", told(&error)))
+}
+
+/// The kinds in the body, which the header repeats, each once.
+fn kinds(reply: &Reply) -> Vec<String> {
+    let warnings = reply.body["Warnings"].as_array().cloned();
+    let warnings = warnings.unwrap_or_default();
+    for warning in &warnings {
+        assert!(!warning["Detail"].as_str().unwrap().is_empty());
+    }
+    let kind = |warning: &Value| warning["Kind"].as_str().unwrap().to_owned();
+    let all: Vec<String> = warnings.iter().map(kind).collect();
+    let mut once = Vec::new();
+    for kind in &all {
+        if !once.contains(kind) {
+            once.push(kind.clone());
+        }
+    }
+    let header = reply.headers.get("x-edgeseal-warnings");
+    let header = header.map(|header| header.to_str().unwrap().to_owned());
+    assert_eq!(header, (!once.is_empty()).then(|| once.join(", ")));
+    // Deploy scripts take these for a refusal, wherever they stand.
+    let body = reply.body.to_string();
+    assert!(
+        !body.contains("\"Message\"") && !body.contains("\"Code\""),
+        "{body}"
+    );
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_spelling_warns_of_a_missing_intermediate() {
+    let server = Server::start_with(&unlimited());
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    api.add(OTHER, &origin).await;
+    let whole = AUTHORITY.issue(&[NAME, OTHER]);
+    let bare = leaf_only(whole.clone());
+
+    let new = upload(NAME, &bare);
+    let legacy = [
+        ("DomainName", NAME),
+        ("ServerCertificateStatus", "on"),
+        ("ServerCertificate", &bare.chain),
+        ("PrivateKey", &bare.key),
+    ];
+    let both = format!("{NAME},{OTHER}");
+    let batch = upload(&both, &bare);
+    let centre = [("Name", "bare"), ("Cert", &bare.chain), ("Key", &bare.key)];
+    let table: [(&str, &str, &[(&str, &str)]); 8] = [
+        (CDN, SET, &new),
+        (DCDN, "SetDcdnDomainSSLCertificate", &new),
+        (CDN, LEGACY, &legacy),
+        (CDN_2014, LEGACY, &legacy),
+        (CDN, BATCH, &batch),
+        (CDN_2014, BATCH, &batch),
+        (CAS, "UploadUserCertificate", &centre),
+        (CAS_2018, "CreateUserCertificate", &centre),
+    ];
+    for (version, action, params) in table {
+        let reply = call(&api, version, action, params).await;
+        assert_eq!(kinds(&reply), ["IncompleteChain"], "{action} {version}");
+        let detail = reply.body["Warnings"][0]["Detail"].as_str().unwrap();
+        assert!(detail.contains("CN=Test Intermediate"), "{detail}");
+    }
+    // One that is stored warns as it did when it came.
+    let stored = [
+        ("DomainName", NAME),
+        ("SSLProtocol", "on"),
+        ("CertType", "cas"),
+        ("CertName", "bare"),
+    ];
+    let reply = call(&api, CDN, SET, &stored).await;
+    assert_eq!(kinds(&reply), ["IncompleteChain"]);
+    // And a whole one does not, nor does switching off.
+    let reply = api.set(NAME, &whole).await.unwrap();
+    assert_eq!(kinds(&reply), [] as [&str; 0]);
+    assert_eq!(kinds(&api.off(NAME).await), [] as [&str; 0]);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_warning_is_told() {
+    let config = format!("name_mismatch = \"accept\"\n{}", unlimited());
+    let server = Server::start_with(&config);
+    let (api, origin) = (server.client(), Origin::start().await);
+    for name in [NAME, OTHER] {
+        api.add(name, &origin).await;
+    }
+    let good = AUTHORITY.issue(&[NAME]);
+    let shorter = |days| {
+        let adjust = move |params: &mut CertificateParams| valid_days(params, -1, days);
+        AUTHORITY.issue_with(&[NAME], adjust)
+    };
+    let mut mixed_up = AUTHORITY.issue(&[NAME]);
+    let leaf = pki::block("CERTIFICATE", &mixed_up.leaf);
+    mixed_up.chain = format!("{}{leaf}", AUTHORITY.intermediate.pem());
+    let steps: [(&Pem, &[&str]); 6] = [
+        (&good, &[]),
+        (&shorter(60), &["ExpiresEarlier"]),
+        (&shorter(20), &["ExpiresSoon", "ExpiresEarlier"]),
+        (&mixed_up, &["ChainReordered"]),
+        (&AUTHORITY.issue_rsa(&[NAME]), &["KeyTypeChanged"]),
+        (&good, &["KeyTypeChanged"]),
+    ];
+    for (pem, expected) in steps {
+        assert_eq!(kinds(&api.set(NAME, pem).await.unwrap()), expected);
+    }
+    let rsa = AUTHORITY.issue_rsa(&[NAME]);
+    let beside = [&upload(NAME, &rsa)[..], &[("Companion", "true")]].concat();
+    assert_eq!(kinds(&call(&api, CDN, SET, &beside).await), [] as [&str; 0]);
+    let replaced = kinds(&api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap());
+    assert_eq!(replaced, ["ReplacesCompanion", "KeyTypeChanged"]);
+
+    // In a batch each domain is warned of, by its name.
+    let both = format!("{NAME},{OTHER}");
+    let newest = AUTHORITY.issue(&[NAME]);
+    let reply = call(&api, CDN, BATCH, &upload(&both, &newest)).await;
+    assert_eq!(kinds(&reply), ["NameMismatch"]);
+    let detail = reply.body["Warnings"][0]["Detail"].as_str().unwrap();
+    assert!(detail.contains(OTHER), "{detail}");
+
+    // What is published is told again: it is production's now.
+    let staged = leaf_only(shorter(10));
+    let staged = [&upload(NAME, &staged)[..], &[("Env", "staging")]].concat();
+    call(&api, CDN, SET, &staged).await;
+    let reply = api.on("PublishStagingConfigToProduction", NAME).await;
+    let expected = ["IncompleteChain", "ExpiresSoon", "ExpiresEarlier"];
+    assert_eq!(kinds(&reply), expected);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_warnings_in_log_metrics_and_audit() {
+    let server = Server::start_with(&unlimited());
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    let bare = leaf_only(AUTHORITY.issue(&[NAME]));
+    let reply = api.set(NAME, &bare).await.unwrap();
+    let request = reply.body["RequestId"].as_str().unwrap();
+
+    let line = eventually("the line of the call", || async {
+        let log = server.log();
+        let of_call = |line: &&str| line.contains(request) && line.contains("api call");
+        log.lines().find(of_call).map(str::to_owned)
+    });
+    let line: Value = serde_json::from_str(&line.await).unwrap();
+    assert_eq!(line["warnings"], "IncompleteChain", "{line}");
+
+    let metric =
+        format!("edgeseal_api_warnings_total{{action=\"{SET}\",kind=\"IncompleteChain\"}} 1");
+    let admin = server.addresses().admin;
+    eventually("the warning in the metrics", || async {
+        let answer = raw::get(admin, "admin", "/metrics").await;
+        answer.body.contains(&metric).then_some(())
+    })
+    .await;
+
+    let found = [("RequestId", request)];
+    let audited = api.ok(EDGESEAL, "DescribeAuditRecords", &found).await;
+    let notes = audited["Records"][0]["Notes"].to_string();
+    assert!(notes.contains("the chain is incomplete"), "{notes}");
+    server.stop();
+}
+
+/// Whoever looks why a deployment failed has the id or the time of the call, and the log or the
+/// audit.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_why_a_call_was_refused() {
+    let server = Server::start_with(&unlimited());
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    let other = AUTHORITY.issue(&[OTHER]);
+    let refusal = api.refused(CDN, SET, &upload(NAME, &other)).await;
+    assert!(refusal.detail.contains(OTHER), "{refusal:?}");
+
+    let line = eventually("the line of the refusal", || async {
+        let log = server.log();
+        let of_call = |line: &&str| line.contains(&refusal.request) && line.contains("api call");
+        log.lines().find(of_call).map(str::to_owned)
+    });
+    let line: Value = serde_json::from_str(&line.await).unwrap();
+    assert_eq!(line["code"], "Certificate.MissMatch", "{line}");
+    assert_eq!(line["why"], refusal.detail.as_str(), "{line}");
+    server.stop();
+}
