@@ -13,6 +13,7 @@ use crate::{
 
 mod backwards;
 mod follower;
+mod moments;
 mod pages;
 mod time;
 
@@ -28,6 +29,7 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     malformed_transactions(&make().await).await;
     concurrent_committers(&make().await).await;
     counter_loses_nothing(&make().await).await;
+    moments::several_keys_are_of_one(&make().await).await;
     time::does_not_go_back(&make().await).await;
     pages::are_stretches_of_all(&make().await, "").await;
     pages::are_stretches_of_all(&make().await, crate::key::LISTED).await;

@@ -314,15 +314,9 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// The present values of several keys, in their order. Engines read them at one moment; this way
-    /// of doing it reads one after the other.
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        let mut entries = Vec::with_capacity(keys.len());
-        for key in keys {
-            entries.push(self.get(key).await?);
-        }
-        Ok(entries)
-    }
+    /// The present values of several keys, in their order, all as they were at one moment: of a commit
+    /// that writes several of them either all is shown or nothing.
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault>;
 
     /// At most `limit` entries whose keys start with `prefix`, from the one on that has `skip` others
     /// before it; and how many there are in all.

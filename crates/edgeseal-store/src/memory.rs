@@ -94,6 +94,11 @@ impl Store for MemoryStore {
         Ok(self.state().entry(key))
     }
 
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        let state = self.state();
+        Ok(keys.iter().map(|key| state.entry(key)).collect())
+    }
+
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         Ok(self.state().list(prefix, after, limit))
     }

@@ -54,6 +54,11 @@ impl Store for Failing {
         self.inner.get(key).await
     }
 
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.check()?;
+        self.inner.get_many(keys).await
+    }
+
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         self.check()?;
         self.inner.list(prefix, after, limit).await

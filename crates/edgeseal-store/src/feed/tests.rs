@@ -111,6 +111,9 @@ impl Store for Failing {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         self.store.get(key).await
     }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.store.get_many(keys).await
+    }
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         self.fail_first()?;
         self.store.list(prefix, after, limit).await

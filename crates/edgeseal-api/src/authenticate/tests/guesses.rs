@@ -25,6 +25,12 @@ impl Store for Counting {
         self.store.get(key).await
     }
 
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        let asked = keys.len();
+        self.asked.fetch_add(asked, Ordering::Relaxed);
+        self.store.get_many(keys).await
+    }
+
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.store.list(prefix, after, limit).await

@@ -205,6 +205,10 @@ impl Store for FaultyStore {
         self.inner.get(key).await
     }
 
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.inner.get_many(keys).await
+    }
+
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         self.inner.list(prefix, after, limit).await
     }
