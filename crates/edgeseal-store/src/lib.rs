@@ -380,4 +380,13 @@ pub trait Store: Send + Sync + 'static {
     /// change log. To be called every few seconds; does a bounded amount of work and returns how
     /// many expired keys it removed.
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault>;
+
+    /// Waits until this store has lost what it writes to, and says how: its file was removed, or another
+    /// one has taken its place. By then no commit to such a file is acknowledged any more, and every
+    /// verb fails. What to do is to let go of the store and to open it again, once it is back.
+    ///
+    /// Engines that notice nothing of the kind never return.
+    async fn lost(&self) -> Fault {
+        std::future::pending().await
+    }
 }

@@ -7,18 +7,20 @@
 //! - Readers are further connections to the same file. None keeps a snapshot across calls, so that
 //!   the write-ahead log can always be folded back (`sqlite/read.rs`).
 //! - A lock file beside the database keeps a second process out (`sqlite/file.rs`).
+//! - Files that were removed or replaced while they are open are noticed before a commit to them is
+//!   acknowledged (`sqlite/files.rs`).
 //!
 //! The file may be looked at with any SQLite tool while it is open, and backed up with
 //! `sqlite3 store.db ".backup copy.db"`. Who puts a backup back removes `store.db-wal` and
 //! `store.db-shm` first: they belong to the file that is replaced.
 
-use std::{path::Path, sync::Arc, thread::JoinHandle};
+use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task,
+    task, time,
 };
 
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
 };
 
 mod file;
+mod files;
 mod read;
 mod recent;
 mod view;
@@ -35,6 +38,7 @@ mod writer;
 
 pub use view::{SqliteView, look_at};
 
+use files::Files;
 use read::{Reach, Readers};
 use recent::Recent;
 use writer::{Job, Writer};
@@ -43,6 +47,7 @@ use writer::{Job, Writer};
 pub struct SqliteStore {
     readers: Option<Arc<Readers>>,
     recent: Arc<Recent>,
+    files: Arc<Files>,
     /// Revisions of earlier lives of the file, oldest first: from, to.
     lives: Vec<(Revision, Revision)>,
     /// Where this life of the file begins.
@@ -56,6 +61,8 @@ pub struct SqliteStore {
 const QUEUE: usize = 1024;
 /// Rounds of [`writer::SWEEP_CHUNK`] keys in one sweep. Commits go between two rounds.
 const SWEEP_ROUNDS: usize = 10;
+/// How often the files are looked for while nothing is committed.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 impl SqliteStore {
     /// Opens the store in this file, or makes it: the file with mode 0600, missing directories with
@@ -84,11 +91,13 @@ impl SqliteStore {
         let readers = Readers::open(path).map_err(fault)?;
         let (head_sender, head) = watch::channel(opened.first);
         let recent = Arc::new(Recent::new(opened.first));
+        let files = Files::of(path).map_err(file::failed(path))?;
+        let files = Arc::new(files);
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = Writer::new(
             opened.connection,
             opened.lock,
-            path,
+            Arc::clone(&files),
             (head_sender, Arc::clone(&recent)),
             kept_deletes,
         );
@@ -99,6 +108,7 @@ impl SqliteStore {
         Ok(Self {
             readers: Some(Arc::new(readers)),
             recent,
+            files,
             lives: opened.lives,
             first: opened.first,
             head,
@@ -115,10 +125,12 @@ impl SqliteStore {
     }
 
     fn readers(&self) -> Result<&Arc<Readers>, Fault> {
+        self.files.known()?;
         self.readers.as_ref().ok_or_else(closed)
     }
 
     async fn send(&self, job: Job) -> Result<(), Fault> {
+        self.files.known()?;
         let queue = self.queue.as_ref().ok_or_else(closed)?;
         queue.send(job).await.map_err(|_| closed())
     }
@@ -156,14 +168,14 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        // First: it also says whether what is in memory may still be shown.
+        let readers = self.readers()?;
         if let Some(entry) = self.recent.get(key) {
             return Ok(Some(entry));
         }
         let turn = self.recent.turn();
         // Some 10 µs: less than handing it to another thread costs.
-        let found = self
-            .readers()?
-            .point(|connection| read::get(connection, key))?;
+        let found = readers.point(|connection| read::get(connection, key))?;
         if let Some(entry) = &found {
             self.recent.remember(turn, entry);
         }
@@ -190,13 +202,12 @@ impl Store for SqliteStore {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         /// As for [`Store::get`]: so few are read faster than handed over.
         const FEW: usize = 8;
+        let readers = self.readers()?;
         if let Some(entries) = self.recent.get_many(keys) {
             return Ok(entries);
         }
         if keys.len() <= FEW {
-            return self
-                .readers()?
-                .point(|connection| read::get_many(connection, keys));
+            return readers.point(|connection| read::get_many(connection, keys));
         }
         let keys = keys.to_vec();
         self.scan(move |connection| read::get_many(connection, &keys))
@@ -240,11 +251,11 @@ impl Store for SqliteStore {
             .wait_for(|head| *head > after)
             .await
             .map_err(Fault::of("wait for a commit"))?;
+        let readers = self.readers()?;
         if let Some(changes) = self.recent.changes(after, prefixes, limit) {
             return Ok(changes);
         }
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
-        let readers = self.readers()?;
         Readers::follow(readers, move |connection| {
             read::changes(connection, after, &prefixes, limit)
         })
@@ -263,6 +274,18 @@ impl Store for SqliteStore {
             }
         }
         Ok(removed)
+    }
+
+    async fn lost(&self) -> Fault {
+        loop {
+            let files = Arc::clone(&self.files);
+            // A disk that stalls must hold up nobody else.
+            let looked = task::spawn_blocking(move || files.check()).await;
+            if let Ok(Err(gone)) = looked {
+                return gone.into();
+            }
+            time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 

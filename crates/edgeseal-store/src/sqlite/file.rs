@@ -137,7 +137,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn make_directory(path: &Path) -> Result<(), OpenError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), OpenError> {
     let directory = directory_of(path);
     if directory.is_dir() {
         return Ok(());
@@ -159,14 +159,14 @@ fn make_directory(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     }
 }
 
-fn lock(path: &Path) -> Result<Lock, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     let beside = beside(path, ".lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -290,8 +290,7 @@ pub(super) fn identity_of(connection: &Connection) -> rusqlite::Result<(i32, i64
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // An operator's tool may hold the file for a moment.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
         let mode: String = row.get(0)?;
         match mode.as_str() {
@@ -311,6 +310,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// How long an operator's tool may hold the file.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Fold the write-ahead log back when it has this many pages, 64 MB. Index pages are written again
 /// and again meanwhile, but to the file only once: twice the commits of a log of 8 MB.
 const FOLD_PAGES: i64 = 16_000;
@@ -357,11 +358,11 @@ fn unreadable(path: &Path, why: String) -> OpenError {
     }
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |cause| OpenError::Io { path, cause }
 }
 
-fn cause_of(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Fault {
+pub(super) fn cause_of(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Fault {
     Fault::of(what)
 }

@@ -202,6 +202,15 @@ fn a_crash_while_the_file_is_made_leaves_no_trap() {
     assert!(!file::beside(&path, ".new").exists());
 }
 
+/// Commits four megabytes, and says how many bytes. Each time others: SQLite writes no page that stays as it
+/// is.
+async fn write_megabytes(store: &SharedStore, number: u64) -> u64 {
+    let value = format!("{number:016}").repeat(32 << 10);
+    let write: Vec<Write> = (1..9).map(|n| put(&format!("d/{n}"), &value)).collect();
+    commit(store, write).await;
+    8 * value.len() as u64
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stays_bounded_under_busy_readers() {
     let (_directory, path) = directory();
@@ -226,11 +235,8 @@ async fn the_log_stays_bounded_under_busy_readers() {
         })
         .collect();
     let mut written = 0;
-    let value = "x".repeat(256 << 10);
     while written < 2 * file::WAL_LIMIT_BYTES {
-        let write: Vec<Write> = (0..8).map(|n| put(&format!("d/{n}"), &value)).collect();
-        written += 8 * value.len() as u64;
-        commit(&store, write).await;
+        written += write_megabytes(&store, written).await;
     }
     store.sweep(Timestamp::default()).await.unwrap();
     let wal = fs::metadata(file::beside(&path, "-wal")).unwrap().len();
@@ -239,6 +245,96 @@ async fn the_log_stays_bounded_under_busy_readers() {
     for reader in readers {
         reader.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_reader_does_not_hold_up_the_writer() {
+    let (_directory, path) = directory();
+    let store = open(&path);
+    commit(&store, [put("d/0", "before")]).await;
+    let reader = SqliteView::open(&path).unwrap();
+    let mut written = 0;
+    while written <= file::WAL_LIMIT_BYTES {
+        written += write_megabytes(&store, written).await;
+    }
+    let log = || fs::metadata(file::beside(&path, "-wal")).unwrap().len();
+    assert!(log() > file::WAL_LIMIT_BYTES, "{} bytes", log());
+    let began = std::time::Instant::now();
+    store.sweep(Timestamp::default()).await.unwrap();
+    let took = began.elapsed();
+    assert!(took < file::BUSY / 2, "the sweep took {took:?}");
+    let seen = reader.list("", None, 10).await.unwrap().entries;
+    assert_eq!(seen.len(), 1, "the reader sees its moment");
+    drop(reader);
+    store.sweep(Timestamp::default()).await.unwrap();
+    assert_eq!(log(), 0, "nobody needs the log any more");
+}
+
+/// What becomes of the files under the path, and of those that were there.
+#[tokio::test]
+async fn files_that_are_gone_are_noticed_before_a_commit_is_acknowledged() {
+    for tail in ["", "-wal"] {
+        for replaced in [false, true] {
+            let (directory, path) = directory();
+            let (file, aside) = (file::beside(&path, tail), directory.path().join("aside"));
+            let store = open(&path);
+            commit(&store, [put("d/1", "1")]).await;
+            store.get(&key("d/1")).await.unwrap();
+            fs::rename(&file, &aside).unwrap();
+            if replaced {
+                fs::write(&file, "another").unwrap();
+            }
+            let label = format!("{tail:?}, replaced: {replaced}");
+            let refused = store.commit(conformance::writes([put("d/2", "1")])).await;
+            let Err(CommitError::Fault(fault)) = refused else {
+                panic!("{label}: {refused:?}");
+            };
+            let why = fault.cause.unwrap().to_string();
+            let expected = if replaced { "another file" } else { "is gone" };
+            assert!(why.contains(expected), "{label}: {why}");
+            assert!(why.contains(&file.display().to_string()), "{label}: {why}");
+            let lost = store.lost().await.cause.unwrap().to_string();
+            assert_eq!(lost, why, "{label}");
+            // Nothing is shown that is not there any more, from memory either.
+            store.get(&key("d/1")).await.unwrap_err();
+            store.get_many(&[key("d/1")]).await.unwrap_err();
+            store.list("d/", None, 1).await.unwrap_err();
+            store.changes(Revision(0), &["d/"], 1).await.unwrap_err();
+            store.sweep(Timestamp::default()).await.unwrap_err();
+            drop(store);
+            // The database holds all that was acknowledged, without its log.
+            if tail.is_empty() {
+                fs::rename(&aside, &file).unwrap();
+            }
+            fs::remove_file(file::beside(&path, "-wal")).ok();
+            let store = open(&path);
+            let found: Vec<String> = state(&store).await.into_keys().collect();
+            assert_eq!(found, ["d/1"], "{label}");
+            commit(&store, [put("d/2", "1")]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_gone_are_noticed_while_nothing_is_written() {
+    let (_directory, path) = directory();
+    let store = open(&path);
+    let mut lost = std::pin::pin!(store.lost());
+    tokio::select! {
+        biased;
+        _ = &mut lost => panic!("all is there"),
+        () = time::sleep(2 * LOOK_EVERY) => {}
+    }
+    fs::remove_file(&path).unwrap();
+    let fault = time::timeout(Duration::from_secs(1), lost).await.unwrap();
+    assert!(
+        fault
+            .cause
+            .unwrap()
+            .to_string()
+            .contains("store.db is gone")
+    );
+    store.get(&key("d/1")).await.unwrap_err();
 }
 
 #[tokio::test]

@@ -1,10 +1,6 @@
 //! The one writer: takes what waits and commits it together.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{sync::Arc, time::Duration};
 
 use edgeseal_core::Timestamp;
 use rusqlite::{
@@ -13,7 +9,8 @@ use rusqlite::{
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
 use super::{
-    file::{Lock, WAL_LIMIT_BYTES, beside, revision},
+    file::{BUSY, Lock, WAL_LIMIT_BYTES, revision},
+    files::Files,
     recent::Recent,
 };
 use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write, key::LISTED};
@@ -34,7 +31,7 @@ pub(super) struct Writer {
     // Order matters: the connection closes before the lock opens.
     connection: Connection,
     _lock: Lock,
-    wal: PathBuf,
+    files: Arc<Files>,
     head: watch::Sender<Revision>,
     recent: Arc<Recent>,
     kept_deletes: usize,
@@ -53,14 +50,14 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         lock: Lock,
-        path: &Path,
+        files: Arc<Files>,
         (head, recent): (watch::Sender<Revision>, Arc<Recent>),
         kept_deletes: usize,
     ) -> Self {
         Self {
             connection,
             _lock: lock,
-            wal: beside(path, "-wal"),
+            files,
             head,
             recent,
             kept_deletes,
@@ -87,10 +84,24 @@ impl Writer {
                 let _ = answer.send(self.sweep(now));
             }
         }
+        if self.files.check().is_err() {
+            self.let_go();
+        }
     }
 
     fn commit(&mut self, waiting: Vec<Waiting>) {
+        // Nothing is written to files that are gone.
+        if let Err(gone) = self.files.check() {
+            return refuse(waiting, &gone);
+        }
         match self.try_commit(&waiting) {
+            // Nor is anything acknowledged that is in such a file, or told to followers.
+            Ok(_) if self.files.check().is_err() => {
+                self.recent.forget();
+                if let Err(gone) = self.files.known() {
+                    refuse(waiting, &gone);
+                }
+            }
             Ok((head, results)) => {
                 // Followers first: who gets an answer may ask for changes at once.
                 self.announce(head);
@@ -101,11 +112,7 @@ impl Writer {
             Err(cause) => {
                 self.recent.forget();
                 tracing::error!(error = %cause, transactions = waiting.len(), "commit failed");
-                let cause = Arc::new(cause);
-                for (_, answer) in waiting {
-                    let fault = Fault::of("commit")(Arc::clone(&cause));
-                    let _ = answer.send(Err(fault.into()));
-                }
+                refuse(waiting, &Arc::new(cause));
                 // A COMMIT that failed may still have happened.
                 if let Ok(head) = head_of(&self.connection) {
                     self.announce(head);
@@ -165,17 +172,44 @@ impl Writer {
     }
 
     fn sweep(&mut self, now: Timestamp) -> Result<usize, Fault> {
+        self.files.check()?;
         let removed = self.forget(now).map_err(|cause| {
             self.recent.forget();
             Fault::of("forget expired keys and old deletes")(cause)
         })?;
         // Commits fold the log back as they go, but start it anew only in a moment without readers.
-        if fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > WAL_LIMIT_BYTES) {
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        if self.files.log_bytes() > WAL_LIMIT_BYTES {
+            self.fold(Duration::ZERO)
                 .map_err(Fault::of("fold the write-ahead log back"))?;
         }
         Ok(removed)
+    }
+
+    /// Folds back what no reader needs any more, and empties the log if that is all of it, for which it
+    /// waits for readers as long as this: commits wait too. Whether it is empty.
+    fn fold(&self, patience: Duration) -> rusqlite::Result<bool> {
+        self.connection.busy_timeout(patience)?;
+        let folded = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map(|busy: i64| busy == 0);
+        self.connection.busy_timeout(BUSY)?;
+        folded
+    }
+
+    /// The files are not under their names any more. The log is folded into the database, so that one
+    /// that was moved away is whole, and nothing is left that a database that takes its place would
+    /// be read with.
+    fn let_go(&self) {
+        match self.fold(BUSY) {
+            Ok(true) => return,
+            Ok(false) => tracing::error!("somebody still reads the file that is gone"),
+            Err(cause) => tracing::error!(error = %cause, "the write-ahead log does not fold back"),
+        }
+        match self.files.set_log_aside() {
+            Ok(aside) => tracing::error!(path = %aside.display(), "the log was set aside"),
+            Err(cause) => tracing::error!(error = %cause, "the log cannot be set aside"),
+        }
     }
 
     fn forget(&mut self, now: Timestamp) -> rusqlite::Result<usize> {
@@ -202,6 +236,17 @@ impl Writer {
             self.recent.swept(&expired, compacted);
         }
         Ok(expired.len())
+    }
+}
+
+/// Fails all that waits, with the same cause.
+fn refuse<E>(waiting: Vec<Waiting>, cause: &E)
+where
+    E: std::error::Error + Clone + Send + Sync + 'static,
+{
+    for (_, answer) in waiting {
+        let fault = Fault::of("commit")(cause.clone());
+        let _ = answer.send(Err(fault.into()));
     }
 }
 
