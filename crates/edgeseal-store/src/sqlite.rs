@@ -174,8 +174,8 @@ impl Store for SqliteStore {
             return Ok(Some(entry));
         }
         let turn = self.recent.turn();
-        // Some 10 µs: less than handing it to another thread costs.
-        let found = readers.point(|connection| read::get(connection, key))?;
+        let key = key.clone();
+        let found = Readers::point(readers, move |connection| read::get(connection, &key)).await?;
         if let Some(entry) = &found {
             self.recent.remember(turn, entry);
         }
@@ -200,18 +200,20 @@ impl Store for SqliteStore {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        /// As for [`Store::get`]: so few are read faster than handed over.
+        /// So few wait for no listing.
         const FEW: usize = 8;
         let readers = self.readers()?;
         if let Some(entries) = self.recent.get_many(keys) {
             return Ok(entries);
         }
-        if keys.len() <= FEW {
-            return readers.point(|connection| read::get_many(connection, keys));
-        }
+        let few = keys.len() <= FEW;
         let keys = keys.to_vec();
-        self.scan(move |connection| read::get_many(connection, &keys))
-            .await
+        let read = move |connection: &rusqlite::Connection| read::get_many(connection, &keys);
+        if few {
+            Readers::point(readers, read).await
+        } else {
+            Readers::scan(readers, read).await
+        }
     }
 
     async fn select(

@@ -3,10 +3,7 @@
 use std::{
     ops::Deref,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,8 +19,7 @@ use crate::{
 /// Connections to read with: some for single keys, which must never wait for a long read; some for
 /// ranges; and some for the change log, which callers' listings must not hold up.
 pub(super) struct Readers {
-    points: Vec<Mutex<Connection>>,
-    next: AtomicUsize,
+    points: Pool,
     scans: Pool,
     follows: Pool,
 }
@@ -34,7 +30,7 @@ pub(super) struct Pool {
     free: Semaphore,
 }
 
-const POINTS: usize = 4;
+pub(super) const POINTS: usize = 4;
 const SCANS: usize = 4;
 const FOLLOWS: usize = 2;
 /// What a reader keeps of the file in memory, in KiB: inner pages, mostly. There are ten readers, and
@@ -54,23 +50,22 @@ impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
         let open = |_| connect(path).map_err(Fault::of("open a reader"));
         Ok(Self {
-            points: (0..POINTS)
-                .map(|n| open(n).map(Mutex::new))
-                .collect::<Result<_, _>>()?,
-            next: AtomicUsize::new(0),
+            points: Pool::of((0..POINTS).map(open).collect::<Result<_, _>>()?),
             scans: Pool::of((0..SCANS).map(open).collect::<Result<_, _>>()?),
             follows: Pool::of((0..FOLLOWS).map(open).collect::<Result<_, _>>()?),
         })
     }
 
-    /// A read of microseconds, on this thread.
-    pub(super) fn point<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let free = (0..POINTS).find_map(|n| self.points[(first + n) % POINTS].try_lock().ok());
-        read(&free.unwrap_or_else(|| lock(&self.points[first % POINTS])))
+    /// A read of microseconds from the system's cache, and of as long as the disk stalls otherwise: on
+    /// a thread that may block, for the caller's serves visitors too.
+    pub(super) async fn point<T: Send + 'static>(
+        this: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        Self::lend(this, |readers| &readers.points, read).await
     }
 
-    /// A read of milliseconds, on a thread that may block.
+    /// A read of milliseconds.
     pub(super) async fn scan<T: Send + 'static>(
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -202,7 +197,6 @@ pub(super) fn list(
     list().map_err(Fault::of("list"))
 }
 
-/// Where the present rows of a prefix are read, with a condition to go on from.
 /// As [`list`], backwards.
 pub(super) fn list_back(
     connection: &Connection,
@@ -237,6 +231,7 @@ pub(super) fn list_back(
     list().map_err(Fault::of("list backwards"))
 }
 
+/// Where the present rows of a prefix are read, with a condition to go on from.
 fn present(prefix: &str) -> &'static str {
     if prefix.starts_with(LISTED) {
         "listed WHERE TRUE"

@@ -270,6 +270,47 @@ async fn a_long_reader_does_not_hold_up_the_writer() {
     assert_eq!(log(), 0, "nobody needs the log any more");
 }
 
+/// Every reader for single keys waits for its disk; the runtime has one thread.
+#[tokio::test]
+async fn a_disk_that_stalls_does_not_stall_the_runtime() {
+    let (_directory, path) = directory();
+    SqliteStore::open(&path).unwrap().close().await;
+    let store = SqliteStore::open(&path).unwrap();
+    let readers = Arc::clone(store.readers().unwrap());
+    let mut stalled = Vec::new();
+    let mut disks = Vec::new();
+    for _ in 0..read::POINTS {
+        let (began, begins) = oneshot::channel();
+        let (disk, answers) = std::sync::mpsc::channel::<()>();
+        let readers = Arc::clone(&readers);
+        stalled.push(task::spawn(async move {
+            let read = move |_: &Connection| {
+                began.send(()).unwrap();
+                Ok(answers.recv().is_ok())
+            };
+            Readers::point(&readers, read).await
+        }));
+        begins.await.unwrap();
+        disks.push(disk);
+    }
+    let keys = [key("d/1"), key("d/2")];
+    let mut gets =
+        std::pin::pin!(async { tokio::join!(store.get(&keys[0]), store.get_many(&keys)) });
+    tokio::select! {
+        biased;
+        _ = &mut gets => panic!("there was no reader"),
+        () = task::yield_now() => {}
+    }
+    for disk in disks {
+        disk.send(()).unwrap();
+    }
+    let (one, several) = gets.await;
+    assert_eq!((one.unwrap(), several.unwrap()), (None, vec![None, None]));
+    for stalled in stalled {
+        assert!(stalled.await.unwrap().unwrap());
+    }
+}
+
 /// What becomes of the files under the path, and of those that were there.
 #[tokio::test]
 async fn files_that_are_gone_are_noticed_before_a_commit_is_acknowledged() {
