@@ -74,6 +74,7 @@ pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
     }
     check.each("certuse/", Check::certificate_use).await?;
     check.each("materialuse/", Check::material_use).await?;
+    check.each("issueruse/", Check::issuer_use).await?;
     Ok(check.found)
 }
 
@@ -253,12 +254,24 @@ impl Check<'_> {
         let Ok(material) = record::decode_material(&entry.value) else {
             return Ok(vec!["it does not read".to_owned()]);
         };
-        let mut wrong = Vec::new();
+        let (mut wrong, mut uses) = (Vec::new(), Vec::new());
         let mut chain = vec![material.leaf];
         for issuer in material.issuers.into_iter().map(Digest) {
             match self.store.get(&Key::issuer(&issuer)).await? {
                 Some(found) => chain.push(found.value.to_vec()),
                 None => wrong.push(format!("its issuer {issuer} is not there")),
+            }
+            // Without it the issuer would go while this still needs it.
+            let stored_as = tail(&entry.key).and_then(Digest::parse);
+            if let Some(digest) = stored_as
+                && self
+                    .store
+                    .get(&Key::issuer_counted(&issuer))
+                    .await?
+                    .is_some()
+            {
+                let used = Key::issuer_use(&issuer, &digest);
+                self.needs(&mut uses, &used).await?;
             }
         }
         let digest = Digest::of_chain(chain.iter().map(Vec::as_slice));
@@ -267,6 +280,7 @@ impl Check<'_> {
                 "leaf and chain do not have the digest that they are stored under".to_owned(),
             );
         }
+        wrong.append(&mut uses);
         let stored_as = tail(&entry.key).and_then(Digest::parse);
         if let Some(stored_as) = stored_as {
             let uses = key::material_uses(&stored_as);
@@ -345,6 +359,17 @@ impl Check<'_> {
     async fn material_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
         let row = self.certificate_of_tail(entry).await?;
         let belongs = row.is_some_and(|row| Key::material_use(&row.material, row.id) == entry.key);
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn issuer_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let Some(digest) = tail(&entry.key).and_then(Digest::parse) else {
+            return Ok(leads_nowhere_unless(false));
+        };
+        let found = self.store.get(&Key::material(&digest)).await?;
+        let material = found.and_then(|found| record::decode_material(&found.value).ok());
+        let mut issuers = material.into_iter().flat_map(|material| material.issuers);
+        let belongs = issuers.any(|issuer| Key::issuer_use(&Digest(issuer), &digest) == entry.key);
         Ok(leads_nowhere_unless(belongs))
     }
 

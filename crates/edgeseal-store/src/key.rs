@@ -80,7 +80,7 @@ impl Key {
     }
 
     /// Rewritten whenever a name or the wildcard of a family (`a.x`, `b.x`, `*.x`) is added, so that
-    /// no two additions pass each other.
+    /// no two additions pass each other. It outlives a change by far, and is then forgotten.
     #[must_use]
     pub fn family(parent: &str) -> Self {
         Self(format!("family/{}/{parent}", shard(parent.as_bytes())).into())
@@ -165,6 +165,24 @@ impl Key {
     #[must_use]
     pub fn issuer(digest: &Digest) -> Self {
         Self(format!("issuer/{digest}").into())
+    }
+
+    /// That material has this intermediate in its chain.
+    #[must_use]
+    pub fn issuer_use(issuer: &Digest, material: &Digest) -> Self {
+        Self(format!("{}{material}", issuer_uses(issuer)).into())
+    }
+
+    /// Rewritten whenever material with this intermediate is added; as [`Key::certificate_used`].
+    #[must_use]
+    pub fn issuer_used(issuer: &Digest) -> Self {
+        Self(format!("issuerused/{issuer}").into())
+    }
+
+    /// That all uses of this intermediate are known, which those of earlier releases are not.
+    #[must_use]
+    pub fn issuer_counted(issuer: &Digest) -> Self {
+        Self(format!("issuercounted/{issuer}").into())
     }
 
     /// An account.
@@ -375,6 +393,12 @@ pub fn certificate_uses(id: CertificateId) -> String {
 #[must_use]
 pub fn material_uses(digest: &Digest) -> String {
     format!("materialuse/{digest}/")
+}
+
+/// Prefix of [`Key::issuer_use`].
+#[must_use]
+pub fn issuer_uses(issuer: &Digest) -> String {
+    format!("issueruse/{issuer}/")
 }
 
 /// Prefix of [`Key::deleted_domain`].

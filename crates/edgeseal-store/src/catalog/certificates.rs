@@ -7,7 +7,7 @@ use edgeseal_core::{
 
 use super::{Catalog, Draft};
 use crate::{
-    Fault, Key, key,
+    Entry, Fault, Key, key,
     record::{self, CertificateRecord, CertificateSummary, Material},
 };
 
@@ -235,7 +235,7 @@ impl Draft {
     }
 
     /// Removes a certificate that no domain has bound; with the last certificate of the same
-    /// content, leaf and key go too.
+    /// content, leaf and key go too, and with the last leaf below it an intermediate.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -259,7 +259,7 @@ impl Draft {
         self.point_content_away(row, &others).await?;
         if others.is_empty() {
             self.delete(used);
-            self.delete(Key::material(&row.material));
+            self.delete_material(&row.material).await?;
         } else {
             // Written, so that two last users who leave at once do not each see the other.
             self.put_bytes(used, Bytes::new());
@@ -350,6 +350,50 @@ impl Draft {
         Ok(())
     }
 
+    /// Removes material with the intermediates that no other has.
+    async fn delete_material(&mut self, digest: &Digest) -> Result<(), Fault> {
+        let key = Key::material(digest);
+        let material = self.get_bytes(&key).await?;
+        self.delete(key);
+        // One that does not read tells of none, and the doctor of it.
+        let material = material.and_then(|stored| record::decode_material(&stored).ok());
+        let issuers = material.map(|material| material.issuers);
+        for issuer in issuers.into_iter().flatten().map(Digest) {
+            self.delete(Key::issuer_use(&issuer, digest));
+            self.delete_issuer_if_unused(&issuer).await?;
+        }
+        Ok(())
+    }
+
+    /// Authorities issue thousands of certificates under one intermediate: while others have it, nothing
+    /// is expected of a key that every upload rewrites. Of two last users that leave at once each sees
+    /// the other, and the intermediate stays until its next use ends.
+    async fn delete_issuer_if_unused(&mut self, issuer: &Digest) -> Result<(), Fault> {
+        let counted = Key::issuer_counted(issuer);
+        if self.is_issuer_used(issuer).await? || !self.has(&counted).await? {
+            return Ok(());
+        }
+        // Read before the second look: a use that comes after that rewrites it, and the commit fails.
+        let used = Key::issuer_used(issuer);
+        self.has(&used).await?;
+        if !self.is_issuer_used(issuer).await? {
+            self.delete(used);
+            self.delete(counted);
+            self.delete(Key::issuer(issuer));
+        }
+        Ok(())
+    }
+
+    /// Whether material has it once this change is made.
+    async fn is_issuer_used(&self, issuer: &Digest) -> Result<bool, Fault> {
+        let prefix = key::issuer_uses(issuer);
+        // So many at most leave in one change.
+        let page = self.catalog.store.list(&prefix, None, LEAVING_MAX).await?;
+        let stays = |entry: &Entry| !self.deletes(&entry.key);
+        let is_stored = page.more || page.entries.iter().any(stays);
+        Ok(is_stored || self.puts_under(&prefix).next().is_some())
+    }
+
     async fn add_material(
         &mut self,
         digest: &Digest,
@@ -363,12 +407,14 @@ impl Draft {
         }
         let mut issuers = Vec::with_capacity(certificate.intermediates.len());
         for der in &certificate.intermediates {
-            let digest = Digest::of(der);
-            issuers.push(digest.0);
-            let issuer = Key::issuer(&digest);
-            if !self.has(&issuer).await? {
-                self.put_bytes(issuer, Bytes::copy_from_slice(der));
+            let issuer = Digest::of(der);
+            issuers.push(issuer.0);
+            if !self.has(&Key::issuer(&issuer)).await? {
+                self.put_bytes(Key::issuer(&issuer), Bytes::copy_from_slice(der));
+                self.put_bytes(Key::issuer_counted(&issuer), Bytes::new());
             }
+            self.put_bytes(Key::issuer_use(&issuer, digest), Bytes::new());
+            self.put_bytes(Key::issuer_used(&issuer), Bytes::new());
         }
         let sealed_key = self.catalog.keyring.seal(&certificate.key, &key);
         let material = Material {

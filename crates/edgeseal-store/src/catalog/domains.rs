@@ -11,6 +11,11 @@ use crate::{
     record::{self, BindingChange, BoundSummary, DomainSummary, HistoryRecord, Leaves, Since},
 };
 
+/// How long a family is remembered after a name was added, in milliseconds: changes take seconds.
+const FAMILY_KEPT_MS: i64 = 60 * 60 * 1000;
+/// How long a deleted domain is remembered, in milliseconds: 90 days.
+const DELETED_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+
 impl Catalog {
     /// A domain, whoever owns it.
     ///
@@ -206,11 +211,12 @@ impl Draft {
     async fn touch_family(&mut self, parent: &str) -> Result<(), Fault> {
         let key = Key::family(parent);
         self.has(&key).await?;
-        self.put_bytes(key, Bytes::new());
+        let until = self.now.plus_ms(FAMILY_KEPT_MS);
+        self.put_bytes_until(key, Bytes::new(), until);
         Ok(())
     }
 
-    /// Removes a domain. Its history stays.
+    /// Removes a domain. Its history stays, and for 90 days it is listed among those deleted.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -224,7 +230,8 @@ impl Draft {
             self.delete(key);
         }
         let since = Since { at: self.now };
-        self.put(Key::deleted_domain(&domain.account, &domain.name), &since)?;
+        let deleted = Key::deleted_domain(&domain.account, &domain.name);
+        self.put_until(deleted, &since, self.now.plus_ms(DELETED_KEPT_MS))?;
         self.delete(Key::domain(&domain.name));
         Ok(())
     }

@@ -128,6 +128,12 @@ impl Draft {
         self.put(key, value)
     }
 
+    /// As [`Draft::put_bytes`]; the store may forget it from then on.
+    pub(super) fn put_bytes_until(&mut self, key: Key, value: Bytes, expires: Timestamp) {
+        self.expires.insert(key.clone(), expires);
+        self.put_bytes(key, value);
+    }
+
     pub(super) fn put_bytes(&mut self, key: Key, value: Bytes) {
         self.certificates.remove(&key);
         self.write.insert(key, Some(value));
@@ -175,7 +181,7 @@ impl Draft {
         Ok(txn)
     }
 
-    async fn get_bytes(&mut self, key: &Key) -> Result<Option<Bytes>, Fault> {
+    pub(super) async fn get_bytes(&mut self, key: &Key) -> Result<Option<Bytes>, Fault> {
         if let Some(written) = self.write.get(key) {
             return Ok(written.clone());
         }

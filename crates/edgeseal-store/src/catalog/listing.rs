@@ -193,7 +193,7 @@ impl Catalog {
         self.read_many(&keys).await
     }
 
-    /// The domains that an account deleted and has not added again, with the time of it.
+    /// The domains that an account deleted in the last 90 days and has not added again, with the time of it.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

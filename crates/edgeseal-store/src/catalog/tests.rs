@@ -1,6 +1,7 @@
 //! What becomes of certificates that are removed, and what listings show.
 
 mod companion;
+mod freed;
 mod supposed;
 
 use std::sync::{
