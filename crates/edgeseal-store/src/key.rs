@@ -44,6 +44,8 @@ pub const AUDIT_SECRET: &str = "meta/audit-secret";
 pub const AUDIT_HEADS: &str = "audithead/";
 /// All edges that have reported.
 pub const EDGES: &str = "edge/";
+/// All counters that numbers are taken from.
+pub const COUNTERS: &str = "counter/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 
@@ -343,7 +345,7 @@ impl Key {
     /// A counter from which blocks of numbers are taken.
     #[must_use]
     pub fn counter(name: &'static str) -> Self {
-        Self(format!("counter/{name}").into())
+        Self(format!("{COUNTERS}{name}").into())
     }
 
     /// What security tokens are sealed for: they are no record, so all have this one holder.

@@ -10,9 +10,8 @@
 //! - Files that were removed or replaced while they are open are noticed before a commit to them is
 //!   acknowledged (`sqlite/files.rs`).
 //!
-//! The file may be looked at with any SQLite tool while it is open, and backed up with
-//! `sqlite3 store.db ".backup copy.db"`. Who puts a backup back removes `store.db-wal` and
-//! `store.db-shm` first: they belong to the file that is replaced.
+//! The file may be looked at with any SQLite tool while it is open. [`StoreCopy`] copies it meanwhile, and
+//! puts such a copy in its place while no process owns it.
 
 use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -29,6 +28,7 @@ use crate::{
     open::{KEPT_DELETES, OpenError},
 };
 
+mod backup;
 mod file;
 mod files;
 mod read;
@@ -36,6 +36,7 @@ mod recent;
 mod view;
 mod writer;
 
+pub use backup::{PlaceError, StoreCopy};
 pub use view::{SqliteView, look_at};
 
 use files::Files;

@@ -4,7 +4,6 @@ use std::{
     fs::{self, File, TryLockError},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,7 +11,7 @@ use edgeseal_core::Timestamp;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    file::{self, FLAGS, beside},
+    file::{self, BUSY, FLAGS, beside},
     read,
 };
 use crate::{
@@ -91,7 +90,7 @@ impl SqliteView {
             .map_err(Fault::of("compare listings"))
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -99,7 +98,7 @@ impl SqliteView {
 }
 
 /// Takes the place of the process that owns the store, if there is none.
-fn lock(path: &Path) -> Result<Option<File>, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<Option<File>, OpenError> {
     let beside = beside(path, ".lock");
     let failed = |cause| OpenError::Io {
         path: beside.clone(),
@@ -129,6 +128,14 @@ fn lock(path: &Path) -> Result<Option<File>, OpenError> {
 /// # Errors
 /// Those of SQLite.
 pub fn look_at(path: &Path, alone: bool) -> rusqlite::Result<Connection> {
+    let connection = connect(path, alone)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.execute_batch("BEGIN")?;
+    Ok(connection)
+}
+
+/// As [`look_at`], without a moment yet.
+pub(super) fn connect(path: &Path, alone: bool) -> rusqlite::Result<Connection> {
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     let connection = match (alone, has_log) {
         // Its owner has made the files that a reader needs.
@@ -148,9 +155,7 @@ pub fn look_at(path: &Path, alone: bool) -> rusqlite::Result<Connection> {
             connection
         }
     };
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "query_only", true)?;
-    connection.execute_batch("BEGIN")?;
+    connection.busy_timeout(BUSY)?;
     Ok(connection)
 }
 

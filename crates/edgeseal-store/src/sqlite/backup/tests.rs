@@ -1,0 +1,150 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::*;
+use crate::{
+    SharedStore,
+    conformance::{commit, put, state},
+    sqlite::SqliteStore,
+};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+fn open(path: &Path) -> SharedStore {
+    Arc::new(SqliteStore::open(path).unwrap())
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let found = fs::read_dir(directory).unwrap();
+    let found = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = found.collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_one_moment_of_a_store_that_is_written_to() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("store.db");
+    let store = open(&path);
+    commit(&store, [put("a", "0"), put("account/b", "0")]).await;
+    let written = Arc::new(AtomicU64::new(0));
+    let writer = tokio::spawn({
+        let (store, written) = (store.clone(), Arc::clone(&written));
+        async move {
+            for n in 0_u64.. {
+                let value = n.to_string();
+                commit(&store, [put("a", &value), put("account/b", &value)]).await;
+                written.store(n, Ordering::Release);
+            }
+        }
+    });
+    for round in 0..5 {
+        let to = home.path().join(format!("copy-{round}"));
+        let before = written.load(Ordering::Acquire);
+        let copy = StoreCopy::of(&path, &to).unwrap();
+        {
+            let view = copy.view().unwrap();
+            assert_eq!(view.damage().unwrap(), Vec::<String>::new());
+            assert_eq!(view.listings_amiss().unwrap(), 0);
+        }
+        copy.publish(&to).unwrap();
+        let mode = fs::metadata(&to).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let found = state(&open(&to)).await;
+        let value = |name: &str| String::from_utf8(found[name].0.to_vec()).unwrap();
+        assert_eq!(value("a"), value("account/b"));
+        assert!(value("a").parse::<u64>().unwrap() >= before);
+    }
+    writer.abort();
+    assert!(!writer.await.unwrap_err().is_panic());
+}
+
+#[tokio::test]
+async fn nothing_is_written_over_and_nothing_is_left_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, to) = (home.path().join("store.db"), home.path().join("copy"));
+    open(&path);
+    fs::write(&to, "precious").unwrap();
+    let before = names(home.path());
+    let refused = StoreCopy::of(&path, &to).unwrap().publish(&to);
+    assert!(matches!(refused, Err(PlaceError::Exists { .. })));
+    assert_eq!(fs::read_to_string(&to).unwrap(), "precious");
+    drop(StoreCopy::of(&path, &to).unwrap());
+    let foreign = StoreCopy::of(&to, &path).unwrap_err();
+    assert!(matches!(foreign, OpenError::Unreadable { .. }), "{foreign}");
+    let missing = StoreCopy::of(&home.path().join("none"), &path).unwrap_err();
+    assert!(matches!(missing, OpenError::Io { .. }), "{missing}");
+    assert_eq!(names(home.path()), before);
+}
+
+#[tokio::test]
+async fn a_copy_takes_the_place_of_a_store_that_nobody_owns() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, to) = (home.path().join("store.db"), home.path().join("copy"));
+    let store = open(&path);
+    let kept = commit(&store, [put("d/1", "kept"), put("counter/x", "1002000")]).await;
+    StoreCopy::of(&path, &to).unwrap().publish(&to).unwrap();
+    let lost = commit(&store, [put("d/2", "lost")]).await;
+    assert!(kept < lost);
+    let put_in_place = |replace| {
+        let copy = StoreCopy::of(&to, &path).unwrap();
+        copy.put_in_place(&path, replace, NOW)
+    };
+    let owned = put_in_place(true);
+    assert!(
+        matches!(owned, Err(PlaceError::Open(OpenError::Locked { .. }))),
+        "{owned:?}"
+    );
+    assert_eq!(
+        store
+            .get(&crate::conformance::key("d/2"))
+            .await
+            .unwrap()
+            .unwrap()
+            .changed,
+        lost
+    );
+    // As after a crash: the log has what the database has not.
+    let crashed = home.path().join("crashed");
+    fs::create_dir(&crashed).unwrap();
+    for tail in ["", "-wal"] {
+        fs::copy(beside(&path, tail), crashed.join(format!("store.db{tail}"))).unwrap();
+    }
+    drop(store);
+    for tail in ["", "-wal"] {
+        fs::copy(crashed.join(format!("store.db{tail}")), beside(&path, tail)).unwrap();
+    }
+    let there = put_in_place(false);
+    assert!(matches!(there, Err(PlaceError::Exists { .. })), "{there:?}");
+
+    let aside = put_in_place(true).unwrap().unwrap();
+    let store = open(&path);
+    let found: BTreeMap<String, String> = state(&store)
+        .await
+        .into_iter()
+        .map(|(key, (value, _))| (key, String::from_utf8(value.to_vec()).unwrap()))
+        .collect();
+    let expected = [("counter/x", "2002000"), ("d/1", "kept")];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(found, BTreeMap::from(expected));
+    let changes = store.changes(lost, &["d/"], 10).await;
+    assert!(matches!(
+        changes,
+        Err(crate::ChangesError::Compacted { .. })
+    ));
+    // What was there is whole, its log included.
+    assert_eq!(state(&open(&aside)).await.len(), 3);
+    drop(store);
+    // And into an empty place, without being asked.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(put_in_place(false).unwrap(), None);
+    assert_eq!(state(&open(&path)).await.len(), 2);
+    let left = names(home.path());
+    assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
+}
