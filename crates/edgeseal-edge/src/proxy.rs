@@ -58,7 +58,8 @@ pub struct Patience {
     pub idle: Duration,
     /// Bytes a second that a visitor must send of a request's body, on average over
     /// [`body_window`](Self::body_window) of waiting for it; 0: any number. Asked for until the head
-    /// of the response is there; gRPC, whose bodies are conversations, is exempt.
+    /// of the response is there. Exempt is gRPC, whose bodies are conversations, where both sides speak
+    /// HTTP/2, as it needs.
     pub body_rate: u32,
     /// See [`body_rate`](Self::body_rate).
     pub body_window: Duration,
@@ -226,7 +227,14 @@ impl Proxy {
             record.traced(trace, (!loan.is_empty()).then(|| Arc::clone(&loan)));
         }
         let mut response = answer?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let received = response.version();
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let framing = fields::to_client(response.headers_mut(), received, switching);
+        if let Err(fields::UnknownFraming) = framing {
+            tracing::warn!("an origin answers with a transfer coding that nobody asked for");
+            return Err(Refusal::NoAnswer(NoAnswer::Broken));
+        }
+        if switching {
             let client_side = client_side.ok_or(Refusal::NoAnswer(NoAnswer::Broken))?;
             let origin_side = hyper::upgrade::on(&mut response);
             let mut record = record.take();
@@ -241,11 +249,11 @@ impl Proxy {
                 inbound.token.clone(),
                 Arc::clone(&inbound.permit),
             );
-            fields::to_client(response.headers_mut(), Version::HTTP_11, true);
             return Ok(response.map(|_| Reply::empty()));
         }
-        let version = response.version();
-        fields::to_client(response.headers_mut(), version, false);
+        // The version is each connection's own (RFC 9110 §6.2): an origin that speaks HTTP/1.0 costs no
+        // visitor its connection, and an answer that breaks off is seen to do so.
+        *response.version_mut() = Version::HTTP_11;
         let idle = self.upstream.patience().idle;
         let unasked = loan.is_shut().then_some(loan);
         let offers = inbound.flow.offers();
@@ -266,7 +274,8 @@ fn head(
     // An expectation of a body that is not there means nothing (RFC 9110 §10.1.1).
     let expects =
         !loan.is_empty() && parts.version >= Version::HTTP_11 && fields::expects_continue(&headers);
-    let conversation = fields::is_grpc(&headers);
+    // Over HTTP/1.1 whoever likes can say so of an ordinary body.
+    let conversation = parts.version == Version::HTTP_2 && fields::is_grpc(&headers);
     let trailers = fields::takes_trailers(&headers);
     fields::to_origin(
         &mut headers,

@@ -14,11 +14,16 @@ use http::{
 pub(super) enum Unforwardable {
     /// It has been here too often.
     Loop,
-    /// A value that a field cannot hold.
+    /// A value that a field cannot hold, or a framing that can be read in two ways.
     Malformed,
     /// Its body has a transfer coding besides `chunked`.
     Coding,
 }
+
+/// An answer whose framing is not understood: a transfer coding besides `chunked`, which the edge
+/// never asks for (RFC 9112 §7.4), or `chunked` more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnknownFraming;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -34,6 +39,16 @@ const KEPT_BACK: [HeaderName; 4] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-forwarded-port"),
+];
+
+/// What the edge itself says to origins, besides what it keeps back and what belongs to the hop.
+const SAID_BY_THE_EDGE: [HeaderName; 6] = [
+    header::HOST,
+    header::VIA,
+    header::CONTENT_LENGTH,
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
 ];
 
 /// How this proxy calls itself in `Via`.
@@ -53,11 +68,7 @@ pub(super) fn to_origin(
     if passes(headers) >= PASSES_MAX {
         return Err(Unforwardable::Loop);
     }
-    // Any other coding would have to be undone here, since the next hop is not told of it (RFC 9112
-    // §6.1). Its absence at the end is refused by the parser before.
-    if list(headers, &header::TRANSFER_ENCODING).any(|one| !one.eq_ignore_ascii_case("chunked")) {
-        return Err(Unforwardable::Coding);
-    }
+    check_coding(headers)?;
     strip_hop(headers);
     // Most requests have none of these, and to look at the names there are is cheaper than to look
     // each of these up.
@@ -65,6 +76,9 @@ pub(super) fn to_origin(
         for name in KEPT_BACK {
             headers.remove(name);
         }
+    }
+    if headers.keys().any(is_odd) {
+        strip_look_alikes(headers);
     }
     if version == Version::HTTP_2 {
         join_cookies(headers)?;
@@ -79,14 +93,30 @@ pub(super) fn to_origin(
     Ok(())
 }
 
-/// Makes an origin's fields those of the response to a client.
-pub(super) fn to_client(headers: &mut HeaderMap, version: Version, switching: bool) {
+/// Makes an origin's fields those of the response to a client. `received` is the version that the
+/// origin answered with.
+///
+/// # Errors
+/// [`UnknownFraming`], of a body that could not be passed on as what it is.
+pub(super) fn to_client(
+    headers: &mut HeaderMap,
+    received: Version,
+    switching: bool,
+) -> Result<(), UnknownFraming> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        if !is_chunked_once(headers) {
+            return Err(UnknownFraming);
+        }
+        // Chunked counts, and a length beside it is not passed on (RFC 9112 §6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let protocol = headers.get(header::UPGRADE).cloned().filter(|_| switching);
     strip_hop(headers);
     if let Some(protocol) = protocol {
         set_upgrade(headers, &protocol);
     }
-    append_via(headers, version);
+    append_via(headers, received);
+    Ok(())
 }
 
 /// Announces strict transport security over TLS, in place of what an origin announces. In the clear
@@ -122,6 +152,15 @@ pub(super) fn set_length(headers: &mut HeaderMap, exact: Option<u64>) {
         }
         None => {}
     }
+}
+
+/// Says that the body comes in chunks. hyper does so by itself, but for methods that seldom have a body:
+/// of those it would leave the body out.
+pub(super) fn set_chunked(headers: &mut HeaderMap) {
+    headers.insert(
+        header::TRANSFER_ENCODING,
+        HeaderValue::from_static("chunked"),
+    );
 }
 
 /// Asks the next hop to change to `protocol`.
@@ -182,6 +221,66 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|element| !element.is_empty())
+}
+
+/// Whether a request's body can be passed on. Any other coding than `chunked` would have to be undone
+/// here, since the next hop is not told of it (RFC 9112 §6.1). Its absence at the end is refused by the
+/// parser before.
+fn check_coding(headers: &HeaderMap) -> Result<(), Unforwardable> {
+    if !headers.contains_key(header::TRANSFER_ENCODING) || is_chunked_once(headers) {
+        return Ok(());
+    }
+    let mut codings = list(headers, &header::TRANSFER_ENCODING);
+    if codings.all(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        // Twice is forbidden (RFC 9112 §7.1), and an empty element is read in more than one way.
+        Err(Unforwardable::Malformed)
+    } else {
+        Err(Unforwardable::Coding)
+    }
+}
+
+/// Whether the one transfer coding is `chunked`, spelled as everybody reads it.
+fn is_chunked_once(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => line.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+/// Whether a name has an octet that CGI and its like turn into the same as `-`: most do so with `_`
+/// (RFC 3875 §4.1.18), some with whatever is neither letter nor digit.
+fn is_odd(name: &HeaderName) -> bool {
+    let mut octets = name.as_str().bytes();
+    octets.any(|octet| octet != b'-' && !octet.is_ascii_alphanumeric())
+}
+
+/// What the edge says, or takes off.
+fn the_edges() -> impl Iterator<Item = HeaderName> {
+    OF_ONE_HOP
+        .into_iter()
+        .chain(KEPT_BACK)
+        .chain(SAID_BY_THE_EDGE)
+}
+
+/// Takes off what an origin that reads such octets as `-` would take for what the edge says, or for
+/// what the edge has taken off.
+fn strip_look_alikes(headers: &mut HeaderMap) {
+    let is_the_edges = |name: &&HeaderName| {
+        let read_as = |octet: u8| {
+            if octet.is_ascii_alphanumeric() {
+                octet
+            } else {
+                b'-'
+            }
+        };
+        let read_as: Vec<u8> = name.as_str().bytes().map(read_as).collect();
+        is_odd(name) && the_edges().any(|known| known.as_str().as_bytes() == read_as)
+    };
+    let forged: Vec<HeaderName> = headers.keys().filter(is_the_edges).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
 }
 
 /// Looks at the names there are, and takes off only those: a message has few of them, if any.

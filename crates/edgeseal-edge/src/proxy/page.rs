@@ -31,7 +31,7 @@ impl Page {
         match self {
             Self::BadRequest => (
                 StatusCode::BAD_REQUEST,
-                "The request names no host, more than one, or a malformed one.",
+                "The request is malformed: in its host, its target or the framing of its body.",
             ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -3,7 +3,8 @@
 //!
 //! The first that applies decides:
 //! 1. CONNECT and TRACE are not for an origin → [`Unrouted::Method`];
-//! 2. no host, more than one, or one that is malformed (RFC 9112 §3.2) → [`Unrouted::Malformed`];
+//! 2. the target `*` with another method than OPTIONS (RFC 9112 §3.2.4); no host, more than one, or
+//!    one that is malformed (§3.2) → [`Unrouted::Malformed`];
 //! 3. on TLS, the host's domain is not the domain of the certificate → [`Unrouted::Misdirected`]
 //!    (RFC 9110 §15.5.20);
 //! 4. no domain has the host's name → [`Unrouted::UnknownHost`];
@@ -42,6 +43,9 @@ pub(super) fn route<B>(
 ) -> Result<Routed, Unrouted> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Unrouted::Method);
+    }
+    if request.uri().path() == "*" && *request.method() != Method::OPTIONS {
+        return Err(Unrouted::Malformed);
     }
     let authority = authority(request)?;
     // A host that no domain can have, such as an address, is not malformed: it is unknown.

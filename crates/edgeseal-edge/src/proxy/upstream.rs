@@ -26,6 +26,7 @@ use super::{
     Patience,
     access::Trace,
     body::{Fault, Lent, Loan},
+    fields,
 };
 use crate::{
     entry::{Origin, Origins},
@@ -76,7 +77,7 @@ pub(super) struct Head {
     pub(super) upgrade: bool,
     /// Whether the client takes trailers.
     pub(super) trailers: bool,
-    /// Whether its body may be silent for long.
+    /// Whether its body may be silent for long, where the origin speaks HTTP/2 as well.
     pub(super) conversation: bool,
 }
 
@@ -238,11 +239,11 @@ impl Upstream {
             unsent: true,
             reused: false,
         })?;
-        let reused = line.reused;
+        let (reused, http2) = (line.reused, line.is_http2());
         let answer = tokio::select! {
             biased;
             answer = line.send(request) => answer,
-            why = self.give_up(head, loan) => {
+            why = self.give_up(loan, head.conversation && http2) => {
                 telemetry::origin_failure(why.label());
                 return Err(Failed { why, unsent: false, reused: false });
             }
@@ -295,7 +296,7 @@ impl Upstream {
     /// Waits until nothing has moved for too long: neither a part of the request's body nor, else
     /// this would not be polled any more, the head of the response; or until the client has sent
     /// too little of its body for as long as an origin wanted it.
-    async fn give_up(&self, head: &Head, loan: &Loan) -> NoAnswer {
+    async fn give_up(&self, loan: &Loan, conversation: bool) -> NoAnswer {
         if loan.is_shut() {
             sleep(CONTINUE_WAIT).await;
             loan.open();
@@ -306,7 +307,7 @@ impl Upstream {
             head: patience,
             ..
         } = self.patience;
-        let rated = body_rate > 0 && !loan.is_empty() && !head.conversation;
+        let rated = body_rate > 0 && !loan.is_empty() && !conversation;
         let tick = if rated {
             patience.min(body_window)
         } else {
@@ -425,6 +426,9 @@ fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> 
             .build()
             .ok()?
     } else {
+        if !loan.is_empty() && loan.exact_length().is_none() {
+            fields::set_chunked(request.headers_mut());
+        }
         if loan.is_shut() {
             let loan = Arc::clone(loan);
             hyper::ext::on_informational(&mut request, move |response| {

@@ -15,6 +15,7 @@ mod damage;
 mod delivery;
 mod drain;
 mod fairness;
+mod framing;
 mod grpc;
 mod handshake;
 mod limits;

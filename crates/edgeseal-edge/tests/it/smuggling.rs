@@ -82,6 +82,19 @@ const NASTY: &[(&str, Expected)] = &[
         Refused(501),
     ),
     (
+        "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        Refused(400),
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        Refused(400),
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
+        Refused(400),
+    ),
+    (
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
         Refused(400),
     ),
@@ -137,6 +150,7 @@ const NASTY: &[(&str, Expected)] = &[
     ),
     ("GET /a b HTTP/1.1\r\nHost: a.com\r\n\r\n", Refused(400)),
     ("GET / HTTP/1.2\r\nHost: a.com\r\n\r\n", Refused(400)),
+    ("GET * HTTP/1.1\r\nHost: a.com\r\n\r\n", Refused(400)),
     ("GET /\r\n\r\n", Refused(400)),
     // One host only, and the same for all.
     (
@@ -187,6 +201,25 @@ const NASTY: &[(&str, Expected)] = &[
                 "authorization: basic ea==\r\n",
             ],
             &["connection:"],
+        ),
+    ),
+    // Bodies of methods that seldom have one.
+    (
+        "GET / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        Passed(&["transfer-encoding: chunked\r\n", "2\r\nhi\r\n0\r\n"], &[]),
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 2\r\n\r\nhi",
+        Passed(&["content-length: 2\r\n", "\r\n\r\nhi"], &[]),
+    ),
+    // What CGI, WSGI and PHP read as the edge's word (RFC 3875 §4.1.18).
+    (
+        "GET / HTTP/1.1\r\nHost: a.com\r\nX_Real_IP: 9.9.9.9\r\nX_Forwarded_For: 9.9.9.9\r\n\
+         X-Forwarded_Proto: gopher\r\nx.forwarded.host: 9.9.9.9\r\nContent_Length: 99\r\n\
+         Transfer_Encoding: 9.9.9.9\r\nX_Other: 1\r\n\r\n",
+        Passed(
+            &["x_other: 1\r\n", "x-forwarded-for: 127.0.0.1\r\n"],
+            &["9.9.9.9", "gopher", "content_length"],
         ),
     ),
     // Other protocols would pass all of this by.

@@ -85,7 +85,7 @@ fn each_field_of_the_hop_goes_on_its_own() {
     }
     for name in ["keep-alive", "proxy-authenticate", "trailer", "upgrade"] {
         let mut headers = map(&[("accept", "*/*"), (name, "x"), (name, "y")]);
-        to_client(&mut headers, Version::HTTP_11, false);
+        to_client(&mut headers, Version::HTTP_11, false).unwrap();
         assert!(!headers.contains_key(name), "{name}");
         assert!(headers.contains_key("accept"), "{name}");
     }
@@ -172,11 +172,11 @@ fn only_a_switch_keeps_the_upgrade() {
         ("x", "1"),
     ];
     let mut switching = map(&fields);
-    to_client(&mut switching, Version::HTTP_11, true);
+    to_client(&mut switching, Version::HTTP_11, true).unwrap();
     assert_eq!(lines(&switching, "upgrade"), ["websocket"]);
     assert_eq!(lines(&switching, "connection"), ["upgrade"]);
     let mut ordinary = map(&fields);
-    to_client(&mut ordinary, Version::HTTP_11, false);
+    to_client(&mut ordinary, Version::HTTP_11, false).unwrap();
     assert!(!ordinary.contains_key("upgrade") && !ordinary.contains_key("connection"));
     assert_eq!(lines(&ordinary, "x"), ["1"]);
 }
@@ -213,5 +213,64 @@ fn strict_transport_security_is_the_owners_and_never_in_the_clear() {
         set_hsts(&mut headers, hsts, secure);
         let got = lines(&headers, "strict-transport-security");
         assert_eq!(got, expected, "{secure} {hsts:?} {fields:?}");
+    }
+}
+
+#[test]
+fn what_an_origin_would_read_as_the_edges_word_goes() {
+    for name in the_edges() {
+        for other in ["_", ".", "!", "~"] {
+            let forged = name.as_str().replace('-', other);
+            if forged == name.as_str() {
+                continue;
+            }
+            let mut headers = map(&[("x-one", "1"), ("x_two", "2"), ("x.three", "3")]);
+            let forged: HeaderName = forged.parse().unwrap();
+            headers.append(&forged, HeaderValue::from_static("203.0.113.9"));
+            headers.append(&forged, HeaderValue::from_static("203.0.113.10"));
+            let peer = "192.0.2.7".parse().unwrap();
+            to_origin(&mut headers, Version::HTTP_11, "a.com", peer, true).unwrap();
+            assert!(!headers.contains_key(&forged), "{forged}");
+            for other in ["x-one", "x_two", "x.three"] {
+                assert!(headers.contains_key(other), "{other} beside {forged}");
+            }
+        }
+    }
+}
+
+#[test]
+fn transfer_codings() {
+    use Unforwardable::{Coding, Malformed};
+    let table: [(&[&'static str], Result<(), Unforwardable>); 12] = [
+        (&[], Ok(())),
+        (&["chunked"], Ok(())),
+        (&["Chunked"], Ok(())),
+        (&["chunked, chunked"], Err(Malformed)),
+        (&["chunked", "chunked"], Err(Malformed)),
+        (&[",chunked"], Err(Malformed)),
+        (&["chunked,"], Err(Malformed)),
+        (&["", "chunked"], Err(Malformed)),
+        (&[""], Err(Malformed)),
+        (&["gzip, chunked"], Err(Coding)),
+        (&["gzip", "chunked"], Err(Coding)),
+        (&["identity"], Err(Coding)),
+    ];
+    for (lines, expected) in table {
+        let fields: Vec<_> = lines
+            .iter()
+            .map(|one| ("transfer-encoding", *one))
+            .collect();
+        let mut headers = map(&fields);
+        let peer = "192.0.2.7".parse().unwrap();
+        let got = to_origin(&mut headers, Version::HTTP_11, "a.com", peer, true);
+        assert_eq!(got, expected, "{lines:?}");
+        let mut headers = map(&fields);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
+        let got = to_client(&mut headers, Version::HTTP_11, false);
+        assert_eq!(got.is_ok(), expected.is_ok(), "{lines:?}");
+        if got.is_ok() {
+            let framed = headers.contains_key(header::CONTENT_LENGTH);
+            assert_eq!(framed, lines.is_empty(), "{lines:?}");
+        }
     }
 }

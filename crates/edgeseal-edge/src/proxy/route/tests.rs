@@ -95,6 +95,20 @@ fn a_certificate_answers_for_its_domain_only() {
 }
 
 #[test]
+fn the_asterisk_is_for_options_only() {
+    for (method, expected) in [
+        (Method::OPTIONS, None),
+        (Method::GET, Some(Unrouted::Malformed)),
+        (Method::POST, Some(Unrouted::Malformed)),
+    ] {
+        let mut request = get("*", Version::HTTP_11, &["a.com"]);
+        *request.method_mut() = method.clone();
+        let got = route(&index(), &request, None).err();
+        assert_eq!(got, expected, "{method}");
+    }
+}
+
+#[test]
 fn methods_that_are_not_for_origins() {
     for method in [Method::CONNECT, Method::TRACE] {
         let mut request = get("/", Version::HTTP_11, &["a.com"]);

@@ -1,0 +1,279 @@
+//! Messages as origins and visitors frame them: what is passed on is framed by the edge, and whole.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    client::{BOTH, Http, bare, config, connect, plain},
+    origin::{listener, origin, recording},
+    world::{Building as _, Certificate, PATIENCE, World, domain},
+};
+
+/// An origin that answers each connection's first request with these octets, and ends, or is silent
+/// from then on.
+async fn answering(answer: &'static str, silent: bool) -> u16 {
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                stream.write_all(answer.as_bytes()).await?;
+                if silent {
+                    stream.read_u8().await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    address.port()
+}
+
+async fn h1(edge: &edgeseal_edge::Edge) -> TcpStream {
+    TcpStream::connect(edge.http_addr().unwrap()).await.unwrap()
+}
+
+/// Reads until `end` is there.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut read = Vec::new();
+    let reading = async {
+        while !read.ends_with(end.as_bytes()) {
+            let octet = stream.read_u8().await;
+            let so_far = String::from_utf8_lossy(&read).into_owned();
+            read.push(octet.unwrap_or_else(|error| panic!("{error} after {so_far:?}")));
+        }
+    };
+    timeout(PATIENCE, reading).await.unwrap();
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test]
+async fn an_origin_of_http_1_0_costs_no_visitor_its_connection() {
+    let world = World::new();
+    let port = answering("HTTP/1.0 200 OK\r\nServer: old\r\n\r\nhello", false).await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world.edge().await;
+    let mut visitor = h1(&edge).await;
+    for _ in 0..2 {
+        let request = b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
+        visitor.write_all(request).await.unwrap();
+        let answer = until(&mut visitor, "\r\n0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("via: 1.0 edgeseal\r\n"), "{answer}");
+        assert!(answer.contains("\r\n5\r\nhello\r\n"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    // A visitor of that age is still answered in its own way.
+    let answer = bare(
+        edge.http_addr().unwrap(),
+        "GET / HTTP/1.0\r\nHost: a.com\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
+    let world = World::new();
+    let port = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.patience.idle = Duration::from_millis(200))
+        .await;
+    let mut visitor = h1(&edge).await;
+    let request = b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
+    visitor.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = visitor.read_to_end(&mut answer);
+    // Whether by a reset or by an end: the last chunk is missing.
+    let _ = timeout(PATIENCE, reading).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.contains("transfer-encoding: chunked\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("\r\n3\r\nhel\r\n"), "{answer}");
+    for mut http in [
+        Http::h1(edge.https_addr(), "a.com").await,
+        Http::h2(edge.https_addr(), "a.com").await,
+    ] {
+        let response = http.ask(Method::GET, "a.com", "/").await;
+        let body = timeout(PATIENCE, response.into_body().collect()).await;
+        assert!(body.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
+async fn of_two_framings_of_an_answer_the_chunks_count() {
+    let world = World::new();
+    let table = [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\n\r\n",
+            200,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 30\r\n\r\n\
+             5\r\nhello\r\n0\r\n\r\n",
+            200,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            502,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            502,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+            502,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nhello",
+            502,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+            200,
+        ),
+    ];
+    for (answer, status) in table {
+        let port = answering(answer, false).await;
+        let certificate = Certificate::of("a.com");
+        let revision = world.serve("a.com", &certificate, port).await;
+        let edge = world.edge().await;
+        crate::world::served(&edge, revision).await;
+        let (got, text) = plain(edge.http_addr().unwrap(), "a.com", "/").await;
+        assert_eq!(got, status, "{answer:?} {text}");
+        for mut http in [
+            Http::h1(edge.https_addr(), "a.com").await,
+            Http::h2(edge.https_addr(), "a.com").await,
+        ] {
+            let (got, text) = http.get("a.com", "/").await;
+            assert_eq!(got, status, "{answer:?} {text}");
+            assert!(status != 200 || text == "hello", "{answer:?} {text}");
+        }
+        edge.drain().await;
+    }
+}
+
+/// A body of unknown length.
+fn streamed(
+    text: &'static str,
+) -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin {
+    let frame = http_body::Frame::data(Bytes::from_static(text.as_bytes()));
+    StreamBody::new(futures_util::stream::iter([Ok(frame)]))
+}
+
+#[tokio::test]
+async fn bodies_of_get_and_head_are_delivered() {
+    let world = World::new();
+    let port = origin(|request: Request<Incoming>| async move {
+        let method = request.method().clone();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let response = Response::builder().header("x-got", format!("{method} {body}"));
+        response.body(Full::<Bytes>::default()).unwrap()
+    })
+    .await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world.edge().await;
+    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"])).await;
+    let io = TokioIo::new(stream.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for method in [Method::GET, Method::HEAD, Method::POST] {
+        let request = Request::builder()
+            .method(&method)
+            .uri("https://a.com/")
+            .body(streamed("{\"q\":1}"))
+            .unwrap();
+        let response = timeout(PATIENCE, sender.send_request(request)).await;
+        let response = response.unwrap().unwrap();
+        let expected = format!("{method} {{\"q\":1}}");
+        assert_eq!(response.headers()["x-got"], expected.as_str());
+        let request = format!(
+            "{method} / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\n7\r\n{{\"q\":1}}\r\n0\r\n\r\n"
+        );
+        let answer = bare(edge.http_addr().unwrap(), &request).await;
+        assert!(
+            answer.contains(&format!("x-got: {expected}\r\n")),
+            "{answer}"
+        );
+    }
+}
+
+/// RFC 9112 §6.3: what has two framings ends the connection, so that no rest of it is a request.
+#[tokio::test]
+async fn a_request_with_two_framings_is_the_last_one() {
+    let world = World::new();
+    let (port, record) = recording().await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world.edge().await;
+    let requests = "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
+                    GET /smuggled HTTP/1.1\r\nHost: a.com\r\n\r\n";
+    let answer = bare(edge.http_addr().unwrap(), requests).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    let sent = String::from_utf8(record.lock().unwrap().clone()).unwrap();
+    assert!(!sent.contains("smuggled"), "{sent}");
+}
+
+/// Whoever likes can say `application/grpc`: it is no way around the rate that bodies must have.
+#[tokio::test]
+async fn a_slow_body_is_not_excused_by_its_type() {
+    let world = World::new();
+    let port = origin(|request: Request<Incoming>| async move {
+        let _ = request.into_body().collect().await;
+        Response::new(Full::<Bytes>::default())
+    })
+    .await;
+    let certificate = Certificate::of("a.com");
+    world.serve("a.com", &certificate, port).await;
+    let edge = world
+        .edge_with(|options| {
+            options.patience.body_rate = 1000;
+            options.patience.body_window = Duration::from_millis(100);
+        })
+        .await;
+    let mut visitor = h1(&edge).await;
+    let head = "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Type: application/grpc\r\n\
+                Content-Length: 100000\r\n\r\n";
+    visitor.write_all(head.as_bytes()).await.unwrap();
+    let answer = until(&mut visitor, "\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    // Over HTTP/2 towards an origin of HTTP/1.1, which can hold no such conversation.
+    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"])).await;
+    let io = TokioIo::new(stream.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let silent = futures_util::stream::pending::<
+        Result<http_body::Frame<Bytes>, std::convert::Infallible>,
+    >();
+    let request = Request::post("https://a.com/")
+        .header("content-type", "application/grpc")
+        .body(StreamBody::new(Box::pin(silent)))
+        .unwrap();
+    let response = timeout(PATIENCE, sender.send_request(request)).await;
+    assert_eq!(response.unwrap().unwrap().status(), 408);
+}
