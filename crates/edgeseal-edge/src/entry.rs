@@ -65,6 +65,8 @@ pub struct Chain(Box<[Arc<[u8]>]>);
 #[derive(Debug, Default)]
 pub struct Origins {
     list: Box<[Origin]>,
+    /// Whether they may be at addresses that are not public.
+    may_be_private: bool,
     turn: AtomicU32,
 }
 
@@ -199,15 +201,22 @@ impl Chain {
 }
 
 impl Origins {
-    /// The origins of a domain's record.
+    /// The origins of a domain's record; whether they may be at addresses that are not public.
     #[must_use]
-    pub fn of(origins: &[domain::Origin]) -> Self {
+    pub fn of(origins: &[domain::Origin], may_be_private: bool) -> Self {
         let mut list: Vec<Origin> = origins.iter().map(Origin::of).collect();
         list.sort_by_key(|origin| origin.priority); // stable: the owner's order within a priority
         Self {
             list: list.into_boxed_slice(),
+            may_be_private,
             turn: AtomicU32::new(0),
         }
+    }
+
+    /// Whether they may be at addresses that are not public.
+    #[must_use]
+    pub const fn may_be_private(&self) -> bool {
+        self.may_be_private
     }
 
     /// The origins in the order in which the next request tries them: by priority; within one
@@ -256,7 +265,7 @@ fn whose_turn(peers: &[&Origin], turn: u32) -> usize {
 // Whose turn it is counts for neither equality nor hash.
 impl PartialEq for Origins {
     fn eq(&self, other: &Self) -> bool {
-        self.list == other.list
+        self.list == other.list && self.may_be_private == other.may_be_private
     }
 }
 
@@ -265,6 +274,7 @@ impl Eq for Origins {}
 impl Hash for Origins {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.list.hash(state);
+        self.may_be_private.hash(state);
     }
 }
 

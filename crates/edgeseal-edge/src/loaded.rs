@@ -212,6 +212,9 @@ impl Loaded {
         let https_address = https.local_addr().map_err(system)?;
         let http_address = http.as_ref().map(TcpListener::local_addr);
         let http_address = http_address.transpose().map_err(system)?;
+        for address in http_address.iter().chain([&https_address]) {
+            base.options.listeners.add(*address);
+        }
         let ports = Ports {
             https: https_address.port(),
             http: http_address.map(|address| address.port()),

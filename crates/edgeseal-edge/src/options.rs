@@ -9,7 +9,7 @@ use std::{
 use edgeseal_core::{DomainName, domain::Environment};
 use ipnet::IpNet;
 
-use crate::{AccessLog, Limits, MemoryUse, Patience};
+use crate::{AccessLog, Limits, MemoryUse, OwnListeners, Patience};
 
 /// The group whose edges serve the staging environment.
 pub const STAGING: &str = "staging";
@@ -43,6 +43,10 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
     pub origin_ca_file: Option<PathBuf>,
+    /// A DNS server to ask about names of origins; `None`: as the system's configuration says.
+    pub origin_dns: Option<SocketAddr>,
+    /// The sockets that this process listens on besides those of the edge: nobody's origin.
+    pub listeners: OwnListeners,
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
     /// long as for a connection.
     pub origin_connections: usize,
@@ -92,6 +96,8 @@ impl Options {
             origin_h2c_ports: Vec::new(),
             access_log: None,
             origin_ca_file: None,
+            origin_dns: None,
+            listeners: OwnListeners::default(),
             origin_connections: 1024,
             request_body_max: None,
             connection_requests: 10_000,

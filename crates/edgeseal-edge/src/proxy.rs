@@ -52,7 +52,10 @@ use upstream::{Head, NoAnswer, Upstream};
 pub struct Patience {
     /// For a connection, name resolution included.
     pub connect: Duration,
-    /// For the head of the response, from the last progress of the request's body on.
+    /// For a kept connection to an address that the origin's name does not have any more.
+    pub left_address: Duration,
+    /// For the head of the response, from the last progress of the request's body on; twice as long if
+    /// several origins of a domain are silent.
     pub head: Duration,
     /// For the next part of the response's body.
     pub idle: Duration,
@@ -114,6 +117,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
+            left_address: Duration::from_secs(60),
             head: Duration::from_secs(60),
             idle: Duration::from_secs(300),
             body_rate: 500,
@@ -142,6 +146,10 @@ impl Proxy {
                 upstream::Ports {
                     tls: options.origin_tls_ports.as_slice().into(),
                     h2c: options.origin_h2c_ports.as_slice().into(),
+                },
+                upstream::Rules {
+                    dns: options.origin_dns,
+                    listeners: options.listeners.clone(),
                 },
                 options.origin_connections,
             ),
@@ -349,6 +357,7 @@ impl Refusal {
             Self::Fields(fields::Unforwardable::Malformed) => Page::BadRequest,
             Self::Fields(fields::Unforwardable::Coding) => Page::UnknownCoding,
             Self::NoAnswer(NoAnswer::NoOrigin) => Page::NoOrigin,
+            Self::NoAnswer(NoAnswer::NotAllowed) => Page::OriginNotAllowed,
             Self::NoAnswer(NoAnswer::Untrusted) => Page::Untrusted,
             Self::NoAnswer(NoAnswer::Busy) => Page::Busy,
             Self::NoAnswer(NoAnswer::Unreachable | NoAnswer::Broken) => Page::BadGateway,

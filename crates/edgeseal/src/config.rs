@@ -136,6 +136,8 @@ pub(crate) struct Config {
     pub(crate) origin_tls_ports: Vec<u16>,
     /// Authorities that vouch for origins besides those of the system, in PEM.
     pub(crate) origin_ca_file: Option<PathBuf>,
+    /// The DNS server that is asked about origins; `None`: those of the system.
+    pub(crate) origin_dns: Option<SocketAddr>,
     /// Connections to one origin at a time at most.
     pub(crate) origin_connections: usize,
     /// Bytes of a request's body at most; `None`: any number.
@@ -216,6 +218,7 @@ const KEYS: &[&str] = &[
     "proxy_protocol_from",
     "origin_tls_ports",
     "origin_ca_file",
+    "origin_dns",
     "origin_connections",
     "request_body_max",
     "connection_requests",
@@ -300,6 +303,7 @@ impl Default for Config {
             proxy_protocol_from: Vec::new(),
             origin_tls_ports: vec![443],
             origin_ca_file: None,
+            origin_dns: None,
             origin_connections: 1024,
             request_body_max: None,
             connection_requests: 10_000,

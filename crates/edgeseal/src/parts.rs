@@ -124,6 +124,7 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
         .origin_tls_ports
         .clone_from(&config.origin_tls_ports);
     options.origin_ca_file.clone_from(&config.origin_ca_file);
+    options.origin_dns = config.origin_dns;
     options.origin_connections = config.origin_connections;
     options.ocsp_private_addresses = config.ocsp_private_addresses;
     options.request_body_max = config.request_body_max;

@@ -8,6 +8,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
+use edgeseal_edge::OwnListeners;
 use listenfd::ListenFd;
 use tokio::net::TcpListener as AsyncListener;
 
@@ -28,6 +29,7 @@ pub(crate) enum Role {
 pub(crate) struct Sockets {
     found: BTreeMap<Role, Found>,
     open: BTreeMap<Role, TcpListener>,
+    own: OwnListeners,
 }
 
 /// A socket that listened before this process.
@@ -151,7 +153,13 @@ impl Sockets {
             }
         };
         self.open.insert(role, listener);
+        self.own.add(bound);
         Ok(bound)
+    }
+
+    /// Where this process listens, now and later: no origin is there.
+    pub(crate) fn own(&self) -> OwnListeners {
+        self.own.clone()
     }
 
     /// A handle to an open socket, to accept from.

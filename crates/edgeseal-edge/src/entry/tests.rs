@@ -49,7 +49,7 @@ fn priority_first_then_turns_by_weight() {
         ),
     ];
     for (origins, expected) in table {
-        let origins = Origins::of(&origins);
+        let origins = Origins::of(&origins, true);
         assert_eq!(turns(&origins, expected.len(), ""), expected);
     }
 }
@@ -63,13 +63,16 @@ fn those_that_are_out_come_last_and_their_share_goes_to_their_peers_by_weight() 
         ("abcde", ["abcde", "abcde", "abcde", "abcde"]),
     ];
     for (out, expected) in table {
-        let origins = Origins::of(&[
-            origin("a", 80, 20, 2),
-            origin("b", 80, 20, 1),
-            origin("c", 80, 20, 1),
-            origin("d", 80, 30, 1),
-            origin("e", 80, 30, 1),
-        ]);
+        let origins = Origins::of(
+            &[
+                origin("a", 80, 20, 2),
+                origin("b", 80, 20, 1),
+                origin("c", 80, 20, 1),
+                origin("d", 80, 30, 1),
+                origin("e", 80, 30, 1),
+            ],
+            true,
+        );
         assert_eq!(turns(&origins, 4, out), expected, "{out}");
     }
 }
@@ -113,7 +116,7 @@ fn material_is_kept_once_and_while_it_is_used() {
 #[test]
 fn equal_origins_are_kept_once_and_while_they_are_used() {
     let mut shared = SharedOrigins::default();
-    let of = |port| Origins::of(&[origin("a", port, 20, 10)]);
+    let of = |port| Origins::of(&[origin("a", port, 20, 10)], true);
     let used: Vec<_> = (0..40).map(|port| shared.keep(of(port))).collect();
     assert!(Arc::ptr_eq(&used[7], &shared.keep(of(7))));
     assert!(!Arc::ptr_eq(&used[7], &used[8]));

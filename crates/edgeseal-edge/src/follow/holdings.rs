@@ -158,9 +158,9 @@ impl Holdings {
         Some(chain)
     }
 
-    /// The origins of a domain's record.
-    pub(super) fn origins(&self, origins: &[domain::Origin]) -> Arc<Origins> {
-        let origins = Origins::of(origins);
+    /// The origins of a domain's record; whether they may be at addresses that are not public.
+    pub(super) fn origins(&self, origins: &[domain::Origin], private: bool) -> Arc<Origins> {
+        let origins = Origins::of(origins, private);
         self.origins
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

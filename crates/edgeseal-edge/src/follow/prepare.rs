@@ -143,7 +143,7 @@ pub(super) fn entry(
     Entry {
         online: domain.state == State::Online,
         https: certificates.map_or(Https::Off, Https::On),
-        origins: holdings.origins(&domain.origins),
+        origins: holdings.origins(&domain.origins, true),
         delivery: *domain.delivery(holdings.environment()),
         revision,
     }

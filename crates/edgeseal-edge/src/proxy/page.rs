@@ -20,6 +20,7 @@ pub(super) enum Page {
     Stopped,
     Loop,
     NoOrigin,
+    OriginNotAllowed,
     Untrusted,
     Busy,
     BadGateway,
@@ -67,6 +68,10 @@ impl Page {
                 StatusCode::BAD_GATEWAY,
                 "This domain has no origin to answer for it.",
             ),
+            Self::OriginNotAllowed => (
+                StatusCode::BAD_GATEWAY,
+                "The domain's origin is at an address that it may not have.",
+            ),
             Self::Untrusted => (
                 StatusCode::BAD_GATEWAY,
                 "The domain's origin does not prove in TLS that it is this host.",
@@ -100,6 +105,7 @@ impl Page {
             Self::Stopped => "stopped",
             Self::Loop => "loop",
             Self::NoOrigin => "no_origin",
+            Self::OriginNotAllowed => "origin_not_allowed",
             Self::Untrusted => "untrusted",
             Self::Busy => "busy",
             Self::BadGateway => "bad_gateway",

@@ -2,13 +2,16 @@
 //!
 //! # When a request is sent again
 //! - An origin that cannot be connected to has seen nothing: the next one is asked, with whatever
-//!   method, as long as nothing of the body was read.
+//!   method, as long as the whole body can still be sent.
 //! - A kept connection that ends before anything of the request was written: the same origin is
 //!   asked again on a new one, under the same condition.
+//! - An origin that says over HTTP/2 that it has not looked at the request (RFC 9113 §8.7) is asked
+//!   again on a new connection, [`RETRIES`] times, and then the next one; under the same condition.
 //! - An origin that took the request and broke off may have acted on it. Only what is safe (RFC 9110
 //!   §9.2.1) and has no body is asked again: of the same origin if the connection was a kept one,
 //!   which origins close when they like, else of the next.
-//! - An origin that took the request and is silent was given its time: nobody else is asked.
+//! - An origin that took the request and is silent was given its time. What is safe and has no body is
+//!   asked of the next one; all of them together have [`BUDGET`] times as long as one.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -34,13 +37,18 @@ use crate::{
     tls::OriginTls,
 };
 
+mod addresses;
 mod dial;
 mod health;
 mod pool;
+mod resolve;
+
+pub(super) use dial::Rules;
 
 use dial::{Dial, NotConnected};
 use health::Health;
 use pool::{Destination, Line, Pool};
+use resolve::Resolver;
 
 /// Sends requests to origins.
 #[derive(Debug)]
@@ -64,6 +72,11 @@ pub(super) struct Ports {
 /// For how long an origin that does not say that it wants a body is thought to read the expectation;
 /// then it is sent to it (RFC 9110 §10.1.1: a client should not wait for ever).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// How often an origin is asked again that has not looked at a request.
+const RETRIES: usize = 2;
+/// What origins that are silent one after another get, in times of what one gets: a visitor waits for
+/// one that is silent and for one that is slow.
+const BUDGET: u32 = 2;
 
 /// The head of a request, the same for each origin that is tried.
 #[derive(Debug)]
@@ -88,6 +101,8 @@ pub(super) enum NoAnswer {
     NoOrigin,
     /// Its name does not resolve, or it refuses connections.
     Unreachable,
+    /// It is at an address that it may not have.
+    NotAllowed,
     /// In TLS it does not prove to be the host that it is asked for.
     Untrusted,
     /// No connection in time.
@@ -111,8 +126,22 @@ struct Failed {
     why: NoAnswer,
     /// Whether nothing of the request can have been acted on.
     unsent: bool,
-    /// Whether the connection was a kept one.
-    reused: bool,
+    /// Whether another connection to the same origin may do better: this one was a kept one, or the
+    /// origin said that it has not looked at the request.
+    stale: bool,
+    /// Whether the origin has answered nobody for as long as it was waited for.
+    silent: bool,
+}
+
+impl Failed {
+    const fn unsent(why: NoAnswer) -> Self {
+        Self {
+            why,
+            unsent: true,
+            stale: false,
+            silent: false,
+        }
+    }
 }
 
 impl Upstream {
@@ -122,10 +151,12 @@ impl Upstream {
         patience: Patience,
         tls: OriginTls,
         ports: Ports,
+        rules: Rules,
         connections_max: usize,
     ) -> Self {
+        let resolver = Resolver::new(rules.dns);
         Self {
-            pool: Pool::new(Dial::new(tls), patience.connect, connections_max),
+            pool: Pool::new(Dial::new(tls, resolver, rules), patience, connections_max),
             patience,
             ports,
             health: Mutex::default(),
@@ -146,24 +177,29 @@ impl Upstream {
         trace: &mut Trace,
     ) -> Result<Response<Incoming>, NoAnswer> {
         let mut last = NoAnswer::NoOrigin;
+        let deadline = Instant::now() + self.patience.head * BUDGET;
         for origin in self.order(origins) {
             self.lock().tried(&origin.authority, self.now_ms());
-            let answer = self.send_to(origin, head, loan, trace).await;
+            let to = self.destination(origin, &head.authority, origins.may_be_private());
+            let answer = self.send_to(&to, head, loan, deadline, trace).await;
             self.learn(origin, &answer);
-            match answer {
+            let failed = match answer {
                 Ok(response) => return Ok(response),
-                Err(failed)
-                    if loan.is_whole() && (failed.unsent || repeats(head, loan, &failed)) =>
-                {
-                    tracing::warn!(
-                        origin = %origin.authority,
-                        why = ?failed.why,
-                        "an origin is passed over"
-                    );
-                    last = failed.why;
-                }
-                Err(failed) => return Err(failed.why),
+                Err(failed) => failed,
+            };
+            let goes_on = loan.is_whole()
+                && (failed.unsent
+                    || repeats(head, loan, &failed)
+                    || (failed.why == NoAnswer::HeadTimedOut && is_harmless(head, loan)));
+            if !goes_on || (!failed.unsent && Instant::now() >= deadline) {
+                return Err(failed.why);
             }
+            tracing::warn!(
+                origin = %origin.authority,
+                why = ?failed.why,
+                "an origin is passed over"
+            );
+            last = failed.why;
         }
         Err(last)
     }
@@ -190,8 +226,9 @@ impl Upstream {
             }
             // The client's doing says nothing of the origin, and being busy is no illness.
             Err(failed) if !failed.why.is_of_the_origin() => {}
-            Err(_) => {
-                if let Some(out_ms) = health.failed(&origin.authority, self.now_ms()) {
+            Err(failed) => {
+                let out_ms = health.failed(&origin.authority, self.now_ms(), failed.silent);
+                if let Some(out_ms) = out_ms {
                     drop(health);
                     tracing::warn!(origin = %origin.authority, out_ms, "an origin goes out");
                 }
@@ -201,56 +238,57 @@ impl Upstream {
 
     async fn send_to(
         &self,
-        origin: &Origin,
+        to: &Destination,
         head: &Head,
         loan: &Arc<Loan>,
+        deadline: Instant,
         trace: &mut Trace,
     ) -> Result<Response<Incoming>, Failed> {
-        match self.attempt(origin, head, loan, false, trace).await {
-            Err(failed)
-                if failed.reused
-                    && loan.is_whole()
-                    && (failed.unsent || repeats(head, loan, &failed)) =>
-            {
-                Box::pin(self.attempt(origin, head, loan, true, trace)).await
+        let mut answer = self.attempt(to, head, loan, (false, deadline), trace).await;
+        for _ in 0..RETRIES {
+            let again = answer.as_ref().is_err_and(|failed| {
+                failed.stale && loan.is_whole() && (failed.unsent || repeats(head, loan, failed))
+            });
+            if !again {
+                break;
             }
-            answer => answer,
+            answer = Box::pin(self.attempt(to, head, loan, (true, deadline), trace)).await;
         }
+        answer
     }
 
     async fn attempt(
         &self,
-        origin: &Origin,
+        to: &Destination,
         head: &Head,
         loan: &Arc<Loan>,
-        fresh: bool,
+        (fresh, deadline): (bool, Instant),
         trace: &mut Trace,
     ) -> Result<Response<Incoming>, Failed> {
-        let began = trace.asks(&origin.authority);
-        let to = self.destination(origin, &head.authority);
+        let began = trace.asks(&to.authority);
         let mut line = self
             .pool
-            .line(&to, head.upgrade, fresh)
+            .line(to, head.upgrade, fresh)
             .await
-            .map_err(|error| not_connected(origin, &error))?;
+            .map_err(|error| not_connected(to, &error))?;
         let connected = trace.connected(began);
-        let request = request(head, loan, &line).ok_or(Failed {
-            why: NoAnswer::Broken,
-            unsent: true,
-            reused: false,
-        })?;
+        let request = request(head, loan, &line).ok_or(Failed::unsent(NoAnswer::Broken))?;
         let (reused, http2) = (line.reused, line.is_http2());
+        let asked = Instant::now();
         let answer = tokio::select! {
             biased;
             answer = line.send(request) => answer,
-            why = self.give_up(loan, head.conversation && http2) => {
+            why = self.give_up(loan, head.conversation && http2, deadline) => {
                 telemetry::origin_failure(why.label());
-                return Err(Failed { why, unsent: false, reused: false });
+                let silent = why == NoAnswer::HeadTimedOut && !line.answered_since(asked);
+                return Err(Failed { why, unsent: false, stale: false, silent });
             }
         };
         match answer {
             Ok(response) => {
                 trace.answered(connected);
+                loan.is_answered();
+                line.note_answer();
                 // A request that is not through keeps its connection from any other.
                 if !loan.is_shut() {
                     line.give_back();
@@ -259,7 +297,7 @@ impl Upstream {
             }
             Err(error) => {
                 tracing::debug!(
-                    origin = %origin.authority,
+                    origin = %to.authority,
                     reused,
                     error = error.error() as &dyn std::error::Error,
                     "an origin did not answer"
@@ -271,16 +309,18 @@ impl Upstream {
                     Fault::Client => NoAnswer::ClientBroke,
                 };
                 telemetry::origin_failure(why.label());
+                let unprocessed = why == NoAnswer::Broken && is_unprocessed(error.error());
                 Err(Failed {
                     why,
-                    unsent: error.message().is_some(),
-                    reused,
+                    unsent: unprocessed || error.message().is_some(),
+                    stale: unprocessed || reused,
+                    silent: false,
                 })
             }
         }
     }
 
-    fn destination(&self, origin: &Origin, asked: &Authority) -> Destination {
+    fn destination(&self, origin: &Origin, asked: &Authority, private: bool) -> Destination {
         let h2c = self.ports.h2c.contains(&origin.port);
         let tls_host = self.ports.tls.contains(&origin.port).then(|| {
             let host = asked.host().trim_end_matches('.');
@@ -290,13 +330,14 @@ impl Upstream {
             authority: origin.authority.clone(),
             h2c: h2c && tls_host.is_none(),
             tls_host,
+            private,
         }
     }
 
     /// Waits until nothing has moved for too long: neither a part of the request's body nor, else
     /// this would not be polled any more, the head of the response; or until the client has sent
     /// too little of its body for as long as an origin wanted it.
-    async fn give_up(&self, loan: &Loan, conversation: bool) -> NoAnswer {
+    async fn give_up(&self, loan: &Loan, conversation: bool, deadline: Instant) -> NoAnswer {
         if loan.is_shut() {
             sleep(CONTINUE_WAIT).await;
             loan.open();
@@ -307,6 +348,11 @@ impl Upstream {
             head: patience,
             ..
         } = self.patience;
+        let patience = if loan.is_empty() {
+            patience.min(deadline.saturating_duration_since(Instant::now()))
+        } else {
+            patience
+        };
         let rated = body_rate > 0 && !loan.is_empty() && !conversation;
         let tick = if rated {
             patience.min(body_window)
@@ -352,6 +398,7 @@ impl NoAnswer {
     const fn is_of_the_origin(self) -> bool {
         match self {
             Self::Unreachable
+            | Self::NotAllowed
             | Self::Untrusted
             | Self::ConnectTimedOut
             | Self::HeadTimedOut
@@ -369,6 +416,7 @@ impl NoAnswer {
         match self {
             Self::NoOrigin => "no_origin",
             Self::Unreachable => "unreachable",
+            Self::NotAllowed => "not_allowed",
             Self::Untrusted => "untrusted",
             Self::ConnectTimedOut => "connect_timed_out",
             Self::Busy => "busy",
@@ -383,33 +431,48 @@ impl NoAnswer {
 
 /// Whether asking again does no harm although the request may have been acted on.
 fn repeats(head: &Head, loan: &Loan, failed: &Failed) -> bool {
-    failed.why == NoAnswer::Broken && head.method.is_safe() && loan.is_empty()
+    failed.why == NoAnswer::Broken && is_harmless(head, loan)
 }
 
-fn not_connected(origin: &Origin, error: &NotConnected) -> Failed {
+fn is_harmless(head: &Head, loan: &Loan) -> bool {
+    head.method.is_safe() && loan.is_empty()
+}
+
+/// Whether the origin says that it has not acted on the request, nor will: the stream is above the last
+/// one that its GOAWAY names, or was refused (RFC 9113 §8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+    cause.is_remote() && (refused || cause.is_go_away())
+}
+
+fn not_connected(to: &Destination, error: &NotConnected) -> Failed {
     let why = match error {
-        NotConnected::Tcp(_) | NotConnected::Http(_) => NoAnswer::Unreachable,
+        NotConnected::Unresolved(_) | NotConnected::Tcp(_) | NotConnected::Http(_) => {
+            NoAnswer::Unreachable
+        }
+        NotConnected::Refused(..) => NoAnswer::NotAllowed,
         NotConnected::Tls { .. } => NoAnswer::Untrusted,
         NotConnected::Busy => NoAnswer::Busy,
         NotConnected::TimedOut => NoAnswer::ConnectTimedOut,
     };
     telemetry::origin_failure(why.label());
     tracing::warn!(
-        origin = %origin.authority,
+        origin = %to.authority,
         reason = why.label(),
         error = error as &dyn std::error::Error,
         "no connection to an origin"
     );
-    Failed {
-        why,
-        unsent: true,
-        reused: false,
-    }
+    Failed::unsent(why)
 }
 
 /// The request in the form that the connection's version has.
 fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> {
-    let mut request = Request::new(loan.lend());
+    // Over HTTP/1.1 nobody says that a request was not looked at.
+    let mut request = Request::new(loan.lend(line.is_http2()));
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
     *request.uri_mut() = if line.is_http2() {

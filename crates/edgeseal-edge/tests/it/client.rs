@@ -121,6 +121,14 @@ impl Http {
         Self::H1(sender)
     }
 
+    /// HTTP/1.1 without TLS.
+    pub(crate) async fn plain(edge: SocketAddr) -> Self {
+        let io = TokioIo::new(TcpStream::connect(edge).await.unwrap());
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        Self::H1(sender)
+    }
+
     pub(crate) async fn h2(edge: SocketAddr, name: &str) -> Self {
         let stream = connect(edge, name, config(BOTH, &["h2", "http/1.1"]))
             .await

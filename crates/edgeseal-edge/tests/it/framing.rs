@@ -260,20 +260,35 @@ async fn a_slow_body_is_not_excused_by_its_type() {
     visitor.write_all(head.as_bytes()).await.unwrap();
     let answer = until(&mut visitor, "\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    // Over HTTP/2 towards an origin of HTTP/1.1, which can hold no such conversation.
-    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"])).await;
-    let io = TokioIo::new(stream.unwrap());
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    let silent = futures_util::stream::pending::<
-        Result<http_body::Frame<Bytes>, std::convert::Infallible>,
-    >();
-    let request = Request::post("https://a.com/")
-        .header("content-type", "application/grpc")
-        .body(StreamBody::new(Box::pin(silent)))
-        .unwrap();
-    let response = timeout(PATIENCE, sender.send_request(request)).await;
-    assert_eq!(response.unwrap().unwrap().status(), 408);
+    // Over HTTP/2 it is one, if the origin speaks HTTP/2 too.
+    let (h2c, _) = crate::failover::refusing(0, Vec::new(), false).await;
+    world.serve("b.com", &Certificate::of("b.com"), h2c).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_h2c_ports = vec![h2c];
+            options.patience.body_rate = 1000;
+            options.patience.body_window = Duration::from_millis(100);
+        })
+        .await;
+    for (host, status) in [("a.com", 408), ("b.com", 200)] {
+        let stream = connect(edge.https_addr(), host, config(BOTH, &["h2"])).await;
+        let io = TokioIo::new(stream.unwrap());
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let words = futures_util::stream::unfold(0, |number| async move {
+            let pause = if number == 0 { 0 } else { 50 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let frame = http_body::Frame::data(Bytes::from_static(b"."));
+            (number < 10).then_some((Ok::<_, std::convert::Infallible>(frame), number + 1))
+        });
+        let request = Request::post(format!("https://{host}/"))
+            .header("content-type", "application/grpc")
+            .body(StreamBody::new(Box::pin(words)))
+            .unwrap();
+        let response = timeout(PATIENCE, sender.send_request(request)).await;
+        assert_eq!(response.unwrap().unwrap().status(), status, "{host}");
+    }
 }

@@ -7,13 +7,16 @@
 )]
 
 mod access_log;
+mod addresses;
 mod change;
 mod client;
 mod companion;
 mod continues;
 mod damage;
 mod delivery;
+mod dns;
 mod drain;
+mod failover;
 mod fairness;
 mod framing;
 mod grpc;

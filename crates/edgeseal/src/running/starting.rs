@@ -37,6 +37,7 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Running, S
     options.limits.connections = shared.connections;
     settings.connections.in_all = shared.api_connections;
     let mut sockets = Sockets::passed_on()?;
+    options.listeners = sockets.own();
     let predecessor = predecessor(config, take_over, &mut sockets).await?;
     bootstrap::make_directory(&config.data)?;
     // A process that runs has it until the sockets are passed on and all is loaded.

@@ -1,9 +1,13 @@
-//! A request's body: lent to one origin after another until one begins to read it.
+//! A request's body: lent to one origin after another until one has begun to act on it.
+//!
+//! What an origin reads over HTTP/2 is kept for a moment, up to [`REPLAY_MAX`]: it may say that it has not
+//! looked at the request (RFC 9113 §8.7), and then the whole body goes to somebody else.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -12,16 +16,17 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::BoxError;
 
-/// A request's body, to be lent to one origin after another until one begins to read it.
+/// A request's body, to be lent to one origin after another.
 #[derive(Debug)]
 pub(in crate::proxy) struct Loan {
-    waiting: Mutex<Option<Incoming>>,
+    source: Mutex<Source>,
     hint: SizeHint,
     empty: bool,
     frames: AtomicU64,
@@ -32,6 +37,35 @@ pub(in crate::proxy) struct Loan {
     fault: AtomicU8,
     gate: Gate,
 }
+
+/// Where the body comes from, and what of it was read already.
+#[derive(Debug)]
+struct Source {
+    /// `None` once nobody wants the rest.
+    body: Option<Incoming>,
+    /// The last one that it was lent to, by number: nobody else reads it any more.
+    borrower: u64,
+    /// What was read and is kept, or has not reached the borrower yet; in order.
+    read: VecDeque<Part>,
+    /// How many of these the borrower has.
+    replayed: usize,
+    /// What they take, about.
+    length: usize,
+    /// Whether all that was read is kept.
+    whole: bool,
+    /// Whether what is read is to be kept.
+    keeps: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// Bytes of a body that are kept to be sent again: what fits into the initial window of HTTP/2 (RFC 9113
+/// §6.9.2), since an origin that refuses a request seldom has opened it any further.
+const REPLAY_MAX: usize = 65_535;
 
 /// What went wrong on the client's side of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +107,15 @@ impl Loan {
             fault: AtomicU8::new(Fault::None as u8),
             hint: body.size_hint(),
             empty: body.is_end_stream(),
-            waiting: Mutex::new(Some(body)),
+            source: Mutex::new(Source {
+                body: Some(body),
+                borrower: 0,
+                read: VecDeque::new(),
+                replayed: 0,
+                length: 0,
+                whole: true,
+                keeps: false,
+            }),
             frames: AtomicU64::new(0),
             patience: Mutex::default(),
             awaits_client: AtomicBool::new(false),
@@ -108,9 +150,17 @@ impl Loan {
         self.hint.lower() > self.bytes_max
     }
 
-    /// Whether nobody has begun to read it, or there is nothing to read.
+    /// Whether all of it can still be sent: nobody has begun to read it, there is nothing to read, or
+    /// what was read was kept.
     pub(in crate::proxy) fn is_whole(&self) -> bool {
-        self.empty || self.lock().is_some()
+        self.empty || self.lock().whole
+    }
+
+    /// Lets go of what was kept: the origin has begun to answer.
+    pub(in crate::proxy) fn is_answered(&self) {
+        if !self.empty {
+            self.lock().forget();
+        }
     }
 
     /// Counts up with each part that was read.
@@ -150,11 +200,16 @@ impl Loan {
         self.gate.leave(GIVEN_UP);
     }
 
-    /// A body to send.
-    pub(in crate::proxy) fn lend(self: &Arc<Self>) -> Lent {
+    /// A body to send, from its beginning on. Whoever it was lent to before gets no more of it. What is
+    /// read of it is kept if it `may_return`.
+    pub(in crate::proxy) fn lend(self: &Arc<Self>, may_return: bool) -> Lent {
+        let mut source = self.lock();
+        source.borrower += 1;
+        source.replayed = 0;
+        source.keeps = may_return;
         Lent {
+            number: source.borrower,
             loan: Arc::clone(self),
-            body: None,
         }
     }
 
@@ -189,8 +244,63 @@ impl Loan {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    /// Keeps no more, and lets go of what the borrower has.
+    fn forget(&mut self) {
+        self.keeps = false;
+        self.whole &= self.replayed == 0;
+        self.read.drain(..self.replayed);
+        self.replayed = 0;
+    }
+
+    /// The next of the parts that were read for another borrower.
+    fn replay(&mut self) -> Option<Part> {
+        if self.keeps {
+            let part = self.read.get(self.replayed).cloned()?;
+            self.replayed += 1;
+            return Some(part);
+        }
+        self.whole &= self.read.is_empty();
+        self.read.pop_front()
+    }
+
+    /// Keeps a part that goes to the borrower, if it is to be kept and there is room.
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let part = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Part::Data(data.clone()),
+            (None, Some(trailers)) => Part::Trailers(trailers.clone()),
+            (None, None) => return,
+        };
+        self.length += part.cost();
+        if self.keeps && self.length <= REPLAY_MAX {
+            self.read.push_back(part);
+            self.replayed = self.read.len();
+        } else {
+            self.whole = false;
+            self.forget();
+        }
+    }
+}
+
+impl Part {
+    fn cost(&self) -> usize {
+        let content = match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(trailers) => trailers.len() * 64,
+        };
+        content + size_of::<Self>()
+    }
+
+    fn frame(&self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data.clone()),
+            Self::Trailers(trailers) => Frame::trailers(trailers.clone()),
+        }
     }
 }
 
@@ -216,11 +326,11 @@ impl Gate {
     }
 }
 
-/// A lent body. Takes the real one at the first read and keeps it.
+/// A lent body.
 #[derive(Debug)]
 pub(in crate::proxy) struct Lent {
+    number: u64,
     loan: Arc<Loan>,
-    body: Option<Incoming>,
 }
 
 impl Body for Lent {
@@ -228,19 +338,22 @@ impl Body for Lent {
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.body.is_none() {
-            if !ready!(self.loan.gate.poll(cx)) {
-                return Poll::Ready(Some(Err("the origin answered without the body".into())));
-            }
-            let taken = self.loan.lock().take();
-            self.body = taken;
+        let Self { number, loan } = self.get_mut();
+        if !ready!(loan.gate.poll(cx)) {
+            return Poll::Ready(Some(Err("the origin answered without the body".into())));
         }
-        let Self { loan, body } = &mut *self;
-        let Some(body) = body else {
+        let mut source = loan.lock();
+        if source.borrower != *number {
             return Poll::Ready(Some(Err("the body was given to another origin".into())));
+        }
+        if let Some(part) = source.replay() {
+            return Poll::Ready(Some(Ok(part.frame())));
+        }
+        let Some(body) = &mut source.body else {
+            return Poll::Ready(Some(Err("the rest of the body was given up".into())));
         };
         let polled = Pin::new(body).poll_frame(cx);
         loan.note_wait(polled.is_pending());
@@ -249,20 +362,33 @@ impl Body for Lent {
         if loan.check(frame.as_ref()) == Fault::TooLarge {
             return Poll::Ready(Some(Err("the body is longer than allowed".into())));
         }
+        if let Some(Ok(frame)) = &frame {
+            source.keep(frame);
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.body {
-            Some(body) => body.is_end_stream(),
-            None => self.loan.empty,
-        }
+        let source = self.loan.lock();
+        let ended = || source.body.as_ref().is_some_and(Body::is_end_stream);
+        self.loan.empty || (source.replayed == source.read.len() && ended())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            Some(body) => body.size_hint(),
-            None => self.loan.hint,
+        let source = self.loan.lock();
+        match &source.body {
+            Some(body) if source.replayed == source.read.len() => body.size_hint(),
+            _ => self.loan.hint,
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut source = self.loan.lock();
+        if source.borrower == self.number && !source.whole {
+            // Nobody will read the rest: the client may be told so.
+            source.body = None;
         }
     }
 }

@@ -1,11 +1,23 @@
 //! New connections to origins: name resolution, TCP, TLS, HTTP.
+//!
+//! Whoever may add a domain chooses where its origin is, and the owner of a name where it leads, at any
+//! time. So it is the very addresses that are connected to which are checked ([`address::check_origin`]).
 
-use std::{io, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+    vec,
+};
 
-use http::Uri;
+use edgeseal_core::address::{self, OriginRefused};
+use hickory_resolver::net::NetError;
+use http::{Uri, uri::Authority};
 use hyper::client::conn::{http1, http2};
 use hyper_util::{
-    client::legacy::connect::HttpConnector,
+    client::legacy::connect::{HttpConnector, dns::Name},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use tokio::{
@@ -13,28 +25,52 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
-use tower_service::Service as _;
+use tower_service::Service;
 
 use super::{
     super::body::Lent,
     pool::{Destination, Sender},
+    resolve::{Answer, Resolver},
 };
-use crate::tls::OriginTls;
+use crate::{OwnListeners, tls::OriginTls};
 
 /// The fields of one answer over HTTP/2; by default it would be 16 KiB.
 const HEAD_BYTES_MAX: u32 = 128 * 1024;
 
 /// Makes connections.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Dial {
-    http: HttpConnector,
+    resolver: Resolver,
     tls: OriginTls,
+    rules: Rules,
+}
+
+/// Where names are asked about, and what nobody's origin is.
+#[derive(Debug)]
+pub(in crate::proxy) struct Rules {
+    /// `None`: as the system does.
+    pub(in crate::proxy) dns: Option<SocketAddr>,
+    pub(in crate::proxy) listeners: OwnListeners,
+}
+
+/// A new connection, and where it leads.
+pub(super) struct Dialled {
+    pub(super) sender: Sender,
+    pub(super) peer: IpAddr,
+    /// What the DNS said, if the origin has a name.
+    pub(super) answer: Option<Answer>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotConnected {
-    /// Its name does not resolve, or it refuses.
+    /// Its name has no address.
+    #[error("its name does not resolve")]
+    Unresolved(#[from] NetError),
+    /// None of its addresses is one that it may have; this is the first one.
+    #[error("{address} is not connected to: {why}", address = .0, why = .1)]
+    Refused(IpAddr, #[source] OriginRefused),
+    /// It refuses.
     #[error("it cannot be connected to")]
     Tcp(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It does not prove to be the host that is asked for, or speaks no TLS.
@@ -58,11 +94,12 @@ pub(super) enum NotConnected {
 }
 
 impl Dial {
-    pub(super) fn new(tls: OriginTls) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(60)));
-        Self { http, tls }
+    pub(super) const fn new(tls: OriginTls, resolver: Resolver, rules: Rules) -> Self {
+        Self {
+            resolver,
+            tls,
+            rules,
+        }
     }
 
     /// A new connection. It lives in a task of its own, and with it the permit.
@@ -71,8 +108,34 @@ impl Dial {
         to: &Destination,
         http1_only: bool,
         permit: OwnedSemaphorePermit,
+    ) -> Result<Dialled, NotConnected> {
+        let (tcp, answer) = self.tcp(&to.authority, to.private).await?;
+        let peer = tcp.peer_addr();
+        let peer = peer.map_err(|error| NotConnected::Tcp(error.into()))?;
+        let sender = self.speak(tcp, to, http1_only, permit).await?;
+        Ok(Dialled {
+            sender,
+            peer: peer.ip().to_canonical(),
+            answer,
+        })
+    }
+
+    /// The addresses of an origin's name; `None` if it has an address instead.
+    pub(super) async fn resolve(&self, authority: &str) -> Option<Result<Answer, NetError>> {
+        let (host, _) = host_and_port(authority)?;
+        match host.parse::<IpAddr>() {
+            Ok(_) => None,
+            Err(_) => Some(self.resolver.addresses(&host).await),
+        }
+    }
+
+    async fn speak(
+        &self,
+        tcp: TcpStream,
+        to: &Destination,
+        http1_only: bool,
+        permit: OwnedSemaphorePermit,
     ) -> Result<Sender, NotConnected> {
-        let tcp = self.tcp(&to.authority).await?;
         let Some(host) = &to.tls_host else {
             return if to.h2c && !http1_only {
                 http2(tcp, permit).await
@@ -95,18 +158,92 @@ impl Dial {
         }
     }
 
-    async fn tcp(&self, authority: &str) -> Result<TcpStream, NotConnected> {
+    async fn tcp(
+        &self,
+        authority: &str,
+        private: bool,
+    ) -> Result<(TcpStream, Option<Answer>), NotConnected> {
+        let malformed = || NotConnected::Tcp("the address of the origin does not read".into());
+        let (host, port) = host_and_port(authority).ok_or_else(malformed)?;
+        let (found, answer) = match host.parse() {
+            Ok(address) => (vec![address], None),
+            Err(_) => {
+                let answer = self.resolver.addresses(&host).await?;
+                (answer.addresses.clone(), Some(answer))
+            }
+        };
+        let may = self.allowed(&found, port, private)?;
         let uri = Uri::builder()
             .scheme("http")
             .authority(authority)
             .path_and_query("/")
             .build()
             .map_err(|error| NotConnected::Tcp(error.into()))?;
-        let connecting = self.http.clone().call(uri);
-        let connected = connecting
-            .await
-            .map_err(|error| NotConnected::Tcp(error.into()))?;
-        Ok(connected.into_inner())
+        let mut connector = HttpConnector::new_with_resolver(Resolved(may));
+        connector.set_nodelay(true);
+        connector.set_keepalive(Some(Duration::from_secs(60)));
+        let connected = connector.call(uri).await;
+        let connected = connected.map_err(|error| NotConnected::Tcp(error.into()))?;
+        Ok((connected.into_inner(), answer))
+    }
+
+    /// Those of some addresses that may be connected to: at least one.
+    fn allowed(
+        &self,
+        found: &[IpAddr],
+        port: u16,
+        private: bool,
+    ) -> Result<Vec<SocketAddr>, NotConnected> {
+        let listeners = self.rules.listeners.addresses();
+        let mut refused = None;
+        let mut may = Vec::with_capacity(found.len());
+        for ip in found {
+            let address = SocketAddr::new(*ip, port);
+            match address::check_origin(address, private, &listeners, is_local) {
+                Ok(()) => may.push(address),
+                Err(why) => refused = refused.or(Some((*ip, why))),
+            }
+        }
+        match refused {
+            Some((address, why)) if may.is_empty() => Err(NotConnected::Refused(address, why)),
+            _ => Ok(may),
+        }
+    }
+}
+
+/// Whether this machine has the address: a socket can be bound to no other. Nothing is sent.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// An IPv6 address without its brackets.
+fn host_and_port(authority: &str) -> Option<(String, u16)> {
+    let authority: Authority = authority.parse().ok()?;
+    let host = authority.host();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    Some((bare.unwrap_or(host).to_owned(), authority.port_u16()?))
+}
+
+/// A name that was resolved, and its addresses checked, before.
+#[derive(Clone)]
+struct Resolved(Vec<SocketAddr>);
+
+impl Service<Name> for Resolved {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which origins are left alone for a while: a pure state machine, fed with what requests meet.
 //!
-//! An origin that fails [`FAILURES_MAX`] times in a row is out for [`FIRST_MS`], doubled with each
+//! An origin that fails [`FAILURES_MAX`] times in a row, or that has been silent towards everybody for as
+//! long as it was waited for, is out for [`FIRST_MS`], doubled with each
 //! failure after that up to [`LONGEST_MS`]. When its time is over one request tries it, while the
 //! others stay away; if it answers, the past is forgotten. Being out never refuses a request: when
 //! all others fail, an origin that is out is tried all the same.
@@ -62,8 +63,9 @@ impl Health {
             .is_some_and(|ailing| ailing.failures >= FAILURES_MAX)
     }
 
-    /// It failed. For how long it goes out by that, if it does.
-    pub(super) fn failed(&mut self, authority: &str, now_ms: u64) -> Option<u64> {
+    /// It failed; if it was `silent`, nobody else need wait to find that out. For how long it goes out by
+    /// that, if it does.
+    pub(super) fn failed(&mut self, authority: &str, now_ms: u64, silent: bool) -> Option<u64> {
         if self.0.len() >= KNOWN_MAX && !self.0.contains_key(authority) {
             self.0.retain(|_, ailing| now_ms < ailing.out_until_ms);
             if self.0.len() >= KNOWN_MAX {
@@ -80,6 +82,9 @@ impl Health {
             return None;
         }
         ailing.failures = ailing.failures.saturating_add(1);
+        if silent {
+            ailing.failures = ailing.failures.max(FAILURES_MAX);
+        }
         ailing.trial_since_ms = None;
         let over = ailing.failures.checked_sub(FAILURES_MAX)?;
         let out_ms = (FIRST_MS << over.min(16)).min(LONGEST_MS);
@@ -95,13 +100,17 @@ mod tests {
     #[test]
     fn an_origin_goes_out_for_longer_and_longer_and_comes_back_at_once() {
         let mut health = Health::default();
-        assert_eq!(health.failed("a:80", 0), None);
-        assert_eq!(health.failed("a:80", 1), None);
+        assert_eq!(health.failed("a:80", 0, false), None);
+        assert_eq!(health.failed("a:80", 1, false), None);
         assert!(health.is_in("a:80", 1));
         let mut now = 2;
         for out_ms in [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
-            assert_eq!(health.failed("a:80", now), Some(out_ms));
-            assert_eq!(health.failed("a:80", now + 1), None, "it is out already");
+            assert_eq!(health.failed("a:80", now, false), Some(out_ms));
+            assert_eq!(
+                health.failed("a:80", now + 1, false),
+                None,
+                "it is out already"
+            );
             assert!(!health.is_in("a:80", now + out_ms - 1));
             assert!(health.is_in("b:80", now));
             now += out_ms;
@@ -116,11 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_origin_is_out_at_once() {
+        let mut health = Health::default();
+        assert_eq!(health.failed("a:80", 0, true), Some(FIRST_MS));
+        assert!(!health.is_in("a:80", 1));
+        assert_eq!(health.failed("a:80", 1, true), None, "it is out already");
+        health.tried("a:80", FIRST_MS);
+        assert_eq!(health.failed("a:80", FIRST_MS, true), Some(2 * FIRST_MS));
+        assert!(health.answered("a:80") && health.is_in("a:80", FIRST_MS));
+    }
+
+    #[test]
     fn answers_between_failures_keep_an_origin_in() {
         let mut health = Health::default();
         for now in 0..10 {
-            assert_eq!(health.failed("a:80", now), None);
-            assert_eq!(health.failed("a:80", now), None);
+            assert_eq!(health.failed("a:80", now, false), None);
+            assert_eq!(health.failed("a:80", now, false), None);
             assert!(!health.answered("a:80"));
         }
         assert!(health.is_in("a:80", 10));
@@ -130,7 +150,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut health = Health::default();
         for number in 0..=KNOWN_MAX {
-            health.failed(&format!("{number}:80"), 0);
+            health.failed(&format!("{number}:80"), 0, false);
         }
         assert!(health.0.len() <= KNOWN_MAX);
     }

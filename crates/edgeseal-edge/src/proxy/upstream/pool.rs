@@ -2,15 +2,22 @@
 //!
 //! HTTP/1.1 connections are in the pool while nobody uses them; one HTTP/2 connection to a
 //! destination is shared by all. To one origin there are never more connections than allowed,
-//! whatever hosts it is asked for: who finds all of them in use waits.
+//! whatever hosts it is asked for: who finds all of them in use waits. Connections to addresses that the
+//! origin's name has left are closed after a while ([`Addresses`]).
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use edgeseal_core::address::is_public;
+use futures_util::{StreamExt as _, stream};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -22,15 +29,17 @@ use tokio::{
 };
 
 use super::{
-    super::body::Lent,
-    dial::{Dial, NotConnected},
+    super::{Patience, body::Lent},
+    addresses::Addresses,
+    dial::{Dial, Dialled, NotConnected},
 };
 
 /// The connections to all origins.
 #[derive(Debug)]
 pub(super) struct Pool {
     dial: Dial,
-    patience: Duration,
+    patience: Patience,
+    epoch: Instant,
     connections_max: usize,
     origins: Mutex<HashMap<Box<str>, Arc<Lines>>>,
 }
@@ -44,6 +53,8 @@ pub(super) struct Destination {
     pub(super) tls_host: Option<Box<str>>,
     /// Whether it speaks HTTP/2 in the clear.
     pub(super) h2c: bool,
+    /// Whether it may be at an address that is not public.
+    pub(super) private: bool,
 }
 
 /// A connection to send one request on.
@@ -53,6 +64,8 @@ pub(super) struct Line {
     /// Whether it was used before: the origin may be about to close it.
     pub(super) reused: bool,
     tls_host: Option<Box<str>>,
+    peer: IpAddr,
+    epoch: Instant,
     lines: Arc<Lines>,
 }
 
@@ -68,10 +81,15 @@ struct Lines {
     permits: Arc<Semaphore>,
     returned: Notify,
     kept: Mutex<Kept>,
+    /// When it answered last, in milliseconds of the pool's time, plus one; 0: never.
+    answered: AtomicU64,
+    /// For a kept connection to an address that its name has left.
+    left_address: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
+    addresses: Addresses,
     /// In order of their return.
     http1: Vec<Idle<http1::SendRequest<Lent>>>,
     http2: Vec<Idle<http2::SendRequest<Lent>>>,
@@ -80,6 +98,7 @@ struct Kept {
 #[derive(Debug)]
 struct Idle<S> {
     tls_host: Option<Box<str>>,
+    peer: IpAddr,
     sender: S,
     since: Instant,
 }
@@ -88,17 +107,21 @@ struct Idle<S> {
 /// origins would be best (5 s), but a request without a body survives a stale connection anyway.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Names that are asked about at once.
+const NAMES_AT_ONCE: usize = 16;
 
 impl Pool {
     /// An empty pool. Must be called on the runtime: what is idle for too long is closed by a task.
-    pub(super) fn new(dial: Dial, patience: Duration, connections_max: usize) -> Arc<Self> {
+    pub(super) fn new(dial: Dial, patience: Patience, connections_max: usize) -> Arc<Self> {
         let pool = Arc::new(Self {
             dial,
             patience,
+            epoch: Instant::now(),
             connections_max: connections_max.clamp(1, Semaphore::MAX_PERMITS),
             origins: Mutex::default(),
         });
-        tokio::spawn(sweep(Arc::downgrade(&pool)));
+        let every = SWEEP_EVERY.min(patience.left_address / 2);
+        tokio::spawn(sweep(Arc::downgrade(&pool), every));
         pool
     }
 
@@ -110,17 +133,29 @@ impl Pool {
         fresh: bool,
     ) -> Result<Line, NotConnected> {
         let lines = self.lines(&to.authority);
-        if !fresh && let Some(sender) = lines.take(to.tls_host.as_deref(), http1_only) {
-            return Ok(Line {
-                sender,
-                reused: true,
-                tls_host: to.tls_host.clone(),
-                lines,
-            });
+        if !fresh && let Some((sender, peer)) = lines.take(to, http1_only) {
+            return Ok(self.used(lines, to, (sender, peer), true));
         }
         // Rare, and large: on the heap, so that the many requests that take a kept connection do not
         // carry the room for it about.
         Box::pin(self.wait_or_dial(lines, to, http1_only, fresh)).await
+    }
+
+    fn used(
+        &self,
+        lines: Arc<Lines>,
+        to: &Destination,
+        (sender, peer): (Sender, IpAddr),
+        reused: bool,
+    ) -> Line {
+        Line {
+            sender,
+            reused,
+            tls_host: to.tls_host.clone(),
+            peer,
+            epoch: self.epoch,
+            lines,
+        }
     }
 
     /// A connection that comes free, or a new one as soon as it is allowed.
@@ -131,19 +166,13 @@ impl Pool {
         http1_only: bool,
         fresh: bool,
     ) -> Result<Line, NotConnected> {
-        let line = |sender, reused| Line {
-            sender,
-            reused,
-            tls_host: to.tls_host.clone(),
-            lines: Arc::clone(&lines),
-        };
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.patience.connect;
         let permit = loop {
             // Asked for before looking, so that what comes back in between is not missed.
             let mut returned = pin!(lines.returned.notified());
             returned.as_mut().enable();
-            if !fresh && let Some(sender) = lines.take(to.tls_host.as_deref(), http1_only) {
-                return Ok(line(sender, true));
+            if !fresh && let Some(taken) = lines.take(to, http1_only) {
+                return Ok(self.used(Arc::clone(&lines), to, taken, true));
             }
             if lines.permits.available_permits() == 0 {
                 lines.evict();
@@ -158,13 +187,20 @@ impl Pool {
             }
         };
         let connecting = self.dial.connect(to, http1_only, permit);
-        let sender = timeout(self.patience, connecting)
+        let Dialled {
+            sender,
+            peer,
+            answer,
+        } = timeout(self.patience.connect, connecting)
             .await
             .map_err(|_| NotConnected::TimedOut)??;
-        if let Sender::Http2(sender) = &sender {
-            lines.keep_http2(to.tls_host.clone(), sender.clone());
+        if let Some(answer) = answer {
+            lines.resolved(&answer.addresses, answer.valid_until);
         }
-        Ok(line(sender, false))
+        if let Sender::Http2(sender) = &sender {
+            lines.keep_http2(to.tls_host.clone(), peer, sender.clone());
+        }
+        Ok(self.used(lines, to, (sender, peer), false))
     }
 
     fn lines(&self, authority: &str) -> Arc<Lines> {
@@ -176,6 +212,8 @@ impl Pool {
             permits: Arc::new(Semaphore::new(self.connections_max)),
             returned: Notify::new(),
             kept: Mutex::default(),
+            answered: AtomicU64::new(0),
+            left_address: self.patience.left_address,
         });
         origins.insert(authority.into(), Arc::clone(&lines));
         lines
@@ -188,13 +226,34 @@ impl Pool {
             !(nothing_kept && unused && Arc::strong_count(lines) == 1)
         });
     }
+
+    /// Asks again about the names whose answers do not hold any more. Those that fail keep what they have:
+    /// a DNS that is away closes no connections.
+    async fn resolve_again(&self) {
+        let now = Instant::now();
+        let due: Vec<_> = {
+            let origins = lock(&self.origins);
+            let due = origins.iter().filter(|(_, lines)| lines.is_due(now));
+            due.map(|(authority, lines)| (authority.clone(), Arc::clone(lines)))
+                .collect()
+        };
+        let asking =
+            stream::iter(due).for_each_concurrent(NAMES_AT_ONCE, async |(authority, lines)| {
+                let asked = timeout(self.patience.connect, self.dial.resolve(&authority));
+                if let Ok(Some(Ok(answer))) = asked.await {
+                    lines.resolved(&answer.addresses, answer.valid_until);
+                }
+            });
+        asking.await;
+    }
 }
 
-async fn sweep(pool: Weak<Pool>) {
-    let mut every = interval(SWEEP_EVERY);
+async fn sweep(pool: Weak<Pool>, every: Duration) {
+    let mut every = interval(every);
     loop {
         every.tick().await;
         let Some(pool) = pool.upgrade() else { return };
+        pool.resolve_again().await;
         pool.sweep(Instant::now());
     }
 }
@@ -221,49 +280,79 @@ impl Line {
         }
     }
 
+    /// Notes that the origin answers.
+    pub(super) fn note_answer(&self) {
+        let now = Instant::now() - self.epoch;
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now = now.saturating_add(1);
+        self.lines.answered.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Whether the origin has answered anybody since then.
+    pub(super) fn answered_since(&self, then: Instant) -> bool {
+        let answered = self.lines.answered.load(Ordering::Relaxed);
+        let answered = answered.checked_sub(1).map(Duration::from_millis);
+        answered.is_some_and(|answered| self.epoch + answered >= then)
+    }
+
     /// Keeps the connection for the next request as soon as this one is through.
     pub(super) fn give_back(self) {
         // The shared HTTP/2 connection never left the pool.
         let Sender::Http1(mut sender) = self.sender else {
             return;
         };
-        let (lines, tls_host) = (self.lines, self.tls_host);
+        let (lines, tls_host, peer) = (self.lines, self.tls_host, self.peer);
         if sender.is_ready() {
-            lines.keep_http1(tls_host, sender);
+            lines.keep_http1(tls_host, peer, sender);
             return;
         }
         tokio::spawn(async move {
             if sender.ready().await.is_ok() {
-                lines.keep_http1(tls_host, sender);
+                lines.keep_http1(tls_host, peer, sender);
             }
         });
     }
 }
 
 impl Lines {
-    fn take(&self, tls_host: Option<&str>, http1_only: bool) -> Option<Sender> {
+    fn take(&self, to: &Destination, http1_only: bool) -> Option<(Sender, IpAddr)> {
+        let tls_host = to.tls_host.as_deref();
+        // It may have been opened for a domain that may go where this one may not.
+        let may = |peer: IpAddr| to.private || is_public(peer);
         let mut kept = lock(&self.kept);
-        let Kept { http1, http2 } = &mut *kept;
+        let Kept { http1, http2, .. } = &mut *kept;
         http2.retain(|one| !one.sender.is_closed());
         if !http1_only
-            && let Some(one) = http2
-                .iter_mut()
-                .find(|one| one.tls_host.as_deref() == tls_host && one.sender.is_ready())
+            && let Some(one) = http2.iter_mut().find(|one| {
+                one.tls_host.as_deref() == tls_host && may(one.peer) && one.sender.is_ready()
+            })
         {
             one.since = Instant::now();
-            return Some(Sender::Http2(one.sender.clone()));
+            return Some((Sender::Http2(one.sender.clone()), one.peer));
         }
         // The one that came back last is the least likely to be stale.
         while let Some(last) = http1
             .iter()
-            .rposition(|one| one.tls_host.as_deref() == tls_host)
+            .rposition(|one| one.tls_host.as_deref() == tls_host && may(one.peer))
         {
             let idle = http1.remove(last);
             if idle.sender.is_ready() && idle.since.elapsed() < IDLE_MAX {
-                return Some(Sender::Http1(idle.sender));
+                return Some((Sender::Http1(idle.sender), idle.peer));
             }
         }
         None
+    }
+
+    /// The origin's name has these addresses until then.
+    fn resolved(&self, addresses: &[IpAddr], valid_until: Instant) {
+        let (now, left) = (Instant::now(), self.left_address);
+        let mut kept = lock(&self.kept);
+        kept.addresses.answer(addresses, valid_until, left, now);
+    }
+
+    /// Whether its name should be asked about again.
+    fn is_due(&self, now: Instant) -> bool {
+        lock(&self.kept).addresses.is_due(now)
     }
 
     /// Closes the connection that was idle for longest: its permit is needed for another host.
@@ -277,20 +366,38 @@ impl Lines {
         }
     }
 
-    fn keep_http1(&self, tls_host: Option<Box<str>>, sender: http1::SendRequest<Lent>) {
-        lock(&self.kept).http1.push(Idle {
-            tls_host,
-            sender,
-            since: Instant::now(),
-        });
+    fn keep_http1(
+        &self,
+        tls_host: Option<Box<str>>,
+        peer: IpAddr,
+        sender: http1::SendRequest<Lent>,
+    ) {
+        let since = Instant::now();
+        let mut kept = lock(&self.kept);
+        if kept.addresses.has(peer, self.left_address, since) {
+            kept.http1.push(Idle {
+                tls_host,
+                peer,
+                sender,
+                since,
+            });
+        }
+        drop(kept);
         self.returned.notify_one();
     }
 
-    fn keep_http2(&self, tls_host: Option<Box<str>>, sender: http2::SendRequest<Lent>) {
+    fn keep_http2(
+        &self,
+        tls_host: Option<Box<str>>,
+        peer: IpAddr,
+        sender: http2::SendRequest<Lent>,
+    ) {
         let mut kept = lock(&self.kept);
-        if kept.http2.iter().all(|one| one.tls_host != tls_host) {
+        let same = |one: &Idle<_>| one.tls_host == tls_host && one.peer == peer;
+        if !kept.http2.iter().any(same) {
             kept.http2.push(Idle {
                 tls_host,
+                peer,
                 sender,
                 since: Instant::now(),
             });
@@ -299,12 +406,19 @@ impl Lines {
         self.returned.notify_waiters();
     }
 
-    /// Closes what is idle for too long. Whether nothing is left.
+    /// Closes what is idle for too long, or leads where the name does not any more. Whether nothing is left.
     fn sweep(&self, now: Instant) -> bool {
         let mut kept = lock(&self.kept);
-        let Kept { http1, http2 } = &mut *kept;
-        http1.retain(|one| one.sender.is_ready() && now - one.since < IDLE_MAX);
-        http2.retain(|one| !one.sender.is_closed() && now - one.since < IDLE_MAX);
+        let Kept {
+            addresses,
+            http1,
+            http2,
+        } = &mut *kept;
+        let left = self.left_address;
+        let is_fresh = |peer, since| now - since < IDLE_MAX && addresses.has(peer, left, now);
+        http1.retain(|one| one.sender.is_ready() && is_fresh(one.peer, one.since));
+        // One that streams are open on ends after the last of them.
+        http2.retain(|one| !one.sender.is_closed() && is_fresh(one.peer, one.since));
         http1.is_empty() && http2.is_empty()
     }
 }

@@ -1,0 +1,93 @@
+//! Which addresses an origin's name has, over time: a pure state machine, fed with answers of the DNS.
+//!
+//! New connections go where the name leads now. A kept one may go on for a while after its address has
+//! left the answers: names with many addresses show only some of them in each.
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use tokio::time::Instant;
+
+/// The addresses of one name.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    /// Each with the moment from which on it was missing in the answers; `None` if the last one had it.
+    known: HashMap<IpAddr, Option<Instant>>,
+    /// Until when the last answer holds.
+    valid_until: Option<Instant>,
+}
+
+impl Addresses {
+    /// The name has these, until `valid_until`. Those that were missing for `left` are forgotten.
+    pub(super) fn answer(
+        &mut self,
+        addresses: &[IpAddr],
+        valid_until: Instant,
+        left: Duration,
+        now: Instant,
+    ) {
+        self.valid_until = Some(valid_until);
+        for (address, missing) in &mut self.known {
+            if !addresses.contains(address) {
+                missing.get_or_insert(now);
+            }
+        }
+        for address in addresses {
+            self.known.insert(*address, None);
+        }
+        self.known
+            .retain(|_, missing| missing.is_none_or(|since| now - since < left));
+    }
+
+    /// Whether the name should be asked about again.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.valid_until.is_some_and(|until| now >= until)
+    }
+
+    /// Whether a connection to `address` may be used: the name has it, or had it less than `left` ago. Of
+    /// an origin without a name, any may.
+    pub(super) fn has(&self, address: IpAddr, left: Duration, now: Instant) -> bool {
+        if self.valid_until.is_none() {
+            return true;
+        }
+        let missing = self.known.get(&address.to_canonical());
+        missing.is_some_and(|missing| missing.is_none_or(|since| now - since < left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEFT: Duration = Duration::from_secs(60);
+    const TTL: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn an_address_that_left_is_good_for_a_while_and_comes_back() {
+        let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|one| one.parse().unwrap());
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut addresses = Addresses::default();
+        assert!(addresses.has(one, LEFT, start) && !addresses.is_due(start));
+        addresses.answer(&[one], at(5), LEFT, at(0));
+        assert!(!addresses.is_due(at(4)) && addresses.is_due(at(5)));
+        assert!(!addresses.has(two, LEFT, at(0)), "never was there");
+        // However long the first answer was good for.
+        addresses.answer(&[two], at(1000) + TTL, LEFT, at(1000));
+        assert!(addresses.has(one, LEFT, at(1059)) && addresses.has(two, LEFT, at(1059)));
+        assert!(!addresses.has(one, LEFT, at(1060)) && addresses.has(two, LEFT, at(1060)));
+        // Back in time, so that the next absence counts from its own beginning.
+        addresses.answer(&[one, two], at(1050) + TTL, LEFT, at(1050));
+        addresses.answer(&[two], at(1055) + TTL, LEFT, at(1055));
+        assert!(addresses.has(one, LEFT, at(1114)) && !addresses.has(one, LEFT, at(1115)));
+        addresses.answer(&[two], at(1200), LEFT, at(1116));
+        assert_eq!(addresses.known.len(), 1, "it is forgotten");
+    }
+
+    #[test]
+    fn an_ipv4_address_in_ipv6_form_is_the_same() {
+        let now = Instant::now();
+        let mut addresses = Addresses::default();
+        addresses.answer(&["192.0.2.1".parse().unwrap()], now + TTL, LEFT, now);
+        assert!(addresses.has("::ffff:192.0.2.1".parse().unwrap(), LEFT, now));
+    }
+}

@@ -1,0 +1,134 @@
+//! Names of origins, asked of the DNS and remembered for as long as their answers say.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, SystemTime},
+};
+
+use hickory_resolver::{
+    Resolver as Dns, TokioResolver,
+    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
+    net::{NetError, runtime::TokioRuntimeProvider},
+};
+use tokio::{sync::Mutex, time::Instant};
+
+/// Asks the DNS, by the system's configuration as it is at the time.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    server: Option<SocketAddr>,
+    current: Mutex<Option<Current>>,
+}
+
+/// The addresses of a name.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) valid_until: Instant,
+}
+
+#[derive(Debug)]
+struct Current {
+    dns: TokioResolver,
+    written: Written,
+    looked: Instant,
+}
+
+/// When each of [`FILES`] was written.
+type Written = [Option<SystemTime>; 2];
+
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+/// How often it is looked whether they are the same still.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How soon a name is asked about again, however long its answer is good for: one of the hosts file is
+/// good for a day. The answer may well be the remembered one.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// Answers that are remembered.
+const CACHE: u64 = 4096;
+/// For one server; the whole of it is bounded by the time for a connection.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Resolver {
+    /// Asks this server, or those of the system.
+    pub(super) fn new(server: Option<SocketAddr>) -> Self {
+        Self {
+            server,
+            current: Mutex::default(),
+        }
+    }
+
+    /// The addresses that a name has now.
+    ///
+    /// # Errors
+    /// [`NetError`] if there is none, nobody answers, or the system's configuration does not read.
+    pub(super) async fn addresses(&self, name: &str) -> Result<Answer, NetError> {
+        let dns = self.dns().await?;
+        let found = dns.lookup_ip(name).await?;
+        let addresses = found.iter().map(|address| address.to_canonical());
+        Ok(Answer {
+            addresses: addresses.collect(),
+            valid_until: Instant::from_std(found.valid_until()).min(Instant::now() + ASK_AGAIN),
+        })
+    }
+
+    async fn dns(&self) -> Result<TokioResolver, NetError> {
+        let mut current = self.current.lock().await;
+        if let Some(current) = &mut *current {
+            if current.looked.elapsed() < LOOK_EVERY {
+                return Ok(current.dns.clone());
+            }
+            current.looked = Instant::now();
+        }
+        let (server, known) = (self.server, current.as_ref().map(|current| current.written));
+        let looking = tokio::task::spawn_blocking(move || look(server, known));
+        let found = looking
+            .await
+            .map_err(|error| std::io::Error::other(error).into());
+        match (found.and_then(|found| found), &mut *current) {
+            (Ok(Some(fresh)), current) => {
+                let dns = fresh.dns.clone();
+                *current = Some(fresh);
+                Ok(dns)
+            }
+            // The same as before; or one that does not read, which is written at this moment perhaps.
+            (Ok(None) | Err(_), Some(current)) => Ok(current.dns.clone()),
+            (Ok(None), None) => Err(NetError::from("no DNS configuration")),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+/// Reads the system's configuration, if it is another one than that `known`.
+fn look(server: Option<SocketAddr>, known: Option<Written>) -> Result<Option<Current>, NetError> {
+    let written = FILES.map(|file| fs::metadata(file).and_then(|file| file.modified()).ok());
+    if known == Some(written) {
+        return Ok(None);
+    }
+    let provider = TokioRuntimeProvider::default();
+    let mut builder = match server {
+        Some(server) => Dns::builder_with_config(only(server), provider),
+        None => Dns::builder(provider)?,
+    };
+    let options = builder.options_mut();
+    options.cache_size = CACHE;
+    options.timeout = options.timeout.min(TIMEOUT);
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    Ok(Some(Current {
+        dns: builder.build()?,
+        written,
+        looked: Instant::now(),
+    }))
+}
+
+fn only(server: SocketAddr) -> ResolverConfig {
+    let at_port = |mut connection: ConnectionConfig| {
+        connection.port = server.port();
+        connection
+    };
+    let connections = vec![
+        at_port(ConnectionConfig::udp()),
+        at_port(ConnectionConfig::tcp()),
+    ];
+    let server = NameServerConfig::new(server.ip(), true, connections);
+    ResolverConfig::from_name_servers(vec![server])
+}

@@ -1,0 +1,229 @@
+//! Where origins are: names that move, and addresses that nobody's origin has.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use edgeseal_edge::Edge;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    client::plain,
+    dns::Dns,
+    origin::{listener, saying},
+    world::{Building as _, PATIENCE, World, domain, served},
+};
+
+async fn get(edge: &Edge) -> (u16, String) {
+    plain(edge.http_addr().unwrap(), "a.com", "/").await
+}
+
+/// Origins at one port of two addresses, each of which says how many connections it has had, and keeps
+/// them or not.
+async fn twins(keeps: bool) -> (u16, [Arc<AtomicUsize>; 2]) {
+    let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    loop {
+        let (first, address) = listener().await;
+        let port = address.port();
+        let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await else {
+            continue; // somebody else has it
+        };
+        let both = [(first, "one"), (second, "two")];
+        for ((listener, says), count) in both.into_iter().zip(&counts) {
+            tokio::spawn(answers(listener, says, keeps, Arc::clone(count)));
+        }
+        return (port, counts);
+    }
+}
+
+async fn answers(
+    listener: TcpListener,
+    says: &'static str,
+    keeps: bool,
+    connections: Arc<AtomicUsize>,
+) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        connections.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            loop {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                let end = if keeps { "" } else { "Connection: close\r\n" };
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{end}\r\n{says}");
+                stream.write_all(answer.as_bytes()).await?;
+                if !keeps {
+                    return std::io::Result::Ok(());
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
+    for keeps in [true, false] {
+        let world = World::new();
+        let dns = Dns::start().await;
+        dns.set("origin.test", &["127.0.0.1"]).await;
+        let (port, [one, two]) = twins(keeps).await;
+        let domain = domain("a.com").with_origin_at("origin.test", port, 20);
+        world.put(&domain).await;
+        let edge = world
+            .edge_with(|options| {
+                options.origin_dns = Some(dns.address);
+                options.patience.left_address = Duration::from_millis(400);
+            })
+            .await;
+        for _ in 0..5 {
+            let (status, answer) = get(&edge).await;
+            assert!(status == 200 && answer.ends_with("one"), "{answer}");
+        }
+        assert_eq!(one.load(Ordering::SeqCst), if keeps { 1 } else { 5 });
+        dns.set("origin.test", &["127.0.0.2"]).await;
+        let moving = async {
+            while !get(&edge).await.1.ends_with("two") {
+                // Requests never cease, so the connection is never idle for long.
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, moving).await.expect("it is followed");
+        for _ in 0..5 {
+            assert!(get(&edge).await.1.ends_with("two"), "and for good");
+        }
+        assert_eq!(two.load(Ordering::SeqCst), if keeps { 1 } else { 6 });
+        edge.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dns_that_is_away_closes_no_connection() {
+    let world = World::new();
+    let dns = Dns::start().await;
+    dns.set("origin.test", &["127.0.0.1"]).await;
+    let (port, [one, _]) = twins(true).await;
+    world
+        .put(&domain("a.com").with_origin_at("origin.test", port, 20))
+        .await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_dns = Some(dns.address);
+            options.patience.left_address = Duration::from_millis(100);
+        })
+        .await;
+    assert!(get(&edge).await.1.ends_with("one"));
+    drop(dns);
+    // Long enough for the answer to expire, and for the connection to be missed ten times.
+    let later = tokio::time::Instant::now() + Duration::from_secs(2);
+    while tokio::time::Instant::now() < later {
+        assert!(get(&edge).await.1.ends_with("one"));
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(one.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn nobodys_origin_is_this_process_or_a_metadata_service() {
+    let world = World::new();
+    let dns = Dns::start().await;
+    let (api, api_address) = listener().await;
+    let (everywhere, admin) = {
+        let socket = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    };
+    let edge = world
+        .edge_with(|options| {
+            options.origin_dns = Some(dns.address);
+            options.listeners.add(api_address);
+            options.listeners.add(admin);
+        })
+        .await;
+    let (https, http) = (edge.https_addr().port(), edge.http_addr().unwrap().port());
+    let (api_port, admin_port) = (api_address.port(), admin.port());
+    let refused = [
+        ("127.0.0.1", api_port),
+        ("::ffff:127.0.0.1", api_port),
+        ("localhost", api_port),
+        ("127.0.0.1", admin_port),
+        ("127.0.0.2", admin_port),
+        ("127.0.0.1", https),
+        ("127.0.0.1", http),
+        ("0.0.0.0", api_port),
+        ("0.0.0.0", 80),
+        ("::", 80),
+        ("::ffff:0.0.0.0", 80),
+        ("224.0.0.1", 80),
+        ("ff02::1", 80),
+        ("255.255.255.255", 80),
+        ("169.254.169.254", 80),
+        ("::ffff:169.254.169.254", 80),
+        ("100.100.100.200", 80),
+        ("fe80::1", 80),
+    ];
+    let mut tried = Vec::new();
+    for (address, port) in refused {
+        tried.push((address.to_owned(), port));
+        if address != "localhost" {
+            let name = format!("n{}.test", tried.len());
+            dns.set(&name, &[address]).await;
+            tried.push((name, port));
+        }
+    }
+    for (address, port) in tried {
+        let domain = domain("a.com").with_origin_at(&address, port, 20);
+        served(&edge, world.put(&domain).await).await;
+        let (status, page) = get(&edge).await;
+        assert_eq!(status, 502, "{address}:{port} {page}");
+        // This name has `::1` as well, where nobody listens.
+        let named = page.contains("may not have") || address == "localhost";
+        assert!(named, "{address}:{port} {page}");
+    }
+    for listener in [&api, &everywhere] {
+        let nobody = timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(nobody.is_err(), "nothing was connected to");
+    }
+    // The rest of this machine is fine, by a name too; and of several addresses the others are used.
+    let port = saying("hello").await;
+    dns.set("good.test", &["127.0.0.1"]).await;
+    dns.set("mixed.test", &["169.254.169.254", "127.0.0.1", "0.0.0.0"])
+        .await;
+    for address in [
+        "127.0.0.1",
+        "::ffff:127.0.0.1",
+        "good.test",
+        "mixed.test",
+        "localhost",
+    ] {
+        let domain = domain("a.com").with_origin_at(address, port, 20);
+        served(&edge, world.put(&domain).await).await;
+        let (status, answer) = get(&edge).await;
+        assert_eq!(status, 200, "{address} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_address_is_unreachable() {
+    let world = World::new();
+    let dns = Dns::start().await;
+    let backup = saying("backup").await;
+    let domain = domain("a.com")
+        .with_origin_at("nothing.test", 80, 20)
+        .with_origin_at("127.0.0.1", backup, 30);
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| options.origin_dns = Some(dns.address))
+        .await;
+    let (status, answer) = get(&edge).await;
+    assert!(status == 200 && answer.ends_with("backup"), "{answer}");
+}

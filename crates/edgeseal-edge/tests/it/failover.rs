@@ -1,0 +1,315 @@
+//! What is asked again, and of whom: origins that are silent, and those that look at nothing.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use edgeseal_edge::Edge;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    client::{Http, bare, plain},
+    origin::{listener, origin, saying},
+    world::{Building as _, Certificate, PATIENCE, World, domain},
+};
+
+const HEAD: Duration = Duration::from_millis(300);
+
+/// An origin that takes connections and requests, and says nothing; how many connections it had.
+async fn silent() -> (u16, Arc<AtomicUsize>) {
+    let (listener, address) = listener().await;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(listener.accept().await.unwrap());
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (address.port(), connections)
+}
+
+async fn text(edge: &Edge, path: &str) -> (u16, String) {
+    let (status, answer) = plain(edge.http_addr().unwrap(), "a.com", path).await;
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    (status, body.to_owned())
+}
+
+#[tokio::test]
+async fn a_silent_origin_costs_one_visitor_some_time_and_no_answer() {
+    let world = World::new();
+    let (mute, tried) = silent().await;
+    let backup = saying("backup").await;
+    let domain = domain("a.com")
+        .with_origin_at("127.0.0.1", mute, 20)
+        .with_origin_at("127.0.0.1", backup, 30);
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| options.patience.head = HEAD)
+        .await;
+    let began = Instant::now();
+    assert_eq!(text(&edge, "/").await, (200, "backup".to_owned()));
+    assert!(began.elapsed() >= HEAD);
+    let began = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(text(&edge, "/").await, (200, "backup".to_owned()));
+    }
+    assert!(began.elapsed() < HEAD * 10, "{:?}", began.elapsed());
+    assert_eq!(tried.load(Ordering::SeqCst), 1, "it is out at once");
+}
+
+#[tokio::test]
+async fn what_a_silent_origin_may_have_acted_on_is_not_repeated() {
+    let world = World::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let backup = origin(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async { Response::new(Full::<Bytes>::default()) }
+    })
+    .await;
+    let requests = [
+        "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+        "GET / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+        "DELETE / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n",
+    ];
+    for request in requests {
+        // Of its own, since it is out afterwards.
+        let (mute, _) = silent().await;
+        let domain = domain("a.com")
+            .with_origin_at("127.0.0.1", mute, 20)
+            .with_origin_at("127.0.0.1", backup, 30);
+        world.put(&domain).await;
+        let edge = world
+            .edge_with(|options| options.patience.head = HEAD)
+            .await;
+        let answer = bare(edge.http_addr().unwrap(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{request:?} {answer}");
+        edge.drain().await;
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn several_silent_origins_have_twice_the_time_of_one() {
+    let world = World::new();
+    let mut domain = domain("a.com");
+    let mut tried = Vec::new();
+    for priority in [20, 30, 40, 50] {
+        let (mute, count) = silent().await;
+        domain = domain.with_origin_at("127.0.0.1", mute, priority);
+        tried.push(count);
+    }
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| options.patience.head = HEAD)
+        .await;
+    let began = Instant::now();
+    assert_eq!(text(&edge, "/").await.0, 504);
+    let took = began.elapsed();
+    assert!(took >= 2 * HEAD && took < 4 * HEAD, "{took:?}");
+    let tried: Vec<_> = tried.iter().map(|one| one.load(Ordering::SeqCst)).collect();
+    assert_eq!(tried, [1, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn an_origin_that_is_slow_for_one_and_answers_others_stays() {
+    let world = World::new();
+    let first = origin(|request: Request<Incoming>| async move {
+        if request.uri().path() == "/slow" {
+            std::future::pending::<()>().await;
+        }
+        Response::new(Full::from("first"))
+    })
+    .await;
+    let backup = saying("backup").await;
+    let domain = domain("a.com")
+        .with_origin_at("127.0.0.1", first, 20)
+        .with_origin_at("127.0.0.1", backup, 30);
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| options.patience.head = HEAD)
+        .await;
+    let mut slow = std::pin::pin!(text(&edge, "/slow"));
+    let answer = loop {
+        tokio::select! {
+            answer = &mut slow => break answer,
+            (status, text) = text(&edge, "/") => assert_eq!((status, text.as_str()), (200, "first")),
+        }
+    };
+    assert_eq!(answer, (200, "backup".to_owned()));
+    assert_eq!(text(&edge, "/").await.1, "first", "it is not out");
+}
+
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const REFUSED_STREAM: u32 = 7;
+
+fn frame(kind: u8, stream: u8, payload: &[u32]) -> Vec<u8> {
+    let length = u8::try_from(4 * payload.len()).unwrap();
+    let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, stream];
+    for word in payload {
+        frame.extend(word.to_be_bytes());
+    }
+    frame
+}
+
+/// Reads frames up to the head of the first request, and all of its body if `whole`.
+async fn first_request(stream: &mut TcpStream, whole: bool) -> std::io::Result<()> {
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await?;
+        let (is_head, ends) = (head[3] == 1, head[4] & 1 == 1);
+        if head[3] <= 1 && ((is_head && !whole) || ends) {
+            return Ok(());
+        }
+    }
+}
+
+/// An origin of HTTP/2 in the clear whose first `rude` connections end the first request by `say`, and
+/// that answers with the body that it gets on all others; how many requests it answered.
+pub(crate) async fn refusing(rude: usize, say: Vec<u8>, closes: bool) -> (u16, Arc<AtomicUsize>) {
+    let (listener, address) = listener().await;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&answered);
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (counter, say) = (Arc::clone(&counter), say.clone());
+            tokio::spawn(async move {
+                if number < rude {
+                    stream.write_all(&frame(4, 0, &[])).await?;
+                    first_request(&mut stream, true).await?;
+                    stream.write_all(&say).await?;
+                    while !closes && stream.read_u8().await.is_ok() {}
+                    return std::io::Result::Ok(());
+                }
+                let service = service_fn(move |request: Request<Incoming>| {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        let method = request.method().clone();
+                        let body = request.into_body().collect().await.unwrap().to_bytes();
+                        let text = format!("{method} {}", String::from_utf8_lossy(&body));
+                        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text)))
+                    }
+                });
+                let server = http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                Ok(())
+            });
+        }
+    });
+    (address.port(), answered)
+}
+
+async fn h2c_edge(world: &World, ports: Vec<u16>) -> Edge {
+    world
+        .edge_with(|options| options.origin_h2c_ports = ports)
+        .await
+}
+
+fn post(uri: &str, body: String) -> Request<Full<Bytes>> {
+    let request = Request::post(uri).header("host", "a.com");
+    request.body(Full::from(body)).unwrap()
+}
+
+#[tokio::test]
+async fn what_an_origin_has_not_looked_at_is_asked_again() {
+    let refused = frame(RST_STREAM, 1, &[REFUSED_STREAM]);
+    let away = frame(GOAWAY, 0, &[0, 0]);
+    let table = [
+        (1, refused.clone(), false),
+        (2, refused, false),
+        (1, away.clone(), true),
+        (2, away, true),
+    ];
+    for (rude, say, closes) in table {
+        let world = World::new();
+        let (port, answered) = refusing(rude, say.clone(), closes).await;
+        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        let edge = h2c_edge(&world, vec![port]).await;
+        let body = "x".repeat(20_000);
+        let mut http = Http::h2(edge.https_addr(), "a.com").await;
+        let response = timeout(PATIENCE, http.send(post("https://a.com/", body.clone())));
+        let response = response.await.unwrap().unwrap();
+        assert_eq!(response.status(), 200, "{rude} {say:?}");
+        let got = crate::client::text(response).await;
+        assert_eq!(got, format!("POST {body}"), "{rude} {say:?}");
+        assert_eq!(answered.load(Ordering::SeqCst), 1, "{rude} {say:?}");
+        edge.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_looks_at_nothing_is_passed_over() {
+    let world = World::new();
+    let (port, answered) = refusing(usize::MAX, frame(GOAWAY, 0, &[0, 0]), true).await;
+    let (backup, answers) = refusing(0, Vec::new(), false).await;
+    let domain = domain("a.com")
+        .with_origin_at("127.0.0.1", port, 20)
+        .with_origin_at("127.0.0.1", backup, 30);
+    world.put(&domain).await;
+    let edge = h2c_edge(&world, vec![port, backup]).await;
+    let mut http = Http::plain(edge.http_addr().unwrap()).await;
+    let response = timeout(PATIENCE, http.send(post("/", "body".to_owned())));
+    let response = response.await.unwrap().unwrap();
+    assert_eq!(crate::client::text(response).await, "POST body");
+    assert_eq!(answered.load(Ordering::SeqCst), 0);
+    assert_eq!(answers.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_an_origin_may_have_looked_at_is_not_asked_again() {
+    let table = [
+        frame(GOAWAY, 0, &[1, 0]),
+        frame(RST_STREAM, 1, &[8]),
+        frame(RST_STREAM, 1, &[2]),
+        Vec::new(),
+    ];
+    for say in table {
+        let world = World::new();
+        let (port, answered) = refusing(1, say.clone(), true).await;
+        world.put(&domain("a.com").with_origin(port)).await;
+        let edge = h2c_edge(&world, vec![port]).await;
+        let mut http = Http::plain(edge.http_addr().unwrap()).await;
+        let response = timeout(PATIENCE, http.send(post("/", "body".to_owned())));
+        assert_eq!(response.await.unwrap().unwrap().status(), 502, "{say:?}");
+        assert_eq!(answered.load(Ordering::SeqCst), 0, "{say:?}");
+        edge.drain().await;
+    }
+}
+
+/// A body that is too long to be kept is not sent in part.
+#[tokio::test]
+async fn a_long_body_is_sent_once_or_not_at_all() {
+    let world = World::new();
+    let (port, answered) = refusing(1, frame(RST_STREAM, 1, &[REFUSED_STREAM]), false).await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = h2c_edge(&world, vec![port]).await;
+    let mut http = Http::plain(edge.http_addr().unwrap()).await;
+    // What the first one reads of it fits into its window, and is more than is kept.
+    let response = timeout(PATIENCE, http.send(post("/", "x".repeat(65_535)))).await;
+    assert_eq!(response.unwrap().unwrap().status(), 502);
+    assert_eq!(answered.load(Ordering::SeqCst), 0);
+}
