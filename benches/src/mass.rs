@@ -235,6 +235,7 @@ impl Maker {
             service: Service::Web,
             coverage: Coverage::Global,
             // A thousand origins: an operator's customers share machines.
+            origin_permission: Default::default(),
             origins: vec![Origin {
                 address: format!("10.0.{}.{}", number % 4, number % 250),
                 kind: OriginKind::Ipaddr,
