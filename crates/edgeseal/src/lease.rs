@@ -109,8 +109,11 @@ impl Lease {
 #[async_trait]
 impl Store for Lease {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        // Takes some µs and waits for nobody.
-        self.store()?.get(key).await
+        let store = self.store()?;
+        tokio::select! {
+            entry = store.get(key) => entry,
+            fault = self.revoked() => Err(fault),
+        }
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
@@ -190,6 +193,21 @@ impl Store for Lease {
         tokio::select! {
             swept = store.sweep(now) => swept,
             fault = self.revoked() => Err(fault),
+        }
+    }
+    async fn lost(&self) -> Fault {
+        loop {
+            // The sender lives in this object.
+            let _ = self.granted.subscribe().wait_for(|granted| *granted).await;
+            let Ok(store) = self.store() else {
+                task::yield_now().await;
+                continue;
+            };
+            tokio::select! {
+                fault = store.lost() => return fault,
+                // Let go of, for whatever reason: the next one may be lost.
+                _ = self.revoked() => {}
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::http::Ending;
 use edgeseal_edge::Edge;
-use edgeseal_store::SharedStore;
+use edgeseal_store::{SharedStore, Store as _};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -96,6 +96,24 @@ impl Running {
             std::future::pending::<()>().await;
         }
         self.parts.store_may_be_back().await;
+    }
+
+    /// Waits until the store has lost its file, and says how. Can be dropped at any time.
+    pub(crate) async fn store_lost(&self) -> String {
+        with_causes(&self.lease.lost().await)
+    }
+
+    /// Goes on without a store that has lost its file: visitors are served, calls are refused, and the
+    /// store is looked for.
+    pub(crate) async fn go_on_without_store(&mut self, why: String) {
+        self.lease.revoke(&why).await;
+        if let Some(control) = self.control.take() {
+            control.stop(CALLS).await;
+        }
+        match self.begin_calls().await {
+            Ok(()) => {}
+            Err(error) => self.tell_away(with_causes(&error)),
+        }
     }
 
     /// Takes the store up again, if it can be used. Visitors are served meanwhile, calls wait.

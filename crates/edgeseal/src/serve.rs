@@ -89,6 +89,10 @@ async fn handed_over(running: &mut Running, signals: &mut Signals, reloads: &mut
     loop {
         let successor = tokio::select! {
             successor = running.asked() => successor,
+            why = running.store_lost() => {
+                running.go_on_without_store(why).await;
+                continue;
+            }
             () = running.store_may_be_back() => {
                 running.take_store_up().await;
                 continue;

@@ -1,13 +1,22 @@
-//! A start without the store: what was served is served, changes are refused with a reason, and when
-//! the store is back it is taken up without a restart.
+//! Without the store, from the start or from one moment on: what was served is served, changes are refused
+//! with a reason, and when the store is back it is taken up without a restart.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use edgeseal_api::client::{CallError, Refusal};
+
 use crate::{
-    harness::{CDN, Origin, Pem, Server, api::told, eventually, pki::AUTHORITY, raw},
+    harness::{
+        Api, CDN, Origin, Pem, Server, api::told, eventually, pki::AUTHORITY, raw, unlimited,
+    },
     restart::refused_to_start,
 };
 
@@ -19,7 +28,14 @@ const NAMES: [&str; 3] = [
 
 /// A server that has served [`NAMES`], and is stopped; the certificates.
 async fn has_served() -> (Server, Vec<Pem>) {
-    let mut server = Server::start();
+    let (mut server, pems) = serving("").await;
+    assert_eq!(server.terminate().code(), Some(0));
+    (server, pems)
+}
+
+/// A server that serves [`NAMES`]; the certificates.
+async fn serving(config: &str) -> (Server, Vec<Pem>) {
+    let server = Server::start_with(config);
     let (api, origin) = (server.client(), Origin::start().await);
     let mut pems = Vec::new();
     for name in NAMES {
@@ -29,7 +45,6 @@ async fn has_served() -> (Server, Vec<Pem>) {
         set.unwrap_or_else(|error| panic!("{}", told(&error)));
         pems.push(pem);
     }
-    assert_eq!(server.terminate().code(), Some(0));
     (server, pems)
 }
 
@@ -129,6 +144,127 @@ async fn a_store_that_is_gone_cut_off_or_emptied_is_waited_for() {
         assert_serves_all(&server, &pems, "after a restart").await;
         assert_eq!(server.terminate().code(), Some(0), "{damage}");
     }
+}
+
+/// Adds domains until one is refused; those that were acknowledged, and the refusal.
+async fn add_until_refused(
+    api: Api,
+    tag: String,
+    sources: String,
+    count: Arc<AtomicU64>,
+) -> (Vec<String>, Refusal) {
+    let mut added = Vec::new();
+    loop {
+        let name = format!("{tag}-{}.gone.example", added.len());
+        let params = [
+            ("DomainName", &name[..]),
+            ("CdnType", "web"),
+            ("Sources", &sources),
+        ];
+        match api.call(CDN, "AddCdnDomain", &params).await {
+            Ok(_) => added.push(name),
+            Err(CallError::Refused(refusal)) => return (added, *refusal),
+            Err(error) => panic!("{name}: {}", told(&error)),
+        }
+        count.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// What becomes of the files while a server writes to them.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Moved,
+    Unlinked,
+    Replaced,
+    LogUnlinked,
+}
+
+impl Loss {
+    fn happens(self, store: &Path) {
+        let beside = |tail: &str| PathBuf::from(format!("{}{tail}", store.display()));
+        match self {
+            Self::Moved => fs::rename(store, beside(".moved")).unwrap(),
+            Self::Unlinked => fs::remove_file(store).unwrap(),
+            Self::Replaced => {
+                fs::write(beside(".other"), "no database").unwrap();
+                fs::rename(beside(".other"), store).unwrap();
+            }
+            Self::LogUnlinked => fs::remove_file(beside("-wal")).unwrap(),
+        }
+    }
+}
+
+/// The file vanishes under four writers. What was acknowledged is in it when it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_vanishes_while_it_is_written_to_loses_nothing_acknowledged() {
+    let (server, mut pems) = serving(&unlimited()).await;
+    let origin = Origin::start().await;
+    let (store, kept) = (server.data().join("store.db"), server.home().join("kept"));
+    for loss in [
+        Loss::Moved,
+        Loss::Unlinked,
+        Loss::Replaced,
+        Loss::LogUnlinked,
+    ] {
+        let when = format!("{loss:?}");
+        let count = Arc::new(AtomicU64::new(0));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let tag = format!("{}-{writer}", when.to_lowercase());
+                let (api, sources) = (server.client(), origin.sources());
+                tokio::spawn(add_until_refused(api, tag, sources, Arc::clone(&count)))
+            })
+            .collect();
+        eventually("it is busy", async || {
+            (count.load(Ordering::Acquire) >= 40).then_some(())
+        })
+        .await;
+        // Another name of the same file, for the end.
+        fs::hard_link(&store, &kept).unwrap();
+        loss.happens(&store);
+        let mut acknowledged = Vec::new();
+        for writer in writers {
+            let (added, refusal) = writer.await.unwrap();
+            let refused = (refusal.status, refusal.code.as_str());
+            assert_eq!(refused, (503, "ServiceUnavailable"), "{when}");
+            acknowledged.extend(added);
+        }
+        if matches!(loss, Loss::LogUnlinked) {
+            fs::remove_file(&kept).unwrap();
+        } else {
+            assert_is_away(&server, &pems, "store.db", &when).await;
+            fs::rename(&kept, &store).unwrap();
+        }
+        assert_recovers(&server, &mut pems, &when).await;
+        let api = server.client();
+        for name in &acknowledged {
+            api.on("DescribeCdnDomainDetail", name).await;
+        }
+        assert!(acknowledged.len() >= 40, "{when}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_vanishes_is_noticed_although_nobody_writes() {
+    let (server, mut pems) = serving("").await;
+    let (store, aside) = (server.data().join("store.db"), server.home().join("aside"));
+    fs::rename(&store, &aside).unwrap();
+    let began = Instant::now();
+    let admin = server.addresses().admin;
+    let ready = eventually("readyz says so", async || {
+        let ready = raw::get(admin, "admin", "/readyz").await;
+        (ready.status == 503).then_some(ready)
+    })
+    .await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "it took {took:?}");
+    assert!(ready.body.contains("changes are refused"), "{}", ready.body);
+    assert!(ready.body.contains("store.db is gone"), "{}", ready.body);
+    assert_is_away(&server, &pems, "store.db", "moved away").await;
+    fs::rename(&aside, &store).unwrap();
+    assert_recovers(&server, &mut pems, "moved back").await;
+    server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
