@@ -6,8 +6,10 @@
 //! the chain ends, the [`Anchor`] where it begins once old records were removed; both carry a MAC
 //! too. So whoever can write to the store, but has no key-encryption key, cannot remove, change or
 //! insert anything unseen; all he can do is to put back an older state as a whole, which a head that
-//! is kept elsewhere shows. [`Walk`] checks all of it.
+//! is kept elsewhere shows. [`Walk`] checks all of it. A record's place is that in its link; its time is
+//! judged by the clock that the link says it was made at (`chain/clock.rs`).
 
+mod clock;
 mod walk;
 
 use std::fmt;
@@ -16,11 +18,8 @@ use aws_lc_rs::hmac;
 use edgeseal_core::{AccountId, Secret, Timestamp, certificate::Digest};
 use serde::{Deserialize, Serialize};
 
-pub use walk::{Expected, Problem, Report, Walk};
-
-/// A record that is so much older than what was linked before it was not written by a call: calls
-/// take seconds, and the clocks of nodes that accept the same signatures differ by 15 minutes at most.
-pub const LATE_MS: i64 = 20 * 60 * 1000;
+pub use clock::{LATE_MS, expired_before};
+pub use walk::{Expected, Problem, Remark, Report, Walk};
 
 /// The secret that makes the MACs.
 pub struct ChainKey(hmac::Key);
@@ -37,6 +36,9 @@ pub struct Link {
     pub n: u64,
     /// MAC of the link before; [`Mac::NONE`] in the first.
     pub previous: Mac,
+    /// What the clock said when it was made; `None` in links of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The records, in the order in which they were linked.
     pub records: Vec<Linked>,
     /// Over all of the above and the account.
@@ -115,17 +117,19 @@ impl Mac {
 }
 
 impl Link {
-    /// The link after number `n` with MAC `previous`.
+    /// The link after number `n` with MAC `previous`, made `at` this moment.
     #[must_use]
     pub fn after(
         (n, previous): (u64, Mac),
         records: Vec<Linked>,
+        at: Timestamp,
         account: &AccountId,
         key: &ChainKey,
     ) -> Self {
         let mut link = Self {
             n: n + 1,
             previous,
+            at: Some(at),
             records,
             mac: Mac::NONE,
         };
@@ -141,12 +145,24 @@ impl Link {
 
     fn computed(&self, account: &AccountId, key: &ChainKey) -> Mac {
         let n = self.n.to_be_bytes();
+        let at = self.at.map(|at| at.unix_ms().to_be_bytes());
         let mut parts: Vec<&[u8]> = vec![&n, &self.previous.0];
+        parts.extend(at.as_ref().map(|at| &at[..]));
         for record in &self.records {
             parts.push(record.key.as_bytes());
             parts.push(&record.sha256.0);
         }
-        key.mac("edgeseal audit link 1", account, &parts)
+        let what = match at {
+            None => "edgeseal audit link 1",
+            Some(_) => "edgeseal audit link 2",
+        };
+        key.mac(what, account, &parts)
+    }
+
+    /// Newest time of its records.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.records.iter().filter_map(Linked::at).max()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use edgeseal_core::AccountId;
+use edgeseal_core::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,12 +32,16 @@ const ATTEMPTS: u32 = 16;
 pub struct Chainer {
     catalog: Catalog,
     key: ChainKey,
+    clock: Clock,
     feed: Feed,
     /// What is read and not linked yet.
     pending: BTreeMap<AccountId, Vec<Pending>>,
     /// Everything up to here is linked or in `pending`; `None` while everything is listed.
     through: Option<Revision>,
 }
+
+/// Tells the time: each link says when it was made.
+type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
 struct Pending {
     revision: Revision,
@@ -52,11 +56,14 @@ struct Place {
 
 impl Chainer {
     /// Makes ready to go on from where the last one ended; makes the secret of the chains if there
-    /// is none yet.
+    /// is none yet. `clock` tells the time.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed or the keyring does not open the secret.
-    pub async fn start(catalog: Catalog) -> Result<Self, Fault> {
+    pub async fn start(
+        catalog: Catalog,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, Fault> {
         let key = catalog.make_chain_key().await?;
         let store = std::sync::Arc::clone(catalog.store());
         let place: Option<Place> = catalog.read(&place_key()).await?;
@@ -67,6 +74,7 @@ impl Chainer {
         Ok(Self {
             catalog,
             key,
+            clock: Box::new(clock),
             feed,
             pending: BTreeMap::new(),
             through: None,
@@ -182,7 +190,8 @@ impl Chainer {
             records.sort_by(|one, other| {
                 (one.revision, &one.record.key).cmp(&(other.revision, &other.record.key))
             });
-            link(&self.catalog, &self.key, account, records, through).await?;
+            let with = (&self.key, &self.clock);
+            link(&self.catalog, with, account, records, through).await?;
         }
         let place = Place { through: through.0 };
         let txn = Txn {
@@ -203,7 +212,7 @@ impl Chainer {
 /// Appends the records of one account that are not linked yet, in order of their commits.
 async fn link(
     catalog: &Catalog,
-    key: &ChainKey,
+    (key, clock): (&ChainKey, &Clock),
     account: &AccountId,
     records: &[Pending],
     through: Revision,
@@ -235,7 +244,7 @@ async fn link(
         };
         let end = head.map_or((0, Mac::NONE), |head| (head.n, head.last));
         let of_chunk = chunk.iter().map(|pending| pending.record.clone());
-        let link = Link::after(end, of_chunk.collect(), account, key);
+        let link = Link::after(end, of_chunk.collect(), clock(), account, key);
         let covered = if is_last { through } else { newest.revision };
         let head = Head::new((link.n, link.mac), covered.0, account, key);
         let link_key = Key::audit_link(account, link.n);

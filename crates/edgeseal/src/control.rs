@@ -183,7 +183,7 @@ async fn chain_audits(
     let Some(catalog) = catalog else {
         return Ok(tokio::spawn(async {}));
     };
-    match Chainer::start(catalog.clone()).await {
+    match Chainer::start(catalog.clone(), clock::now).await {
         Ok(chainer) => Ok(tokio::spawn(chainer.run(stopped(ending)))),
         Err(fault) if config.accepts_lost_keys()? => {
             tracing::error!(

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use edgeseal_store::{Catalog, Fault};
+use edgeseal_store::{Catalog, Fault, chain::expired_before};
 
 use crate::clock;
 
 /// The first look comes when what was written before the start is linked.
 const FIRST: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_secs(60 * 60);
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Removes records that are older than so many days, 0 for none, until `stop` is ready.
 pub(crate) async fn run(catalog: Catalog, days: u32, stop: impl Future<Output = ()> + Send) {
@@ -44,7 +43,10 @@ async fn remove(catalog: &Catalog, days: u32) -> Result<usize, Fault> {
     let Some(key) = catalog.chain_key().await? else {
         return Ok(0);
     };
-    let before = clock::now().plus_ms(-i64::from(days) * DAY_MS);
+    let newest = catalog.newest_linked(&key).await?;
+    let Some(before) = expired_before(clock::now(), newest, days) else {
+        return Ok(0);
+    };
     let mut removed = 0;
     for account in catalog.audited_accounts().await? {
         removed += catalog.expire_audit(&account, before, &key).await?;

@@ -222,28 +222,54 @@ impl Catalog {
         if forged || !head.is_genuine(account, key) {
             return Ok(0);
         }
-        let (end, before) = anchor.map_or(((0, Mac::NONE), before), |anchor| {
+        // An anchor that is ahead stays where it is, and is no reason to remove more.
+        let (end, told) = anchor.map_or(((0, Mac::NONE), before), |anchor| {
             ((anchor.n, anchor.last), before.max(anchor.before))
         });
         let removed = self
-            .remove_records(account, (end, before), &head, key)
+            .remove_records(account, (end, before, told), &head, key)
             .await?;
-        self.remove_links(account, (end, before), key).await?;
+        self.remove_links(account, (end, before, told), key).await?;
         Ok(removed)
     }
 
+    /// The newest record that is in a chain, of any account: a moment that was, whatever the clock says
+    /// now.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn newest_linked(&self, key: &ChainKey) -> Result<Option<Timestamp>, Fault> {
+        let mut newest = None;
+        for account in self.audited_accounts().await? {
+            let Some(head) = self.read::<Head>(&Key::audit_head(&account)).await? else {
+                continue;
+            };
+            let last = self
+                .read::<Link>(&Key::audit_link(&account, head.n))
+                .await?;
+            let last = last.filter(|link| link.is_genuine(&account, key));
+            newest = newest.max(last.and_then(|link| link.newest()));
+        }
+        Ok(newest)
+    }
+
+    /// Removes records from before `before`; the anchor then says that those from before `told` may be
+    /// gone.
     async fn remove_records(
         &self,
         account: &AccountId,
-        (end, before): ((u64, Mac), Timestamp),
+        (end, before, told): ((u64, Mac), Timestamp, Timestamp),
         head: &Head,
         key: &ChainKey,
     ) -> Result<usize, Fault> {
         let prefix = key::account_audit(account);
         let bound = Key::audit_from(account, before);
         let mut removed = 0;
+        let mut after = None;
         loop {
-            let page = self.store.list(&prefix, None, REMOVED_AT_ONCE).await?;
+            // On from the last one: what was removed leaves rows behind that a listing passes over.
+            let list = self.store.list(&prefix, after.as_ref(), REMOVED_AT_ONCE);
+            let page = list.await?;
             let old = page
                 .entries
                 .iter()
@@ -257,11 +283,12 @@ impl Catalog {
             }
             if removed == 0
                 && !self
-                    .move_anchor(account, end, before, key, Txn::default())
+                    .move_anchor(account, end, told, key, Txn::default())
                     .await?
             {
                 return Ok(0);
             }
+            after = txn.write.last().map(|write| write.key().clone());
             match self.store.commit(txn).await {
                 Ok(_) => removed += found,
                 Err(CommitError::Conflict { .. }) => return Ok(removed),
@@ -273,7 +300,7 @@ impl Catalog {
     async fn remove_links(
         &self,
         account: &AccountId,
-        (mut end, before): ((u64, Mac), Timestamp),
+        (mut end, before, told): ((u64, Mac), Timestamp, Timestamp),
         key: &ChainKey,
     ) -> Result<(), Fault> {
         let is_old = |record: &Linked| record.at().is_some_and(|at| at < before);
@@ -290,7 +317,7 @@ impl Catalog {
                 expect: Vec::new(),
                 write: vec![Write::Delete(link_key)],
             };
-            if !goes || !self.move_anchor(account, end, before, key, removal).await? {
+            if !goes || !self.move_anchor(account, end, told, key, removal).await? {
                 return Ok(());
             }
         }

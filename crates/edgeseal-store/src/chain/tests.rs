@@ -41,7 +41,7 @@ impl Audit {
                 .iter()
                 .map(|(name, value, _)| Linked::of(name, value))
                 .collect();
-            let link = Link::after(end, linked, &account, &key);
+            let link = Link::after(end, linked, NOW, &account, &key);
             end = (link.n, link.mac);
             links.push(link);
         }
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_link_is_named(sizes in sizes(), at: prop::sample::Index, how in 0..5_u8) {
+    fn a_changed_link_is_named(sizes in sizes(), at: prop::sample::Index, how in 0..7_u8) {
         let mut audit = Audit::of(&sizes);
         let at = at.index(audit.links.len());
         let link = &mut audit.links[at];
@@ -177,6 +177,8 @@ proptest! {
             1 => link.records.push(Linked::of("000000000000001-x", b"x")),
             2 => link.records[0].sha256 = Digest::of(b"other"),
             3 => link.previous = Mac([9; 32]),
+            4 => link.at = None,
+            5 => link.at = Some(NOW.plus_ms(1)),
             _ => link.mac = Mac([9; 32]),
         }
         let n = link.n;
@@ -270,7 +272,8 @@ fn what_is_linked_long_after_its_time_is_named() {
     let mut audit = Audit::of(&[2, 2]);
     let name = format!("{:015}-old", NOW.plus_ms(-LATE_MS - 1).unix_ms());
     let end = (2, audit.links[1].mac);
-    let link = Link::after(end, vec![Linked::of(&name, b"old")], &account, &key);
+    let late = vec![Linked::of(&name, b"old")];
+    let link = Link::after(end, late, NOW, &account, &key);
     audit.head = Some(Head::new((3, link.mac), 5, &account, &key));
     audit.links.push(link);
     audit.records.push((name.clone(), b"old".to_vec(), 5));
@@ -278,6 +281,72 @@ fn what_is_linked_long_after_its_time_is_named() {
         audit.problems(),
         vec![Problem::LateRecord { n: 3, key: name }]
     );
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_told_and_no_problem() {
+    const HOUR_MS: i64 = 60 * 60 * 1000;
+    let (key, account) = (key(), account());
+    let mut audit = Audit::of(&[2, 2]);
+    let mut end = (2, audit.links[1].mac);
+    // Back by an hour for two links, then right again.
+    for (n, at) in [-HOUR_MS, -HOUR_MS + 1000, 2000].into_iter().enumerate() {
+        let at = NOW.plus_ms(at);
+        let (name, revision) = (format!("{:015}-step{n}", at.unix_ms()), 10 + n as u64);
+        let linked = vec![Linked::of(&name, b"step")];
+        let link = Link::after(end, linked, at.plus_ms(300), &account, &key);
+        end = (link.n, link.mac);
+        audit.links.push(link);
+        audit.records.push((name, b"step".to_vec(), revision));
+    }
+    audit.head = Some(Head::new(end, 12, &account, &key));
+    let report = audit.report(None);
+    assert!(report.is_sound(), "{:?}", report.problems);
+    assert_eq!((report.records, report.pending), (7, 0));
+    let by_ms = HOUR_MS - 300;
+    let expected = Remark::ClockSetBack { n: 3, by_ms };
+    assert_eq!(report.remarks, vec![expected]);
+    // What is removed is missed all the same.
+    let (name, ..) = audit.records.remove(4);
+    let missing = Problem::MissingRecord { n: 3, key: name };
+    assert_eq!(audit.problems(), vec![missing]);
+}
+
+#[test]
+fn links_of_earlier_releases_hold_and_do_not_tell_of_clocks() {
+    let (key, account) = (key(), account());
+    let name = |at: i64| format!("{:015}-old", NOW.plus_ms(at).unix_ms());
+    let names = [name(0), name(-LATE_MS - 1)];
+    let mut audit = Audit::of(&[]);
+    let mut end = (0, Mac::NONE);
+    for name in &names {
+        let records = vec![Linked::of(name, b"old")];
+        let mut link = Link::after(end, records, NOW, &account, &key);
+        link.at = None;
+        link.mac = link.computed(&account, &key);
+        end = (link.n, link.mac);
+        audit.links.push(link);
+        audit.records.push((name.clone(), b"old".to_vec(), end.0));
+    }
+    audit.head = Some(Head::new(end, 2, &account, &key));
+    let stored = serde_json::to_string(&audit.links[0]).unwrap();
+    assert!(!stored.contains("\"at\""), "{stored}");
+    let report = audit.report(None);
+    assert!(report.is_sound(), "{:?}", report.problems);
+    let [_, late] = names;
+    assert_eq!(report.remarks, vec![Remark::Undated { n: 2, key: late }]);
+}
+
+#[test]
+fn an_anchor_that_is_ahead_of_everything_is_told() {
+    let (key, account) = (key(), account());
+    let mut audit = Audit::of(&[2, 2]);
+    let before = NOW.plus_ms(1_000_000);
+    audit.anchor = Some(Anchor::new((0, Mac::NONE), before, &account, &key));
+    audit.records.remove(0);
+    let report = audit.report(None);
+    assert!(report.is_sound(), "{:?}", report.problems);
+    assert_eq!(report.remarks, vec![Remark::RemovedAhead { before }]);
 }
 
 #[test]

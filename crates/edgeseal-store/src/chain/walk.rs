@@ -3,11 +3,15 @@ use std::{collections::HashSet, fmt};
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{AccountId, Timestamp, certificate::Digest};
 
-use super::{Anchor, ChainKey, Head, LATE_MS, Link, Linked, Mac, time_of};
+use super::{
+    Anchor, ChainKey, Head, Link, Linked, Mac,
+    clock::{self, Timing},
+    time_of,
+};
 
 /// A chain that does not exist although there are records older than this is a removed one.
 const UNCHAINED_MS: i64 = 60 * 60 * 1000;
-/// Problems that a report names; further ones are counted.
+/// Problems that a report names; further ones are counted. Of remarks none is named beyond.
 const NAMED_MAX: usize = 1000;
 
 /// The end of a chain as it was once reported and kept elsewhere.
@@ -83,7 +87,7 @@ pub enum Problem {
         /// The record.
         key: String,
     },
-    /// A record was linked long after its time: it was inserted, or the clock went back.
+    /// A record was linked long after its time, and not because the clock went back.
     #[error("record {key} of link {n} is older than those linked before: inserted later")]
     LateRecord {
         /// The link.
@@ -122,6 +126,41 @@ pub enum Problem {
     },
 }
 
+/// What is no tampering, and should be known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Remark {
+    /// The clock of whoever links was set back.
+    #[error(
+        "the clock was set back by {} minutes before link {n}: the order of the chain holds, times do not",
+        by_ms / 60_000
+    )]
+    ClockSetBack {
+        /// The first link after that.
+        n: u64,
+        /// By how many milliseconds.
+        by_ms: i64,
+    },
+    /// A record looks as after a clock was set back, in a link that does not say what the clock was.
+    #[error(
+        "record {key} of link {n} is older than those linked before: the clock was set back, or it was inserted \
+         later; this link, of an earlier release, does not tell"
+    )]
+    Undated {
+        /// The link.
+        n: u64,
+        /// The record.
+        key: String,
+    },
+    /// Records were removed for their age up to a moment that no record has reached.
+    #[error(
+        "records up to {before} may have been removed for their age, and no record is as late: the clock was ahead"
+    )]
+    RemovedAhead {
+        /// That moment.
+        before: Timestamp,
+    },
+}
+
 /// What was found in one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -141,6 +180,8 @@ pub struct Report {
     pub head: Option<(u64, Mac)>,
     /// Records from before this moment may have been removed for their age.
     pub removed_before: Option<Timestamp>,
+    /// What is not wrong, and should be known; the first thousand.
+    pub remarks: Vec<Remark>,
     /// What is wrong, the first thousand.
     pub problems: Vec<Problem>,
     /// How many problems were found.
@@ -155,8 +196,8 @@ pub struct Walk<'a> {
     expected: Option<Expected>,
     /// Number and MAC of the link before the next; the MAC is `None` after a gap.
     before: (u64, Option<Mac>),
-    /// Newest time in that link.
-    newest: Option<Timestamp>,
+    /// When that link was made, or was at the earliest.
+    made: Option<Timestamp>,
     linked: HashSet<[u8; 16]>,
     report: Report,
 }
@@ -176,7 +217,7 @@ impl<'a> Walk<'a> {
             head: None,
             expected,
             before: (0, Some(Mac::NONE)),
-            newest: None,
+            made: None,
             linked: HashSet::new(),
             report: Report {
                 account: account.clone(),
@@ -187,6 +228,7 @@ impl<'a> Walk<'a> {
                 last: None,
                 head: None,
                 removed_before: None,
+                remarks: Vec::new(),
                 problems: Vec::new(),
                 problems_total: 0,
             },
@@ -226,7 +268,7 @@ impl<'a> Walk<'a> {
         let Some(link) = genuine.filter(|_| n > before) else {
             self.problem(Problem::ForgedLink { n });
             self.before = (n.max(before), None);
-            self.newest = None;
+            self.made = None;
             return;
         };
         let follows = previous.is_none_or(|previous| previous == link.previous);
@@ -234,11 +276,14 @@ impl<'a> Walk<'a> {
             self.problem(Problem::BrokenLink { n });
         }
         self.compare_expected(n, link.mac);
+        if let Some(by_ms) = clock::set_back_ms(self.made, link.at) {
+            self.remark(Remark::ClockSetBack { n, by_ms });
+        }
         for (record, stored) in link.records.iter().zip(stored) {
-            self.linked_record(n, record, *stored);
+            self.linked_record(link, record, *stored);
         }
         self.before = (n, Some(link.mac));
-        self.newest = link.records.iter().filter_map(Linked::at).max();
+        self.made = link.at.or_else(|| link.newest());
     }
 
     /// A record that is stored, with the revision that wrote it; in any order, after all links.
@@ -255,9 +300,10 @@ impl<'a> Walk<'a> {
             .head
             .as_ref()
             .is_some_and(|head| changed <= head.through);
-        let is_old = match (at, self.newest) {
+        let is_old = match (at, self.made) {
             (None, _) => true,
-            (Some(at), Some(newest)) => is_late(at, newest),
+            // As if it were linked now.
+            (Some(at), Some(_)) => clock::judge(at, Some(now), self.made) == Timing::Inserted,
             (Some(at), None) => self.head.is_none() && now.since_ms(at) > UNCHAINED_MS,
         };
         if is_covered || is_old {
@@ -272,6 +318,11 @@ impl<'a> Walk<'a> {
     /// What was found.
     #[must_use]
     pub fn finish(mut self) -> Report {
+        if let Some(before) = self.report.removed_before
+            && self.report.last.is_some_and(|last| last < before)
+        {
+            self.remark(Remark::RemovedAhead { before });
+        }
         let (last, mac) = self.before;
         self.report.head = mac.filter(|_| last > 0).map(|mac| (last, mac));
         match self.head.take() {
@@ -298,7 +349,8 @@ impl<'a> Walk<'a> {
         self.report
     }
 
-    fn linked_record(&mut self, n: u64, record: &Linked, stored: Option<Digest>) {
+    fn linked_record(&mut self, link: &Link, record: &Linked, stored: Option<Digest>) {
+        let n = link.n;
         let key = || record.key.clone();
         let at = record.at();
         let may_be_gone = self
@@ -314,10 +366,11 @@ impl<'a> Walk<'a> {
             None if may_be_gone => {}
             None => self.problem(Problem::MissingRecord { n, key: key() }),
         }
-        if let (Some(at), Some(newest)) = (at, self.newest)
-            && is_late(at, newest)
-        {
-            self.problem(Problem::LateRecord { n, key: key() });
+        match at.map(|at| clock::judge(at, link.at, self.made)) {
+            Some(Timing::Inserted) => self.problem(Problem::LateRecord { n, key: key() }),
+            Some(Timing::Undated) => self.remark(Remark::Undated { n, key: key() }),
+            // The link says so itself.
+            Some(Timing::ClockSetBack | Timing::Fits) | None => {}
         }
     }
 
@@ -327,6 +380,12 @@ impl<'a> Walk<'a> {
             && expected.mac != mac
         {
             self.problem(Problem::OtherLink { n });
+        }
+    }
+
+    fn remark(&mut self, remark: Remark) {
+        if self.report.remarks.len() < NAMED_MAX {
+            self.report.remarks.push(remark);
         }
     }
 
@@ -350,10 +409,6 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.n, self.mac)
     }
-}
-
-fn is_late(at: Timestamp, newest_before: Timestamp) -> bool {
-    newest_before.since_ms(at) > LATE_MS
 }
 
 /// Keys of millions of records fit into memory so.

@@ -1,12 +1,13 @@
-use std::sync::Arc;
-
-use edgeseal_core::Timestamp;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use super::*;
 use crate::{
     Keyring,
     catalog::{AuditSpan, Deed},
-    chain::Report,
+    chain::{Remark, Report, expired_before},
     key,
     memory::MemoryStore,
 };
@@ -65,7 +66,7 @@ async fn what_was_there_and_what_comes_is_linked_once() {
     for n in 0..5 {
         record(&catalog, &one, &format!("before{n}"), NOW).await;
     }
-    let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     catch_up(&mut chainer).await;
     for n in 0..5 {
         record(&catalog, &other, &format!("after{n}"), NOW.plus_ms(n)).await;
@@ -91,7 +92,7 @@ async fn one_that_was_killed_is_followed_by_one_that_goes_on() {
     let account = account(1);
     for round in 0..6 {
         record(&catalog, &account, &format!("{round}a"), NOW.plus_ms(round)).await;
-        let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+        let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
         if round % 2 == 0 {
             catch_up(&mut chainer).await;
         } else {
@@ -102,7 +103,7 @@ async fn one_that_was_killed_is_followed_by_one_that_goes_on() {
         drop(chainer);
         record(&catalog, &account, &format!("{round}b"), NOW.plus_ms(round)).await;
     }
-    let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     catch_up(&mut chainer).await;
     let report = verify(&catalog, &account, NOW).await;
     assert!(report.is_sound(), "{:?}", report.problems);
@@ -113,8 +114,8 @@ async fn one_that_was_killed_is_followed_by_one_that_goes_on() {
 async fn two_at_once_link_each_record_once() {
     let catalog = catalog();
     let account = account(1);
-    let mut one = Chainer::start(catalog.clone()).await.unwrap();
-    let mut other = Chainer::start(catalog.clone()).await.unwrap();
+    let mut one = Chainer::start(catalog.clone(), || NOW).await.unwrap();
+    let mut other = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     for n in 0..20 {
         for m in 0..3 {
             record(&catalog, &account, &format!("{n}-{m}"), NOW.plus_ms(n)).await;
@@ -141,7 +142,7 @@ async fn many_records_make_several_links() {
     for n in 0..2 * LINK_MAX + 10 {
         record(&catalog, &account, &n.to_string(), NOW.plus_ms(n as i64)).await;
     }
-    let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     catch_up(&mut chainer).await;
     let report = verify(&catalog, &account, NOW).await;
     assert!(report.is_sound(), "{:?}", report.problems);
@@ -152,7 +153,7 @@ async fn many_records_make_several_links() {
 async fn a_chain_that_was_tampered_with_is_left_as_it_is() {
     let catalog = catalog();
     let account = account(1);
-    let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     record(&catalog, &account, "1", NOW).await;
     catch_up(&mut chainer).await;
     let mut head: Head = catalog
@@ -181,7 +182,7 @@ async fn a_chain_that_was_tampered_with_is_left_as_it_is() {
 async fn old_records_go_with_their_links_and_the_rest_still_holds() {
     let catalog = catalog();
     let account = account(1);
-    let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     for day in 0..10 {
         for n in 0..150 {
             let at = NOW.plus_ms(day * DAY_MS + n);
@@ -224,7 +225,7 @@ async fn old_records_go_with_their_links_and_the_rest_still_holds() {
 async fn a_removed_record_that_is_younger_than_the_retention_is_found() {
     let catalog = catalog();
     let account = account(1);
-    let mut chainer = Chainer::start(catalog.clone()).await.unwrap();
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
     for day in 0..3 {
         record(
             &catalog,
@@ -247,6 +248,116 @@ async fn a_removed_record_that_is_younger_than_the_retention_is_found() {
     let report = verify(&catalog, &account, NOW.plus_ms(3 * DAY_MS)).await;
     assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
     assert!(report.problems[0].to_string().contains("missing"));
+}
+
+/// A clock that can be set, in milliseconds after [`NOW`].
+fn settable() -> (
+    Arc<AtomicI64>,
+    impl Fn() -> Timestamp + Send + Sync + 'static,
+) {
+    let set = Arc::new(AtomicI64::new(0));
+    let shared = Arc::clone(&set);
+    (set, move || NOW.plus_ms(shared.load(Ordering::Relaxed)))
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_leaves_a_sound_chain_and_an_insertion_does_not() {
+    const HOUR_MS: i64 = 60 * 60 * 1000;
+    let catalog = catalog();
+    let account = account(1);
+    let (set, clock) = settable();
+    let mut chainer = Chainer::start(catalog.clone(), clock).await.unwrap();
+    let steps = [0, -HOUR_MS, 1000 - HOUR_MS, 2000, 500 * DAY_MS, 3000];
+    for (n, step) in steps.into_iter().enumerate() {
+        set.store(step, Ordering::Relaxed);
+        record(&catalog, &account, &n.to_string(), NOW.plus_ms(step)).await;
+        // Neither while it waits for its link,
+        let report = verify(&catalog, &account, NOW.plus_ms(step)).await;
+        assert!(report.is_sound(), "{n}: {:?}", report.problems);
+        catch_up(&mut chainer).await;
+        // nor afterwards, whatever the clock then is.
+        for now in [step, 3000] {
+            let report = verify(&catalog, &account, NOW.plus_ms(now)).await;
+            assert!(report.is_sound(), "{n}: {:?}", report.problems);
+        }
+    }
+    let report = verify(&catalog, &account, NOW).await;
+    assert_eq!((report.links, report.records), (6, 6));
+    let back = [(2, HOUR_MS), (6, 500 * DAY_MS - 3000)];
+    let back = back.map(|(n, by_ms)| Remark::ClockSetBack { n, by_ms });
+    assert_eq!(report.remarks, back);
+    // The clock is right, and the record is old.
+    record(&catalog, &account, "old", NOW.plus_ms(-HOUR_MS)).await;
+    catch_up(&mut chainer).await;
+    let report = verify(&catalog, &account, NOW.plus_ms(4000)).await;
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    assert!(report.problems[0].to_string().contains("inserted later"));
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_makes_nothing_old() {
+    const KEPT_DAYS: u32 = 400;
+    let catalog = catalog();
+    let (busy, idle) = (account(1), account(2));
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
+    let key = catalog.chain_key().await.unwrap().unwrap();
+    assert_eq!(catalog.newest_linked(&key).await.unwrap(), None);
+    for day in [0, 200, 300] {
+        record(&catalog, &busy, &day.to_string(), NOW.plus_ms(day * DAY_MS)).await;
+        catch_up(&mut chainer).await;
+    }
+    record(&catalog, &idle, "0", NOW).await;
+    catch_up(&mut chainer).await;
+    let newest = catalog.newest_linked(&key).await.unwrap();
+    assert_eq!(newest, Some(NOW.plus_ms(300 * DAY_MS)));
+    let expire = async |now: Timestamp| {
+        let newest = catalog.newest_linked(&key).await.unwrap();
+        let before = expired_before(now, newest, KEPT_DAYS).unwrap();
+        let mut removed = 0;
+        for account in [&busy, &idle] {
+            removed += catalog.expire_audit(account, before, &key).await.unwrap();
+        }
+        removed
+    };
+    assert_eq!(expire(NOW.plus_ms(10_000 * DAY_MS)).await, 0);
+    // Time that has really passed, which records of one account show for all.
+    let later = NOW.plus_ms(450 * DAY_MS);
+    record(&catalog, &busy, "450", later).await;
+    catch_up(&mut chainer).await;
+    assert_eq!(expire(later).await, 2);
+    for (account, left) in [(&busy, 3), (&idle, 0)] {
+        let report = verify(&catalog, account, later).await;
+        assert!(report.is_sound(), "{:?}", report.problems);
+        assert_eq!((report.records, &report.remarks[..]), (left, &[][..]));
+    }
+}
+
+#[tokio::test]
+async fn an_anchor_that_is_ahead_removes_nothing_that_comes_later() {
+    let catalog = catalog();
+    let account = account(1);
+    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
+    record(&catalog, &account, "0", NOW).await;
+    catch_up(&mut chainer).await;
+    let key = catalog.chain_key().await.unwrap().unwrap();
+    let ahead = NOW.plus_ms(500 * DAY_MS);
+    assert_eq!(
+        catalog.expire_audit(&account, ahead, &key).await.unwrap(),
+        1
+    );
+    for n in 1..4 {
+        record(&catalog, &account, &n.to_string(), NOW.plus_ms(n * DAY_MS)).await;
+        catch_up(&mut chainer).await;
+    }
+    let before = NOW.plus_ms(2 * DAY_MS);
+    assert_eq!(
+        catalog.expire_audit(&account, before, &key).await.unwrap(),
+        1
+    );
+    let report = verify(&catalog, &account, NOW.plus_ms(4 * DAY_MS)).await;
+    assert!(report.is_sound(), "{:?}", report.problems);
+    assert_eq!(report.records, 2);
+    assert_eq!(report.remarks, vec![Remark::RemovedAhead { before: ahead }]);
 }
 
 #[tokio::test]

@@ -135,6 +135,9 @@ fn print(report: &Report) {
         Some((n, mac)) => println!("  head    {n}:{mac}"),
         None => println!("  head    -"),
     }
+    for remark in &report.remarks {
+        println!("  note    {remark}");
+    }
     for problem in &report.problems {
         println!("  problem {problem}");
     }
@@ -152,6 +155,7 @@ fn print(report: &Report) {
 
 fn as_json(report: &Report) -> Value {
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let remarks = report.remarks.iter().map(ToString::to_string);
     let problems = report.problems.iter().map(ToString::to_string);
     json!({
         "AccountId": report.account.to_string(),
@@ -162,6 +166,7 @@ fn as_json(report: &Report) -> Value {
         "Last": time(report.last),
         "RemovedBefore": time(report.removed_before),
         "Head": report.head.map(|(n, mac)| format!("{n}:{mac}")),
+        "Remarks": remarks.collect::<Vec<_>>(),
         "Problems": problems.collect::<Vec<_>>(),
         "ProblemsTotal": report.problems_total,
         "Sound": report.is_sound(),
