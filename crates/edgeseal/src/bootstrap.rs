@@ -29,7 +29,7 @@ use crate::{
 
 mod private;
 
-pub(crate) use private::{make_directory, write_private};
+pub(crate) use private::{make_directory, write_new_private, write_private};
 
 /// The key of an account, as the credentials file holds it.
 #[derive(Clone, Serialize, Deserialize)]

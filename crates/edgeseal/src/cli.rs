@@ -2,6 +2,7 @@
 
 mod account;
 mod audit;
+mod backup;
 mod call;
 mod cert;
 mod connection;
@@ -12,6 +13,7 @@ mod kek;
 mod key;
 mod output;
 mod policy;
+mod restore;
 mod rollout;
 
 use std::process::ExitCode;
@@ -78,6 +80,10 @@ enum Command {
     Kek(kek::Command),
     /// Look at everything that is kept, beside the server or without it, and say what is wrong
     Doctor(doctor::Command),
+    /// Copy the store to a file while the server goes on, and prove that the copy is whole
+    Backup(backup::Command),
+    /// Put a backup in the place of the store, while no server uses it
+    Restore(restore::Command),
     /// List, export, verify the audit
     #[command(subcommand)]
     Audit(audit::Command),
@@ -174,6 +180,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Explain(command) => done(command.run().await),
             Command::Policy(command) => done(command.run().await),
             Command::Doctor(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
+            Command::Restore(command) => command.run().await,
             Command::Kek(command) => done(command.run().await),
             Command::Audit(command) => command.run().await,
             Command::Call(command) => done(command.run().await),

@@ -114,6 +114,22 @@ pub(crate) async fn examine(config: &Config, effort: Effort) -> Result<Report, D
     Ok(report)
 }
 
+/// Looks at one store alone; what is sealed is opened if there are keys.
+///
+/// # Errors
+/// [`DoctorError::Store`] if it cannot be read to its end.
+pub(crate) async fn examine_store(
+    view: &SqliteView,
+    keyring: Option<&Keyring>,
+) -> Result<Report, DoctorError> {
+    let mut report = Report::default();
+    whole(view, &mut report).await?;
+    if keyring.is_some() {
+        sealed::examine(view, keyring, &mut report).await?;
+    }
+    Ok(report)
+}
+
 /// Whether the store contradicts itself.
 async fn whole(view: &SqliteView, report: &mut Report) -> Result<(), Fault> {
     for finding in view.damage()? {

@@ -185,6 +185,15 @@ impl KekSource {
 
 /// The keys of all sources; the first key of the first source seals.
 pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError> {
+    let all = text_of_all(sources).await?;
+    Keyring::parse(&all).map_err(|cause| KekError::Malformed {
+        source_name: "kek".to_owned(),
+        cause,
+    })
+}
+
+/// The keys of all sources as one file would hold them.
+pub(crate) async fn text_of_all(sources: &[KekSource]) -> Result<Zeroizing<String>, KekError> {
     let mut all = Zeroizing::new(String::new());
     for source in sources {
         let text = source.read().await?;
@@ -195,10 +204,7 @@ pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError>
         longer.push('\n');
         all = longer;
     }
-    Keyring::parse(&all).map_err(|cause| KekError::Malformed {
-        source_name: "kek".to_owned(),
-        cause,
-    })
+    Ok(all)
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<String>, KekError> {

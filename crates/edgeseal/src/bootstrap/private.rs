@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use tempfile::{NamedTempFile, PersistError};
+
 use super::{BootstrapError, failed};
 
 /// Makes a directory with all above it, for its owner only.
@@ -28,6 +30,22 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
 /// # Errors
 /// [`BootstrapError::File`]; the file is as it was then.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+    write(path, content, |new| new.persist(path))
+}
+
+/// As [`write_private`], of a file that must not exist yet.
+///
+/// # Errors
+/// [`BootstrapError::File`].
+pub(crate) fn write_new_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+    write(path, content, |new| new.persist_noclobber(path))
+}
+
+fn write(
+    path: &Path,
+    content: &[u8],
+    persist: impl FnOnce(NamedTempFile) -> Result<fs::File, PersistError>,
+) -> Result<(), BootstrapError> {
     let write = || -> io::Result<()> {
         let directory = path
             .parent()
@@ -44,7 +62,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Bootstrap
         new.as_file().set_permissions(owner_only)?;
         new.write_all(content)?;
         new.as_file().sync_all()?;
-        new.persist(path)?;
+        persist(new)?;
         fs::File::open(directory)?.sync_all()
     };
     write().map_err(failed("write", path))

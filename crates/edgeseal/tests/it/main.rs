@@ -14,6 +14,7 @@ mod agreement;
 mod at_rest;
 mod attacks;
 mod audit;
+mod backup;
 mod batch;
 mod centre;
 mod checks;

@@ -1,0 +1,57 @@
+//! `edgeseal restore`: puts a backup in the place of the store, while no process owns that.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use edgeseal_store::sqlite::StoreCopy;
+
+use super::{
+    EX_DATA, Failure,
+    backup::{Proof, StoreFlags, unplaced},
+};
+use crate::{bootstrap, clock, opening::with_causes};
+
+#[derive(Args)]
+pub(super) struct Command {
+    /// What `edgeseal backup` wrote
+    file: PathBuf,
+    /// Put it in the place of a store that is there; that one is kept beside it
+    #[arg(long)]
+    replace: bool,
+    /// Put it back although something in it is wrong, or does not open with the key-encryption keys
+    #[arg(long)]
+    unproven: bool,
+    #[command(flatten)]
+    of: StoreFlags,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let (config, store) = self.of.load()?;
+        bootstrap::make_directory(&config.data)
+            .map_err(|error| Failure::Usage(with_causes(&error)))?;
+        let copy = StoreCopy::of(&self.file, &store);
+        let copy = copy.map_err(|error| Failure::Data(with_causes(&error)))?;
+        let proof = Proof::of(&copy, &config).await?;
+        proof.print();
+        let is_proven = proof.report.problems.is_empty() && proof.unopened.is_none();
+        if !is_proven && !self.unproven {
+            println!(
+                "nothing was changed: put back the key-encryption keys that it was sealed under, take another backup, \
+                 or say --unproven"
+            );
+            return Ok(ExitCode::from(EX_DATA));
+        }
+        let placed = copy.put_in_place(&store, self.replace, clock::now());
+        let aside = placed.map_err(unplaced)?;
+        println!(
+            "{} is as it was at revision {}",
+            store.display(),
+            proof.revision.0
+        );
+        if let Some(aside) = aside {
+            println!("what was there is kept as {}", aside.display());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
