@@ -8,6 +8,8 @@
 //! - Nothing is dropped because a listing began, was cut short or came empty-handed: a domain goes
 //!   when a change says so, or when a listing that *ended* did not have it.
 //! - A store that fails is waited for. Nothing that is served depends on it.
+//! - A change is written to the replica before it is served, unless the disk does not do its part: what
+//!   was once served is not taken back by a process that is killed.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -24,8 +26,9 @@ use tokio::{
 };
 
 use crate::{
+    entry::Entry,
     prove::{Applied, Changed},
-    replica::{Batch, Reached, Writer},
+    replica::{Batch, Lacking, Reached, Writer},
     telemetry,
     tls::Tickets,
 };
@@ -73,6 +76,17 @@ const AT_A_TIME: usize = 16;
 const CURSOR_EVERY: Duration = Duration::from_secs(10);
 /// Quarantined domains tried again at a time.
 const RECHECKED_AT_A_TIME: usize = 64;
+/// What the replica lacks is looked at this often.
+const REFILL_EVERY: Duration = Duration::from_millis(500);
+/// Domains written again at a time.
+const REFILLED_AT_A_TIME: usize = 256;
+
+/// What becomes of a domain.
+enum Action {
+    Serve(Pattern, Entry, Option<String>),
+    Remove(Pattern),
+    Quarantine(Pattern, String),
+}
 
 impl Follower {
     /// Follows from `cursor` on, or from a full listing, until `stop` is ready; then writes what is
@@ -106,11 +120,24 @@ impl Follower {
         };
         let mut recheck = interval(self.recheck_every);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refill = interval(REFILL_EVERY);
+        refill.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // A feed's future may be dropped: nothing is lost.
             tokio::select! {
                 event = feed.next() => self.take(event, &mut progress).await,
                 _ = recheck.tick() => self.recheck(&mut progress).await,
+                _ = refill.tick() => match self.writer.lacking(REFILLED_AT_A_TIME) {
+                    Lacking::Nothing => {}
+                    Lacking::Domains(domains) => self.refill(&domains, &progress).await,
+                    Lacking::Everything => {
+                        tracing::warn!("the replica lost rows: everything is written anew");
+                        self.writer.begins_anew();
+                        feed = Feed::start(Arc::clone(&self.store), [DOMAINS]);
+                        progress.complete = false;
+                        self.write_ticket_keys();
+                    }
+                },
                 Some(wish) = wishes.recv() => self.reseal(wish).await,
                 () = self.tickets.changed() => self.write_ticket_keys(),
             }
@@ -146,18 +173,19 @@ impl Follower {
                 let complete = progress.complete;
                 let news = changes.filter(|change| !complete || self.is_other(change));
                 let news = news.collect();
-                let (batch, mut changed) = self.apply(news).await;
+                let (batch, actions, mut changed) = self.prepare_patiently(news).await;
                 // Found and not heard of: how long ago it changed says nothing of this edge.
                 for one in &mut changed {
                     one.at = None;
                 }
-                self.applied.tell_changed(changed);
                 self.writer.write_patiently(batch).await;
+                self.apply(actions);
+                self.applied.tell_changed(changed);
             }
             Event::ListEnds { revision, entries } => {
-                let mut batch = match progress.listed.take() {
-                    Some(listed) => self.drop_unlisted(&listed),
-                    None => Batch::default(),
+                let (mut batch, actions) = match progress.listed.take() {
+                    Some(listed) => self.unlisted(&listed),
+                    None => (Batch::default(), Vec::new()),
                 };
                 batch.reached = Reached::Complete(revision);
                 progress.complete = true;
@@ -168,6 +196,7 @@ impl Follower {
                     "all domains were listed"
                 );
                 self.writer.write_patiently(batch).await;
+                self.apply(actions);
                 self.reached(revision, Vec::new());
                 self.applied.report_anyway();
             }
@@ -176,24 +205,25 @@ impl Follower {
                 let items = changes.items.into_iter();
                 let news: Vec<Change> = items.filter(|change| self.is_newer(change)).collect();
                 let quiet = news.is_empty();
-                let (mut batch, changed) = self.apply(news).await;
+                let (mut batch, actions, changed) = self.prepare_patiently(news).await;
                 if !quiet || progress.cursor_written.elapsed() >= CURSOR_EVERY {
                     progress.cursor_written = Instant::now();
                     batch.reached = Reached::Cursor(through);
-                    self.writer.write(batch);
+                    self.writer.write_first(batch).await;
                 }
+                self.apply(actions);
                 self.reached(through, changed);
             }
         }
     }
 
-    /// Prepares and applies changes in order. Waits as long as the store fails.
-    async fn apply(&self, changes: Vec<Change>) -> (Batch, Vec<Changed>) {
+    /// Prepares changes in order. Waits as long as the store fails.
+    async fn prepare_patiently(&self, changes: Vec<Change>) -> (Batch, Vec<Action>, Vec<Changed>) {
         const PAUSE_MAX: Duration = Duration::from_secs(10);
         let mut pause = Duration::from_millis(100);
         loop {
             match self.prepare_all(&changes).await {
-                Ok(prepared) => return self.apply_prepared(prepared),
+                Ok(prepared) => return part(prepared),
                 Err(fault) => {
                     tracing::warn!(
                         error = &fault as &dyn std::error::Error,
@@ -217,64 +247,76 @@ impl Follower {
             .await
     }
 
-    fn apply_prepared(&self, prepared: Vec<Prepared>) -> (Batch, Vec<Changed>) {
+    fn apply(&self, actions: Vec<Action>) {
         let holdings = &self.holdings;
-        let mut batch = Batch::default();
-        let mut changed = Vec::new();
-        for one in prepared {
-            match one {
-                Prepared::Good(good) => {
-                    let name = good.row.name.clone();
-                    changed.push(Changed {
-                        name: name.clone(),
-                        revision: good.row.revision,
-                        at: Some(good.modified),
-                    });
-                    batch.issuers.extend(good.issuers);
-                    batch.put.push(good.row);
-                    match good.unusable {
-                        None => holdings.put(&name, good.entry),
-                        Some(why) => {
-                            holdings.put_part(&name, good.entry, &why);
-                            batch.quarantine.push((name, why));
-                        }
-                    }
-                }
-                Prepared::Gone(name, revision) => {
-                    holdings.remove(&name);
-                    batch.remove.push(name.clone());
-                    changed.push(Changed {
-                        name,
-                        revision,
-                        at: None,
-                    });
-                }
-                Prepared::Bad { name, why } => {
-                    holdings.quarantine().put(&name, &why);
-                    batch.quarantine.push((name, why));
-                }
-                Prepared::Nameless => {}
+        for action in actions {
+            match action {
+                Action::Serve(name, entry, None) => holdings.put(&name, entry),
+                Action::Serve(name, entry, Some(why)) => holdings.put_part(&name, entry, &why),
+                Action::Remove(name) => holdings.remove(&name),
+                Action::Quarantine(name, why) => holdings.quarantine().put(&name, &why),
             }
         }
         holdings.sweep();
-        (batch, changed)
     }
 
-    fn drop_unlisted(&self, listed: &HashSet<Box<str>>) -> Batch {
+    /// Writes domains again that were left out of the replica, as the store has them now.
+    async fn refill(&self, domains: &[Pattern], progress: &Progress) {
+        let mut changes = Vec::new();
+        for domain in domains {
+            let key = Key::domain(domain);
+            let Ok(found) = self.store.get(&key).await else {
+                return;
+            };
+            changes.push(match found {
+                Some(entry) => Change {
+                    key,
+                    value: Some(entry.value),
+                    revision: entry.changed,
+                },
+                None => Change {
+                    key,
+                    value: None,
+                    revision: *self.served.borrow(),
+                },
+            });
+        }
+        let Ok(prepared) = self.prepare_all(&changes).await else {
+            return;
+        };
+        let (batch, actions, changed) = part(prepared);
+        if !self.writer.write(batch) {
+            return;
+        }
+        self.apply(actions);
+        self.applied.tell_changed(changed);
+        if self.writer.lacks_ticket_keys() {
+            self.write_ticket_keys();
+        }
+        let served = *self.served.borrow();
+        let reached = match progress.complete {
+            true => Reached::Complete(served),
+            false => Reached::Unchanged,
+        };
+        self.writer.written_again(domains, reached);
+    }
+
+    /// Removes what is served and was not listed.
+    fn unlisted(&self, listed: &HashSet<Box<str>>) -> (Batch, Vec<Action>) {
         let mut batch = Batch::default();
+        let is_listed = |name: &Pattern| listed.contains(name.to_string().as_str());
         for name in self.holdings.index().names() {
             if !listed.contains(&name)
                 && let Ok(name) = Pattern::parse(&name)
             {
-                self.holdings.remove(&name);
                 batch.remove.push(name);
             }
         }
-        let is_listed = |name: &Pattern| listed.contains(name.to_string().as_str());
         let gone = self.holdings.quarantine().retain(is_listed);
         batch.remove.extend(gone);
-        self.holdings.sweep();
-        batch
+        let actions = batch.remove.iter().cloned().map(Action::Remove);
+        let actions = actions.collect();
+        (batch, actions)
     }
 
     /// Tries some quarantined domains again with what the store has of them now: a keyring was
@@ -297,8 +339,9 @@ impl Follower {
         }
         if let Ok(mut prepared) = self.prepare_all(&changes).await {
             prepared.retain(|one| !self.is_served_part(one));
-            let (batch, changed) = self.apply_prepared(prepared);
-            self.writer.write(batch);
+            let (batch, actions, changed) = part(prepared);
+            self.writer.write_first(batch).await;
+            self.apply(actions);
             if !changed.is_empty() {
                 let revision = *self.served.borrow(); // the guard must be gone before it is set
                 self.reached(revision, changed);
@@ -335,6 +378,45 @@ impl Follower {
         let name = name_of(&change.key)?;
         Some(self.holdings.index().get(&name)?.revision)
     }
+}
+
+/// What is to be written, what becomes of the domains, and what is to be proved.
+fn part(prepared: Vec<Prepared>) -> (Batch, Vec<Action>, Vec<Changed>) {
+    let mut batch = Batch::default();
+    let (mut actions, mut changed) = (Vec::new(), Vec::new());
+    for one in prepared {
+        match one {
+            Prepared::Good(good) => {
+                let name = good.row.name.clone();
+                changed.push(Changed {
+                    name: name.clone(),
+                    revision: good.row.revision,
+                    at: Some(good.modified),
+                });
+                batch.issuers.extend(good.issuers);
+                batch.put.push(good.row);
+                if let Some(why) = &good.unusable {
+                    batch.quarantine.push((name.clone(), why.clone()));
+                }
+                actions.push(Action::Serve(name, good.entry, good.unusable));
+            }
+            Prepared::Gone(name, revision) => {
+                batch.remove.push(name.clone());
+                actions.push(Action::Remove(name.clone()));
+                changed.push(Changed {
+                    name,
+                    revision,
+                    at: None,
+                });
+            }
+            Prepared::Bad { name, why } => {
+                batch.quarantine.push((name.clone(), why.clone()));
+                actions.push(Action::Quarantine(name, why));
+            }
+            Prepared::Nameless => {}
+        }
+    }
+    (batch, actions, changed)
 }
 
 /// The domain that a key is of.

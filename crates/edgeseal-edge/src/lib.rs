@@ -106,7 +106,7 @@ pub struct NotResealed;
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Not even an empty replica can be opened.
+    /// There is no replica to be read, and not even an empty one can be made.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
     /// TLS cannot be set up.
@@ -217,7 +217,8 @@ impl Edge {
     /// Whether an edge has kept a replica in this directory.
     #[must_use]
     pub fn has_replica(directory: &Path) -> bool {
-        directory.join(replica::FILE).exists()
+        let file = directory.join(replica::FILE).metadata();
+        file.is_ok_and(|file| file.len() > 0)
     }
 
     /// Where HTTPS listens.

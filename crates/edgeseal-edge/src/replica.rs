@@ -4,20 +4,20 @@
 //! needs (keys stay sealed), the ticket keys that edges share (sealed too), what is quarantined, and
 //! the *cursor*: the revision up to which the
 //! file holds every change. The cursor is never ahead of the data: both are written in one
-//! transaction, in order. If changes come faster than the disk takes them, or the disk fails, what
-//! is lost is the advance of the cursor, never the truth of it: after a restart the store is asked
-//! again for everything after it.
+//! transaction, in order. A change is written before it is served, so that an edge that is killed does
+//! not go back to what it no longer served; but it is not waited for long ([`Writer::write`]). If
+//! changes come faster than the disk takes them, the domains that were left out are written when there
+//! is room again, and until then the cursor stays where it is.
 //!
 //! Every row carries a checksum, and how many domains there are is written with them: a disk that
-//! gives back other octets than it was given costs what they were of, until the store has been asked
-//! for everything again.
+//! gives back other bytes than it was given costs what they were of, until the store has been asked
+//! for everything again. What is whole of a file that SQLite cannot read any more is salvaged.
 //!
 //! `synchronous=NORMAL`: a power cut may lose the last transactions, whole ones and the last ones
-//! only, and the store has them all.
+//! only, and the store has them all. If it is away after a power cut, the edge may serve what it
+//! served some seconds before. An edge that is killed loses nothing that was written.
 
 use std::{
-    fs::{OpenOptions, Permissions},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,12 +32,15 @@ use crate::tls::StoredTicketKey;
 mod database;
 mod examine;
 mod mark;
+mod opening;
 mod rows;
+mod salvage;
 mod standing;
+mod statements;
 mod writer;
 
 pub use examine::{Examined, examine};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Lacking, Writer};
 
 /// An open replica, before the edge serves from it.
 #[derive(Debug)]
@@ -119,6 +122,8 @@ pub(crate) struct Batch {
     pub(crate) ticket_keys: Option<Vec<StoredTicketKey>>,
     /// How far the replica is with this batch.
     pub(crate) reached: Reached,
+    /// Told once the batch is in the file: an end of this process does not lose it any more.
+    pub(crate) committed: Option<oneshot::Sender<()>>,
     /// Told once the batch is on disk for good, with all before it.
     pub(crate) written: Option<oneshot::Sender<()>>,
 }
@@ -161,33 +166,16 @@ pub enum ReplicaError {
 }
 
 impl Replica {
-    /// Opens the replica in `directory`, or makes an empty one. One that is corrupted, or was made
-    /// for another environment, is moved aside, and an empty one takes its place: the store will be
-    /// asked for everything.
+    /// Opens the replica in `directory`, or makes an empty one. What is whole of one that is damaged is
+    /// kept; one that was made for another environment or release is moved aside. Of one that cannot
+    /// be written what can be read is there, and it is written when it can be.
     ///
     /// # Errors
-    /// [`ReplicaError`] if not even an empty one can be made.
+    /// [`ReplicaError`] if nothing can be read and not even an empty one can be made.
     pub(crate) fn open(directory: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         std::fs::create_dir_all(directory)?;
-        let path = directory.join(FILE);
-        keep_private(directory)?;
-        let database = match database::Database::open(&path, environment) {
-            Ok(database) => database,
-            Err(why) => {
-                let aside = move_aside(directory)?;
-                keep_private(directory)?;
-                tracing::error!(
-                    error = &why as &dyn std::error::Error,
-                    "the replica {} cannot be used; it was moved to {} and the store is asked for \
-                     everything",
-                    path.display(),
-                    aside.display(),
-                );
-                database::Database::open(&path, environment)?
-            }
-        };
         Ok(Self {
-            database,
+            database: opening::open(directory, environment)?,
             loaded_from: directory.to_owned(),
         })
     }
@@ -281,15 +269,31 @@ impl Replica {
     /// Keeps what is whole and nothing else, and forgets how far it is: the store is asked for
     /// everything, now and after every restart until it has answered.
     pub(crate) fn rebuild(&mut self) -> Result<(), ReplicaError> {
-        Ok(self.database.rebuild()?)
+        self.database.rebuild()
     }
 
-    /// Moves it aside and gives an empty one, after a failure to read it.
-    pub(crate) fn replace(self, environment: Environment) -> Result<Self, ReplicaError> {
-        let directory = self.loaded_from;
+    /// Opens it anew after a failure to read it: what is whole of it, or what can be read.
+    pub(crate) fn open_after(
+        self,
+        why: &ReplicaError,
+        environment: Environment,
+    ) -> Result<Self, ReplicaError> {
+        let loaded_from = self.loaded_from;
         drop(self.database);
-        move_aside(&directory)?;
-        Self::open(&directory, environment)
+        let database = if why.is_damage() {
+            opening::open(&loaded_from, environment)?
+        } else {
+            opening::read(&loaded_from, environment)?
+        };
+        Ok(Self {
+            database,
+            loaded_from,
+        })
+    }
+
+    /// Whether a failure shows that the file is damaged, and not that the disk does not do its part.
+    pub(crate) fn is_damage(why: &ReplicaError) -> bool {
+        why.is_damage()
     }
 
     /// Gives it to its own thread, which writes from now on.
@@ -299,40 +303,6 @@ impl Replica {
 }
 
 pub(crate) const FILE: &str = "replica.sqlite";
-
-/// Has the file, which is made if need be, readable by its owner only, and with it what SQLite keeps
-/// beside it: that takes the mode of the file when it is made.
-fn keep_private(directory: &Path) -> std::io::Result<()> {
-    let path = directory.join(FILE);
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&path)?;
-    for tail in ["", "-wal", "-shm"] {
-        let path = directory.join(format!("{FILE}{tail}"));
-        // An earlier release left it to the umask.
-        match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Moves the file and what SQLite keeps beside it. Only the latest one moved aside is kept.
-fn move_aside(directory: &Path) -> std::io::Result<PathBuf> {
-    let aside = directory.join("replica.sqlite.corrupted");
-    for tail in ["", "-wal", "-shm"] {
-        let from = directory.join(format!("{FILE}{tail}"));
-        let to = directory.join(format!("replica.sqlite.corrupted{tail}"));
-        match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(aside)
-}
 
 #[cfg(test)]
 mod tests;

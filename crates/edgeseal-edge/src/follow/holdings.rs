@@ -30,13 +30,27 @@ pub(crate) struct Holdings {
     origins: Mutex<SharedOrigins>,
 }
 
-/// Issuers and chains of them. There are few, and they are kept for good: a thousand issuers are
-/// some 2 MB.
+/// Issuers and chains of them, as long as some material has them.
 #[derive(Debug, Default)]
 struct Chains {
     issuers: HashMap<Digest, Arc<[u8]>>,
     /// By the digest of the issuers' digests.
     chains: HashMap<Digest, Arc<Chain>>,
+    /// Issuers from which on it is worth to look for those that nobody has.
+    full: usize,
+}
+
+impl Chains {
+    /// Looks when there are twice as many as after the last time, so each costs a look or two.
+    fn sweep(&mut self) {
+        const SMALL: usize = 64;
+        if self.issuers.len() < self.full.max(SMALL) {
+            return;
+        }
+        self.chains.retain(|_, chain| Arc::strong_count(chain) > 1);
+        self.issuers.retain(|_, der| Arc::strong_count(der) > 1);
+        self.full = 2 * self.issuers.len();
+    }
 }
 
 impl Holdings {
@@ -113,9 +127,11 @@ impl Holdings {
         self.quarantine.release(name);
     }
 
-    /// Lets go of material that nobody uses.
+    /// Lets go of material, chains and issuers that nobody uses. Not between the moment that an issuer
+    /// is [kept](Self::keep_issuer) and the one that its [chain](Self::chain) is asked for.
     pub(super) fn sweep(&self) {
         self.materials().sweep();
+        self.chains().sweep();
     }
 
     /// Keeps material for domains that are about to come.
@@ -189,3 +205,6 @@ impl Holdings {
         self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

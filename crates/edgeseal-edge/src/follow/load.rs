@@ -32,28 +32,37 @@ use crate::{
 };
 
 /// Serves everything in `replica` that reads. What does not read is left out, and the cursor is
-/// forgotten, so that the store is asked for everything; a file that breaks while it is read is
-/// moved aside.
+/// forgotten, so that the store is asked for everything; a file that breaks while it is read is read
+/// again, as far as it is whole.
 ///
 /// # Errors
-/// [`ReplicaError`] if not even an empty replica can be made.
+/// [`ReplicaError`] if nothing can be read any more.
 pub(crate) fn load_replica(
     holdings: &Holdings,
     mut replica: Replica,
 ) -> Result<(Replica, Standing), ReplicaError> {
-    match load_all(holdings, &mut replica) {
-        Ok(standing) => Ok((replica, standing)),
+    let why = match load_all(holdings, &mut replica) {
+        Ok(standing) => return Ok((replica, standing)),
+        Err(why) => why,
+    };
+    tracing::error!(
+        error = &why as &dyn std::error::Error,
+        "the replica broke while it was read: what is whole of it is served, and the store is asked \
+         for everything"
+    );
+    let mut replica = replica.open_after(&why, holdings.environment())?;
+    let mut standing = match load_all(holdings, &mut replica) {
+        Ok(standing) => standing,
         Err(why) => {
-            tracing::error!(
-                error = &why as &dyn std::error::Error,
-                "the replica broke while it was read; it is moved aside, and the store is asked \
-                 for everything"
-            );
-            // What was loaded until then is good, and is served until the listing ends.
-            let replica = replica.replace(holdings.environment())?;
-            Ok((replica, Standing::default()))
+            let error: &dyn std::error::Error = &why;
+            tracing::error!(error, "the replica broke again while it was read");
+            replica.standing()
         }
-    }
+    };
+    standing.cursor = None;
+    // There is something to serve, so the store is not waited for without end.
+    standing.complete |= !holdings.index().is_empty();
+    Ok((replica, standing))
 }
 
 /// Serves everything in a replica that another process writes, and leaves the file alone. If not all
@@ -75,10 +84,20 @@ pub(crate) fn load_beside(
 }
 
 fn load_all(holdings: &Holdings, replica: &mut Replica) -> Result<Standing, ReplicaError> {
+    let mut standing = replica.standing();
     if !read_all(holdings, replica)? {
-        replica.rebuild()?;
+        match replica.rebuild() {
+            Ok(()) => standing = replica.standing(),
+            Err(why) if Replica::is_damage(&why) => return Err(why),
+            // The disk does not take it now. The store is asked for everything all the same.
+            Err(why) => {
+                let error: &dyn std::error::Error = &why;
+                tracing::error!(error, "the replica cannot be rebuilt");
+                standing.cursor = None;
+            }
+        }
     }
-    Ok(replica.standing())
+    Ok(standing)
 }
 
 /// Whether everything is there and reads.

@@ -1,15 +1,17 @@
 //! The SQL of the replica.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
+use edgeseal_core::{Pattern, domain::Environment};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
     Batch, DomainRow, Issuer, MaterialRow, Reached, ReplicaError, Standing,
-    mark::{domain_mark, mark},
-    rows::{copy_whole, domain, issuer, material, quarantined, ticket_key, to_sql, visit},
+    opening::open_or_salvage,
+    rows::{copy_whole, domain, issuer, material, quarantined, ticket_key, visit},
+    salvage::{Salvaged, salvage},
     standing::{read_standing, write_standing},
+    statements::{put_salvaged, write_batch},
 };
 use crate::tls::StoredTicketKey;
 
@@ -100,6 +102,11 @@ DROP TABLE old_quarantine;
 pub(super) struct Database {
     connection: Connection,
     standing: Standing,
+    /// What it was opened for; `None` if it is only looked at.
+    environment: Option<Environment>,
+    /// The directory of the file that is to be opened before anything is written; this is only what
+    /// could be read of it.
+    unwritable: Option<(PathBuf, Environment)>,
 }
 
 impl Database {
@@ -112,6 +119,8 @@ impl Database {
         let mut database = Self {
             connection,
             standing: Standing::default(),
+            environment: Some(environment),
+            unwritable: None,
         };
         database.insist("format", FORMAT)?;
         database.insist("environment", name_of(environment))?;
@@ -132,17 +141,14 @@ impl Database {
         let mut database = Self {
             connection,
             standing: Standing::default(),
+            environment: Some(environment),
+            unwritable: None,
         };
         if checked {
             database.connection.execute_batch("BEGIN")?;
             quick_check(&database.connection)?;
         }
-        for (key, wanted) in [("format", FORMAT), ("environment", name_of(environment))] {
-            let found = database.meta::<String>(key)?.unwrap_or_default();
-            if found != wanted {
-                return Err(foreign(key, &found, wanted));
-            }
-        }
+        database.expect_own(environment)?;
         database.standing = read_standing(&database.connection)?;
         Ok(database)
     }
@@ -168,7 +174,96 @@ impl Database {
         Ok(Self {
             connection,
             standing,
+            environment: None,
+            unwritable: None,
         })
+    }
+
+    /// Opens a file that cannot be written now. What is read shows one moment.
+    pub(super) fn open_unwritable(
+        path: &Path,
+        environment: Environment,
+    ) -> Result<Self, ReplicaError> {
+        let database = Self::look(path, true)?;
+        database.expect_own(environment)?;
+        Ok(database)
+    }
+
+    /// Has the replica in this directory opened for good when something is to be written.
+    pub(super) fn until_written(self, directory: &Path, environment: Environment) -> Self {
+        Self {
+            unwritable: Some((directory.to_owned(), environment)),
+            ..self
+        }
+    }
+
+    /// Puts those rows of a damaged file that prove themselves into a new one. How far the damaged one
+    /// was is not believed: the store is to be asked for everything.
+    pub(super) fn salvage(
+        damaged: &Path,
+        path: &Path,
+        environment: Environment,
+    ) -> Result<Self, ReplicaError> {
+        let mut database = Self::open(path, environment)?;
+        let transaction = database.connection.transaction()?;
+        salvage(damaged, |row| -> Result<(), ReplicaError> {
+            match row {
+                Salvaged::Issuer((digest, der)) => transaction
+                    .prepare_cached("INSERT OR IGNORE INTO issuer VALUES (?1, ?2)")?
+                    .execute(params![digest.0, der.as_ref()])?,
+                Salvaged::Material(row) => transaction
+                    .prepare_cached("INSERT OR IGNORE INTO material VALUES (?1, ?2, ?3)")?
+                    .execute(params![row.digest.0, row.value.as_ref(), row.mark])?,
+                Salvaged::Domain(row) => put_salvaged(&transaction, &row)?,
+            };
+            Ok(())
+        })?;
+        let count = "SELECT count(*) FROM domain";
+        let domains: i64 = transaction.query_row(count, [], |row| row.get(0))?;
+        let standing = Standing {
+            complete: domains > 0,
+            cursor: None,
+            domains: domains.cast_unsigned(),
+        };
+        write_standing(&transaction, standing)?;
+        if standing.complete {
+            transaction.execute_batch(INDEX)?;
+        }
+        transaction.commit()?;
+        database.settle()?;
+        database.standing = standing;
+        Ok(database)
+    }
+
+    /// Fails if it was written for another environment or by another release.
+    fn expect_own(&self, environment: Environment) -> Result<(), ReplicaError> {
+        for (key, wanted) in [("format", FORMAT), ("environment", name_of(environment))] {
+            let found = self.meta::<String>(key)?.unwrap_or_default();
+            if found != wanted {
+                return Err(foreign(key, &found, wanted));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens it anew, and salvages it if need be, when something is to be written.
+    pub(super) fn open_anew(&mut self) {
+        let directory = self.connection.path().map(Path::new);
+        let directory = directory.and_then(Path::parent).map(Path::to_owned);
+        self.unwritable = directory.zip(self.environment);
+    }
+
+    /// Opens for good what could only be read.
+    fn open_for_good(&mut self) -> Result<(), ReplicaError> {
+        if let Some((directory, environment)) = self.unwritable.clone() {
+            // It is locked as long as it is read.
+            drop(std::mem::replace(
+                &mut self.connection,
+                Connection::open_in_memory()?,
+            ));
+            *self = open_or_salvage(&directory, environment)?;
+        }
+        Ok(())
     }
 
     /// Writes a fact of the file if it is new, compares it if it is not.
@@ -227,7 +322,8 @@ impl Database {
     /// the file is. A row whose key is not what was written stands at a wrong place of its table,
     /// where searches for its neighbours go astray: nothing can be deleted there, or put, but
     /// everything can be read from the first row to the last.
-    pub(super) fn rebuild(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn rebuild(&mut self) -> Result<(), ReplicaError> {
+        self.open_for_good()?;
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(ASIDE)?;
         transaction.execute_batch(SCHEMA)?;
@@ -285,7 +381,8 @@ impl Database {
     }
 
     /// Writes batches in order, in one transaction. `advance` says whether their cursors count.
-    pub(super) fn write(&mut self, batches: &[Batch], advance: bool) -> rusqlite::Result<()> {
+    pub(super) fn write(&mut self, batches: &[Batch], advance: bool) -> Result<(), ReplicaError> {
+        self.open_for_good()?;
         let transaction = self.connection.transaction()?;
         let mut standing = self.standing;
         for batch in batches {
@@ -348,121 +445,6 @@ const CACHE_KIB: i64 = 4096;
 /// The log is folded back when it has so many pages, 64 MiB. While all domains come, each page is
 /// written many times: the fewer foldings, the fewer of them reach the file.
 const LOG_PAGES: i64 = 8192;
-
-/// Writes what a batch holds; how many more domains there are then. Material that no domain needs
-/// any more is deleted if the replica is `complete`; before, it stays until it is.
-fn write_batch(
-    transaction: &Transaction<'_>,
-    batch: &Batch,
-    complete: bool,
-) -> rusqlite::Result<i64> {
-    let mut added = 0;
-    let mut issuer =
-        transaction.prepare_cached("INSERT OR IGNORE INTO issuer (digest, der) VALUES (?1, ?2)")?;
-    for (digest, der) in &batch.issuers {
-        issuer.execute(params![digest.0, der.as_ref()])?;
-    }
-    let mut material = transaction.prepare_cached(
-        "INSERT INTO material (digest, value, mark) VALUES (?1, ?2, ?3)
-         ON CONFLICT (digest) DO UPDATE SET value = excluded.value, mark = excluded.mark
-         WHERE value <> excluded.value",
-    )?;
-    let mut domain = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO domain (name, revision, record, material, companion, mark)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
-    for row in &batch.put {
-        let name = row.name.to_string();
-        let before = materials_of(transaction, &name)?;
-        added += i64::from(before.is_none());
-        let stored = [&row.material, &row.companion].map(Option::as_ref);
-        for (digest, value) in stored.into_iter().flatten() {
-            let mark = mark(&[&digest.0, value]);
-            material.execute(params![digest.0, value.as_ref(), mark])?;
-        }
-        let digests = stored.map(|stored| stored.map(|(digest, _)| *digest));
-        let [first, companion] = digests.map(|digest| digest.map(|digest| digest.0));
-        domain.execute(params![
-            name,
-            to_sql(row.revision),
-            row.record.as_ref(),
-            first,
-            companion,
-            domain_mark(&name, row.revision, &row.record, digests),
-        ])?;
-        unquarantine.execute([&name])?;
-        let before = before.into_iter().flatten().flatten().filter(|_| complete);
-        for old in before.filter(|old| !digests.contains(&Some(*old))) {
-            release(transaction, old)?;
-        }
-    }
-    for name in &batch.remove {
-        let name = name.to_string();
-        let before = materials_of(transaction, &name)?;
-        transaction
-            .prepare_cached("DELETE FROM domain WHERE name = ?1")?
-            .execute([&name])?;
-        unquarantine.execute([&name])?;
-        added -= i64::from(before.is_some());
-        for old in before.into_iter().flatten().flatten().filter(|_| complete) {
-            release(transaction, old)?;
-        }
-    }
-    let mut reseal = transaction
-        .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
-    for (digest, value) in &batch.resealed {
-        let mark = mark(&[&digest.0, value]);
-        reseal.execute(params![digest.0, value.as_ref(), mark])?;
-    }
-    if let Some(ticket_keys) = &batch.ticket_keys {
-        write_ticket_keys(transaction, ticket_keys)?;
-    }
-    let mut quarantine = transaction
-        .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
-    for (name, why) in &batch.quarantine {
-        quarantine.execute(params![name.to_string(), why])?;
-    }
-    Ok(added)
-}
-
-fn write_ticket_keys(
-    transaction: &Transaction<'_>,
-    ticket_keys: &[StoredTicketKey],
-) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM ticket_key", [])?;
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO ticket_key (key, value, mark) VALUES (?1, ?2, ?3)")?;
-    for (key, value) in ticket_keys {
-        let mark = mark(&[key.as_str().as_bytes(), value]);
-        insert.execute(params![key.as_str(), value.as_ref(), mark])?;
-    }
-    Ok(())
-}
-
-/// The materials of a domain, if there is such a domain.
-fn materials_of(
-    transaction: &Transaction<'_>,
-    name: &str,
-) -> rusqlite::Result<Option<[Option<Digest>; 2]>> {
-    let digest = |octets: Option<[u8; 32]>| octets.map(Digest);
-    transaction
-        .prepare_cached("SELECT material, companion FROM domain WHERE name = ?1")?
-        .query_row([name], |row| Ok([digest(row.get(0)?), digest(row.get(1)?)]))
-        .optional()
-}
-
-/// Deletes material that no domain needs any more.
-fn release(transaction: &Transaction<'_>, digest: Digest) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "DELETE FROM material WHERE digest = ?1
-             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)
-             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = ?1)",
-        )?
-        .execute([digest.0])
-        .map(drop)
-}
 
 fn set_meta(
     connection: &Connection,

@@ -139,7 +139,7 @@ async fn material_goes_with_its_last_domain() {
 }
 
 #[tokio::test]
-async fn a_batch_left_out_stops_the_cursor_and_nothing_else() {
+async fn a_batch_left_out_stops_the_cursor_until_it_is_made_good() {
     let directory = tempfile::tempdir().unwrap();
     let writer = open(directory.path()).into_writer().unwrap();
     let batch = |text: &str, revision| Batch {
@@ -147,18 +147,77 @@ async fn a_batch_left_out_stops_the_cursor_and_nothing_else() {
         reached: Reached::Cursor(Revision(revision)),
         ..Batch::default()
     };
-    writer.write(batch("a.com", 1));
+    assert!(writer.write(batch("a.com", 1)));
     // All room is taken: as if the disk had stood still.
     let all = Arc::clone(writer.room());
     let taken = all.acquire_many(64 * 1024).await.unwrap();
-    writer.write(batch("b.com", 2));
+    assert!(!writer.write(batch("b.com", 2)));
+    assert!(!writer.write(batch("d.com", 3)));
+    assert_eq!(writer.lacking(9), Lacking::Nothing, "there is no room");
     drop(taken);
-    writer.write(batch("c.com", 3));
+    assert!(writer.write(batch("c.com", 4)));
     writer.close().await;
     let replica = open(directory.path());
     assert_eq!(replica.standing().cursor, Some(Revision(1)));
-    let names: Vec<String> = rows(&replica).into_iter().map(|row| row.0).collect();
-    assert_eq!(names, ["a.com", "c.com"]);
+    let names =
+        |replica: &Replica| -> Vec<String> { rows(replica).into_iter().map(|row| row.0).collect() };
+    assert_eq!(names(&replica), ["a.com", "c.com"]);
+
+    let writer = replica.into_writer().unwrap();
+    let all = Arc::clone(writer.room());
+    let taken = all.acquire_many(64 * 1024).await.unwrap();
+    writer.write(batch("b.com", 2));
+    writer.write(batch("d.com", 3));
+    drop(taken);
+    assert_eq!(writer.lacking(1), Lacking::Domains(vec![name("b.com")]));
+    assert_eq!(
+        writer.lacking(9),
+        Lacking::Domains(vec![name("b.com"), name("d.com")])
+    );
+    writer.write(batch("b.com", 5));
+    writer.written_again(&[name("b.com")], Reached::Cursor(Revision(5)));
+    assert_eq!(writer.lacking(9), Lacking::Domains(vec![name("d.com")]));
+    writer.write(batch("d.com", 5));
+    writer.written_again(&[name("d.com")], Reached::Cursor(Revision(5)));
+    assert_eq!(writer.lacking(9), Lacking::Nothing);
+    writer.write(batch("e.com", 6));
+    writer.close().await;
+    let replica = open(directory.path());
+    assert_eq!(replica.standing().cursor, Some(Revision(6)));
+    assert_eq!(
+        names(&replica),
+        ["a.com", "b.com", "c.com", "d.com", "e.com"]
+    );
+}
+
+#[tokio::test]
+async fn a_change_is_written_before_it_is_served_and_not_waited_for_without_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path()).into_writer().unwrap();
+    let put = |text| Batch {
+        put: vec![row(text, 1, None)],
+        ..Batch::default()
+    };
+    let reader = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    let count = || -> i64 {
+        let count = "SELECT count(*) FROM domain";
+        reader.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    writer.write_first(put("a.com")).await;
+    assert_eq!(count(), 1);
+    reader.execute_batch("BEGIN IMMEDIATE").unwrap();
+    writer.write_first(put("b.com")).await;
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        writer.write_first(put("c.com")).await;
+    }
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(1),
+        "it waits once"
+    );
+    reader.execute_batch("ROLLBACK").unwrap();
+    writer.close().await;
+    assert_eq!(count(), 3);
 }
 
 #[test]
@@ -172,6 +231,76 @@ fn a_corrupted_file_is_moved_aside() {
     let replica = open(directory.path());
     assert_eq!(replica.standing(), Standing::default());
     assert!(directory.path().join("replica.sqlite.corrupted").exists());
+}
+
+/// A disk that is full, or does not do its part, says nothing of what is in the file.
+#[test]
+fn only_damage_is_damage() {
+    use rusqlite::ffi;
+    let failed = |code| {
+        let error = ffi::Error::new(code);
+        ReplicaError::from(rusqlite::Error::SqliteFailure(error, None))
+    };
+    for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+        assert!(failed(code).is_damage(), "{code}");
+    }
+    for code in [
+        ffi::SQLITE_FULL,
+        ffi::SQLITE_READONLY,
+        ffi::SQLITE_IOERR,
+        ffi::SQLITE_IOERR_SHMSIZE,
+        ffi::SQLITE_CANTOPEN,
+        ffi::SQLITE_BUSY,
+        ffi::SQLITE_NOMEM,
+        ffi::SQLITE_PERM,
+    ] {
+        assert!(!failed(code).is_damage(), "{code}");
+    }
+}
+
+/// What cannot be opened for writing is read where it lies, and written once it can be.
+#[tokio::test]
+async fn a_replica_that_cannot_be_written_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = |text, revision| Batch {
+        put: vec![row(text, revision, Some(b"one"))],
+        reached: Reached::Complete(Revision(revision)),
+        ..Batch::default()
+    };
+    drop(written(directory.path(), vec![batch("a.com", 1)]).await);
+    // Nothing but the owner of this lock can even read it: opening it as ever fails.
+    let holder = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    holder
+        .execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN IMMEDIATE")
+        .unwrap();
+    let replica = open(directory.path());
+    assert_eq!(replica.standing().cursor, Some(Revision(1)));
+    assert_eq!(rows(&replica).len(), 1);
+    let writer = replica.into_writer().unwrap();
+    writer.write(batch("b.com", 2));
+    holder.execute_batch("ROLLBACK").unwrap();
+    drop(holder);
+    let (told, committed) = oneshot::channel();
+    writer.write(Batch {
+        committed: Some(told),
+        ..Batch::default()
+    });
+    committed.await.unwrap();
+    writer.close().await;
+    let replica = open(directory.path());
+    assert_eq!(
+        (rows(&replica).len(), replica.standing().cursor),
+        (2, Some(Revision(2)))
+    );
+    let names = std::fs::read_dir(directory.path()).unwrap();
+    let aside = names.filter(|file| {
+        file.as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("corrupted")
+    });
+    assert_eq!(aside.count(), 0, "nothing was moved");
 }
 
 #[tokio::test]

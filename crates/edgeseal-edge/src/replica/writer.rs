@@ -1,8 +1,9 @@
 //! The thread that writes the replica, so that serving never waits for the disk.
 
 use std::{
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, Sender},
     },
@@ -10,10 +11,13 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::ErrorCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use edgeseal_core::Pattern;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
 
-use super::{Batch, database::Database};
+use super::{Batch, Reached, database::Database};
 use crate::telemetry;
 
 /// What may wait to be written, in KiB.
@@ -22,27 +26,64 @@ const BACKLOG_KIB: u32 = 64 * 1024;
 /// memory that stays with the process.
 const LISTING_KIB: u32 = 16 * 1024;
 
+/// For a change to be written, before it is served all the same.
+const COMMIT_WAIT: Duration = Duration::from_millis(250);
+/// Domains that were left out and are remembered at most; beyond, everything is to be written anew.
+const LEFT_OUT_MAX: usize = 100_000;
+
 /// Sends batches to the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     sender: Option<Sender<Queued>>,
     room: Arc<Semaphore>,
     listing_room: Arc<Semaphore>,
-    closing: Arc<AtomicBool>,
+    state: Arc<State>,
+    left_out: Mutex<LeftOut>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// What the thread and those who send to it tell each other.
+#[derive(Debug, Default)]
+struct State {
+    closing: AtomicBool,
+    /// The last write failed, or took too long.
+    failing: AtomicBool,
+    /// Rows were lost in the file.
+    lost_rows: AtomicBool,
+}
+
+/// What the file lacks.
+#[derive(Debug, Default)]
+struct LeftOut {
+    domains: BTreeSet<Pattern>,
+    too_many: bool,
+    ticket_keys: bool,
+}
+
+/// What is to be written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lacking {
+    /// Nothing.
+    Nothing,
+    /// These domains, or some of them.
+    Domains(Vec<Pattern>),
+    /// Everything.
+    Everything,
+}
+
 enum Queued {
-    Batch(Batch, Vec<OwnedSemaphorePermit>),
+    Batch(Box<Batch>, Vec<OwnedSemaphorePermit>),
     /// A batch was left out: from here on no cursor counts.
     Gap,
+    /// All that was left out was sent: from here on cursors count again.
+    Whole,
 }
 
 impl Writer {
     pub(super) fn start(database: Database) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
-        let closing = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&closing);
+        let state = Arc::<State>::default();
+        let told = Arc::clone(&state);
         let thread = thread::Builder::new()
             .name("edgeseal-replica".to_owned())
             .spawn(move || write_all(database, &receiver, &told))?;
@@ -50,25 +91,94 @@ impl Writer {
             sender: Some(sender),
             room: Arc::new(Semaphore::new(BACKLOG_KIB as usize)),
             listing_room: Arc::new(Semaphore::new(LISTING_KIB as usize)),
-            closing,
+            state,
+            left_out: Mutex::default(),
             thread: Some(thread),
         })
     }
 
-    /// Has `batch` written after all batches before it. Never waits: if too much is waiting
-    /// already, the batch is left out, and the replica's cursor stays where it is.
-    pub(crate) fn write(&self, batch: Batch) {
+    /// Has `batch` written after all batches before it. Never waits: if too much is waiting already,
+    /// the batch is left out, what it was about is remembered ([`lacking`](Self::lacking)), and the
+    /// replica's cursor stays where it is until that is written. Whether it is to be written.
+    pub(crate) fn write(&self, batch: Batch) -> bool {
         match Arc::clone(&self.room).try_acquire_many_owned(batch.size_kib()) {
-            Ok(permit) => self.send(Queued::Batch(batch, vec![permit])),
+            Ok(permit) => {
+                self.send(Queued::Batch(Box::new(batch), vec![permit]));
+                true
+            }
             Err(_) => {
                 telemetry::replica_failure();
-                tracing::error!(
-                    "the replica's disk is too slow: a batch is left out, and after a restart the \
-                     store will be asked for it"
-                );
-                self.send(Queued::Gap);
+                if self.left_out().add(&batch) {
+                    tracing::error!(
+                        "the replica's disk is too slow: changes are left out of the replica until \
+                         there is room for them"
+                    );
+                    self.send(Queued::Gap);
+                }
+                false
             }
         }
+    }
+
+    /// As [`write`](Self::write); returns when the batch is in the file, so that a process which is
+    /// killed from now on has it at the next start. Waits for that only as long as the disk does its
+    /// part, and for 250 ms at most.
+    pub(crate) async fn write_first(&self, mut batch: Batch) {
+        let (told, committed) = oneshot::channel();
+        batch.committed = Some(told);
+        let failing = self.state.failing.load(Ordering::Relaxed);
+        if self.write(batch) && !failing && timeout(COMMIT_WAIT, committed).await.is_err() {
+            self.state.failing.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                "the replica's disk is slow: changes are served before they are written"
+            );
+        }
+    }
+
+    /// What the file lacks and there is room for now; of domains `most` at a time.
+    pub(crate) fn lacking(&self, most: usize) -> Lacking {
+        if self.room.available_permits() < BACKLOG_KIB as usize / 2 {
+            return Lacking::Nothing;
+        }
+        let left_out = self.left_out();
+        if left_out.too_many || self.state.lost_rows.load(Ordering::Relaxed) {
+            Lacking::Everything
+        } else if left_out.is_nothing() {
+            Lacking::Nothing
+        } else {
+            Lacking::Domains(left_out.domains.iter().take(most).cloned().collect())
+        }
+    }
+
+    /// These domains were sent, as the store has them now. If that was all, the file is as far as
+    /// `reached` once it is written.
+    pub(crate) fn written_again(&self, domains: &[Pattern], reached: Reached) {
+        let mut left_out = self.left_out();
+        for domain in domains {
+            left_out.domains.remove(domain);
+        }
+        if left_out.domains.is_empty() && !left_out.too_many {
+            *left_out = LeftOut::default();
+            drop(left_out);
+            self.send(Queued::Whole);
+            self.write(Batch {
+                reached,
+                ..Batch::default()
+            });
+            tracing::info!("the replica has everything again");
+        }
+    }
+
+    /// Everything is sent from now on.
+    pub(crate) fn begins_anew(&self) {
+        *self.left_out() = LeftOut::default();
+        self.state.lost_rows.store(false, Ordering::Relaxed);
+        self.send(Queued::Whole);
+    }
+
+    /// Whether ticket keys were left out.
+    pub(crate) fn lacks_ticket_keys(&self) -> bool {
+        self.left_out().ticket_keys
     }
 
     /// Has `batch` written after all batches before it; waits while too much is waiting. For full
@@ -80,13 +190,13 @@ impl Writer {
             return;
         };
         if let Ok(in_all) = all.acquire_many_owned(size).await {
-            self.send(Queued::Batch(batch, vec![in_listing, in_all]));
+            self.send(Queued::Batch(Box::new(batch), vec![in_listing, in_all]));
         }
     }
 
     /// Waits until all is written, and closes the file. What cannot be written now is given up.
     pub(crate) async fn close(mut self) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.state.closing.store(true, Ordering::Relaxed);
         self.sender = None;
         if let Some(thread) = self.thread.take() {
             // A writer that panicked has said so; there is nothing to add.
@@ -99,11 +209,37 @@ impl Writer {
         &self.room
     }
 
+    fn left_out(&self) -> MutexGuard<'_, LeftOut> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn send(&self, queued: Queued) {
         if let Some(sender) = &self.sender {
             // The thread ends only after the sender is gone, or by a panic that was logged.
             let _ = sender.send(queued);
         }
+    }
+}
+
+impl LeftOut {
+    /// Remembers what a batch was about. Whether it is the first one.
+    fn add(&mut self, batch: &Batch) -> bool {
+        let first = self.is_nothing();
+        let put = batch.put.iter().map(|row| &row.name);
+        let quarantined = batch.quarantine.iter().map(|(name, _)| name);
+        for name in put.chain(&batch.remove).chain(quarantined) {
+            if self.domains.len() >= LEFT_OUT_MAX {
+                self.too_many = true;
+                break;
+            }
+            self.domains.insert(name.clone());
+        }
+        self.ticket_keys |= batch.ticket_keys.is_some();
+        first && !self.is_nothing()
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.domains.is_empty() && !self.too_many && !self.ticket_keys
     }
 }
 
@@ -128,34 +264,51 @@ impl Batch {
 
 /// Takes what is waiting, writes it in one transaction, and again. A transaction that fails is
 /// tried again until it succeeds or the edge ends: leaving it out would leave a hole.
-fn write_all(mut database: Database, receiver: &Receiver<Queued>, closing: &AtomicBool) {
+fn write_all(mut database: Database, receiver: &Receiver<Queued>, state: &State) {
     let mut advance = true;
     while let Ok(first) = receiver.recv() {
         let mut taken = Taken::take(first, receiver);
         let mut pause = Duration::from_millis(100);
         while let Err(error) = database.write(&taken.batches, advance) {
+            state.failing.store(true, Ordering::Relaxed);
             telemetry::replica_failure();
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the replica cannot be written; trying again"
             );
-            if closing.load(Ordering::Relaxed) {
+            if state.closing.load(Ordering::Relaxed) {
                 return;
             }
-            if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
-                // From here on no cursor counts: after a restart the store is asked for everything.
+            if error.is_damage() {
+                // From here on no cursor counts until everything was written anew.
                 advance = false;
+                state.lost_rows.store(true, Ordering::Relaxed);
                 if let Err(error) = database.rebuild() {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the replica cannot be rebuilt");
+                    tracing::error!(error, "the replica cannot be rebuilt: it is opened anew");
+                    database.open_anew();
                 }
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(10));
         }
+        if !taken.batches.is_empty() {
+            state.failing.store(false, Ordering::Relaxed);
+        }
         taken.tell(&database);
-        advance &= !taken.gap;
+        match taken.then {
+            Some(Turn::Gap) => advance = false,
+            Some(Turn::Whole) => advance = true,
+            None => {}
+        }
     }
+}
+
+/// Whether cursors count from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Gap,
+    Whole,
 }
 
 /// What is written in one transaction.
@@ -163,8 +316,8 @@ fn write_all(mut database: Database, receiver: &Receiver<Queued>, closing: &Atom
 struct Taken {
     batches: Vec<Batch>,
     permits: Vec<OwnedSemaphorePermit>,
-    /// Whether a gap follows.
-    gap: bool,
+    /// What follows.
+    then: Option<Turn>,
 }
 
 impl Taken {
@@ -174,20 +327,26 @@ impl Taken {
         for queued in std::iter::once(first).chain(receiver.try_iter()) {
             match queued {
                 Queued::Batch(batch, permits) => {
-                    taken.batches.push(batch);
+                    taken.batches.push(*batch);
                     taken.permits.extend(permits);
                 }
-                Queued::Gap => taken.gap = true,
+                Queued::Gap => taken.then = Some(Turn::Gap),
+                Queued::Whole => taken.then = Some(Turn::Whole),
             }
-            if taken.gap || taken.batches.len() >= TOGETHER {
+            if taken.then.is_some() || taken.batches.len() >= TOGETHER {
                 break;
             }
         }
         taken
     }
 
-    /// Tells those who wait that what they gave is written, and durable.
+    /// Tells those who wait that what they gave is written, or durable.
     fn tell(&mut self, database: &Database) {
+        for batch in &mut self.batches {
+            if let Some(committed) = batch.committed.take() {
+                let _ = committed.send(()); // who asked may have gone on
+            }
+        }
         let waiting: Vec<_> = self
             .batches
             .iter_mut()

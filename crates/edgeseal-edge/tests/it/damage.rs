@@ -1,6 +1,6 @@
 //! Octets of the replica that are not what was written: found, not served, and made good.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use edgeseal_edge::Edge;
 
@@ -180,4 +180,43 @@ fn copy(from: &Path, to: &Path) {
             fs::write(to.join(&name), content).unwrap();
         }
     }
+}
+
+/// Any page may be bad, the first one and the roots of tables included: while the store is away, that
+/// costs the domains which had a row on it, and nothing waits for the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_page_costs_the_domains_on_it_while_the_store_is_away() {
+    const PAGE: usize = 8192;
+    let (world, leaves) = served_before().await;
+    let directory = world.directory.path();
+    let whole = fs::read(directory.join(FILE)).unwrap();
+    for page in 0..whole.len() / PAGE {
+        let at = page * PAGE;
+        let rows = u16::from_be_bytes([whole[at + 3], whole[at + 4]]);
+        let rows = match whole[at] {
+            0x02 | 0x0A => usize::from(rows),
+            _ => 0,
+        };
+        let mut bad = whole.clone();
+        bad[at..at + PAGE].fill(0xA5);
+        write(directory, &bad);
+        let mut options = world.options();
+        options.catch_up_timeout = Duration::from_millis(50);
+        let edge = world.start(options, Failing::new(&world.store)).await;
+        let missing = missing(&edge, &leaves).await;
+        assert!(
+            missing.len() <= rows,
+            "page {page} had {rows} rows: {missing:?}"
+        );
+        edge.drain().await;
+    }
+    // Nobody overwrites what was moved aside first.
+    let aside = fs::read_dir(directory).unwrap().filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("replica.sqlite.corrupted")
+            && !name.ends_with("-wal")
+            && !name.ends_with("-shm")
+    });
+    assert!((1..=4).contains(&aside.count()));
 }

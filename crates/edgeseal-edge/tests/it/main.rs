@@ -21,6 +21,7 @@ mod fairness;
 mod framing;
 mod grpc;
 mod handshake;
+mod lagging;
 mod limits;
 mod messages;
 mod ocsp;

@@ -1,0 +1,123 @@
+//! What is whole of a damaged replica.
+//!
+//! SQLite reads a table from its root on, so that one bad page hides all that is below it or behind it.
+//! Rows of the replica prove themselves, by a checksum or by the digest that names them. Therefore all
+//! pages of the file are looked at, whatever leads to them, and each row that proves itself is taken. A
+//! bad page costs the rows that are in it. Nothing that was deleted comes back: SQLite overwrites it
+//! (`secure_delete`). Of two rows of one domain the later one counts.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use edgeseal_core::certificate::Digest;
+
+use super::{DomainRow, Issuer, MaterialRow, rows::from_sql};
+
+mod page;
+
+use page::{PAGE_BYTES, Page, Value};
+
+/// A row that proved itself.
+#[derive(Debug)]
+pub(super) enum Salvaged {
+    Issuer(Issuer),
+    Material(MaterialRow),
+    /// Of two of one name the one with the later revision counts.
+    Domain(DomainRow),
+}
+
+/// Reads all pages of a file and calls with each row. Its log is not looked at: what is only there is
+/// lost.
+///
+/// # Errors
+/// If the file cannot be read, but for some pages of it; and those of `each`.
+pub(super) fn salvage<E: From<io::Error>>(
+    path: &Path,
+    mut each: impl FnMut(Salvaged) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut file = Pages::open(path)?;
+    for number in 1..=file.count {
+        // A page that the disk does not give back is one that is damaged.
+        let Ok(bytes) = file.read(number) else {
+            continue;
+        };
+        let rows = Page(&bytes).rows(&mut |number| file.read(number).ok());
+        let mut found = Vec::new();
+        rows.each(|row| found.extend(salvaged(row)));
+        found.into_iter().try_for_each(&mut each)?;
+    }
+    Ok(())
+}
+
+/// A row of one of the three tables, if it is what was written there.
+fn salvaged(row: &[Value<'_>]) -> Option<Salvaged> {
+    use Value::{Blob, Integer, Null, Text};
+    let digest = |bytes: &[u8]| bytes.try_into().ok().map(Digest);
+    match *row {
+        [Blob(address), Blob(der)] => {
+            let digest = digest(address).filter(|address| Digest::of(der) == *address)?;
+            Some(Salvaged::Issuer((digest, der.into())))
+        }
+        [Blob(address), Blob(value), Integer(mark)] => {
+            let row = MaterialRow {
+                digest: digest(address)?,
+                value: value.into(),
+                mark,
+            };
+            row.is_whole().then_some(Salvaged::Material(row))
+        }
+        [
+            Text(name),
+            Integer(revision),
+            Blob(record),
+            ref material @ (Blob(_) | Null),
+            ref companion @ (Blob(_) | Null),
+            Integer(mark),
+        ] => {
+            let address = |value: &Value<'_>| match value {
+                Blob(bytes) => digest(bytes),
+                _ => None,
+            };
+            let row = DomainRow {
+                name: name.into(),
+                revision: from_sql(revision),
+                record: record.into(),
+                material: address(material),
+                companion: address(companion),
+                mark,
+            };
+            row.is_whole().then_some(Salvaged::Domain(row))
+        }
+        _ => None,
+    }
+}
+
+struct Pages {
+    file: File,
+    count: u32,
+}
+
+impl Pages {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let count = file.metadata()?.len() / PAGE_BYTES as u64;
+        Ok(Self {
+            file,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn read(&mut self, number: u32) -> io::Result<Vec<u8>> {
+        let at = u64::from(number.saturating_sub(1)) * PAGE_BYTES as u64;
+        let mut bytes = vec![0; PAGE_BYTES];
+        self.file.seek(SeekFrom::Start(at))?;
+        self.file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! How rows of the replica are written.
+
+use edgeseal_core::certificate::Digest;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::{
+    Batch, DomainRow,
+    mark::{domain_mark, mark},
+    rows::to_sql,
+};
+use crate::tls::StoredTicketKey;
+
+/// Writes what a batch holds; how many more domains there are then. Material that no domain needs
+/// any more is deleted if the replica is `complete`; before, it stays until it is.
+pub(super) fn write_batch(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    complete: bool,
+) -> rusqlite::Result<i64> {
+    let mut added = 0;
+    let mut issuer =
+        transaction.prepare_cached("INSERT OR IGNORE INTO issuer (digest, der) VALUES (?1, ?2)")?;
+    for (digest, der) in &batch.issuers {
+        issuer.execute(params![digest.0, der.as_ref()])?;
+    }
+    let mut material = transaction.prepare_cached(
+        "INSERT INTO material (digest, value, mark) VALUES (?1, ?2, ?3)
+         ON CONFLICT (digest) DO UPDATE SET value = excluded.value, mark = excluded.mark
+         WHERE value <> excluded.value",
+    )?;
+    let mut domain = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO domain (name, revision, record, material, companion, mark)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
+    for row in &batch.put {
+        let name = row.name.to_string();
+        let before = materials_of(transaction, &name)?;
+        added += i64::from(before.is_none());
+        let stored = [&row.material, &row.companion].map(Option::as_ref);
+        for (digest, value) in stored.into_iter().flatten() {
+            let mark = mark(&[&digest.0, value]);
+            material.execute(params![digest.0, value.as_ref(), mark])?;
+        }
+        let digests = stored.map(|stored| stored.map(|(digest, _)| *digest));
+        let [first, companion] = digests.map(|digest| digest.map(|digest| digest.0));
+        domain.execute(params![
+            name,
+            to_sql(row.revision),
+            row.record.as_ref(),
+            first,
+            companion,
+            domain_mark(&name, row.revision, &row.record, digests),
+        ])?;
+        unquarantine.execute([&name])?;
+        let before = before.into_iter().flatten().flatten().filter(|_| complete);
+        for old in before.filter(|old| !digests.contains(&Some(*old))) {
+            release(transaction, old)?;
+        }
+    }
+    for name in &batch.remove {
+        let name = name.to_string();
+        let before = materials_of(transaction, &name)?;
+        transaction
+            .prepare_cached("DELETE FROM domain WHERE name = ?1")?
+            .execute([&name])?;
+        unquarantine.execute([&name])?;
+        added -= i64::from(before.is_some());
+        for old in before.into_iter().flatten().flatten().filter(|_| complete) {
+            release(transaction, old)?;
+        }
+    }
+    let mut reseal = transaction
+        .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
+    for (digest, value) in &batch.resealed {
+        let mark = mark(&[&digest.0, value]);
+        reseal.execute(params![digest.0, value.as_ref(), mark])?;
+    }
+    if let Some(ticket_keys) = &batch.ticket_keys {
+        write_ticket_keys(transaction, ticket_keys)?;
+    }
+    let mut quarantine = transaction
+        .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
+    for (name, why) in &batch.quarantine {
+        quarantine.execute(params![name.to_string(), why])?;
+    }
+    Ok(added)
+}
+
+fn write_ticket_keys(
+    transaction: &Transaction<'_>,
+    ticket_keys: &[StoredTicketKey],
+) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM ticket_key", [])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO ticket_key (key, value, mark) VALUES (?1, ?2, ?3)")?;
+    for (key, value) in ticket_keys {
+        let mark = mark(&[key.as_str().as_bytes(), value]);
+        insert.execute(params![key.as_str(), value.as_ref(), mark])?;
+    }
+    Ok(())
+}
+
+/// The materials of a domain, if there is such a domain.
+fn materials_of(
+    transaction: &Transaction<'_>,
+    name: &str,
+) -> rusqlite::Result<Option<[Option<Digest>; 2]>> {
+    let digest = |octets: Option<[u8; 32]>| octets.map(Digest);
+    transaction
+        .prepare_cached("SELECT material, companion FROM domain WHERE name = ?1")?
+        .query_row([name], |row| Ok([digest(row.get(0)?), digest(row.get(1)?)]))
+        .optional()
+}
+
+/// Deletes material that no domain needs any more.
+fn release(transaction: &Transaction<'_>, digest: Digest) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM material WHERE digest = ?1
+             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = ?1)
+             AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = ?1)",
+        )?
+        .execute([digest.0])
+        .map(drop)
+}
+
+/// Puts a row that was salvaged, unless there is a later one of the domain.
+pub(super) fn put_salvaged(
+    transaction: &Transaction<'_>,
+    row: &DomainRow,
+) -> rusqlite::Result<usize> {
+    let [material, companion] =
+        [row.material, row.companion].map(|digest| digest.map(|digest| digest.0));
+    transaction
+        .prepare_cached(
+            "INSERT INTO domain VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (name) DO UPDATE SET revision = excluded.revision,
+             record = excluded.record, material = excluded.material,
+             companion = excluded.companion, mark = excluded.mark
+             WHERE excluded.revision > revision",
+        )?
+        .execute(params![
+            row.name.as_ref(),
+            to_sql(row.revision),
+            row.record.as_ref(),
+            material,
+            companion,
+            row.mark,
+        ])
+}
