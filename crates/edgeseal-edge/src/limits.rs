@@ -218,6 +218,11 @@ impl ConnectionPermit {
         }
     }
 
+    /// Where the connection comes from, as limits count it.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.slot.source()
+    }
+
     fn in_flight(self: &Arc<Self>, counted: bool) -> InFlight {
         InFlight {
             connection: Arc::clone(self),

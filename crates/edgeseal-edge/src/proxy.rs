@@ -45,7 +45,7 @@ use body::Loan;
 use page::Page;
 use redirect::redirection;
 use route::{Routed, Unrouted};
-use upstream::{Head, NoAnswer, Upstream};
+use upstream::{Answer, Head, NoAnswer, Upstream};
 
 /// How long the proxy waits for origins, and for visitors.
 #[derive(Clone, Copy, Debug)]
@@ -234,7 +234,10 @@ impl Proxy {
         if let Some(record) = record {
             record.traced(trace, (!loan.is_empty()).then(|| Arc::clone(&loan)));
         }
-        let mut response = answer?;
+        let Answer {
+            mut response,
+            exchange,
+        } = answer?;
         let received = response.version();
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let framing = fields::to_client(response.headers_mut(), received, switching);
@@ -255,7 +258,7 @@ impl Proxy {
                 idle,
                 record,
                 inbound.token.clone(),
-                Arc::clone(&inbound.permit),
+                (Arc::clone(&inbound.permit), exchange),
             );
             return Ok(response.map(|_| Reply::empty()));
         }
@@ -265,7 +268,7 @@ impl Proxy {
         let idle = self.upstream.patience().idle;
         let unasked = loan.is_shut().then_some(loan);
         let offers = inbound.flow.offers();
-        Ok(response.map(|body| Reply::streamed(body, idle, offers, unasked)))
+        Ok(response.map(|body| Reply::streamed(body, exchange, idle, offers, unasked)))
     }
 }
 
@@ -306,6 +309,7 @@ fn head(
         .cloned()
         .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     Ok(Head {
+        source: inbound.permit.source(),
         method: parts.method,
         authority: authority.clone(),
         target,

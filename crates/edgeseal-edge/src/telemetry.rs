@@ -79,6 +79,8 @@ pub(crate) enum Revoked {
     Stream,
     /// Memory.
     Memory,
+    /// Connections to an origin. What ends is an exchange with it.
+    OriginConnection,
 }
 
 pub(crate) fn revoked(why: Revoked) {
@@ -87,6 +89,7 @@ pub(crate) fn revoked(why: Revoked) {
         Revoked::Handshake => "handshakes",
         Revoked::Stream => "streams",
         Revoked::Memory => "memory",
+        Revoked::OriginConnection => "origin_connections",
     };
     counter!("edgeseal_revoked_total", "reason" => reason).increment(1);
 }

@@ -197,7 +197,9 @@ impl Registry {
         let id = match place {
             Revoked::Handshake => self.oldest_handshake(source),
             Revoked::Stream => self.most_streams(source),
-            Revoked::Connection | Revoked::Memory => self.idlest(source),
+            Revoked::Connection | Revoked::Memory | Revoked::OriginConnection => {
+                self.idlest(source)
+            }
         };
         debug_assert!(id.is_some(), "{source} holds none");
         if let Some(id) = id {
@@ -300,6 +302,10 @@ impl Slot {
             revoked: AtomicBool::new(false),
             told: Notify::new(),
         }
+    }
+
+    pub(super) const fn source(&self) -> IpAddr {
+        self.id.0
     }
 
     /// Requests under way.

@@ -6,4 +6,4 @@ mod reply;
 pub(super) use loan::{Fault, Lent, Loan};
 pub(crate) use reply::Reply;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(in crate::proxy) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -18,18 +18,18 @@ use tokio::{
     time::sleep,
 };
 
-use super::access::Record;
+use super::{access::Record, upstream::Exchange};
 use crate::{drain::Token, limits::ConnectionPermit};
 
 /// Copies both ways between client and origin until both sides have ended, one has failed, nothing
-/// has moved for `idle`, the edge is about to end, or the place of the connection, which the tunnel
-/// holds, is needed for another source.
+/// has moved for `idle`, the edge is about to end, or one of its two connections is needed for another
+/// source: a tunnel holds the places of both until it ends.
 pub(super) fn spawn(
     (client, origin): (OnUpgrade, OnUpgrade),
     idle: Duration,
     record: Option<Box<Record>>,
     mut token: Token,
-    permit: Arc<ConnectionPermit>,
+    (permit, exchange): (Arc<ConnectionPermit>, Option<Exchange>),
 ) {
     let in_flight = permit.request();
     tokio::spawn(async move {
@@ -52,8 +52,9 @@ pub(super) fn spawn(
             () = counts.at_rest(idle) => tracing::debug!("a tunnel was idle for too long"),
             () = token.cut() => {}
             () = permit.revoked() => {}
+            () = revoked(exchange.as_ref()) => {}
         }
-        drop(in_flight);
+        drop((in_flight, exchange));
         if let Some(mut record) = record {
             record.tunnelled(
                 counts.received.load(Ordering::Relaxed),
@@ -62,6 +63,17 @@ pub(super) fn spawn(
             record.write();
         }
     });
+}
+
+/// Holds the connection to the origin, and waits until it is needed for another.
+async fn revoked(exchange: Option<&Exchange>) {
+    let Some(exchange) = exchange else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        () = exchange.hold_connection() => {}
+        () = exchange.revoked() => {}
+    }
 }
 
 /// Octets from and to the client.

@@ -14,6 +14,7 @@
 //!   asked of the next one; all of them together have [`BUDGET`] times as long as one.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +40,7 @@ use crate::{
 
 mod addresses;
 mod dial;
+mod exchange;
 mod health;
 mod pool;
 mod resolve;
@@ -46,6 +48,7 @@ mod resolve;
 pub(super) use dial::Rules;
 
 use dial::{Dial, NotConnected};
+pub(super) use exchange::Exchange;
 use health::Health;
 use pool::{Destination, Line, Pool};
 use resolve::Resolver;
@@ -81,6 +84,8 @@ const BUDGET: u32 = 2;
 /// The head of a request, the same for each origin that is tried.
 #[derive(Debug)]
 pub(super) struct Head {
+    /// Where the visitor comes from, as limits count it.
+    pub(super) source: IpAddr,
     pub(super) method: Method,
     /// Host and port that the origin is asked for.
     pub(super) authority: Authority,
@@ -92,6 +97,14 @@ pub(super) struct Head {
     pub(super) trailers: bool,
     /// Whether its body may be silent for long, where the origin speaks HTTP/2 as well.
     pub(super) conversation: bool,
+}
+
+/// The head of an answer, and what it holds until its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    /// `None` over HTTP/2, where many share a connection.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// Why no origin answered.
@@ -175,7 +188,7 @@ impl Upstream {
         loan: &Arc<Loan>,
         origins: &Origins,
         trace: &mut Trace,
-    ) -> Result<Response<Incoming>, NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         let mut last = NoAnswer::NoOrigin;
         let deadline = Instant::now() + self.patience.head * BUDGET;
         for origin in self.order(origins) {
@@ -243,7 +256,7 @@ impl Upstream {
         loan: &Arc<Loan>,
         deadline: Instant,
         trace: &mut Trace,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> Result<Answer, Failed> {
         let mut answer = self.attempt(to, head, loan, (false, deadline), trace).await;
         for _ in 0..RETRIES {
             let again = answer.as_ref().is_err_and(|failed| {
@@ -264,20 +277,26 @@ impl Upstream {
         loan: &Arc<Loan>,
         (fresh, deadline): (bool, Instant),
         trace: &mut Trace,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> Result<Answer, Failed> {
         let began = trace.asks(&to.authority);
         let mut line = self
             .pool
-            .line(to, head.upgrade, fresh)
+            .line(to, head.upgrade, fresh, head.source)
             .await
             .map_err(|error| not_connected(to, &error))?;
         let connected = trace.connected(began);
         let request = request(head, loan, &line).ok_or(Failed::unsent(NoAnswer::Broken))?;
         let (reused, http2) = (line.reused, line.is_http2());
         let asked = Instant::now();
+        let exchange = line.exchange.take();
         let answer = tokio::select! {
             biased;
             answer = line.send(request) => answer,
+            () = revoked(exchange.as_ref()) => {
+                let why = NoAnswer::Busy;
+                telemetry::origin_failure(why.label());
+                return Err(Failed { why, unsent: false, stale: false, silent: false });
+            }
             why = self.give_up(loan, head.conversation && http2, deadline) => {
                 telemetry::origin_failure(why.label());
                 let silent = why == NoAnswer::HeadTimedOut && !line.answered_since(asked);
@@ -293,7 +312,7 @@ impl Upstream {
                 if !loan.is_shut() {
                     line.give_back();
                 }
-                Ok(response)
+                Ok(Answer { response, exchange })
             }
             Err(error) => {
                 tracing::debug!(
@@ -426,6 +445,14 @@ impl NoAnswer {
             Self::TooLarge => "too_large",
             Self::ClientBroke => "client_broke",
         }
+    }
+}
+
+/// Waits until the connection is needed for another visitor.
+async fn revoked(exchange: Option<&Exchange>) {
+    match exchange {
+        Some(exchange) => exchange.revoked().await,
+        None => std::future::pending().await,
     }
 }
 

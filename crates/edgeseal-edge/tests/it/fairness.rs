@@ -286,3 +286,44 @@ async fn answers_that_nobody_takes_count_as_streams_of_their_source() {
     assert!(ended.is_ok(), "the connection with most streams is closed");
     assert!(!visitor.connection.is_finished());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_takes_do_not_hold_an_origin_for_themselves() {
+    let port = origin(|_| async { Response::new(Full::from(vec![7_u8; 4 * 1024 * 1024])) }).await;
+    let world = World::new();
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.origin_connections = 4)
+        .await;
+    let mut flood = Taker::new(FLOOD, edge.https_addr()).await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(flood.ask().await.unwrap());
+    }
+    for _ in 0..2 {
+        assert!(is_served(VISITOR, edge.https_addr()).await);
+    }
+    // What gave way is an answer; the connection of the visitor who held it goes on.
+    assert!(!flood.connection.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_holds_the_origin_s_connection_until_another_source_needs_it() {
+    let world = World::new();
+    let port = upgrading().await;
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_connections = 2;
+            options.patience.connect = Duration::from_millis(300);
+        })
+        .await;
+    let address = edge.http_addr().unwrap();
+    let mut first = tunnel(FLOOD, address).await.unwrap();
+    let mut second = tunnel(FLOOD, address).await.unwrap();
+    assert!(tunnel(FLOOD, address).await.is_none(), "both are in use");
+    let mut visitor = tunnel(VISITOR, address).await.unwrap();
+    assert!(echoes(&mut visitor).await);
+    let left = usize::from(echoes(&mut first).await) + usize::from(echoes(&mut second).await);
+    assert_eq!(left, 1);
+}

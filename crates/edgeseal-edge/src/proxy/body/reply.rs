@@ -21,6 +21,7 @@ use crate::{
         Flow,
         access::Record,
         flow::{Offered, Offers},
+        upstream::Exchange,
     },
 };
 
@@ -60,7 +61,7 @@ enum Kind {
 /// read does not count.
 #[derive(Debug)]
 struct Streamed {
-    body: Incoming,
+    body: Source,
     idle: Duration,
     /// Made at the first wait: most bodies come with their head.
     silence: Option<Pin<Box<Sleep>>>,
@@ -68,6 +69,17 @@ struct Streamed {
     offers: Offers,
     /// The request's body, if it was not asked for.
     unasked: Option<Arc<Loan>>,
+}
+
+/// Where an answer's body comes from.
+#[derive(Debug)]
+enum Source {
+    /// A stream of HTTP/2, or a body of no length.
+    Stream(Incoming),
+    /// A connection of its own, as long as it lasts.
+    Exchange(Exchange),
+    /// All of it was there.
+    Ended,
 }
 
 impl Reply {
@@ -83,14 +95,22 @@ impl Reply {
         }
     }
 
-    /// An origin's body, which may be silent for `idle`. With it ends the wait for a request's body
-    /// that was never asked for.
+    /// An origin's body, which may be silent for `idle`, and the exchange, which ends with it. With it
+    /// ends the wait for a request's body that was never asked for.
     pub(in crate::proxy) fn streamed(
         body: Incoming,
+        exchange: Option<Exchange>,
         idle: Duration,
         offers: Offers,
         unasked: Option<Arc<Loan>>,
     ) -> Self {
+        let body = match exchange {
+            Some(exchange) if !body.is_end_stream() => {
+                exchange.answered(body);
+                Source::Exchange(exchange)
+            }
+            _ => Source::Stream(body),
+        };
         Self {
             kind: Kind::Streamed(Box::new(Streamed {
                 body,
@@ -200,12 +220,14 @@ impl Drop for Reply {
 impl Streamed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.offers.taken();
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+        if let Poll::Ready(frame) = self.body.poll_frame(cx) {
             self.waiting = false;
-            if frame.is_some() && !self.body.is_end_stream() {
+            if frame.is_none() || self.body.is_end_stream() {
+                self.body = Source::Ended;
+            } else {
                 self.offers.offer();
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(frame);
         }
         let idle = self.idle;
         let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
@@ -215,6 +237,35 @@ impl Streamed {
         }
         ready!(silence.as_mut().poll(cx));
         Poll::Ready(Some(Err("the origin went silent in the middle".into())))
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Stream(body) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Self::Exchange(exchange) => exchange.poll_frame(cx),
+            Self::Ended => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Stream(body) => body.is_end_stream(),
+            Self::Exchange(exchange) => exchange.is_end_stream(),
+            Self::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Stream(body) => body.size_hint(),
+            Self::Exchange(exchange) => exchange.size_hint(),
+            Self::Ended => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! HTTP/1.1 connections are in the pool while nobody uses them; one HTTP/2 connection to a
 //! destination is shared by all. To one origin there are never more connections than allowed,
-//! whatever hosts it is asked for: who finds all of them in use waits. Connections to addresses that the
+//! whatever hosts it is asked for: who finds all of them in use waits, or gets one of whoever has
+//! most ([`Exchanges`]). Connections to addresses that the
 //! origin's name has left are closed after a while ([`Addresses`]).
 
 use std::{
@@ -32,6 +33,7 @@ use super::{
     super::{Patience, body::Lent},
     addresses::Addresses,
     dial::{Dial, Dialled, NotConnected},
+    exchange::{Exchange, Exchanges},
 };
 
 /// The connections to all origins.
@@ -63,6 +65,8 @@ pub(super) struct Line {
     sender: Sender,
     /// Whether it was used before: the origin may be about to close it.
     pub(super) reused: bool,
+    /// `None` over HTTP/2, where many share a connection.
+    pub(super) exchange: Option<Exchange>,
     tls_host: Option<Box<str>>,
     peer: IpAddr,
     epoch: Instant,
@@ -79,6 +83,7 @@ pub(super) enum Sender {
 #[derive(Debug)]
 struct Lines {
     permits: Arc<Semaphore>,
+    exchanges: Arc<Exchanges>,
     returned: Notify,
     kept: Mutex<Kept>,
     /// When it answered last, in milliseconds of the pool's time, plus one; 0: never.
@@ -125,20 +130,32 @@ impl Pool {
         pool
     }
 
-    /// A connection to `to`: a kept one, or a new one. With `fresh` always a new one.
+    /// A connection to `to` for a visitor of `source`: a kept one, or a new one. With `fresh` always a
+    /// new one.
     pub(super) async fn line(
         &self,
         to: &Destination,
         http1_only: bool,
         fresh: bool,
+        source: IpAddr,
     ) -> Result<Line, NotConnected> {
         let lines = self.lines(&to.authority);
-        if !fresh && let Some((sender, peer)) = lines.take(to, http1_only) {
-            return Ok(self.used(lines, to, (sender, peer), true));
+        if !fresh
+            && !http1_only
+            && let Some(shared) = lines.take_http2(to)
+        {
+            return Ok(self.used(lines, to, shared, true));
+        }
+        let deadline = Instant::now() + self.patience.connect;
+        let exchange = lines.exchanges.begin(source, deadline).await;
+        let exchange = exchange.ok_or(NotConnected::Busy)?;
+        if !fresh && let Some(taken) = lines.take(to, http1_only) {
+            return Ok(self.used(lines, to, taken, true).with(exchange));
         }
         // Rare, and large: on the heap, so that the many requests that take a kept connection do not
         // carry the room for it about.
-        Box::pin(self.wait_or_dial(lines, to, http1_only, fresh)).await
+        let dialled = self.wait_or_dial(lines, to, http1_only, (fresh, deadline));
+        Ok(Box::pin(dialled).await?.with(exchange))
     }
 
     fn used(
@@ -151,6 +168,7 @@ impl Pool {
         Line {
             sender,
             reused,
+            exchange: None,
             tls_host: to.tls_host.clone(),
             peer,
             epoch: self.epoch,
@@ -164,9 +182,8 @@ impl Pool {
         lines: Arc<Lines>,
         to: &Destination,
         http1_only: bool,
-        fresh: bool,
+        (fresh, deadline): (bool, Instant),
     ) -> Result<Line, NotConnected> {
-        let deadline = Instant::now() + self.patience.connect;
         let permit = loop {
             // Asked for before looking, so that what comes back in between is not missed.
             let mut returned = pin!(lines.returned.notified());
@@ -208,8 +225,10 @@ impl Pool {
         if let Some(lines) = origins.get(authority) {
             return Arc::clone(lines);
         }
+        let permits = Arc::new(Semaphore::new(self.connections_max));
         let lines = Arc::new(Lines {
-            permits: Arc::new(Semaphore::new(self.connections_max)),
+            exchanges: Exchanges::new(self.connections_max, Arc::clone(&permits)),
+            permits,
             returned: Notify::new(),
             kept: Mutex::default(),
             answered: AtomicU64::new(0),
@@ -222,7 +241,8 @@ impl Pool {
     fn sweep(&self, now: Instant) {
         lock(&self.origins).retain(|_, lines| {
             let nothing_kept = lines.sweep(now);
-            let unused = lines.permits.available_permits() == self.connections_max;
+            let unused = lines.permits.available_permits() == self.connections_max
+                && lines.exchanges.open() == 0;
             !(nothing_kept && unused && Arc::strong_count(lines) == 1)
         });
     }
@@ -259,6 +279,12 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
 }
 
 impl Line {
+    /// One over HTTP/1.1 has the connection for itself.
+    fn with(self, exchange: Exchange) -> Self {
+        let exchange = (!self.is_http2()).then_some(exchange);
+        Self { exchange, ..self }
+    }
+
     /// Whether it speaks HTTP/2.
     pub(super) const fn is_http2(&self) -> bool {
         matches!(self.sender, Sender::Http2(_))
@@ -314,26 +340,35 @@ impl Line {
     }
 }
 
+impl Destination {
+    /// Whether a connection to there may be used, which may have been opened for a domain that may go
+    /// where this one may not.
+    fn may_use(&self, peer: IpAddr) -> bool {
+        self.private || is_public(peer)
+    }
+}
+
 impl Lines {
-    fn take(&self, to: &Destination, http1_only: bool) -> Option<(Sender, IpAddr)> {
-        let tls_host = to.tls_host.as_deref();
-        // It may have been opened for a domain that may go where this one may not.
-        let may = |peer: IpAddr| to.private || is_public(peer);
+    fn take_http2(&self, to: &Destination) -> Option<(Sender, IpAddr)> {
         let mut kept = lock(&self.kept);
-        let Kept { http1, http2, .. } = &mut *kept;
-        http2.retain(|one| !one.sender.is_closed());
-        if !http1_only
-            && let Some(one) = http2.iter_mut().find(|one| {
-                one.tls_host.as_deref() == tls_host && may(one.peer) && one.sender.is_ready()
-            })
-        {
-            one.since = Instant::now();
-            return Some((Sender::Http2(one.sender.clone()), one.peer));
+        kept.http2.retain(|one| !one.sender.is_closed());
+        let one = kept.http2.iter_mut().find(|one| {
+            one.tls_host == to.tls_host && to.may_use(one.peer) && one.sender.is_ready()
+        })?;
+        one.since = Instant::now();
+        Some((Sender::Http2(one.sender.clone()), one.peer))
+    }
+
+    fn take(&self, to: &Destination, http1_only: bool) -> Option<(Sender, IpAddr)> {
+        if !http1_only && let Some(shared) = self.take_http2(to) {
+            return Some(shared);
         }
+        let mut kept = lock(&self.kept);
+        let http1 = &mut kept.http1;
         // The one that came back last is the least likely to be stale.
         while let Some(last) = http1
             .iter()
-            .rposition(|one| one.tls_host.as_deref() == tls_host && may(one.peer))
+            .rposition(|one| one.tls_host == to.tls_host && to.may_use(one.peer))
         {
             let idle = http1.remove(last);
             if idle.sender.is_ready() && idle.since.elapsed() < IDLE_MAX {

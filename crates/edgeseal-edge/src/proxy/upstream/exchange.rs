@@ -1,0 +1,369 @@
+//! Who uses the connections to an origin.
+//!
+//! An exchange is a request to an origin over HTTP/1.1 with its answer, which has a connection of its
+//! own until the end, or a tunnel. They are shared out among the visitors' sources by
+//! [`edgeseal_core::fairness`]: when all are in use, a source that has clearly fewer gets one of the
+//! source that has most, and there the one whose visitor has taken nothing for longest is ended. Of an
+//! answer that nobody takes everybody may have the connection, after [`STALLED`].
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares};
+use futures_util::task::AtomicWaker;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+use super::super::body::BoxError;
+use crate::telemetry::{self, Revoked};
+
+/// The exchanges with one origin.
+#[derive(Debug)]
+pub(super) struct Exchanges {
+    state: Mutex<State>,
+    /// One has ended.
+    ended: Notify,
+    epoch: Instant,
+    connections: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct State {
+    shares: Shares<IpAddr>,
+    open: BTreeMap<Id, Arc<Shared>>,
+    next: u64,
+}
+
+/// A source, and a number in the order of begin.
+type Id = (IpAddr, u64);
+
+/// An exchange; dropped, it has ended.
+#[derive(Debug)]
+pub(in crate::proxy) struct Exchange {
+    exchanges: Arc<Exchanges>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    id: Id,
+    /// The body of the answer, once its head is there. Gone if the exchange was ended for another.
+    body: Mutex<Option<Incoming>>,
+    /// Who waits for a part of the body.
+    reader: AtomicWaker,
+    /// Since when the visitor has not asked for more, in milliseconds and one more; 0: it has.
+    untaken_since: AtomicU64,
+    revoked: AtomicBool,
+    told: Notify,
+}
+
+/// For so long a visitor may take nothing, before somebody else gets the connection.
+const STALLED: Duration = Duration::from_secs(5);
+/// Exchanges of a source that are looked at to find the one to be ended.
+const SEARCHED: usize = 64;
+
+impl Exchanges {
+    /// At most `most` at a time. One source may have them all as long as nobody else wants any: behind
+    /// a proxy all visitors are one. `connections` are those that are open, those that nobody uses
+    /// included.
+    pub(super) fn new(most: usize, connections: Arc<Semaphore>) -> Arc<Self> {
+        let capacity = Capacity {
+            total: most,
+            per_source: most,
+        };
+        let state = State {
+            shares: Shares::new(capacity),
+            open: BTreeMap::new(),
+            next: 0,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            ended: Notify::new(),
+            epoch: Instant::now(),
+            connections,
+        })
+    }
+
+    /// Begins one for a visitor of `source`, when it may; `None`: not until `deadline`.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        source: IpAddr,
+        deadline: Instant,
+    ) -> Option<Exchange> {
+        if let Some(exchange) = self.try_begin(source) {
+            return Some(exchange);
+        }
+        // Rare, and large.
+        Box::pin(async {
+            loop {
+                let mut ended = pin!(self.ended.notified());
+                ended.as_mut().enable();
+                if let Some(exchange) = self.try_begin(source) {
+                    return Some(exchange);
+                }
+                // One may be stalled for long enough before one ends.
+                let look = Instant::now() + STALLED / 10;
+                tokio::select! {
+                    () = ended => {}
+                    () = sleep_until(look.min(deadline)) => {}
+                }
+                if Instant::now() >= deadline {
+                    return None;
+                }
+            }
+        })
+        .await
+    }
+
+    fn try_begin(self: &Arc<Self>, source: IpAddr) -> Option<Exchange> {
+        let now_ms = self.now_ms();
+        let mut state = self.lock();
+        let ended = match state.shares.acquire(&source) {
+            Ok(Acquired::Free) => None,
+            Ok(Acquired::Revoked(loser)) => {
+                let id = state.least_useful(&loser)?;
+                state.open.remove(&id)
+            }
+            Err(Refused::Source) => return None,
+            Err(Refused::Total) => {
+                let stalled = state.stalled(now_ms)?;
+                let ended = state.open.remove(&stalled);
+                state.shares.release(&stalled.0);
+                if state.shares.acquire(&source).is_err() {
+                    return None;
+                }
+                ended
+            }
+        };
+        let shared = Arc::new(Shared::new((source, state.next)));
+        state.next += 1;
+        state.open.insert(shared.id, Arc::clone(&shared));
+        drop(state);
+        if let Some(ended) = ended {
+            ended.revoke();
+            telemetry::revoked(Revoked::OriginConnection);
+        }
+        Some(Exchange {
+            exchanges: Arc::clone(self),
+            shared,
+        })
+    }
+
+    /// How many there are.
+    pub(super) fn open(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    fn end(&self, id: &Id) {
+        let mut state = self.lock();
+        // One that was ended for another holds nothing any more.
+        if state.open.remove(id).is_some() {
+            state.shares.release(&id.0);
+            drop(state);
+            self.ended.notify_one();
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Of the oldest exchanges of a source the one whose visitor has taken nothing for longest, else
+    /// the oldest of them.
+    fn least_useful(&self, source: &IpAddr) -> Option<Id> {
+        let open = self.open.range((*source, 0)..=(*source, u64::MAX));
+        let least = open.take(SEARCHED).min_by_key(|(id, shared)| {
+            let since = shared.untaken_since.load(SeqCst);
+            (if since == 0 { u64::MAX } else { since }, id.1)
+        });
+        least.map(|(id, _)| *id)
+    }
+
+    /// Any whose visitor has taken nothing for [`STALLED`], the longest first.
+    fn stalled(&self, now_ms: u64) -> Option<Id> {
+        let limit = u64::try_from(STALLED.as_millis()).unwrap_or(u64::MAX);
+        let since = |shared: &Shared| match shared.untaken_since.load(SeqCst) {
+            0 => u64::MAX,
+            since => since,
+        };
+        let (id, longest) = self.open.iter().min_by_key(|(_, shared)| since(shared))?;
+        (since(longest).saturating_add(limit) <= now_ms + 1).then_some(*id)
+    }
+}
+
+impl Exchange {
+    /// The head of the answer is there, and this comes after it.
+    pub(in crate::proxy) fn answered(&self, body: Incoming) {
+        if body.is_end_stream() {
+            return;
+        }
+        self.untaken();
+        *self.shared.body() = Some(body);
+        if self.shared.revoked.load(SeqCst) {
+            self.shared.body().take();
+        }
+    }
+
+    /// The next part of the body. An error if the exchange was ended for another.
+    pub(in crate::proxy) fn poll_frame(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.shared.untaken_since.store(0, SeqCst);
+        self.shared.reader.register(cx.waker());
+        let mut body = self.shared.body();
+        let Some(body) = body.as_mut() else {
+            let why = "the connection to the origin was needed for another visitor";
+            return Poll::Ready(Some(Err(why.into())));
+        };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &polled
+            && !body.is_end_stream()
+        {
+            self.untaken();
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    pub(in crate::proxy) fn is_end_stream(&self) -> bool {
+        self.shared
+            .body()
+            .as_ref()
+            .is_some_and(Incoming::is_end_stream)
+    }
+
+    pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
+        self.shared
+            .body()
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+
+    /// Waits until it is ended for another.
+    pub(in crate::proxy) async fn revoked(&self) {
+        let mut told = pin!(self.shared.told.notified());
+        told.as_mut().enable();
+        if !self.shared.revoked.load(SeqCst) {
+            told.await;
+        }
+    }
+
+    /// Has the connection counted for as long as this is waited for, which does not end: after a change
+    /// of the protocol nobody else counts it.
+    pub(in crate::proxy) async fn hold_connection(&self) {
+        let permit = self.exchanges.connections.acquire().await;
+        std::future::pending::<()>().await;
+        drop(permit);
+    }
+
+    fn untaken(&self) {
+        let now = self.exchanges.now_ms() + 1;
+        self.shared.untaken_since.store(now, SeqCst);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // The connection comes first: who waits for its place wants it.
+        self.shared.body().take();
+        self.exchanges.end(&self.shared.id);
+    }
+}
+
+impl Shared {
+    fn new(id: Id) -> Self {
+        Self {
+            id,
+            body: Mutex::default(),
+            reader: AtomicWaker::new(),
+            untaken_since: AtomicU64::new(0),
+            revoked: AtomicBool::new(false),
+            told: Notify::new(),
+        }
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn revoke(&self) {
+        self.revoked.store(true, SeqCst);
+        // Without its body the connection ends, though nobody may ask for the next part.
+        let body = self.body().take();
+        drop(body);
+        self.told.notify_waiters();
+        self.reader.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+    const C: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
+
+    async fn is_revoked(exchange: &Exchange) -> bool {
+        let now = tokio::time::timeout(Duration::ZERO, exchange.revoked());
+        now.await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_source_that_has_most_gives_way() {
+        let exchanges = Exchanges::new(4, Arc::new(Semaphore::new(4)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let mut of_a = Vec::new();
+        for _ in 0..4 {
+            of_a.push(exchanges.begin(A, soon()).await.unwrap());
+        }
+        assert!(exchanges.begin(A, soon()).await.is_none());
+        of_a[2].untaken();
+        let mut of_b = vec![exchanges.begin(B, soon()).await.unwrap()];
+        assert!(is_revoked(&of_a[2]).await, "the one that nobody takes");
+        of_b.push(exchanges.begin(B, soon()).await.unwrap());
+        assert!(is_revoked(&of_a[0]).await, "else the oldest");
+        assert!(!is_revoked(&of_a[1]).await && !is_revoked(&of_a[3]).await);
+        assert!(exchanges.begin(B, soon()).await.is_none(), "both have two");
+        assert!(exchanges.begin(C, soon()).await.is_some());
+        drop((of_a, of_b));
+        assert_eq!(exchanges.open(), 0);
+        assert_eq!(exchanges.lock().shares.total(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_takes_is_free_for_all_after_a_while() {
+        let exchanges = Exchanges::new(2, Arc::new(Semaphore::new(2)));
+        let within = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let a = exchanges.begin(A, within(1)).await.unwrap();
+        let b = exchanges.begin(B, within(1)).await.unwrap();
+        assert!(exchanges.begin(C, within(1)).await.is_none());
+        b.untaken();
+        assert!(exchanges.begin(C, within(4)).await.is_none(), "not yet");
+        let c = exchanges.begin(C, within(4)).await.unwrap();
+        assert!(is_revoked(&b).await && !is_revoked(&a).await);
+        // One that waits is told when one ends.
+        let (next, ()) = tokio::join!(exchanges.begin(B, within(1)), async { drop(c) });
+        assert!(next.is_some());
+    }
+}
