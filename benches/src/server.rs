@@ -45,6 +45,9 @@ pub(crate) struct Credentials {
     pub(crate) access_key_secret: String,
 }
 
+/// All clients are at one address, which may have everything here.
+const ALL_OF_ONE_SOURCE: &str = "connections_per_source = 65536\nstreams_per_source = 65536\n";
+
 impl Server {
     /// Starts a server on an empty directory and waits until it is ready. Its log goes to a file.
     pub(crate) fn start(place: &Place) -> Outcome<Self> {
@@ -69,7 +72,7 @@ impl Server {
             .map_err(|why| format!("{}: {why}; build it first", place.program.display()))?;
         let data = home.join("data");
         let config_file = home.join("config.toml");
-        fs::write(&config_file, config)?;
+        fs::write(&config_file, format!("{ALL_OF_ONE_SOURCE}{config}"))?;
         let began = Instant::now();
         let mut child = Command::new(program)
             .arg("serve")
