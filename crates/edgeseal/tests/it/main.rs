@@ -24,6 +24,7 @@ mod configuration;
 mod crash;
 mod doctor;
 mod drain;
+mod full_disk;
 mod handover;
 mod harness;
 mod isolation;
