@@ -229,6 +229,7 @@ pub static ACTIONS: &[Action] = &[
     action!(EDGESEAL "DescribeKeyEncryption" 30/s Read Edgeseal("") Operator "edgeseal:DescribeKeyEncryption" => edgeseal::DescribeKeyEncryption),
     action!(EDGESEAL "DescribeAuditRecords" 30/s Read Edgeseal("") OwnAccount "edgeseal:DescribeAuditRecords" => edgeseal::DescribeAuditRecords),
     action!(EDGESEAL "DescribeRollout" 100/s Read Domain("DomainName") OwnAccount "edgeseal:DescribeRollout" => edgeseal::DescribeRollout),
+    action!(EDGESEAL "ImportCertificate" 100/s Write EachDomain("DomainName") OwnAccount "edgeseal:ImportCertificate" => cdn::ImportCertificate),
     action!(EDGESEAL "ListAccounts" 100/s Read Edgeseal("") Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
     action!(EDGESEAL "RetireKeyEncryptionKey" 10/s Write Edgeseal("KeyId") Operator "edgeseal:RetireKeyEncryptionKey" => edgeseal::RetireKeyEncryptionKey),
     action!(EDGESEAL "RotateKeyEncryptionKey" 10/s Write Edgeseal("") Operator "edgeseal:RotateKeyEncryptionKey" => edgeseal::RotateKeyEncryptionKey),

@@ -4,10 +4,12 @@ use ::http::{HeaderMap, HeaderValue, Request, Uri, header};
 use bytes::Bytes;
 use edgeseal_core::{Secret, Timestamp};
 use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 /// Calls one Edgeseal with one access key. Cheap to clone; connections are kept alive.
 #[derive(Clone)]
 pub struct Client {
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     endpoint: Uri,
     access_key: String,
     secret: Secret,
@@ -38,8 +40,8 @@ pub struct Reply {
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The endpoint is no `http://` address.
-    #[error("the endpoint must read http://host:port, not {endpoint:?}")]
+    /// The endpoint is no `http://` or `https://` address.
+    #[error("the endpoint must read http://host:port or https://host:port, not {endpoint:?}")]
     Endpoint {
         /// What was given.
         endpoint: String,
@@ -85,10 +87,13 @@ pub struct Refusal {
     pub request: String,
     /// Of a missing permission: who lacks it, for what, because of which policy.
     pub access_denied: Option<Value>,
+    /// Milliseconds after which another try may pass, where the server says so.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Client {
-    /// A client of the Edgeseal at `endpoint`, such as `http://127.0.0.1:7080`.
+    /// A client of the Edgeseal at `endpoint`, such as `http://127.0.0.1:7080`. Of an `https://`
+    /// endpoint [`Client::with_roots`] says which authorities are trusted; before that none is.
     ///
     /// # Errors
     /// [`CallError::Endpoint`].
@@ -99,20 +104,37 @@ impl Client {
         clock: fn() -> Timestamp,
     ) -> Result<Self, CallError> {
         let parsed = endpoint.parse::<Uri>().ok();
-        let well_formed = |uri: &Uri| uri.scheme_str() == Some("http") && uri.authority().is_some();
+        let well_formed = |uri: &Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+        };
         let endpoint = parsed
             .filter(well_formed)
             .ok_or_else(|| CallError::Endpoint {
                 endpoint: endpoint.to_owned(),
             })?;
         Ok(Self {
-            http: HttpClient::builder(TokioExecutor::new()).build_http(),
+            http: http_client(RootCertStore::empty()).map_err(no_tls(&endpoint))?,
             endpoint,
             access_key,
             secret,
             token: None,
             clock,
         })
+    }
+
+    /// Whether the endpoint is called over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.endpoint.scheme_str() == Some("https")
+    }
+
+    /// The same, trusting these certificate authorities.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`] if TLS cannot be set up.
+    pub fn with_roots(mut self, roots: RootCertStore) -> Result<Self, CallError> {
+        self.http = http_client(roots).map_err(no_tls(&self.endpoint))?;
+        Ok(self)
     }
 
     /// The same with the token that came with a temporary access key.
@@ -177,7 +199,11 @@ impl Client {
                 headers: parts.headers,
             });
         }
-        Err(CallError::Refused(Box::new(Refusal::of(status, &parsed))))
+        let mut refusal = Refusal::of(status, &parsed);
+        let retry_after = parts.headers.get("x-acs-retry-after");
+        let retry_after = retry_after.and_then(|value| value.to_str().ok());
+        refusal.retry_after_ms = retry_after.and_then(|ms| ms.parse().ok());
+        Err(CallError::Refused(Box::new(refusal)))
     }
 
     fn sign(
@@ -256,6 +282,32 @@ impl Refusal {
             recommend: text("Recommend"),
             request: text("RequestId"),
             access_denied: body.get("AccessDeniedDetail").cloned(),
+            retry_after_ms: None,
         }
     }
+}
+
+fn no_tls(endpoint: &Uri) -> impl FnOnce(rustls::Error) -> CallError {
+    let endpoint = endpoint.to_string();
+    move |error| CallError::Unreachable {
+        endpoint,
+        cause: Box::new(error),
+    }
+}
+
+/// Plain HTTP, and HTTPS with certificates that these roots vouch for. HTTP/1.1, as the API speaks it.
+fn http_client(
+    roots: RootCertStore,
+) -> Result<HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>, rustls::Error> {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(HttpClient::builder(TokioExecutor::new()).build(connector))
 }

@@ -265,7 +265,7 @@ fn failures_have_their_exit_codes() {
         (&no_key, 64, "--key"),
         (&missing, 64, "cannot read nothing.pem"),
         ("call DescribeUserDomains PageSize", 64, "--Name value"),
-        ("domain list --endpoint https://x", 64, "http://host:port"),
+        ("domain list --endpoint ftp://x", 64, "http://host:port"),
         ("domain list --access-key-id x", 64, "both"),
         (
             "domain list --data nowhere --endpoint http://127.0.0.1:1",

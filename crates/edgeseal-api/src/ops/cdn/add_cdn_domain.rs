@@ -207,20 +207,36 @@ async fn add(
     check_ownership(context, call, &wanted.names).await?;
     let deed = &call.deed;
     let added = context.catalog.transact(deed, |mut draft| async move {
-        for name in &wanted.names {
-            check_neighbours(&mut draft, call.account(), name).await?;
-            let domain = wanted.domain(name, draft.new_domain_id().await?, call);
-            draft.add_domain(&domain).await?;
-            draft.add_history(&domain, None, Default::default(), deed)?;
-        }
+        add_in(&mut draft, call, wanted).await?;
         Ok((draft, ()))
     });
     let committed = added.await.map_err(refused_or::<Error, Error>)?;
     Ok(Done::served(committed.revision, Environment::Production))
 }
 
+/// Adds the domains inside a change; see [`check_ownership`].
+///
+/// # Errors
+/// [`Error`], for the first domain that has one.
+pub(super) async fn add_in(
+    draft: &mut Draft,
+    call: &Authorized,
+    wanted: &Wanted,
+) -> Result<(), ChangeError<Error>> {
+    for name in &wanted.names {
+        check_neighbours(draft, call.account(), name).await?;
+        let domain = wanted.domain(name, draft.new_domain_id().await?, call);
+        draft.add_domain(&domain).await?;
+        draft.add_history(&domain, None, Default::default(), &call.deed)?;
+    }
+    Ok(())
+}
+
 /// Once a root domain is proven, it is so for all names below it.
-async fn check_ownership(
+///
+/// # Errors
+/// [`Error::NotOwned`], or the store failed.
+pub(super) async fn check_ownership(
     context: &Context,
     call: &Authorized,
     names: &[Pattern],
@@ -239,6 +255,23 @@ async fn check_ownership(
 }
 
 impl Wanted {
+    /// Domains for web content with these origins.
+    pub(super) fn web(names: Vec<Pattern>, origins: Vec<Origin>) -> Self {
+        Self {
+            names,
+            service: Service::Web,
+            coverage: Coverage::default(),
+            origins,
+            resource_group: String::new(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// Their names.
+    pub(super) fn names(&self) -> &[Pattern] {
+        &self.names
+    }
+
     fn parse(params: &Params, names: Vec<Pattern>) -> Result<Self, Error> {
         let service = params.given("CdnType").ok_or(Error::NoService)?;
         let service = Service::of_word(service).ok_or_else(|| Error::Service {

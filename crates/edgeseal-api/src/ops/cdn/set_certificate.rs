@@ -30,7 +30,7 @@ pub(super) use ask::{Ask, Place, Spelling};
 pub(super) use error::{CODES, Error};
 pub(super) use legacy::{BATCH_CODES, Legacy, SINGLE_CODES};
 pub(super) use replaced::{bound, gone};
-pub(super) use source::{Source, Upload};
+pub(super) use source::{Source, Upload, check_covers};
 
 /// Does what is asked for to all of these domains, or to none.
 ///
@@ -86,6 +86,27 @@ pub(super) async fn bind(
     let Committed { value, revision } =
         changed.map_err(|error| Error::of_change(error, source.is_some()))?;
     Ok(Done::served(revision, environment).warned(value))
+}
+
+/// Binds a certificate to all of these domains inside a change; with what it warns of.
+///
+/// # Errors
+/// [`Error`], for the first domain that has one.
+pub(super) async fn bind_in(
+    draft: Draft,
+    context: &Context,
+    call: &Authorized,
+    names: &[Pattern],
+    source: &Source,
+) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
+    let change = Change {
+        context,
+        call,
+        names,
+        environment: Environment::Production,
+        source: Some((source, Place::First)),
+    };
+    change.decide(draft).await
 }
 
 /// What is to be done, once it is clear.

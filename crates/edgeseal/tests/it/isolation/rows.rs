@@ -235,6 +235,7 @@ pub(super) const ROWS: &[Row] = &[
     row(EDGESEAL, "DescribeRollout", ("DomainName", Domain), &[], NO_DOMAIN),
     row(EDGESEAL, "ExplainDecision", ("UserName", User), &[("Permission", "cdn:X"), ("Resource", "*")], NO_USER),
     row(EDGESEAL, "ExplainDecision", ("RoleName", Role), &[("Permission", "cdn:X"), ("Resource", "*")], NO_ROLE),
+    row(EDGESEAL, "ImportCertificate", ("DomainName", Domain), &[("SSLPub", "{chain}"), ("SSLPri", "{key}")], "Certificate.MissMatch"),
     Row { told: "NoPermission", ..list(EDGESEAL, "RetireKeyEncryptionKey") },
     Row { told: "NoPermission", ..list(EDGESEAL, "RotateKeyEncryptionKey") },
     row(EDGESEAL, "DeleteAccessKey", ("UserAccessKeyId", AccessKey), &[], "NoPermission"),

@@ -123,6 +123,15 @@ impl Reference {
 }
 
 impl Upload {
+    /// A certificate to which the server gives a name.
+    pub(in crate::ops::cdn) const fn unnamed(certificate: Certificate) -> Self {
+        Self {
+            certificate,
+            name: None,
+            replaces: false,
+        }
+    }
+
     async fn find_or_add(
         &self,
         draft: &mut Draft,
@@ -222,7 +231,14 @@ fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<()
 }
 
 /// Divergence: the cloud binds such a certificate and reports a mismatch.
-fn check_covers(context: &Context, domains: &[Pattern], facts: &Facts) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::NotCovered`], unless the operator accepts such certificates.
+pub(in crate::ops::cdn) fn check_covers(
+    context: &Context,
+    domains: &[Pattern],
+    facts: &Facts,
+) -> Result<(), Error> {
     if context.settings.name_mismatch == NameMismatch::Accept {
         return Ok(());
     }

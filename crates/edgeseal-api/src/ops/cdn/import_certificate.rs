@@ -1,0 +1,329 @@
+//! `ImportCertificate`, an action of Edgeseal's own: a certificate of another server for up to 50
+//! domains. It adds domains that are missing, keeps what was issued later, and changes nothing where
+//! the certificate is bound already, so that an import can be called again until it is complete.
+
+use edgeseal_core::{
+    Pattern,
+    certificate::{Certificate, admit},
+    domain::{Binding, Domain, Environment, Origin, State},
+};
+use edgeseal_store::{Revision, catalog::ChangeError};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{
+    add_cdn_domain,
+    named_domain::NoDomain,
+    named_domains::{self, NoDomains},
+    set_certificate::{self, Source, Upload, check_covers},
+    sources::{self, InvalidSources},
+    words::Word as _,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble, refused_or, shown},
+    request::Params,
+    warning::Warning,
+};
+
+/// The operation.
+pub struct ImportCertificate;
+
+/// What is to be imported.
+pub struct Wanted {
+    names: Vec<Pattern>,
+    /// Origins of domains that are missing; without them a missing domain is refused.
+    origins: Option<Vec<Origin>>,
+    chain: String,
+    key: Zeroizing<String>,
+    /// Says what would be done, and does nothing.
+    dry_run: bool,
+}
+
+/// What was done, or would be.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Imported {
+    domains: Vec<Row>,
+}
+
+/// What was done with one domain.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    domain_name: String,
+    domain_status: &'static str,
+    result: Outcome,
+}
+
+/// What an import means for one domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Outcome {
+    /// The domain was missing.
+    Added,
+    /// The domain had no certificate, or HTTPS was off.
+    Bound,
+    /// The domain had a certificate that was issued earlier.
+    Replaced,
+    /// The domain has this certificate.
+    Unchanged,
+    /// The domain has a certificate that was issued later, and keeps it.
+    Newer,
+    /// The domain is stopped, or its mode keeps its certificate: it stays as it is.
+    Held,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The list of names is none.
+    #[error(transparent)]
+    Names(#[from] NoDomains),
+    /// Not a list of origins.
+    #[error(transparent)]
+    Sources(#[from] InvalidSources),
+    /// Neither true nor false.
+    #[error("DryRun is {given:?}; use true or false")]
+    DryRun {
+        /// What was given.
+        given: String,
+    },
+    /// A missing domain cannot be added.
+    #[error(transparent)]
+    Add(#[from] add_cdn_domain::Error),
+    /// The certificate cannot be bound.
+    #[error(transparent)]
+    Set(#[from] set_certificate::Error),
+    /// The store did not do it.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for ImportCertificate {
+    type Params = Wanted;
+    type Reply = Imported;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameOverLimit,
+        Code::DomainNameMalformed,
+        Code::InvalidSources,
+        Code::InvalidSourceType,
+        Code::TooManySources,
+        Code::SslPubMissing,
+        Code::SslPriMissing,
+        Code::SetCertificateParameter,
+        Code::SslPubEncoding,
+        Code::SslPriEncoding,
+        Code::InvalidSslPub,
+        Code::InvalidSslPri,
+        Code::DecodeError,
+        Code::CertificateTooLong,
+        Code::CertificateFormat,
+        Code::CertificateKeyNull,
+        Code::KeyMalformed,
+        Code::CertificateMismatch,
+        Code::AuthenticationFailed,
+        Code::CertificateExpired,
+        Code::CertificateStatus,
+        Code::CertificateContentDuplicated,
+        Code::DomainNotFound,
+        Code::DomainAlreadyExists,
+        Code::WildcardAndAll,
+        Code::DomainOwnerVerifyFail,
+        Code::DomainOffline,
+        Code::DomainNotOnline,
+        Code::DomainInSafeMode,
+        Code::DomainInProtectedMode,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let names = named_domains::names(params, "DomainName")?;
+        let origins = params.given("Sources").map(sources::parse).transpose()?;
+        let dry_run = match params.given("DryRun") {
+            None => false,
+            Some(yes) if yes.eq_ignore_ascii_case("true") => true,
+            Some(no) if no.eq_ignore_ascii_case("false") => false,
+            Some(other) => {
+                let given = shown(other);
+                return Err(Error::DryRun { given });
+            }
+        };
+        let missing_key = set_certificate::Error::NoKey { param: "SSLPri" };
+        let missing_chain = set_certificate::Error::NoChain { param: "SSLPub" };
+        let key = params.given("SSLPri").ok_or(missing_key)?;
+        let chain = params.given("SSLPub").ok_or(missing_chain)?;
+        Ok(Wanted {
+            names,
+            origins,
+            chain: chain.to_owned(),
+            key: Zeroizing::new(key.to_owned()),
+            dry_run,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Imported>, Error> {
+        let certificate = admit(&wanted.chain, &wanted.key, call.now());
+        let certificate = certificate.map_err(set_certificate::Error::from)?;
+        check_covers(context, &wanted.names, &certificate.facts)?;
+        let mut domains = Vec::with_capacity(wanted.names.len());
+        for name in &wanted.names {
+            let domain = own_or_missing(context, call, name).await?;
+            let outcome = outcome(context, domain.as_ref(), &certificate).await?;
+            domains.push(Row::new(name, domain.as_ref(), outcome));
+        }
+        let of = |wanted_outcomes: &[Outcome]| -> Vec<Pattern> {
+            let pairs = wanted.names.iter().zip(&domains);
+            let chosen = pairs.filter(|(_, row)| wanted_outcomes.contains(&row.result));
+            chosen.map(|(name, _)| name.clone()).collect()
+        };
+        let (missing, to_bind) = (
+            of(&[Outcome::Added]),
+            of(&[Outcome::Added, Outcome::Bound, Outcome::Replaced]),
+        );
+        let reply = Imported { domains };
+        let origins = match (missing.first(), wanted.origins) {
+            (Some(name), None) => return Err(not_found(name).into()),
+            (_, origins) => origins.unwrap_or_default(),
+        };
+        let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
+        if wanted.dry_run {
+            return Ok(Done::read(reply).warned(warnings));
+        }
+        let (revision, warnings) = if to_bind.is_empty() {
+            (newest(context, &wanted.names).await?, warnings)
+        } else {
+            let missing = add_cdn_domain::Wanted::web(missing, origins);
+            import(context, call, &missing, &to_bind, certificate).await?
+        };
+        Ok(Done::with(reply, revision, Some(PRODUCTION)).warned(warnings))
+    }
+}
+
+/// Adds what is missing and binds the certificate, in one commit.
+async fn import(
+    context: &Context,
+    call: &Authorized,
+    missing: &add_cdn_domain::Wanted,
+    to_bind: &[Pattern],
+    certificate: Certificate,
+) -> Result<(Revision, Vec<Warning>), Error> {
+    add_cdn_domain::check_ownership(context, call, missing.names()).await?;
+    let source = &Source::Upload(Box::new(Upload::unnamed(certificate)));
+    let imported = context
+        .catalog
+        .transact(&call.deed, |mut draft| async move {
+            let added = add_cdn_domain::add_in(&mut draft, call, missing).await;
+            added.map_err(of_step)?;
+            let bound = set_certificate::bind_in(draft, context, call, to_bind, source).await;
+            bound.map_err(of_step)
+        });
+    let committed = imported.await.map_err(refused_or::<Error, Error>)?;
+    Ok((committed.revision, committed.value))
+}
+
+/// Why a step of the change is refused, as why the change is.
+fn of_step<E: Into<Error>>(error: ChangeError<E>) -> ChangeError<Error> {
+    match error {
+        ChangeError::Refused(why) => ChangeError::Refused(why.into()),
+        ChangeError::NonceUsed => ChangeError::NonceUsed,
+        ChangeError::Contended => ChangeError::Contended,
+        ChangeError::Fault(fault) => ChangeError::Fault(fault),
+    }
+}
+
+const PRODUCTION: Environment = Environment::Production;
+
+/// The account's domain of this name; `None` if nobody has it. That another account has it is told
+/// when it is added, as everywhere.
+async fn own_or_missing(
+    context: &Context,
+    call: &Authorized,
+    name: &Pattern,
+) -> Result<Option<Domain>, Error> {
+    let found = context.catalog.domain(name).await.map_err(Trouble::from)?;
+    Ok(found.filter(|domain| domain.account == *call.account()))
+}
+
+async fn outcome(
+    context: &Context,
+    domain: Option<&Domain>,
+    certificate: &Certificate,
+) -> Result<Outcome, Error> {
+    let Some(domain) = domain else {
+        return Ok(Outcome::Added);
+    };
+    let binding = domain.binding(PRODUCTION).filter(|it| it.enabled);
+    let mut issued_later = false;
+    for (id, material) in binding.into_iter().flat_map(Binding::certificates) {
+        if material == certificate.digest() {
+            return Ok(Outcome::Unchanged);
+        }
+        let bound = context.catalog.certificate(id).await;
+        let bound = bound.map_err(Trouble::from)?;
+        issued_later |=
+            bound.is_some_and(|bound| bound.facts.not_before > certificate.facts.not_before);
+    }
+    Ok(match binding {
+        Some(_) if issued_later => Outcome::Newer,
+        _ if domain.may_change_certificate().is_err() => Outcome::Held,
+        Some(_) => Outcome::Replaced,
+        None => Outcome::Bound,
+    })
+}
+
+/// The commit of the domain that was changed last.
+async fn newest(context: &Context, names: &[Pattern]) -> Result<Revision, Error> {
+    let mut newest = Revision::default();
+    for name in names {
+        let target = context.catalog.target(name, None, PRODUCTION).await;
+        let target = target.map_err(Trouble::from)?;
+        newest = newest.max(target.map_or(newest, |target| target.revision));
+    }
+    Ok(newest)
+}
+
+fn not_found(name: &Pattern) -> set_certificate::Error {
+    NoDomain::NotFound(name.clone()).into()
+}
+
+impl Row {
+    fn new(name: &Pattern, domain: Option<&Domain>, result: Outcome) -> Self {
+        let state = domain.map_or(State::Online, |domain| domain.state);
+        Self {
+            domain_name: name.to_string(),
+            domain_status: state.word(),
+            result,
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Names(why) => why.code(),
+            Self::Sources(why) => why.code(),
+            Self::DryRun { .. } => Code::SetCertificateParameter,
+            Self::Add(why) => why.code(),
+            Self::Set(why) => why.code(),
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Names(why) => why.detail(),
+            Self::Add(why) => why.detail(),
+            Self::Set(why) => why.detail(),
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}
