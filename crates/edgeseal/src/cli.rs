@@ -23,7 +23,7 @@ use edgeseal_api::client::CallError;
 
 use crate::{
     admin,
-    config::{Config, ConfigError, Flags},
+    config::{self, Config, ConfigError, Flags},
     core_dumps, demo,
     doctor::DoctorError,
     log,
@@ -155,12 +155,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Serve(flags) => {
                 let config = load(&flags)?;
                 log::init(config.log_format, "info");
+                config::warn_of_unknown_variables(&config);
                 admin::start_metrics();
                 Ok(serve::serve(&config, flags.take_over, |_| {}).await?)
             }
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;
                 log::init(config.log_format, "info");
+                config::warn_of_unknown_variables(&config);
                 admin::start_metrics();
                 Ok(takeover::run(config, &flags).await?)
             }
@@ -168,6 +170,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 let config = load(&flags)?;
                 // A newcomer is shown the page, not the log.
                 log::init(config.log_format, "warn");
+                config::warn_of_unknown_variables(&config);
                 admin::start_metrics();
                 demo::run(config).await?;
                 Ok(ExitCode::SUCCESS)

@@ -2,9 +2,13 @@
 
 mod flags;
 mod oidc;
+mod refused;
+mod suggest;
+mod variables;
 
 use std::{
     collections::HashMap,
+    fs, io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -26,8 +30,8 @@ use figment::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::flags::Flags;
 use self::oidc::OidcProvider;
+pub(crate) use self::{flags::Flags, variables::warn_of_unknown_variables};
 use crate::kek::{KekSetting, KekSource};
 
 /// How logs are written.
@@ -234,11 +238,33 @@ const KEYS: &[&str] = &[
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// It does not read.
-    #[error(transparent)]
-    Figment(#[from] Box<figment::Error>),
+    /// The file of `--config` does not read.
+    #[error("cannot read the configuration file {}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// Something in it does not read.
+    #[error("{place}: {why}")]
+    Refused {
+        /// The file with the line, or the variable.
+        place: String,
+        /// What is wrong with which key.
+        why: String,
+    },
+    /// A value that cannot be, where it stands.
+    #[error("{place}: {error}")]
+    Placed {
+        /// The file with the line, or the variable.
+        place: String,
+        /// What is wrong with which key.
+        error: Box<Self>,
+    },
     /// A value that cannot be.
-    #[error("configuration: {key} is {given:?}; it must be {expected}")]
+    #[error("{key} is {given:?}; it must be {expected}")]
     Value {
         /// Which.
         key: &'static str,
@@ -325,22 +351,41 @@ impl Config {
     /// [`ConfigError`] names the key and, where there is one, the file.
     pub(crate) fn load(flags: &Flags) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let mut text = None;
         if let Some(file) = &flags.config {
+            let read = fs::read_to_string(file).map_err(|cause| ConfigError::File {
+                path: file.clone(),
+                cause,
+            });
+            text = Some(read?);
             figment = figment.merge(Toml::file_exact(file));
         }
+        let text = text.as_deref();
         // Only what is a key: a machine has other variables of this beginning, such as those that
         // Kubernetes makes for a service.
         let env = Env::prefixed("EDGESEAL_").only(KEYS);
         let figment = figment.merge(env).merge(Serialized::defaults(flags));
-        let config: Self = figment.extract().map_err(Box::new)?;
-        config.settings()?;
-        config.kek_sources()?;
-        config.accepts_lost_keys()?;
-        config.default_domain()?;
-        config.api_tls()?;
-        config.balancers()?;
-        config.check_actions()?;
+        let config: Self = figment
+            .extract()
+            .map_err(|error| refused::refused(&error, &figment, text))?;
+        config.check().map_err(|error| match error {
+            ConfigError::Value { key, .. } => ConfigError::Placed {
+                place: refused::place(key, &figment, text),
+                error: Box::new(error),
+            },
+            other => other,
+        })?;
         Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.settings()?;
+        self.kek_sources()?;
+        self.accepts_lost_keys()?;
+        self.default_domain()?;
+        self.api_tls()?;
+        self.balancers()?;
+        self.check_actions()
     }
 
     /// What the API needs of it.
@@ -501,7 +546,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`], which never shows what was given: it may be a key.
     pub(crate) fn kek_sources(&self) -> Result<Vec<KekSource>, ConfigError> {
-        let refused = |expected| ConfigError::Value {
+        let no_source = |expected| ConfigError::Value {
             key: "kek",
             given: "(not shown)".to_owned(),
             expected,
@@ -512,13 +557,9 @@ impl Config {
             return Ok(vec![KekSource::File(file)]);
         };
         if self.kek_file.is_some() {
-            return Err(refused("given alone: kek_file says the same"));
+            return Err(no_source("given alone: kek_file says the same"));
         }
-        setting.sources().ok_or_else(|| {
-            refused(
-                "\"file:PATH\", \"env:NAME\", { command = [\"PROGRAM\", …] }, or a list of these",
-            )
-        })
+        setting.sources().ok_or_else(|| no_source(refused::KEK))
     }
 
     /// Whether a start goes on although something is sealed under a key that is not there.

@@ -84,6 +84,114 @@ fn a_wrong_configuration_is_told_with_its_key() {
     assert!(!said.contains("hidden"), "{said}");
 }
 
+/// Each mistake is told with its value, where it stands, and what may have been meant.
+#[test]
+fn a_mistake_is_told_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("edgeseal.toml");
+    let serve = |config: &str, variable: Option<(&str, &str)>| {
+        fs::write(&file, config).unwrap();
+        let mut serve = binary();
+        serve.args(["serve", "--config"]).arg(&file);
+        serve.arg("--data").arg(directory.path().join("data"));
+        serve.envs(variable);
+        let (code, said) = fails(&mut serve);
+        assert_eq!(code, Some(64), "{config}: {said}");
+        said.replace(file.to_str().unwrap(), "FILE")
+    };
+    let expected_address = "ADDRESS:PORT, such as \"127.0.0.1:7080\" or \"[::1]:7080\"";
+    for (config, says) in [
+        (
+            "# a slip\nhtps = \"127.0.0.1:0\"\n",
+            "FILE:2: there is no key \"htps\"; did you mean \"https\"?".to_owned(),
+        ),
+        (
+            "strange = 1\n",
+            "FILE:1: there is no key \"strange\"".to_owned(),
+        ),
+        (
+            "\napi = \"nowhere\"\n",
+            format!("FILE:2: api is \"nowhere\"; it must be {expected_address}"),
+        ),
+        (
+            "audit_days = -1\n",
+            "FILE:1: audit_days is -1; it must be a whole number from 0 to 4294967295".to_owned(),
+        ),
+        (
+            "core_dumps = \"no\"\n",
+            "FILE:1: core_dumps is \"no\"; it must be true or false".to_owned(),
+        ),
+        (
+            "\n\nname_mismatch = \"perhaps\"\n",
+            "FILE:3: name_mismatch is \"perhaps\"; it must be refuse or accept".to_owned(),
+        ),
+        (
+            "kek = 5\n",
+            "FILE:1: kek is \"(not shown)\"; it must be \"file:PATH\"".to_owned(),
+        ),
+        (
+            "[[oidc_provider]]\nnam = \"x\"\n",
+            "FILE:2: there is no key \"nam\"; did you mean \"name\"?".to_owned(),
+        ),
+        ("api = \n", "FILE: TOML parse error at line 1".to_owned()),
+    ] {
+        let said = serve(config, None);
+        assert_eq!(
+            said.lines().count(),
+            if config == "api = \n" { 6 } else { 1 },
+            "{said}"
+        );
+        assert!(
+            said.starts_with(&format!("edgeseal: {says}")),
+            "{config}: {said}"
+        );
+    }
+    for (name, value, says) in [
+        (
+            "EDGESEAL_API",
+            "nonsense",
+            format!("EDGESEAL_API: api is \"nonsense\"; it must be {expected_address}"),
+        ),
+        (
+            "EDGESEAL_LOST_KEYS",
+            "perhaps",
+            "EDGESEAL_LOST_KEYS: lost_keys is \"perhaps\"; it must be refuse or accept".to_owned(),
+        ),
+    ] {
+        let said = serve("", Some((name, value)));
+        assert_eq!(said, format!("edgeseal: {says}\n"));
+    }
+    let mut missing = binary();
+    let (code, said) = fails(missing.args(["serve", "--config", "/nope"]));
+    assert_eq!(code, Some(64));
+    let expected = "edgeseal: cannot read the configuration file /nope: No such file or directory";
+    assert!(said.starts_with(expected), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// A slip in the name of a variable changes nothing, and does not do so in silence.
+#[test]
+fn an_unknown_variable_is_told_and_colours_stay_out_of_files() {
+    let mut server = Server::start_with("log_format = \"text\"\n");
+    assert!(!server.log().contains("there is no such setting"));
+    server.kill();
+    let mut command = server.command();
+    command
+        .env("EDGESEAL_HTPS", "127.0.0.1:0")
+        .env("EDGESEAL_SERVICE_HOST", "10.0.0.1");
+    server.launch_by(command);
+    let log = server.log();
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|it| it.contains("no such setting"))
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("WARN"), "{told:?}");
+    assert!(told[0].contains("did you mean EDGESEAL_HTTPS?"), "{told:?}");
+    assert!(!log.contains('\x1b'), "a file has no colours");
+    server.stop();
+}
+
 #[test]
 fn a_command_without_an_edgeseal_makes_nothing() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,101 @@
+//! Variables of the environment that begin like ours and mean nothing: told, since a slip in a name
+//! would otherwise change nothing in silence.
+
+use std::env;
+
+use super::{Config, KEYS, suggest};
+use crate::kek::KekSource;
+
+/// Variables that are read elsewhere.
+const OTHERS: &[&str] = &["log", "endpoint", "cacert"];
+
+/// Warns in the log of every variable `EDGESEAL_…` that nobody reads.
+pub(crate) fn warn_of_unknown_variables(config: &Config) {
+    let sources = config.kek_sources().unwrap_or_default();
+    let of_keys = |name: &str| {
+        let named = |source: &KekSource| matches!(source, KekSource::Variable(it) if it == name);
+        sources.iter().any(named)
+    };
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| !of_keys(name)) {
+        if let Some(hint) = unknown(&name) {
+            tracing::warn!(variable = name, "{hint}");
+        }
+    }
+}
+
+/// What to say of a variable; `None` if it is known, or not ours.
+fn unknown(name: &str) -> Option<String> {
+    let key = name.strip_prefix("EDGESEAL_")?.to_ascii_lowercase();
+    let mut known = [KEYS, OTHERS].concat();
+    if known.contains(&key.as_str()) || is_of_kubernetes(&key) {
+        return None;
+    }
+    if ["rate_limits", "oidc_provider"].contains(&key.as_str()) {
+        return Some(format!(
+            "{name} is ignored: {key} can be set in the configuration file only"
+        ));
+    }
+    known.sort_unstable();
+    let hint = suggest::suggestion(&key, &known)
+        .map(|meant| format!("; did you mean EDGESEAL_{}?", meant.to_ascii_uppercase()));
+    Some(format!(
+        "{name} is ignored: there is no such setting{}",
+        hint.unwrap_or_default()
+    ))
+}
+
+/// Whether Kubernetes makes it for a service whose name begins like ours: `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_PORT`, `…_PORT_443_TCP…`
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
+fn is_of_kubernetes(key: &str) -> bool {
+    let key = format!("_{key}");
+    let of_port = |at: usize| {
+        let rest = key[at..].trim_start_matches("_port");
+        rest.is_empty() || rest.starts_with('_') && rest[1..].starts_with(char::is_numeric)
+    };
+    key.contains("_service_host")
+        || key.contains("_service_port")
+        || key.match_indices("_port").any(|(at, _)| of_port(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_nobody_reads() {
+        for (name, says) in [
+            ("EDGESEAL_API", None),
+            ("EDGESEAL_LOG", None),
+            ("EDGESEAL_OWNER_CHECK_PORT", None),
+            ("HOME", None),
+            ("EDGESEAL_SERVICE_HOST", None),
+            ("EDGESEAL_API_SERVICE_PORT_HTTPS", None),
+            ("EDGESEAL_PORT", None),
+            ("EDGESEAL_API_PORT_7080_TCP_ADDR", None),
+            (
+                "EDGESEAL_HTPS",
+                Some(
+                    "EDGESEAL_HTPS is ignored: there is no such setting; did you mean EDGESEAL_HTTPS?",
+                ),
+            ),
+            (
+                "EDGESEAL_STRANGE",
+                Some("EDGESEAL_STRANGE is ignored: there is no such setting"),
+            ),
+            (
+                "EDGESEAL_PORTS",
+                Some("EDGESEAL_PORTS is ignored: there is no such setting"),
+            ),
+            (
+                "EDGESEAL_RATE_LIMITS",
+                Some(
+                    "EDGESEAL_RATE_LIMITS is ignored: rate_limits can be set in the configuration file only",
+                ),
+            ),
+        ] {
+            assert_eq!(unknown(name).as_deref(), says, "{name}");
+        }
+    }
+}
