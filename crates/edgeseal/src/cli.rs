@@ -13,10 +13,12 @@ mod kek;
 mod key;
 mod output;
 mod policy;
+mod reference;
 mod restore;
 mod rollout;
+mod time;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use edgeseal_api::client::CallError;
@@ -32,6 +34,7 @@ use crate::{
 };
 
 use connection::Connection;
+use output::say;
 
 /// The CDN's version of the API.
 const CDN: &str = "2018-05-10";
@@ -89,6 +92,12 @@ enum Command {
     Audit(audit::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
+    /// Print the script that has a shell complete commands and flags
+    Completion(reference::Completion),
+    /// Print the manual page, or write the pages of all commands
+    Man(reference::Man),
+    /// Print the version
+    Version,
 }
 
 /// Why a command fails, and with which exit code (BSD's sysexits).
@@ -121,9 +130,12 @@ enum Failure {
     /// The server has not done what it was to do.
     #[error("{0}")]
     Unfinished(String),
+    /// Standard output cannot be written: the disk is full, the reader is gone.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] io::Error),
     /// The system.
     #[error(transparent)]
-    System(#[from] std::io::Error),
+    System(#[from] io::Error),
 }
 
 /// Runs the command of this process.
@@ -133,12 +145,21 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no failures.
             let code = if error.use_stderr() { EX_USAGE } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
+            let printed = error.print().map_err(Failure::Output);
+            return end(printed.map(|()| ExitCode::from(code)));
         }
     };
-    match run(cli.command) {
+    end(run(cli.command))
+}
+
+/// How the process ends.
+fn end(result: Result<ExitCode, Failure>) -> ExitCode {
+    match result {
         Ok(code) => code,
+        // Whoever reads has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             output::failure(&failure);
             ExitCode::from(failure.exit_code())
@@ -180,7 +201,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
             Command::Rollout(command) => done(command.run().await),
-            Command::Explain(command) => done(command.run().await),
+            Command::Explain(command) => command.run().await,
             Command::Policy(command) => done(command.run().await),
             Command::Doctor(command) => command.run().await,
             Command::Backup(command) => command.run().await,
@@ -188,6 +209,9 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Kek(command) => done(command.run().await),
             Command::Audit(command) => command.run().await,
             Command::Call(command) => done(command.run().await),
+            Command::Completion(command) => done(command.run()),
+            Command::Man(command) => done(command.run()),
+            Command::Version => done(say!("edgeseal {}", env!("CARGO_PKG_VERSION"))),
         }
     })
 }
@@ -209,9 +233,15 @@ const EX_USAGE: u8 = 64;
 const EX_DATA: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
+const EX_IOERR: u8 = 74;
 const EX_NOPERM: u8 = 77;
 
 impl Failure {
+    /// Whether it is a refusal with this code.
+    fn is_code(&self, code: &str) -> bool {
+        matches!(self, Self::Call(CallError::Refused(refusal)) if refusal.code == code)
+    }
+
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Call(CallError::Refused(_)) => EX_NOPERM,
@@ -225,6 +255,7 @@ impl Failure {
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
             Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,
+            Self::Output(_) => EX_IOERR,
             Self::Data(_) => EX_DATA,
         }
     }

@@ -5,7 +5,10 @@ mod authority;
 mod origin;
 mod page;
 
-use std::{io, net::SocketAddr};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+};
 
 use edgeseal_api::client::{CallError, Client};
 use edgeseal_core::Secret;
@@ -75,7 +78,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
         set_up(&client, &authority, domain, origin_address).await?;
     }
     let mut signals = Signals::catch()?;
-    println!("ready");
+    let _ = writeln!(io::stdout(), "ready");
     page::print(
         &config,
         running.addresses(),
@@ -84,7 +87,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
         DOMAINS,
     );
     signals.next().await;
-    println!("\nstopping …");
+    let _ = writeln!(io::stdout(), "\nstopping …");
     tokio::select! {
         () = running.stop() => {}
         () = signals.next() => {}

@@ -3,6 +3,7 @@
 mod admin;
 mod api_tls;
 mod bootstrap;
+mod certificate_files;
 mod cli;
 mod clock;
 mod config;
@@ -17,6 +18,7 @@ mod lease;
 mod log;
 mod opening;
 mod parts;
+mod printable;
 mod resources;
 mod retention;
 mod running;

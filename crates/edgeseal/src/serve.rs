@@ -1,6 +1,9 @@
 //! `edgeseal serve`: start, say so, wait for the signal, stop.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -66,7 +69,8 @@ pub(crate) async fn serve(
     );
     // Whoever reads `ready` may send the signal at once.
     let mut signals = Signals::catch()?;
-    println!("ready");
+    // Nobody may be there to read it.
+    let _ = writeln!(io::stdout(), "ready");
     tell(addresses);
     tell_manager(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     if handed_over(&mut running, &mut signals, &mut reloads).await {

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Connection, EDGESEAL, Failure, output};
+use super::{Connection, EDGESEAL, Failure, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -28,24 +28,24 @@ impl Command {
                     .call(EDGESEAL, "CreateAccount", &[("AccountName", name.as_str())])
                     .await?;
                 output::reply(&connection, &reply, || {
-                    println!(
+                    say!(
                         "AccountId        {}",
                         output::text(&reply.body["AccountId"])
-                    );
-                    output::new_access_key(&reply.body["AccessKey"]);
-                });
+                    )?;
+                    output::new_access_key(&reply.body["AccessKey"])
+                })?;
                 Ok(())
             }
             Self::List { connection } => {
                 let reply = connection.call(EDGESEAL, "ListAccounts", &[]).await?;
-                output::reply(&connection, &reply, || list(&reply.body["Accounts"]));
+                output::reply(&connection, &reply, || list(&reply.body["Accounts"]))?;
                 Ok(())
             }
         }
     }
 }
 
-fn list(accounts: &serde_json::Value) {
+fn list(accounts: &serde_json::Value) -> Result<(), Failure> {
     let rows = accounts.as_array().into_iter().flatten().map(|account| {
         let keys = account["AccessKeys"].as_array().into_iter().flatten();
         let keys: Vec<String> = keys
@@ -63,5 +63,5 @@ fn list(accounts: &serde_json::Value) {
             keys.join("\n"),
         ]
     });
-    output::table(["ACCOUNT", "NAME", "ACCESS KEYS"], rows);
+    output::table(["ACCOUNT", "NAME", "ACCESS KEYS"], rows)
 }

@@ -2,20 +2,14 @@
 
 mod verify;
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use edgeseal_api::client::CallError;
 use serde_json::{Value, json};
 
-use super::{Connection, EDGESEAL, Failure, output};
+use super::{Connection, EDGESEAL, Failure, output, output::say, time::moment};
+use crate::clock;
 
-/// How long to wait when the server says that calls come too fast.
-const SLOW_DOWN: Duration = Duration::from_millis(200);
 /// Records of one call at most.
 const PAGE: usize = 500;
 
@@ -38,10 +32,10 @@ pub(super) enum Command {
 /// Which records; a * at the end of a word stands for any rest.
 #[derive(Args)]
 pub(super) struct Wanted {
-    /// From this time on, such as 2026-01-02T03:04:05Z
+    /// From this time on: 2026-01-02T03:04:05Z, or 7d for the last seven days (s, m, h, d, w)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Up to this time, without it
+    /// Up to this time, without it, given alike
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Who: root, user/NAME, assumed-role/ROLE/SESSION, or the whole acs:ram::…
@@ -90,7 +84,7 @@ async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
         }
     }
     if wanted.connection.json {
-        println!("{}", json!({ "Records": records, "NextToken": token }));
+        say!("{}", json!({ "Records": records, "NextToken": token }))?;
         return Ok(());
     }
     let heading = [
@@ -110,25 +104,20 @@ async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
             text("RequestId"),
         ]
     });
-    output::table(heading, rows);
+    output::table(heading, rows)?;
     Ok(())
 }
 
 async fn export(wanted: &Wanted) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
     let mut token = None;
     loop {
         let page = wanted.page("FORWARD", PAGE, token.as_deref()).await?;
         for record in page.records {
-            match writeln!(out, "{record}") {
-                // Whoever reads has seen enough.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written?,
-            }
+            say!("{record}")?;
         }
         token = page.next_token;
         if token.is_none() {
-            return Ok(out.flush()?);
+            return Ok(());
         }
     }
 }
@@ -146,9 +135,11 @@ impl Wanted {
         token: Option<&str>,
     ) -> Result<Page, Failure> {
         let results = results.to_string();
+        let time = |given: &Option<String>| given.as_deref().map(|it| moment(it, clock::now()));
+        let (since, until) = (time(&self.since), time(&self.until));
         let filters = [
-            ("StartTime", self.since.as_deref()),
-            ("EndTime", self.until.as_deref()),
+            ("StartTime", since.as_deref()),
+            ("EndTime", until.as_deref()),
             ("Principal", self.principal.as_deref()),
             ("ActionName", self.action.as_deref()),
             ("Resource", self.resource.as_deref()),
@@ -162,29 +153,18 @@ impl Wanted {
         let mut params: Vec<(&str, &str)> = given.collect();
         params.push(("Direction", direction));
         params.push(("MaxResults", &results));
-        loop {
-            let called = self
-                .connection
-                .call(EDGESEAL, "DescribeAuditRecords", &params);
-            match called.await {
-                Err(Failure::Call(CallError::Refused(refusal)))
-                    if refusal.code == "Throttling.User" =>
-                {
-                    tokio::time::sleep(SLOW_DOWN).await;
-                }
-                Err(failure) => return Err(failure),
-                Ok(mut reply) => {
-                    let records = match reply.body["Records"].take() {
-                        Value::Array(records) => records,
-                        _ => Vec::new(),
-                    };
-                    let token = reply.body["NextToken"].as_str();
-                    return Ok(Page {
-                        records,
-                        next_token: token.map(str::to_owned),
-                    });
-                }
-            }
-        }
+        let called = self
+            .connection
+            .call(EDGESEAL, "DescribeAuditRecords", &params);
+        let mut reply = called.await?;
+        let records = match reply.body["Records"].take() {
+            Value::Array(records) => records,
+            _ => Vec::new(),
+        };
+        let token = reply.body["NextToken"].as_str();
+        Ok(Page {
+            records,
+            next_token: token.map(str::to_owned),
+        })
     }
 }

@@ -10,7 +10,7 @@ use edgeseal_store::{
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{EX_DATA, Failure};
+use super::{EX_DATA, Failure, output::say};
 use crate::{
     bootstrap,
     config::{Config, Flags},
@@ -91,16 +91,17 @@ impl Proof {
     }
 
     /// Says what was found.
-    pub(super) fn print(&self) {
+    pub(super) fn print(&self) -> Result<(), Failure> {
         for line in &self.report.looked_at {
-            println!("looked at {line}");
+            say!("looked at {line}")?;
         }
         if let Some(why) = &self.unopened {
-            println!("warning: what is sealed was not opened: {why}");
+            say!("warning: what is sealed was not opened: {why}")?;
         }
         for problem in &self.report.problems {
-            println!("problem: {}", problem.what);
+            say!("problem: {}", problem.what)?;
         }
+        Ok(())
     }
 
     fn problems(&self) -> Vec<&str> {
@@ -130,9 +131,9 @@ impl Command {
         }
         copy.publish(&self.file).map_err(unplaced)?;
         if self.json {
-            println!("{}", self.as_json(&proof, bytes));
+            say!("{}", self.as_json(&proof, bytes))?;
         } else {
-            self.print(&proof, bytes);
+            self.print(&proof, bytes)?;
         }
         Ok(match proof.report.problems.len() {
             0 => std::process::ExitCode::SUCCESS,
@@ -140,23 +141,23 @@ impl Command {
         })
     }
 
-    fn print(&self, proof: &Proof, bytes: u64) {
-        proof.print();
-        println!(
+    fn print(&self, proof: &Proof, bytes: u64) -> Result<(), Failure> {
+        proof.print()?;
+        say!(
             "{} holds all that was committed up to revision {} ({bytes} bytes)",
             self.file.display(),
             proof.revision.0
-        );
+        )?;
         match &self.with_kek {
-            Some(to) => println!(
+            Some(to) => say!(
                 "{} holds the key-encryption keys: keep it apart, both together open every private key",
                 to.display()
             ),
-            None => println!("it does not hold the key-encryption keys: keep those elsewhere"),
-        }
+            None => say!("it does not hold the key-encryption keys: keep those elsewhere"),
+        }?;
         match proof.report.problems.len() {
-            0 => {}
-            n => println!(
+            0 => Ok(()),
+            n => say!(
                 "the store has {n} problems and the copy has them too: keep the backup before it, and see edgeseal \
                  doctor"
             ),

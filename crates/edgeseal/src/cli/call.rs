@@ -3,7 +3,7 @@
 use clap::Args;
 use edgeseal_api::actions::ACTIONS;
 
-use super::{CDN, Connection, Failure};
+use super::{CDN, Connection, Failure, output::say};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -41,7 +41,7 @@ impl Command {
         } else {
             serde_json::to_string_pretty(&reply.body)
         };
-        println!("{}", body.unwrap_or_default());
+        say!("{}", body.unwrap_or_default())?;
         Ok(())
     }
 }

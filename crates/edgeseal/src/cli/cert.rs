@@ -1,19 +1,17 @@
 //! `edgeseal cert …`
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod material;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
-use super::{CDN, Connection, Failure, output};
+use super::{CDN, Connection, Failure, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Bind a certificate to a domain: from PEM files, or one that is stored
+    /// Bind a certificate to a domain: from files (PEM, DER, PFX), or one that is stored
     Set(Set),
     /// Show the certificates of a domain
     Show {
@@ -35,17 +33,15 @@ pub(super) enum Command {
 pub(super) struct Set {
     /// The domain
     domain: String,
-    /// Certificate and chain in PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "key",
-        required_unless_present = "cert_id"
-    )]
+    /// Certificate and chain, in PEM, DER or PKCS#12 (PFX); - is standard input
+    #[arg(long, value_name = "FILE", required_unless_present = "cert_id")]
     cert: Option<PathBuf>,
-    /// Private key in PEM
+    /// Private key, in PEM or DER [default: the one in the file of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// File whose first line opens an encrypted key or a PFX file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    password_file: Option<PathBuf>,
     /// Number of a stored certificate
     #[arg(long, value_name = "ID", conflicts_with = "cert")]
     cert_id: Option<String>,
@@ -75,7 +71,7 @@ impl Command {
                 let reply = connection
                     .call(CDN, "SetCdnDomainSSLCertificate", &params)
                     .await?;
-                output::reply(&connection, &reply, || println!("HTTPS of {domain} is off"));
+                output::reply(&connection, &reply, || say!("HTTPS of {domain} is off"))?;
                 Ok(())
             }
         }
@@ -84,12 +80,17 @@ impl Command {
 
 impl Set {
     async fn run(self) -> Result<(), Failure> {
-        let chain = self.cert.as_deref().map(read).transpose()?;
-        let key = self.key.as_deref().map(read).transpose()?;
+        let password = self.password_file.as_deref();
+        let material = match &self.cert {
+            Some(cert) => Some(material::read(cert, self.key.as_deref(), password)?),
+            None => None,
+        };
+        let chain = material.as_ref().map(|material| &material.chain);
+        let key = material.as_ref().map(|material| &*material.key);
         let mut params = vec![("DomainName", self.domain.as_str()), ("SSLProtocol", "on")];
         let optional = [
-            ("SSLPub", chain.as_deref()),
-            ("SSLPri", key.as_deref()),
+            ("SSLPub", chain),
+            ("SSLPri", key),
             ("CertId", self.cert_id.as_ref()),
             ("CertName", self.name.as_ref()),
             ("Env", self.env.as_ref()),
@@ -116,8 +117,8 @@ impl Set {
             let served = served
                 .map(|served| format!(", served by {served} edges"))
                 .unwrap_or_default();
-            println!("the certificate is bound to {}{served}", self.domain);
-        });
+            say!("the certificate is bound to {}{served}", self.domain)
+        })?;
         Ok(())
     }
 }
@@ -133,13 +134,14 @@ async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
     output::reply(connection, &reply, || {
         let infos = reply.body["CertInfos"]["CertInfo"].as_array();
         for info in infos.into_iter().flatten() {
-            show_one(domain, info);
+            show_one(domain, info)?;
         }
-    });
+        Ok(())
+    })?;
     Ok(())
 }
 
-fn show_one(domain: &str, info: &Value) {
+fn show_one(domain: &str, info: &Value) -> Result<(), Failure> {
     let shown = [
         "ServerCertificateStatus",
         "Companion",
@@ -157,10 +159,5 @@ fn show_one(domain: &str, info: &Value) {
     output::table(
         ["", domain],
         shown.map(|name| [name.to_owned(), output::text(&info[name])]),
-    );
-}
-
-fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let text = fs::read_to_string(path).map(Zeroizing::new);
-    text.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
+    )
 }

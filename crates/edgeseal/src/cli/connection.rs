@@ -1,13 +1,19 @@
 //! Whom to call, and as whom.
 
-use std::{fs, path::PathBuf};
+mod profile;
+mod trust;
+
+use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
 
 use clap::Args;
-use edgeseal_api::client::{Client, Reply};
+use edgeseal_api::client::{CallError, Client, Refusal, Reply};
 use edgeseal_core::Secret;
 
 use super::Failure;
 use crate::{bootstrap, clock, running::Addresses};
+
+/// How long a command waits in all for a server that says that calls come too fast.
+const THROTTLED_MAX: Duration = Duration::from_secs(60);
 
 /// Flags of every command that calls.
 #[derive(Args)]
@@ -15,7 +21,10 @@ pub(super) struct Connection {
     /// The API's address [default: that of the Edgeseal in the data directory, else http://127.0.0.1:7080]
     #[arg(long, env = "EDGESEAL_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
-    /// Access key to sign with [default: that of DATA/credentials.json]
+    /// Authorities that vouch for an https:// endpoint, in PEM [default: those of the system, or of SSL_CERT_FILE]
+    #[arg(long, env = "EDGESEAL_CACERT", value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Access key to sign with [default: that of the profile, else of DATA/credentials.json]
     #[arg(long, env = "ALIBABA_CLOUD_ACCESS_KEY_ID", value_name = "ID")]
     access_key_id: Option<String>,
     /// Secret of the access key
@@ -34,6 +43,9 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     security_token: Option<String>,
+    /// Profile of ~/.aliyun/config.json whose access key signs, unless one is given
+    #[arg(long, env = "ALIBABA_CLOUD_PROFILE", value_name = "NAME")]
+    profile: Option<String>,
     /// Data directory of an Edgeseal on this machine
     #[arg(
         long,
@@ -45,6 +57,17 @@ pub(super) struct Connection {
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Made by the first call, for all.
+    #[arg(skip)]
+    client: OnceLock<Client>,
+}
+
+/// An access key as it is found.
+struct AccessKey {
+    id: String,
+    secret: Secret,
+    /// Of a temporary one.
+    token: Option<String>,
 }
 
 impl Connection {
@@ -58,7 +81,20 @@ impl Connection {
         self.call_with(version, action, params, &[]).await
     }
 
-    /// Calls an action with further headers.
+    /// Calls an action with further headers, once, whatever the server says.
+    pub(super) async fn call_once(
+        &self,
+        version: &str,
+        action: &str,
+        params: &[(&str, &str)],
+        headers: &[(&'static str, &str)],
+    ) -> Result<Reply, Failure> {
+        let called = self.client()?.call_with(version, action, params, headers);
+        Ok(called.await?)
+    }
+
+    /// Calls an action with further headers. While the server says that calls come too fast it waits
+    /// as long as the server says, a minute in all at most, and calls again.
     pub(super) async fn call_with(
         &self,
         version: &str,
@@ -66,19 +102,37 @@ impl Connection {
         params: &[(&str, &str)],
         headers: &[(&'static str, &str)],
     ) -> Result<Reply, Failure> {
-        Ok(self
-            .client()?
-            .call_with(version, action, params, headers)
-            .await?)
+        let client = self.client()?;
+        let mut waited = Duration::ZERO;
+        loop {
+            let called = client.call_with(version, action, params, headers).await;
+            let wait = match &called {
+                Err(CallError::Refused(refusal)) => retry_after(refusal),
+                _ => None,
+            };
+            match wait {
+                Some(wait) if waited + wait <= THROTTLED_MAX => {
+                    tokio::time::sleep(wait).await;
+                    waited += wait;
+                }
+                _ => return Ok(called?),
+            }
+        }
     }
 
-    fn client(&self) -> Result<Client, Failure> {
-        let (id, secret) = self.credentials()?;
-        let client = Client::new(&self.endpoint(), id, secret, clock::now)?;
-        Ok(match &self.security_token {
-            Some(token) => client.with_token(token.clone()),
-            None => client,
-        })
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let key = self.access_key()?;
+        let mut client = Client::new(&self.endpoint(), key.id, key.secret, clock::now)?;
+        if client.is_https() {
+            client = client.with_roots(trust::roots(self.cacert.as_deref())?)?;
+        }
+        if let Some(token) = key.token {
+            client = client.with_token(token);
+        }
+        Ok(self.client.get_or_init(|| client))
     }
 
     fn endpoint(&self) -> String {
@@ -93,10 +147,17 @@ impl Connection {
         })
     }
 
-    fn credentials(&self) -> Result<(String, Secret), Failure> {
-        match (&self.access_key_id, &self.access_key_secret) {
-            (Some(id), Some(secret)) => return Ok((id.clone(), Secret::from(secret.clone()))),
-            (None, None) => {}
+    fn access_key(&self) -> Result<AccessKey, Failure> {
+        match (&self.access_key_id, &self.access_key_secret, &self.profile) {
+            (Some(id), Some(secret), _) => {
+                return Ok(AccessKey {
+                    id: id.clone(),
+                    secret: Secret::from(secret.clone()),
+                    token: self.security_token.clone(),
+                });
+            }
+            (None, None, Some(name)) => return profile::read(name),
+            (None, None, None) => {}
             _ => {
                 return Err(Failure::Usage(
                     "give both the access key's id and its secret, or neither".to_owned(),
@@ -108,13 +169,50 @@ impl Connection {
             .map_err(|error| Failure::Usage(error.to_string()))?;
         let found = found.ok_or_else(|| {
             Failure::Usage(format!(
-                "no credentials: {} does not exist; use --data, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                "no credentials: {} does not exist; use --data, --profile, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
                 path.display()
             ))
         })?;
-        Ok((
-            found.access_key_id,
-            Secret::new(found.access_key_secret.as_bytes().to_vec()),
-        ))
+        Ok(AccessKey {
+            id: found.access_key_id,
+            secret: Secret::new(found.access_key_secret.as_bytes().to_vec()),
+            token: self.security_token.clone(),
+        })
+    }
+}
+
+/// How long to wait before the call is worth another try; `None` if it is not refused for its rate.
+pub(super) fn retry_after(refusal: &Refusal) -> Option<Duration> {
+    // A server that names no time, such as one behind something that drops headers.
+    const UNKNOWN_MS: u64 = 1000;
+    let is_throttled = refusal.code == "Throttling" || refusal.code.starts_with("Throttling.");
+    let ms = refusal.retry_after_ms.unwrap_or(UNKNOWN_MS).max(1);
+    is_throttled.then(|| Duration::from_millis(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refusals_for_the_rate_are_tried_again() {
+        for (code, told, wait) in [
+            ("Throttling.User", Some(34), Some(34)),
+            ("Throttling", None, Some(1000)),
+            ("Throttling.Api", Some(0), Some(1)),
+            ("ThrottlingX", Some(34), None),
+            ("NoPermission", Some(34), None),
+        ] {
+            let refusal = Refusal {
+                code: code.to_owned(),
+                retry_after_ms: told,
+                ..Refusal::default()
+            };
+            assert_eq!(
+                retry_after(&refusal),
+                wait.map(Duration::from_millis),
+                "{code}"
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{EX_DATA, Failure};
+use super::{EX_DATA, Failure, output::say};
 use crate::{
     config::{Config, Flags},
     doctor::{self, Effort, Problem, Report},
@@ -43,9 +43,9 @@ impl Command {
         };
         let report = doctor::examine(&config, effort).await?;
         if self.json {
-            println!("{}", as_json(&report));
+            say!("{}", as_json(&report))?;
         } else {
-            print(&report);
+            print(&report)?;
         }
         match report.problems.len() {
             0 => Ok(ExitCode::SUCCESS),
@@ -54,13 +54,13 @@ impl Command {
     }
 }
 
-fn print(report: &Report) {
+fn print(report: &Report) -> Result<(), Failure> {
     for line in &report.looked_at {
-        println!("looked at {line}");
+        say!("looked at {line}")?;
     }
     for (kind, found) in [("warning", &report.warnings), ("problem", &report.problems)] {
         for one in found {
-            println!("{kind}: {}\n  {}", one.what, one.cure);
+            say!("{kind}: {}\n  {}", one.what, one.cure)?;
         }
     }
     let counted = |count: usize, word: &str| match count {
@@ -69,10 +69,10 @@ fn print(report: &Report) {
     };
     let warnings = counted(report.warnings.len(), "warning");
     match (report.problems.len(), report.warnings.len()) {
-        (0, 0) => println!("everything is as it should be"),
-        (0, _) => println!("no problem, {warnings}"),
-        (problems, 0) => println!("{}", counted(problems, "problem")),
-        (problems, _) => println!("{}, {warnings}", counted(problems, "problem")),
+        (0, 0) => say!("everything is as it should be"),
+        (0, _) => say!("no problem, {warnings}"),
+        (problems, 0) => say!("{}", counted(problems, "problem")),
+        (problems, _) => say!("{}, {warnings}", counted(problems, "problem")),
     }
 }
 

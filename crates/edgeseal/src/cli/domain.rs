@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{CDN, Connection, EDGESEAL, Failure, output};
+use super::{CDN, Connection, EDGESEAL, Failure, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -17,6 +17,9 @@ pub(super) enum Command {
         /// What it delivers: web, download or video
         #[arg(long = "type", value_name = "TYPE", default_value = "web")]
         service: String,
+        /// Succeed, and change nothing, if the account has the domain
+        #[arg(long)]
+        if_missing: bool,
         #[command(flatten)]
         connection: Connection,
     },
@@ -78,17 +81,22 @@ impl Command {
                 domain,
                 origins,
                 service,
+                if_missing,
                 connection,
             } => {
-                let sources =
-                    Value::from_iter(origins.iter().map(|origin| source(origin))).to_string();
+                let sources = sources(&origins);
                 let params = [
                     ("DomainName", domain.as_str()),
                     ("CdnType", &service),
                     ("Sources", &sources),
                 ];
-                let reply = connection.call(CDN, "AddCdnDomain", &params).await?;
-                output::reply(&connection, &reply, || println!("{domain} is online"));
+                let reply = match connection.call(CDN, "AddCdnDomain", &params).await {
+                    Err(refused) if if_missing && refused.is_code("DomainAlreadyExist") => {
+                        return is_there(&domain, &connection).await;
+                    }
+                    called => called?,
+                };
+                output::reply(&connection, &reply, || say!("{domain} is online"))?;
                 Ok(())
             }
             Self::List { connection } => list(&connection).await,
@@ -114,13 +122,21 @@ impl Command {
                 };
                 let params = [("DomainName", domain.as_str()), ("Mode", mode)];
                 let reply = connection.call(EDGESEAL, "SetDomainMode", &params).await?;
-                output::reply(&connection, &reply, || {
-                    println!("{domain} is in {mode} mode")
-                });
+                output::reply(&connection, &reply, || say!("{domain} is in {mode} mode"))?;
                 Ok(())
             }
         }
     }
+}
+
+/// Succeeds if the domain is the account's, and not another's.
+async fn is_there(domain: &str, connection: &Connection) -> Result<(), Failure> {
+    let params = [("DomainName", domain)];
+    let called = connection.call(CDN, "DescribeCdnDomainDetail", &params);
+    let reply = called.await?;
+    output::reply(connection, &reply, || {
+        say!("{domain} is there already and stays as it is")
+    })
 }
 
 async fn on_domain(
@@ -132,7 +148,7 @@ async fn on_domain(
     let reply = connection
         .call(CDN, action, &[("DomainName", domain)])
         .await?;
-    output::reply(connection, &reply, || println!("{domain} is {done}"));
+    output::reply(connection, &reply, || say!("{domain} is {done}"))?;
     Ok(())
 }
 
@@ -142,13 +158,13 @@ async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
         .await?;
     output::reply(connection, &reply, || {
         let Value::Object(detail) = &reply.body["GetDomainDetailModel"] else {
-            return;
+            return Ok(());
         };
         let shown = detail
             .iter()
             .map(|(name, value)| [name.clone(), output::text(value)]);
-        output::table(["", domain], shown.collect::<Vec<_>>());
-    });
+        output::table(["", domain], shown.collect::<Vec<_>>())
+    })?;
     Ok(())
 }
 
@@ -174,7 +190,7 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
         }
     }
     if connection.json {
-        println!("{}", Value::from(rows));
+        say!("{}", Value::from(rows))?;
         return Ok(());
     }
     let columns = [
@@ -188,8 +204,13 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
         ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"],
         rows.iter()
             .map(|row| columns.map(|name| output::text(&row[name]))),
-    );
+    )?;
     Ok(())
+}
+
+/// Origins as the API wants them.
+pub(super) fn sources(origins: &[String]) -> String {
+    Value::from_iter(origins.iter().map(|origin| source(origin))).to_string()
 }
 
 /// An origin as the API wants it.

@@ -1,8 +1,13 @@
 //! `edgeseal explain`
 
+use std::process::ExitCode;
+
 use clap::Args;
 
-use super::{Connection, EDGESEAL, Failure, output};
+use super::{Connection, EDGESEAL, Failure, output, output::say};
+
+/// How the command exits where the answer is no: unlike a call that is itself refused.
+const DENIED: u8 = 1;
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -23,7 +28,8 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    /// Whether it is allowed: success, or [`DENIED`].
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let permission = if self.action.contains(':') {
             self.action
         } else {
@@ -48,13 +54,17 @@ impl Command {
             .await?;
         output::reply(&self.connection, &reply, || {
             let text = |name: &str| output::text(&reply.body[name]);
-            println!("{}: {}", text("Decision"), text("Reason"));
-            println!("  {} for {}", text("Permission"), text("Principal"));
-            println!("  on {}", text("Resource"));
+            say!("{}: {}", text("Decision"), text("Reason"))?;
+            say!("  {} for {}", text("Permission"), text("Principal"))?;
+            say!("  on {}", text("Resource"))?;
             if reply.body["Statement"].is_string() {
-                println!("{}", text("Statement"));
+                say!("{}", text("Statement"))?;
             }
-        });
-        Ok(())
+            Ok(())
+        })?;
+        Ok(match output::text(&reply.body["Decision"]).as_str() {
+            "Allowed" => ExitCode::SUCCESS,
+            _ => ExitCode::from(DENIED),
+        })
     }
 }

@@ -6,7 +6,10 @@ use clap::Subcommand;
 use edgeseal_api::client::Reply;
 use serde_json::Value;
 
-use super::{Connection, EDGESEAL, Failure, output};
+use super::{
+    Connection, EDGESEAL, Failure, output,
+    output::{say, warn_line},
+};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -40,7 +43,7 @@ impl Command {
         match self {
             Self::Status { connection } => {
                 let reply = describe(&connection, true).await?;
-                output::reply(&connection, &reply, || status(&reply.body));
+                output::reply(&connection, &reply, || status(&reply.body))?;
                 Ok(())
             }
             Self::Rotate {
@@ -52,7 +55,7 @@ impl Command {
                 let reply = connection
                     .call(EDGESEAL, "RetireKeyEncryptionKey", &params)
                     .await?;
-                output::reply(&connection, &reply, || retired(&id, &reply.body["StillIn"]));
+                output::reply(&connection, &reply, || retired(&id, &reply.body["StillIn"]))?;
                 Ok(())
             }
         }
@@ -65,8 +68,8 @@ async fn rotate(connection: &Connection, wait: bool) -> Result<(), Failure> {
         .await?;
     let key = output::text(&reply.body["KeyId"]);
     output::reply(connection, &reply, || {
-        println!("sealing with key {key} from now on");
-    });
+        say!("sealing with key {key} from now on")
+    })?;
     if wait {
         await_end(connection, &key).await?;
     }
@@ -89,7 +92,7 @@ async fn await_end(connection: &Connection, key: &str) -> Result<(), Failure> {
                     now = format!("{now} ({trouble})");
                 }
                 if now != told {
-                    eprintln!("{now}");
+                    warn_line!("{now}");
                     told = now;
                 }
             }
@@ -103,9 +106,7 @@ async fn await_end(connection: &Connection, key: &str) -> Result<(), Failure> {
             }
             _ => {
                 if !connection.json {
-                    println!(
-                        "{resealed} records were sealed anew; all {opened} are under key {key}"
-                    );
+                    say!("{resealed} records were sealed anew; all {opened} are under key {key}")?;
                 }
                 return Ok(());
             }
@@ -122,9 +123,9 @@ async fn describe(connection: &Connection, count: bool) -> Result<Reply, Failure
         .await
 }
 
-fn status(body: &Value) {
+fn status(body: &Value) -> Result<(), Failure> {
     for source in body["Sources"].as_array().into_iter().flatten() {
-        println!("keys come from {}", output::text(source));
+        say!("keys come from {}", output::text(source))?;
     }
     let rows = body["Keys"].as_array().into_iter().flatten().map(|key| {
         let records = key["Records"].as_array().into_iter().flatten();
@@ -150,32 +151,33 @@ fn status(body: &Value) {
         };
         [output::text(&key["KeyId"]), standing.to_owned(), records]
     });
-    output::table(["KEY", "", "SEALED UNDER IT"], rows);
+    output::table(["KEY", "", "SEALED UNDER IT"], rows)?;
     if body["Unreadable"] != 0 {
-        println!(
+        say!(
             "{} sealed records do not read; see edgeseal doctor",
             output::text(&body["Unreadable"])
-        );
+        )?;
     }
     let resealing = &body["Resealing"];
     match resealing["State"].as_str().unwrap_or_default() {
-        "Running" => println!(
+        "Running" => say!(
             "sealing anew: {} records so far {}",
             output::text(&resealing["Resealed"]),
             output::text(&resealing["Trouble"])
         ),
-        "Stuck" => println!(
+        "Stuck" => say!(
             "{} records do not open: {}",
             output::text(&resealing["Unopened"]),
             output::text(&resealing["Trouble"])
         ),
-        _ => {}
+        _ => Ok(()),
     }
 }
 
-fn retired(id: &str, still_in: &Value) {
-    println!("key {id} is retired: nothing needs it");
+fn retired(id: &str, still_in: &Value) -> Result<(), Failure> {
+    say!("key {id} is retired: nothing needs it")?;
     for source in still_in.as_array().into_iter().flatten() {
-        println!("take it out of {} now", output::text(source));
+        say!("take it out of {} now", output::text(source))?;
     }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Connection, EDGESEAL, Failure, output};
+use super::{Connection, EDGESEAL, Failure, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -50,7 +50,7 @@ impl Command {
                     .await?;
                 output::reply(&connection, &reply, || {
                     output::new_access_key(&reply.body["AccessKey"])
-                });
+                })?;
                 Ok(())
             }
             Self::Disable(named) => {
@@ -78,9 +78,7 @@ impl Named {
         );
         params.extend(status.map(|status| ("Status", status)));
         let reply = self.connection.call(EDGESEAL, action, &params).await?;
-        output::reply(&self.connection, &reply, || {
-            println!("{} is {done}", self.key)
-        });
+        output::reply(&self.connection, &reply, || say!("{} is {done}", self.key))?;
         Ok(())
     }
 }

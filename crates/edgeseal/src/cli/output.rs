@@ -1,70 +1,143 @@
 //! What people and scripts see.
 
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use comfy_table::{ContentArrangement, Table, presets};
 use edgeseal_api::client::{CallError, Reply};
 
 use super::{Connection, Failure};
+use crate::printable::{on_one_line, printable};
+
+/// Prints a line on standard output: a `Result`, since the disk may be full or the reader gone.
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::cli::output::line(format_args!($($arg)*)) };
+}
+
+/// Prints a line on standard error.
+macro_rules! warn_line {
+    ($($arg:tt)*) => { $crate::cli::output::error_line(format_args!($($arg)*)) };
+}
+
+pub(super) use {say, warn_line};
+
+/// Prints a line on standard output; see [`printable`].
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    let text = text.to_string();
+    writeln!(io::stdout(), "{}", printable(&text)).map_err(Failure::Output)
+}
+
+/// Prints a line on standard error. There is nobody to be told if that fails.
+pub(super) fn error_line(text: fmt::Arguments<'_>) {
+    let text = text.to_string();
+    let _ = writeln!(io::stderr(), "{}", printable(&text));
+}
+
+/// Prints a text of this program's own as it is.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn document(text: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    let written = out.write_all(text).and_then(|()| out.flush());
+    written.map_err(Failure::Output)
+}
 
 /// Prints a reply: as JSON if that is wanted, else as `text` says.
-pub(super) fn reply(connection: &Connection, reply: &Reply, text: impl FnOnce()) {
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn reply(
+    connection: &Connection,
+    reply: &Reply,
+    text: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     if connection.json {
-        println!("{}", reply.body)
+        say!("{}", reply.body)
     } else {
         text()
     }
 }
 
-/// Prints rows under a heading.
+/// Prints rows under a heading: in a frame and as wide as the terminal, or in bare columns where a
+/// program reads it, one row a line.
+///
+/// # Errors
+/// [`Failure::Output`].
 pub(super) fn table<const COLUMNS: usize>(
     heading: [&str; COLUMNS],
     rows: impl IntoIterator<Item = [String; COLUMNS]>,
-) {
+) -> Result<(), Failure> {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(heading);
+    table.set_header(heading);
     for row in rows {
         table.add_row(row);
     }
-    println!("{table}");
+    if io::stdout().is_terminal() {
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.load_style(presets::NOTHING);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+    }
+    say!("{}", table.trim_fmt())
 }
 
-/// Text of a member of a reply; numbers too.
+/// Text of a member of a reply, on one line; numbers too.
 pub(super) fn text(value: &serde_json::Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::String(text) => on_one_line(text).into_owned(),
         serde_json::Value::Null => String::new(),
-        other => other.to_string(),
+        other => on_one_line(&other.to_string()).into_owned(),
     }
 }
 
 /// Says on standard error what failed and what helps.
 pub(super) fn failure(failure: &Failure) {
     let Failure::Call(CallError::Refused(refusal)) = failure else {
-        eprintln!("edgeseal: {failure}");
+        warn_line!("edgeseal: {failure}");
         let mut said = failure.to_string();
         let mut cause = std::error::Error::source(failure);
         while let Some(error) = cause {
+            let text = error.to_string();
             // Many messages hold their cause already.
-            if !said.contains(&error.to_string()) {
-                eprintln!("  because {error}");
+            if !said.contains(&text) {
+                warn_line!("  because {error}");
             }
-            said = error.to_string();
+            if text.contains("UnknownIssuer") {
+                warn_line!(
+                    "  --cacert FILE names the authority of a certificate that is not public"
+                );
+            }
+            said = text;
             cause = error.source();
         }
         return;
     };
-    eprintln!("edgeseal: refused: {}: {}", refusal.code, refusal.message);
+    warn_line!("edgeseal: refused: {}: {}", refusal.code, refusal.message);
     if !refusal.detail.is_empty() {
-        eprintln!("  {}", refusal.detail);
+        warn_line!("  {}", refusal.detail);
     }
-    eprintln!(
+    warn_line!(
         "  request {}, more about it: {}",
-        refusal.request, refusal.recommend
+        refusal.request,
+        refusal.recommend
     );
 }
 
 /// Shows a new access key, the only time that its secret is seen.
-pub(super) fn new_access_key(key: &serde_json::Value) {
-    println!("AccessKeyId      {}", text(&key["AccessKeyId"]));
-    println!("AccessKeySecret  {}", text(&key["AccessKeySecret"]));
-    println!("The secret is shown this once; keep it.");
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn new_access_key(key: &serde_json::Value) -> Result<(), Failure> {
+    say!("AccessKeyId      {}", text(&key["AccessKeyId"]))?;
+    say!("AccessKeySecret  {}", text(&key["AccessKeySecret"]))?;
+    say!("The secret is shown this once; keep it.")
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use edgeseal_core::{AccountId, Pattern, policy::minimal};
 
-use super::{Connection, Failure, STS, output};
+use super::{Connection, Failure, STS, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -49,7 +49,7 @@ impl Minimal {
             minimal(&account, &domains).map_err(|why| Failure::Usage(why.to_string()))?;
         let pretty = serde_json::to_string_pretty(&document)
             .map_err(|why| Failure::Usage(why.to_string()))?;
-        println!("{pretty}");
+        say!("{pretty}")?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use edgeseal_store::sqlite::StoreCopy;
 use super::{
     EX_DATA, Failure,
     backup::{Proof, StoreFlags, unplaced},
+    output::say,
 };
 use crate::{bootstrap, clock, opening::with_causes};
 
@@ -33,24 +34,24 @@ impl Command {
         let copy = StoreCopy::of(&self.file, &store);
         let copy = copy.map_err(|error| Failure::Data(with_causes(&error)))?;
         let proof = Proof::of(&copy, &config).await?;
-        proof.print();
+        proof.print()?;
         let is_proven = proof.report.problems.is_empty() && proof.unopened.is_none();
         if !is_proven && !self.unproven {
-            println!(
+            say!(
                 "nothing was changed: put back the key-encryption keys that it was sealed under, take another backup, \
                  or say --unproven"
-            );
+            )?;
             return Ok(ExitCode::from(EX_DATA));
         }
         let placed = copy.put_in_place(&store, self.replace, clock::now());
         let aside = placed.map_err(unplaced)?;
-        println!(
+        say!(
             "{} is as it was at revision {}",
             store.display(),
             proof.revision.0
-        );
+        )?;
         if let Some(aside) = aside {
-            println!("what was there is kept as {}", aside.display());
+            say!("what was there is kept as {}", aside.display())?;
         }
         Ok(ExitCode::SUCCESS)
     }

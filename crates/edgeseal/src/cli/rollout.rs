@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{Connection, EDGESEAL, Failure, output};
+use super::{Connection, EDGESEAL, Failure, output, output::say};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -43,7 +43,7 @@ impl Command {
         output::reply(&self.connection, &reply, || match &self.domain {
             Some(_) => domain(body),
             None => fleet(body),
-        });
+        })?;
         let all_proved = body["ProvenEdges"] == body["LiveEdges"] && body["LiveEdges"] != 0;
         if self.wait.is_some() && !all_proved {
             let count = |name: &str| output::text(&body[name]);
@@ -57,43 +57,43 @@ impl Command {
     }
 }
 
-fn domain(body: &Value) {
+fn domain(body: &Value) -> Result<(), Failure> {
     let text = |name: &str| output::text(&body[name]);
-    println!(
+    say!(
         "{}: proved at {} of {} live edges, served by {}",
         text("DomainName"),
         text("ProvenEdges"),
         text("LiveEdges"),
         text("ServedEdges"),
-    );
-    println!(
+    )?;
+    say!(
         "  revision {}, changed {}",
         text("Revision"),
         text("ChangedAt")
-    );
+    )?;
     match text("Fingerprint").as_str() {
-        "" => println!("  a handshake must be refused"),
-        leaf => println!("  leaf {leaf}"),
-    }
+        "" => say!("  a handshake must be refused"),
+        leaf => say!("  leaf {leaf}"),
+    }?;
     if body["TookMs"].is_number() {
-        println!("  proved everywhere after {} ms", text("TookMs"));
+        say!("  proved everywhere after {} ms", text("TookMs"))?;
     }
     let columns = ["EdgeId", "Group", "State", "ProvenAt", "TookMs", "Why"];
     output::table(
         ["EDGE", "GROUP", "STATE", "PROVED", "MS", "WHY"],
         rows(body, "Edges", columns),
-    );
+    )
 }
 
-fn fleet(body: &Value) {
+fn fleet(body: &Value) -> Result<(), Failure> {
     let text = |name: &str| output::text(&body[name]);
-    println!(
+    say!(
         "{} live edges, {} silent; domains in quarantine: {}, not proved: {}",
         text("LiveEdges"),
         text("SilentEdges"),
         text("Quarantined"),
         text("Unproved"),
-    );
+    )?;
     let columns = [
         "EdgeId",
         "Group",
@@ -116,13 +116,14 @@ fn fleet(body: &Value) {
             "UNPROVED",
         ],
         rows(body, "Edges", columns),
-    );
+    )?;
     for list in ["QuarantinedDomains", "UnprovedDomains"] {
         if body[list].as_array().is_some_and(|rows| !rows.is_empty()) {
             let columns = ["EdgeId", "DomainName", "Why"];
-            output::table(["EDGE", "DOMAIN", "WHY"], rows(body, list, columns));
+            output::table(["EDGE", "DOMAIN", "WHY"], rows(body, list, columns))?;
         }
     }
+    Ok(())
 }
 
 fn rows<const COLUMNS: usize>(

@@ -1,6 +1,10 @@
 //! What a newcomer sees.
 
-use std::path::Path;
+use std::{
+    env,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use crate::{bootstrap::Credentials, config::Config, running::Addresses};
 
@@ -18,7 +22,9 @@ pub(super) fn print(
     let ca = ca.display();
     let [demo, shop] = domains;
     let key = &credentials.access_key_id;
-    println!(
+    let program = program();
+    let _ = writeln!(
+        io::stdout(),
         r#"
   Edgeseal is up, and two sites are live over HTTPS.
 
@@ -39,9 +45,9 @@ pub(super) fn print(
         SetCdnDomainSSLCertificateRequest(domain_name="{demo}", sslprotocol="off")).body)
 
   or on the command line
-    target/release/edgeseal --help
-    target/release/edgeseal cert show {demo} --data {data}
-    target/release/edgeseal cert off {demo} --data {data}
+    {program} --help
+    {program} cert show {demo} --data {data}
+    {program} cert off {demo} --data {data}
 
   API http://{api}   HTTPS {https}   HTTP {http}   metrics http://{admin}/metrics
   Access key {key}, secret in {data}/credentials.json
@@ -51,4 +57,16 @@ pub(super) fn print(
         http = addresses.http,
         admin = addresses.admin,
     );
+}
+
+/// The program as it was started, for a shell.
+fn program() -> String {
+    let path = env::args_os().next().unwrap_or_default();
+    let path = path.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+~".contains(c);
+    match path.as_ref() {
+        "" => "edgeseal".to_owned(),
+        path if path.chars().all(plain) => path.to_owned(),
+        path => format!("'{}'", path.replace('\'', r"'\''")),
+    }
 }

@@ -10,6 +10,10 @@ use serde_json::Value;
 
 use crate::harness::{Server, pki::AUTHORITY, secrets, server::binary};
 
+mod formats;
+mod printing;
+mod reaching;
+
 const NAME: &str = "www.cli.example";
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";

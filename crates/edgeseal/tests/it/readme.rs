@@ -38,6 +38,8 @@ struct Demo {
     process: Child,
     /// Address by role.
     addresses: BTreeMap<String, String>,
+    /// What it prints after `ready`.
+    lines: mpsc::Receiver<String>,
 }
 
 impl Demo {
@@ -62,8 +64,9 @@ impl Demo {
             home,
             process,
             addresses: BTreeMap::new(),
+            lines,
         };
-        assert_eq!(lines.recv_timeout(PATIENCE).as_deref(), Ok("ready"));
+        assert_eq!(demo.lines.recv_timeout(PATIENCE).as_deref(), Ok("ready"));
         let json = fs::read(demo.home.path().join("edgeseal-data/addresses.json")).unwrap();
         demo.addresses = serde_json::from_slice(&json).unwrap();
         demo
@@ -125,6 +128,30 @@ fn the_commands_of_the_readme_run() {
     let reply: Value = serde_json::from_str(json.unwrap()).unwrap();
     assert_eq!(reply["TotalCount"], 3, "two of the demo, one of the README");
 
+    signal(&demo.process, "INT");
+    assert_eq!(wait(&mut demo.process).code(), Some(0));
+}
+
+/// The demo shows the program by the path that it was started by.
+#[test]
+fn the_demo_shows_commands_that_run() {
+    let mut demo = Demo::start();
+    let mut shown = Vec::new();
+    loop {
+        let line = demo.lines.recv_timeout(PATIENCE).unwrap();
+        if line.contains("Ctrl-C") {
+            break;
+        }
+        shown.push(line);
+    }
+    let commands: Vec<&String> = shown
+        .iter()
+        .filter(|line| line.trim_start().starts_with(BINARY))
+        .collect();
+    assert_eq!(commands.len(), 3, "{shown:?}");
+    for command in commands {
+        demo.run(command.trim());
+    }
     signal(&demo.process, "INT");
     assert_eq!(wait(&mut demo.process).code(), Some(0));
 }

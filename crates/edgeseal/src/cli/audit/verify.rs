@@ -16,7 +16,7 @@ use edgeseal_store::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{EX_DATA, Failure},
+    cli::{EX_DATA, Failure, output::say},
     clock,
     config::{Config, Flags},
     kek,
@@ -67,9 +67,9 @@ impl Command {
             let report = verified.map_err(data)?;
             problems += report.problems_total;
             if self.json {
-                println!("{}", as_json(&report));
+                say!("{}", as_json(&report))?;
             } else {
-                print(&report);
+                print(&report)?;
             }
         }
         match problems {
@@ -118,39 +118,40 @@ fn data(fault: Fault) -> Failure {
     Failure::Data(format!("{fault}{}", cause.unwrap_or_default()))
 }
 
-fn print(report: &Report) {
+fn print(report: &Report) -> Result<(), Failure> {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-    println!("account   {}", report.account);
-    println!("  links   {}", report.links);
-    println!(
+    say!("account   {}", report.account)?;
+    say!("  links   {}", report.links)?;
+    say!(
         "  records {} linked, {} pending",
-        report.records, report.pending
-    );
-    println!("  first   {}", time(report.first));
-    println!("  last    {}", time(report.last));
+        report.records,
+        report.pending
+    )?;
+    say!("  first   {}", time(report.first))?;
+    say!("  last    {}", time(report.last))?;
     if let Some(before) = report.removed_before {
-        println!("  removed for their age: records from before {before}");
+        say!("  removed for their age: records from before {before}")?;
     }
     match report.head {
-        Some((n, mac)) => println!("  head    {n}:{mac}"),
-        None => println!("  head    -"),
-    }
+        Some((n, mac)) => say!("  head    {n}:{mac}"),
+        None => say!("  head    -"),
+    }?;
     for remark in &report.remarks {
-        println!("  note    {remark}");
+        say!("  note    {remark}")?;
     }
     for problem in &report.problems {
-        println!("  problem {problem}");
+        say!("  problem {problem}")?;
     }
     let more = report.problems_total - report.problems.len() as u64;
     if more > 0 {
-        println!("  and {more} more problems");
+        say!("  and {more} more problems")?;
     }
     let verdict = if report.is_sound() {
         "sound"
     } else {
         "NOT SOUND"
     };
-    println!("  {verdict}");
+    say!("  {verdict}")
 }
 
 fn as_json(report: &Report) -> Value {

@@ -1,0 +1,90 @@
+//! Which key belongs to which certificate, and who issued whom: told by content.
+
+use std::collections::HashMap;
+
+use rustls::{
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
+use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
+
+/// Longest chain that is put together: nobody serves more intermediates.
+const DEPTH_MAX: usize = 8;
+
+/// The public key of a private key, as `SubjectPublicKeyInfo`; `None` if it is of no kind that can be
+/// served.
+pub(crate) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+    let key = any_supported_type(key).ok()?;
+    Some(key.public_key()?.as_ref().to_vec())
+}
+
+/// The public key of a certificate, as `SubjectPublicKeyInfo`; `None` if it is no certificate.
+pub(crate) fn spki(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+    Some(parsed.public_key().raw.to_vec())
+}
+
+/// Certificates that may have issued others, by their subject.
+#[derive(Default)]
+pub(crate) struct Issuers(HashMap<Vec<u8>, Vec<CertificateDer<'static>>>);
+
+impl Issuers {
+    /// Adds a certificate, unless it issued itself, as roots do: clients have their own.
+    pub(crate) fn add(&mut self, certificate: &CertificateDer<'static>) {
+        let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
+            return;
+        };
+        if parsed.subject().as_raw() == parsed.issuer().as_raw() {
+            return;
+        }
+        let same = self
+            .0
+            .entry(parsed.subject().as_raw().to_vec())
+            .or_default();
+        if !same.contains(certificate) {
+            same.push(certificate.clone());
+        }
+    }
+
+    /// The leaf and its intermediates as far as they are known, each followed by its issuer. Those in
+    /// `near`, the file of the leaf, go before others of the same subject.
+    pub(crate) fn chain(
+        &self,
+        leaf: &CertificateDer<'static>,
+        near: &[CertificateDer<'static>],
+    ) -> Vec<CertificateDer<'static>> {
+        let mut chain = vec![leaf.clone()];
+        while chain.len() <= DEPTH_MAX {
+            let Some(issuer) = self.issuer_of(chain.last().unwrap_or(leaf), near) else {
+                break;
+            };
+            if chain.contains(&issuer) {
+                break;
+            }
+            chain.push(issuer);
+        }
+        chain
+    }
+
+    fn issuer_of(
+        &self,
+        certificate: &CertificateDer<'static>,
+        near: &[CertificateDer<'static>],
+    ) -> Option<CertificateDer<'static>> {
+        let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+        let known = self.0.get(parsed.issuer().as_raw())?;
+        let mut candidates: Vec<&CertificateDer<'static>> = known.iter().collect();
+        candidates.sort_by_key(|candidate| !near.contains(candidate));
+        let issuer = candidates.into_iter().find(|it| has_issued(it, &parsed));
+        issuer.cloned()
+    }
+}
+
+fn has_issued(issuer: &CertificateDer<'_>, certificate: &X509Certificate<'_>) -> bool {
+    let Ok((_, issuer)) = parse_x509_certificate(issuer) else {
+        return false;
+    };
+    certificate
+        .verify_signature(Some(issuer.public_key()))
+        .is_ok()
+}

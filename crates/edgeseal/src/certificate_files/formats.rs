@@ -1,0 +1,213 @@
+//! The formats, each told by its first bytes.
+
+use p12_keystore::{Pkcs12Archive, error::Error as Pkcs12Error};
+use pem::{EncodeConfig, LineEnding, Pem};
+use pkcs8::EncryptedPrivateKeyInfoRef;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::parse_x509_certificate;
+
+use super::{Contents, Password, Unreadable};
+
+const PFX: &str = "PKCS#12 (PFX)";
+const PKCS8: &str = "a private key in PKCS#8";
+
+pub(super) fn parse(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+    if is_pem(bytes) {
+        return blocks(bytes, password);
+    }
+    match bytes {
+        [0x30, ..] => der(bytes, password),
+        [0xfe, 0xed, 0xfe, 0xed, ..] => Err(Unreadable::Format {
+            format: "a Java key store (JKS)",
+            instead: "keytool -importkeystore -deststoretype PKCS12 makes a PFX of it",
+        }),
+        _ if bytes.starts_with(b"PuTTY-User-Key-File") => Err(ssh()),
+        _ => Err(Unreadable::Unknown),
+    }
+}
+
+/// Whether there is a block of PEM in it.
+pub(crate) fn is_pem(bytes: &[u8]) -> bool {
+    begins(bytes) > 0
+}
+
+/// How many blocks begin.
+fn begins(bytes: &[u8]) -> usize {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let windows = bytes.windows(BEGIN.len());
+    windows.filter(|window| *window == BEGIN).count()
+}
+
+pub(super) fn encode(label: &str, der: &[u8]) -> String {
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new(label, der), config)
+}
+
+const fn ssh() -> Unreadable {
+    Unreadable::Format {
+        format: "a key for SSH",
+        instead: "a certificate has a key of its own, which the authority's client wrote beside it",
+    }
+}
+
+fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+    let damaged = |why: String| Unreadable::Damaged { format: "PEM", why };
+    let blocks = pem::parse_many(bytes).map_err(|error| damaged(error.to_string()))?;
+    if blocks.len() < begins(bytes) {
+        return Err(damaged("a block has no end".to_owned()));
+    }
+    let mut contents = Contents::default();
+    for block in blocks {
+        let der = block.contents();
+        match block.tag() {
+            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+                contents.certificates.push(der.to_vec().into());
+            }
+            "ENCRYPTED PRIVATE KEY" => contents.keys.push(decrypted(der, password)?),
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
+                if block.headers().get("DEK-Info").is_some() {
+                    return Err(Unreadable::Format {
+                        format: "a private key in the old encrypted form of OpenSSL",
+                        instead: "openssl pkcs8 -topk8 writes it in the form that is taken",
+                    });
+                }
+                let key = PrivateKeyDer::try_from(der.to_vec());
+                contents
+                    .keys
+                    .push(key.map_err(|why| damaged(why.to_owned()))?);
+            }
+            "PKCS7" | "CMS" => return Err(pkcs7()),
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" if contents.is_empty() => {
+                return Err(request());
+            }
+            "OPENSSH PRIVATE KEY" => return Err(ssh()),
+            // Parameters, public keys, lists of revoked certificates: nothing to serve.
+            _ => {}
+        }
+    }
+    Ok(contents)
+}
+
+const fn pkcs7() -> Unreadable {
+    Unreadable::Format {
+        format: "a PKCS#7 bundle (P7B)",
+        instead: "openssl pkcs7 -print_certs writes its certificates in PEM",
+    }
+}
+
+const fn request() -> Unreadable {
+    Unreadable::Format {
+        format: "a signing request (CSR)",
+        instead: "give the certificate that the authority issued for it",
+    }
+}
+
+/// The content type signedData of CMS, 1.2.840.113549.1.7.2 (RFC 5652 §5.1).
+const SIGNED_DATA: &[u8] = &[
+    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02,
+];
+
+fn der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+    if let Ok((rest, _)) = parse_x509_certificate(bytes)
+        && rest.is_empty()
+    {
+        return Ok(Contents {
+            certificates: vec![CertificateDer::from(bytes.to_vec())],
+            keys: Vec::new(),
+        });
+    }
+    if EncryptedPrivateKeyInfoRef::try_from(bytes).is_ok() {
+        let key = decrypted(bytes, password)?;
+        return Ok(Contents::of_key(key));
+    }
+    if is_pfx(bytes) {
+        return pfx(bytes, password);
+    }
+    if let Ok(key) = PrivateKeyDer::try_from(bytes.to_vec()) {
+        return Ok(Contents::of_key(key));
+    }
+    if bytes[..bytes.len().min(32)]
+        .windows(SIGNED_DATA.len())
+        .any(|window| window == SIGNED_DATA)
+    {
+        return Err(pkcs7());
+    }
+    Err(Unreadable::Format {
+        format: "DER of something else than a certificate or a private key",
+        instead: "openssl asn1parse -inform DER shows what",
+    })
+}
+
+/// Whether it is a PFX (RFC 7292 §4): a sequence that begins with version 3 and goes on with a sequence
+/// that begins with the content type data, 1.2.840.113549.1.7.1.
+fn is_pfx(bytes: &[u8]) -> bool {
+    const VERSION: &[u8] = &[0x02, 0x01, 0x03, 0x30];
+    const DATA: &[u8] = &[
+        0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01,
+    ];
+    let head = &bytes[..bytes.len().min(40)];
+    let has = |wanted: &[u8]| head.windows(wanted.len()).any(|window| window == wanted);
+    has(VERSION) && has(DATA)
+}
+
+fn pfx(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+    let given = password.map_or("", Password::as_str);
+    let archive = Pkcs12Archive::from_pkcs12(bytes, given).map_err(|error| match error {
+        Pkcs12Error::MacError(_) | Pkcs12Error::UnpadError | Pkcs12Error::Pkcs5Error(_) => {
+            refused(PFX, password)
+        }
+        other => Unreadable::Damaged {
+            format: PFX,
+            why: other.to_string(),
+        },
+    })?;
+    let certificates = archive.certs.into_iter();
+    let keys = archive.keys.into_iter();
+    Ok(Contents {
+        certificates: certificates
+            .map(|bag| CertificateDer::from(bag.cert.as_der().to_vec()))
+            .collect(),
+        keys: keys
+            .map(|bag| PrivatePkcs8KeyDer::from(bag.key.as_der().to_vec()).into())
+            .collect(),
+    })
+}
+
+fn decrypted(
+    der: &[u8],
+    password: Option<&Password>,
+) -> Result<PrivateKeyDer<'static>, Unreadable> {
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| Unreadable::Format {
+        format: "a private key in PKCS#8, damaged or encrypted by an algorithm that is not taken",
+        instead: "openssl pkcs8 -topk8 -v2 aes256 writes it anew",
+    })?;
+    let Some(password) = password else {
+        return Err(refused(PKCS8, None));
+    };
+    // A wrong password shows as padding that is none, or as a key that is none.
+    let opened = encrypted.decrypt(password.as_str());
+    let opened = opened.map_err(|_| refused(PKCS8, Some(password)))?;
+    let key = PrivateKeyDer::try_from(opened.as_bytes().to_vec());
+    key.map_err(|_| refused(PKCS8, Some(password)))
+}
+
+const fn refused(format: &'static str, password: Option<&Password>) -> Unreadable {
+    match password {
+        None => Unreadable::NeedsPassword { format },
+        Some(_) => Unreadable::WrongPassword { format },
+    }
+}
+
+impl Contents {
+    fn of_key(key: PrivateKeyDer<'static>) -> Self {
+        Self {
+            certificates: Vec::new(),
+            keys: vec![key],
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.certificates.is_empty() && self.keys.is_empty()
+    }
+}

@@ -1,0 +1,209 @@
+//! What the commands print where: into pipes that nobody reads, onto full disks, past names that would
+//! steer a terminal.
+
+use std::{fs::File, io, process::Stdio};
+
+use serde_json::Value;
+
+use super::{ID, NAME, SECRET, Said, command, edgeseal, with_domain};
+use crate::harness::{Server, eventually};
+
+const PRINTING: [&str; 8] = [
+    "domain list",
+    "domain list --json",
+    "audit list",
+    "audit export",
+    "call DescribeUserDomains",
+    "policy minimal --domain a.example",
+    "version",
+    "cert set --help",
+];
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let server = with_domain();
+    for line in PRINTING {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = command(&server, line)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), said.as_str()),
+            (Some(0), ""),
+            "{line}"
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn a_full_disk_fails_a_command() {
+    let server = with_domain();
+    for line in PRINTING {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = command(&server, line)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = "edgeseal: cannot write to standard output: No space left on device";
+        assert_eq!(output.status.code(), Some(74), "{line}: {said}");
+        assert!(said.starts_with(expected), "{line}: {said}");
+    }
+    // Nor does it panic if there is no place for the error.
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let mut nowhere = command(&server, "domain show no.such.domain");
+    let status = nowhere.stdout(full()).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(77));
+    server.stop();
+}
+
+/// Characters that retitle a terminal, clear it, or show a text backwards.
+const STEERING: &str = "\x1b]0;title\x07\x1b[2J\u{9b}31m\u{202e}gpj.";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_cannot_steer_the_terminal() {
+    let server = with_domain();
+    let mut call = command(
+        &server,
+        "call AddCdnDomain --CdnType web --Sources [] --DomainName",
+    );
+    let refused = Said::of(call.arg(STEERING)).failed(77);
+    assert_plain(&refused);
+    let listed = eventually("the refusal is in the audit", async || {
+        let listed = edgeseal(&server, "audit list --action AddCdnDomain").done();
+        listed.contains("gpj").then_some(listed)
+    })
+    .await;
+    assert_plain(&listed);
+    assert!(
+        listed.contains(r"\u001b]0;title\u0007\u001b[2J\u009b31m\u202egpj."),
+        "{listed}"
+    );
+
+    for line in [
+        "audit export --action AddCdnDomain",
+        "call DescribeAuditRecords",
+    ] {
+        let json = edgeseal(&server, line).done();
+        assert_plain(&json);
+        let first = json.lines().find(|line| line.contains("gpj"));
+        assert!(first.is_some(), "{json}");
+    }
+    let json = edgeseal(&server, "audit list --action AddCdnDomain --json").done();
+    assert_plain(&json);
+    let records: Value = serde_json::from_str(&json).unwrap();
+    let records = records["Records"].as_array().unwrap();
+    assert!(
+        records
+            .iter()
+            .any(|record| record["Resource"].as_str().unwrap().contains(STEERING)),
+        "JSON means the name itself: {json}"
+    );
+    server.stop();
+}
+
+#[track_caller]
+fn assert_plain(text: &str) {
+    let steers = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{9b}".contains(c);
+    assert!(!text.contains(steers), "{text:?}");
+}
+
+#[test]
+fn tables_are_bare_columns_in_a_pipe() {
+    let server = with_domain();
+    let list = edgeseal(&server, "domain list").done();
+    let rows: Vec<Vec<&str>> = list
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"]);
+    assert_eq!(rows[1][..4], [NAME, "online", "off", "web"]);
+    assert_eq!(rows.len(), 2, "one line a row: {list}");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_may_be_told_by_how_long_ago_they_were() {
+    let server = with_domain();
+    let records = |since: &str| edgeseal(&server, &format!("audit list {since}")).done();
+    assert!(records("--since 7d").contains(NAME));
+    assert!(!records("--until 7d").contains(NAME));
+    let told = edgeseal(&server, "audit list --since 7y").failed(77);
+    assert!(told.contains("StartTime"), "{told}");
+    server.stop();
+}
+
+#[test]
+fn an_explanation_exits_as_it_decides() {
+    let server = with_domain();
+    for line in [
+        "call CreateUser --UserName deploy",
+        "call CreatePolicy --PolicyName p --PolicyDocument",
+        "call AttachPolicyToUser --PolicyType Custom --PolicyName p --UserName deploy",
+    ] {
+        let mut command = command(&server, line);
+        if line.ends_with("PolicyDocument") {
+            let resource = format!("acs:cdn:*:*:domain/{NAME}");
+            command.arg(format!(
+                r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"cdn:*","Resource":"{resource}"}}]}}"#
+            ));
+        }
+        Said::of(&mut command).done();
+    }
+    let explain = |domain: &str| {
+        let line = format!("explain --action StopCdnDomain --resource {domain} --as deploy");
+        edgeseal(&server, &line)
+    };
+    assert!(explain(NAME).done().starts_with("Allowed"));
+    let denied = explain("other.example");
+    assert_eq!((denied.code, denied.err.as_str()), (Some(1), ""));
+    assert!(denied.out.starts_with("ImplicitDeny"), "{}", denied.out);
+    server.stop();
+}
+
+#[test]
+fn the_version() {
+    let server = Server::start();
+    let expected = format!("edgeseal {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(edgeseal(&server, "version").done(), expected);
+    assert_eq!(edgeseal(&server, "--version").done(), expected);
+    server.stop();
+}
+
+#[test]
+fn a_profile_of_the_aliyun_cli_signs() {
+    let server = with_domain();
+    let json = std::fs::read(server.data().join("credentials.json")).unwrap();
+    let key: Value = serde_json::from_slice(&json).unwrap();
+    let profile = serde_json::json!({ "current": "default", "profiles": [
+        { "name": "edgeseal", "mode": "AK", "access_key_id": key["AccessKeyId"],
+          "access_key_secret": key["AccessKeySecret"] },
+    ]});
+    std::fs::create_dir(server.home().join(".aliyun")).unwrap();
+    std::fs::write(
+        server.home().join(".aliyun/config.json"),
+        profile.to_string(),
+    )
+    .unwrap();
+    let endpoint = format!("http://{}", server.addresses().api);
+    let with = |line: &str| {
+        let mut command = command(&server, line);
+        command
+            .env("HOME", server.home())
+            .env("EDGESEAL_DATA", "nowhere");
+        command.env("EDGESEAL_ENDPOINT", &endpoint);
+        Said::of(command.env_remove(ID).env_remove(SECRET))
+    };
+    assert!(with("domain list --profile edgeseal").done().contains(NAME));
+    let told = with("domain list --profile other").failed(64);
+    assert!(told.contains("there are edgeseal"), "{told}");
+    server.stop();
+}
