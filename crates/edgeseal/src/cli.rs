@@ -9,6 +9,7 @@ mod connection;
 mod doctor;
 mod domain;
 mod explain;
+mod import;
 mod kek;
 mod key;
 mod output;
@@ -65,6 +66,8 @@ enum Command {
     /// Set, show, switch off the certificate of a domain
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Serve all the certificates that certbot, acme.sh, lego, Caddy or a directory have
+    Import(import::Command),
     /// Create and list accounts (root account only)
     #[command(subcommand)]
     Account(account::Command),
@@ -198,6 +201,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             }
             Command::Domain(command) => done(command.run().await),
             Command::Cert(command) => done(command.run().await),
+            Command::Import(command) => done(command.run().await),
             Command::Account(command) => done(command.run().await),
             Command::Key(command) => done(command.run().await),
             Command::Rollout(command) => done(command.run().await),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::harness::{Server, pki::AUTHORITY, secrets, server::binary};
 
 mod formats;
+mod importing;
 mod printing;
 mod reaching;
 

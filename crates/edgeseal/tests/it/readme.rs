@@ -20,6 +20,7 @@ use crate::harness::{
 };
 
 mod actions;
+mod hooks;
 
 /// A file of the repository.
 fn path(below: &str) -> PathBuf {

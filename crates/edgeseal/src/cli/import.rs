@@ -1,0 +1,57 @@
+//! `edgeseal import`: the certificates that another server or client has on this machine, all at once.
+
+mod plan;
+mod report;
+mod scan;
+mod send;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Connection, Failure};
+use crate::{
+    certificate_files::{Password, shown},
+    clock,
+};
+
+#[derive(Args)]
+pub(super) struct Command {
+    /// Files and directories, such as /etc/letsencrypt/live, ~/.acme.sh, ~/.lego or Caddy's data
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Where the content of domains that are added comes from: host, host:port or an IP address; may be given again
+    #[arg(long = "origin", value_name = "HOST[:PORT]", required = true)]
+    origins: Vec<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// File whose first line opens encrypted keys and PFX files
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Calls to the server at once
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=200))]
+    parallel: u16,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let password = self.password_file.as_deref().map(|file| {
+            Password::read(file)
+                .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", shown(file))))
+        });
+        let password = password.transpose()?;
+        let found = scan::scan(&self.paths, password.as_ref())?;
+        let plan = plan::plan(found, clock::now());
+        let order = send::Order {
+            connection: &self.connection,
+            origins: &self.origins,
+            dry_run: self.dry_run,
+            parallel: usize::from(self.parallel),
+        };
+        let results = send::send(&order, &plan.certificates).await?;
+        report::print(&order, &plan, &results)
+    }
+}

@@ -1,0 +1,259 @@
+//! What is to be done: which certificate goes to which domain, decided by content and dates alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+};
+
+use edgeseal_core::{Pattern, Timestamp};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+
+use super::scan::Found;
+use crate::certificate_files::{Issuers, UnreadableFile, public_key, spki};
+
+/// What is to be done.
+pub(super) struct Plan {
+    /// Certificates to be sent, by their file.
+    pub(super) certificates: Vec<Planned>,
+    /// Certificates that are not, with the reason.
+    pub(super) skipped: Vec<Skipped>,
+    /// Keys without a certificate, such as those of accounts at an authority.
+    pub(super) lone_keys: usize,
+    /// Files that should hold something and cannot be read.
+    pub(super) unreadable: Vec<UnreadableFile>,
+}
+
+/// A certificate to be sent.
+pub(super) struct Planned {
+    /// Where the leaf stands.
+    pub(super) file: PathBuf,
+    /// Leaf and intermediates.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key.
+    pub(super) key: PrivateKeyDer<'static>,
+    /// The domains that it is for.
+    pub(super) domains: Vec<Pattern>,
+    /// When it ends.
+    pub(super) not_after: Timestamp,
+}
+
+/// A certificate that is not sent.
+pub(super) struct Skipped {
+    /// Where it stands.
+    pub(super) file: PathBuf,
+    /// The names that it is for.
+    pub(super) names: Vec<String>,
+    /// Why it is not.
+    pub(super) why: Why,
+}
+
+/// Why a certificate is not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Why {
+    /// Its end has come.
+    #[error("it expired at {0}")]
+    Expired(Timestamp),
+    /// Its beginning has not.
+    #[error("it is not valid before {0}")]
+    NotYetValid(Timestamp),
+    /// No key fits.
+    #[error("there is no private key for it")]
+    NoKey,
+    /// None of its names is one of a domain.
+    #[error("it names no domain")]
+    NoDomain,
+    /// All of its names have a certificate that was issued later.
+    #[error("{} was issued later for the same names", .0.display())]
+    Older(PathBuf),
+}
+
+impl Skipped {
+    /// Whether something is left without a certificate: not if a later one is sent.
+    pub(super) const fn is_missed(&self) -> bool {
+        !matches!(self.why, Why::Older(_))
+    }
+}
+
+/// A leaf as it was found, once, with the longest of its chains.
+struct Leaf {
+    file: PathBuf,
+    chain: Vec<CertificateDer<'static>>,
+    /// Names of domains, then those that cannot be.
+    domains: BTreeSet<Pattern>,
+    others: Vec<String>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    spki: Vec<u8>,
+}
+
+/// Decides.
+pub(super) fn plan(found: Found, now: Timestamp) -> Plan {
+    let mut keys: HashMap<Vec<u8>, PrivateKeyDer<'static>> = HashMap::new();
+    let mut issuers = Issuers::default();
+    for file in &found.files {
+        for key in &file.keys {
+            if let Some(public) = public_key(key) {
+                keys.entry(public).or_insert_with(|| key.clone_key());
+            }
+        }
+        file.certificates.iter().for_each(|it| issuers.add(it));
+    }
+    let leaves = leaves(&found, &issuers, &keys);
+    let used: BTreeSet<&Vec<u8>> = leaves.iter().map(|leaf| &leaf.spki).collect();
+    let lone_keys = keys.keys().filter(|public| !used.contains(public)).count();
+    let (usable, mut skipped) = usable(leaves, &keys, now);
+    let mut certificates = Vec::new();
+    let winners = winners(&usable);
+    for (number, leaf) in usable.iter().enumerate() {
+        let won = |name: &&Pattern| winners.get(name) == Some(&number);
+        let domains: Vec<Pattern> = leaf.domains.iter().filter(won).cloned().collect();
+        let Some(key) = keys.get(&leaf.spki).filter(|_| !domains.is_empty()) else {
+            let winner = leaf.domains.first().and_then(|name| winners.get(name));
+            let winner = winner.map(|number| usable[*number].file.clone());
+            skipped.push(leaf.skipped(Why::Older(winner.unwrap_or_default())));
+            continue;
+        };
+        certificates.push(Planned {
+            file: leaf.file.clone(),
+            chain: leaf.chain.clone(),
+            key: key.clone_key(),
+            domains,
+            not_after: leaf.not_after,
+        });
+    }
+    skipped.retain(|it| !is_covered(it, &winners));
+    certificates.sort_by(|a, b| a.file.cmp(&b.file));
+    skipped.sort_by(|a, b| a.file.cmp(&b.file));
+    Plan {
+        certificates,
+        skipped,
+        lone_keys,
+        unreadable: found.unreadable,
+    }
+}
+
+/// Whether all names of an expired certificate, or one without its key, have another that is sent: an
+/// archive of what was renewed is nothing to report.
+fn is_covered(skipped: &Skipped, winners: &BTreeMap<&Pattern, usize>) -> bool {
+    let is_sent =
+        |name: &String| Pattern::parse(name).is_ok_and(|name| winners.contains_key(&name));
+    !skipped.names.is_empty() && skipped.is_missed() && skipped.names.iter().all(is_sent)
+}
+
+/// Every leaf once. A certificate is a leaf if it issues nothing, or if its key is there.
+fn leaves(
+    found: &Found,
+    issuers: &Issuers,
+    keys: &HashMap<Vec<u8>, PrivateKeyDer<'static>>,
+) -> Vec<Leaf> {
+    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut by_der: HashMap<CertificateDer<'static>, usize> = HashMap::new();
+    for file in &found.files {
+        for der in &file.certificates {
+            let Some(spki) = spki(der) else { continue };
+            let Some(mut leaf) = Leaf::read(der, file.path.clone(), spki) else {
+                continue;
+            };
+            if leaf.is_issuer(der) && !keys.contains_key(&leaf.spki) {
+                continue;
+            }
+            leaf.chain = issuers.chain(der, &file.certificates);
+            match by_der.get(der) {
+                // `fullchain.pem` says more than `cert.pem`.
+                Some(known) if file.certificates.len() > 1 => leaves[*known] = leaf,
+                Some(_) => {}
+                None => {
+                    by_der.insert(der.clone(), leaves.len());
+                    leaves.push(leaf);
+                }
+            }
+        }
+    }
+    leaves
+}
+
+/// Those that can be served now, and why the others cannot.
+fn usable(
+    leaves: Vec<Leaf>,
+    keys: &HashMap<Vec<u8>, PrivateKeyDer<'static>>,
+    now: Timestamp,
+) -> (Vec<Leaf>, Vec<Skipped>) {
+    let (mut usable, mut skipped) = (Vec::new(), Vec::new());
+    for leaf in leaves {
+        let why = match () {
+            () if now > leaf.not_after => Why::Expired(leaf.not_after),
+            () if now < leaf.not_before => Why::NotYetValid(leaf.not_before),
+            () if leaf.domains.is_empty() => Why::NoDomain,
+            () if !keys.contains_key(&leaf.spki) => Why::NoKey,
+            () => {
+                usable.push(leaf);
+                continue;
+            }
+        };
+        skipped.push(leaf.skipped(why));
+    }
+    (usable, skipped)
+}
+
+/// For each name the one that was issued last; of two at once the one that lasts longer, then the one
+/// whose DER is the greater, so that the same files give the same plan.
+fn winners(usable: &[Leaf]) -> BTreeMap<&Pattern, usize> {
+    let mut winners: BTreeMap<&Pattern, usize> = BTreeMap::new();
+    let rank = |number: usize| {
+        let leaf = &usable[number];
+        (leaf.not_before, leaf.not_after, leaf.chain[0].as_ref())
+    };
+    for (number, leaf) in usable.iter().enumerate() {
+        for name in &leaf.domains {
+            let winner = winners.entry(name).or_insert(number);
+            if rank(number) > rank(*winner) {
+                *winner = number;
+            }
+        }
+    }
+    winners
+}
+
+impl Leaf {
+    fn read(der: &CertificateDer<'static>, file: PathBuf, spki: Vec<u8>) -> Option<Self> {
+        let (_, parsed) = parse_x509_certificate(der).ok()?;
+        let validity = parsed.validity();
+        let mut leaf = Self {
+            file,
+            chain: Vec::new(),
+            domains: BTreeSet::new(),
+            others: Vec::new(),
+            not_before: Timestamp::from_unix_seconds(validity.not_before.timestamp()),
+            not_after: Timestamp::from_unix_seconds(validity.not_after.timestamp()),
+            spki,
+        };
+        let names = parsed.subject_alternative_name().ok().flatten();
+        let names = names.map(|extension| extension.value.general_names.as_slice());
+        for name in names.unwrap_or_default() {
+            match name {
+                GeneralName::DNSName(name) => match Pattern::parse(name) {
+                    Ok(domain) => drop(leaf.domains.insert(domain)),
+                    Err(_) => leaf.others.push((*name).to_owned()),
+                },
+                GeneralName::IPAddress(_) => leaf.others.push("an IP address".to_owned()),
+                _ => {}
+            }
+        }
+        Some(leaf)
+    }
+
+    fn is_issuer(&self, der: &CertificateDer<'_>) -> bool {
+        let parsed = parse_x509_certificate(der);
+        self.domains.is_empty() && parsed.is_ok_and(|(_, parsed)| parsed.is_ca())
+    }
+
+    fn skipped(&self, why: Why) -> Skipped {
+        let names = self.domains.iter().map(Pattern::display_star);
+        Skipped {
+            file: self.file.clone(),
+            names: names.chain(self.others.iter().cloned()).collect(),
+            why,
+        }
+    }
+}
