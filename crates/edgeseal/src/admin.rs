@@ -1,8 +1,10 @@
 //! Health and metrics, for those who watch.
 
+mod described;
+
 use std::{
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use axum::{
@@ -78,6 +80,7 @@ async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
         let why = "ask by an address, by the name of this machine, or by a name in admin_hosts\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
+    PROCESS.collect();
     let text = RECORDER
         .get()
         .map(PrometheusHandle::render)
@@ -105,6 +108,10 @@ fn is_expected(host: &str, hosts: &[String]) -> bool {
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
+/// Processor time, memory and file descriptors, as Prometheus' own clients name them.
+static PROCESS: LazyLock<metrics_process::Collector> =
+    LazyLock::new(metrics_process::Collector::default);
+
 /// Starts counting. Buckets are in seconds, from what a memory lookup takes to what a timeout takes.
 pub(crate) fn start_metrics() {
     const BUCKETS: [f64; 14] = [
@@ -116,6 +123,9 @@ pub(crate) fn start_metrics() {
         return;
     };
     let _ = RECORDER.set(handle);
+    described::describe();
+    PROCESS.describe();
+    metrics::gauge!("edgeseal_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
 #[cfg(test)]
