@@ -27,6 +27,8 @@ pub use certificates::{Certificates, Choice, KeyKind, SharedMaterial};
 /// What is served for one domain. `M` is the handle of its certificates and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<M = Certificates> {
+    /// Its number, which no other domain has or had, one of the same name neither.
+    pub domain: i64,
     /// Whether the domain is served at all.
     pub online: bool,
     /// What a handshake gets.

@@ -201,6 +201,7 @@ impl Server {
                     resumed: terminated.is_resumed(),
                     host: terminated.host,
                     found: terminated.found,
+                    domain: terminated.domain,
                 };
                 return Some((terminated.stream, terminated.h2, tls));
             }

@@ -44,7 +44,7 @@ use access::{Record, Trace};
 use body::Loan;
 use page::Page;
 use redirect::redirection;
-use route::{Routed, Unrouted};
+use route::{Certified, Routed, Unrouted};
 use upstream::{Answer, Head, NoAnswer, Upstream};
 
 /// How long the proxy waits for origins, and for visitors.
@@ -107,6 +107,8 @@ pub(crate) struct InboundTls {
     pub(crate) host: Host<'static>,
     /// How its domain was found.
     pub(crate) found: Match,
+    /// The number of its domain.
+    pub(crate) domain: i64,
     /// The version, as in `1.3`.
     pub(crate) version: &'static str,
     /// Whether an earlier session goes on.
@@ -177,8 +179,13 @@ impl Proxy {
             .access_log
             .as_ref()
             .map(|log| Record::new(log, id, &request, inbound, (self.clock)()));
-        let tls = inbound.tls.as_ref().map(|tls| (&tls.host, tls.found));
-        let routed = route::route(&self.index, &request, tls);
+        let tls = inbound.tls.as_ref();
+        let certified = tls.map(|tls| Certified {
+            host: &tls.host,
+            found: tls.found,
+            domain: tls.domain,
+        });
+        let routed = route::route(&self.index, &request, certified);
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
         let answer = match routed {
             Ok(routed) => self.answer(request, &routed, inbound, &mut record).await,

@@ -41,6 +41,8 @@ pub enum NoCertificate {
 pub struct Selected<'a, M> {
     /// The certificate and key.
     pub material: M,
+    /// The number of its domain.
+    pub domain: i64,
     /// What its domain's owner chose for the handshake.
     pub delivery: Delivery,
     /// The name that the client asked for.
@@ -67,6 +69,7 @@ pub fn select<'a, M: Clone>(
         Https::Off => Err(NoCertificate::HttpsOff),
         Https::On(material) => Ok(Selected {
             material,
+            domain: entry.domain,
             delivery: entry.delivery,
             host,
             found,

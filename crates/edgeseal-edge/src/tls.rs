@@ -13,7 +13,7 @@ use std::{fmt, io, sync::Arc};
 
 use edgeseal_core::Pattern;
 use rustls::{
-    HandshakeKind,
+    AlertDescription, HandshakeKind,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{Accepted, Acceptor},
 };
@@ -33,6 +33,7 @@ use crate::{
 
 mod answer;
 mod configs;
+mod hello;
 mod keys;
 mod origin;
 mod probe;
@@ -42,6 +43,7 @@ mod tickets;
 
 use answer::Answer;
 use configs::Configs;
+use hello::{Hello, Records, alert_for};
 
 pub(crate) use keys::{Keys, Unusable};
 pub(crate) use origin::OriginTls;
@@ -72,6 +74,8 @@ pub(crate) struct Terminated {
     pub(crate) host: Host<'static>,
     /// How its domain was found.
     pub(crate) found: Match,
+    /// The number of its domain.
+    pub(crate) domain: i64,
     /// Why one of the domain's two certificates cannot be used; the handshake had the other one.
     pub(crate) unusable: Option<Unusable>,
 }
@@ -178,18 +182,28 @@ impl Terminator {
             spoke = timeout_at(deadline, stream.peek(&mut first)) => spoke,
         };
         spoke.map_err(|_| NoConnection::TimedOut)??;
-        let (accepted, octets) = timeout_at(deadline, read_hello(&mut stream))
-            .await
-            .map_err(|_| NoConnection::TimedOut)??;
+        let read = timeout_at(deadline, read_hello(&mut stream)).await;
+        let (accepted, octets) = match read.map_err(|_| NoConnection::TimedOut)? {
+            Ok(read) => read,
+            Err(NoHello::Io(error)) => return Err(error.into()),
+            Err(NoHello::Refused(alert, error)) => {
+                say_and_close(stream, alert).await;
+                return Err(error.into());
+            }
+        };
         self.limiter.turn().await?;
         let hello = accepted.client_hello();
         let sni = hello.server_name().or(self.default_host.as_deref());
-        let (host, found, delivery, answer) = match select(&self.index, sni) {
+        let (host, found, domain, delivery, answer) = match select(&self.index, sni) {
             Ok(selected) => {
                 let host = selected.host.clone().into_owned();
                 let stapling = selected.delivery.ocsp_stapling;
                 match Answer::of(&self.keys, &selected.material, stapling) {
-                    Ok(answer) => (host, selected.found, selected.delivery, Arc::new(answer)),
+                    Ok(answer) => {
+                        let answer = Arc::new(answer);
+                        let (found, domain) = (selected.found, selected.domain);
+                        (host, found, domain, selected.delivery, answer)
+                    }
                     Err(why) => {
                         let domain = host.domain(selected.found);
                         return Err(refuse_unusable(stream, domain, why).await);
@@ -198,9 +212,19 @@ impl Terminator {
             }
             Err(why) => return Err(refuse(stream, why).await),
         };
-        let config = self
-            .configs
-            .of(&delivery, Arc::clone(&answer), hello.cipher_suites());
+        let schemes = hello.signature_schemes();
+        let can_sign = |offered: &[_]| answer.can_sign(offered);
+        let read = Hello::read(&octets).unwrap_or_default();
+        if let Some(alert) = read.objection(delivery.tls, schemes, can_sign) {
+            say_and_close(stream, alert).await;
+            return Err(invalid("the client has nothing in common with the domain").into());
+        }
+        let config = self.configs.of(
+            domain,
+            &delivery,
+            Arc::clone(&answer),
+            hello.cipher_suites(),
+        );
         drop(accepted);
         let deadline = Instant::now() + self.timeout;
         let stream = timeout_at(deadline, TlsStream::accept(stream, octets, config.into()))
@@ -221,6 +245,7 @@ impl Terminator {
             h2,
             host,
             found,
+            domain,
             unusable,
         };
         telemetry::session(terminated.is_resumed());
@@ -239,42 +264,73 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// Why there is no ClientHello.
+enum NoHello {
+    Io(io::Error),
+    /// It is refused with this alert.
+    Refused(AlertDescription, io::Error),
+}
+
+impl From<io::Error> for NoHello {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 /// Reads a ClientHello: what it says, and its octets, from which the handshake begins.
-async fn read_hello(stream: &mut TcpStream) -> io::Result<(Accepted, Vec<u8>)> {
+async fn read_hello(stream: &mut TcpStream) -> Result<(Accepted, Vec<u8>), NoHello> {
     const LENGTH: usize = 2048; // most are shorter, with a key of ML-KEM too
     let mut acceptor = Acceptor::default();
     let mut octets = Vec::with_capacity(LENGTH);
+    let mut records = Records::default();
     loop {
         let start = octets.len();
         if stream.read_buf(&mut octets).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        if let Some(alert) = records.objection(&octets) {
+            return Err(NoHello::Refused(alert, invalid("that is no ClientHello")));
         }
         let mut fresh = &octets[start..];
         // Bounded: rustls takes no longer message than 64 KiB.
         while !fresh.is_empty() {
-            acceptor.read_tls(&mut fresh)?;
-            match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok((accepted, octets)),
-                Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let mut told = Vec::new();
-                    alert.write_all(&mut told)?;
-                    stream.write_all(&told).await?;
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
+            if let Err(error) = acceptor.read_tls(&mut fresh) {
+                return Err(NoHello::Refused(AlertDescription::DecodeError, error));
             }
+            let accepted = match acceptor.accept() {
+                Ok(None) => continue,
+                Ok(Some(accepted)) => Ok(accepted),
+                Err((error, mut alert)) => {
+                    let mut said = Vec::new();
+                    alert.write_all(&mut said)?;
+                    let said = said.last().copied().map(AlertDescription::from);
+                    let alert = said.unwrap_or_else(|| alert_for(&error));
+                    Err((alert, invalid(error)))
+                }
+            };
+            let read = Hello::read(&octets);
+            if let Some(alert) = read.as_ref().and_then(Hello::version_objection) {
+                let why = invalid("the client speaks no version of TLS that is served");
+                return Err(NoHello::Refused(alert, why));
+            }
+            return match accepted {
+                Ok(accepted) => Ok((accepted, octets)),
+                Err((alert, error)) => {
+                    let missing = read.as_ref().and_then(Hello::extension_objection);
+                    Err(NoHello::Refused(missing.unwrap_or(alert), error))
+                }
+            };
         }
     }
 }
 
-/// `unrecognized_name` (RFC 6066 §3).
-const UNRECOGNIZED_NAME: u8 = 112;
-/// `internal_error` (RFC 8446 §6.2).
-const INTERNAL_ERROR: u8 = 80;
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
 
 async fn refuse(stream: TcpStream, why: NoCertificate) -> NoConnection {
     telemetry::refusal(Refusal::NoCertificate(why));
-    say_and_close(stream, UNRECOGNIZED_NAME).await;
+    say_and_close(stream, AlertDescription::UnrecognisedName).await;
     NoConnection::Refused(why)
 }
 
@@ -284,22 +340,26 @@ async fn refuse_unusable(
     why: Unusable,
 ) -> NoConnection {
     telemetry::refusal(Refusal::KeyUnusable);
-    say_and_close(stream, INTERNAL_ERROR).await;
+    say_and_close(stream, AlertDescription::InternalError).await;
     NoConnection::Unusable { domain, why }
 }
 
-/// Sends a fatal alert in answer to a ClientHello. At this point it travels in the clear in every
-/// version (RFC 5246 §7.2, RFC 8446 §5.1). Then reads for a moment what the client still sends: a
-/// socket closed with unread data resets the connection, and the client may never see the alert.
-async fn say_and_close(mut stream: TcpStream, alert: u8) {
-    const ALERT: u8 = 21;
-    const FATAL: u8 = 2;
+/// Sends a fatal alert in answer to a ClientHello, and closes. At this point it travels in the clear in
+/// every version (RFC 5246 §7.2, RFC 8446 §5.1).
+async fn say_and_close(mut stream: TcpStream, alert: AlertDescription) {
+    // Whether the client heard it changes nothing here.
+    if stream.write_all(&hello::record_of(alert)).await.is_ok() {
+        linger(&mut stream).await;
+    }
+}
+
+/// Says that nothing more comes, then reads for a moment what the client still sends: a socket closed
+/// with unread data resets the connection, and the client may never see the alert.
+async fn linger(stream: &mut TcpStream) {
     const LINGER: Duration = Duration::from_secs(1);
-    let record = [ALERT, 3, 3, 0, 2, FATAL, alert];
     let farewell = async {
-        stream.write_all(&record).await?;
         stream.shutdown().await?;
-        let mut rest = [0; 512];
+        let mut rest = [0; 2048];
         for _ in 0..64 {
             if stream.read(&mut rest).await? == 0 {
                 break;
@@ -307,6 +367,5 @@ async fn say_and_close(mut stream: TcpStream, alert: u8) {
         }
         io::Result::Ok(())
     };
-    // Whether the client heard it changes nothing here.
     let _ = timeout(LINGER, farewell).await;
 }

@@ -141,6 +141,7 @@ pub(super) fn entry(
     revision: Revision,
 ) -> Entry {
     Entry {
+        domain: domain.id,
         online: domain.state == State::Online,
         https: certificates.map_or(Https::Off, Https::On),
         origins: holdings.origins(&domain.origins, true),

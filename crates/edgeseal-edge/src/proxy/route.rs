@@ -5,8 +5,8 @@
 //! 1. CONNECT and TRACE are not for an origin → [`Unrouted::Method`];
 //! 2. the target `*` with another method than OPTIONS (RFC 9112 §3.2.4); no host, more than one, or
 //!    one that is malformed (§3.2) → [`Unrouted::Malformed`];
-//! 3. on TLS, the host's domain is not the domain of the certificate → [`Unrouted::Misdirected`]
-//!    (RFC 9110 §15.5.20);
+//! 3. on TLS, the host's domain is not the domain of the certificate, or another one of the same name
+//!    that was added since → [`Unrouted::Misdirected`] (RFC 9110 §15.5.20);
 //! 4. no domain has the host's name → [`Unrouted::UnknownHost`];
 //! 5. the domain is stopped → [`Unrouted::Stopped`].
 
@@ -26,6 +26,15 @@ pub(super) struct Routed {
     pub(super) authority: Authority,
 }
 
+/// What the certificate of a connection was chosen for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Certified<'a> {
+    pub(super) host: &'a Host<'static>,
+    pub(super) found: Match,
+    /// The number of its domain.
+    pub(super) domain: i64,
+}
+
 /// Why it belongs nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unrouted {
@@ -39,7 +48,7 @@ pub(super) enum Unrouted {
 pub(super) fn route<B>(
     index: &Index<Entry>,
     request: &Request<B>,
-    tls: Option<(&Host<'static>, Match)>,
+    certified: Option<Certified<'_>>,
 ) -> Result<Routed, Unrouted> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Unrouted::Method);
@@ -51,9 +60,12 @@ pub(super) fn route<B>(
     // A host that no domain can have, such as an address, is not malformed: it is unknown.
     let host = Host::parse(authority.host());
     let found = host.as_ref().and_then(|host| index.find(host));
-    if let Some((certified, how)) = tls {
+    if let Some(certified) = certified {
         let same = match (&host, &found) {
-            (Some(host), Some((_, found))) => host.same_domain(*found, certified, how),
+            (Some(host), Some((entry, found))) => {
+                host.same_domain(*found, certified.host, certified.found)
+                    && entry.domain == certified.domain
+            }
             _ => false,
         };
         if !same {

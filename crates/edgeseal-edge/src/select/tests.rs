@@ -6,6 +6,7 @@ use super::*;
 
 fn entry(online: bool, https: Https<String>) -> Entry<String> {
     Entry {
+        domain: 1,
         online,
         https,
         origins: std::sync::Arc::default(),

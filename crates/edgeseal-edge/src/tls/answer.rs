@@ -9,13 +9,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use edgeseal_core::{Timestamp, certificate::Digest};
 use rustls::{
-    CipherSuite,
+    CipherSuite, SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
-use super::keys::{Keys, Unusable};
+use super::keys::{Keys, Unusable, Usable};
 use crate::{
     entry::{Certificates, Choice, SharedMaterial},
     telemetry::{self, Refusal},
@@ -24,10 +25,18 @@ use crate::{
 /// Answers one ClientHello.
 #[derive(Debug)]
 pub(super) struct Answer {
-    preferred: Arc<CertifiedKey>,
+    preferred: (Digest, Usable),
     /// For clients that cannot check the preferred one.
     otherwise: Option<Otherwise>,
     unusable: OnceLock<Unusable>,
+    chosen: OnceLock<Chosen>,
+}
+
+/// The certificate that a client gets, or would get in a full handshake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
+    pub(super) digest: Digest,
+    pub(super) not_after: Timestamp,
 }
 
 #[derive(Debug)]
@@ -51,7 +60,10 @@ impl Answer {
         stapling: bool,
     ) -> Result<Self, Unusable> {
         let (ecdsa, rsa) = match certificates.choice() {
-            Choice::One(material) => return Ok(Self::with(keys.of(&material, stapling)?)),
+            Choice::One(material) => {
+                let usable = keys.of(&material, stapling)?;
+                return Ok(Self::with(*material.digest(), usable));
+            }
             Choice::Two { ecdsa, rsa, .. } => (ecdsa, rsa),
         };
         match keys.of(&ecdsa, stapling) {
@@ -61,10 +73,10 @@ impl Answer {
                     stapling,
                     keys: Arc::clone(keys),
                 }),
-                ..Self::with(preferred)
+                ..Self::with(*ecdsa.digest(), preferred)
             }),
             Err(why) => {
-                let only = Self::with(keys.of(&rsa, stapling)?);
+                let only = Self::with(*rsa.digest(), keys.of(&rsa, stapling)?);
                 Ok(Self {
                     unusable: why.into(),
                     ..only
@@ -73,12 +85,43 @@ impl Answer {
         }
     }
 
-    fn with(preferred: Arc<CertifiedKey>) -> Self {
+    fn with(digest: Digest, preferred: Usable) -> Self {
         Self {
-            preferred,
+            preferred: (digest, preferred),
             otherwise: None,
             unusable: OnceLock::new(),
+            chosen: OnceLock::new(),
         }
+    }
+
+    /// Whether this is one of the certificates.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        let otherwise = self.otherwise.as_ref();
+        self.preferred.0 == *digest
+            || otherwise.is_some_and(|otherwise| otherwise.material.digest() == digest)
+    }
+
+    /// Which certificate was chosen; `None` before the client was looked at.
+    pub(super) fn chosen(&self) -> Option<Chosen> {
+        self.chosen.get().copied()
+    }
+
+    /// Whether one of the keys makes a signature that the client takes. One that cannot be used makes
+    /// any: what becomes of it is not decided here.
+    pub(super) fn can_sign(&self, offered: &[SignatureScheme]) -> bool {
+        let signs = |usable: &Usable| usable.key.key.choose_scheme(offered).is_some();
+        signs(&self.preferred.1)
+            || self.otherwise.as_ref().is_some_and(|otherwise| {
+                let usable = otherwise.keys.of(&otherwise.material, otherwise.stapling);
+                usable.map_or(true, |usable| signs(&usable))
+            })
+    }
+
+    fn choose(&self, digest: Digest, usable: Usable) -> Arc<CertifiedKey> {
+        let not_after = usable.not_after;
+        // A second ClientHello chooses the same.
+        let _ = self.chosen.set(Chosen { digest, not_after });
+        usable.key
     }
 
     /// Why one of two certificates could not be used, if that was found.
@@ -90,16 +133,21 @@ impl Answer {
 impl ResolvesServerCert for Answer {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
-        let preferred = || Some(Arc::clone(&self.preferred));
+        let preferred = || {
+            let (digest, usable) = &self.preferred;
+            Some(self.choose(*digest, usable.clone()))
+        };
         let Some(otherwise) = &self.otherwise else {
             return preferred();
         };
-        let taken = self.preferred.key.choose_scheme(offered).is_some();
+        let taken = self.preferred.1.key.key.choose_scheme(offered).is_some();
         if taken && !is_for_rsa_only(hello.cipher_suites()) {
             return preferred();
         }
         match otherwise.keys.of(&otherwise.material, otherwise.stapling) {
-            Ok(key) if key.key.choose_scheme(offered).is_some() => Some(key),
+            Ok(usable) if usable.key.key.choose_scheme(offered).is_some() => {
+                Some(self.choose(*otherwise.material.digest(), usable))
+            }
             Ok(_) => preferred(),
             Err(why) => {
                 telemetry::refusal(Refusal::KeyUnusable);

@@ -1,7 +1,7 @@
 //! The configurations that a handshake can go on with: one for each choice of versions and
 //! protocols that a domain's owner has.
 //!
-//! All of them open each other's tickets, so that a change of a domain costs its clients no
+//! All of them open each other's tickets, so that such a change of a domain costs its clients no
 //! resumption that is still allowed. Nothing that is not allowed comes through a ticket: the version
 //! is negotiated from the configuration before a ticket is looked at, a ticket resumes only with a
 //! cipher suite of the version that it was made for, and the protocol is negotiated anew with each
@@ -18,15 +18,16 @@ use rustls::{
         TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
         TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
     },
-    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 
-use super::{SetupError, Tickets, answer::Answer, provider};
+use super::{SetupError, Tickets, answer::Answer, provider, tickets::SessionTickets};
 
 /// A configuration for each choice.
 pub(super) struct Configs {
+    tickets: Arc<Tickets>,
     both: ByProtocol,
     only12: ByProtocol,
     only13: ByProtocol,
@@ -40,19 +41,20 @@ struct ByProtocol {
 impl Configs {
     /// All of them, with one set of ticket keys.
     pub(super) fn new(tickets: Arc<Tickets>) -> Result<Self, SetupError> {
-        let ticketer: Arc<dyn ProducesTickets> = tickets;
         Ok(Self {
-            both: ByProtocol::new(&[&TLS13, &TLS12], &ticketer)?,
-            only12: ByProtocol::new(&[&TLS12], &ticketer)?,
-            only13: ByProtocol::new(&[&TLS13], &ticketer)?,
+            tickets,
+            both: ByProtocol::new(&[&TLS13, &TLS12])?,
+            only12: ByProtocol::new(&[&TLS12])?,
+            only13: ByProtocol::new(&[&TLS13])?,
         })
     }
 
-    /// What `delivery` chooses, answering with `answer`. A client that has no version in common with
+    /// What `delivery` chooses for the domain of this number, answering with `answer`. A client that has no version in common with
     /// it is told `protocol_version`, one that has no protocol `no_application_protocol`. `offered`
     /// are the cipher suites of its ClientHello.
     pub(super) fn of(
         &self,
+        domain: i64,
         delivery: &Delivery,
         answer: Arc<Answer>,
         offered: &[CipherSuite],
@@ -68,6 +70,9 @@ impl Configs {
             &versions.http1
         };
         let mut config = config.clone();
+        // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
+        let tickets = Arc::clone(&self.tickets);
+        config.ticketer = Arc::new(SessionTickets::new(tickets, domain, Arc::clone(&answer)));
         config.cert_resolver = answer;
         config.ignore_client_order = !prefers_chacha20(offered);
         config
@@ -75,10 +80,7 @@ impl Configs {
 }
 
 impl ByProtocol {
-    fn new(
-        versions: &[&'static SupportedProtocolVersion],
-        ticketer: &Arc<dyn ProducesTickets>,
-    ) -> Result<Self, SetupError> {
+    fn new(versions: &[&'static SupportedProtocolVersion]) -> Result<Self, SetupError> {
         let mut provider = (*provider()).clone();
         provider.cipher_suites = SUITES.to_vec();
         let mut http1 = ServerConfig::builder_with_provider(Arc::new(provider))
@@ -86,15 +88,21 @@ impl ByProtocol {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nothing));
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
-        http1.ticketer = Arc::clone(ticketer);
         http1.session_storage = Arc::new(NoServerSessionStorage {});
-        http1.max_early_data_size = 0; // early data can be replayed (RFC 8446 §8)
+        http1.max_early_data_size = EARLY_DATA_SKIPPED;
         let mut h2 = http1.clone();
         h2.alpn_protocols.insert(0, b"h2".to_vec());
         Ok(Self { h2, http1 })
     }
 }
+
+/// Early data is never taken, since it can be replayed (RFC 8446 §8): rustls takes it only without a
+/// ticketer, and says in no ticket of one that it would. But a visitor may hold a ticket of whoever served
+/// the name before, and what it sends at once must be passed over (§4.2.10). This is how much rustls
+/// looks at for that, in octets, and it looks again at all of it whenever something more has come: at the
+/// 16 KiB that servers commonly allow, sixteen times. How much there may be at once is bounded by what
+/// a connection keeps, 64 KiB.
+const EARLY_DATA_SKIPPED: u32 = 16 * 16 * 1024;
 
 /// All of them are sound; the order is the one of Mozilla's intermediate profile, AES-128 first
 /// since it costs least.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edgeseal_core::certificate::Digest;
+use edgeseal_core::{Timestamp, certificate::Digest};
 use edgeseal_store::{Key, Keyring, seal::OpenError};
 use quick_cache::sync::Cache;
 use rustls::{
@@ -29,8 +29,17 @@ pub(crate) struct Keys {
 /// that share a certificate may choose differently.
 #[derive(Clone)]
 struct Parsed {
+    not_after: Timestamp,
     plain: Arc<CertifiedKey>,
     stapled: Option<(Arc<CertifiedKey>, Arc<Staple>)>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug)]
+pub(super) struct Usable {
+    pub(super) key: Arc<CertifiedKey>,
+    /// When the certificate ends.
+    pub(super) not_after: Timestamp,
 }
 
 /// Why certificate and key cannot be used.
@@ -66,11 +75,7 @@ impl Keys {
     /// The parsed certificate and key. A miss costs one AES-GCM opening and one parse: some 20 µs
     /// for P-256, 170 µs for RSA; no I/O. `stapling`: with the OCSP response, if there is one; else
     /// only if the certificate demands it.
-    pub(crate) fn of(
-        &self,
-        material: &Material,
-        stapling: bool,
-    ) -> Result<Arc<CertifiedKey>, Unusable> {
+    pub(super) fn of(&self, material: &Material, stapling: bool) -> Result<Usable, Unusable> {
         let cached = self.cache.get(material.digest());
         telemetry::key_cache(cached.is_some());
         if let Some(parsed) = cached {
@@ -78,7 +83,7 @@ impl Keys {
         }
         let plain = Arc::new(self.open(material)?);
         let digest = material.digest();
-        let parsed = self.remember(digest, &plain);
+        let parsed = self.remember(digest, &plain, not_after(material.leaf()));
         telemetry::key_cache_size(self.cache.len());
         Ok(parsed.choose(stapling))
     }
@@ -92,15 +97,15 @@ impl Keys {
     pub(crate) fn staple(&self, digest: &Digest, staple: Option<Arc<Staple>>) {
         self.staples.put(digest, staple);
         if let Some(parsed) = self.cache.peek(digest) {
-            self.remember(digest, &parsed.plain);
+            self.remember(digest, &parsed.plain, parsed.not_after);
         }
     }
 
     /// Has a parsed key in the cache with the response that is there now.
-    fn remember(&self, digest: &Digest, plain: &Arc<CertifiedKey>) -> Parsed {
+    fn remember(&self, digest: &Digest, plain: &Arc<CertifiedKey>, not_after: Timestamp) -> Parsed {
         loop {
             let staple = self.staples.get(digest);
-            let parsed = Parsed::new(plain, staple.clone());
+            let parsed = Parsed::new(plain, not_after, staple.clone());
             self.cache.insert(*digest, parsed.clone());
             // Another response may have come before this was in the cache.
             let now = self.staples.get(digest);
@@ -203,23 +208,36 @@ fn parse(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
         .or_else(|| aws_lc_rs::sign::any_supported_type(der).ok())
 }
 
+/// When a certificate ends. One that does not read has ended: all that follows from it is that no session
+/// of it goes on.
+fn not_after(leaf: &[u8]) -> Timestamp {
+    let parsed = x509_parser::parse_x509_certificate(leaf);
+    let ends = parsed.map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp());
+    Timestamp::from_unix_seconds(ends)
+}
+
 impl Parsed {
-    fn new(plain: &Arc<CertifiedKey>, staple: Option<Arc<Staple>>) -> Self {
+    fn new(plain: &Arc<CertifiedKey>, not_after: Timestamp, staple: Option<Arc<Staple>>) -> Self {
         let stapled = staple.map(|staple| {
             let mut stapled = CertifiedKey::clone(plain);
             stapled.ocsp = Some(staple.der.clone());
             (Arc::new(stapled), staple)
         });
         Self {
+            not_after,
             plain: Arc::clone(plain),
             stapled,
         }
     }
 
-    fn choose(self, stapling: bool) -> Arc<CertifiedKey> {
-        match self.stapled {
+    fn choose(self, stapling: bool) -> Usable {
+        let key = match self.stapled {
             Some((stapled, staple)) if stapling || staple.demanded => stapled,
             _ => self.plain,
+        };
+        Usable {
+            key,
+            not_after: self.not_after,
         }
     }
 }

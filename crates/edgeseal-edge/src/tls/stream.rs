@@ -30,6 +30,11 @@ mod pending;
 
 use pending::{Pending, encode};
 
+use super::{
+    hello::{alert_for, record_of},
+    linger,
+};
+
 /// The plain side of a connection.
 pub(crate) struct TlsStream {
     socket: TcpStream,
@@ -101,8 +106,15 @@ impl TlsStream {
             closed: false,
             failed: None,
         });
-        poll_fn(|cx| stream.poll_shake(cx)).await?;
-        Ok(stream)
+        match poll_fn(|cx| stream.poll_shake(cx)).await {
+            Ok(()) => Ok(stream),
+            Err(error) => {
+                if stream.failed.is_some() {
+                    linger(&mut stream.socket).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The version of TLS.
@@ -338,7 +350,12 @@ impl TlsStream {
         };
         self.incoming = incoming[taken..].to_vec();
         worked.map_err(|error| {
+            let before = self.outgoing.octets.len();
             self.take_alert();
+            if self.outgoing.octets.len() == before && self.speaks_plainly() {
+                let alert = record_of(alert_for(&error));
+                self.outgoing.octets.extend_from_slice(&alert);
+            }
             self.failed = Some(error.clone());
             broken(error)
         })
@@ -354,6 +371,14 @@ impl TlsStream {
                 _ => return,
             }
         }
+    }
+
+    /// Whether what this side says is in the clear still: in TLS 1.2 until its part of a full handshake is
+    /// over. What rustls encrypts it alone can say, alerts included.
+    fn speaks_plainly(&self) -> bool {
+        let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        let tls12 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+        self.tls.is_handshaking() && tls12 && !resumed
     }
 
     fn sound(&self) -> io::Result<()> {

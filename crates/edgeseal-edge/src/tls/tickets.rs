@@ -1,7 +1,8 @@
 //! Session tickets (RFC 5077, RFC 8446 §4.6.1) under keys that all edges of the environment share.
 //!
 //! A ticket is `name of the key (16 octets) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`, sealed with
-//! AES-256-GCM-SIV (RFC 8452); the name is the associated data. Nonces are random, and many edges
+//! AES-256-GCM-SIV (RFC 8452); the name and the number of the domain are the associated data. What it
+//! says besides of its session is [`session`]'s. Nonces are random, and many edges
 //! seal under one key for half a day: with plain GCM some 2^32 tickets are the most that is safe, and
 //! a nonce that came twice would give both tickets away. Here it would only show that two tickets
 //! are the same, which they never are.
@@ -20,16 +21,20 @@ use bytes::Bytes;
 use edgeseal_core::{
     Timestamp,
     domain::Environment,
-    ticket::{PERIOD_MS, TicketKeyUse, TicketPeriod},
+    ticket::{TicketKeyUse, TicketPeriod},
 };
 use edgeseal_store::{
     Key, Keyring, key,
     ticket_key::{NAME_LEN, NoTicketKey, TicketKey},
 };
-use rustls::{crypto::SecureRandom, server::ProducesTickets};
+use rustls::crypto::SecureRandom;
 use tokio::sync::Notify;
 
 use crate::telemetry;
+
+mod session;
+
+pub(super) use session::SessionTickets;
 
 /// The ticket keys that this edge has, and what seals and opens tickets with them.
 pub(crate) struct Tickets {
@@ -188,6 +193,43 @@ impl Tickets {
         }
     }
 
+    /// A ticket for a domain; `None` if there is no key or no randomness.
+    fn seal(&self, domain: i64, plain: &[u8]) -> Option<Vec<u8>> {
+        let held = self.held();
+        let sealing = sealing(&held, self.now())?;
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).ok()?;
+        let mut sealed = plain.to_vec();
+        let tag = sealing
+            .key
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                associated(&sealing.name, domain),
+                &mut sealed,
+            )
+            .ok()?;
+        Some([&sealing.name[..], &nonce, &sealed, tag.as_ref()].concat())
+    }
+
+    /// What was sealed for this domain, if the key is there still.
+    fn open(&self, domain: i64, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let held = self.held();
+        let now = self.now();
+        // Names are no secret: they stand in every ticket.
+        let one = held.iter().find(|one| one.name == *name)?;
+        one.period.key_use(now)?;
+        let mut buffer = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = one
+            .key
+            .open_in_place(nonce, associated(name, domain), &mut buffer);
+        let length = opened.ok()?.len();
+        buffer.truncate(length);
+        Some(buffer)
+    }
+
     fn say_unusable(&self, holder: &Key, why: NoTicketKey) {
         let unusable = self.unusable.lock();
         let mut unusable = unusable.unwrap_or_else(PoisonError::into_inner);
@@ -232,47 +274,11 @@ impl Tickets {
     }
 }
 
-impl ProducesTickets for Tickets {
-    fn enabled(&self) -> bool {
-        true
-    }
-
-    fn lifetime(&self) -> u32 {
-        u32::try_from(PERIOD_MS / 1000).unwrap_or(u32::MAX)
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let held = self.held();
-        let sealing = sealing(&held, self.now())?;
-        let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).ok()?;
-        let mut sealed = plain.to_vec();
-        let tag = sealing
-            .key
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(&sealing.name),
-                &mut sealed,
-            )
-            .ok()?;
-        Some([&sealing.name[..], &nonce, &sealed, tag.as_ref()].concat())
-    }
-
-    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let held = self.held();
-        let now = self.now();
-        // Names are no secret: they stand in every ticket.
-        let one = held.iter().find(|one| one.name == *name)?;
-        one.period.key_use(now)?;
-        let mut buffer = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = one.key.open_in_place(nonce, Aad::from(name), &mut buffer);
-        let length = opened.ok()?.len();
-        buffer.truncate(length);
-        Some(buffer)
-    }
+fn associated(name: &[u8; NAME_LEN], domain: i64) -> Aad<[u8; NAME_LEN + 8]> {
+    let mut data = [0; NAME_LEN + 8];
+    data[..NAME_LEN].copy_from_slice(name);
+    data[NAME_LEN..].copy_from_slice(&domain.to_be_bytes());
+    Aad::from(data)
 }
 
 /// The key that seals: the shared one, if it is there.

@@ -170,7 +170,16 @@ pub(crate) async fn handshake(
     edge: SocketAddr,
     config: &ClientConfig,
 ) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), Refused> {
-    let mut stream = match connect(edge, "a.com", config.clone()).await {
+    handshake_for(edge, "a.com", config).await
+}
+
+/// The same for a name.
+pub(crate) async fn handshake_for(
+    edge: SocketAddr,
+    name: &str,
+    config: &ClientConfig,
+) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), Refused> {
+    let mut stream = match connect(edge, name, config.clone()).await {
         Ok(stream) => stream,
         Err(error) => return Err(alert_of(&error)),
     };
@@ -182,8 +191,8 @@ pub(crate) async fn handshake(
     );
     // Tickets of 1.3 come with the first data. The server of HTTP/2 begins by itself.
     if seen.2.as_deref() != Some(b"h2") {
-        let request = b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
-        stream.write_all(request).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
     }
     timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
     Ok(seen)

@@ -8,6 +8,7 @@
 
 mod access_log;
 mod addresses;
+mod alerts;
 mod change;
 mod client;
 mod companion;
@@ -16,6 +17,7 @@ mod damage;
 mod delivery;
 mod dns;
 mod drain;
+mod early_data;
 mod failover;
 mod fairness;
 mod framing;
@@ -33,6 +35,7 @@ mod redirect;
 mod report;
 mod reseal;
 mod restart;
+mod sessions;
 mod slow;
 mod smuggling;
 mod streaming;

@@ -62,7 +62,7 @@ async fn session(edge: &Edge, version: &'static SupportedProtocolVersion) -> Cli
 }
 
 /// Waits until the store holds the keys of a moment.
-async fn stored(world: &World, now: Timestamp) -> [Key; 2] {
+pub(crate) async fn stored(world: &World, now: Timestamp) -> [Key; 2] {
     let keys =
         TicketPeriod::wanted(now).map(|period| Key::ticket_key(Environment::Production, period));
     let waiting = async {

@@ -267,6 +267,19 @@ impl Certificate {
         Self::signed_by_itself(name, &key)
     }
 
+    /// Self-signed, good until then.
+    pub(crate) fn until(name: &str, not_after: Timestamp) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        let seconds = not_after.unix_seconds();
+        params.not_after = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        Self {
+            leaf: params.self_signed(&key).unwrap().der().to_vec(),
+            intermediates: Vec::new(),
+            key: key.serialize_der(),
+        }
+    }
+
     fn signed_by_itself(name: &str, key: &rcgen::KeyPair) -> Self {
         let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         Self {

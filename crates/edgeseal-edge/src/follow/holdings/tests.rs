@@ -19,6 +19,7 @@ fn issuers_go_with_the_last_material_that_has_them() {
         let material = Material::new(Digest::of(&number.to_le_bytes()), b"leaf", chain, b"key");
         let certificates = Certificates::one(SharedMaterial::new(material));
         let entry = Entry {
+            domain: 1,
             online: true,
             https: Https::On(certificates),
             origins: holdings.origins(&[], false),

@@ -15,6 +15,7 @@ fn routed(redirect: Redirect, authority: &'static str) -> Routed {
     let digest = edgeseal_core::certificate::Digest::of(b"leaf");
     let material = Material::new(digest, b"leaf", Arc::new(Chain::default()), b"key");
     let entry = Entry {
+        domain: 1,
         online: true,
         https: Https::On(Certificates::one(SharedMaterial::new(material))),
         origins: Arc::default(),

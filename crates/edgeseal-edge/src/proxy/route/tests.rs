@@ -6,13 +6,14 @@ use crate::entry::Https;
 
 fn index() -> Index<Entry> {
     let index = Index::new();
-    for (name, online) in [
-        ("a.com", true),
-        ("*.a.com", true),
-        ("own.a.com", true),
-        ("stopped.com", false),
+    for (domain, name, online) in [
+        (1, "a.com", true),
+        (2, "*.a.com", true),
+        (3, "own.a.com", true),
+        (4, "stopped.com", false),
     ] {
         let entry = Entry {
+            domain,
             online,
             https: Https::Off,
             origins: std::sync::Arc::default(),
@@ -67,30 +68,37 @@ fn hosts_of_plain_requests() {
 
 #[test]
 fn a_certificate_answers_for_its_domain_only() {
-    let exact = |name| Some((name, Match::Exact));
-    let wildcard = |name| Some((name, Match::Wildcard));
+    use Match::{Exact, Wildcard};
+    let misdirected = Some(Unrouted::Misdirected);
     let table = [
-        (exact("a.com"), "a.com", None),
-        (exact("a.com"), "x.a.com", Some(Unrouted::Misdirected)),
-        (wildcard("x.a.com"), "x.a.com", None),
-        (wildcard("x.a.com"), "y.a.com", None),
-        (
-            wildcard("x.a.com"),
-            "own.a.com",
-            Some(Unrouted::Misdirected),
-        ),
+        (("a.com", Exact, 1), "a.com", None),
+        (("a.com", Exact, 1), "x.a.com", misdirected),
+        (("x.a.com", Wildcard, 2), "x.a.com", None),
+        (("x.a.com", Wildcard, 2), "y.a.com", None),
+        (("x.a.com", Wildcard, 2), "own.a.com", misdirected),
         // The exact domain came after the handshake.
-        (wildcard("own.a.com"), "own.a.com", None),
-        (exact("a.com"), "unknown.com", Some(Unrouted::Misdirected)),
-        (exact("stopped.com"), "stopped.com", Some(Unrouted::Stopped)),
+        (("own.a.com", Wildcard, 2), "own.a.com", misdirected),
+        // The domain was deleted since, and somebody else has added one of its name.
+        (("a.com", Exact, 9), "a.com", misdirected),
+        (("x.a.com", Wildcard, 9), "y.a.com", misdirected),
+        (("stopped.com", Exact, 9), "stopped.com", misdirected),
+        (("a.com", Exact, 1), "unknown.com", misdirected),
+        (
+            ("stopped.com", Exact, 4),
+            "stopped.com",
+            Some(Unrouted::Stopped),
+        ),
     ];
     let index = index();
-    for (certified, host, expected) in table {
-        let certified = certified.map(|(name, how)| (Host::parse(name).unwrap().into_owned(), how));
-        let certified = certified.as_ref().map(|(host, how)| (host, *how));
+    for ((name, found, domain), host, expected) in table {
+        let certified = Certified {
+            host: &Host::parse(name).unwrap().into_owned(),
+            found,
+            domain,
+        };
         let request = get("/", Version::HTTP_11, &[host]);
-        let got = route(&index, &request, certified).err();
-        assert_eq!(got, expected, "{certified:?} {host}");
+        let got = route(&index, &request, Some(certified)).err();
+        assert_eq!(got, expected, "{name} {found:?} {domain} {host}");
     }
 }
 

@@ -1,7 +1,11 @@
 use std::cell::Cell;
 
+use edgeseal_core::ticket::PERIOD_MS;
+
 use super::*;
 
+/// The number of a domain.
+const A_COM: i64 = 7;
 const HOUR: i64 = 60 * 60 * 1000;
 /// The middle of a period.
 const NOON: i64 = 41_666 * PERIOD_MS + 6 * HOUR;
@@ -39,7 +43,7 @@ fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
         b.take(&holder, &value);
     }
     assert!(a.missing().is_empty());
-    let ticket = a.encrypt(b"session").unwrap();
+    let ticket = a.seal(A_COM, b"session").unwrap();
     // The period ends six hours from now; its key is good for twelve more.
     let table = [
         (0, true),
@@ -54,13 +58,13 @@ fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
     for (later, opens) in table {
         NOW.set(NOON + later);
         let expected = opens.then(|| b"session".to_vec());
-        assert_eq!(b.decrypt(&ticket), expected, "after {later} ms");
+        assert_eq!(b.open(A_COM, &ticket), expected, "after {later} ms");
     }
     // The next key seals when its time comes, at both and without another word.
     NOW.set(NOON + 6 * HOUR);
-    let later = a.encrypt(b"later").unwrap();
+    let later = a.seal(A_COM, b"later").unwrap();
     assert_ne!(later[..NAME_LEN], ticket[..NAME_LEN]);
-    assert_eq!(b.decrypt(&later).as_deref(), Some(&b"later"[..]));
+    assert_eq!(b.open(A_COM, &later).as_deref(), Some(&b"later"[..]));
     assert_eq!(a.missing(), [TicketPeriod::at(clock()).next()]);
     // What opens nothing any more is not even there.
     NOW.set(NOON + 18 * HOUR);
@@ -73,27 +77,27 @@ fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
 fn without_shared_keys_an_edge_has_its_own() {
     let keyring = keyring();
     let (a, b) = (edge(&keyring), edge(&keyring));
-    let own = a.encrypt(b"session").unwrap();
-    assert_eq!(a.decrypt(&own).as_deref(), Some(&b"session"[..]));
-    assert_eq!(b.decrypt(&own), None);
+    let own = a.seal(A_COM, b"session").unwrap();
+    assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
+    assert_eq!(b.open(A_COM, &own), None);
     assert_eq!((a.missing().len(), a.stored().len()), (2, 0));
     // Periods pass without the store.
     NOW.set(NOON + 12 * HOUR);
-    assert!(a.encrypt(b"x").is_some(), "its own next key was ready");
+    assert!(a.seal(A_COM, b"x").is_some(), "its own next key was ready");
     a.tidy();
-    assert_eq!(a.decrypt(&own).as_deref(), Some(&b"session"[..]));
+    assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
     // Then it comes, and from now on tickets are everybody's; older ones stay good here.
     let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
     a.take(&holder, &value);
     b.take(&holder, &value);
-    let ticket = a.encrypt(b"shared").unwrap();
-    assert_eq!(b.decrypt(&ticket).as_deref(), Some(&b"shared"[..]));
-    assert_eq!(a.decrypt(&own).as_deref(), Some(&b"session"[..]));
+    let ticket = a.seal(A_COM, b"shared").unwrap();
+    assert_eq!(b.open(A_COM, &ticket).as_deref(), Some(&b"shared"[..]));
+    assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
     // An operator who takes it from the store has made all of its tickets worthless.
     b.forget(&holder);
-    assert_eq!(b.decrypt(&ticket), None);
+    assert_eq!(b.open(A_COM, &ticket), None);
     assert_eq!(b.missing().len(), 2);
-    let other = b.encrypt(b"x").unwrap();
+    let other = b.seal(A_COM, b"x").unwrap();
     assert_ne!(other[..NAME_LEN], ticket[..NAME_LEN]);
 }
 
@@ -101,16 +105,17 @@ fn without_shared_keys_an_edge_has_its_own() {
 fn what_is_no_ticket_is_refused() {
     let keyring = keyring();
     let edge = edge(&keyring);
-    let ticket = edge.encrypt(b"session").unwrap();
+    let ticket = edge.seal(A_COM, b"session").unwrap();
     for length in 0..ticket.len() {
-        assert_eq!(edge.decrypt(&ticket[..length]), None, "{length} octets");
+        assert_eq!(edge.open(A_COM, &ticket[..length]), None, "{length} octets");
     }
     for place in 0..ticket.len() {
         let mut changed = ticket.clone();
         changed[place] ^= 1;
-        assert_eq!(edge.decrypt(&changed), None, "octet {place}");
+        assert_eq!(edge.open(A_COM, &changed), None, "octet {place}");
     }
-    let twice = edge.encrypt(b"session").unwrap();
+    assert_eq!(edge.open(A_COM + 1, &ticket), None, "another domain");
+    let twice = edge.seal(A_COM, b"session").unwrap();
     assert_ne!(ticket, twice);
     let text = format!("{edge:?}");
     assert!(!text.contains("key:") && text.len() < 100, "{text}");
@@ -138,7 +143,7 @@ fn after_another_key_encryption_key_the_replica_needs_the_old_one_no_more() {
     let edge = edge(&keyring);
     let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
     edge.take(&holder, &value);
-    let ticket = edge.encrypt(b"session").unwrap();
+    let ticket = edge.seal(A_COM, b"session").unwrap();
     let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
     keyring.replace(&new).unwrap();
     edge.reseal();
@@ -148,5 +153,5 @@ fn after_another_key_encryption_key_the_replica_needs_the_old_one_no_more() {
     assert!(*same == holder && *resealed != value);
     keyring.forget(keyring.ids()[1]).unwrap();
     assert!(TicketKey::open(&keyring, &holder, resealed).is_ok());
-    assert_eq!(edge.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+    assert_eq!(edge.open(A_COM, &ticket).as_deref(), Some(&b"session"[..]));
 }

@@ -1,0 +1,178 @@
+//! How long a session goes on: at most as long as the certificate that its full handshake showed, and
+//! [`LIFE_MS`] in all, however often it is resumed (RFC 8446 §4.6.1 leaves the end to the server).
+//!
+//! Each ticket says when its full handshake was and which certificate that showed. A ticket that is given
+//! out in a resumed handshake says the same, so that a chain of them has one end. And a session goes on
+//! only while its domain has that certificate: whoever replaces one because its key is in other hands has
+//! every visitor look at the new one.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use edgeseal_core::{Timestamp, certificate::Digest, ticket::PERIOD_MS};
+use rustls::server::ProducesTickets;
+
+use super::{super::answer::Answer, Tickets};
+
+/// How long a session goes on from its full handshake, in milliseconds: a day.
+const LIFE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The tickets of one handshake.
+pub(in crate::tls) struct SessionTickets {
+    tickets: Arc<Tickets>,
+    domain: i64,
+    answer: Arc<Answer>,
+    /// What the client's ticket says. If the handshake is a full one all the same, what comes of it is a
+    /// session that ends sooner than it would have to.
+    resumed: Mutex<Option<Session>>,
+}
+
+/// What a ticket says besides what rustls has it say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Session {
+    /// When its full handshake was.
+    began: Timestamp,
+    /// When the certificate of that handshake ends.
+    not_after: Timestamp,
+    /// Which one it was.
+    certificate: Digest,
+}
+
+/// Two moments and a digest.
+const HEAD: usize = 8 + 8 + 32;
+
+impl SessionTickets {
+    /// For a handshake with a domain that is answered with `answer`.
+    pub(in crate::tls) const fn new(
+        tickets: Arc<Tickets>,
+        domain: i64,
+        answer: Arc<Answer>,
+    ) -> Self {
+        Self {
+            tickets,
+            domain,
+            answer,
+            resumed: Mutex::new(None),
+        }
+    }
+
+    /// The session that a ticket given out now is of.
+    fn session(&self) -> Option<Session> {
+        let resumed = *self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
+        resumed.or_else(|| {
+            let chosen = self.answer.chosen()?;
+            Some(Session {
+                began: self.tickets.now(),
+                not_after: chosen.not_after,
+                certificate: chosen.digest,
+            })
+        })
+    }
+}
+
+impl Session {
+    fn ends(&self) -> Timestamp {
+        self.began.plus_ms(LIFE_MS).min(self.not_after)
+    }
+
+    fn left_ms(&self, now: Timestamp) -> i64 {
+        self.ends().since_ms(now).max(0)
+    }
+
+    fn encode(&self) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&self.began.unix_ms().to_be_bytes());
+        head[8..16].copy_from_slice(&self.not_after.unix_ms().to_be_bytes());
+        head[16..].copy_from_slice(&self.certificate.0);
+        head
+    }
+
+    /// The session, and what rustls says of it.
+    fn decode(opened: &[u8]) -> Option<(Self, &[u8])> {
+        let (began, rest) = opened.split_first_chunk()?;
+        let (not_after, rest) = rest.split_first_chunk()?;
+        let (certificate, rest) = rest.split_first_chunk()?;
+        let moment = |octets: &[u8; 8]| Timestamp::from_unix_ms(i64::from_be_bytes(*octets));
+        let session = Self {
+            began: moment(began),
+            not_after: moment(not_after),
+            certificate: Digest(*certificate),
+        };
+        Some((session, rest))
+    }
+}
+
+impl ProducesTickets for SessionTickets {
+    /// Always: rustls takes early data only where sessions are kept at the server, so that this also says
+    /// that it takes none.
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        let now = self.tickets.now();
+        let left_ms = self.session().map_or(0, |session| session.left_ms(now));
+        u32::try_from(left_ms.min(PERIOD_MS) / 1000).unwrap_or(0)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let session = self.session()?;
+        if session.left_ms(self.tickets.now()) == 0 {
+            return None;
+        }
+        let whole = [&session.encode()[..], plain].concat();
+        self.tickets.seal(self.domain, &whole)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let opened = self.tickets.open(self.domain, ticket)?;
+        let (session, plain) = Session::decode(&opened)?;
+        if session.left_ms(self.tickets.now()) == 0 || !self.answer.has(&session.certificate) {
+            return None;
+        }
+        *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        Some(plain.to_vec())
+    }
+}
+
+impl fmt::Debug for SessionTickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionTickets")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 60 * 60 * 1000;
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    #[test]
+    fn a_session_ends_with_its_certificate_or_after_a_day() {
+        for (certificate, left) in [
+            (48 * HOUR, 24 * HOUR),
+            (24 * HOUR, 24 * HOUR),
+            (HOUR, HOUR),
+            (0, 0),
+            (-HOUR, 0),
+        ] {
+            let session = Session {
+                began: NOW,
+                not_after: NOW.plus_ms(certificate),
+                certificate: Digest([7; 32]),
+            };
+            assert_eq!(session.left_ms(NOW), left);
+            let later = NOW.plus_ms(left / 2);
+            assert_eq!(session.left_ms(later), left - left / 2);
+            assert_eq!(session.left_ms(NOW.plus_ms(left)), 0);
+            let whole = [&session.encode()[..], b"rest"].concat();
+            assert_eq!(Session::decode(&whole), Some((session, &b"rest"[..])));
+            assert_eq!(Session::decode(&whole[..HEAD - 1]), None);
+        }
+    }
+}
