@@ -138,7 +138,11 @@ impl Loaded {
         let access_log = open_access_log(&options)?;
         let keys = Arc::new(tls::Keys::new(keyring.clone(), options.key_cache));
         let environment = options.environment();
-        let holdings = Arc::new(Holdings::new(Arc::clone(&keys), environment));
+        let holdings = Arc::new(Holdings::new(
+            Arc::clone(&keys),
+            environment,
+            options.origin_private_addresses,
+        ));
         let (into, directory) = (Arc::clone(&holdings), options.directory.clone());
         let loading = tokio::task::spawn_blocking(move || {
             if beside {

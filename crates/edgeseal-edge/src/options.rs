@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::{DomainName, domain::Environment};
+use edgeseal_core::{DomainName, domain::Environment, private_origins::PrivateOrigins};
 use ipnet::IpNet;
 
 use crate::{AccessLog, Limits, MemoryUse, OwnListeners, Patience};
@@ -45,6 +45,8 @@ pub struct Options {
     pub origin_ca_file: Option<PathBuf>,
     /// A DNS server to ask about names of origins; `None`: as the system's configuration says.
     pub origin_dns: Option<SocketAddr>,
+    /// Whose origins may be at addresses that are not public.
+    pub origin_private_addresses: PrivateOrigins,
     /// The sockets that this process listens on besides those of the edge: nobody's origin.
     pub listeners: OwnListeners,
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
@@ -97,6 +99,7 @@ impl Options {
             access_log: None,
             origin_ca_file: None,
             origin_dns: None,
+            origin_private_addresses: PrivateOrigins::default(),
             listeners: OwnListeners::default(),
             origin_connections: 1024,
             request_body_max: None,

@@ -19,7 +19,9 @@ impl OwnListeners {
         }
     }
 
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    /// All that were added so far.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         let addresses = self.0.read().unwrap_or_else(PoisonError::into_inner);
         addresses.clone()
     }

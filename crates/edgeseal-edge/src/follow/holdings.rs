@@ -8,7 +8,8 @@ use std::{
 use edgeseal_core::{
     Pattern,
     certificate::Digest,
-    domain::{self, Environment},
+    domain::{Domain, Environment},
+    private_origins::PrivateOrigins,
 };
 
 use crate::{
@@ -24,6 +25,7 @@ pub(crate) struct Holdings {
     index: Arc<Index<Entry>>,
     keys: Arc<Keys>,
     environment: Environment,
+    private_origins: PrivateOrigins,
     quarantine: Quarantine,
     materials: Mutex<Materials>,
     chains: Mutex<Chains>,
@@ -55,11 +57,16 @@ impl Chains {
 
 impl Holdings {
     /// Nothing yet.
-    pub(crate) fn new(keys: Arc<Keys>, environment: Environment) -> Self {
+    pub(crate) fn new(
+        keys: Arc<Keys>,
+        environment: Environment,
+        private_origins: PrivateOrigins,
+    ) -> Self {
         Self {
             index: Arc::default(),
             keys,
             environment,
+            private_origins,
             quarantine: Quarantine::default(),
             materials: Mutex::default(),
             chains: Mutex::default(),
@@ -174,9 +181,10 @@ impl Holdings {
         Some(chain)
     }
 
-    /// The origins of a domain's record; whether they may be at addresses that are not public.
-    pub(super) fn origins(&self, origins: &[domain::Origin], private: bool) -> Arc<Origins> {
-        let origins = Origins::of(origins, private);
+    /// The origins of a domain's record.
+    pub(super) fn origins(&self, domain: &Domain) -> Arc<Origins> {
+        let private = self.private_origins.permits(domain.origin_permission);
+        let origins = Origins::of(&domain.origins, private);
         self.origins
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -144,7 +144,7 @@ pub(super) fn entry(
         domain: domain.id,
         online: domain.state == State::Online,
         https: certificates.map_or(Https::Off, Https::On),
-        origins: holdings.origins(&domain.origins, true),
+        origins: holdings.origins(domain),
         delivery: *domain.delivery(holdings.environment()),
         revision,
     }

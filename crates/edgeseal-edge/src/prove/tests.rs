@@ -18,7 +18,11 @@ impl Reporting {
     fn start() -> Self {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let keys = Arc::new(Keys::new(keyring, 1));
-        let holdings = Arc::new(Holdings::new(keys, Environment::Production));
+        let holdings = Arc::new(Holdings::new(
+            keys,
+            Environment::Production,
+            Default::default(),
+        ));
         let (store, applied) = (Arc::new(MemoryStore::new()), Arc::default());
         let prover = Prover::new(
             Arc::clone(&holdings),

@@ -417,12 +417,13 @@ impl NoAnswer {
     const fn is_of_the_origin(self) -> bool {
         match self {
             Self::Unreachable
-            | Self::NotAllowed
             | Self::Untrusted
             | Self::ConnectTimedOut
             | Self::HeadTimedOut
             | Self::Broken => true,
+            // Who may not go there says nothing to those who may.
             Self::NoOrigin
+            | Self::NotAllowed
             | Self::Busy
             | Self::ClientTooSlow
             | Self::TooLarge

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_core::private_origins::{OriginPermission, PrivateOrigins};
 use edgeseal_edge::Edge;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -210,6 +211,92 @@ async fn nobodys_origin_is_this_process_or_a_metadata_service() {
         let (status, answer) = get(&edge).await;
         assert_eq!(status, 200, "{address} {answer}");
     }
+}
+
+/// Who may not, gets nothing of what others opened, and a name that moves gains nothing either.
+#[tokio::test]
+async fn private_addresses_are_for_those_who_may() {
+    use OriginPermission::{Allowed, Refused, Root, Tenant, Unknown};
+    let world = World::new();
+    let dns = Dns::start().await;
+    let port = saying("hello").await;
+    dns.set("inside.test", &["127.0.0.1"]).await;
+    dns.set("both.test", &["127.0.0.1", "::ffff:127.0.0.1"])
+        .await;
+    for (setting, permission, may) in [
+        (PrivateOrigins::Root, Root, true),
+        (PrivateOrigins::Root, Unknown, true),
+        (PrivateOrigins::Root, Tenant, false),
+        (PrivateOrigins::Root, Allowed, true),
+        (PrivateOrigins::Root, Refused, false),
+        (PrivateOrigins::All, Tenant, true),
+        (PrivateOrigins::All, Refused, false),
+        (PrivateOrigins::None, Root, false),
+        (PrivateOrigins::None, Allowed, true),
+    ] {
+        let edge = world
+            .edge_with(|options| {
+                options.origin_dns = Some(dns.address);
+                options.origin_private_addresses = setting;
+            })
+            .await;
+        for address in [
+            "127.0.0.1",
+            "::ffff:127.0.0.1",
+            "inside.test",
+            "both.test",
+            "localhost",
+        ] {
+            // One who may goes first, and leaves a connection behind.
+            let mut other = domain("b.com").with_origin_at(address, port, 20);
+            other.origin_permission = Allowed;
+            world.put(&other).await;
+            let mut domain = domain("a.com").with_origin_at(address, port, 20);
+            domain.origin_permission = permission;
+            served(&edge, world.put(&domain).await).await;
+            let http = edge.http_addr().unwrap();
+            let context = format!("{setting:?} {permission:?} {address}");
+            assert_eq!(plain(http, "b.com", "/").await.0, 200, "{context}");
+            let (status, answer) = get(&edge).await;
+            assert_eq!(status, if may { 200 } else { 502 }, "{context} {answer}");
+            assert!(may || answer.contains("may not have"), "{context} {answer}");
+        }
+        edge.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_have_an_origin_takes_it_from_nobody() {
+    let world = World::new();
+    let (port, backup) = (saying("primary").await, saying("backup").await);
+    let mut other = domain("b.com")
+        .with_origin_at("127.0.0.1", port, 20)
+        .with_origin_at("127.0.0.1", backup, 30);
+    other.origin_permission = OriginPermission::Allowed;
+    world.put(&other).await;
+    let mut refused = domain("a.com").with_origin(port);
+    refused.origin_permission = OriginPermission::Refused;
+    world.put(&refused).await;
+    let edge = world.edge().await;
+    for _ in 0..5 {
+        assert_eq!(get(&edge).await.0, 502);
+    }
+    let (_, answer) = plain(edge.http_addr().unwrap(), "b.com", "/").await;
+    assert!(answer.ends_with("primary"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_counts_with_the_next_request() {
+    let world = World::new();
+    let port = saying("hello").await;
+    let mut domain = domain("a.com").with_origin(port);
+    domain.origin_permission = OriginPermission::Allowed;
+    world.put(&domain).await;
+    let edge = world.edge().await;
+    assert_eq!(get(&edge).await.0, 200);
+    domain.origin_permission = OriginPermission::Refused;
+    served(&edge, world.put(&domain).await).await;
+    assert_eq!(get(&edge).await.0, 502);
 }
 
 #[tokio::test]
