@@ -247,7 +247,7 @@ impl Proxy {
         } = answer?;
         let received = response.version();
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let framing = fields::to_client(response.headers_mut(), received, switching);
+        let framing = fields::to_client(response.headers_mut(), received, switching, head.trailers);
         if let Err(fields::UnknownFraming) = framing {
             tracing::warn!("an origin answers with a transfer coding that nobody asked for");
             return Err(Refusal::NoAnswer(NoAnswer::Broken));

@@ -94,7 +94,8 @@ pub(super) fn to_origin(
 }
 
 /// Makes an origin's fields those of the response to a client. `received` is the version that the
-/// origin answered with.
+/// origin answered with; `trailers`: whether the client takes them, and so may be told which ones come
+/// (RFC 9110 §6.6.2), which HTTP/1.1 needs to be told.
 ///
 /// # Errors
 /// [`UnknownFraming`], of a body that could not be passed on as what it is.
@@ -102,6 +103,7 @@ pub(super) fn to_client(
     headers: &mut HeaderMap,
     received: Version,
     switching: bool,
+    trailers: bool,
 ) -> Result<(), UnknownFraming> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         if !is_chunked_once(headers) {
@@ -111,7 +113,11 @@ pub(super) fn to_client(
         headers.remove(header::CONTENT_LENGTH);
     }
     let protocol = headers.get(header::UPGRADE).cloned().filter(|_| switching);
+    let announced = headers.get(header::TRAILER).cloned().filter(|_| trailers);
     strip_hop(headers);
+    if let Some(announced) = announced {
+        headers.insert(header::TRAILER, announced);
+    }
     if let Some(protocol) = protocol {
         set_upgrade(headers, &protocol);
     }

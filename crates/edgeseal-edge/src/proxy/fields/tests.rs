@@ -85,7 +85,7 @@ fn each_field_of_the_hop_goes_on_its_own() {
     }
     for name in ["keep-alive", "proxy-authenticate", "trailer", "upgrade"] {
         let mut headers = map(&[("accept", "*/*"), (name, "x"), (name, "y")]);
-        to_client(&mut headers, Version::HTTP_11, false).unwrap();
+        to_client(&mut headers, Version::HTTP_11, false, false).unwrap();
         assert!(!headers.contains_key(name), "{name}");
         assert!(headers.contains_key("accept"), "{name}");
     }
@@ -172,11 +172,11 @@ fn only_a_switch_keeps_the_upgrade() {
         ("x", "1"),
     ];
     let mut switching = map(&fields);
-    to_client(&mut switching, Version::HTTP_11, true).unwrap();
+    to_client(&mut switching, Version::HTTP_11, true, false).unwrap();
     assert_eq!(lines(&switching, "upgrade"), ["websocket"]);
     assert_eq!(lines(&switching, "connection"), ["upgrade"]);
     let mut ordinary = map(&fields);
-    to_client(&mut ordinary, Version::HTTP_11, false).unwrap();
+    to_client(&mut ordinary, Version::HTTP_11, false, false).unwrap();
     assert!(!ordinary.contains_key("upgrade") && !ordinary.contains_key("connection"));
     assert_eq!(lines(&ordinary, "x"), ["1"]);
 }
@@ -266,7 +266,7 @@ fn transfer_codings() {
         assert_eq!(got, expected, "{lines:?}");
         let mut headers = map(&fields);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
-        let got = to_client(&mut headers, Version::HTTP_11, false);
+        let got = to_client(&mut headers, Version::HTTP_11, false, false);
         assert_eq!(got.is_ok(), expected.is_ok(), "{lines:?}");
         if got.is_ok() {
             let framed = headers.contains_key(header::CONTENT_LENGTH);
