@@ -280,3 +280,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         shut
     }
 }
+
+#[cfg(test)]
+mod tests;
