@@ -25,7 +25,8 @@ pub struct Action {
     pub permission: &'static str,
     /// What it acts upon, for the permission.
     pub target: Target,
-    /// The parameter that names what it acts upon; empty if none does.
+    /// The parameter that names what it acts upon; empty if none does. `NAME.N` is the list `NAME.1`,
+    /// `NAME.2` and so on.
     pub named_by: &'static str,
     /// Whose things it acts upon.
     pub sphere: Sphere,
@@ -50,7 +51,7 @@ pub enum Target {
     /// The domain that is named.
     Domain,
     /// Each of the domains that are named, separated by commas or numbered from 1; all of the
-    /// account if none is.
+    /// account if none is. Its operation is a [`operation::BatchOperation`].
     EachDomain,
     /// All domains of the account.
     Domains,
@@ -86,6 +87,21 @@ const STS: &str = "2015-04-01";
 const EDGESEAL: &str = "2026-12-01";
 
 macro_rules! action {
+    // The operation is given the domains that its caller was judged by.
+    ($version:ident $name:literal $calls:literal/s $access:ident EachDomain($named_by:literal) $sphere:ident $permission:literal => $op:ty) => {
+        Action {
+            version: $version,
+            name: $name,
+            limit: Limit::per_second($calls),
+            access: Access::$access,
+            permission: $permission,
+            target: Target::EachDomain,
+            named_by: $named_by,
+            sphere: Sphere::$sphere,
+            codes: <$op as operation::BatchOperation>::CODES,
+            run: Run::Signed(operation::run_batch::<$op>),
+        }
+    };
     ($version:ident $name:literal $calls:literal/s $access:ident $target:ident($named_by:literal) $sphere:ident $permission:literal => $op:ty) => {
         Action {
             version: $version,
@@ -152,7 +168,7 @@ pub static ACTIONS: &[Action] = &[
     action!(CDN "DescribeUserCertificateExpireCount" 100/s Read Domains("") OwnAccount "cdn:DescribeUserCertificateExpireCount" => cdn::DescribeUserCertificateExpireCount),
     action!(CDN "DescribeUserDomains" 100/s Read Domains("DomainName") OwnAccount "cdn:DescribeUserDomains" => cdn::DescribeUserDomains),
     action!(CDN "DescribeVerifyContent" 100/s Read Everything("DomainName") OwnAccount "cdn:DescribeVerifyContent" => cdn::DescribeVerifyContent),
-    action!(CDN "ListTagResources" 100/s Read EachDomain("ResourceId.1") OwnAccount "cdn:ListTagResources" => cdn::ListTagResources),
+    action!(CDN "ListTagResources" 100/s Read EachDomain("ResourceId.N") OwnAccount "cdn:ListTagResources" => cdn::ListTagResources),
     action!(CDN "ModifyCdnDomain" 30/s Write Domain("DomainName") OwnAccount "cdn:ModifyCdnDomain" => cdn::ModifyCdnDomain),
     action!(CDN "PublishStagingConfigToProduction" 30/s Write Domain("DomainName") OwnAccount "cdn:PublishStagingConfigToProduction" => cdn::PublishStagingConfigToProduction),
     action!(CDN "RollbackStagingConfig" 30/s Write Domain("DomainName") OwnAccount "cdn:RollbackStagingConfig" => cdn::RollbackStagingConfig),
@@ -163,8 +179,8 @@ pub static ACTIONS: &[Action] = &[
     action!(CDN "SetDomainServerCertificate" 10/s Write Domain("DomainName") OwnAccount "cdn:SetDomainServerCertificate" => cdn::SetDomainServerCertificate),
     action!(CDN "StartCdnDomain" 100/s Write Domain("DomainName") OwnAccount "cdn:StartCdnDomain" => cdn::StartCdnDomain),
     action!(CDN "StopCdnDomain" 40/s Write Domain("DomainName") OwnAccount "cdn:StopCdnDomain" => cdn::StopCdnDomain),
-    action!(CDN "TagResources" 100/s Write EachDomain("ResourceId.1") OwnAccount "cdn:TagResources" => cdn::TagResources),
-    action!(CDN "UntagResources" 30/s Write EachDomain("ResourceId.1") OwnAccount "cdn:UntagResources" => cdn::UntagResources),
+    action!(CDN "TagResources" 100/s Write EachDomain("ResourceId.N") OwnAccount "cdn:TagResources" => cdn::TagResources),
+    action!(CDN "UntagResources" 30/s Write EachDomain("ResourceId.N") OwnAccount "cdn:UntagResources" => cdn::UntagResources),
     action!(CDN "VerifyDomainOwner" 100/s Write Everything("DomainName") OwnAccount "cdn:VerifyDomainOwner" => cdn::VerifyDomainOwner),
     action!(CDN_2014 "BatchSetCdnDomainServerCertificate" 10/s Write EachDomain("DomainName") OwnAccount "cdn:BatchSetCdnDomainServerCertificate" => cdn::BatchSetCdnDomainServerCertificate),
     action!(CDN_2014 "DescribeCdnDomainDetail" 30/s Read Domain("DomainName") OwnAccount "cdn:DescribeCdnDomainDetail" => cdn::DescribeCdnDomainDetail2014),

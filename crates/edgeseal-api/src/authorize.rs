@@ -20,6 +20,7 @@ use crate::{
     code::Code,
     context::Context,
     diagnosis::Diagnosis,
+    domain_list::{self, DomainList},
     operation::{AccessDenied, Failure, Trouble},
     request::{self, Params},
     rights::Power,
@@ -28,6 +29,7 @@ use crate::{
 /// A call that may run.
 pub struct Authorized {
     caller: Caller,
+    domains: DomainList,
     /// The action that is called.
     pub action: &'static Action,
     /// On whose behalf changes are made.
@@ -61,7 +63,8 @@ pub struct Denied {
 pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authorized, Unauthorized> {
     let Admitted(caller) = admitted;
     let action = caller.action;
-    let resources = resources::of(context, &caller).await?;
+    let domains = DomainList::read(action, &caller.request.params);
+    let resources = resources::of(context, &caller, &domains).await?;
     let circumstances = circumstances(&caller);
     let request = Request {
         action: action.permission,
@@ -84,6 +87,7 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
             deed: deed(&caller),
             action,
             caller,
+            domains,
         });
     }
     let about = match &decision.by {
@@ -168,8 +172,7 @@ pub(crate) fn deed_of(
     access_key: &str,
     now: Timestamp,
 ) -> Deed {
-    // Only the parameter that the action reads: another would let a caller write what he likes.
-    let named = request.params.get(action.named_by).unwrap_or_default();
+    let named = domain_list::as_given(action, &request.params);
     Deed {
         account: account.clone(),
         // Nobody is proven yet.
@@ -225,7 +228,12 @@ impl Authorized {
     /// The domains that the call names; a name that is none is left out.
     #[must_use]
     pub fn domains(&self) -> Vec<Pattern> {
-        resources::named(&self.caller)
+        self.domains.well_formed()
+    }
+
+    /// The domains that the caller was judged by.
+    pub(crate) const fn domain_list(&self) -> &DomainList {
+        &self.domains
     }
 
     /// How long the caller wishes to wait for edges: `Prefer: wait=N` (RFC 7240 §4.3).
@@ -333,3 +341,6 @@ pub(crate) const fn policy_type(layer: Layer) -> &'static str {
         Layer::Trust => "AssumeRolePolicy",
     }
 }
+
+#[cfg(test)]
+mod tests;

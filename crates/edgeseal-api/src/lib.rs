@@ -22,9 +22,11 @@ pub mod client;
 pub mod code;
 pub mod context;
 pub mod diagnosis;
+pub mod domain_list;
 pub mod http;
 pub mod key_encryption;
 mod key_uses;
+mod numbered;
 pub mod oidc_keys;
 pub mod operation;
 pub mod ops;
@@ -38,6 +40,8 @@ pub mod request;
 pub mod rights;
 pub mod settled;
 pub mod warning;
+#[cfg(test)]
+mod world;
 
 pub use code::Code;
 pub use context::{Context, Settings};

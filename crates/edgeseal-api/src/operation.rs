@@ -16,6 +16,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
+    domain_list::DomainList,
     request::{Params, Request},
     warning::Warning,
 };
@@ -37,6 +38,34 @@ pub trait Operation: 'static {
     /// # Errors
     /// The operation's own refusals of parameters.
     fn parse(params: &Params) -> Result<Self::Params, Self::Error>;
+
+    /// Does it.
+    fn run<'a>(
+        context: &'a Context,
+        call: &'a Authorized,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+}
+
+/// One action on each of several domains. The same five items as [`Operation`], but that the domains
+/// are not read from the parameters: they are those that the caller was judged by.
+pub trait BatchOperation: 'static {
+    /// What the caller asks for, typed.
+    type Params: Send;
+    /// What the caller is told.
+    type Reply: Serialize + Send;
+    /// Why not.
+    type Error: Failure + 'static;
+
+    /// Every code that [`BatchOperation::Error`] can have; compared with `spec/errors.tsv`.
+    const CODES: &'static [Code];
+
+    /// Takes the domains and reads the other parameters, without looking at anything that is
+    /// stored.
+    ///
+    /// # Errors
+    /// The operation's own refusals of parameters.
+    fn parse(domains: &DomainList, params: &Params) -> Result<Self::Params, Self::Error>;
 
     /// Does it.
     fn run<'a>(
@@ -326,6 +355,20 @@ pub fn run<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> Out
     Box::pin(async move {
         let boxed = |error| boxed(call.action, Op::CODES, error);
         let params = Op::parse(call.params()).map_err(boxed)?;
+        let done = Op::run(context, call, params).await.map_err(boxed)?;
+        untyped(done)
+    })
+}
+
+/// Takes the types off an operation on several domains.
+#[must_use]
+pub fn run_batch<'a, Op: BatchOperation>(
+    context: &'a Context,
+    call: &'a Authorized,
+) -> Outcome<'a> {
+    Box::pin(async move {
+        let boxed = |error| boxed(call.action, Op::CODES, error);
+        let params = Op::parse(call.domain_list(), call.params()).map_err(boxed)?;
         let done = Op::run(context, call, params).await.map_err(boxed)?;
         untyped(done)
     })

@@ -7,21 +7,19 @@ use edgeseal_core::{
 };
 
 use crate::{
-    actions::Target, authenticate::Caller, context::Context, operation::Trouble, request::Params,
+    actions::Target, authenticate::Caller, context::Context, domain_list::DomainList,
+    operation::Trouble, request::Params,
 };
 
-/// Names of domains that a call is judged by. Every action that takes several refuses more than
-/// fifty.
-const NAMES_MAX: usize = 100;
-
 /// Everything that a call acts upon, with tags if a policy of the caller asks for them.
-pub(super) async fn of(context: &Context, caller: &Caller) -> Result<Vec<Resource>, Trouble> {
-    let names = match caller.action.target {
-        Target::Domain | Target::EachDomain => domains(caller),
-        _ => return Ok(others(caller)),
-    };
-    if names.is_empty() {
-        return Ok(vec![Resource::new(format!("{}*", domain_prefix(caller)))]);
+pub(super) async fn of(
+    context: &Context,
+    caller: &Caller,
+    domains: &DomainList,
+) -> Result<Vec<Resource>, Trouble> {
+    let names = domains.given();
+    if names.len() == 0 {
+        return Ok(others(caller));
     }
     let reads_tags = caller
         .power
@@ -59,39 +57,6 @@ pub(crate) async fn domain(
         }
     }
     Ok(resource)
-}
-
-/// The domains that a call names, each once.
-pub(super) fn named(caller: &Caller) -> Vec<Pattern> {
-    let names = match caller.action.target {
-        Target::Domain | Target::EachDomain => domains(caller),
-        _ => Vec::new(),
-    };
-    let mut named: Vec<Pattern> = names
-        .into_iter()
-        .filter_map(|name| Pattern::parse(name).ok())
-        .collect();
-    named.sort_unstable();
-    named.dedup();
-    named
-}
-
-/// The domains that a call names, as given.
-fn domains(caller: &Caller) -> Vec<&str> {
-    let (params, named_by) = (&caller.request.params, caller.action.named_by);
-    if caller.action.target == Target::Domain {
-        return vec![params.get(named_by).unwrap_or_default()];
-    }
-    if let Some(numbered) = named_by.strip_suffix('1') {
-        let names = (1..=NAMES_MAX).map_while(|n| params.given(&format!("{numbered}{n}")));
-        return names.collect();
-    }
-    let list = params.get(named_by).unwrap_or_default();
-    let names = list.split(',').map(str::trim);
-    names
-        .filter(|name| !name.is_empty())
-        .take(NAMES_MAX)
-        .collect()
 }
 
 /// What else there is than domains.

@@ -14,7 +14,7 @@ use edgeseal_store::{
 
 use super::{
     named_domain::{self, NoDomain},
-    named_domains::{self, NoDomains},
+    named_domains::NoDomains,
     sources::{self, InvalidSources},
     tags::{self, BadGroup, BadTags},
     words::Word as _,
@@ -23,7 +23,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
     ownership,
     request::Params,
 };
@@ -158,7 +159,7 @@ impl Operation for AddCdnDomain {
     }
 }
 
-impl Operation for BatchAddCdnDomain {
+impl BatchOperation for BatchAddCdnDomain {
     type Params = Wanted;
     type Reply = Nothing;
     type Error = Error;
@@ -182,8 +183,8 @@ impl Operation for BatchAddCdnDomain {
         Code::WildcardAndAll,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let names = named_domains::names(params, "DomainName")?;
+    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
+        let names = domains.names().map_err(NoDomains::from)?;
         if let Some(name) = names.iter().find(|name| name.is_wildcard()) {
             return Err(Error::Wildcard { name: name.clone() });
         }

@@ -7,13 +7,15 @@ use serde::Serialize;
 use super::{
     configure::{self, Configured, Error},
     functions::{self, Function},
-    named_domain, named_domains,
+    named_domain,
+    named_domains::NoDomains,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Operation},
     request::Params,
 };
 
@@ -43,7 +45,7 @@ pub struct StagedReply {
     domain_config_list: Vec<Configured>,
 }
 
-impl Operation for BatchSetCdnDomainConfig {
+impl BatchOperation for BatchSetCdnDomainConfig {
     type Params = (Vec<Pattern>, Vec<Function>);
     type Reply = Reply;
     type Error = Error;
@@ -60,8 +62,11 @@ impl Operation for BatchSetCdnDomainConfig {
         Code::InvalidArgValue,
     ];
 
-    fn parse(params: &Params) -> Result<(Vec<Pattern>, Vec<Function>), Error> {
-        let names = named_domains::names(params, "DomainNames")?;
+    fn parse(
+        domains: &DomainList,
+        params: &Params,
+    ) -> Result<(Vec<Pattern>, Vec<Function>), Error> {
+        let names = domains.names().map_err(NoDomains::from)?;
         Ok((names, functions::parse(params.given("Functions"))?))
     }
 

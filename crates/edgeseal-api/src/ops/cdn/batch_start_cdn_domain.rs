@@ -8,13 +8,14 @@ use edgeseal_core::{
 
 use super::{
     named_domain,
-    named_domains::{self, NO_DOMAINS, NoDomains},
+    named_domains::{NO_DOMAINS, NoDomains},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Nothing},
     request::Params,
 };
 
@@ -24,15 +25,15 @@ pub struct BatchStartCdnDomain;
 /// The operation that stops.
 pub struct BatchStopCdnDomain;
 
-impl Operation for BatchStartCdnDomain {
+impl BatchOperation for BatchStartCdnDomain {
     type Params = Vec<Pattern>;
     type Reply = Nothing;
     type Error = NoDomains;
 
     const CODES: &'static [Code] = &NO_DOMAINS;
 
-    fn parse(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
-        named_domains::names(params, "DomainNames")
+    fn parse(domains: &DomainList, _: &Params) -> Result<Vec<Pattern>, NoDomains> {
+        Ok(domains.names()?)
     }
 
     async fn run(
@@ -44,15 +45,15 @@ impl Operation for BatchStartCdnDomain {
     }
 }
 
-impl Operation for BatchStopCdnDomain {
+impl BatchOperation for BatchStopCdnDomain {
     type Params = Vec<Pattern>;
     type Reply = Nothing;
     type Error = NoDomains;
 
     const CODES: &'static [Code] = &NO_DOMAINS;
 
-    fn parse(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
-        named_domains::names(params, "DomainNames")
+    fn parse(domains: &DomainList, _: &Params) -> Result<Vec<Pattern>, NoDomains> {
+        Ok(domains.names()?)
     }
 
     async fn run(

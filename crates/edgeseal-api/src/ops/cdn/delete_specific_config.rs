@@ -5,13 +5,15 @@ use edgeseal_core::{Pattern, domain::Environment};
 
 use super::{
     configure::{self, Error},
-    functions, named_domain, named_domains,
+    functions, named_domain,
+    named_domains::NoDomains,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Nothing, Operation},
     request::Params,
 };
 
@@ -72,7 +74,7 @@ impl Operation for DeleteSpecificStagingConfig {
     }
 }
 
-impl Operation for BatchDeleteCdnDomainConfig {
+impl BatchOperation for BatchDeleteCdnDomainConfig {
     type Params = (Vec<Pattern>, Vec<String>);
     type Reply = Nothing;
     type Error = Error;
@@ -87,8 +89,8 @@ impl Operation for BatchDeleteCdnDomainConfig {
         Code::FunctionNotSupported,
     ];
 
-    fn parse(params: &Params) -> Result<(Vec<Pattern>, Vec<String>), Error> {
-        let names = named_domains::names(params, "DomainNames")?;
+    fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Vec<String>), Error> {
+        let names = domains.names().map_err(NoDomains::from)?;
         let functions = functions::names(params.given("FunctionNames").unwrap_or_default())?;
         if functions.is_empty() {
             return Err(Error::NoFunctionNames);

@@ -8,14 +8,12 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-use super::{
-    named_domain,
-    named_domains::{self, NoDomains},
-};
+use super::{named_domain, named_domains::NoDomains};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
+    domain_list::DomainList,
     operation::{Done, Failure, Operation, Trouble},
     ops::paging::{BadPage, Page},
     request::Params,
@@ -170,7 +168,7 @@ impl Operation for DescribeCdnCertificateList {
 /// The domains that certificates are looked for; none if all are wanted.
 fn domains(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
     match params.given("DomainName") {
-        Some(_) => named_domains::names(params, "DomainName"),
+        Some(_) => Ok(DomainList::separated(params, "DomainName").names()?),
         None => Ok(Vec::new()),
     }
 }

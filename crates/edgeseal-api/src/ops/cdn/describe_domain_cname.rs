@@ -4,16 +4,13 @@ use edgeseal_core::Pattern;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
-use super::{
-    named_domain,
-    named_domains::{self, NoDomains},
-    words::cname,
-};
+use super::{named_domain, named_domains::NoDomains, words::cname};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done},
     request::Params,
 };
 
@@ -45,7 +42,7 @@ struct Row {
     err_msg: String,
 }
 
-impl Operation for DescribeDomainCname {
+impl BatchOperation for DescribeDomainCname {
     type Params = Vec<Pattern>;
     type Reply = Reply;
     type Error = NoDomains;
@@ -57,8 +54,8 @@ impl Operation for DescribeDomainCname {
         Code::DomainNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
-        named_domains::names(params, "DomainName")
+    fn parse(domains: &DomainList, _: &Params) -> Result<Vec<Pattern>, NoDomains> {
+        Ok(domains.names()?)
     }
 
     async fn run(

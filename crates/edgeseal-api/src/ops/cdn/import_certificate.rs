@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::{
     add_cdn_domain,
     named_domain::NoDomain,
-    named_domains::{self, NoDomains},
+    named_domains::NoDomains,
     set_certificate::{self, Source, Upload, check_covers},
     sources::{self, InvalidSources},
     words::Word as _,
@@ -23,7 +23,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, refused_or, shown},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Failure, Trouble, refused_or, shown},
     request::Params,
     warning::Warning,
 };
@@ -101,7 +102,7 @@ pub enum Error {
     Trouble(#[from] Trouble),
 }
 
-impl Operation for ImportCertificate {
+impl BatchOperation for ImportCertificate {
     type Params = Wanted;
     type Reply = Imported;
     type Error = Error;
@@ -140,8 +141,8 @@ impl Operation for ImportCertificate {
         Code::DomainInProtectedMode,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let names = named_domains::names(params, "DomainName")?;
+    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
+        let names = domains.names().map_err(NoDomains::from)?;
         let origins = params.given("Sources").map(sources::parse).transpose()?;
         let dry_run = match params.given("DryRun") {
             None => false,

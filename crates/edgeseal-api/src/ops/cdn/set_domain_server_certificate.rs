@@ -5,14 +5,16 @@
 use edgeseal_core::Pattern;
 
 use super::{
-    named_domain, named_domains,
+    named_domain,
+    named_domains::NoDomains,
     set_certificate::{self, Ask, BATCH_CODES, Legacy, SINGLE_CODES, Spelling},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Nothing, Operation},
     request::Params,
 };
 
@@ -59,15 +61,15 @@ impl Operation for SetDomainServerCertificate {
     }
 }
 
-impl Operation for BatchSetCdnDomainServerCertificate {
+impl BatchOperation for BatchSetCdnDomainServerCertificate {
     type Params = (Vec<Pattern>, Ask);
     type Reply = Nothing;
     type Error = Legacy;
 
     const CODES: &'static [Code] = BATCH_CODES;
 
-    fn parse(params: &Params) -> Result<(Vec<Pattern>, Ask), Legacy> {
-        let names = named_domains::names(params, "DomainName")?;
+    fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Ask), Legacy> {
+        let names = domains.names().map_err(NoDomains::from)?;
         Ok((names, Ask::of(params, BATCH)))
     }
 

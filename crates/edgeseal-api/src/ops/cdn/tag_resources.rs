@@ -15,7 +15,9 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble},
+    domain_list::{BadDomainList, DomainList, NAMES_MAX},
+    numbered::Gap,
+    operation::{BatchOperation, Done, Failure, Nothing, Trouble},
     request::Params,
 };
 
@@ -30,8 +32,6 @@ pub struct ListTagResources;
 
 /// The only kind of thing that has labels.
 const DOMAIN: &str = "DOMAIN";
-/// Domains that one call may name.
-const RESOURCES_MAX: usize = 50;
 /// Domains whose labels one answer shows.
 const PAGE: usize = 100;
 
@@ -90,8 +90,14 @@ pub enum Error {
     #[error("name the domains in ResourceId.1, ResourceId.2 and so on")]
     NoResource,
     /// More domains than a call may name.
-    #[error("more than {RESOURCES_MAX} domains are named")]
-    TooManyResources,
+    #[error("{count} domains are named; at most {NAMES_MAX} are accepted")]
+    TooManyResources {
+        /// How many.
+        count: usize,
+    },
+    /// A number is missing in the list of domains.
+    #[error(transparent)]
+    ResourceGap(Gap),
     /// No labels.
     #[error("give the labels in Tag.1.Key and Tag.1.Value and so on")]
     NoTag,
@@ -120,7 +126,7 @@ pub enum Error {
     Trouble(#[from] Trouble),
 }
 
-impl Operation for TagResources {
+impl BatchOperation for TagResources {
     type Params = (Vec<Pattern>, Vec<(String, String)>);
     type Reply = Nothing;
     type Error = Error;
@@ -137,8 +143,8 @@ impl Operation for TagResources {
         Code::DomainNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Self::Params, Error> {
-        let names = resources(params)?;
+    fn parse(domains: &DomainList, params: &Params) -> Result<Self::Params, Error> {
+        let names = resources(domains, params)?;
         if names.is_empty() {
             return Err(Error::NoResource);
         }
@@ -173,7 +179,7 @@ impl Operation for TagResources {
     }
 }
 
-impl Operation for UntagResources {
+impl BatchOperation for UntagResources {
     type Params = Taken;
     type Reply = Nothing;
     type Error = Error;
@@ -185,19 +191,17 @@ impl Operation for UntagResources {
         Code::InvalidResourceId,
         Code::MissingTagKey,
         Code::TooManyTags,
+        Code::InvalidTag,
         Code::DomainNameMalformed,
         Code::DomainNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Taken, Error> {
-        let names = resources(params)?;
+    fn parse(domains: &DomainList, params: &Params) -> Result<Taken, Error> {
+        let names = resources(domains, params)?;
         if names.is_empty() {
             return Err(Error::NoResource);
         }
-        if params.given(&format!("TagKey.{}", TAGS_MAX + 1)).is_some() {
-            return Err(Error::Tags(BadTags::TooMany));
-        }
-        let keys = numbered(params, "TagKey", TAGS_MAX);
+        let keys = tags::keys(params)?;
         let all = params
             .given("All")
             .is_some_and(|word| word.eq_ignore_ascii_case("true"));
@@ -224,7 +228,7 @@ impl Operation for UntagResources {
     }
 }
 
-impl Operation for ListTagResources {
+impl BatchOperation for ListTagResources {
     type Params = Wanted;
     type Reply = Reply;
     type Error = Error;
@@ -238,10 +242,10 @@ impl Operation for ListTagResources {
         Code::DomainNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
         let token = params.given("NextToken").map_or(Ok(0), str::parse);
         Ok(Wanted {
-            names: resources(params)?,
+            names: resources(domains, params)?,
             tags: tags::parse(params),
             skip: token.map_err(|_| Error::Token)?,
         })
@@ -319,31 +323,19 @@ impl Reply {
 }
 
 /// The domains named, after the kind of thing was looked at.
-fn resources(params: &Params) -> Result<Vec<Pattern>, Error> {
+fn resources(domains: &DomainList, params: &Params) -> Result<Vec<Pattern>, Error> {
     let given = params.given("ResourceType").ok_or(Error::NoType)?;
     if !given.eq_ignore_ascii_case(DOMAIN) {
         return Err(Error::Type {
             given: given.chars().take(40).collect(),
         });
     }
-    if params
-        .given(&format!("ResourceId.{}", RESOURCES_MAX + 1))
-        .is_some()
-    {
-        return Err(Error::TooManyResources);
-    }
-    numbered(params, "ResourceId", RESOURCES_MAX)
-        .iter()
-        .map(|name| Ok(Pattern::parse(name).map_err(NoDomain::from)?))
-        .collect()
-}
-
-/// `NAME.1`, `NAME.2` and so on.
-fn numbered(params: &Params, name: &str, max: usize) -> Vec<String> {
-    (1..=max)
-        .filter_map(|number| params.given(&format!("{name}.{number}")))
-        .map(str::to_owned)
-        .collect()
+    domains.names_if_any().map_err(|why| match why {
+        BadDomainList::Unnamed { .. } => Error::NoResource,
+        BadDomainList::TooMany { count } => Error::TooManyResources { count },
+        BadDomainList::Gap(gap) => Error::ResourceGap(gap),
+        BadDomainList::Malformed(why) => Error::Domain(why.into()),
+    })
 }
 
 async fn change(
@@ -363,7 +355,7 @@ impl Failure for Error {
             Self::NoType => Code::MissingResourceType,
             Self::Type { .. } => Code::InvalidResourceType,
             Self::NoResource => Code::MissingResourceId,
-            Self::TooManyResources => Code::InvalidResourceId,
+            Self::TooManyResources { .. } | Self::ResourceGap(_) => Code::InvalidResourceId,
             Self::NoTag => Code::MissingTag,
             Self::NoTagKey => Code::MissingTagKey,
             Self::TooManyTags { .. } => Code::TooManyTags,

@@ -1,6 +1,11 @@
 //! `Tag.N.Key` and `Tag.N.Value`: labels as flattened parameters.
 
-use crate::{code::Code, operation::Failure, request::Params};
+use crate::{
+    code::Code,
+    numbered::{self, Gap},
+    operation::Failure,
+    request::Params,
+};
 
 /// Labels that a domain may have.
 pub(super) const TAGS_MAX: usize = 20;
@@ -9,7 +14,7 @@ pub(super) const TAGS_MAX: usize = 20;
 const LENGTH_MAX: usize = 128;
 
 /// Labels that a domain cannot have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTags {
     /// More than a domain may have.
     #[error("more than {TAGS_MAX} labels are given; a domain may have {TAGS_MAX}")]
@@ -17,6 +22,12 @@ pub enum BadTags {
     /// Too long.
     #[error("a key or a value of a label is longer than {LENGTH_MAX} characters")]
     TooLong,
+    /// A number is missing in the list.
+    #[error(transparent)]
+    Gap(#[from] Gap),
+    /// A value without a key.
+    #[error("a Tag.N.Value is given whose Tag.N.Key is not")]
+    NoKey,
 }
 
 /// The labels that a domain is to have.
@@ -24,8 +35,23 @@ pub enum BadTags {
 /// # Errors
 /// [`BadTags`].
 pub(super) fn wanted(params: &Params) -> Result<Vec<(String, String)>, BadTags> {
-    if params.given(&format!("Tag.{}.Key", TAGS_MAX + 1)).is_some() {
+    let (keys, gap) = numbered::fields(params, "Tag", ".Key");
+    if keys.len() > TAGS_MAX {
         return Err(BadTags::TooMany);
+    }
+    if let Some(gap) = gap {
+        return Err(gap.into());
+    }
+    let named = |number: &str| params.given(&format!("Tag.{number}.Key")).is_some();
+    let mut values = params.iter().filter(|(_, value)| !value.is_empty());
+    let keyless = values.any(|(name, _)| {
+        let number = name
+            .strip_prefix("Tag.")
+            .and_then(|rest| rest.strip_suffix(".Value"));
+        number.is_some_and(|number| !named(number))
+    });
+    if keyless {
+        return Err(BadTags::NoKey);
     }
     let tags = parse(params);
     let too_long = |text: &String| text.chars().count() > LENGTH_MAX;
@@ -36,6 +62,21 @@ pub(super) fn wanted(params: &Params) -> Result<Vec<(String, String)>, BadTags> 
         return Err(BadTags::TooLong);
     }
     Ok(tags)
+}
+
+/// The keys in `TagKey.1`, `TagKey.2` and so on.
+///
+/// # Errors
+/// [`BadTags::TooMany`] and [`BadTags::Gap`].
+pub(super) fn keys(params: &Params) -> Result<Vec<String>, BadTags> {
+    let (keys, gap) = numbered::values(params, "TagKey");
+    if keys.len() > TAGS_MAX {
+        return Err(BadTags::TooMany);
+    }
+    match gap {
+        Some(gap) => Err(gap.into()),
+        None => Ok(keys.into_iter().map(str::to_owned).collect()),
+    }
 }
 
 /// The labels given, in order of their keys; a later one of the same key wins. Only the first
@@ -58,7 +99,7 @@ impl Failure for BadTags {
     fn code(&self) -> Code {
         match self {
             Self::TooMany => Code::TooManyTags,
-            Self::TooLong => Code::InvalidTag,
+            Self::TooLong | Self::Gap(_) | Self::NoKey => Code::InvalidTag,
         }
     }
 

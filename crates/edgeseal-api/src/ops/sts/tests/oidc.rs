@@ -4,6 +4,9 @@ use std::fs;
 
 use edgeseal_core::{oidc::Provider, rate::Limit};
 
+use ::http::HeaderMap;
+use edgeseal_core::AccountId;
+
 use super::*;
 use crate::oidc_keys::{
     KeySource,

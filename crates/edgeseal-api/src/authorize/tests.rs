@@ -1,0 +1,3 @@
+//! Decisions over whole calls.
+
+mod batches;

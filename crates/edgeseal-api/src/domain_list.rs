@@ -1,0 +1,145 @@
+//! The domains that a call names, read once: the caller is judged by this list and the operation is
+//! given the same one. An operation that read its own could act on domains that nobody judged.
+
+use edgeseal_core::{Pattern, name::InvalidName};
+
+use crate::{
+    actions::{Action, Target},
+    numbered::{self, Gap},
+    request::Params,
+};
+
+/// Domains that one call may name.
+pub(crate) const NAMES_MAX: usize = 50;
+/// Names that a call with too many of them is judged by; it is refused in any case.
+const JUDGED_MAX: usize = 100;
+
+/// The domains that a call names, as given.
+pub struct DomainList {
+    /// The parameter that names them.
+    param: &'static str,
+    given: Vec<String>,
+    /// How many there are, those beyond [`JUDGED_MAX`] included.
+    count: usize,
+    gap: Option<Gap>,
+}
+
+/// Why a list of domains is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadDomainList {
+    /// It names none.
+    #[error("name the domains in {param}, separated by commas")]
+    Unnamed {
+        /// The parameter that should have.
+        param: &'static str,
+    },
+    /// It names more than a call may.
+    #[error("{count} domains are named; at most {NAMES_MAX} are accepted")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// A number is missing.
+    #[error(transparent)]
+    Gap(#[from] Gap),
+    /// One of the names is none.
+    #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
+    Malformed(#[from] InvalidName),
+}
+
+impl DomainList {
+    /// The domains that a call of `action` names; empty if the action has no domains for a target.
+    #[must_use]
+    pub fn read(action: &Action, params: &Params) -> Self {
+        let (given, gap): (Vec<&str>, _) = match (action.target, numbered_name(action)) {
+            (Target::Domain, _) => (vec![params.get(action.named_by).unwrap_or_default()], None),
+            (Target::EachDomain, Some(name)) => numbered::values(params, name),
+            (Target::EachDomain, None) => (separated(params, action.named_by), None),
+            _ => (Vec::new(), None),
+        };
+        Self::of(action.named_by, given, gap)
+    }
+
+    /// The domains in the parameter `param`, separated by commas: for actions that are judged by
+    /// something else than the domains that they name.
+    pub(crate) fn separated(params: &Params, param: &'static str) -> Self {
+        Self::of(param, separated(params, param), None)
+    }
+
+    fn of(param: &'static str, mut given: Vec<&str>, gap: Option<Gap>) -> Self {
+        let count = given.len();
+        given.truncate(JUDGED_MAX);
+        Self {
+            param,
+            given: given.into_iter().map(str::to_owned).collect(),
+            count,
+            gap,
+        }
+    }
+
+    /// The names as they were given, for the decision and for the audit: also those that are none.
+    pub(crate) fn given(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.given.iter().map(String::as_str)
+    }
+
+    /// The domains to act on, each once, at least one.
+    ///
+    /// # Errors
+    /// [`BadDomainList`], in the order of its variants.
+    pub(crate) fn names(&self) -> Result<Vec<Pattern>, BadDomainList> {
+        if self.count == 0 {
+            return Err(BadDomainList::Unnamed { param: self.param });
+        }
+        self.names_if_any()
+    }
+
+    /// As [`names`](Self::names), for an operation that takes an empty list as well.
+    ///
+    /// # Errors
+    /// As for [`names`](Self::names).
+    pub(crate) fn names_if_any(&self) -> Result<Vec<Pattern>, BadDomainList> {
+        if self.count > NAMES_MAX {
+            return Err(BadDomainList::TooMany { count: self.count });
+        }
+        if let Some(gap) = &self.gap {
+            return Err(gap.clone().into());
+        }
+        let mut names = Vec::with_capacity(self.given.len());
+        for given in &self.given {
+            let name = Pattern::parse(given)?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// The domains, each once and sorted; a name that is none is left out.
+    pub(crate) fn well_formed(&self) -> Vec<Pattern> {
+        let names = self.given.iter();
+        let mut names: Vec<Pattern> = names.filter_map(|name| Pattern::parse(name).ok()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// What a request says that it acts upon, as given, for the audit: the parameter that the action
+/// reads and no other, which would let a caller write into the record whatever he likes.
+pub(crate) fn as_given(action: &Action, params: &Params) -> String {
+    match numbered_name(action) {
+        Some(name) => numbered::values(params, name).0.join(","),
+        None => params.get(action.named_by).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The name of the list, if the action's parameter is `NAME.N`.
+fn numbered_name(action: &Action) -> Option<&'static str> {
+    action.named_by.strip_suffix(".N")
+}
+
+fn separated<'p>(params: &'p Params, name: &str) -> Vec<&'p str> {
+    let list = params.get(name).unwrap_or_default();
+    let names = list.split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).collect()
+}
