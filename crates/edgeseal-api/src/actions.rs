@@ -63,8 +63,14 @@ pub enum Target {
     Everything,
     /// Edgeseal itself.
     Edgeseal,
+    /// The account that is named by `AccountId`; the caller's own if none is.
+    Account,
+    /// All accounts.
+    Accounts,
     /// The user that is named: the caller if none is, or all if the action names none.
     User,
+    /// A user as above, and the name that it is to have.
+    RenamedUser,
     /// The role that is named; all if none is.
     Role,
     /// The policy that is named by `PolicyName` and `PolicyType`; all if none is.
@@ -131,6 +137,49 @@ macro_rules! action {
             run: Run::Unsigned(operation::run_unsigned::<$op>),
         }
     };
+}
+
+/// Permissions of CDN and DCDN for one and the same thing: both act on the same domains, so a `Deny` of
+/// one counts for the other and they have one rate.
+const TWINS: [(&str, &str); 4] = [
+    (
+        "cdn:SetCdnDomainSSLCertificate",
+        "dcdn:SetDcdnDomainSSLCertificate",
+    ),
+    (
+        "cdn:DescribeCdnDomainDetail",
+        "dcdn:DescribeDcdnDomainDetail",
+    ),
+    ("cdn:DescribeUserDomains", "dcdn:DescribeDcdnUserDomains"),
+    (
+        "cdn:DescribeDomainCertificateInfo",
+        "dcdn:DescribeDcdnDomainCertificateInfo",
+    ),
+];
+
+/// What CDN and DCDN call the same thing: `permission` in the words of the other service, if it is one
+/// of those that both have.
+#[must_use]
+pub fn twin(permission: &str) -> Option<&'static str> {
+    // To import a certificate is to set it.
+    if permission == "edgeseal:ImportCertificate" {
+        return Some("cdn:SetCdnDomainSSLCertificate");
+    }
+    TWINS.iter().find_map(|(cdn, dcdn)| match permission {
+        one if one == *cdn => Some(*dcdn),
+        one if one == *dcdn => Some(*cdn),
+        _ => None,
+    })
+}
+
+impl Action {
+    /// Under which name its calls are counted: twins of CDN and DCDN have one rate.
+    pub(crate) fn counted_as(&self) -> &'static str {
+        let mut twins = TWINS.iter();
+        let twin = twins.find(|(_, dcdn)| *dcdn == self.permission);
+        twin.and_then(|(cdn, _)| cdn.strip_prefix("cdn:"))
+            .unwrap_or(self.name)
+    }
 }
 
 /// All actions that are implemented.
@@ -234,23 +283,23 @@ pub static ACTIONS: &[Action] = &[
     action!(RAM "UpdateAccessKey" 30/s Write User("UserAccessKeyId") OwnAccount "ram:UpdateAccessKey" => ram::UpdateAccessKey),
     action!(RAM "UpdatePolicyDescription" 30/s Write Policy("PolicyName") OwnAccount "ram:UpdatePolicyDescription" => ram::UpdatePolicyDescription),
     action!(RAM "UpdateRole" 30/s Write Role("RoleName") OwnAccount "ram:UpdateRole" => ram::UpdateRole),
-    action!(RAM "UpdateUser" 30/s Write User("UserName") OwnAccount "ram:UpdateUser" => ram::UpdateUser),
+    action!(RAM "UpdateUser" 30/s Write RenamedUser("UserName") OwnAccount "ram:UpdateUser" => ram::UpdateUser),
     action!(STS "AssumeRole" 30/s Write AssumedRole("RoleArn") OwnAccount "sts:AssumeRole" => sts::AssumeRole),
     action!(STS "AssumeRoleWithOIDC" 30/s Write unsigned("RoleArn") => sts::AssumeRoleWithOidc),
     action!(STS "GetCallerIdentity" 100/s Read Everything("") Caller "-" => sts::GetCallerIdentity),
-    action!(EDGESEAL "CreateAccessKey" 30/s Write Edgeseal("AccountId") Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
-    action!(EDGESEAL "CreateAccount" 30/s Write Edgeseal("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
-    action!(EDGESEAL "DeleteAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),
+    action!(EDGESEAL "CreateAccessKey" 30/s Write Account("AccountId") Operator "edgeseal:CreateAccessKey" => edgeseal::CreateAccessKey),
+    action!(EDGESEAL "CreateAccount" 30/s Write Accounts("AccountName") Operator "edgeseal:CreateAccount" => edgeseal::CreateAccount),
+    action!(EDGESEAL "DeleteAccessKey" 30/s Write Account("UserAccessKeyId") Operator "edgeseal:DeleteAccessKey" => edgeseal::DeleteAccessKey),
     action!(EDGESEAL "ExplainDecision" 100/s Read Edgeseal("") OwnAccount "edgeseal:ExplainDecision" => edgeseal::ExplainDecision),
     action!(EDGESEAL "DescribeKeyEncryption" 30/s Read Edgeseal("") Operator "edgeseal:DescribeKeyEncryption" => edgeseal::DescribeKeyEncryption),
     action!(EDGESEAL "DescribeAuditRecords" 30/s Read Edgeseal("") OwnAccount "edgeseal:DescribeAuditRecords" => edgeseal::DescribeAuditRecords),
     action!(EDGESEAL "DescribeRollout" 100/s Read Domain("DomainName") OwnAccount "edgeseal:DescribeRollout" => edgeseal::DescribeRollout),
     action!(EDGESEAL "ImportCertificate" 100/s Write EachDomain("DomainName") OwnAccount "edgeseal:ImportCertificate" => cdn::ImportCertificate),
-    action!(EDGESEAL "ListAccounts" 100/s Read Edgeseal("") Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
+    action!(EDGESEAL "ListAccounts" 100/s Read Accounts("") Operator "edgeseal:ListAccounts" => edgeseal::ListAccounts),
     action!(EDGESEAL "RetireKeyEncryptionKey" 10/s Write Edgeseal("KeyId") Operator "edgeseal:RetireKeyEncryptionKey" => edgeseal::RetireKeyEncryptionKey),
     action!(EDGESEAL "RotateKeyEncryptionKey" 10/s Write Edgeseal("") Operator "edgeseal:RotateKeyEncryptionKey" => edgeseal::RotateKeyEncryptionKey),
     action!(EDGESEAL "SetDomainMode" 30/s Write Domain("DomainName") Operator "edgeseal:SetDomainMode" => edgeseal::SetDomainMode),
-    action!(EDGESEAL "UpdateAccessKey" 30/s Write Edgeseal("UserAccessKeyId") Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),
+    action!(EDGESEAL "UpdateAccessKey" 30/s Write Account("UserAccessKeyId") Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),
 ];
 
 /// Why a request names no action that can be called.

@@ -63,7 +63,9 @@ pub(crate) fn spend_call(
 ) -> Result<(), TooOften> {
     let limit = context.settings.limits.get(action.name).copied();
     let limit = limit.unwrap_or(action.limit);
-    let spent = context.limits.spend(account, action.name, limit, now);
+    let spent = context
+        .limits
+        .spend(account, action.counted_as(), limit, now);
     spent.map_err(|(retry_after_ms, first)| TooOften {
         calls: limit.calls,
         per_ms: limit.per_ms,

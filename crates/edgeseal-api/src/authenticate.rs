@@ -4,6 +4,7 @@ mod unauthenticated;
 
 use std::collections::HashSet;
 
+use ::http::HeaderMap;
 use edgeseal_core::{
     Secret, Timestamp,
     identity::RoleName,
@@ -50,8 +51,15 @@ const V3_REQUIRED: [&str; 6] = [
     "x-acs-signature-nonce",
     "x-acs-content-sha256",
 ];
+/// The token of a temporary key in V3.
+const TOKEN_HEADER: &str = "x-acs-security-token";
+/// The token of a temporary key in V1.
+const TOKEN_PARAM: &str = "SecurityToken";
 /// Headers that a V3 signature must cover if they are there.
-const V3_IF_PRESENT: [&str; 2] = ["x-acs-security-token", "x-acs-accesskey-id"];
+///
+/// Content-Type says whether the body is read as a form: unsigned, anybody on the way could make a
+/// call lose the parameters in its body (a session its policy, a new key its user).
+const V3_IF_PRESENT: [&str; 3] = [TOKEN_HEADER, "x-acs-accesskey-id", "content-type"];
 
 /// Whoever signed the request; made only here.
 pub struct Caller {
@@ -197,7 +205,7 @@ async fn find_session(
     claim: &Claim,
     now: Timestamp,
 ) -> Result<Found, Unauthenticated> {
-    let token = request.common("x-acs-security-token", "SecurityToken");
+    let token = request.common(TOKEN_HEADER, TOKEN_PARAM);
     let token = token.ok_or(Unauthenticated::Missing(Code::MissingSecurityToken))?;
     let session = Session::open(token, context.catalog.keyring())
         .map_err(|_| Unauthenticated::TokenMalformed)?;
@@ -224,7 +232,7 @@ async fn find_session(
     power.session = session
         .policy
         .as_deref()
-        .map(Document::parse)
+        .map(Document::parse_stored)
         .transpose()
         .map_err(|cause| Trouble::Fault(Fault::of("read the policy of a session")(cause)))?;
     Ok(Found {
@@ -240,6 +248,11 @@ impl Found {
     fn verified(self, request: &Request, claim: &Claim) -> Result<Self, Unauthenticated> {
         if !self.active {
             return Err(Unauthenticated::InactiveKey);
+        }
+        // Temporary keys have been compared with their token already.
+        let is_temporary = quirks::is_temporary_key(&claim.key_id);
+        if !is_temporary && request.common(TOKEN_HEADER, TOKEN_PARAM).is_some() {
+            return Err(Unauthenticated::TokenMismatch);
         }
         verify_signature(request, claim, &self.secret)?;
         Ok(self)
@@ -373,6 +386,11 @@ impl Claim {
                 return Err(Unauthenticated::NotSigned { name });
             }
         }
+        check_single(&request.headers, &signed_headers)?;
+        // A list in one header and the same header repeated are one canonical form.
+        if nonce.contains(',') {
+            return Err(Unauthenticated::NonceFormat);
+        }
         check_lengths(&key_id, nonce, &signature)?;
         check_clock(timestamp, now)?;
         Ok(Self {
@@ -393,6 +411,16 @@ fn signed_headers(list: &str) -> Result<Vec<String>, Unauthenticated> {
         return Err(Unauthenticated::SignedHeaders);
     }
     Ok(names)
+}
+
+/// Refuses a signed header that is repeated. What is signed joins its values and the server reads
+/// the first, so a header split in another place would be another request under one signature.
+fn check_single(headers: &HeaderMap, signed: &[String]) -> Result<(), Unauthenticated> {
+    let repeated = |name: &&String| headers.get_all(name.as_str()).iter().nth(1).is_some();
+    match signed.iter().find(repeated) {
+        Some(name) => Err(Unauthenticated::Repeated { name: name.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn check_lengths(key_id: &str, nonce: &str, signature: &str) -> Result<(), Unauthenticated> {

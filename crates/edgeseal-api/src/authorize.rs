@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    policy::{self, Decision, Layer, Principal, Reason, Request, Verdict, decide},
+    policy::{self, Decision, Layer, Principal, Reason, Request, Sphere, Verdict, decide},
 };
 use edgeseal_store::catalog::Deed;
 
 use crate::{
-    actions::Action,
+    actions::{Action, Target},
     admit::Admitted,
     authenticate::Caller,
     code::Code,
@@ -71,13 +71,14 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
         resources: &resources,
         context: &circumstances,
     };
+    let sphere = sphere(action, &caller.principal, resources::named_account(&caller));
     let decision = match &caller.power {
         Some(power) => {
-            power.judge(|policies| decide(&caller.principal, action.sphere, policies, &request))
+            power.judge(|policies| decide(&caller.principal, sphere, policies, &request))
         }
         None => decide(
             &caller.principal,
-            action.sphere,
+            sphere,
             &policy::Policies::NONE,
             &request,
         ),
@@ -96,8 +97,17 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
     };
     let resource = resources.get(about).map_or("*", policy::Resource::arn);
     Err(Unauthorized::Denied(Box::new(Denied::new(
-        context, &caller, &decision, resource,
+        context, &caller, sphere, &decision, resource,
     ))))
+}
+
+/// Whose things a call of `action` acts upon that names `account`. Only the root account has keys
+/// that an operator may name and that are his own.
+pub(crate) fn sphere(action: &Action, principal: &Principal, account: &str) -> Sphere {
+    match action.target {
+        Target::Account if account == principal.account().as_str() => Sphere::RootKeys,
+        _ => action.sphere,
+    }
 }
 
 /// What conditions see of a call.
@@ -110,13 +120,18 @@ fn circumstances(caller: &Caller) -> policy::Context {
 }
 
 /// The reason of a refusal in a sentence.
-pub(crate) fn reason(principal: &Principal, decision: &Decision) -> String {
+pub(crate) fn reason(principal: &Principal, sphere: Sphere, decision: &Decision) -> String {
     let of = match principal {
         Principal::Account(account) => format!("account {}", account.name),
         Principal::User { name, .. } => format!("user {name}"),
         Principal::Role { role, .. } => format!("role {role}"),
     };
     match &decision.by {
+        None if sphere == Sphere::RootKeys => {
+            "only a key of the root account itself may make, change or delete its keys; no right to \
+             do so can be given to a user or a session"
+                .to_owned()
+        }
         None => "only the root account of this Edgeseal, and whom it lets, may do this".to_owned(),
         Some(Reason::NoAllow { layer, .. }) => match layer {
             Layer::Session => "the policy of the session does not allow it".to_owned(),
@@ -289,7 +304,13 @@ impl Failure for Unauthorized {
 }
 
 impl Denied {
-    fn new(context: &Context, caller: &Caller, decision: &Decision, resource: &str) -> Self {
+    fn new(
+        context: &Context,
+        caller: &Caller,
+        sphere: Sphere,
+        decision: &Decision,
+        resource: &str,
+    ) -> Self {
         let principal = &caller.principal;
         let (kind, display_name) = match principal {
             Principal::Account(account) => ("Account", account.name.clone()),
@@ -320,7 +341,7 @@ impl Denied {
             denied: told.clone(),
             resource: resource.to_owned(),
             policy,
-            reason: reason(principal, decision),
+            reason: reason(principal, sphere, decision),
         };
         Self {
             resource: resource.to_owned(),

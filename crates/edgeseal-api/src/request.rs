@@ -124,6 +124,11 @@ pub enum Malformed {
     /// More than [`PARAMS_MAX`].
     #[error("more than {PARAMS_MAX} parameters are given")]
     TooMany,
+    /// A body that is no form: its parameters would be passed over.
+    #[error(
+        "the body is not read: send parameters in the query, or in the body with Content-Type application/x-www-form-urlencoded"
+    )]
+    NotForm,
     /// A name that stands twice: which value would be meant?
     #[error("parameter {name} is given more than once")]
     Twice {
@@ -155,6 +160,8 @@ impl Request {
         let query = Params::decode(encoded.as_bytes())?;
         let params = if is_form(&raw.headers) {
             query.clone().joined(Params::decode(&body)?)?
+        } else if !body.is_empty() {
+            return Err(Malformed::NotForm);
         } else {
             query.clone()
         };
@@ -322,6 +329,7 @@ impl Failure for Malformed {
             | Self::Utf8 { .. }
             | Self::NameTooLong { .. }
             | Self::TooMany
+            | Self::NotForm
             | Self::Twice { .. } => Code::ParameterFormat,
         }
     }

@@ -43,12 +43,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn empty(settings: Settings) -> Self {
+        Self::with_tasks(settings).0
+    }
+
+    /// The same, and what runs beside it until it is dropped.
+    pub(crate) fn with_tasks(
+        settings: Settings,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
-        Self {
-            context: Context::new(catalog, || NOW, settings, None).0,
-            keys: HashMap::new(),
-        }
+        let (context, tasks) = Context::new(catalog, || NOW, settings, None);
+        let keys = HashMap::new();
+        (Self { context, keys }, tasks)
     }
 
     pub(crate) fn deed(&self, account: &str) -> Deed {
@@ -184,6 +190,21 @@ impl Credentials {
             access_key: key.key.id.clone(),
             secret: key.secret.clone(),
             token: None,
+        }
+    }
+
+    /// The temporary key in an answer of STS.
+    pub(crate) fn in_answer(answer: &Value) -> Self {
+        let text = |name: &str| {
+            answer["Credentials"][name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{answer}"))
+                .to_owned()
+        };
+        Self {
+            access_key: text("AccessKeyId"),
+            secret: Secret::from(text("AccessKeySecret")),
+            token: Some(text("SecurityToken")),
         }
     }
 

@@ -34,6 +34,9 @@ pub enum Sphere {
     OwnAccount,
     /// Edgeseal itself: accounts, keys of others, domain modes.
     Operator,
+    /// The access keys of the account that operates Edgeseal. Such a key may do everything and lasts
+    /// until it is deleted, so no right that can be passed on, and no session, comes to one.
+    RootKeys,
     /// Whoever calls: who he is may be asked without a right to ask.
     Caller,
 }
@@ -49,7 +52,10 @@ pub fn decide(
 ) -> Decision {
     let owner = principal.owner();
     let verdict = match (sphere, principal) {
-        (Sphere::Operator, _) if !owner.root => Verdict::ImplicitDeny,
+        (Sphere::Operator | Sphere::RootKeys, _) if !owner.root => Verdict::ImplicitDeny,
+        (Sphere::RootKeys, Principal::User { .. } | Principal::Role { .. }) => {
+            Verdict::ImplicitDeny
+        }
         (Sphere::Caller, _) | (_, Principal::Account(_)) => Verdict::Allowed,
         (_, Principal::User { .. } | Principal::Role { .. }) => {
             return evaluate(policies, request);

@@ -44,6 +44,15 @@ pub enum Unauthenticated {
         /// The header.
         name: &'static str,
     },
+    /// A signed header that is there more than once.
+    #[error("the signed header {name} is there more than once")]
+    Repeated {
+        /// The header.
+        name: String,
+    },
+    /// A nonce with a comma.
+    #[error("x-acs-signature-nonce must not contain a comma")]
+    NonceFormat,
     /// A common parameter that is longer than any client makes it.
     #[error("{name} has {octets} octets; at most {max} are taken")]
     TooLong {
@@ -82,8 +91,10 @@ pub enum Unauthenticated {
     /// A temporary key with a token that was not made here.
     #[error("this security token was not made by this Edgeseal")]
     TokenMalformed,
-    /// A token that came with another key.
-    #[error("this security token belongs to another temporary access key")]
+    /// A token that came with another key, or with one that has none.
+    #[error(
+        "this security token belongs to another access key; the key of an account or a user is sent without one"
+    )]
     TokenMismatch,
     /// A token whose session is over.
     #[error("the session ended at {ended}; assume the role again")]
@@ -140,10 +151,11 @@ impl Failure for Unauthenticated {
             Self::Missing(code) => *code,
             Self::Method { .. } | Self::Bearer => Code::InvalidSignatureMethod,
             Self::SignatureVersion => Code::InvalidSignatureVersion,
-            Self::Authorization | Self::SignedHeaders | Self::NotSigned { .. } => {
-                Code::IncompleteSignature
-            }
-            Self::TooLong { .. } => Code::ParameterFormat,
+            Self::Authorization
+            | Self::SignedHeaders
+            | Self::NotSigned { .. }
+            | Self::Repeated { .. } => Code::IncompleteSignature,
+            Self::NonceFormat | Self::TooLong { .. } => Code::ParameterFormat,
             Self::TimestampFormat => Code::TimestampFormat,
             Self::TimestampExpired { .. } => Code::TimestampExpired,
             Self::Throttled { .. } => Code::Throttling,

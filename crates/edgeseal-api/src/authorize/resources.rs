@@ -7,7 +7,7 @@ use edgeseal_core::{
 };
 
 use crate::{
-    actions::Target, authenticate::Caller, context::Context, domain_list::DomainList,
+    actions::{Target, twin}, authenticate::Caller, context::Context, domain_list::DomainList,
     operation::Trouble, request::Params,
 };
 
@@ -29,25 +29,26 @@ pub(super) async fn of(
     for given in names {
         // A name that is none stands as it was given: a later step refuses it.
         let Ok(name) = Pattern::parse(given) else {
-            let arn = format!("{}{given}", domain_prefix(caller));
-            resources.push(Resource::new(arn));
+            resources.push(in_cdn(caller, &format!("domain/{given}")));
             continue;
         };
         let account = caller.principal.account();
-        resources.push(domain(context, service(caller), account, &name, reads_tags).await?);
+        let permission = caller.action.permission;
+        resources.push(domain(context, permission, account, &name, reads_tags).await?);
     }
     Ok(resources)
 }
 
-/// A domain of an account, with its tags if they are asked for and it is the account's.
+/// A domain of an account that somebody wants `permission` for, with its tags if they are asked for
+/// and it is the account's.
 pub(crate) async fn domain(
     context: &Context,
-    service: &str,
+    permission: &str,
     account: &AccountId,
     name: &Pattern,
     reads_tags: bool,
 ) -> Result<Resource, Trouble> {
-    let mut resource = Resource::domain(service, account, name);
+    let mut resource = of_service(permission, account, &format!("domain/{name}"));
     if reads_tags
         && let Some(domain) = context.catalog.domain(name).await?
         && domain.account == *account
@@ -74,15 +75,29 @@ fn others(caller: &Caller) -> Vec<Resource> {
     };
     match caller.action.target {
         Target::Domain | Target::EachDomain | Target::Domains => {
-            vec![Resource::new(format!("{}*", domain_prefix(caller)))]
+            vec![in_cdn(caller, "domain/*")]
         }
-        Target::Service => vec![Resource::new(format!(
-            "acs:{}:*:{account}:*",
-            service(caller)
-        ))],
-        Target::Centre | Target::Everything => vec![Resource::new("*")],
+        Target::Service => vec![in_cdn(caller, "*")],
+        // Policies name it `*`. A `Deny` of something in the service is taken to mean this too.
+        Target::Centre | Target::Everything => {
+            let service = service(caller.action.permission);
+            vec![Resource::new("*").within(format!("acs:{service}:*:{account}:*"))]
+        }
         Target::Edgeseal => vec![Resource::new(format!("acs:edgeseal:*:{account}:*"))],
+        Target::Account => {
+            let named = named_account(caller);
+            vec![Resource::new(format!(
+                "acs:edgeseal:*:{account}:account/{named}"
+            ))]
+        }
+        Target::Accounts => vec![Resource::new(format!("acs:edgeseal:*:{account}:account/*"))],
         Target::User => vec![user()],
+        Target::RenamedUser => {
+            let new_name = params.given("NewUserName");
+            let new_name =
+                new_name.map(|name| Resource::new(format!("acs:ram:*:{account}:user/{name}")));
+            [user()].into_iter().chain(new_name).collect()
+        }
         Target::Role => vec![role()],
         Target::Policy => vec![policy(caller, params)],
         Target::UserAndPolicy => vec![user(), policy(caller, params)],
@@ -114,14 +129,34 @@ fn own_name(caller: &Caller) -> &str {
     }
 }
 
-fn domain_prefix(caller: &Caller) -> String {
-    let account = caller.principal.account();
-    format!("acs:{}:*:{account}:domain/", service(caller))
+/// The account that an operator's call is about.
+pub(super) fn named_account(caller: &Caller) -> &str {
+    let own = caller.principal.account().as_str();
+    caller.request.params.given("AccountId").unwrap_or(own)
 }
 
-/// The service that an action belongs to in policies.
-fn service(caller: &Caller) -> &'static str {
-    let permission = caller.action.permission;
+/// Something of the caller's in the CDN.
+fn in_cdn(caller: &Caller, name: &str) -> Resource {
+    of_service(caller.action.permission, caller.principal.account(), name)
+}
+
+/// Something of an account in the service of a permission. CDN and DCDN have the same domains: what
+/// is denied under the name of one is denied under both.
+fn of_service(permission: &str, account: &AccountId, name: &str) -> Resource {
+    let arn = |service| format!("acs:{service}:*:{account}:{name}");
+    let service = service(permission);
+    let other = match service {
+        "cdn" => "dcdn",
+        // Edgeseal's own actions on domains act on those of the CDN.
+        "dcdn" | "edgeseal" => "cdn",
+        _ => return Resource::new(arn(service)),
+    };
+    let action = twin(permission).unwrap_or(permission);
+    Resource::new(arn(service)).known_as(action, arn(other))
+}
+
+/// The service that a permission belongs to.
+fn service(permission: &str) -> &str {
     permission
         .split_once(':')
         .map_or("*", |(service, _)| service)

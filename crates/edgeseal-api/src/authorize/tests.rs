@@ -1,3 +1,5 @@
 //! Decisions over whole calls.
 
 mod batches;
+mod denies;
+mod operator;

@@ -134,10 +134,19 @@ fn query_and_form_are_one() {
         .headers
         .insert("content-type", HeaderValue::from_static("application/json"));
     request.body = Some(Bytes::from_static(b"{\"B\":%}"));
+    assert_eq!(refused(request), Malformed::NotForm);
+    let mut request = raw("POST", "/", "A=1");
+    request.body = Some(Bytes::from_static(b"B=2"));
+    assert_eq!(refused(request), Malformed::NotForm, "without Content-Type");
+    let mut request = raw("POST", "/", "A=1");
+    request
+        .headers
+        .insert("content-type", HeaderValue::from_static("application/json"));
+    let parsed = Request::parse(request).ok().unwrap();
     assert_eq!(
-        Request::parse(request).ok().unwrap().params.get("B"),
-        None,
-        "only forms hold parameters"
+        parsed.params.get("A"),
+        Some("1"),
+        "an empty body holds nothing"
     );
 }
 

@@ -28,7 +28,7 @@ use super::{
     glob::{Glob, Subject},
     invalid::{InvalidPolicy, short},
     principal::Trusted,
-    request::{Context, Resource},
+    request::{Context, DeniedAs, Resource},
     tree::{Node, Path},
 };
 
@@ -96,7 +96,22 @@ impl Document {
     /// [`InvalidPolicy`] with the first thing that is wrong.
     pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
         Ok(Self {
-            statements: statements(json, Statement::read)?,
+            statements: statements(json, |node, path| {
+                Statement::read(node, path, read_resource)
+            })?,
+            text: json.into(),
+        })
+    }
+
+    /// Parses one that has been taken before, perhaps by a release that took more: a resource that
+    /// [`parse`](Self::parse) refuses since it can match nothing stands for nothing here.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] with the first thing that is wrong.
+    pub fn parse_stored(json: &str) -> Result<Self, InvalidPolicy> {
+        let read = |node: &Node, path: &Path<'_>| Statement::read(node, path, read_stored_resource);
+        Ok(Self {
+            statements: statements(json, read)?,
             text: json.into(),
         })
     }
@@ -143,7 +158,11 @@ impl TrustDocument {
 }
 
 impl Statement {
-    fn read(node: &Node, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+    fn read(
+        node: &Node,
+        path: &Path<'_>,
+        read_resource: fn(&Node, &Path<'_>) -> Result<Glob, InvalidPolicy>,
+    ) -> Result<Self, InvalidPolicy> {
         let [
             effect,
             action,
@@ -181,6 +200,33 @@ impl Statement {
     ) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
         self.actions.has(action) && self.resources.has(name) && self.conditions.iter().all(holds)
+    }
+
+    /// Whether this statement denies by what else the resource is: see [`Resource::known_as`] and
+    /// [`Resource::within`].
+    ///
+    /// An exception (`NotAction`, `NotResource`) holds for a thing by whichever name it makes it, so
+    /// that a second name does not take away what a policy leaves alone.
+    pub(super) fn denies_otherwise(
+        &self,
+        action: &Subject<'_>,
+        name: &Subject<'_>,
+        denied_as: &DeniedAs<'_>,
+        resource: &Resource,
+        context: &Context,
+    ) -> bool {
+        let is_known = denied_as.known.as_ref().is_some_and(|(other, other_name)| {
+            self.actions.has_any(&[action, other]) && self.resources.has_any(&[name, other_name])
+        });
+        let is_within = denied_as
+            .within
+            .is_some_and(|arn| self.actions.has(action) && self.resources.overlaps(arn));
+        let is_meant = self.effect == Effect::Deny && (is_known || is_within);
+        is_meant
+            && self
+                .conditions
+                .iter()
+                .all(|condition| condition.holds(self.effect, resource, context))
     }
 }
 
@@ -237,7 +283,18 @@ impl Scope {
     }
 
     fn has(&self, subject: &Subject<'_>) -> bool {
-        self.globs.iter().any(|glob| glob.matches(subject)) != self.excepted
+        self.has_any(&[subject])
+    }
+
+    /// Whether it has a thing with several names.
+    fn has_any(&self, names: &[&Subject<'_>]) -> bool {
+        let is_one = |glob: &Glob| names.iter().any(|name| glob.matches(name));
+        self.globs.iter().any(is_one) != self.excepted
+    }
+
+    /// Whether it names something that may be in `arn`. What is excepted names nothing.
+    fn overlaps(&self, arn: &str) -> bool {
+        !self.excepted && self.globs.iter().any(|glob| glob.overlaps(arn))
     }
 
     fn spelt(name: &'static str, excepted: bool) -> &'static str {
@@ -314,13 +371,28 @@ fn read_trust_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy
     }
 }
 
-/// `*`, or `acs:service:region:account:name` with wildcards anywhere. One with fewer parts and no
-/// `*` to make up for them could match nothing.
+/// As [`read_stored_resource`]; refused is also a domain that is spelt so that it matches none.
 fn read_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
+    let glob = read_stored_resource(node, path)?;
+    if canonical(glob.as_str()).is_some() {
+        return Ok(glob);
+    }
+    let expected = "a resource in whose domain each label is either ASCII or free of wildcards, \
+                    without a dot after a wildcard at its end";
+    Err(value(glob.as_str(), path, expected))
+}
+
+/// `*`, or `acs:service:region:account:name` with wildcards anywhere. One with fewer parts and no
+/// `*` to make up for them could match nothing. Domains are compared in A-labels without a dot at
+/// the end (see [`crate::DomainName`]), however they are spelt.
+fn read_stored_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
     let text = name(node, path)?;
     let complete = text.split(':').count() >= 5 || text.contains('*');
     if text == "*" || (text.starts_with("acs:") && complete) {
-        Ok(Glob::new(text))
+        Ok(match canonical(text) {
+            Some(canonical) => Glob::spelt(text, &canonical),
+            None => Glob::new(text),
+        })
     } else {
         Err(value(
             text,
@@ -328,6 +400,34 @@ fn read_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
             "a resource, acs:service:region:account:name or *",
         ))
     }
+}
+
+/// A resource with its domain as domains are stored; `None` if it matches none however it is read.
+fn canonical(text: &str) -> Option<String> {
+    let is_wildcard = |c: char| matches!(c, '*' | '?');
+    let is_domain = text.contains("domain/")
+        || ["acs:cdn:", "acs:dcdn:"]
+            .iter()
+            .any(|cdn| text.starts_with(cdn));
+    let text = match text.strip_suffix('.') {
+        Some(rest) if is_domain && rest.ends_with(is_wildcard) => return None,
+        Some(rest) if is_domain => rest,
+        _ => text,
+    };
+    let mut canonical = String::with_capacity(text.len());
+    for part in text.split_inclusive([':', '/', '.']) {
+        let label = part.trim_end_matches([':', '/', '.']);
+        if label.is_ascii() {
+            canonical.push_str(part);
+            continue;
+        }
+        if label.contains(is_wildcard) {
+            return None;
+        }
+        canonical.push_str(&idna::domain_to_ascii_strict(label).ok()?);
+        canonical.push_str(&part[label.len()..]);
+    }
+    Some(canonical)
 }
 
 /// A text without variables and control characters.

@@ -1,5 +1,7 @@
 //! The decision: policies on one side, a request on the other.
 
+use std::cell::OnceCell;
+
 use super::{
     document::{Document, Effect, TrustDocument},
     glob::{Case, Subject},
@@ -148,9 +150,21 @@ fn evaluate_one(
         return Decision::no_allow(Layer::Identity, index);
     }
     let name = resource.subject();
+    // Made for the first `Deny` that asks.
+    let denied_as = OnceCell::new();
     let find = |document: &Document, denials_only: bool| {
         let statements = document.statements.iter().map(|statement| {
-            let applies = || statement.applies(action, &name, resource, context);
+            let applies = || {
+                statement.applies(action, &name, resource, context)
+                    || (statement.effect == Effect::Deny
+                        && denied_as
+                            .get_or_init(|| resource.denied_as())
+                            .as_ref()
+                            .is_some_and(|denied_as| {
+                                statement
+                                    .denies_otherwise(action, &name, denied_as, resource, context)
+                            }))
+            };
             (statement.effect, applies)
         });
         Found::among(statements, denials_only)

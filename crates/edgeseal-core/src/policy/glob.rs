@@ -88,6 +88,30 @@ impl Glob {
         }
     }
 
+    /// The glob that `canonical` is, given in the spelling `given`.
+    pub(super) fn spelt(given: &str, canonical: &str) -> Self {
+        Self {
+            given: given.into(),
+            ..Self::new(canonical)
+        }
+    }
+
+    /// Whether this and `arn`, the full name of a resource with wildcards, may be names of one thing.
+    /// Of full names each part is compared with its own, so that no `*` for a region reaches over
+    /// the account. Case matters.
+    pub(super) fn overlaps(&self, arn: &str) -> bool {
+        const PARTS: usize = 5;
+        let parts = |text| str::splitn(text, PARTS, ':').collect::<Vec<&str>>();
+        let (mine, others) = (parts(&self.given), parts(arn));
+        if (mine.len(), others.len()) == (PARTS, PARTS) {
+            mine.iter()
+                .zip(&others)
+                .all(|(one, other)| overlap(one, other))
+        } else {
+            overlap(&self.given, arn)
+        }
+    }
+
     /// The text as it was given.
     pub(super) fn as_str(&self) -> &str {
         &self.given
@@ -101,6 +125,29 @@ impl Glob {
         };
         form.pairs.are_among(subject.pairs) && form.shape.matches(subject)
     }
+}
+
+/// Whether two texts with wildcards have a text in common. The cost is the product of their lengths.
+fn overlap(one: &str, other: &str) -> bool {
+    let other: Vec<char> = other.chars().collect();
+    // Whether what is left of `one` overlaps with what is left of `other`, for each place in the
+    // latter; filled from the end.
+    let mut after: Vec<bool> = (0..=other.len())
+        .map(|at| other[at..].iter().all(|c| *c == '*'))
+        .collect();
+    for c in one.chars().rev() {
+        let mut here = vec![false; other.len() + 1];
+        for at in (0..=other.len()).rev() {
+            here[at] = match (c, other.get(at)) {
+                ('*', None) => after[at],
+                ('*', Some(_)) | (_, Some('*')) => after[at] || here[at + 1],
+                (_, None) => false,
+                (c, Some(other)) => (c == *other || c == '?' || *other == '?') && after[at + 1],
+            };
+        }
+        after = here;
+    }
+    after[0]
 }
 
 impl PartialEq for Glob {
@@ -249,6 +296,24 @@ mod tests {
             let expected = naive(&chars(&glob), &chars(&text));
             prop_assert_eq!(matches(&glob, &text, Matters), expected);
             prop_assert_eq!(matches(&glob.to_ascii_uppercase(), &text, Ignored), expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Texts as long as both globs together suffice: each character of one is met by one of the
+        /// other or by nothing.
+        #[test]
+        fn overlapping_globs_have_a_text_in_common(one in "[ab*?]{0,4}", other in "[ab*?]{0,4}") {
+            let texts = (0..=8_u32).flat_map(|length| (0..1_u32 << length).map(move |bits| {
+                let letter = |at: u32| if bits >> at & 1 == 1 { 'a' } else { 'b' };
+                (0..length).map(letter).collect::<String>()
+            }));
+            let both = |text: &String| matches(&one, text, Matters) && matches(&other, text, Matters);
+            let expected = texts.into_iter().any(|text| both(&text));
+            prop_assert_eq!(overlap(&one, &other), expected);
+            prop_assert_eq!(overlap(&other, &one), expected);
         }
     }
 

@@ -21,11 +21,35 @@ pub struct Request<'a> {
 /// are here and not in the context, since those of two domains in one request differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
+    name: Name,
+    tags: Vec<(String, String)>,
+    also: Option<Also>,
+}
+
+/// A name, ready to be compared with globs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
     arn: String,
     case: Case,
     /// The name in lower case, if case is ignored and there are capitals.
     lower_case: Option<String>,
-    tags: Vec<(String, String)>,
+}
+
+/// What else a `Deny` of a resource may be about, though no `Allow` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Also {
+    /// The same deed done to the same thing in the words of another service.
+    Known { action: String, name: Name },
+    /// Something in here: which, the action does not tell.
+    Within(String),
+}
+
+/// As [`Also`], for a comparison: one of the two.
+pub(super) struct DeniedAs<'a> {
+    /// Another action on a thing with another name.
+    pub(super) known: Option<(Subject<'a>, Subject<'a>)>,
+    /// Something in here.
+    pub(super) within: Option<&'a str>,
 }
 
 /// The circumstances of a request, as conditions see them.
@@ -76,20 +100,10 @@ impl Resource {
     /// resources have it.
     #[must_use]
     pub fn new(arn: impl Into<String>) -> Self {
-        let arn = arn.into();
-        // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital letter,
-        // however much of the name its wildcards leave out.
-        let is_domain = arn.contains(":domain/");
-        let has_capitals = arn.bytes().any(|byte| byte.is_ascii_uppercase());
         Self {
-            case: if is_domain {
-                Case::Ignored
-            } else {
-                Case::Matters
-            },
-            lower_case: (is_domain && has_capitals).then(|| arn.to_ascii_lowercase()),
-            arn,
+            name: Name::new(arn.into()),
             tags: Vec::new(),
+            also: None,
         }
     }
 
@@ -112,14 +126,69 @@ impl Resource {
         self
     }
 
+    /// The same, which another service calls `arn`, and for which it calls the action `action`: a
+    /// `Deny` in its words counts. An `Allow` in them does not.
+    #[must_use]
+    pub fn known_as(mut self, action: &str, arn: impl Into<String>) -> Self {
+        self.also = Some(Also::Known {
+            action: action.to_ascii_lowercase(),
+            name: Name::new(arn.into()),
+        });
+        self
+    }
+
+    /// The same, for something that is somewhere in `arn`, a name with wildcards, without being
+    /// named: a `Deny` of anything that may be in there counts.
+    #[must_use]
+    pub fn within(mut self, arn: impl Into<String>) -> Self {
+        self.also = Some(Also::Within(arn.into()));
+        self
+    }
+
     /// Its name.
     #[must_use]
     pub fn arn(&self) -> &str {
-        &self.arn
+        &self.name.arn
     }
 
     /// Its name as globs take it.
     pub(super) fn subject(&self) -> Subject<'_> {
+        self.name.subject()
+    }
+
+    /// What else a `Deny` of it may be about.
+    pub(super) fn denied_as(&self) -> Option<DeniedAs<'_>> {
+        Some(match self.also.as_ref()? {
+            Also::Known { action, name } => DeniedAs {
+                known: Some((Subject::new(action, Case::Ignored), name.subject())),
+                within: None,
+            },
+            Also::Within(arn) => DeniedAs {
+                known: None,
+                within: Some(arn),
+            },
+        })
+    }
+}
+
+impl Name {
+    fn new(arn: String) -> Self {
+        // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital letter,
+        // however much of the name its wildcards leave out.
+        let is_domain = arn.contains(":domain/");
+        let has_capitals = arn.bytes().any(|byte| byte.is_ascii_uppercase());
+        Self {
+            case: if is_domain {
+                Case::Ignored
+            } else {
+                Case::Matters
+            },
+            lower_case: (is_domain && has_capitals).then(|| arn.to_ascii_lowercase()),
+            arn,
+        }
+    }
+
+    fn subject(&self) -> Subject<'_> {
         Subject::new(self.lower_case.as_deref().unwrap_or(&self.arn), self.case)
     }
 }

@@ -15,11 +15,14 @@ pub struct SystemPolicy {
 
 /// All system policies, by name.
 ///
+/// `AdministratorAccess` is everything in the account. What operates Edgeseal itself, for all accounts,
+/// is left out: a test of the api compares it with the table of actions.
+///
 /// As on the cloud's pages (read 2026-11): the two of DCDN, `AliyunCDNReadOnlyAccess`,
 /// `AliyunRAMReadOnlyAccess` and `AliyunSTSAssumeRoleAccess`. Of the others we found what they are
 /// for and not the text: those are written in the shape of their siblings.
 pub static POLICIES: [SystemPolicy; 10] = [
-    policy("AdministratorAccess", "Everything.", || {
+    policy("AdministratorAccess", "Everything in the account.", || {
         parse(ADMINISTRATOR)
     }),
     policy("AliyunCDNFullAccess", "Everything in CDN.", || {
@@ -90,7 +93,17 @@ const ADMINISTRATOR: &str = r#"{
   "Version": "1",
   "Statement": [
     {
-      "Action": "*",
+      "NotAction": "edgeseal:*",
+      "Resource": "*",
+      "Effect": "Allow"
+    },
+    {
+      "Action": [
+        "edgeseal:DescribeAuditRecords",
+        "edgeseal:DescribeRollout",
+        "edgeseal:ExplainDecision",
+        "edgeseal:ImportCertificate"
+      ],
       "Resource": "*",
       "Effect": "Allow"
     }

@@ -87,7 +87,7 @@ fn names_of_principals() {
 
 #[test]
 fn accounts_bypass_policies_and_others_do_not() {
-    use Sphere::{Caller, Operator, OwnAccount};
+    use Sphere::{Caller, Operator, OwnAccount, RootKeys};
     use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
     let root = || Principal::Account(account(true));
     let other = || Principal::Account(account(false));
@@ -105,6 +105,10 @@ fn accounts_bypass_policies_and_others_do_not() {
         (session(false), OwnAccount, everything, Allowed),
         (session(true), Operator, nothing, ExplicitDeny),
         (session(false), Caller, nothing, Allowed),
+        (root(), RootKeys, nothing, Allowed),
+        (other(), RootKeys, everything, ImplicitDeny),
+        (user(true), RootKeys, everything, ImplicitDeny),
+        (session(true), RootKeys, everything, ImplicitDeny),
     ] {
         let document = document(statements);
         let policies = Policies {

@@ -135,6 +135,7 @@ fn guesses(keyring: &Keyring) -> Vec<(Code, RawRequest)> {
         (Code::SecurityTokenMalformed, "STS.mine", Some("token")),
         (Code::SecurityTokenMalformed, "STS.mine", Some(&*changed)),
         (Code::SecurityTokenMismatch, "STS.other", Some(&*own)),
+        (Code::SecurityTokenMismatch, "testid", Some(&*own)),
         (Code::SecurityTokenExpired, "STS.mine", Some(&*over)),
         // The session is good; its role is not there.
         (Code::SecurityTokenExpired, "STS.mine", Some(&*own)),
@@ -160,15 +161,16 @@ fn allow(context: &mut Context, calls: u32) {
 
 #[tokio::test]
 async fn every_kind_of_guess_counts_against_its_source_alone() {
-    let captures = Capture::all();
-    let mut goods = captures.iter();
-    let (_, mut context) = guarded(true).await;
-    let all = guesses(context.catalog.keyring());
-    assert_eq!(all.len(), 14);
-    for (code, guess) in all {
+    let good = Capture::all()
+        .into_iter()
+        .find(|capture| !capture.has_token())
+        .unwrap();
+    for number in 0..16 {
+        let (_, mut context) = guarded(true).await;
+        let (code, guess) = guesses(context.catalog.keyring()).swap_remove(number);
         allow(&mut context, 1);
         assert_eq!(authenticated(&context, guess).await.err(), Some(code));
-        let mut good = goods.next().unwrap().raw();
+        let mut good = good.raw();
         let refused = authenticated(&context, v1("testid", "n", "")).await;
         assert_eq!(refused.err(), Some(Code::Throttling), "after {code:?}");
         good.source = [192, 0, 2, 1].into();

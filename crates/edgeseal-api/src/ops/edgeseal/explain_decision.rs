@@ -148,6 +148,7 @@ impl Operation for ExplainDecision {
         let mut circumstances = call.circumstances();
         circumstances.source_ip = question.source_ip.or(circumstances.source_ip);
         let resources = [resource];
+        let [resource] = &resources;
         let request = Request {
             action: &question.permission,
             resources: &resources,
@@ -155,15 +156,17 @@ impl Operation for ExplainDecision {
         };
         let known = ACTIONS.iter();
         let mut known = known.filter(|action| action.permission == question.permission);
-        let sphere = known
-            .next()
-            .map_or(Sphere::OwnAccount, |action| action.sphere);
+        let account = resource.arn().rsplit_once(":account/");
+        let account = account.map_or("", |(_, account)| account);
+        let sphere = known.next().map_or(Sphere::OwnAccount, |action| {
+            authorize::sphere(action, &principal, account)
+        });
         let decision = match &power {
             Some(power) => power.judge(|policies| decide(&principal, sphere, policies, &request)),
             None => decide(&principal, sphere, &Policies::NONE, &request),
         };
-        let [resource] = resources;
-        let reply = Reply::new(&principal, power.as_ref(), &decision, question, &resource);
+        let decided = (sphere, &decision);
+        let reply = Reply::new(&principal, power.as_ref(), decided, question, resource);
         Ok(Done::read(reply))
     }
 }
@@ -204,10 +207,10 @@ async fn resource(
     reads_tags: bool,
 ) -> Result<Resource, Error> {
     let given = &question.resource;
-    let service = question.permission.split(':').next().unwrap_or_default();
+    let permission = &question.permission;
     match Pattern::parse(given) {
         Ok(name) if !given.contains(':') => {
-            Ok(domain_resource(context, service, call.account(), &name, reads_tags).await?)
+            Ok(domain_resource(context, permission, call.account(), &name, reads_tags).await?)
         }
         _ => Ok(Resource::new(given.as_str())),
     }
@@ -217,7 +220,7 @@ impl Reply {
     fn new(
         principal: &Principal,
         power: Option<&Power>,
-        decision: &Decision,
+        (sphere, decision): (Sphere, &Decision),
         question: Question,
         resource: &Resource,
     ) -> Self {
@@ -243,7 +246,7 @@ impl Reply {
             (Principal::Account(_), Verdict::Allowed) => {
                 "the key of an account may do everything in its account".to_owned()
             }
-            _ => authorize::reason(principal, decision),
+            _ => authorize::reason(principal, sphere, decision),
         };
         Self {
             decision: match decision.verdict {

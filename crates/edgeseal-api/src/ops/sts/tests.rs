@@ -3,7 +3,6 @@
 mod oidc;
 mod roles;
 
-use edgeseal_core::Secret;
 use serde_json::{Value, json};
 
 use crate::{
@@ -69,23 +68,6 @@ impl World {
 
     async fn identity(&self, who: &Credentials) -> Value {
         self.call(who, "2015-04-01", "GetCallerIdentity", &[]).await
-    }
-}
-
-impl Credentials {
-    /// The temporary key in an answer of STS.
-    fn in_answer(answer: &Value) -> Self {
-        let text = |name: &str| {
-            answer["Credentials"][name]
-                .as_str()
-                .unwrap_or_else(|| panic!("{answer}"))
-                .to_owned()
-        };
-        Self {
-            access_key: text("AccessKeyId"),
-            secret: Secret::from(text("AccessKeySecret")),
-            token: Some(text("SecurityToken")),
-        }
     }
 }
 

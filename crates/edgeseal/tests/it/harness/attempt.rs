@@ -157,6 +157,7 @@ impl Attempt {
             ("x-acs-date", self.timestamp.clone()),
             ("x-acs-signature-nonce", self.nonce.clone()),
             ("x-acs-content-sha256", Some(hex::encode(hash))),
+            ("content-type", Some(FORM.to_owned())),
         ];
         let mut headers = HeaderMap::new();
         let mut signed = Vec::new();

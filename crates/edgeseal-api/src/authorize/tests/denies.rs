@@ -1,0 +1,228 @@
+//! A `Deny` is not passed by another spelling of the same thing.
+
+use serde_json::{Value, json};
+
+use crate::{
+    Settings,
+    world::{World, document, statement},
+};
+
+const ACCOUNT: &str = "1000000000000001";
+const CDN: &str = "2018-05-10";
+const DCDN: &str = "2018-01-15";
+const CAS: &str = "2020-04-07";
+
+fn deny(action: &str, resource: &str) -> Value {
+    json!({"Effect": "Deny", "Action": action, "Resource": resource})
+}
+
+/// Whether a user that may do everything but what `deny` says is denied this call.
+async fn denied(deny: Value, (version, action): (&str, &str), params: &[(&str, &str)]) -> bool {
+    let mut world = World::empty(Settings::default());
+    world.account(ACCOUNT, "own").await;
+    let policy = document(&[statement("*", "*"), deny]);
+    world.user(ACCOUNT, "user", &[&policy]).await;
+    let answer = world
+        .call(&world.keys["user"], version, action, params)
+        .await;
+    answer["Code"] == "NoPermission"
+}
+
+#[tokio::test]
+async fn cdn_and_dcdn_have_the_same_domains() {
+    let set = (CDN, "SetCdnDomainSSLCertificate");
+    let set_dcdn = (DCDN, "SetDcdnDomainSSLCertificate");
+    let delete = (CDN, "DeleteCdnDomain");
+    let list = (CDN, "DescribeUserDomains");
+    let list_dcdn = (DCDN, "DescribeDcdnUserDomains");
+    let x = "acs:cdn:*:*:domain/x.example.com";
+    let dcdn_x = "acs:dcdn:*:*:domain/x.example.com";
+    let (name, other) = ("x.example.com", "y.example.com");
+    let import = ("2026-12-01", "ImportCertificate");
+    for (why, deny, call, domain, expected) in [
+        (
+            "an import sets a certificate",
+            deny("cdn:*", x),
+            import,
+            name,
+            true,
+        ),
+        (
+            "an import of another",
+            deny("cdn:*", x),
+            import,
+            other,
+            false,
+        ),
+        ("cdn", deny("cdn:*", x), set, name, true),
+        (
+            "cdn, called as dcdn",
+            deny("cdn:*", x),
+            set_dcdn,
+            name,
+            true,
+        ),
+        (
+            "the action, called as dcdn",
+            deny("cdn:SetCdn*", "*"),
+            set_dcdn,
+            name,
+            true,
+        ),
+        (
+            "dcdn, called as cdn",
+            deny("dcdn:*", dcdn_x),
+            set,
+            name,
+            true,
+        ),
+        (
+            "the domain, called as cdn",
+            deny("*", dcdn_x),
+            delete,
+            name,
+            true,
+        ),
+        ("another domain", deny("cdn:*", x), set_dcdn, other, false),
+        (
+            "another action",
+            deny("cdn:DeleteCdnDomain", x),
+            set_dcdn,
+            name,
+            false,
+        ),
+        (
+            "an action that dcdn has not",
+            deny("dcdn:*", "*"),
+            delete,
+            name,
+            false,
+        ),
+        (
+            "lists",
+            deny("cdn:DescribeUserDomains", "*"),
+            list_dcdn,
+            "",
+            true,
+        ),
+        (
+            "lists, called as cdn",
+            deny("dcdn:Describe*", "acs:dcdn:*:*:domain/*"),
+            list,
+            "",
+            true,
+        ),
+    ] {
+        let params = [("DomainName", domain)];
+        let params = if domain.is_empty() {
+            &params[..0]
+        } else {
+            &params[..]
+        };
+        assert_eq!(denied(deny, call, params).await, expected, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_deny_leaves_alone_stays_alone() {
+    let set = (CDN, "SetCdnDomainSSLCertificate");
+    let set_dcdn = (DCDN, "SetDcdnDomainSSLCertificate");
+    let all_but_cdn = json!({"Effect": "Deny", "NotAction": "cdn:*", "Resource": "*"});
+    let x = "acs:cdn:*:*:domain/x.example.com";
+    let all_but_x = json!({"Effect": "Deny", "Action": "*", "NotResource": x});
+    let cdn_but_x = json!({"Effect": "Deny", "Action": "cdn:*", "NotResource": x});
+    let (name, other) = ("x.example.com", "y.example.com");
+    for (deny, call, domain, expected) in [
+        (&all_but_cdn, set, name, false),
+        (&all_but_cdn, set_dcdn, name, true),
+        (&all_but_x, set, name, false),
+        (&all_but_x, set, other, true),
+        (&cdn_but_x, set, name, false),
+        (&cdn_but_x, set_dcdn, name, false),
+        (&cdn_but_x, set_dcdn, other, true),
+    ] {
+        let params = [("DomainName", domain)];
+        let what = format!("{deny} {call:?} {domain}");
+        assert_eq!(
+            denied(deny.clone(), call, &params).await,
+            expected,
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_name_in_policies_is_denied_by_the_name_of_its_service() {
+    let delete = (CAS, "DeleteUserCertificate");
+    let verify = (CDN, "VerifyDomainOwner");
+    for (resource, call, expected) in [
+        ("*", delete, true),
+        ("acs:yundun-cert:*:*:*", delete, true),
+        ("acs:yundun-cert:*:1000000000000001:*", delete, true),
+        (
+            "acs:yundun-cert:cn-hangzhou:1000000000000001:certificate/7",
+            delete,
+            true,
+        ),
+        ("acs:yundun-cert:*:2000000000000002:*", delete, false),
+        ("acs:cdn:*:*:*", delete, false),
+        ("acs:cdn:*:*:domain/x.example.com", verify, true),
+        ("acs:cdn:*:2000000000000002:*", verify, false),
+    ] {
+        let params = [("CertId", "7"), ("DomainName", "x.example.com")];
+        let is_denied = denied(deny("*", resource), call, &params).await;
+        assert_eq!(is_denied, expected, "{resource} {call:?}");
+    }
+    // An Allow grants no more than it says.
+    let mut world = World::empty(Settings::default());
+    world.account(ACCOUNT, "own").await;
+    let policy = document(&[statement("*", "acs:yundun-cert:*:*:*")]);
+    world.user(ACCOUNT, "user", &[&policy]).await;
+    let user = &world.keys["user"];
+    let answer = world
+        .call(user, CAS, "DeleteUserCertificate", &[("CertId", "7")])
+        .await;
+    assert_eq!(answer["Code"], "NoPermission");
+}
+
+#[tokio::test]
+async fn domains_are_denied_however_the_policy_spells_them() {
+    let stop = (CDN, "StopCdnDomain");
+    for (spelt, name, expected) in [
+        ("bücher.example.com", "xn--bcher-kva.example.com", true),
+        ("BÜCHER.Example.com.", "bücher.example.com", true),
+        ("*.bücher.example.com", "a.xn--bcher-kva.example.com", true),
+        ("*.bücher.example.com", ".bücher.example.com", true),
+        ("*.bücher.example.com", "bücher.example.com", false),
+        ("x.example.com.", "x.example.com", true),
+        ("*.example.com.", "x.example.com", true),
+        ("x.example.com.", "y.example.com", false),
+    ] {
+        let resource = format!("acs:cdn:*:*:domain/{spelt}");
+        let is_denied = denied(deny("cdn:*", &resource), stop, &[("DomainName", name)]).await;
+        assert_eq!(is_denied, expected, "{spelt} {name}");
+    }
+}
+
+#[tokio::test]
+async fn a_spelling_that_matches_nothing_is_refused_when_the_policy_is_made() {
+    let mut world = World::empty(Settings::default());
+    world.account(ACCOUNT, "own").await;
+    let own = &world.keys["own"];
+    for (number, spelt) in ["büch*.example.com", "*bücher.example.com", "*."]
+        .into_iter()
+        .enumerate()
+    {
+        let policy = document(&[deny("cdn:*", &format!("acs:cdn:*:*:domain/{spelt}"))]);
+        let name = format!("p{number}");
+        let params = [
+            ("PolicyName", name.as_str()),
+            ("PolicyDocument", policy.as_str()),
+        ];
+        let answer = world.call(own, "2015-05-01", "CreatePolicy", &params).await;
+        assert_eq!(
+            answer["Code"], "MalformedPolicyDocument",
+            "{spelt}: {answer}"
+        );
+    }
+}

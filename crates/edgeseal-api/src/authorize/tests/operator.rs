@@ -1,0 +1,200 @@
+//! Who comes to a key of the account that operates Edgeseal, and who operates it.
+
+use edgeseal_core::policy::{
+    self, Attached, Context, Decision, Policies, Resource, Sphere, system,
+};
+use serde_json::{Value, json};
+
+use super::super::resources;
+use crate::{
+    Settings,
+    actions::ACTIONS,
+    world::{Credentials, NOW, World, allow, document, refused, statement},
+};
+
+const ROOT: &str = "1000000000000001";
+const TENANT: &str = "2000000000000002";
+const OWN: &str = "2026-12-01";
+const STS: &str = "2015-04-01";
+
+/// The root account with a user and a role that may do everything, and a tenant.
+async fn world() -> World {
+    let mut world = World::empty(Settings::default());
+    world.root_account(ROOT).await;
+    world.account(TENANT, "tenant").await;
+    let all = allow("*", "*");
+    world.user(ROOT, "helper", &[&all]).await;
+    let trust = json!({
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"RAM": format!("acs:ram::{ROOT}:root")},
+    });
+    let trust = document(&[trust]);
+    world.role(ROOT, "all", &trust, 3600, Some(&all)).await;
+    world
+}
+
+async fn session(world: &World) -> Credentials {
+    let role = format!("acs:ram::{ROOT}:role/all");
+    let params = [("RoleArn", role.as_str()), ("RoleSessionName", "ci")];
+    let helper = &world.keys["helper"];
+    Credentials::in_answer(&world.call(helper, STS, "AssumeRole", &params).await)
+}
+
+fn key_of(answer: &Value) -> &str {
+    let id = &answer["AccessKey"]["AccessKeyId"];
+    id.as_str().unwrap_or_else(|| panic!("{answer}"))
+}
+
+#[tokio::test]
+async fn only_a_key_of_the_root_account_touches_its_keys() {
+    let world = world().await;
+    let root = &world.keys["root"];
+    let made = world.call(root, OWN, "CreateAccessKey", &[]).await;
+    let second = key_of(&made);
+    let delegated = [world.keys["helper"].clone(), session(&world).await];
+    for who in &delegated {
+        for (action, params) in [
+            ("CreateAccessKey", vec![]),
+            ("CreateAccessKey", vec![("AccountId", ROOT)]),
+            (
+                "UpdateAccessKey",
+                vec![("UserAccessKeyId", second), ("Status", "Inactive")],
+            ),
+            (
+                "UpdateAccessKey",
+                vec![
+                    ("UserAccessKeyId", second),
+                    ("Status", "Inactive"),
+                    ("AccountId", ROOT),
+                ],
+            ),
+            ("DeleteAccessKey", vec![("UserAccessKeyId", second)]),
+            (
+                "DeleteAccessKey",
+                vec![("UserAccessKeyId", second), ("AccountId", ROOT)],
+            ),
+            // Under the name of another account there is no such key.
+            (
+                "DeleteAccessKey",
+                vec![("UserAccessKeyId", second), ("AccountId", TENANT)],
+            ),
+        ] {
+            let answer = world.call(who, OWN, action, &params).await;
+            let (code, _) = refused(&answer);
+            let is_elsewhere = params.contains(&("AccountId", TENANT));
+            let expected = if is_elsewhere {
+                "EntityNotExist.AccessKey"
+            } else {
+                "NoPermission"
+            };
+            assert_eq!(code, expected, "{action} {params:?}: {answer}");
+        }
+        // What can be given to them stays given.
+        let made = world
+            .call(who, OWN, "CreateAccessKey", &[("AccountId", TENANT)])
+            .await;
+        let key = [("UserAccessKeyId", key_of(&made)), ("AccountId", TENANT)];
+        let deleted = world.call(who, OWN, "DeleteAccessKey", &key).await;
+        assert_eq!(deleted.get("Code"), None, "{deleted}");
+    }
+    let params = [("UserAccessKeyId", second)];
+    let deleted = world.call(root, OWN, "DeleteAccessKey", &params).await;
+    assert_eq!(deleted.get("Code"), None, "{deleted}");
+}
+
+#[tokio::test]
+async fn a_right_on_one_account_is_none_on_another() {
+    let mut world = world().await;
+    let tenant = format!("acs:edgeseal:*:{ROOT}:account/{TENANT}");
+    world
+        .user(ROOT, "support", &[&allow("edgeseal:*", &tenant)])
+        .await;
+    world.account("3000000000000003", "second").await;
+    let support = &world.keys["support"];
+    let made = world
+        .call(support, OWN, "CreateAccessKey", &[("AccountId", TENANT)])
+        .await;
+    key_of(&made);
+    for params in [
+        vec![("AccountId", "3000000000000003")],
+        vec![("AccountId", ROOT)],
+        vec![],
+    ] {
+        let answer = world.call(support, OWN, "CreateAccessKey", &params).await;
+        assert_eq!(refused(&answer).0, "NoPermission", "{params:?}");
+    }
+    for (action, params) in [
+        ("ListAccounts", vec![]),
+        ("CreateAccount", vec![("AccountName", "x")]),
+    ] {
+        let answer = world.call(support, OWN, action, &params).await;
+        assert_eq!(refused(&answer).0, "NoPermission", "{action}");
+    }
+}
+
+#[test]
+fn an_administrator_does_everything_in_the_account_and_does_not_operate() {
+    let administrator = system::find("AdministratorAccess").unwrap();
+    let attached = [Attached {
+        name: administrator.name,
+        document: administrator.document(),
+    }];
+    let policies = Policies {
+        identity: &attached,
+        session: None,
+    };
+    for action in ACTIONS {
+        let request = policy::Request {
+            action: action.permission,
+            resources: &[Resource::new("*")],
+            context: &Context::new(NOW),
+        };
+        let decision: Decision = policy::evaluate(&policies, &request);
+        let is_operators = action.sphere == Sphere::Operator;
+        assert_eq!(
+            decision.is_allowed(),
+            !is_operators,
+            "{}",
+            action.permission
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_user_is_judged_by_both_names() {
+    let mut world = world().await;
+    let user = |name: &str| format!("acs:ram:*:*:user/{name}");
+    let deny = json!({"Effect": "Deny", "Action": "ram:UpdateUser", "Resource": user("trusted")});
+    let policy = document(&[statement("ram:UpdateUser", "*"), deny]);
+    world.user(ROOT, "desk", &[&policy]).await;
+    world.user(ROOT, "temp", &[]).await;
+    let desk = &world.keys["desk"];
+    for (old, new, code) in [
+        ("temp", Some("trusted"), Some("NoPermission")),
+        ("temp", Some("other"), None),
+        ("other", None, None),
+    ] {
+        let mut params = vec![("UserName", old), ("NewComments", "c")];
+        params.extend(new.map(|new| ("NewUserName", new)));
+        let answer = world.call(desk, "2015-05-01", "UpdateUser", &params).await;
+        assert_eq!(answer["Code"].as_str(), code, "{old} {new:?}: {answer}");
+    }
+}
+
+#[test]
+fn permissions_of_cdn_and_dcdn_are_paired_as_the_actions_are() {
+    for action in ACTIONS
+        .iter()
+        .filter(|action| action.permission.starts_with("dcdn:"))
+    {
+        let twin = crate::actions::twin(action.permission).unwrap();
+        assert!(
+            ACTIONS.iter().any(|other| other.permission == twin),
+            "{twin}"
+        );
+        assert_eq!(crate::actions::twin(twin), Some(action.permission));
+        assert_eq!(format!("cdn:{}", action.counted_as()), twin);
+    }
+    assert_eq!(resources::service("dcdn:X"), "dcdn");
+}
