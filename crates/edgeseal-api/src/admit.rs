@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
 };
@@ -9,7 +10,8 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
     AccountId, Timestamp,
-    rate::{Decision, Limit, Spent, spend},
+    policy::Principal,
+    rate::{Decision, Limit, Spent, give_back, spend},
 };
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
@@ -20,7 +22,7 @@ use crate::{
 /// Nonces remembered at this node. At the 30 changes a second that an account may make, the window
 /// of 31 minutes holds 56,000 of them; the store remembers those of changes in any case.
 const NONCES_MAX: usize = 1 << 18;
-/// Source addresses whose failures are remembered.
+/// Source addresses whose failures, and principals whose denials, are remembered.
 const SOURCES_MAX: usize = 1 << 16;
 /// Accounts and actions after which those are forgotten that are within their rate again.
 const TIDY_FROM: usize = 4096;
@@ -30,10 +32,10 @@ pub struct Admitted(pub(crate) Caller);
 
 /// A caller over its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{calls} calls in {per_ms} ms are allowed to your account for this action; wait {retry_after_ms} ms"
-)]
+#[error("{calls} {what} in {per_ms} ms are allowed; wait {retry_after_ms} ms")]
 pub struct TooOften {
+    /// What there was too much of.
+    pub what: &'static str,
     /// Calls allowed …
     pub calls: u32,
     /// … in this many milliseconds.
@@ -49,9 +51,26 @@ pub struct TooOften {
 /// # Errors
 /// [`TooOften`] with the time to wait.
 pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, TooOften> {
+    context.denials.check(&caller.principal, caller.now)?;
     let account = caller.principal.account();
     spend_call(context, account, caller.action, caller.now)?;
     Ok(Admitted(caller))
+}
+
+/// Counts a call that was refused for want of a permission: against whoever made it and no longer
+/// against its account, whose other keys go on.
+pub(crate) fn count_denial(context: &Context, caller: &Caller) {
+    let (action, account) = (caller.action, caller.principal.account());
+    let limit = limit_of(context, action);
+    context
+        .limits
+        .give_back(account, action.counted_as(), limit);
+    context.denials.count(&caller.principal, caller.now);
+}
+
+fn limit_of(context: &Context, action: &Action) -> Limit {
+    let limit = context.settings.limits.get(action.name).copied();
+    limit.unwrap_or(action.limit)
 }
 
 /// Counts a call of an account, unless it is over the rate of the action.
@@ -61,12 +80,12 @@ pub(crate) fn spend_call(
     action: &Action,
     now: Timestamp,
 ) -> Result<(), TooOften> {
-    let limit = context.settings.limits.get(action.name).copied();
-    let limit = limit.unwrap_or(action.limit);
+    let limit = limit_of(context, action);
     let spent = context
         .limits
         .spend(account, action.counted_as(), limit, now);
     spent.map_err(|(retry_after_ms, first)| TooOften {
+        what: "calls of your account for this action",
         calls: limit.calls,
         per_ms: limit.per_ms,
         retry_after_ms,
@@ -146,6 +165,74 @@ impl Limits {
             Decision::RetryAfter { ms } => Err((ms, !std::mem::replace(&mut used.refusing, true))),
         }
     }
+
+    /// Takes a call that was let through off the count again.
+    fn give_back(&self, account: &AccountId, action: &'static str, limit: Limit) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = table.used.get_mut(&(account.clone(), action)) {
+            used.spent = give_back(limit, used.spent);
+        }
+    }
+}
+
+/// Calls refused for want of a permission, by user, role or account: whoever has no right to call
+/// goes on calling in vain for a while, then not at all, and no other key of the account notices.
+pub struct Denials {
+    limit: Limit,
+    /// By the principal's number, so that sessions of one role count together.
+    used: Cache<String, Used>,
+}
+
+impl Denials {
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            used: Cache::new(SOURCES_MAX),
+        }
+    }
+
+    /// Whether a principal may call.
+    fn check(&self, principal: &Principal, now: Timestamp) -> Result<(), TooOften> {
+        let who = number(principal);
+        let Some(mut used) = self.used.get(&who) else {
+            return Ok(());
+        };
+        let Decision::RetryAfter { ms } = spend(self.limit, used.spent, now) else {
+            return Ok(());
+        };
+        let first = !std::mem::replace(&mut used.refusing, true);
+        if first {
+            self.used.insert(who, used);
+        }
+        Err(TooOften {
+            what: "calls of yours without permission",
+            calls: self.limit.calls,
+            per_ms: self.limit.per_ms,
+            retry_after_ms: ms,
+            first,
+        })
+    }
+
+    fn count(&self, principal: &Principal, now: Timestamp) {
+        count_in(&self.used, &number(principal), |used| {
+            if let Decision::Allowed(spent) = spend(self.limit, used.spent, now) {
+                *used = Used {
+                    spent,
+                    refusing: false,
+                };
+            }
+        });
+    }
+}
+
+/// The number of whoever calls, unique over accounts, users and roles.
+fn number(principal: &Principal) -> String {
+    let account = principal.account();
+    match principal {
+        Principal::Account(_) => account.to_string(),
+        Principal::User { id, .. } => format!("{account}:user:{id}"),
+        Principal::Role { id, .. } => format!("{account}:role:{id}"),
+    }
 }
 
 /// Nonces seen at this node.
@@ -211,22 +298,29 @@ impl Failures {
     }
 
     pub(crate) fn count(&self, source: IpAddr, now: Timestamp) {
-        let count = |spent: &mut Spent| {
+        count_in(&self.spent, &network(source), |spent| {
             if let Decision::Allowed(next) = spend(self.limit, *spent, now) {
                 *spent = next;
             }
-        };
-        // In place: of many at once, each counts.
-        let entry = self.spent.entry(&network(source), None, |_, spent| {
-            count(spent);
-            EntryAction::Retain(())
         });
-        if let EntryResult::Vacant(place) = entry {
-            let mut spent = Spent::default();
-            count(&mut spent);
-            // An error means that it was pushed out at once: the table is full of others.
-            let _ = place.insert(spent);
-        }
+    }
+}
+
+/// Changes an entry, or a new one, in place: of many at once, each counts.
+fn count_in<K: Hash + Eq + Clone, V: Clone + Default>(
+    table: &Cache<K, V>,
+    key: &K,
+    count: impl Fn(&mut V),
+) {
+    let entry = table.entry(key, None, |_, value| {
+        count(value);
+        EntryAction::Retain(())
+    });
+    if let EntryResult::Vacant(place) = entry {
+        let mut value = V::default();
+        count(&mut value);
+        // An error means that it was pushed out at once: the table is full of others.
+        let _ = place.insert(value);
     }
 }
 

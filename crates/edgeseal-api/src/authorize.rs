@@ -15,13 +15,13 @@ use edgeseal_store::catalog::Deed;
 
 use crate::{
     actions::{Action, Target},
-    admit::Admitted,
+    admit::{Admitted, count_denial},
     authenticate::Caller,
     code::Code,
     context::Context,
     diagnosis::Diagnosis,
     domain_list::{self, DomainList},
-    operation::{AccessDenied, Failure, Trouble},
+    operation::{AccessDenied, Failure, Trouble, kept},
     request::{self, Params},
     rights::Power,
 };
@@ -76,12 +76,7 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
         Some(power) => {
             power.judge(|policies| decide(&caller.principal, sphere, policies, &request))
         }
-        None => decide(
-            &caller.principal,
-            sphere,
-            &policy::Policies::NONE,
-            &request,
-        ),
+        None => decide(&caller.principal, sphere, &policy::Policies::NONE, &request),
     };
     if decision.is_allowed() {
         return Ok(Authorized {
@@ -91,6 +86,7 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
             domains,
         });
     }
+    count_denial(context, &caller);
     let about = match &decision.by {
         Some(Reason::Statement { resource, .. } | Reason::NoAllow { resource, .. }) => *resource,
         None => 0,
@@ -196,7 +192,7 @@ pub(crate) fn deed_of(
         source: request.source.to_string(),
         action: action.name.to_owned(),
         // Fifty names of domains, and some of their length.
-        resource: named.chars().take(2000).collect(),
+        resource: kept(&named, 2000),
         request: request.id.clone(),
         nonce: None,
         now,
@@ -220,6 +216,23 @@ impl Authorized {
     #[must_use]
     pub const fn power(&self) -> Option<&Power> {
         self.caller.power.as_ref()
+    }
+
+    /// Whether the caller may also do what `permission` of the certificate centre is for, in the same
+    /// circumstances.
+    pub(crate) fn may_in_centre(&self, permission: &str) -> bool {
+        let Some(power) = &self.caller.power else {
+            return true;
+        };
+        let resource = [resources::centre(permission, self.account())];
+        let request = Request {
+            action: permission,
+            resources: &resource,
+            context: &self.circumstances(),
+        };
+        let (principal, sphere) = (&self.caller.principal, Sphere::OwnAccount);
+        let decision = power.judge(|policies| decide(principal, sphere, policies, &request));
+        decision.is_allowed()
     }
 
     /// What conditions see of the call.

@@ -238,6 +238,8 @@ codes! {
     DomainNotFound = 404 "InvalidDomain.NotFound" "The domain provided does not exist in our records.";
     /// Another change won too often; try again.
     ServiceBusy = 403 "ServiceBusy" "The specified Domain is configuring, please retry later.";
+    /// The operator holds the domain.
+    OperationDenied = 403 "OperationDenied" "You do not have access to this operation.";
     /// Page number out of range.
     InvalidPageNumber = 400 "InvalidPageNumber" "Specified parameter PageNumber is not valid.";
     /// Page size out of range.

@@ -7,7 +7,7 @@ use edgeseal_store::{Catalog, Revision, catalog::Deed};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    admit::{Failures, Limits, Nonces},
+    admit::{Denials, Failures, Limits, Nonces},
     http::{ConnectionLimits, Connections},
     key_encryption::KeyEncryption,
     key_uses::KeyUses,
@@ -39,6 +39,8 @@ pub struct Context {
     pub rights: KnownRights,
     /// Failed authentications lately, by address.
     pub failures: Failures,
+    /// Calls without permission lately, by principal.
+    pub denials: Denials,
     /// Connections that are open.
     pub connections: Arc<Connections>,
     /// The revision that an edge in this same process serves, if there is one.
@@ -63,6 +65,8 @@ pub struct Settings {
     pub limits: HashMap<String, Limit>,
     /// Failed authentications allowed to one source address.
     pub failures: Limit,
+    /// Calls without permission allowed to one user, role or account.
+    pub denials: Limit,
     /// Connections that may be open at once.
     pub connections: ConnectionLimits,
     /// Whether a certificate may be bound to a domain that none of its names covers.
@@ -124,6 +128,10 @@ impl Default for Settings {
                 calls: 600,
                 per_ms: 60_000,
             },
+            denials: Limit {
+                calls: 120,
+                per_ms: 60_000,
+            },
             connections: ConnectionLimits::default(),
             name_mismatch: NameMismatch::Refuse,
             duplicate_content: DuplicateContent::Accept,
@@ -152,6 +160,7 @@ impl Context {
         let (reports, follower) = Reports::new(catalog.clone());
         let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
+        let denials = Denials::new(settings.denials);
         let connections = Arc::new(Connections::new(settings.connections));
         let context = Self {
             catalog,
@@ -161,6 +170,7 @@ impl Context {
             rights: KnownRights::default(),
             limits: Limits::default(),
             failures,
+            denials,
             connections,
             local_edge,
             ask_for_proof: None,

@@ -25,6 +25,7 @@ pub mod diagnosis;
 pub mod domain_list;
 pub mod http;
 pub mod key_encryption;
+mod key_material;
 mod key_uses;
 mod numbered;
 pub mod oidc_keys;

@@ -17,6 +17,7 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
+    key_material,
     request::{Params, Request},
     warning::Warning,
 };
@@ -251,11 +252,16 @@ pub trait Failure: Error + Send + Sync {
 /// was sent in the wrong parameter.
 pub(crate) fn shown(given: &str) -> String {
     const SHOWN_MAX: usize = 40;
-    if given.contains("PRIVATE KEY") {
+    kept(given, SHOWN_MAX)
+}
+
+/// As [`shown`], of up to `characters`: what is kept of something that a caller gave.
+pub(crate) fn kept(given: &str, characters: usize) -> String {
+    if key_material::is_in(given) {
         return "(a private key)".to_owned();
     }
     let printable = |c: char| if c.is_control() { ' ' } else { c };
-    given.chars().take(SHOWN_MAX).map(printable).collect()
+    given.chars().take(characters).map(printable).collect()
 }
 
 /// An error with all that caused it, for the log.

@@ -12,7 +12,7 @@ use crate::{
     authenticate::authenticate,
     authorize::{authorize, deed},
     context::Context,
-    operation::{Done, Failure, Run, UnsignedCall, causes},
+    operation::{Done, Failure, Run, UnsignedCall, causes, kept},
     render::{self, Answer, Envelope, Format},
     request::{RawRequest, Request, text},
     warning::{self, Warning},
@@ -107,7 +107,7 @@ impl Said {
     fn refusal(failure: &dyn Failure) -> Self {
         Self {
             code: failure.code().row().wire,
-            why: failure.detail().map(clipped),
+            why: failure.detail().as_deref().map(clipped),
             warnings: None,
         }
     }
@@ -197,13 +197,11 @@ fn host_name(host: &str) -> &str {
     end.map_or(host, |colon| &host[..colon])
 }
 
-/// A detail as the audit keeps it: whatever a caller sent, a refusal takes little room.
-fn clipped(mut detail: String) -> String {
+/// A detail as the audit keeps it: whatever a caller sent, a refusal takes little room and holds no
+/// key.
+fn clipped(detail: &str) -> String {
     const KEPT_MAX: usize = 1000;
-    if let Some((at, _)) = detail.char_indices().nth(KEPT_MAX) {
-        detail.truncate(at);
-    }
-    detail
+    kept(detail, KEPT_MAX)
 }
 
 /// What failed inside, if that is why; the rest is the caller's own doing.

@@ -18,6 +18,8 @@ use crate::{code::Code, operation::causes};
 const WINDOW_MS: i64 = 60_000;
 /// Refusals of one kind, on different things, that are written in that time.
 const WRITTEN_MAX: usize = 50;
+/// Calls without permission of one kind, on different things, that are written in that time.
+const DENIED_MAX: usize = 1000;
 /// Kinds of calls of one account whose caller is not proven, at one time: anybody can send them, from
 /// many addresses; beyond, they are one kind.
 const UNPROVEN_KINDS_MAX: usize = 60;
@@ -101,6 +103,8 @@ struct Kind {
     /// Empty if the caller is not proven.
     action: String,
     source: String,
+    /// Who lacked a permission; empty for other refusals.
+    denied: String,
 }
 
 /// The refusals of one kind in one stretch of time.
@@ -119,10 +123,6 @@ struct Gathered(HashMap<Kind, Window>);
 
 impl Gathered {
     fn take(&mut self, refusal: Refusal) -> Entry {
-        // Who tries what he may not is of interest each time.
-        if refusal.code == Code::NoPermission.row().wire {
-            return Entry::Record(refusal);
-        }
         let now = refusal.deed.now;
         let kind = self.kind(&refusal);
         let window = self.0.entry(kind).or_insert_with(|| Window::new(now));
@@ -132,8 +132,14 @@ impl Gathered {
             return Entry::Record(refusal.counting(over.left_out));
         }
         let is_new = !window.written.contains(&thing(&refusal));
-        // What a call that nobody signed names is whatever its sender likes.
-        let most = if refusal.is_proven() { WRITTEN_MAX } else { 1 };
+        let most = match &refusal {
+            // What a call that nobody signed names is whatever its sender likes.
+            one if !one.is_proven() => 1,
+            // Each thing that somebody tries to do without permission is of interest; how many they
+            // are is bounded by what a principal may be denied in that time.
+            one if one.is_denial() => DENIED_MAX,
+            _ => WRITTEN_MAX,
+        };
         if is_new && window.written.len() < most {
             window.written.insert(thing(&refusal));
             return Entry::Record(refusal);
@@ -169,6 +175,11 @@ impl Gathered {
                 String::new()
             },
             source: deed.source.clone(),
+            denied: if refusal.is_denial() {
+                deed.principal.clone()
+            } else {
+                String::new()
+            },
         };
         if self.0.contains_key(&kind) || self.has_room_for(&kind) {
             return kind;
@@ -177,6 +188,7 @@ impl Gathered {
             code: String::new(),
             action: String::new(),
             source: String::new(),
+            denied: String::new(),
             ..kind
         }
     }
@@ -212,6 +224,10 @@ impl Refusal {
     /// Whether the call was signed by who it says it is from.
     const fn is_proven(&self) -> bool {
         !self.deed.principal.is_empty()
+    }
+
+    fn is_denial(&self) -> bool {
+        self.code == Code::NoPermission.row().wire
     }
 
     fn counting(mut self, others: u64) -> Self {

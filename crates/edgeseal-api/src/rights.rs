@@ -145,7 +145,8 @@ impl KnownRights {
         // remembered for it.
         let texts = catalog.policy_texts(&who.0, &attachments).await?;
         let policies = attachments.iter().zip(texts).map(|(attachment, text)| {
-            let document = Document::parse_stored(&text).map_err(Fault::of("read a stored policy"))?;
+            let document =
+                Document::parse_stored(&text).map_err(Fault::of("read a stored policy"))?;
             Ok((attachment.policy.name.to_string(), document))
         });
         let rights = Arc::new(Rights {

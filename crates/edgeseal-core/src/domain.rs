@@ -251,6 +251,21 @@ pub enum NoCompanion {
 #[error("the domain has no staged certificate and no staged settings")]
 pub struct NothingStaged;
 
+impl Mode {
+    /// Whether the owner may change the certificate, or delete the domain with it: to delete and to
+    /// add it again would be a change too.
+    ///
+    /// # Errors
+    /// [`Held::Protected`] or [`Held::Safe`].
+    pub const fn allows_changes(self) -> Result<(), Held> {
+        match self {
+            Self::Normal => Ok(()),
+            Self::Safe => Err(Held::Safe),
+            Self::Protected => Err(Held::Protected),
+        }
+    }
+}
+
 impl Binding {
     /// The certificates, the first one first, each with the address of its material.
     pub fn certificates(&self) -> impl Iterator<Item = (CertificateId, Digest)> {
@@ -272,10 +287,8 @@ impl Domain {
     /// # Errors
     /// [`Held`] says by what it is held.
     pub const fn may_change_certificate(&self) -> Result<(), Held> {
-        match self.mode {
-            Mode::Protected => return Err(Held::Protected),
-            Mode::Safe => return Err(Held::Safe),
-            Mode::Normal => {}
+        if let Err(held) = self.mode.allows_changes() {
+            return Err(held);
         }
         match self.state {
             State::Online => Ok(()),

@@ -84,6 +84,18 @@ pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
     }
 }
 
+/// What is used up without one call that was allowed under `limit`.
+#[must_use]
+pub fn give_back(limit: Limit, spent: Spent) -> Spent {
+    Spent(spent.0.saturating_sub(cost_us(limit)))
+}
+
+/// What a call costs, in microseconds.
+fn cost_us(limit: Limit) -> i64 {
+    let window_us = i64::from(limit.per_ms.max(1)) * 1000;
+    (window_us / i64::from(limit.calls.max(1))).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -79,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) rate_limits: HashMap<String, u32>,
     /// Failed authentications a minute allowed to one source address.
     pub(crate) auth_failures_per_minute: u32,
+    /// Calls without permission a minute allowed to one user, role or account.
+    pub(crate) denied_calls_per_minute: u32,
     /// Connections to the API that may be open at once.
     pub(crate) api_connections: usize,
     /// The same from one source address, or one /64 of IPv6.
@@ -193,6 +195,7 @@ const KEYS: &[&str] = &[
     "reseal_per_second",
     "core_dumps",
     "auth_failures_per_minute",
+    "denied_calls_per_minute",
     "api_connections",
     "api_connections_per_source",
     "name_mismatch",
@@ -299,6 +302,7 @@ impl Default for Config {
             core_dumps: false,
             rate_limits: HashMap::new(),
             auth_failures_per_minute: settings.failures.calls,
+            denied_calls_per_minute: settings.denials.calls,
             api_connections: settings.connections.in_all,
             api_connections_per_source: settings.connections.per_source,
             name_mismatch: "refuse".to_owned(),
@@ -401,6 +405,10 @@ impl Config {
                 .collect(),
             failures: Limit {
                 calls: self.auth_failures_per_minute,
+                per_ms: 60_000,
+            },
+            denials: Limit {
+                calls: self.denied_calls_per_minute,
                 per_ms: 60_000,
             },
             connections: ConnectionLimits {

@@ -7,8 +7,12 @@ use edgeseal_core::{
 };
 
 use crate::{
-    actions::{Target, twin}, authenticate::Caller, context::Context, domain_list::DomainList,
-    operation::Trouble, request::Params,
+    actions::{Target, twin},
+    authenticate::Caller,
+    context::Context,
+    domain_list::DomainList,
+    operation::Trouble,
+    request::Params,
 };
 
 /// Everything that a call acts upon, with tags if a policy of the caller asks for them.
@@ -78,11 +82,7 @@ fn others(caller: &Caller) -> Vec<Resource> {
             vec![in_cdn(caller, "domain/*")]
         }
         Target::Service => vec![in_cdn(caller, "*")],
-        // Policies name it `*`. A `Deny` of something in the service is taken to mean this too.
-        Target::Centre | Target::Everything => {
-            let service = service(caller.action.permission);
-            vec![Resource::new("*").within(format!("acs:{service}:*:{account}:*"))]
-        }
+        Target::Centre | Target::Everything => vec![centre(caller.action.permission, account)],
         Target::Edgeseal => vec![Resource::new(format!("acs:edgeseal:*:{account}:*"))],
         Target::Account => {
             let named = named_account(caller);
@@ -129,6 +129,13 @@ fn own_name(caller: &Caller) -> &str {
     }
 }
 
+/// Nothing in particular of a service: policies name it `*`. A `Deny` of something in the service is
+/// taken to mean this too.
+pub(super) fn centre(permission: &str, account: &AccountId) -> Resource {
+    let service = service(permission);
+    Resource::new("*").within(format!("acs:{service}:*:{account}:*"))
+}
+
 /// The account that an operator's call is about.
 pub(super) fn named_account(caller: &Caller) -> &str {
     let own = caller.principal.account().as_str();
@@ -156,7 +163,7 @@ fn of_service(permission: &str, account: &AccountId, name: &str) -> Resource {
 }
 
 /// The service that a permission belongs to.
-fn service(permission: &str) -> &str {
+pub(super) fn service(permission: &str) -> &str {
     permission
         .split_once(':')
         .map_or("*", |(service, _)| service)

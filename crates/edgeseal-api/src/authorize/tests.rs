@@ -1,5 +1,6 @@
 //! Decisions over whole calls.
 
 mod batches;
+mod denials;
 mod denies;
 mod operator;

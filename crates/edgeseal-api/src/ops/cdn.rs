@@ -84,3 +84,6 @@ pub use start_cdn_domain::StartCdnDomain;
 pub use stop_cdn_domain::StopCdnDomain;
 pub use tag_resources::{ListTagResources, TagResources, UntagResources};
 pub use verify_domain_owner::{DescribeDomainVerifyData, DescribeVerifyContent, VerifyDomainOwner};
+
+#[cfg(test)]
+mod tests;

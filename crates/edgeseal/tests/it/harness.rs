@@ -36,7 +36,8 @@ pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 
 pub(crate) fn unlimited() -> String {
     let names: BTreeSet<&str> = ACTIONS.iter().map(|action| action.name).collect();
     let lines = names.iter().map(|name| format!("{name} = 100000\n"));
-    format!("[rate_limits]\n{}", lines.collect::<String>())
+    let lines = lines.collect::<String>();
+    format!("denied_calls_per_minute = 100000\n[rate_limits]\n{lines}")
 }
 
 /// How long a condition may take to come true before the test fails.

@@ -4,13 +4,15 @@
 use std::net::SocketAddr;
 
 use crate::harness::{
-    Api, Attempt, EDGESEAL, Scheme, Server, Signature, now,
+    Api, Attempt, CDN, EDGESEAL, RAM, Scheme, Server, Signature, now,
     raw::{self, Answer},
 };
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 /// So that its rate is soon used up.
-const CONFIG: &str = "[rate_limits]\nSetDomainMode = 1\n";
+const CONFIG: &str = "denied_calls_per_minute = 100000\n[rate_limits]\nStopCdnDomain = 1\n";
+/// What is called.
+const CALL: (&str, &str) = (CDN, "StopCdnDomain");
 
 /// What mends a fault.
 type Mend = fn(&mut Attempt, &Stage);
@@ -18,10 +20,10 @@ type Mend = fn(&mut Attempt, &Stage);
 /// What the right parts are.
 struct Stage {
     server: SocketAddr,
-    /// An account that may not do what it asks for.
+    /// An account.
     bob: Api,
-    /// The root account.
-    root: Api,
+    /// A user of it, who may not do what he asks for.
+    carl: Api,
     /// Keys of the first account that do not work.
     inactive_key: String,
 }
@@ -43,10 +45,10 @@ const FIRST: [Step; 10] = [
         a.version = Some("1999-01-01".to_owned())
     }),
     (400, "InvalidVersion", |a, _| {
-        a.version = Some(EDGESEAL.to_owned())
+        a.version = Some(CALL.0.to_owned())
     }),
     (404, "InvalidAction.NotFound", |a, _| {
-        a.action = Some("SetDomainMode".to_owned())
+        a.action = Some(CALL.1.to_owned())
     }),
     (0, "", |_, _| {}),
 ];
@@ -116,7 +118,7 @@ const LAST: [Step; 7] = [
         a.key = Some(stage.inactive_key.clone())
     }),
     (400, "InvalidAccessKeyId.Inactive", |a, stage| {
-        a.key = Some(stage.bob.key.clone())
+        a.key = Some(stage.carl.key.clone())
     }),
     (400, "SignatureDoesNotMatch", |a, _| {
         a.signature = Signature::Right
@@ -137,7 +139,7 @@ async fn v3_refuses_in_the_documented_order() {
 async fn in_order(scheme: Scheme, common: &[Step]) {
     let server = Server::start_with(CONFIG);
     let stage = Stage::prepare(&server).await;
-    // Uses the nonce up and, with it, the rate.
+    // Uses the nonce up, and nothing of the rate: the call is not permitted.
     let mut used = stage.sound(scheme);
     used.nonce = Some("used".to_owned());
     assert_eq!(stage.send(&used).await.code(), "NoPermission");
@@ -166,10 +168,13 @@ impl Stage {
         root.call(EDGESEAL, "UpdateAccessKey", &params)
             .await
             .unwrap();
+        let named = [("UserName", "carl")];
+        bob.ok(RAM, "CreateUser", &named).await;
+        let carl = bob.ok(RAM, "CreateAccessKey", &named).await;
         Self {
             server: server.addresses().api,
             inactive_key: key.to_owned(),
-            root,
+            carl: bob.as_user(&carl["AccessKey"]),
             bob,
         }
     }
@@ -180,7 +185,7 @@ impl Stage {
 
     /// Well-formed and well-signed, but without permission, and without the parameters.
     fn sound(&self, scheme: Scheme) -> Attempt {
-        Attempt::new(scheme, &self.bob, (EDGESEAL, "SetDomainMode"), &[])
+        Attempt::new(scheme, &self.carl, CALL, &[])
     }
 
     fn wrong_in_every_way(&self, scheme: Scheme) -> Attempt {
@@ -220,7 +225,11 @@ impl Stage {
         // The rate fills up with time: what is sent between two throttled calls was sent while it
         // was used up, so try until there is such a pair.
         let mut tries = 0;
+        let permitted = || Attempt::new(attempt.scheme, &self.bob, CALL, &[]);
         loop {
+            // Whether it is let through or not, the rate is used up after it.
+            let spent = self.send(&permitted()).await.code();
+            assert!([rate, "MissingDomainName"].contains(&&*spent), "{spent}");
             let before = self.send(&fresh()).await.code();
             let between = self.send(&attempt).await.code();
             assert_eq!(between, "SignatureNonceUsed");
@@ -243,7 +252,8 @@ impl Stage {
             (answer.status, answer.code().as_str()),
             (403, "NoPermission")
         );
-        let permitted = Attempt::new(attempt.scheme, &self.root, (EDGESEAL, "SetDomainMode"), &[]);
-        assert_eq!(self.send(&permitted).await.code(), "MissingDomainName");
+        // It did not count, so the next one passes as well.
+        assert_eq!(self.send(&fresh()).await.code(), "NoPermission");
+        assert_eq!(self.send(&permitted()).await.code(), "MissingDomainName");
     }
 }

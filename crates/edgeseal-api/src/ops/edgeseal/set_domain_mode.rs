@@ -9,7 +9,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble},
+    operation::{Done, Failure, Nothing, Operation, Trouble, shown},
     ops::cdn::named_domain::{self, NoDomain},
     request::Params,
 };
@@ -58,7 +58,7 @@ impl Operation for SetDomainMode {
             "protected" => Mode::Protected,
             other => {
                 return Err(Error::Mode {
-                    given: other.to_owned(),
+                    given: shown(other),
                 });
             }
         };

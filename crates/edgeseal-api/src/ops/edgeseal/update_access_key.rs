@@ -9,7 +9,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
+    operation::{Done, Nothing, Operation, refused_or, shown},
     request::Params,
 };
 
@@ -44,7 +44,7 @@ impl Operation for UpdateAccessKey {
             "Inactive" => false,
             other => {
                 return Err(Error::Status {
-                    given: other.to_owned(),
+                    given: shown(other),
                 });
             }
         };

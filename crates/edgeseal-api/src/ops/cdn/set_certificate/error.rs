@@ -161,6 +161,16 @@ pub enum Error {
         /// Whose it is.
         id: CertificateId,
     },
+    /// The name belongs to a certificate that the caller may not remove.
+    #[error(
+        "certificate {id} has the name {name:?} and is not that of these domains alone; to take its name, ForceSet=1 also needs the permission yundun-cert:DeleteUserCertificate"
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        id: CertificateId,
+    },
     /// The name belongs to a certificate of the certificate centre.
     #[error("a certificate named {name:?} is in the certificate centre; choose another name")]
     NameInCentre {
@@ -277,7 +287,7 @@ impl Failure for Error {
             Self::NoChain { .. } => Code::SslPubMissing,
             Self::Certificate(why) => certificate_code(why),
             Self::NotCovered { .. } => Code::CertificateMismatch,
-            Self::NameTaken { .. } => Code::CertNameAlreadyExists,
+            Self::NameTaken { .. } | Self::NameInUse { .. } => Code::CertNameAlreadyExists,
             Self::NameInCentre { .. } => Code::CertificateDuplicated,
             Self::ContentTaken { .. } => Code::CertificateContentDuplicated,
             Self::NotStored(_) => Code::CertStorageFailed,

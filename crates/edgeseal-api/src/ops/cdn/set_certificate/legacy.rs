@@ -112,7 +112,9 @@ fn code_of(why: &Error) -> Code {
         Error::NoChain { .. } => Code::LegacyChainMissing,
         Error::Certificate(why) => certificate_code(why),
         Error::NotCovered { .. } => Code::LegacyMismatch,
-        Error::NameTaken { .. } | Error::NameInCentre { .. } => Code::LegacyDuplicated,
+        Error::NameTaken { .. } | Error::NameInUse { .. } | Error::NameInCentre { .. } => {
+            Code::LegacyDuplicated
+        }
         Error::ContentTaken { .. } => Code::LegacyContentDuplicated,
         Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
         Error::Contended => Code::ServiceBusy,

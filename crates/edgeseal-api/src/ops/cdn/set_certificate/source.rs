@@ -74,7 +74,7 @@ impl Source {
             Self::Upload(upload) => {
                 check_covers(context, domains, &upload.certificate.facts)
                     .map_err(ChangeError::Refused)?;
-                upload.find_or_add(draft, context, call).await
+                upload.find_or_add(draft, context, call, domains).await
             }
         }
     }
@@ -137,6 +137,7 @@ impl Upload {
         draft: &mut Draft,
         context: &Context,
         call: &Authorized,
+        domains: &[Pattern],
     ) -> Resolved<CertificateRecord> {
         let material = self.certificate.digest();
         if let Some(name) = &self.name
@@ -147,6 +148,13 @@ impl Upload {
             }
             if !self.replaces {
                 return Err(ChangeError::Refused(taken(name, &named)));
+            }
+            if !self
+                .may_replace(draft, context, call, domains, &named)
+                .await?
+            {
+                let (name, id) = (name.clone(), named.id);
+                return Err(ChangeError::Refused(Error::NameInUse { name, id }));
             }
             // The one before makes way: it goes with its last binding.
             match draft.user_of_certificate(named.id).await? {
@@ -166,6 +174,29 @@ impl Upload {
         let row = self.new_row(draft, call).await?;
         draft.add_certificate(&row, &self.certificate).await?;
         Ok(row)
+    }
+
+    /// Whether the call may take the name from this certificate, which is then gone: it is these
+    /// domains' own, or the caller may delete any. A right to set the certificates of some domains
+    /// does not reach those of others.
+    async fn may_replace(
+        &self,
+        draft: &mut Draft,
+        context: &Context,
+        call: &Authorized,
+        domains: &[Pattern],
+        named: &CertificateRecord,
+    ) -> Resolved<bool> {
+        if call.may_in_centre("yundun-cert:DeleteUserCertificate") {
+            return Ok(true);
+        }
+        // A binding that comes after this read rewrites what it read, and the change is decided anew.
+        if draft.user_of_certificate(named.id).await?.is_none() {
+            return Ok(false);
+        }
+        let most = domains.len() + 1;
+        let users = context.catalog.users_of_certificate(named.id, most).await?;
+        Ok(users.iter().all(|user| domains.contains(&user.name)))
     }
 
     async fn new_row(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {

@@ -1,0 +1,131 @@
+//! Calls without permission cost whoever makes them, and nobody else.
+
+use edgeseal_core::{AccountId, Timestamp, rate::Limit};
+use edgeseal_store::{catalog::AuditSpan, record::AuditRecord};
+
+use crate::{
+    Settings,
+    world::{World, allow},
+};
+
+const ACCOUNT: &str = "1000000000000001";
+const CDN: &str = "2018-05-10";
+
+async fn world(denials: u32) -> World {
+    let mut world = World::empty(Settings {
+        denials: Limit {
+            calls: denials,
+            per_ms: 60_000,
+        },
+        ..Settings::default()
+    });
+    world.account(ACCOUNT, "own").await;
+    world.user(ACCOUNT, "denied", &[]).await;
+    world
+        .user(ACCOUNT, "reader", &[&allow("cdn:Describe*", "*")])
+        .await;
+    world
+}
+
+async fn list(world: &World, who: &str) -> Option<String> {
+    let answer = world
+        .call(&world.keys[who], CDN, "DescribeUserDomains", &[])
+        .await;
+    answer["Code"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_key_without_rights_uses_up_its_own_calls_only() {
+    // More than the action allows to the account in a second.
+    let world = world(200).await;
+    for _ in 0..200 {
+        assert_eq!(
+            list(&world, "denied").await.as_deref(),
+            Some("NoPermission")
+        );
+    }
+    assert_eq!(
+        list(&world, "denied").await.as_deref(),
+        Some("Throttling.User")
+    );
+    for _ in 0..50 {
+        assert_eq!(list(&world, "reader").await, None);
+        assert_eq!(list(&world, "own").await, None);
+    }
+    // What was let through counts as ever.
+    assert_eq!(
+        list(&world, "own").await.as_deref(),
+        Some("Throttling.User")
+    );
+}
+
+#[tokio::test]
+async fn whoever_is_denied_too_often_waits_with_all_calls() {
+    let world = world(3).await;
+    let stop = [("DomainName", "x.example.com")];
+    let reader = &world.keys["reader"];
+    for _ in 0..3 {
+        let answer = world.call(reader, CDN, "StopCdnDomain", &stop).await;
+        assert_eq!(answer["Code"], "NoPermission");
+    }
+    let answer = world.call(reader, CDN, "DescribeUserDomains", &[]).await;
+    assert_eq!(answer["Code"], "Throttling.User");
+    let detail = answer["Detail"].as_str().unwrap();
+    assert!(detail.contains("without permission"), "{detail}");
+}
+
+/// The audit of an account, once it holds a record of `action`.
+async fn audited(world: &World, action: &str) -> Vec<AuditRecord> {
+    let span = || AuditSpan {
+        from: None,
+        until: None::<Timestamp>,
+        newest_first: false,
+        after: None,
+    };
+    let account = AccountId::parse(ACCOUNT).unwrap();
+    let page = world
+        .context
+        .catalog
+        .audit(&account, span(), 100)
+        .await
+        .unwrap();
+    let records = page.records.into_iter().filter_map(|(_, record)| record);
+    records.filter(|record| record.action == action).collect()
+}
+
+#[tokio::test]
+async fn a_key_in_the_wrong_parameter_does_not_reach_the_audit() {
+    let world = World::with_tasks(Settings::default());
+    let (mut world, tasks) = world;
+    world.account(ACCOUNT, "own").await;
+    let tasks = tokio::spawn(tasks);
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let own = world.keys["own"].clone();
+    let upload = [("Name", key.as_str()), ("Cert", "c"), ("Key", "k")];
+    let answer = world
+        .call(&own, "2020-04-07", "UploadUserCertificate", &upload)
+        .await;
+    assert!(answer["Code"].is_string(), "{answer}");
+    let bare: String = key.lines().filter(|line| !line.contains("---")).collect();
+    let stop = [("DomainName", bare.as_str())];
+    let answer = world.call(&own, "2018-05-10", "StopCdnDomain", &stop).await;
+    assert!(answer["Code"].is_string(), "{answer}");
+    // The end of the context ends the writer, which writes what it has.
+    let catalog = world.context.catalog.clone();
+    drop(world);
+    tasks.await.unwrap();
+    let mut world = World::empty(Settings::default());
+    world.context.catalog = catalog;
+    let mut seen = 0;
+    for action in ["UploadUserCertificate", "StopCdnDomain"] {
+        for record in audited(&world, action).await {
+            seen += 1;
+            let text = format!("{record:?}");
+            for line in key.lines().filter(|line| !line.contains("---")) {
+                assert!(!text.contains(line), "{text}");
+            }
+            assert_eq!(record.resource, "(a private key)");
+        }
+    }
+    assert_eq!(seen, 2);
+}

@@ -1,0 +1,89 @@
+//! Whether a text may hold a private key: clients send keys in the wrong parameter, and what is named
+//! in parameters is shown in refusals and kept in the audit.
+
+/// Characters of base64 in a row, at least, that are taken for DER: an Ed25519 key has 64, and its
+/// seed alone 44. Names of domains and of certificates stay below or have dots and dashes.
+const DER_MIN: usize = 40;
+/// Characters of base64 in a row, at least, that are taken for a line of PEM, which has 64.
+const LINE_MIN: usize = 60;
+
+/// Whether a private key, or a part of one, may be in `text`: in PEM, in the base64 of PEM as the
+/// certificate centre has it, or as the base64 of its DER. Certificates look the same and count, too.
+pub(crate) fn is_in(text: &str) -> bool {
+    // "-----BEGIN" in base64.
+    const ENCODED_BEGIN: &str = "LS0tLS1CRUdJT";
+    if text.contains("PRIVATE KEY") || text.contains(ENCODED_BEGIN) {
+        return true;
+    }
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let mut rows = text.split(|c| !is_base64(c));
+    rows.any(|row| is_der(row) || is_line(row))
+}
+
+/// The beginning of an ASN.1 SEQUENCE of a length that a key has: `M` and one of `A` to `P` are the
+/// octet 0x30 in base64 (RFC 4648 §4).
+fn is_der(row: &str) -> bool {
+    let mut octets = row.bytes();
+    row.len() >= DER_MIN
+        && octets.next() == Some(b'M')
+        && octets
+            .next()
+            .is_some_and(|octet| (b'A'..=b'P').contains(&octet))
+}
+
+/// Letters of both cases and digits, as random octets have them.
+fn is_line(row: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| row.as_bytes().iter().any(is);
+    row.len() >= LINE_MIN
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::is_in;
+
+    #[test]
+    fn keys_of_all_kinds_are_found_in_all_encodings() {
+        for algorithm in [
+            &rcgen::PKCS_ED25519,
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &rcgen::PKCS_ECDSA_P384_SHA384,
+        ] {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let (pem, der) = (key.serialize_pem(), key.serialize_der());
+            let bare = STANDARD.encode(&der);
+            let lines: Vec<&str> = pem.lines().filter(|line| !line.contains("---")).collect();
+            for text in [
+                pem.clone(),
+                pem.replace('\n', " "),
+                STANDARD.encode(&pem),
+                format!("www.example.com,{bare}"),
+                lines.join(" "),
+                lines[0].to_owned(),
+            ] {
+                assert!(is_in(&text), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_no_keys() {
+        for name in [
+            "",
+            "www.example.com,.example.org,xn--bcher-kva.example",
+            "MAIN-certificate-of-the-shop-2026-11-29-renewed-by-certbot-for-the-3rd-time",
+            "cert-1234567890123456",
+            "certimate-1795522200123",
+            "acs:ram::1234567890123456:role/DeployCertificatesOfProductionToTheEdge",
+            "EDGEabcdefghijklmnopqrst",
+            &"a".repeat(63),
+            &"0123456789abcdef".repeat(4),
+        ] {
+            assert!(!is_in(name), "{name}");
+        }
+    }
+}

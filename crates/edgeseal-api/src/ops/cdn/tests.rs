@@ -1,0 +1,180 @@
+//! What an owner cannot do to a domain that the operator holds, nor a key of one domain to the
+//! certificates of others.
+
+use serde_json::Value;
+
+use crate::{
+    Settings,
+    context::NameMismatch,
+    world::{Credentials, World, allow, document, statement},
+};
+
+const ROOT: &str = "1000000000000001";
+const TENANT: &str = "2000000000000002";
+const CDN: &str = "2018-05-10";
+const CDN_2014: &str = "2014-11-11";
+const SOURCES: &str = r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#;
+
+async fn ok(world: &World, who: &Credentials, call: (&str, &str), params: &[(&str, &str)]) {
+    let answer = world.call(who, call.0, call.1, params).await;
+    assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
+}
+
+async fn code(
+    world: &World,
+    who: &Credentials,
+    call: (&str, &str),
+    params: &[(&str, &str)],
+) -> Option<String> {
+    let answer = world.call(who, call.0, call.1, params).await;
+    answer["Code"].as_str().map(str::to_owned)
+}
+
+/// A tenant with two domains.
+async fn world() -> World {
+    let mut world = World::empty(Settings {
+        name_mismatch: NameMismatch::Accept,
+        ..Settings::default()
+    });
+    world.root_account(ROOT).await;
+    world.account(TENANT, "tenant").await;
+    for name in ["a.example.com", "b.example.com"] {
+        let params = [
+            ("DomainName", name),
+            ("CdnType", "web"),
+            ("Sources", SOURCES),
+        ];
+        ok(
+            &world,
+            &world.keys["tenant"],
+            (CDN, "AddCdnDomain"),
+            &params,
+        )
+        .await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn a_held_domain_cannot_be_deleted_and_added_again() {
+    let world = world().await;
+    let (root, tenant) = (&world.keys["root"], &world.keys["tenant"]);
+    let name = ("DomainName", "a.example.com");
+    let mode = |mode| [name, ("Mode", mode)];
+    let delete = (CDN, "DeleteCdnDomain");
+    let own_mode = ("2026-12-01", "SetDomainMode");
+    for held in ["protected", "safe"] {
+        ok(&world, root, own_mode, &mode(held)).await;
+        let answer = world.call(tenant, delete.0, delete.1, &[name]).await;
+        assert_eq!(answer["Code"], "OperationDenied", "{held}");
+        let detail = answer["Detail"].as_str().unwrap();
+        assert!(detail.contains(held), "{detail}");
+        // Stopped and started it is held as before.
+        ok(&world, tenant, (CDN, "StopCdnDomain"), &[name]).await;
+        assert_eq!(
+            code(&world, tenant, delete, &[name]).await.as_deref(),
+            Some("OperationDenied")
+        );
+        ok(
+            &world,
+            tenant,
+            (CDN, "BatchStartCdnDomain"),
+            &[("DomainNames", name.1)],
+        )
+        .await;
+        let (chain, key) = certificate();
+        let put = [
+            ("SSLProtocol", "on"),
+            ("SSLPub", &*chain),
+            ("SSLPri", &*key),
+            name,
+        ];
+        for call in [
+            (CDN, "SetCdnDomainSSLCertificate"),
+            ("2018-01-15", "SetDcdnDomainSSLCertificate"),
+            (CDN, "BatchSetCdnDomainServerCertificate"),
+        ] {
+            let refused = code(&world, tenant, call, &put).await.unwrap();
+            assert!(refused.ends_with("Mode"), "{call:?}: {refused}");
+        }
+    }
+    ok(&world, root, own_mode, &mode("normal")).await;
+    ok(&world, tenant, delete, &[name]).await;
+}
+
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["a.example.com".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// A certificate of this name, new, in the elder spelling.
+async fn force(world: &World, who: &Credentials, domain: &str, name: &str) -> Value {
+    let (chain, key) = certificate();
+    let params = [
+        ("DomainName", domain),
+        ("CertName", name),
+        ("ServerCertificateStatus", "on"),
+        ("ServerCertificate", &chain),
+        ("PrivateKey", &key),
+        ("ForceSet", "1"),
+    ];
+    world
+        .call(who, CDN_2014, "SetDomainServerCertificate", &params)
+        .await
+}
+
+#[tokio::test]
+async fn force_set_replaces_what_is_the_domains_own() {
+    let mut world = world().await;
+    let one = allow(
+        "cdn:SetDomainServerCertificate",
+        "acs:cdn:*:*:domain/a.example.com",
+    );
+    world.user(TENANT, "one", &[&one]).await;
+    let set = statement("cdn:*", "*");
+    let may_delete = document(&[set, statement("yundun-cert:DeleteUserCertificate", "*")]);
+    world.user(TENANT, "deletes", &[&may_delete]).await;
+    let (tenant, one) = (&world.keys["tenant"], &world.keys["one"]);
+    // Its own, again and again.
+    for _ in 0..2 {
+        let answer = force(&world, one, "a.example.com", "mine").await;
+        assert_eq!(answer.get("Code"), None, "{answer}");
+    }
+    // That of another domain, one of both, and one that none has.
+    force(&world, tenant, "b.example.com", "others").await;
+    let (chain, key) = certificate();
+    let upload = [("Name", "unbound"), ("Cert", &*chain), ("Key", &*key)];
+    ok(
+        &world,
+        tenant,
+        ("2020-04-07", "UploadUserCertificate"),
+        &upload,
+    )
+    .await;
+    force(&world, tenant, "a.example.com", "both").await;
+    let by_name = [
+        ("DomainName", "b.example.com"),
+        ("CertName", "both"),
+        ("SSLProtocol", "on"),
+    ];
+    ok(
+        &world,
+        tenant,
+        (CDN, "SetCdnDomainSSLCertificate"),
+        &by_name,
+    )
+    .await;
+    for name in ["others", "unbound", "both"] {
+        let answer = force(&world, one, "a.example.com", name).await;
+        assert_eq!(answer["Code"], "Certificate.Duplicated", "{name}: {answer}");
+        let detail = answer["Detail"].as_str().unwrap();
+        assert!(
+            detail.contains("yundun-cert:DeleteUserCertificate"),
+            "{detail}"
+        );
+    }
+    for name in ["others", "unbound", "both"] {
+        let answer = force(&world, &world.keys["deletes"], "a.example.com", name).await;
+        assert_eq!(answer.get("Code"), None, "{name}: {answer}");
+    }
+}
