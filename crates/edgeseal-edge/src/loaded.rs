@@ -240,7 +240,7 @@ impl Loaded {
         tokio::spawn(server.accept(https, Speaks::Https, token));
         tracing::info!(
             https = %https_address,
-            http = ?http_address,
+            http = http_address.map(tracing::field::display),
             store.revision = served.borrow().0,
             "the edge serves"
         );

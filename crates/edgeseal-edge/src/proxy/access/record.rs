@@ -112,6 +112,14 @@ struct Line<'a> {
 const RFC_3339_MS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
+/// A point in time, to the millisecond.
+fn time_of(at: Timestamp) -> String {
+    let ms = u16::try_from(at.unix_ms().rem_euclid(1000)).unwrap_or_default();
+    let seconds = at.utc();
+    let utc = seconds.replace_millisecond(ms).unwrap_or(seconds);
+    utc.format(RFC_3339_MS).unwrap_or_default()
+}
+
 impl Record {
     /// The beginning of a request.
     pub(in crate::proxy) fn new<B>(
@@ -203,7 +211,7 @@ impl Record {
     pub(super) fn append_to(&self, lines: &mut Vec<u8>) {
         let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
         let line = Line {
-            time: self.at.utc().format(RFC_3339_MS).unwrap_or_default(),
+            time: time_of(self.at),
             request_id: self.id.to_string(),
             client: self.client,
             protocol: match self.version {
@@ -234,6 +242,23 @@ impl Record {
         match serde_json::to_writer(&mut *lines, &line) {
             Ok(()) => lines.push(b'\n'),
             Err(_) => lines.truncate(before),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_their_milliseconds() {
+        for (ms, expected) in [
+            (1_800_000_000_123, "2027-01-15T08:00:00.123Z"),
+            (1_800_000_000_000, "2027-01-15T08:00:00.000Z"),
+            (1_800_000_000_999, "2027-01-15T08:00:00.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(time_of(Timestamp::from_unix_ms(ms)), expected);
         }
     }
 }
