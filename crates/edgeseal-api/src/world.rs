@@ -12,8 +12,9 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Keyring,
-    catalog::{Deed, NewAccessKey, ROOT_ACCOUNT_NAME, random_identity_id},
+    catalog::{AuditSpan, Deed, NewAccessKey, ROOT_ACCOUNT_NAME, random_identity_id},
     memory::MemoryStore,
+    record::AuditRecord,
 };
 use serde_json::{Value, json};
 
@@ -136,6 +137,7 @@ impl World {
             name: RoleName::parse(name).unwrap(),
             description: String::new(),
             trust: trust.to_owned(),
+            trusted: Vec::new(),
             max_session_s: max_s,
             created: NOW,
             updated: NOW,
@@ -162,6 +164,20 @@ impl World {
             .create_policy(&deed, &deed.account, &policy);
         made.await.unwrap();
         PolicyRef::new(PolicyKind::Custom, name)
+    }
+
+    /// The audit of an account, oldest first.
+    pub(crate) async fn audit(&self, account: &str) -> Vec<AuditRecord> {
+        let span = AuditSpan {
+            from: None,
+            until: None,
+            newest_first: false,
+            after: None,
+        };
+        let account = AccountId::parse(account).unwrap();
+        let page = self.context.catalog.audit(&account, span, 1000).await;
+        let records = page.unwrap().records.into_iter();
+        records.filter_map(|(_, record)| record).collect()
     }
 
     /// A signed call of `who`; the body of the answer.

@@ -144,6 +144,11 @@ pub struct Role {
     pub description: String,
     /// Who may take it on: a trust policy that has been parsed before, as it was written.
     pub trust: String,
+    /// Which users and roles the trust policy named when it was written, of those that there were then:
+    /// one that is made later under the name of one of them is not trusted. Absent in records of
+    /// releases that did not write it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<TrustedIdentity>,
     /// How long a session may last, in seconds.
     pub max_session_s: u32,
     /// When it was made.
@@ -153,6 +158,15 @@ pub struct Role {
     /// What its sessions may do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Attachment>,
+}
+
+/// A user or a role that a trust policy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedIdentity {
+    /// Its name, as [`crate::policy::IdentityName`] prints it.
+    pub name: String,
+    /// Its number, for ever its own.
+    pub id: String,
 }
 
 /// A policy that a user or a role has.

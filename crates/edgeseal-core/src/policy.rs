@@ -21,10 +21,12 @@ pub mod system;
 mod tree;
 
 pub use document::{Document, TrustDocument};
-pub use evaluate::{Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, may_assume};
+pub use evaluate::{
+    Assumer, Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, may_assume,
+};
 pub use invalid::InvalidPolicy;
 pub use minimal::minimal;
-pub use principal::{Principal, PrincipalArn};
+pub use principal::{IdentityName, Principal, PrincipalArn};
 pub use request::{Context, Request, Resource};
 
 /// Whose thing is acted upon.

@@ -200,7 +200,7 @@ pub struct AuditRecord {
     /// records of releases that did not write it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub principal: String,
-    /// The access key that signed the call.
+    /// The access key that signed the call; empty if it is one of another account.
     pub access_key: String,
     /// Address of the peer.
     pub source: String,

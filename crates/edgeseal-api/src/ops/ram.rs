@@ -36,6 +36,7 @@ mod parameters;
 mod policy;
 mod role;
 mod set_default_policy_version;
+mod trusted;
 mod update_access_key;
 mod update_policy_description;
 mod update_role;

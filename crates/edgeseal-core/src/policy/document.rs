@@ -27,7 +27,7 @@ use super::{
     condition::Condition,
     glob::{Glob, Subject},
     invalid::{InvalidPolicy, short},
-    principal::Trusted,
+    principal::{IdentityName, Trusted},
     request::{Context, DeniedAs, Resource},
     tree::{Node, Path},
 };
@@ -157,6 +157,15 @@ impl TrustDocument {
     }
 }
 
+impl TrustDocument {
+    /// The users and roles that it names; of accounts, services and identity providers there is
+    /// nothing to tell.
+    pub fn identities(&self) -> impl Iterator<Item = IdentityName> {
+        let principals = self.statements.iter().flat_map(|one| &one.principals);
+        principals.filter_map(Trusted::identity)
+    }
+}
+
 impl Statement {
     fn read(
         node: &Node,
@@ -202,7 +211,7 @@ impl Statement {
         self.actions.has(action) && self.resources.has(name) && self.conditions.iter().all(holds)
     }
 
-    /// Whether this statement denies by what else the resource is: see [`Resource::known_as`] and
+    /// Whether this statement, a `Deny`, is about what else the resource is: see [`Resource::known_as`] and
     /// [`Resource::within`].
     ///
     /// An exception (`NotAction`, `NotResource`) holds for a thing by whichever name it makes it, so
@@ -221,8 +230,7 @@ impl Statement {
         let is_within = denied_as
             .within
             .is_some_and(|arn| self.actions.has(action) && self.resources.overlaps(arn));
-        let is_meant = self.effect == Effect::Deny && (is_known || is_within);
-        is_meant
+        (is_known || is_within)
             && self
                 .conditions
                 .iter()

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use super::{
     document::{Document, Effect, TrustDocument},
     glob::{Case, Subject},
-    principal::PrincipalArn,
+    principal::{PrincipalArn, Trusted},
     request::{Context, Request, Resource},
 };
 
@@ -119,19 +119,31 @@ pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
     refused.or(allowed).unwrap_or_else(nothing_asked)
 }
 
-/// Decides whether the trust policy of a role lets `principal` assume it.
+/// Whoever wants to assume a role.
+#[derive(Clone, Copy, Debug)]
+pub struct Assumer<'a> {
+    /// Its name.
+    pub arn: &'a PrincipalArn,
+    /// Whether it is another user or role than the one that had the name when the trust policy was
+    /// written. An `Allow` by that name is then not meant for it; a `Deny` is.
+    pub is_namesake: bool,
+}
+
+/// Decides whether the trust policy of a role lets `assumer` assume it.
 ///
 /// This is one half: the principal, if it is a user or a role, also needs [`evaluate`] to allow
 /// `sts:AssumeRole` on the role's own name. The key of an account itself assumes nothing.
 #[must_use]
-pub fn may_assume(trust: &TrustDocument, principal: &PrincipalArn, context: &Context) -> Decision {
+pub fn may_assume(trust: &TrustDocument, assumer: Assumer<'_>, context: &Context) -> Decision {
     let role = Resource::new("");
     let action = Subject::new(ASSUME_ROLE, Case::Ignored);
     let statements = trust.statements.iter().map(|statement| {
         let applies = || {
-            let mut principals = statement.principals.iter();
-            principals.any(|trusted| trusted.means(principal))
-                && statement.applies(&action, &role, context)
+            let is_meant = |trusted: &Trusted| {
+                let by_name = assumer.is_namesake && trusted.identity().is_some();
+                trusted.means(assumer.arn) && !(by_name && statement.effect == Effect::Allow)
+            };
+            statement.principals.iter().any(is_meant) && statement.applies(&action, &role, context)
         };
         (statement.effect, applies)
     });

@@ -65,6 +65,25 @@ pub enum PrincipalArn {
     Federated(String),
 }
 
+/// The name of a user or a role, which can be deleted and made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityName {
+    /// `acs:ram::{account}:user/{name}`.
+    User {
+        /// The account.
+        account: AccountId,
+        /// The user's name.
+        name: String,
+    },
+    /// `acs:ram::{account}:role/{name}`.
+    Role {
+        /// The account.
+        account: AccountId,
+        /// The role's name.
+        name: String,
+    },
+}
+
 /// Whom a trust policy names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trusted {
@@ -107,6 +126,15 @@ impl Principal {
             Self::Account(account) | Self::User { account, .. } | Self::Role { account, .. } => {
                 account
             }
+        }
+    }
+
+    /// The number of the user or of the role, never given to another; an account has its own.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Account(_) => None,
+            Self::User { id, .. } | Self::Role { id, .. } => Some(id),
         }
     }
 
@@ -175,6 +203,18 @@ impl Trusted {
             ) => (trusted, of) == (account, role),
             (Who::One(one), other) => one == other,
             _ => false,
+        }
+    }
+
+    /// The user or role that it names, if it names one: in a session of a role the role.
+    pub(super) fn identity(&self) -> Option<IdentityName> {
+        match &self.who {
+            Who::One(arn) => arn.identity(),
+            Who::SessionsOf { account, role } => Some(IdentityName::Role {
+                account: account.clone(),
+                name: role.clone(),
+            }),
+            Who::AllOf(_) => None,
         }
     }
 
@@ -262,6 +302,33 @@ fn parse_arn(text: &str) -> Option<(AccountId, &str)> {
 fn is_name(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b".-_@".contains(&b);
     !text.is_empty() && text.bytes().all(good)
+}
+
+impl PrincipalArn {
+    /// The user, or the role of the session, if it is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<IdentityName> {
+        match self {
+            Self::User { account, name } => Some(IdentityName::User {
+                account: account.clone(),
+                name: name.clone(),
+            }),
+            Self::Role { account, role, .. } => Some(IdentityName::Role {
+                account: account.clone(),
+                name: role.clone(),
+            }),
+            Self::Account(_) | Self::Service(_) | Self::Federated(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for IdentityName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { account, name } => write!(f, "acs:ram::{account}:user/{name}"),
+            Self::Role { account, name } => write!(f, "acs:ram::{account}:role/{name}"),
+        }
+    }
 }
 
 impl fmt::Display for PrincipalArn {

@@ -252,6 +252,8 @@ impl Catalog {
                 Bytes::copy_from_slice(account.id.as_str().as_bytes()),
             );
             draft.put_access_key(key)?;
+            draft.note(format!("account {}, access key {}", account.id, key.key.id));
+            draft.record_in(&account.id);
             Ok((draft, ()))
         })
         .await
@@ -287,6 +289,8 @@ impl Catalog {
                 }));
             }
             draft.put_access_key(key)?;
+            draft.note(format!("access key {}", key.key.id));
+            draft.record_in(account);
             Ok((draft, ()))
         })
         .await
@@ -311,6 +315,8 @@ impl Catalog {
             active,
             |draft, holder, mut row| {
                 row.key.active = active;
+                let state = if active { "active" } else { "inactive" };
+                draft.note(format!("access key {}: {state}", row.key.id));
                 draft.put(holder, &row)
             },
         )
@@ -362,6 +368,7 @@ impl Catalog {
                     key: id.to_owned(),
                 }));
             }
+            draft.record_in(account);
             change(&mut draft, holder, row)?;
             Ok((draft, ()))
         })

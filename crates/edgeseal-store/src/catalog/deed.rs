@@ -51,6 +51,37 @@ impl Deed {
         notes: &[String],
         bindings: &[BindingChange],
     ) -> Result<(), Fault> {
+        txn.write.push(self.record(code, notes, bindings)?);
+        self.use_nonce(txn);
+        Ok(())
+    }
+
+    /// Adds a second record of a change, in the audit of another account whose things it acts upon.
+    /// Which key signed is between the caller and his own account.
+    pub(super) fn attach_to(
+        &self,
+        account: &AccountId,
+        txn: &mut Txn,
+        notes: &[String],
+        bindings: &[BindingChange],
+    ) -> Result<(), Fault> {
+        let there = Self {
+            account: account.clone(),
+            access_key: String::new(),
+            ..self.clone()
+        };
+        let mut notes = notes.to_vec();
+        notes.push(format!("called by account {}", self.account));
+        txn.write.push(there.record("OK", &notes, bindings)?);
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        code: &str,
+        notes: &[String],
+        bindings: &[BindingChange],
+    ) -> Result<Write, Fault> {
         let audit = AuditRecord {
             at: self.now,
             account: self.account.clone(),
@@ -64,13 +95,11 @@ impl Deed {
             notes: notes.to_vec(),
             request: self.request.clone(),
         };
-        txn.write.push(Write::Put {
+        Ok(Write::Put {
             key: Key::audit(&self.account, self.now, &self.request),
             value: record::encode(&audit)?,
             expires: None,
-        });
-        self.use_nonce(txn);
-        Ok(())
+        })
     }
 
     /// Uses the nonce up, if there is one.

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use edgeseal_core::Timestamp;
+use edgeseal_core::{AccountId, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Catalog, Deed};
@@ -25,6 +25,8 @@ pub struct Draft {
     expires: BTreeMap<Key, Timestamp>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
+    /// Further accounts in whose audits the change is recorded.
+    recorded_in: BTreeSet<AccountId>,
 }
 
 impl Draft {
@@ -41,12 +43,20 @@ impl Draft {
             expires: BTreeMap::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
+            recorded_in: BTreeSet::new(),
         }
     }
 
     /// Adds a sentence to the audit record: a warning that refuses nothing.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// Writes the change into the audit of `account` as well, whose things it acts upon on behalf of
+    /// another account. The two records have the same request id. Nothing more happens if the account
+    /// is the caller's own.
+    pub fn record_in(&mut self, account: &AccountId) {
+        self.recorded_in.insert(account.clone());
     }
 
     /// Adds to the audit record what a domain serves before and after.
@@ -177,7 +187,18 @@ impl Draft {
                 None => Write::Delete(key),
             });
         }
-        deed.attach(&mut txn, "OK", &self.notes, &self.bindings)?;
+        let mut notes = self.notes;
+        let mut others = self.recorded_in;
+        others.remove(&deed.account);
+        for account in &others {
+            deed.attach_to(account, &mut txn, &notes, &self.bindings)?;
+        }
+        notes.extend(
+            others
+                .iter()
+                .map(|other| format!("recorded in the audit of {other} as well")),
+        );
+        deed.attach(&mut txn, "OK", &notes, &self.bindings)?;
         Ok(txn)
     }
 

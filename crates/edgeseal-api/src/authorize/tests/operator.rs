@@ -198,3 +198,119 @@ fn permissions_of_cdn_and_dcdn_are_paired_as_the_actions_are() {
     }
     assert_eq!(resources::service("dcdn:X"), "dcdn");
 }
+
+/// What the audits of both accounts say of the last call: notes and access key.
+async fn last(world: &World, account: &str, action: &str) -> (String, Vec<String>, String) {
+    let records = world.audit(account).await;
+    let last = records.into_iter().rfind(|record| record.action == action);
+    let last = last.unwrap_or_else(|| panic!("{account} knows nothing of {action}"));
+    assert_eq!(last.code, "OK");
+    (last.request, last.notes, last.access_key)
+}
+
+#[tokio::test]
+async fn what_the_operator_does_to_a_tenant_is_in_both_audits() {
+    let world = world().await;
+    let root = &world.keys["root"];
+    let domain = [
+        ("DomainName", "a.example.com"),
+        ("CdnType", "web"),
+        (
+            "Sources",
+            r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#,
+        ),
+    ];
+    let tenant = &world.keys["tenant"];
+    let added = world
+        .call(tenant, "2018-05-10", "AddCdnDomain", &domain)
+        .await;
+    assert_eq!(added.get("Code"), None, "{added}");
+    let made = world
+        .call(root, OWN, "CreateAccessKey", &[("AccountId", TENANT)])
+        .await;
+    let key = key_of(&made).to_owned();
+    let named = [("UserAccessKeyId", &*key), ("AccountId", TENANT)];
+    let inactive = [named[0], named[1], ("Status", "Inactive")];
+    let mode = [("DomainName", "a.example.com"), ("Mode", "protected")];
+    for (action, params, granted) in [
+        ("CreateAccessKey", &[][..], format!("access key {key}")),
+        (
+            "UpdateAccessKey",
+            &inactive[..],
+            format!("access key {key}: inactive"),
+        ),
+        ("DeleteAccessKey", &named[..], String::new()),
+        (
+            "SetDomainMode",
+            &mode[..],
+            "mode protected, before normal".to_owned(),
+        ),
+    ] {
+        if !params.is_empty() {
+            let answer = world.call(root, OWN, action, params).await;
+            assert_eq!(answer.get("Code"), None, "{action}: {answer}");
+        }
+        let (request, notes, signed) = last(&world, ROOT, action).await;
+        let (there, notes_there, signed_there) = last(&world, TENANT, action).await;
+        assert_eq!(request, there, "{action}");
+        assert_eq!(
+            (signed, signed_there),
+            (root.access_key.clone(), String::new())
+        );
+        assert!(notes.contains(&format!("recorded in the audit of {TENANT} as well")));
+        assert!(notes_there.contains(&format!("called by account {ROOT}")));
+        for notes in [notes, notes_there] {
+            assert!(granted.is_empty() || notes.contains(&granted), "{notes:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_audit_tells_what_was_granted() {
+    let world = world().await;
+    let root = &world.keys["root"];
+    let trust = |who: &str| {
+        let principal = json!({"RAM": format!("acs:ram::{ROOT}:{who}")});
+        document(&[json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal})])
+    };
+    let (first, second) = (trust("root"), trust("user/helper"));
+    let attach = [
+        ("PolicyType", "System"),
+        ("PolicyName", "AliyunCDNFullAccess"),
+        ("UserName", "helper"),
+    ];
+    let create = [("RoleName", "ci"), ("AssumeRolePolicyDocument", &*first)];
+    let update = [
+        ("RoleName", "ci"),
+        ("NewAssumeRolePolicyDocument", &*second),
+    ];
+    for (action, params, granted) in [
+        (
+            "AttachPolicyToUser",
+            &attach[..],
+            "system policy AliyunCDNFullAccess".to_owned(),
+        ),
+        (
+            "DetachPolicyFromUser",
+            &attach[..],
+            "system policy AliyunCDNFullAccess".to_owned(),
+        ),
+        ("CreateRole", &create[..], format!("trust policy: {first}")),
+        ("UpdateRole", &update[..], format!("trust policy: {second}")),
+    ] {
+        let answer = world.call(root, "2015-05-01", action, params).await;
+        assert_eq!(answer.get("Code"), None, "{action}: {answer}");
+        let (_, notes, _) = last(&world, ROOT, action).await;
+        assert_eq!(notes, [granted], "{action}");
+    }
+    let made = world
+        .call(
+            root,
+            "2015-05-01",
+            "CreateAccessKey",
+            &[("UserName", "helper")],
+        )
+        .await;
+    let (_, notes, _) = last(&world, ROOT, "CreateAccessKey").await;
+    assert_eq!(notes, [format!("access key {}", key_of(&made))]);
+}

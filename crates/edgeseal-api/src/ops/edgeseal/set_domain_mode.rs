@@ -5,11 +5,13 @@ use edgeseal_core::{
     domain::{Environment, Mode},
 };
 
+use edgeseal_store::catalog::ChangeError;
+
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, shown},
+    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
     ops::cdn::named_domain::{self, NoDomain},
     request::Params,
 };
@@ -70,19 +72,31 @@ impl Operation for SetDomainMode {
         call: &Authorized,
         (name, mode): (Pattern, Mode),
     ) -> Result<Done<Nothing>, Error> {
-        let set = named_domain::change(
-            context,
-            &call.deed,
-            None,
-            &name,
-            Environment::Production,
-            |domain, now| {
-                domain.mode = mode;
-                domain.modified = now;
-                Ok::<(), Error>(())
-            },
-        );
-        Ok(Done::changed(set.await?))
+        let (name, deed) = (&name, &call.deed);
+        let set = context.catalog.transact(deed, |mut draft| async move {
+            let Some(before) = draft.domain(name).await? else {
+                let not_found = NoDomain::NotFound(name.clone());
+                return Err(ChangeError::Refused(Error::from(not_found)));
+            };
+            let mut after = before.clone();
+            after.mode = mode;
+            after.modified = deed.now;
+            named_domain::write_change(&mut draft, deed, Environment::Production, &before, &after)
+                .await?;
+            draft.note(format!("mode {}, before {}", word(mode), word(before.mode)));
+            draft.record_in(&before.account);
+            Ok((draft, ()))
+        });
+        let committed = set.await.map_err(refused_or::<Error, Error>)?;
+        Ok(Done::changed(committed.revision))
+    }
+}
+
+const fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Normal => "normal",
+        Mode::Safe => "safe",
+        Mode::Protected => "protected",
     }
 }
 

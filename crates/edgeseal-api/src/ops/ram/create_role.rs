@@ -9,13 +9,13 @@ use edgeseal_store::catalog::random_identity_id;
 use super::{
     error::Error,
     parameters::{self, DESCRIPTION_MAX},
-    role,
+    role, trusted,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
+    operation::{Done, Operation, Trouble, refused_or},
     request::Params,
 };
 
@@ -72,11 +72,13 @@ impl Operation for CreateRole {
         call: &Authorized,
         wanted: Wanted,
     ) -> Result<Done<role::Reply>, Error> {
+        let trusted = trusted::identities(&context.catalog, &wanted.trust).await;
         let role = Role {
             id: random_identity_id(),
             name: wanted.name,
             description: wanted.description,
             trust: wanted.trust,
+            trusted: trusted.map_err(Trouble::from)?,
             max_session_s: wanted.max_session_s,
             created: call.now(),
             updated: call.now(),

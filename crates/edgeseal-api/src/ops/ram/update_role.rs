@@ -1,20 +1,20 @@
 //! `UpdateRole`: others who may assume a role, or other particulars; what is not given stays.
 
 use edgeseal_core::{
-    identity::{Role, RoleName},
+    identity::{Role, RoleName, TrustedIdentity},
     policy::TrustDocument,
 };
 
 use super::{
     error::Error,
     parameters::{self, DESCRIPTION_MAX},
-    role,
+    role, trusted,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
+    operation::{Done, Operation, Trouble, refused_or},
     request::Params,
 };
 
@@ -69,7 +69,12 @@ impl Operation for UpdateRole {
         wanted: Wanted,
     ) -> Result<Done<role::Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let change = |role: &mut Role| wanted.apply(role);
+        let trusted = match &wanted.trust {
+            Some(trust) => trusted::identities(catalog, trust).await,
+            None => Ok(Vec::new()),
+        };
+        let trusted = trusted.map_err(Trouble::from)?;
+        let change = |role: &mut Role| wanted.apply(role, &trusted);
         let updated = catalog
             .update_role(&call.deed, account, &wanted.name, change)
             .await;
@@ -80,9 +85,10 @@ impl Operation for UpdateRole {
 }
 
 impl Wanted {
-    fn apply(&self, role: &mut Role) {
+    fn apply(&self, role: &mut Role, trusted: &[TrustedIdentity]) {
         if let Some(trust) = &self.trust {
             role.trust.clone_from(trust);
+            role.trusted = trusted.to_vec();
         }
         if let Some(description) = &self.description {
             role.description.clone_from(description);

@@ -131,7 +131,14 @@ impl Operation for AssumeRole {
             circumstances = circumstances.with("sts:ExternalId", id);
         }
         let arn = &wish.session.role;
-        let role = match trusting(context, arn, &principal.arn(), &circumstances).await? {
+        let role = match trusting(
+            context,
+            arn,
+            (&principal.arn(), principal.id()),
+            &circumstances,
+        )
+        .await?
+        {
             Ok(role) => role,
             Err(_) if arn.account != *principal.account() => return Err(Error::Closed),
             Err(Closed::NoRole) => {

@@ -173,7 +173,7 @@ impl Unsigned for AssumeRoleWithOidc {
         spend_call(context, &arn.account, action, now)?;
         let circumstances = circumstances(&claims, request.source, request.secure, now);
         let principal = PrincipalArn::Federated(arn.to_string());
-        let trusting = trusting(context, &session.role, &principal, &circumstances).await?;
+        let trusting = trusting(context, &session.role, (&principal, None), &circumstances).await?;
         // A provider opens roles of its own account only, whatever the trust policy of another says.
         let closed = || Error::Closed {
             subject: claims.subject.clone(),

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use edgeseal_core::{
     Timestamp,
     identity::{Role, SESSION_DEFAULT_S, SESSION_MAX_S, SESSION_MIN_S},
-    policy::{self, Document, InvalidPolicy, PrincipalArn, TrustDocument},
+    policy::{self, Assumer, Document, InvalidPolicy, PrincipalArn, TrustDocument},
 };
 use edgeseal_store::{
     Fault,
@@ -168,6 +168,8 @@ impl Asked {
         };
         let opened = Opened::new(&session, context)?;
         let committed = context.catalog.transact(deed, |mut draft| {
+            // The role may be another account's: its owner is to see who has it.
+            draft.record_in(&session.account);
             draft.note(format!(
                 "session {} with key {}, until {}",
                 session.name, session.access_key, session.expires
@@ -208,11 +210,12 @@ impl Opened {
     }
 }
 
-/// The role, if there is one and its trust policy lets `principal` assume it.
+/// The role, if there is one and its trust policy lets `principal` assume it, whose number is `id` if
+/// it is a user or a session.
 pub(super) async fn trusting(
     context: &Context,
     arn: &RoleArn,
-    principal: &PrincipalArn,
+    (principal, id): (&PrincipalArn, Option<&str>),
     circumstances: &policy::Context,
 ) -> Result<Result<Role, Closed>, Trouble> {
     let Some(role) = context.catalog.role(&arn.account, &arn.name).await? else {
@@ -220,7 +223,13 @@ pub(super) async fn trusting(
     };
     let trust = TrustDocument::parse(&role.trust);
     let trust = trust.map_err(Fault::of("read the trust policy of a role"))?;
-    let decision = policy::may_assume(&trust, principal, circumstances);
+    let name = principal.identity().map(|name| name.to_string());
+    let mut named = role.trusted.iter();
+    let assumer = Assumer {
+        arn: principal,
+        is_namesake: named.any(|one| Some(&one.name) == name.as_ref() && Some(&*one.id) != id),
+    };
+    let decision = policy::may_assume(&trust, assumer, circumstances);
     Ok(if decision.is_allowed() {
         Ok(role)
     } else {

@@ -213,6 +213,43 @@ fn trust_rows() -> Vec<TrustRow> {
     rows
 }
 
+const fn known(arn: &PrincipalArn) -> Assumer<'_> {
+    Assumer {
+        arn,
+        is_namesake: false,
+    }
+}
+
+#[test]
+fn a_namesake_is_not_meant_by_name_but_denied_by_it() {
+    let user = PrincipalArn::User {
+        account: AccountId::parse(ACCOUNT).unwrap(),
+        name: "alice".to_owned(),
+    };
+    let statement = |effect: &str, who: &str| {
+        format!(
+            r#"{{"Effect":"{effect}","Action":"sts:AssumeRole","Principal":{{"RAM":"acs:ram::{ACCOUNT}:{who}"}}}}"#
+        )
+    };
+    let named = statement("Allow", "user/alice");
+    let all = statement("Allow", "root");
+    let denied = statement("Deny", "user/alice");
+    for (statements, is_namesake, expected) in [
+        (named.clone(), false, Allowed),
+        (named.clone(), true, ImplicitDeny),
+        (all.clone(), true, Allowed),
+        (format!("[{named},{all}]"), true, Allowed),
+        (format!("[{all},{denied}]"), true, ExplicitDeny),
+    ] {
+        let assumer = Assumer {
+            arn: &user,
+            is_namesake,
+        };
+        let decision = may_assume(&trust(&statements), assumer, &Context::new(noon()));
+        assert_eq!(decision.verdict, expected, "{statements} {is_namesake}");
+    }
+}
+
 fn trust(statements: &str) -> TrustDocument {
     let json = format!(r#"{{"Version":"1","Statement":{statements}}}"#);
     TrustDocument::parse(&json).unwrap_or_else(|error| panic!("{json}: {error}"))
@@ -223,7 +260,7 @@ fn trust_policies() {
     let context = Context::new(noon()).with("sts:ExternalId", "e-1");
     for (what, principal, rest, who, verdict) in trust_rows() {
         let document = trust(&format!(r#"{{{rest},"Principal":{principal}}}"#));
-        let decision = may_assume(&document, &who, &context);
+        let decision = may_assume(&document, known(&who), &context);
         assert_eq!(decision.verdict, verdict, "{what}");
         // A deny of all that is trusted wins over whatever lets in, in either order.
         let pair = |one, other| {
@@ -233,8 +270,8 @@ fn trust_policies() {
             ))
         };
         for (one, other, at) in [("Allow", "Deny", 1), ("Deny", "Allow", 0)] {
-            let decision = may_assume(&pair(one, other), &who, &context);
-            let named = may_assume(&pair("Allow", "Allow"), &who, &context).is_allowed();
+            let decision = may_assume(&pair(one, other), known(&who), &context);
+            let named = may_assume(&pair("Allow", "Allow"), known(&who), &context).is_allowed();
             let reason = Reason::Statement {
                 layer: Layer::Trust,
                 policy: None,

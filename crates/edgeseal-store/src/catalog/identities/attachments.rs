@@ -89,6 +89,7 @@ impl Catalog {
                 });
             }
             user.policies.push(attachment(policy, draft.now));
+            draft.note(noted(policy));
             let since = Since { at: draft.now };
             draft.put(Key::user_with_policy(account, policy, name), &since)?;
             draft.put(key, &user)?;
@@ -122,6 +123,7 @@ impl Catalog {
                 });
             }
             user.policies.retain(|one| one.policy != *policy);
+            draft.note(noted(policy));
             draft.delete(Key::user_with_policy(account, policy, name));
             draft.put(key, &user)?;
             draft.change_rights(account);
@@ -160,6 +162,7 @@ impl Catalog {
                 });
             }
             role.policies.push(attachment(policy, draft.now));
+            draft.note(noted(policy));
             let since = Since { at: draft.now };
             draft.put(Key::role_with_policy(account, policy, name), &since)?;
             draft.put(key, &role)?;
@@ -193,6 +196,7 @@ impl Catalog {
                 });
             }
             role.policies.retain(|one| one.policy != *policy);
+            draft.note(noted(policy));
             draft.delete(Key::role_with_policy(account, policy, name));
             draft.put(key, &role)?;
             draft.change_rights(account);
@@ -221,6 +225,15 @@ impl Draft {
             }
         }
     }
+}
+
+/// What the audit says of a policy that somebody is given or loses.
+fn noted(policy: &PolicyRef) -> String {
+    let kind = match policy.kind {
+        PolicyKind::System => "system",
+        PolicyKind::Custom => "custom",
+    };
+    format!("{kind} policy {}", policy.name)
 }
 
 fn has(attachments: &[Attachment], policy: &PolicyRef) -> bool {

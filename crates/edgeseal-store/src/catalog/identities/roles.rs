@@ -48,6 +48,7 @@ impl Catalog {
             if self.count(&key::roles(account)).await? >= ROLES_MAX {
                 return refused(IdentityRefused::TooManyRoles { max: ROLES_MAX });
             }
+            draft.note(format!("trust policy: {}", role.trust));
             draft.put(key, role)?;
             draft.change_rights(account);
             Ok((draft, ()))
@@ -82,6 +83,9 @@ impl Catalog {
                 policies: old.policies,
                 ..new
             };
+            if role.trust != old.trust {
+                draft.note(format!("trust policy: {}", role.trust));
+            }
             draft.put(key, &role)?;
             draft.change_rights(account);
             Ok((draft, role))

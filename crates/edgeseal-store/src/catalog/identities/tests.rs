@@ -310,6 +310,7 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
         name: name.clone(),
         description: String::new(),
         trust: "{}".to_owned(),
+        trusted: Vec::new(),
         max_session_s: SESSION_DEFAULT_S,
         created: NOW,
         updated: NOW,

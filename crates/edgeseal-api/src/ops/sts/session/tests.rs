@@ -20,6 +20,7 @@ fn role(max_session_s: u32) -> Role {
         name: RoleName::parse("r").unwrap(),
         description: String::new(),
         trust: String::new(),
+        trusted: Vec::new(),
         max_session_s,
         created: now,
         updated: now,

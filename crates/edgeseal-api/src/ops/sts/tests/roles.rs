@@ -231,3 +231,94 @@ async fn a_token_belongs_to_its_key_and_its_time() {
         assert_eq!(answer["Code"].as_str(), code, "{answer}");
     }
 }
+
+#[tokio::test]
+async fn the_owner_of_a_role_sees_who_assumes_it_from_another_account() {
+    let world = World::new().await;
+    let shared = role_arn(OTHER, "shared");
+    let answer = world.assume("dev", &[("RoleArn", &shared)]).await;
+    let key = Credentials::in_answer(&answer).access_key;
+    let record = async |account| {
+        let records = world.audit(account).await;
+        let found = records
+            .into_iter()
+            .find(|record| record.action == "AssumeRole");
+        found.unwrap()
+    };
+    let (own, theirs) = (record(OWN).await, record(OTHER).await);
+    assert_eq!(own.request, theirs.request);
+    assert_eq!(own.principal, format!("acs:ram::{OWN}:user/dev"));
+    assert_eq!(own.principal, theirs.principal);
+    assert!(
+        theirs.notes.iter().any(|note| note.contains(&key)),
+        "{theirs:?}"
+    );
+    assert_eq!(
+        theirs.access_key, "",
+        "their own keys are nobody else's business"
+    );
+    // Within an account there is one record.
+    world
+        .assume("dev", &[("RoleArn", &role_arn(OWN, "next"))])
+        .await;
+    let all = world.audit(OWN).await;
+    let assumed = all.iter().filter(|record| record.action == "AssumeRole");
+    assert_eq!(assumed.count(), 2);
+}
+
+#[tokio::test]
+async fn a_namesake_of_a_trusted_user_is_not_trusted() {
+    const RAM: &str = "2015-05-01";
+    let mut world = World::new().await;
+    let own = world.keys["own"].clone();
+    let ram = async |world: &World, action: &str, params: &[(&str, &str)]| {
+        let answer = world.call(&own, RAM, action, params).await;
+        assert_eq!(answer.get("Code"), None, "{action} {params:?}: {answer}");
+        answer
+    };
+    let any_role = allow("sts:AssumeRole", "acs:ram:*:*:role/*");
+    world.user(OWN, "gone", &[]).await;
+    let trust = trusting(&format!("acs:ram::{OWN}:user/gone"), &json!({}));
+    let role = [("RoleName", "named"), ("AssumeRolePolicyDocument", &*trust)];
+    ram(&world, "CreateRole", &role).await;
+    let policy = [("PolicyName", "any-role"), ("PolicyDocument", &*any_role)];
+    ram(&world, "CreatePolicy", &policy).await;
+    let arn = role_arn(OWN, "named");
+    let attach = [
+        ("PolicyType", "Custom"),
+        ("PolicyName", "any-role"),
+        ("UserName", "gone"),
+    ];
+    ram(&world, "AttachPolicyToUser", &attach).await;
+    let answer = world.assume("gone", &[("RoleArn", &arn)]).await;
+    assert_eq!(answer.get("Code"), None, "{answer}");
+    // Deleted, and made anew.
+    let old = world.keys["gone"].access_key.clone();
+    ram(&world, "DetachPolicyFromUser", &attach).await;
+    ram(
+        &world,
+        "DeleteAccessKey",
+        &[("UserName", "gone"), ("UserAccessKeyId", &old)],
+    )
+    .await;
+    ram(&world, "DeleteUser", &[("UserName", "gone")]).await;
+    ram(&world, "CreateUser", &[("UserName", "gone")]).await;
+    ram(&world, "AttachPolicyToUser", &attach).await;
+    let made = ram(&world, "CreateAccessKey", &[("UserName", "gone")]).await;
+    let text = |name: &str| made["AccessKey"][name].as_str().unwrap().to_owned();
+    let namesake = Credentials {
+        access_key: text("AccessKeyId"),
+        secret: text("AccessKeySecret").into(),
+        token: None,
+    };
+    let answer = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
+    assert_eq!(refused(&answer).0, "NoPermission", "{answer}");
+    // Named once more, it is meant.
+    let again = [
+        ("RoleName", "named"),
+        ("NewAssumeRolePolicyDocument", &*trust),
+    ];
+    ram(&world, "UpdateRole", &again).await;
+    let answer = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
+    assert_eq!(answer.get("Code"), None, "{answer}");
+}
