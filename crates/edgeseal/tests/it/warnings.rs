@@ -74,7 +74,8 @@ async fn every_spelling_warns_of_a_missing_intermediate() {
     let both = format!("{NAME},{OTHER}");
     let batch = upload(&both, &bare);
     let centre = [("Name", "bare"), ("Cert", &bare.chain), ("Key", &bare.key)];
-    let table: [(&str, &str, &[(&str, &str)]); 8] = [
+    type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let table: [Row<'_>; 8] = [
         (CDN, SET, &new),
         (DCDN, "SetDcdnDomainSSLCertificate", &new),
         (CDN, LEGACY, &legacy),
