@@ -155,6 +155,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_was_spent_counts_until_it_is_earned_again() {
+        let start = Timestamp::from_unix_seconds(1_000);
+        let Decision::Allowed(spent) = spend(Limit::per_second(10), Spent::default(), start) else {
+            panic!("the first call was refused")
+        };
+        assert!(Spent::default().is_over(start));
+        assert!(!spent.is_over(start));
+        assert!(!spent.is_over(start.plus_ms(99)));
+        assert!(spent.is_over(start.plus_ms(100)));
+    }
+
     proptest! {
         /// In any window of `per_ms`, at most twice the burst passes (a burst plus the refill), and
         /// waiting as told is always enough.

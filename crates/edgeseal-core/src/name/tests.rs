@@ -76,6 +76,28 @@ fn refused_spellings() {
 }
 
 #[test]
+fn the_longest_name_has_253_bytes() {
+    let labels = "abcdefg.".repeat(31);
+    let longest = format!("{labels}abcde");
+    assert_eq!(name(&longest).as_str().len(), 253);
+    assert_eq!(name(&format!("{longest}.")), name(&longest));
+    assert!(DomainName::parse(&format!("{labels}abcdef")).is_err());
+}
+
+#[test]
+fn spellings_for_people() {
+    let (exact, wildcard) = (pattern("a.example.com"), pattern("*.example.com"));
+    assert_eq!((exact.is_wildcard(), wildcard.is_wildcard()), (false, true));
+    assert_eq!(exact.display_star(), "a.example.com");
+    assert_eq!(wildcard.display_star(), "*.example.com");
+    assert_eq!(
+        format!("{exact:?} {wildcard:?}"),
+        r#""a.example.com" ".example.com""#
+    );
+    assert_eq!(format!("{:?}", exact.base()), r#""a.example.com""#);
+}
+
+#[test]
 fn a_wildcard_is_one_label() {
     let wildcard = pattern("*.example.com");
     assert!(wildcard.matches(&name("a.example.com")));

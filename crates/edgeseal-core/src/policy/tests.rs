@@ -86,6 +86,21 @@ fn names_of_principals() {
 }
 
 #[test]
+fn only_conditions_on_tags_read_tags() {
+    let reads_tags = |condition: &str| {
+        let statement = r#""Effect":"Allow","Action":"*","Resource":"*""#;
+        document(&format!("{{{statement}{condition}}}")).reads_tags()
+    };
+    assert!(!reads_tags(""));
+    assert!(!reads_tags(
+        r#","Condition":{"IpAddress":{"acs:SourceIp":"10.0.0.0/8"}}"#
+    ));
+    assert!(reads_tags(
+        r#","Condition":{"StringEquals":{"acs:ResourceTag/team":"dev"}}"#
+    ));
+}
+
+#[test]
 fn accounts_bypass_policies_and_others_do_not() {
     use Sphere::{Caller, Operator, OwnAccount, RootKeys};
     use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};

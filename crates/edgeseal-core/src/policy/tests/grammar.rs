@@ -52,6 +52,13 @@ fn a_policy_printed_is_the_same_policy() {
     }
     let of = |at: usize| Document::parse(OF_IDENTITY[at]).unwrap();
     assert_ne!(of(0), of(1));
+    let doing = |action: &str| {
+        let json = OF_IDENTITY[0].replace(r#""Action":"*""#, &format!(r#""Action":"{action}""#));
+        Document::parse(&json).unwrap()
+    };
+    assert_ne!(doing("cdn:*"), doing("ram:*"));
+    let of_trust = |at: usize| TrustDocument::parse(OF_TRUST[at]).unwrap();
+    assert_ne!(of_trust(0), of_trust(2));
     assert_eq!(
         serde_json::to_string(&of(3)).unwrap(),
         r#"{"Version":"1","Statement":{"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:cdn:*:*:domain/A.com"}}"#
@@ -136,6 +143,8 @@ fn what_is_no_policy_of_an_identity() {
         (with(r#","Condition":{"IpAddress":{"acs:SourceIp":"10.0.0.0/33"}}"#), r#"Statement[1].Condition.IpAddress.acs:SourceIp is "10.0.0.0/33"; it must be an IP address or a CIDR block"#),
         (with(r#","Condition":{"IpAddress":{"acs:SourceIp":["::1","10.0.0"]}}"#), r#"Statement[1].Condition.IpAddress.acs:SourceIp[1] is "10.0.0"; it must be an IP address or a CIDR block"#),
         (with(r#","Condition":{"IpAddress":{"acs:SourceIp":"10.*.1.*"}}"#), r#"Statement[1].Condition.IpAddress.acs:SourceIp is "10.*.1.*"; it must be an IP address or a CIDR block"#),
+        (with(r#","Condition":{"IpAddress":{"acs:SourceIp":"10.*.*.*.*"}}"#), r#"Statement[1].Condition.IpAddress.acs:SourceIp is "10.*.*.*.*"; it must be an IP address or a CIDR block"#),
+        (with(r#","Condition":{"IpAddress":{"acs:SourceIp":"10.1.2.3.*"}}"#), r#"Statement[1].Condition.IpAddress.acs:SourceIp is "10.1.2.3.*"; it must be an IP address or a CIDR block"#),
         (with(r#","Condition":{"IpAddress":{"acs:SourceIp":"1*"}}"#), r#"Statement[1].Condition.IpAddress.acs:SourceIp is "1*"; it must be an IP address or a CIDR block"#),
         (with(r#","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-01"}}"#), r#"Statement[1].Condition.DateLessThan.acs:CurrentTime is "2026-01-01"; it must be a date, yyyy-MM-ddTHH:mm:ssZ or with an offset such as +08:00"#),
         (with(r#","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-02-30T00:00:00Z"}}"#), r#"Statement[1].Condition.DateLessThan.acs:CurrentTime is "2026-02-30T00:00:00Z"; it must be a date, yyyy-MM-ddTHH:mm:ssZ or with an offset such as +08:00"#),
@@ -176,9 +185,51 @@ fn what_is_no_trust_policy() {
     ] {
         table.push((ram(arn), no_ram(arn)));
     }
+    let of_kind = |kind: &str, given: &str, expected: &str| {
+        let principal = format!(r#""Principal":{{"{kind}":"{given}"}}"#);
+        (
+            only(&format!(r#""Effect":"Allow","Action":"sts:AssumeRole",{principal}"#)),
+            format!(r#"Statement.Principal.{kind} is "{given}"; it must be {expected}"#),
+        )
+    };
+    for service in ["ecs", "ecs.*", "ecs.aliyuncs.com/x"] {
+        table.push(of_kind("Service", service, "the name of a service, such as ecs.aliyuncs.com"));
+    }
+    for provider in ["user/a", "oidc-provider/*", "saml-provider/", "oidc-provider/a/b"] {
+        let arn = format!("acs:ram::1234567890123456:{provider}");
+        let expected = "acs:ram::{account}:oidc-provider/{name} or …:saml-provider/{name}";
+        table.push(of_kind("Federated", &arn, expected));
+    }
     for (json, refusal) in table {
         let error = TrustDocument::parse(&json).err().map(|error| error.to_string());
         assert_eq!(error, Some(refusal), "{json}");
+    }
+}
+
+#[test]
+fn condition_keys() {
+    let read = |key: &str| {
+        let condition = format!(r#","Condition":{{"StringEquals":{{"{key}":"x"}}}}"#);
+        Document::parse(&with(&condition))
+    };
+    for key in [
+        ":Name",
+        "acs:",
+        "my_service:Name",
+        "my service:Name",
+        r"acs:a\tb",
+    ] {
+        let refused = matches!(read(key), Err(InvalidPolicy::Value { .. }));
+        assert!(refused, "{key}: {:?}", read(key));
+    }
+    for (key, reads_tags) in [
+        ("my-service:Name", false),
+        ("sts:LongerThanTheNameOfATag", false),
+        ("acs:ResourceTag/team", true),
+        ("ACS:resourcetag/a b", true),
+    ] {
+        let document = read(key).unwrap_or_else(|error| panic!("{key}: {error}"));
+        assert_eq!(document.reads_tags(), reads_tags, "{key}");
     }
 }
 
