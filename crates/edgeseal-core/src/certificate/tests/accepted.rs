@@ -148,6 +148,41 @@ fn rsa_of_another_size() {
 }
 
 #[test]
+fn algorithms_are_spelt_as_people_know_them() {
+    let spelt = [
+        KeyAlgorithm::Rsa,
+        KeyAlgorithm::Ecdsa,
+        KeyAlgorithm::Ed25519,
+    ]
+    .map(|a| a.to_string());
+    assert_eq!(spelt, ["RSA", "ECDSA", "Ed25519"]);
+}
+
+#[test]
+fn a_leaf_covers_its_names() {
+    let leaf =
+        CHAIN
+            .intermediate
+            .leaf_with("example.com", KeyPair::generate().unwrap(), |params| {
+                let wildcard = SanType::DnsName("*.example.com".try_into().unwrap());
+                params.subject_alt_names.push(wildcard);
+            });
+    let chain = concat(&[&leaf, &CHAIN.intermediate]);
+    let facts = admit_now(&chain, &leaf.key_pem()).unwrap().facts;
+    for (domain, covered) in [
+        ("example.com", true),
+        ("a.example.com", true),
+        ("*.example.com", true),
+        ("a.b.example.com", false),
+        ("*.a.example.com", false),
+        ("example.org", false),
+    ] {
+        let domain = crate::Pattern::parse(domain).unwrap();
+        assert_eq!(facts.covers(&domain), covered, "{domain}");
+    }
+}
+
+#[test]
 fn a_self_signed_leaf_is_served_alone() {
     let params = leaf_params("www.example.com");
     let key = KeyPair::generate().unwrap();
