@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
     AccountId, Timestamp,
+    address::source_network,
     policy::Principal,
     rate::{Decision, Limit, Spent, give_back, spend},
 };
@@ -290,7 +291,7 @@ impl Failures {
 
     /// Whether an address may try again; the milliseconds to wait if not.
     pub(crate) fn check(&self, source: IpAddr, now: Timestamp) -> Result<(), u64> {
-        let spent = self.spent.get(&network(source)).unwrap_or_default();
+        let spent = self.spent.get(&source_network(source)).unwrap_or_default();
         match spend(self.limit, spent, now) {
             Decision::Allowed(_) => Ok(()),
             Decision::RetryAfter { ms } => Err(ms),
@@ -298,7 +299,7 @@ impl Failures {
     }
 
     pub(crate) fn count(&self, source: IpAddr, now: Timestamp) {
-        count_in(&self.spent, &network(source), |spent| {
+        count_in(&self.spent, &source_network(source), |spent| {
             if let Decision::Allowed(next) = spend(self.limit, *spent, now) {
                 *spent = next;
             }
@@ -321,14 +322,6 @@ fn count_in<K: Hash + Eq + Clone, V: Clone + Default>(
         count(&mut value);
         // An error means that it was pushed out at once: the table is full of others.
         let _ = place.insert(value);
-    }
-}
-
-/// Whoever has one IPv6 address has its whole /64.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
 

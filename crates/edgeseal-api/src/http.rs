@@ -26,11 +26,18 @@ use crate::{
 };
 
 mod connections;
+mod stall;
+
+use connections::{Place, label};
+use stall::StallTimeout;
 
 /// A caller that has not sent its head, or body, by then is cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A caller that has not finished its TLS handshake by then is cut off.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A caller that takes nothing of an answer for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a listener speaks.
 #[derive(Clone, Debug)]
@@ -53,7 +60,8 @@ pub struct Ending {
 /// Serves the API until `shutdown` resolves, then finishes the calls that are under way, as long as
 /// that says; what is not finished then is cut off.
 ///
-/// Connections beyond [`ConnectionLimits`] are closed as they come.
+/// Connections beyond [`ConnectionLimits`] are closed as they come, or take the place of one of the
+/// source that holds most.
 pub async fn serve(
     listener: TcpListener,
     speaks: Speaks,
@@ -73,29 +81,20 @@ pub async fn serve(
             Ok((stream, peer)) => {
                 let place = match context.connections.place(peer.ip()) {
                     Ok(place) => place,
-                    Err(full) => {
-                        metrics::counter!("edgeseal_api_connections_refused_total", "limit" => full.label())
+                    Err(refused) => {
+                        metrics::counter!("edgeseal_api_connections_refused_total", "limit" => label(refused))
                             .increment(1);
                         continue;
                     }
                 };
                 let _ = stream.set_nodelay(true);
-                let (context, ends) = (Arc::clone(&context), End(ends.clone()));
-                match &speaks {
-                    Speaks::Http => tasks.spawn(async move {
-                        serve_connection(stream, (peer, false), context, ends).await;
-                        drop(place);
-                    }),
-                    Speaks::Https(config) => {
-                        let shaken = shake_hands(stream, Arc::clone(config), ends.clone());
-                        tasks.spawn(async move {
-                            if let Some(stream) = shaken.await {
-                                serve_connection(stream, (peer, true), context, ends).await;
-                            }
-                            drop(place);
-                        })
-                    }
+                let connection = Connection {
+                    place: Arc::new(place),
+                    peer,
+                    context: Arc::clone(&context),
+                    ends: End(ends.clone()),
                 };
+                tasks.spawn(connection.run(stream, speaks.clone()));
             }
             // Out of file descriptors, most likely: those that end make room.
             Err(error) => {
@@ -132,67 +131,105 @@ impl End {
     }
 }
 
-/// The plain side of a TLS connection; `None` if there is none in time.
-async fn shake_hands(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-    mut ends: End,
-) -> Option<TlsStream<TcpStream>> {
-    let handshake = TlsAcceptor::from(config).accept(stream);
-    tokio::select! {
-        result = timeout(HANDSHAKE_TIMEOUT, handshake) => match result {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no handshake");
-                None
-            }
-            Err(_) => {
-                tracing::debug!("a handshake took too long");
-                None
-            }
-        },
-        () = ends.of_fresh() => None,
-    }
+/// A connection and what it is served with.
+struct Connection {
+    place: Arc<Place>,
+    peer: SocketAddr,
+    context: Arc<Context>,
+    ends: End,
 }
 
-async fn serve_connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    (peer, secure): (SocketAddr, bool),
-    context: Arc<Context>,
-    mut ends: End,
-) {
-    let called = Arc::new(Notify::new());
-    let calls = Arc::clone(&called);
-    let service = service_fn(move |request| {
-        calls.notify_one();
-        let context = Arc::clone(&context);
-        async move { Ok::<_, std::convert::Infallible>(respond(&context, request, peer, secure).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(READ_TIMEOUT)
-        .max_buf_size(HEAD_MAX + BODY_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = async {
-        let fresh = ends.begun().await;
+impl Connection {
+    /// Serves it to its end, or until its place is revoked.
+    async fn run(self, stream: TcpStream, speaks: Speaks) {
+        let place = Arc::clone(&self.place);
         tokio::select! {
-            () = called.notified() => {}
-            () = sleep_until(fresh) => {}
+            () = self.serve(stream, speaks) => {}
+            () = place.revoked() => {
+                metrics::counter!("edgeseal_api_connections_revoked_total").increment(1);
+                tracing::debug!("a connection made room for one of another source");
+            }
         }
-    };
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = ended => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    }
+
+    async fn serve(mut self, stream: TcpStream, speaks: Speaks) {
+        let stream = StallTimeout::new(stream, WRITE_TIMEOUT);
+        match speaks {
+            Speaks::Http => self.serve_http(stream, false).await,
+            Speaks::Https(config) => {
+                if let Some(stream) = self.handshake(stream, config).await {
+                    self.serve_http(stream, true).await;
+                }
+            }
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(
-            error = &error as &dyn std::error::Error,
-            "connection ended early"
-        );
+    }
+
+    /// The plain side of a TLS connection; `None` if there is none in time.
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: S,
+        config: Arc<ServerConfig>,
+    ) -> Option<TlsStream<S>> {
+        let handshake = TlsAcceptor::from(config).accept(stream);
+        tokio::select! {
+            result = timeout(HANDSHAKE_TIMEOUT, handshake) => match result {
+                Ok(Ok(stream)) => Some(stream),
+                Ok(Err(error)) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "no handshake");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!("a handshake took too long");
+                    None
+                }
+            },
+            () = self.ends.of_fresh() => None,
+        }
+    }
+
+    async fn serve_http(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        secure: bool,
+    ) {
+        let called = Arc::new(Notify::new());
+        let calls = Arc::clone(&called);
+        let (place, context, peer) = (self.place, self.context, self.peer);
+        let service = service_fn(move |request| {
+            calls.notify_one();
+            let (calling, context) = (place.call(), Arc::clone(&context));
+            async move {
+                let response = respond(&context, request, peer, secure).await;
+                drop(calling);
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(READ_TIMEOUT)
+            .max_buf_size(HEAD_MAX + BODY_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = async {
+            let fresh = self.ends.begun().await;
+            tokio::select! {
+                () = called.notified() => {}
+                () = sleep_until(fresh) => {}
+            }
+        };
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = ended => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "connection ended early"
+            );
+        }
     }
 }
 

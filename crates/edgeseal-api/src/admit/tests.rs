@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
 
 use edgeseal_core::identity::{RoleName, UserName};
 use edgeseal_store::{Catalog, Keyring, memory::MemoryStore};

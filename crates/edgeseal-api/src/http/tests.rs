@@ -232,3 +232,44 @@ async fn a_source_has_so_many_connections_and_a_closed_one_makes_room() {
         tokio::task::yield_now().await;
     }
 }
+
+/// A connection from this address of this machine, which says nothing.
+async fn silent_from(api: &Api, source: [u8; 4]) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((source, 0))).unwrap();
+    socket.connect(api.address).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_source_that_holds_everything_keeps_nobody_else_out() {
+    let connections = ConnectionLimits {
+        in_all: 8,
+        per_source: 8,
+    };
+    let api = Api::start_with(Settings {
+        connections,
+        ..Settings::default()
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(silent_from(&api, [127, 0, 0, 2]).await);
+    }
+    // Answered, though nobody of the others has gone.
+    assert!(api.call().await.contains("MissingAccessKeyId"));
+    // The oldest made room.
+    assert_eq!(held[0].read(&mut [0]).await.unwrap(), 0, "it is closed");
+}
+
+// The clock is moved on when everybody waits: here once both buffers are full.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_takes_no_answer_has_thirty_seconds() {
+    let api = Api::start().await;
+    let mut stream = api.encrypted().await.unwrap();
+    let call = format!("GET /?Action=DescribeUserDomains HTTP/1.1\r\nhost: {NAME}\r\n\r\n");
+    let calls = call.repeat(100);
+    let cut = async { while stream.write_all(calls.as_bytes()).await.is_ok() {} };
+    timeout(10 * WRITE_TIMEOUT, cut)
+        .await
+        .expect("it is cut off");
+}
