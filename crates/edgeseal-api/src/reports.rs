@@ -1,77 +1,112 @@
-//! News of what edges serve: one follower for all callers who wait, and none while nobody does.
+//! What edges report: one table for all callers who wait, kept by one follower, and none while nobody
+//! waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use edgeseal_store::{Catalog, ChangesError, Fault, Revision, key};
+use edgeseal_store::{
+    Catalog, ChangesError, Fault, Key, Revision, key,
+    record::{self, EdgeRecord},
+};
 use tokio::sync::{Notify, watch};
 
 use crate::operation::causes;
 
+/// The last report of each edge; `None` while it is not known.
+pub(crate) type Table = Option<Arc<Vec<EdgeRecord>>>;
+
 /// Where callers wait for news.
 pub(crate) struct Reports {
-    news: watch::Receiver<u64>,
+    table: watch::Receiver<Table>,
     somebody_waits: Arc<Notify>,
 }
 
 impl Reports {
     /// A place to wait, and the task that brings the news; it ends with the place.
     pub(crate) fn new(catalog: Catalog) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (bell, news) = watch::channel(0);
+        let (sender, table) = watch::channel(None);
         let somebody_waits = Arc::new(Notify::new());
-        let follower = follow(catalog, bell, Arc::clone(&somebody_waits));
+        let follower = follow(catalog, sender, Arc::clone(&somebody_waits));
         let reports = Self {
-            news,
+            table,
             somebody_waits,
         };
         (reports, follower)
     }
 
-    /// Rings whenever an edge may have reported since this call.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        let mut news = self.news.clone();
-        news.mark_unchanged();
+    /// The reports as they change, as long as this is held.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Table> {
+        let table = self.table.clone();
         self.somebody_waits.notify_one();
-        news
+        table
     }
 }
 
-async fn follow(catalog: Catalog, bell: watch::Sender<u64>, somebody_waits: Arc<Notify>) {
+async fn follow(catalog: Catalog, table: watch::Sender<Table>, somebody_waits: Arc<Notify>) {
     // Fails once the store does; a later waiter begins anew.
     const REST: Duration = Duration::from_secs(1);
     loop {
         tokio::select! {
-            () = bell.closed() => return,
+            () = table.closed() => return,
             () = somebody_waits.notified() => {}
         }
-        if let Err(fault) = while_somebody_waits(&catalog, &bell).await {
+        let followed = while_somebody_waits(&catalog, &table).await;
+        // From here on it grows old.
+        table.send_replace(None);
+        if let Err(fault) = followed {
             tracing::warn!(why = causes(&fault), "cannot follow the edges' reports");
             tokio::time::sleep(REST).await;
+            if table.receiver_count() > 1 {
+                somebody_waits.notify_one();
+            }
         }
     }
 }
 
-async fn while_somebody_waits(catalog: &Catalog, bell: &watch::Sender<u64>) -> Result<(), Fault> {
-    let store = catalog.store();
-    let mut seen: Revision = store.list(key::EDGES, None, 1).await?.revision;
-    // What came before the follower began may be news to who waits.
-    bell.send_modify(|rung| *rung += 1);
+async fn while_somebody_waits(
+    catalog: &Catalog,
+    table: &watch::Sender<Table>,
+) -> Result<(), Fault> {
+    let (mut reports, mut seen) = list(catalog).await?;
+    publish(table, &reports);
     // One receiver is the place itself.
-    while bell.receiver_count() > 1 {
-        let changes = store.changes(seen, &[key::EDGES], 1000);
+    while table.receiver_count() > 1 {
+        let changes = catalog.store().changes(seen, &[key::EDGES], 1000);
         match tokio::time::timeout(Duration::from_secs(1), changes).await {
             Err(_) => {}
             Ok(Ok(changes)) => {
                 seen = changes.through;
-                if !changes.items.is_empty() {
-                    bell.send_modify(|rung| *rung += 1);
+                let quiet = changes.items.is_empty();
+                for change in changes.items {
+                    match change.value {
+                        Some(value) => reports.insert(change.key, record::decode(&value)?),
+                        None => reports.remove(&change.key),
+                    };
+                }
+                if !quiet {
+                    publish(table, &reports);
                 }
             }
             Ok(Err(ChangesError::Compacted { .. })) => {
-                seen = store.list(key::EDGES, None, 1).await?.revision;
-                bell.send_modify(|rung| *rung += 1);
+                (reports, seen) = list(catalog).await?;
+                publish(table, &reports);
             }
             Ok(Err(ChangesError::Fault(fault))) => return Err(fault),
         }
     }
     Ok(())
 }
+
+async fn list(catalog: &Catalog) -> Result<(BTreeMap<Key, EdgeRecord>, Revision), Fault> {
+    let page = catalog.store().list(key::EDGES, None, usize::MAX).await?;
+    let entries = page.entries.into_iter();
+    let reports = entries.map(|entry| Ok((entry.key, record::decode(&entry.value)?)));
+    Ok((reports.collect::<Result<_, Fault>>()?, page.revision))
+}
+
+fn publish(table: &watch::Sender<Table>, reports: &BTreeMap<Key, EdgeRecord>) {
+    let reports = reports.values().cloned().collect();
+    table.send_replace(Some(Arc::new(reports)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -43,23 +43,34 @@ impl Context {
         if let Some(ask) = &self.ask_for_proof {
             ask(domains, revision);
         }
-        let now = || (self.clock)();
-        let look = || self.catalog.proved(domains, revision, environment, now());
+        let wanted = (domains, revision, environment);
+        let mut reports = self.reports.subscribe();
         let all_prove = async {
-            // First, so that no report comes between the look and the wait.
-            let mut news = self.reports.subscribe();
             loop {
-                let (proved, live) = look().await.ok()?;
-                if proved == live {
-                    return Some((proved, live));
+                let known = reports.borrow_and_update().clone();
+                if let Some(edges) = known {
+                    let now = (self.clock)();
+                    let counted = self.catalog.proved_by(&edges, wanted, now);
+                    let (proved, live) = counted.await.ok()?;
+                    if proved == live {
+                        return Some((proved, live));
+                    }
                 }
-                news.changed().await.ok()?;
+                reports.changed().await.ok()?;
             }
         };
-        // However the wait ends, what counts is what the edges say then.
-        match tokio::time::timeout(wait, all_prove).await {
-            Ok(Some(all)) => Some(all),
-            Ok(None) | Err(_) => look().await.ok(),
+        if let Ok(Some(all)) = tokio::time::timeout(wait, all_prove).await {
+            return Some(all);
         }
+        // However the wait ends, what counts is what the edges say then.
+        let (known, now) = (reports.borrow().clone(), (self.clock)());
+        let counted = match known {
+            Some(edges) => self.catalog.proved_by(&edges, wanted, now).await,
+            None => {
+                let proved = self.catalog.proved(domains, revision, environment, now);
+                proved.await
+            }
+        };
+        counted.ok()
     }
 }

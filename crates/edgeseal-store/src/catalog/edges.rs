@@ -145,6 +145,20 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<(usize, usize), Fault> {
         let edges = self.edges().await?;
+        let wanted = (domains, revision, environment);
+        self.proved_by(&edges, wanted, now).await
+    }
+
+    /// As [`proved`](Self::proved), by these reports, which the caller has read.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn proved_by(
+        &self,
+        edges: &[EdgeRecord],
+        (domains, revision, environment): (&[Pattern], Revision, Environment),
+        now: Timestamp,
+    ) -> Result<(usize, usize), Fault> {
         let live = edges
             .iter()
             .filter(|edge| edge.environment() == environment && !edge.is_silent(now));
