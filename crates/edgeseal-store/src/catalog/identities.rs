@@ -249,13 +249,15 @@ impl Catalog {
         account: &AccountId,
         identity: Key,
     ) -> Result<Standing<T>, Fault> {
-        let keys = [Key::account(account), identity, Key::rights(account)];
+        // The revision of the rights first: whatever is read at one moment with it or later is at
+        // least as new, and rights that are newer than their revision are read again, not kept.
+        let keys = [Key::rights(account), Key::account(account), identity];
         let mut entries = self.store.get_many(&keys).await?.into_iter();
         let mut next = || entries.next().flatten();
         Ok(Standing {
+            rights: next().map(|entry| entry.changed).unwrap_or_default(),
             account: decoded(next())?,
             identity: decoded(next())?,
-            rights: next().map(|entry| entry.changed).unwrap_or_default(),
         })
     }
 
