@@ -91,6 +91,7 @@ async fn prepare(url: &str) -> Outcome<Context> {
         name: "bench".to_owned(),
         root: false,
         created: now,
+        private_origins: None,
     };
     let deed = Deed {
         account: account.id.clone(),

@@ -300,6 +300,7 @@ pub static ACTIONS: &[Action] = &[
     action!(EDGESEAL "RotateKeyEncryptionKey" 10/s Write Edgeseal("") Operator "edgeseal:RotateKeyEncryptionKey" => edgeseal::RotateKeyEncryptionKey),
     action!(EDGESEAL "SetDomainMode" 30/s Write Domain("DomainName") Operator "edgeseal:SetDomainMode" => edgeseal::SetDomainMode),
     action!(EDGESEAL "UpdateAccessKey" 30/s Write Account("UserAccessKeyId") Operator "edgeseal:UpdateAccessKey" => edgeseal::UpdateAccessKey),
+    action!(EDGESEAL "UpdateAccount" 30/s Write Account("AccountId") Operator "edgeseal:UpdateAccount" => edgeseal::UpdateAccount),
 ];
 
 /// Why a request names no action that can be called.

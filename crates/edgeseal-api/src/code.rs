@@ -609,6 +609,8 @@ codes! {
     MissingMode = 400 "MissingMode" "Mode is mandatory for this action.";
     /// No such mode.
     InvalidMode = 400 "InvalidMode" "Specified parameter Mode is not valid.";
+    /// Not whether origins may be private.
+    InvalidPrivateOrigins = 400 "InvalidPrivateOrigins" "Specified parameter PrivateOrigins is not valid.";
     /// No account name.
     MissingAccountName = 400 "MissingAccountName" "AccountName is mandatory for this action.";
     /// Not a name for an account.

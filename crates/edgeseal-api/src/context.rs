@@ -1,10 +1,10 @@
 //! What the operations stand on: catalog, clock, settings and the memory of recent calls.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use edgeseal_core::{Timestamp, rate::Limit};
+use edgeseal_core::{Timestamp, private_origins::PrivateOrigins, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     admit::{Denials, Failures, Limits, Nonces},
@@ -12,6 +12,7 @@ use crate::{
     key_encryption::KeyEncryption,
     key_uses::KeyUses,
     oidc_keys::OidcProviders,
+    operation::causes,
     ownership::OwnerCheck,
     refusals::{self, Refusal},
     reports::Reports,
@@ -47,6 +48,8 @@ pub struct Context {
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// Asks the edge in this process for proofs, if there is one.
     pub ask_for_proof: Option<AskForProof>,
+    /// Says where this process listens, if somebody keeps account of it.
+    pub listeners: Option<Listeners>,
     /// The keeper of the key-encryption keys, if this process has one.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// News of what edges serve.
@@ -54,7 +57,11 @@ pub struct Context {
     /// When access keys were last used.
     pub(crate) key_uses: KeyUses,
     refusals: mpsc::Sender<Refusal>,
+    _alive: oneshot::Sender<()>,
 }
+
+/// The sockets that a process listens on, now.
+pub type Listeners = Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>;
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -79,6 +86,8 @@ pub struct Settings {
     pub bound_certificate: BoundCertificate,
     /// Whether an account must prove to own a root domain before it adds a domain below it.
     pub demand_ownership: bool,
+    /// Whose origins may have addresses that are not public.
+    pub private_origins: PrivateOrigins,
     /// Who asks the DNS and web servers of domains; `None` if this machine has no DNS server.
     pub owner_check: Option<OwnerCheck>,
     /// Identity providers whose tokens open roles.
@@ -137,6 +146,7 @@ impl Default for Settings {
             duplicate_content: DuplicateContent::Accept,
             bound_certificate: BoundCertificate::Refuse,
             demand_ownership: false,
+            private_origins: PrivateOrigins::default(),
             owner_check: None,
             oidc_providers: OidcProviders::default(),
             cname_suffix: "w.edgeseal.example".to_owned(),
@@ -147,7 +157,8 @@ impl Default for Settings {
 
 impl Context {
     /// A context over `catalog`, and what runs beside it: refusals are written into the audit, uses
-    /// of access keys are remembered, and edges' reports are followed. Run it until it ends, which it
+    /// of access keys are remembered, edges' reports are followed, and records of an earlier release
+    /// are completed. Run it until it ends, which it
     /// does once the context is gone and the last of these is written.
     pub fn new(
         catalog: Catalog,
@@ -157,6 +168,8 @@ impl Context {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
         let auditor = refusals::write(catalog.clone(), clock, waiting);
+        let (_alive, gone) = oneshot::channel();
+        let stamped = catalog.clone();
         let (reports, follower) = Reports::new(catalog.clone());
         let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
@@ -174,15 +187,29 @@ impl Context {
             connections,
             local_edge,
             ask_for_proof: None,
+            listeners: None,
             key_encryption: None,
             reports,
             key_uses,
             refusals,
+            _alive,
+        };
+        let stamped = async move {
+            tokio::select! {
+                () = stamp_origin_permissions(&stamped, clock) => {}
+                _ = gone => {}
+            }
         };
         let tasks = async move {
-            tokio::join!(auditor, follower, uses_writer);
+            tokio::join!(auditor, follower, uses_writer, stamped);
         };
         (context, tasks)
+    }
+
+    /// Where this process listens, as far as that is known.
+    #[must_use]
+    pub fn own_listeners(&self) -> Vec<SocketAddr> {
+        self.listeners.as_ref().map_or_else(Vec::new, |all| all())
     }
 
     /// Puts a refusal into the audit, soon. Of many of the same kind some are only counted there.
@@ -196,5 +223,15 @@ impl Context {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);
             tracing::warn!(code, "a refusal did not fit into the audit queue");
         }
+    }
+}
+
+/// Has the domains of an earlier release say what their accounts may.
+async fn stamp_origin_permissions(catalog: &Catalog, clock: fn() -> Timestamp) {
+    if let Err(error) = catalog.stamp_all_origin_permissions(clock()).await {
+        tracing::warn!(
+            why = causes(&error),
+            "not all domains say yet whether they may have private origins; tried again at the next start"
+        );
     }
 }

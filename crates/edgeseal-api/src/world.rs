@@ -9,6 +9,7 @@ use edgeseal_core::{
     AccountId, Secret, Timestamp,
     account::Account,
     identity::{Policy, PolicyKind, PolicyName, PolicyRef, Role, RoleName, User, UserName},
+    private_origins::PrivateOrigins,
 };
 use edgeseal_store::{
     Catalog, Keyring,
@@ -53,6 +54,11 @@ impl World {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
+        // Origins of tests have addresses of the blocks for documentation.
+        let settings = Settings {
+            private_origins: PrivateOrigins::All,
+            ..settings
+        };
         let (context, tasks) = Context::new(catalog, || NOW, settings, None);
         let keys = HashMap::new();
         (Self { context, keys }, tasks)
@@ -87,6 +93,7 @@ impl World {
             name: name.to_owned(),
             root,
             created: NOW,
+            private_origins: None,
         };
         let key = NewAccessKey::generate(account.id.clone(), None, NOW);
         let deed = self.deed(id);

@@ -22,6 +22,9 @@ pub struct Account {
     pub root: bool,
     /// When it was made.
     pub created: Timestamp,
+    /// Whether its origins may have addresses that are not public, if the operator chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_origins: Option<bool>,
 }
 
 /// A key that signs calls. Its secret is kept apart, sealed.

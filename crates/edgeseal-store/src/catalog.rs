@@ -15,6 +15,7 @@ mod identities;
 mod ids;
 mod key_uses;
 mod listing;
+mod origin_permissions;
 mod queues;
 mod requests;
 

@@ -253,6 +253,7 @@ pub(crate) async fn root_account(
         name: ROOT_ACCOUNT_NAME.to_owned(),
         root: true,
         created: now,
+        private_origins: None,
     };
     let key = AccessKey {
         id: credentials.access_key_id.clone(),

@@ -21,7 +21,7 @@ use edgeseal_api::{
     http::ConnectionLimits,
     ownership::{self, OwnerCheck},
 };
-use edgeseal_core::{DomainName, rate::Limit};
+use edgeseal_core::{DomainName, private_origins::PrivateOrigins, rate::Limit};
 use edgeseal_edge::Limits;
 use figment::{
     Figment,
@@ -98,6 +98,8 @@ pub(crate) struct Config {
     pub(crate) owner_check_port: u16,
     /// Whether proofs in files may be at addresses that are not public.
     pub(crate) owner_check_private_addresses: bool,
+    /// `root`, `all` or `none`: whose origins may be at addresses that are not public.
+    pub(crate) origin_private_addresses: String,
     /// Whether OCSP responders may be at addresses that are not public, and at any port.
     pub(crate) ocsp_private_addresses: bool,
     /// The DNS server that is asked about domains; `None`: those of the system.
@@ -204,6 +206,7 @@ const KEYS: &[&str] = &[
     "owner_check",
     "owner_check_port",
     "owner_check_private_addresses",
+    "origin_private_addresses",
     "ocsp_private_addresses",
     "dns",
     "cname_suffix",
@@ -311,6 +314,7 @@ impl Default for Config {
             owner_check: "off".to_owned(),
             owner_check_port: 80,
             owner_check_private_addresses: false,
+            origin_private_addresses: "root".to_owned(),
             ocsp_private_addresses: false,
             dns: None,
             oidc_provider: Vec::new(),
@@ -443,11 +447,29 @@ impl Config {
                 ],
             )?,
             demand_ownership: self.demand_ownership()?,
+            private_origins: self.private_origins()?,
             owner_check: self.owner_check()?,
             oidc_providers: oidc::providers(&self.oidc_provider)?,
             cname_suffix: self.cname_suffix.clone(),
             settle: Duration::from_millis(self.settle_ms),
         })
+    }
+
+    /// Whose origins may be at addresses that are not public.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub(crate) fn private_origins(&self) -> Result<PrivateOrigins, ConfigError> {
+        one_of(
+            "origin_private_addresses",
+            &self.origin_private_addresses,
+            "root, all or none",
+            &[
+                ("root", PrivateOrigins::Root),
+                ("all", PrivateOrigins::All),
+                ("none", PrivateOrigins::None),
+            ],
+        )
     }
 
     fn demand_ownership(&self) -> Result<bool, ConfigError> {

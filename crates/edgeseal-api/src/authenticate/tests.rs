@@ -245,6 +245,7 @@ async fn context_over(store: SharedStore, active: bool) -> Context {
         name: "test".to_owned(),
         root: false,
         created: NOW,
+        private_origins: None,
     };
     let key = AccessKey {
         id: "testid".to_owned(),

@@ -14,6 +14,7 @@ mod retire_key_encryption_key;
 mod rotate_key_encryption_key;
 mod set_domain_mode;
 mod update_access_key;
+mod update_account;
 
 pub use create_access_key::CreateAccessKey;
 pub use create_account::CreateAccount;
@@ -27,3 +28,4 @@ pub use retire_key_encryption_key::RetireKeyEncryptionKey;
 pub use rotate_key_encryption_key::RotateKeyEncryptionKey;
 pub use set_domain_mode::SetDomainMode;
 pub use update_access_key::UpdateAccessKey;
+pub use update_account::UpdateAccount;

@@ -16,6 +16,7 @@ fn account(root: bool) -> Account {
         name: "name".to_owned(),
         root,
         created: Timestamp::default(),
+        private_origins: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod companion;
 mod freed;
+mod origin_permissions;
 mod supposed;
 
 use std::sync::{

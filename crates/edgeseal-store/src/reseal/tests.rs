@@ -94,6 +94,7 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         name: "owner".to_owned(),
         root: true,
         created: NOW,
+        private_origins: None,
     };
     let key = NewAccessKey::generate(account(), None, NOW);
     let made = catalog.create_account(&deed("account"), &owner, &key).await;

@@ -32,6 +32,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
         ("bound_certificate = \"perhaps\"\n", "refuse or release"),
         ("bound_certificate = true\n", "bound_certificate"),
         ("owner_check = \"perhaps\"\n", "off or on"),
+        ("origin_private_addresses = \"some\"\n", "root, all or none"),
         ("owner_check_port = 65536\n", "owner_check_port"),
         ("dns = \"no address\"\n", "dns"),
         ("lost_keys = \"perhaps\"\n", "refuse or accept"),

@@ -136,6 +136,7 @@ async fn only_the_root_account_operates_edgeseal() {
             "SetDomainMode",
             vec![("DomainName", "his.example.com"), ("Mode", "safe")],
         ),
+        ("UpdateAccount", vec![("PrivateOrigins", "allowed")]),
     ] {
         let attempt = Attempt::new(Scheme::V3, &bob, (EDGESEAL, action), &params);
         let answer = raw::exchange(server.addresses().api, &attempt.octets()).await;

@@ -34,6 +34,7 @@ mod live;
 mod malformed;
 mod options;
 mod order;
+mod origins;
 mod ownership;
 mod permissions;
 mod proxy_header;

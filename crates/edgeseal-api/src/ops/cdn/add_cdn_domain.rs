@@ -60,6 +60,16 @@ pub enum Error {
         /// The name.
         name: Pattern,
     },
+    /// Names that everybody's are below, or those of all customers of somebody.
+    #[error(
+        "{} stands for names of whoever registers them: {base} is in the list of public suffixes (publicsuffix.org)", name.display_star()
+    )]
+    PublicSuffix {
+        /// The wildcard.
+        name: Pattern,
+        /// What it is below.
+        base: DomainName,
+    },
     /// Labels that a domain cannot have.
     #[error(transparent)]
     Tags(#[from] BadTags),
@@ -208,7 +218,7 @@ async fn add(
     check_ownership(context, call, &wanted.names).await?;
     let deed = &call.deed;
     let added = context.catalog.transact(deed, |mut draft| async move {
-        add_in(&mut draft, call, wanted).await?;
+        add_in(&mut draft, context, call, wanted).await?;
         Ok((draft, ()))
     });
     let committed = added.await.map_err(refused_or::<Error, Error>)?;
@@ -221,12 +231,24 @@ async fn add(
 /// [`Error`], for the first domain that has one.
 pub(super) async fn add_in(
     draft: &mut Draft,
+    context: &Context,
     call: &Authorized,
     wanted: &Wanted,
 ) -> Result<(), ChangeError<Error>> {
+    if wanted.names.is_empty() {
+        return Ok(());
+    }
+    let (account, origins) = (call.account(), &wanted.origins);
+    let permission = sources::permit(draft, context, account, origins).await?;
+    let found = draft.account(account).await?;
+    let is_root = found.is_some_and(|account| account.root);
     for name in &wanted.names {
-        check_neighbours(draft, call.account(), name).await?;
-        let domain = wanted.domain(name, draft.new_domain_id().await?, call);
+        if !is_root {
+            check_suffix(name).map_err(ChangeError::Refused)?;
+        }
+        check_neighbours(draft, account, name).await?;
+        let mut domain = wanted.domain(name, draft.new_domain_id().await?, call);
+        domain.origin_permission = permission;
         draft.add_domain(&domain).await?;
         draft.add_history(&domain, None, Default::default(), &call.deed)?;
     }
@@ -322,6 +344,21 @@ impl Wanted {
     }
 }
 
+/// A wildcard and its names must be of one account, so one below a public suffix would keep all
+/// others from theirs. The operator may have registered the suffix.
+fn check_suffix(name: &Pattern) -> Result<(), Error> {
+    let Pattern::Wildcard(base) = name else {
+        return Ok(());
+    };
+    let suffix = psl::suffix(base.as_str().as_bytes());
+    // Names of one label that nobody lists are of private networks.
+    if suffix.is_some_and(|it| it.is_known() && it.as_bytes() == base.as_str().as_bytes()) {
+        let (name, base) = (name.clone(), base.clone());
+        return Err(Error::PublicSuffix { name, base });
+    }
+    Ok(())
+}
+
 /// Looks at the domains that a new one may clash with. What is absent must stay so until the commit.
 async fn check_neighbours(
     draft: &mut Draft,
@@ -372,7 +409,7 @@ impl Failure for Error {
         match self {
             Self::Name(why) => why.code(),
             Self::Names(why) => why.code(),
-            Self::Wildcard { .. } => Code::DomainNameMalformed,
+            Self::Wildcard { .. } | Self::PublicSuffix { .. } => Code::DomainNameMalformed,
             Self::Tags(why) => why.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::NotOwned { .. } => Code::DomainOwnerVerifyFail,
@@ -393,6 +430,32 @@ impl Failure for Error {
             Self::Names(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_of_public_suffixes() {
+        let table = [
+            (".co.uk", false),
+            (".github.io", false),
+            ("*.com.cn", false),
+            (".example.co.uk", true),
+            (".pages.github.io", true),
+            (".example.com", true),
+            // Exact names keep nobody from theirs.
+            ("co.uk", true),
+            // Of private networks, and of tests.
+            (".corp.internal", true),
+            (".private.example", true),
+        ];
+        for (name, allowed) in table {
+            let parsed = Pattern::parse(name).unwrap();
+            assert_eq!(check_suffix(&parsed).is_ok(), allowed, "{name}");
         }
     }
 }

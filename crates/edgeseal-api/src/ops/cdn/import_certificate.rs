@@ -221,7 +221,7 @@ async fn import(
     let imported = context
         .catalog
         .transact(&call.deed, |mut draft| async move {
-            let added = add_cdn_domain::add_in(&mut draft, call, missing).await;
+            let added = add_cdn_domain::add_in(&mut draft, context, call, missing).await;
             added.map_err(of_step)?;
             let bound = set_certificate::bind_in(draft, context, call, to_bind, source).await;
             bound.map_err(of_step)

@@ -4,6 +4,7 @@ use edgeseal_core::{
     Pattern,
     domain::{Environment, Origin, State},
 };
+use edgeseal_store::catalog::{ChangeError, Draft};
 
 use super::{
     named_domain::{self, NoDomain},
@@ -14,7 +15,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble},
+    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
     request::Params,
 };
 
@@ -81,29 +82,39 @@ impl Operation for ModifyCdnDomain {
         call: &Authorized,
         wanted: Wanted,
     ) -> Result<Done<Nothing>, Error> {
-        let (owner, environment) = (Some(call.account()), Environment::Production);
-        let modified = named_domain::change(
-            context,
-            &call.deed,
-            owner,
-            &wanted.name,
-            environment,
-            |domain, now| {
-                if matches!(domain.state, State::Offline | State::Stopping) {
-                    return Err(Error::Stopped);
-                }
-                if let Some(origins) = &wanted.origins {
-                    domain.origins.clone_from(origins);
-                }
-                if let Some(resource_group) = &wanted.resource_group {
-                    domain.resource_group.clone_from(resource_group);
-                }
-                domain.modified = now;
-                Ok(())
-            },
-        );
-        Ok(Done::served(modified.await?, environment))
+        let wanted = &wanted;
+        let modified = context
+            .catalog
+            .transact(&call.deed, |draft| modify(draft, context, call, wanted));
+        let committed = modified.await.map_err(refused_or::<_, Error>)?;
+        Ok(Done::served(committed.revision, Environment::Production))
     }
+}
+
+async fn modify(
+    mut draft: Draft,
+    context: &Context,
+    call: &Authorized,
+    wanted: &Wanted,
+) -> Result<(Draft, ()), ChangeError<Error>> {
+    let found = named_domain::find_in(&mut draft, call.account(), &wanted.name).await;
+    let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+    if matches!(before.state, State::Offline | State::Stopping) {
+        return Err(ChangeError::Refused(Error::Stopped));
+    }
+    let mut after = before.clone();
+    if let Some(origins) = &wanted.origins {
+        let permitted = sources::permit(&mut draft, context, call.account(), origins);
+        after.origin_permission = permitted.await?;
+        after.origins.clone_from(origins);
+    }
+    if let Some(resource_group) = &wanted.resource_group {
+        after.resource_group.clone_from(resource_group);
+    }
+    after.modified = call.now();
+    let environment = Environment::Production;
+    named_domain::write_change(&mut draft, &call.deed, environment, &before, &after).await?;
+    Ok((draft, ()))
 }
 
 impl Failure for Error {

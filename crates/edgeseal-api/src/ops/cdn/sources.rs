@@ -1,17 +1,20 @@
 //! The parameter `Sources`: a JSON list of origins, in every spelling that clients send. Names in
 //! any case, numbers as numbers or strings, one origin without its list.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use edgeseal_core::{
-    DomainName,
+    AccountId, DomainName,
+    address::{OriginRefused, check_origin},
     domain::{Origin, OriginKind},
+    private_origins::OriginPermission,
 };
+use edgeseal_store::catalog::{ChangeError, Draft};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::words::Word as _;
-use crate::{code::Code, operation::Failure};
+use crate::{code::Code, context::Context, operation::Failure};
 
 /// Origins that a domain may have.
 const ORIGINS_MAX: usize = 20;
@@ -68,6 +71,100 @@ pub enum InvalidSources {
         /// What it must be.
         expected: &'static str,
     },
+    /// An address that nobody may have as an origin, or not this account.
+    #[error("origin {position}: {address} cannot be an origin: {why}{}", instead(*why))]
+    Address {
+        /// Its position, from 1.
+        position: usize,
+        /// The address.
+        address: String,
+        /// Why not.
+        why: OriginRefused,
+    },
+    /// A name of whatever machine asks (RFC 6761 section 6.3).
+    #[error(
+        "origin {position}: {address} is the machine of the edge itself; name the machine of the origin"
+    )]
+    Localhost {
+        /// Its position, from 1.
+        position: usize,
+        /// The name.
+        address: String,
+    },
+}
+
+/// What helps.
+const fn instead(why: OriginRefused) -> &'static str {
+    match why {
+        OriginRefused::Private => "; the operator can allow them for your account",
+        OriginRefused::NotAHost | OriginRefused::Metadata | OriginRefused::OwnListener => "",
+    }
+}
+
+/// Checks the addresses of origins that a domain of `account` is to have, and says what its record
+/// says of the account. Names are resolved, and what they lead to is checked, where they are
+/// connected to.
+///
+/// # Errors
+/// [`InvalidSources::Address`] and [`InvalidSources::Localhost`], or the store failed.
+pub(super) async fn permit<E: From<InvalidSources>>(
+    draft: &mut Draft,
+    context: &Context,
+    account: &AccountId,
+    origins: &[Origin],
+) -> Result<OriginPermission, ChangeError<E>> {
+    let permission = draft.origin_permission(account).await?;
+    let private = context.settings.private_origins.permits(permission);
+    let listeners = context.own_listeners();
+    check(origins, private, &listeners, is_local)
+        .map_err(|why| ChangeError::Refused(why.into()))?;
+    Ok(permission)
+}
+
+fn check(
+    origins: &[Origin],
+    private: bool,
+    listeners: &[SocketAddr],
+    is_local: impl Fn(IpAddr) -> bool,
+) -> Result<(), InvalidSources> {
+    for (position, origin) in (1..).zip(origins) {
+        let address = || origin.address.clone();
+        let Ok(ip) = origin.address.parse::<IpAddr>() else {
+            if is_localhost(&origin.address) {
+                let address = address();
+                return Err(InvalidSources::Localhost { position, address });
+            }
+            continue;
+        };
+        let socket = SocketAddr::new(ip, origin.port);
+        check_origin(socket, private, listeners, &is_local).map_err(|why| {
+            let address = address();
+            InvalidSources::Address {
+                position,
+                address,
+                why,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The names of RFC 6761 section 6.3, and what files of hosts call the loopback addresses besides.
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    [
+        "localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "ip6-loopback",
+    ]
+    .contains(&name)
+        || name.ends_with(".localhost")
+}
+
+/// Whether it is an address of this machine: then a socket can have it. Nothing is sent.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// An origin as reads show it.
@@ -202,7 +299,11 @@ impl Failure for InvalidSources {
     fn code(&self) -> Code {
         match self {
             Self::Missing => Code::MissingSources,
-            Self::NotJson { .. } | Self::NotAList | Self::Member { .. } => Code::InvalidSources,
+            Self::NotJson { .. }
+            | Self::NotAList
+            | Self::Member { .. }
+            | Self::Address { .. }
+            | Self::Localhost { .. } => Code::InvalidSources,
             Self::TooMany { .. } => Code::TooManySources,
             Self::Kind { .. } => Code::InvalidSourceType,
         }

@@ -93,6 +93,11 @@ pub enum Error {
     /// Not a name for an account.
     #[error("AccountName must have 1 to 64 letters, digits, dots, dashes or underscores")]
     Name,
+    /// Not whether origins may be private.
+    #[error(
+        "say in PrivateOrigins whether origins of the account may have private addresses: allowed, refused or default"
+    )]
+    PrivateOrigins,
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] AccountRefused),
@@ -110,6 +115,7 @@ impl Failure for Error {
             Self::Status { .. } => Code::InvalidStatus,
             Self::NoName => Code::MissingAccountName,
             Self::Name => Code::InvalidAccountName,
+            Self::PrivateOrigins => Code::InvalidPrivateOrigins,
             Self::Refused(why) => refused_code(why),
             Self::Trouble(trouble) => trouble.code(),
         }

@@ -51,6 +51,7 @@ impl Operation for CreateAccount {
             name,
             root: false,
             created: call.now(),
+            private_origins: None,
         };
         let key = NewAccessKey::generate(account.id.clone(), None, call.now());
         let created = context

@@ -30,6 +30,8 @@ struct Row {
     account_name: String,
     root: bool,
     create_date: String,
+    /// `allowed`, `refused` or `default`; see `UpdateAccount`.
+    private_origins: &'static str,
     access_keys: Vec<Shown>,
 }
 
@@ -65,6 +67,11 @@ impl Row {
             account_name: account.name,
             root: account.root,
             create_date: account.created.to_string(),
+            private_origins: match account.private_origins {
+                Some(true) => "allowed",
+                Some(false) => "refused",
+                None => "default",
+            },
             access_keys: keys.iter().map(Shown::known).collect(),
         })
     }

@@ -33,6 +33,7 @@ impl World {
             name: "a".to_owned(),
             root: false,
             created: NOW,
+            private_origins: None,
         };
         let key = NewAccessKey::generate(world.account.clone(), None, NOW);
         let deed = world.deed();

@@ -242,4 +242,5 @@ pub(super) const ROWS: &[Row] = &[
     Row { told: "NoPermission", ..list(EDGESEAL, "ListAccounts") },
     row(EDGESEAL, "SetDomainMode", ("DomainName", Domain), &[("Mode", "safe")], "NoPermission"),
     row(EDGESEAL, "UpdateAccessKey", ("UserAccessKeyId", AccessKey), &[("Status", "Inactive")], "NoPermission"),
+    row(EDGESEAL, "UpdateAccount", ("AccountId", Account), &[("PrivateOrigins", "allowed")], "NoPermission"),
 ];

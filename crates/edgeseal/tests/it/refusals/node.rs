@@ -181,6 +181,7 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
         name: "root".to_owned(),
         root: true,
         created: now,
+        private_origins: None,
     };
     let key = NewAccessKey::generate(account.id.clone(), None, now);
     let deed = Deed {

@@ -99,3 +99,59 @@ proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn what_no_origin_may_be() {
+    let listeners = ["127.0.0.1:7081".parse().unwrap()];
+    let check = |text: &str, private: bool| {
+        let origins = parse(text).unwrap();
+        check(&origins, private, &listeners, |_| false).err()
+    };
+    // With private addresses allowed, and without.
+    let table = [
+        ("192.0.2.1", "80", true, false),
+        ("8.8.8.8", "80", true, true),
+        ("10.0.0.1", "80", true, false),
+        ("127.0.0.1", "80", true, false),
+        ("127.0.0.1", "7081", false, false),
+        ("::ffff:127.0.0.1", "7081", false, false),
+        ("169.254.169.254", "80", false, false),
+        ("100.100.100.200", "80", false, false),
+        ("0.0.0.0", "80", false, false),
+        ("::", "80", false, false),
+        ("224.0.0.1", "80", false, false),
+        ("255.255.255.255", "80", false, false),
+        ("fe80::1", "80", false, false),
+    ];
+    for (address, port, private, public) in table {
+        let origin = format!(r#"{{"content":"{address}","type":"ipaddr","port":"{port}"}}"#);
+        assert_eq!(check(&origin, true).is_none(), private, "{address}:{port}");
+        assert_eq!(check(&origin, false).is_none(), public, "{address}:{port}");
+    }
+    // By whatever name and kind.
+    for name in [
+        "localhost",
+        "LOCALHOST",
+        "a.localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+    ] {
+        let origin = format!(r#"{{"content":"{name}","type":"domain"}}"#);
+        let found = check(&origin, true);
+        assert!(
+            matches!(found, Some(InvalidSources::Localhost { .. })),
+            "{name}: {found:?}"
+        );
+    }
+    let good = r#"{"content":"8.8.8.8","type":"ipaddr"}"#;
+    let bad = r#"{"content":"169.254.169.254","type":"ipaddr"}"#;
+    let told = check(&format!("[{good},{bad}]"), true).unwrap().to_string();
+    assert!(
+        told.starts_with("origin 2: 169.254.169.254 cannot be an origin: "),
+        "{told}"
+    );
+    for name in ["origin.example.com", "mylocalhost.example", "backend"] {
+        let origin = format!(r#"{{"content":"{name}","type":"domain"}}"#);
+        assert_eq!(check(&origin, false), None, "{name}");
+    }
+}

@@ -1,0 +1,88 @@
+//! What domains say of their account.
+
+use edgeseal_core::{account::Account, private_origins::OriginPermission};
+
+use super::*;
+
+/// More than one page.
+const DOMAINS: usize = 205;
+
+async fn permissions(catalog: &Catalog, names: &[Pattern]) -> Vec<OriginPermission> {
+    let mut found = Vec::new();
+    for name in names {
+        let domain: Domain = catalog.domain(name).await.unwrap().unwrap();
+        found.push(domain.origin_permission);
+    }
+    found.dedup();
+    found
+}
+
+#[tokio::test]
+async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
+    let catalog = catalog();
+    let mut names = [Vec::new(), Vec::new()];
+    let accounts = [("1000000000000001", false), ("2000000000000002", true)];
+    for ((id, root), names) in accounts.into_iter().zip(&mut names) {
+        let id = AccountId::parse(id).unwrap();
+        let account = Account {
+            id: id.clone(),
+            name: id.to_string(),
+            root,
+            created: NOW,
+            private_origins: None,
+        };
+        let key = NewAccessKey::generate(id.clone(), None, NOW);
+        catalog
+            .create_account(&deed(), &account, &key)
+            .await
+            .unwrap();
+        for number in 0..DOMAINS {
+            let mut one = domain(&format!("d{number}.of-{id}.example"), None);
+            one.account = id.clone();
+            let added = &one;
+            let deed = deed();
+            let added = catalog.transact(&deed, |mut draft| async move {
+                draft.add_domain(added).await?;
+                Ok::<_, ChangeError<AccountRefused>>((draft, ()))
+            });
+            added.await.unwrap();
+            names.push(one.name);
+        }
+    }
+    // As an earlier release has left them.
+    assert_eq!(
+        permissions(&catalog, &names[0]).await,
+        [OriginPermission::Unknown]
+    );
+    catalog.stamp_all_origin_permissions(NOW).await.unwrap();
+    assert_eq!(
+        permissions(&catalog, &names[0]).await,
+        [OriginPermission::Tenant]
+    );
+    assert_eq!(
+        permissions(&catalog, &names[1]).await,
+        [OriginPermission::Root]
+    );
+
+    let tenant = AccountId::parse(accounts[0].0).unwrap();
+    for (chosen, permission) in [
+        (Some(true), OriginPermission::Allowed),
+        (Some(false), OriginPermission::Refused),
+        (None, OriginPermission::Tenant),
+    ] {
+        let deed = deed();
+        let set = catalog.set_private_origins(&deed, &tenant, chosen);
+        set.await.unwrap();
+        assert_eq!(permissions(&catalog, &names[0]).await, [permission]);
+        assert_eq!(
+            permissions(&catalog, &names[1]).await,
+            [OriginPermission::Root]
+        );
+    }
+    let nobody = AccountId::parse("3000000000000003").unwrap();
+    let refused = catalog.set_private_origins(&deed(), &nobody, None).await;
+    assert!(matches!(
+        refused,
+        Err(ChangeError::Refused(AccountRefused::NoAccount { .. }))
+    ));
+}

@@ -1,0 +1,137 @@
+//! Where origins may be: what a tenant cannot make the edge connect to.
+
+use serde_json::Value;
+
+use crate::harness::{Api, CDN, EDGESEAL, Origin, Server};
+
+const NAME: &str = "www.origins.example";
+
+fn source(kind: &str, address: &str, port: u16) -> String {
+    format!(r#"[{{"content":"{address}","type":"{kind}","port":"{port}"}}]"#)
+}
+
+fn added<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        ("DomainName", name),
+        ("CdnType", "web"),
+        ("Sources", sources),
+    ]
+}
+
+/// Asserts that neither a new domain nor one that is there gets this origin; the reason.
+async fn assert_refused(api: &Api, there: &str, sources: &str) -> String {
+    let modified = [("DomainName", there), ("Sources", sources)];
+    let named = added("new.origins.example", sources);
+    let mut told = String::new();
+    for (action, params) in [
+        ("AddCdnDomain", &named[..]),
+        ("BatchAddCdnDomain", &named),
+        ("ModifyCdnDomain", &modified),
+    ] {
+        let refusal = api.refused(CDN, action, params).await;
+        assert_eq!(refusal.code, "InvalidSources.Malformed", "{sources}");
+        told = refusal.detail;
+    }
+    told
+}
+
+async fn update(root: &Api, account: &str, to: &str) {
+    let params = [("AccountId", account), ("PrivateOrigins", to)];
+    root.ok(EDGESEAL, "UpdateAccount", &params).await;
+}
+
+async fn chosen(root: &Api, account: &str) -> String {
+    let listed = root.ok(EDGESEAL, "ListAccounts", &[]).await;
+    let mut rows = listed["Accounts"].as_array().unwrap().iter();
+    let found = rows.find(|row| row["AccountId"] == account).unwrap();
+    found["PrivateOrigins"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_inside_are_the_operators_to_allow() {
+    let server = Server::start_with("origin_private_addresses = \"root\"\n");
+    let (root, bob) = (server.client(), server.account("bob").await);
+    let origin = Origin::start().await;
+    root.add(NAME, &origin).await;
+    let public = source("ipaddr", "198.41.0.4", 80);
+    bob.ok(CDN, "AddCdnDomain", &added("bob.origins.example", &public))
+        .await;
+    let inside = origin.sources();
+    for private in [
+        inside.clone(),
+        source("ipaddr", "10.0.0.1", 80),
+        source("ipaddr", "::ffff:127.0.0.1", 80),
+        source("ipaddr", "fd00::1", 80),
+    ] {
+        let told = assert_refused(&bob, "bob.origins.example", &private).await;
+        assert!(told.contains("the operator can allow"), "{told}");
+    }
+
+    update(&root, &bob.account, "allowed").await;
+    assert_eq!(chosen(&root, &bob.account).await, "allowed");
+    bob.add("in.origins.example", &origin).await;
+    update(&root, &bob.account, "default").await;
+    assert_eq!(chosen(&root, &bob.account).await, "default");
+    assert_refused(&bob, "in.origins.example", &inside).await;
+    // Root may be refused as well.
+    update(&root, &root.account, "refused").await;
+    assert_refused(&root, NAME, &inside).await;
+    // Nobody but the operator decides.
+    let refusal = bob
+        .refused(EDGESEAL, "UpdateAccount", &[("PrivateOrigins", "allowed")])
+        .await;
+    assert_eq!(refusal.code, "NoPermission");
+    for (account, to, code) in [
+        ("1234567890123456", "allowed", "EntityNotExist.Account"),
+        ("12", "allowed", "InvalidAccountId"),
+        (bob.account.as_str(), "perhaps", "InvalidPrivateOrigins"),
+    ] {
+        let params = [("AccountId", account), ("PrivateOrigins", to)];
+        let refusal = root.refused(EDGESEAL, "UpdateAccount", &params).await;
+        assert_eq!(refusal.code, code);
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_addresses_are_nobodys() {
+    let server = Server::start_with("origin_private_addresses = \"all\"\n");
+    let (root, origin) = (server.client(), Origin::start().await);
+    root.add(NAME, &origin).await;
+    for (kind, address) in [
+        ("ipaddr", "169.254.169.254"),
+        ("ipaddr", "100.100.100.200"),
+        ("ipaddr", "fe80::1"),
+        ("ipaddr", "0.0.0.0"),
+        ("ipaddr", "::"),
+        ("ipaddr", "224.0.0.1"),
+        ("ipaddr", "255.255.255.255"),
+        ("domain", "localhost"),
+        ("domain", "metadata.localhost"),
+    ] {
+        let told = assert_refused(&root, NAME, &source(kind, address, 80)).await;
+        assert!(told.contains(address), "{told}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wildcard_of_everybodys_names_is_the_operators_alone() {
+    let server = Server::start();
+    let (root, bob) = (server.client(), server.account("bob").await);
+    let sources = Origin::start().await.sources();
+    for name in [".co.uk", "*.github.io"] {
+        let refusal = bob
+            .refused(CDN, "AddCdnDomain", &added(name, &sources))
+            .await;
+        assert_eq!(refusal.code, "InvalidDomainName.Malformed", "{name}");
+        assert!(refusal.detail.contains("public suffixes"), "{refusal:?}");
+    }
+    bob.ok(CDN, "AddCdnDomain", &added(".bobs.co.uk", &sources))
+        .await;
+    let added: Value = root
+        .ok(CDN, "AddCdnDomain", &added("*.github.io", &sources))
+        .await;
+    assert!(added["RequestId"].is_string());
+    server.stop();
+}
