@@ -88,7 +88,7 @@ async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let heading = [
-        "TIME", "WHO", "ACTION", "RESOURCE", "CODE", "FROM", "REQUEST",
+        "TIME", "WHO", "ACTION", "RESOURCE", "CODE", "REASON", "FROM", "REQUEST",
     ];
     let rows = records.iter().map(|record| {
         let text = |name: &str| output::text(&record[name]);
@@ -100,12 +100,19 @@ async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
             text("Action"),
             text("Resource"),
             text("Code"),
+            reason(&record["Notes"]),
             text("SourceIp"),
             text("RequestId"),
         ]
     });
     output::table(heading, rows)?;
     Ok(())
+}
+
+/// Why a call was refused, or what it was accepted with.
+fn reason(notes: &Value) -> String {
+    let notes = notes.as_array().into_iter().flatten();
+    notes.map(output::text).collect::<Vec<_>>().join("; ")
 }
 
 async fn export(wanted: &Wanted) -> Result<(), Failure> {

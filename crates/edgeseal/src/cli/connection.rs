@@ -9,7 +9,7 @@ use clap::Args;
 use edgeseal_api::client::{CallError, Client, Refusal, Reply};
 use edgeseal_core::Secret;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::{bootstrap, clock, running::Addresses};
 
 /// How long a command waits in all for a server that says that calls come too fast.
@@ -115,7 +115,11 @@ impl Connection {
                     tokio::time::sleep(wait).await;
                     waited += wait;
                 }
-                _ => return Ok(called?),
+                _ => {
+                    let reply = called?;
+                    output::warnings(&reply);
+                    return Ok(reply);
+                }
             }
         }
     }

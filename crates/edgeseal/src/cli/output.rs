@@ -99,6 +99,14 @@ pub(super) fn text(value: &serde_json::Value) -> String {
     }
 }
 
+/// Says on standard error what a call was accepted with.
+pub(super) fn warnings(reply: &Reply) {
+    for warning in reply.body["Warnings"].as_array().into_iter().flatten() {
+        let (kind, detail) = (text(&warning["Kind"]), text(&warning["Detail"]));
+        eprintln!("edgeseal: warning: {kind}: {detail}");
+    }
+}
+
 /// Says on standard error what failed and what helps.
 pub(super) fn failure(failure: &Failure) {
     let Failure::Call(CallError::Refused(refusal)) = failure else {

@@ -1,5 +1,7 @@
 //! What is accepted with a warning: whoever deploys hears of it, however the call is spelt.
 
+use std::fs;
+
 use edgeseal_api::client::Reply;
 use rcgen::CertificateParams;
 use serde_json::Value;
@@ -9,7 +11,9 @@ use crate::harness::{
     api::{told, upload},
     eventually,
     pki::{self, AUTHORITY, valid_days},
-    raw, unlimited,
+    raw,
+    server::binary,
+    unlimited,
 };
 
 const NAME: &str = "www.warned.example";
@@ -159,7 +163,7 @@ async fn each_kind_of_warning_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_see_warnings_in_log_metrics_and_audit() {
+async fn operators_see_warnings_in_log_metrics_audit_and_on_the_terminal() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.client(), Origin::start().await);
     api.add(NAME, &origin).await;
@@ -188,6 +192,25 @@ async fn operators_see_warnings_in_log_metrics_and_audit() {
     let audited = api.ok(EDGESEAL, "DescribeAuditRecords", &found).await;
     let notes = audited["Records"][0]["Notes"].to_string();
     assert!(notes.contains("the chain is incomplete"), "{notes}");
+
+    fs::write(server.home().join("cert.pem"), &bare.chain).unwrap();
+    fs::write(server.home().join("key.pem"), &bare.key).unwrap();
+    for json in [false, true] {
+        let mut command = binary();
+        command.args([
+            "cert", "set", NAME, "--cert", "cert.pem", "--key", "key.pem",
+        ]);
+        command.args(json.then_some("--json"));
+        command
+            .current_dir(server.home())
+            .env("EDGESEAL_DATA", server.data());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let begins = "edgeseal: warning: IncompleteChain: the chain is incomplete: ";
+        assert!(said.starts_with(begins), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
     server.stop();
 }
 
@@ -210,5 +233,17 @@ async fn operators_see_why_a_call_was_refused() {
     let line: Value = serde_json::from_str(&line.await).unwrap();
     assert_eq!(line["code"], "Certificate.MissMatch", "{line}");
     assert_eq!(line["why"], refusal.detail.as_str(), "{line}");
+
+    let table = eventually("the refusal in the audit", || async {
+        let mut command = binary();
+        command
+            .args(["audit", "list"])
+            .env("EDGESEAL_DATA", server.data());
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        said.contains(&refusal.request).then_some(said)
+    });
+    let table = table.await;
+    assert!(table.contains("REASON"), "{table}");
+    assert!(table.contains(&refusal.detail), "{table}");
     server.stop();
 }
