@@ -120,8 +120,10 @@ impl Prepared {
     pub(crate) fn accept(self, parts: &Parts, sockets: &Sockets) -> Result<Control, StartError> {
         let Self {
             mut control,
-            context,
+            mut context,
         } = self;
+        let own = sockets.own();
+        context.listeners = Some(Box::new(move || own.addresses()));
         let context = Arc::new(context);
         let tls = parts.api_tls.as_ref();
         let tls = tls.map(|(_, server)| (Role::ApiTls, Speaks::Https(server.config())));

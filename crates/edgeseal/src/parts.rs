@@ -126,6 +126,7 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.origin_ca_file.clone_from(&config.origin_ca_file);
     options.origin_dns = config.origin_dns;
     options.origin_connections = config.origin_connections;
+    options.origin_private_addresses = config.private_origins()?;
     options.ocsp_private_addresses = config.ocsp_private_addresses;
     options.request_body_max = config.request_body_max;
     options.connection_requests = config.connection_requests;

@@ -112,6 +112,13 @@ async fn some_addresses_are_nobodys() {
         let told = assert_refused(&root, NAME, &source(kind, address, 80)).await;
         assert!(told.contains(address), "{told}");
     }
+    // Nor is Edgeseal itself, which trusts this machine.
+    let own = server.addresses();
+    for listener in [own.api, own.admin, own.https, own.http] {
+        let sources = source("ipaddr", "127.0.0.1", listener.port());
+        let told = assert_refused(&root, NAME, &sources).await;
+        assert!(told.contains("listener of this very process"), "{told}");
+    }
     server.stop();
 }
 
