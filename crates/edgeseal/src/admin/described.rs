@@ -23,6 +23,7 @@ pub(super) const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "edgeseal_api_requests_total", "Calls; OK or the code; unknown before the action is known."),
     (Counter, "edgeseal_api_warnings_total", "Certificates that were accepted with a warning."),
     (Counter, "edgeseal_api_connections_refused_total", "Connections to the API that were closed as they came: too many were open."),
+    (Counter, "edgeseal_api_connections_revoked_total", "Connections to the API that were closed to make room: their source held most."),
     (Counter, "edgeseal_settle_timeouts_total", "Changes answered before the edge in the process had followed them."),
     (Counter, "edgeseal_audit_coalesced_total", "Refusals that are only counted in the audit, as of a flood."),
     (Counter, "edgeseal_audit_dropped_total", "Refusals that did not fit into the audit's queue."),

@@ -40,6 +40,7 @@ const FAILURES: &[&str] = &[
     "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
     "edgeseal_api_connections_refused_total",
+    "edgeseal_api_connections_revoked_total",
     "edgeseal_api_warnings_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_ocsp_fetches_total",
