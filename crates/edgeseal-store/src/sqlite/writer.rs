@@ -43,6 +43,10 @@ type Waiting = (Txn, oneshot::Sender<Result<Revision, CommitError>>);
 const BATCH: usize = 256;
 /// Expired keys that one job removes at most, some milliseconds.
 pub(super) const SWEEP_CHUNK: usize = 1000;
+/// For readers of a log that is too long, while commits wait. Those that begin once all of it is folded
+/// back do not read the log, so only those have to end that are under way: milliseconds each. One that
+/// takes longer, such as a backup, leaves the log to the next sweep.
+const READERS_PATIENCE: Duration = Duration::from_millis(100);
 /// Deletes that one job forgets at most.
 const COMPACT_CHUNK: i64 = 2000;
 
@@ -179,7 +183,7 @@ impl Writer {
         })?;
         // Commits fold the log back as they go, but start it anew only in a moment without readers.
         if self.files.log_bytes() > WAL_LIMIT_BYTES {
-            self.fold(Duration::ZERO)
+            self.fold(READERS_PATIENCE)
                 .map_err(Fault::of("fold the write-ahead log back"))?;
         }
         Ok(removed)
