@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use edgeseal_core::{
     AccountId, Timestamp,
     policy::{
-        Attached, Context, Document, InvalidPolicy, Policies, PrincipalArn, Request, Resource, TrustDocument, Verdict,
+        Assumer, Attached, Context, Document, InvalidPolicy, Policies, PrincipalArn, Request, Resource, TrustDocument, Verdict,
         document::CHARACTERS_MAX, evaluate, may_assume, system,
     },
 };
@@ -37,8 +37,9 @@ fuzz_target!(|text: &str| {
             assert_eq!(TrustDocument::parse(&printed).as_ref(), Ok(&trust), "{printed}");
             let account = AccountId::parse("1234567890123456").expect("an account");
             let user = PrincipalArn::User { account: account.clone(), name: "alice".to_owned() };
-            let _ = may_assume(&trust, &user, &context());
-            assert!(!may_assume(&trust, &PrincipalArn::Account(account), &context()).is_allowed());
+            let assumes = |arn, is_namesake| may_assume(&trust, Assumer { arn, is_namesake }, &context()).is_allowed();
+            assert!(assumes(&user, false) || !assumes(&user, true));
+            assert!(!assumes(&PrincipalArn::Account(account), false));
         }
     }
 });
