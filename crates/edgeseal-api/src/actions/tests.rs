@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::*;
+use super::{table::EDGESEAL, *};
 use crate::operation::TROUBLE;
 
 /// Rows of a table without comments and heading.
