@@ -14,6 +14,7 @@ use std::{
 };
 
 use edgeseal_core::{
+    AccountId,
     certificate::Digest,
     delivery::{Delivery, Hsts},
     domain,
@@ -67,6 +68,8 @@ pub struct Chain(Box<[Arc<[u8]>]>);
 #[derive(Debug, Default)]
 pub struct Origins {
     list: Box<[Origin]>,
+    /// The number of the account whose they are.
+    account: u64,
     /// Whether they may be at addresses that are not public.
     may_be_private: bool,
     turn: AtomicU32,
@@ -85,8 +88,8 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// Equal values kept once: the lists of origins in use. Domains with the same list also share its
-/// turn, so that weights hold over all their requests together.
+/// Equal values kept once: the lists of origins in use. Domains of an account with the same list also
+/// share its turn, so that weights hold over all their requests together.
 #[derive(Debug, Default)]
 pub struct SharedOrigins {
     known: HashSet<Arc<Origins>>,
@@ -203,16 +206,25 @@ impl Chain {
 }
 
 impl Origins {
-    /// The origins of a domain's record; whether they may be at addresses that are not public.
+    /// The origins of a domain's record, which is the account's; whether they may be at addresses that
+    /// are not public.
     #[must_use]
-    pub fn of(origins: &[domain::Origin], may_be_private: bool) -> Self {
+    pub fn of(account: &AccountId, origins: &[domain::Origin], may_be_private: bool) -> Self {
         let mut list: Vec<Origin> = origins.iter().map(Origin::of).collect();
         list.sort_by_key(|origin| origin.priority); // stable: the owner's order within a priority
         Self {
             list: list.into_boxed_slice(),
+            // 16 digits.
+            account: account.as_str().parse().unwrap_or_default(),
             may_be_private,
             turn: AtomicU32::new(0),
         }
+    }
+
+    /// The number of the account whose they are.
+    #[must_use]
+    pub const fn account(&self) -> u64 {
+        self.account
     }
 
     /// Whether they may be at addresses that are not public.
@@ -267,7 +279,9 @@ fn whose_turn(peers: &[&Origin], turn: u32) -> usize {
 // Whose turn it is counts for neither equality nor hash.
 impl PartialEq for Origins {
     fn eq(&self, other: &Self) -> bool {
-        self.list == other.list && self.may_be_private == other.may_be_private
+        self.list == other.list
+            && self.account == other.account
+            && self.may_be_private == other.may_be_private
     }
 }
 
@@ -276,6 +290,7 @@ impl Eq for Origins {}
 impl Hash for Origins {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.list.hash(state);
+        self.account.hash(state);
         self.may_be_private.hash(state);
     }
 }

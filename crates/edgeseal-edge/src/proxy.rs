@@ -77,7 +77,7 @@ pub struct Patience {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     index: Arc<Index<Entry>>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     ports: Ports,
     body_bytes_max: u64,
     responses: telemetry::Responses,
@@ -142,7 +142,7 @@ impl Proxy {
     ) -> Self {
         Self {
             index,
-            upstream: Upstream::new(
+            upstream: Arc::new(Upstream::new(
                 options.patience,
                 origin_tls,
                 upstream::Ports {
@@ -154,7 +154,7 @@ impl Proxy {
                     listeners: options.listeners.clone(),
                 },
                 options.origin_connections,
-            ),
+            )),
             ports,
             body_bytes_max: options.request_body_max.unwrap_or(u64::MAX),
             responses: telemetry::Responses::default(),
@@ -251,6 +251,7 @@ impl Proxy {
         if let Err(fields::UnknownFraming) = framing {
             tracing::warn!("an origin answers with a transfer coding that nobody asked for");
             return Err(Refusal::NoAnswer(NoAnswer::Broken));
+            stream,
         }
         if switching {
             let client_side = client_side.ok_or(Refusal::NoAnswer(NoAnswer::Broken))?;
@@ -275,7 +276,7 @@ impl Proxy {
         let idle = self.upstream.patience().idle;
         let unasked = loan.is_shut().then_some(loan);
         let offers = inbound.flow.offers();
-        Ok(response.map(|body| Reply::streamed(body, exchange, idle, offers, unasked)))
+        Ok(response.map(|body| Reply::streamed(body, (exchange, stream), idle, offers, unasked)))
     }
 }
 

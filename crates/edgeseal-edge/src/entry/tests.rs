@@ -12,6 +12,10 @@ fn origin(address: &str, port: u16, priority: u8, weight: u8) -> domain::Origin 
     }
 }
 
+fn account(number: u64) -> AccountId {
+    AccountId::from_random(number)
+}
+
 fn turns(origins: &Origins, count: usize, out: &str) -> Vec<String> {
     (0..count)
         .map(|_| {
@@ -49,7 +53,7 @@ fn priority_first_then_turns_by_weight() {
         ),
     ];
     for (origins, expected) in table {
-        let origins = Origins::of(&origins, true);
+        let origins = Origins::of(&account(1), &origins, true);
         assert_eq!(turns(&origins, expected.len(), ""), expected);
     }
 }
@@ -64,6 +68,7 @@ fn those_that_are_out_come_last_and_their_share_goes_to_their_peers_by_weight() 
     ];
     for (out, expected) in table {
         let origins = Origins::of(
+            &account(1),
             &[
                 origin("a", 80, 20, 2),
                 origin("b", 80, 20, 1),
@@ -116,10 +121,12 @@ fn material_is_kept_once_and_while_it_is_used() {
 #[test]
 fn equal_origins_are_kept_once_and_while_they_are_used() {
     let mut shared = SharedOrigins::default();
-    let of = |port| Origins::of(&[origin("a", port, 20, 10)], true);
+    let of = |port| Origins::of(&account(1), &[origin("a", port, 20, 10)], true);
     let used: Vec<_> = (0..40).map(|port| shared.keep(of(port))).collect();
     assert!(Arc::ptr_eq(&used[7], &shared.keep(of(7))));
     assert!(!Arc::ptr_eq(&used[7], &used[8]));
+    let others = Origins::of(&account(2), &[origin("a", 7, 20, 10)], true);
+    assert!(!Arc::ptr_eq(&used[7], &shared.keep(others)));
     for port in 1000..5000 {
         shared.keep(of(port));
     }

@@ -184,7 +184,7 @@ impl Holdings {
     /// The origins of a domain's record.
     pub(super) fn origins(&self, domain: &Domain) -> Arc<Origins> {
         let private = self.private_origins.permits(domain.origin_permission);
-        let origins = Origins::of(&domain.origins, private);
+        let origins = Origins::of(&domain.account, &domain.origins, private);
         self.origins
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

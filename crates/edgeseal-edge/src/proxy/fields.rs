@@ -7,6 +7,7 @@ use edgeseal_core::delivery::Hsts;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, Entry},
+    uri::Authority,
 };
 
 /// Why a request cannot be passed on.
@@ -142,6 +143,15 @@ pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool
         None if secure => {}
         None => {
             headers.remove(header::STRICT_TRANSPORT_SECURITY);
+/// The fields of a request that the edge makes in its own name; `None` if no field can hold the host.
+pub(super) fn of_the_edge(authority: &Authority) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, value(authority.as_str()).ok()?);
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(PSEUDONYM));
+    headers.insert(header::VIA, HeaderValue::from_static("1.1 edgeseal"));
+    Some(headers)
+}
+
         }
     }
 }

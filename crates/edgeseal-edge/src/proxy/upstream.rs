@@ -14,8 +14,9 @@
 //!   asked of the next one; all of them together have [`BUDGET`] times as long as one.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use http::{
@@ -25,7 +26,7 @@ use http::{
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{Patience, access::Trace, body::Loan};
+use super::{Patience, access::Trace, body::Loan, fields};
 use crate::{
     entry::{Origin, Origins},
     tls::OriginTls,
@@ -44,7 +45,8 @@ pub(super) use dial::Rules;
 use attempt::{Failed, is_harmless, repeats};
 use dial::Dial;
 pub(super) use exchange::Exchange;
-use health::Health;
+use health::{Failure, Health, TRIAL_MS};
+pub(super) use pool::OpenStream;
 use pool::{Destination, Pool};
 use resolve::Resolver;
 
@@ -95,6 +97,8 @@ pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
     /// `None` over HTTP/2, where many share a connection.
     pub(super) exchange: Option<Exchange>,
+    /// `None` over HTTP/1.1.
+    pub(super) stream: Option<OpenStream>,
 }
 
 /// Why no origin answered.
@@ -150,7 +154,7 @@ impl Upstream {
 
     /// The head of the first answer. Those that failed lately are asked after all others.
     pub(super) async fn send(
-        &self,
+        self: &Arc<Self>,
         head: &Head,
         loan: &Arc<Loan>,
         origins: &Origins,
@@ -158,11 +162,10 @@ impl Upstream {
     ) -> Result<Answer, NoAnswer> {
         let mut last = NoAnswer::NoOrigin;
         let deadline = Instant::now() + self.patience.head * BUDGET;
-        for origin in self.order(origins) {
-            self.lock().tried(&origin.authority, self.now_ms());
-            let to = self.destination(origin, &head.authority, origins.may_be_private());
+        for origin in self.order(origins, &head.authority) {
+            let to = self.destination(origins, origin, &head.authority);
             let answer = self.send_to(&to, head, loan, deadline, trace).await;
-            self.learn(origin, &answer);
+            self.learn(&to, &head.authority, &answer, false);
             let failed = match answer {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
@@ -184,49 +187,90 @@ impl Upstream {
         Err(last)
     }
 
-    fn order<'a>(&self, origins: &'a Origins) -> Vec<&'a Origin> {
-        let health = self.lock();
+    fn order<'a>(self: &Arc<Self>, origins: &'a Origins, asked: &Authority) -> Vec<&'a Origin> {
+        let mut health = self.lock();
         if health.is_all_well() {
             drop(health);
             return origins.in_turn(|_| true);
         }
-        let now_ms = self.now_ms();
-        origins.in_turn(|origin| health.is_in(&origin.authority, now_ms))
-    }
-
-    fn learn<T>(&self, origin: &Origin, answer: &Result<T, Failed>) {
-        let mut health = self.lock();
-        match answer {
-            Ok(_) if health.is_all_well() => {}
-            Ok(_) => {
-                if health.answered(&origin.authority) {
-                    drop(health);
-                    tracing::info!(origin = %origin.authority, "an origin is back");
+        let destination = |origin: &Origin| self.destination(origins, origin, asked);
+        let order = origins.in_turn(|origin| health.is_in(&destination(origin)));
+        // Where there is no choice, the request itself finds out.
+        if order.len() > 1 {
+            let now_ms = self.ms_of(Instant::now());
+            for origin in &order {
+                let to = destination(origin);
+                if health.begins_trial(&to, now_ms) {
+                    let known = health.answered_host(&to);
+                    let host = trial_host(&to, known, asked);
+                    tokio::spawn(Arc::clone(self).try_again(to, host));
                 }
             }
-            // The client's doing says nothing of the origin, and being busy is no illness.
-            Err(failed) if !failed.why.is_of_the_origin() => {}
-            Err(failed) => {
-                let out_ms = health.failed(&origin.authority, self.now_ms(), failed.silent);
-                if let Some(out_ms) = out_ms {
+        }
+        order
+    }
+
+    /// Asks an origin that is out, in the edge's own name.
+    async fn try_again(self: Arc<Self>, to: Destination, host: Authority) {
+        let Some(headers) = fields::of_the_edge(&host) else {
+            return;
+        };
+        let head = Head {
+            source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            method: Method::HEAD,
+            authority: host,
+            target: PathAndQuery::from_static("/"),
+            headers,
+            upgrade: false,
+            trailers: false,
+            conversation: false,
+        };
+        let deadline = Instant::now() + self.patience.head.min(Duration::from_millis(TRIAL_MS));
+        let (loan, mut trace) = (Arc::new(Loan::empty()), Trace::default());
+        // On a new connection: whether there can be one is to be found out as well.
+        let answer = self.attempt(&to, &head, &loan, (true, deadline), &mut trace);
+        let answer = answer.await;
+        self.learn(&to, &head.authority, &answer, true);
+    }
+
+    fn learn<T>(&self, to: &Destination, host: &Authority, met: &Result<T, Failed>, trial: bool) {
+        let now_ms = self.ms_of(Instant::now());
+        let mut health = self.lock();
+        match met {
+            Ok(_) => {
+                if health.answered(to, host, now_ms) {
                     drop(health);
-                    tracing::warn!(origin = %origin.authority, out_ms, "an origin goes out");
+                    tracing::info!(origin = %to.authority, "an origin is back");
+                }
+            }
+            Err(failed) => {
+                let failure = Failure {
+                    why: failed.why,
+                    connected: failed.connected,
+                    asked_ms: self.ms_of(failed.asked),
+                    trial,
+                };
+                if let Some(out_ms) = health.failed(to, failure, now_ms) {
+                    drop(health);
+                    let (origin, account) = (&to.authority, to.account);
+                    tracing::warn!(%origin, account, out_ms, why = ?failed.why, "an origin goes out");
                 }
             }
         }
     }
 
-    fn destination(&self, origin: &Origin, asked: &Authority, private: bool) -> Destination {
+    fn destination(&self, origins: &Origins, origin: &Origin, asked: &Authority) -> Destination {
         let h2c = self.ports.h2c.contains(&origin.port);
         let tls_host = self.ports.tls.contains(&origin.port).then(|| {
             let host = asked.host().trim_end_matches('.');
             host.to_ascii_lowercase().into_boxed_str()
         });
         Destination {
+            account: origins.account(),
             authority: origin.authority.clone(),
             h2c: h2c && tls_host.is_none(),
             tls_host,
-            private,
+            private: origins.may_be_private(),
         }
     }
 
@@ -234,30 +278,22 @@ impl Upstream {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn ms_of(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-impl NoAnswer {
-    /// Whether it says something of the origin's health.
-    const fn is_of_the_origin(self) -> bool {
-        match self {
-            Self::Unreachable
-            | Self::Untrusted
-            | Self::ConnectTimedOut
-            | Self::HeadTimedOut
-            | Self::Broken => true,
-            // Who may not go there says nothing to those who may.
-            Self::NoOrigin
-            | Self::NotAllowed
-            | Self::Busy
-            | Self::ClientTooSlow
-            | Self::TooLarge
-            | Self::ClientBroke => false,
-        }
-    }
+/// The host that an origin is tried with: where a visitor has a choice of hosts, one that it has answered
+/// before, if there is any.
+fn trial_host(to: &Destination, answered: Option<&Authority>, asked: &Authority) -> Authority {
+    let tls_host = to.tls_host.as_ref().and_then(|host| host.parse().ok());
+    tls_host
+        .or_else(|| answered.cloned())
+        .unwrap_or_else(|| asked.clone())
+}
 
+impl NoAnswer {
     /// The metric's label.
     const fn label(self) -> &'static str {
         match self {

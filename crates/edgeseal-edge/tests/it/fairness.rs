@@ -1,8 +1,12 @@
 //! One source that takes all it can get, and another one that is served all the same.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,6 +14,8 @@ use bytes::Bytes;
 use h2::{Reason, client::SendRequest};
 use http::{Request, Response};
 use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -304,6 +310,50 @@ async fn answers_that_nobody_takes_do_not_hold_an_origin_for_themselves() {
         assert!(is_served(VISITOR, edge.https_addr()).await);
     }
     // What gave way is an answer; the connection of the visitor who held it goes on.
+    assert!(!flood.connection.is_finished());
+}
+
+/// An origin of HTTP/2 in the clear whose answers are long; how many connections it has had.
+async fn long_over_h2c() -> (u16, Arc<AtomicUsize>) {
+    let (listener, address) = listener().await;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            counter.fetch_add(1, Ordering::SeqCst);
+            let service = service_fn(|_: Request<Incoming>| async {
+                let body = Full::<Bytes>::from(vec![7; 1024 * 1024]);
+                Ok::<_, Infallible>(Response::new(body))
+            });
+            let server = http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address.port(), connections)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_takes_leave_room_on_a_shared_connection() {
+    let world = World::new();
+    let (port, connections) = long_over_h2c().await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.origin_h2c_ports = vec![port])
+        .await;
+    let mut answers = Vec::new();
+    let mut flood = Taker::new(FLOOD, edge.https_addr()).await;
+    for (count, used) in [(20, 1), (50, 2)] {
+        for _ in 0..count {
+            answers.push(flood.ask().await.unwrap());
+        }
+        let mut visitor = Http::h2(edge.https_addr(), "a.com").await;
+        for _ in 0..3 {
+            let (status, text) = visitor.get("a.com", "/").await;
+            assert_eq!((status, text.len()), (200, 1024 * 1024));
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), used);
+    }
     assert!(!flood.connection.is_finished());
 }
 

@@ -39,6 +39,7 @@ mod sessions;
 mod slow;
 mod smuggling;
 mod streaming;
+mod tenants;
 mod tickets;
 mod upstream;
 mod world;

@@ -101,14 +101,20 @@ impl Loan {
     /// A body of which at most `bytes_max` bytes are passed on. One that is `gated` is not read
     /// before [`Loan::open`].
     pub(in crate::proxy) fn new(body: Incoming, bytes_max: u64, gated: bool) -> Self {
+        let gate = if gated { SHUT } else { OPEN };
+        let hint = body.size_hint();
+        Self::of(Some(body), hint, (bytes_max, gate))
+    }
+
+    fn of(body: Option<Incoming>, hint: SizeHint, (bytes_max, gate): (u64, u8)) -> Self {
         Self {
             bytes_max,
             bytes: AtomicU64::new(0),
             fault: AtomicU8::new(Fault::None as u8),
-            hint: body.size_hint(),
-            empty: body.is_end_stream(),
+            hint,
+            empty: body.as_ref().is_none_or(Body::is_end_stream),
             source: Mutex::new(Source {
-                body: Some(body),
+                body,
                 borrower: 0,
                 read: VecDeque::new(),
                 replayed: 0,
@@ -120,10 +126,15 @@ impl Loan {
             patience: Mutex::default(),
             awaits_client: AtomicBool::new(false),
             gate: Gate {
-                state: AtomicU8::new(if gated { SHUT } else { OPEN }),
+                state: AtomicU8::new(gate),
                 reader: AtomicWaker::new(),
             },
         }
+    }
+
+    /// No body.
+    pub(in crate::proxy) fn empty() -> Self {
+        Self::of(None, SizeHint::with_exact(0), (u64::MAX, OPEN))
     }
 
     /// The body's length, if it is known before it is read.

@@ -21,7 +21,7 @@ use crate::{
         Flow,
         access::Record,
         flow::{Offered, Offers},
-        upstream::Exchange,
+        upstream::{Exchange, OpenStream},
     },
 };
 
@@ -75,7 +75,10 @@ struct Streamed {
 #[derive(Debug)]
 enum Source {
     /// A stream of HTTP/2, or a body of no length.
-    Stream(Incoming),
+    Stream(
+        Incoming,
+        #[expect(dead_code, reason = "dropped in time")] Option<OpenStream>,
+    ),
     /// A connection of its own, as long as it lasts.
     Exchange(Exchange),
     /// All of it was there.
@@ -99,7 +102,7 @@ impl Reply {
     /// ends the wait for a request's body that was never asked for.
     pub(in crate::proxy) fn streamed(
         body: Incoming,
-        exchange: Option<Exchange>,
+        (exchange, stream): (Option<Exchange>, Option<OpenStream>),
         idle: Duration,
         offers: Offers,
         unasked: Option<Arc<Loan>>,
@@ -109,7 +112,7 @@ impl Reply {
                 exchange.answered(body);
                 Source::Exchange(exchange)
             }
-            _ => Source::Stream(body),
+            _ => Source::Stream(body, stream),
         };
         Self {
             kind: Kind::Streamed(Box::new(Streamed {
@@ -243,7 +246,7 @@ impl Streamed {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self {
-            Self::Stream(body) => {
+            Self::Stream(body, _) => {
                 let polled = Pin::new(body).poll_frame(cx);
                 polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
@@ -254,7 +257,7 @@ impl Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Stream(body) => body.is_end_stream(),
+            Self::Stream(body, _) => body.is_end_stream(),
             Self::Exchange(exchange) => exchange.is_end_stream(),
             Self::Ended => true,
         }
@@ -262,7 +265,7 @@ impl Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Stream(body) => body.size_hint(),
+            Self::Stream(body, _) => body.size_hint(),
             Self::Exchange(exchange) => exchange.size_hint(),
             Self::Ended => SizeHint::with_exact(0),
         }

@@ -33,17 +33,31 @@ pub(super) struct Failed {
     /// Whether another connection to the same origin may do better: this one was a kept one, or the
     /// origin said that it has not looked at the request.
     stale: bool,
-    /// Whether the origin has answered nobody for as long as it was waited for.
-    pub(super) silent: bool,
+    /// Whether there was a connection of TCP.
+    pub(super) connected: bool,
+    /// When the request was sent, or was to be.
+    pub(super) asked: Instant,
 }
 
 impl Failed {
-    const fn unsent(why: NoAnswer) -> Self {
+    fn unsent(why: NoAnswer, connected: bool) -> Self {
         Self {
             why,
             unsent: true,
             stale: false,
-            silent: false,
+            connected,
+            asked: Instant::now(),
+        }
+    }
+
+    /// The request was sent, and nothing came of it.
+    const fn sent(why: NoAnswer, asked: Instant) -> Self {
+        Self {
+            why,
+            unsent: false,
+            stale: false,
+            connected: true,
+            asked,
         }
     }
 }
@@ -70,7 +84,7 @@ impl Upstream {
         answer
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         to: &Destination,
         head: &Head,
@@ -85,34 +99,37 @@ impl Upstream {
             .await
             .map_err(|error| not_connected(to, &error))?;
         let connected = trace.connected(began);
-        let request = request(head, loan, &line).ok_or(Failed::unsent(NoAnswer::Broken))?;
+        let request =
+            request(head, loan, &line).ok_or_else(|| Failed::unsent(NoAnswer::Broken, true))?;
         let (reused, http2) = (line.reused, line.is_http2());
         let asked = Instant::now();
-        let exchange = line.exchange.take();
+        let (exchange, stream) = (line.exchange.take(), line.stream.take());
         let answer = tokio::select! {
             biased;
             answer = line.send(request) => answer,
             () = revoked(exchange.as_ref()) => {
                 let why = NoAnswer::Busy;
                 telemetry::origin_failure(why.label());
-                return Err(Failed { why, unsent: false, stale: false, silent: false });
+                return Err(Failed::sent(why, asked));
             }
             why = self.give_up(loan, head.conversation && http2, deadline) => {
                 telemetry::origin_failure(why.label());
-                let silent = why == NoAnswer::HeadTimedOut && !line.answered_since(asked);
-                return Err(Failed { why, unsent: false, stale: false, silent });
+                return Err(Failed::sent(why, asked));
             }
         };
         match answer {
             Ok(response) => {
                 trace.answered(connected);
                 loan.is_answered();
-                line.note_answer();
                 // A request that is not through keeps its connection from any other.
                 if !loan.is_shut() {
                     line.give_back();
                 }
-                Ok(Answer { response, exchange })
+                Ok(Answer {
+                    response,
+                    exchange,
+                    stream,
+                })
             }
             Err(error) => {
                 tracing::debug!(
@@ -130,10 +147,9 @@ impl Upstream {
                 telemetry::origin_failure(why.label());
                 let unprocessed = why == NoAnswer::Broken && is_unprocessed(error.error());
                 Err(Failed {
-                    why,
                     unsent: unprocessed || error.message().is_some(),
                     stale: unprocessed || reused,
-                    silent: false,
+                    ..Failed::sent(why, asked)
                 })
             }
         }
@@ -226,7 +242,7 @@ fn not_connected(to: &Destination, error: &NotConnected) -> Failed {
         NotConnected::Refused(..) => NoAnswer::NotAllowed,
         NotConnected::Tls { .. } => NoAnswer::Untrusted,
         NotConnected::Busy => NoAnswer::Busy,
-        NotConnected::TimedOut => NoAnswer::ConnectTimedOut,
+        NotConnected::TimedOut | NotConnected::HandshakeTimedOut => NoAnswer::ConnectTimedOut,
     };
     telemetry::origin_failure(why.label());
     tracing::warn!(
@@ -235,7 +251,7 @@ fn not_connected(to: &Destination, error: &NotConnected) -> Failed {
         error = error as &dyn std::error::Error,
         "no connection to an origin"
     );
-    Failed::unsent(why)
+    Failed::unsent(why, error.is_after_tcp())
 }
 
 /// The request in the form that the connection's version has.

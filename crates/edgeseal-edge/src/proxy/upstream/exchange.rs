@@ -1,13 +1,14 @@
 //! Who uses the connections to an origin.
 //!
 //! An exchange is a request to an origin over HTTP/1.1 with its answer, which has a connection of its
-//! own until the end, or a tunnel. They are shared out among the visitors' sources by
-//! [`edgeseal_core::fairness`]: when all are in use, a source that has clearly fewer gets one of the
-//! source that has most, and there the one whose visitor has taken nothing for longest is ended. Of an
-//! answer that nobody takes everybody may have the connection, after [`STALLED`].
+//! own until the end, or a tunnel. They are shared out among the accounts by
+//! [`edgeseal_core::fairness`], and within an account among the visitors' sources: when all are in use,
+//! an account that has clearly fewer gets one of the account that has most. Of that account it is
+//! the source that has most that gives way, and there the exchange whose visitor has taken nothing for
+//! longest is ended. Of an answer that nobody takes everybody may have the connection, after [`STALLED`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     pin::{Pin, pin},
     sync::{
@@ -19,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares};
+use edgeseal_core::fairness::{Capacity, Shares};
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -43,13 +44,18 @@ pub(super) struct Exchanges {
 
 #[derive(Debug)]
 struct State {
-    shares: Shares<IpAddr>,
+    /// Those of each account that has any, by source.
+    accounts: HashMap<u64, Shares<IpAddr>>,
+    capacity: Capacity,
     open: BTreeMap<Id, Arc<Shared>>,
     next: u64,
 }
 
-/// A source, and a number in the order of begin.
-type Id = (IpAddr, u64);
+/// An account, a source, and a number in the order of begin.
+type Id = (u64, IpAddr, u64);
+
+/// An account, and where its visitor comes from.
+pub(super) type Holder = (u64, IpAddr);
 
 /// An exchange; dropped, it has ended.
 #[derive(Debug)]
@@ -86,7 +92,8 @@ impl Exchanges {
             per_source: most,
         };
         let state = State {
-            shares: Shares::new(capacity),
+            accounts: HashMap::new(),
+            capacity,
             open: BTreeMap::new(),
             next: 0,
         };
@@ -98,13 +105,13 @@ impl Exchanges {
         })
     }
 
-    /// Begins one for a visitor of `source`, when it may; `None`: not until `deadline`.
+    /// Begins one for `holder`, when it may; `None`: not until `deadline`.
     pub(super) async fn begin(
         self: &Arc<Self>,
-        source: IpAddr,
+        holder: Holder,
         deadline: Instant,
     ) -> Option<Exchange> {
-        if let Some(exchange) = self.try_begin(source) {
+        if let Some(exchange) = self.try_begin(holder) {
             return Some(exchange);
         }
         // Rare, and large.
@@ -112,7 +119,7 @@ impl Exchanges {
             loop {
                 let mut ended = pin!(self.ended.notified());
                 ended.as_mut().enable();
-                if let Some(exchange) = self.try_begin(source) {
+                if let Some(exchange) = self.try_begin(holder) {
                     return Some(exchange);
                 }
                 // One may be stalled for long enough before one ends.
@@ -129,27 +136,12 @@ impl Exchanges {
         .await
     }
 
-    fn try_begin(self: &Arc<Self>, source: IpAddr) -> Option<Exchange> {
+    fn try_begin(self: &Arc<Self>, holder: Holder) -> Option<Exchange> {
         let now_ms = self.now_ms();
         let mut state = self.lock();
-        let ended = match state.shares.acquire(&source) {
-            Ok(Acquired::Free) => None,
-            Ok(Acquired::Revoked(loser)) => {
-                let id = state.least_useful(&loser)?;
-                state.open.remove(&id)
-            }
-            Err(Refused::Source) => return None,
-            Err(Refused::Total) => {
-                let stalled = state.stalled(now_ms)?;
-                let ended = state.open.remove(&stalled);
-                state.shares.release(&stalled.0);
-                if state.shares.acquire(&source).is_err() {
-                    return None;
-                }
-                ended
-            }
-        };
-        let shared = Arc::new(Shared::new((source, state.next)));
+        let ended = state.make_room(holder, now_ms)?;
+        let (account, source) = holder;
+        let shared = Arc::new(Shared::new((account, source, state.next)));
         state.next += 1;
         state.open.insert(shared.id, Arc::clone(&shared));
         drop(state);
@@ -172,7 +164,7 @@ impl Exchanges {
         let mut state = self.lock();
         // One that was ended for another holds nothing any more.
         if state.open.remove(id).is_some() {
-            state.shares.release(&id.0);
+            state.release(id);
             drop(state);
             self.ended.notify_one();
         }
@@ -188,13 +180,60 @@ impl Exchanges {
 }
 
 impl State {
+    /// Takes a place for `holder`, and the exchange out that gives way, if one has to; `None`: there
+    /// is no place.
+    fn make_room(&mut self, holder: Holder, now_ms: u64) -> Option<Option<Arc<Shared>>> {
+        let ended = if self.open.len() < self.capacity.total {
+            None
+        } else {
+            let id = match self.payer_for(holder) {
+                Some(payer) => self.least_useful(payer)?,
+                None => self.stalled(now_ms)?,
+            };
+            self.release(&id);
+            Some(self.open.remove(&id)?)
+        };
+        let (account, source) = holder;
+        let sources = self.accounts.entry(account);
+        let sources = sources.or_insert_with(|| Shares::new(self.capacity));
+        // It has fewer than there are places in all.
+        sources.acquire(&source).ok()?;
+        Some(ended)
+    }
+
+    /// Who has to give one up for `holder`: of the account that has most, if that is clearly more than
+    /// its own has, the source that has most; else such a source of its own account.
+    fn payer_for(&self, (account, source): Holder) -> Option<Holder> {
+        let held = |account| self.accounts.get(account).map_or(0, Shares::total);
+        // Looked for only when all are in use, among those that use them.
+        let largest = self.accounts.keys().max_by_key(|account| held(account))?;
+        // With a difference of one the two would end each other's in turns.
+        if held(largest) > held(&account) + 1 {
+            let (source, _) = self.accounts.get(largest)?.largest()?;
+            return Some((*largest, *source));
+        }
+        let sources = self.accounts.get(&account)?;
+        let (largest, most) = sources.largest()?;
+        (most > sources.held_by(&source) + 1).then_some((account, *largest))
+    }
+
+    fn release(&mut self, (account, source, _): &Id) {
+        if let Some(sources) = self.accounts.get_mut(account) {
+            sources.release(source);
+            if sources.total() == 0 {
+                self.accounts.remove(account);
+            }
+        }
+    }
+
     /// Of the oldest exchanges of a source the one whose visitor has taken nothing for longest, else
     /// the oldest of them.
-    fn least_useful(&self, source: &IpAddr) -> Option<Id> {
-        let open = self.open.range((*source, 0)..=(*source, u64::MAX));
-        let least = open.take(SEARCHED).min_by_key(|(id, shared)| {
+    fn least_useful(&self, (account, source): Holder) -> Option<Id> {
+        let open = (account, source, 0)..=(account, source, u64::MAX);
+        let least = self.open.range(open).take(SEARCHED);
+        let least = least.min_by_key(|(id, shared)| {
             let since = shared.untaken_since.load(SeqCst);
-            (if since == 0 { u64::MAX } else { since }, id.1)
+            (if since == 0 { u64::MAX } else { since }, id.2)
         });
         least.map(|(id, _)| *id)
     }
@@ -320,9 +359,13 @@ impl Shared {
 mod tests {
     use super::*;
 
-    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
-    const C: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
+    const A: Holder = (1, from(1));
+    const B: Holder = (1, from(2));
+    const C: Holder = (1, from(3));
+
+    const fn from(host: u8) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, host))
+    }
 
     async fn is_revoked(exchange: &Exchange) -> bool {
         let now = tokio::time::timeout(Duration::ZERO, exchange.revoked());
@@ -348,7 +391,7 @@ mod tests {
         assert!(exchanges.begin(C, soon()).await.is_some());
         drop((of_a, of_b));
         assert_eq!(exchanges.open(), 0);
-        assert_eq!(exchanges.lock().shares.total(), 0);
+        assert!(exchanges.lock().accounts.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -365,5 +408,27 @@ mod tests {
         // One that waits is told when one ends.
         let (next, ()) = tokio::join!(exchanges.begin(B, within(1)), async { drop(c) });
         assert!(next.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_account_that_has_most_gives_way_however_many_sources_it_has() {
+        let exchanges = Exchanges::new(4, Arc::new(Semaphore::new(4)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let mut of_one = Vec::new();
+        for host in [1, 1, 2, 3] {
+            let begun = exchanges.begin((1, from(host)), soon()).await;
+            of_one.push(begun.unwrap());
+        }
+        // One source has as many as two of the other account's.
+        let mut of_two = vec![exchanges.begin((2, from(9)), soon()).await.unwrap()];
+        of_two.push(exchanges.begin((2, from(9)), soon()).await.unwrap());
+        assert!(is_revoked(&of_one[0]).await, "of the source that has most");
+        assert_eq!(exchanges.lock().accounts[&1].total(), 2);
+        assert!(exchanges.begin((2, from(9)), soon()).await.is_none());
+        assert!(exchanges.begin((2, from(8)), soon()).await.is_some());
+        assert!(is_revoked(&of_two[0]).await, "its own source that has most");
+        assert_eq!(exchanges.lock().accounts[&1].total(), 2, "not the other's");
+        drop((of_one, of_two));
+        assert!(exchanges.lock().accounts.is_empty());
     }
 }

@@ -1,12 +1,20 @@
 //! Which origins are left alone for a while: a pure state machine, fed with what requests meet.
 //!
-//! An origin that fails [`FAILURES_MAX`] times in a row, or that has been silent towards everybody for as
-//! long as it was waited for, is out for [`FIRST_MS`], doubled with each
-//! failure after that up to [`LONGEST_MS`]. When its time is over one request tries it, while the
-//! others stay away; if it answers, the past is forgotten. Being out never refuses a request: when
-//! all others fail, an origin that is out is tried all the same.
+//! What a failure says, and of whom, is [`scope`]. That an address cannot be connected to is the same
+//! for everybody. All that follows is known for one account and one TLS name alone: whoever may add a
+//! domain can point it at anybody's origin, where it fails by itself.
+//!
+//! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as it was waited for, is out for
+//! [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each trial that fails. The trial is the edge's own
+//! request, for a host that was answered before: no visitor's request decides whether an origin comes
+//! back. An answer to anybody forgets the past. Being out never refuses a request: when all others
+//! fail, an origin that is out is tried all the same.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
+
+use http::uri::Authority;
+
+use super::{NoAnswer, pool::Destination};
 
 /// Failures in a row that take an origin out.
 const FAILURES_MAX: u32 = 3;
@@ -14,144 +22,266 @@ const FAILURES_MAX: u32 = 3;
 const FIRST_MS: u64 = 2_000;
 /// How long it is out at most.
 const LONGEST_MS: u64 = 60_000;
-/// How long others stay away while one request tries it.
-const TRIAL_MS: u64 = 10_000;
-/// Origins remembered at most; beyond, those are forgotten that are not out any more.
+/// How long a trial is waited for, before another one may begin.
+pub(super) const TRIAL_MS: u64 = 10_000;
+/// For so long after an answer a request that breaks off says something of itself, not of the origin.
+const LATELY_MS: u64 = 10_000;
+/// How often the host of the last answer is noted.
+const NOTE_EVERY_MS: u64 = 1_000;
+/// What is remembered at most of each kind: 65,536 destinations of 200 bytes are 13 MB.
 const KNOWN_MAX: usize = 65_536;
 
-/// The origins that failed lately, by authority.
+/// What requests have met lately.
 #[derive(Debug, Default)]
-pub(super) struct Health(HashMap<Box<str>, Ailing>);
+pub(super) struct Health {
+    /// By authority, of those that may be at private addresses and those that may not: a name can have both.
+    addresses: [Outliers<Box<str>>; 2],
+    destinations: Outliers<Destination>,
+    answered: HashMap<Destination, Answered>,
+    /// When `answered` was last looked through.
+    swept_ms: u64,
+}
 
+/// Those that failed lately.
 #[derive(Debug)]
-struct Ailing {
+struct Outliers<K>(HashMap<K, OutlierState>);
+
+#[derive(Debug, Default)]
+struct OutlierState {
     failures: u32,
     out_until_ms: u64,
-    /// Since when one request tries it.
+    /// Since when the edge tries it.
     trial_since_ms: Option<u64>,
 }
 
+/// The last answer of a destination.
+#[derive(Debug)]
+struct Answered {
+    at_ms: u64,
+    /// Which host was answered. Without TLS alone: in TLS the destination has the host.
+    host: Option<Authority>,
+    noted_ms: u64,
+}
+
+/// What a request met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) why: NoAnswer,
+    /// Whether there was a connection of TCP.
+    pub(super) connected: bool,
+    /// When the request was sent.
+    pub(super) asked_ms: u64,
+    /// Whether it was the edge's own request, made to find out.
+    pub(super) trial: bool,
+}
+
+/// Whom a failure says something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Nobody but the domain, its visitor or the edge.
+    None,
+    /// Everybody who connects to the address.
+    Address,
+    /// The requests of one account for one TLS name.
+    Destination {
+        /// Whether once is enough.
+        at_once: bool,
+    },
+}
+
+/// Whom `failure` says something of, if the destination answered last at `answered_ms`.
+const fn scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) -> Scope {
+    const COUNTED: Scope = Scope::Destination { at_once: false };
+    match failure.why {
+        NoAnswer::Unreachable | NoAnswer::ConnectTimedOut if !failure.connected => Scope::Address,
+        NoAnswer::Unreachable | NoAnswer::ConnectTimedOut | NoAnswer::Untrusted => COUNTED,
+        NoAnswer::Broken => match answered_ms {
+            // A request that the origin does not want is the visitor's doing.
+            Some(at) if !failure.trial && now_ms < at.saturating_add(LATELY_MS) => Scope::None,
+            _ => COUNTED,
+        },
+        NoAnswer::HeadTimedOut => match answered_ms {
+            Some(at) if !failure.trial && at >= failure.asked_ms => Scope::None,
+            _ => Scope::Destination { at_once: true },
+        },
+        // Who may not go there says nothing to those who may, and being busy is no illness.
+        NoAnswer::NoOrigin
+        | NoAnswer::NotAllowed
+        | NoAnswer::Busy
+        | NoAnswer::ClientTooSlow
+        | NoAnswer::TooLarge
+        | NoAnswer::ClientBroke => Scope::None,
+    }
+}
+
 impl Health {
-    /// Whether no origin failed lately.
+    /// Whether nothing failed lately.
     pub(super) fn is_all_well(&self) -> bool {
-        self.0.is_empty()
+        self.addresses.iter().all(|ones| ones.0.is_empty()) && self.destinations.0.is_empty()
     }
 
-    /// Whether requests may go to this origin. Claims nothing.
-    pub(super) fn is_in(&self, authority: &str, now_ms: u64) -> bool {
-        self.0.get(authority).is_none_or(|ailing| {
-            let on_trial = ailing
-                .trial_since_ms
-                .is_some_and(|since| now_ms < since + TRIAL_MS);
-            ailing.failures < FAILURES_MAX || (now_ms >= ailing.out_until_ms && !on_trial)
-        })
+    /// Whether requests may go there.
+    pub(super) fn is_in(&self, to: &Destination) -> bool {
+        self.addresses(to).is_in(&to.authority) && self.destinations.is_in(to)
     }
 
-    /// Says that a request goes to this origin: if it is out, this is its trial.
-    pub(super) fn tried(&mut self, authority: &str, now_ms: u64) {
-        if let Some(ailing) = self.0.get_mut(authority)
-            && ailing.failures >= FAILURES_MAX
-        {
-            ailing.trial_since_ms = Some(now_ms);
+    /// Whether it is out and should be tried now. Then this is said once, until the trial has ended.
+    pub(super) fn begins_trial(&mut self, to: &Destination, now_ms: u64) -> bool {
+        if self.is_in(to) {
+            return false;
+        }
+        let address = self.addresses_mut(to).begins_trial(&to.authority, now_ms);
+        // Both: one trial finds out about both.
+        self.destinations.begins_trial(to, now_ms) | address
+    }
+
+    /// The host that was answered last, where the destination itself does not say it.
+    pub(super) fn answered_host(&self, to: &Destination) -> Option<&Authority> {
+        self.answered.get(to)?.host.as_ref()
+    }
+
+    /// It answered for `host`. Whether it comes back by that.
+    pub(super) fn answered(&mut self, to: &Destination, host: &Authority, now_ms: u64) -> bool {
+        self.note_answer(to, host, now_ms);
+        if self.is_all_well() {
+            return false;
+        }
+        let address = self.addresses_mut(to).recover(&to.authority);
+        self.destinations.recover(to) | address
+    }
+
+    /// It failed. For how long it goes out by that, if it does.
+    pub(super) fn failed(
+        &mut self,
+        to: &Destination,
+        failure: Failure,
+        now_ms: u64,
+    ) -> Option<u64> {
+        let answered_ms = self.answered.get(to).map(|answered| answered.at_ms);
+        let scope = scope(failure, answered_ms, now_ms);
+        if failure.connected && failure.trial {
+            self.addresses_mut(to).recover(&to.authority);
+        }
+        match scope {
+            Scope::None => None,
+            Scope::Address => {
+                let ones = self.addresses_mut(to);
+                ones.failed(&to.authority, failure.trial, false, now_ms)
+            }
+            Scope::Destination { at_once } => {
+                self.destinations.failed(to, failure.trial, at_once, now_ms)
+            }
         }
     }
 
-    /// It answered. Whether it comes back by that.
-    pub(super) fn answered(&mut self, authority: &str) -> bool {
-        self.0
-            .remove(authority)
-            .is_some_and(|ailing| ailing.failures >= FAILURES_MAX)
+    fn addresses(&self, to: &Destination) -> &Outliers<Box<str>> {
+        &self.addresses[usize::from(to.private)]
     }
 
-    /// It failed; if it was `silent`, nobody else need wait to find that out. For how long it goes out by
-    /// that, if it does.
-    pub(super) fn failed(&mut self, authority: &str, now_ms: u64, silent: bool) -> Option<u64> {
-        if self.0.len() >= KNOWN_MAX && !self.0.contains_key(authority) {
-            self.0.retain(|_, ailing| now_ms < ailing.out_until_ms);
+    fn addresses_mut(&mut self, to: &Destination) -> &mut Outliers<Box<str>> {
+        &mut self.addresses[usize::from(to.private)]
+    }
+
+    fn note_answer(&mut self, to: &Destination, host: &Authority, now_ms: u64) {
+        if let Some(answered) = self.answered.get_mut(to) {
+            answered.at_ms = now_ms;
+            if now_ms >= answered.noted_ms + NOTE_EVERY_MS {
+                answered.noted_ms = now_ms;
+                if answered.host.as_ref().is_some_and(|known| known != host) {
+                    answered.host = copy(host);
+                }
+            }
+            return;
+        }
+        if self.answered.len() >= KNOWN_MAX {
+            if now_ms < self.swept_ms + NOTE_EVERY_MS {
+                return;
+            }
+            self.swept_ms = now_ms;
+            self.answered
+                .retain(|_, answered| now_ms < answered.at_ms + LATELY_MS);
+            if self.answered.len() >= KNOWN_MAX {
+                return;
+            }
+        }
+        let host = if to.tls_host.is_none() {
+            copy(host)
+        } else {
+            None
+        };
+        let answered = Answered {
+            at_ms: now_ms,
+            host,
+            noted_ms: now_ms,
+        };
+        self.answered.insert(to.clone(), answered);
+    }
+}
+
+/// In memory of its own: what is parsed shares the buffer of the whole head.
+fn copy(host: &Authority) -> Option<Authority> {
+    Authority::try_from(host.as_str().as_bytes()).ok()
+}
+
+impl<K> Default for Outliers<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Clone + Eq + Hash> Outliers<K> {
+    fn is_in(&self, key: &K) -> bool {
+        self.0.get(key).is_none_or(|state| !state.is_out())
+    }
+
+    fn begins_trial(&mut self, key: &K, now_ms: u64) -> bool {
+        let Some(state) = self.0.get_mut(key) else {
+            return false;
+        };
+        let running = state
+            .trial_since_ms
+            .is_some_and(|since| now_ms < since + TRIAL_MS);
+        if !state.is_out() || running || now_ms < state.out_until_ms {
+            return false;
+        }
+        state.trial_since_ms = Some(now_ms);
+        true
+    }
+
+    /// Whether it was out.
+    fn recover(&mut self, key: &K) -> bool {
+        self.0.remove(key).is_some_and(|state| state.is_out())
+    }
+
+    fn failed(&mut self, key: &K, trial: bool, at_once: bool, now_ms: u64) -> Option<u64> {
+        if self.0.len() >= KNOWN_MAX && !self.0.contains_key(key) {
+            self.0.retain(|_, state| now_ms < state.out_until_ms);
             if self.0.len() >= KNOWN_MAX {
                 return None;
             }
         }
-        let ailing = self.0.entry(authority.into()).or_insert(Ailing {
-            failures: 0,
-            out_until_ms: 0,
-            trial_since_ms: None,
-        });
-        // Requests that were on their way when it went out say nothing new.
-        if now_ms < ailing.out_until_ms && ailing.trial_since_ms.is_none() {
+        let state = self.0.entry(key.clone()).or_default();
+        // Requests that went there all the same, or were on their way, say nothing new.
+        if state.is_out() && !trial {
             return None;
         }
-        ailing.failures = ailing.failures.saturating_add(1);
-        if silent {
-            ailing.failures = ailing.failures.max(FAILURES_MAX);
+        state.failures = state.failures.saturating_add(1);
+        if at_once {
+            state.failures = state.failures.max(FAILURES_MAX);
         }
-        ailing.trial_since_ms = None;
-        let over = ailing.failures.checked_sub(FAILURES_MAX)?;
+        state.trial_since_ms = None;
+        let over = state.failures.checked_sub(FAILURES_MAX)?;
         let out_ms = (FIRST_MS << over.min(16)).min(LONGEST_MS);
-        ailing.out_until_ms = now_ms + out_ms;
+        state.out_until_ms = now_ms + out_ms;
         Some(out_ms)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_goes_out_for_longer_and_longer_and_comes_back_at_once() {
-        let mut health = Health::default();
-        assert_eq!(health.failed("a:80", 0, false), None);
-        assert_eq!(health.failed("a:80", 1, false), None);
-        assert!(health.is_in("a:80", 1));
-        let mut now = 2;
-        for out_ms in [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
-            assert_eq!(health.failed("a:80", now, false), Some(out_ms));
-            assert_eq!(
-                health.failed("a:80", now + 1, false),
-                None,
-                "it is out already"
-            );
-            assert!(!health.is_in("a:80", now + out_ms - 1));
-            assert!(health.is_in("b:80", now));
-            now += out_ms;
-            assert!(health.is_in("a:80", now), "time for a trial");
-            health.tried("a:80", now);
-            assert!(!health.is_in("a:80", now + 1), "one request tries");
-            assert!(health.is_in("a:80", now + TRIAL_MS), "a trial got lost");
-        }
-        assert!(health.answered("a:80"));
-        assert!(health.is_in("a:80", now) && health.is_all_well());
-        assert!(!health.answered("a:80"));
-    }
-
-    #[test]
-    fn a_silent_origin_is_out_at_once() {
-        let mut health = Health::default();
-        assert_eq!(health.failed("a:80", 0, true), Some(FIRST_MS));
-        assert!(!health.is_in("a:80", 1));
-        assert_eq!(health.failed("a:80", 1, true), None, "it is out already");
-        health.tried("a:80", FIRST_MS);
-        assert_eq!(health.failed("a:80", FIRST_MS, true), Some(2 * FIRST_MS));
-        assert!(health.answered("a:80") && health.is_in("a:80", FIRST_MS));
-    }
-
-    #[test]
-    fn answers_between_failures_keep_an_origin_in() {
-        let mut health = Health::default();
-        for now in 0..10 {
-            assert_eq!(health.failed("a:80", now, false), None);
-            assert_eq!(health.failed("a:80", now, false), None);
-            assert!(!health.answered("a:80"));
-        }
-        assert!(health.is_in("a:80", 10));
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut health = Health::default();
-        for number in 0..=KNOWN_MAX {
-            health.failed(&format!("{number}:80"), 0, false);
-        }
-        assert!(health.0.len() <= KNOWN_MAX);
+impl OutlierState {
+    const fn is_out(&self) -> bool {
+        self.failures >= FAILURES_MAX
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,16 @@
 //! Connections to origins, kept and bounded.
 //!
-//! HTTP/1.1 connections are in the pool while nobody uses them; one HTTP/2 connection to a
-//! destination is shared by all. To one origin there are never more connections than allowed,
-//! whatever hosts it is asked for: who finds all of them in use waits, or gets one of whoever has
-//! most ([`Exchanges`]). Connections to addresses that the
-//! origin's name has left are closed after a while ([`Addresses`]).
+//! HTTP/1.1 connections are in the pool while nobody uses them; an HTTP/2 connection to a destination
+//! is shared by up to [`STREAMS_MAX`] requests, and then there is another one. To one origin there are
+//! never more connections than allowed, whatever hosts it is asked for: who finds all of them in use
+//! waits, or gets one of whoever has most ([`Exchanges`]). Connections to addresses that the origin's
+//! name has left are closed after a while.
 
 use std::{
     collections::HashMap,
     net::IpAddr,
     pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -31,24 +28,29 @@ use tokio::{
 
 use super::{
     super::{Patience, body::Lent},
-    addresses::Addresses,
-    dial::{Dial, Dialled, NotConnected},
+    dial::{Dial, Dialled, NotConnected, STREAMS_MAX},
     exchange::{Exchange, Exchanges},
 };
+
+mod kept;
+
+pub(in crate::proxy) use kept::OpenStream;
+use kept::{Kept, Taken};
 
 /// The connections to all origins.
 #[derive(Debug)]
 pub(super) struct Pool {
     dial: Dial,
     patience: Patience,
-    epoch: Instant,
     connections_max: usize,
     origins: Mutex<HashMap<Box<str>, Arc<Lines>>>,
 }
 
 /// Where a connection leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
+    /// The account on whose behalf.
+    pub(super) account: u64,
     /// `host:port` of the origin.
     pub(super) authority: Box<str>,
     /// The host that it must prove to be; `None` without TLS.
@@ -67,9 +69,10 @@ pub(super) struct Line {
     pub(super) reused: bool,
     /// `None` over HTTP/2, where many share a connection.
     pub(super) exchange: Option<Exchange>,
+    /// `None` over HTTP/1.1.
+    pub(super) stream: Option<OpenStream>,
     tls_host: Option<Box<str>>,
     peer: IpAddr,
-    epoch: Instant,
     lines: Arc<Lines>,
 }
 
@@ -86,31 +89,10 @@ struct Lines {
     exchanges: Arc<Exchanges>,
     returned: Notify,
     kept: Mutex<Kept>,
-    /// When it answered last, in milliseconds of the pool's time, plus one; 0: never.
-    answered: AtomicU64,
     /// For a kept connection to an address that its name has left.
     left_address: Duration,
 }
 
-#[derive(Debug, Default)]
-struct Kept {
-    addresses: Addresses,
-    /// In order of their return.
-    http1: Vec<Idle<http1::SendRequest<Lent>>>,
-    http2: Vec<Idle<http2::SendRequest<Lent>>>,
-}
-
-#[derive(Debug)]
-struct Idle<S> {
-    tls_host: Option<Box<str>>,
-    peer: IpAddr,
-    sender: S,
-    since: Instant,
-}
-
-/// An idle connection is closed after this long. Below the shortest keep-alive that is usual among
-/// origins would be best (5 s), but a request without a body survives a stale connection anyway.
-const IDLE_MAX: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// Names that are asked about at once.
 const NAMES_AT_ONCE: usize = 16;
@@ -121,7 +103,6 @@ impl Pool {
         let pool = Arc::new(Self {
             dial,
             patience,
-            epoch: Instant::now(),
             connections_max: connections_max.clamp(1, Semaphore::MAX_PERMITS),
             origins: Mutex::default(),
         });
@@ -142,38 +123,20 @@ impl Pool {
         let lines = self.lines(&to.authority);
         if !fresh
             && !http1_only
-            && let Some(shared) = lines.take_http2(to)
+            && let Some(shared) = lines.take_http2(to, STREAMS_MAX)
         {
-            return Ok(self.used(lines, to, shared, true));
+            return Ok(used(lines, to, shared, true));
         }
         let deadline = Instant::now() + self.patience.connect;
-        let exchange = lines.exchanges.begin(source, deadline).await;
+        let exchange = lines.exchanges.begin((to.account, source), deadline).await;
         let exchange = exchange.ok_or(NotConnected::Busy)?;
         if !fresh && let Some(taken) = lines.take(to, http1_only) {
-            return Ok(self.used(lines, to, taken, true).with(exchange));
+            return Ok(used(lines, to, taken, true).with(exchange));
         }
         // Rare, and large: on the heap, so that the many requests that take a kept connection do not
         // carry the room for it about.
         let dialled = self.wait_or_dial(lines, to, http1_only, (fresh, deadline));
         Ok(Box::pin(dialled).await?.with(exchange))
-    }
-
-    fn used(
-        &self,
-        lines: Arc<Lines>,
-        to: &Destination,
-        (sender, peer): (Sender, IpAddr),
-        reused: bool,
-    ) -> Line {
-        Line {
-            sender,
-            reused,
-            exchange: None,
-            tls_host: to.tls_host.clone(),
-            peer,
-            epoch: self.epoch,
-            lines,
-        }
     }
 
     /// A connection that comes free, or a new one as soon as it is allowed.
@@ -189,10 +152,17 @@ impl Pool {
             let mut returned = pin!(lines.returned.notified());
             returned.as_mut().enable();
             if !fresh && let Some(taken) = lines.take(to, http1_only) {
-                return Ok(self.used(Arc::clone(&lines), to, taken, true));
+                return Ok(used(Arc::clone(&lines), to, taken, true));
             }
             if lines.permits.available_permits() == 0 {
-                lines.evict();
+                // Rather one that has too many streams than none.
+                if !fresh
+                    && !http1_only
+                    && let Some(shared) = lines.take_http2(to, usize::MAX)
+                {
+                    return Ok(used(Arc::clone(&lines), to, shared, true));
+                }
+                lines.kept().evict();
             }
             tokio::select! {
                 biased;
@@ -203,21 +173,24 @@ impl Pool {
                 () = sleep_until(deadline) => return Err(NotConnected::Busy),
             }
         };
-        let connecting = self.dial.connect(to, http1_only, permit);
+        let deadline = Instant::now() + self.patience.connect;
         let Dialled {
             sender,
             peer,
             answer,
-        } = timeout(self.patience.connect, connecting)
-            .await
-            .map_err(|_| NotConnected::TimedOut)??;
+        } = self.dial.connect(to, http1_only, permit, deadline).await?;
         if let Some(answer) = answer {
             lines.resolved(&answer.addresses, answer.valid_until);
         }
-        if let Sender::Http2(sender) = &sender {
-            lines.keep_http2(to.tls_host.clone(), peer, sender.clone());
-        }
-        Ok(self.used(lines, to, (sender, peer), false))
+        let stream = match &sender {
+            Sender::Http2(sender) => {
+                let stream = lines.kept().keep_http2(to, peer, sender.clone());
+                lines.returned.notify_waiters();
+                Some(stream)
+            }
+            Sender::Http1(_) => None,
+        };
+        Ok(used(lines, to, (sender, peer, stream), false))
     }
 
     fn lines(&self, authority: &str) -> Arc<Lines> {
@@ -231,7 +204,6 @@ impl Pool {
             permits,
             returned: Notify::new(),
             kept: Mutex::default(),
-            answered: AtomicU64::new(0),
             left_address: self.patience.left_address,
         });
         origins.insert(authority.into(), Arc::clone(&lines));
@@ -240,7 +212,7 @@ impl Pool {
 
     fn sweep(&self, now: Instant) {
         lock(&self.origins).retain(|_, lines| {
-            let nothing_kept = lines.sweep(now);
+            let nothing_kept = lines.kept().sweep(self.patience.left_address, now);
             let unused = lines.permits.available_permits() == self.connections_max
                 && lines.exchanges.open() == 0;
             !(nothing_kept && unused && Arc::strong_count(lines) == 1)
@@ -265,6 +237,18 @@ impl Pool {
                 }
             });
         asking.await;
+    }
+}
+
+fn used(lines: Arc<Lines>, to: &Destination, (sender, peer, stream): Taken, reused: bool) -> Line {
+    Line {
+        sender,
+        reused,
+        exchange: None,
+        stream,
+        tls_host: to.tls_host.clone(),
+        peer,
+        lines,
     }
 }
 
@@ -306,21 +290,6 @@ impl Line {
         }
     }
 
-    /// Notes that the origin answers.
-    pub(super) fn note_answer(&self) {
-        let now = Instant::now() - self.epoch;
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let now = now.saturating_add(1);
-        self.lines.answered.fetch_max(now, Ordering::Relaxed);
-    }
-
-    /// Whether the origin has answered anybody since then.
-    pub(super) fn answered_since(&self, then: Instant) -> bool {
-        let answered = self.lines.answered.load(Ordering::Relaxed);
-        let answered = answered.checked_sub(1).map(Duration::from_millis);
-        answered.is_some_and(|answered| self.epoch + answered >= then)
-    }
-
     /// Keeps the connection for the next request as soon as this one is through.
     pub(super) fn give_back(self) {
         // The shared HTTP/2 connection never left the pool.
@@ -349,56 +318,28 @@ impl Destination {
 }
 
 impl Lines {
-    fn take_http2(&self, to: &Destination) -> Option<(Sender, IpAddr)> {
-        let mut kept = lock(&self.kept);
-        kept.http2.retain(|one| !one.sender.is_closed());
-        let one = kept.http2.iter_mut().find(|one| {
-            one.tls_host == to.tls_host && to.may_use(one.peer) && one.sender.is_ready()
-        })?;
-        one.since = Instant::now();
-        Some((Sender::Http2(one.sender.clone()), one.peer))
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
     }
 
-    fn take(&self, to: &Destination, http1_only: bool) -> Option<(Sender, IpAddr)> {
-        if !http1_only && let Some(shared) = self.take_http2(to) {
-            return Some(shared);
-        }
-        let mut kept = lock(&self.kept);
-        let http1 = &mut kept.http1;
-        // The one that came back last is the least likely to be stale.
-        while let Some(last) = http1
-            .iter()
-            .rposition(|one| one.tls_host == to.tls_host && to.may_use(one.peer))
-        {
-            let idle = http1.remove(last);
-            if idle.sender.is_ready() && idle.since.elapsed() < IDLE_MAX {
-                return Some((Sender::Http1(idle.sender), idle.peer));
-            }
-        }
-        None
+    fn take_http2(&self, to: &Destination, streams_max: usize) -> Option<Taken> {
+        self.kept().take_http2(to, streams_max)
+    }
+
+    fn take(&self, to: &Destination, http1_only: bool) -> Option<Taken> {
+        self.kept().take(to, http1_only)
     }
 
     /// The origin's name has these addresses until then.
     fn resolved(&self, addresses: &[IpAddr], valid_until: Instant) {
         let (now, left) = (Instant::now(), self.left_address);
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept();
         kept.addresses.answer(addresses, valid_until, left, now);
     }
 
     /// Whether its name should be asked about again.
     fn is_due(&self, now: Instant) -> bool {
-        lock(&self.kept).addresses.is_due(now)
-    }
-
-    /// Closes the connection that was idle for longest: its permit is needed for another host.
-    fn evict(&self) {
-        let mut kept = lock(&self.kept);
-        if !kept.http1.is_empty() {
-            kept.http1.remove(0);
-        } else if !kept.http2.is_empty() {
-            // One that streams are open on ends after the last of them.
-            kept.http2.remove(0);
-        }
+        self.kept().addresses.is_due(now)
     }
 
     fn keep_http1(
@@ -407,54 +348,9 @@ impl Lines {
         peer: IpAddr,
         sender: http1::SendRequest<Lent>,
     ) {
-        let since = Instant::now();
-        let mut kept = lock(&self.kept);
-        if kept.addresses.has(peer, self.left_address, since) {
-            kept.http1.push(Idle {
-                tls_host,
-                peer,
-                sender,
-                since,
-            });
-        }
-        drop(kept);
-        self.returned.notify_one();
-    }
-
-    fn keep_http2(
-        &self,
-        tls_host: Option<Box<str>>,
-        peer: IpAddr,
-        sender: http2::SendRequest<Lent>,
-    ) {
-        let mut kept = lock(&self.kept);
-        let same = |one: &Idle<_>| one.tls_host == tls_host && one.peer == peer;
-        if !kept.http2.iter().any(same) {
-            kept.http2.push(Idle {
-                tls_host,
-                peer,
-                sender,
-                since: Instant::now(),
-            });
-        }
-        drop(kept);
-        self.returned.notify_waiters();
-    }
-
-    /// Closes what is idle for too long, or leads where the name does not any more. Whether nothing is left.
-    fn sweep(&self, now: Instant) -> bool {
-        let mut kept = lock(&self.kept);
-        let Kept {
-            addresses,
-            http1,
-            http2,
-        } = &mut *kept;
         let left = self.left_address;
-        let is_fresh = |peer, since| now - since < IDLE_MAX && addresses.has(peer, left, now);
-        http1.retain(|one| one.sender.is_ready() && is_fresh(one.peer, one.since));
-        // One that streams are open on ends after the last of them.
-        http2.retain(|one| !one.sender.is_closed() && is_fresh(one.peer, one.since));
-        http1.is_empty() && http2.is_empty()
+        self.kept().keep_http1(tls_host, peer, sender, left);
+        self.returned.notify_one();
     }
 }
 

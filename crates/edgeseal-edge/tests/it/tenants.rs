@@ -1,0 +1,207 @@
+//! Domains of several accounts with one origin, and visitors who mean harm: what goes wrong for one says
+//! nothing to the others.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use edgeseal_core::{AccountId, domain::Domain};
+use edgeseal_edge::Edge;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Semaphore,
+    time::timeout,
+};
+
+use crate::{
+    client::plain,
+    origin::{listener, origin, saying, tls_origin},
+    world::{Authority, Building as _, PATIENCE, World, domain},
+};
+
+/// A domain of another account than that of [`domain`].
+fn of_another(name: &str) -> Domain {
+    Domain {
+        id: 2,
+        account: AccountId::from_random(2),
+        ..domain(name)
+    }
+}
+
+async fn get(edge: &Edge, host: &str, path: &str) -> (u16, String) {
+    let (status, answer) = plain(edge.http_addr().unwrap(), host, path).await;
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    (status, body.to_owned())
+}
+
+#[tokio::test]
+async fn a_name_that_an_origin_has_no_certificate_for_says_nothing_of_other_names() {
+    let world = World::new();
+    let authority = Authority::new();
+    let primary = tls_origin(&authority.issue("alice.com"), &["h2"]).await;
+    let secondary = saying("secondary").await;
+    let alice = domain("alice.com")
+        .with_origin_at("127.0.0.1", primary, 20)
+        .with_origin_at("127.0.0.1", secondary, 30);
+    world.put(&alice).await;
+    let bobs = of_another("bob.com")
+        .with_origin_at("127.0.0.1", primary, 20)
+        .with_origin_at("127.0.0.1", secondary, 30);
+    world.put(&bobs).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_tls_ports = vec![primary];
+            options.origin_ca_file = Some(authority.file(&world));
+        })
+        .await;
+    for _ in 0..5 {
+        let got = get(&edge, "bob.com", "/").await;
+        assert_eq!(got, (200, "secondary".to_owned()));
+        let got = get(&edge, "alice.com", "/").await;
+        assert!(got.1.starts_with("alice.com HTTP/2.0"), "{got:?}");
+    }
+}
+
+/// An origin that closes on requests with this in their head, and answers others.
+async fn closing_on(what: &'static str) -> u16 {
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                if !String::from_utf8_lossy(&head).contains(what) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nprimary";
+                    stream.write_all(answer).await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    address.port()
+}
+
+#[tokio::test]
+async fn a_host_that_an_origin_does_not_want_says_nothing_of_others() {
+    let world = World::new();
+    let primary = closing_on("host: evil").await;
+    let secondary = saying("secondary").await;
+    let with_both = |domain: Domain| {
+        domain
+            .with_origin_at("127.0.0.1", primary, 20)
+            .with_origin_at("127.0.0.1", secondary, 30)
+    };
+    world.put(&with_both(domain("*.alice.com"))).await;
+    world.put(&with_both(of_another("evil.com"))).await;
+    let edge = world.edge().await;
+    let answers = async |host: &'static str| get(&edge, host, "/").await.1;
+    // Another account, of which nobody is answered there.
+    for _ in 0..5 {
+        assert_eq!(answers("evil.com").await, "secondary");
+    }
+    assert_eq!(answers("good.alice.com").await, "primary");
+    // The same account, of which somebody was answered just now.
+    for _ in 0..5 {
+        assert_eq!(answers("evil.alice.com").await, "secondary");
+    }
+    assert_eq!(answers("good.alice.com").await, "primary");
+}
+
+#[tokio::test]
+async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
+    let (slow, trials) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counter, tried) = (Arc::clone(&slow), Arc::clone(&trials));
+    let first = origin(move |request: Request<Incoming>| {
+        if request.method() == Method::HEAD {
+            assert_eq!(request.headers()["host"], "good.a.com");
+            tried.add_permits(1);
+        }
+        let is_slow = request.uri().path() == "/slow";
+        counter.fetch_add(usize::from(is_slow), Ordering::SeqCst);
+        async move {
+            if is_slow {
+                std::future::pending::<()>().await;
+            }
+            Response::new(Full::from("first"))
+        }
+    })
+    .await;
+    let second = saying("second").await;
+    let world = World::new();
+    let domain = domain("*.a.com")
+        .with_origin_at("127.0.0.1", first, 20)
+        .with_origin_at("127.0.0.1", second, 30);
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| options.patience.head = Duration::from_millis(300))
+        .await;
+    assert_eq!(get(&edge, "good.a.com", "/").await.1, "first");
+    assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");
+    // Only this visitor comes, and is no trial.
+    let visits = async {
+        loop {
+            assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");
+            if trials.available_permits() > 0 {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, visits).await.expect("the edge tries");
+    let back = async { while get(&edge, "good.a.com", "/").await.1 != "first" {} };
+    timeout(PATIENCE, back).await.expect("it is back");
+    assert_eq!(trials.available_permits(), 1);
+    assert!(slow.load(Ordering::SeqCst) <= 2, "one before, one after it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_holds_all_connections_to_an_origin_gives_way_to_another() {
+    let (gate, inside) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (opened, entered) = (Arc::clone(&gate), Arc::clone(&inside));
+    let port = origin(move |request: Request<Incoming>| {
+        let (gate, inside) = (Arc::clone(&opened), Arc::clone(&entered));
+        async move {
+            if request.uri().path() == "/slow" {
+                inside.add_permits(1);
+                let _open = gate.acquire().await.unwrap();
+            }
+            Response::new(Full::from("through"))
+        }
+    })
+    .await;
+    let world = World::new();
+    world.put(&domain("alice.com").with_origin(port)).await;
+    world.put(&of_another("bob.com").with_origin(port)).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_connections = 4;
+            options.patience.connect = Duration::from_millis(500);
+        })
+        .await;
+    // All come from one address.
+    let http = edge.http_addr().unwrap();
+    let bob = || tokio::spawn(async move { plain(http, "bob.com", "/slow").await.0 });
+    let slow: Vec<_> = (0..4).map(|_| bob()).collect();
+    let all = timeout(PATIENCE, inside.acquire_many(4)).await;
+    all.unwrap().unwrap().forget();
+    assert_eq!(get(&edge, "bob.com", "/").await.0, 503, "they are all his");
+    for _ in 0..3 {
+        assert_eq!(get(&edge, "alice.com", "/").await.0, 200);
+    }
+    gate.add_permits(100);
+    let mut statuses = Vec::new();
+    for one in slow {
+        statuses.push(one.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 503], "one gave way");
+}
