@@ -300,7 +300,7 @@ fn head(
         &mut headers,
         parts.version,
         authority.as_str(),
-        inbound.peer.ip(),
+        inbound.peer,
         secure,
     )
     .map_err(Refusal::Fields)?;

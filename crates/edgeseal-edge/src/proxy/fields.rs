@@ -1,7 +1,7 @@
 //! The fields of a proxy: what belongs to one hop goes (RFC 9110 §7.6.1), what the origin must know
 //! of the client comes. Pure functions over header maps.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use edgeseal_core::delivery::Hsts;
 use http::{
@@ -33,23 +33,76 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// What is not passed on. `Expect` is the edge's to say ([`set_expectation`]); what a client says of
-/// itself in the others an origin would take for the edge's word. The edge says it in `X-Forwarded-*`.
-const KEPT_BACK: [HeaderName; 4] = [
-    header::EXPECT,
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-port"),
+/// The cloud's names for the client's address and scheme, which origins that were behind it read.
+const ALI_CDN_REAL_IP: HeaderName = HeaderName::from_static("ali-cdn-real-ip");
+const ALI_CDN_REAL_PORT: HeaderName = HeaderName::from_static("ali-cdn-real-port");
+const X_CLIENT_SCHEME: HeaderName = HeaderName::from_static("x-client-scheme");
+
+/// What is not passed on, in alphabetical order; and besides all that begins with
+/// [`FORWARDED_PREFIX`]. `Expect` is the edge's to say ([`set_expectation`]). In the others proxies and
+/// networks for delivery tell their origins who the client is (address, certificate: RFC 9440 §2.4), how it
+/// came (scheme) and what it asked for before they changed it (host, target). From a client it is a
+/// lie that servers and frameworks believe. The edge says it in [`SAID_BY_THE_EDGE`]. Not among them is
+/// what a client may say of its own request (`X-HTTP-Method-Override`, `X-Requested-With`), and what
+/// proxies that check passwords say: an origin that believes these must not be reached past such a proxy.
+const STRIPPED: [&str; 41] = [
+    "cdn-src-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-visitor",
+    "client-cert",
+    "client-cert-chain",
+    "client-ip",
+    "cloudfront-forwarded-proto",
+    "cloudfront-viewer-address",
+    "do-connecting-ip",
+    "expect",
+    "fastly-client-ip",
+    "fastly-ssl",
+    "fly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "front-end-https",
+    "proxy-client-ip",
+    "true-client-ip",
+    "wl-proxy-client-ip",
+    "wl-proxy-ssl",
+    "x-appengine-user-ip",
+    "x-arr-ssl",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-host",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-originating-ip",
+    "x-proto",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
 ];
 
-/// What the edge itself says to origins, besides what it keeps back and what belongs to the hop.
-const SAID_BY_THE_EDGE: [HeaderName; 6] = [
+/// Whatever begins like that is the word of a proxy; what the edge does not say, nobody has said.
+const FORWARDED_PREFIX: &str = "x-forwarded";
+
+/// What the edge itself says to origins, besides what belongs to the hop.
+const SAID_BY_THE_EDGE: [HeaderName; 9] = [
     header::HOST,
     header::VIA,
     header::CONTENT_LENGTH,
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
+    ALI_CDN_REAL_IP,
+    ALI_CDN_REAL_PORT,
+    X_CLIENT_SCHEME,
 ];
 
 /// How this proxy calls itself in `Via`.
@@ -63,7 +116,7 @@ pub(super) fn to_origin(
     headers: &mut HeaderMap,
     version: Version,
     authority: &str,
-    peer: IpAddr,
+    peer: SocketAddr,
     secure: bool,
 ) -> Result<(), Unforwardable> {
     if passes(headers) >= PASSES_MAX {
@@ -71,16 +124,7 @@ pub(super) fn to_origin(
     }
     check_coding(headers)?;
     strip_hop(headers);
-    // Most requests have none of these, and to look at the names there are is cheaper than to look
-    // each of these up.
-    if headers.keys().any(|name| KEPT_BACK.contains(name)) {
-        for name in KEPT_BACK {
-            headers.remove(name);
-        }
-    }
-    if headers.keys().any(is_odd) {
-        strip_look_alikes(headers);
-    }
+    strip_claims(headers);
     if version == Version::HTTP_2 {
         join_cookies(headers)?;
     }
@@ -88,10 +132,24 @@ pub(super) fn to_origin(
     headers.insert(header::HOST, host.clone());
     headers.insert(X_FORWARDED_HOST, host);
     let scheme = if secure { "https" } else { "http" };
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    append_forwarded_for(headers, peer)?;
+    let scheme = HeaderValue::from_static(scheme);
+    headers.insert(X_FORWARDED_PROTO, scheme.clone());
+    headers.insert(X_CLIENT_SCHEME, scheme);
+    let address = value(&peer.ip().to_canonical().to_string())?;
+    append_forwarded_for(headers, &address)?;
+    headers.insert(ALI_CDN_REAL_IP, address);
+    headers.insert(ALI_CDN_REAL_PORT, HeaderValue::from(peer.port()));
     append_via(headers, version);
     Ok(())
+}
+
+/// The fields of a request that the edge makes in its own name; `None` if no field can hold the host.
+pub(super) fn of_the_edge(authority: &Authority) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, value(authority.as_str()).ok()?);
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(PSEUDONYM));
+    headers.insert(header::VIA, HeaderValue::from_static("1.1 edgeseal"));
+    Some(headers)
 }
 
 /// Makes an origin's fields those of the response to a client. `received` is the version that the
@@ -143,15 +201,6 @@ pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool
         None if secure => {}
         None => {
             headers.remove(header::STRICT_TRANSPORT_SECURITY);
-/// The fields of a request that the edge makes in its own name; `None` if no field can hold the host.
-pub(super) fn of_the_edge(authority: &Authority) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, value(authority.as_str()).ok()?);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(PSEUDONYM));
-    headers.insert(header::VIA, HeaderValue::from_static("1.1 edgeseal"));
-    Some(headers)
-}
-
         }
     }
 }
@@ -271,30 +320,34 @@ fn is_odd(name: &HeaderName) -> bool {
     octets.any(|octet| octet != b'-' && !octet.is_ascii_alphanumeric())
 }
 
-/// What the edge says, or takes off.
-fn the_edges() -> impl Iterator<Item = HeaderName> {
-    OF_ONE_HOP
-        .into_iter()
-        .chain(KEPT_BACK)
-        .chain(SAID_BY_THE_EDGE)
+/// Whether a client may not say this to an origin.
+fn is_stripped(name: &str) -> bool {
+    let forwarded = name.starts_with(FORWARDED_PREFIX) && name != X_FORWARDED_FOR.as_str();
+    forwarded || STRIPPED.binary_search(&name).is_ok()
 }
 
-/// Takes off what an origin that reads such octets as `-` would take for what the edge says, or for
-/// what the edge has taken off.
-fn strip_look_alikes(headers: &mut HeaderMap) {
-    let is_the_edges = |name: &&HeaderName| {
-        let read_as = |octet: u8| {
-            if octet.is_ascii_alphanumeric() {
-                octet
-            } else {
-                b'-'
-            }
-        };
-        let read_as: Vec<u8> = name.as_str().bytes().map(read_as).collect();
-        is_odd(name) && the_edges().any(|known| known.as_str().as_bytes() == read_as)
-    };
-    let forged: Vec<HeaderName> = headers.keys().filter(is_the_edges).cloned().collect();
-    for name in forged {
+/// Whether an origin that reads such octets as `-` would take it for what the edge says, or for what
+/// the edge has taken off.
+fn is_look_alike(name: &HeaderName) -> bool {
+    if !is_odd(name) {
+        return false;
+    }
+    // Names are ASCII (RFC 9110 §5.1).
+    let read_as = name
+        .as_str()
+        .replace(|octet: char| !octet.is_ascii_alphanumeric(), "-");
+    is_stripped(&read_as)
+        || SAID_BY_THE_EDGE
+            .iter()
+            .any(|known| known.as_str() == read_as)
+        || OF_ONE_HOP.iter().any(|known| known.as_str() == read_as)
+}
+
+/// Takes off what only the edge may say to the origin.
+fn strip_claims(headers: &mut HeaderMap) {
+    let is_claim = |name: &&HeaderName| is_stripped(name.as_str()) || is_look_alike(name);
+    let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
+    for name in claims {
         headers.remove(name);
     }
 }
@@ -347,14 +400,16 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Unforwardable> {
     Ok(())
 }
 
-fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) -> Result<(), Unforwardable> {
-    let peer = peer.to_canonical();
+fn append_forwarded_for(
+    headers: &mut HeaderMap,
+    address: &HeaderValue,
+) -> Result<(), Unforwardable> {
     let mut addresses: Vec<u8> = Vec::new();
     for line in headers.get_all(X_FORWARDED_FOR) {
         addresses.extend_from_slice(line.as_bytes());
         addresses.extend_from_slice(b", ");
     }
-    addresses.extend_from_slice(peer.to_string().as_bytes());
+    addresses.extend_from_slice(address.as_bytes());
     let addresses = HeaderValue::from_bytes(&addresses).map_err(|_| Unforwardable::Malformed)?;
     headers.insert(X_FORWARDED_FOR, addresses);
     Ok(())

@@ -222,6 +222,23 @@ const NASTY: &[(&str, Expected)] = &[
             &["9.9.9.9", "gopher", "content_length"],
         ),
     ),
+    // What networks for delivery and proxies say to their origins, from a visitor.
+    (
+        "GET / HTTP/1.1\r\nHost: a.com\r\nAli-Cdn-Real-Ip: 9.9.9.9\r\nX-Client-Scheme: https\r\n\
+         X-Forwarded-Ssl: on\r\nX-Forwarded-Scheme: https\r\nX-Url-Scheme: https\r\n\
+         Front-End-Https: on\r\nTrue-Client-IP: 9.9.9.9\r\nX_Client_IP: 9.9.9.9\r\n\
+         X-Forwarded-Server: evil.com\r\nX-Original-URL: /evil\r\nX-Rewrite-Url: /evil\r\n\
+         X_Original_URL: /evil\r\nX-HTTP-Method-Override: PUT\r\n\r\n",
+        Passed(
+            &[
+                "ali-cdn-real-ip: 127.0.0.1\r\n",
+                "x-client-scheme: http\r\n",
+                "x-forwarded-proto: http\r\n",
+                "x-http-method-override: put\r\n",
+            ],
+            &["9.9.9.9", "https", "evil", ": on\r\n"],
+        ),
+    ),
     // Other protocols would pass all of this by.
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\

@@ -10,7 +10,7 @@ fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 
 fn forwarded(fields: &[(&'static str, &'static str)], version: Version) -> HeaderMap {
     let mut headers = map(fields);
-    let peer = "192.0.2.7".parse().unwrap();
+    let peer = "192.0.2.7:4711".parse().unwrap();
     to_origin(&mut headers, version, "a.com:8443", peer, true).unwrap();
     headers
 }
@@ -49,9 +49,12 @@ fn fields_of_the_hop_go_and_others_stay() {
     names.sort_unstable();
     let expected = [
         "accept",
+        "ali-cdn-real-ip",
+        "ali-cdn-real-port",
         "authorization",
         "host",
         "via",
+        "x-client-scheme",
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
@@ -113,6 +116,10 @@ fn the_origin_learns_of_the_client() {
             ("x-forwarded-proto", "gopher"),
             ("x-forwarded-host", "evil.com"),
             ("via", "1.1 other"),
+            ("ali-cdn-real-ip", "203.0.113.1"),
+            ("ali-cdn-real-ip", "203.0.113.2"),
+            ("ali-cdn-real-port", "1"),
+            ("x-client-scheme", "http"),
         ],
         Version::HTTP_2,
     );
@@ -124,6 +131,9 @@ fn the_origin_learns_of_the_client() {
     assert_eq!(lines(&headers, "x-forwarded-host"), ["a.com:8443"]);
     assert_eq!(lines(&headers, "host"), ["a.com:8443"]);
     assert_eq!(lines(&headers, "via"), ["1.1 other", "2 edgeseal"]);
+    assert_eq!(lines(&headers, "ali-cdn-real-ip"), ["192.0.2.7"]);
+    assert_eq!(lines(&headers, "ali-cdn-real-port"), ["4711"]);
+    assert_eq!(lines(&headers, "x-client-scheme"), ["https"]);
 }
 
 #[test]
@@ -135,7 +145,7 @@ fn cookie_crumbs_become_one_cookie() {
 #[test]
 fn a_request_that_goes_in_circles_is_stopped() {
     let mut headers = map(&[("via", "1.1 other, 1.1 edgeseal")]);
-    let peer = "192.0.2.7".parse().unwrap();
+    let peer = "192.0.2.7:4711".parse().unwrap();
     let mut pass = || to_origin(&mut headers, Version::HTTP_11, "a.com", peer, false);
     for _ in 1..PASSES_MAX {
         assert_eq!(pass(), Ok(()));
@@ -218,17 +228,20 @@ fn strict_transport_security_is_the_owners_and_never_in_the_clear() {
 
 #[test]
 fn what_an_origin_would_read_as_the_edges_word_goes() {
-    for name in the_edges() {
+    let the_edges = OF_ONE_HOP.into_iter().chain(SAID_BY_THE_EDGE);
+    let the_edges = the_edges.map(|name| name.as_str().to_owned());
+    let stripped = STRIPPED.into_iter().chain(["x-forwarded-ssl"]);
+    for name in the_edges.chain(stripped.map(str::to_owned)) {
         for other in ["_", ".", "!", "~"] {
-            let forged = name.as_str().replace('-', other);
-            if forged == name.as_str() {
+            let forged = name.replace('-', other);
+            if forged == name {
                 continue;
             }
             let mut headers = map(&[("x-one", "1"), ("x_two", "2"), ("x.three", "3")]);
             let forged: HeaderName = forged.parse().unwrap();
             headers.append(&forged, HeaderValue::from_static("203.0.113.9"));
             headers.append(&forged, HeaderValue::from_static("203.0.113.10"));
-            let peer = "192.0.2.7".parse().unwrap();
+            let peer = "192.0.2.7:4711".parse().unwrap();
             to_origin(&mut headers, Version::HTTP_11, "a.com", peer, true).unwrap();
             assert!(!headers.contains_key(&forged), "{forged}");
             for other in ["x-one", "x_two", "x.three"] {
@@ -261,7 +274,7 @@ fn transfer_codings() {
             .map(|one| ("transfer-encoding", *one))
             .collect();
         let mut headers = map(&fields);
-        let peer = "192.0.2.7".parse().unwrap();
+        let peer = "192.0.2.7:4711".parse().unwrap();
         let got = to_origin(&mut headers, Version::HTTP_11, "a.com", peer, true);
         assert_eq!(got, expected, "{lines:?}");
         let mut headers = map(&fields);
@@ -271,6 +284,43 @@ fn transfer_codings() {
         if got.is_ok() {
             let framed = headers.contains_key(header::CONTENT_LENGTH);
             assert_eq!(framed, lines.is_empty(), "{lines:?}");
+        }
+    }
+}
+
+/// What others than the edge have for the client's address, its scheme, its host and its target.
+#[test]
+fn what_only_a_proxy_may_say_goes_and_what_a_client_may_say_stays() {
+    assert!(STRIPPED.is_sorted(), "it is searched");
+    let more = [
+        "x-forwarded",
+        "x-forwarded-ssl",
+        "x-forwarded-scheme",
+        "x-forwarded-protocol",
+        "x-forwarded-server",
+        "x-forwarded-prefix",
+        "x-forwarded-client-cert",
+        "x-forwarded-user",
+    ];
+    let own = [
+        "x-http-method-override",
+        "x-requested-with",
+        "x-request-id",
+        "x-forward",
+        "forwarded-by-hand",
+        "origin",
+        "referer",
+        "traceparent",
+    ];
+    for name in STRIPPED.into_iter().chain(more) {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut fields = vec![(name, "203.0.113.9"), (name, "203.0.113.10")];
+            fields.extend(own.map(|name| (name, "1")));
+            let headers = forwarded(&fields, version);
+            assert!(!headers.contains_key(name), "{name}");
+            for name in own {
+                assert_eq!(lines(&headers, name), ["1"], "{name}");
+            }
         }
     }
 }
