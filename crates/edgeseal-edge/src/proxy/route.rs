@@ -104,13 +104,21 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Unrouted> {
     // User information has no place in a request for an http or https URI (RFC 9110 §4.2.4).
     let text = authority.as_str();
     let port = text.strip_prefix(authority.host());
-    let well_formed = !text.contains('@')
-        && port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some());
+    let well_formed = !text.contains('@') && port.is_some_and(is_port);
     if well_formed {
         Ok(authority)
     } else {
         Err(Unrouted::Malformed)
     }
+}
+
+/// Whether this may stand after a host: nothing, or a port in digits (RFC 3986 §3.2.3), perhaps none.
+fn is_port(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix(':') else {
+        return text.is_empty();
+    };
+    let all_digits = digits.bytes().all(|octet| octet.is_ascii_digit());
+    all_digits && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
