@@ -1,7 +1,8 @@
 //! The access log: one JSON object a line for each request.
 //!
-//! Records go through a bounded queue to a thread that makes lines of them. A request never waits for the log:
-//! what does not fit into the queue, or cannot be written, is lost and counted. Neither query nor
+//! Records go through a queue, bounded in records and in bytes, to a thread that makes lines of them. A
+//! request never waits for the log: what does not fit into the queue, or cannot be written, is lost and
+//! counted. Neither query nor
 //! fields of requests are written: both hold passwords and sessions.
 
 use std::{
@@ -9,7 +10,11 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +41,8 @@ pub enum AccessLog {
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     queue: SyncSender<Message>,
+    /// What the records in the queue take.
+    queued_bytes: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -44,8 +51,10 @@ enum Message {
     Flush(oneshot::Sender<()>),
 }
 
-/// Records that wait at most; some 4 MB.
+/// Records that wait at most.
 const QUEUE: usize = 8192;
+/// Bytes that they take at most: 1 KiB for each, of which usual ones need half.
+const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// How often it is looked whether somebody has moved the file away, while lines come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Octets written at a time, about.
@@ -61,20 +70,33 @@ impl Log {
             AccessLog::Stdout => Box::new(io::stdout()),
             AccessLog::File(path) => Box::new(LogFile::open(path.clone())?),
         };
-        let (queue, lines) = sync_channel(QUEUE);
+        let (log, lines) = Self::queue();
+        let queued_bytes = Arc::clone(&log.queued_bytes);
         thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || run(&lines, sink))?;
-        Ok(Self { queue })
+            .spawn(move || run(&lines, &queued_bytes, sink))?;
+        Ok(log)
+    }
+
+    fn queue() -> (Self, Receiver<Message>) {
+        let (queue, lines) = sync_channel(QUEUE);
+        let queued_bytes = Arc::default();
+        let log = Self {
+            queue,
+            queued_bytes,
+        };
+        (log, lines)
     }
 
     /// Takes a record, or counts it as lost.
     fn take(&self, record: Box<Record>) {
-        match self.queue.try_send(Message::Record(record)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                telemetry::access_log_lost("queue_full", 1);
-            }
+        let cost = record.cost();
+        let before = self.queued_bytes.fetch_add(cost, Relaxed);
+        let taken = before.saturating_add(cost) <= QUEUE_BYTES
+            && self.queue.try_send(Message::Record(record)).is_ok();
+        if !taken {
+            self.queued_bytes.fetch_sub(cost, Relaxed);
+            telemetry::access_log_lost("queue_full", 1);
         }
     }
 
@@ -145,18 +167,18 @@ impl Sink for LogFile {
     }
 }
 
-fn run(lines: &Receiver<Message>, sink: Box<dyn Sink>) {
+fn run(lines: &Receiver<Message>, queued_bytes: &AtomicUsize, sink: Box<dyn Sink>) {
     let mut writer = Writer::new(sink);
     loop {
         match lines.recv_timeout(LOOK_EVERY) {
-            Ok(message) => writer.take(message),
+            Ok(message) => writer.take(message, queued_bytes),
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while writer.batch.len() < BATCH
             && let Ok(message) = lines.try_recv()
         {
-            writer.take(message);
+            writer.take(message, queued_bytes);
         }
         writer.write();
     }
@@ -186,9 +208,10 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message, queued_bytes: &AtomicUsize) {
         match message {
             Message::Record(record) => {
+                queued_bytes.fetch_sub(record.cost(), Relaxed);
                 record.append_to(&mut self.batch);
                 self.lines += 1;
             }

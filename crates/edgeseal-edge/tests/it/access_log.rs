@@ -110,6 +110,40 @@ async fn refusals_have_a_reason_and_the_id_of_their_page() {
     }
 }
 
+/// What a visitor says is written in part, and cannot steer the terminal of whoever reads it.
+#[tokio::test]
+async fn long_and_odd_requests_are_cut_and_escaped() {
+    let world = World::new();
+    let path = world.directory.path().join("access.log");
+    let edge = world
+        .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
+        .await;
+    let (long, host, odd) = ("p".repeat(20_000), "h".repeat(3_000), "\u{9b}31m\u{202e}");
+    let table = [
+        ("GET", &*format!("/{long}?q=1"), "a.com", 3, 5, 2_048),
+        ("GET", "/", &*host, 3, 256, 1),
+        (&*"M".repeat(100), "/", "a.com", 32, 5, 1),
+        ("GET", &*format!("/{odd}"), "a.com", 3, 5, 1 + odd.len()),
+    ];
+    for (number, (method, target, host, of_method, of_host, of_path)) in
+        table.into_iter().enumerate()
+    {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
+        let request = format!("{head}Connection: close\r\n\r\n");
+        bare(edge.http_addr().unwrap(), &request).await;
+        let line = &lines(&path, number + 1).await[number];
+        let length = |name: &str| line[name].as_str().unwrap().len();
+        let lengths = (length("method"), length("host"), length("path"));
+        assert_eq!(lengths, (of_method, of_host, of_path), "{line}");
+        let whole = target.contains(odd);
+        let truncated = line.get("truncated");
+        assert_eq!(truncated, (!whole).then_some(&Value::from(true)), "{line}");
+    }
+    let raw = std::fs::read_to_string(&path).unwrap();
+    assert!(raw.contains("\"/\\u009b31m\\u202e\""), "{raw}");
+    assert!(raw.is_ascii());
+}
+
 #[tokio::test]
 async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
     let (rude, address) = listener().await;

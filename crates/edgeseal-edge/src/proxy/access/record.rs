@@ -1,10 +1,11 @@
 //! What is written about one request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use edgeseal_core::Timestamp;
 use http::{Method, Request, StatusCode, Version, header};
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 use time::{format_description::BorrowedFormatItem, macros::format_description};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,9 +23,12 @@ pub(crate) struct Record {
     client: SocketAddr,
     tls: Option<(&'static str, bool)>,
     version: Version,
-    method: Method,
-    host: String,
-    path: String,
+    is_head: bool,
+    method: Box<str>,
+    host: Box<str>,
+    path: Box<str>,
+    /// Whether one of these three was longer.
+    truncated: bool,
     status: StatusCode,
     reason: Option<&'static str>,
     trace: Trace,
@@ -94,6 +98,8 @@ struct Line<'a> {
     method: &'a str,
     host: &'a str,
     path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -111,6 +117,64 @@ struct Line<'a> {
 
 const RFC_3339_MS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// What is written of a method, a host and a path at most. Visitors choose their length, up to that of a
+/// whole head; a name of the DNS has 253 octets.
+const METHOD_MAX: usize = 32;
+const HOST_MAX: usize = 256;
+const PATH_MAX: usize = 2048;
+
+/// The first octets of a text, at most so many; a character that would be cut goes as a whole, and what
+/// is no UTF-8 is replaced.
+fn head_of(text: &[u8], most: usize) -> Box<str> {
+    let cut = &text[..text.len().min(most)];
+    let whole = match std::str::from_utf8(cut) {
+        // The end of it is missing.
+        Err(error) if error.error_len().is_none() && cut.len() < text.len() => {
+            &cut[..error.valid_up_to()]
+        }
+        _ => cut,
+    };
+    String::from_utf8_lossy(whole).into()
+}
+
+/// JSON without characters that do something to a terminal or to the order of a line.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(acts) {
+            let (harmless, from) = rest.split_at(at);
+            writer.write_all(harmless.as_bytes())?;
+            let mut characters = from.chars();
+            for character in characters.by_ref().take(1) {
+                // All of them are below U+10000.
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// Whether a character is a control character (those of ASCII are escaped anyway, but for DEL), a
+/// separator of lines, or one that changes the direction of writing (Unicode, Bidi_Control).
+const fn acts(character: char) -> bool {
+    matches!(
+        character,
+        '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
 
 /// A point in time, to the millisecond.
 fn time_of(at: Timestamp) -> String {
@@ -131,10 +195,16 @@ impl Record {
     ) -> Box<Self> {
         let uri = request.uri();
         let host = match (uri.host(), request.headers().get(header::HOST)) {
-            (Some(host), _) => host.to_owned(),
-            (None, Some(field)) => String::from_utf8_lossy(field.as_bytes()).into_owned(),
-            (None, None) => String::new(),
+            (Some(host), _) => host.as_bytes(),
+            (None, Some(field)) => field.as_bytes(),
+            (None, None) => b"",
         };
+        let (method, path) = (request.method(), uri.path());
+        let lengths = [
+            (method.as_str().len(), METHOD_MAX),
+            (host.len(), HOST_MAX),
+            (path.len(), PATH_MAX),
+        ];
         Box::new(Self {
             log: Arc::clone(log),
             id,
@@ -143,9 +213,11 @@ impl Record {
             client: inbound.peer,
             tls: inbound.tls.as_ref().map(|tls| (tls.version, tls.resumed)),
             version: request.version(),
-            method: request.method().clone(),
-            host,
-            path: uri.path().to_owned(),
+            is_head: method == Method::HEAD,
+            method: head_of(method.as_str().as_bytes(), METHOD_MAX),
+            host: head_of(host, HOST_MAX),
+            path: head_of(path.as_bytes(), PATH_MAX),
+            truncated: lengths.iter().any(|(length, most)| length > most),
             status: StatusCode::OK,
             reason: None,
             trace: Trace::default(),
@@ -195,7 +267,13 @@ impl Record {
 
     /// Whether answers to it have no body.
     pub(in crate::proxy) fn is_head(&self) -> bool {
-        self.method == Method::HEAD
+        self.is_head
+    }
+
+    /// What it takes of memory, about.
+    pub(super) fn cost(&self) -> usize {
+        let origin = self.trace.origin.as_ref().map_or(0, |origin| origin.len());
+        size_of::<Self>() + self.method.len() + self.host.len() + self.path.len() + origin
     }
 
     /// Writes it.
@@ -221,9 +299,10 @@ impl Record {
             },
             tls: self.tls.map(|(version, _)| version),
             resumed: self.tls.map(|(_, resumed)| resumed),
-            method: self.method.as_str(),
+            method: &self.method,
             host: &self.host,
             path: &self.path,
+            truncated: self.truncated.then_some(true),
             status: self.status.as_u16(),
             reason: self.reason,
             end: match self.end {
@@ -239,10 +318,40 @@ impl Record {
             first_byte_ms: self.trace.first_byte.map(ms),
         };
         let before = lines.len();
-        match serde_json::to_writer(&mut *lines, &line) {
+        let mut serializer = Serializer::with_formatter(&mut *lines, Harmless);
+        match line.serialize(&mut serializer) {
             Ok(()) => lines.push(b'\n'),
             Err(_) => lines.truncate(before),
         }
+    }
+}
+
+#[cfg(test)]
+impl Record {
+    /// Of an ordinary request for `path`.
+    pub(super) fn of_path(log: &Arc<Log>, path: &str) -> Box<Self> {
+        Box::new(Self {
+            log: Arc::clone(log),
+            id: Uuid::nil(),
+            began: Instant::now(),
+            at: Timestamp::from_unix_ms(0),
+            client: SocketAddr::from(([192, 0, 2, 1], 4711)),
+            tls: Some(("1.3", false)),
+            version: Version::HTTP_2,
+            is_head: false,
+            method: "GET".into(),
+            host: "www.example.com".into(),
+            path: head_of(path.as_bytes(), PATH_MAX),
+            truncated: path.len() > PATH_MAX,
+            status: StatusCode::OK,
+            reason: None,
+            trace: Trace::default(),
+            request_body: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            end: End::Complete,
+            duration: Duration::ZERO,
+        })
     }
 }
 
@@ -259,6 +368,49 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(time_of(Timestamp::from_unix_ms(ms)), expected);
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let table: [(&[u8], usize, &str); 8] = [
+            (b"", 4, ""),
+            (b"abcd", 4, "abcd"),
+            (b"abcde", 4, "abcd"),
+            ("ab\u{e9}".as_bytes(), 4, "ab\u{e9}"),
+            ("ab\u{e9}".as_bytes(), 3, "ab"),
+            ("ab\u{1f600}".as_bytes(), 5, "ab"),
+            (b"a\xff\xfeb", 3, "a\u{fffd}\u{fffd}"),
+            (b"ab\xc3", 3, "ab\u{fffd}"),
+        ];
+        for (text, most, expected) in table {
+            assert_eq!(&*head_of(text, most), expected, "{text:?} {most}");
+        }
+    }
+
+    #[test]
+    fn what_does_something_to_a_terminal_is_escaped_and_the_same_json() {
+        let table = [
+            ("plain /path", "plain /path"),
+            ("\u{9b}31m", "\\u009b31m"),
+            ("a\u{202e}b\u{2066}c", "a\\u202eb\\u2066c"),
+            (
+                "\u{7f}\u{85}\u{2028}\u{200f}\u{61c}",
+                "\\u007f\\u0085\\u2028\\u200f\\u061c",
+            ),
+            ("\u{1b}\"\\\n", "\\u001b\\\"\\\\\\n"),
+            (
+                "\u{a0}\u{e9}\u{4e2d}\u{1f600}",
+                "\u{a0}\u{e9}\u{4e2d}\u{1f600}",
+            ),
+        ];
+        for (text, expected) in table {
+            let mut written = Vec::new();
+            let mut serializer = Serializer::with_formatter(&mut written, Harmless);
+            text.serialize(&mut serializer).unwrap();
+            let written = String::from_utf8(written).unwrap();
+            assert_eq!(written, format!("\"{expected}\""));
+            assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
         }
     }
 }

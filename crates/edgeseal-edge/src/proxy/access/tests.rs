@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::*;
 
@@ -76,4 +76,32 @@ fn a_file_that_was_moved_away_or_cut_is_followed() {
     file.look().unwrap();
     file.write_all(b"three\n").unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+}
+
+#[test]
+fn the_queue_is_bounded_in_records_and_in_bytes() {
+    for (path, all) in [
+        ("/an/ordinary/path/of/a/page", true),
+        (&*"x".repeat(60_000), false),
+    ] {
+        let (log, lines) = Log::queue();
+        let log = Arc::new(log);
+        for _ in 0..2 * QUEUE {
+            Record::of_path(&log, path).write();
+        }
+        let queued = log.queued_bytes.load(Relaxed);
+        assert!(queued <= QUEUE_BYTES, "{queued}");
+        let mut writer = Writer::new(Box::new(Disk::of(usize::MAX)));
+        let mut count = 0;
+        while let Ok(message) = lines.try_recv() {
+            writer.take(message, &log.queued_bytes);
+            count += 1;
+        }
+        assert_eq!(log.queued_bytes.load(Relaxed), 0, "all is given back");
+        if all {
+            assert_eq!(count, QUEUE);
+        } else {
+            assert!((QUEUE_BYTES / 4096..QUEUE).contains(&count), "{count}");
+        }
+    }
 }
