@@ -3,6 +3,8 @@
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use edgeseal_core::Pattern;
+use http::Request;
+use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -20,11 +22,13 @@ use crate::{
 };
 
 mod allowance;
+mod close_delimited;
 mod http1;
 mod http2;
 mod idleness;
 
 use allowance::Allowance;
+use close_delimited::{CloseDelimited, EndsConnection, OverTcp};
 
 /// What every connection needs.
 #[derive(Debug)]
@@ -255,7 +259,7 @@ impl Server {
     /// Serves HTTP/1.1 until the connection ends.
     fn http1<S>(self: Arc<Self>, stream: S, inbound: Inbound) -> impl Future<Output = ()> + Send
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
     {
         let ends = http1::Ends {
             header_timeout: self.header_timeout,
@@ -264,11 +268,15 @@ impl Server {
             token: inbound.token.clone(),
         };
         let inbound = Arc::new(inbound);
-        let answer = move |request| {
+        let ends_connection = EndsConnection::default();
+        let stream = CloseDelimited::new(stream, ends_connection.clone());
+        let answer = move |request: Request<Incoming>| {
             let in_flight = inbound.permit.request();
             let (this, inbound) = (Arc::clone(&self), Arc::clone(&inbound));
+            let (version, ends_connection) = (request.version(), ends_connection.clone());
             async move {
                 let mut response = this.proxy.serve(request, &inbound).await;
+                ends_connection.note(version, &response);
                 response.body_mut().hold(in_flight);
                 Ok(response)
             }

@@ -117,6 +117,11 @@ impl TlsStream {
         }
     }
 
+    /// The socket.
+    pub(crate) const fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
     /// The version of TLS.
     pub(super) fn protocol_version(&self) -> Option<ProtocolVersion> {
         self.tls.protocol_version()

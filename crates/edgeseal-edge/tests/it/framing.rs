@@ -117,6 +117,40 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
     }
 }
 
+/// To a visitor of HTTP/1.0 the end of the connection is the end of such an answer.
+#[tokio::test]
+async fn an_answer_without_length_that_is_cut_ends_a_connection_of_http_1_0_in_a_reset() {
+    let world = World::new();
+    let cut = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
+    let whole = answering("HTTP/1.0 200 OK\r\n\r\nhel", false).await;
+    world.put(&domain("cut.com").with_origin(cut)).await;
+    world.serve("a.com", &Certificate::of("a.com"), cut).await;
+    world.put(&domain("whole.com").with_origin(whole)).await;
+    let edge = world
+        .edge_with(|options| options.patience.idle = Duration::from_millis(200))
+        .await;
+    for (host, complete) in [("cut.com", false), ("whole.com", true), ("cut.com", false)] {
+        let mut visitor = h1(&edge).await;
+        let request = format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n");
+        visitor.write_all(request.as_bytes()).await.unwrap();
+        let answer = until(&mut visitor, "\r\n\r\nhel").await;
+        assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+        assert!(!answer.contains("content-length"), "{answer}");
+        let end = timeout(PATIENCE, visitor.read(&mut [0])).await.unwrap();
+        let end = end.map_err(|error| error.kind());
+        let reset = Err(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(end, if complete { Ok(0) } else { reset }, "{host}");
+    }
+    let tls = connect(edge.https_addr(), "a.com", config(BOTH, &[])).await;
+    let mut visitor = tls.unwrap();
+    let request = b"GET / HTTP/1.0\r\nHost: a.com\r\n\r\n";
+    visitor.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let end = timeout(PATIENCE, visitor.read_to_end(&mut answer)).await;
+    assert!(end.unwrap().is_err(), "neither in TLS");
+    assert!(answer.ends_with(b"\r\n\r\nhel"));
+}
+
 #[tokio::test]
 async fn of_two_framings_of_an_answer_the_chunks_count() {
     let world = World::new();
