@@ -18,6 +18,13 @@ SECURITY = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
+# A page that is loaded once its WebSocket has ended.
+TALK = b'<!doctype html><title>talk</title><body>silent<script src="/talk.js"></script><img src="/talked">'
+TALK_JS = b"""
+const talk = new WebSocket("wss://" + location.host + "/websocket");
+talk.onopen = () => talk.send("hello".repeat(2000));
+talk.onmessage = said => { document.title = said.data.length; talk.close(); };
+"""
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 
@@ -35,6 +42,16 @@ class Origin:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
+    @property
+    def websockets(self):
+        """`Via` of each request for a WebSocket: the version that the visitor speaks."""
+        return self._server.websockets
+
+    def forget(self):
+        """What was before counts no more."""
+        self._server.websockets.clear()
+        self._server.talked.clear()
+
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
@@ -44,6 +61,10 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.websockets, self.talked = [], threading.Event()
 
     def handle_error(self, *_):
         """A client that leaves early is no news."""
@@ -63,7 +84,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/trailers":
             self._send_trailers()
         elif self.headers.get("upgrade", "").lower() == "websocket":
+            self.server.websockets.append(self.headers.get("via"))
             self._echo_websocket()
+            self.server.talked.set()
+        elif self.path == "/talk":
+            self._answer(200, TALK, "text/html")
+        elif self.path == "/talk.js":
+            self._answer(200, TALK_JS, "text/javascript")
+        elif self.path == "/talked":
+            self._answer(200 if self.server.talked.wait(20) else 504, b"")
         else:
             self._answer(200, PAGE)
 
@@ -104,9 +133,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._answer(416, b"", content_range=f"bytes */{length}")
         return self._answer(206, whole[first : last + 1], content_range=f"bytes {first}-{last}/{length}")
 
-    def _answer(self, status, body, **headers):
+    def _answer(self, status, body, kind="text/plain", **headers):
         self.send_response(status)
-        self.send_header("content-type", "text/plain")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         for name, value in {**SECURITY, **headers}.items():
             self.send_header(name.replace("_", "-"), value)

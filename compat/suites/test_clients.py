@@ -139,6 +139,14 @@ def test_chromium(site, name, tmp_path):
     assert '"next_proto":"h2"' in net or '"HTTP2_SESSION' in net
 
 
+def test_chromium_opens_a_websocket_over_http2(site, tmp_path):
+    """On the connection that it has the page from (RFC 8441): the origin is told which version that is."""
+    site.origin.forget()
+    page, log = browse(tmp_path, site.url(ECDSA, "/talk"), site.port, [spki(site.server, ECDSA)])
+    assert "<title>10000</title>" in page, page + log
+    assert site.origin.websockets == ["2 edgeseal"]
+
+
 def test_chromium_refuses_an_unknown_authority(site, tmp_path):
     page, _ = browse(tmp_path, site.url(ECDSA, "/"), site.port, [])
     assert PAGE.decode().strip() not in page

@@ -9,7 +9,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use edgeseal_core::Timestamp;
-use http::{Method, Request, Response, StatusCode, Version, request, uri::Authority};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request, uri::Authority};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use uuid::Uuid;
@@ -33,6 +33,7 @@ mod redirect;
 mod route;
 mod tunnel;
 mod upstream;
+mod websocket;
 
 pub use access::AccessLog;
 pub(crate) use access::Log;
@@ -46,6 +47,7 @@ use page::Page;
 use redirect::redirection;
 use route::{Certified, Routed, Unrouted};
 use upstream::{Answer, Head, NoAnswer, Upstream};
+use websocket::Handshake;
 
 /// How long the proxy waits for origins, and for visitors.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +173,7 @@ impl Proxy {
     /// Answers a request, always: what goes wrong is a page.
     pub(crate) async fn serve(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         inbound: &Inbound,
     ) -> Response<Reply> {
         let id = Uuid::new_v4();
@@ -179,6 +181,7 @@ impl Proxy {
             .access_log
             .as_ref()
             .map(|log| Record::new(log, id, &request, inbound, (self.clock)()));
+        let opens_websocket = websocket::is_opened(&mut request);
         let tls = inbound.tls.as_ref();
         let certified = tls.map(|tls| Certified {
             host: &tls.host,
@@ -188,7 +191,10 @@ impl Proxy {
         let routed = route::route(&self.index, &request, certified);
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
         let answer = match routed {
-            Ok(routed) => self.answer(request, &routed, inbound, &mut record).await,
+            Ok(routed) => {
+                self.answer(request, opens_websocket, &routed, inbound, &mut record)
+                    .await
+            }
             Err(why) => Err(why.into()),
         };
         let (mut response, reason) = match answer {
@@ -211,6 +217,7 @@ impl Proxy {
     async fn answer(
         &self,
         mut request: Request<Incoming>,
+        opens_websocket: bool,
         routed: &Routed,
         inbound: &Inbound,
         record: &mut Option<Box<Record>>,
@@ -219,7 +226,7 @@ impl Proxy {
         if let Some(redirection) = redirection(routed, &request, secure, self.ports) {
             return Ok(redirection.into_response());
         }
-        let upgrade = upgrade_of(&request);
+        let upgrade = Upgrade::of(&request, opens_websocket)?;
         // Asked for before the request is taken apart: it holds the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
@@ -244,31 +251,46 @@ impl Proxy {
         let Answer {
             mut response,
             exchange,
+            stream,
         } = answer?;
         let received = response.version();
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let framing = fields::to_client(response.headers_mut(), received, switching, head.trailers);
+        let over_http2 = upgrade
+            .as_ref()
+            .and_then(|upgrade| upgrade.handshake.as_ref());
+        if let Some(handshake) = over_http2 {
+            // A success would be a tunnel to the visitor, whatever the origin means by it (RFC 8441 §5).
+            let accepted = handshake.is_accepted(response.headers_mut());
+            if (switching && !accepted) || response.status().is_success() {
+                return Err(Refusal::NoAnswer(NoAnswer::Broken));
+            }
+        }
+        let says_so = switching && over_http2.is_none();
+        let framing = fields::to_client(response.headers_mut(), received, says_so, head.trailers);
         if let Err(fields::UnknownFraming) = framing {
             tracing::warn!("an origin answers with a transfer coding that nobody asked for");
             return Err(Refusal::NoAnswer(NoAnswer::Broken));
-            stream,
         }
         if switching {
             let client_side = client_side.ok_or(Refusal::NoAnswer(NoAnswer::Broken))?;
             let origin_side = hyper::upgrade::on(&mut response);
+            if over_http2.is_some() {
+                *response.status_mut() = StatusCode::OK;
+                *response.version_mut() = Version::HTTP_2;
+            }
             let mut record = record.take();
             if let Some(record) = &mut record {
                 record.answered(response.status(), None);
             }
-            let idle = self.upstream.patience().tunnel;
+            let (reply, held) = Reply::tunnel();
             tunnel::spawn(
                 (client_side, origin_side),
-                idle,
+                self.upstream.patience().tunnel,
                 record,
                 inbound.token.clone(),
-                (Arc::clone(&inbound.permit), exchange),
+                (Arc::clone(&inbound.permit), exchange, held),
             );
-            return Ok(response.map(|_| Reply::empty()));
+            return Ok(response.map(|_| reply));
         }
         // The version is each connection's own (RFC 9110 §6.2): an origin that speaks HTTP/1.0 costs no
         // visitor its connection, and an answer that breaks off is seen to do so.
@@ -284,7 +306,7 @@ impl Proxy {
 fn head(
     parts: request::Parts,
     authority: &Authority,
-    upgrade: Option<&http::HeaderValue>,
+    upgrade: Option<&Upgrade>,
     loan: &Loan,
     inbound: &Inbound,
 ) -> Result<Head, Refusal> {
@@ -308,8 +330,11 @@ fn head(
     if expects {
         fields::set_expectation(&mut headers);
     }
-    if let Some(protocol) = upgrade {
-        fields::set_upgrade(&mut headers, protocol);
+    if let Some(upgrade) = upgrade {
+        fields::set_upgrade(&mut headers, &upgrade.protocol);
+        if let Some(handshake) = &upgrade.handshake {
+            handshake.ask(&mut headers);
+        }
     }
     let target = parts
         .uri
@@ -328,13 +353,33 @@ fn head(
     })
 }
 
-/// The protocol that a client wants to change to. One that sends a body as well is not in earnest:
-/// where its request ends and the other protocol begins is what attackers play with.
-fn upgrade_of(request: &Request<Incoming>) -> Option<http::HeaderValue> {
-    let can = request.version() == Version::HTTP_11
-        && request.method() == Method::GET
-        && request.body().is_end_stream();
-    can.then(|| fields::websocket(request.headers())).flatten()
+/// A change of the protocol that a client wants.
+struct Upgrade {
+    protocol: HeaderValue,
+    /// The edge's own, for a client of HTTP/2.
+    handshake: Option<Handshake>,
+}
+
+impl Upgrade {
+    /// What the client wants. One that sends a body as well is not in earnest: where its request ends and
+    /// the other protocol begins is what attackers play with.
+    fn of(request: &Request<Incoming>, opens_websocket: bool) -> Result<Option<Self>, Refusal> {
+        if opens_websocket {
+            let no_randomness = Refusal::NoAnswer(NoAnswer::Broken);
+            return Ok(Some(Self {
+                protocol: HeaderValue::from_static("websocket"),
+                handshake: Some(Handshake::new().ok_or(no_randomness)?),
+            }));
+        }
+        let can = request.version() == Version::HTTP_11
+            && request.method() == Method::GET
+            && request.body().is_end_stream();
+        let protocol = can.then(|| fields::websocket(request.headers())).flatten();
+        Ok(protocol.map(|protocol| Self {
+            protocol,
+            handshake: None,
+        }))
+    }
 }
 
 /// Why the edge answers by itself.

@@ -49,6 +49,7 @@ impl Server {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(timeout)
             .serve_connection(TokioIo::new(stream), service);

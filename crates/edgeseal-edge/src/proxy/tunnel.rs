@@ -1,4 +1,4 @@
-//! After `101 Switching Protocols`: octets both ways, whatever they mean.
+//! After a change of the protocol: octets both ways, whatever they mean.
 
 use std::{
     io,
@@ -15,25 +15,33 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    sync::oneshot,
     time::sleep,
 };
 
 use super::{access::Record, upstream::Exchange};
-use crate::{drain::Token, limits::ConnectionPermit};
+use crate::{
+    drain::Token,
+    limits::{ConnectionPermit, InFlight},
+};
 
 /// Copies both ways between client and origin until both sides have ended, one has failed, nothing
 /// has moved for `idle`, the edge is about to end, or one of its two connections is needed for another
-/// source: a tunnel holds the places of both until it ends.
+/// source: a tunnel holds the places of both until it ends, and its request is in flight as long.
 pub(super) fn spawn(
     (client, origin): (OnUpgrade, OnUpgrade),
     idle: Duration,
     record: Option<Box<Record>>,
     mut token: Token,
-    (permit, exchange): (Arc<ConnectionPermit>, Option<Exchange>),
+    (permit, exchange, held): (
+        Arc<ConnectionPermit>,
+        Option<Exchange>,
+        oneshot::Receiver<InFlight>,
+    ),
 ) {
-    let in_flight = permit.request();
     tokio::spawn(async move {
         let counts = Counts::default();
+        let in_flight = held.await;
         let tunnel = async {
             let (client, origin) = futures_util::future::try_join(client, origin).await?;
             let mut client = Counted {

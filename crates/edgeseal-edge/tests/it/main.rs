@@ -42,4 +42,5 @@ mod streaming;
 mod tenants;
 mod tickets;
 mod upstream;
+mod websocket;
 mod world;

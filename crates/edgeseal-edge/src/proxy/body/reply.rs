@@ -12,7 +12,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
+};
 
 use super::{BoxError, Loan};
 use crate::{
@@ -38,6 +41,8 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 enum Held {
     Nothing,
+    /// By what comes after the answer.
+    ByTunnel(oneshot::Sender<InFlight>),
     /// When it is dropped.
     Whole(#[expect(dead_code, reason = "dropped in time")] InFlight),
     /// When the last part of it is dropped, which may wait in a buffer of HTTP/2.
@@ -90,6 +95,15 @@ impl Reply {
         Self::page(Bytes::new())
     }
 
+    /// Of an answer that changes the protocol: it has no body. The tunnel gets what would be held until
+    /// the end of the body.
+    pub(in crate::proxy) fn tunnel() -> (Self, oneshot::Receiver<InFlight>) {
+        let (to_tunnel, held) = oneshot::channel();
+        let mut reply = Self::empty();
+        reply.held = Held::ByTunnel(to_tunnel);
+        (reply, held)
+    }
+
     pub(in crate::proxy) fn page(content: Bytes) -> Self {
         Self {
             kind: Kind::Page(Full::new(content)),
@@ -135,13 +149,27 @@ impl Reply {
 
     /// Has the request in flight until the answer ends.
     pub(crate) fn hold(&mut self, in_flight: InFlight) {
-        self.held = Held::Whole(in_flight);
+        if let Some(in_flight) = self.pass_on(in_flight) {
+            self.held = Held::Whole(in_flight);
+        }
     }
 
     /// Has the request in flight until the last part of the answer has left the buffers of HTTP/2, and
     /// each part in `flow` as long as it waits there.
     pub(crate) fn hold_until_sent(&mut self, in_flight: InFlight, flow: &Flow) {
-        self.held = Held::Parts(Arc::new(in_flight), flow.clone());
+        if let Some(in_flight) = self.pass_on(in_flight) {
+            self.held = Held::Parts(Arc::new(in_flight), flow.clone());
+        }
+    }
+
+    /// Gives it to the tunnel, if there is one.
+    fn pass_on(&mut self, in_flight: InFlight) -> Option<InFlight> {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            // A tunnel that has ended already lets go of it at once.
+            Held::ByTunnel(to_tunnel) => drop(to_tunnel.send(in_flight)),
+            _ => return Some(in_flight),
+        }
+        None
     }
 }
 
