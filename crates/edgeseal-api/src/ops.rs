@@ -7,6 +7,7 @@ pub mod edgeseal;
 pub mod ram;
 pub mod sts;
 
+mod certificate_page;
 mod encoded_pem;
 mod issued;
 mod named_certificate;

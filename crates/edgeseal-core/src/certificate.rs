@@ -32,6 +32,8 @@ pub use pem::{key_pem, pem};
 pub const CHAIN_BYTES_MAX: usize = 32 * 1024;
 /// Most certificates in a chain, as sent.
 pub const CERTIFICATES_MAX: usize = 10;
+/// Most DNS names in a leaf. Public authorities certify 100 to 250; a listing shows them in each row.
+pub const NAMES_MAX: usize = 250;
 /// Longest text of a key that is read, in bytes: RSA of 8192 bits takes 6.3 KiB.
 pub const KEY_BYTES_MAX: usize = 16 * 1024;
 

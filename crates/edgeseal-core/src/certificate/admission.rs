@@ -1,6 +1,8 @@
 use super::{
-    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Digest, Facts, KEY_BYTES_MAX, Leaf, Warning,
+    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Digest, Facts, KEY_BYTES_MAX, Leaf, NAMES_MAX,
+    Warning,
     chain::Chain,
+    facts::dns_names,
     invalid::{
         BlockName, InvalidCertificate, InvalidChain, InvalidKey, InvalidKeyBlock, TooLong,
         Undecodable,
@@ -29,12 +31,13 @@ use zeroize::Zeroizing;
 ///    [`InvalidFormat`](super::InvalidFormat);
 /// 7. the certificates together are one chain from one leaf: [`InvalidChain`] again;
 /// 8. signed with a broken hash, which takes the leaf to be known: `InvalidFormat` again;
-/// 9. the key's blocks: broken markers, a certificate instead, none, several, a passphrase:
-///    [`InvalidKeyBlock`];
-/// 10. the key itself: [`InvalidKey`];
-/// 11. the key is not the leaf's: [`InvalidCertificate::Mismatch`];
-/// 12. signatures and authority along the path: [`Untrusted`](super::Untrusted);
-/// 13. an end that is past, then a start that is to come, on the path:
+/// 9. DNS names of the leaf, as many as there are: [`TooLong`] again;
+/// 10. the key's blocks: broken markers, a certificate instead, none, several, a passphrase:
+///     [`InvalidKeyBlock`];
+/// 11. the key itself: [`InvalidKey`];
+/// 12. the key is not the leaf's: [`InvalidCertificate::Mismatch`];
+/// 13. signatures and authority along the path: [`Untrusted`](super::Untrusted);
+/// 14. an end that is past, then a start that is to come, on the path:
 ///     [`InvalidCertificate::Expired`], [`InvalidCertificate::NotYetValid`].
 ///
 /// Accepted on purpose: CRLF, a missing final line break, blank lines, text and blocks of other
@@ -74,7 +77,7 @@ pub fn admit(
     Ok(assemble(&chain, &path, key, now)?)
 }
 
-/// Reads the leaf out of a chain without a key. What is checked, and answered, is what steps 2 to 8
+/// Reads the leaf out of a chain without a key. What is checked, and answered, is what steps 2 to 9
 /// of [`admit`] say of the chain; nothing is verified and time does not count.
 ///
 /// # Errors
@@ -103,7 +106,7 @@ fn decode_certificates(chain: &Text<'_>) -> Result<Vec<Zeroizing<Vec<u8>>>, Unde
         .collect()
 }
 
-/// Steps 5 to 8 of [`admit`].
+/// Steps 5 to 9 of [`admit`].
 fn read_chain<'a>(
     text: &Text<'_>,
     ders: &'a [Zeroizing<Vec<u8>>],
@@ -117,6 +120,10 @@ fn read_chain<'a>(
     }
     let chain = Chain::of(certificates)?;
     chain.check_format()?;
+    let count = dns_names(&chain.leaf().x509).count();
+    if count > NAMES_MAX {
+        return Err(TooLong::Names { count }.into());
+    }
     Ok(chain)
 }
 

@@ -49,21 +49,20 @@ impl Facts {
 
 /// DNS names of the subject alternative name extension, never the common name (RFC 9525 §2).
 fn names(x509: &X509Certificate<'_>) -> Vec<Pattern> {
+    dns_names(x509).filter_map(pattern).collect()
+}
+
+/// The same as they stand there.
+pub(super) fn dns_names<'a>(x509: &'a X509Certificate<'_>) -> impl Iterator<Item = &'a str> {
     let extension = x509.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME);
-    let Ok(Some(extension)) = extension else {
-        return Vec::new();
+    let names = match extension.ok().flatten().map(|it| it.parsed_extension()) {
+        Some(ParsedExtension::SubjectAlternativeName(names)) => &names.general_names[..],
+        _ => &[],
     };
-    let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
-        return Vec::new();
-    };
-    names
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => pattern(name),
-            _ => None,
-        })
-        .collect()
+    names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    })
 }
 
 /// A DNS name as TLS clients read it: what people may write otherwise (`.example.com`, U-labels, a
@@ -74,10 +73,14 @@ fn pattern(name: &str) -> Option<Pattern> {
     as_written.then(|| Pattern::parse(name).ok()).flatten()
 }
 
+/// Longest number that is shown, in bytes; RFC 5280 §4.1.2.2 allows 20.
+const SERIAL_MAX: usize = 64;
+
 /// Lower-case hex, without the octet that only says that the number is positive.
 fn serial(x509: &X509Certificate<'_>) -> String {
-    match x509.raw_serial() {
-        [0, rest @ ..] if !rest.is_empty() => hex::encode(rest),
-        all => hex::encode(all),
-    }
+    let number = match x509.raw_serial() {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    hex::encode(&number[..number.len().min(SERIAL_MAX)])
 }

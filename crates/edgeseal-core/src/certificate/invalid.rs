@@ -90,6 +90,12 @@ pub enum TooLong {
         /// How many.
         count: usize,
     },
+    /// The names in the leaf.
+    #[error("the certificate has {count} names; at most {max} are accepted", max = super::NAMES_MAX)]
+    Names {
+        /// How many.
+        count: usize,
+    },
     /// The text of the key.
     #[error("the private key has {bytes} bytes; at most {max} are accepted", max = super::KEY_BYTES_MAX)]
     Key {

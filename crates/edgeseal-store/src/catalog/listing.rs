@@ -144,8 +144,9 @@ impl Catalog {
         ))
     }
 
-    /// The certificates of an account, of one region or of all, in order of their numbers within a
-    /// region. Those that their owner removed are not shown.
+    /// The numbers of the certificates of an account, of one region or of all, in their order within a
+    /// region. Those that their owner removed are not shown. Their records
+    /// ([`certificates_numbered`](Self::certificates_numbered)) may be large: not all at once.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -154,10 +155,10 @@ impl Catalog {
         account: &AccountId,
         region: Option<&str>,
         span: Span,
-    ) -> Result<Listing<CertificateRecord>, Fault> {
+    ) -> Result<Listing<CertificateId>, Fault> {
         let prefix = certificates(account, region);
         let window = self.store.window(&prefix, span.skip, span.limit).await?;
-        self.certificates_in(window).await
+        numbers_in(&window)
     }
 
     /// As [`certificates`](Self::certificates), of those that `wanted` takes.
@@ -170,15 +171,14 @@ impl Catalog {
         region: Option<&str>,
         wanted: impl Fn(&CertificateSummary<'_>) -> bool + Send + Sync + 'static,
         span: Span,
-    ) -> Result<Listing<CertificateRecord>, Fault> {
+    ) -> Result<Listing<CertificateId>, Fault> {
         let prefix = certificates(account, region);
         let wanted: Wanted = Arc::new(move |_, value| {
             let summary = decode_summary(value);
             summary.map_or(true, |summary| wanted(&summary))
         });
         let window = self.store.select(&prefix, wanted, span.skip, span.limit);
-        let window = window.await?;
-        self.certificates_in(window).await
+        numbers_in(&window.await?)
     }
 
     /// Several certificates, in the order of their numbers here; one that is not there is left out.
@@ -234,18 +234,6 @@ impl Catalog {
         })
     }
 
-    async fn certificates_in(&self, window: Window) -> Result<Listing<CertificateRecord>, Fault> {
-        let ids = window
-            .entries
-            .iter()
-            .map(|entry| number_at_end(&entry.key))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Listing {
-            items: self.certificates_numbered(&ids).await?,
-            total: window.total,
-        })
-    }
-
     /// One that is gone since its key was read is left out.
     pub(super) async fn read_many<T: DeserializeOwned>(
         &self,
@@ -267,6 +255,15 @@ fn certificates(account: &AccountId, region: Option<&str>) -> String {
 fn name_in(prefix: &str, key: &Key) -> Result<Pattern, Fault> {
     let name = key.as_str().strip_prefix(prefix).unwrap_or_default();
     Pattern::parse(name).map_err(Fault::of("decode a domain's name"))
+}
+
+fn numbers_in(window: &Window) -> Result<Listing<CertificateId>, Fault> {
+    let entries = window.entries.iter();
+    let items = entries.map(|entry| number_at_end(&entry.key));
+    Ok(Listing {
+        items: items.collect::<Result<_, _>>()?,
+        total: window.total,
+    })
 }
 
 fn number_at_end(key: &Key) -> Result<CertificateId, Fault> {

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     operation::{Done, Operation, Trouble},
     ops::{
-        issued::public_pem,
+        issued::{names, public_pem},
         named_certificate::{self, By, NoCertificate},
     },
     request::Params,
@@ -52,9 +52,10 @@ impl Operation for DescribeUserCertificateDetail {
         let catalog = &context.catalog;
         let certificate = named_certificate::in_centre(catalog, call.account(), id).await?;
         let cert = public_pem(catalog, &certificate).await;
+        let names = names(&certificate.facts);
         Ok(Done::read(Reply {
             cert: cert.map_err(Trouble::from)?,
-            row: Row::of(certificate, call.now()),
+            row: Row::of(certificate, names, call.now()),
             key: "",
         }))
     }

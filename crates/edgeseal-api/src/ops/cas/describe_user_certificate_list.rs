@@ -10,7 +10,8 @@ use crate::{
     context::Context,
     operation::{Done, Failure, Operation, Trouble},
     ops::{
-        issued::{date, names},
+        certificate_page::{self, Names},
+        issued::date,
         paging::{BadPage, Page, Spelling},
         region,
     },
@@ -77,23 +78,28 @@ impl Operation for DescribeUserCertificateList {
         let span = Span::of_page(page.number, page.size);
         let listing = context.catalog.certificates(call.account(), region, span);
         let listing = listing.await.map_err(Trouble::from)?;
-        let rows = listing.items.into_iter();
+        let (now, mut names) = (call.now(), Names::of_page(listing.items.len()));
+        let rows = certificate_page::rows(&context.catalog, &listing.items, |certificate| {
+            let names = names.next(&certificate.facts);
+            Row::of(certificate, names, now)
+        });
+        let rows = rows.await.map_err(Trouble::from)?;
         Ok(Done::read(Reply {
             total_count: listing.total,
             current_page: page.number,
             show_size: page.size,
-            certificate_list: rows.map(|row| Row::of(row, call.now())).collect(),
+            certificate_list: rows,
         }))
     }
 }
 
 impl Row {
-    pub(super) fn of(certificate: CertificateRecord, now: Timestamp) -> Self {
+    pub(super) fn of(certificate: CertificateRecord, names: String, now: Timestamp) -> Self {
         let facts = certificate.facts;
         Self {
             id: certificate.id,
             name: certificate.name,
-            sans: names(&facts),
+            sans: names,
             common: facts.common_name,
             issuer: facts.issuer,
             fingerprint: facts.sha1.to_uppercase(),

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     operation::{Done, Operation, Trouble},
     ops::{
-        issued::{Standing, chain_facts, names},
+        issued::{Standing, chain_facts},
         named_certificate::{self, By, NoCertificate},
     },
     request::Params,
@@ -117,6 +117,7 @@ impl Shown {
     ) -> Result<Self, Fault> {
         let is_used = catalog.is_certificate_used(certificate.id).await?;
         let facts = &certificate.facts;
+        let names: Vec<String> = facts.names.iter().map(|name| name.display_star()).collect();
         let standing = Standing::of(facts.not_after, certificate.revoked, now);
         Ok(Self {
             certificate_name: certificate.name.clone(),
@@ -124,8 +125,8 @@ impl Shown {
             certificate_source: "upload",
             certificate_status: standing.word(),
             common_name: facts.common_name.clone(),
-            domain: names(facts),
-            subject_alternative_names: facts.names.iter().map(|name| name.display_star()).collect(),
+            domain: names.join(","),
+            subject_alternative_names: names,
             issuer: facts.issuer.clone(),
             not_before: facts.not_before.unix_ms(),
             not_after: facts.not_after.unix_ms(),

@@ -15,7 +15,8 @@ use crate::{
     context::Context,
     operation::{Done, Failure, Operation, Trouble, shown},
     ops::{
-        issued::{Standing, date, names},
+        certificate_page::{self, Names},
+        issued::{Standing, date},
         paging::{BadPage, Page, Spelling},
         region,
     },
@@ -145,12 +146,17 @@ impl Operation for ListUserCertificateOrder {
         search: Search,
     ) -> Result<Done<Reply>, Error> {
         let listing = search.listing(context, call).await?;
-        let rows = listing.items.into_iter();
+        let (now, mut names) = (call.now(), Names::of_page(listing.items.len()));
+        let rows = certificate_page::rows(&context.catalog, &listing.items, |certificate| {
+            let names = names.next(&certificate.facts);
+            Row::of(certificate, names, now)
+        });
+        let rows = rows.await.map_err(Trouble::from)?;
         Ok(Done::read(Reply {
             total_count: listing.total,
             current_page: search.page.number,
             show_size: search.page.size,
-            certificate_order_list: rows.map(|row| Row::of(row, call.now())).collect(),
+            certificate_order_list: rows,
         }))
     }
 }
@@ -179,7 +185,7 @@ impl Search {
         &self,
         context: &Context,
         call: &Authorized,
-    ) -> Result<Listing<CertificateRecord>, Trouble> {
+    ) -> Result<Listing<CertificateId>, Trouble> {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
         let region = Some(region::of_call(call));
         let span = Span::of_page(self.page.number, self.page.size);
@@ -204,11 +210,10 @@ impl Search {
 }
 
 impl Row {
-    fn of(certificate: CertificateRecord, now: Timestamp) -> Self {
+    fn of(certificate: CertificateRecord, names: String, now: Timestamp) -> Self {
         let facts = certificate.facts;
         let wildcards = facts.names.iter().filter(|name| name.is_wildcard()).count();
         let standing = Standing::of(facts.not_after, certificate.revoked, now);
-        let names = names(&facts);
         Self {
             certificate_id: certificate.id,
             name: certificate.name,

@@ -15,7 +15,10 @@ use crate::{
     context::Context,
     domain_list::DomainList,
     operation::{Done, Failure, Operation, Trouble},
-    ops::paging::{BadPage, Page},
+    ops::{
+        certificate_page,
+        paging::{BadPage, Page},
+    },
     request::Params,
 };
 
@@ -121,12 +124,12 @@ impl Operation for DescribeCdnSslCertificateList {
         call: &Authorized,
         search: Search,
     ) -> Result<Done<Reply>, Error> {
-        let listing = search.listing(context, call).await?;
+        let (count, rows) = search.rows(context, call, true).await?;
         let shown = Shown {
             page_number: search.page.number,
             page_size: search.page.size,
         };
-        Ok(Done::read(Reply::of(listing, Some(shown))))
+        Ok(Done::read(Reply::of(count, rows, Some(shown))))
     }
 }
 
@@ -158,10 +161,8 @@ impl Operation for DescribeCdnCertificateList {
         call: &Authorized,
         search: Search,
     ) -> Result<Done<Reply>, Error> {
-        Ok(Done::read(Reply::of(
-            search.listing(context, call).await?,
-            None,
-        )))
+        let (count, rows) = search.rows(context, call, false).await?;
+        Ok(Done::read(Reply::of(count, rows, None)))
     }
 }
 
@@ -174,11 +175,25 @@ fn domains(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
 }
 
 impl Search {
+    /// How many certificates are found, and the rows of the page.
+    async fn rows(
+        &self,
+        context: &Context,
+        call: &Authorized,
+        with_region: bool,
+    ) -> Result<(usize, Vec<Row>), Error> {
+        let listing = self.listing(context, call).await?;
+        let rows = certificate_page::rows(&context.catalog, &listing.items, |certificate| {
+            Row::of(certificate, with_region)
+        });
+        Ok((listing.total, rows.await.map_err(Trouble::from)?))
+    }
+
     async fn listing(
         &self,
         context: &Context,
         call: &Authorized,
-    ) -> Result<Listing<CertificateRecord>, Error> {
+    ) -> Result<Listing<CertificateId>, Error> {
         for name in &self.domains {
             let found = named_domain::find(&context.catalog, call.account(), name).await;
             found.map_err(NoDomains::from)?;
@@ -215,16 +230,13 @@ impl Search {
 }
 
 impl Reply {
-    fn of(listing: Listing<CertificateRecord>, page: Option<Shown>) -> Self {
-        let with_region = page.is_some();
-        let rows = listing.items.into_iter();
+    const fn of(count: usize, cert: Vec<Row>, page: Option<Shown>) -> Self {
+        let cert_list = List { cert };
         Self {
             certificate_list_model: Model {
-                count: listing.total,
+                count,
                 page,
-                cert_list: List {
-                    cert: rows.map(|row| Row::of(row, with_region)).collect(),
-                },
+                cert_list,
             },
         }
     }

@@ -1,6 +1,6 @@
 //! Texts that hold no sound certificates.
 
-use rcgen::{CustomExtension, KeyPair};
+use rcgen::{CustomExtension, KeyPair, SanType};
 
 use super::pki::{CHAIN, RSA, admit_now, block, concat, named, openssl, patch, refused};
 use crate::certificate::{
@@ -10,6 +10,32 @@ use crate::certificate::{
 
 fn good() -> String {
     concat(&[&CHAIN.leaf, &CHAIN.intermediate])
+}
+
+#[test]
+fn many_names() {
+    let with = |count: usize| {
+        CHAIN
+            .intermediate
+            .leaf_with("n0.example.com", KeyPair::generate().unwrap(), |params| {
+                let name = |n| format!("n{n}.example.com").try_into().map(SanType::DnsName);
+                params.subject_alt_names = (0..count).map(|n| name(n).unwrap()).collect();
+                // Other names are in no list.
+                let address = SanType::IpAddress([192, 0, 2, 1].into());
+                params.subject_alt_names.push(address);
+            })
+    };
+    let most = with(250);
+    let admitted = admit_now(&most.pem(), &most.key_pem()).unwrap();
+    assert_eq!(admitted.facts.names.len(), 250);
+    let more = with(251);
+    let count = 251;
+    refused(
+        "251 names",
+        more.pem(),
+        &more,
+        Invalid::TooLong(TooLong::Names { count }),
+    );
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! Pages of certificates, which may have hundreds of long names each: how much of them is in memory at
+//! once, and how much is answered.
+//!
+//! A page is never cut short, since clients count on it: they ask for the next one by number, and
+//! many stop at the first that has fewer rows than they asked for. What is cut is the text of names
+//! within rows, and only where all names of a page together are longer than any that authorities
+//! issue would make them: a thousand certificates with a hundred names of thirty characters are shown
+//! in full.
+
+use edgeseal_core::{
+    Pattern,
+    certificate::{CertificateId, Facts},
+};
+use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+
+/// Names that all rows of a page show, in bytes.
+const NAMES_BYTES: usize = 3 << 20;
+/// What is left for each of the rows that follow: the longest name (253 characters), and the mark.
+const ROW_BYTES: usize = 512;
+/// What stands in place of names that do not fit. No name is like it.
+const MARK: &str = "...";
+/// Records that are read at once.
+const AT_ONCE: usize = 50;
+
+/// The rows of these certificates. One that is gone meanwhile has none.
+///
+/// # Errors
+/// A [`Fault`] if the store failed.
+pub(super) async fn rows<R: Send>(
+    catalog: &Catalog,
+    ids: &[CertificateId],
+    mut row: impl FnMut(CertificateRecord) -> R + Send,
+) -> Result<Vec<R>, Fault> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        let certificates = catalog.certificates_numbered(some).await?;
+        rows.extend(certificates.into_iter().map(&mut row));
+    }
+    Ok(rows)
+}
+
+/// The names that the rows of one page show.
+pub(super) struct Names {
+    left: usize,
+    rows: usize,
+}
+
+impl Names {
+    /// For a page of so many rows.
+    pub(super) const fn of_page(rows: usize) -> Self {
+        Self {
+            left: NAMES_BYTES,
+            rows,
+        }
+    }
+
+    /// The names of the next row as people write them, separated by commas. If not all fit, [`MARK`]
+    /// stands at the end.
+    pub(super) fn next(&mut self, facts: &Facts) -> String {
+        self.rows = self.rows.saturating_sub(1);
+        let later = self.rows.saturating_mul(ROW_BYTES);
+        let most = self.left.saturating_sub(later).max(ROW_BYTES);
+        let shown = within(&facts.names, most);
+        self.left = self.left.saturating_sub(shown.len());
+        shown
+    }
+}
+
+/// As many names as fit.
+fn within(names: &[Pattern], most: usize) -> String {
+    let mut shown = String::new();
+    for (at, name) in names.iter().enumerate() {
+        let name = name.display_star();
+        let is_last = at + 1 == names.len();
+        let after = if is_last { 0 } else { 1 + MARK.len() };
+        let comma = if at == 0 { "" } else { "," };
+        shown.push_str(comma);
+        if shown.len() + name.len() + after > most {
+            return shown + MARK;
+        }
+        shown.push_str(&name);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: usize, length: usize) -> Vec<Pattern> {
+        let name = |n: usize| {
+            let labels = format!("{n:03}.{}", "a.".repeat(length));
+            Pattern::parse(&labels[..length]).unwrap()
+        };
+        (0..count).map(name).collect()
+    }
+
+    #[test]
+    fn what_fits_is_shown_in_full() {
+        let three = names(3, 9);
+        let whole = "000.a.a.a,001.a.a.a,002.a.a.a";
+        for (most, shown) in [
+            (1000, whole),
+            (29, whole),
+            (28, "000.a.a.a,001.a.a.a,..."),
+            (23, "000.a.a.a,001.a.a.a,..."),
+            (22, "000.a.a.a,..."),
+            (13, "000.a.a.a,..."),
+            (12, MARK),
+            (0, MARK),
+        ] {
+            assert_eq!(within(&three, most), shown, "{most}");
+            assert!(shown.len() <= most.max(MARK.len()));
+        }
+        assert_eq!(within(&[], 0), "");
+    }
+
+    /// Whatever certificates there are, a page is bounded, and each row has a name.
+    #[test]
+    fn a_page_is_bounded() {
+        for (rows, count, length, in_full) in [
+            (1000, 100, 29, true),
+            (50, 200, 251, true),
+            (1000, 90, 251, false),
+            (1000, 1, 251, true),
+        ] {
+            let names = names(count, length);
+            let whole = within(&names, usize::MAX).len();
+            let facts = facts(names);
+            let mut page = Names::of_page(rows);
+            let shown: Vec<String> = (0..rows).map(|_| page.next(&facts)).collect();
+            let total: usize = shown.iter().map(String::len).sum();
+            assert!(total <= NAMES_BYTES, "{rows} {count} {length}: {total}");
+            assert!(shown.iter().all(|row| row.starts_with("000.a")));
+            let is_whole = |row: &String| row.len() == whole && !row.ends_with(MARK);
+            assert_eq!(
+                shown.iter().all(is_whole),
+                in_full,
+                "{rows} {count} {length}"
+            );
+            let marked = |row: &String| is_whole(row) || row.ends_with(&format!(",{MARK}"));
+            assert!(shown.iter().all(marked));
+        }
+    }
+
+    fn facts(names: Vec<Pattern>) -> Facts {
+        Facts {
+            common_name: String::new(),
+            subject: Default::default(),
+            names,
+            issuer: String::new(),
+            issuer_organization: String::new(),
+            serial: String::new(),
+            not_before: Default::default(),
+            not_after: Default::default(),
+            chain_not_after: Default::default(),
+            sha256: String::new(),
+            sha1: String::new(),
+            key: edgeseal_core::certificate::KeyAlgorithm::Ecdsa,
+            key_bits: 256,
+            missing_issuer: None,
+        }
+    }
+}
