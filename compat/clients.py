@@ -24,7 +24,15 @@ from harness import split_address
 
 CDN = "2018-05-10"
 EDGESEAL = "2026-12-01"
-EDGESEAL_ACTIONS = {"SetDomainMode", "CreateAccount", "ListAccounts", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
+EDGESEAL_ACTIONS = {
+    "SetDomainMode",
+    "CreateAccount",
+    "UpdateAccount",
+    "ListAccounts",
+    "CreateAccessKey",
+    "UpdateAccessKey",
+    "DeleteAccessKey",
+}
 
 
 class NewSdk:

@@ -27,6 +27,14 @@ WARNINGS = {"Warnings"}
 ADDED = {
     # ok, mismatch, expired, expire_soon: the cloud tells them in the list of HTTPS domains alone.
     "DescribeDomainCertificateInfo": {"CertStatus"},
+    # What is left of the account's quotas, and those that the CDN does not tell.
+    "DescribeCdnUserQuota": {
+        "DomainRemain",
+        "CertificateQuota",
+        "CertificateRemain",
+        "CsrKeyQuota",
+        "CsrKeyRemain",
+    },
     # Whether the edge obeys the function or it is only kept.
     "DescribeCdnDomainConfigs": {"Effect"},
     "DescribeCdnDomainStagingConfig": {"Effect"},

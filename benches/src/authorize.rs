@@ -92,6 +92,7 @@ async fn prepare(url: &str) -> Outcome<Context> {
         root: false,
         created: now,
         private_origins: None,
+        quotas: Default::default(),
     };
     let deed = Deed {
         account: account.id.clone(),

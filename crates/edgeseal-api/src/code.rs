@@ -200,6 +200,8 @@ codes! {
     CertStorageFailed = 400 "CertStorage.failed" "Error saving the certificate.";
     /// The same content was uploaded before.
     CertificateContentDuplicated = 400 "CertificateContent.Duplicated" "The certificate has been uploaded; do not upload again.";
+    /// As many certificates as the account may have.
+    TooManyCertificates = 403 "QuotaExceeded.Certificate" "The number of certificates exceeds the quota.";
     /// Past its end of validity.
     CertificateExpired = 400 "Certificate.Expired" "The certificate has expired.";
     /// The domain is not online, and not by its owner's will.
@@ -272,6 +274,8 @@ codes! {
     InvalidScope = 400 "InvalidScope.Malformed" "Specified Scope is malformed.";
     /// A wildcard and its `all.` name cannot both be.
     WildcardAndAll = 400 "ExtensiveAndAllBothExist" "Extensive domain and the domain begins with 'all.' can not exist at the same time.";
+    /// As many domains as the account may have.
+    DomainOverLimit = 403 "DomainOverLimit" "The Number of Domain is over the limit";
 
     // The legacy operations: the same causes in other words.
     /// Neither on nor off.
@@ -397,6 +401,8 @@ codes! {
     InvalidSans = 400 "InvalidSANs" "Specified parameter SANs is not valid.";
     /// Not an attribute of a subject.
     InvalidSubject = 400 "InvalidSubject" "The specified subject is not valid.";
+    /// As many signing requests as the account may have.
+    TooManySigningRequests = 403 "QuotaExceeded.CertificateSigningRequest" "The number of certificate signing requests exceeds the quota.";
     /// No certificate.
     CertificateParameterMissing = 400 "Certificate.MissingParameter" "You must specify the Certificate parameter.";
     /// No name of the certificate covers the domain.
@@ -611,6 +617,8 @@ codes! {
     InvalidMode = 400 "InvalidMode" "Specified parameter Mode is not valid.";
     /// Not whether origins may be private.
     InvalidPrivateOrigins = 400 "InvalidPrivateOrigins" "Specified parameter PrivateOrigins is not valid.";
+    /// Not a quota.
+    InvalidQuota = 400 "InvalidQuota" "The specified quota is not valid.";
     /// No account name.
     MissingAccountName = 400 "MissingAccountName" "AccountName is mandatory for this action.";
     /// Not a name for an account.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use edgeseal_core::{Timestamp, private_origins::PrivateOrigins, rate::Limit};
+use edgeseal_core::{Timestamp, private_origins::PrivateOrigins, quota::Quotas, rate::Limit};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -88,6 +88,8 @@ pub struct Settings {
     pub demand_ownership: bool,
     /// Whose origins may have addresses that are not public.
     pub private_origins: PrivateOrigins,
+    /// How much accounts may have, but the root account.
+    pub quotas: Quotas,
     /// Who asks the DNS and web servers of domains; `None` if this machine has no DNS server.
     pub owner_check: Option<OwnerCheck>,
     /// Identity providers whose tokens open roles.
@@ -147,6 +149,7 @@ impl Default for Settings {
             bound_certificate: BoundCertificate::Refuse,
             demand_ownership: false,
             private_origins: PrivateOrigins::default(),
+            quotas: Quotas::default(),
             owner_check: None,
             oidc_providers: OidcProviders::default(),
             cname_suffix: "w.edgeseal.example".to_owned(),
@@ -169,7 +172,7 @@ impl Context {
         let (refusals, waiting) = mpsc::channel(REFUSALS_WAITING);
         let auditor = refusals::write(catalog.clone(), clock, waiting);
         let (_alive, gone) = oneshot::channel();
-        let stamped = catalog.clone();
+        let completed = catalog.clone();
         let (reports, follower) = Reports::new(catalog.clone());
         let (key_uses, uses_writer) = KeyUses::new(catalog.clone());
         let failures = Failures::new(settings.failures);
@@ -194,14 +197,17 @@ impl Context {
             refusals,
             _alive,
         };
-        let stamped = async move {
+        let completed = async move {
             tokio::select! {
-                () = stamp_origin_permissions(&stamped, clock) => {}
+                () = async {
+                    stamp_origin_permissions(&completed, clock).await;
+                    recount(&completed).await;
+                } => {}
                 _ = gone => {}
             }
         };
         let tasks = async move {
-            tokio::join!(auditor, follower, uses_writer, stamped);
+            tokio::join!(auditor, follower, uses_writer, completed);
         };
         (context, tasks)
     }
@@ -233,5 +239,30 @@ async fn stamp_origin_permissions(catalog: &Catalog, clock: fn() -> Timestamp) {
             why = causes(&error),
             "not all domains say yet whether they may have private origins; tried again at the next start"
         );
+    }
+}
+
+/// Corrects what is counted for quotas, where a release that does not count had the store.
+async fn recount(catalog: &Catalog) {
+    match catalog.recount_all().await {
+        Ok(corrected) => {
+            for it in corrected {
+                // That is how signing requests leave.
+                if it.kind.expires() && it.was > Some(it.is) {
+                    continue;
+                }
+                tracing::warn!(
+                    account = %it.account,
+                    was = it.was,
+                    is = it.is,
+                    "the number of {} of an account was wrong, and is corrected",
+                    it.kind
+                );
+            }
+        }
+        Err(error) => tracing::warn!(
+            why = causes(&error),
+            "what accounts have is not counted anew; tried again at the next start"
+        ),
     }
 }

@@ -12,4 +12,5 @@ mod encoded_pem;
 mod issued;
 mod named_certificate;
 mod paging;
+mod quota;
 mod region;

@@ -94,6 +94,7 @@ impl World {
             root,
             created: NOW,
             private_origins: None,
+            quotas: Default::default(),
         };
         let key = NewAccessKey::generate(account.id.clone(), None, NOW);
         let deed = self.deed(id);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{Timestamp, identity::UserName};
+use crate::{Timestamp, identity::UserName, quota::AccountQuotas};
 
 /// The number of an account: 16 decimal digits, the first not zero.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -25,6 +25,9 @@ pub struct Account {
     /// Whether its origins may have addresses that are not public, if the operator chose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_origins: Option<bool>,
+    /// How much it may have, as far as the operator chose it.
+    #[serde(default, skip_serializing_if = "AccountQuotas::is_empty")]
+    pub quotas: AccountQuotas,
 }
 
 /// A key that signs calls. Its secret is kept apart, sealed.

@@ -19,6 +19,7 @@ pub mod name;
 pub mod oidc;
 pub mod policy;
 pub mod private_origins;
+pub mod quota;
 pub mod rate;
 pub mod secret;
 pub mod ticket;

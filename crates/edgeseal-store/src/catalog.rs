@@ -7,6 +7,7 @@
 mod accounts;
 mod audit;
 mod certificates;
+mod counts;
 mod deed;
 mod domains;
 mod draft;
@@ -31,12 +32,14 @@ pub(crate) use accounts::random_text;
 pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
 pub use audit::{AuditPage, AuditSpan};
 pub(crate) use certificates::Pointer;
+pub use counts::{NotAdded, Recounted};
 pub use deed::{Deed, NonceUse};
 pub(crate) use domains::{below, bound_certificates};
 pub use draft::Draft;
 pub use identities::{Entities, IdentityRefused, PageOf, Standing, random_identity_id};
 pub use ids::Ids;
 pub use listing::{Listing, Span};
+pub use origin_permissions::{AccountUpdate, PrivateOriginsOf};
 use queues::Queues;
 pub(crate) use requests::SIGNING_REQUEST_MS;
 

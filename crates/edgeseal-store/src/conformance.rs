@@ -15,6 +15,7 @@ mod backwards;
 mod follower;
 mod moments;
 mod pages;
+mod sums;
 mod time;
 
 pub(crate) use follower::Follower;
@@ -29,6 +30,8 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     malformed_transactions(&make().await).await;
     concurrent_committers(&make().await).await;
     counter_loses_nothing(&make().await).await;
+    sums::are_conditions(&make().await).await;
+    sums::end_at_their_limit(&make().await).await;
     moments::several_keys_are_of_one(&make().await).await;
     time::does_not_go_back(&make().await).await;
     pages::are_stretches_of_all(&make().await, "").await;

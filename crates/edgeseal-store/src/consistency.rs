@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Entry, Fault, Key, Store,
     catalog::{Pointer, access_key_index, below, bound_certificates},
-    key,
+    key, number,
     record::{
         self, AccessKeyRecord, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary,
     },
@@ -75,6 +75,7 @@ pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
     check.each("certuse/", Check::certificate_use).await?;
     check.each("materialuse/", Check::material_use).await?;
     check.each("issueruse/", Check::issuer_use).await?;
+    check.each(key::COUNTS, Check::count).await?;
     Ok(check.found)
 }
 
@@ -111,7 +112,7 @@ impl Check<'_> {
         match prefix {
             key::DOMAINS => self.found.domains += count,
             key::CERTIFICATES => self.found.certificates += count,
-            key::ACCOUNTS | key::ACCESS_KEYS | key::MATERIALS => {}
+            key::ACCOUNTS | key::ACCESS_KEYS | key::MATERIALS | key::COUNTS => {}
             _ => self.found.indexed += count,
         }
         Ok(())
@@ -371,6 +372,24 @@ impl Check<'_> {
         let mut issuers = material.into_iter().flat_map(|material| material.issuers);
         let belongs = issuers.any(|issuer| Key::issuer_use(&Digest(issuer), &digest) == entry.key);
         Ok(leads_nowhere_unless(belongs))
+    }
+
+    /// What expires leaves the number as it is until the account needs the room.
+    async fn count(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let Some((account, kind)) = entry.key.as_count() else {
+            return Ok(leads_nowhere_unless(false));
+        };
+        let Some(says) = number(&entry.value) else {
+            return Ok(vec!["it does not read".to_owned()]);
+        };
+        let counted = key::counted(&account, kind);
+        let there = self.store.window(&counted, 0, 0).await?.total as u64;
+        if says == there || kind.expires() && says > there {
+            return Ok(Vec::new());
+        }
+        Ok(vec![format!(
+            "it says {says} {kind}, and there are {there}"
+        )])
     }
 
     async fn domain_of_tail(&self, entry: &Entry) -> Result<Option<Domain>, Fault> {

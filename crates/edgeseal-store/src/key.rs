@@ -12,6 +12,7 @@ use edgeseal_core::{
     certificate::{CertificateId, Digest},
     domain::Environment,
     identity::{PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
+    quota::Kind,
     ticket::TicketPeriod,
 };
 
@@ -46,6 +47,8 @@ pub const AUDIT_HEADS: &str = "audithead/";
 pub const EDGES: &str = "edge/";
 /// All counters that numbers are taken from.
 pub const COUNTERS: &str = "counter/";
+/// How much all accounts have of what they may have only so much of.
+pub const COUNTS: &str = "count/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 
@@ -141,7 +144,7 @@ impl Key {
     /// A signing request of an account, by the SHA-256 of its public key.
     #[must_use]
     pub fn signing_request(account: &AccountId, public_key: &Digest) -> Self {
-        Self(format!("{SIGNING_REQUESTS}{account}/{public_key}").into())
+        Self(format!("{}{public_key}", signing_requests(account)).into())
     }
 
     /// That an account has proven to own a root domain.
@@ -197,6 +200,20 @@ impl Key {
     #[must_use]
     pub fn account_name(name: &str) -> Self {
         Self(format!("accountname/{}", hash(&[name.as_bytes()])).into())
+    }
+
+    /// How many of a kind an account has.
+    #[must_use]
+    pub fn count(account: &AccountId, kind: Kind) -> Self {
+        Self(format!("{COUNTS}{account}/{}", counted_as(kind)).into())
+    }
+
+    /// Whose number of what a key is; `None` if it is none of these.
+    #[must_use]
+    pub fn as_count(&self) -> Option<(AccountId, Kind)> {
+        let (account, word) = self.0.strip_prefix(COUNTS)?.split_once('/')?;
+        let kind = Kind::ALL.into_iter().find(|kind| counted_as(*kind) == word);
+        Some((AccountId::parse(account).ok()?, kind?))
     }
 
     /// An access key.
@@ -401,6 +418,30 @@ pub fn material_uses(digest: &Digest) -> String {
 #[must_use]
 pub fn issuer_uses(issuer: &Digest) -> String {
     format!("issueruse/{issuer}/")
+}
+
+/// Prefix of [`Key::signing_request`].
+#[must_use]
+pub fn signing_requests(account: &AccountId) -> String {
+    format!("{SIGNING_REQUESTS}{account}/")
+}
+
+/// Prefix of what [`Key::count`] counts.
+#[must_use]
+pub fn counted(account: &AccountId, kind: Kind) -> String {
+    match kind {
+        Kind::Domains => account_domains(account),
+        Kind::Certificates => account_certificates(account),
+        Kind::CsrKeys => signing_requests(account),
+    }
+}
+
+const fn counted_as(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Domains => "domains",
+        Kind::Certificates => "certificates",
+        Kind::CsrKeys => "csrkeys",
+    }
 }
 
 /// Prefix of [`Key::deleted_domain`].

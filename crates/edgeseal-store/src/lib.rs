@@ -13,6 +13,7 @@
 //! who needs them.
 
 use std::{
+    borrow::Cow,
     collections::{HashSet, VecDeque},
     sync::Arc,
 };
@@ -122,14 +123,49 @@ pub enum Write {
     },
     /// The key is gone. No error if it never was.
     Delete(Key),
+    /// The number at the key, in decimal digits, is larger by `by` from now on; or smaller, but never
+    /// below zero.
+    ///
+    /// It is a condition too: the number must be there, and if it grows, must not become larger than
+    /// `at_most`. If that does not hold at the moment of the commit, the commit is a conflict at this
+    /// key. Unlike reading and [putting](Self::Put) it, additions of many commits are no conflicts.
+    Add {
+        /// The key.
+        key: Key,
+        /// How much is added.
+        by: i64,
+        /// The largest number that it may grow to.
+        at_most: u64,
+    },
 }
 
 impl Write {
+    /// What is written in place of this, once the present value of its key is known: an addition is the
+    /// number that it comes to, and `None` if its condition does not hold.
+    pub(crate) fn resolve(&self, value: Option<&[u8]>) -> Option<Cow<'_, Self>> {
+        let Self::Add { key, by, at_most } = self else {
+            return Some(Cow::Borrowed(self));
+        };
+        let sum = number(value?)?.saturating_add_signed(*by);
+        (*by <= 0 || sum <= *at_most).then(|| {
+            Cow::Owned(Self::Put {
+                key: key.clone(),
+                value: Bytes::from(sum.to_string()),
+                expires: None,
+            })
+        })
+    }
+
     pub(crate) const fn key(&self) -> &Key {
         match self {
-            Self::Put { key, .. } | Self::Delete(key) => key,
+            Self::Put { key, .. } | Self::Delete(key) | Self::Add { key, .. } => key,
         }
     }
+}
+
+/// The number that [`Write::Add`] adds to; `None` if the value is none.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// One page of a listing, in byte order of the keys.
@@ -196,7 +232,8 @@ pub struct Change {
 /// Why a commit did not happen. Nothing of it did.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The first expectation that does not hold.
+    /// The first expectation that does not hold, or else the first [`Write::Add`] whose condition does
+    /// not.
     #[error("{key} has changed meanwhile")]
     Conflict {
         /// Its key.

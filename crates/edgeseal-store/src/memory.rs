@@ -2,6 +2,7 @@
 //! the process.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -116,9 +117,10 @@ impl Store for MemoryStore {
         txn.check()?;
         let mut state = self.state();
         state.expect(&txn.expect)?;
+        let write = state.resolve(txn.write)?;
         let revision = Revision(state.head.0 + 1);
         state.head = revision;
-        for write in txn.write {
+        for write in write {
             state.write(write, revision);
         }
         // Under the lock, so that followers never see the head go back.
@@ -203,6 +205,19 @@ impl State {
         Ok(())
     }
 
+    /// The writes with the numbers that additions come to.
+    fn resolve(&self, writes: Vec<Write>) -> Result<Vec<Write>, CommitError> {
+        let resolved = writes.into_iter().map(|write| {
+            let entry = self.entry(write.key());
+            let resolved = write.resolve(entry.as_ref().map(|entry| &*entry.value));
+            let key = write.key().clone();
+            resolved
+                .map(Cow::into_owned)
+                .ok_or(CommitError::Conflict { key })
+        });
+        resolved.collect()
+    }
+
     fn write(&mut self, write: Write, revision: Revision) {
         let (key, value, expires) = match write {
             Write::Put {
@@ -213,6 +228,8 @@ impl State {
             // What never was needs no trace.
             Write::Delete(key) if self.entry(&key).is_none() => return,
             Write::Delete(key) => (key, None, None),
+            // What `resolve` made of it was written.
+            Write::Add { .. } => return,
         };
         self.remove(&key);
         self.log.insert((revision, key.clone()));

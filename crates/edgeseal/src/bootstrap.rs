@@ -254,6 +254,7 @@ pub(crate) async fn root_account(
         root: true,
         created: now,
         private_origins: None,
+        quotas: Default::default(),
     };
     let key = AccessKey {
         id: credentials.access_key_id.clone(),

@@ -21,7 +21,12 @@ use edgeseal_api::{
     http::ConnectionLimits,
     ownership::{self, OwnerCheck},
 };
-use edgeseal_core::{DomainName, private_origins::PrivateOrigins, rate::Limit};
+use edgeseal_core::{
+    DomainName,
+    private_origins::PrivateOrigins,
+    quota::{Quota, Quotas},
+    rate::Limit,
+};
 use edgeseal_edge::Limits;
 use figment::{
     Figment,
@@ -100,6 +105,12 @@ pub(crate) struct Config {
     pub(crate) owner_check_private_addresses: bool,
     /// `root`, `all` or `none`: whose origins may be at addresses that are not public.
     pub(crate) origin_private_addresses: String,
+    /// Domains of an account that is not root's.
+    pub(crate) quota_domains: Quota,
+    /// Certificates of such an account.
+    pub(crate) quota_certificates: Quota,
+    /// Signing requests of such an account whose keys are kept.
+    pub(crate) quota_csr_keys: Quota,
     /// Whether OCSP responders may be at addresses that are not public, and at any port.
     pub(crate) ocsp_private_addresses: bool,
     /// The DNS server that is asked about domains; `None`: those of the system.
@@ -207,6 +218,9 @@ const KEYS: &[&str] = &[
     "owner_check_port",
     "owner_check_private_addresses",
     "origin_private_addresses",
+    "quota_domains",
+    "quota_certificates",
+    "quota_csr_keys",
     "ocsp_private_addresses",
     "dns",
     "cname_suffix",
@@ -315,6 +329,9 @@ impl Default for Config {
             owner_check_port: 80,
             owner_check_private_addresses: false,
             origin_private_addresses: "root".to_owned(),
+            quota_domains: settings.quotas.domains,
+            quota_certificates: settings.quotas.certificates,
+            quota_csr_keys: settings.quotas.csr_keys,
             ocsp_private_addresses: false,
             dns: None,
             oidc_provider: Vec::new(),
@@ -448,6 +465,11 @@ impl Config {
             )?,
             demand_ownership: self.demand_ownership()?,
             private_origins: self.private_origins()?,
+            quotas: Quotas {
+                domains: self.quota_domains,
+                certificates: self.quota_certificates,
+                csr_keys: self.quota_csr_keys,
+            },
             owner_check: self.owner_check()?,
             oidc_providers: oidc::providers(&self.oidc_provider)?,
             cname_suffix: self.cname_suffix.clone(),

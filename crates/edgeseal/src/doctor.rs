@@ -78,6 +78,8 @@ const RESTORE: &str = "restore the store from a backup, or upload the certificat
 const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the record named may also be written again \
                        by the call that made it";
 
+const RECOUNT: &str = "start Edgeseal again: it counts anew when it starts";
+
 /// Looks at everything.
 ///
 /// # Errors
@@ -146,7 +148,9 @@ async fn whole(view: &SqliteView, report: &mut Report) -> Result<(), Fault> {
         found.domains, found.certificates, found.indexed
     ));
     for finding in found.findings {
-        report.problem(format!("{}: {}", finding.key, finding.what), REBUILD);
+        let is_count = finding.key.as_count().is_some();
+        let cure = if is_count { RECOUNT } else { REBUILD };
+        report.problem(format!("{}: {}", finding.key, finding.what), cure);
     }
     Ok(())
 }

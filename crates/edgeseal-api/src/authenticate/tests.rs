@@ -246,6 +246,7 @@ async fn context_over(store: SharedStore, active: bool) -> Context {
         root: false,
         created: NOW,
         private_origins: None,
+        quotas: Default::default(),
     };
     let key = AccessKey {
         id: "testid".to_owned(),

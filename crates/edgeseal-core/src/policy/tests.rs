@@ -17,6 +17,7 @@ fn account(root: bool) -> Account {
         root,
         created: Timestamp::default(),
         private_origins: None,
+        quotas: Default::default(),
     }
 }
 

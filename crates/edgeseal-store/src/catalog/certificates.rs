@@ -3,9 +3,10 @@ use edgeseal_core::{
     AccountId, Pattern,
     certificate::{Certificate, CertificateId, Digest},
     domain::Domain,
+    quota::{Kind, Quota},
 };
 
-use super::{Catalog, Draft};
+use super::{Catalog, Draft, NotAdded};
 use crate::{
     Entry, Fault, Key, key,
     record::{self, CertificateRecord, CertificateSummary, Material},
@@ -166,15 +167,18 @@ impl Draft {
     }
 
     /// Writes a new certificate with its name, its indexes and, unless the store has it, its
-    /// material. The private key is sealed here.
+    /// material, unless its account has as many as the quota. The private key is sealed here.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed.
+    /// [`NotAdded`].
     pub async fn add_certificate(
         &mut self,
         row: &CertificateRecord,
         certificate: &Certificate,
-    ) -> Result<(), Fault> {
+        quota: Quota,
+    ) -> Result<(), NotAdded> {
+        self.count_one(&row.account, Kind::Certificates, quota)
+            .await?;
         let pointer = Pointer {
             certificate: row.id,
         };
@@ -188,7 +192,7 @@ impl Draft {
             Key::material_use(&row.material, row.id),
             Bytes::copy_from_slice(row.account.as_str().as_bytes()),
         );
-        self.add_material(&row.material, certificate).await
+        Ok(self.add_material(&row.material, certificate).await?)
     }
 
     /// A domain that has this certificate bound, if one has.
@@ -226,6 +230,7 @@ impl Draft {
             removed: true,
             ..row.clone()
         };
+        self.uncount_one(&row.account, Kind::Certificates).await?;
         self.delete(Key::certificate_name(&row.account, &row.name));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
         self.put(Key::certificate(row.id), &hidden)?;
@@ -240,6 +245,10 @@ impl Draft {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn delete_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        let stored = self.certificate(row.id).await?;
+        if stored.is_some_and(|stored| !stored.removed) {
+            self.uncount_one(&row.account, Kind::Certificates).await?;
+        }
         let named = Key::certificate_name(&row.account, &row.name);
         let by_name: Option<Pointer> = self.get(&named).await?;
         if by_name.is_some_and(|pointer| pointer.certificate == row.id) {

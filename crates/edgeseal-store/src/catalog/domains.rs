@@ -3,9 +3,10 @@ use edgeseal_core::{
     AccountId, DomainName, Pattern,
     certificate::CertificateId,
     domain::{Binding, Domain, Environment},
+    quota::{Kind, Quota},
 };
 
-use super::{Catalog, Deed, Draft};
+use super::{Catalog, Deed, Draft, NotAdded};
 use crate::{
     Fault, Key, Revision, key,
     record::{self, BindingChange, BoundSummary, DomainSummary, HistoryRecord, Leaves, Since},
@@ -62,11 +63,13 @@ impl Draft {
         self.get(&Key::domain(name)).await
     }
 
-    /// Writes a new domain with its indexes.
+    /// Writes a new domain with its indexes, unless its account has as many as the quota.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn add_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
+    /// [`NotAdded`].
+    pub async fn add_domain(&mut self, domain: &Domain, quota: Quota) -> Result<(), NotAdded> {
+        self.count_one(&domain.account, Kind::Domains, quota)
+            .await?;
         if let Some((parent, key)) = below(&domain.name) {
             self.put_bytes(
                 key,
@@ -75,7 +78,7 @@ impl Draft {
             self.touch_family(parent).await?;
         }
         self.delete(Key::deleted_domain(&domain.account, &domain.name));
-        self.put_domain(None, domain).await
+        Ok(self.put_domain(None, domain).await?)
     }
 
     /// Writes a changed domain with its indexes. A certificate that its owner removed goes with its
@@ -221,6 +224,7 @@ impl Draft {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn delete_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
+        self.uncount_one(&domain.account, Kind::Domains).await?;
         self.note_bindings(Some(domain), None).await?;
         for id in bound_certificates(domain) {
             self.release_certificate(id, &domain.name).await?;

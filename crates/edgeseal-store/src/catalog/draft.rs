@@ -4,7 +4,7 @@ use bytes::Bytes;
 use edgeseal_core::{AccountId, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Catalog, Deed};
+use super::{Catalog, Deed, counts::Added};
 use crate::{
     Expect, Fault, Key, Txn, Write,
     record::{self, BindingChange, CertificateRecord},
@@ -23,6 +23,8 @@ pub struct Draft {
     certificates: BTreeMap<Key, CertificateRecord>,
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
+    /// What is added to the numbers of what accounts have.
+    pub(super) added: BTreeMap<Key, Added>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
     /// Further accounts in whose audits the change is recorded.
@@ -41,6 +43,7 @@ impl Draft {
             certificates: BTreeMap::new(),
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
+            added: BTreeMap::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
             recorded_in: BTreeSet::new(),
@@ -172,7 +175,8 @@ impl Draft {
         self.write.insert(key, None);
     }
 
-    pub(super) fn into_txn(self, deed: &Deed) -> Result<Txn, Fault> {
+    pub(super) fn into_txn(mut self, deed: &Deed) -> Result<Txn, Fault> {
+        let added = self.take_added();
         let mut txn = Txn {
             expect: self.read.into_values().map(|(expect, _)| expect).collect(),
             write: Vec::with_capacity(self.write.len() + 2),
@@ -187,6 +191,7 @@ impl Draft {
                 None => Write::Delete(key),
             });
         }
+        txn.write.extend(added);
         let mut notes = self.notes;
         let mut others = self.recorded_in;
         others.remove(&deed.account);

@@ -1,8 +1,12 @@
-//! What domains' records say of their account: see [`edgeseal_core::private_origins`].
+//! What the operator changes of accounts, and what domains' records say of that: see
+//! [`edgeseal_core::private_origins`].
 
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp, account::Account, domain::Domain,
+    AccountId, Pattern, Timestamp,
+    account::Account,
+    domain::Domain,
     private_origins::OriginPermission,
+    quota::{Kind, Quota},
 };
 
 use super::{AccountRefused, Catalog, ChangeError, Committed, Deed, Draft, random_text};
@@ -16,18 +20,38 @@ const PAGE: usize = 200;
 /// That all records say it.
 const DONE: &str = "origin-permissions";
 
+/// What the operator changes of an account.
+#[derive(Clone, Debug, Default)]
+pub struct AccountUpdate {
+    /// Whether its origins may have addresses that are not public; `None` leaves that as it is.
+    pub private_origins: Option<PrivateOriginsOf>,
+    /// Quotas that change; `None` is as the installation has it.
+    pub quotas: Vec<(Kind, Option<Quota>)>,
+}
+
+/// Whether an account's origins may have addresses that are not public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivateOriginsOf {
+    /// They may.
+    Allowed,
+    /// They may not.
+    Refused,
+    /// As the installation has it.
+    Installation,
+}
+
 impl Catalog {
-    /// Whether an account's origins may have addresses that are not public; `None`: as the
-    /// installation has it. All its domains say so when this returns; if it fails halfway, some do,
-    /// and doing it again finishes it. The last commit.
+    /// Changes what the operator allows an account. All its domains say whether their origins may have
+    /// addresses that are not public when this returns; if it fails halfway, some do, and doing it
+    /// again finishes it. The last commit.
     ///
     /// # Errors
     /// [`AccountRefused::NoAccount`], or why the store did not do it.
-    pub async fn set_private_origins(
+    pub async fn update_account(
         &self,
         deed: &Deed,
         account: &AccountId,
-        private_origins: Option<bool>,
+        update: &AccountUpdate,
     ) -> Result<Revision, ChangeError<AccountRefused>> {
         let set = self.transact(deed, |mut draft| async move {
             let key = Key::account(account);
@@ -36,16 +60,14 @@ impl Catalog {
                     account: account.clone(),
                 }));
             };
-            found.private_origins = private_origins;
-            draft.note(match private_origins {
-                Some(true) => "private origins are allowed".to_owned(),
-                Some(false) => "private origins are refused".to_owned(),
-                None => "private origins are as the installation has them".to_owned(),
-            });
+            update.apply(&mut found, &mut draft);
             draft.put(key, &found)?;
             Ok((draft, ()))
         });
         let Committed { revision, .. } = set.await?;
+        if update.private_origins.is_none() {
+            return Ok(revision);
+        }
         let stamped = self.stamp_origin_permissions(deed, account).await?;
         Ok(stamped.unwrap_or(revision))
     }
@@ -145,6 +167,27 @@ impl Catalog {
             }
         }
         Ok(stale)
+    }
+}
+
+impl AccountUpdate {
+    fn apply(&self, account: &mut Account, draft: &mut Draft) {
+        if let Some(private_origins) = self.private_origins {
+            let (chosen, note) = match private_origins {
+                PrivateOriginsOf::Allowed => (Some(true), "allowed"),
+                PrivateOriginsOf::Refused => (Some(false), "refused"),
+                PrivateOriginsOf::Installation => (None, "as the installation has them"),
+            };
+            account.private_origins = chosen;
+            draft.note(format!("private origins are {note}"));
+        }
+        for (kind, quota) in &self.quotas {
+            account.quotas.set(*kind, *quota);
+            draft.note(match quota {
+                Some(quota) => format!("quota of {kind}: {quota}"),
+                None => format!("quota of {kind}: as the installation has it"),
+            });
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use edgeseal_core::{AccountId, DomainName, Secret, Timestamp, certificate::Digest};
+use edgeseal_core::{
+    AccountId, DomainName, Secret, Timestamp,
+    certificate::Digest,
+    quota::{Kind, Quota},
+};
 
-use super::{Catalog, Draft};
+use super::{Catalog, Draft, NotAdded};
 use crate::{
     Fault, Key,
     record::{SigningRequestRecord, Since},
@@ -48,24 +52,26 @@ impl Catalog {
 
 impl Draft {
     /// Keeps the private key (PKCS#8 DER) of a signing request, sealed, for 400 days: longer than a
-    /// public certificate may last, so that one request serves its renewals too.
+    /// public certificate may last, so that one request serves its renewals too; unless the account has
+    /// as many as the quota. The key must be new.
     ///
     /// # Errors
-    /// Never in practice; see [`crate::record::encode`].
-    pub fn add_signing_request(
+    /// [`NotAdded`].
+    pub async fn add_signing_request(
         &mut self,
         account: &AccountId,
-        public_key: &Digest,
-        private_key: &Secret,
+        (public_key, private_key): (&Digest, &Secret),
         common_name: &str,
-    ) -> Result<(), Fault> {
+        quota: Quota,
+    ) -> Result<(), NotAdded> {
+        self.count_one(account, Kind::CsrKeys, quota).await?;
         let key = Key::signing_request(account, public_key);
         let row = SigningRequestRecord {
             sealed_key: BASE64.encode(self.catalog.keyring.seal(private_key, &key)),
             common_name: common_name.to_owned(),
             created: self.now,
         };
-        self.put_until(key, &row, self.now.plus_ms(SIGNING_REQUEST_MS))
+        Ok(self.put_until(key, &row, self.now.plus_ms(SIGNING_REQUEST_MS))?)
     }
 
     /// Records that an account has proven to own a root domain.

@@ -1,6 +1,7 @@
 //! What becomes of certificates that are removed, and what listings show.
 
 mod companion;
+mod counts;
 mod freed;
 mod origin_permissions;
 mod supposed;
@@ -15,6 +16,7 @@ use edgeseal_core::{
     certificate::{Certificate, Facts, KeyAlgorithm, Subject},
     delivery::Delivery,
     domain::{Binding, Coverage, Domain, Mode, Service, State},
+    quota::{OverQuota, Quota},
 };
 
 use super::*;
@@ -123,7 +125,8 @@ fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
     }
 }
 
-type Never = ChangeError<std::convert::Infallible>;
+/// Where no rule forbids anything.
+type Never = ChangeError<OverQuota>;
 
 async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord {
     let certificate = certificate(content);
@@ -131,7 +134,9 @@ async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord 
     let (certificate, written) = (&certificate, &row);
     let deed = &deed();
     let added = catalog.transact(deed, |mut draft| async move {
-        draft.add_certificate(written, certificate).await?;
+        draft
+            .add_certificate(written, certificate, Quota::Unlimited)
+            .await?;
         Ok::<_, Never>((draft, ()))
     });
     added.await.unwrap();
@@ -141,7 +146,7 @@ async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord 
 async fn add(catalog: &Catalog, domain: &Domain) {
     let deed = &deed();
     let added = catalog.transact(deed, |mut draft| async move {
-        draft.add_domain(domain).await?;
+        draft.add_domain(domain, Quota::Unlimited).await?;
         Ok::<_, Never>((draft, ()))
     });
     added.await.unwrap();
@@ -487,7 +492,7 @@ async fn content_that_comes_back_as_it_goes_stays() {
     let row = &row(2, again);
     let second = &self::deed();
     let replaced = catalog.transact(second, |mut draft| async move {
-        draft.add_certificate(row, again).await?;
+        draft.add_certificate(row, again, Quota::Unlimited).await?;
         draft
             .change_domain(bound, &domain("a.example.com", Some(row)))
             .await?;

@@ -9,6 +9,7 @@ use edgeseal_core::{
     account::Account,
     certificate::{Certificate, Digest, Facts, KeyAlgorithm, Subject},
     domain::Environment,
+    quota::{OverQuota, Quota},
     ticket::TicketPeriod,
 };
 use serde_json::Value;
@@ -95,6 +96,7 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         root: true,
         created: NOW,
         private_origins: None,
+        quotas: Default::default(),
     };
     let key = NewAccessKey::generate(account(), None, NOW);
     let made = catalog.create_account(&deed("account"), &owner, &key).await;
@@ -103,8 +105,11 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
     let deed = deed("request");
     let made = catalog.transact(&deed, |mut draft| async move {
         let secret = Secret::new(b"key of a request".to_vec());
-        draft.add_signing_request(&account(), &Digest::of(b"public"), &secret, "a.example")?;
-        Ok::<_, ChangeError<()>>((draft, ()))
+        let keys = (&Digest::of(b"public"), &secret);
+        draft
+            .add_signing_request(&account(), keys, "a.example", Quota::Unlimited)
+            .await?;
+        Ok::<_, ChangeError<OverQuota>>((draft, ()))
     });
     made.await.unwrap();
     catalog.make_chain_key().await.unwrap();
@@ -118,8 +123,10 @@ async fn add_certificate(catalog: &Catalog, content: &str) {
     let (row, certificate) = certificate(content);
     let (row, certificate, deed) = (&row, &certificate, deed(content));
     let made = catalog.transact(&deed, |mut draft| async move {
-        draft.add_certificate(row, certificate).await?;
-        Ok::<_, ChangeError<()>>((draft, ()))
+        draft
+            .add_certificate(row, certificate, Quota::Unlimited)
+            .await?;
+        Ok::<_, ChangeError<OverQuota>>((draft, ()))
     });
     made.await.unwrap();
 }

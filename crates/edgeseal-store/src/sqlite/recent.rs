@@ -12,6 +12,7 @@
 //!   writes the same key is under way ([`Recent::remember`]).
 
 use std::{
+    borrow::Cow,
     collections::{HashSet, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -155,7 +156,7 @@ impl Recent {
     pub(super) fn commit(
         &self,
         (before, head): (Revision, Revision),
-        writes: &[(Revision, &Write)],
+        writes: &[(Revision, Cow<'_, Write>)],
     ) {
         let mut log = self.log();
         self.next_turn();
@@ -188,7 +189,7 @@ impl Recent {
                 self.values
                     .insert(key.clone(), Value::Known { value, changed });
             }
-            Write::Put { key, .. } | Write::Delete(key) => {
+            Write::Put { key, .. } | Write::Delete(key) | Write::Add { key, .. } => {
                 self.values.remove(key);
             }
         }
@@ -320,7 +321,8 @@ impl Change {
     fn of(write: &Write, revision: Revision) -> Self {
         let (key, value) = match write {
             Write::Put { key, value, .. } => (key, Some(value.clone())),
-            Write::Delete(key) => (key, None),
+            // Who commits has resolved additions.
+            Write::Delete(key) | Write::Add { key, .. } => (key, None),
         };
         Self {
             key: key.clone(),

@@ -1,6 +1,6 @@
 //! The one writer: takes what waits and commits it together.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use edgeseal_core::Timestamp;
 use rusqlite::{
@@ -140,13 +140,12 @@ impl Writer {
         let mut written = Vec::new();
         let mut statements = Statements::of(&batch)?;
         for (txn, _) in waiting {
-            let conflict = statements.first_conflict(&txn.expect)?;
-            results.push(match conflict {
-                Some(key) => Err(key),
-                None => {
+            results.push(match statements.resolve(txn)? {
+                Err(key) => Err(key),
+                Ok(writes) => {
                     head.0 += 1;
-                    for write in &txn.write {
-                        if statements.apply(write, head)? {
+                    for write in writes {
+                        if statements.apply(&write, head)? {
                             written.push((head, write));
                         }
                     }
@@ -264,6 +263,7 @@ fn head_of(connection: &Connection) -> rusqlite::Result<Revision> {
 /// changes one row or none, so that SQLite keeps no journal to take a single one back.
 struct Statements<'a> {
     changed: CachedStatement<'a>,
+    value: CachedStatement<'a>,
     put: CachedStatement<'a>,
     delete: CachedStatement<'a>,
     list: CachedStatement<'a>,
@@ -271,6 +271,7 @@ struct Statements<'a> {
 }
 
 const CHANGED: &str = "SELECT changed FROM entry WHERE key = ?1 AND value IS NOT NULL";
+const VALUE: &str = "SELECT value FROM entry WHERE key = ?1 AND value IS NOT NULL";
 const PUT: &str = "
     INSERT INTO entry (key, value, changed, expires) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (key) DO UPDATE SET
@@ -293,11 +294,35 @@ impl<'a> Statements<'a> {
     fn of(batch: &'a Transaction<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             changed: batch.prepare_cached(CHANGED)?,
+            value: batch.prepare_cached(VALUE)?,
             put: batch.prepare_cached(PUT)?,
             delete: batch.prepare_cached(DELETE)?,
             list: batch.prepare_cached(LIST)?,
             unlist: batch.prepare_cached(UNLIST)?,
         })
+    }
+
+    /// What the transaction writes, or the key of the first condition that does not hold.
+    fn resolve<'t>(&mut self, txn: &'t Txn) -> rusqlite::Result<Result<Vec<Cow<'t, Write>>, Key>> {
+        if let Some(key) = self.first_conflict(&txn.expect)? {
+            return Ok(Err(key));
+        }
+        let mut writes = Vec::with_capacity(txn.write.len());
+        for write in &txn.write {
+            let resolved = match write {
+                Write::Add { key, .. } => {
+                    let value = self.value.query_row([key.as_str()], |row| row.get(0));
+                    let value: Option<Vec<u8>> = value.optional()?;
+                    write.resolve(value.as_deref())
+                }
+                other => Some(Cow::Borrowed(other)),
+            };
+            match resolved {
+                Some(write) => writes.push(write),
+                None => return Ok(Err(write.key().clone())),
+            }
+        }
+        Ok(Ok(writes))
     }
 
     fn first_conflict(&mut self, expect: &[Expect]) -> rusqlite::Result<Option<Key>> {
@@ -337,6 +362,8 @@ impl<'a> Statements<'a> {
                 }
                 self.delete.execute(params![name, changed])?
             }
+            // What `resolve` made of it was written.
+            Write::Add { .. } => 0,
         };
         Ok(rows > 0)
     }

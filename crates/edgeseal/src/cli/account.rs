@@ -1,6 +1,6 @@
 //! `edgeseal account …`
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Connection, EDGESEAL, Failure, output, output::say};
 
@@ -11,6 +11,20 @@ pub(super) enum Command {
         /// Its name
         name: String,
         #[command(flatten)]
+        quotas: Quotas,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Change what an account may have
+    Update {
+        /// Its number
+        account: String,
+        /// Whether its origins may have private addresses: allowed, refused or default
+        #[arg(long, value_name = "WORD")]
+        private_origins: Option<String>,
+        #[command(flatten)]
+        quotas: Quotas,
+        #[command(flatten)]
         connection: Connection,
     },
     /// List the accounts with their access keys
@@ -20,13 +34,43 @@ pub(super) enum Command {
     },
 }
 
+/// How much an account may have: a number, `unlimited`, or `default` for what the installation has.
+#[derive(Args)]
+pub(super) struct Quotas {
+    /// Domains that it may have: a number, unlimited or default
+    #[arg(long, value_name = "QUOTA")]
+    quota_domains: Option<String>,
+    /// Certificates that it may have
+    #[arg(long, value_name = "QUOTA")]
+    quota_certificates: Option<String>,
+    /// Signing requests of which it may have the keys kept
+    #[arg(long, value_name = "QUOTA")]
+    quota_csr_keys: Option<String>,
+}
+
+impl Quotas {
+    fn params(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("QuotaDomains", &self.quota_domains),
+            ("QuotaCertificates", &self.quota_certificates),
+            ("QuotaCsrKeys", &self.quota_csr_keys),
+        ];
+        all.into_iter()
+            .filter_map(|(name, given)| Some((name, given.as_deref()?)))
+    }
+}
+
 impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Create { name, connection } => {
-                let reply = connection
-                    .call(EDGESEAL, "CreateAccount", &[("AccountName", name.as_str())])
-                    .await?;
+            Self::Create {
+                name,
+                quotas,
+                connection,
+            } => {
+                let mut params = vec![("AccountName", name.as_str())];
+                params.extend(quotas.params());
+                let reply = connection.call(EDGESEAL, "CreateAccount", &params).await?;
                 output::reply(&connection, &reply, || {
                     say!(
                         "AccountId        {}",
@@ -34,6 +78,23 @@ impl Command {
                     )?;
                     output::new_access_key(&reply.body["AccessKey"])
                 })?;
+                Ok(())
+            }
+            Self::Update {
+                account,
+                private_origins,
+                quotas,
+                connection,
+            } => {
+                let mut params = vec![("AccountId", account.as_str())];
+                params.extend(
+                    private_origins
+                        .iter()
+                        .map(|to| ("PrivateOrigins", to.as_str())),
+                );
+                params.extend(quotas.params());
+                let reply = connection.call(EDGESEAL, "UpdateAccount", &params).await?;
+                output::reply(&connection, &reply, || say!("{account}: updated"))?;
                 Ok(())
             }
             Self::List { connection } => {

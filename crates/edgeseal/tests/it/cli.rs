@@ -190,6 +190,25 @@ fn accounts_and_their_keys() {
     assert_row(&list(), &[&account, "second", &first, "(Active)"]);
     let accounts = json(&server, "account list --json");
     assert_eq!(accounts["Accounts"].as_array().unwrap().len(), 2);
+    let quotas = "--quota-domains 7 --quota-certificates unlimited --private-origins allowed";
+    let updated = edgeseal(&server, &format!("account update {account} {quotas}")).done();
+    assert_eq!(updated, format!("{account}: updated\n"));
+    let nothing = edgeseal(&server, &format!("account update {account}")).failed(77);
+    assert!(nothing.contains("QuotaCsrKeys"), "{nothing}");
+    let third = json(&server, "account create third --quota-csr-keys 0 --json");
+    secrets::register_secret(third["AccessKey"]["AccessKeySecret"].as_str().unwrap());
+    let accounts = json(&server, "account list --json");
+    let mut shown = accounts["Accounts"].as_array().unwrap().iter().map(|row| {
+        [
+            "QuotaDomains",
+            "QuotaCertificates",
+            "QuotaCsrKeys",
+            "PrivateOrigins",
+        ]
+        .map(|name| row[name].as_str().unwrap())
+    });
+    assert!(shown.any(|row| row == ["7", "unlimited", "default", "allowed"]));
+    assert!(accounts.to_string().contains(r#""QuotaCsrKeys":"0""#));
 
     let created = json(&server, &format!("key create --account {account} --json"));
     let key = created["AccessKey"]["AccessKeyId"].as_str().unwrap();

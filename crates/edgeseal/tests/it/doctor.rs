@@ -246,6 +246,16 @@ const DAMAGE: &[Damage] = &[
         "no certificate has it",
     ),
     (
+        "another number of domains",
+        |data| change(data, "count/%/domains", |_, value| value[0] += 1),
+        "domains, and there are 3",
+    ),
+    (
+        "fewer signing requests",
+        |data| change(data, "count/%/csrkeys", |_, value| value[0] = b'0'),
+        "it says 0 signing requests, and there are 1",
+    ),
+    (
         "no name below",
         |data| delete(data, "below/%"),
         " is missing",

@@ -38,6 +38,7 @@ mod origins;
 mod ownership;
 mod permissions;
 mod proxy_header;
+mod quotas;
 mod readme;
 mod refusals;
 mod reload;

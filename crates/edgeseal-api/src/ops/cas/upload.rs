@@ -1,6 +1,9 @@
 //! What both spellings of an upload do: a chain and a key become a certificate of the centre.
 
-use edgeseal_core::certificate::{Certificate, CertificateId, InvalidCertificate, admit};
+use edgeseal_core::{
+    certificate::{Certificate, CertificateId, InvalidCertificate, admit},
+    quota::{Kind, OverQuota, Quota},
+};
 use edgeseal_store::{
     catalog::{ChangeError, Committed, Draft},
     record::{CertificateRecord, CertificateSource},
@@ -12,7 +15,7 @@ use crate::{
     code::Code,
     context::Context,
     operation::{Done, Failure, Trouble, refused_or},
-    ops::region,
+    ops::{quota, region},
     request::Params,
     warning::Warning,
 };
@@ -30,6 +33,7 @@ pub(super) const CODES: &[Code] = &[
     Code::InvalidKey,
     Code::CertKeyNotMatch,
     Code::NameRepeat,
+    Code::TooManyCertificates,
 ];
 
 /// A certificate to be. The key is wiped when it is dropped.
@@ -71,6 +75,9 @@ pub enum Error {
         /// Whose it is.
         id: CertificateId,
     },
+    /// The account has as many as it may.
+    #[error("{}", quota::told(.0))]
+    Quota(#[from] OverQuota),
     /// What every operation can meet.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -106,6 +113,8 @@ pub(super) async fn store(
     let (certificate, name) = (&certificate, &upload.name);
     let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
     let warnings = &warnings;
+    let quota = quota::of(context, call.account(), Kind::Certificates).await;
+    let quota = quota.map_err(Trouble::from)?;
     let stored = context
         .catalog
         .transact(&call.deed, |mut draft| async move {
@@ -116,7 +125,7 @@ pub(super) async fn store(
                     let (name, id) = (name.clone(), named.id);
                     return Err(ChangeError::Refused(Error::NameTaken { name, id }));
                 }
-                None => add(&mut draft, call, name, certificate).await?,
+                None => add(&mut draft, call, (name, quota), certificate).await?,
             };
             for warning in warnings {
                 draft.note(warning.detail.clone());
@@ -134,7 +143,7 @@ fn is_the_same(named: &CertificateRecord, certificate: &Certificate) -> bool {
 async fn add(
     draft: &mut Draft,
     call: &Authorized,
-    name: &str,
+    (name, quota): (&str, Quota),
     certificate: &Certificate,
 ) -> Result<CertificateId, ChangeError<Error>> {
     let row = CertificateRecord {
@@ -150,7 +159,7 @@ async fn add(
         facts: certificate.facts.clone(),
         created: call.now(),
     };
-    draft.add_certificate(&row, certificate).await?;
+    draft.add_certificate(&row, certificate, quota).await?;
     Ok(row.id)
 }
 
@@ -164,6 +173,7 @@ impl Failure for Error {
             Self::Sm2 => Code::InvalidCert,
             Self::Certificate(why) => code_of(why),
             Self::NameTaken { .. } => Code::NameRepeat,
+            Self::Quota(over) => quota::code(over.kind),
             Self::Trouble(trouble) => trouble.code(),
         }
     }

@@ -6,6 +6,7 @@ use edgeseal_core::{
     AccountId, DomainName, Pattern,
     delivery::Delivery,
     domain::{Coverage, Domain, Environment, Mode, Origin, Service, State},
+    quota::{Kind, OverQuota},
 };
 use edgeseal_store::{
     Fault,
@@ -25,6 +26,7 @@ use crate::{
     context::Context,
     domain_list::DomainList,
     operation::{BatchOperation, Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
+    ops::quota,
     ownership,
     request::Params,
 };
@@ -128,6 +130,9 @@ pub enum Error {
         /// The other domain.
         other: Pattern,
     },
+    /// The account has as many as it may.
+    #[error("{}", quota::told(.0))]
+    Quota(#[from] OverQuota),
     /// The store did not do it.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -154,6 +159,7 @@ impl Operation for AddCdnDomain {
         Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
+        Code::DomainOverLimit,
     ];
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
@@ -191,6 +197,7 @@ impl BatchOperation for BatchAddCdnDomain {
         Code::DomainOwnerVerifyFail,
         Code::DomainAlreadyExists,
         Code::WildcardAndAll,
+        Code::DomainOverLimit,
     ];
 
     fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
@@ -241,7 +248,8 @@ pub(super) async fn add_in(
     let (account, origins) = (call.account(), &wanted.origins);
     let permission = sources::permit(draft, context, account, origins).await?;
     let found = draft.account(account).await?;
-    let is_root = found.is_some_and(|account| account.root);
+    let is_root = found.as_ref().is_some_and(|account| account.root);
+    let quota = quota::of_account(context, found.as_ref(), Kind::Domains);
     for name in &wanted.names {
         if !is_root {
             check_suffix(name).map_err(ChangeError::Refused)?;
@@ -249,7 +257,7 @@ pub(super) async fn add_in(
         check_neighbours(draft, account, name).await?;
         let mut domain = wanted.domain(name, draft.new_domain_id().await?, call);
         domain.origin_permission = permission;
-        draft.add_domain(&domain).await?;
+        draft.add_domain(&domain, quota).await?;
         draft.add_history(&domain, None, Default::default(), &call.deed)?;
     }
     Ok(())
@@ -421,6 +429,7 @@ impl Failure for Error {
                 Code::DomainAlreadyExists
             }
             Self::WildcardAndAll { .. } => Code::WildcardAndAll,
+            Self::Quota(over) => quota::code(over.kind),
             Self::Trouble(trouble) => trouble.code(),
         }
     }

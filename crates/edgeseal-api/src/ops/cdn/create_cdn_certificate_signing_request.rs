@@ -1,7 +1,11 @@
 //! `CreateCdnCertificateSigningRequest`: a key is made here and stays here; the caller gets the
 //! request (RFC 2986) that a certificate authority signs.
 
-use edgeseal_core::{Pattern, Secret, certificate::Digest};
+use edgeseal_core::{
+    Pattern, Secret,
+    certificate::Digest,
+    quota::{Kind, OverQuota},
+};
 use edgeseal_store::{Fault, catalog::ChangeError};
 use md5::{Digest as _, Md5};
 use rcgen::{
@@ -15,6 +19,7 @@ use crate::{
     code::Code,
     context::Context,
     operation::{Done, Failure, Operation, Trouble, refused_or},
+    ops::quota,
     request::Params,
 };
 
@@ -69,6 +74,9 @@ pub enum Error {
         /// The longest.
         max: usize,
     },
+    /// The account has as many as it may.
+    #[error("{}", quota::told(.0))]
+    Quota(#[from] OverQuota),
     /// What every operation can meet.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -93,6 +101,7 @@ impl Operation for CreateCdnCertificateSigningRequest {
         Code::InvalidCommonName,
         Code::InvalidSans,
         Code::InvalidSubject,
+        Code::TooManySigningRequests,
     ];
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
@@ -119,15 +128,15 @@ impl Operation for CreateCdnCertificateSigningRequest {
         let made = make(&wanted).map_err(|fault| Error::Trouble(fault.into()))?;
         let common_name = wanted.common_name.display_star();
         let (made, name) = (&made, common_name.as_str());
+        let quota = quota::of(context, call.account(), Kind::CsrKeys).await;
+        let quota = quota.map_err(Trouble::from)?;
         let stored = context
             .catalog
             .transact(&call.deed, |mut draft| async move {
-                draft.add_signing_request(
-                    call.account(),
-                    &made.public_key,
-                    &made.private_key,
-                    name,
-                )?;
+                let keys = (&made.public_key, &made.private_key);
+                draft
+                    .add_signing_request(call.account(), keys, name, quota)
+                    .await?;
                 Ok::<_, ChangeError<Error>>((draft, ()))
             });
         let committed = stored.await.map_err(refused_or::<Error, Error>)?;
@@ -231,6 +240,7 @@ impl Failure for Error {
             Self::CommonName { .. } => Code::InvalidCommonName,
             Self::Names { .. } => Code::InvalidSans,
             Self::Attribute { .. } => Code::InvalidSubject,
+            Self::Quota(over) => quota::code(over.kind),
             Self::Trouble(trouble) => trouble.code(),
         }
     }

@@ -1,6 +1,9 @@
-//! `DescribeCdnUserQuota`: what an account may have. The edge has no cache, so there is nothing to
-//! refresh and to preload: those quotas are zero.
+//! `DescribeCdnUserQuota`: how much an account may have, and how much of that is left. The edge has no
+//! cache, so there is nothing to refresh and to preload: those quotas are zero.
+//!
+//! `DomainRemain`, and what is told of certificates and signing requests, are additions.
 
+use edgeseal_core::quota::{Kind, Quota};
 use serde::Serialize;
 
 use crate::{
@@ -8,6 +11,7 @@ use crate::{
     code::Code,
     context::Context,
     operation::{Done, Operation, Trouble},
+    ops::quota,
     request::Params,
 };
 
@@ -18,8 +22,12 @@ pub struct DescribeCdnUserQuota;
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    /// As many as the edge is made for; no account is cut off.
-    domain_quota: u32,
+    domain_quota: u64,
+    domain_remain: u64,
+    certificate_quota: u64,
+    certificate_remain: u64,
+    csr_key_quota: u64,
+    csr_key_remain: u64,
     block_quota: u32,
     block_remain: u32,
     refresh_url_quota: u32,
@@ -32,6 +40,9 @@ pub struct Reply {
     ignore_params_remain: u32,
 }
 
+/// What stands for no limit: the SDKs of some languages read 32 bits with a sign.
+const UNLIMITED: u64 = i32::MAX as u64;
+
 impl Operation for DescribeCdnUserQuota {
     type Params = ();
     type Reply = Reply;
@@ -43,10 +54,29 @@ impl Operation for DescribeCdnUserQuota {
         Ok(())
     }
 
-    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
+    async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
+        let (domain_quota, domain_remain) = shown(context, call, Kind::Domains).await?;
+        let (certificate_quota, certificate_remain) =
+            shown(context, call, Kind::Certificates).await?;
+        let (csr_key_quota, csr_key_remain) = shown(context, call, Kind::CsrKeys).await?;
         Ok(Done::read(Reply {
-            domain_quota: 1_000_000,
+            domain_quota,
+            domain_remain,
+            certificate_quota,
+            certificate_remain,
+            csr_key_quota,
+            csr_key_remain,
             ..Reply::default()
         }))
     }
+}
+
+/// The quota of a kind, and what is left of it.
+async fn shown(context: &Context, call: &Authorized, kind: Kind) -> Result<(u64, u64), Trouble> {
+    let quota = match quota::of(context, call.account(), kind).await? {
+        Quota::AtMost(limit) => u64::from(limit).min(UNLIMITED),
+        Quota::Unlimited => UNLIMITED,
+    };
+    let used = context.catalog.used(call.account(), kind).await?;
+    Ok((quota, quota.saturating_sub(used)))
 }

@@ -79,6 +79,7 @@ impl Operation for SetCdnDomainCsrCertificate {
         Code::CertificateStatus,
         Code::AuthenticationFailed,
         Code::CertificateContentDuplicated,
+        Code::TooManyCertificates,
         Code::ConfigError,
     ];
 

@@ -3,6 +3,7 @@
 use edgeseal_core::{
     AccountId,
     account::{AccessKey, InvalidAccountId},
+    quota::{InvalidQuota, Kind, Quota},
 };
 use edgeseal_store::catalog::{AccountRefused, NewAccessKey};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     operation::{Failure, Trouble},
+    ops::quota,
     request::Params,
 };
 
@@ -28,6 +30,24 @@ pub(super) fn account_or_own<'a>(
     call: &'a Authorized,
 ) -> &'a AccountId {
     named.as_ref().unwrap_or_else(|| call.account())
+}
+
+/// The quotas that are spoken of; `None` is as the installation has it.
+pub(super) fn quotas(params: &Params) -> Result<Vec<(Kind, Option<Quota>)>, Error> {
+    let mut chosen = Vec::new();
+    for kind in Kind::ALL {
+        let param = quota::parameter(kind);
+        match params.given(param) {
+            None => {}
+            Some(word) if word.eq_ignore_ascii_case("default") => chosen.push((kind, None)),
+            Some(text) => {
+                let quota = text.parse();
+                let quota = quota.map_err(|why| Error::Quota { param, why })?;
+                chosen.push((kind, Some(quota)));
+            }
+        }
+    }
+    Ok(chosen)
 }
 
 /// Which key.
@@ -98,6 +118,19 @@ pub enum Error {
         "say in PrivateOrigins whether origins of the account may have private addresses: allowed, refused or default"
     )]
     PrivateOrigins,
+    /// Nothing to change.
+    #[error(
+        "say what is to change: PrivateOrigins, QuotaDomains, QuotaCertificates or QuotaCsrKeys"
+    )]
+    Nothing,
+    /// Not a quota.
+    #[error("{param}: {why}, or \"default\", which is what the installation has")]
+    Quota {
+        /// The parameter.
+        param: &'static str,
+        /// Why not.
+        why: InvalidQuota,
+    },
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] AccountRefused),
@@ -115,7 +148,8 @@ impl Failure for Error {
             Self::Status { .. } => Code::InvalidStatus,
             Self::NoName => Code::MissingAccountName,
             Self::Name => Code::InvalidAccountName,
-            Self::PrivateOrigins => Code::InvalidPrivateOrigins,
+            Self::PrivateOrigins | Self::Nothing => Code::InvalidPrivateOrigins,
+            Self::Quota { .. } => Code::InvalidQuota,
             Self::Refused(why) => refused_code(why),
             Self::Trouble(trouble) => trouble.code(),
         }

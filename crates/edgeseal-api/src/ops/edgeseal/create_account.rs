@@ -1,10 +1,10 @@
 //! `CreateAccount`: an account with its first access key.
 
-use edgeseal_core::account::Account;
+use edgeseal_core::{account::Account, quota::AccountQuotas};
 use edgeseal_store::catalog::{NewAccessKey, random_account_id};
 use serde::Serialize;
 
-use super::access_key::{Error, Shown};
+use super::access_key::{Error, Shown, quotas};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -26,32 +26,42 @@ pub struct Reply {
 }
 
 impl Operation for CreateAccount {
-    type Params = String;
+    type Params = (String, AccountQuotas);
     type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
         Code::MissingAccountName,
         Code::InvalidAccountName,
+        Code::InvalidQuota,
         Code::AccountAlreadyExists,
     ];
 
-    fn parse(params: &Params) -> Result<String, Error> {
+    fn parse(params: &Params) -> Result<(String, AccountQuotas), Error> {
         let name = params.given("AccountName").ok_or(Error::NoName)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if name.len() > 64 || !name.chars().all(plain) {
             return Err(Error::Name);
         }
-        Ok(name.to_owned())
+        let mut chosen = AccountQuotas::default();
+        for (kind, quota) in quotas(params)? {
+            chosen.set(kind, quota);
+        }
+        Ok((name.to_owned(), chosen))
     }
 
-    async fn run(context: &Context, call: &Authorized, name: String) -> Result<Done<Reply>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (name, quotas): (String, AccountQuotas),
+    ) -> Result<Done<Reply>, Error> {
         let account = Account {
             id: random_account_id(),
             name,
             root: false,
             created: call.now(),
             private_origins: None,
+            quotas,
         };
         let key = NewAccessKey::generate(account.id.clone(), None, call.now());
         let created = context

@@ -1,6 +1,6 @@
 //! `ListAccounts`: all accounts with their access keys, without secrets.
 
-use edgeseal_core::account::Account;
+use edgeseal_core::{account::Account, quota::Quota};
 use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
@@ -32,6 +32,10 @@ struct Row {
     create_date: String,
     /// `allowed`, `refused` or `default`; see `UpdateAccount`.
     private_origins: &'static str,
+    /// A number, `unlimited` or `default`; see `UpdateAccount`.
+    quota_domains: String,
+    quota_certificates: String,
+    quota_csr_keys: String,
     access_keys: Vec<Shown>,
 }
 
@@ -62,6 +66,9 @@ impl Operation for ListAccounts {
 impl Row {
     async fn of(catalog: &Catalog, account: Account) -> Result<Self, Fault> {
         let keys = catalog.access_keys_of(&account.id, None).await?;
+        let chosen = |quota: Option<Quota>| {
+            quota.map_or_else(|| "default".to_owned(), |quota| quota.to_string())
+        };
         Ok(Self {
             account_id: account.id.to_string(),
             account_name: account.name,
@@ -72,6 +79,9 @@ impl Row {
                 Some(false) => "refused",
                 None => "default",
             },
+            quota_domains: chosen(account.quotas.domains),
+            quota_certificates: chosen(account.quotas.certificates),
+            quota_csr_keys: chosen(account.quotas.csr_keys),
             access_keys: keys.iter().map(Shown::known).collect(),
         })
     }

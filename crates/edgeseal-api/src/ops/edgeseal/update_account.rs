@@ -1,8 +1,9 @@
 //! `UpdateAccount`: what the operator allows an account.
 
 use edgeseal_core::{AccountId, domain::Environment};
+use edgeseal_store::catalog::{AccountUpdate, PrivateOriginsOf};
 
-use super::access_key::{Error, account, account_or_own};
+use super::access_key::{Error, account, account_or_own, quotas};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -14,11 +15,10 @@ use crate::{
 /// The operation.
 pub struct UpdateAccount;
 
-/// Which account, and whether its origins may have addresses that are not public; `None`: as the
-/// installation has it.
+/// Which account, and what changes.
 pub struct Wanted {
     account: Option<AccountId>,
-    private_origins: Option<bool>,
+    update: AccountUpdate,
 }
 
 impl Operation for UpdateAccount {
@@ -29,21 +29,28 @@ impl Operation for UpdateAccount {
     const CODES: &'static [Code] = &[
         Code::InvalidAccountId,
         Code::InvalidPrivateOrigins,
+        Code::InvalidQuota,
         Code::AccountNotFound,
     ];
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
         let account = account(params)?;
         let private_origins = match params.given("PrivateOrigins") {
-            Some("allowed") => Some(true),
-            Some("refused") => Some(false),
-            Some("default") => None,
-            _ => return Err(Error::PrivateOrigins),
+            None => None,
+            Some("allowed") => Some(PrivateOriginsOf::Allowed),
+            Some("refused") => Some(PrivateOriginsOf::Refused),
+            Some("default") => Some(PrivateOriginsOf::Installation),
+            Some(_) => return Err(Error::PrivateOrigins),
         };
-        Ok(Wanted {
-            account,
+        let quotas = quotas(params)?;
+        if private_origins.is_none() && quotas.is_empty() {
+            return Err(Error::Nothing);
+        }
+        let update = AccountUpdate {
             private_origins,
-        })
+            quotas,
+        };
+        Ok(Wanted { account, update })
     }
 
     async fn run(
@@ -52,11 +59,9 @@ impl Operation for UpdateAccount {
         wanted: Wanted,
     ) -> Result<Done<Nothing>, Error> {
         let account = account_or_own(&wanted.account, call);
-        let private_origins = wanted.private_origins;
-        let set = context
-            .catalog
-            .set_private_origins(&call.deed, account, private_origins);
-        let revision = set.await.map_err(refused_or::<_, Error>)?;
+        let catalog = &context.catalog;
+        let updated = catalog.update_account(&call.deed, account, &wanted.update);
+        let revision = updated.await.map_err(refused_or::<_, Error>)?;
         Ok(Done::served(revision, Environment::Production))
     }
 }

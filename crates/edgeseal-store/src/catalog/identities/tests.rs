@@ -34,6 +34,7 @@ impl World {
             root: false,
             created: NOW,
             private_origins: None,
+            quotas: Default::default(),
         };
         let key = NewAccessKey::generate(world.account.clone(), None, NOW);
         let deed = world.deed();

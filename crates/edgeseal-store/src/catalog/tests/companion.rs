@@ -27,7 +27,9 @@ async fn upload_rsa(catalog: &Catalog, id: i64, content: &str, ms: i64) -> Certi
     let (certificate, written) = (&certificate, &row);
     let deed = &deed();
     let added = catalog.transact(deed, |mut draft| async move {
-        draft.add_certificate(written, certificate).await?;
+        draft
+            .add_certificate(written, certificate, Quota::Unlimited)
+            .await?;
         Ok::<_, Never>((draft, ()))
     });
     added.await.unwrap();

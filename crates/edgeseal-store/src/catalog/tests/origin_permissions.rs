@@ -30,6 +30,7 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
             root,
             created: NOW,
             private_origins: None,
+            quotas: Default::default(),
         };
         let key = NewAccessKey::generate(id.clone(), None, NOW);
         catalog
@@ -42,8 +43,8 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
             let added = &one;
             let deed = deed();
             let added = catalog.transact(&deed, |mut draft| async move {
-                draft.add_domain(added).await?;
-                Ok::<_, ChangeError<AccountRefused>>((draft, ()))
+                draft.add_domain(added, Quota::Unlimited).await?;
+                Ok::<_, ChangeError<OverQuota>>((draft, ()))
             });
             added.await.unwrap();
             names.push(one.name);
@@ -66,12 +67,16 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
 
     let tenant = AccountId::parse(accounts[0].0).unwrap();
     for (chosen, permission) in [
-        (Some(true), OriginPermission::Allowed),
-        (Some(false), OriginPermission::Refused),
-        (None, OriginPermission::Tenant),
+        (PrivateOriginsOf::Allowed, OriginPermission::Allowed),
+        (PrivateOriginsOf::Refused, OriginPermission::Refused),
+        (PrivateOriginsOf::Installation, OriginPermission::Tenant),
     ] {
         let deed = deed();
-        let set = catalog.set_private_origins(&deed, &tenant, chosen);
+        let update = AccountUpdate {
+            private_origins: Some(chosen),
+            quotas: Vec::new(),
+        };
+        let set = catalog.update_account(&deed, &tenant, &update);
         set.await.unwrap();
         assert_eq!(permissions(&catalog, &names[0]).await, [permission]);
         assert_eq!(
@@ -80,7 +85,8 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
         );
     }
     let nobody = AccountId::parse("3000000000000003").unwrap();
-    let refused = catalog.set_private_origins(&deed(), &nobody, None).await;
+    let nothing = AccountUpdate::default();
+    let refused = catalog.update_account(&deed(), &nobody, &nothing).await;
     assert!(matches!(
         refused,
         Err(ChangeError::Refused(AccountRefused::NoAccount { .. }))

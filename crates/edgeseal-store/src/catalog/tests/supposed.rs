@@ -15,7 +15,9 @@ async fn upload_counting(catalog: &Catalog, row: &CertificateRecord, content: &s
             if named.await? {
                 return Ok((draft, false));
             }
-            draft.add_certificate(row, certificate).await?;
+            draft
+                .add_certificate(row, certificate, Quota::Unlimited)
+                .await?;
             Ok::<_, Never>((draft, true))
         }
     });
@@ -74,7 +76,9 @@ async fn a_change_sees_certificates_as_it_has_left_them() {
         draft.delete_certificate(stored).await?;
         assert_eq!(draft.certificate(1).await?, None);
         assert_eq!(draft.certificate(2).await?, None);
-        draft.add_certificate(new, &certificate("b")).await?;
+        draft
+            .add_certificate(new, &certificate("b"), Quota::Unlimited)
+            .await?;
         assert_eq!(draft.certificate(2).await?.as_ref(), Some(new));
         Ok::<_, Never>((draft, ()))
     });
@@ -103,7 +107,9 @@ async fn a_change_that_supposes_anew_at_each_attempt_comes_to_its_end() {
                     break row;
                 }
             };
-            draft.add_certificate(&row, content).await?;
+            draft
+                .add_certificate(&row, content, Quota::Unlimited)
+                .await?;
             Ok::<_, Never>((draft, row.id))
         }
     });

@@ -17,7 +17,8 @@ fn commit(recent: &Recent, before: u64, writes: &[Write]) {
 
 fn visible(recent: &Recent, before: u64, writes: &[Write]) {
     let revision = Revision(before + 1);
-    let writes: Vec<_> = writes.iter().map(|write| (revision, write)).collect();
+    let writes = writes.iter().map(|write| (revision, Cow::Borrowed(write)));
+    let writes: Vec<_> = writes.collect();
     recent.commit((Revision(before), revision), &writes);
 }
 

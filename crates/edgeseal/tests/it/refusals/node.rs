@@ -182,6 +182,7 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
         root: true,
         created: now,
         private_origins: None,
+        quotas: Default::default(),
     };
     let key = NewAccessKey::generate(account.id.clone(), None, now);
     let deed = Deed {
@@ -217,7 +218,7 @@ impl Store for FaultyStore {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         let written = txn.write.iter().find_map(|write| match write {
             Write::Put { key, .. } if key.as_str().starts_with("domain/") => Some(key.clone()),
-            Write::Put { .. } | Write::Delete(_) => None,
+            Write::Put { .. } | Write::Delete(_) | Write::Add { .. } => None,
         });
         if let Some(key) = written {
             if self.fail.load(Ordering::SeqCst) {

@@ -5,13 +5,17 @@ use edgeseal_core::{
     Pattern, Timestamp,
     certificate::{CertificateId, InvalidCertificate},
     domain::{Held, NoCompanion},
+    quota::OverQuota,
 };
 use edgeseal_store::{Fault, catalog::ChangeError};
 
 use crate::{
     code::Code,
     operation::{Failure, Trouble},
-    ops::cdn::named_domain::{NoDomain, held_code},
+    ops::{
+        cdn::named_domain::{NoDomain, held_code},
+        quota,
+    },
 };
 
 /// Why not.
@@ -187,6 +191,9 @@ pub enum Error {
         /// Its number.
         id: CertificateId,
     },
+    /// The account has as many as it may.
+    #[error("{}", quota::told(.0))]
+    Quota(#[from] OverQuota),
     /// The store failed while writing.
     #[error("the store failed; the certificate served before is still served")]
     NotStored(#[source] Fault),
@@ -201,7 +208,7 @@ pub enum Error {
     Trouble(#[from] Trouble),
 }
 
-/// The 32 codes of the reference page, and those of domain names.
+/// The 32 codes of the reference page, those of domain names, and Edgeseal's own.
 pub(in crate::ops::cdn) const CODES: &[Code] = &[
     Code::MissingDomainName,
     Code::DomainNameMalformed,
@@ -239,6 +246,7 @@ pub(in crate::ops::cdn) const CODES: &[Code] = &[
     Code::InvalidEnv,
     Code::DomainInProtectedMode,
     Code::CertNameMissing,
+    Code::TooManyCertificates,
 ];
 
 impl Error {
@@ -290,6 +298,7 @@ impl Failure for Error {
             Self::NameTaken { .. } | Self::NameInUse { .. } => Code::CertNameAlreadyExists,
             Self::NameInCentre { .. } => Code::CertificateDuplicated,
             Self::ContentTaken { .. } => Code::CertificateContentDuplicated,
+            Self::Quota(over) => quota::code(over.kind),
             Self::NotStored(_) => Code::CertStorageFailed,
             Self::NotSwitchedOff(_) => Code::DeleteFailed,
             Self::Contended => Code::CreateCertificateFailed,

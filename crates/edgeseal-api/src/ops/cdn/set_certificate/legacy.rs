@@ -6,7 +6,10 @@ use super::error::Error;
 use crate::{
     code::Code,
     operation::Failure,
-    ops::cdn::{named_domain::NoDomain, named_domains::NoDomains},
+    ops::{
+        cdn::{named_domain::NoDomain, named_domains::NoDomains},
+        quota,
+    },
 };
 
 /// Why not.
@@ -57,6 +60,7 @@ macro_rules! codes {
             Code::LegacySslPriEncoding,
             Code::LegacySafeMode,
             Code::LegacyProtectedMode,
+            Code::TooManyCertificates,
         ]
     };
 }
@@ -116,6 +120,7 @@ fn code_of(why: &Error) -> Code {
             Code::LegacyDuplicated
         }
         Error::ContentTaken { .. } => Code::LegacyContentDuplicated,
+        Error::Quota(over) => quota::code(over.kind),
         Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
         Error::Contended => Code::ServiceBusy,
         Error::Trouble(trouble) => trouble.code(),

@@ -3,6 +3,7 @@
 use edgeseal_core::{
     Pattern, Timestamp,
     certificate::{Certificate, CertificateId, Facts},
+    quota::Kind,
 };
 use edgeseal_store::{
     catalog::{ChangeError, Draft},
@@ -13,7 +14,7 @@ use super::error::Error;
 use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContent, NameMismatch},
-    ops::region,
+    ops::{quota, region},
     warning::Warning,
 };
 
@@ -172,7 +173,10 @@ impl Upload {
             }));
         }
         let row = self.new_row(draft, call).await?;
-        draft.add_certificate(&row, &self.certificate).await?;
+        let quota = quota::of(context, call.account(), Kind::Certificates).await?;
+        draft
+            .add_certificate(&row, &self.certificate, quota)
+            .await?;
         Ok(row)
     }
 

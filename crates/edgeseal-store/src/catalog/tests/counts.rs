@@ -1,0 +1,238 @@
+//! What accounts have of what they may have only so much of.
+
+use bytes::Bytes;
+use edgeseal_core::quota::Kind;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::{SharedStore, Write, sqlite::SqliteStore};
+
+async fn counts(catalog: &Catalog) -> [u64; 3] {
+    let mut found = [0; 3];
+    for (kind, found) in Kind::ALL.into_iter().zip(&mut found) {
+        *found = catalog.used(&account(), kind).await.unwrap();
+    }
+    found
+}
+
+async fn add_within(catalog: &Catalog, name: &str, quota: Quota) -> Result<(), OverQuota> {
+    let (domain, deed) = (&domain(name, None), &deed());
+    let added = catalog.transact(deed, |mut draft| async move {
+        draft.add_domain(domain, quota).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    match added.await {
+        Ok(_) => Ok(()),
+        Err(ChangeError::Refused(over)) => Err(over),
+        Err(other) => panic!("{name}: {other}"),
+    }
+}
+
+async fn delete_domain(catalog: &Catalog, name: &str) {
+    let (domain, deed) = (&domain(name, None), &deed());
+    let deleted = catalog.transact(deed, |mut draft| async move {
+        draft.delete_domain(domain).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    deleted.await.unwrap();
+}
+
+async fn request_within(catalog: &Catalog, number: u8, quota: Quota) -> Result<(), OverQuota> {
+    let deed = &deed();
+    let added = catalog.transact(deed, |mut draft| async move {
+        let keys = (
+            &edgeseal_core::certificate::Digest::of(&[number]),
+            &Secret::new(vec![1]),
+        );
+        draft
+            .add_signing_request(&account(), keys, "a.example", quota)
+            .await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    match added.await {
+        Ok(_) => Ok(()),
+        Err(ChangeError::Refused(over)) => Err(over),
+        Err(other) => panic!("{number}: {other}"),
+    }
+}
+
+async fn set(catalog: &Catalog, kind: Kind, to: Option<&'static str>) {
+    let key = Key::count(&account(), kind);
+    let write = vec![match to {
+        None => Write::Delete(key),
+        Some(text) => Write::Put {
+            key,
+            value: Bytes::from_static(text.as_bytes()),
+            expires: None,
+        },
+    }];
+    let expect = Vec::new();
+    catalog.store().commit(Txn { expect, write }).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_change_counts() {
+    let catalog = &catalog();
+    assert_eq!(counts(catalog).await, [0, 0, 0]);
+    let (first, second) = (upload(catalog, 1, "a").await, upload(catalog, 2, "a").await);
+    let bound = domain("a.example.com", Some(&first));
+    add(catalog, &bound).await;
+    add(catalog, &domain("b.example.com", None)).await;
+    request_within(catalog, 1, Quota::Unlimited).await.unwrap();
+    assert_eq!(counts(catalog).await, [2, 2, 1]);
+    let deed = &deed();
+    // Removed while a domain has it: out of its owner's sight, and gone with its last binding.
+    let (old, listed) = (&first, Span { skip: 0, limit: 9 });
+    let hidden = catalog.transact(deed, |mut draft| async move {
+        draft.hide_certificate(old).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    hidden.await.unwrap();
+    assert_eq!(counts(catalog).await, [2, 1, 1]);
+    let free = domain("a.example.com", None);
+    change(catalog, &bound, &free).await;
+    assert_eq!(catalog.certificate(1).await.unwrap(), None);
+    assert_eq!(counts(catalog).await, [2, 1, 1]);
+    assert_eq!(delete(catalog, &second).await, None);
+    delete_domain(catalog, "a.example.com").await;
+    assert_eq!(counts(catalog).await, [1, 0, 1]);
+    let domains = catalog.domains(&account(), listed).await.unwrap();
+    assert_eq!(domains.total, 1);
+}
+
+/// One makes way for another in the same change: that is no more than before.
+#[tokio::test]
+async fn at_the_quota_one_may_be_replaced() {
+    let catalog = &catalog();
+    let (old, other) = (upload(catalog, 1, "a").await, certificate("b"));
+    let (old, other, new, deed) = (&old, &other, &row(2, &other), &deed());
+    for (quota, removes, fits) in [
+        (Quota::AtMost(1), false, false),
+        (Quota::AtMost(1), true, true),
+    ] {
+        let replaced = catalog.transact(deed, |mut draft| async move {
+            if removes {
+                draft.delete_certificate(old).await?;
+            }
+            draft.add_certificate(new, other, quota).await?;
+            Ok::<_, Never>((draft, ()))
+        });
+        match replaced.await {
+            Ok(_) => assert!(fits),
+            Err(ChangeError::Refused(over)) => assert!(!fits && over.used == 1, "{over}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(counts(catalog).await, [0, 1, 0]);
+}
+
+/// All at once, over a file and in memory, in a store that has no numbers yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_end_exactly_at_the_quota() {
+    const LIMIT: u32 = 50;
+    let home = tempfile::tempdir().unwrap();
+    let file = SqliteStore::open(home.path().join("store.db")).unwrap();
+    let stores: [SharedStore; 2] = [Arc::new(MemoryStore::new()), Arc::new(file)];
+    for store in stores {
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let catalog = Catalog::new(store, keyring);
+        add(&catalog, &domain("first.example.com", None)).await;
+        set(&catalog, Kind::Domains, None).await;
+        let mut tasks = JoinSet::new();
+        for task in 0..2 * LIMIT {
+            let catalog = catalog.clone();
+            tasks.spawn(async move {
+                let name = format!("{task}.example.com");
+                add_within(&catalog, &name, Quota::AtMost(LIMIT)).await
+            });
+        }
+        let results = tasks.join_all().await;
+        let added = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(added, LIMIT as usize - 1);
+        for over in results.into_iter().filter_map(Result::err) {
+            assert_eq!(
+                (over.kind, over.adding, over.limit),
+                (Kind::Domains, 1, LIMIT)
+            );
+            assert_eq!(
+                over.used,
+                u64::from(LIMIT),
+                "refused at the limit, not before"
+            );
+        }
+        let span = Span { skip: 0, limit: 0 };
+        let there = catalog.domains(&account(), span).await.unwrap().total;
+        assert_eq!(there, LIMIT as usize);
+        assert_eq!(counts(&catalog).await[0], u64::from(LIMIT));
+        delete_domain(&catalog, "first.example.com").await;
+        let again = add_within(&catalog, "again.example.com", Quota::AtMost(LIMIT));
+        assert_eq!(again.await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_there_before_is_counted_once() {
+    let catalog = &catalog();
+    for number in 0..3 {
+        add(catalog, &domain(&format!("{number}.example.com"), None)).await;
+    }
+    for first in ["add", "delete"] {
+        set(catalog, Kind::Domains, None).await;
+        assert_eq!(counts(catalog).await[0], 3, "without a number");
+        match first {
+            "add" => {
+                let over = add_within(catalog, "new.example.com", Quota::AtMost(3)).await;
+                assert_eq!(over.unwrap_err().used, 3);
+                let added = add_within(catalog, "new.example.com", Quota::AtMost(4)).await;
+                assert_eq!(added, Ok(()));
+                assert_eq!(counts(catalog).await[0], 4);
+                delete_domain(catalog, "new.example.com").await;
+            }
+            _ => delete_domain(catalog, "0.example.com").await,
+        }
+    }
+    assert_eq!(counts(catalog).await[0], 2);
+}
+
+#[tokio::test]
+async fn a_wrong_number_is_corrected() {
+    let catalog = &catalog();
+    let owner = edgeseal_core::account::Account {
+        id: account(),
+        name: "owner".to_owned(),
+        root: false,
+        created: NOW,
+        private_origins: None,
+        quotas: Default::default(),
+    };
+    let key = NewAccessKey::generate(account(), None, NOW);
+    catalog.create_account(&deed(), &owner, &key).await.unwrap();
+    assert_eq!(catalog.recount_all().await.unwrap(), []);
+    add(catalog, &domain("a.example.com", None)).await;
+    upload(catalog, 1, "a").await;
+    assert_eq!(catalog.recount_all().await.unwrap(), []);
+    set(catalog, Kind::Domains, Some("7")).await;
+    set(catalog, Kind::Certificates, Some("many")).await;
+    let corrected = [(Kind::Domains, Some(7)), (Kind::Certificates, None)];
+    let corrected = corrected.map(|(kind, was)| Recounted {
+        account: account(),
+        kind,
+        was,
+        is: 1,
+    });
+    assert_eq!(catalog.recount_all().await.unwrap(), corrected);
+    assert_eq!(counts(catalog).await, [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn signing_requests_that_are_forgotten_make_room() {
+    let (catalog, quota) = (&catalog(), Quota::AtMost(2));
+    for (number, fits) in [(1, true), (2, true), (3, false)] {
+        let added = request_within(catalog, number, quota).await;
+        assert_eq!(added.is_ok(), fits, "{number}");
+    }
+    let later = NOW.plus_ms(SIGNING_REQUEST_MS + 1);
+    assert_eq!(catalog.sweep(later).await.unwrap(), 2);
+    assert_eq!(request_within(catalog, 3, quota).await, Ok(()));
+    assert_eq!(counts(catalog).await, [0, 0, 1]);
+}

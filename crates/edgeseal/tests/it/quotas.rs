@@ -1,0 +1,302 @@
+//! How much an account may have: refused at the quota and not before, however many call at once.
+
+use edgeseal_api::client::{CallError, Refusal};
+use rusqlite::Connection;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::{
+    doctor::doctor,
+    harness::{
+        Api, CAS, CDN, EDGESEAL, Origin, Pem, SET, Server,
+        api::{told, upload},
+        pki::AUTHORITY,
+        unlimited,
+    },
+};
+
+const OVER: &str = "DomainOverLimit";
+const OVER_CERTIFICATES: &str = "QuotaExceeded.Certificate";
+
+fn domain<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        ("DomainName", name),
+        ("CdnType", "web"),
+        ("Sources", sources),
+    ]
+}
+
+/// Asserts that a call is refused with this code and a reason that says how to get on.
+async fn assert_over(
+    api: &Api,
+    call: (&str, &str),
+    params: &[(&str, &str)],
+    code: &str,
+    used: &str,
+) {
+    let refusal: Refusal = api.refused(call.0, call.1, params).await;
+    assert_eq!((refusal.status, &*refusal.code), (403, code), "{}", call.1);
+    let told = &refusal.detail;
+    assert!(told.contains(used), "{}: {told}", call.1);
+    assert!(
+        told.contains("raise Quota") && told.contains("quota_"),
+        "{told}"
+    );
+}
+
+async fn quotas(api: &Api) -> Value {
+    api.ok(CDN, "DescribeCdnUserQuota", &[]).await
+}
+
+async fn choose(root: &Api, account: &str, quota: (&str, &str)) {
+    let params = [("AccountId", account), quota];
+    root.ok(EDGESEAL, "UpdateAccount", &params).await;
+}
+
+/// The tenants of an installation may have private origins, as the tests' are.
+fn config(quotas: &str) -> String {
+    format!(
+        "origin_private_addresses = \"all\"\n{quotas}\n{}",
+        unlimited()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_adds_as_many_domains_as_it_may() {
+    let server = Server::start_with(&config("quota_domains = 3"));
+    let (root, bob) = (server.client(), server.account("bob").await);
+    let origin = Origin::start().await;
+    let sources = origin.sources();
+    for name in ["1.quota.example", "2.quota.example"] {
+        bob.add(name, &origin).await;
+    }
+    let two = domain("3.quota.example,4.quota.example", &sources);
+    assert_over(
+        &bob,
+        (CDN, "BatchAddCdnDomain"),
+        &two,
+        OVER,
+        "2 of 3 domains, and 2 more",
+    )
+    .await;
+    assert_eq!(quotas(&bob).await["DomainRemain"], 1, "all or none");
+    bob.add("3.quota.example", &origin).await;
+    let fourth = domain("4.quota.example", &sources);
+    let add = (CDN, "AddCdnDomain");
+    assert_over(
+        &bob,
+        add,
+        &fourth,
+        OVER,
+        "3 of 3 domains, and 1 more is asked for",
+    )
+    .await;
+    let pem = AUTHORITY.issue(&["4.quota.example"]);
+    let imported = [upload("4.quota.example", &pem).as_slice(), &fourth[2..]].concat();
+    assert_over(
+        &bob,
+        (EDGESEAL, "ImportCertificate"),
+        &imported,
+        OVER,
+        "3 of 3",
+    )
+    .await;
+    let shown = quotas(&bob).await;
+    assert_eq!([&shown["DomainQuota"], &shown["DomainRemain"]], [3, 0]);
+
+    // Nobody else's domains count, and the root account has no quota but one that it chooses.
+    for number in 5..10 {
+        root.add(&format!("{number}.quota.example"), &origin).await;
+    }
+    assert_eq!(quotas(&root).await["DomainQuota"], i32::MAX);
+    choose(&root, &root.account, ("QuotaDomains", "5")).await;
+    let own = domain("10.quota.example", &sources);
+    assert_over(&root, add, &own, OVER, "5 of 5 domains").await;
+    choose(&root, &root.account, ("QuotaDomains", "default")).await;
+    root.add("10.quota.example", &origin).await;
+
+    // What goes makes room; a lower quota takes nothing away.
+    bob.on("DeleteCdnDomain", "1.quota.example").await;
+    bob.add("4.quota.example", &origin).await;
+    choose(&root, &bob.account, ("QuotaDomains", "0")).await;
+    let fifth = domain("5.bob.example", &sources);
+    assert_over(&bob, add, &fifth, OVER, "3 of 0 domains").await;
+    bob.on("StopCdnDomain", "4.quota.example").await;
+    choose(&root, &bob.account, ("QuotaDomains", "unlimited")).await;
+    bob.add("5.bob.example", &origin).await;
+    choose(&root, &bob.account, ("QuotaDomains", "default")).await;
+    assert_eq!(quotas(&bob).await["DomainQuota"], 3);
+    for (quota, code) in [("-1", "InvalidQuota"), ("many", "InvalidQuota")] {
+        let params = [("AccountId", bob.account.as_str()), ("QuotaDomains", quota)];
+        let refusal = root.refused(EDGESEAL, "UpdateAccount", &params).await;
+        assert_eq!(refusal.code, code, "{quota}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_uploads_as_many_certificates_as_it_may() {
+    const NAME: &str = "www.quota.example";
+    let server = Server::start_with(&config("quota_certificates = 2"));
+    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    bob.add(NAME, &origin).await;
+    let pems: [Pem; 4] = std::array::from_fn(|_| AUTHORITY.issue(&[NAME]));
+    let [first, second, third, fourth] = &pems;
+    let mut kept = upload(NAME, first).to_vec();
+    kept.push(("CertName", "kept"));
+    bob.ok(CDN, SET, &kept).await;
+    let centre = [
+        ("Name", "centre"),
+        ("Cert", &second.chain),
+        ("Key", &second.key),
+    ];
+    let stored = bob.ok(CAS, "UploadUserCertificate", &centre).await;
+    let third_up = upload(NAME, third);
+    let over = "2 of 2 certificates";
+    assert_over(&bob, (CDN, SET), &third_up, OVER_CERTIFICATES, over).await;
+    assert_over(
+        &bob,
+        (EDGESEAL, "ImportCertificate"),
+        &third_up,
+        OVER_CERTIFICATES,
+        over,
+    )
+    .await;
+    let further = [
+        ("Name", "further"),
+        ("Cert", &third.chain),
+        ("Key", &third.key),
+    ];
+    let call = (CAS, "UploadUserCertificate");
+    assert_over(&bob, call, &further, OVER_CERTIFICATES, over).await;
+    let legacy = [
+        ("DomainName", NAME),
+        ("ServerCertificateStatus", "on"),
+        ("ServerCertificate", &third.chain),
+        ("PrivateKey", &third.key),
+    ];
+    let call = (CDN, "SetDomainServerCertificate");
+    assert_over(&bob, call, &legacy, OVER_CERTIFICATES, over).await;
+    server
+        .assert_serves(NAME, &first.leaf, "nothing was bound")
+        .await;
+
+    // What is there is bound and bound again; one that takes another's name takes its place.
+    let id = stored["CertId"].to_string();
+    let by_id = [
+        ("DomainName", NAME),
+        ("SSLProtocol", "on"),
+        ("CertType", "cas"),
+        ("CertId", &id),
+    ];
+    bob.ok(CDN, SET, &by_id).await;
+    server
+        .assert_serves(NAME, &second.leaf, "by its number")
+        .await;
+    let mut forced = legacy.to_vec();
+    forced.extend([("CertName", "kept"), ("ForceSet", "1")]);
+    bob.ok(CDN, "SetDomainServerCertificate", &forced).await;
+    server
+        .assert_serves(NAME, &third.leaf, "in place of the first")
+        .await;
+    assert_eq!(quotas(&bob).await["CertificateRemain"], 0);
+    bob.ok(CAS, "DeleteUserCertificate", &[("CertId", &id)])
+        .await;
+    bob.ok(CDN, SET, &upload(NAME, fourth)).await;
+    server
+        .assert_serves(NAME, &fourth.leaf, "there was room")
+        .await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_as_many_signing_requests_as_it_may() {
+    let server = Server::start_with(&config("quota_csr_keys = 1"));
+    let (root, bob) = (server.client(), server.account("bob").await);
+    let call = (CDN, "CreateCdnCertificateSigningRequest");
+    let name = [("CommonName", "www.quota.example")];
+    bob.ok(CDN, call.1, &name).await;
+    let code = "QuotaExceeded.CertificateSigningRequest";
+    assert_over(&bob, call, &name, code, "1 of 1 signing requests").await;
+    assert_eq!(quotas(&bob).await["CsrKeyRemain"], 0);
+    choose(&root, &bob.account, ("QuotaCsrKeys", "2")).await;
+    bob.ok(CDN, call.1, &name).await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_at_once_end_exactly_at_the_quota() {
+    const LIMIT: usize = 20;
+    let server = Server::start_with(&config(&format!("quota_domains = {LIMIT}")));
+    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    let sources = origin.sources();
+    let mut calls = JoinSet::new();
+    for number in 0..3 * LIMIT {
+        let (bob, sources) = (bob.clone(), sources.clone());
+        calls.spawn(async move {
+            let name = format!("{number}.quota.example");
+            let params = domain(&name, &sources);
+            match bob.call(CDN, "AddCdnDomain", &params).await {
+                Ok(_) => Some(name),
+                Err(CallError::Refused(refusal)) => {
+                    assert_eq!(refusal.code, OVER, "{}", refusal.detail);
+                    None
+                }
+                Err(error) => panic!("{name}: {}", told(&error)),
+            }
+        });
+    }
+    let mut added: Vec<String> = calls.join_all().await.into_iter().flatten().collect();
+    added.sort();
+    assert_eq!(added.len(), LIMIT);
+    let listed = bob
+        .ok(CDN, "DescribeUserDomains", &[("PageSize", "100")])
+        .await;
+    let rows = listed["Domains"]["PageData"].as_array().unwrap().iter();
+    let mut there: Vec<&str> = rows
+        .map(|row| row["DomainName"].as_str().unwrap())
+        .collect();
+    there.sort_unstable();
+    assert_eq!(there, added);
+    assert_eq!(quotas(&bob).await["DomainRemain"], 0);
+    server.stop();
+}
+
+/// As after a release that does not count, or by somebody's hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_number_is_corrected_at_the_next_start() {
+    let mut server = Server::start_with(&config("quota_domains = 2"));
+    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    bob.add("1.quota.example", &origin).await;
+    for (planted, found) in [("x'39'", true), ("NULL", false)] {
+        server.terminate();
+        let store = Connection::open(server.data().join("store.db")).unwrap();
+        let sql = format!("UPDATE entry SET value = {planted} WHERE key LIKE 'count/%/domains'");
+        assert_eq!(store.execute(&sql, []), Ok(1));
+        drop(store);
+        let (code, said) = doctor(&server.data());
+        assert_eq!(code == Some(65), found, "{said}");
+        assert_eq!(
+            said.contains("it says 9 domains, and there are 1"),
+            found,
+            "{said}"
+        );
+        server.launch();
+        let bob = server.client_of(&bob.account, &bob.key, text(&bob));
+        let corrected = crate::harness::eventually("the number", async || {
+            (quotas(&bob).await["DomainRemain"] == 1).then_some(())
+        });
+        corrected.await;
+        bob.add("2.quota.example", &origin).await;
+        let (name, sources) = ("3.quota.example", origin.sources());
+        let call = (CDN, "AddCdnDomain");
+        assert_over(&bob, call, &domain(name, &sources), OVER, "2 of 2 domains").await;
+        bob.on("DeleteCdnDomain", "2.quota.example").await;
+        assert_eq!(doctor(&server.data()).0, Some(0));
+    }
+    server.stop();
+}
+
+fn text(api: &Api) -> &str {
+    std::str::from_utf8(api.secret.expose()).unwrap()
+}
