@@ -36,6 +36,8 @@ pub enum Kind {
     KeyTypeChanged,
     /// The domain had two certificates, and both are replaced by one.
     ReplacesCompanion,
+    /// `Env` is a word that nothing is known of; it counted as production.
+    UnknownEnvironment,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             Self::ExpiresEarlier => "ExpiresEarlier",
             Self::KeyTypeChanged => "KeyTypeChanged",
             Self::ReplacesCompanion => "ReplacesCompanion",
+            Self::UnknownEnvironment => "UnknownEnvironment",
         }
     }
 }
@@ -110,6 +113,7 @@ mod tests {
             Kind::ExpiresEarlier,
             Kind::KeyTypeChanged,
             Kind::ReplacesCompanion,
+            Kind::UnknownEnvironment,
         ] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }

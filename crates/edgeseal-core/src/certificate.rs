@@ -66,6 +66,8 @@ pub struct Leaf {
     pub der: Vec<u8>,
     /// SHA-256 of its public key (DER of SubjectPublicKeyInfo).
     pub public_key: Digest,
+    /// The whole name of its issuer, as in `C=US, O=Example, CN=Example CA`; safe to print.
+    pub issuer: String,
     /// What it says of itself.
     pub facts: Facts,
 }

@@ -177,7 +177,7 @@ pub struct Origin {
     pub kind: OriginKind,
     /// TCP port.
     pub port: u16,
-    /// Lower goes first: 20 for a primary, 30 for a secondary.
+    /// Lower goes first, 0–100: 20 for a primary, 30 for a secondary.
     pub priority: u8,
     /// Share among origins of the same priority, 0–100.
     pub weight: u8,

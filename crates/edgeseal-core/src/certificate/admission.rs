@@ -11,7 +11,7 @@ use super::{
     parsed::Parsed,
     path::{self, Path},
     pem::{Block, Container, Kind, Text},
-    subject::describe,
+    subject::{describe, whole},
 };
 use crate::Timestamp;
 use zeroize::Zeroizing;
@@ -94,6 +94,7 @@ pub fn inspect(chain_pem: &str) -> Result<Leaf, InvalidCertificate> {
     Ok(Leaf {
         der: leaf.der.to_vec(),
         public_key: Digest::of(leaf.x509.public_key().raw),
+        issuer: whole(leaf.x509.issuer()),
         facts,
     })
 }

@@ -8,6 +8,8 @@ use x509_parser::{
 
 /// Longest piece of a name that is shown, in characters (RFC 5280 allows 64 in a common name).
 const SHOWN_MAX: usize = 128;
+/// Longest whole name that is shown, in characters.
+const WHOLE_MAX: usize = 1024;
 
 /// A name for an error or a warning: the common name, else the organisation, as in `CN=Example CA`.
 pub(super) fn describe(name: &X509Name<'_>) -> String {
@@ -33,6 +35,13 @@ pub(super) fn organization(name: &X509Name<'_>) -> String {
         .next()
         .map(text)
         .unwrap_or_default()
+}
+
+/// The whole name in the order of the certificate, as in `C=US, O=Example, CN=Example CA`.
+pub(super) fn whole(name: &X509Name<'_>) -> String {
+    let text = name.to_string();
+    let printable = text.chars().filter(|c| !is_invisible(*c));
+    printable.take(WHOLE_MAX).collect()
 }
 
 /// What a subject says beside its common name.

@@ -28,6 +28,8 @@ pub struct DescribeCdnDomainByCertificate;
 /// What is looked for.
 pub struct Search {
     facts: Facts,
+    /// The whole name of its issuer.
+    issuer: String,
     /// Only domains with HTTPS on, or off.
     https: Option<bool>,
     /// Only domains that the certificate names themselves, not by a wildcard.
@@ -100,6 +102,7 @@ impl Operation for DescribeCdnDomainByCertificate {
         };
         Ok(Search {
             facts: leaf.facts,
+            issuer: leaf.issuer,
             https: flag("SSLStatus"),
             exact: flag("Exact").unwrap_or(false),
         })
@@ -113,7 +116,7 @@ impl Operation for DescribeCdnDomainByCertificate {
         let domains = search.domains(context, call).await.map_err(Trouble::from)?;
         Ok(Done::read(Reply {
             cert_infos: CertInfos {
-                cert_info: [CertInfo::of(search.facts, domains.join(","), call.now())],
+                cert_info: [CertInfo::of(search, domains.join(","), call.now())],
             },
         }))
     }
@@ -154,7 +157,7 @@ impl Covered {
 }
 
 impl CertInfo {
-    fn of(facts: Facts, domain_list: String, now: Timestamp) -> Self {
+    fn of(Search { facts, issuer, .. }: Search, domain_list: String, now: Timestamp) -> Self {
         let yes_no = |yes| if yes { "yes" } else { "no" };
         Self {
             domain_names: names(&facts),
@@ -162,11 +165,11 @@ impl CertInfo {
             cert_expire_time: openssl_time(facts.not_after),
             cert_type: facts.key.word(),
             cert_expired: yes_no(facts.not_after < now),
-            // A certificate that signed itself has no authority to speak of.
-            cert_ca_is_legacy: yes_no(facts.issuer != facts.common_name),
+            // Whether its authority is obsolete: what is signed as obsolete ones did is refused.
+            cert_ca_is_legacy: "no",
             cert_subject_common_name: facts.common_name,
             domain_list,
-            issuer: facts.issuer,
+            issuer,
         }
     }
 }

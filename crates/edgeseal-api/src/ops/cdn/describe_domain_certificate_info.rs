@@ -43,7 +43,7 @@ struct CertInfo {
     bound: Option<Bound>,
 }
 
-/// What is there only if a certificate is bound. All values are strings on the wire.
+/// What is there only if a certificate is served. All values are strings on the wire.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::ops) struct Bound {
@@ -109,13 +109,14 @@ pub(in crate::ops) fn each_or_none<T>(
 }
 
 impl Bound {
-    /// What is bound on the production edges, on or off, the first certificate first.
+    /// What the production edges serve, the first certificate first. With HTTPS off that is none,
+    /// although the binding is remembered: Terraform's acceptance tests read no certificate then.
     pub(in crate::ops) async fn of_domain(
         catalog: &Catalog,
         domain: &Domain,
         now: Timestamp,
     ) -> Result<Vec<Self>, Fault> {
-        let Some(binding) = &domain.production else {
+        let Some(binding) = domain.production.as_ref().filter(|it| it.enabled) else {
             return Ok(Vec::new());
         };
         let (covers, updated) = (binding.covers, binding.updated);

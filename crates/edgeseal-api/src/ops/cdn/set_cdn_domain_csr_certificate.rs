@@ -99,11 +99,7 @@ impl Operation for SetCdnDomainCsrCertificate {
             .may_change_certificate()
             .map_err(set_certificate::Error::from)?;
         let certificate = with_its_key(context, call, &chain).await?;
-        let source = Source::Upload(Box::new(Upload {
-            certificate,
-            name: None,
-            replaces: false,
-        }));
+        let source = Source::Upload(Box::new(Upload::unnamed(certificate)));
         let (names, environment) = (std::slice::from_ref(&name), Environment::Production);
         let bound = Some((&source, Place::First));
         Ok(set_certificate::bind(context, call, names, environment, bound).await?)

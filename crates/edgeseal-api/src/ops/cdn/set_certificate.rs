@@ -47,7 +47,7 @@ pub(super) async fn set(
         domains.push(named_domain::find(&context.catalog, call.account(), name).await?);
     }
     let on = ask.switch()?;
-    let environment = ask.environment()?;
+    let (environment, unknown) = ask.environment()?;
     for domain in &domains {
         domain.may_change_certificate()?;
     }
@@ -58,7 +58,15 @@ pub(super) async fn set(
         None
     };
     let bound = source.as_ref().map(|(source, place)| (source, *place));
-    bind(context, call, names, environment, bound).await
+    let change = Change {
+        context,
+        call,
+        names,
+        environment,
+        source: bound,
+        warnings: unknown.as_slice(),
+    };
+    change.commit().await
 }
 
 /// Binds a certificate to all of these domains, or to none; without a source it switches HTTPS off.
@@ -78,14 +86,9 @@ pub(super) async fn bind(
         names,
         environment,
         source,
+        warnings: &[],
     };
-    let changed = context
-        .catalog
-        .transact(&call.deed, |draft| change.decide(draft))
-        .await;
-    let Committed { value, revision } =
-        changed.map_err(|error| Error::of_change(error, source.is_some()))?;
-    Ok(Done::served(revision, environment).warned(value))
+    change.commit().await
 }
 
 /// Binds a certificate to all of these domains inside a change; with what it warns of.
@@ -105,6 +108,7 @@ pub(super) async fn bind_in(
         names,
         environment: Environment::Production,
         source: Some((source, Place::First)),
+        warnings: &[],
     };
     change.decide(draft).await
 }
@@ -118,9 +122,22 @@ struct Change<'a> {
     environment: Environment,
     /// Where the certificate comes from, and its place; `None` switches off.
     source: Option<(&'a Source, Place)>,
+    /// What the parameters warn of.
+    warnings: &'a [Warning],
 }
 
 impl Change<'_> {
+    async fn commit(self) -> Result<Done<Nothing>, Error> {
+        let changed = self
+            .context
+            .catalog
+            .transact(&self.call.deed, |draft| self.decide(draft))
+            .await;
+        let Committed { value, revision } =
+            changed.map_err(|error| Error::of_change(error, self.source.is_some()))?;
+        Ok(Done::served(revision, self.environment).warned(value))
+    }
+
     async fn decide(self, mut draft: Draft) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
         let refused = |error| ChangeError::Refused(error);
         let mut domains = Vec::with_capacity(self.names.len());
@@ -146,6 +163,7 @@ impl Change<'_> {
             }
             None => (None, Vec::new()),
         };
+        warnings.extend_from_slice(self.warnings);
         for before in &domains {
             let applied = self.apply(&mut draft, before, certificate.as_ref());
             warnings.extend(applied.await?);

@@ -1,7 +1,10 @@
 //! The parameter `Sources`: a JSON list of origins, in every spelling that clients send. Names in
 //! any case, numbers as numbers or strings, one origin without its list.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    str::FromStr,
+};
 
 use edgeseal_core::{
     AccountId, DomainName,
@@ -18,10 +21,11 @@ use crate::{code::Code, context::Context, operation::Failure};
 
 /// Origins that a domain may have.
 const ORIGINS_MAX: usize = 20;
-/// Priority of a primary origin.
-const PRIMARY: u8 = 20;
-/// Priority of a secondary origin.
-const SECONDARY: u8 = 30;
+/// Priority of an origin that names none: a primary one. The console gives 30 to a secondary one.
+const PRIORITY_DEFAULT: u8 = 20;
+/// Largest priority. The documentation names 20 and 30; the Terraform provider lets 0 to 100 pass,
+/// and its acceptance tests use 40.
+const PRIORITY_MAX: u8 = 100;
 /// Weight of an origin that names none.
 const WEIGHT_DEFAULT: u8 = 10;
 /// Largest weight.
@@ -250,25 +254,32 @@ fn origin(item: Value, position: usize) -> Result<Origin, InvalidSources> {
         "a host name"
     };
     let address = address.ok_or_else(|| wrong("content", expected))?;
-    let number = |member: &str, default: u16| {
-        text(&members, member).map_or(Some(default), |text| text.parse().ok())
-    };
-    let port = number("port", 80)
+    let port = number(&members, "port", 80)
         .filter(|port| *port > 0)
         .ok_or_else(|| wrong("port", "a port number, 1 to 65535"))?;
-    let priority = number("priority", PRIMARY.into()).and_then(|number| u8::try_from(number).ok());
-    let priority = priority.filter(|priority| [PRIMARY, SECONDARY].contains(priority));
-    let weight =
-        number("weight", WEIGHT_DEFAULT.into()).and_then(|number| u8::try_from(number).ok());
+    let priority = number(&members, "priority", PRIORITY_DEFAULT)
+        .filter(|priority| *priority <= PRIORITY_MAX)
+        .ok_or_else(|| {
+            wrong(
+                "priority",
+                "a number from 0 to 100: 20 for a primary, 30 for a secondary",
+            )
+        })?;
+    let weight = number(&members, "weight", WEIGHT_DEFAULT)
+        .filter(|weight| *weight <= WEIGHT_MAX)
+        .ok_or_else(|| wrong("weight", "a number from 0 to 100"))?;
     Ok(Origin {
         address,
         kind,
         port,
-        priority: priority.ok_or_else(|| wrong("priority", "20 (primary) or 30 (secondary)"))?,
-        weight: weight
-            .filter(|weight| *weight <= WEIGHT_MAX)
-            .ok_or_else(|| wrong("weight", "a number from 0 to 100"))?,
+        priority,
+        weight,
     })
+}
+
+/// A member that is a number, or `default` if there is none; `None` if it is no such number.
+fn number<T: FromStr>(members: &Map<String, Value>, name: &str, default: T) -> Option<T> {
+    text(members, name).map_or(Some(default), |text| text.parse().ok())
 }
 
 /// A host name; unlike a domain it may be a single label, such as a name in a private network.

@@ -56,7 +56,7 @@ impl Operation for GetPolicy {
         let attachments = catalog.policy_attachments(account, &wanted).await;
         Ok(Done::read(Reply {
             default_policy_version: policy.default_version(),
-            policy: policy.counted(attachments.map_err(Trouble::from)?),
+            policy: policy.whole(attachments.map_err(Trouble::from)?),
         }))
     }
 }

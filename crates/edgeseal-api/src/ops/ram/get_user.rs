@@ -39,6 +39,6 @@ impl Operation for GetUser {
         let found = context.catalog.user(call.account(), &name).await;
         let user = found.map_err(Trouble::from)?;
         let user = user.ok_or(IdentityRefused::NoUser(name))?;
-        Ok(Done::read(user::Reply::of(user)))
+        Ok(Done::read(user::Reply::whole(user)))
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Shown {
     description: String,
     default_version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    policy_document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     create_date: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     update_date: Option<String>,
@@ -153,7 +155,16 @@ impl AnyPolicy {
             .find(|one| one.is_default_version)
     }
 
-    /// As it is shown of itself, with the number of those who have it.
+    /// As it is shown of itself: with what it says, and with the number of those who have it.
+    pub(super) fn whole(&self, attachments: usize) -> Shown {
+        let default = self.default_version();
+        Shown {
+            policy_document: default.map(|version| version.policy_document),
+            ..self.counted(attachments)
+        }
+    }
+
+    /// As lists show it, with the number of those who have it.
     pub(super) fn counted(&self, attachments: usize) -> Shown {
         Shown {
             attachment_count: Some(attachments),
@@ -172,6 +183,7 @@ impl AnyPolicy {
             policy_type: type_name(self.kind()),
             description: description.to_owned(),
             default_version: version_id(default),
+            policy_document: None,
             create_date: Some(created.to_string()),
             update_date: Some(updated.to_string()),
             attach_date: None,

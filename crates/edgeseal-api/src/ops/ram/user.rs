@@ -23,6 +23,8 @@ pub(super) struct Shown {
     create_date: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     update_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_login_date: Option<&'static str>,
 }
 
 impl Reply {
@@ -30,6 +32,15 @@ impl Reply {
         Self {
             user: Shown::of(user),
         }
+    }
+
+    /// A user with the last login to a console, of which there is none.
+    pub(super) fn whole(user: User) -> Self {
+        let user = Shown {
+            last_login_date: Some(""),
+            ..Shown::of(user)
+        };
+        Self { user }
     }
 
     /// A user that was just made: such replies do not say when it was changed.
@@ -53,6 +64,7 @@ impl Shown {
             comments: user.comments,
             create_date: user.created.to_string(),
             update_date: Some(user.updated.to_string()),
+            last_login_date: None,
         }
     }
 }

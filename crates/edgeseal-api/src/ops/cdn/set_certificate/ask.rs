@@ -5,16 +5,24 @@ use edgeseal_core::{
     certificate::{CertificateId, admit},
     domain::Environment,
 };
+use edgeseal_store::record::CertificateSource;
 use zeroize::Zeroizing;
 
 use super::{
     error::Error,
     source::{Reference, Source, Upload},
 };
-use crate::{operation::shown, ops::region, request::Params};
+use crate::{
+    operation::shown,
+    ops::region,
+    request::Params,
+    warning::{self, Warning},
+};
 
 /// Longest name of a certificate, in characters.
 const NAME_MAX: usize = 128;
+/// Longest `Env`, in characters.
+const WORD_MAX: usize = 64;
 
 /// How a family of operations spells the parameters that differ.
 #[derive(Clone, Copy, Debug)]
@@ -87,11 +95,18 @@ impl Ask {
         }
     }
 
-    /// For which edges.
-    pub(super) fn environment(&self) -> Result<Environment, Error> {
+    /// For which edges. "Not passing or passing any other value is a formal certificate", says the
+    /// Terraform provider's documentation of `env`; what is no word at all is refused.
+    pub(super) fn environment(&self) -> Result<(Environment, Option<Warning>), Error> {
         match self.environment.as_deref() {
-            None | Some("production") => Ok(Environment::Production),
-            Some("staging") => Ok(Environment::Staging),
+            None | Some("production") => Ok((Environment::Production, None)),
+            Some("staging") => Ok((Environment::Staging, None)),
+            Some(word) if is_word(word) => {
+                let detail =
+                    format!("Env is {word:?}, which is read as production; staging is another");
+                let warning = Warning::new(warning::Kind::UnknownEnvironment, detail);
+                Ok((Environment::Production, Some(warning)))
+            }
             Some(other) => Err(Error::Environment {
                 given: shown(other),
             }),
@@ -121,7 +136,18 @@ impl Ask {
             () => "upload",
         };
         match self.kind.as_deref().unwrap_or(implied) {
-            "upload" => self.upload(now).map(Box::new).map(Source::Upload),
+            "upload" => {
+                let upload = self.upload(CertificateSource::Upload, region::HOME, now)?;
+                Ok(Source::Upload(Box::new(upload)))
+            }
+            "cas" if self.brings_its_own() => {
+                let region = self.region()?;
+                if self.name.is_none() {
+                    return Err(Error::NoReference);
+                }
+                let upload = self.upload(CertificateSource::Centre, region, now)?;
+                Ok(Source::Upload(Box::new(upload)))
+            }
             "cas" => self.reference().map(Source::Stored),
             "free" => Err(Error::Free),
             other => Err(Error::Kind {
@@ -130,14 +156,23 @@ impl Ask {
         }
     }
 
+    /// Whether a certificate for the centre comes with the call: Terraform's acceptance tests send
+    /// `cas` with a name, chain and key, and read it back as `cas` under that name.
+    const fn brings_its_own(&self) -> bool {
+        self.id.is_none() && self.chain.is_some() && self.key.is_some()
+    }
+
+    fn region(&self) -> Result<&'static str, Error> {
+        let given = self.region.as_deref().unwrap_or(region::HOME);
+        let known = region::REGIONS.into_iter().find(|known| *known == given);
+        known.ok_or_else(|| Error::Region {
+            param: self.spelling.region,
+            given: shown(given),
+        })
+    }
+
     fn reference(self) -> Result<Reference, Error> {
-        let region = self.region.unwrap_or_else(|| region::HOME.to_owned());
-        if !region::REGIONS.contains(&region.as_str()) {
-            return Err(Error::Region {
-                param: self.spelling.region,
-                given: shown(&region),
-            });
-        }
+        let region = self.region()?;
         match (self.id, self.name) {
             (Some(id), _) => Ok(Reference::Id {
                 id: parse_id(&id)?,
@@ -148,7 +183,12 @@ impl Ask {
         }
     }
 
-    fn upload(self, now: Timestamp) -> Result<Upload, Error> {
+    fn upload(
+        self,
+        source: CertificateSource,
+        region: &'static str,
+        now: Timestamp,
+    ) -> Result<Upload, Error> {
         let Spelling { chain, key, .. } = self.spelling;
         let key = self.key.ok_or(Error::NoKey { param: key })?;
         let chain = self.chain.ok_or(Error::NoChain { param: chain })?;
@@ -156,9 +196,16 @@ impl Ask {
         Ok(Upload {
             certificate,
             name: self.name,
+            source,
+            region,
             replaces: self.force,
         })
     }
+}
+
+/// Whether a text is short and prints.
+fn is_word(text: &str) -> bool {
+    text.chars().count() <= WORD_MAX && !text.chars().any(char::is_control)
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

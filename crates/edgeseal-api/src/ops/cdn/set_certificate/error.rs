@@ -38,8 +38,8 @@ pub enum Error {
         /// What was given.
         given: String,
     },
-    /// No such environment.
-    #[error("Env is {given:?}; use staging or production")]
+    /// Not a word.
+    #[error("Env is {given:?}; use staging or production, a word of at most 64 characters")]
     Environment {
         /// What was given.
         given: String,

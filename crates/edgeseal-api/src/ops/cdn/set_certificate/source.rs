@@ -33,14 +33,14 @@ pub(in crate::ops::cdn) enum Reference {
         /// The number.
         id: CertificateId,
         /// Its region.
-        region: String,
+        region: &'static str,
     },
     /// By name.
     Name {
         /// The name.
         name: String,
         /// Its region.
-        region: String,
+        region: &'static str,
     },
 }
 
@@ -50,6 +50,10 @@ pub(in crate::ops::cdn) struct Upload {
     pub(in crate::ops::cdn) certificate: Certificate,
     /// Its name, if the caller gave one.
     pub(in crate::ops::cdn) name: Option<String>,
+    /// Whether it goes to the certificate centre.
+    pub(in crate::ops::cdn) source: CertificateSource,
+    /// Its region.
+    pub(in crate::ops::cdn) region: &'static str,
     /// Whether it takes its name from another certificate that has it.
     pub(in crate::ops::cdn) replaces: bool,
 }
@@ -106,7 +110,7 @@ impl Reference {
             }
         };
         let own = found.filter(|found| {
-            found.account == *call.account() && found.region == *region && !found.removed
+            found.account == *call.account() && found.region == **region && !found.removed
         });
         own.ok_or_else(|| {
             ChangeError::Refused(Error::NoCertificate {
@@ -129,6 +133,8 @@ impl Upload {
         Self {
             certificate,
             name: None,
+            source: CertificateSource::Upload,
+            region: region::HOME,
             replaces: false,
         }
     }
@@ -148,7 +154,7 @@ impl Upload {
                 return Ok(named);
             }
             if !self.replaces {
-                return Err(ChangeError::Refused(taken(name, &named)));
+                return Err(ChangeError::Refused(self.taken(name, &named)));
             }
             if !self
                 .may_replace(draft, context, call, domains, &named)
@@ -203,6 +209,14 @@ impl Upload {
         Ok(users.iter().all(|user| domains.contains(&user.name)))
     }
 
+    fn taken(&self, name: &str, named: &CertificateRecord) -> Error {
+        let name = name.to_owned();
+        match (self.source, named.source) {
+            (CertificateSource::Upload, CertificateSource::Centre) => Error::NameInCentre { name },
+            _ => Error::NameTaken { name, id: named.id },
+        }
+    }
+
     async fn new_row(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {
         let id = draft.new_certificate_id().await?;
         let name = match &self.name {
@@ -213,8 +227,8 @@ impl Upload {
             id,
             account: call.account().clone(),
             name,
-            source: CertificateSource::Upload,
-            region: region::HOME.to_owned(),
+            source: self.source,
+            region: self.region.to_owned(),
             material: self.certificate.digest(),
             has_key: true,
             revoked: false,
@@ -232,14 +246,6 @@ async fn free_name(draft: &mut Draft, call: &Authorized, id: CertificateId) -> R
         name = format!("cert-{id}-{}", draft.new_certificate_id().await?);
     }
     Ok(name)
-}
-
-fn taken(name: &str, named: &CertificateRecord) -> Error {
-    let name = name.to_owned();
-    match named.source {
-        CertificateSource::Upload => Error::NameTaken { name, id: named.id },
-        CertificateSource::Centre => Error::NameInCentre { name },
-    }
 }
 
 fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<(), Error> {

@@ -79,7 +79,7 @@ fn refused() {
             Code::InvalidSources,
         ),
         (
-            r#"[{"content":"1.1.1.1","type":"ipaddr","priority":"25"}]"#,
+            r#"[{"content":"1.1.1.1","type":"ipaddr","priority":"101"}]"#,
             Code::InvalidSources,
         ),
         (
