@@ -84,6 +84,9 @@ pub struct Settings {
     /// What the removal of a certificate from the centre does while a domain has it bound. Version
     /// 2018-07-13 of the centre always releases: the tools that speak it need that.
     pub bound_certificate: BoundCertificate,
+    /// Whether the certificate centre gives private keys back to who may read them: those who manage
+    /// certificates with Terraform compare what they sent with what they read.
+    pub return_private_keys: bool,
     /// Whether an account must prove to own a root domain before it adds a domain below it.
     pub demand_ownership: bool,
     /// Whose origins may have addresses that are not public.
@@ -147,6 +150,7 @@ impl Default for Settings {
             name_mismatch: NameMismatch::Refuse,
             duplicate_content: DuplicateContent::Accept,
             bound_certificate: BoundCertificate::Refuse,
+            return_private_keys: false,
             demand_ownership: false,
             private_origins: PrivateOrigins::default(),
             quotas: Quotas::default(),

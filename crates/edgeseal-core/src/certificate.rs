@@ -57,6 +57,18 @@ pub struct Certificate {
     pub facts: Facts,
     /// Not wrong, but worth telling the owner.
     pub warnings: Vec<Warning>,
+    /// How it was written when it came.
+    pub texts: Texts,
+}
+
+/// The texts that a certificate was uploaded as, where they are not those of [`pem`] and [`key_pem`]:
+/// reads give back what was uploaded, octet by octet, and most of what is uploaded needs no copy.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    /// The chain.
+    pub chain: Option<String>,
+    /// The private key.
+    pub key: Option<Secret>,
 }
 
 /// A leaf that was read and not admitted: nothing about it is verified.

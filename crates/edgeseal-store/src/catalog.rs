@@ -19,6 +19,7 @@ mod listing;
 mod origin_permissions;
 mod queues;
 mod requests;
+mod texts;
 
 use std::{future::Future, sync::Arc};
 

@@ -74,6 +74,9 @@ pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
     }
     check.each("certuse/", Check::certificate_use).await?;
     check.each("materialuse/", Check::material_use).await?;
+    for prefix in [key::CHAIN_TEXTS, key::KEY_TEXTS] {
+        check.each(prefix, Check::text).await?;
+    }
     check.each("issueruse/", Check::issuer_use).await?;
     check.each(key::COUNTS, Check::count).await?;
     Ok(check.found)
@@ -361,6 +364,11 @@ impl Check<'_> {
         let row = self.certificate_of_tail(entry).await?;
         let belongs = row.is_some_and(|row| Key::material_use(&row.material, row.id) == entry.key);
         Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn text(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let row = self.certificate_of_tail(entry).await?;
+        Ok(leads_nowhere_unless(row.is_some()))
     }
 
     async fn issuer_use(&self, entry: &Entry) -> Result<Wrong, Fault> {

@@ -31,6 +31,10 @@ pub const ACCOUNTS: &str = "account/";
 pub const ACCESS_KEYS: &str = "accesskey/";
 /// All certificates.
 pub const CERTIFICATES: &str = "cert/";
+/// The chains of certificates as they were uploaded.
+pub const CHAIN_TEXTS: &str = "chaintext/";
+/// The private keys of certificates as they were uploaded.
+pub const KEY_TEXTS: &str = "keytext/";
 /// All material.
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
@@ -114,6 +118,18 @@ impl Key {
     #[must_use]
     pub fn certificate_content(account: &AccountId, digest: &Digest) -> Self {
         Self(format!("certcontent/{account}/{digest}").into())
+    }
+
+    /// The chain of a certificate as it was uploaded.
+    #[must_use]
+    pub fn chain_text(id: CertificateId) -> Self {
+        Self(format!("{CHAIN_TEXTS}{id}").into())
+    }
+
+    /// The private key of a certificate as it was uploaded, sealed.
+    #[must_use]
+    pub fn key_text(id: CertificateId) -> Self {
+        Self(format!("{KEY_TEXTS}{id}").into())
     }
 
     /// That a domain has this certificate bound.

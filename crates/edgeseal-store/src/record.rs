@@ -116,6 +116,13 @@ pub struct CertificateSummary<'a> {
     pub not_after: Timestamp,
 }
 
+/// A private key as it was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyTextRecord {
+    /// The text, sealed for [`crate::Key::key_text`]; base64.
+    pub sealed_text: String,
+}
+
 /// A request for a certificate whose private key was made here and stays here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SigningRequestRecord {

@@ -97,6 +97,8 @@ pub(crate) struct Config {
     /// `refuse` or `release`: what the removal of a certificate does while a domain has it bound, in
     /// Version 2020-04-07 of the centre; 2018-07-13 always releases.
     pub(crate) bound_certificate: String,
+    /// Whether the certificate centre gives private keys back to who may read them.
+    pub(crate) return_private_keys: bool,
     /// `off` or `on`: whether an account must prove to own a root domain.
     pub(crate) owner_check: String,
     /// The port that proofs in files are asked for at.
@@ -214,6 +216,7 @@ const KEYS: &[&str] = &[
     "name_mismatch",
     "duplicate_content",
     "bound_certificate",
+    "return_private_keys",
     "owner_check",
     "owner_check_port",
     "owner_check_private_addresses",
@@ -325,6 +328,7 @@ impl Default for Config {
             name_mismatch: "refuse".to_owned(),
             duplicate_content: "accept".to_owned(),
             bound_certificate: "refuse".to_owned(),
+            return_private_keys: false,
             owner_check: "off".to_owned(),
             owner_check_port: 80,
             owner_check_private_addresses: false,
@@ -463,6 +467,7 @@ impl Config {
                     ("release", BoundCertificate::Release),
                 ],
             )?,
+            return_private_keys: self.return_private_keys,
             demand_ownership: self.demand_ownership()?,
             private_origins: self.private_origins()?,
             quotas: Quotas {

@@ -54,6 +54,11 @@ impl Control {
         if is_there {
             keeper.begin().await.map_err(BootstrapError::from)?;
         }
+        if parts.settings.return_private_keys {
+            tracing::warn!(
+                "return_private_keys: the certificate centre gives private keys back to who may read them"
+            );
+        }
         let (end, ends) = watch::channel(None);
         let (mut context, auditor) = Context::new(
             catalog.clone(),

@@ -2,10 +2,12 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{Digest, Facts, ends_soon, pem},
+    certificate::{Certificate, Digest, Facts, Texts, ends_soon, pem},
     domain::Domain,
 };
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+
+use crate::context::Context;
 
 /// How a certificate stands by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +73,15 @@ pub(super) fn standing_on_domain(covers: bool, expires: Timestamp, now: Timestam
     }
 }
 
-/// Leaf and intermediates as they are served, in PEM.
+/// Leaf and chain in PEM, octet by octet as they were uploaded: who compares what was sent with what
+/// is read finds no difference. What is served has the intermediates in order and no root.
 pub(super) async fn public_pem(
     catalog: &Catalog,
     certificate: &CertificateRecord,
 ) -> Result<String, Fault> {
+    if let Some(text) = catalog.chain_text(certificate.id).await? {
+        return Ok(text);
+    }
     let chain = chain(catalog, certificate).await?;
     Ok(match chain.split_first() {
         Some((leaf, intermediates)) => pem(leaf, intermediates),
@@ -93,6 +99,13 @@ pub(super) async fn served_pem(catalog: &Catalog, domain: &Domain) -> Result<Str
         Some(certificate) => public_pem(catalog, &certificate).await,
         None => Ok(String::new()),
     }
+}
+
+/// What is kept of how a certificate was written. Its key is only if keys are given back.
+pub(super) fn texts(context: &Context, certificate: &Certificate) -> Texts {
+    let Texts { chain, key } = certificate.texts.clone();
+    let key = key.filter(|_| context.settings.return_private_keys);
+    Texts { chain, key }
 }
 
 /// What the leaf and each intermediate say of themselves, in serving order.

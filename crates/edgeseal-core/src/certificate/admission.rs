@@ -1,6 +1,6 @@
 use super::{
     CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Digest, Facts, KEY_BYTES_MAX, Leaf, NAMES_MAX,
-    Warning,
+    Texts, Warning,
     chain::Chain,
     facts::dns_names,
     invalid::{
@@ -10,10 +10,10 @@ use super::{
     key::{PrivateKey, PublicKey},
     parsed::Parsed,
     path::{self, Path},
-    pem::{Block, Container, Kind, Text},
+    pem::{self, Block, Container, Kind, Text},
     subject::{describe, whole},
 };
-use crate::Timestamp;
+use crate::{Secret, Timestamp};
 use zeroize::Zeroizing;
 
 /// Lets an uploaded chain and key in, or says why not.
@@ -74,7 +74,18 @@ pub fn admit(
     let key = read_key(container, key_ders.first().map(|der| der.as_slice()))?;
     check_match(&chain, &key)?;
     let path = path::find(&chain, now)?;
-    Ok(assemble(&chain, &path, key, now)?)
+    let mut certificate = assemble(&chain, &path, key, now)?;
+    certificate.texts = texts(chain_pem, key_pem, &certificate);
+    Ok(certificate)
+}
+
+fn texts(chain_pem: &str, key_pem: &str, read: &Certificate) -> Texts {
+    let chain = pem::pem(&read.leaf, &read.intermediates);
+    let key = pem::key_pem(&read.key);
+    Texts {
+        chain: (chain != chain_pem).then(|| chain_pem.to_owned()),
+        key: (*key != key_pem).then(|| Secret::from(key_pem.to_owned())),
+    }
 }
 
 /// Reads the leaf out of a chain without a key. What is checked, and answered, is what steps 2 to 9
@@ -264,5 +275,6 @@ fn assemble(
         key: key.pkcs8,
         facts,
         warnings,
+        texts: Texts::default(),
     })
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Pattern,
-    certificate::{Certificate, CertificateId, Digest},
+    certificate::{Certificate, CertificateId, Digest, Texts},
     domain::Domain,
     quota::{Kind, Quota},
 };
@@ -257,6 +257,7 @@ impl Draft {
         self.delete(Key::certificate(row.id));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
         self.delete(Key::certificate_used(row.id));
+        self.keep_texts(row.id, &Texts::default()).await?;
         self.delete_material_use(row).await
     }
 

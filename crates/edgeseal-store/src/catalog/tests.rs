@@ -13,7 +13,7 @@ use std::sync::{
 
 use edgeseal_core::{
     AccountId, Pattern, Secret,
-    certificate::{Certificate, Facts, KeyAlgorithm, Subject},
+    certificate::{Certificate, Facts, KeyAlgorithm, Subject, Texts},
     delivery::Delivery,
     domain::{Binding, Coverage, Domain, Mode, Service, State},
     quota::{OverQuota, Quota},
@@ -74,6 +74,7 @@ fn certificate(content: &str) -> Certificate {
             missing_issuer: None,
         },
         warnings: Vec::new(),
+        texts: Texts::default(),
     }
 }
 

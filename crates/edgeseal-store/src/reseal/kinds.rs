@@ -59,6 +59,12 @@ pub static SEALED_KINDS: &[SealedKind] = &[
         expires: None,
     },
     SealedKind {
+        name: "keys as uploaded",
+        prefix: key::KEY_TEXTS,
+        form: Form::Field("sealed_text"),
+        expires: None,
+    },
+    SealedKind {
         name: "session ticket keys",
         prefix: key::TICKET_KEYS,
         form: Form::Field("sealed_key"),

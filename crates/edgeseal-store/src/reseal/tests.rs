@@ -7,7 +7,7 @@ use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Pattern, Secret,
     account::Account,
-    certificate::{Certificate, Digest, Facts, KeyAlgorithm, Subject},
+    certificate::{Certificate, Digest, Facts, KeyAlgorithm, Subject, Texts},
     domain::Environment,
     quota::{OverQuota, Quota},
     ticket::TicketPeriod,
@@ -70,6 +70,10 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         key: Secret::new(format!("key of {content}").into_bytes()),
         facts: facts.clone(),
         warnings: Vec::new(),
+        texts: Texts {
+            chain: None,
+            key: Some(Secret::new(b"text of a key".to_vec())),
+        },
     };
     let row = CertificateRecord {
         id: i64::try_from(content.len()).unwrap(),
@@ -126,6 +130,7 @@ async fn add_certificate(catalog: &Catalog, content: &str) {
         draft
             .add_certificate(row, certificate, Quota::Unlimited)
             .await?;
+        draft.keep_texts(row.id, &certificate.texts).await?;
         Ok::<_, ChangeError<OverQuota>>((draft, ()))
     });
     made.await.unwrap();
@@ -204,7 +209,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         let keyring = Keyring::parse(&old).unwrap();
         let (catalog, key) = filled(Arc::clone(&store), &keyring).await;
         let first = keyring.active();
-        assert_eq!(census(&*store).await.unwrap().under(first), 5);
+        assert_eq!(census(&*store).await.unwrap().under(first), 6);
         assert!(!is_finished(&*store, &keyring).await.unwrap());
 
         let (_, ring) = with_new_key(&old);
@@ -339,7 +344,7 @@ async fn what_does_not_open_is_told_and_left_as_it_is() {
 
     keyring.replace(&with_new_key(&old).1).unwrap();
     let proof = reseal(&*store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (5, 2));
+    assert_eq!((proof.opened, proof.unopened), (6, 2));
     let (first, why) = proof.unopened_first.unwrap();
     assert_eq!(first, holder);
     let needed = stranger.active().to_string();
@@ -382,6 +387,6 @@ async fn an_end_in_the_middle_is_made_good() {
     let keyring = Keyring::parse(&text).unwrap();
     assert!(!is_finished(&store, &keyring).await.unwrap());
     let proof = reseal(&store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (15, 0));
+    assert_eq!((proof.opened, proof.unopened), (26, 0));
     assert_eq!(census(&store).await.unwrap().under(first.active()), 0);
 }

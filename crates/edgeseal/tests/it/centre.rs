@@ -3,6 +3,7 @@
 mod long_names;
 mod races;
 mod regions;
+mod texts;
 
 use std::fs;
 

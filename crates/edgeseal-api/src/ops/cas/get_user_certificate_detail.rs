@@ -2,23 +2,32 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{CertificateId, Facts},
+    certificate::{CertificateId, Facts, key_pem},
 };
-use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+use edgeseal_store::{
+    Catalog, Fault,
+    record::{CertificateRecord, CertificateSource},
+};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{algorithm, identifier, instance};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Done, Operation, Trouble, refused_or},
     ops::{
         issued::{chain_facts, date, names, public_pem},
         named_certificate::{self, By, NoCertificate},
     },
     request::Params,
 };
+
+/// What a caller who is not the account itself needs besides, to be given a private key.
+const READ_PRIVATE_KEY: &str = "edgeseal:GetPrivateKey";
+/// What the audit says of it.
+const GIVEN_BACK: &str = "the private key was given back";
 
 /// The operation.
 pub struct GetUserCertificateDetail;
@@ -67,8 +76,8 @@ pub struct Reply {
 #[serde(rename_all = "PascalCase")]
 struct Text {
     cert: String,
-    /// Never shown.
-    key: &'static str,
+    /// Empty, unless the operator has keys given back and the caller may read them.
+    key: Zeroizing<String>,
 }
 
 /// One certificate of the chain, the leaf first.
@@ -110,24 +119,59 @@ impl Operation for GetUserCertificateDetail {
     ) -> Result<Done<Reply>, NoCertificate> {
         let catalog = &context.catalog;
         let certificate = named_certificate::in_centre(catalog, call.account(), wanted.id).await?;
-        let reply = Reply::of(catalog, certificate, wanted.with_text, call.now()).await;
+        let text = if wanted.with_text {
+            let cert = public_pem(catalog, &certificate).await;
+            let cert = cert.map_err(Trouble::from)?;
+            let key = private_key(context, call, &certificate).await?;
+            Some(Text { cert, key })
+        } else {
+            None
+        };
+        let reply = Reply::of(catalog, certificate, text, call.now()).await;
         Ok(Done::read(reply.map_err(Trouble::from)?))
     }
+}
+
+/// The private key as it was uploaded, if it is given back: then the audit says so, before anybody
+/// has it.
+async fn private_key(
+    context: &Context,
+    call: &Authorized,
+    certificate: &CertificateRecord,
+) -> Result<Zeroizing<String>, NoCertificate> {
+    let given_back = context.settings.return_private_keys
+        && certificate.source == CertificateSource::Centre
+        && call.may_in_centre(READ_PRIVATE_KEY);
+    if !given_back {
+        return Ok(Zeroizing::default());
+    }
+    let catalog = &context.catalog;
+    let text = match catalog.key_text(certificate.id).await {
+        Ok(Some(text)) => Zeroizing::new(String::from_utf8_lossy(text.expose()).into_owned()),
+        Ok(None) => {
+            let key = catalog.private_key(certificate).await;
+            let key = key.map_err(Trouble::from)?;
+            key.as_ref().map(key_pem).unwrap_or_default()
+        }
+        Err(fault) => return Err(Trouble::from(fault).into()),
+    };
+    let audited = catalog.transact(&call.deed, |mut draft| async move {
+        draft.note(GIVEN_BACK.to_owned());
+        Ok((draft, ()))
+    });
+    audited
+        .await
+        .map_err(refused_or::<Trouble, NoCertificate>)?;
+    Ok(text)
 }
 
 impl Reply {
     async fn of(
         catalog: &Catalog,
         certificate: CertificateRecord,
-        with_text: bool,
+        text: Option<Text>,
         now: Timestamp,
     ) -> Result<Self, Fault> {
-        let text = if with_text {
-            let cert = public_pem(catalog, &certificate).await?;
-            Some(Text { cert, key: "" })
-        } else {
-            None
-        };
         let chain = chain_facts(catalog, &certificate).await?;
         let cert_identifier = identifier(&certificate);
         let facts = certificate.facts;

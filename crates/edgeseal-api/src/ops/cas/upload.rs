@@ -15,7 +15,7 @@ use crate::{
     code::Code,
     context::Context,
     operation::{Done, Failure, Trouble, refused_or},
-    ops::{quota, region},
+    ops::{issued::texts, quota, region},
     request::Params,
     warning::Warning,
 };
@@ -112,7 +112,7 @@ pub(super) async fn store(
     let certificate = admit(&upload.chain, &upload.key, call.now())?;
     let (certificate, name) = (&certificate, &upload.name);
     let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
-    let warnings = &warnings;
+    let (warnings, texts) = (&warnings, &texts(context, certificate));
     let quota = quota::of(context, call.account(), Kind::Certificates).await;
     let quota = quota.map_err(Trouble::from)?;
     let stored = context
@@ -120,12 +120,19 @@ pub(super) async fn store(
         .transact(&call.deed, |mut draft| async move {
             let named = draft.certificate_named(call.account(), name).await?;
             let id = match named {
-                Some(named) if is_the_same(&named, certificate) => named.id,
+                Some(named) if is_the_same(&named, certificate) => {
+                    draft.keep_texts(named.id, texts).await?;
+                    named.id
+                }
                 Some(named) => {
                     let (name, id) = (name.clone(), named.id);
                     return Err(ChangeError::Refused(Error::NameTaken { name, id }));
                 }
-                None => add(&mut draft, call, (name, quota), certificate).await?,
+                None => {
+                    let id = add(&mut draft, call, (name, quota), certificate).await?;
+                    draft.keep_texts(id, texts).await?;
+                    id
+                }
             };
             for warning in warnings {
                 draft.note(warning.detail.clone());

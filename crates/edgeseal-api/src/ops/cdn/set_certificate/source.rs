@@ -14,7 +14,7 @@ use super::error::Error;
 use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContent, NameMismatch},
-    ops::{quota, region},
+    ops::{issued::texts, quota, region},
     warning::Warning,
 };
 
@@ -151,6 +151,8 @@ impl Upload {
             && let Some(named) = draft.certificate_named(call.account(), name).await?
         {
             if named.material == material {
+                let texts = texts(context, &self.certificate);
+                draft.keep_texts(named.id, &texts).await?;
                 return Ok(named);
             }
             if !self.replaces {
@@ -183,6 +185,8 @@ impl Upload {
         draft
             .add_certificate(&row, &self.certificate, quota)
             .await?;
+        let texts = texts(context, &self.certificate);
+        draft.keep_texts(row.id, &texts).await?;
         Ok(row)
     }
 
