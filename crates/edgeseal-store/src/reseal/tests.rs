@@ -217,13 +217,13 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         begin(&*store, keyring.active()).await.unwrap();
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
-        assert_eq!((proof.opened, proof.unopened), (5, 0));
+        assert_eq!((proof.opened, proof.unopened), (6, 0));
         finish(&*store, keyring.active(), NOW).await.unwrap();
         assert!(is_finished(&*store, &keyring).await.unwrap());
         let census = census(&*store).await.unwrap();
         assert_eq!(
             (census.under(first), census.under(keyring.active())),
-            (0, 5)
+            (0, 6)
         );
 
         keyring.forget(first).unwrap();
@@ -238,6 +238,8 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         assert_eq!(material.leaf, content.leaf);
         let opened = keyring.open(&material.sealed_key, &Key::material(&row.material));
         assert_eq!(opened.as_ref(), Ok(&content.key));
+        let text = catalog.key_text(row.id).await.unwrap();
+        assert_eq!(text, content.texts.key);
     }
 }
 

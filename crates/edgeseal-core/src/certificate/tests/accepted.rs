@@ -8,7 +8,10 @@ use rcgen::{
 use super::pki::{
     CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
 };
-use crate::certificate::{Certificate, Facts, KeyAlgorithm, Warning, admit, inspect, key_pem, pem};
+use crate::certificate::{
+    CHAIN_BYTES_MAX, Certificate, Facts, KEY_BYTES_MAX, KeyAlgorithm, Texts, Warning, admit,
+    inspect, key_pem, pem,
+};
 
 #[test]
 fn spellings_of_a_chain() {
@@ -69,6 +72,78 @@ fn spellings_of_a_chain() {
             "{what}"
         );
     }
+}
+
+#[test]
+fn warnings_in_words() {
+    let missing_issuer = "CN=Test Root".to_owned();
+    for (warning, words) in [
+        (
+            Warning::IncompleteChain { missing_issuer },
+            "CN=Test Root is missing",
+        ),
+        (
+            Warning::ExpiresSoon { not_after: NOW },
+            "2026-06-01T00:00:00Z",
+        ),
+        (Warning::ChainReordered, "order"),
+    ] {
+        let text = warning.to_string();
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn the_longest_texts() {
+    let padded = |text: &str, length: usize| {
+        let padding = "#".repeat(length - text.len() - 1);
+        format!("{padding}\n{text}")
+    };
+    let chain = padded(
+        &concat(&[&CHAIN.leaf, &CHAIN.intermediate]),
+        CHAIN_BYTES_MAX,
+    );
+    let key = padded(&CHAIN.leaf.key_pem(), KEY_BYTES_MAX);
+    assert_eq!((chain.len(), key.len()), (32 * 1024, 16 * 1024));
+    let admitted = admit_now(&chain, &key).unwrap();
+    assert_eq!(admitted.leaf, CHAIN.leaf.der);
+}
+
+#[test]
+fn names_in_a_circle() {
+    // The intermediate names the leaf's subject as its issuer, but another key has signed it.
+    let namesake = Issued::root("www.example.com");
+    let intermediate = namesake.authority("Circular CA");
+    let leaf = intermediate.leaf("www.example.com");
+    for chain in [[&leaf, &intermediate], [&intermediate, &leaf]] {
+        let admitted = admit_now(&concat(&chain), &leaf.key_pem()).unwrap();
+        assert_eq!(admitted.leaf, leaf.der);
+        assert_eq!(
+            admitted.intermediates,
+            std::slice::from_ref(&intermediate.der)
+        );
+    }
+}
+
+#[test]
+fn texts_are_kept_where_they_are_not_ours() {
+    let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
+    let key = CHAIN.leaf.key_pem();
+    let texts = |chain: &str, key: &str| {
+        let Texts { chain, key } = admit_now(chain, key).unwrap().texts;
+        (chain, key.map(|key| key.expose().to_vec()))
+    };
+    assert_eq!(texts(&chain, &key), (None, None));
+    let (other_chain, other_key) = (chain.replace('\n', "\r\n"), format!("{key}\n"));
+    assert_eq!(
+        texts(&other_chain, &other_key),
+        (
+            Some(other_chain.clone()),
+            Some(other_key.clone().into_bytes())
+        )
+    );
+    let with_root = format!("{chain}{}", CHAIN.root.pem());
+    assert_eq!(texts(&with_root, &key), (Some(with_root.clone()), None));
 }
 
 #[test]
