@@ -1,7 +1,7 @@
 //! The certificate centre: CAS 2020-04-07 and, for tools in use, 2018-07-13.
 //!
 //! Certificates that were uploaded for a domain are here too, as the cloud keeps them. A private
-//! key that came in never goes out again: `Key` is always empty.
+//! key that came in goes out again only where the operator says so: `Key` is empty else.
 
 mod delete_user_certificate;
 mod describe_user_certificate_detail;
@@ -25,6 +25,11 @@ pub use upload_user_certificate::{CreateUserCertificate, UploadUserCertificate};
 use edgeseal_core::certificate::{CertificateId, KeyAlgorithm};
 use edgeseal_store::record::{CertificateRecord, CertificateSummary};
 
+use crate::request::Params;
+
+/// What the names of instances begin with.
+const INSTANCE: &str = "cas-upload-";
+
 /// `<id>-<region>`, by which the centre's newer operations name a certificate.
 fn identifier(certificate: &CertificateRecord) -> String {
     format!("{}-{}", certificate.id, certificate.region)
@@ -32,7 +37,7 @@ fn identifier(certificate: &CertificateRecord) -> String {
 
 /// What the centre calls the instance behind an uploaded certificate.
 fn instance(id: CertificateId) -> String {
-    format!("cas-upload-{id}")
+    format!("{INSTANCE}{id}")
 }
 
 /// The algorithm of the key in the centre's words.
@@ -44,12 +49,37 @@ const fn algorithm(key: KeyAlgorithm) -> &'static str {
     }
 }
 
-/// Whether name, common name or a DNS name of a certificate holds `keyword`, which is in lower case;
-/// ASCII case does not count.
-fn has_keyword(certificate: &CertificateSummary<'_>, keyword: &str) -> bool {
-    let holds = |text: &str| {
-        // Names are lower case nearly always: looked at as they are first.
-        text.contains(keyword) || text.to_ascii_lowercase().contains(keyword)
-    };
-    holds(certificate.name) || holds(certificate.common_name) || holds(&certificate.names)
+/// The certificate behind an instance; `None` if that is no instance here.
+fn of_instance(instance: &str) -> Option<CertificateId> {
+    instance.strip_prefix(INSTANCE)?.parse().ok()
+}
+
+/// What certificates are searched for: a part of a name, or the id of the resource, which is the
+/// instance's.
+#[derive(Clone)]
+struct Keyword {
+    /// In lower case.
+    text: String,
+    instance: Option<CertificateId>,
+}
+
+impl Keyword {
+    fn of(params: &Params) -> Option<Self> {
+        let text = params.given("Keyword")?.to_ascii_lowercase();
+        let instance = of_instance(&text);
+        Some(Self { text, instance })
+    }
+
+    /// Whether it is this certificate's instance, or its name, common name or a DNS name holds it;
+    /// ASCII case does not count.
+    fn finds(&self, id: CertificateId, certificate: &CertificateSummary<'_>) -> bool {
+        let holds = |text: &str| {
+            // Names are lower case nearly always: looked at as they are first.
+            text.contains(&self.text) || text.to_ascii_lowercase().contains(&self.text)
+        };
+        self.instance == Some(id)
+            || holds(certificate.name)
+            || holds(certificate.common_name)
+            || holds(&certificate.names)
+    }
 }

@@ -46,6 +46,24 @@ impl Standing {
         }
     }
 
+    /// The word of the centre's newer actions.
+    pub(super) const fn newer_word(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::ExpiresSoon => "willExpire",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The standing of a newer word, or of one of the older; ASCII case does not count.
+    pub(super) fn of_newer_word(word: &str) -> Option<Self> {
+        let newer = word.eq_ignore_ascii_case(Self::ExpiresSoon.newer_word());
+        newer
+            .then_some(Self::ExpiresSoon)
+            .or_else(|| Self::of_word(word))
+    }
+
     /// The standing of a word; ASCII case does not count.
     pub(super) fn of_word(word: &str) -> Option<Self> {
         [
@@ -197,5 +215,9 @@ mod tests {
             Some(Standing::ExpiresSoon)
         );
         assert_eq!(Standing::of_word("CHECKING"), None);
+        for word in ["willExpire", "WILLEXPIRED"] {
+            assert_eq!(Standing::of_newer_word(word), Some(Standing::ExpiresSoon));
+        }
+        assert_eq!(Standing::of_newer_word("issued"), Some(Standing::Issued));
     }
 }

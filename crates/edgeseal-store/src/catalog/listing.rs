@@ -169,13 +169,14 @@ impl Catalog {
         &self,
         account: &AccountId,
         region: Option<&str>,
-        wanted: impl Fn(&CertificateSummary<'_>) -> bool + Send + Sync + 'static,
+        wanted: impl Fn(CertificateId, &CertificateSummary<'_>) -> bool + Send + Sync + 'static,
         span: Span,
     ) -> Result<Listing<CertificateId>, Fault> {
         let prefix = certificates(account, region);
-        let wanted: Wanted = Arc::new(move |_, value| {
+        let wanted: Wanted = Arc::new(move |key, value| {
+            let id = key.rsplit('/').next().and_then(|id| id.parse().ok());
             let summary = decode_summary(value);
-            summary.map_or(true, |summary| wanted(&summary))
+            summary.map_or(true, |summary| wanted(id.unwrap_or_default(), &summary))
         });
         let window = self.store.select(&prefix, wanted, span.skip, span.limit);
         numbers_in(&window.await?)

@@ -122,8 +122,8 @@ impl Shown {
         Ok(Self {
             certificate_name: certificate.name.clone(),
             cert_identifier: identifier(certificate),
-            certificate_source: "upload",
-            certificate_status: standing.word(),
+            certificate_source: "UPLOAD",
+            certificate_status: standing.newer_word(),
             common_name: facts.common_name.clone(),
             domain: names.join(","),
             subject_alternative_names: names,

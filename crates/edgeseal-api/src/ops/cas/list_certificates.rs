@@ -7,7 +7,7 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-use super::{get_certificate_detail::Shown, has_keyword};
+use super::{Keyword, get_certificate_detail::Shown, of_instance};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -29,7 +29,9 @@ pub struct Search {
     page: Page,
     source: Source,
     standing: Option<Standing>,
-    keyword: Option<String>,
+    keyword: Option<Keyword>,
+    /// Only that of this instance; `Some(None)` if there is no such instance.
+    instance: Option<Option<CertificateId>>,
 }
 
 /// Where certificates come from. Here all are uploaded.
@@ -72,7 +74,7 @@ pub enum Error {
         given: String,
     },
     /// No such status.
-    #[error("CertificateStatus is {given:?}; use ISSUED, WILLEXPIRED, EXPIRED or REVOKED")]
+    #[error("CertificateStatus is {given:?}; use issued, willExpire, expired or revoked")]
     Status {
         /// What was given.
         given: String,
@@ -109,13 +111,14 @@ impl Operation for ListCertificates {
             Some(word) => return Err(Error::Source { given: given(word) }),
         };
         let standing = params.given("CertificateStatus").map(|word| {
-            Standing::of_word(word).ok_or_else(|| Error::Status { given: given(word) })
+            Standing::of_newer_word(word).ok_or_else(|| Error::Status { given: given(word) })
         });
         Ok(Search {
             page: Page::spelt(Spelling::Show, params, 10, 100)?,
             source,
             standing: standing.transpose()?,
-            keyword: params.given("Keyword").map(str::to_ascii_lowercase),
+            keyword: Keyword::of(params),
+            instance: params.given("InstanceId").map(of_instance),
         })
     }
 
@@ -157,16 +160,20 @@ impl Search {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
         let region = Some(region::of_call(call));
         let span = Span::of_page(self.page.number, self.page.size);
+        let instance = self.instance;
         let listing = match (self.source, self.standing, self.keyword.clone()) {
             (Source::Other, ..) => Listing::default(),
-            (_, None, None) => catalog.certificates(account, region, span).await?,
+            (_, None, None) if instance.is_none() => {
+                catalog.certificates(account, region, span).await?
+            }
             (_, standing, keyword) => {
-                let wanted = move |certificate: &CertificateSummary<'_>| {
+                let wanted = move |id, certificate: &CertificateSummary<'_>| {
                     let is = Standing::of(certificate.not_after, certificate.revoked, now);
                     standing.is_none_or(|wanted| wanted == is)
                         && keyword
                             .as_ref()
-                            .is_none_or(|keyword| has_keyword(certificate, keyword))
+                            .is_none_or(|keyword| keyword.finds(id, certificate))
+                        && instance.is_none_or(|instance| instance == Some(id))
                 };
                 catalog
                     .certificates_where(account, region, wanted, span)

@@ -8,7 +8,7 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-use super::{algorithm, has_keyword, instance};
+use super::{Keyword, algorithm, instance};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -31,7 +31,7 @@ pub struct Search {
     page: Page,
     kind: Kind,
     status: Status,
-    keyword: Option<String>,
+    keyword: Option<Keyword>,
 }
 
 /// Which kind of order. Here are only certificates, all of them uploaded.
@@ -136,7 +136,7 @@ impl Operation for ListUserCertificateOrder {
             page: Page::spelt(Spelling::Show, params, 50, 1000)?,
             kind: kind(params.given("OrderType").unwrap_or("CPACK"))?,
             status: params.given("Status").map_or(Ok(Status::Any), status)?,
-            keyword: params.given("Keyword").map(str::to_ascii_lowercase),
+            keyword: Keyword::of(params),
         })
     }
 
@@ -193,12 +193,12 @@ impl Search {
             (Kind::Order, ..) | (_, Status::OfOrders, _) => Listing::default(),
             (_, Status::Any, None) => catalog.certificates(account, region, span).await?,
             (_, status, keyword) => {
-                let wanted = move |certificate: &CertificateSummary<'_>| {
+                let wanted = move |id, certificate: &CertificateSummary<'_>| {
                     let is = Standing::of(certificate.not_after, certificate.revoked, now);
                     (status == Status::Any || status == Status::Of(is))
                         && keyword
                             .as_ref()
-                            .is_none_or(|keyword| has_keyword(certificate, keyword))
+                            .is_none_or(|keyword| keyword.finds(id, certificate))
                 };
                 catalog
                     .certificates_where(account, region, wanted, span)

@@ -204,7 +204,7 @@ impl Search {
             catalog.certificates(account, None, span).await
         } else {
             let search = self.clone();
-            let wanted = move |certificate: &CertificateSummary<'_>| search.finds(certificate);
+            let wanted = move |_, certificate: &CertificateSummary<'_>| search.finds(certificate);
             catalog
                 .certificates_where(account, None, wanted, span)
                 .await

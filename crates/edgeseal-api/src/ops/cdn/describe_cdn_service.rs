@@ -23,6 +23,8 @@ pub struct Reply {
     internet_charge_type: &'static str,
     changing_charge_type: &'static str,
     changing_affect_time: &'static str,
+    dynamic_billing_type: &'static str,
+    changing_dynamic_billing_type: &'static str,
     operation_locks: Locks,
 }
 
@@ -51,6 +53,8 @@ impl Operation for DescribeCdnService {
             internet_charge_type: "PayByTraffic",
             changing_charge_type: "PayByTraffic",
             changing_affect_time: "",
+            dynamic_billing_type: "",
+            changing_dynamic_billing_type: "",
             operation_locks: Locks { lock_reason: [] },
         }))
     }
