@@ -358,6 +358,27 @@ async fn answers_that_nobody_takes_leave_room_on_a_shared_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_connection_of_http2_bears_more_streams_than_are_good_rather_than_refuse_them() {
+    let world = World::new();
+    let (port, connections) = long_over_h2c().await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_h2c_ports = vec![port];
+            options.origin_connections = 1;
+            options.patience.connect = Duration::from_millis(500);
+        })
+        .await;
+    let mut visitor = Taker::new(VISITOR, edge.https_addr()).await;
+    let mut answers = Vec::new();
+    for _ in 0..70 {
+        answers.push(visitor.ask().await.unwrap());
+        assert_eq!(answers.last().unwrap().status(), 200);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_holds_the_origin_s_connection_until_another_source_needs_it() {
     let world = World::new();
     let port = upgrading().await;
