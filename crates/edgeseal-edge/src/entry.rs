@@ -233,6 +233,12 @@ impl Origins {
         self.may_be_private
     }
 
+    /// Whether there are several.
+    #[must_use]
+    pub const fn are_several(&self) -> bool {
+        self.list.len() > 1
+    }
+
     /// The origins in the order in which the next request tries them: by priority; within one
     /// priority in turn by weight, the rest after it in the owner's order. Those that are not `well`
     /// come after all others and take no turns.

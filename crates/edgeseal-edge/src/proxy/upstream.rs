@@ -188,23 +188,25 @@ impl Upstream {
     }
 
     fn order<'a>(self: &Arc<Self>, origins: &'a Origins, asked: &Authority) -> Vec<&'a Origin> {
+        // Where there is no choice, the request itself finds out.
+        if !origins.are_several() {
+            return origins.in_turn(|_| true);
+        }
+        let now_ms = self.ms_of(Instant::now());
         let mut health = self.lock();
+        health.forget_old(now_ms);
         if health.is_all_well() {
             drop(health);
             return origins.in_turn(|_| true);
         }
         let destination = |origin: &Origin| self.destination(origins, origin, asked);
         let order = origins.in_turn(|origin| health.is_in(&destination(origin)));
-        // Where there is no choice, the request itself finds out.
-        if order.len() > 1 {
-            let now_ms = self.ms_of(Instant::now());
-            for origin in &order {
-                let to = destination(origin);
-                if health.begins_trial(&to, now_ms) {
-                    let known = health.answered_host(&to);
-                    let host = trial_host(&to, known, asked);
-                    tokio::spawn(Arc::clone(self).try_again(to, host));
-                }
+        for origin in &order {
+            let to = destination(origin);
+            if health.begins_trial(&to, now_ms) {
+                let known = health.answered_host(&to);
+                let host = trial_host(&to, known, asked);
+                tokio::spawn(Arc::clone(self).try_again(to, host));
             }
         }
         order

@@ -61,9 +61,11 @@ async fn a_name_that_an_origin_has_no_certificate_for_says_nothing_of_other_name
             options.origin_ca_file = Some(authority.file(&world));
         })
         .await;
-    for _ in 0..5 {
-        let got = get(&edge, "bob.com", "/").await;
-        assert_eq!(got, (200, "secondary".to_owned()));
+    for _ in 0..2 {
+        for _ in 0..5 {
+            let got = get(&edge, "bob.com", "/").await;
+            assert_eq!(got, (200, "secondary".to_owned()));
+        }
         let got = get(&edge, "alice.com", "/").await;
         assert!(got.1.starts_with("alice.com HTTP/2.0"), "{got:?}");
     }

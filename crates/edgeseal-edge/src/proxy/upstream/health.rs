@@ -26,6 +26,10 @@ const LONGEST_MS: u64 = 60_000;
 pub(super) const TRIAL_MS: u64 = 10_000;
 /// For so long after an answer a request that breaks off says something of itself, not of the origin.
 const LATELY_MS: u64 = 10_000;
+/// For so long a failure is remembered of what nobody asks for any more.
+const FORGOTTEN_AFTER_MS: u64 = 10 * 60_000;
+/// How often what is old is looked for.
+const FORGET_EVERY_MS: u64 = 60_000;
 /// How often the host of the last answer is noted.
 const NOTE_EVERY_MS: u64 = 1_000;
 /// What is remembered at most of each kind: 65,536 destinations of 200 bytes are 13 MB.
@@ -40,6 +44,8 @@ pub(super) struct Health {
     answered: HashMap<Destination, Answered>,
     /// When `answered` was last looked through.
     swept_ms: u64,
+    /// When the failures were.
+    forgot_ms: u64,
 }
 
 /// Those that failed lately.
@@ -49,6 +55,7 @@ struct Outliers<K>(HashMap<K, OutlierState>);
 #[derive(Debug, Default)]
 struct OutlierState {
     failures: u32,
+    failed_ms: u64,
     out_until_ms: u64,
     /// Since when the edge tries it.
     trial_since_ms: Option<u64>,
@@ -118,6 +125,17 @@ impl Health {
     /// Whether nothing failed lately.
     pub(super) fn is_all_well(&self) -> bool {
         self.addresses.iter().all(|ones| ones.0.is_empty()) && self.destinations.0.is_empty()
+    }
+
+    /// Forgets what failed long ago, now and then.
+    pub(super) fn forget_old(&mut self, now_ms: u64) {
+        if now_ms >= self.forgot_ms + FORGET_EVERY_MS {
+            self.forgot_ms = now_ms;
+            for addresses in &mut self.addresses {
+                addresses.forget_old(now_ms);
+            }
+            self.destinations.forget_old(now_ms);
+        }
     }
 
     /// Whether requests may go there.
@@ -248,6 +266,11 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
         true
     }
 
+    fn forget_old(&mut self, now_ms: u64) {
+        self.0
+            .retain(|_, state| now_ms < state.failed_ms + FORGOTTEN_AFTER_MS);
+    }
+
     /// Whether it was out.
     fn recover(&mut self, key: &K) -> bool {
         self.0.remove(key).is_some_and(|state| state.is_out())
@@ -265,6 +288,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
         if state.is_out() && !trial {
             return None;
         }
+        state.failed_ms = now_ms;
         state.failures = state.failures.saturating_add(1);
         if at_once {
             state.failures = state.failures.max(FAILURES_MAX);

@@ -206,6 +206,28 @@ fn the_host_that_was_answered_is_noted_now_and_then() {
 }
 
 #[test]
+fn what_nobody_asks_for_any_more_is_forgotten() {
+    let (old, new) = (to(1, "a:80", None), to(1, "b:80", None));
+    let mut health = Health::default();
+    for now in 0..3 {
+        unreachable(&mut health, &old, now);
+        broken(&mut health, &old, now);
+    }
+    broken(&mut health, &new, FORGET_EVERY_MS);
+    health.forget_old(FORGOTTEN_AFTER_MS);
+    assert!(!health.is_in(&old));
+    health.forget_old(FORGOTTEN_AFTER_MS + 2);
+    assert!(!health.is_in(&old), "not looked for each time");
+    health.forget_old(FORGOTTEN_AFTER_MS + FORGET_EVERY_MS - 1);
+    assert!(!health.is_in(&old));
+    health.forget_old(FORGOTTEN_AFTER_MS + FORGET_EVERY_MS);
+    assert!(health.is_in(&old) && health.is_all_well());
+    broken(&mut health, &new, FORGOTTEN_AFTER_MS + FORGET_EVERY_MS);
+    health.forget_old(FORGOTTEN_AFTER_MS + 2 * FORGET_EVERY_MS);
+    assert!(!health.is_all_well(), "that was just now");
+}
+
+#[test]
 fn what_is_remembered_is_bounded() {
     let mut health = Health::default();
     let far = LATELY_MS + NOTE_EVERY_MS;
