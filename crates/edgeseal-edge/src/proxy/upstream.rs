@@ -44,9 +44,8 @@ pub(super) use dial::Rules;
 
 use attempt::{Failed, is_harmless, repeats};
 use dial::Dial;
-pub(super) use exchange::Exchange;
+pub(super) use exchange::{Exchange, OpenStream};
 use health::{Failure, Health, TRIAL_MS};
-pub(super) use pool::OpenStream;
 use pool::{Destination, Pool};
 use resolve::Resolver;
 

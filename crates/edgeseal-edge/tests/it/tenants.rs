@@ -2,6 +2,7 @@
 //! nothing to the others.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,21 +10,25 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use edgeseal_core::{AccountId, domain::Domain};
 use edgeseal_edge::Edge;
+use futures_util::future::select_all;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::Semaphore,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     client::plain,
-    origin::{listener, origin, saying, tls_origin},
-    world::{Authority, Building as _, PATIENCE, World, domain},
+    origin::{listener, origin, saying, server_config, tls_origin},
+    world::{Authority, Building as _, Certificate, PATIENCE, World, domain},
 };
 
 /// A domain of another account than that of [`domain`].
@@ -206,4 +211,75 @@ async fn an_account_that_holds_all_connections_to_an_origin_gives_way_to_another
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 503], "one gave way");
+}
+
+/// An origin of HTTP/2 in TLS that says `inside` of requests for `/slow`, and answers them never.
+async fn slow_over_h2(certificate: &Certificate) -> (u16, Arc<Semaphore>) {
+    let (listener, address) = listener().await;
+    let inside = Arc::new(Semaphore::new(0));
+    let entered = Arc::clone(&inside);
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate, &["h2"])));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, inside) = (acceptor.clone(), Arc::clone(&entered));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let is_slow = request.uri().path() == "/slow";
+                inside.add_permits(usize::from(is_slow));
+                async move {
+                    if is_slow {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("through")))
+                }
+            });
+            tokio::spawn(async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                let server = http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (address.port(), inside)
+}
+
+/// Each name has a connection of its own there.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_http2_give_way_as_well() {
+    const BOBS: [&str; 3] = ["b1.site.com", "b2.site.com", "b3.site.com"];
+    let world = World::new();
+    let authority = Authority::new();
+    let (port, inside) = slow_over_h2(&authority.issue("*.site.com")).await;
+    for name in BOBS {
+        world.put(&of_another(name).with_origin(port)).await;
+    }
+    for name in ["a1.site.com", "a2.site.com"] {
+        world.put(&domain(name).with_origin(port)).await;
+    }
+    let edge = world
+        .edge_with(|options| {
+            options.origin_tls_ports = vec![port];
+            options.origin_ca_file = Some(authority.file(&world));
+            options.origin_connections = 3;
+            options.patience.connect = Duration::from_secs(2);
+        })
+        .await;
+    // Idle ones at once, whosever they are.
+    for name in BOBS.into_iter().chain(["a1.site.com", "b1.site.com"]) {
+        assert_eq!(get(&edge, name, "/").await.0, 200, "{name}");
+    }
+    let http = edge.http_addr().unwrap();
+    let slow = BOBS.map(|name| tokio::spawn(async move { plain(http, name, "/slow").await.0 }));
+    let all = timeout(PATIENCE, inside.acquire_many(3)).await;
+    all.unwrap().unwrap().forget();
+    // Then one of whoever has most.
+    for name in ["a1.site.com", "a1.site.com", "a2.site.com"] {
+        assert_eq!(get(&edge, name, "/").await.0, 200, "{name}");
+    }
+    let (status, _, others) = timeout(PATIENCE, select_all(slow)).await.unwrap();
+    assert_eq!(status.unwrap(), 503, "it gave way");
+    assert!(
+        others.iter().all(|one| !one.is_finished()),
+        "a2 has the place of a1"
+    );
 }

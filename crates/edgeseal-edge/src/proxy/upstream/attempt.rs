@@ -15,7 +15,7 @@ use super::{
     },
     Answer, Head, NoAnswer, Upstream,
     dial::NotConnected,
-    exchange::Exchange,
+    exchange::{Exchange, OpenStream},
     pool::{Destination, Line},
 };
 use crate::telemetry;
@@ -139,7 +139,9 @@ impl Upstream {
                     "an origin did not answer"
                 );
                 // An origin that cannot get the rest of a body is not to blame.
+                let revoked = stream.as_ref().is_some_and(OpenStream::is_revoked);
                 let why = match loan.fault() {
+                    Fault::None if revoked => NoAnswer::Busy,
                     Fault::None => NoAnswer::Broken,
                     Fault::TooLarge => NoAnswer::TooLarge,
                     Fault::Client => NoAnswer::ClientBroke,
@@ -148,7 +150,7 @@ impl Upstream {
                 let unprocessed = why == NoAnswer::Broken && is_unprocessed(error.error());
                 Err(Failed {
                     unsent: unprocessed || error.message().is_some(),
-                    stale: unprocessed || reused,
+                    stale: unprocessed || (reused && !revoked),
                     ..Failed::sent(why, asked)
                 })
             }

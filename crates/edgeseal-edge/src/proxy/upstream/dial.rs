@@ -15,21 +15,25 @@ use std::{
 use edgeseal_core::address::{self, OriginRefused};
 use hickory_resolver::net::NetError;
 use http::{Uri, uri::Authority};
-use hyper::client::conn::{http1, http2};
+use hyper::{
+    client::conn::{http1, http2},
+    rt::Executor,
+};
 use hyper_util::{
     client::legacy::connect::{HttpConnector, dns::Name},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tower_service::Service;
 
 use super::{
     super::body::Lent,
+    exchange::Exchange,
     pool::{Destination, Sender},
     resolve::{Answer, Resolver},
 };
@@ -68,7 +72,12 @@ pub(super) struct Dialled {
     pub(super) peer: IpAddr,
     /// What the DNS said, if the origin has a name.
     pub(super) answer: Option<Answer>,
+    /// Takes what counts a connection of HTTP/2 until it ends, and ends it if it is needed for another.
+    pub(super) keeps: Option<oneshot::Sender<Exchange>>,
 }
+
+/// A sender, and what [`Dialled::keeps`] it.
+type Spoken = (Sender, Option<oneshot::Sender<Exchange>>);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -140,14 +149,15 @@ impl Dial {
         let (tcp, answer) = tcp.await.map_err(|_| NotConnected::TimedOut)??;
         let peer = tcp.peer_addr();
         let peer = peer.map_err(|error| NotConnected::Tcp(error.into()))?;
-        let sender = timeout_at(deadline, self.speak(tcp, to, http1_only, permit));
-        let sender = sender
+        let speaks = timeout_at(deadline, self.speak(tcp, to, http1_only, permit));
+        let (sender, keeps) = speaks
             .await
             .map_err(|_| NotConnected::HandshakeTimedOut)??;
         Ok(Dialled {
             sender,
             peer: peer.ip().to_canonical(),
             answer,
+            keeps,
         })
     }
 
@@ -166,7 +176,7 @@ impl Dial {
         to: &Destination,
         http1_only: bool,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Sender, NotConnected> {
+    ) -> Result<Spoken, NotConnected> {
         let Some(host) = &to.tls_host else {
             return if to.h2c && !http1_only {
                 http2(tcp, permit).await
@@ -278,7 +288,7 @@ impl Service<Name> for Resolved {
     }
 }
 
-async fn http1<S>(stream: S, permit: OwnedSemaphorePermit) -> Result<Sender, NotConnected>
+async fn http1<S>(stream: S, permit: OwnedSemaphorePermit) -> Result<Spoken, NotConnected>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -289,14 +299,15 @@ where
         log_end(connection.with_upgrades().await);
         drop(permit);
     });
-    Ok(Sender::Http1(sender))
+    Ok((Sender::Http1(sender), None))
 }
 
-async fn http2<S>(stream: S, permit: OwnedSemaphorePermit) -> Result<Sender, NotConnected>
+async fn http2<S>(stream: S, permit: OwnedSemaphorePermit) -> Result<Spoken, NotConnected>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+    let (end, ended) = watch::channel(());
+    let (sender, connection) = http2::Builder::new(Tasks(ended.clone()))
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
@@ -305,11 +316,46 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .handshake::<_, Lent>(TokioIo::new(stream))
         .await?;
+    Tasks(ended).execute(async { log_end(connection.await) });
+    let (keeps, kept) = oneshot::channel();
     tokio::spawn(async move {
-        log_end(connection.await);
+        tokio::select! {
+            () = end.closed() => {}
+            () = revoked(kept) => {
+                tracing::debug!("a connection to an origin was needed for another");
+                // Without anybody to tell, it has ended by itself.
+                let _ = end.send(());
+                end.closed().await;
+            }
+        }
         drop(permit);
     });
-    Ok(Sender::Http2(sender))
+    Ok((Sender::Http2(sender), Some(keeps)))
+}
+
+/// Runs all that belongs to one connection: until it ends, or it is told to end.
+#[derive(Clone)]
+struct Tasks(watch::Receiver<()>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let mut ended = self.0.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = ended.changed() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
+/// Holds what counts the connection, and waits until it is needed for another.
+async fn revoked(kept: oneshot::Receiver<Exchange>) {
+    match kept.await {
+        Ok(exchange) => exchange.revoked().await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn log_end(result: hyper::Result<()>) {

@@ -1,11 +1,12 @@
 //! Who uses the connections to an origin.
 //!
 //! An exchange is a request to an origin over HTTP/1.1 with its answer, which has a connection of its
-//! own until the end, or a tunnel. They are shared out among the accounts by
+//! own until the end; or a tunnel; or a connection of HTTP/2, whatever streams it has. They are shared out among the accounts by
 //! [`edgeseal_core::fairness`], and within an account among the visitors' sources: when all are in use,
 //! an account that has clearly fewer gets one of the account that has most. Of that account it is
 //! the source that has most that gives way, and there the exchange whose visitor has taken nothing for
-//! longest is ended. Of an answer that nobody takes everybody may have the connection, after [`STALLED`].
+//! longest is ended. Of an answer that nobody takes everybody may have the connection, after [`STALLED`],
+//! and before anything else that of HTTP/2 without a stream.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +14,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
     time::Duration,
@@ -75,7 +76,19 @@ struct Shared {
     untaken_since: AtomicU64,
     revoked: AtomicBool,
     told: Notify,
+    /// Whether it is a connection of HTTP/2.
+    is_http2: AtomicBool,
+    /// Its streams.
+    streams: AtomicUsize,
 }
+
+/// The streams of a connection of HTTP/2.
+#[derive(Clone, Debug)]
+pub(super) struct Streams(Arc<Shared>);
+
+/// A stream, until its answer ends.
+#[derive(Debug)]
+pub(in crate::proxy) struct OpenStream(Arc<Shared>);
 
 /// For so long a visitor may take nothing, before somebody else gets the connection.
 const STALLED: Duration = Duration::from_secs(5);
@@ -136,7 +149,8 @@ impl Exchanges {
         .await
     }
 
-    fn try_begin(self: &Arc<Self>, holder: Holder) -> Option<Exchange> {
+    /// The same, if it may at once.
+    pub(super) fn try_begin(self: &Arc<Self>, holder: Holder) -> Option<Exchange> {
         let now_ms = self.now_ms();
         let mut state = self.lock();
         let ended = state.make_room(holder, now_ms)?;
@@ -186,9 +200,10 @@ impl State {
         let ended = if self.open.len() < self.capacity.total {
             None
         } else {
-            let id = match self.payer_for(holder) {
-                Some(payer) => self.least_useful(payer)?,
-                None => self.stalled(now_ms)?,
+            let id = match (self.idle(), self.payer_for(holder)) {
+                (Some(idle), _) => idle,
+                (None, Some(payer)) => self.least_useful(payer)?,
+                (None, None) => self.stalled(now_ms)?,
             };
             self.release(&id);
             Some(self.open.remove(&id)?)
@@ -236,6 +251,14 @@ impl State {
             (if since == 0 { u64::MAX } else { since }, id.2)
         });
         least.map(|(id, _)| *id)
+    }
+
+    /// A connection of HTTP/2 that nobody uses, the oldest first.
+    fn idle(&self) -> Option<Id> {
+        let idle =
+            |shared: &Shared| shared.is_http2.load(SeqCst) && shared.streams.load(SeqCst) == 0;
+        let idle = self.open.iter().filter(|(_, shared)| idle(shared));
+        idle.map(|(id, _)| *id).min_by_key(|id| id.2)
     }
 
     /// Any whose visitor has taken nothing for [`STALLED`], the longest first.
@@ -298,6 +321,14 @@ impl Exchange {
             .map_or_else(SizeHint::default, Incoming::size_hint)
     }
 
+    /// Makes it that of a connection of HTTP/2, which has one stream so far.
+    pub(super) fn shared(&self) -> (Streams, OpenStream) {
+        let streams = Streams(Arc::clone(&self.shared));
+        let first = streams.begin();
+        self.shared.is_http2.store(true, SeqCst);
+        (streams, first)
+    }
+
     /// Waits until it is ended for another.
     pub(in crate::proxy) async fn revoked(&self) {
         let mut told = pin!(self.shared.told.notified());
@@ -329,6 +360,31 @@ impl Drop for Exchange {
     }
 }
 
+impl Streams {
+    /// How many there are.
+    pub(super) fn open(&self) -> usize {
+        self.0.streams.load(SeqCst)
+    }
+
+    pub(super) fn begin(&self) -> OpenStream {
+        self.0.streams.fetch_add(1, SeqCst);
+        OpenStream(Arc::clone(&self.0))
+    }
+}
+
+impl OpenStream {
+    /// Whether its connection was needed for another.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.0.revoked.load(SeqCst)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, SeqCst);
+    }
+}
+
 impl Shared {
     fn new(id: Id) -> Self {
         Self {
@@ -338,6 +394,8 @@ impl Shared {
             untaken_since: AtomicU64::new(0),
             revoked: AtomicBool::new(false),
             told: Notify::new(),
+            is_http2: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
         }
     }
 
@@ -430,5 +488,25 @@ mod tests {
         assert_eq!(exchanges.lock().accounts[&1].total(), 2, "not the other's");
         drop((of_one, of_two));
         assert!(exchanges.lock().accounts.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_http2_without_a_stream_goes_first() {
+        let exchanges = Exchanges::new(3, Arc::new(Semaphore::new(3)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let http1 = exchanges.begin(A, soon()).await.unwrap();
+        let busy = exchanges.begin(A, soon()).await.unwrap();
+        let idle = exchanges.begin(B, soon()).await.unwrap();
+        let (_streams, _open) = busy.shared();
+        let (streams, first) = idle.shared();
+        assert_eq!(streams.open(), 1);
+        assert!(exchanges.begin(B, soon()).await.is_none());
+        drop(first);
+        let second = streams.begin();
+        assert!(exchanges.begin(B, soon()).await.is_none());
+        drop(second);
+        assert!(exchanges.begin(A, soon()).await.is_some());
+        assert!(is_revoked(&idle).await, "though its source has fewer");
+        assert!(!is_revoked(&busy).await && !is_revoked(&http1).await);
     }
 }

@@ -29,12 +29,11 @@ use tokio::{
 use super::{
     super::{Patience, body::Lent},
     dial::{Dial, Dialled, NotConnected, STREAMS_MAX},
-    exchange::{Exchange, Exchanges},
+    exchange::{Exchange, Exchanges, OpenStream, Streams},
 };
 
 mod kept;
 
-pub(in crate::proxy) use kept::OpenStream;
 use kept::{Kept, Taken};
 
 /// The connections to all origins.
@@ -128,15 +127,28 @@ impl Pool {
             return Ok(used(lines, to, shared, true));
         }
         let deadline = Instant::now() + self.patience.connect;
-        let exchange = lines.exchanges.begin((to.account, source), deadline).await;
-        let exchange = exchange.ok_or(NotConnected::Busy)?;
+        let holder = (to.account, source);
+        let exchange = match lines.exchanges.try_begin(holder) {
+            Some(exchange) => exchange,
+            None => {
+                // Rather one that has too many streams than none.
+                if !fresh
+                    && !http1_only
+                    && let Some(shared) = lines.take_http2(to, usize::MAX)
+                {
+                    return Ok(used(lines, to, shared, true));
+                }
+                let begun = lines.exchanges.begin(holder, deadline).await;
+                begun.ok_or(NotConnected::Busy)?
+            }
+        };
         if !fresh && let Some(taken) = lines.take(to, http1_only) {
             return Ok(used(lines, to, taken, true).with(exchange));
         }
         // Rare, and large: on the heap, so that the many requests that take a kept connection do not
         // carry the room for it about.
-        let dialled = self.wait_or_dial(lines, to, http1_only, (fresh, deadline));
-        Ok(Box::pin(dialled).await?.with(exchange))
+        let dialled = self.wait_or_dial(lines, to, http1_only, (fresh, deadline), exchange);
+        Box::pin(dialled).await
     }
 
     /// A connection that comes free, or a new one as soon as it is allowed.
@@ -146,22 +158,16 @@ impl Pool {
         to: &Destination,
         http1_only: bool,
         (fresh, deadline): (bool, Instant),
+        exchange: Exchange,
     ) -> Result<Line, NotConnected> {
         let permit = loop {
             // Asked for before looking, so that what comes back in between is not missed.
             let mut returned = pin!(lines.returned.notified());
             returned.as_mut().enable();
             if !fresh && let Some(taken) = lines.take(to, http1_only) {
-                return Ok(used(Arc::clone(&lines), to, taken, true));
+                return Ok(used(Arc::clone(&lines), to, taken, true).with(exchange));
             }
             if lines.permits.available_permits() == 0 {
-                // Rather one that has too many streams than none.
-                if !fresh
-                    && !http1_only
-                    && let Some(shared) = lines.take_http2(to, usize::MAX)
-                {
-                    return Ok(used(Arc::clone(&lines), to, shared, true));
-                }
                 lines.kept().evict();
             }
             tokio::select! {
@@ -178,19 +184,20 @@ impl Pool {
             sender,
             peer,
             answer,
+            keeps,
         } = self.dial.connect(to, http1_only, permit, deadline).await?;
         if let Some(answer) = answer {
             lines.resolved(&answer.addresses, answer.valid_until);
         }
-        let stream = match &sender {
-            Sender::Http2(sender) => {
-                let stream = lines.kept().keep_http2(to, peer, sender.clone());
-                lines.returned.notify_waiters();
-                Some(stream)
-            }
-            Sender::Http1(_) => None,
+        let (Sender::Http2(shared), Some(keeps)) = (&sender, keeps) else {
+            return Ok(used(lines, to, (sender, peer, None), false).with(exchange));
         };
-        Ok(used(lines, to, (sender, peer, stream), false))
+        let (streams, stream) = exchange.shared();
+        lines.keep_http2(to, peer, shared.clone(), streams);
+        // If the connection has ended already, nothing is counted any more.
+        let _ = keeps.send(exchange);
+        let taken = (sender, peer, Some(stream));
+        Ok(used(lines, to, taken, false))
     }
 
     fn lines(&self, authority: &str) -> Arc<Lines> {
@@ -340,6 +347,17 @@ impl Lines {
     /// Whether its name should be asked about again.
     fn is_due(&self, now: Instant) -> bool {
         self.kept().addresses.is_due(now)
+    }
+
+    fn keep_http2(
+        &self,
+        to: &Destination,
+        peer: IpAddr,
+        sender: http2::SendRequest<Lent>,
+        streams: Streams,
+    ) {
+        self.kept().keep_http2(to, peer, sender, streams);
+        self.returned.notify_waiters();
     }
 
     fn keep_http1(

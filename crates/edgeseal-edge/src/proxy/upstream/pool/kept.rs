@@ -1,19 +1,17 @@
 //! The connections to one origin that are kept for the next request.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use hyper::client::conn::{http1, http2};
 use tokio::time::Instant;
 
 use super::{
-    super::{super::body::Lent, addresses::Addresses, dial::STREAMS_MAX},
+    super::{
+        super::body::Lent,
+        addresses::Addresses,
+        dial::STREAMS_MAX,
+        exchange::{OpenStream, Streams},
+    },
     Destination, Sender,
 };
 
@@ -40,12 +38,8 @@ struct Idle<S> {
 struct SharedConnection {
     account: u64,
     idle: Idle<http2::SendRequest<Lent>>,
-    streams: Arc<AtomicUsize>,
+    streams: Streams,
 }
-
-/// A stream on a shared connection, until its answer ends.
-#[derive(Debug)]
-pub(in crate::proxy) struct OpenStream(Arc<AtomicUsize>);
 
 /// A sender, where it leads to, and its stream if it is shared.
 pub(super) type Taken = (Sender, IpAddr, Option<OpenStream>);
@@ -66,13 +60,13 @@ impl Kept {
                 && one.idle.sender.is_ready()
         });
         let one = if streams_max == usize::MAX {
-            able.min_by_key(|one| one.streams.load(Relaxed))?
+            able.min_by_key(|one| one.streams.open())?
         } else {
-            able.find(|one| one.streams.load(Relaxed) < streams_max)?
+            able.find(|one| one.streams.open() < streams_max)?
         };
         one.idle.since = Instant::now();
         let sender = Sender::Http2(one.idle.sender.clone());
-        Some((sender, one.idle.peer, Some(OpenStream::on(&one.streams))))
+        Some((sender, one.idle.peer, Some(one.streams.begin())))
     }
 
     pub(super) fn take(&mut self, to: &Destination, http1_only: bool) -> Option<Taken> {
@@ -93,13 +87,11 @@ impl Kept {
         None
     }
 
-    /// Closes the connection that was idle for longest: its permit is needed for another host.
+    /// Closes the connection of HTTP/1.1 that was idle for longest: its permit is needed. Those of HTTP/2
+    /// are counted with those in use, and were asked to give way before.
     pub(super) fn evict(&mut self) {
         if !self.http1.is_empty() {
             self.http1.remove(0);
-        } else if !self.http2.is_empty() {
-            // One that streams are open on ends after the last of them.
-            self.http2.remove(0);
         }
     }
 
@@ -127,14 +119,13 @@ impl Kept {
         to: &Destination,
         peer: IpAddr,
         sender: http2::SendRequest<Lent>,
-    ) -> OpenStream {
-        let streams = Arc::default();
-        let stream = OpenStream::on(&streams);
+        streams: Streams,
+    ) {
         let is_for_others = |one: &SharedConnection| {
             one.account == to.account
                 && one.idle.tls_host == to.tls_host
                 && one.idle.peer == peer
-                && one.streams.load(Relaxed) < STREAMS_MAX
+                && one.streams.open() < STREAMS_MAX
         };
         if !self.http2.iter().any(is_for_others) {
             let idle = Idle {
@@ -149,7 +140,6 @@ impl Kept {
                 streams,
             });
         }
-        stream
     }
 
     /// Closes what is idle for too long, or leads where the name does not any more. Whether nothing is left.
@@ -166,18 +156,5 @@ impl Kept {
             !idle.sender.is_closed() && is_fresh(idle.peer, idle.since)
         });
         http1.is_empty() && http2.is_empty()
-    }
-}
-
-impl OpenStream {
-    fn on(streams: &Arc<AtomicUsize>) -> Self {
-        streams.fetch_add(1, Relaxed);
-        Self(Arc::clone(streams))
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
