@@ -2,7 +2,7 @@
 //! for it. Pure; all of it is said in the clear, before a word of the handshake.
 
 use edgeseal_core::delivery::TlsVersions;
-use rustls::{AlertDescription, Error, PeerMisbehaved, SignatureScheme};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved, SignatureScheme};
 
 /// The records of a first flight, looked at as they come.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Hello {
     versions: Option<Vec<u16>>,
     has_groups: bool,
     has_key_share: bool,
+    /// A share is for a group that is not among the groups.
+    has_stray_share: bool,
     has_signature_algorithms: bool,
     has_psk: bool,
     /// A ticket of TLS 1.2.
@@ -73,11 +75,15 @@ impl Hello {
         } else {
             body.vector(2)?
         });
+        let (mut groups, mut shares): (&[u8], &[u8]) = (&[], &[]);
         while !extensions.0.is_empty() {
             let kind = extensions.short()?;
             let content = extensions.vector(2)?;
             match kind {
-                10 => hello.has_groups = true,
+                10 => {
+                    hello.has_groups = true;
+                    groups = content;
+                }
                 13 => hello.has_signature_algorithms = true,
                 35 => hello.has_ticket = !content.is_empty(),
                 41 => hello.has_psk = true,
@@ -86,10 +92,15 @@ impl Hello {
                     let pairs = versions.as_chunks().0.iter();
                     hello.versions = Some(pairs.map(|pair| u16::from_be_bytes(*pair)).collect());
                 }
-                51 => hello.has_key_share = true,
+                51 => {
+                    hello.has_key_share = true;
+                    shares = content;
+                }
                 _ => {}
             }
         }
+        // What does not read is left to rustls.
+        hello.has_stray_share = stray_share(groups, shares).unwrap_or_default();
         Some(hello)
     }
 
@@ -127,6 +138,10 @@ impl Hello {
             if let Some(missing) = self.extension_objection() {
                 return Some(missing);
             }
+            // RFC 8446 §4.2.8: "Servers MAY check for violations of these rules".
+            if self.has_stray_share {
+                return Some(AlertDescription::IllegalParameter);
+            }
             let good: Vec<SignatureScheme> = offered
                 .iter()
                 .copied()
@@ -147,6 +162,20 @@ impl Hello {
     }
 }
 
+/// Whether one of some key shares is for none of some groups; `None` if either does not read.
+fn stray_share(groups: &[u8], shares: &[u8]) -> Option<bool> {
+    let groups = Reader(groups).vector(2)?.as_chunks().0;
+    let mut shares = Reader(Reader(shares).vector(2)?);
+    while !shares.0.is_empty() {
+        let group = shares.short()?.to_be_bytes();
+        shares.vector(2)?;
+        if !groups.contains(&group) {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
 /// Whether a scheme may sign a handshake of TLS 1.3: neither PKCS#1 nor SHA-1 (RFC 8446 §4.2.3).
 fn is_of_tls13(scheme: SignatureScheme) -> bool {
     let [hash, signature] = u16::from(scheme).to_be_bytes();
@@ -163,11 +192,23 @@ pub(super) fn alert_for(error: &Error) -> AlertDescription {
             | PeerMisbehaved::TooManyEmptyFragments
             | PeerMisbehaved::IllegalMiddleboxChangeCipherSpec,
         ) => AlertDescription::UnexpectedMessage,
+        error if is_bad_ccs(error) => AlertDescription::UnexpectedMessage,
         Error::InvalidMessage(error) => (*error).into(),
         Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
         Error::PeerIncompatible(_) | Error::General(_) => AlertDescription::HandshakeFailure,
         _ => AlertDescription::InternalError,
     }
+}
+
+/// Whether it is of a change_cipher_spec that is longer than it may be, or another one: rustls says
+/// `decode_error`, and `unexpected_message` is due, as in TLS 1.3 (RFC 8446 §5).
+pub(super) fn is_bad_ccs(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidMessage(
+            InvalidMessage::InvalidCcs | InvalidMessage::TrailingData("ChangeCipherSpecPayload")
+        )
+    )
 }
 
 /// A fatal alert in the clear.

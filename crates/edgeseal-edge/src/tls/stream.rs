@@ -31,7 +31,7 @@ mod pending;
 use pending::{Pending, encode};
 
 use super::{
-    hello::{alert_for, record_of},
+    hello::{alert_for, is_bad_ccs, record_of},
     linger,
 };
 
@@ -357,7 +357,9 @@ impl TlsStream {
         worked.map_err(|error| {
             let before = self.outgoing.octets.len();
             self.take_alert();
-            if self.outgoing.octets.len() == before && self.speaks_plainly() {
+            let has_none = self.outgoing.octets.len() == before;
+            if (has_none || is_bad_ccs(&error)) && self.speaks_plainly() {
+                self.outgoing.octets.truncate(before);
                 let alert = record_of(alert_for(&error));
                 self.outgoing.octets.extend_from_slice(&alert);
             }

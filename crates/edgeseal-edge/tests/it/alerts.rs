@@ -14,6 +14,7 @@ use crate::world::{Building as _, Certificate, PATIENCE, World, domain};
 const UNEXPECTED_MESSAGE: u8 = 10;
 const RECORD_OVERFLOW: u8 = 22;
 const HANDSHAKE_FAILURE: u8 = 40;
+const ILLEGAL_PARAMETER: u8 = 47;
 const DECODE_ERROR: u8 = 50;
 const PROTOCOL_VERSION: u8 = 70;
 const MISSING_EXTENSION: u8 = 109;
@@ -109,6 +110,8 @@ async fn first_words_that_break_the_rules_are_answered_with_their_alert() {
         extensions
     };
     let rsa_only = vector(2, &[8, 4, 8, 5, 4, 1]);
+    let share = |group: u16| [&group.to_be_bytes()[..], &vector(2, &[9; 32])].concat();
+    let two_shares = [share(29), share(22)].concat();
     let long = hello(tls12, &with(PADDING, vec![0; 17_000]));
     let (part, rest) = long.split_at(16_384);
     let table = [
@@ -144,6 +147,15 @@ async fn first_words_that_break_the_rules_are_answered_with_their_alert() {
         (
             one(&hello(tls12, &without(&[SIGNATURES]))),
             MISSING_EXTENSION,
+        ),
+        // A share for a group that it does not name, first or last.
+        (
+            one(&hello(tls12, &with(GROUPS, vector(2, &[0, 23])))),
+            ILLEGAL_PARAMETER,
+        ),
+        (
+            one(&hello(tls12, &with(KEY_SHARE, vector(2, &two_shares)))),
+            ILLEGAL_PARAMETER,
         ),
         // Signatures that no certificate here makes: it has a key on P-256.
         (
@@ -222,4 +234,20 @@ async fn what_a_domain_does_not_speak_is_not_asked_for() {
         .unwrap()
         .unwrap();
     assert_eq!((answer[0], answer[5]), (22, 2), "a ServerHello");
+}
+
+/// In TLS 1.2 the client's change_cipher_spec comes in the clear, and so does what is said of it.
+#[tokio::test]
+async fn a_change_cipher_spec_that_is_none_is_answered_with_its_alert() {
+    let world = World::new();
+    world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    let edge = world.edge().await;
+    for bad in [&[1, 1][..], &[2]] {
+        let hello = record(22, &hello([3, 3], &without(&[VERSIONS, KEY_SHARE])));
+        let octets = [hello, record(20, bad)].concat();
+        let told = told(edge.https_addr(), &octets).await;
+        assert_eq!((told[0], told[5]), (22, 2), "a ServerHello");
+        assert!(told.ends_with(&alert(UNEXPECTED_MESSAGE)), "{bad:?}");
+        assert!(!told.ends_with(&[alert(DECODE_ERROR), alert(UNEXPECTED_MESSAGE)].concat()));
+    }
 }
