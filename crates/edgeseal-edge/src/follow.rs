@@ -15,7 +15,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use edgeseal_core::Pattern;
 use edgeseal_store::{
-    Change, Fault, Key, Revision, SharedStore,
+    Change, Entry as StoredEntry, Fault, Key, Revision, SharedStore,
     feed::{Event, Feed},
     key::DOMAINS,
 };
@@ -165,11 +165,7 @@ impl Follower {
                     let names = entries.iter().filter_map(|entry| name_of(&entry.key));
                     listed.extend(names.map(|name| name.to_string().into_boxed_str()));
                 }
-                let changes = entries.into_iter().map(|entry| Change {
-                    key: entry.key,
-                    value: Some(entry.value),
-                    revision: entry.changed,
-                });
+                let changes = entries.into_iter().map(change_of);
                 let complete = progress.complete;
                 let news = changes.filter(|change| !complete || self.is_other(change));
                 let news = news.collect();
@@ -262,25 +258,21 @@ impl Follower {
 
     /// Writes domains again that were left out of the replica, as the store has them now.
     async fn refill(&self, domains: &[Pattern], progress: &Progress) {
-        let mut changes = Vec::new();
-        for domain in domains {
-            let key = Key::domain(domain);
-            let Ok(found) = self.store.get(&key).await else {
-                return;
-            };
-            changes.push(match found {
-                Some(entry) => Change {
-                    key,
-                    value: Some(entry.value),
-                    revision: entry.changed,
-                },
+        let Ok(found) = self.stored(domains).await else {
+            return;
+        };
+        let absent_since = *self.served.borrow();
+        let changes: Vec<Change> = found
+            .into_iter()
+            .map(|(key, entry)| match entry {
+                Some(entry) => change_of(entry),
                 None => Change {
                     key,
                     value: None,
-                    revision: *self.served.borrow(),
+                    revision: absent_since,
                 },
-            });
-        }
+            })
+            .collect();
         let Ok(prepared) = self.prepare_all(&changes).await else {
             return;
         };
@@ -299,6 +291,16 @@ impl Follower {
             false => Reached::Unchanged,
         };
         self.writer.written_again(domains, reached);
+    }
+
+    /// What the store has of some domains: in one read, which a store of its own thread does there.
+    async fn stored(&self, domains: &[Pattern]) -> Result<Vec<(Key, Option<StoredEntry>)>, Fault> {
+        let keys: Vec<Key> = domains.iter().map(Key::domain).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.store.get_many(&keys).await?;
+        Ok(keys.into_iter().zip(found).collect())
     }
 
     /// Removes what is served and was not listed.
@@ -325,18 +327,13 @@ impl Follower {
         let quarantine = self.holdings.quarantine();
         let some = quarantine.some(progress.rechecked.as_ref(), RECHECKED_AT_A_TIME);
         progress.rechecked = some.last().map(|one| one.domain.clone());
-        let mut changes = Vec::new();
-        for one in some {
-            match self.store.get(&Key::domain(&one.domain)).await {
-                Ok(Some(entry)) => changes.push(Change {
-                    key: entry.key,
-                    value: Some(entry.value),
-                    revision: entry.changed,
-                }),
-                Ok(None) => {} // the feed will say so
-                Err(_) => return,
-            }
-        }
+        let domains: Vec<Pattern> = some.into_iter().map(|one| one.domain).collect();
+        let Ok(found) = self.stored(&domains).await else {
+            return;
+        };
+        // Of those that are gone the feed will say so.
+        let found = found.into_iter().filter_map(|(_, entry)| entry);
+        let changes: Vec<Change> = found.map(change_of).collect();
         if let Ok(mut prepared) = self.prepare_all(&changes).await {
             prepared.retain(|one| !self.is_served_part(one));
             let (batch, actions, changed) = part(prepared);
@@ -377,6 +374,15 @@ impl Follower {
     fn held(&self, change: &Change) -> Option<Revision> {
         let name = name_of(&change.key)?;
         Some(self.holdings.index().get(&name)?.revision)
+    }
+}
+
+/// What is stored, as the change that brought it.
+fn change_of(entry: StoredEntry) -> Change {
+    Change {
+        key: entry.key,
+        value: Some(entry.value),
+        revision: entry.changed,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A replica whose disk is slow or in the way: what it lacks is made good, and what was served is not
 //! taken back by the next start.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use edgeseal_store::Revision;
 use tokio::time::{sleep, timeout};
@@ -71,7 +71,11 @@ async fn what_a_slow_disk_did_not_take_is_written_when_it_does() {
     for name in ["a.com", "gone.com", "last.com"] {
         world.serve(name, &Certificate::of(name), 1).await;
     }
-    let edge = world.edge().await;
+    let store = Failing::new(&world.store);
+    store.heal();
+    let edge = world
+        .start(world.options(), Arc::<Failing>::clone(&store))
+        .await;
     // Somebody holds the file, as a disk that stands still does.
     let holder = rusqlite::Connection::open(directory.join(FILE)).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -108,6 +112,7 @@ async fn what_a_slow_disk_did_not_take_is_written_when_it_does() {
         }
     };
     timeout(PATIENCE, caught_up).await.expect("it catches up");
+    assert_eq!(store.single_reads(), 0, "many are read at once");
     edge.drain().await;
     let mut options = world.options();
     options.catch_up_timeout = Duration::from_millis(50);

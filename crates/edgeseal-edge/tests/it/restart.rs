@@ -1,7 +1,10 @@
 //! The replica: cold starts, with and without the store.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use edgeseal_core::Timestamp;
 use edgeseal_edge::Edge;
 use edgeseal_store::{
     Changes, ChangesError, CommitError, Entry, Fault, Key, Keyring, Page, Revision, SharedStore,
-    Store, Txn,
+    Store, Txn, key::DOMAINS,
 };
 use tokio::time::timeout;
 
@@ -24,6 +27,8 @@ use crate::{
 pub(crate) struct Failing {
     inner: SharedStore,
     fails: AtomicBool,
+    /// How often one domain alone was read.
+    single_reads: AtomicUsize,
 }
 
 impl Failing {
@@ -31,12 +36,17 @@ impl Failing {
         Arc::new(Self {
             inner: Arc::clone(inner),
             fails: AtomicBool::new(true),
+            single_reads: AtomicUsize::new(0),
         })
     }
 
     /// From now on it answers.
     pub(crate) fn heal(&self) {
         self.fails.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn single_reads(&self) -> usize {
+        self.single_reads.load(Ordering::Relaxed)
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -51,6 +61,9 @@ impl Failing {
 impl Store for Failing {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         self.check()?;
+        if key.as_str().starts_with(DOMAINS) {
+            self.single_reads.fetch_add(1, Ordering::Relaxed);
+        }
         self.inner.get(key).await
     }
 
