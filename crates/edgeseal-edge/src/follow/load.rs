@@ -288,3 +288,6 @@ fn in_parallel<T: Send>(
         read
     })
 }
+
+#[cfg(test)]
+mod tests;
