@@ -11,7 +11,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use edgeseal_core::Pattern;
+use edgeseal_core::{Pattern, delivery::Delivery};
 use rustls::{
     AlertDescription, HandshakeKind,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -174,6 +174,45 @@ impl Terminator {
         mut stream: TcpStream,
         given_up: impl Future<Output = ()>,
     ) -> Result<Terminated, NoConnection> {
+        let (accepted, octets) = self.hello(&mut stream, given_up).await?;
+        self.limiter.turn().await?;
+        let hello = accepted.client_hello();
+        let chosen = match self.choose(hello.server_name()) {
+            Ok(chosen) => chosen,
+            Err(NotChosen::None(why)) => return Err(refuse(stream, why).await),
+            Err(NotChosen::Unusable(domain, why)) => {
+                return Err(refuse_unusable(stream, domain, why).await);
+            }
+        };
+        let can_sign = |offered: &[_]| chosen.answer.can_sign(offered);
+        let read = Hello::read(&octets).unwrap_or_default();
+        let schemes = hello.signature_schemes();
+        if let Some(alert) = read.objection(chosen.delivery.tls, schemes, can_sign) {
+            say_and_close(&mut stream, alert).await;
+            return Err(invalid("the client has nothing in common with the domain").into());
+        }
+        let config = self.configs.of(
+            chosen.domain,
+            &chosen.delivery,
+            Arc::clone(&chosen.answer),
+            hello.cipher_suites(),
+        );
+        drop(accepted);
+        let deadline = Instant::now() + self.timeout;
+        let stream = timeout_at(deadline, TlsStream::accept(stream, octets, config.into()))
+            .await
+            .map_err(|_| NoConnection::TimedOut)?;
+        let terminated = chosen.terminated(stream)?;
+        telemetry::session(terminated.is_resumed());
+        Ok(terminated)
+    }
+
+    /// The ClientHello.
+    async fn hello(
+        &self,
+        stream: &mut TcpStream,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<(Accepted, Vec<u8>), NoConnection> {
         let deadline = Instant::now() + self.timeout;
         // Peeked at: a socket may be called readable when nothing is there.
         let mut first = [0];
@@ -182,74 +221,69 @@ impl Terminator {
             spoke = timeout_at(deadline, stream.peek(&mut first)) => spoke,
         };
         spoke.map_err(|_| NoConnection::TimedOut)??;
-        let read = timeout_at(deadline, read_hello(&mut stream)).await;
-        let (accepted, octets) = match read.map_err(|_| NoConnection::TimedOut)? {
-            Ok(read) => read,
-            Err(NoHello::Io(error)) => return Err(error.into()),
+        let read = timeout_at(deadline, read_hello(stream)).await;
+        match read.map_err(|_| NoConnection::TimedOut)? {
+            Ok(read) => Ok(read),
+            Err(NoHello::Io(error)) => Err(error.into()),
             Err(NoHello::Refused(alert, error)) => {
                 say_and_close(stream, alert).await;
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        self.limiter.turn().await?;
-        let hello = accepted.client_hello();
-        let sni = hello.server_name().or(self.default_host.as_deref());
-        let (host, found, domain, delivery, answer) = match select(&self.index, sni) {
-            Ok(selected) => {
-                let host = selected.host.clone().into_owned();
-                let stapling = selected.delivery.ocsp_stapling;
-                match Answer::of(&self.keys, &selected.material, stapling) {
-                    Ok(answer) => {
-                        let answer = Arc::new(answer);
-                        let (found, domain) = (selected.found, selected.domain);
-                        (host, found, domain, selected.delivery, answer)
-                    }
-                    Err(why) => {
-                        let domain = host.domain(selected.found);
-                        return Err(refuse_unusable(stream, domain, why).await);
-                    }
-                }
-            }
-            Err(why) => return Err(refuse(stream, why).await),
-        };
-        let schemes = hello.signature_schemes();
-        let can_sign = |offered: &[_]| answer.can_sign(offered);
-        let read = Hello::read(&octets).unwrap_or_default();
-        if let Some(alert) = read.objection(delivery.tls, schemes, can_sign) {
-            say_and_close(stream, alert).await;
-            return Err(invalid("the client has nothing in common with the domain").into());
         }
-        let config = self.configs.of(
-            domain,
-            &delivery,
-            Arc::clone(&answer),
-            hello.cipher_suites(),
-        );
-        drop(accepted);
-        let deadline = Instant::now() + self.timeout;
-        let stream = timeout_at(deadline, TlsStream::accept(stream, octets, config.into()))
-            .await
-            .map_err(|_| NoConnection::TimedOut)?;
-        let unusable = answer.unusable().cloned();
+    }
+
+    /// What answers a client that named this host, if any.
+    fn choose(&self, named: Option<&str>) -> Result<Chosen, NotChosen> {
+        let sni = named.or(self.default_host.as_deref());
+        let selected = select(&self.index, sni).map_err(NotChosen::None)?;
+        let stapling = selected.delivery.ocsp_stapling;
+        let answer = Answer::of(&self.keys, &selected.material, stapling)
+            .map_err(|why| NotChosen::Unusable(selected.host.domain(selected.found), why))?;
+        Ok(Chosen {
+            answer: Arc::new(answer),
+            found: selected.found,
+            domain: selected.domain,
+            delivery: selected.delivery,
+            host: selected.host.into_owned(),
+        })
+    }
+}
+
+/// What a client is answered with.
+struct Chosen {
+    answer: Arc<Answer>,
+    host: Host<'static>,
+    found: Match,
+    domain: i64,
+    delivery: Delivery,
+}
+
+/// Why nothing answers.
+enum NotChosen {
+    None(NoCertificate),
+    /// The certificate of this domain cannot be used.
+    Unusable(Option<Pattern>, Unusable),
+}
+
+impl Chosen {
+    fn terminated(self, stream: io::Result<Box<TlsStream>>) -> Result<Terminated, NoConnection> {
+        let unusable = self.answer.unusable().cloned();
         let stream = match (stream, unusable.as_ref()) {
             (Ok(stream), _) => stream,
             (Err(error), None) => return Err(error.into()),
             (Err(_), Some(why)) => {
-                let (domain, why) = (host.domain(found), why.clone());
+                let (domain, why) = (self.host.domain(self.found), why.clone());
                 return Err(NoConnection::Unusable { domain, why });
             }
         };
-        let h2 = stream.alpn_protocol() == Some(b"h2");
-        let terminated = Terminated {
+        Ok(Terminated {
+            h2: stream.alpn_protocol() == Some(b"h2"),
             stream,
-            h2,
-            host,
-            found,
-            domain,
+            host: self.host,
+            found: self.found,
+            domain: self.domain,
             unusable,
-        };
-        telemetry::session(terminated.is_resumed());
-        Ok(terminated)
+        })
     }
 }
 
@@ -328,28 +362,28 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-async fn refuse(stream: TcpStream, why: NoCertificate) -> NoConnection {
+async fn refuse(mut stream: TcpStream, why: NoCertificate) -> NoConnection {
     telemetry::refusal(Refusal::NoCertificate(why));
-    say_and_close(stream, AlertDescription::UnrecognisedName).await;
+    say_and_close(&mut stream, AlertDescription::UnrecognisedName).await;
     NoConnection::Refused(why)
 }
 
 async fn refuse_unusable(
-    stream: TcpStream,
+    mut stream: TcpStream,
     domain: Option<Pattern>,
     why: Unusable,
 ) -> NoConnection {
     telemetry::refusal(Refusal::KeyUnusable);
-    say_and_close(stream, AlertDescription::InternalError).await;
+    say_and_close(&mut stream, AlertDescription::InternalError).await;
     NoConnection::Unusable { domain, why }
 }
 
 /// Sends a fatal alert in answer to a ClientHello, and closes. At this point it travels in the clear in
 /// every version (RFC 5246 §7.2, RFC 8446 §5.1).
-async fn say_and_close(mut stream: TcpStream, alert: AlertDescription) {
+async fn say_and_close(stream: &mut TcpStream, alert: AlertDescription) {
     // Whether the client heard it changes nothing here.
     if stream.write_all(&hello::record_of(alert)).await.is_ok() {
-        linger(&mut stream).await;
+        linger(stream).await;
     }
 }
 

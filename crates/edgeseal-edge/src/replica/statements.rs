@@ -1,10 +1,11 @@
 //! How rows of the replica are written.
 
-use edgeseal_core::certificate::Digest;
+use bytes::Bytes;
+use edgeseal_core::{Pattern, certificate::Digest};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::{
-    Batch, DomainRow,
+    Batch, DomainRow, Issuer, Row,
     mark::{domain_mark, mark},
     rows::to_sql,
 };
@@ -17,12 +18,37 @@ pub(super) fn write_batch(
     batch: &Batch,
     complete: bool,
 ) -> rusqlite::Result<i64> {
-    let mut added = 0;
+    write_issuers(transaction, &batch.issuers)?;
+    let mut added = put_domains(transaction, &batch.put, complete)?;
+    added -= remove_domains(transaction, &batch.remove, complete)?;
+    write_resealed(transaction, &batch.resealed)?;
+    if let Some(ticket_keys) = &batch.ticket_keys {
+        write_ticket_keys(transaction, ticket_keys)?;
+    }
+    let mut quarantine = transaction
+        .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
+    for (name, why) in &batch.quarantine {
+        quarantine.execute(params![name.to_string(), why])?;
+    }
+    Ok(added)
+}
+
+fn write_issuers(transaction: &Transaction<'_>, issuers: &[Issuer]) -> rusqlite::Result<()> {
     let mut issuer =
         transaction.prepare_cached("INSERT OR IGNORE INTO issuer (digest, der) VALUES (?1, ?2)")?;
-    for (digest, der) in &batch.issuers {
+    for (digest, der) in issuers {
         issuer.execute(params![digest.0, der.as_ref()])?;
     }
+    Ok(())
+}
+
+/// Writes domains with their material; how many were not there before.
+fn put_domains(
+    transaction: &Transaction<'_>,
+    rows: &[Row],
+    complete: bool,
+) -> rusqlite::Result<i64> {
+    let mut added = 0;
     let mut material = transaction.prepare_cached(
         "INSERT INTO material (digest, value, mark) VALUES (?1, ?2, ?3)
          ON CONFLICT (digest) DO UPDATE SET value = excluded.value, mark = excluded.mark
@@ -33,7 +59,7 @@ pub(super) fn write_batch(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
-    for row in &batch.put {
+    for row in rows {
         let name = row.name.to_string();
         let before = materials_of(transaction, &name)?;
         added += i64::from(before.is_none());
@@ -58,33 +84,42 @@ pub(super) fn write_batch(
             release(transaction, old)?;
         }
     }
-    for name in &batch.remove {
+    Ok(added)
+}
+
+/// Deletes domains; how many were there.
+fn remove_domains(
+    transaction: &Transaction<'_>,
+    names: &[Pattern],
+    complete: bool,
+) -> rusqlite::Result<i64> {
+    let mut removed = 0;
+    let mut domain = transaction.prepare_cached("DELETE FROM domain WHERE name = ?1")?;
+    let mut unquarantine = transaction.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?;
+    for name in names {
         let name = name.to_string();
         let before = materials_of(transaction, &name)?;
-        transaction
-            .prepare_cached("DELETE FROM domain WHERE name = ?1")?
-            .execute([&name])?;
+        domain.execute([&name])?;
         unquarantine.execute([&name])?;
-        added -= i64::from(before.is_some());
+        removed += i64::from(before.is_some());
         for old in before.into_iter().flatten().flatten().filter(|_| complete) {
             release(transaction, old)?;
         }
     }
+    Ok(removed)
+}
+
+fn write_resealed(
+    transaction: &Transaction<'_>,
+    resealed: &[(Digest, Bytes)],
+) -> rusqlite::Result<()> {
     let mut reseal = transaction
         .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
-    for (digest, value) in &batch.resealed {
+    for (digest, value) in resealed {
         let mark = mark(&[&digest.0, value]);
         reseal.execute(params![digest.0, value.as_ref(), mark])?;
     }
-    if let Some(ticket_keys) = &batch.ticket_keys {
-        write_ticket_keys(transaction, ticket_keys)?;
-    }
-    let mut quarantine = transaction
-        .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
-    for (name, why) in &batch.quarantine {
-        quarantine.execute(params![name.to_string(), why])?;
-    }
-    Ok(added)
+    Ok(())
 }
 
 fn write_ticket_keys(
