@@ -1,4 +1,5 @@
-//! Whether an address is anybody's to ask: for requests that somebody else can aim.
+//! Addresses: whether one is anybody's to ask, for requests that somebody else can aim; and what counts
+//! as one source.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -86,6 +87,20 @@ pub fn source_network(address: IpAddr) -> IpAddr {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,
     }
+}
+
+/// The networks that a source is in, the widest first, itself last.
+///
+/// Hosters and tunnel brokers give a /48 or a /56 of IPv6 to each customer (RFC 6177), and with it
+/// thousands of sources; of IPv4 few have more than a /24, the smallest network that is routed.
+pub fn networks(source: IpAddr) -> impl Iterator<Item = IpNet> {
+    let source = source_network(source);
+    let lengths: &[u8] = match source {
+        IpAddr::V4(_) => &[24, 32],
+        IpAddr::V6(_) => &[48, 56, 64],
+    };
+    let network = move |length: &u8| IpNet::new_assert(source, *length).trunc();
+    lengths.iter().map(network)
 }
 
 /// The address that is connected to in the end: of an IPv4 address in IPv6 form, that one.
@@ -249,6 +264,23 @@ mod tests {
                 let found = check_origin(parsed, private, &listeners, is_local);
                 assert_eq!(found, expected, "{address}, private: {private}");
             }
+        }
+    }
+
+    #[test]
+    fn a_source_is_in_networks() {
+        let table = [
+            ("192.0.2.1", "192.0.2.0/24 192.0.2.1/32"),
+            ("::ffff:192.0.2.1", "192.0.2.0/24 192.0.2.1/32"),
+            (
+                "2001:db8:1:abcd::5",
+                "2001:db8:1::/48 2001:db8:1:ab00::/56 2001:db8:1:abcd::/64",
+            ),
+        ];
+        for (source, expected) in table {
+            let networks = networks(source.parse().unwrap());
+            let networks: Vec<String> = networks.map(|network| network.to_string()).collect();
+            assert_eq!(networks.join(" "), expected);
         }
     }
 

@@ -1,15 +1,25 @@
 //! Who gets a scarce resource: connections, streams, connections to an origin.
 //!
 //! One policy for all of them. Each source holds at most its own limit. When the resource as a whole
-//! is exhausted, the source that holds most pays: a newcomer that holds clearly less takes a place
-//! from it, and a newcomer that would itself become the largest holder is refused. A single source
-//! can therefore exhaust nothing for others, however high its own limit is, and sources that hold
-//! little are never evicted for one that holds much.
+//! is exhausted, whoever holds most pays: a newcomer that holds clearly less takes a place from it, and
+//! a newcomer that would itself become the largest holder is refused. A single source can therefore
+//! exhaust nothing for others, however high its own limit is, and sources that hold little are never
+//! evicted for one that holds much.
+//!
+//! Addresses are cheap for the owner of a network, so sources are compared by [`networks`]: first the
+//! widest with each other, then those within one of them, down to single sources. If all hold the same,
+//! an unused connection pays: see [`longest_idle`].
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
-    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
 };
+
+use ipnet::{IpNet, Ipv6Net};
+
+use crate::address::networks;
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,25 +30,26 @@ pub struct Capacity {
     pub per_source: usize,
 }
 
-/// Places of a resource, by the source that holds them.
+/// Places of a resource, by the [source](crate::address::source_network) that holds them.
 #[derive(Clone, Debug)]
-pub struct Shares<S> {
+pub struct Shares {
     capacity: Capacity,
     total: usize,
-    /// Sources that hold something, so never more than `total`.
-    held: HashMap<S, usize>,
-    /// The same, ordered by how much they hold: the last one holds most.
-    ranking: BTreeSet<(usize, S)>,
+    /// What is held from each network that holds anything: three of them for a source at most.
+    held: HashMap<IpNet, u32>,
+    /// The networks within each network (of `None`: the widest), ordered by what they hold: the last
+    /// one holds most.
+    ranking: BTreeSet<(Option<IpNet>, u32, IpNet)>,
 }
 
 /// How a place was come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acquired<S> {
+pub enum Acquired {
     /// One was free.
     Free,
     /// None was free. One place of this source is revoked, and counted as released from now on: the
     /// caller ends whatever used it and must not [release](Shares::release) it.
-    Revoked(S),
+    Revoked(IpAddr),
 }
 
 /// Why there is no place.
@@ -52,7 +63,46 @@ pub enum Refused {
     Total,
 }
 
-impl<S: Clone + Eq + Hash + Ord> Shares<S> {
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Whether it has carried a request to its end.
+    pub served: bool,
+    /// For how long nothing has been under way on it; `None` while something is.
+    pub idle: Option<Duration>,
+}
+
+/// A connection without a request yet keeps its place for this long: a slow client's handshake takes
+/// four round trips.
+const FRESH: Duration = Duration::from_secs(2);
+/// A connection between two requests keeps its place for this long: clients send most requests of a
+/// page within it, and whoever wants to hold a place has to come again as often.
+const REUSED: Duration = Duration::from_secs(5);
+/// After all networks.
+const LAST: IpNet = IpNet::V6(Ipv6Net::new_assert(
+    Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0),
+    128,
+));
+
+/// The connection whose place a newcomer gets when [nobody has to pay](Refused::Total), of those that
+/// [may make room](Shares::may_replace_idle).
+///
+/// It is the longest idle one of those that have never carried a request, if that is two seconds; else
+/// the longest idle one, if that is five. Clients expect an idle connection to be closed and come again
+/// (RFC 9112 section 9.5).
+pub fn longest_idle<C>(connections: impl IntoIterator<Item = (C, Usage)>) -> Option<C> {
+    let gives_way = |(connection, usage): (C, Usage)| {
+        let spared = if usage.served { REUSED } else { FRESH };
+        let idle = usage.idle.filter(|idle| *idle >= spared)?;
+        Some(((usage.served, Reverse(idle)), connection))
+    };
+    let candidates = connections.into_iter().filter_map(gives_way);
+    candidates
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, connection)| connection)
+}
+
+impl Shares {
     /// All places are free.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
@@ -68,36 +118,57 @@ impl<S: Clone + Eq + Hash + Ord> Shares<S> {
     ///
     /// # Errors
     /// [`Refused`], and nothing has changed.
-    pub fn acquire(&mut self, source: &S) -> Result<Acquired<S>, Refused> {
-        let held = self.held_by(source);
-        if held >= self.capacity.per_source {
+    pub fn acquire(&mut self, source: IpAddr) -> Result<Acquired, Refused> {
+        if self.held_by(source) >= self.capacity.per_source {
             return Err(Refused::Source);
         }
         let acquired = if self.total < self.capacity.total {
             Acquired::Free
         } else {
-            let Some((most, largest)) = self.ranking.last().cloned() else {
-                return Err(Refused::Total);
-            };
-            // With a difference of one the two would evict each other in turns.
-            if most <= held + 1 {
-                return Err(Refused::Total);
-            }
-            self.release(&largest);
-            Acquired::Revoked(largest)
+            let payer = self.payer_for(source).ok_or(Refused::Total)?;
+            self.release(payer);
+            Acquired::Revoked(payer)
         };
-        self.set(source, held, held + 1);
         self.total += 1;
+        self.change(source, |held| held + 1);
         Ok(acquired)
     }
 
     /// Gives a place of `source` back. Does nothing if it holds none.
-    pub fn release(&mut self, source: &S) {
-        let held = self.held_by(source);
-        if held > 0 {
-            self.set(source, held, held - 1);
+    pub fn release(&mut self, source: IpAddr) {
+        if self.held_by(source) > 0 {
             self.total -= 1;
+            self.change(source, |held| held - 1);
         }
+    }
+
+    /// The source that has to give a place to `source`, if there are none left: of the largest network
+    /// that holds at least two more than the one of `source` beside it, the largest source. Networks are
+    /// compared from the widest on, and within that of `source` if all are as small.
+    #[must_use]
+    pub fn payer_for(&self, source: IpAddr) -> Option<IpAddr> {
+        let mut parent = None;
+        for network in networks(source) {
+            let own = self.held_from(network);
+            // With a difference of one the two would evict each other in turns.
+            if let Some((held, largest)) = self.largest_in(parent)
+                && held > own + 1
+            {
+                return Some(self.largest_source(largest));
+            }
+            parent = Some(network);
+        }
+        None
+    }
+
+    /// Whether an [idle](longest_idle) connection of `other` may make room for one of `source`: the
+    /// first network in which the two differ holds more for `other`, if only by one. So nobody who
+    /// holds most gets what somebody else has for a moment not used.
+    #[must_use]
+    pub fn may_replace_idle(&self, source: IpAddr, other: IpAddr) -> bool {
+        let mut both = networks(source).zip(networks(other));
+        let differ = both.find(|(own, other)| own != other);
+        differ.is_some_and(|(own, other)| self.held_from(other) > self.held_from(own))
     }
 
     /// Places that are held.
@@ -108,150 +179,53 @@ impl<S: Clone + Eq + Hash + Ord> Shares<S> {
 
     /// Places that `source` holds.
     #[must_use]
-    pub fn held_by(&self, source: &S) -> usize {
-        self.held.get(source).copied().unwrap_or_default()
+    pub fn held_by(&self, source: IpAddr) -> usize {
+        let held = networks(source).last().map(|source| self.held_from(source));
+        held.unwrap_or_default() as usize
     }
 
-    /// The source that holds most, and how many.
+    /// The largest source of the widest network that holds most, and how much that network holds.
     #[must_use]
-    pub fn largest(&self) -> Option<(&S, usize)> {
-        self.ranking.last().map(|(held, source)| (source, *held))
+    pub fn largest(&self) -> Option<(IpAddr, usize)> {
+        let (held, network) = self.largest_in(None)?;
+        Some((self.largest_source(network), held as usize))
     }
 
-    /// Sources that hold something.
-    #[must_use]
-    pub fn sources(&self) -> usize {
-        self.held.len()
+    fn held_from(&self, network: IpNet) -> u32 {
+        self.held.get(&network).copied().unwrap_or_default()
     }
 
-    fn set(&mut self, source: &S, before: usize, after: usize) {
-        if before > 0 {
-            self.ranking.remove(&(before, source.clone()));
+    fn largest_in(&self, parent: Option<IpNet>) -> Option<(u32, IpNet)> {
+        let mut smaller = self.ranking.range(..=(parent, u32::MAX, LAST));
+        let (of, held, network) = smaller.next_back()?;
+        (*of == parent).then_some((*held, *network))
+    }
+
+    fn largest_source(&self, mut network: IpNet) -> IpAddr {
+        while let Some((_, largest)) = self.largest_in(Some(network)) {
+            network = largest;
         }
-        if after > 0 {
-            self.ranking.insert((after, source.clone()));
-            self.held.insert(source.clone(), after);
-        } else {
-            self.held.remove(source);
+        network.addr()
+    }
+
+    fn change(&mut self, source: IpAddr, by: impl Fn(u32) -> u32) {
+        let mut parent = None;
+        for network in networks(source) {
+            let before = self.held_from(network);
+            let after = by(before);
+            if before > 0 {
+                self.ranking.remove(&(parent, before, network));
+            }
+            if after > 0 {
+                self.ranking.insert((parent, after, network));
+                self.held.insert(network, after);
+            } else {
+                self.held.remove(&network);
+            }
+            parent = Some(network);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn shares(
-        total: usize,
-        per_source: usize,
-        held: &[(&'static str, usize)],
-    ) -> Shares<&'static str> {
-        let mut shares = Shares::new(Capacity { total, per_source });
-        for (source, count) in held {
-            for _ in 0..*count {
-                assert_eq!(shares.acquire(source), Ok(Acquired::Free));
-            }
-        }
-        shares
-    }
-
-    /// Capacity in all and per source, what is held, who comes, what it gets.
-    type Row = (
-        usize,
-        usize,
-        &'static [(&'static str, usize)],
-        &'static str,
-        Result<Acquired<&'static str>, Refused>,
-    );
-
-    #[test]
-    fn the_source_that_holds_most_pays() {
-        use Acquired::{Free, Revoked};
-        let table: &[Row] = &[
-            (4, 2, &[], "a", Ok(Free)),
-            (4, 2, &[("a", 1)], "a", Ok(Free)),
-            (4, 2, &[("a", 2)], "a", Err(Refused::Source)),
-            (4, 2, &[("a", 2)], "b", Ok(Free)),
-            (4, 4, &[("a", 4)], "b", Ok(Revoked("a"))),
-            (4, 4, &[("a", 3), ("b", 1)], "b", Ok(Revoked("a"))),
-            (4, 4, &[("a", 3), ("b", 1)], "a", Err(Refused::Total)),
-            (4, 4, &[("a", 2), ("b", 2)], "b", Err(Refused::Total)),
-            (4, 4, &[("a", 2), ("b", 2)], "c", Ok(Revoked("b"))),
-            // Everybody holds one: those who are there stay.
-            (
-                3,
-                3,
-                &[("a", 1), ("b", 1), ("c", 1)],
-                "d",
-                Err(Refused::Total),
-            ),
-            (5, 5, &[("a", 3), ("b", 2)], "b", Err(Refused::Total)),
-            (0, 1, &[], "a", Err(Refused::Total)),
-            (1, 0, &[], "a", Err(Refused::Source)),
-        ];
-        for (total, per_source, held, source, expected) in table {
-            let mut shares = shares(*total, *per_source, held);
-            assert_eq!(shares.acquire(source), *expected, "{held:?} and {source}");
-        }
-    }
-
-    #[test]
-    fn a_revoked_place_is_counted_once() {
-        let mut shares = shares(3, 3, &[("a", 3)]);
-        assert_eq!(shares.acquire(&"b"), Ok(Acquired::Revoked("a")));
-        assert_eq!((shares.held_by(&"a"), shares.held_by(&"b")), (2, 1));
-        assert_eq!(shares.largest(), Some((&"a", 2)));
-        assert_eq!((shares.total(), shares.sources()), (3, 2));
-        for source in ["a", "a", "b", "b"] {
-            shares.release(&source);
-        }
-        assert_eq!((shares.total(), shares.sources()), (0, 0));
-        assert_eq!(shares.largest(), None);
-    }
-
-    proptest! {
-        /// Whatever comes and goes, the counts agree with a plain list of who holds what, and
-        /// nobody who comes with nothing is refused while somebody holds two more.
-        #[test]
-        fn counts_agree_with_a_list(
-            total in 0_usize..12,
-            per_source in 0_usize..12,
-            steps in prop::collection::vec((0_u8..5, any::<bool>()), 0..200),
-        ) {
-            let mut shares = Shares::new(Capacity { total, per_source });
-            let mut held: Vec<u8> = Vec::new();
-            let count = |held: &[u8], source| held.iter().filter(|one| **one == source).count();
-            for (source, comes) in steps {
-                if comes {
-                    let most = (0..5).map(|one| count(&held, one)).max().unwrap_or_default();
-                    let own = count(&held, source);
-                    match shares.acquire(&source) {
-                        Ok(Acquired::Free) => held.push(source),
-                        Ok(Acquired::Revoked(loser)) => {
-                            prop_assert_eq!(count(&held, loser), most);
-                            prop_assert!(most >= own + 2);
-                            let at = held.iter().position(|one| *one == loser).unwrap();
-                            held[at] = source;
-                        }
-                        Err(Refused::Source) => prop_assert!(own >= per_source),
-                        Err(Refused::Total) => prop_assert!(most < own + 2),
-                    }
-                } else if let Some(at) = held.iter().position(|one| *one == source) {
-                    held.swap_remove(at);
-                    shares.release(&source);
-                } else {
-                    shares.release(&source);
-                }
-                prop_assert_eq!(shares.total(), held.len());
-                prop_assert!(held.len() <= total);
-                for one in 0..5 {
-                    prop_assert_eq!(shares.held_by(&one), count(&held, one));
-                }
-                let most = (0..5).map(|one| count(&held, one)).max().unwrap_or_default();
-                prop_assert_eq!(shares.largest().map_or(0, |(_, held)| held), most);
-            }
-        }
-    }
-}
+mod tests;

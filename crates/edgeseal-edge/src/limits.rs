@@ -1,13 +1,16 @@
 //! How much an edge takes on, and who pays when that is exhausted.
 //!
-//! - **Connections, handshakes under way, and requests over HTTP/2 beyond the first of each
-//!   connection**: in all and by source, shared out by [`edgeseal_core::fairness`]. While some are
-//!   free, each source takes what its own limit allows. When none is, a newcomer gets one of the
-//!   source that holds most: a connection of that source is closed, one in a handshake or an idle one
-//!   rather than one with a request under way. A newcomer that would itself hold most is closed.
+//! - **Connections, handshakes under way, request heads of more than [`HEAD_ROOM`] bytes, and requests
+//!   over HTTP/2 beyond the first of each connection**: in all and by source, shared out by
+//!   [`edgeseal_core::fairness`]. While some are free, each source takes what its own limit allows. When
+//!   none is, a newcomer gets one of the source that holds most: a connection of that source is closed,
+//!   one in a handshake or an idle one rather than one with a request under way. If nobody holds clearly
+//!   more than the newcomer, one that somebody has left idle for long is closed; and if there is none,
+//!   or the newcomer would itself hold most, the newcomer is.
 //! - **Delay**: see [`delay`].
-//! - **Memory**: near its ceiling a newcomer replaces a connection of the source that holds most, or
-//!   is closed; and as long as it lasts, connections of the sources that hold most are closed.
+//! - **Memory**: near its ceiling a newcomer replaces another connection by the same rules, or is
+//!   closed; and as long as it lasts, connections with unfinished request heads are closed, and such of
+//!   the sources that hold most.
 
 use std::{
     net::IpAddr,
@@ -26,9 +29,11 @@ use crate::telemetry::{OpenConnection, Shed};
 mod delay;
 mod memory;
 mod registry;
+mod slot;
 
 use delay::Delay;
-use registry::{Registry, Slot};
+use registry::Registry;
+use slot::Slot;
 
 pub use memory::MemoryUse;
 
@@ -46,6 +51,9 @@ pub struct Limits {
     pub streams: usize,
     /// The same from one source.
     pub streams_per_source: usize,
+    /// Request heads over HTTP/1.1 of more than [`HEAD_ROOM`] bytes at most, until the exchange of
+    /// each has ended; one source has half of them at most.
+    pub large_heads: usize,
     /// Bytes of memory; `None`: any number. See [`Limits::within_memory`].
     pub memory_max: Option<u64>,
 }
@@ -58,6 +66,7 @@ impl Default for Limits {
             handshakes: 8192,
             streams: 65_536,
             streams_per_source: 4096,
+            large_heads: 4096,
             memory_max: None,
         }
     }
@@ -70,10 +79,18 @@ const CONNECTION_BYTES: u64 = 32 * 1024;
 const HANDSHAKE_BYTES: u64 = 16 * 1024;
 /// What a request over HTTP/2 takes while its client takes nothing of the answer.
 const STREAM_BYTES: u64 = 16 * 1024;
+/// A request head over HTTP/1.1 may have so many bytes as a part of its connection.
+pub(crate) const HEAD_ROOM: usize = 16 * 1024;
+/// A request head over HTTP/1.1 or HTTP/2 has so many bytes at most. Heads of 20 KB are normal for
+/// signed requests.
+pub(crate) const HEAD_MAX: usize = 64 * 1024;
+/// What a head of more than [`HEAD_ROOM`] takes beyond it: hyper doubles its buffer.
+const LARGE_HEAD_BYTES: u64 = HEAD_MAX as u64;
 
 impl Limits {
     /// As many of each as [`memory_max`](Self::memory_max) has room for: connections may take a half
-    /// of it, handshakes and streams an eighth each. The last quarter is for what is served.
+    /// of it, handshakes and streams an eighth each, large heads a sixteenth. The rest is for what is
+    /// served.
     #[must_use]
     pub fn within_memory(self) -> Self {
         let Some(most) = self.memory_max else {
@@ -85,6 +102,7 @@ impl Limits {
             connections: self.connections.min(fit(most / 2, CONNECTION_BYTES)),
             handshakes: self.handshakes.min(fit(most / 8, HANDSHAKE_BYTES)),
             streams: self.streams.min(fit(most / 8, STREAM_BYTES)),
+            large_heads: self.large_heads.min(fit(most / 16, LARGE_HEAD_BYTES)),
             ..self
         }
     }
@@ -115,6 +133,10 @@ pub(crate) struct InFlight {
     counted: bool,
 }
 
+/// A request head of more than [`HEAD_ROOM`] bytes and the exchange that follows, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LargeHead(Arc<ConnectionPermit>);
+
 impl Limiter {
     /// Must be called on the runtime: memory is looked at by a task, by means of `memory_used`.
     pub(crate) fn new(limits: Limits, memory_used: fn() -> Option<MemoryUse>) -> Arc<Self> {
@@ -139,8 +161,8 @@ impl Limiter {
     ) -> Result<ConnectionPermit, Shed> {
         let source = source_network(source);
         let short = self.memory_is_short();
-        let slot = self.registry().admit(source, handshake, short)?;
-        slot.idle_since(self.now_ms());
+        let now_ms = self.now_ms();
+        let slot = self.registry().admit(source, handshake, short, now_ms)?;
         Ok(ConnectionPermit {
             limiter: Arc::clone(self),
             slot,
@@ -199,6 +221,20 @@ impl ConnectionPermit {
         Ok(self.in_flight(others > 0))
     }
 
+    /// The unfinished head of a request has so many bytes; 0: there is none.
+    pub(crate) fn head_has(&self, bytes: usize) {
+        self.slot.head_has(bytes);
+    }
+
+    /// The head of a request over HTTP/1.1 needs more than [`HEAD_ROOM`].
+    pub(crate) fn large_head(self: &Arc<Self>) -> Result<LargeHead, Shed> {
+        if self.limiter.memory_is_short() {
+            return Err(Shed::Memory);
+        }
+        self.limiter.registry().large_head_begins(&self.slot)?;
+        Ok(LargeHead(Arc::clone(self)))
+    }
+
     /// Waits until the connection must be closed, since its place is needed for another source.
     pub(crate) async fn revoked(&self) {
         self.slot.revoked().await;
@@ -231,9 +267,25 @@ impl ConnectionPermit {
     }
 }
 
+#[cfg(test)]
+impl ConnectionPermit {
+    /// Of a limiter of its own.
+    pub(crate) fn for_tests(limits: Limits) -> Arc<Self> {
+        let limiter = Limiter::new(limits, MemoryUse::of_this_process);
+        Arc::new(limiter.admit([192, 0, 2, 1].into(), false).unwrap())
+    }
+}
+
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.limiter.registry().leave(&self.slot);
+    }
+}
+
+impl Drop for LargeHead {
+    fn drop(&mut self) {
+        let ConnectionPermit { limiter, slot, .. } = &*self.0;
+        limiter.registry().large_head_ends(slot);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 
 mod allowance;
 mod close_delimited;
+mod head_room;
 mod http1;
 mod http2;
 mod idleness;
@@ -57,8 +58,6 @@ pub(crate) enum Speaks {
     Http,
 }
 
-/// The fields of one request. Heads of 20 KB are normal for signed requests.
-const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// After a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The process has no file descriptor left.
@@ -266,6 +265,7 @@ impl Server {
             allowance: Allowance::new(self.connection_requests),
             flow: inbound.flow.clone(),
             token: inbound.token.clone(),
+            permit: Arc::clone(&inbound.permit),
         };
         let inbound = Arc::new(inbound);
         let ends_connection = EndsConnection::default();

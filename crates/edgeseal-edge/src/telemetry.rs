@@ -42,6 +42,12 @@ pub(crate) enum Shed {
     /// Too many streams from one source.
     #[error("its source has too many streams")]
     StreamsOfSource,
+    /// Too many long request heads, and its source has as many as any other.
+    #[error("there are too many long request heads")]
+    LargeHeads,
+    /// Too many long request heads from one source.
+    #[error("its source sends too many long request heads")]
+    LargeHeadsOfSource,
     /// Handshakes have to wait for too long.
     #[error("handshakes have to wait for too long")]
     Delay,
@@ -61,6 +67,8 @@ pub(crate) fn shed(why: Shed) {
         Shed::HandshakesOfSource => "handshakes_of_source",
         Shed::Streams => "streams",
         Shed::StreamsOfSource => "streams_of_source",
+        Shed::LargeHeads => "large_heads",
+        Shed::LargeHeadsOfSource => "large_heads_of_source",
         Shed::Delay => "delay",
         Shed::Memory => "memory",
         Shed::ProxyHeader => "proxy_header",
@@ -68,7 +76,7 @@ pub(crate) fn shed(why: Shed) {
     counter!("edgeseal_shed_total", "reason" => reason).increment(1);
 }
 
-/// For want of what a connection is closed, because its source holds most of it.
+/// For want of what a connection is closed, because its source holds most of it, or nobody uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Revoked {
     /// Connections.
@@ -77,6 +85,10 @@ pub(crate) enum Revoked {
     Handshake,
     /// Streams.
     Stream,
+    /// Long request heads.
+    LargeHead,
+    /// Connections or handshakes, and no source holds most: it was idle for longest.
+    Idle,
     /// Memory.
     Memory,
     /// Connections to an origin. What ends is an exchange with it.
@@ -88,6 +100,8 @@ pub(crate) fn revoked(why: Revoked) {
         Revoked::Connection => "connections",
         Revoked::Handshake => "handshakes",
         Revoked::Stream => "streams",
+        Revoked::LargeHead => "large_heads",
+        Revoked::Idle => "idle",
         Revoked::Memory => "memory",
         Revoked::OriginConnection => "origin_connections",
     };

@@ -116,6 +116,7 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
         streams: config.streams,
         streams_per_source: config.streams_per_source,
         memory_max: config.memory_max.or_else(resources::group_memory),
+        ..Limits::default()
     };
     options.memory_used = resources::memory_used;
     options.proxy_protocol_from = config.balancers()?;

@@ -2,19 +2,21 @@
 //! exhausted: see [`edgeseal_core::fairness`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use edgeseal_core::{
     address::source_network,
-    fairness::{Acquired, Capacity, Refused, Shares},
+    fairness::{Acquired, Capacity, Refused, Shares, Usage, longest_idle},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// How many connections may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,30 +40,44 @@ impl Default for ConnectionLimits {
 pub struct Connections(Mutex<Open>);
 
 struct Open {
-    shares: Shares<IpAddr>,
-    /// Those of each source that holds some, the oldest first.
-    slots: HashMap<IpAddr, BTreeMap<u64, Arc<Slot>>>,
+    shares: Shares,
+    slots: BTreeMap<Id, Arc<Slot>>,
     next: u64,
+    epoch: Instant,
+    /// Where the last search for an idle one ended.
+    sampled: Id,
 }
+
+/// A source, and a number in the order of arrival.
+type Id = (IpAddr, u64);
+
+/// Before all connections.
+const FIRST: Id = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// Connections that are looked at to find one that has been idle for long.
+const SAMPLED: usize = 64;
 
 /// One connection, as others see it.
 #[derive(Default)]
 struct Slot {
     /// Calls under way.
     calls: AtomicUsize,
+    /// Whether a call has ended.
+    served: AtomicBool,
+    /// Since when no call is under way if none is, in milliseconds after [`Open::epoch`].
+    idle_since_ms: AtomicU64,
     revoked: Notify,
 }
 
 /// The place of a connection; free again once it is dropped.
 pub(super) struct Place {
     connections: Arc<Connections>,
-    source: IpAddr,
-    number: u64,
+    id: Id,
     slot: Arc<Slot>,
+    epoch: Instant,
 }
 
 /// A call under way on a connection, until it is dropped.
-pub(super) struct Calling(Arc<Slot>);
+pub(super) struct Calling(Arc<Slot>, Instant);
 
 impl Connections {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
@@ -70,29 +86,44 @@ impl Connections {
                 total: limits.in_all,
                 per_source: limits.per_source,
             }),
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             next: 0,
+            epoch: Instant::now(),
+            sampled: FIRST,
         }))
     }
 
     /// A place for a connection from `peer`. If all are taken, one of the source that holds most is
-    /// [revoked](Place::revoked) for it.
+    /// [revoked](Place::revoked) for it; if all hold the same, the one that has been idle for longest.
     pub(super) fn place(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refused> {
         let source = source_network(peer);
         let mut open = self.open();
-        if let Acquired::Revoked(loser) = open.shares.acquire(&source)? {
-            open.revoke_one_of(loser);
+        match open.shares.acquire(source) {
+            Ok(Acquired::Free) => {}
+            Ok(Acquired::Revoked(payer)) => {
+                let revoked = open.least_used_of(payer);
+                open.revoke(revoked);
+            }
+            Err(Refused::Source) => return Err(Refused::Source),
+            Err(Refused::Total) => {
+                let idle = open.longest_idle(source).ok_or(Refused::Total)?;
+                open.revoke(Some(idle));
+                open.shares.release(idle.0);
+                open.shares.acquire(source)?;
+            }
         }
-        let (number, slot) = (open.next, Arc::<Slot>::default());
+        let id = (source, open.next);
+        let slot = Arc::<Slot>::default();
+        let epoch = open.epoch;
+        slot.idle_since(epoch);
         open.next += 1;
-        let of_source = open.slots.entry(source).or_default();
-        of_source.insert(number, Arc::clone(&slot));
+        open.slots.insert(id, Arc::clone(&slot));
         drop(open);
         Ok(Place {
             connections: Arc::clone(self),
-            source,
-            number,
+            id,
             slot,
+            epoch,
         })
     }
 
@@ -102,34 +133,55 @@ impl Connections {
 }
 
 impl Open {
-    /// Ends a connection of `source`, whose place is given away already: the oldest without a call
-    /// under way, or the oldest of all.
-    fn revoke_one_of(&mut self, source: IpAddr) {
-        let Some(of_source) = self.slots.get(&source) else {
-            return;
-        };
-        let idle = |(_, slot): &(&u64, &Arc<Slot>)| slot.calls.load(Ordering::Relaxed) == 0;
-        let loser = of_source
-            .iter()
-            .find(idle)
-            .or_else(|| of_source.iter().next());
-        if let Some((&number, slot)) = loser {
-            slot.revoked.notify_one();
-            self.remove(source, number);
-        }
+    /// Of a source the oldest connection without a call under way, or the oldest of all.
+    fn least_used_of(&self, source: IpAddr) -> Option<Id> {
+        let of_source = || self.slots.range((source, 0)..=(source, u64::MAX));
+        let idle = |(_, slot): &(&Id, &Arc<Slot>)| slot.calls.load(Relaxed) == 0;
+        let found = of_source().find(idle).or_else(|| of_source().next());
+        found.map(|(id, _)| *id)
     }
 
-    /// Whether it was there.
-    fn remove(&mut self, source: IpAddr, number: u64) -> bool {
-        let Some(of_source) = self.slots.get_mut(&source) else {
-            return false;
-        };
-        let was_there = of_source.remove(&number).is_some();
-        if of_source.is_empty() {
-            self.slots.remove(&source);
-        }
-        was_there
+    /// Of some that may make room for `source`, others each time.
+    fn longest_idle(&mut self, source: IpAddr) -> Option<Id> {
+        let now_ms = millis_since(self.epoch);
+        let rest = (Bound::Excluded(self.sampled), Bound::Unbounded);
+        let all = self.slots.range(rest);
+        let all = all.chain(self.slots.range(..=self.sampled));
+        let some = all
+            .take(SAMPLED)
+            .map(|(id, slot)| (*id, slot.usage(now_ms)));
+        let mut some: Vec<_> = some.collect();
+        self.sampled = some.last().map_or(FIRST, |(id, _)| *id);
+        some.retain(|(id, _)| self.shares.may_replace_idle(source, id.0));
+        longest_idle(some)
     }
+
+    /// Ends a connection whose place is given away.
+    fn revoke(&mut self, id: Option<Id>) {
+        if let Some(slot) = id.and_then(|id| self.slots.remove(&id)) {
+            slot.revoked.notify_one();
+        }
+    }
+}
+
+impl Slot {
+    /// No call is under way from now on.
+    fn idle_since(&self, epoch: Instant) {
+        self.idle_since_ms.store(millis_since(epoch), Relaxed);
+    }
+
+    fn usage(&self, now_ms: u64) -> Usage {
+        let idle_ms = now_ms.saturating_sub(self.idle_since_ms.load(Relaxed));
+        let is_idle = self.calls.load(Relaxed) == 0;
+        Usage {
+            served: self.served.load(Relaxed),
+            idle: is_idle.then(|| Duration::from_millis(idle_ms)),
+        }
+    }
+}
+
+fn millis_since(epoch: Instant) -> u64 {
+    u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Place {
@@ -140,8 +192,8 @@ impl Place {
 
     /// A call begins.
     pub(super) fn call(&self) -> Calling {
-        self.slot.calls.fetch_add(1, Ordering::Relaxed);
-        Calling(Arc::clone(&self.slot))
+        self.slot.calls.fetch_add(1, Relaxed);
+        Calling(Arc::clone(&self.slot), self.epoch)
     }
 }
 
@@ -149,15 +201,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         // One that was revoked is counted as another's already.
-        if open.remove(self.source, self.number) {
-            open.shares.release(&self.source);
+        if open.slots.remove(&self.id).is_some() {
+            open.shares.release(self.id.0);
         }
     }
 }
 
 impl Drop for Calling {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.idle_since(self.1);
+        self.0.served.store(true, Relaxed);
+        self.0.calls.fetch_sub(1, Relaxed);
     }
 }
 
@@ -225,6 +279,31 @@ mod tests {
         assert_eq!(greedy.map(is_revoked), [true, false, false]);
         drop(calling);
         drop((first, third, fourth, newcomer, other));
+        let open = connections.open();
+        assert_eq!((open.shares.total(), open.slots.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_hold_one_the_longest_idle_connection_gives_way() {
+        let connections = connections(3, 3);
+        let held = ["192.0.2.1", "198.51.100.1", "2001:db8::1"];
+        let held = held.map(|peer| place(&connections, peer).ok().unwrap());
+        let call = held[0].call();
+        drop(held[1].call());
+        let newcomer = || place(&connections, "203.0.113.1");
+        assert_eq!(newcomer().err(), Some(Refused::Total), "all are fresh");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let first = newcomer().ok().unwrap();
+        assert_eq!(held.each_ref().map(is_revoked), [false, false, true]);
+        drop(first.call());
+        assert_eq!(
+            place(&connections, "2001:db8:1::1").err(),
+            Some(Refused::Total)
+        );
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let second = place(&connections, "2001:db8:1::1").ok().unwrap();
+        assert_eq!(held.each_ref().map(is_revoked), [false, true, false]);
+        drop((first, second, call, held));
         let open = connections.open();
         assert_eq!((open.shares.total(), open.slots.len()), (0, 0));
     }

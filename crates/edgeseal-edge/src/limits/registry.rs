@@ -1,29 +1,28 @@
 //! Who holds what, and whose connection is closed when there is no more of it.
 
 use std::{
-    collections::BTreeMap,
-    net::IpAddr,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
     ops::Bound,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
+    sync::Arc,
 };
 
-use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares};
-use tokio::sync::Notify;
+use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares, Usage, longest_idle};
 
-use super::Limits;
+use super::{
+    Limits,
+    slot::{Id, Slot},
+};
 use crate::telemetry::{self, Revoked, Shed};
 
 /// All connections.
 #[derive(Debug)]
 pub(super) struct Registry {
-    connections: Shares<IpAddr>,
-    handshakes: Shares<IpAddr>,
-    streams: Shares<IpAddr>,
+    connections: Shares,
+    handshakes: Shares,
+    streams: Shares,
+    large_heads: Shares,
     /// Those in a handshake. Each connection is in one of these three maps until it ends or is
     /// revoked.
     handshaking: BTreeMap<Id, Arc<Slot>>,
@@ -31,29 +30,27 @@ pub(super) struct Registry {
     quiet: BTreeMap<Id, Arc<Slot>>,
     /// Those that have some, with their number.
     streaming: BTreeMap<Id, (usize, Arc<Slot>)>,
+    /// Those that have a large head.
+    with_large_head: BTreeSet<Id>,
     next: u64,
-    /// Where the last search for a connection to close ended.
+    /// Where the last search for a connection of a source to close ended.
     searched: u64,
-}
-
-/// A source, and a number in the order of arrival.
-type Id = (IpAddr, u64);
-
-/// A connection as the registry knows it.
-#[derive(Debug)]
-pub(super) struct Slot {
-    id: Id,
-    requests: AtomicUsize,
-    idle_since_ms: AtomicU64,
-    revoked: AtomicBool,
-    told: Notify,
+    /// Where the last searches for one that is idle ended, in handshakes and after them.
+    sampled: [Id; 2],
 }
 
 /// Connections of a source that are looked at to find one that is idle: the cost of a search is
 /// bounded, and if a tenth of them is idle, four searches of five find one.
 const SEARCHED: usize = 16;
-/// A source that holds no more than this is not to blame for a shortage of memory.
+/// Connections that are looked at, of all, to find one that has been idle for long: if a tenth has,
+/// one search of a thousand finds none.
+const SAMPLED: usize = 64;
+/// A network that holds no more than this is not to blame for a shortage of memory.
 const FEW: usize = 64;
+/// Nor is an unfinished head that is shorter; it takes no more than an idle connection.
+const SHORT_HEAD: usize = 4096;
+/// Before all connections.
+const FIRST: Id = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Registry {
     pub(super) fn new(limits: &Limits) -> Self {
@@ -62,76 +59,117 @@ impl Registry {
             connections: shares(limits.connections.max(1), limits.connections_per_source),
             handshakes: shares(limits.handshakes, limits.handshakes.div_ceil(2)),
             streams: shares(limits.streams, limits.streams_per_source),
+            large_heads: shares(limits.large_heads, limits.large_heads.div_ceil(2)),
             handshaking: BTreeMap::new(),
             quiet: BTreeMap::new(),
             streaming: BTreeMap::new(),
+            with_large_head: BTreeSet::new(),
             next: 0,
             searched: 0,
+            sampled: [FIRST; 2],
         }
     }
 
-    /// A new connection. If memory is `short` it must replace one of a source that holds more.
+    /// A new connection, at `now_ms`. If memory is `short` it must replace another one.
     pub(super) fn admit(
         &mut self,
         source: IpAddr,
         handshake: bool,
         short: bool,
+        now_ms: u64,
     ) -> Result<Arc<Slot>, Shed> {
         if short {
-            self.replace_largest(&source)?;
+            self.replace_one(source, now_ms)?;
         }
         if handshake {
-            match self.handshakes.acquire(&source) {
-                Ok(Acquired::Free) => {}
-                Ok(Acquired::Revoked(loser)) => self.revoke(&loser, Revoked::Handshake),
+            match self.handshake_for(source, now_ms) {
+                Ok(()) => {}
                 Err(Refused::Source) => return Err(Shed::HandshakesOfSource),
                 Err(Refused::Total) => return Err(Shed::Handshakes),
             }
         }
-        match self.connections.acquire(&source) {
-            Ok(Acquired::Free) => {}
-            Ok(Acquired::Revoked(loser)) => self.revoke(&loser, Revoked::Connection),
-            Err(why) => {
-                if handshake {
-                    self.handshakes.release(&source);
-                }
-                return Err(match why {
-                    Refused::Source => Shed::ConnectionsOfSource,
-                    Refused::Total => Shed::Connections,
-                });
+        if let Err(why) = self.connection_for(source, now_ms) {
+            if handshake {
+                self.handshakes.release(source);
             }
+            return Err(match why {
+                Refused::Source => Shed::ConnectionsOfSource,
+                Refused::Total => Shed::Connections,
+            });
         }
         let slot = Arc::new(Slot::new((source, self.next)));
+        slot.idle_since(now_ms);
         self.next += 1;
         let stage = if handshake {
             &mut self.handshaking
         } else {
             &mut self.quiet
         };
-        stage.insert(slot.id, Arc::clone(&slot));
+        stage.insert(slot.id(), Arc::clone(&slot));
         Ok(slot)
     }
 
+    /// A place among the handshakes.
+    fn handshake_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Refused> {
+        let acquired = self.handshakes.acquire(source).or_else(|why| {
+            self.close_idle_for(why, (source, true), now_ms)?;
+            self.handshakes.acquire(source)
+        })?;
+        if let Acquired::Revoked(payer) = acquired {
+            self.revoke(payer, Revoked::Handshake);
+        }
+        Ok(())
+    }
+
+    /// A place among the connections.
+    fn connection_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Refused> {
+        let acquired = self.connections.acquire(source).or_else(|why| {
+            self.close_idle_for(why, (source, false), now_ms)?;
+            self.connections.acquire(source)
+        })?;
+        if let Acquired::Revoked(payer) = acquired {
+            self.revoke(payer, Revoked::Connection);
+        }
+        Ok(())
+    }
+
+    /// Closes an idle connection in the place of one of a source, which is about to do a handshake or
+    /// not, if there are no places at all; else `why` stands.
+    fn close_idle_for(
+        &mut self,
+        why: Refused,
+        newcomer: (IpAddr, bool),
+        now_ms: u64,
+    ) -> Result<(), Refused> {
+        let idle = match why {
+            Refused::Source => None,
+            Refused::Total => self.longest_idle(newcomer, now_ms),
+        };
+        self.close(idle.ok_or(why)?, None);
+        telemetry::revoked(Revoked::Idle);
+        Ok(())
+    }
+
     pub(super) fn handshake_done(&mut self, slot: &Slot) {
-        if let Some(done) = self.handshaking.remove(&slot.id) {
-            self.handshakes.release(&slot.id.0);
-            self.quiet.insert(slot.id, done);
+        if let Some(done) = self.handshaking.remove(&slot.id()) {
+            self.handshakes.release(slot.source());
+            self.quiet.insert(slot.id(), done);
         }
     }
 
     /// One more stream that counts.
     pub(super) fn stream_begins(&mut self, slot: &Slot) -> Result<(), Shed> {
-        let source = &slot.id.0;
+        let source = slot.source();
         match self.streams.acquire(source) {
             Ok(Acquired::Free) => {}
-            Ok(Acquired::Revoked(loser)) => self.revoke(&loser, Revoked::Stream),
+            Ok(Acquired::Revoked(payer)) => self.revoke(payer, Revoked::Stream),
             Err(Refused::Source) => return Err(Shed::StreamsOfSource),
             Err(Refused::Total) => return Err(Shed::Streams),
         }
-        if let Some((streams, _)) = self.streaming.get_mut(&slot.id) {
+        if let Some((streams, _)) = self.streaming.get_mut(&slot.id()) {
             *streams += 1;
-        } else if let Some(quiet) = self.quiet.remove(&slot.id) {
-            self.streaming.insert(slot.id, (1, quiet));
+        } else if let Some(quiet) = self.quiet.remove(&slot.id()) {
+            self.streaming.insert(slot.id(), (1, quiet));
         } else {
             // The connection was revoked in the meantime.
             self.streams.release(source);
@@ -141,33 +179,64 @@ impl Registry {
     }
 
     pub(super) fn stream_ends(&mut self, slot: &Slot) {
-        let Some((streams, _)) = self.streaming.get_mut(&slot.id) else {
+        let Some((streams, _)) = self.streaming.get_mut(&slot.id()) else {
             return; // it was revoked, and everything released
         };
         *streams -= 1;
         let last = *streams == 0;
-        self.streams.release(&slot.id.0);
-        if last && let Some((_, quiet)) = self.streaming.remove(&slot.id) {
-            self.quiet.insert(slot.id, quiet);
+        self.streams.release(slot.source());
+        if last && let Some((_, quiet)) = self.streaming.remove(&slot.id()) {
+            self.quiet.insert(slot.id(), quiet);
+        }
+    }
+
+    /// A request head that is large.
+    pub(super) fn large_head_begins(&mut self, slot: &Slot) -> Result<(), Shed> {
+        let source = slot.source();
+        match self.large_heads.acquire(source) {
+            Ok(Acquired::Free) => {}
+            Ok(Acquired::Revoked(payer)) => self.revoke(payer, Revoked::LargeHead),
+            Err(Refused::Source) => return Err(Shed::LargeHeadsOfSource),
+            Err(Refused::Total) => return Err(Shed::LargeHeads),
+        }
+        let is_open = self.quiet.contains_key(&slot.id());
+        if !is_open || !self.with_large_head.insert(slot.id()) {
+            // The connection was revoked in the meantime, or has one already.
+            self.large_heads.release(source);
+        }
+        Ok(())
+    }
+
+    pub(super) fn large_head_ends(&mut self, slot: &Slot) {
+        if self.with_large_head.remove(&slot.id()) {
+            self.large_heads.release(slot.source());
         }
     }
 
     /// The connection has ended.
     pub(super) fn leave(&mut self, slot: &Slot) {
-        self.remove(slot.id, None);
+        self.remove(slot.id(), None);
     }
 
-    /// Closes some connections of those sources that hold most, connections and streams together: a
-    /// sixteenth of all at most, as long as one source holds more than [`FEW`].
+    /// Closes some connections, a sixteenth of all at most: those with the longest unfinished request
+    /// heads; then such of the sources that hold most, connections and streams together, as long as a
+    /// network holds more than [`FEW`].
     pub(super) fn relieve(&mut self) {
-        for _ in 0..self.connections.total().div_ceil(16) {
-            let most_of = |shares: &Shares<IpAddr>| {
+        let most = self.connections.total().div_ceil(16);
+        let heads = self.longest_heads(most);
+        let left = most - heads.len();
+        for id in heads {
+            self.close(id, None);
+            telemetry::revoked(Revoked::Memory);
+        }
+        for _ in 0..left {
+            let most_of = |shares: &Shares| {
                 let (source, held) = shares.largest()?;
-                (held > FEW).then_some((held, *source))
+                (held > FEW).then_some((held, source))
             };
             let most = most_of(&self.connections).max(most_of(&self.streams));
             let Some((_, source)) = most else { return };
-            let Some(id) = self.most_streams(&source).or_else(|| self.idlest(&source)) else {
+            let Some(id) = self.most_streams(source).or_else(|| self.idlest(source)) else {
                 return;
             };
             self.close(id, None);
@@ -175,29 +244,25 @@ impl Registry {
         }
     }
 
-    /// Closes a connection of the source that holds most, if that is clearly more than `source`
-    /// holds.
-    fn replace_largest(&mut self, source: &IpAddr) -> Result<(), Shed> {
-        let own = self.connections.held_by(source);
-        match self.connections.largest() {
-            Some((largest, held)) if held > own + 1 => {
-                let largest = *largest;
-                if let Some(id) = self.idlest(&largest) {
-                    self.close(id, None);
-                    telemetry::revoked(Revoked::Memory);
-                }
-                Ok(())
-            }
-            _ => Err(Shed::Memory),
-        }
+    /// Closes a connection in the place of one of `source`: of whoever holds clearly more, else one that
+    /// has been idle for longest.
+    fn replace_one(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Shed> {
+        let of_payer = match self.connections.payer_for(source) {
+            Some(payer) => self.idlest(payer),
+            None => self.longest_idle((source, false), now_ms),
+        };
+        self.close(of_payer.ok_or(Shed::Memory)?, None);
+        telemetry::revoked(Revoked::Memory);
+        Ok(())
     }
 
     /// Closes a connection of `source`, of which one `place` is released already.
-    fn revoke(&mut self, source: &IpAddr, place: Revoked) {
+    fn revoke(&mut self, source: IpAddr, place: Revoked) {
         let id = match place {
             Revoked::Handshake => self.oldest_handshake(source),
             Revoked::Stream => self.most_streams(source),
-            Revoked::Connection | Revoked::Memory | Revoked::OriginConnection => {
+            Revoked::LargeHead => self.oldest_large_head(source),
+            Revoked::Connection | Revoked::Idle | Revoked::Memory | Revoked::OriginConnection => {
                 self.idlest(source)
             }
         };
@@ -216,7 +281,10 @@ impl Registry {
 
     /// Forgets a connection and releases what it holds, less what is `released` already.
     fn remove(&mut self, id: Id, released: Option<Revoked>) -> Option<Arc<Slot>> {
-        let source = &id.0;
+        let source = id.0;
+        if self.with_large_head.remove(&id) && released != Some(Revoked::LargeHead) {
+            self.large_heads.release(source);
+        }
         let slot = if let Some(slot) = self.handshaking.remove(&id) {
             if released != Some(Revoked::Handshake) {
                 self.handshakes.release(source);
@@ -239,7 +307,7 @@ impl Registry {
     /// Connections, handshakes and streams of a source.
     #[cfg(test)]
     pub(super) fn held_by(&self, source: IpAddr) -> (usize, usize, usize) {
-        let held = |shares: &Shares<IpAddr>| shares.held_by(&source);
+        let held = |shares: &Shares| shares.held_by(source);
         (
             held(&self.connections),
             held(&self.handshakes),
@@ -256,13 +324,44 @@ impl Registry {
         (known, handshakes, streams)
     }
 
-    fn oldest_handshake(&self, source: &IpAddr) -> Option<Id> {
-        let mut oldest = self.handshaking.range((*source, 0)..=(*source, u64::MAX));
+    fn oldest_handshake(&self, source: IpAddr) -> Option<Id> {
+        let mut oldest = self.handshaking.range((source, 0)..=(source, u64::MAX));
         oldest.next().map(|(id, _)| *id)
     }
 
+    fn oldest_large_head(&self, source: IpAddr) -> Option<Id> {
+        let mut oldest = self.with_large_head.range((source, 0)..=(source, u64::MAX));
+        oldest.next().copied()
+    }
+
+    /// The connections with the longest unfinished heads, `most` at most.
+    fn longest_heads(&self, most: usize) -> Vec<Id> {
+        let head = |(id, slot): (&Id, &Arc<Slot>)| (slot.head(), *id);
+        let mut heads: Vec<_> = self.quiet.iter().map(head).collect();
+        heads.retain(|(bytes, _)| *bytes >= SHORT_HEAD);
+        heads.sort_unstable_by_key(|head| Reverse(*head));
+        heads.into_iter().take(most).map(|(_, id)| id).collect()
+    }
+
+    /// Among some connections the one that has been idle for longest and may make room for `source`: in
+    /// a `handshake`, or anywhere.
+    fn longest_idle(&mut self, (source, handshake): (IpAddr, bool), now_ms: u64) -> Option<Id> {
+        let [shaking, quiet] = self.sampled;
+        let mut looked: Vec<_> = sample(&self.handshaking, shaking, now_ms).collect();
+        self.sampled[0] = looked.last().map_or(FIRST, |(id, _)| *id);
+        let mut shares = &self.handshakes;
+        if !handshake {
+            shares = &self.connections;
+            let in_handshake = looked.len();
+            looked.extend(sample(&self.quiet, quiet, now_ms));
+            self.sampled[1] = looked[in_handshake..].last().map_or(FIRST, |(id, _)| *id);
+        }
+        looked.retain(|(id, _)| shares.may_replace_idle(source, id.0));
+        longest_idle(looked)
+    }
+
     /// A connection in a handshake, else one that is idle, else any.
-    fn idlest(&mut self, source: &IpAddr) -> Option<Id> {
+    fn idlest(&mut self, source: IpAddr) -> Option<Id> {
         if let Some(id) = self.oldest_handshake(source) {
             return Some(id);
         }
@@ -274,7 +373,7 @@ impl Registry {
     }
 
     /// The connection with the most streams among some.
-    fn most_streams(&mut self, source: &IpAddr) -> Option<Id> {
+    fn most_streams(&mut self, source: IpAddr) -> Option<Id> {
         let looked: Vec<_> = from(&self.streaming, source, self.searched).collect();
         self.searched = looked.last().map_or(0, |(id, _)| id.1);
         let most = looked.iter().max_by_key(|(_, (streams, _))| *streams);
@@ -285,66 +384,21 @@ impl Registry {
 /// Some connections of a source: those that come after a number, then from the first one on.
 fn from<'a, T>(
     map: &'a BTreeMap<Id, T>,
-    source: &IpAddr,
+    source: IpAddr,
     after: u64,
 ) -> impl Iterator<Item = (&'a Id, &'a T)> + use<'a, T> {
-    let (first, middle, last) = ((*source, 0), (*source, after), (*source, u64::MAX));
+    let (first, middle, last) = ((source, 0), (source, after), (source, u64::MAX));
     let rest = map.range((Bound::Excluded(middle), Bound::Included(last)));
     rest.chain(map.range(first..=middle)).take(SEARCHED)
 }
 
-impl Slot {
-    fn new(id: Id) -> Self {
-        Self {
-            id,
-            requests: AtomicUsize::new(0),
-            idle_since_ms: AtomicU64::new(0),
-            revoked: AtomicBool::new(false),
-            told: Notify::new(),
-        }
-    }
-
-    pub(super) const fn source(&self) -> IpAddr {
-        self.id.0
-    }
-
-    /// Requests under way.
-    pub(super) fn requests(&self) -> usize {
-        self.requests.load(SeqCst)
-    }
-
-    pub(super) fn request_begins(&self) {
-        self.requests.fetch_add(1, SeqCst);
-    }
-
-    pub(super) fn request_ends(&self, now_ms: u64) {
-        self.idle_since(now_ms);
-        self.requests.fetch_sub(1, SeqCst);
-    }
-
-    /// If no request is under way, none has been since now.
-    pub(super) fn idle_since(&self, now_ms: u64) {
-        self.idle_since_ms.store(now_ms, SeqCst);
-    }
-
-    /// For how long no request has been under way; `None` while one is.
-    pub(super) fn idle_for(&self, now_ms: u64) -> Option<Duration> {
-        let idle_ms = now_ms.saturating_sub(self.idle_since_ms.load(SeqCst));
-        (self.requests() == 0).then(|| Duration::from_millis(idle_ms))
-    }
-
-    /// Waits until the connection must be closed.
-    pub(super) async fn revoked(&self) {
-        let mut told = pin!(self.told.notified());
-        // Before the look, so that nothing is missed in between.
-        told.as_mut().enable();
-        if !self.revoked.load(SeqCst) {
-            told.await;
-        }
-    }
-
-    fn revoke(&self) {
-        self.revoked.store(true, SeqCst);
-        self.told.notify_waiters();
-    }
+/// Some connections and how they are used: those that come after one, then from the first one on.
+fn sample(
+    map: &BTreeMap<Id, Arc<Slot>>,
+    after: Id,
+    now_ms: u64,
+) -> impl Iterator<Item = (Id, Usage)> {
+    let rest = map.range((Bound::Excluded(after), Bound::Unbounded));
+    let all = rest.chain(map.range(..=after)).take(SAMPLED);
+    all.map(move |(id, slot)| (*id, slot.usage(now_ms)))
 }

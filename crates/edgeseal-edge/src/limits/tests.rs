@@ -7,6 +7,7 @@ fn limiter(change: impl FnOnce(&mut Limits)) -> Arc<Limiter> {
         handshakes: 4,
         streams: 4,
         streams_per_source: 3,
+        large_heads: 4,
         memory_max: None,
     };
     change(&mut limits);
@@ -119,23 +120,174 @@ async fn short_memory_is_taken_from_those_that_hold_most() {
     });
     let open = |source| admit(&limiter, source, false);
     let flood: Vec<_> = (0..160).map(|_| open("192.0.2.1").unwrap()).collect();
-    let visitors: Vec<_> = (0..60).map(|_| open("192.0.2.2").unwrap()).collect();
+    let visitors: Vec<_> = (0..60).map(|_| open("198.51.100.2").unwrap()).collect();
     limiter.memory_is_short.store(true, Ordering::Relaxed);
     assert_eq!(open("192.0.2.1").unwrap_err(), Shed::Memory);
-    let newcomer = open("192.0.2.3").unwrap();
+    let newcomer = open("203.0.113.3").unwrap();
     assert_eq!(held(&limiter, "192.0.2.1").0, 159);
     assert_eq!(newcomer.stream().map(drop), Ok(()));
     for _ in 0..100 {
         limiter.registry().relieve();
     }
     assert_eq!(held(&limiter, "192.0.2.1").0, 64);
-    assert_eq!(held(&limiter, "192.0.2.2").0, 60);
+    assert_eq!(held(&limiter, "198.51.100.2").0, 60);
     let mut closed = 0;
     for one in &flood {
         closed += usize::from(is_revoked(one).await);
     }
     assert_eq!(closed, 160 - 64);
     drop((flood, visitors, newcomer));
+    assert_eq!(limiter.registry().total(), (0, 0, 0));
+}
+
+/// One connection each from networks that have nothing to do with each other.
+const STRANGERS: [&str; 4] = ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1"];
+
+#[tokio::test(start_paused = true)]
+async fn where_all_hold_one_the_longest_idle_connection_gives_way() {
+    let limiter = limiter(|limits| limits.handshakes = 8);
+    let mut held = Vec::new();
+    for source in STRANGERS {
+        held.push(admit(&limiter, source, false).unwrap());
+        sleep(Duration::from_millis(10)).await;
+    }
+    let newcomer = || admit(&limiter, "2001:db8:1::1", false);
+    assert_eq!(newcomer().unwrap_err(), Shed::Connections, "all are fresh");
+    // The first has carried a request, the second carries one.
+    drop(held[0].request());
+    let under_way = held[1].request();
+    sleep(Duration::from_secs(2)).await;
+    let first = newcomer().unwrap();
+    assert!(is_revoked(&held[2]).await && !is_revoked(&held[0]).await);
+    drop(first);
+    let first = newcomer().unwrap();
+    sleep(Duration::from_secs(2)).await;
+    let other = admit(&limiter, "2001:db8:2::1", false).unwrap();
+    assert!(is_revoked(&held[3]).await && !is_revoked(&first).await);
+    drop((first.request(), other.request()));
+    // Nobody is left that has never carried a request: now those count that rest for longer.
+    sleep(Duration::from_secs(1)).await;
+    let last = admit(&limiter, "2001:db8:3::1", false).unwrap();
+    assert!(is_revoked(&held[0]).await);
+    assert!(!is_revoked(&held[1]).await && !is_revoked(&first).await);
+    drop((under_way, held, first, other, last));
+    assert_eq!(limiter.registry().total(), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_most_gets_no_idle_connection_of_others() {
+    let limiter = limiter(|_| {});
+    let idle = admit(&limiter, STRANGERS[1], false).unwrap();
+    let greedy = [(); 3].map(|()| admit(&limiter, STRANGERS[0], false).unwrap());
+    sleep(Duration::from_secs(60)).await;
+    let more = || admit(&limiter, STRANGERS[0], false);
+    assert_eq!(more().unwrap_err(), Shed::Connections);
+    limiter.memory_is_short.store(true, Ordering::Relaxed);
+    assert_eq!(more().unwrap_err(), Shed::Memory);
+    assert!(!is_revoked(&idle).await && !is_revoked(&greedy[0]).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_have_a_handshake_the_oldest_gives_way() {
+    let limiter = limiter(|limits| limits.connections = 8);
+    let mut held = Vec::new();
+    for source in STRANGERS {
+        held.push(admit(&limiter, source, true).unwrap());
+        sleep(Duration::from_millis(10)).await;
+    }
+    let newcomer = || admit(&limiter, "2001:db8:1::1", true);
+    assert_eq!(newcomer().unwrap_err(), Shed::Handshakes);
+    sleep(Duration::from_secs(2)).await;
+    let newcomer = newcomer().unwrap();
+    assert!(is_revoked(&held[0]).await && !is_revoked(&held[1]).await);
+    drop((held, newcomer));
+    assert_eq!(limiter.registry().total(), (0, 0, 0));
+}
+
+/// A customer of a hoster has 65,536 networks of a source each.
+#[tokio::test]
+async fn a_network_of_many_sources_gives_way() {
+    let limiter = limiter(|limits| {
+        (limits.connections, limits.handshakes) = (256, 512);
+    });
+    let flood: Vec<_> = (0..256)
+        .map(|n| admit(&limiter, &format!("2001:db8:bad:{n:x}::1"), n % 2 == 0).unwrap())
+        .collect();
+    let visitors: Vec<_> = (0..100)
+        .map(|n| admit(&limiter, &format!("2001:db8:{n:x}::1"), n % 2 == 0).unwrap())
+        .collect();
+    for visitor in &visitors {
+        assert!(!is_revoked(visitor).await);
+    }
+    let again = admit(&limiter, "2001:db8:bad:ff::2", false);
+    assert_eq!(again.err(), Some(Shed::Connections));
+    drop((flood, visitors));
+    assert_eq!(limiter.registry().total(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn large_heads_are_taken_from_those_that_have_most() {
+    let limiter = limiter(|limits| limits.connections = 100);
+    let open = |source| admit(&limiter, source, false).unwrap();
+    let greedy = [(); 3].map(|()| open("192.0.2.1"));
+    let mut heads: Vec<_> = greedy[..2]
+        .iter()
+        .map(|one| one.large_head().unwrap())
+        .collect();
+    let refused = greedy[2].large_head().unwrap_err();
+    assert_eq!(refused, Shed::LargeHeadsOfSource);
+    let others = [open("198.51.100.1"), open("203.0.113.1")];
+    heads.extend(others.iter().map(|one| one.large_head().unwrap()));
+    let newcomer = open("2001:db8::1");
+    heads.push(newcomer.large_head().unwrap());
+    assert!(is_revoked(&greedy[0]).await && !is_revoked(&greedy[1]).await);
+    assert_eq!(greedy[2].large_head().unwrap_err(), Shed::LargeHeads);
+    heads.remove(1);
+    heads.push(greedy[2].large_head().unwrap());
+    let last = open("2001:db8:1::1");
+    limiter.memory_is_short.store(true, Ordering::Relaxed);
+    assert_eq!(last.large_head().unwrap_err(), Shed::Memory);
+    drop((heads, greedy, others, newcomer, last));
+    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    limiter.memory_is_short.store(false, Ordering::Relaxed);
+    let places: Vec<_> = STRANGERS.iter().map(|one| open(one)).collect();
+    assert!(places.iter().all(|one| one.large_head().is_ok()));
+}
+
+/// While memory is short, unfinished heads go first, the longest before others.
+#[tokio::test(start_paused = true)]
+async fn unfinished_heads_are_the_first_to_go_when_memory_is_short() {
+    let limiter = limiter(|limits| {
+        (limits.connections, limits.connections_per_source) = (1000, 1000);
+    });
+    let from = |n: usize| format!("2001:db8:{n:x}::1");
+    let held: Vec<_> = (0..160)
+        .map(|n| admit(&limiter, &from(n), false).unwrap())
+        .collect();
+    for (n, one) in held.iter().enumerate() {
+        one.head_has(n * 100);
+    }
+    limiter.registry().relieve();
+    let mut closed = Vec::new();
+    for (n, one) in held.iter().enumerate() {
+        if is_revoked(one).await {
+            closed.push(n);
+        }
+    }
+    assert_eq!(closed, (150..160).collect::<Vec<_>>(), "a sixteenth of all");
+    for _ in 0..20 {
+        limiter.registry().relieve();
+    }
+    let (left, _, _) = limiter.registry().total();
+    assert_eq!(left, 41, "those of less than 4 KiB");
+    // A newcomer takes the place of one that does nothing.
+    limiter.memory_is_short.store(true, Ordering::Relaxed);
+    let newcomer = || admit(&limiter, "192.0.2.1", false);
+    assert_eq!(newcomer().unwrap_err(), Shed::Memory);
+    sleep(Duration::from_secs(2)).await;
+    let newcomer = newcomer().unwrap();
+    assert_eq!(limiter.registry().total().0, 41);
+    drop((held, newcomer));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
@@ -168,13 +320,14 @@ fn what_fits_into_memory() {
             connections,
             handshakes,
             streams,
+            large_heads,
             ..
         } = limits.within_memory();
-        (connections, handshakes, streams)
+        (connections, handshakes, streams, large_heads)
     };
-    assert_eq!(fits(None), (65_536, 8192, 65_536));
-    assert_eq!(fits(Some(8 << 30)), (65_536, 8192, 65_536));
-    assert_eq!(fits(Some(1 << 30)), (16_384, 8192, 8192));
-    assert_eq!(fits(Some(64 << 20)), (1024, 512, 512));
-    assert_eq!(fits(Some(1)), (1, 1, 1));
+    assert_eq!(fits(None), (65_536, 8192, 65_536, 4096));
+    assert_eq!(fits(Some(8 << 30)), (65_536, 8192, 65_536, 4096));
+    assert_eq!(fits(Some(1 << 30)), (16_384, 8192, 8192, 1024));
+    assert_eq!(fits(Some(64 << 20)), (1024, 512, 512, 64));
+    assert_eq!(fits(Some(1)), (1, 1, 1, 1));
 }

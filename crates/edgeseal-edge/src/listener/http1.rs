@@ -19,11 +19,16 @@ use tokio::{
 };
 
 use super::{
-    Allowance, HEAD_BYTES_MAX,
+    Allowance,
+    head_room::HeadRoom,
     idleness::{HeadTimer, Idleness, Verdict, Wait, Watched},
     log_end,
 };
-use crate::{drain::Token, proxy::Flow};
+use crate::{
+    drain::Token,
+    limits::{ConnectionPermit, HEAD_MAX},
+    proxy::Flow,
+};
 
 /// What ends a connection that its client does not end.
 pub(super) struct Ends {
@@ -32,6 +37,7 @@ pub(super) struct Ends {
     pub(super) allowance: Arc<Allowance>,
     pub(super) flow: Flow,
     pub(super) token: Token,
+    pub(super) permit: Arc<ConnectionPermit>,
 }
 
 /// Between two requests, until a connection is parked. To begin anew costs a few microseconds, so
@@ -39,6 +45,9 @@ pub(super) struct Ends {
 const REST: Duration = Duration::from_millis(50);
 /// For a client to take the last octets.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// For a head that there is no room for (RFC 6585 section 5).
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
+    connection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A connection that waits for a request.
 struct Parked<S> {
@@ -109,7 +118,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut token = ends.token.clone();
-    let idleness = Idleness::new(parked.since, ends.header_timeout, ends.flow.limit());
+    let room = HeadRoom::new(Arc::clone(&ends.permit));
+    let idleness = Idleness::new(parked.since, ends.header_timeout, ends.flow.limit(), room);
     let watched = Watched::new(parked.stream, parked.before, Arc::clone(&idleness));
     let allowance = &ends.allowance;
     let service = service_fn(move |request| {
@@ -151,6 +161,12 @@ where
             () = look.as_mut(), if looks != Wait::Nothing => false,
         };
         if ended {
+            // Of a tunnel more than that is left.
+            idleness.release();
+            if idleness.has_refused_head() {
+                let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
+                refuse_head(stream).await;
+            }
             return None;
         }
         // One that comes to its end is not kept for another request.
@@ -175,13 +191,13 @@ fn builder(header_timeout: Duration, idleness: &Arc<Idleness>) -> http1::Builder
     builder
         .timer(HeadTimer(Arc::clone(idleness)))
         .header_read_timeout(header_timeout)
-        .max_header_size(HEAD_BYTES_MAX)
-        .max_buf_size(HEAD_BYTES_MAX);
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(HEAD_MAX);
     builder
 }
 
 /// Takes a connection out of hyper's hands.
-fn park<S, A>(parts: http1::Parts<TokioIo<Watched<S>>, A>, since: Instant) -> Parked<S> {
+fn park<S: AsyncRead, A>(parts: http1::Parts<TokioIo<Watched<S>>, A>, since: Instant) -> Parked<S> {
     let (stream, unread) = parts.io.into_inner().into_parts();
     // A copy, almost always of nothing: hyper's buffer would stay with its last octet.
     let before = Bytes::from([&parts.read_buf[..], &unread].concat());
@@ -189,6 +205,14 @@ fn park<S, A>(parts: http1::Parts<TokioIo<Watched<S>>, A>, since: Instant) -> Pa
         stream,
         before,
         since,
+    }
+}
+
+/// Tells the client that its request has too large a head.
+async fn refuse_head<S: AsyncWrite + Unpin>(mut stream: S) {
+    let told = timeout(FAREWELL, stream.write_all(HEAD_TOO_LARGE)).await;
+    if let Ok(Ok(())) = told {
+        farewell(stream).await;
     }
 }
 

@@ -6,8 +6,12 @@ use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Allowance, HEAD_BYTES_MAX, Server, log_end};
-use crate::{limits::ConnectionPermit, proxy::Inbound, telemetry};
+use super::{Allowance, Server, log_end};
+use crate::{
+    limits::{ConnectionPermit, HEAD_MAX},
+    proxy::Inbound,
+    telemetry,
+};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §6.5.2 advises 100 or more).
 const STREAMS_MAX: u32 = 128;
@@ -50,7 +54,7 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .enable_connect_protocol()
-            .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(timeout)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);

@@ -13,15 +13,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take},
     time::Instant,
 };
+
+use super::head_room::HeadRoom;
 
 /// Whether something is under way on a connection. Written and read by its one task.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Idleness {
     blocked: AtomicU64,
     /// Whether nothing that was written waits to be flushed, and the stream is not being shut down.
     settled: AtomicBool,
+    /// For the heads of requests.
+    room: HeadRoom,
 }
 
 /// What is waited for.
@@ -69,8 +73,13 @@ pub(super) enum Verdict {
 
 impl Idleness {
     /// Of a connection on which a head is waited for since `epoch`, for `timeout` at most; a client may
-    /// take nothing for `stall`.
-    pub(super) fn new(epoch: Instant, timeout: Duration, stall: Duration) -> Arc<Self> {
+    /// take nothing for `stall`, and heads have `room`.
+    pub(super) fn new(
+        epoch: Instant,
+        timeout: Duration,
+        stall: Duration,
+        room: HeadRoom,
+    ) -> Arc<Self> {
         Arc::new(Self {
             epoch,
             timeout,
@@ -79,6 +88,7 @@ impl Idleness {
             blocked: AtomicU64::new(0),
             heads: AtomicU32::new(0),
             settled: AtomicBool::new(true),
+            room,
         })
     }
 
@@ -122,7 +132,18 @@ impl Idleness {
         }
     }
 
+    /// The exchange that is under way, if any, is over.
+    pub(super) fn release(&self) {
+        self.room.release();
+    }
+
+    /// Whether a head takes more than there is room for, and the client can be told.
+    pub(super) fn has_refused_head(&self) -> bool {
+        self.room.has_refused() && self.settled.load(Relaxed)
+    }
+
     fn begins(&self, now: Instant) {
+        self.room.begins();
         let first = self.heads.fetch_add(1, Relaxed) == 0;
         let since = if first { self.epoch } else { now };
         self.since.store(self.stamp(since), Relaxed);
@@ -191,22 +212,24 @@ impl hyper::rt::Sleep for Head {}
 impl Drop for Head {
     fn drop(&mut self) {
         self.0.since.store(0, Relaxed);
+        self.0.room.is_complete();
     }
 }
 
 /// A stream while hyper has it.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
-    stream: S,
+    /// Limited to what may be read next.
+    stream: Take<S>,
     /// What was read from it before; it comes first.
     before: Bytes,
     idleness: Arc<Idleness>,
 }
 
-impl<S> Watched<S> {
+impl<S: AsyncRead> Watched<S> {
     pub(super) fn new(stream: S, before: Bytes, idleness: Arc<Idleness>) -> Self {
         Self {
-            stream,
+            stream: stream.take(0),
             before,
             idleness,
         }
@@ -214,7 +237,14 @@ impl<S> Watched<S> {
 
     /// The stream, and what was read from it and is not taken yet.
     pub(super) fn into_parts(self) -> (S, Bytes) {
-        (self.stream, self.before)
+        (self.stream.into_inner(), self.before)
+    }
+
+    fn stream(&mut self) -> Pin<&mut S>
+    where
+        S: Unpin,
+    {
+        Pin::new(self.stream.get_mut())
     }
 
     fn unsettled(&self) {
@@ -228,24 +258,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Some(room) = self.idleness.room.next_read() else {
+            let why = "there is no room for so long a head";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, why)));
+        };
+        let filled = buffer.filled().len();
         if self.before.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            self.stream.set_limit(room as u64);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        } else {
+            let length = self.before.len().min(buffer.remaining()).min(room);
+            buffer.put_slice(&self.before[..length]);
+            self.before.advance(length);
         }
-        let length = self.before.len().min(buffer.remaining());
-        buffer.put_slice(&self.before[..length]);
-        self.before.advance(length);
+        self.idleness.room.came(buffer.filled().len() - filled);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.unsettled();
-        let written = Pin::new(&mut self.stream).poll_write(cx, octets);
+        let written = self.stream().poll_write(cx, octets);
         self.idleness.takes(&written);
         written
     }
@@ -256,17 +294,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.unsettled();
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = self.stream().poll_write_vectored(cx, slices);
         self.idleness.takes(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let flushed = self.stream().poll_flush(cx);
         let settled = matches!(flushed, Poll::Ready(Ok(())));
         self.idleness.settled.store(settled, Relaxed);
         self.idleness.takes(&flushed);
@@ -275,7 +313,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unsettled();
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        let shut = self.stream().poll_shutdown(cx);
         self.idleness.takes(&shut);
         shut
     }

@@ -116,6 +116,47 @@ async fn a_source_that_holds_all_connections_gives_way() {
     }
 }
 
+/// Where nobody holds more than one, there is still room for others, in the place of who does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_nobody_uses_give_way_to_newcomers() {
+    let world = World::new();
+    let port = saying("hello").await;
+    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let edge = world
+        .edge_with(|options| options.limits.connections = 3)
+        .await;
+    let address = edge.https_addr();
+    let mut silent = Vec::new();
+    for source in ["127.1.1.1", "127.1.2.1"] {
+        silent.push(tls_from(source, address, "http/1.1").await.unwrap());
+    }
+    let mut used = tls_from("127.1.3.1", address, "http/1.1").await.unwrap();
+    ask_once(&mut used).await;
+    let served = async {
+        while !is_served("127.1.4.1", address).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, served)
+        .await
+        .expect("in somebody's place");
+    assert!(is_closed(&mut silent[0]).await, "it was idle for longest");
+    ask_once(&mut used).await;
+}
+
+/// A request and its answer; the connection stays open.
+async fn ask_once(stream: &mut TlsStream<TcpStream>) {
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello") {
+        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+        assert_ne!(read.unwrap().unwrap(), 0, "closed");
+    }
+}
+
 /// An origin that changes the protocol with everybody who asks for it.
 async fn upgrading() -> u16 {
     let (listener, address) = listener().await;

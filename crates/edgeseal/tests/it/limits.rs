@@ -278,3 +278,46 @@ async fn memory_is_kept_for_those_who_take_little() {
     .await;
     server.stop();
 }
+
+/// A connection over plain HTTP on which a part of a long head was sent.
+async fn unfinished_head(source: [u8; 4], edge: SocketAddr, head: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(source.into(), 0)).unwrap();
+    let mut stream = socket.connect(edge).await.unwrap();
+    // It may be closed before it has taken everything.
+    let _ = stream.write_all(head).await;
+    stream
+}
+
+/// Heads without an end from everywhere, a few each: memory is for those who ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_heads_of_a_crowd_do_not_take_all_memory() {
+    const SOURCES: u8 = 200;
+    let mut server = serving("").await;
+    let mut warm = established(server.addresses().https).await.unwrap();
+    assert_answers(&mut warm, "at first").await;
+    let most = resident(&server) + (48 << 20);
+    drop(warm);
+    assert_eq!(server.terminate().code(), Some(0));
+    let config = format!("memory_max = {most}\nheader_timeout_ms = 600000\n");
+    std::fs::write(server.home().join("edgeseal.toml"), config).unwrap();
+    server.launch();
+    let edge = server.addresses();
+    let fields = format!("X: {}\r\n", "x".repeat(3000)).repeat(20);
+    let head = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n{fields}");
+    let mut crowd = Vec::new();
+    for round in 1..=5 {
+        for source in 1..=SOURCES {
+            let source = [127, source, round, 1];
+            crowd.push(unfinished_head(source, edge.http, head.as_bytes()).await);
+        }
+        let mut visitor = established(edge.https).await.unwrap();
+        assert_answers(&mut visitor, "beside unfinished heads").await;
+        let taken = resident(&server);
+        assert!(taken < most / 100 * 95, "{taken} of {most} after {round}");
+    }
+    let refused = metric(&server, "edgeseal_shed_total{reason=\"large_heads\"} ").await;
+    assert!(refused.is_some_and(|refused| refused > 0));
+    drop(crowd);
+    server.stop();
+}

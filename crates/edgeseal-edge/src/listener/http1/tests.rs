@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::drain::Drain;
+use crate::{
+    drain::Drain,
+    limits::{HEAD_ROOM, Limits},
+};
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(100);
@@ -28,6 +31,10 @@ struct Client {
 
 impl Client {
     fn new(requests: u32) -> Self {
+        Self::within(requests, Limits::default())
+    }
+
+    fn within(requests: u32, limits: Limits) -> Self {
         let (stream, far) = duplex(64 * 1024);
         let (drain, token) = Drain::new();
         let ends = Ends {
@@ -35,6 +42,7 @@ impl Client {
             allowance: Allowance::new(requests),
             flow: Flow::new(STALL),
             token,
+            permit: ConnectionPermit::for_tests(limits),
         };
         let witness = Arc::new(());
         let served = Arc::new(AtomicUsize::new(0));
@@ -157,6 +165,55 @@ async fn a_head_has_its_time_and_no_more() {
             took + slack > HEADER_TIMEOUT && took < HEADER_TIMEOUT + slack,
             "{requests} {first:?} {took:?}"
         );
+        client.server.await.unwrap();
+    }
+}
+
+/// A request whose head has so many bytes.
+fn request_of(length: usize) -> String {
+    let (begin, end) = ("GET / HTTP/1.1\r\nHost: a.com\r\nX: ", "\r\n\r\n");
+    let filling = length - begin.len() - end.len();
+    format!("{begin}{}{end}", "x".repeat(filling))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_head_has_room_until_its_exchange_is_over() {
+    // One at a time.
+    let limits = Limits {
+        large_heads: 1,
+        ..Limits::default()
+    };
+    let mut client = Client::within(100, limits);
+    for length in [HEAD_ROOM, HEAD_ROOM + 1, HEAD_MAX - 100, HEAD_ROOM] {
+        for _ in 0..3 {
+            client.send(&request_of(length)).await;
+            let answer = client.until("/ ").await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+    }
+    // Not all of it is taken.
+    let long = request_of(HEAD_MAX + 10);
+    let _ = client.stream.write_all(long.as_bytes()).await;
+    let (answer, _) = client.end().await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_head_without_room_is_refused() {
+    let limits = Limits {
+        large_heads: 0,
+        ..Limits::default()
+    };
+    for before in [0, 1, 2] {
+        let mut client = Client::within(100, limits);
+        for _ in 0..before {
+            client.send(&request_of(HEAD_ROOM)).await;
+            client.until("/ ").await;
+        }
+        client.send(&request_of(HEAD_ROOM + 1)).await;
+        let (answer, took) = client.end().await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert_eq!((client.served.load(SeqCst), took), (before, Duration::ZERO));
         client.server.await.unwrap();
     }
 }
@@ -288,6 +345,7 @@ async fn parked_it_is_small() {
         allowance: Allowance::new(1),
         flow: Flow::new(HEADER_TIMEOUT),
         token,
+        permit: ConnectionPermit::for_tests(Limits::default()),
     };
     let held = [0_usize; 2];
     let answer = move |_: Request<Incoming>| async move {

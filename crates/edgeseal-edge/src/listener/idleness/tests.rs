@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::limits::{ConnectionPermit, Limits};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -51,7 +52,8 @@ impl Watch {
     /// client takes so many octets.
     fn new(room: usize) -> Self {
         let (client, far) = duplex(room);
-        let idleness = Idleness::new(Instant::now(), TIMEOUT, TIMEOUT);
+        let heads = HeadRoom::new(ConnectionPermit::for_tests(Limits::default()));
+        let idleness = Idleness::new(Instant::now(), TIMEOUT, TIMEOUT, heads);
         let (parts, taken) = channel(8);
         let taken = Arc::new(Mutex::new(taken));
         let service = service_fn(move |request: Request<Incoming>| {

@@ -46,7 +46,7 @@ pub(super) struct Exchanges {
 #[derive(Debug)]
 struct State {
     /// Those of each account that has any, by source.
-    accounts: HashMap<u64, Shares<IpAddr>>,
+    accounts: HashMap<u64, Shares>,
     capacity: Capacity,
     open: BTreeMap<Id, Arc<Shared>>,
     next: u64,
@@ -212,7 +212,7 @@ impl State {
         let sources = self.accounts.entry(account);
         let sources = sources.or_insert_with(|| Shares::new(self.capacity));
         // It has fewer than there are places in all.
-        sources.acquire(&source).ok()?;
+        sources.acquire(source).ok()?;
         Some(ended)
     }
 
@@ -225,16 +225,15 @@ impl State {
         // With a difference of one the two would end each other's in turns.
         if held(largest) > held(&account) + 1 {
             let (source, _) = self.accounts.get(largest)?.largest()?;
-            return Some((*largest, *source));
+            return Some((*largest, source));
         }
         let sources = self.accounts.get(&account)?;
-        let (largest, most) = sources.largest()?;
-        (most > sources.held_by(&source) + 1).then_some((account, *largest))
+        Some((account, sources.payer_for(source)?))
     }
 
     fn release(&mut self, (account, source, _): &Id) {
         if let Some(sources) = self.accounts.get_mut(account) {
-            sources.release(source);
+            sources.release(*source);
             if sources.total() == 0 {
                 self.accounts.remove(account);
             }

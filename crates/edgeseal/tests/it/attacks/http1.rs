@@ -79,7 +79,7 @@ async fn heads_without_end_are_cut_off() {
         let (mut reader, mut writer) = tokio::io::split(target.connect("http/1.1").await);
         let send = async {
             writer.write_all(begin.as_bytes()).await?;
-            // 64 MiB; the edge takes a little over 128 KiB, the kernels some more.
+            // 64 MiB; the edge takes a little over 64 KiB, the kernels some more.
             for _ in 0..1024 {
                 writer.write_all(more.as_bytes()).await?;
             }

@@ -1,0 +1,108 @@
+//! One connection.
+
+use std::{
+    net::IpAddr,
+    pin::pin,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use edgeseal_core::fairness::Usage;
+use tokio::sync::Notify;
+
+/// A source, and a number in the order of arrival.
+pub(super) type Id = (IpAddr, u64);
+
+/// A connection as the registry knows it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    id: Id,
+    requests: AtomicUsize,
+    /// Whether it has carried a request to its end.
+    served: AtomicBool,
+    /// Bytes of a request head that is not complete.
+    head: AtomicUsize,
+    idle_since_ms: AtomicU64,
+    revoked: AtomicBool,
+    told: Notify,
+}
+
+impl Slot {
+    pub(super) fn new(id: Id) -> Self {
+        Self {
+            id,
+            requests: AtomicUsize::new(0),
+            served: AtomicBool::new(false),
+            head: AtomicUsize::new(0),
+            idle_since_ms: AtomicU64::new(0),
+            revoked: AtomicBool::new(false),
+            told: Notify::new(),
+        }
+    }
+
+    pub(super) const fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) const fn source(&self) -> IpAddr {
+        self.id.0
+    }
+
+    /// Requests under way.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+
+    pub(super) fn request_begins(&self) {
+        self.requests.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn request_ends(&self, now_ms: u64) {
+        self.idle_since(now_ms);
+        self.served.store(true, SeqCst);
+        self.requests.fetch_sub(1, SeqCst);
+    }
+
+    /// If no request is under way, none has been since now.
+    pub(super) fn idle_since(&self, now_ms: u64) {
+        self.idle_since_ms.store(now_ms, SeqCst);
+    }
+
+    /// For how long no request has been under way; `None` while one is.
+    pub(super) fn idle_for(&self, now_ms: u64) -> Option<Duration> {
+        let idle_ms = now_ms.saturating_sub(self.idle_since_ms.load(SeqCst));
+        (self.requests() == 0).then(|| Duration::from_millis(idle_ms))
+    }
+
+    pub(super) fn usage(&self, now_ms: u64) -> Usage {
+        Usage {
+            served: self.served.load(SeqCst),
+            idle: self.idle_for(now_ms),
+        }
+    }
+
+    /// An unfinished request head has so many bytes.
+    pub(super) fn head_has(&self, bytes: usize) {
+        self.head.store(bytes, SeqCst);
+    }
+
+    /// How many there are of an unfinished head.
+    pub(super) fn head(&self) -> usize {
+        self.head.load(SeqCst)
+    }
+
+    /// Waits until the connection must be closed.
+    pub(super) async fn revoked(&self) {
+        let mut told = pin!(self.told.notified());
+        // Before the look, so that nothing is missed in between.
+        told.as_mut().enable();
+        if !self.revoked.load(SeqCst) {
+            told.await;
+        }
+    }
+
+    pub(super) fn revoke(&self) {
+        self.revoked.store(true, SeqCst);
+        self.told.notify_waiters();
+    }
+}
