@@ -2,7 +2,8 @@
 
 `compare.py CHECKOUT [SCRIPT...]` prints a table and ends with "N passed, N failed, N skipped". A script passes if
 each of its conversations passes on the edge or is listed in conversations.tsv; it is skipped if scripts.tsv excludes it.
-nginx is there for comparison: it fails nothing. What the scripts print is kept in target/tlsfuzzer/.
+nginx is there for comparison: it fails nothing, and what it cannot do by its build (uncompared.tsv) is not counted. What
+the scripts print is kept in target/tlsfuzzer/.
 """
 
 import ast
@@ -106,13 +107,14 @@ def outcome(log):
 def report(scripts, outcomes, explained, problems):
     """Prints the table, adds what failed without an explanation to `problems`, and returns how many scripts passed."""
     width = max(map(len, scripts), default=0)
+    compared = [script for script in scripts if script not in {row["script"] for row in table("uncompared.tsv")}]
     clean, passed = dict.fromkeys(SERVERS, 0), 0
     print(f"{'script':{width}}" + "".join(f"{server:>14}" for server in SERVERS))
     for script in scripts:
         line = f"{script:{width}}"
         for server in SERVERS:
             counted = unexplained(script, outcomes[script, server], explained, {"excluded"})
-            clean[server] += counted == []
+            clean[server] += counted == [] and script in compared
             line += f"{cell(outcomes[script, server], counted):>14}"
         print(line)
         unexpected = unexplained(script, outcomes[script, "edgeseal"], explained, {"excluded", "known"})
@@ -121,7 +123,7 @@ def report(scripts, outcomes, explained, problems):
         else:
             problems.extend(f"{script}: {name}" for name in unexpected)
         passed += unexpected == []
-    print("clean: " + ", ".join(f"{server} {count}" for server, count in clean.items()) + f" of {len(scripts)}")
+    print("clean: " + ", ".join(f"{server} {count}" for server, count in clean.items()) + f" of {len(compared)}")
     return passed
 
 

@@ -29,6 +29,20 @@ def test_every_conversation_belongs_to_a_script_that_is_run():
         assert row["script"] in run and row["kind"] in ("excluded", "known") and row["reason"], row
 
 
+def test_what_is_not_compared_is_run_all_the_same():
+    run = {row["script"] for row in compare.table("scripts.tsv") if not row["excluded"]}
+    for row in compare.table("uncompared.tsv"):
+        assert row["script"] in run and row["reason"], row
+
+
+def test_clean_scripts_are_counted_where_both_servers_can_do_them(capsys):
+    good, bad = compare.Outcome(1, []), compare.Outcome(1, ["x"])
+    outcomes = {(script, server): good for script in ("ccs", "tls13-mlkem") for server in compare.SERVERS}
+    outcomes["tls13-mlkem", "nginx"] = bad
+    assert compare.report(["ccs", "tls13-mlkem"], outcomes, [], []) == 2
+    assert "clean: edgeseal 1, nginx 1 of 1" in capsys.readouterr().out
+
+
 def test_the_summary_of_a_script():
     found = compare.outcome(SUMMARY)
     assert (found.total, found.failed) == (5, ["two bytes long CCS", "it's a name"])
