@@ -18,7 +18,8 @@ use aws_lc_rs::hmac;
 use edgeseal_core::{AccountId, Secret, Timestamp, certificate::Digest};
 use serde::{Deserialize, Serialize};
 
-pub use clock::{LATE_MS, expired_before};
+pub(crate) use clock::expired_before;
+pub use clock::{ClockWatch, LATE_MS};
 pub use walk::{Expected, Problem, Remark, Report, Walk};
 
 /// The secret that makes the MACs.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edgeseal_store::{Catalog, Fault, chain::expired_before};
+use edgeseal_store::Catalog;
 
 use crate::clock;
 
@@ -23,7 +23,7 @@ pub(crate) async fn run(catalog: Catalog, days: u32, stop: impl Future<Output = 
             () = tokio::time::sleep(wait) => {}
         }
         wait = EVERY;
-        let work = remove(&catalog, days);
+        let work = catalog.expire_audits(clock::now(), days);
         let removed = tokio::select! {
             () = &mut stop => return,
             removed = work => removed,
@@ -37,19 +37,4 @@ pub(crate) async fn run(catalog: Catalog, days: u32, stop: impl Future<Output = 
             ),
         }
     }
-}
-
-async fn remove(catalog: &Catalog, days: u32) -> Result<usize, Fault> {
-    let Some(key) = catalog.chain_key().await? else {
-        return Ok(0);
-    };
-    let newest = catalog.newest_linked(&key).await?;
-    let Some(before) = expired_before(clock::now(), newest, days) else {
-        return Ok(0);
-    };
-    let mut removed = 0;
-    for account in catalog.audited_accounts().await? {
-        removed += catalog.expire_audit(&account, before, &key).await?;
-    }
-    Ok(removed)
 }

@@ -7,6 +7,7 @@
 //! does not, the record was not written when it was linked.
 
 use edgeseal_core::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A record that is so much older than what was linked before it was not written by a call: calls
 /// take seconds, and the clocks of nodes that accept the same signatures differ by 15 minutes at most.
@@ -47,20 +48,52 @@ pub(super) fn set_back_ms(before: Option<Timestamp>, linked: Option<Timestamp>) 
     (by > LATE_MS).then_some(by)
 }
 
-/// Records from before this moment are older than `days`; `None` if nothing is linked.
+/// What was seen of the clock by whoever removes records for their age, so that a clock that is wrong for a
+/// while lets nothing grow old.
 ///
-/// Counted back from the clock, and never from later than the newest record that is linked: a clock that
-/// jumps ahead writes none, so it lets nothing grow old.
+/// A clock that leaps (ahead by more than a day, or back) is not believed until it has gone on from there
+/// for a day. So if it is right again within a day, nothing was removed, whatever was written and linked
+/// meanwhile and however often a server was started; and a leap that stays, as after a long time without a
+/// server, costs a day. That is told by looks at the clock and not by records: of these there may be one a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockWatch {
+    /// What the clock showed last.
+    seen: Timestamp,
+    /// What it showed when it had leapt last, or was first seen.
+    since: Timestamp,
+}
+
+impl ClockWatch {
+    /// After a look at the clock, which shows `now`.
+    #[must_use]
+    pub fn look(before: Option<Self>, now: Timestamp) -> Self {
+        let goes_on = |before: &Self| (-LATE_MS..=DAY_MS).contains(&now.since_ms(before.seen));
+        let since = before.filter(goes_on).map_or(now, |before| before.since);
+        Self { seen: now, since }
+    }
+
+    /// What the clock shows, if it has gone on for a day.
+    fn believed(self) -> Option<Timestamp> {
+        (self.seen.since_ms(self.since) >= DAY_MS).then_some(self.seen)
+    }
+}
+
+/// Records from before this moment are older than `days`; `None` if that is not certain, or nothing is
+/// linked.
+///
+/// Counted back from the clock, and never from later than the newest record that is linked: where nothing
+/// is written any more nothing grows old.
 #[must_use]
-pub fn expired_before(
-    now: Timestamp,
+pub(crate) fn expired_before(
+    watch: ClockWatch,
     newest_linked: Option<Timestamp>,
     days: u32,
 ) -> Option<Timestamp> {
-    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-    let now = now.min(newest_linked?);
+    let now = watch.believed()?.min(newest_linked?);
     Some(now.plus_ms(-i64::from(days) * DAY_MS))
 }
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 #[cfg(test)]
 mod tests {
@@ -113,19 +146,55 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_leaps_is_believed_a_day_later() {
+        // Hours at which the clock is looked at and shows the right time, plus what it is wrong by; whether it is
+        // believed at the last look.
+        for (looks, expected) in [
+            (&[(0, 0)][..], false),
+            (&[(0, 0), (23, 0)], false),
+            (&[(0, 0), (1, 0), (24, 0)], true),
+            // Restarts, in between an hour without a look, or a day.
+            (&[(0, 0), (0, 0), (12, 0), (24, 0), (48, 0)], true),
+            // Down for a month, then there again.
+            (&[(0, 0), (24, 0), (744, 0)], false),
+            (&[(0, 0), (24, 0), (744, 0), (768, 0)], true),
+            // Ahead by 390 days for some hours, and right again.
+            (&[(0, 0), (24, 0), (25, 9360)], false),
+            (&[(0, 0), (24, 0), (25, 9360), (48, 9360)], false),
+            (&[(0, 0), (24, 0), (25, 9360), (30, 0)], false),
+            (&[(0, 0), (24, 0), (25, 9360), (30, 0), (53, 0)], false),
+            (&[(0, 0), (24, 0), (25, 9360), (30, 0), (54, 0)], true),
+            // For a day and more.
+            (&[(0, 0), (24, 0), (25, 9360), (49, 9360)], true),
+            // Back by an hour, and to the same by clocks that differ a little.
+            (&[(0, 0), (24, 0), (25, -2)], false),
+            (&[(0, 0), (24, 0), (24, 0)], true),
+        ] {
+            let mut watch = None;
+            for (at, ahead) in looks {
+                watch = Some(ClockWatch::look(watch, hours(at + ahead)));
+            }
+            let believed = watch.and_then(ClockWatch::believed);
+            assert_eq!(believed.is_some(), expected, "{looks:?}");
+        }
+    }
+
+    #[test]
     fn nothing_grows_old_by_a_clock_alone() {
         let days = |days: i64| hours(24 * days);
         for (now, newest, kept, expected) in [
             (1000, Some(1000), 400, Some(600)),
             // Nothing was written for a while.
             (1000, Some(900), 400, Some(500)),
-            // The clock jumped ahead, and nothing was written since.
-            (9000, Some(1000), 400, Some(600)),
             // It is behind.
             (900, Some(1000), 400, Some(500)),
             (1000, None, 400, None),
         ] {
-            let found = expired_before(days(now), newest.map(days), kept);
+            let watch = ClockWatch::look(None, days(now - 1));
+            let found = expired_before(watch, newest.map(days), kept);
+            assert_eq!(found, None, "{now} {newest:?}");
+            let watch = ClockWatch::look(Some(watch), days(now));
+            let found = expired_before(watch, newest.map(days), kept);
             assert_eq!(found, expected.map(days), "{now} {newest:?}");
         }
     }

@@ -7,13 +7,16 @@ use super::*;
 use crate::{
     Keyring,
     catalog::{AuditSpan, Deed},
-    chain::{Remark, Report, expired_before},
+    chain::{Remark, Report},
     key,
     memory::MemoryStore,
 };
 
+mod retention;
+
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 fn catalog() -> Catalog {
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
@@ -262,7 +265,6 @@ fn settable() -> (
 
 #[tokio::test]
 async fn a_clock_that_steps_leaves_a_sound_chain_and_an_insertion_does_not() {
-    const HOUR_MS: i64 = 60 * 60 * 1000;
     let catalog = catalog();
     let account = account(1);
     let (set, clock) = settable();
@@ -292,44 +294,6 @@ async fn a_clock_that_steps_leaves_a_sound_chain_and_an_insertion_does_not() {
     let report = verify(&catalog, &account, NOW.plus_ms(4000)).await;
     assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
     assert!(report.problems[0].to_string().contains("inserted later"));
-}
-
-#[tokio::test]
-async fn a_clock_that_jumps_ahead_makes_nothing_old() {
-    const KEPT_DAYS: u32 = 400;
-    let catalog = catalog();
-    let (busy, idle) = (account(1), account(2));
-    let mut chainer = Chainer::start(catalog.clone(), || NOW).await.unwrap();
-    let key = catalog.chain_key().await.unwrap().unwrap();
-    assert_eq!(catalog.newest_linked(&key).await.unwrap(), None);
-    for day in [0, 200, 300] {
-        record(&catalog, &busy, &day.to_string(), NOW.plus_ms(day * DAY_MS)).await;
-        catch_up(&mut chainer).await;
-    }
-    record(&catalog, &idle, "0", NOW).await;
-    catch_up(&mut chainer).await;
-    let newest = catalog.newest_linked(&key).await.unwrap();
-    assert_eq!(newest, Some(NOW.plus_ms(300 * DAY_MS)));
-    let expire = async |now: Timestamp| {
-        let newest = catalog.newest_linked(&key).await.unwrap();
-        let before = expired_before(now, newest, KEPT_DAYS).unwrap();
-        let mut removed = 0;
-        for account in [&busy, &idle] {
-            removed += catalog.expire_audit(account, before, &key).await.unwrap();
-        }
-        removed
-    };
-    assert_eq!(expire(NOW.plus_ms(10_000 * DAY_MS)).await, 0);
-    // Time that has really passed, which records of one account show for all.
-    let later = NOW.plus_ms(450 * DAY_MS);
-    record(&catalog, &busy, "450", later).await;
-    catch_up(&mut chainer).await;
-    assert_eq!(expire(later).await, 2);
-    for (account, left) in [(&busy, 3), (&idle, 0)] {
-        let report = verify(&catalog, account, later).await;
-        assert!(report.is_sound(), "{:?}", report.problems);
-        assert_eq!((report.records, &report.remarks[..]), (left, &[][..]));
-    }
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ use crate::harness::{
     Api, CDN, EDGESEAL, Origin, Server, eventually, now, server::binary, unlimited,
 };
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// What `audit verify` says of the data in this directory: exit code, and a report an account.
 fn verify(data: &Path, more: &[&str]) -> (Option<i32>, Vec<Value>) {
@@ -290,7 +291,14 @@ async fn old_records_go_and_the_rest_still_verifies() {
     assert_eq!(server.terminate().code(), Some(0));
     // As a server would have written them whose clock was right at the time.
     let account = AccountId::parse(&alice.account).unwrap();
-    write_old(&server.data(), &account, &[31, 40, 400, 29]).await;
+    let catalog = catalog(&server.data()).await;
+    write_old(&catalog, &account, &[31, 40, 400, 29]).await;
+    // And had looked at its clock.
+    for hours in [25, 13, 1] {
+        let at = Timestamp::from_unix_ms(now().unix_ms() - hours * HOUR_MS);
+        assert_eq!(catalog.expire_audits(at, 30).await.unwrap(), 0);
+    }
+    drop(catalog);
     server.launch();
     let secret = String::from_utf8(alice.secret.expose().to_vec()).unwrap();
     let alice = server.client_of(&alice.account, &alice.key, &secret);
@@ -309,11 +317,14 @@ async fn old_records_go_and_the_rest_still_verifies() {
     server.stop();
 }
 
-async fn write_old(data: &Path, account: &AccountId, days: &[i64]) {
+async fn catalog(data: &Path) -> Catalog {
     let url = format!("sqlite:{}", data.join("store.db").display());
     let store = edgeseal_store::open::open(&url).await.unwrap();
     let keyring = Keyring::parse(&fs::read_to_string(data.join("kek")).unwrap()).unwrap();
-    let catalog = Catalog::new(store, keyring);
+    Catalog::new(store, keyring)
+}
+
+async fn write_old(catalog: &Catalog, account: &AccountId, days: &[i64]) {
     for days in days {
         let deed = Deed {
             account: account.clone(),

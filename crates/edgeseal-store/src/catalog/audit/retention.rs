@@ -1,0 +1,208 @@
+//! The removal of audit records for their age.
+
+use edgeseal_core::{AccountId, Timestamp};
+
+use super::Catalog;
+use crate::{
+    CommitError, Expect, Fault, Key, Txn, Write,
+    chain::{Anchor, ChainKey, ClockWatch, Head, Link, Linked, Mac, expired_before},
+    key, record,
+};
+
+/// Records that one transaction removes: some engines take 128 operations.
+const REMOVED_AT_ONCE: usize = 100;
+
+impl Catalog {
+    /// Removes all records that are older than so many days, as far as that is [certain](ClockWatch): how many.
+    /// To be called every hour or so.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn expire_audits(&self, now: Timestamp, days: u32) -> Result<usize, Fault> {
+        let Some(key) = self.chain_key().await? else {
+            return Ok(0);
+        };
+        let watch = self.watch_clock(now).await?;
+        let newest = self.newest_linked(&key).await?;
+        let Some(before) = expired_before(watch, newest, days) else {
+            return Ok(0);
+        };
+        let mut removed = 0;
+        for account in self.audited_accounts().await? {
+            removed += self.expire_audit(&account, before, &key).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Notes that the clock shows `now`.
+    async fn watch_clock(&self, now: Timestamp) -> Result<ClockWatch, Fault> {
+        let holder = Key::meta("audit-clock");
+        // One that does not read is as good as none: it makes the removal wait.
+        let before = self.store.get(&holder).await?;
+        let before = before.and_then(|entry| record::decode(&entry.value).ok());
+        let watch = ClockWatch::look(before, now);
+        let txn = Txn {
+            expect: Vec::new(),
+            write: vec![Write::Put {
+                key: holder,
+                value: record::encode(&watch)?,
+                expires: None,
+            }],
+        };
+        match self.store.commit(txn).await {
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(watch),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// Removes the records of an account from before this moment, and the links that are over such
+    /// records only. How many records were removed. Does nothing to a chain that was tampered with,
+    /// and leaves what is not linked yet.
+    pub(crate) async fn expire_audit(
+        &self,
+        account: &AccountId,
+        before: Timestamp,
+        key: &ChainKey,
+    ) -> Result<usize, Fault> {
+        let Some(head) = self.read::<Head>(&Key::audit_head(account)).await? else {
+            return Ok(0);
+        };
+        let anchor = self.read::<Anchor>(&Key::audit_anchor(account)).await?;
+        let forged = anchor
+            .as_ref()
+            .is_some_and(|anchor| !anchor.is_genuine(account, key));
+        if forged || !head.is_genuine(account, key) {
+            return Ok(0);
+        }
+        // An anchor that is ahead stays where it is, and is no reason to remove more.
+        let (end, told) = anchor.map_or(((0, Mac::NONE), before), |anchor| {
+            ((anchor.n, anchor.last), before.max(anchor.before))
+        });
+        let removed = self
+            .remove_records(account, (end, before, told), &head, key)
+            .await?;
+        self.remove_links(account, (end, before, told), key).await?;
+        Ok(removed)
+    }
+
+    /// The newest record that is in a chain, of any account.
+    async fn newest_linked(&self, key: &ChainKey) -> Result<Option<Timestamp>, Fault> {
+        let mut newest = None;
+        for account in self.audited_accounts().await? {
+            let Some(head) = self.read::<Head>(&Key::audit_head(&account)).await? else {
+                continue;
+            };
+            let last = self
+                .read::<Link>(&Key::audit_link(&account, head.n))
+                .await?;
+            let last = last.filter(|link| link.is_genuine(&account, key));
+            newest = newest.max(last.and_then(|link| link.newest()));
+        }
+        Ok(newest)
+    }
+
+    /// Removes records from before `before`; the anchor then says that those from before `told` may be
+    /// gone.
+    async fn remove_records(
+        &self,
+        account: &AccountId,
+        (end, before, told): ((u64, Mac), Timestamp, Timestamp),
+        head: &Head,
+        key: &ChainKey,
+    ) -> Result<usize, Fault> {
+        let prefix = key::account_audit(account);
+        let bound = Key::audit_from(account, before);
+        let mut removed = 0;
+        let mut after = None;
+        loop {
+            // On from the last one: what was removed leaves rows behind that a listing passes over.
+            let list = self.store.list(&prefix, after.as_ref(), REMOVED_AT_ONCE);
+            let page = list.await?;
+            let old = page
+                .entries
+                .iter()
+                .take_while(|entry| entry.key < bound && entry.changed.0 <= head.through);
+            let mut txn = Txn::default();
+            txn.write
+                .extend(old.map(|entry| Write::Delete(entry.key.clone())));
+            let found = txn.write.len();
+            if found == 0 {
+                return Ok(removed);
+            }
+            if removed == 0
+                && !self
+                    .move_anchor(account, end, told, key, Txn::default())
+                    .await?
+            {
+                return Ok(0);
+            }
+            after = txn.write.last().map(|write| write.key().clone());
+            match self.store.commit(txn).await {
+                Ok(_) => removed += found,
+                Err(CommitError::Conflict { .. }) => return Ok(removed),
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
+        }
+    }
+
+    async fn remove_links(
+        &self,
+        account: &AccountId,
+        (mut end, before, told): ((u64, Mac), Timestamp, Timestamp),
+        key: &ChainKey,
+    ) -> Result<(), Fault> {
+        let is_old = |record: &Linked| record.at().is_some_and(|at| at < before);
+        loop {
+            let link_key = Key::audit_link(account, end.0 + 1);
+            let Some(link) = self.read::<Link>(&link_key).await? else {
+                return Ok(());
+            };
+            let goes = link.is_genuine(account, key)
+                && link.previous == end.1
+                && link.records.iter().all(is_old);
+            end = (link.n, link.mac);
+            let removal = Txn {
+                expect: Vec::new(),
+                write: vec![Write::Delete(link_key)],
+            };
+            if !goes || !self.move_anchor(account, end, told, key, removal).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes a new anchor, with whatever else `txn` does. `false` if another node was faster.
+    async fn move_anchor(
+        &self,
+        account: &AccountId,
+        end: (u64, Mac),
+        before: Timestamp,
+        key: &ChainKey,
+        mut txn: Txn,
+    ) -> Result<bool, Fault> {
+        let holder = Key::audit_anchor(account);
+        let anchor = Anchor::new(end, before, account, key);
+        let stored = self.store.get(&holder).await?;
+        let found: Option<Anchor> = match &stored {
+            Some(entry) => Some(record::decode(&entry.value)?),
+            None => None,
+        };
+        if found.is_some_and(|found| found.n > end.0 || found.before > before) {
+            return Ok(false);
+        }
+        txn.expect.push(match stored {
+            Some(entry) => Expect::Unchanged(holder.clone(), entry.changed),
+            None => Expect::Absent(holder.clone()),
+        });
+        txn.write.push(Write::Put {
+            key: holder,
+            value: record::encode(&anchor)?,
+            expires: None,
+        });
+        match self.store.commit(txn).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+}
