@@ -8,6 +8,7 @@ mod page;
 use std::{
     io::{self, Write as _},
     net::SocketAddr,
+    path::{Path, PathBuf},
 };
 
 use edgeseal_api::client::{CallError, Client};
@@ -52,6 +53,11 @@ pub(crate) enum DemoError {
     System(#[from] io::Error),
 }
 
+/// The root of the demo on this data directory, in PEM.
+pub(crate) fn ca_file(data: &Path) -> PathBuf {
+    data.join("demo").join("ca.pem")
+}
+
 /// Runs the demo until it is signalled to end.
 ///
 /// # Errors
@@ -83,7 +89,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
         &config,
         running.addresses(),
         &credentials,
-        &authority.ca_file(),
+        &ca_file(&config.data),
         DOMAINS,
     );
     signals.next().await;

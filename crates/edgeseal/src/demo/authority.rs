@@ -17,7 +17,6 @@ use crate::bootstrap::{self, BootstrapError};
 
 /// A certificate authority on disk.
 pub(super) struct Authority {
-    directory: PathBuf,
     issuer: Issuer<'static, KeyPair>,
     ca: String,
 }
@@ -70,16 +69,7 @@ impl Authority {
         let key = KeyPair::from_pem(&Zeroizing::new(read(&key_file)?))?;
         let ca = read(&directory.join("ca.pem"))?;
         let issuer = Issuer::from_ca_cert_pem(&ca, key)?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            issuer,
-            ca,
-        })
-    }
-
-    /// The root in PEM, for `curl --cacert`.
-    pub(super) fn ca_file(&self) -> PathBuf {
-        self.directory.join("ca.pem")
+        Ok(Self { issuer, ca })
     }
 
     /// A certificate for a domain, good for 90 days.

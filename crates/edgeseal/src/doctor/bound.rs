@@ -14,7 +14,7 @@ use edgeseal_store::{
     record::{decode, decode_material},
 };
 
-use super::Report;
+use super::{Report, roots};
 use crate::config::Config;
 
 /// What the domains of an environment are to show.
@@ -24,6 +24,8 @@ pub(super) struct Bound {
     pub(super) domains: BTreeMap<Pattern, Shown>,
     /// What is known of the leaves, by the address of the material.
     materials: HashMap<Digest, Material>,
+    /// The root of the demo, see [`roots::of_demo`].
+    demo_root: Option<Vec<u8>>,
 }
 
 /// What visitors of a domain are to be shown.
@@ -55,7 +57,10 @@ pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<Bound, Fa
         STAGING => Environment::Staging,
         _ => Environment::Production,
     };
-    let mut bound = Bound::default();
+    let mut bound = Bound {
+        demo_root: roots::of_demo(&config.data),
+        ..Bound::default()
+    };
     let mut after = None;
     loop {
         let page = store.list(DOMAINS, after.as_ref(), PAGE).await?;
@@ -91,10 +96,12 @@ impl Bound {
         for digest in std::iter::once(binding.material).chain(companion) {
             let material = match self.materials.entry(digest) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => match Material::read(store, &digest).await? {
-                    Some(material) => place.insert(material),
-                    None => continue,
-                },
+                Entry::Vacant(place) => {
+                    match Material::read(store, &digest, self.demo_root.as_deref()).await? {
+                        Some(material) => place.insert(material),
+                        None => continue,
+                    }
+                }
             };
             shown.leaves.push(material.leaf);
             shown.materials.push(digest);
@@ -105,7 +112,11 @@ impl Bound {
 
 impl Material {
     /// `None` if it is not there or does not read, which was told already.
-    async fn read(store: &dyn Store, digest: &Digest) -> Result<Option<Self>, Fault> {
+    async fn read(
+        store: &dyn Store,
+        digest: &Digest,
+        demo_root: Option<&[u8]>,
+    ) -> Result<Option<Self>, Fault> {
         let Some(entry) = store.get(&Key::material(digest)).await? else {
             return Ok(None);
         };
@@ -121,7 +132,8 @@ impl Material {
             let ends = issuer.and_then(|entry| Facts::read(&entry.value));
             chain_ends = ends.map_or(chain_ends, |ends| chain_ends.min(ends.not_after));
         }
-        let alone = material.issuers.is_empty() && !super::roots::issued(&material.leaf);
+        let of_demo = demo_root.is_some_and(|root| roots::signed(root, &material.leaf));
+        let alone = material.issuers.is_empty() && !of_demo && !roots::issued(&material.leaf);
         Ok(Some(Self {
             leaf: Digest::of(&material.leaf),
             missing_issuer: alone.then(|| facts.issuer.clone()),

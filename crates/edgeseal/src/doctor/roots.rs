@@ -1,8 +1,10 @@
 //! Whether a certificate needs no intermediate: it has issued itself, or a root that clients know has.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{collections::HashSet, fs, path::Path, sync::LazyLock};
 
-use x509_parser::parse_x509_certificate;
+use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
+
+use crate::demo;
 
 /// Subjects of the roots of this system, and of those that browsers know, as DER.
 static SUBJECTS: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
@@ -21,6 +23,23 @@ pub(super) fn issued(leaf: &[u8]) -> bool {
     };
     let issuer = leaf.issuer().as_raw();
     issuer == leaf.subject().as_raw() || SUBJECTS.contains(issuer)
+}
+
+/// The root of the demo on this data directory, as DER, if there was one: people who look at it trust it.
+pub(super) fn of_demo(data: &Path) -> Option<Vec<u8>> {
+    let pem = fs::read(demo::ca_file(data)).ok()?;
+    Some(parse_x509_pem(&pem).ok()?.1.contents)
+}
+
+/// Whether this very root has signed the certificate.
+pub(super) fn signed(root: &[u8], leaf: &[u8]) -> bool {
+    let (Ok((_, root)), Ok((_, leaf))) =
+        (parse_x509_certificate(root), parse_x509_certificate(leaf))
+    else {
+        return false;
+    };
+    leaf.issuer().as_raw() == root.subject().as_raw()
+        && leaf.verify_signature(Some(root.public_key())).is_ok()
 }
 
 fn subject(der: &[u8]) -> Option<Vec<u8>> {
@@ -45,4 +64,33 @@ fn sequence(content: &[u8]) -> Vec<u8> {
     }
     der.extend(content);
     der
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn the_root_of_the_demo_is_known_by_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(of_demo(directory.path()), None);
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // Of the same name.
+        let (ours, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let root = authority.self_signed(&ours).unwrap();
+        let file = demo::ca_file(directory.path());
+        fs::create_dir(file.parent().unwrap()).unwrap();
+        fs::write(&file, root.pem()).unwrap();
+        let root = of_demo(directory.path()).unwrap();
+        for (key, expected) in [(ours, true), (other, false)] {
+            let issuer = Issuer::new(authority.clone(), key);
+            let leaf = CertificateParams::new(["demo.localhost".to_owned()]).unwrap();
+            let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer);
+            assert_eq!(signed(&root, leaf.unwrap().der()), expected);
+        }
+        assert!(!signed(&root, b"no certificate"));
+    }
 }

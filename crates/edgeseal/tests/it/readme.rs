@@ -14,6 +14,7 @@ use edgeseal_api::code::Code;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::doctor::doctor;
 use crate::harness::{
     PATIENCE,
     server::{BINARY, binary, signal, wait},
@@ -153,6 +154,9 @@ fn the_demo_shows_commands_that_run() {
     for command in commands {
         demo.run(command.trim());
     }
+    // Its certificates are whole: its own root has issued them.
+    let (code, said) = doctor(&demo.home.path().join("edgeseal-data"));
+    assert_eq!(code, Some(0), "{said}");
     signal(&demo.process, "INT");
     assert_eq!(wait(&mut demo.process).code(), Some(0));
 }
