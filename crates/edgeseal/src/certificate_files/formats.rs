@@ -1,5 +1,15 @@
 //! The formats, each told by its first bytes.
 
+mod old_pem;
+
+use cms::{
+    cert::{
+        CertificateChoices,
+        x509::der::{Decode as _, Encode as _},
+    },
+    content_info::ContentInfo,
+    signed_data::SignedData,
+};
 use p12_keystore::{Pkcs12Archive, error::Error as Pkcs12Error};
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::EncryptedPrivateKeyInfoRef;
@@ -17,9 +27,10 @@ pub(super) fn parse(bytes: &[u8], password: Option<&Password>) -> Result<Content
     }
     match bytes {
         [0x30, ..] => der(bytes, password),
-        [0xfe, 0xed, 0xfe, 0xed, ..] => Err(Unreadable::Format {
+        [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => Err(Unreadable::Format {
             format: "a Java key store (JKS)",
-            instead: "keytool -importkeystore -deststoretype PKCS12 makes a PFX of it",
+            instead: "keytool -importkeystore -srckeystore FILE -destkeystore FILE.pfx -deststoretype PKCS12 makes a PFX \
+                      of it",
         }),
         _ if bytes.starts_with(b"PuTTY-User-Key-File") => Err(ssh()),
         _ => Err(Unreadable::Unknown),
@@ -65,18 +76,16 @@ fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreada
             }
             "ENCRYPTED PRIVATE KEY" => contents.keys.push(decrypted(der, password)?),
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
-                if block.headers().get("DEK-Info").is_some() {
-                    return Err(Unreadable::Format {
-                        format: "a private key in the old encrypted form of OpenSSL",
-                        instead: "openssl pkcs8 -topk8 writes it in the form that is taken",
-                    });
+                if let Some(how) = block.headers().get("DEK-Info") {
+                    contents.keys.push(old_pem::decrypted(der, how, password)?);
+                    continue;
                 }
                 let key = PrivateKeyDer::try_from(der.to_vec());
                 contents
                     .keys
                     .push(key.map_err(|why| damaged(why.to_owned()))?);
             }
-            "PKCS7" | "CMS" => return Err(pkcs7()),
+            "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => contents.certificates.extend(pkcs7(der)?),
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" if contents.is_empty() => {
                 return Err(request());
             }
@@ -86,13 +95,6 @@ fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreada
         }
     }
     Ok(contents)
-}
-
-const fn pkcs7() -> Unreadable {
-    Unreadable::Format {
-        format: "a PKCS#7 bundle (P7B)",
-        instead: "openssl pkcs7 -print_certs writes its certificates in PEM",
-    }
 }
 
 const fn request() -> Unreadable {
@@ -130,12 +132,39 @@ fn der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable
         .windows(SIGNED_DATA.len())
         .any(|window| window == SIGNED_DATA)
     {
-        return Err(pkcs7());
+        return Ok(Contents {
+            certificates: pkcs7(bytes)?,
+            keys: Vec::new(),
+        });
     }
     Err(Unreadable::Format {
         format: "DER of something else than a certificate or a private key",
         instead: "openssl asn1parse -inform DER shows what",
     })
+}
+
+/// The certificates in a PKCS#7 bundle, whose signers, if there are any, are nobody's concern.
+fn pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unreadable> {
+    let damaged = |why: String| Unreadable::Damaged {
+        format: "a PKCS#7 bundle (P7B)",
+        why: format!("{why}; openssl pkcs7 -inform DER -print_certs -in FILE may read it"),
+    };
+    let bundle = ContentInfo::from_der(bytes).and_then(|it| it.content.decode_as::<SignedData>());
+    let bundle = bundle.map_err(|error| damaged(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for choice in bundle.certificates.iter().flat_map(|all| all.0.iter()) {
+        let CertificateChoices::Certificate(certificate) = choice else {
+            continue;
+        };
+        let der = certificate.to_der();
+        let der = der.map_err(|error| damaged(error.to_string()))?;
+        // What its issuer signed is what stands there.
+        if !bytes.windows(der.len()).any(|there| there == der) {
+            return Err(damaged("a certificate is not in DER".to_owned()));
+        }
+        certificates.push(CertificateDer::from(der));
+    }
+    Ok(certificates)
 }
 
 /// Whether it is a PFX (RFC 7292 §4): a sequence that begins with version 3 and goes on with a sequence

@@ -54,9 +54,10 @@ pub(super) fn read(
 
 /// Plain PEM goes as it is: the server says by block and line what is wrong with it.
 fn as_it_is(bytes: &[u8], may_hold_keys: bool) -> Option<&str> {
+    const READ_HERE: [&str; 3] = ["ENCRYPTED", "-----BEGIN PKCS", "-----BEGIN CMS"];
     let text = std::str::from_utf8(bytes).ok()?;
     let is_plain = files::is_pem(bytes)
-        && !text.contains("ENCRYPTED")
+        && !READ_HERE.iter().any(|part| text.contains(part))
         && (may_hold_keys || !text.contains("PRIVATE KEY-----"));
     is_plain.then_some(text)
 }

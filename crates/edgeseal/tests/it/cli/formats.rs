@@ -28,6 +28,7 @@ fn with_files() -> Server {
     put("wrong", b"wrong");
     put("image.png", b"\x89PNG\r\n\x1a\n");
     put("java.jks", b"\xfe\xed\xfe\xed\x00\x00\x00\x02");
+    put("java.jceks", b"\xce\xce\xce\xce\x00\x00\x00\x02");
     let at = |name: &str| server.home().join(name).display().to_string();
     let pass = format!("file:{}", at("password"));
     for (more, file) in [("", "site.pfx"), ("-legacy ", "old.pfx")] {
@@ -65,15 +66,21 @@ fn with_files() -> Server {
         "pkey -in {key} -aes256 -passout {pass} -out {}",
         at("ec.key")
     ));
-    openssl(&format!(
-        "pkey -in {key} -traditional -aes256 -passout {pass} -out {}",
-        at("old.key")
-    ));
+    for cipher in ["aes128", "aes192", "aes256", "des3", "camellia256"] {
+        openssl(&format!(
+            "pkey -in {key} -traditional -{cipher} -passout {pass} -out {}",
+            at(&format!("old-{cipher}.key"))
+        ));
+    }
     let chain = at("chain.pem");
-    openssl(&format!(
-        "crl2pkcs7 -nocrl -certfile {chain} -outform DER -out {}",
-        at("chain.p7b")
-    ));
+    for form in ["DER", "PEM"] {
+        openssl(&format!(
+            "crl2pkcs7 -nocrl -certfile {chain} -outform {form} -out {}",
+            at(&format!("chain-{form}.p7b"))
+        ));
+    }
+    let whole = fs::read(server.home().join("chain-DER.p7b")).unwrap();
+    put("cut.p7b", &whole[..whole.len() - 10]);
     server
 }
 
@@ -113,6 +120,24 @@ async fn every_usual_format_is_taken() {
             "--cert chain.pem --key site.pfx --password-file password",
             2,
         ),
+        (
+            "--cert chain.pem --key old-aes128.key --password-file password",
+            2,
+        ),
+        (
+            "--cert chain.pem --key old-aes192.key --password-file password",
+            2,
+        ),
+        (
+            "--cert chain.pem --key old-aes256.key --password-file password",
+            2,
+        ),
+        (
+            "--cert chain.pem --key old-des3.key --password-file password",
+            2,
+        ),
+        ("--cert chain-DER.p7b --key key.pem", 2),
+        ("--cert chain-PEM.p7b --key key.pem", 2),
     ] {
         edgeseal(&server, &format!("cert off {NAME}")).done();
         // A leaf alone is warned of.
@@ -166,16 +191,28 @@ fn what_cannot_be_taken_is_named() {
             "encrypted by an algorithm that is not taken",
         ),
         (
-            "--cert chain.pem --key old.key --password-file password",
-            "the old encrypted form of OpenSSL",
+            "--cert chain.pem --key old-aes256.key",
+            "it is a private key in the old form of OpenSSL and encrypted: give its password",
         ),
         (
-            "--cert chain.p7b --key key.pem",
-            "it is a PKCS#7 bundle (P7B); openssl pkcs7 -print_certs",
+            "--cert chain.pem --key old-des3.key --password-file wrong",
+            "does not open it",
+        ),
+        (
+            "--cert chain.pem --key old-camellia256.key --password-file password",
+            "with a cipher that is not taken; openssl pkcs8 -topk8 -in FILE",
+        ),
+        (
+            "--cert cut.p7b --key key.pem",
+            "it is a PKCS#7 bundle (P7B), and damaged: ",
         ),
         (
             "--cert java.jks --key key.pem",
-            "it is a Java key store (JKS); keytool",
+            "it is a Java key store (JKS); keytool -importkeystore -srckeystore FILE",
+        ),
+        (
+            "--cert java.jceks --key key.pem",
+            "it is a Java key store (JKS); keytool -importkeystore -srckeystore FILE",
         ),
         (
             "--cert image.png --key key.pem",
