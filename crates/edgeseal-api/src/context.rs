@@ -18,6 +18,7 @@ use crate::{
     reports::Reports,
     rights::KnownRights,
     settled::AskForProof,
+    stranger_lines::StrangerLines,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -56,6 +57,8 @@ pub struct Context {
     pub(crate) reports: Reports,
     /// When access keys were last used.
     pub(crate) key_uses: KeyUses,
+    /// What calls without a valid key may write into the log.
+    pub(crate) stranger_lines: StrangerLines,
     refusals: mpsc::Sender<Refusal>,
     _alive: oneshot::Sender<()>,
 }
@@ -198,6 +201,7 @@ impl Context {
             key_encryption: None,
             reports,
             key_uses,
+            stranger_lines: StrangerLines::default(),
             refusals,
             _alive,
         };

@@ -40,6 +40,7 @@ mod reports;
 pub mod request;
 pub mod rights;
 pub mod settled;
+mod stranger_lines;
 pub mod warning;
 #[cfg(test)]
 mod world;

@@ -24,6 +24,8 @@ struct Trail {
     format: Option<Format>,
     action: Option<&'static Action>,
     deed: Option<Deed>,
+    /// Whether the caller has proved whose key it has.
+    authenticated: bool,
     /// How long the caller wishes to wait for edges, and for which domains.
     wait: Option<(Duration, Vec<Pattern>)>,
 }
@@ -45,6 +47,7 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
     let action = trail.action.map_or("unknown", |action| action.name);
     let (mut answer, said) = match result {
         Ok(done) => {
+            trail.authenticated = true;
             let warnings = warned(action, &done.warnings);
             let answer = succeed(context, &envelope, done, trail.wait).await;
             (answer, Said::success(warnings))
@@ -73,6 +76,9 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
     answer.headers.push(("x-acs-request-id", id.clone()));
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
         .increment(1);
+    let Some(unlogged) = context.stranger_lines.take(trail.authenticated, now) else {
+        return answer;
+    };
     tracing::info!(
         request.id = id,
         action,
@@ -80,6 +86,7 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
         http.status = answer.status.as_u16(),
         why,
         warnings,
+        unlogged,
         "api call"
     );
     answer
@@ -149,6 +156,7 @@ async fn steps(
     let caller = authenticate(context, request, action, &mut trail.deed, now)
         .await
         .map_err(boxed)?;
+    trail.authenticated = true;
     trail.deed = Some(deed(&caller));
     if !matches!(caller.principal, Principal::Role { .. }) {
         context.key_uses.note(&caller.access_key, now);

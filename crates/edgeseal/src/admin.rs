@@ -3,8 +3,11 @@
 mod described;
 
 use std::{
+    collections::VecDeque,
     net::IpAddr,
+    pin::pin,
     sync::{Arc, LazyLock, OnceLock},
+    time::Duration,
 };
 
 use axum::{
@@ -15,8 +18,19 @@ use axum::{
     routing::get,
 };
 use edgeseal_store::Catalog;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
 
 use crate::opening::with_causes;
 
@@ -33,7 +47,18 @@ pub(crate) struct Health {
     pub(crate) hosts: Arc<[String]>,
 }
 
+/// Connections that may be open at once.
+const CONNECTIONS_MAX: usize = 64;
+/// A connection without the head of a request, or of a further one, ends after so long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest head of a request.
+const HEAD_MAX: usize = 16 << 10;
+/// Every connection ends after so long: its client may take nothing of an answer.
+const LIFETIME_MAX: Duration = Duration::from_secs(60);
+
 /// Serves `/healthz` (the process runs), `/readyz` (it can do its work) and `/metrics`.
+///
+/// If 64 connections are open, the oldest one makes room for the next.
 pub(crate) async fn serve(
     listener: TcpListener,
     health: Health,
@@ -44,15 +69,45 @@ pub(crate) async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    if let Err(error) = axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await
-    {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "the admin pages ended"
-        );
+    let graceful = GracefulShutdown::new();
+    let (mut tasks, mut open) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            // Out of file descriptors, most likely.
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(router.clone()),
+            );
+        let connection = timeout(LIFETIME_MAX, graceful.watch(connection));
+        open.push_back(tasks.spawn(async move {
+            let _ = connection.await;
+        }));
     }
+    drop(listener);
+    graceful.shutdown().await;
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {

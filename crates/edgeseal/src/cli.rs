@@ -148,11 +148,13 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no failures.
             let code = if error.use_stderr() { EX_USAGE } else { 0 };
-            let printed = error.print().map_err(Failure::Output);
-            return end(printed.map(|()| ExitCode::from(code)));
+            return end(output::of_parser(&error).map(|()| ExitCode::from(code)));
         }
     };
-    end(run(cli.command))
+    let result = run(cli.command);
+    // Before the reason of a failure is said: it comes last.
+    log::flush();
+    end(result)
 }
 
 /// How the process ends.
@@ -178,14 +180,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         match command {
             Command::Serve(flags) => {
                 let config = load(&flags)?;
-                log::init(config.log_format, "info");
+                log::init(config.log_format, "info")?;
                 config::warn_of_unknown_variables(&config);
                 admin::start_metrics();
                 Ok(serve::serve(&config, flags.take_over, |_| {}).await?)
             }
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;
-                log::init(config.log_format, "info");
+                log::init(config.log_format, "info")?;
                 config::warn_of_unknown_variables(&config);
                 admin::start_metrics();
                 Ok(takeover::run(config, &flags).await?)
@@ -193,7 +195,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             Command::Demo(flags) => {
                 let config = load(&flags)?;
                 // A newcomer is shown the page, not the log.
-                log::init(config.log_format, "warn");
+                log::init(config.log_format, "warn")?;
                 config::warn_of_unknown_variables(&config);
                 admin::start_metrics();
                 demo::run(config).await?;

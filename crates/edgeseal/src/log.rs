@@ -1,17 +1,37 @@
 //! Structured logs on standard error.
+//!
+//! Whoever logs leaves the line in a bounded queue and goes on: a reader of standard error that stalls
+//! (a log driver, a pager, a journal whose disk is slow) costs lines, which are counted, and stops nobody.
+
+mod queue;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
     io::{self, IsTerminal as _},
+    panic::{self, PanicHookInfo},
+    sync::OnceLock,
+    thread,
+    time::Duration,
 };
 
+use tracing::Level;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::config::LogFormat;
+use queue::LogQueue;
+
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// Starts logging. What is logged is chosen by `EDGESEAL_LOG`, in the syntax of `RUST_LOG`, or else
-/// is `unless_chosen`. Colours are for terminals alone, and not if `NO_COLOR` says so.
-pub(crate) fn init(format: LogFormat, unless_chosen: &str) {
+/// is `unless_chosen`. Colours are for terminals alone, and not if `NO_COLOR` says so. Panics are
+/// logged as errors.
+///
+/// # Errors
+/// The system's, if it starts no thread.
+pub(crate) fn init(format: LogFormat, unless_chosen: &str) -> io::Result<()> {
+    let queue = LogQueue::start(io::stderr())?;
+    let queue = QUEUE.get_or_init(|| queue);
     let filter =
         EnvFilter::try_from_env("EDGESEAL_LOG").unwrap_or_else(|_| EnvFilter::new(unless_chosen));
     let registry = tracing_subscriber::registry().with(filter);
@@ -21,19 +41,62 @@ pub(crate) fn init(format: LogFormat, unless_chosen: &str) {
         LogFormat::Auto => io::stderr().is_terminal(),
     };
     let ansi = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let layer = fmt::layer().with_writer(move || queue);
     // Fails only if logging was started before, as a test in the same process may have done.
     let _ = if as_text {
-        registry
-            .with(fmt::layer().with_ansi(ansi).with_writer(io::stderr))
-            .try_init()
+        registry.with(layer.with_ansi(ansi)).try_init()
     } else {
-        registry
-            .with(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(io::stderr),
-            )
-            .try_init()
+        registry.with(layer.json().flatten_event(true)).try_init()
     };
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Waits until everything logged so far is written, but not for long.
+pub(crate) fn flush() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(PATIENCE);
+    }
+}
+
+/// The panic hook. That of the standard library writes to standard error itself, and waits for it.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let why = info.payload_as_str().unwrap_or("no message");
+    let location = info.location().map(tracing::field::display);
+    let backtrace = Backtrace::capture();
+    let captured = backtrace.status() == BacktraceStatus::Captured;
+    let backtrace = captured.then(|| tracing::field::display(&backtrace));
+    if tracing::enabled!(Level::ERROR) {
+        tracing::error!(thread, location, why, backtrace, "a thread panicked");
+    } else if let Some(queue) = QUEUE.get() {
+        queue.push(format!("{info}\n").as_bytes());
+    }
+    // The process may be about to end.
+    flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, pipe};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_in_the_log_before_the_thread_ends() {
+        let (mut reader, writer) = pipe().unwrap();
+        QUEUE.get_or_init(|| LogQueue::start(writer).unwrap());
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(log_panic));
+        let ended = thread::spawn(|| panic!("as planned")).join();
+        panic::set_hook(before);
+        assert!(ended.is_err());
+        let mut said = [0; 1000];
+        let length = reader.read(&mut said).unwrap();
+        let said = String::from_utf8_lossy(&said[..length]);
+        assert!(said.contains("as planned"), "{said}");
+        assert!(said.contains("log.rs"), "{said}");
+    }
 }

@@ -1,5 +1,8 @@
 //! Edgeseal: TLS certificates onto a CDN edge of your own. See the README.
 
+// What the command line prints goes through `cli/output.rs`, past which nothing steers a terminal.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod admin;
 mod api_tls;
 mod bootstrap;

@@ -48,6 +48,20 @@ pub(super) fn document(text: &[u8]) -> Result<(), Failure> {
     written.map_err(Failure::Output)
 }
 
+/// Prints help or an error of the parser of arguments, in colours unless that shows an argument that would
+/// steer the terminal.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn of_parser(error: &clap::Error) -> Result<(), Failure> {
+    let plain = error.render().to_string();
+    if error.use_stderr() && printable(&plain) != plain {
+        warn_line!("{}", plain.trim_end());
+        return Ok(());
+    }
+    error.print().map_err(Failure::Output)
+}
+
 /// Prints a reply: as JSON if that is wanted, else as `text` says.
 ///
 /// # Errors
@@ -103,7 +117,7 @@ pub(super) fn text(value: &serde_json::Value) -> String {
 pub(super) fn warnings(reply: &Reply) {
     for warning in reply.body["Warnings"].as_array().into_iter().flatten() {
         let (kind, detail) = (text(&warning["Kind"]), text(&warning["Detail"]));
-        eprintln!("edgeseal: warning: {kind}: {detail}");
+        warn_line!("edgeseal: warning: {kind}: {detail}");
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::harness::{
-    CDN, Origin, Server, eventually, origin::Connection, pki::AUTHORITY, raw, tls,
+    CDN, Origin, PATIENCE, Server, eventually, origin::Connection, pki::AUTHORITY, raw, tls,
 };
 
 const NAME: &str = "www.watched.example";
@@ -39,12 +43,14 @@ const FAILURES: &[&str] = &[
     "edgeseal_accept_failures_total",
     "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
+    "edgeseal_api_calls_unlogged_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_api_connections_revoked_total",
     "edgeseal_api_warnings_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_ocsp_fetches_total",
     "edgeseal_origin_failures_total",
+    "edgeseal_log_lines_lost_total",
     "edgeseal_memory_short",
     "edgeseal_proof_clock_skew_total",
     "edgeseal_replica_failures_total",
@@ -158,6 +164,35 @@ async fn metrics_are_told_to_expected_hosts_only() {
         assert_eq!(answer.body.contains("edgeseal_"), status == 200, "{host}");
         assert_eq!(raw::get(admin, &host, "/healthz").await.status, 200);
     }
+    server.stop();
+}
+
+/// Half a request on each of more connections than there may be: the newest are let in, and all of them end.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_ask_nothing_keep_nobody_out() {
+    const FLOOD: usize = 200;
+    const PLACES: usize = 64;
+    let server = Server::start();
+    let admin = server.addresses().admin;
+    let mut flood = Vec::new();
+    for _ in 0..FLOOD {
+        let mut connection = TcpStream::connect(admin).await.unwrap();
+        let half = b"GET /healthz HTTP/1.1\r\nhost: admin\r\n";
+        connection.write_all(half).await.unwrap();
+        flood.push(connection);
+        if flood.len() % 50 == 0 {
+            assert_eq!(raw::get(admin, "admin", "/healthz").await.status, 200);
+        }
+    }
+    let newest = flood.split_off(FLOOD - PLACES);
+    for (which, connections) in [("made room", flood), ("took too long", newest)] {
+        for mut connection in connections {
+            let mut bytes = Vec::new();
+            let ended = timeout(PATIENCE, connection.read_to_end(&mut bytes)).await;
+            assert!(ended.is_ok(), "one that {which} goes on");
+        }
+    }
+    assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 200);
     server.stop();
 }
 

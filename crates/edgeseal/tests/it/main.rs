@@ -31,6 +31,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod live;
+mod log;
 mod malformed;
 mod options;
 mod order;

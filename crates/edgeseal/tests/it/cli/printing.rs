@@ -6,7 +6,7 @@ use std::{fs::File, io, process::Stdio};
 use serde_json::Value;
 
 use super::{ID, NAME, SECRET, Said, command, edgeseal, with_domain};
-use crate::harness::{Server, eventually};
+use crate::harness::{Server, eventually, server::BINARY};
 
 const PRINTING: [&str; 8] = [
     "domain list",
@@ -99,6 +99,35 @@ async fn names_cannot_steer_the_terminal() {
     assert_plain(&json);
     let records: Value = serde_json::from_str(&json).unwrap();
     let records = records["Records"].as_array().unwrap();
+    // What the caller writes itself comes back in refusals and in explanations.
+    for (line, code) in [
+        ("explain --action a:b --resource", 0),
+        ("explain --resource a.example --action", 0),
+        ("call GetUser --UserName", 77),
+        ("call --json DescribeCdnDomainDetail --DomainName", 77),
+        ("domain show", 77),
+        ("domain list", 64),
+        ("domain", 64),
+        ("cert set a.example --cert", 64),
+        ("doctor --config", 64),
+    ] {
+        let said = Said::of(command(&server, line).arg(STEERING));
+        assert_eq!(said.code, Some(code), "{line}: {}", said.err);
+        assert_plain(&said.out);
+        assert_plain(&said.err);
+    }
+    // And what others have named.
+    let named = "n\u{9b}31m\u{202e}m\u{2066}";
+    Said::of(command(&server, "call CreateUser --UserName cc --Comments").arg(named)).done();
+    for line in [
+        "call GetUser --UserName cc",
+        "call --json GetUser --UserName cc",
+    ] {
+        let json = edgeseal(&server, line).done();
+        assert_plain(&json);
+        let user: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(user["User"]["Comments"], named, "{json}");
+    }
     let kept = " ]0;title  [2J 31m\u{202e}gpj.";
     assert!(
         records
@@ -111,8 +140,41 @@ async fn names_cannot_steer_the_terminal() {
 
 #[track_caller]
 fn assert_plain(text: &str) {
-    let steers = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{9b}".contains(c);
+    let steers = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}\u{9b}".contains(c);
     assert!(!text.contains(steers), "{text:?}");
+}
+
+/// On a terminal of some width: in a frame, and no line wider than that.
+#[test]
+fn tables_are_as_wide_as_the_terminal() {
+    let server = with_domain();
+    let long = "a-rather-long-name-of-a-domain-of-a-customer.with-some-labels.terminal.example";
+    Said::of(command(&server, "domain add --origin 127.0.0.1:8000").arg(long)).done();
+    for width in [200, 80, 60] {
+        let mut typed = std::process::Command::new("script");
+        let list = format!("stty cols {width}; exec {BINARY} domain list");
+        typed.args(["-qec", &list, "/dev/null"]);
+        for (name, value) in command(&server, "domain list").get_envs() {
+            match value {
+                Some(value) => typed.env(name, value),
+                None => typed.env_remove(name),
+            };
+        }
+        let said = Said::of(typed.env("TERM", "xterm").stdin(Stdio::null()));
+        let table = said.done().replace('\r', "");
+        let widths = table.lines().map(|line| line.chars().count());
+        let widest = widths.max().unwrap();
+        assert!(table.contains('│') && table.contains('┌'), "{table}");
+        assert!(widest <= width, "{widest} of {width}: {table}");
+        // Wide enough, every domain has one line; else what is too long goes on below.
+        assert_eq!(table.contains(long), width == 200, "{table}");
+        let letters: String = table.chars().filter(|c| !c.is_whitespace()).collect();
+        assert!(
+            letters.contains("terminal.example") || width == 60,
+            "{table}"
+        );
+    }
+    server.stop();
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! A bounded queue of log lines, and the thread that writes them.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Bytes that lines in the queue take at most.
+const QUEUE_MAX: usize = 1 << 20;
+/// What a line takes besides its text, about.
+const LINE_OVERHEAD: usize = 64;
+/// Bytes written at a time, about.
+const BATCH: usize = 64 << 10;
+
+/// Takes lines without ever waiting. What does not fit into the queue, or cannot be written, is lost and
+/// counted; once everything that waited is written, the log itself says how many lines are missing.
+#[derive(Clone)]
+pub(super) struct LogQueue {
+    lines: Sender<Message>,
+    state: Arc<State>,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+#[derive(Default)]
+struct State {
+    /// Bytes of the lines that are not written yet, with [`LINE_OVERHEAD`].
+    queued: AtomicUsize,
+    /// Lines lost that the log has not told of yet.
+    lost: AtomicU64,
+}
+
+impl State {
+    fn lose(&self, reason: &'static str, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+        metrics::counter!("edgeseal_log_lines_lost_total", "reason" => reason).increment(lines);
+    }
+}
+
+impl LogQueue {
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    /// The system's, if it starts no thread.
+    pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
+        let (lines, queued) = channel();
+        let state = Arc::new(State::default());
+        let writer = Writer {
+            to,
+            state: Arc::clone(&state),
+            batch: Vec::with_capacity(2 * BATCH),
+            lines: 0,
+            taken: 0,
+            torn: false,
+        };
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.run(&queued))?;
+        Ok(Self { lines, state })
+    }
+
+    /// Takes a line, or counts it as lost.
+    pub(super) fn push(&self, line: &[u8]) {
+        let size = line.len() + LINE_OVERHEAD;
+        let queued = self.state.queued.fetch_add(size, Ordering::AcqRel);
+        if queued + size > QUEUE_MAX || self.lines.send(Message::Line(line.to_vec())).is_err() {
+            self.state.queued.fetch_sub(size, Ordering::AcqRel);
+            self.state.lose("queue_full", 1);
+        }
+    }
+
+    /// Waits until everything taken so far is written, at most for so long.
+    pub(super) fn flush(&self, patience: Duration) {
+        let (done, written) = sync_channel(1);
+        if self.lines.send(Message::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(patience);
+        }
+    }
+}
+
+/// Each write is one line: that is how `tracing-subscriber` writes.
+impl Write for &LogQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer<W> {
+    to: W,
+    state: Arc<State>,
+    batch: Vec<u8>,
+    /// Lines in the batch, and what they take of the queue.
+    lines: u64,
+    taken: usize,
+    /// A line was written in part: the next one begins on a new line.
+    torn: bool,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self, queued: &Receiver<Message>) {
+        let mut flushes = Vec::new();
+        while let Ok(first) = queued.recv() {
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Line(line) => self.add(&line),
+                    Message::Flush(done) => flushes.push(done),
+                }
+                let room = self.batch.len() < BATCH;
+                next = room.then(|| queued.try_recv().ok()).flatten();
+            }
+            self.write();
+            for done in flushes.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn add(&mut self, line: &[u8]) {
+        if std::mem::take(&mut self.torn) {
+            self.batch.push(b'\n');
+        }
+        self.batch.extend_from_slice(line);
+        self.lines += 1;
+        self.taken += line.len() + LINE_OVERHEAD;
+    }
+
+    fn write(&mut self) {
+        let mut left: &[u8] = &self.batch;
+        while !left.is_empty() {
+            match self.to.write(left) {
+                Ok(written @ 1..) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let written = self.batch.len() - left.len();
+        self.torn = written > 0 && self.batch[written - 1] != b'\n';
+        if !left.is_empty() {
+            // Lines hold no line feed but the one at their end, or almost.
+            let missing = left.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.state.lose("not_written", missing.min(self.lines));
+        }
+        let went_through = left.is_empty() && self.lines > 0;
+        self.batch.clear();
+        self.lines = 0;
+        let taken = std::mem::take(&mut self.taken);
+        let before = self.state.queued.fetch_sub(taken, Ordering::AcqRel);
+        if went_through && before == taken {
+            let lines = self.state.lost.swap(0, Ordering::Relaxed);
+            if lines > 0 {
+                tracing::warn!(
+                    lines,
+                    "the log was not taken as fast as it came: lines are missing"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

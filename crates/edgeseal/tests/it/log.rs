@@ -1,0 +1,149 @@
+//! The log and its reader: nobody who is served waits for who reads the log.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    net::TcpListener,
+    process::Command,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use crate::harness::{
+    Api, CDN, Origin, PATIENCE, Server, api::told, eventually, pki::AUTHORITY, raw,
+    server::by_shell, unlimited,
+};
+
+const NAME: &str = "www.logged.example";
+
+/// The value of a series without labels, or of all with these labels.
+async fn metric(server: &Server, series: &str) -> u64 {
+    let answer = raw::get(server.addresses().admin, "admin", "/metrics").await;
+    let lines = answer.body.lines();
+    let value = lines.filter_map(|line| line.strip_prefix(series)).next();
+    value.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+/// Makes calls with long lines in the log.
+async fn talk(api: &Api) {
+    let long = "x".repeat(1000);
+    for _ in 0..25 {
+        api.refused(CDN, "StopCdnDomain", &[("DomainName", &long)])
+            .await;
+    }
+}
+
+/// The read end of a FIFO that exists, which nobody reads from: writers block once it is full.
+fn unread(server: &Server) -> File {
+    let fifo = server.home().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Opened to write as well, so that it is open at once.
+    File::options().read(true).write(true).open(fifo).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
+    let mut server = Server::start_with(&unlimited());
+    let (api, origin) = (server.client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    let pem = AUTHORITY.issue(&[NAME]);
+    let set = api.set(NAME, &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!(server.terminate().code(), Some(0));
+
+    let reader = unread(&server);
+    let script = format!(
+        "echo the log goes elsewhere >&2; exec \"$@\" 2>'{}'",
+        server.home().join("fifo").display()
+    );
+    server.launch_by(by_shell(&script, &server.command()));
+    let api = server.client();
+    let lost = "edgeseal_log_lines_lost_total{reason=\"queue_full\"}";
+    eventually("lines are lost", async || {
+        server
+            .assert_serves(NAME, &pem.leaf, "while nobody reads")
+            .await;
+        tokio::join!(talk(&api), talk(&api), talk(&api), talk(&api));
+        (metric(&server, lost).await > 0).then_some(())
+    })
+    .await;
+
+    let (told, missing) = mpsc::channel();
+    let reading = reader.try_clone().unwrap();
+    thread::spawn(move || {
+        let mut reading = reading;
+        let (mut text, mut bytes) = (Vec::new(), vec![0; 1 << 16]);
+        while !String::from_utf8_lossy(&text).contains("lines are missing") {
+            let count = reading.read(&mut bytes).unwrap();
+            // What is looked for may lie across two reads.
+            let kept = text.len().saturating_sub(1000);
+            text.drain(..kept);
+            text.extend(&bytes[..count]);
+        }
+        let _ = told.send(());
+    });
+    missing.recv_timeout(PATIENCE).expect("the log tells of it");
+
+    // Nobody reads again, and a pipe holds less than these: it ends all the same.
+    tokio::join!(talk(&api), talk(&api), talk(&api), talk(&api));
+    assert_eq!(server.terminate().code(), Some(0));
+    drop(reader);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_fill_the_log() {
+    let server = Server::start_quiet("");
+    let api = server.addresses().api;
+    let unlogged = "edgeseal_api_calls_unlogged_total";
+    let calls = AtomicU64::new(0);
+    eventually("some calls get no line", async || {
+        for _ in 0..100 {
+            assert_eq!(raw::get(api, "api", "/").await.status, 400);
+        }
+        calls.fetch_add(100, Ordering::Relaxed);
+        (metric(&server, unlogged).await > 0).then_some(())
+    })
+    .await;
+    let unlogged = metric(&server, unlogged).await;
+    // Callers with a key get theirs, and the log says how many got none.
+    let refusal = server.client().refused(CDN, "StopCdnDomain", &[]).await;
+    eventually("the log says so", async || {
+        let _ = raw::get(api, "api", "/").await;
+        server.log().contains("\"unlogged\":").then_some(())
+    })
+    .await;
+    let log = server.log();
+    assert!(log.contains(&refusal.request), "{log}");
+    let logged = log.lines().filter(|line| line.contains("MissingAction"));
+    assert!(logged.count() as u64 + unlogged >= calls.into_inner());
+    server.stop();
+}
+
+/// What was logged before a start fails is there, and the reason comes last.
+#[test]
+fn a_start_that_fails_has_said_everything() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = crate::harness::server::binary();
+    command.arg("serve").current_dir(home.path());
+    for role in ["HTTPS", "HTTP", "ADMIN"] {
+        command.env(format!("EDGESEAL_{role}"), "127.0.0.1:0");
+    }
+    command.env("EDGESEAL_API", taken.local_addr().unwrap().to_string());
+    command.env("EDGESEAL_STRANGE", "1");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let (logged, reason) = (said.find("EDGESEAL_STRANGE"), said.find("cannot listen on"));
+    assert!(logged.is_some() && logged < reason, "{said}");
+    let _ = fs::remove_dir_all(home.path());
+}
