@@ -1,9 +1,17 @@
-//! A disk that takes no more: it says nothing of what is on it, so what was served is served, and
-//! nothing is moved or overwritten.
+//! A disk that takes no more, or nothing at all: it says nothing of what is on it, so what was served is
+//! served, and nothing is moved or overwritten.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+};
 
-use crate::harness::{Origin, Server, api::told, pki::AUTHORITY, server::by_shell};
+use crate::harness::{
+    CDN, Origin, Pem, Server, api::told, pki::AUTHORITY, raw, server::by_shell, tls,
+};
 
 const NAMES: [&str; 2] = ["www.full.example", "shop.full.example"];
 
@@ -22,37 +30,105 @@ fn replica(server: &Server) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn starts_on_a_full_disk_serve_and_leave_the_replica_alone() {
+/// A server that has served [`NAMES`], and is stopped; the certificates.
+async fn has_served() -> (Server, Vec<Pem>) {
     let mut server = Server::start();
     let (api, origin) = (server.client(), Origin::start().await);
-    let mut leaves = Vec::new();
+    let mut pems = Vec::new();
     for name in NAMES {
         api.add(name, &origin).await;
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
         set.unwrap_or_else(|error| panic!("{}", told(&error)));
-        leaves.push(pem.leaf);
+        pems.push(pem);
     }
     assert_eq!(server.terminate().code(), Some(0));
+    (server, pems)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_on_a_full_disk_serve_and_leave_the_replica_alone() {
+    let (mut server, pems) = has_served().await;
     let before = replica(&server);
     assert_eq!(before.len(), 1, "{:?}", before.keys());
     // No file may be longer than 8 KiB. More than once, as a service manager does it.
     for start in 1..=3 {
         let script = "echo full >&2; trap '' XFSZ && ulimit -f 16 && exec \"$@\"";
         server.launch_by(by_shell(script, &server.command()));
-        for (name, leaf) in NAMES.iter().zip(&leaves) {
+        for (name, pem) in NAMES.iter().zip(&pems) {
             let served = server.served(name).await;
             let served = served.unwrap_or_else(|why| panic!("{name}, start {start}: {why:?}"));
-            assert_eq!(served[0], *leaf, "{name}, start {start}");
+            assert_eq!(served[0], pem.leaf, "{name}, start {start}");
         }
         server.terminate();
         assert_eq!(replica(&server), before, "start {start}");
     }
     // With room again nothing is missing.
     server.launch();
-    for (name, leaf) in NAMES.iter().zip(&leaves) {
-        assert_eq!(server.served(name).await.unwrap()[0], *leaf, "{name}");
+    for (name, pem) in NAMES.iter().zip(&pems) {
+        assert_eq!(server.served(name).await.unwrap()[0], pem.leaf, "{name}");
     }
+    server.stop();
+}
+
+/// Whether this user may mount, for a process of its own only.
+fn may_mount(script: &str) -> bool {
+    let tried = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_on_a_read_only_file_system_serve_and_refuse_changes() {
+    let (mut server, pems) = has_served().await;
+    let data = server.data().display().to_string();
+    let mount = format!("mount --bind '{data}' '{data}' && mount -o remount,bind,ro '{data}'");
+    if !may_mount(&mount) {
+        eprintln!("skipped: this user may not mount");
+        return;
+    }
+    let api = server.client();
+    let before = replica(&server);
+    for start in 1..=2 {
+        // What it writes of its addresses is not written, so that they are chosen here.
+        let free = || {
+            TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+        };
+        let roles = ["--api", "--https", "--http", "--admin"];
+        let at: Vec<(&str, SocketAddr)> = roles.iter().map(|role| (*role, free())).collect();
+        let script = format!("exec unshare -m sh -c \"{mount} && exec \\\"\\$@\\\"\" sh \"$@\"");
+        server.launch_by(by_shell(&script, &server.command_at(&at)));
+        let [(_, api_at), (_, https), _, (_, admin)] = at[..] else {
+            unreachable!("four roles")
+        };
+        for (name, pem) in NAMES.iter().zip(&pems) {
+            let served = tls::served(https, name).await;
+            let served = served.unwrap_or_else(|why| panic!("{name}, start {start}: {why:?}"));
+            assert_eq!(served[0], pem.leaf, "{name}, start {start}");
+        }
+        let ready = raw::get(admin, "admin", "/readyz").await;
+        assert_eq!(ready.status, 503, "start {start}");
+        assert!(
+            ready.body.contains("Read-only file system"),
+            "{}",
+            ready.body
+        );
+        let secret = String::from_utf8(api.secret.expose().to_vec()).unwrap();
+        let api = crate::harness::Api::new(&api_at.to_string(), &api.account, &api.key, &secret);
+        let refusal = api
+            .refused(CDN, "StopCdnDomain", &[("DomainName", NAMES[0])])
+            .await;
+        assert_eq!(refusal.code, "ServiceUnavailable", "start {start}");
+        server.terminate();
+        assert_eq!(replica(&server), before, "start {start}");
+    }
+    server.launch();
+    server
+        .assert_serves(NAMES[0], &pems[0].leaf, "once it can be written")
+        .await;
     server.stop();
 }

@@ -13,7 +13,18 @@ fn hook(option: &str) -> String {
     hook.split('\'').next().unwrap().to_owned()
 }
 
-/// Runs a hook, which finds `edgeseal` as clients do.
+/// The hook that a line of the document gives to this option, for this server.
+fn hook_for(server: &Server, option: &str) -> String {
+    let data = server.data().display().to_string();
+    let hook = hook(option);
+    assert!(hook.contains(DATA), "{hook}");
+    hook.replace(DATA, &data)
+}
+
+/// The data directory of the document.
+const DATA: &str = "/var/lib/edgeseal";
+
+/// Runs a hook as a timer does: it finds `edgeseal`, and nothing that a shell has exported.
 fn run(server: &Server, command: &mut Command) {
     let programs = server.home().join("bin");
     if !programs.exists() {
@@ -22,7 +33,6 @@ fn run(server: &Server, command: &mut Command) {
     }
     let path = env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{path}", programs.display()));
-    command.env("EDGESEAL_DATA", server.data());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -40,8 +50,10 @@ async fn the_hook_of_certbot_deploys() {
         fs::write(lineage.join("fullchain.pem"), &pem.chain).unwrap();
         fs::write(lineage.join("privkey.pem"), &pem.key).unwrap();
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(hook("--deploy-hook"));
         shell
+            .arg("-c")
+            .arg(hook_for(&server, "--deploy-hook"))
+            .env_clear()
             .env("RENEWED_LINEAGE", &lineage)
             .env("RENEWED_DOMAINS", name);
         run(&server, &mut shell);
@@ -59,8 +71,8 @@ async fn the_hook_of_lego_deploys() {
     let name = "lego.example";
     let directory = server.home().join("certificates");
     fs::create_dir_all(&directory).unwrap();
-    let here =
-        hook("--renew-hook").replace("/var/lib/lego/certificates", directory.to_str().unwrap());
+    let hook = hook_for(&server, "--renew-hook");
+    let here = hook.replace("/var/lib/lego/certificates", directory.to_str().unwrap());
     let words: Vec<&str> = here.split_whitespace().collect();
     assert_eq!(words[0], "edgeseal");
     for _ in 0..2 {
@@ -68,10 +80,42 @@ async fn the_hook_of_lego_deploys() {
         fs::write(directory.join(format!("{name}.crt")), &pem.chain).unwrap();
         fs::write(directory.join(format!("{name}.key")), &pem.key).unwrap();
         let mut command = Command::new(BINARY);
-        command.args(&words[1..]);
+        command.args(&words[1..]).env_clear();
         run(&server, &mut command);
         server
             .assert_serves(name, &pem.leaf, "after the hook")
+            .await;
+    }
+    server.stop();
+}
+
+/// acme.sh gives the command to its shell (`eval`), and keeps account keys beside the certificates.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reload_command_of_acme_sh_deploys() {
+    let server = Server::start();
+    let name = "acme-sh.example";
+    let home = server.home().join(".acme.sh");
+    let directory = home.join(format!("{name}_ecc"));
+    fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(home.join("ca")).unwrap();
+    fs::write(
+        home.join("ca/account.key"),
+        &AUTHORITY.issue(&["account"]).key,
+    )
+    .unwrap();
+    for _ in 0..2 {
+        let pem = AUTHORITY.issue(&[name]);
+        fs::write(directory.join("fullchain.cer"), &pem.chain).unwrap();
+        fs::write(directory.join(format!("{name}.key")), &pem.key).unwrap();
+        let mut shell = Command::new("sh");
+        let eval = format!("eval '{}'", hook_for(&server, "--reloadcmd"));
+        shell
+            .args(["-c", &eval])
+            .env_clear()
+            .env("HOME", server.home());
+        run(&server, &mut shell);
+        server
+            .assert_serves(name, &pem.leaf, "after the command")
             .await;
     }
     server.stop();
