@@ -60,6 +60,9 @@ pub enum Target {
     /// Each of the domains that are named, separated by commas or numbered from 1; all of the
     /// account if none is. Its operation is a [`crate::operation::BatchOperation`].
     EachDomain,
+    /// Each of the domains of addresses, one a line. Its operation is a
+    /// [`crate::operation::BatchOperation`].
+    EachUrl,
     /// All domains of the account.
     Domains,
     /// The CDN as a whole.

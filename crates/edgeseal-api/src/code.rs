@@ -272,6 +272,14 @@ codes! {
     InvalidResourceGroup = 400 "InvalidResourceGroupId.Malformed" "Specified ResourceGroupId is malformed.";
     /// No such coverage.
     InvalidScope = 400 "InvalidScope.Malformed" "Specified Scope is malformed.";
+    /// A domain that would run something.
+    InvalidFunctionType = 400 "InvalidFunctionType.ValueNotSupported" "The specified FunctionType is not supported.";
+    /// A domain for one kind of traffic.
+    InvalidScene = 400 "InvalidScene.ValueNotSupported" "The specified Scene is not supported.";
+    /// No area.
+    MissingProperty = 400 "MissingProperty" "Property is mandatory for this action.";
+    /// Not an area.
+    InvalidProperty = 400 "InvalidProperty.Malformed" "Specified Property is malformed.";
     /// A wildcard and its `all.` name cannot both be.
     WildcardAndAll = 400 "ExtensiveAndAllBothExist" "Extensive domain and the domain begins with 'all.' can not exist at the same time.";
     /// As many domains as the account may have.
@@ -391,6 +399,41 @@ codes! {
     MissingRedirectType = 400 "MissingRedirectType" "RedirectType is mandatory for this action.";
     /// No such redirect.
     InvalidRedirectType = 400 "InvalidRedirectType" "Specified parameter RedirectType is not valid.";
+
+    /// No number of a function.
+    MissingFuncId = 400 "MissingFuncId" "FuncId is mandatory for this action.";
+    /// Not a number of a function.
+    InvalidFuncId = 400 "InvalidFuncId" "Specified parameter FuncId is not valid.";
+
+    // Caches, of which there are none.
+    /// No addresses.
+    MissingObjectPath = 400 "MissingObjectPath" "ObjectPath is mandatory for this action.";
+    /// Not an address.
+    InvalidObjectPath = 400 "InvalidObjectPath.Malformed" "The specified ObjectPath is invalid.";
+    /// No such way to refresh.
+    InvalidObjectType = 400 "InvalidObjectType.Malformed" "The specified ObjectType is invalid.";
+    /// More addresses than a call may have.
+    TooManyObjectPaths = 400 "SingleRequest.OverLimit" "A maximum of 1000 URLs are supported for each request.";
+    /// A wildcard in an address.
+    ExtensiveObjectPath = 400 "InvalidExtensiveDomain.ValueNotSupported" "The specified ExtensiveDomain is not supported.";
+    /// No task named.
+    MissingTaskId = 400 "MissingTaskId" "TaskId is mandatory for this action.";
+    /// Not a number of a task.
+    InvalidTaskId = 400 "InvalidTaskId.Malformed" "The specified TaskId is invalid.";
+    /// A filter that needs a kind of task beside it.
+    MissingObjectType = 400 "MissingParameter.ObjectType" "The ObjectType parameter is required if DomainName or ObjectType is specified.";
+    /// No such kind of task.
+    UnknownObjectType = 400 "InvalidObjectType.ValueNotSupported" "The specified ObjectType is not supported.";
+    /// No such status of a task.
+    UnknownTaskStatus = 400 "InvalidStatus.ValueNotSupported" "The specified Status is not supported.";
+    /// One end of a time without the other.
+    MissingTimeParameter = 400 "MissingTimeParameter" "The StartTime and EndTime must be both specified.";
+    /// Not a time.
+    TaskStartTime = 400 "InvalidStartTime.Malformed" "The specified StartTime is invalid.";
+    /// Not a time.
+    TaskEndTime = 400 "InvalidEndTime.Malformed" "The specified EndTime is invalid.";
+    /// An end before its start.
+    TaskTimesMismatch = 400 "InvalidEndTime.Mismatch" "The specified EndTime is earlier than the StartTime.";
 
     // Signing requests.
     /// No common name.
@@ -523,6 +566,8 @@ codes! {
     PolicyNameLength = 400 "InvalidParameter.PolicyName.Length" "The parameter - \"PolicyName\" beyond the length limit.";
     /// No such type of a policy.
     PolicyTypeValue = 400 "InvalidParameter.PolicyType" "The parameter - \"PolicyType\" is incorrect.";
+    /// Not a list of names.
+    ResourceNamesFormat = 400 "InvalidParameter.ResourceNames" "The parameter - \"ResourceNames\" is incorrect.";
     /// A description that is too long.
     DescriptionLength = 400 "InvalidParameter.Description.Length" "The parameter - \"Description\" beyond the length limit.";
     /// A description that is too long.

@@ -55,6 +55,7 @@ impl DomainList {
             (Target::Domain, _) => (vec![params.get(action.named_by).unwrap_or_default()], None),
             (Target::EachDomain, Some(name)) => numbered::values(params, name),
             (Target::EachDomain, None) => (separated(params, action.named_by), None),
+            (Target::EachUrl, _) => (hosts(params, action.named_by), None),
             _ => (Vec::new(), None),
         };
         Self::of(action.named_by, given, gap)
@@ -129,8 +130,35 @@ impl DomainList {
 pub(crate) fn as_given(action: &Action, params: &Params) -> String {
     match numbered_name(action) {
         Some(name) => numbered::values(params, name).0.join(","),
+        // What follows the host may be meant for nobody else.
+        None if action.target == Target::EachUrl => hosts(params, action.named_by).join(","),
         None => params.get(action.named_by).unwrap_or_default().to_owned(),
     }
+}
+
+/// The host of an address, with or without its scheme, and what follows it; as they were given,
+/// whatever they are.
+pub(crate) fn host_and_path(address: &str) -> (&str, &str) {
+    let without = |scheme: &str| {
+        let start = address.get(..scheme.len())?;
+        let rest = &address[scheme.len()..];
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let rest = without("https://").or_else(|| without("http://"));
+    let rest = rest.unwrap_or(address);
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// The hosts of addresses, one a line; each once.
+fn hosts<'p>(params: &'p Params, name: &str) -> Vec<&'p str> {
+    let lines = params.get(name).unwrap_or_default().lines().map(str::trim);
+    let mut hosts: Vec<&str> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| host_and_path(line).0)
+        .collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
 }
 
 /// The name of the list, if the action's parameter is `NAME.N`.

@@ -90,6 +90,9 @@ pub struct DomainSummary<'a> {
     pub origins: Vec<&'a str>,
     /// Its certificate, if HTTPS is on on the production edges.
     pub served: Option<BoundSummary>,
+    /// Names of its settings, each once.
+    #[serde(borrow)]
+    pub settings: Vec<&'a str>,
 }
 
 /// The certificate of a domain with HTTPS on, as far as listings look at it.
@@ -361,6 +364,9 @@ impl<'a> DomainSummary<'a> {
     pub fn of(domain: &'a Domain, served: Option<BoundSummary>) -> Self {
         let tags = domain.tags.iter();
         let origins = domain.origins.iter();
+        let mut settings: Vec<&str> = domain.settings.iter().map(|it| it.name.as_str()).collect();
+        settings.sort_unstable();
+        settings.dedup();
         Self {
             state: domain.state,
             service: domain.service,
@@ -372,6 +378,7 @@ impl<'a> DomainSummary<'a> {
                 .collect(),
             origins: origins.map(|origin| origin.address.as_str()).collect(),
             served,
+            settings,
         }
     }
 }

@@ -4,20 +4,35 @@ use super::Action;
 
 /// Permissions of CDN and DCDN for one and the same thing: both act on the same domains, so a `Deny` of
 /// one counts for the other and they have one rate.
-const TWINS: [(&str, &str); 4] = [
-    (
-        "cdn:SetCdnDomainSSLCertificate",
-        "dcdn:SetDcdnDomainSSLCertificate",
-    ),
-    (
-        "cdn:DescribeCdnDomainDetail",
-        "dcdn:DescribeDcdnDomainDetail",
-    ),
+#[rustfmt::skip]
+const TWINS: [(&str, &str); 27] = [
+    ("cdn:SetCdnDomainSSLCertificate", "dcdn:SetDcdnDomainSSLCertificate"),
+    ("cdn:DescribeCdnDomainDetail", "dcdn:DescribeDcdnDomainDetail"),
     ("cdn:DescribeUserDomains", "dcdn:DescribeDcdnUserDomains"),
-    (
-        "cdn:DescribeDomainCertificateInfo",
-        "dcdn:DescribeDcdnDomainCertificateInfo",
-    ),
+    ("cdn:DescribeDomainCertificateInfo", "dcdn:DescribeDcdnDomainCertificateInfo"),
+    ("cdn:AddCdnDomain", "dcdn:AddDcdnDomain"),
+    ("cdn:BatchAddCdnDomain", "dcdn:BatchAddDcdnDomain"),
+    ("cdn:ModifyCdnDomain", "dcdn:UpdateDcdnDomain"),
+    ("cdn:DeleteCdnDomain", "dcdn:DeleteDcdnDomain"),
+    ("cdn:StartCdnDomain", "dcdn:StartDcdnDomain"),
+    ("cdn:StopCdnDomain", "dcdn:StopDcdnDomain"),
+    ("cdn:BatchStartCdnDomain", "dcdn:BatchStartDcdnDomain"),
+    ("cdn:BatchStopCdnDomain", "dcdn:BatchStopDcdnDomain"),
+    ("cdn:BatchSetCdnDomainConfig", "dcdn:BatchSetDcdnDomainConfigs"),
+    ("cdn:BatchDeleteCdnDomainConfig", "dcdn:BatchDeleteDcdnDomainConfigs"),
+    ("cdn:DescribeCdnDomainConfigs", "dcdn:DescribeDcdnDomainConfigs"),
+    ("cdn:DeleteSpecificConfig", "dcdn:DeleteDcdnSpecificConfig"),
+    ("cdn:TagResources", "dcdn:TagDcdnResources"),
+    ("cdn:UntagResources", "dcdn:UntagDcdnResources"),
+    ("cdn:DescribeTagResources", "dcdn:DescribeDcdnTagResources"),
+    ("cdn:SetDomainServerCertificate", "dcdn:SetDcdnDomainCertificate"),
+    ("cdn:BatchSetCdnDomainServerCertificate", "dcdn:BatchSetDcdnDomainCertificate"),
+    ("cdn:ModifyCdnDomainSchdmByProperty", "dcdn:ModifyDCdnDomainSchdmByProperty"),
+    ("cdn:RefreshObjectCaches", "dcdn:RefreshDcdnObjectCaches"),
+    ("cdn:PushObjectCache", "dcdn:PreloadDcdnObjectCaches"),
+    ("cdn:DescribeRefreshTasks", "dcdn:DescribeDcdnRefreshTasks"),
+    ("cdn:DescribeRefreshTaskById", "dcdn:DescribeDcdnRefreshTaskById"),
+    ("cdn:DescribeRefreshQuota", "dcdn:DescribeDcdnRefreshQuota"),
 ];
 
 /// What CDN and DCDN call the same thing: `permission` in the words of the other service, if it is one

@@ -78,7 +78,7 @@ fn others(caller: &Caller) -> Vec<Resource> {
         Resource::new(format!("acs:ram:*:{account}:role/{name}"))
     };
     match caller.action.target {
-        Target::Domain | Target::EachDomain | Target::Domains => {
+        Target::Domain | Target::EachDomain | Target::EachUrl | Target::Domains => {
             vec![in_cdn(caller, "domain/*")]
         }
         Target::Service => vec![in_cdn(caller, "*")],

@@ -1,6 +1,6 @@
 //! CDN 2018-05-10.
 
-mod add_cdn_domain;
+pub(super) mod add_cdn_domain;
 mod batch_set_cdn_domain_config;
 mod batch_start_cdn_domain;
 mod configure;
@@ -15,19 +15,26 @@ mod describe_cdn_domain_configs;
 mod describe_cdn_domain_detail;
 mod describe_cdn_https_domain_list;
 mod describe_cdn_service;
+mod describe_cdn_user_domains_by_func;
 mod describe_cdn_user_quota;
 mod describe_certificate_info_by_id;
 pub(super) mod describe_domain_certificate_info;
 mod describe_domain_cname;
+mod describe_refresh_quota;
+mod describe_refresh_tasks;
+mod describe_tag_resources;
 mod describe_user_certificate_expire_count;
 mod describe_user_domains;
 pub(crate) mod domain_search;
 mod functions;
 mod import_certificate;
 mod modify_cdn_domain;
+mod modify_cdn_domain_schdm_by_property;
 pub(crate) mod named_domain;
-mod named_domains;
+pub(super) mod named_domains;
 mod publish_staging_config_to_production;
+mod refresh_object_caches;
+mod refresh_task;
 mod rollback_staging_config;
 mod set_cdn_domain_csr_certificate;
 mod set_cdn_domain_ssl_certificate;
@@ -63,15 +70,23 @@ pub use describe_cdn_domain_configs::{DescribeCdnDomainConfigs, DescribeCdnDomai
 pub use describe_cdn_domain_detail::{DescribeCdnDomainDetail, DescribeCdnDomainDetail2014};
 pub use describe_cdn_https_domain_list::DescribeCdnHttpsDomainList;
 pub use describe_cdn_service::DescribeCdnService;
+pub use describe_cdn_user_domains_by_func::DescribeCdnUserDomainsByFunc;
 pub use describe_cdn_user_quota::DescribeCdnUserQuota;
 pub use describe_certificate_info_by_id::DescribeCertificateInfoById;
 pub use describe_domain_certificate_info::DescribeDomainCertificateInfo;
 pub use describe_domain_cname::DescribeDomainCname;
+pub use describe_refresh_quota::{DescribeDcdnRefreshQuota, DescribeRefreshQuota};
+pub use describe_refresh_tasks::{
+    DescribeDcdnRefreshTasks, DescribeRefreshTaskById, DescribeRefreshTasks,
+};
+pub use describe_tag_resources::DescribeTagResources;
 pub use describe_user_certificate_expire_count::DescribeUserCertificateExpireCount;
 pub use describe_user_domains::DescribeUserDomains;
 pub use import_certificate::ImportCertificate;
-pub use modify_cdn_domain::ModifyCdnDomain;
+pub use modify_cdn_domain::{BatchUpdateCdnDomain, ModifyCdnDomain};
+pub use modify_cdn_domain_schdm_by_property::ModifyCdnDomainSchdmByProperty;
 pub use publish_staging_config_to_production::PublishStagingConfigToProduction;
+pub use refresh_object_caches::{PreloadDcdnObjectCaches, PushObjectCache, RefreshObjectCaches};
 pub use rollback_staging_config::RollbackStagingConfig;
 pub use set_cdn_domain_csr_certificate::SetCdnDomainCsrCertificate;
 pub use set_cdn_domain_ssl_certificate::SetCdnDomainSslCertificate;

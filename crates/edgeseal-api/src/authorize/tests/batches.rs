@@ -64,9 +64,18 @@ fn particulars(action: &Action) -> Vec<(&'static str, String)> {
                 r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#,
             ),
         ],
-        "BatchSetCdnDomainConfig" => vec![given("Functions", REDIRECT)],
-        "BatchDeleteCdnDomainConfig" => vec![given("FunctionNames", "https_force")],
-        "BatchSetCdnDomainServerCertificate" => {
+        "BatchAddDcdnDomain" => vec![given(
+            "Sources",
+            r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#,
+        )],
+        "BatchUpdateCdnDomain" => vec![given("ResourceGroupId", "rg-1")],
+        "BatchSetCdnDomainConfig" | "BatchSetDcdnDomainConfigs" => {
+            vec![given("Functions", REDIRECT)]
+        }
+        "BatchDeleteCdnDomainConfig" | "BatchDeleteDcdnDomainConfigs" => {
+            vec![given("FunctionNames", "https_force")]
+        }
+        "BatchSetCdnDomainServerCertificate" | "BatchSetDcdnDomainCertificate" => {
             let (chain, key) = certificate();
             vec![
                 given("SSLProtocol", "on"),
@@ -78,14 +87,22 @@ fn particulars(action: &Action) -> Vec<(&'static str, String)> {
             let (chain, key) = certificate();
             vec![given("SSLPub", &chain), given("SSLPri", &key)]
         }
-        "BatchStartCdnDomain" | "BatchStopCdnDomain" | "DescribeDomainCname" => Vec::new(),
-        "ListTagResources" => vec![given("ResourceType", "DOMAIN")],
-        "TagResources" => vec![
+        "BatchStartCdnDomain"
+        | "BatchStopCdnDomain"
+        | "BatchStartDcdnDomain"
+        | "BatchStopDcdnDomain"
+        | "DescribeDomainCname" => Vec::new(),
+        "ListTagResources" | "DescribeTagResources" | "DescribeDcdnTagResources" => {
+            vec![given("ResourceType", "DOMAIN")]
+        }
+        "TagResources" | "TagDcdnResources" => vec![
             given("ResourceType", "DOMAIN"),
             given("Tag.1.Key", "k"),
             given("Tag.1.Value", "v"),
         ],
-        "UntagResources" => vec![given("ResourceType", "DOMAIN"), given("TagKey.1", "other")],
+        "UntagResources" | "UntagDcdnResources" => {
+            vec![given("ResourceType", "DOMAIN"), given("TagKey.1", "other")]
+        }
         other => panic!("say here what a call of {other} needs besides its domains to succeed"),
     }
 }
@@ -199,7 +216,7 @@ async fn prepare(world: &World, action: &Action) {
         .await
         .unwrap()
         .is_some();
-    if action.name == "BatchAddCdnDomain" {
+    if matches!(action.name, "BatchAddCdnDomain" | "BatchAddDcdnDomain") {
         for index in 0..DOMAINS.len() {
             let name = pattern(index).to_string();
             world
@@ -223,11 +240,17 @@ async fn prepare(world: &World, action: &Action) {
         let added = world.call(own, cdn, "BatchAddCdnDomain", &add).await;
         assert_eq!(added.get("Code"), None, "{added}");
     }
-    if action.name == "BatchDeleteCdnDomainConfig" {
+    if matches!(
+        action.name,
+        "BatchDeleteCdnDomainConfig" | "BatchDeleteDcdnDomainConfigs"
+    ) {
         let set = [("DomainNames", all.as_str()), ("Functions", REDIRECT)];
         let set = world.call(own, cdn, "BatchSetCdnDomainConfig", &set).await;
         assert_eq!(set.get("Code"), None, "{set}");
-    } else if action.name == "BatchSetCdnDomainConfig" {
+    } else if matches!(
+        action.name,
+        "BatchSetCdnDomainConfig" | "BatchSetDcdnDomainConfigs"
+    ) {
         let unset = [
             ("DomainNames", all.as_str()),
             ("FunctionNames", "https_force"),

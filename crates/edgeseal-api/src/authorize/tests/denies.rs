@@ -33,6 +33,7 @@ async fn cdn_and_dcdn_have_the_same_domains() {
     let set = (CDN, "SetCdnDomainSSLCertificate");
     let set_dcdn = (DCDN, "SetDcdnDomainSSLCertificate");
     let delete = (CDN, "DeleteCdnDomain");
+    let publish = (CDN, "PublishStagingConfigToProduction");
     let list = (CDN, "DescribeUserDomains");
     let list_dcdn = (DCDN, "DescribeDcdnUserDomains");
     let x = "acs:cdn:*:*:domain/x.example.com";
@@ -94,7 +95,7 @@ async fn cdn_and_dcdn_have_the_same_domains() {
         (
             "an action that dcdn has not",
             deny("dcdn:*", "*"),
-            delete,
+            publish,
             name,
             false,
         ),

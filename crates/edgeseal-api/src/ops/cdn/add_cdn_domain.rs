@@ -57,7 +57,7 @@ pub enum Error {
     #[error(transparent)]
     Names(#[from] NoDomains),
     /// Wildcards are added one by one.
-    #[error("{name} is a wildcard; add it with AddCdnDomain")]
+    #[error("{name} is a wildcard; add it alone, with AddCdnDomain or AddDcdnDomain")]
     Wildcard {
         /// The name.
         name: Pattern,
@@ -202,9 +202,7 @@ impl BatchOperation for BatchAddCdnDomain {
 
     fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
         let names = domains.names().map_err(NoDomains::from)?;
-        if let Some(name) = names.iter().find(|name| name.is_wildcard()) {
-            return Err(Error::Wildcard { name: name.clone() });
-        }
+        check_exact(&names)?;
         Wanted::parse(params, names)
     }
 
@@ -217,7 +215,22 @@ impl BatchOperation for BatchAddCdnDomain {
     }
 }
 
-async fn add(
+/// Wildcards are added one by one.
+///
+/// # Errors
+/// [`Error::Wildcard`].
+pub(in crate::ops) fn check_exact(names: &[Pattern]) -> Result<(), Error> {
+    match names.iter().find(|name| name.is_wildcard()) {
+        Some(name) => Err(Error::Wildcard { name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Adds the domains: all of them or none.
+///
+/// # Errors
+/// [`Error`], for the first domain that has one.
+pub(in crate::ops) async fn add(
     context: &Context,
     call: &Authorized,
     wanted: &Wanted,
@@ -308,6 +321,18 @@ impl Wanted {
         let service = Service::of_word(service).ok_or_else(|| Error::Service {
             given: shown(service),
         })?;
+        Self::parse_for(service, params, names)
+    }
+
+    /// Reads all but what the domains deliver.
+    ///
+    /// # Errors
+    /// [`Error`] of the parameters.
+    pub(in crate::ops) fn parse_for(
+        service: Service,
+        params: &Params,
+        names: Vec<Pattern>,
+    ) -> Result<Self, Error> {
         let origins = sources::parse(params.given("Sources").ok_or(InvalidSources::Missing)?)?;
         let coverage = match params.given("Scope") {
             Some(word) => {

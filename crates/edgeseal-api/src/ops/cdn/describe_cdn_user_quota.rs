@@ -1,11 +1,12 @@
 //! `DescribeCdnUserQuota`: how much an account may have, and how much of that is left. The edge has no
-//! cache, so there is nothing to refresh and to preload: those quotas are zero.
+//! cache, so nothing is used up by refreshing and preloading.
 //!
 //! `DomainRemain`, and what is told of certificates and signing requests, are additions.
 
 use edgeseal_core::quota::{Kind, Quota};
 use serde::Serialize;
 
+use super::describe_refresh_quota::{DIRECTORIES, IGNORE_PARAMS, PRELOADS, URLS};
 use crate::{
     authorize::Authorized,
     code::Code,
@@ -66,6 +67,15 @@ impl Operation for DescribeCdnUserQuota {
             certificate_remain,
             csr_key_quota,
             csr_key_remain,
+            refresh_url_quota: URLS,
+            refresh_url_remain: URLS,
+            refresh_dir_quota: DIRECTORIES,
+            refresh_dir_remain: DIRECTORIES,
+            preload_quota: PRELOADS,
+            preload_remain: PRELOADS,
+            ignore_params_quota: IGNORE_PARAMS,
+            ignore_params_remain: IGNORE_PARAMS,
+            // Nothing can be blocked.
             ..Reply::default()
         }))
     }

@@ -14,8 +14,10 @@
 use crate::{code::Code, operation::Failure};
 use edgeseal_core::delivery::{Delivery, Hsts, Redirect, Setting, TlsVersions};
 
+mod numbers;
 mod parse;
 
+pub(super) use numbers::numbered;
 pub(super) use parse::{names, parse};
 
 const OPTION: &str = "https_option";

@@ -1,4 +1,5 @@
-//! `ModifyCdnDomain`: other origins, another grouping label.
+//! `ModifyCdnDomain`, in the DCDN `UpdateDcdnDomain`: other origins, another grouping label; and
+//! `BatchUpdateCdnDomain`, the same for up to 50 domains or for none.
 
 use edgeseal_core::{
     Pattern,
@@ -8,6 +9,7 @@ use edgeseal_store::catalog::{ChangeError, Draft};
 
 use super::{
     named_domain::{self, NoDomain},
+    named_domains::NoDomains,
     sources::{self, InvalidSources},
     tags::{self, BadGroup},
 };
@@ -15,16 +17,20 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
+    domain_list::DomainList,
+    operation::{BatchOperation, Done, Failure, Nothing, Operation, Trouble, refused_or},
     request::Params,
 };
 
 /// The operation.
 pub struct ModifyCdnDomain;
 
+/// The operation for many domains.
+pub struct BatchUpdateCdnDomain;
+
 /// What to change; what is `None` stays.
 pub struct Wanted {
-    name: Pattern,
+    names: Vec<Pattern>,
     origins: Option<Vec<Origin>>,
     resource_group: Option<String>,
 }
@@ -35,6 +41,9 @@ pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] NoDomain),
+    /// The list of domains is none.
+    #[error(transparent)]
+    Domains(#[from] NoDomains),
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
@@ -42,8 +51,11 @@ pub enum Error {
     #[error(transparent)]
     Group(#[from] BadGroup),
     /// It is stopped.
-    #[error("the domain is stopped; start it first")]
-    Stopped,
+    #[error("{name} is stopped; start it first")]
+    Stopped {
+        /// The domain.
+        name: Pattern,
+    },
     /// The store did not do it.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -67,14 +79,7 @@ impl Operation for ModifyCdnDomain {
     ];
 
     fn parse(params: &Params) -> Result<Wanted, Error> {
-        let name = named_domain::name(params)?;
-        let origins = params.given("Sources").map(sources::parse).transpose()?;
-        let resource_group = tags::group(params)?;
-        Ok(Wanted {
-            name,
-            origins,
-            resource_group,
-        })
+        Wanted::parse(params, vec![named_domain::name(params)?])
     }
 
     async fn run(
@@ -82,29 +87,85 @@ impl Operation for ModifyCdnDomain {
         call: &Authorized,
         wanted: Wanted,
     ) -> Result<Done<Nothing>, Error> {
-        let wanted = &wanted;
-        let modified = context
-            .catalog
-            .transact(&call.deed, |draft| modify(draft, context, call, wanted));
-        let committed = modified.await.map_err(refused_or::<_, Error>)?;
-        Ok(Done::served(committed.revision, Environment::Production))
+        modify(context, call, &wanted).await
+    }
+}
+
+impl BatchOperation for BatchUpdateCdnDomain {
+    type Params = Wanted;
+    type Reply = Nothing;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingDomainName,
+        Code::DomainNameOverLimit,
+        Code::DomainNameMalformed,
+        Code::DomainNotFound,
+        Code::MissingSources,
+        Code::InvalidSources,
+        Code::InvalidSourceType,
+        Code::TooManySources,
+        Code::InvalidResourceGroup,
+        Code::DomainOffline,
+    ];
+
+    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
+        Wanted::parse(params, domains.names().map_err(NoDomains::from)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Nothing>, Error> {
+        modify(context, call, &wanted).await
+    }
+}
+
+impl Wanted {
+    fn parse(params: &Params, names: Vec<Pattern>) -> Result<Self, Error> {
+        let origins = params.given("Sources").map(sources::parse).transpose()?;
+        Ok(Self {
+            names,
+            origins,
+            resource_group: tags::group(params)?,
+        })
     }
 }
 
 async fn modify(
-    mut draft: Draft,
     context: &Context,
     call: &Authorized,
     wanted: &Wanted,
-) -> Result<(Draft, ()), ChangeError<Error>> {
-    let found = named_domain::find_in(&mut draft, call.account(), &wanted.name).await;
+) -> Result<Done<Nothing>, Error> {
+    let modified = context
+        .catalog
+        .transact(&call.deed, |mut draft| async move {
+            for name in &wanted.names {
+                modify_one(&mut draft, context, call, wanted, name).await?;
+            }
+            Ok((draft, ()))
+        });
+    let committed = modified.await.map_err(refused_or::<_, Error>)?;
+    Ok(Done::served(committed.revision, Environment::Production))
+}
+
+async fn modify_one(
+    draft: &mut Draft,
+    context: &Context,
+    call: &Authorized,
+    wanted: &Wanted,
+    name: &Pattern,
+) -> Result<(), ChangeError<Error>> {
+    let found = named_domain::find_in(draft, call.account(), name).await;
     let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
     if matches!(before.state, State::Offline | State::Stopping) {
-        return Err(ChangeError::Refused(Error::Stopped));
+        let name = name.clone();
+        return Err(ChangeError::Refused(Error::Stopped { name }));
     }
     let mut after = before.clone();
     if let Some(origins) = &wanted.origins {
-        let permitted = sources::permit(&mut draft, context, call.account(), origins);
+        let permitted = sources::permit(draft, context, call.account(), origins);
         after.origin_permission = permitted.await?;
         after.origins.clone_from(origins);
     }
@@ -113,17 +174,18 @@ async fn modify(
     }
     after.modified = call.now();
     let environment = Environment::Production;
-    named_domain::write_change(&mut draft, &call.deed, environment, &before, &after).await?;
-    Ok((draft, ()))
+    named_domain::write_change(draft, &call.deed, environment, &before, &after).await?;
+    Ok(())
 }
 
 impl Failure for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
+            Self::Domains(why) => why.code(),
             Self::Sources(why) => why.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
-            Self::Stopped => Code::DomainOffline,
+            Self::Stopped { .. } => Code::DomainOffline,
             Self::Trouble(trouble) => trouble.code(),
         }
     }
@@ -131,6 +193,7 @@ impl Failure for Error {
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
+            Self::Domains(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }

@@ -26,8 +26,10 @@ use crate::{
     warning::Warning,
 };
 
-pub(super) use ask::{Ask, Place, Spelling};
-pub(super) use error::{CODES, Error};
+pub(in crate::ops) use ask::{Ask, ELDER};
+pub(super) use ask::{Place, Spelling};
+pub(super) use error::CODES;
+pub(in crate::ops) use error::Error;
 pub(super) use legacy::{BATCH_CODES, Legacy, SINGLE_CODES};
 pub(super) use replaced::{bound, gone};
 pub(super) use source::{Source, Upload, check_covers};
@@ -36,7 +38,7 @@ pub(super) use source::{Source, Upload, check_covers};
 ///
 /// # Errors
 /// [`Error`], for the first domain that has one.
-pub(super) async fn set(
+pub(in crate::ops) async fn set(
     context: &Context,
     call: &Authorized,
     names: &[Pattern],

@@ -7,7 +7,7 @@ use edgeseal_core::Pattern;
 use super::{
     named_domain,
     named_domains::NoDomains,
-    set_certificate::{self, Ask, BATCH_CODES, Legacy, SINGLE_CODES, Spelling},
+    set_certificate::{self, Ask, BATCH_CODES, ELDER, Legacy, SINGLE_CODES, Spelling},
 };
 use crate::{
     authorize::Authorized,
@@ -28,14 +28,6 @@ const SINGLE: Spelling = Spelling {
     switch: "ServerCertificateStatus",
     chain: "ServerCertificate",
     key: "PrivateKey",
-    region: "Region",
-    has_env: false,
-};
-
-const BATCH: Spelling = Spelling {
-    switch: "SSLProtocol",
-    chain: "SSLPub",
-    key: "SSLPri",
     region: "Region",
     has_env: false,
 };
@@ -70,7 +62,7 @@ impl BatchOperation for BatchSetCdnDomainServerCertificate {
 
     fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Ask), Legacy> {
         let names = domains.names().map_err(NoDomains::from)?;
-        Ok((names, Ask::of(params, BATCH)))
+        Ok((names, Ask::of(params, ELDER)))
     }
 
     async fn run(

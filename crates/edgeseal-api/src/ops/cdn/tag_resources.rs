@@ -1,4 +1,5 @@
-//! `TagResources`, `UntagResources` and `ListTagResources`: labels of domains.
+//! `TagResources`, `UntagResources` and `ListTagResources`: labels of domains. In the DCDN the first
+//! two are `TagDcdnResources` and `UntagDcdnResources`.
 
 use edgeseal_core::{
     Pattern, Timestamp,
@@ -144,10 +145,7 @@ impl BatchOperation for TagResources {
     ];
 
     fn parse(domains: &DomainList, params: &Params) -> Result<Self::Params, Error> {
-        let names = resources(domains, params)?;
-        if names.is_empty() {
-            return Err(Error::NoResource);
-        }
+        let names = some(domains, params)?;
         let tags = tags::wanted(params)?;
         if tags.is_empty() {
             return Err(Error::NoTag);
@@ -197,10 +195,7 @@ impl BatchOperation for UntagResources {
     ];
 
     fn parse(domains: &DomainList, params: &Params) -> Result<Taken, Error> {
-        let names = resources(domains, params)?;
-        if names.is_empty() {
-            return Err(Error::NoResource);
-        }
+        let names = some(domains, params)?;
         let keys = tags::keys(params)?;
         let all = params
             .given("All")
@@ -292,7 +287,7 @@ impl BatchOperation for ListTagResources {
 }
 
 /// Whether a label is one of those wanted; any is if none is named.
-fn takes(wanted: &[(String, String)], key: &str, value: &str) -> bool {
+pub(super) fn takes(wanted: &[(String, String)], key: &str, value: &str) -> bool {
     wanted.is_empty()
         || wanted
             .iter()
@@ -320,6 +315,18 @@ impl Reply {
             tag_resources: Listed { tag_resource },
         }
     }
+}
+
+/// The domains named, at least one.
+///
+/// # Errors
+/// [`Error`] of the kind of thing and of the list.
+pub(super) fn some(domains: &DomainList, params: &Params) -> Result<Vec<Pattern>, Error> {
+    let names = resources(domains, params)?;
+    if names.is_empty() {
+        return Err(Error::NoResource);
+    }
+    Ok(names)
 }
 
 /// The domains named, after the kind of thing was looked at.

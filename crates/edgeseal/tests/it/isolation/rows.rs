@@ -1,8 +1,9 @@
 //! How each action names what it acts upon, and what everybody else is told of it.
 
 use Thing::{
-    AccessKey, Account, CentreId, CentreIdentifier, CertId, CertName, ConfigId, Domain, KeptName,
-    Pem, Policy, Principal, Requested, Role, RoleArn, Sealed, User, UserKey,
+    AccessKey, Account, Address, CentreId, CentreIdentifier, CertId, CertName, ConfigId, Domain,
+    KeptName, Pem, Policy, Principal, Requested, Role, RoleArn, RoleList, Sealed, Task, User,
+    UserKey,
 };
 
 use crate::harness::{CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS};
@@ -24,6 +25,10 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thing {
     Domain,
+    /// An address of the domain.
+    Address,
+    /// A task of the account.
+    Task,
     /// The name of the certificate that is bound.
     CertName,
     /// The name of the certificate in the centre.
@@ -49,6 +54,8 @@ pub(super) enum Thing {
     Role,
     /// The role with all that leads to it.
     RoleArn,
+    /// The role, in a JSON list.
+    RoleList,
     /// The sealed reason of a refusal in the account.
     Sealed,
     /// The account as audit records name it.
@@ -65,6 +72,7 @@ pub(super) const FRESH: &str = "the account makes its own";
 
 const FUNCTIONS: &str =
     r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
+const AREA: &str = r#"{"coverage":"global"}"#;
 const HIS: &str = "his.example.com";
 const TRUST: &str = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":["cdn.aliyuncs.com"]}}]}"#;
 pub(super) const ANY: &str =
@@ -116,6 +124,7 @@ pub(super) const ROWS: &[Row] = &[
     row(CDN, "BatchSetCdnDomainServerCertificate", ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
     row(CDN, "BatchStartCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
     row(CDN, "BatchStopCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(CDN, "BatchUpdateCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
     row(CDN, "CreateCdnCertificateSigningRequest", ("CommonName", Domain), &[("Country", "CN"), ("State", "Z"), ("City", "H"), ("Organization", "O"), ("OrganizationUnit", "U"), ("Email", "a@example.com")], OK),
     row(CDN, "DeleteCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
     row(CDN, "DeleteSpecificConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
@@ -140,17 +149,26 @@ pub(super) const ROWS: &[Row] = &[
     row(CDN, "DescribeCdnSSLCertificateList", ("SearchKeyword", CertName), &[], OK),
     list(CDN, "DescribeCdnService"),
     list(CDN, "DescribeCdnUserQuota"),
+    Row { further: &[("FuncId", "44")], ..list(CDN, "DescribeCdnUserDomainsByFunc") },
     row(CDN, "DescribeCertificateInfoByID", ("CertId", CertId), &[], "Certificate.NotFind"),
     row(CDN, "DescribeDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
     row(CDN, "DescribeDomainCname", ("DomainName", Domain), &[], NO_DOMAIN),
     row(CDN, "DescribeDomainVerifyData", ("DomainName", Domain), &[], OK),
+    list(CDN, "DescribeRefreshQuota"),
+    row(CDN, "DescribeRefreshTaskById", ("TaskId", Task), &[], OK),
+    row(CDN, "DescribeRefreshTasks", ("TaskId", Task), &[], OK),
+    row(CDN, "DescribeRefreshTasks", ("DomainName", Domain), &[("ObjectType", "file")], NO_DOMAIN),
+    row(CDN, "DescribeTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
     list(CDN, "DescribeUserCertificateExpireCount"),
     list(CDN, "DescribeUserDomains"),
     row(CDN, "DescribeUserDomains", ("DomainName", Domain), &[], OK),
     row(CDN, "DescribeVerifyContent", ("DomainName", Domain), &[], OK),
     row(CDN, "ListTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
     row(CDN, "ModifyCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "ModifyCdnDomainSchdmByProperty", ("DomainName", Domain), &[("Property", AREA)], NO_DOMAIN),
     row(CDN, "PublishStagingConfigToProduction", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN, "PushObjectCache", ("ObjectPath", Address), &[], NO_DOMAIN),
+    row(CDN, "RefreshObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
     row(CDN, "RollbackStagingConfig", ("DomainName", Domain), &[], NO_DOMAIN),
     row(CDN, "SetCdnDomainCSRCertificate", ("DomainName", Domain), &[("ServerCertificate", "{chain}")], NO_DOMAIN),
     row(CDN, "SetCdnDomainCSRCertificate", ("ServerCertificate", Requested), &[("DomainName", HIS)], "Certificate.NoPrivateKey"),
@@ -172,10 +190,35 @@ pub(super) const ROWS: &[Row] = &[
     row(CDN_2014, "DescribeUserDomains", ("DomainName", Domain), &[], OK),
     row(CDN_2014, "SetDomainServerCertificate", ("DomainName", Domain), &[("ServerCertificateStatus", "off")], NO_DOMAIN),
     row(CDN_2014, "SetForceRedirectConfig", ("DomainName", Domain), &[("RedirectType", "Https")], NO_DOMAIN),
+    row(DCDN, "AddDcdnDomain", ("DomainName", Domain), &[], SHARED),
+    row(DCDN, "BatchAddDcdnDomain", ("DomainName", Domain), &[], SHARED),
+    row(DCDN, "BatchDeleteDcdnDomainConfigs", ("DomainNames", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
+    row(DCDN, "BatchSetDcdnDomainCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(DCDN, "BatchSetDcdnDomainConfigs", ("DomainNames", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
+    row(DCDN, "BatchStartDcdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(DCDN, "BatchStopDcdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(DCDN, "DeleteDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(DCDN, "DeleteDcdnSpecificConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
+    row(DCDN, "DeleteDcdnSpecificConfig", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
     row(DCDN, "DescribeDcdnDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(DCDN, "DescribeDcdnDomainConfigs", ("DomainName", Domain), &[], NO_DOMAIN),
     row(DCDN, "DescribeDcdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
+    list(DCDN, "DescribeDcdnRefreshQuota"),
+    row(DCDN, "DescribeDcdnRefreshTaskById", ("TaskId", Task), &[], OK),
+    row(DCDN, "DescribeDcdnRefreshTasks", ("TaskId", Task), &[], OK),
+    row(DCDN, "DescribeDcdnTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
     row(DCDN, "DescribeDcdnUserDomains", ("DomainName", Domain), &[], OK),
+    row(DCDN, "ModifyDCdnDomainSchdmByProperty", ("DomainName", Domain), &[("Property", AREA)], NO_DOMAIN),
+    row(DCDN, "PreloadDcdnObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
+    row(DCDN, "RefreshDcdnObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
+    row(DCDN, "SetDcdnDomainCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(DCDN, "SetDcdnDomainCertificate", ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
     row(DCDN, "SetDcdnDomainSSLCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(DCDN, "StartDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(DCDN, "StopDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(DCDN, "TagDcdnResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")], NO_DOMAIN),
+    row(DCDN, "UntagDcdnResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("TagKey.1", "k")], NO_DOMAIN),
+    row(DCDN, "UpdateDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
     row(CAS, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
     row(CAS, "GetCertificateDetail", ("CertificateId", CentreId), &[], "NotFound"),
     row(CAS, "GetUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
@@ -218,6 +261,7 @@ pub(super) const ROWS: &[Row] = &[
     row(RAM, "ListPoliciesForUser", ("UserName", User), &[], NO_USER),
     row(RAM, "ListPolicyVersions", ("PolicyName", Policy), &[CUSTOM], NO_POLICY),
     list(RAM, "ListRoles"),
+    row(RAM, "ListTagResources", ("ResourceNames", RoleList), &[("ResourceType", "role")], NO_ROLE),
     list(RAM, "ListUsers"),
     row(RAM, "SetDefaultPolicyVersion", ("PolicyName", Policy), &[("VersionId", "v1")], NO_POLICY),
     row(RAM, "UpdateAccessKey", ("UserName", User), &[("UserAccessKeyId", "LTAI"), ("Status", "Inactive")], NO_USER),

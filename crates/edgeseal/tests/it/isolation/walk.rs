@@ -62,6 +62,7 @@ struct Things {
     name: &'static str,
     user_key: String,
     sealed: String,
+    task: String,
 }
 
 impl Things {
@@ -98,7 +99,11 @@ impl Things {
         let (user_key, sealed) = identities(owner).await;
         let configs = [("DomainName", HERS)];
         let configs = owner.ok(CDN, "DescribeCdnDomainConfigs", &configs).await;
+        let page = format!("http://{HERS}/");
+        let path = [("ObjectPath", page.as_str())];
+        let refreshed = owner.ok(CDN, "RefreshObjectCaches", &path).await;
         Self {
+            task: text(&refreshed["RefreshTaskId"]),
             cert_id: text(&owner.info(HERS).await["CertId"]),
             centre_id: text(&kept["CertId"]),
             config_id: text(&configs["DomainConfigs"]["DomainConfig"][0]["ConfigId"]),
@@ -130,12 +135,15 @@ impl Things {
             name: "none",
             user_key: another(&self.user_key),
             sealed: another(&self.sealed),
+            task: another(&self.task),
         }
     }
 
     fn named(&self, thing: Thing) -> String {
         match thing {
             Thing::Domain => self.domain.to_owned(),
+            Thing::Address => format!("{}/", self.domain),
+            Thing::Task => self.task.clone(),
             Thing::CertName => self.cert_name.to_owned(),
             Thing::KeptName => self.cert_name.replace("bound", "kept"),
             Thing::CertId => self.cert_id.clone(),
@@ -150,6 +158,7 @@ impl Things {
             Thing::UserKey => self.user_key.clone(),
             Thing::Policy => format!("{}-policy", self.name),
             Thing::Role => format!("{}-role", self.name),
+            Thing::RoleList => format!(r#"["{}-role"]"#, self.name),
             Thing::RoleArn => format!("acs:ram::{}:role/{}-role", self.account, self.name),
             Thing::Sealed => self.sealed.clone(),
             Thing::Principal => format!("acs:ram::{}:root", self.account),
@@ -245,7 +254,10 @@ async fn answer(server: &Server, caller: &Api, row: &Row, things: &Things) -> (u
     let attempt = Attempt::new(Scheme::V3, caller, (row.version, row.action), &params);
     let answer = raw::exchange(server.addresses().api, &attempt.octets()).await;
     let mut body: Value = serde_json::from_str(&answer.body).unwrap();
-    blank(&mut body, named.as_ref().map(|(_, value)| value.as_str()));
+    // Of an address the host is said again, of a list the name in it.
+    let around = ['[', ']', '"', '/'];
+    let said = named.as_ref().map(|(_, value)| value.trim_matches(around));
+    blank(&mut body, said);
     (answer.status, body)
 }
 

@@ -26,7 +26,7 @@ const WORD_MAX: usize = 64;
 
 /// How a family of operations spells the parameters that differ.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops::cdn) struct Spelling {
+pub(in crate::ops) struct Spelling {
     /// On or off.
     pub(in crate::ops::cdn) switch: &'static str,
     /// The chain.
@@ -38,6 +38,15 @@ pub(in crate::ops::cdn) struct Spelling {
     /// Whether `Env` and `ForceSet` count, of which a family has one.
     pub(in crate::ops::cdn) has_env: bool,
 }
+
+/// Of the elder operations that say `SSLProtocol`: for many domains, and those of the DCDN.
+pub(in crate::ops) const ELDER: Spelling = Spelling {
+    switch: "SSLProtocol",
+    chain: "SSLPub",
+    key: "SSLPri",
+    region: "Region",
+    has_env: false,
+};
 
 /// Where a certificate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +73,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    pub(in crate::ops::cdn) fn of(params: &Params, spelling: Spelling) -> Self {
+    pub(in crate::ops) fn of(params: &Params, spelling: Spelling) -> Self {
         let given = |name| params.given(name).map(str::to_owned);
         Self {
             spelling,

@@ -1,0 +1,114 @@
+//! `DescribeRefreshQuota`, in the DCDN `DescribeDcdnRefreshQuota`: how much may be refreshed and
+//! preloaded. As nothing is cached nothing is used up; the numbers are the cloud's for an account
+//! that asks for no more, so that a script which looks before it refreshes goes on.
+
+use serde::Serialize;
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct DescribeRefreshQuota;
+
+/// The operation of the DCDN.
+pub struct DescribeDcdnRefreshQuota;
+
+/// Addresses a day.
+pub(super) const URLS: u32 = 10_000;
+/// Directories a day.
+pub(super) const DIRECTORIES: u32 = 100;
+/// Regular expressions a day.
+const REGEXES: u32 = 20;
+/// Addresses without their query a day.
+pub(super) const IGNORE_PARAMS: u32 = 100;
+/// Addresses that may be brought in a day.
+pub(super) const PRELOADS: u32 = 1000;
+
+/// Limits and what is left of them: numbers as texts.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    #[serde(flatten)]
+    shared: Shared,
+    preload_edge_quota: String,
+    preload_edge_remain: String,
+}
+
+/// What both products show.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Shared {
+    url_quota: String,
+    url_remain: String,
+    dir_quota: String,
+    dir_remain: String,
+    regex_quota: String,
+    regex_remain: String,
+    ignore_params_quota: String,
+    ignore_params_remain: String,
+    preload_quota: String,
+    preload_remain: String,
+    block_quota: String,
+    block_remain: String,
+}
+
+impl Operation for DescribeRefreshQuota {
+    type Params = ();
+    type Reply = Reply;
+    type Error = Trouble;
+
+    const CODES: &'static [Code] = &[];
+
+    fn parse(_: &Params) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
+        Ok(Done::read(Reply {
+            shared: Shared::unused(),
+            preload_edge_quota: PRELOADS.to_string(),
+            preload_edge_remain: PRELOADS.to_string(),
+        }))
+    }
+}
+
+impl Operation for DescribeDcdnRefreshQuota {
+    type Params = ();
+    type Reply = Shared;
+    type Error = Trouble;
+
+    const CODES: &'static [Code] = &[];
+
+    fn parse(_: &Params) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Done<Shared>, Trouble> {
+        Ok(Done::read(Shared::unused()))
+    }
+}
+
+impl Shared {
+    fn unused() -> Self {
+        Self {
+            url_quota: URLS.to_string(),
+            url_remain: URLS.to_string(),
+            dir_quota: DIRECTORIES.to_string(),
+            dir_remain: DIRECTORIES.to_string(),
+            regex_quota: REGEXES.to_string(),
+            regex_remain: REGEXES.to_string(),
+            ignore_params_quota: IGNORE_PARAMS.to_string(),
+            ignore_params_remain: IGNORE_PARAMS.to_string(),
+            preload_quota: PRELOADS.to_string(),
+            preload_remain: PRELOADS.to_string(),
+            // Nothing can be blocked.
+            block_quota: 0.to_string(),
+            block_remain: 0.to_string(),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+use edgeseal_core::rate::Limit;
+use serde_json::{Value, json};
+
+use crate::{
+    Settings,
+    world::{Credentials, NOW, World, allow, document, statement},
+};
+
+const OWN: &str = "1000000000000001";
+const OTHER: &str = "2000000000000002";
+const CDN: &str = "2018-05-10";
+const DCDN: &str = "2018-01-15";
+/// Each with where its answer has the number of the task.
+const CALLS: [(&str, &str, &str); 4] = [
+    (CDN, "RefreshObjectCaches", "RefreshTaskId"),
+    (CDN, "PushObjectCache", "PushTaskId"),
+    (DCDN, "RefreshDcdnObjectCaches", "RefreshTaskId"),
+    (DCDN, "PreloadDcdnObjectCaches", "PreloadTaskId"),
+];
+
+/// An account with two domains and a wildcard, and one with another domain.
+async fn world() -> World {
+    let unlimited = Limit {
+        calls: 1_000_000,
+        per_ms: 1000,
+    };
+    let reads = ["DescribeRefreshTasks", "DescribeRefreshTaskById"];
+    let mut world = World::empty(Settings {
+        limits: reads.map(|name| (name.to_owned(), unlimited)).into(),
+        ..Settings::default()
+    });
+    world.account(OWN, "own").await;
+    world.account(OTHER, "other").await;
+    let domains = [
+        ("own", "a.example.com"),
+        ("own", "b.example.com"),
+        ("own", ".site.example"),
+        ("other", "c.example.org"),
+    ];
+    for (who, name) in domains {
+        let sources = r#"[{"content":"192.0.2.7","type":"ipaddr"}]"#;
+        let params = [
+            ("DomainName", name),
+            ("CdnType", "web"),
+            ("Sources", sources),
+        ];
+        let who = &world.keys[who];
+        let added = world.call(who, CDN, "AddCdnDomain", &params).await;
+        assert_eq!(added.get("Code"), None, "{added}");
+    }
+    world
+}
+
+async fn refresh(
+    world: &World,
+    who: &Credentials,
+    call: (&str, &str, &str),
+    path: &str,
+    kind: Option<&str>,
+) -> Value {
+    let kind = kind.map(|kind| ("ObjectType", kind));
+    let params: Vec<_> = [("ObjectPath", path)].into_iter().chain(kind).collect();
+    world.call(who, call.0, call.1, &params).await
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_done_and_reads_back_complete() {
+    let world = world().await;
+    let (own, other) = (&world.keys["own"], &world.keys["other"]);
+    for call in CALLS {
+        let path =
+            "http://a.example.com/x?token=secret\r\nB.example.com/y\n\nhttps://w.site.example/";
+        let done = refresh(&world, own, call, path, None).await;
+        let id = done[call.2].as_str().unwrap_or_else(|| panic!("{done}"));
+        // The official script makes a number of it.
+        assert!(id.parse::<u64>().is_ok(), "{id}");
+        let (list, wrapper) = match call.0 {
+            CDN => ("DescribeRefreshTasks", "CDNTask"),
+            _ => ("DescribeDcdnRefreshTasks", "Task"),
+        };
+        let kind = if call.2 == "RefreshTaskId" {
+            "file"
+        } else {
+            "preload"
+        };
+        let task = |path: &str| {
+            json!({
+                "TaskId": id, "ObjectPath": path, "ObjectType": kind, "Status": "Complete",
+                "Process": "100%", "CreationTime": NOW.to_string(), "Description": "",
+            })
+        };
+        let wanted = [("TaskId", id), ("ObjectPath", "http://a.example.com/x")];
+        let listed = world.call(own, call.0, list, &wanted).await;
+        assert_eq!(
+            listed["Tasks"][wrapper],
+            json!([task(wanted[1].1)]),
+            "{listed}"
+        );
+        assert_eq!(
+            (&listed["TotalCount"], &listed["PageSize"]),
+            (&json!(1), &json!(20))
+        );
+        let by_id = list.replace("Tasks", "TaskById");
+        let found = world.call(own, call.0, &by_id, &[("TaskId", id)]).await;
+        assert_eq!(found["Tasks"], json!([task("")]), "{found}");
+        // To anybody else it is no task at all.
+        let found = world.call(other, call.0, &by_id, &[("TaskId", id)]).await;
+        assert_eq!(
+            (&found["TotalCount"], &found["Tasks"]),
+            (&json!(0), &json!([]))
+        );
+    }
+    // The audit has who asked, and of which domains: never what may be meant for visitors alone.
+    let records = world.audit(OWN).await;
+    let asked = records
+        .iter()
+        .filter(|record| record.action.contains("ObjectCache"));
+    let asked: Vec<_> = asked.map(|record| record.resource.as_str()).collect();
+    assert_eq!(asked, ["B.example.com,a.example.com,w.site.example"; 4]);
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_and_domains_of_others_are_refused() {
+    let world = world().await;
+    let own = &world.keys["own"];
+    let long = format!("http://a.example.com/{}", "x".repeat(1024));
+    let many = |count: usize| vec!["a.example.com/x"; count].join("\n");
+    let (thousand, hundred, two) = (many(1001), many(101), many(2));
+    let eleven = (0..11).map(|n| format!("{n}.site.example/"));
+    let eleven = eleven.collect::<Vec<_>>().join("\n");
+    let ten = eleven.split_once('\n').unwrap().1;
+    let refused = [
+        ("", None, "MissingObjectPath"),
+        ("\n \n", None, "MissingObjectPath"),
+        ("http://a.example.com", None, "InvalidObjectPath.Malformed"),
+        (
+            "http://a.example.com?x",
+            None,
+            "InvalidObjectPath.Malformed",
+        ),
+        ("http:///x", None, "InvalidObjectPath.Malformed"),
+        (
+            "http://a.example.com:8080/x",
+            None,
+            "InvalidObjectPath.Malformed",
+        ),
+        (
+            "http://u@a.example.com/x",
+            None,
+            "InvalidObjectPath.Malformed",
+        ),
+        ("ftp://a.example.com/x", None, "InvalidObjectPath.Malformed"),
+        (&long, None, "InvalidObjectPath.Malformed"),
+        (
+            "a.example.com/x",
+            Some("Directory"),
+            "InvalidObjectPath.Malformed",
+        ),
+        (&eleven, None, "InvalidObjectPath.Malformed"),
+        (
+            "http://*.site.example/",
+            None,
+            "InvalidExtensiveDomain.ValueNotSupported",
+        ),
+        (
+            "http://.site.example/",
+            None,
+            "InvalidExtensiveDomain.ValueNotSupported",
+        ),
+        (&thousand, None, "SingleRequest.OverLimit"),
+        (&hundred, Some("directory"), "SingleRequest.OverLimit"),
+        (&two, Some("Regex"), "SingleRequest.OverLimit"),
+        (
+            "a.example.com/x",
+            Some("Everything"),
+            "InvalidObjectType.Malformed",
+        ),
+        (
+            "a.example.com/x",
+            Some("preload"),
+            "InvalidObjectType.Malformed",
+        ),
+        ("c.example.org/x", None, "InvalidDomain.NotFound"),
+        ("nowhere.example.org/x", None, "InvalidDomain.NotFound"),
+        ("x.y.site.example/", None, "InvalidDomain.NotFound"),
+        (
+            "a.example.com/x\nc.example.org/x",
+            None,
+            "InvalidDomain.NotFound",
+        ),
+    ];
+    for (path, kind, code) in refused {
+        let answer = refresh(&world, own, CALLS[0], path, kind).await;
+        let start: String = path.chars().take(60).collect();
+        assert_eq!(answer["Code"], code, "{start} {kind:?}: {answer}");
+    }
+    let done = [
+        (ten, None),
+        ("a.example.com/x/", Some("Directory")),
+        (r"http://a.example.com/.*\.jpg$", Some("Regex")),
+        ("HTTPS://A.example.com/x?a=b", Some("IgnoreParams")),
+    ];
+    for (path, kind) in done {
+        let answer = refresh(&world, own, CALLS[0], path, kind).await;
+        assert!(answer["RefreshTaskId"].is_string(), "{path}: {answer}");
+    }
+    let answer = refresh(&world, own, CALLS[1], &hundred, None).await;
+    assert_eq!(answer["Code"], "SingleRequest.OverLimit", "{answer}");
+}
+
+#[tokio::test]
+async fn each_domain_of_the_addresses_is_judged() {
+    let mut world = world().await;
+    let deny = json!({
+        "Effect": "Deny",
+        "Action": "cdn:*",
+        "Resource": "acs:cdn:*:*:domain/b.example.com",
+    });
+    let policy = document(&[statement("*", "*"), deny]);
+    world.user(OWN, "not-b", &[&policy]).await;
+    let only = allow(
+        "cdn:RefreshObjectCaches",
+        "acs:cdn:*:*:domain/a.example.com",
+    );
+    world.user(OWN, "a-alone", &[&only]).await;
+    let (a, both) = ("a.example.com/x", "a.example.com/x\nHTTP://b.example.com/y");
+    for call in CALLS {
+        let who = &world.keys["not-b"];
+        let answer = refresh(&world, who, call, a, None).await;
+        assert_eq!(answer.get("Code"), None, "{answer}");
+        // What the CDN denies is denied under the DCDN's name too.
+        let answer = refresh(&world, who, call, both, None).await;
+        assert_eq!(answer["Code"], "NoPermission", "{call:?}: {answer}");
+    }
+    let who = &world.keys["a-alone"];
+    for (call, path, is_allowed) in [
+        (CALLS[0], a, true),
+        (CALLS[0], both, false),
+        (CALLS[1], a, false),
+    ] {
+        let answer = refresh(&world, who, call, path, None).await;
+        assert_eq!(
+            answer.get("Code").is_none(),
+            is_allowed,
+            "{call:?} {path}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tasks_are_filtered_as_the_page_says() {
+    let world = world().await;
+    let own = &world.keys["own"];
+    let done = refresh(&world, own, CALLS[0], "a.example.com/x/", Some("directory")).await;
+    let id = done["RefreshTaskId"].as_str().unwrap();
+    let (early, late) = ("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z");
+    type Case<'a> = (&'a [(&'a str, &'a str)], Result<usize, &'a str>);
+    let cases: &[Case<'_>] = &[
+        (&[], Ok(1)),
+        (&[("ObjectType", "directory")], Ok(1)),
+        (&[("ObjectType", "file")], Ok(0)),
+        (
+            &[("ObjectType", "Directory"), ("Status", "complete")],
+            Ok(1),
+        ),
+        (
+            &[("ObjectType", "directory"), ("Status", "Refreshing")],
+            Ok(0),
+        ),
+        (
+            &[("ObjectType", "directory"), ("DomainName", "a.example.com")],
+            Ok(1),
+        ),
+        (&[("StartTime", early), ("EndTime", late)], Ok(1)),
+        (
+            &[("StartTime", early), ("EndTime", "2021-01-01T00:00:00Z")],
+            Ok(0),
+        ),
+        (&[("PageNumber", "2")], Ok(1)),
+        (&[("PageNumber", "0")], Err("InvalidPageNumber")),
+        (&[("PageSize", "101")], Err("InvalidPageSize")),
+        (
+            &[("Status", "Complete")],
+            Err("MissingParameter.ObjectType"),
+        ),
+        (
+            &[("DomainName", "a.example.com")],
+            Err("MissingParameter.ObjectType"),
+        ),
+        (
+            &[("ObjectType", "all")],
+            Err("InvalidObjectType.ValueNotSupported"),
+        ),
+        (
+            &[("ObjectType", "file"), ("Status", "?")],
+            Err("InvalidStatus.ValueNotSupported"),
+        ),
+        (&[("StartTime", early)], Err("MissingTimeParameter")),
+        (
+            &[("StartTime", "x"), ("EndTime", late)],
+            Err("InvalidStartTime.Malformed"),
+        ),
+        (
+            &[("StartTime", early), ("EndTime", "x")],
+            Err("InvalidEndTime.Malformed"),
+        ),
+        (
+            &[("StartTime", late), ("EndTime", early)],
+            Err("InvalidEndTime.Mismatch"),
+        ),
+        (
+            &[("ObjectType", "file"), ("DomainName", "c.example.org")],
+            Err("InvalidDomain.NotFound"),
+        ),
+        (
+            &[("ObjectType", "file"), ("DomainName", "a..b")],
+            Err("InvalidDomainName.Malformed"),
+        ),
+    ];
+    for (further, expected) in cases {
+        let params = [&[("TaskId", id)], *further].concat();
+        let answer = world.call(own, CDN, "DescribeRefreshTasks", &params).await;
+        match expected {
+            Ok(count) => assert_eq!(answer["TotalCount"], *count, "{further:?}: {answer}"),
+            Err(code) => assert_eq!(answer["Code"], *code, "{further:?}: {answer}"),
+        }
+    }
+    for (name, params, code) in [
+        (
+            "DescribeRefreshTasks",
+            [("TaskId", "x")],
+            "InvalidTaskId.Malformed",
+        ),
+        (
+            "DescribeRefreshTaskById",
+            [("TaskId", "1,x")],
+            "InvalidTaskId.Malformed",
+        ),
+        ("DescribeRefreshTaskById", [("TaskId", "")], "MissingTaskId"),
+    ] {
+        let answer = world.call(own, CDN, name, &params).await;
+        assert_eq!(answer["Code"], code, "{name}: {answer}");
+    }
+    // Without a number nothing is known.
+    let answer = world.call(own, CDN, "DescribeRefreshTasks", &[]).await;
+    assert_eq!(answer["TotalCount"], 0, "{answer}");
+}

@@ -1,0 +1,244 @@
+//! Tasks that remove something from caches or bring something into them. The edge has no cache, so
+//! each is complete at once, and its number says all that there is to know of it: nothing is stored.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use edgeseal_core::{AccountId, Timestamp};
+use serde::Serialize;
+
+use super::words::Word;
+
+/// How long a task is shown: three days, as the reference pages of the reads say.
+const SHOWN_MS: i64 = 3 * 24 * 60 * 60 * 1000;
+/// How far the clock of another node may be ahead.
+const AHEAD_MS: i64 = 15 * 60 * 1000;
+/// Numbers of tasks that one call may name.
+pub(super) const IDS_MAX: usize = 10;
+/// 5 digits for the account.
+const CHECKS: u64 = 100_000;
+/// 10 digits for the time in seconds: until the year 2286.
+const SECONDS: u64 = 10_000_000_000;
+
+/// What a task does to caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Removes files.
+    File,
+    /// Removes what is in directories.
+    Directory,
+    /// Removes what a regular expression finds.
+    Regex,
+    /// Removes files, whatever their query.
+    IgnoreParams,
+    /// Brings files in.
+    Preload,
+}
+
+/// A task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    pub(super) kind: Kind,
+    /// When it was asked for; of the part below a second nothing is known.
+    pub(super) at: Timestamp,
+}
+
+/// A task as the reads of both products show it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    task_id: String,
+    object_path: String,
+    object_type: String,
+    status: &'static str,
+    process: &'static str,
+    creation_time: String,
+    description: &'static str,
+}
+
+/// Why a text is no number of a task.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("TaskId is {given:?}; it must be at most {IDS_MAX} numbers, separated by commas")]
+pub struct BadTaskId {
+    given: String,
+}
+
+impl Word for Kind {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::File, "File"),
+        (Self::Directory, "Directory"),
+        (Self::Regex, "Regex"),
+        (Self::IgnoreParams, "IgnoreParams"),
+        (Self::Preload, "Preload"),
+    ];
+}
+
+impl Kind {
+    const fn digit(self) -> u64 {
+        match self {
+            Self::File => 1,
+            Self::Directory => 2,
+            Self::Regex => 3,
+            Self::IgnoreParams => 4,
+            Self::Preload => 5,
+        }
+    }
+}
+
+impl Task {
+    /// Its number for an account: 16 digits, so that it is exact in a JSON number too. The official
+    /// script for refreshing reads one number out of the answer. Tasks of one kind that an account
+    /// asks for in the same second are one, as the cloud merges them.
+    pub(super) fn id(self, account: &AccountId) -> String {
+        let seconds = u64::try_from(self.at.unix_ms() / 1000).unwrap_or_default() % SECONDS;
+        let task = self.kind.digit() * SECONDS + seconds;
+        (task * CHECKS + check(account, task)).to_string()
+    }
+
+    /// The task of this number, if it is one of the account's of the last three days.
+    fn of_id(id: u64, account: &AccountId, now: Timestamp) -> Option<Self> {
+        let task = id / CHECKS;
+        if id % CHECKS != check(account, task) {
+            return None;
+        }
+        let kinds = Kind::WORDS.iter().map(|(kind, _)| *kind);
+        let kind = kinds
+            .into_iter()
+            .find(|kind| kind.digit() == task / SECONDS)?;
+        let seconds = i64::try_from(task % SECONDS).ok()?;
+        let at = Timestamp::from_unix_seconds(seconds);
+        (-AHEAD_MS..=SHOWN_MS)
+            .contains(&now.since_ms(at))
+            .then_some(Self { kind, at })
+    }
+
+    /// The tasks of an account among numbers separated by commas, each once.
+    ///
+    /// # Errors
+    /// [`BadTaskId`] if one is no number, or if they are too many.
+    pub(super) fn parse(
+        text: &str,
+        account: &AccountId,
+        now: Timestamp,
+    ) -> Result<Vec<Self>, BadTaskId> {
+        let mut tasks = Vec::new();
+        for id in ids(text)? {
+            let task = Self::of_id(id, account, now);
+            tasks.extend(task.filter(|task| !tasks.contains(task)));
+        }
+        Ok(tasks)
+    }
+
+    /// As it is shown to who asked for `object_path`; empty if nobody said what it was about.
+    pub(super) fn shown(self, account: &AccountId, object_path: &str) -> Shown {
+        Shown {
+            task_id: self.id(account),
+            object_path: object_path.to_owned(),
+            object_type: self.kind.word().to_ascii_lowercase(),
+            status: "Complete",
+            process: "100%",
+            creation_time: self.at.to_string(),
+            description: "",
+        }
+    }
+}
+
+/// Numbers separated by commas.
+///
+/// # Errors
+/// As for [`Task::parse`].
+pub(super) fn ids(text: &str) -> Result<Vec<u64>, BadTaskId> {
+    let bad = || BadTaskId {
+        given: text.chars().take(80).collect(),
+    };
+    let parts = text.split(',').map(|id| id.trim().parse());
+    let ids = parts.collect::<Result<Vec<u64>, _>>().map_err(|_| bad())?;
+    if ids.len() > IDS_MAX {
+        return Err(bad());
+    }
+    Ok(ids)
+}
+
+/// What tells the tasks of an account from numbers that are none of its own.
+fn check(account: &AccountId, task: u64) -> u64 {
+    let digest = digest(&SHA256, format!("{account}/{task}").as_bytes());
+    let bytes = digest.as_ref().iter().take(6);
+    bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)) % CHECKS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_522_200);
+
+    fn account(id: &str) -> AccountId {
+        AccountId::parse(id).unwrap()
+    }
+
+    #[test]
+    fn a_number_says_all_to_its_account_alone() {
+        let (own, other) = (account("1000000000000001"), account("2000000000000002"));
+        for (kind, word) in Kind::WORDS {
+            let task = Task {
+                kind: *kind,
+                at: NOW,
+            };
+            let id = task.id(&own);
+            assert_eq!(id.len(), 16, "{id}");
+            assert_eq!(Task::parse(&id, &own, NOW), Ok(vec![task]));
+            let shown = task.shown(&own, "http://example.com/a");
+            assert_eq!(shown.task_id, id);
+            assert_eq!(shown.object_type, word.to_ascii_lowercase());
+            assert_eq!((shown.status, shown.process), ("Complete", "100%"));
+            assert_eq!(Task::parse(&id, &other, NOW), Ok(vec![]), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_shown_for_three_days() {
+        let own = account("1000000000000001");
+        let (kind, at) = (Kind::File, NOW);
+        let id = Task { kind, at }.id(&own);
+        for (after_ms, is_shown) in [
+            (-AHEAD_MS - 1, false),
+            (-AHEAD_MS, true),
+            (0, true),
+            (SHOWN_MS, true),
+            (SHOWN_MS + 1, false),
+        ] {
+            let found = Task::parse(&id, &own, NOW.plus_ms(after_ms)).unwrap();
+            assert_eq!(!found.is_empty(), is_shown, "after {after_ms} ms");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none() {
+        let own = account("1000000000000001");
+        for text in [
+            "",
+            "x",
+            "1,",
+            "-1",
+            "1.5",
+            "99999999999999999999",
+            "1,1,1,1,1,1,1,1,1,1,1",
+        ] {
+            assert!(Task::parse(text, &own, NOW).is_err(), "{text}");
+        }
+        for text in [
+            "0",
+            "704222904",
+            "18446744073709551615",
+            "1, 2,3",
+            "6000000000000000",
+        ] {
+            assert_eq!(Task::parse(text, &own, NOW), Ok(vec![]), "{text}");
+        }
+        let id = Task {
+            kind: Kind::Preload,
+            at: NOW,
+        }
+        .id(&own);
+        let twice = format!("{id},1,{id}");
+        assert_eq!(Task::parse(&twice, &own, NOW).unwrap().len(), 1);
+    }
+}

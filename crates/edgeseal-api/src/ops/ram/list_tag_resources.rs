@@ -1,0 +1,117 @@
+//! `ListTagResources`: tags of roles and policies. They have none here, as those who make them are
+//! told; a tool that reads the tags of what it has made must find that there are none.
+
+use edgeseal_core::identity::{PolicyKind, PolicyName, PolicyRef, RoleName};
+use edgeseal_store::catalog::IdentityRefused;
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    parameters::{self, BadParameter},
+    policy::AnyPolicy,
+};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Operation, Trouble},
+    request::Params,
+};
+
+/// The operation.
+pub struct ListTagResources;
+
+/// Names that one call may have.
+const NAMES_MAX: usize = 50;
+
+/// Whose tags.
+pub enum Wanted {
+    /// Of these roles; of all if there is none.
+    Roles(Vec<RoleName>),
+    /// Of these policies; of all if there is none.
+    Policies(Vec<PolicyName>),
+}
+
+/// No tags.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    tag_resources: [(); 0],
+}
+
+impl Operation for ListTagResources {
+    type Params = Wanted;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingResourceType,
+        Code::InvalidResourceType,
+        Code::ResourceNamesFormat,
+        Code::RoleNotFound,
+        Code::PolicyNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Wanted, Error> {
+        let kind = parameters::required(params, "ResourceType", Code::MissingResourceType)?;
+        let names = names(params)?;
+        let bad = |name: &str| {
+            BadParameter::value("ResourceNames", name, "names", Code::ResourceNamesFormat)
+        };
+        match kind {
+            "role" => {
+                let names = names
+                    .iter()
+                    .map(|name| RoleName::parse(name).map_err(|_| bad(name)));
+                Ok(Wanted::Roles(names.collect::<Result<_, _>>()?))
+            }
+            "policy" => {
+                let names = names
+                    .iter()
+                    .map(|name| PolicyName::parse(name).map_err(|_| bad(name)));
+                Ok(Wanted::Policies(names.collect::<Result<_, _>>()?))
+            }
+            other => {
+                let expected = "role or policy";
+                let code = Code::InvalidResourceType;
+                Err(BadParameter::value("ResourceType", other, expected, code).into())
+            }
+        }
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wanted: Wanted,
+    ) -> Result<Done<Reply>, Error> {
+        let (catalog, account) = (&context.catalog, call.account());
+        match wanted {
+            Wanted::Roles(names) => {
+                for name in names {
+                    let found = catalog.role(account, &name).await.map_err(Trouble::from)?;
+                    found.ok_or(IdentityRefused::NoRole(name))?;
+                }
+            }
+            Wanted::Policies(names) => {
+                for name in names {
+                    let policy = PolicyRef::new(PolicyKind::Custom, name);
+                    AnyPolicy::find(catalog, account, &policy).await?;
+                }
+            }
+        }
+        Ok(Done::read(Reply { tag_resources: [] }))
+    }
+}
+
+/// `ResourceNames`, a JSON list of names.
+fn names(params: &Params) -> Result<Vec<String>, Error> {
+    let Some(given) = params.given("ResourceNames") else {
+        return Ok(Vec::new());
+    };
+    let names: Option<Vec<String>> = serde_json::from_str(given).ok();
+    let names = names.filter(|names| names.len() <= NAMES_MAX);
+    names.ok_or_else(|| {
+        let expected = "a JSON list of at most 50 names";
+        BadParameter::value("ResourceNames", given, expected, Code::ResourceNamesFormat).into()
+    })
+}
