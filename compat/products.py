@@ -38,6 +38,7 @@ ADDED = {
     # Whether the edge obeys the function or it is only kept.
     "DescribeCdnDomainConfigs": {"Effect"},
     "DescribeCdnDomainStagingConfig": {"Effect"},
+    "DescribeDcdnDomainConfigs": {"Effect"},
     # Why, in a sentence.
     "DecodeDiagnosticMessage": {"Reason"},
 }

@@ -229,6 +229,7 @@ def test_roles(ram, server):
     other = text.replace(":root", ":user/x")
     changed = ram.call("UpdateRole", {"RoleName": "deploy", "NewAssumeRolePolicyDocument": other})["Role"]
     assert (changed["AssumeRolePolicyDocument"], changed["Description"]) == (other, "d")
+    assert ram.call("ListTagResources", {"ResourceType": "role", "ResourceNames": ["deploy"]})["TagResources"] == []
     ram.call("DeleteRole", {"RoleName": "deploy"})
     refused(ram, "GetRole", {"RoleName": "deploy"}, "EntityNotExist.Role")
 
@@ -311,6 +312,10 @@ CASES = [
     ("CreatePolicyVersion", {**POLICY, "PolicyDocument": document("*"), "RotateStrategy": "x"}, "InvalidParameter.RotateStrategy"),
     ("CreatePolicyVersion", {**POLICY, "PolicyDocument": document("*"), "SetAsDefault": "x"}, "InvalidParameter.SetAsDefault"),
     ("GetPolicyVersion", TYPED, "MissingVersionId"),
+    ("ListTagResources", {"ResourceNames": ["of-role"]}, "MissingResourceType"),
+    ("ListTagResources", {"ResourceType": "user", "ResourceNames": ["held"]}, "InvalidResourceType"),
+    ("ListTagResources", {"ResourceType": "role", "ResourceNames": ["a b"]}, "InvalidParameter.ResourceNames"),
+    ("ListTagResources", {"ResourceType": "policy", "ResourceNames": ["none"]}, "EntityNotExist.Policy"),
     ("DecodeDiagnosticMessage", {}, "MissingEncodedDiagnosticMessage"),
     ("DecodeDiagnosticMessage", {"EncodedDiagnosticMessage": "x"}, "InvalidParameter.EncodedDiagnosticMessage"),
     ("GetPolicyVersion", {**TYPED, "VersionId": "1"}, "InvalidParameter.VersionId.Format"),

@@ -102,7 +102,7 @@ export function documented(code, action) {
     .split('\n')
     .filter((line) => line && !line.startsWith('#'))
     .map((line) => line.split('\t'));
-  for (const where of [action, 'cdn', 'gateway']) {
+  for (const where of [action, `cdn:${action}`, 'cdn', 'gateway']) {
     const row = rows.find((row) => row[1] === code && row[3].split(',').includes(where));
     if (row) return { status: Number(row[0]), code, message: row[2] };
   }

@@ -10,9 +10,9 @@ from signer import send, signed_v1
 from steps import REQUEST_ID, documented
 
 
-def aliyun(server, action, **params):
+def aliyun(server, action, version="2018-05-10", **params):
     """`aliyun cdn ACTION --NAME=VALUE …`: status and parsed body."""
-    common = {"method": "POST", "SignatureType": "", "RegionId": "cn-hangzhou"}
+    common = {"method": "POST", "SignatureType": "", "RegionId": "cn-hangzhou", "Version": version}
     target = "/?" + urlencode(signed_v1(server, action, params, **common))
     answer = send(server, "POST", target, {"content-type": "application/x-www-form-urlencoded"}, b"")
     assert REQUEST_ID.fullmatch(answer.json["RequestId"])
@@ -69,3 +69,25 @@ def test_forced_operations(server):
         answer = aliyun(server, "BatchSetCdnDomainServerCertificate", **params)
         for name in names[1:]:
             deployed(server, name, material, answer)
+
+
+def test_forced_operations_of_dcdn(server):
+    """What no SDK has any more, and scripts call still."""
+    names = ["shop.example.com", "a.example.org", "b.example.org"]
+    add_domains(server, *names)
+
+    def call(action, material, **params):
+        pair = {"SSLPub": server.text(f"{material}.crt"), "SSLPri": server.text(f"{material}.key")}
+        return aliyun(server, action, "2018-01-15", SSLProtocol="on", CertType="upload", **pair, **params)
+
+    for force, material in ((None, "a"), ("1", "b")):
+        params = {"DomainName": names[0], "CertName": "the-name", "ForceSet": force, "Region": "cn-hangzhou"}
+        deployed(server, names[0], material, call("SetDcdnDomainCertificate", material, **params))
+    status, body = call("SetDcdnDomainCertificate", "a", DomainName=names[0], CertName="the-name")
+    expected = ("Certificate.Duplicated", *documented("Certificate.Duplicated", "SetDcdnDomainCertificate"))
+    assert (body["Code"], status, body["Message"]) == expected
+    assert server.served(names[0]) == server.leaf("b")
+
+    answer = call("BatchSetDcdnDomainCertificate", "wild", DomainName=",".join(names[1:]), CertName="both")
+    for name in names[1:]:
+        deployed(server, name, "wild", answer)
