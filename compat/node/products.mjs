@@ -5,22 +5,22 @@ import assert from 'node:assert/strict';
 import cas from '@alicloud/cas20200407';
 import cdn from '@alicloud/cdn20180510';
 import dcdn from '@alicloud/dcdn20180115';
-import elder from '@alicloud/openapi-client';
+import legacyCore from '@alicloud/openapi-client';
 import core from '@alicloud/openapi-core';
 
 import { assertTyped } from './clients.mjs';
 
 const { $OpenApiUtil, ClientError } = core;
 export const PACKAGES = { cas, cdn, dcdn };
-// The newest SDK of DCDN for Node stands on the elder core, whose errors have no type of their own.
-const ELDER = { dcdn };
+// The newest SDK of DCDN for Node stands on the older core, whose errors have no type of their own.
+const LEGACY_CORE = { dcdn };
 
 /** One product's SDK, V3. `call` sends with the action's request model and gives the reply as the object on the wire. */
 export class Product {
   constructor(server, product) {
     this.models = PACKAGES[product];
-    this.elder = product in ELDER;
-    const Config = this.elder ? elder.Config : $OpenApiUtil.Config;
+    this.legacyCore = product in LEGACY_CORE;
+    const Config = this.legacyCore ? legacyCore.Config : $OpenApiUtil.Config;
     this.sdk = new this.models.default(
       new Config({
         accessKeyId: server.keyId,
@@ -45,7 +45,7 @@ export class Product {
   }
 
   isRefusal(error) {
-    return this.elder ? 'statusCode' in (error.data ?? {}) : error instanceof ClientError;
+    return this.legacyCore ? 'statusCode' in (error.data ?? {}) : error instanceof ClientError;
   }
 
   facts(error) {

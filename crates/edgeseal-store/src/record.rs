@@ -62,6 +62,12 @@ pub struct CertificateRecord {
     /// shown only where it is bound until then.
     #[serde(default)]
     pub removed: bool,
+    /// A grouping label of the owner.
+    #[serde(default)]
+    pub resource_group: String,
+    /// Labels of the owner.
+    #[serde(default)]
+    pub tags: Vec<(String, String)>,
     /// What the leaf says.
     pub facts: Facts,
     /// When it came here.
@@ -115,6 +121,8 @@ pub struct CertificateSummary<'a> {
     pub names: std::borrow::Cow<'a, str>,
     /// Whether its owner revoked or disabled it.
     pub revoked: bool,
+    /// A grouping label of the owner.
+    pub resource_group: &'a str,
     /// End of validity of the leaf.
     pub not_after: Timestamp,
 }
@@ -394,6 +402,7 @@ impl<'a> CertificateSummary<'a> {
             common_name: &certificate.facts.common_name,
             names: names.join(",").into(),
             revoked: certificate.revoked,
+            resource_group: &certificate.resource_group,
             not_after: certificate.facts.not_after,
         }
     }

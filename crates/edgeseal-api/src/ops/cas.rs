@@ -1,8 +1,9 @@
-//! The certificate centre: CAS 2020-04-07 and, for tools in use, 2018-07-13.
+//! The certificate centre: CAS 2020-04-07 and, for tools in use, 2018-07-13 and 2018-08-13.
 //!
 //! Certificates that were uploaded for a domain are here too, as the cloud keeps them. A private
 //! key that came in goes out again only where the operator says so: `Key` is empty else.
 
+mod create_certificate_name;
 mod delete_user_certificate;
 mod describe_user_certificate_detail;
 mod describe_user_certificate_list;
@@ -13,6 +14,7 @@ mod list_user_certificate_order;
 mod upload;
 mod upload_user_certificate;
 
+pub use create_certificate_name::CreateCertificateName;
 pub use delete_user_certificate::{DeleteUserCertificate, DeleteUserCertificate2018};
 pub use describe_user_certificate_detail::DescribeUserCertificateDetail;
 pub use describe_user_certificate_list::DescribeUserCertificateList;

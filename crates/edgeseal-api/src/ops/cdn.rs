@@ -46,7 +46,7 @@ pub(super) mod sources;
 mod start_cdn_domain;
 mod stop_cdn_domain;
 mod tag_resources;
-mod tags;
+pub(super) mod tags;
 mod verify_domain_owner;
 pub(super) mod words;
 

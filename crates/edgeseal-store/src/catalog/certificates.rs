@@ -220,6 +220,25 @@ impl Draft {
         }
     }
 
+    /// Writes what an owner changed of a certificate: its name, which no other has, its labels.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn change_certificate(
+        &mut self,
+        before: &CertificateRecord,
+        after: &CertificateRecord,
+    ) -> Result<(), Fault> {
+        if after.name != before.name {
+            self.delete(Key::certificate_name(&before.account, &before.name));
+            let pointer = Pointer {
+                certificate: after.id,
+            };
+            self.put(Key::certificate_name(&after.account, &after.name), &pointer)?;
+        }
+        self.put_certificate(after)
+    }
+
     /// Takes a certificate that domains have bound out of its owner's sight: its name is free, no
     /// listing shows it, and it goes with its last binding.
     ///

@@ -89,6 +89,8 @@ fn row(id: i64, certificate: &Certificate) -> CertificateRecord {
         has_key: true,
         revoked: false,
         removed: false,
+        resource_group: String::new(),
+        tags: Vec::new(),
         facts: certificate.facts.clone(),
         created: NOW,
     }

@@ -85,6 +85,8 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         has_key: true,
         revoked: false,
         removed: false,
+        resource_group: String::new(),
+        tags: Vec::new(),
         facts,
         created: NOW,
     };

@@ -22,7 +22,9 @@ use std::{
 use edgeseal_api::actions::ACTIONS;
 use edgeseal_core::Timestamp;
 
-pub(crate) use api::{Api, CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS, upload};
+pub(crate) use api::{
+    Api, CAS, CAS_2018, CAS_2018_08, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS, upload,
+};
 pub(crate) use attempt::{Attempt, Scheme, Signature};
 pub(crate) use dns::Dns;
 pub(crate) use origin::Origin;

@@ -64,7 +64,8 @@ pub struct Reply {
     buy_in_aliyun: bool,
     order_id: i64,
     instance_id: String,
-    resource_group_id: &'static str,
+    resource_group_id: String,
+    tags: Vec<Label>,
     cert_identifier: String,
     #[serde(flatten)]
     text: Option<Text>,
@@ -78,6 +79,13 @@ struct Text {
     cert: String,
     /// Empty, unless the operator has keys given back and the caller may read them.
     key: Zeroizing<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Label {
+    tag_key: String,
+    tag_value: String,
 }
 
 /// One certificate of the chain, the leaf first.
@@ -198,11 +206,18 @@ impl Reply {
             buy_in_aliyun: false,
             order_id: 0,
             instance_id: instance(certificate.id),
-            resource_group_id: "",
+            resource_group_id: certificate.resource_group,
+            tags: certificate.tags.into_iter().map(Label::of).collect(),
             cert_identifier,
             text,
             cert_chain: chain.iter().map(|facts| Link::of(facts, now)).collect(),
         })
+    }
+}
+
+impl Label {
+    fn of((tag_key, tag_value): (String, String)) -> Self {
+        Self { tag_key, tag_value }
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Search {
     kind: Kind,
     status: Status,
     keyword: Option<Keyword>,
+    resource_group: Option<String>,
 }
 
 /// Which kind of order. Here are only certificates, all of them uploaded.
@@ -91,7 +92,7 @@ struct Row {
     fingerprint: String,
     sha2: String,
     instance_id: String,
-    resource_group_id: &'static str,
+    resource_group_id: String,
 }
 
 /// Why not.
@@ -137,6 +138,7 @@ impl Operation for ListUserCertificateOrder {
             kind: kind(params.given("OrderType").unwrap_or("CPACK"))?,
             status: params.given("Status").map_or(Ok(Status::Any), status)?,
             keyword: Keyword::of(params),
+            resource_group: params.given("ResourceGroupId").map(str::to_owned),
         })
     }
 
@@ -189,13 +191,19 @@ impl Search {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
         let region = Some(region::of_call(call));
         let span = Span::of_page(self.page.number, self.page.size);
+        let group = self.resource_group.clone();
         let listing = match (self.kind, self.status, self.keyword.clone()) {
             (Kind::Order, ..) | (_, Status::OfOrders, _) => Listing::default(),
-            (_, Status::Any, None) => catalog.certificates(account, region, span).await?,
+            (_, Status::Any, None) if group.is_none() => {
+                catalog.certificates(account, region, span).await?
+            }
             (_, status, keyword) => {
                 let wanted = move |id, certificate: &CertificateSummary<'_>| {
                     let is = Standing::of(certificate.not_after, certificate.revoked, now);
                     (status == Status::Any || status == Status::Of(is))
+                        && group
+                            .as_ref()
+                            .is_none_or(|group| certificate.resource_group == group)
                         && keyword
                             .as_ref()
                             .is_none_or(|keyword| keyword.finds(id, certificate))
@@ -240,7 +248,7 @@ impl Row {
             fingerprint: facts.sha1.to_uppercase(),
             sha2: facts.sha256.to_uppercase(),
             instance_id: instance(certificate.id),
-            resource_group_id: "",
+            resource_group_id: certificate.resource_group,
         }
     }
 }

@@ -15,7 +15,11 @@ use crate::{
     code::Code,
     context::Context,
     operation::{Done, Failure, Trouble, refused_or},
-    ops::{issued::texts, quota, region},
+    ops::{
+        cdn::tags::{self, BadGroup, BadTags},
+        issued::texts,
+        quota, region,
+    },
     request::Params,
     warning::Warning,
 };
@@ -32,6 +36,9 @@ pub(super) const CODES: &[Code] = &[
     Code::InvalidCert,
     Code::InvalidKey,
     Code::CertKeyNotMatch,
+    Code::InvalidTag,
+    Code::TooManyTags,
+    Code::InvalidResourceGroup,
     Code::NameRepeat,
     Code::TooManyCertificates,
 ];
@@ -41,6 +48,15 @@ pub struct Upload {
     name: String,
     chain: String,
     key: Zeroizing<String>,
+    tags: Vec<(String, String)>,
+    resource_group: String,
+}
+
+/// A name that no certificate can have: too long, or with characters that do not print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
+pub struct BadName {
+    characters: usize,
 }
 
 /// Why not.
@@ -49,12 +65,9 @@ pub enum Error {
     /// No name.
     #[error("give the certificate a name in Name")]
     NoName,
-    /// Too long, or with characters that do not print.
-    #[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
-    Name {
-        /// How many it has.
-        characters: usize,
-    },
+    /// Not a name.
+    #[error(transparent)]
+    Name(#[from] BadName),
     /// No chain.
     #[error("Cert is absent or empty: give the certificate and its chain in PEM")]
     NoChain,
@@ -67,6 +80,12 @@ pub enum Error {
     /// What was uploaded is not let in.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
+    /// Not labels.
+    #[error(transparent)]
+    Tags(#[from] BadTags),
+    /// Not a grouping label.
+    #[error(transparent)]
+    Group(#[from] BadGroup),
     /// The name is taken.
     #[error("your account has another certificate named {name:?} (CertId {id})")]
     NameTaken {
@@ -85,21 +104,28 @@ pub enum Error {
 
 /// Reads the parameters.
 pub(super) fn parse(params: &Params) -> Result<Upload, Error> {
-    let name = params.given("Name").ok_or(Error::NoName)?;
-    let characters = name.chars().count();
-    if characters > NAME_MAX || name.chars().any(char::is_control) || name.trim().is_empty() {
-        return Err(Error::Name { characters });
-    }
+    let name = checked(params.given("Name").ok_or(Error::NoName)?)?;
     if params.given("Cert").is_none() && params.given("SignCert").is_some() {
         return Err(Error::Sm2);
     }
     let chain = params.given("Cert").ok_or(Error::NoChain)?;
     let key = params.given("Key").ok_or(Error::NoKey)?;
     Ok(Upload {
-        name: name.to_owned(),
+        tags: tags::wanted(params, "Tags")?,
+        resource_group: tags::group(params)?.unwrap_or_default(),
+        name,
         chain: chain.to_owned(),
         key: Zeroizing::new(key.to_owned()),
     })
+}
+
+/// A name that a certificate may have.
+pub(super) fn checked(name: &str) -> Result<String, BadName> {
+    let characters = name.chars().count();
+    if characters > NAME_MAX || name.chars().any(char::is_control) || name.trim().is_empty() {
+        return Err(BadName { characters });
+    }
+    Ok(name.to_owned())
 }
 
 /// Stores the certificate. The same content under the same name is the certificate that is there:
@@ -110,7 +136,7 @@ pub(super) async fn store(
     upload: Upload,
 ) -> Result<Done<CertificateId>, Error> {
     let certificate = admit(&upload.chain, &upload.key, call.now())?;
-    let (certificate, name) = (&certificate, &upload.name);
+    let (certificate, upload) = (&certificate, &upload);
     let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
     let (warnings, texts) = (&warnings, &texts(context, certificate));
     let quota = quota::of(context, call.account(), Kind::Certificates).await;
@@ -118,18 +144,20 @@ pub(super) async fn store(
     let stored = context
         .catalog
         .transact(&call.deed, |mut draft| async move {
-            let named = draft.certificate_named(call.account(), name).await?;
+            let named = draft
+                .certificate_named(call.account(), &upload.name)
+                .await?;
             let id = match named {
-                Some(named) if is_the_same(&named, certificate) => {
+                Some(named) if upload.is(&named, certificate) => {
                     draft.keep_texts(named.id, texts).await?;
                     named.id
                 }
                 Some(named) => {
-                    let (name, id) = (name.clone(), named.id);
+                    let (name, id) = (named.name, named.id);
                     return Err(ChangeError::Refused(Error::NameTaken { name, id }));
                 }
                 None => {
-                    let id = add(&mut draft, call, (name, quota), certificate).await?;
+                    let id = upload.add(&mut draft, call, quota, certificate).await?;
                     draft.keep_texts(id, texts).await?;
                     id
                 }
@@ -143,42 +171,63 @@ pub(super) async fn store(
     Ok(Done::with(value, revision, None).warned(warnings.clone()))
 }
 
-fn is_the_same(named: &CertificateRecord, certificate: &Certificate) -> bool {
-    named.source == CertificateSource::Centre && named.material == certificate.digest()
+impl Upload {
+    /// Whether it is that certificate, with the labels that are asked for.
+    fn is(&self, named: &CertificateRecord, certificate: &Certificate) -> bool {
+        named.source == CertificateSource::Centre
+            && named.material == certificate.digest()
+            && (self.tags.is_empty() || self.tags == named.tags)
+            && (self.resource_group.is_empty() || self.resource_group == named.resource_group)
+    }
+
+    async fn add(
+        &self,
+        draft: &mut Draft,
+        call: &Authorized,
+        quota: Quota,
+        certificate: &Certificate,
+    ) -> Result<CertificateId, ChangeError<Error>> {
+        let row = CertificateRecord {
+            id: draft.new_certificate_id().await?,
+            account: call.account().clone(),
+            name: self.name.clone(),
+            source: CertificateSource::Centre,
+            region: region::of_call(call).to_owned(),
+            material: certificate.digest(),
+            has_key: true,
+            revoked: false,
+            removed: false,
+            resource_group: self.resource_group.clone(),
+            tags: self.tags.clone(),
+            facts: certificate.facts.clone(),
+            created: call.now(),
+        };
+        draft.add_certificate(&row, certificate, quota).await?;
+        Ok(row.id)
+    }
 }
 
-async fn add(
-    draft: &mut Draft,
-    call: &Authorized,
-    (name, quota): (&str, Quota),
-    certificate: &Certificate,
-) -> Result<CertificateId, ChangeError<Error>> {
-    let row = CertificateRecord {
-        id: draft.new_certificate_id().await?,
-        account: call.account().clone(),
-        name: name.to_owned(),
-        source: CertificateSource::Centre,
-        region: region::of_call(call).to_owned(),
-        material: certificate.digest(),
-        has_key: true,
-        revoked: false,
-        removed: false,
-        facts: certificate.facts.clone(),
-        created: call.now(),
-    };
-    draft.add_certificate(&row, certificate, quota).await?;
-    Ok(row.id)
+impl Failure for BadName {
+    fn code(&self) -> Code {
+        Code::InvalidName
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(self.to_string())
+    }
 }
 
 impl Failure for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoName => Code::MissingName,
-            Self::Name { .. } => Code::InvalidName,
+            Self::Name(why) => why.code(),
             Self::NoChain => Code::MissingCert,
             Self::NoKey => Code::MissingKey,
             Self::Sm2 => Code::InvalidCert,
             Self::Certificate(why) => code_of(why),
+            Self::Tags(why) => why.code(),
+            Self::Group(_) => Code::InvalidResourceGroup,
             Self::NameTaken { .. } => Code::NameRepeat,
             Self::Quota(over) => quota::code(over.kind),
             Self::Trouble(trouble) => trouble.code(),

@@ -347,7 +347,7 @@ impl Wanted {
             coverage,
             origins,
             resource_group,
-            tags: tags::wanted(params)?,
+            tags: tags::wanted(params, "Tag")?,
         })
     }
 

@@ -26,7 +26,7 @@ use crate::{
     warning::Warning,
 };
 
-pub(in crate::ops) use ask::{Ask, ELDER};
+pub(in crate::ops) use ask::{Ask, LEGACY};
 pub(super) use ask::{Place, Spelling};
 pub(super) use error::CODES;
 pub(in crate::ops) use error::Error;

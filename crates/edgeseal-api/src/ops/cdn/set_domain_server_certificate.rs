@@ -7,7 +7,7 @@ use edgeseal_core::Pattern;
 use super::{
     named_domain,
     named_domains::NoDomains,
-    set_certificate::{self, Ask, BATCH_CODES, ELDER, Legacy, SINGLE_CODES, Spelling},
+    set_certificate::{self, Ask, BATCH_CODES, LEGACY, Legacy, SINGLE_CODES, Spelling},
 };
 use crate::{
     authorize::Authorized,
@@ -62,7 +62,7 @@ impl BatchOperation for BatchSetCdnDomainServerCertificate {
 
     fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Ask), Legacy> {
         let names = domains.names().map_err(NoDomains::from)?;
-        Ok((names, Ask::of(params, ELDER)))
+        Ok((names, Ask::of(params, LEGACY)))
     }
 
     async fn run(

@@ -146,7 +146,7 @@ impl BatchOperation for TagResources {
 
     fn parse(domains: &DomainList, params: &Params) -> Result<Self::Params, Error> {
         let names = some(domains, params)?;
-        let tags = tags::wanted(params)?;
+        let tags = tags::wanted(params, "Tag")?;
         if tags.is_empty() {
             return Err(Error::NoTag);
         }

@@ -1,7 +1,7 @@
-//! `SetDcdnDomainCertificate` and `BatchSetDcdnDomainCertificate`: the elder spellings of
+//! `SetDcdnDomainCertificate` and `BatchSetDcdnDomainCertificate`: the legacy spellings of
 //! `SetDcdnDomainSSLCertificate`, gone from the SDKs and still sent by tools in use. Their
-//! parameters are the elder ones, `ForceSet` and `Region`; their codes those of the newer operation,
-//! as far as the elder page has them.
+//! parameters are the legacy ones, `ForceSet` and `Region`; their codes those of the newer operation,
+//! as far as the legacy page has them.
 
 use edgeseal_core::{Pattern, domain::Held};
 
@@ -14,7 +14,7 @@ use crate::{
     ops::cdn::{
         named_domain::{self, NoDomain},
         named_domains::NoDomains,
-        set_certificate::{self, Ask, ELDER},
+        set_certificate::{self, Ask, LEGACY},
     },
     request::Params,
 };
@@ -83,7 +83,7 @@ impl Operation for SetDcdnDomainCertificate {
     const CODES: &'static [Code] = codes![];
 
     fn parse(params: &Params) -> Result<(Pattern, Ask), Error> {
-        Ok((named_domain::name(params)?, Ask::of(params, ELDER)))
+        Ok((named_domain::name(params)?, Ask::of(params, LEGACY)))
     }
 
     async fn run(
@@ -105,7 +105,7 @@ impl BatchOperation for BatchSetDcdnDomainCertificate {
 
     fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Ask), Error> {
         let names = domains.names().map_err(NoDomains::from)?;
-        Ok((names, Ask::of(params, ELDER)))
+        Ok((names, Ask::of(params, LEGACY)))
     }
 
     async fn run(
@@ -128,7 +128,7 @@ impl Failure for Error {
         use set_certificate::Error as Cause;
         match self {
             Self::Domains(why) => why.code(),
-            // The elder page has one code for taken names, one for parameters, and one for domains
+            // The legacy page has one code for taken names, one for parameters, and one for domains
             // that are not online.
             Self::Cause(Cause::NameTaken { .. } | Cause::NameInUse { .. }) => {
                 Code::CertificateDuplicated

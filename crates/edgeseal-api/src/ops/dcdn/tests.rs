@@ -216,7 +216,7 @@ fn certificate() -> (String, String) {
 }
 
 #[tokio::test]
-async fn the_elder_spelling_sets_a_certificate() {
+async fn the_legacy_operation_sets_a_certificate() {
     let world = world().await;
     call(&world, DCDN, "AddDcdnDomain", &[NAME, ("Sources", SOURCES)]).await;
     let (on, force) = (("SSLProtocol", "on"), ("ForceSet", "1"));

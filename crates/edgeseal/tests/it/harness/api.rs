@@ -18,6 +18,7 @@ pub(crate) const DCDN: &str = "2018-01-15";
 pub(crate) const CAS: &str = "2020-04-07";
 /// The certificate centre's version of 2018.
 pub(crate) const CAS_2018: &str = "2018-07-13";
+pub(crate) const CAS_2018_08: &str = "2018-08-13";
 /// RAM's version.
 pub(crate) const RAM: &str = "2015-05-01";
 /// STS's version.

@@ -6,7 +6,7 @@ use Thing::{
     UserKey,
 };
 
-use crate::harness::{CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS};
+use crate::harness::{CAS, CAS_2018, CAS_2018_08, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS};
 
 /// A way of one action to name a thing.
 pub(super) struct Row {
@@ -231,6 +231,7 @@ pub(super) const ROWS: &[Row] = &[
     row(CAS_2018, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
     row(CAS_2018, "DescribeUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
     list(CAS_2018, "DescribeUserCertificateList"),
+    row(CAS_2018_08, "CreateCertificateName", ("CertificateId", CentreId), &[("Name", "renamed")], "NotFound"),
     row(RAM, "AttachPolicyToRole", ("RoleName", Role), &[SYSTEM, READ_ONLY], NO_ROLE),
     row(RAM, "AttachPolicyToUser", ("UserName", User), &[SYSTEM, READ_ONLY], NO_USER),
     row(RAM, "AttachPolicyToUser", ("PolicyName", Policy), &[CUSTOM, ("UserName", "guest")], NO_POLICY),

@@ -39,8 +39,8 @@ pub(in crate::ops) struct Spelling {
     pub(in crate::ops::cdn) has_env: bool,
 }
 
-/// Of the elder operations that say `SSLProtocol`: for many domains, and those of the DCDN.
-pub(in crate::ops) const ELDER: Spelling = Spelling {
+/// Of the legacy operations that say `SSLProtocol`: for many domains, and those of the DCDN.
+pub(in crate::ops) const LEGACY: Spelling = Spelling {
     switch: "SSLProtocol",
     chain: "SSLPub",
     key: "SSLPri",

@@ -237,6 +237,8 @@ impl Upload {
             has_key: true,
             revoked: false,
             removed: false,
+            resource_group: String::new(),
+            tags: Vec::new(),
             facts: self.certificate.facts.clone(),
             created: call.now(),
         })
