@@ -69,7 +69,8 @@ def _filled(value, server, saved):
     if isinstance(value, str) and value.startswith("%"):
         return quote(base64.b64encode(server.text(value[1:]).encode()))
     if isinstance(value, str) and value.startswith("$"):
-        return int(saved[value[1:]])
+        kept = str(saved[value[1:]])
+        return int(kept) if kept.isdigit() else kept
     return value
 
 

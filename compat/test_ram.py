@@ -55,7 +55,7 @@ def test_a_user_s_life(ram, server):
     assert {name: made[name] for name in particulars} == particulars
     assert made["UserName"] == "alice" and made["UserId"].isdigit() and DATE.fullmatch(made["CreateDate"])
     got = ram.call("GetUser", {"UserName": "alice"})["User"]
-    assert got == {**made, "UpdateDate": made["CreateDate"]}
+    assert got == {**made, "UpdateDate": made["CreateDate"], "LastLoginDate": ""}
 
     ram.call("CreateUser", {"UserName": "bob"})
     ram.call("CreateUser", {"UserName": "carol"})
@@ -130,7 +130,8 @@ def test_policies(ram, server):
     assert (made["PolicyType"], made["DefaultVersion"], made["Description"]) == ("Custom", "v1", "reads")
     named = {"PolicyType": "Custom", "PolicyName": "p"}
     got = ram.call("GetPolicy", named)
-    assert got["Policy"] == {**made, "UpdateDate": made["CreateDate"], "AttachmentCount": 0}
+    shown = {"UpdateDate": made["CreateDate"], "AttachmentCount": 0, "PolicyDocument": read}
+    assert got["Policy"] == {**made, **shown}
     assert got["DefaultPolicyVersion"] == {
         "VersionId": "v1",
         "IsDefaultVersion": True,

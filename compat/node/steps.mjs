@@ -44,7 +44,9 @@ function filled(value, server, saved) {
   if (value.startsWith('@')) return server.text(value.slice(1));
   if (value.startsWith('%')) return encodeURIComponent(Buffer.from(server.text(value.slice(1))).toString('base64'));
   if (value.startsWith('$')) {
-    const number = Number(saved[value.slice(1)]);
+    const kept = saved[value.slice(1)];
+    if (!/^\d+$/.test(kept)) return kept;
+    const number = Number(kept);
     assert.ok(Number.isSafeInteger(number), `${value} is not a number that JavaScript can hold`);
     return number;
   }

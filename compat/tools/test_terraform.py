@@ -96,7 +96,7 @@ def test_domain(server):
     config["tags"] = {"stage": "test", "empty": ""}
     assert plan(config, provider.read()) == {}
 
-    other = SOURCE | {"content": "127.0.0.2", "priority": 30, "port": 443, "weight": 15}
+    other = SOURCE | {"content": "127.0.0.2", "priority": 40, "port": 443, "weight": 15}
     config["sources"] = [SOURCE, other]
     sources = [{name.capitalize(): value for name, value in source.items()} for source in config["sources"]]
     provider.request("ModifyCdnDomain", {"DomainName": DOMAIN, "Sources": json.dumps(sources)})
@@ -115,8 +115,16 @@ def test_domain(server):
 
     provider.certificate(read, server_certificate_status="off")
     assert server.served(DOMAIN) is None
-    # Not yet as the cloud: the names of the certificate that was bound are read still, so that they are not looked at here.
-    assert provider.read()["certificate_config"]["server_certificate_status"] == "off"
+    off = {"server_certificate_status": "off", "cert_name": "", "cert_id": "", "cert_region": "", "cert_type": ""}
+    assert plan({name: value for name, value in off.items() if value}, provider.read()["certificate_config"]) == {}
+    assert not any(provider.read()["certificate_config"].get(name) for name, value in off.items() if not value)
+
+    # A certificate for the centre that comes with the call, as the provider's own tests write it.
+    pair = {"server_certificate": server.text("a.crt"), "private_key": server.text("a.key")}
+    wanted = {"server_certificate_status": "on", "cert_type": "cas", "cert_name": "in-centre"}
+    provider.certificate(wanted | pair)
+    assert server.served(DOMAIN) == server.leaf("a")
+    assert plan(wanted, provider.read()["certificate_config"]) == {}
 
     provider.request("DeleteCdnDomain", {"DomainName": DOMAIN})
     absent("InvalidDomain.NotFound", provider.describe)

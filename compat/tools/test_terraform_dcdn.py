@@ -87,8 +87,8 @@ def test_domain(server):
 
     provider.change("SetDcdnDomainSSLCertificate", {"SSLProtocol": "off"})
     assert server.served(DOMAIN) is None
-    # Not yet as the cloud: the names of the certificate that was bound are read still.
-    assert provider.read()["ssl_protocol"] == "off"
+    state = provider.read()
+    assert state["ssl_protocol"] == "off" and not state.get("cert_name") and not state.get("cert_id")
 
     provider.request("DeleteDcdnDomain", {}, query=NAMED)
     absent("InvalidDomain.NotFound", provider.describe)
