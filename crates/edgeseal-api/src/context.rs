@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     admit::{Denials, Failures, Limits, Nonces},
-    http::{ConnectionLimits, Connections},
+    http::{Budgets, ConnectionLimits, Connections, Memory},
     key_encryption::KeyEncryption,
     key_uses::KeyUses,
     oidc_keys::OidcProviders,
@@ -45,6 +45,8 @@ pub struct Context {
     pub denials: Denials,
     /// Connections that are open.
     pub connections: Arc<Connections>,
+    /// What requests and answers under way may hold.
+    pub(crate) budgets: Budgets,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// Asks the edge in this process for proofs, if there is one.
@@ -79,6 +81,8 @@ pub struct Settings {
     pub denials: Limit,
     /// Connections that may be open at once.
     pub connections: ConnectionLimits,
+    /// The memory that this process may take; `None`: any amount.
+    pub memory: Option<Memory>,
     /// Whether a certificate may be bound to a domain that none of its names covers.
     pub name_mismatch: NameMismatch,
     /// Whether an account may upload the same content under a second name with the call that binds
@@ -150,6 +154,7 @@ impl Default for Settings {
                 per_ms: 60_000,
             },
             connections: ConnectionLimits::default(),
+            memory: None,
             name_mismatch: NameMismatch::Refuse,
             duplicate_content: DuplicateContent::Accept,
             bound_certificate: BoundCertificate::Refuse,
@@ -185,6 +190,13 @@ impl Context {
         let failures = Failures::new(settings.failures);
         let denials = Denials::new(settings.denials);
         let connections = Arc::new(Connections::new(settings.connections));
+        let budgets = Budgets::new(settings.memory);
+        let watched = settings.memory.map(|memory| budgets.watch(memory));
+        let watch = async {
+            if let Some(watched) = watched {
+                watched.await;
+            }
+        };
         let context = Self {
             catalog,
             clock,
@@ -195,6 +207,7 @@ impl Context {
             failures,
             denials,
             connections,
+            budgets,
             local_edge,
             ask_for_proof: None,
             listeners: None,
@@ -215,7 +228,7 @@ impl Context {
             }
         };
         let tasks = async move {
-            tokio::join!(auditor, follower, uses_writer, completed);
+            tokio::join!(auditor, follower, uses_writer, completed, watch);
         };
         (context, tasks)
     }

@@ -1,14 +1,13 @@
 //! Bytes in and out: HTTP/1.1 on a socket, plain or in TLS, each request through the pipeline.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use ::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{Notify, watch},
     task::JoinSet,
@@ -16,23 +15,38 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
+pub(crate) use budget::Budgets;
+pub use budget::Memory;
 pub use connections::{ConnectionLimits, Connections};
 
 use crate::{
     context::Context,
+    overload::{self, Overload},
     pipeline,
-    render::Answer,
-    request::{BODY_MAX, HEAD_MAX, RawRequest},
+    render::{Answer, Format},
+    request::{HEAD_MAX, RawRequest},
 };
 
+mod body;
+mod budget;
 mod connections;
+mod inbound;
 mod stall;
 
+use body::{AnswerBody, Unread};
+use budget::{Exhausted, Held, PAGE};
 use connections::{Place, label};
+use inbound::{Inbound, Message, Part};
 use stall::StallTimeout;
 
-/// A caller that has not sent its head, or body, by then is cut off.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A caller that has not sent a head by then, or sends nothing between two calls, is cut off; what it
+/// has begun must come faster, see [`inbound`].
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is left of a request that is not read is thrown away for so long.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes of a head that are read, whether or not it ends: a head that is somewhat too long can still be
+/// told so by a whole answer.
+const HEAD_READ_MAX: usize = HEAD_MAX + 64 * 1024;
 /// A caller that has not finished its TLS handshake by then is cut off.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -154,11 +168,18 @@ impl Connection {
 
     async fn serve(mut self, stream: TcpStream, speaks: Speaks) {
         let stream = StallTimeout::new(stream, WRITE_TIMEOUT);
+        let budget = Arc::clone(&self.context.budgets.requests);
+        let message = Message::new(budget, self.place.source(), self.place.revoker());
+        let stream = Inbound::new(stream, Arc::clone(&message));
         match speaks {
-            Speaks::Http => self.serve_http(stream, false).await,
+            Speaks::Http => {
+                message.done();
+                self.serve_http(stream, message, false).await;
+            }
             Speaks::Https(config) => {
                 if let Some(stream) = self.handshake(stream, config).await {
-                    self.serve_http(stream, true).await;
+                    message.done();
+                    self.serve_http(stream, message, true).await;
                 }
             }
         }
@@ -190,26 +211,36 @@ impl Connection {
     async fn serve_http(
         mut self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        message: Arc<Message>,
         secure: bool,
     ) {
         let called = Arc::new(Notify::new());
         let calls = Arc::clone(&called);
-        let (place, context, peer) = (self.place, self.context, self.peer);
+        let caller = Caller {
+            place: self.place,
+            peer: self.peer,
+            message: Arc::clone(&message),
+            secure,
+        };
+        let (caller, context) = (Arc::new(caller), self.context);
+        let serving = Arc::clone(&context);
         let service = service_fn(move |request| {
             calls.notify_one();
-            let (calling, context) = (place.call(), Arc::clone(&context));
+            caller.message.has_head();
+            let (caller, context) = (Arc::clone(&caller), Arc::clone(&serving));
             async move {
-                let response = respond(&context, request, peer, secure).await;
+                let calling = caller.place.call();
+                let response = respond(&context, &caller, request).await;
+                caller.message.done();
                 drop(calling);
-                Ok::<_, std::convert::Infallible>(response)
+                Ok::<_, Infallible>(response)
             }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(READ_TIMEOUT)
-            .max_buf_size(HEAD_MAX + BODY_MAX)
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_READ_MAX)
             .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
         let ended = async {
             let fresh = self.ends.begun().await;
             tokio::select! {
@@ -218,10 +249,10 @@ impl Connection {
             }
         };
         let result = tokio::select! {
-            result = connection.as_mut() => result,
+            result = &mut connection => result,
             () = ended => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
         };
         if let Err(error) = result {
@@ -230,47 +261,88 @@ impl Connection {
                 "connection ended early"
             );
         }
+        if message.is_cut_off() {
+            let stream = connection.into_parts().io.into_inner();
+            let refusal = (message.no_room() == Some(Part::Head)).then(|| {
+                overload::answer(&context, &request_id(), Format::Json, Overload::Requests)
+            });
+            let _ = timeout(LINGER, end(stream, refusal)).await;
+        }
     }
+}
+
+/// Whose calls a connection carries.
+struct Caller {
+    place: Arc<Place>,
+    peer: SocketAddr,
+    message: Arc<Message>,
+    secure: bool,
 }
 
 async fn respond(
     context: &Context,
+    caller: &Caller,
     request: Request<Incoming>,
-    peer: SocketAddr,
-    secure: bool,
-) -> Response<Full<Bytes>> {
+) -> Response<AnswerBody> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
-    let body = timeout(READ_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
-    let (body, broken) = match body {
-        Ok(Ok(collected)) => (Some(collected.to_bytes()), false),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => (None, true),
-        // Cut off: whatever is answered, the body was not read to its end.
-        Ok(Err(_)) | Err(_) => (Some(Bytes::new()), true),
+    let (body, broken) = match body::read(body).await {
+        Ok(body) => (Some(body), false),
+        Err(Unread::TooLong) => (None, true),
+        // Whatever is answered, the body was not read to its end.
+        Err(Unread::CutOff) => (Some(Bytes::new()), true),
     };
-    let raw = RawRequest {
-        method: parts.method,
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers,
-        body,
-        source: peer.ip(),
-        secure,
-        id: request_id(),
+    caller.message.is_here();
+    let id = request_id();
+    let answer = if caller.message.no_room().is_some() {
+        overload::answer(context, &id, Format::Json, Overload::Requests)
+    } else {
+        let raw = RawRequest {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers,
+            body,
+            source: caller.peer.ip(),
+            secure: caller.secure,
+            id: id.clone(),
+        };
+        pipeline::answer(context, raw).await
     };
-    let answer = pipeline::answer(context, raw).await;
-    let mut response = write(answer);
+    let mut response = held(context, caller, &id, answer);
     metrics::histogram!("edgeseal_api_request_seconds").record(began.elapsed().as_secs_f64());
     if broken {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        caller.message.cut_off();
+        close(&mut response);
     }
     response
 }
 
-fn write(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(answer.body));
+/// The response of an answer, for which there must be room until it is written.
+fn held(context: &Context, caller: &Caller, id: &str, answer: Answer) -> Response<AnswerBody> {
+    let bytes = answer.body.len();
+    if bytes <= PAGE {
+        return write(answer, None);
+    }
+    let (source, revoker) = (caller.place.source(), caller.place.revoker());
+    match context.budgets.answers.hold(source, bytes, revoker) {
+        Ok(held) => write(answer, Some(held)),
+        Err(Exhausted) => {
+            let answer = overload::answer(context, id, answer.format, Overload::Answers);
+            let mut response = write(answer, None);
+            close(&mut response);
+            response
+        }
+    }
+}
+
+fn close<B>(response: &mut Response<B>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+}
+
+fn write(answer: Answer, held: Option<Held>) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::new(answer.body, held));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(
@@ -284,6 +356,27 @@ fn write(answer: Answer) -> Response<Full<Bytes>> {
         }
     }
     response
+}
+
+/// Ends a connection on which more comes than is read, and answers if nothing was answered yet. What
+/// comes is thrown away for a while: a connection that is closed with it unread is reset, and the
+/// caller might not see the answer (RFC 9112 section 9.6).
+async fn end(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Option<Answer>,
+) -> std::io::Result<u64> {
+    if let Some(answer) = answer {
+        let head = format!(
+            "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            answer.status,
+            answer.format.content_type(),
+            answer.body.len(),
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&answer.body).await?;
+        stream.shutdown().await?;
+    }
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
 }
 
 /// Upper-case UUID, as the cloud's.

@@ -31,6 +31,7 @@ mod numbered;
 pub mod oidc_keys;
 pub mod operation;
 pub mod ops;
+mod overload;
 pub mod ownership;
 pub mod pipeline;
 mod quirks;

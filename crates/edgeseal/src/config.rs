@@ -18,7 +18,7 @@ use edgeseal_api::{
     Settings,
     actions::ACTIONS,
     context::{BoundCertificate, DuplicateContent, NameMismatch},
-    http::ConnectionLimits,
+    http::{ConnectionLimits, Memory},
     ownership::{self, OwnerCheck},
 };
 use edgeseal_core::{
@@ -37,7 +37,10 @@ use serde::{Deserialize, Serialize};
 
 use self::oidc::OidcProvider;
 pub(crate) use self::{flags::Flags, variables::warn_of_unknown_variables};
-use crate::kek::{KekSetting, KekSource};
+use crate::{
+    kek::{KekSetting, KekSource},
+    resources,
+};
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -423,6 +426,7 @@ impl Config {
     /// [`ConfigError::Value`].
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         let limits = self.rate_limits.iter();
+        let memory = self.memory_max.or_else(resources::group_memory);
         Ok(Settings {
             recommend: self.recommend.clone(),
             limits: limits
@@ -439,7 +443,12 @@ impl Config {
             connections: ConnectionLimits {
                 in_all: self.api_connections,
                 per_source: self.api_connections_per_source,
-            },
+            }
+            .within(memory),
+            memory: memory.map(|most| Memory {
+                most,
+                in_use: resources::memory_in_use,
+            }),
             name_mismatch: one_of(
                 "name_mismatch",
                 &self.name_mismatch,

@@ -79,6 +79,11 @@ pub(crate) fn memory_used() -> Option<MemoryUse> {
     })
 }
 
+/// Bytes of it that are in use.
+pub(crate) fn memory_in_use() -> Option<u64> {
+    memory_used().map(|used| used.in_use)
+}
+
 /// Bytes that were freed and are resident still.
 fn freed_memory() -> Option<u64> {
     use tikv_jemalloc_ctl::{epoch, stats};

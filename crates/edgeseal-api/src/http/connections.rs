@@ -27,6 +27,19 @@ pub struct ConnectionLimits {
     pub per_source: usize,
 }
 
+impl ConnectionLimits {
+    /// As many as fit into an eighth of `memory`, in bytes: an idle connection in TLS takes 32 KB.
+    #[must_use]
+    pub fn within(self, memory: Option<u64>) -> Self {
+        const CONNECTION_BYTES: u64 = 32 * 1024;
+        let fit = memory.map_or(u64::MAX, |bytes| (bytes / 8 / CONNECTION_BYTES).max(1));
+        Self {
+            in_all: self.in_all.min(usize::try_from(fit).unwrap_or(usize::MAX)),
+            ..self
+        }
+    }
+}
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
@@ -67,6 +80,10 @@ struct Slot {
     idle_since_ms: AtomicU64,
     revoked: Notify,
 }
+
+/// Ends a connection, once.
+#[derive(Clone, Default)]
+pub(super) struct Revoker(Arc<Slot>);
 
 /// The place of a connection; free again once it is dropped.
 pub(super) struct Place {
@@ -190,10 +207,32 @@ impl Place {
         self.slot.revoked.notified().await;
     }
 
+    /// What it can be revoked with.
+    pub(super) fn revoker(&self) -> Revoker {
+        Revoker(Arc::clone(&self.slot))
+    }
+
+    /// Where the connection comes from.
+    pub(super) const fn source(&self) -> IpAddr {
+        self.id.0
+    }
+
     /// A call begins.
     pub(super) fn call(&self) -> Calling {
         self.slot.calls.fetch_add(1, Relaxed);
         Calling(Arc::clone(&self.slot), self.epoch)
+    }
+}
+
+impl Revoker {
+    pub(super) fn revoke(&self) {
+        self.0.revoked.notify_one();
+    }
+
+    /// Whether somebody did. Forgets that.
+    #[cfg(test)]
+    pub(super) fn is_revoked(&self) -> bool {
+        futures_util::FutureExt::now_or_never(self.0.revoked.notified()).is_some()
     }
 }
 

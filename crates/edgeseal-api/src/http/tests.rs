@@ -13,8 +13,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::*;
+use super::{inbound::GRACE, *};
 use crate::Settings;
+
+mod room;
 
 const NAME: &str = "api.example.com";
 const DRAIN: Duration = Duration::from_secs(60);
@@ -23,6 +25,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 struct Api {
     address: SocketAddr,
     certificate: CertificateDer<'static>,
+    context: Arc<Context>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -47,14 +50,14 @@ impl Api {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
         let clock = || Timestamp::from_unix_seconds(1_800_000_000);
-        let context = Context::new(catalog, clock, settings, None).0;
+        let context = Arc::new(Context::new(catalog, clock, settings, None).0);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(
             listener,
             Speaks::Https(Arc::new(config.unwrap())),
-            Arc::new(context),
+            Arc::clone(&context),
             async {
                 let _ = stopped.await;
                 Ending {
@@ -66,6 +69,7 @@ impl Api {
         Self {
             address,
             certificate,
+            context,
             stop,
             serving,
         }
@@ -89,6 +93,14 @@ impl Api {
 
     /// A connection after its handshake.
     async fn encrypted(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        self.encrypted_from([127, 0, 0, 1]).await
+    }
+
+    /// The same from this address of this machine.
+    async fn encrypted_from(
+        &self,
+        source: [u8; 4],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -98,7 +110,9 @@ impl Api {
             .with_no_client_auth();
         let name = ServerName::try_from(NAME).unwrap();
         let connector = TlsConnector::from(Arc::new(config));
-        connector.connect(name, self.silent().await).await
+        connector
+            .connect(name, silent_from(self, source).await)
+            .await
     }
 }
 
@@ -188,24 +202,24 @@ async fn trickle(api: &Api, head: &str) -> (String, Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_trickles_in_has_thirty_seconds() {
+async fn a_body_that_trickles_in_has_ten_seconds() {
     let api = Api::start().await;
     let target = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
     let head = format!("POST {target} HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: 1000\r\n\r\n");
     let (answer, took) = trickle(&api, &head).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
-    assert!(took >= READ_TIMEOUT, "{took:?}");
-    assert!(took <= READ_TIMEOUT + Duration::from_secs(6), "{took:?}");
+    assert!(took >= GRACE, "{took:?}");
+    assert!(took <= GRACE + Duration::from_secs(6), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_trickles_in_has_thirty_seconds() {
+async fn a_head_that_trickles_in_has_ten_seconds() {
     let api = Api::start().await;
     let (answer, took) = trickle(&api, "GET / HTTP/1.1\r\nx-slow: ").await;
     assert!(!answer.contains("HTTP/1.1 2"), "{answer}");
-    assert!(took >= READ_TIMEOUT, "{took:?}");
-    assert!(took <= READ_TIMEOUT + Duration::from_secs(6), "{took:?}");
+    assert!(took >= GRACE, "{took:?}");
+    assert!(took <= GRACE + Duration::from_secs(6), "{took:?}");
 }
 
 #[tokio::test]
@@ -272,4 +286,27 @@ async fn a_caller_that_takes_no_answer_has_thirty_seconds() {
     timeout(10 * WRITE_TIMEOUT, cut)
         .await
         .expect("it is cut off");
+}
+
+// As above.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_keeps_its_pace_has_longer() {
+    let api = Api::start().await;
+    let target = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
+    let length = 13 * 20_000;
+    let head =
+        format!("POST {target} HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {length}\r\n\r\n");
+    let stream = api.encrypted().await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    writer.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..13 {
+        writer.write_all(&[b'x'; 20_000]).await.unwrap();
+        writer.flush().await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    let mut answer = vec![0; 2000];
+    let read = reader.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.contains("InvalidParameter.Format"), "{answer}");
+    assert!(!answer.contains("connection: close"), "{answer}");
 }

@@ -25,6 +25,7 @@ pub(super) const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "edgeseal_api_connections_refused_total", "Connections to the API that were closed as they came: too many were open."),
     (Counter, "edgeseal_api_connections_revoked_total", "Connections to the API that were closed to make room: their source held most."),
     (Counter, "edgeseal_api_calls_unlogged_total", "Calls without a valid key that got no line in the log, as of a flood."),
+    (Counter, "edgeseal_api_shed_total", "Calls to the API that were refused because there was no room for them or their answer."),
     (Counter, "edgeseal_settle_timeouts_total", "Changes answered before the edge in the process had followed them."),
     (Counter, "edgeseal_audit_coalesced_total", "Refusals that are only counted in the audit, as of a flood."),
     (Counter, "edgeseal_audit_dropped_total", "Refusals that did not fit into the audit's queue."),

@@ -1,0 +1,108 @@
+//! Bodies: of requests, read into one piece, and of answers, written in several.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf as _, Bytes};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use zeroize::Zeroize as _;
+
+use super::budget::Held;
+use crate::request::BODY_MAX;
+
+/// Why a body is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is longer than [`BODY_MAX`].
+    TooLong,
+    /// It was cut off.
+    CutOff,
+}
+
+/// Bytes that a body is read into at first.
+const FIRST: usize = 16 * 1024;
+/// Bytes of an answer that are written at once.
+const PIECE: usize = 64 * 1024;
+
+/// The body of a request, however many pieces it comes in. It may hold a private key, so what is left
+/// behind is wiped.
+pub(super) async fn read(mut body: Incoming) -> Result<Bytes, Unread> {
+    let mut read: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => data,
+            Ok(Err(_)) => continue, // trailers
+            Err(_) => return Err(Unread::CutOff),
+        };
+        let length = read.len() + data.len();
+        if length > BODY_MAX {
+            read.zeroize();
+            return Err(Unread::TooLong);
+        }
+        if length > read.capacity() {
+            let capacity = length.max(2 * read.capacity()).max(FIRST);
+            let mut larger = Vec::with_capacity(capacity.min(BODY_MAX));
+            larger.extend_from_slice(&read);
+            read.zeroize();
+            read = larger;
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.into())
+}
+
+/// The body of an answer. Pieces let go of what is written.
+#[derive(Default)]
+pub(super) struct AnswerBody(Bytes);
+
+/// Bytes, and what of the budget they hold, until the last of them is written.
+struct HeldBytes {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AnswerBody {
+    pub(super) fn new(bytes: Bytes, held: Option<Held>) -> Self {
+        Self(match held {
+            Some(held) => Bytes::from_owner(HeldBytes { bytes, _held: held }),
+            None => bytes,
+        })
+    }
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let rest = &mut self.0;
+        Poll::Ready(rest.has_remaining().then(|| {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            if rest.is_empty() {
+                *rest = Bytes::new();
+            }
+            Ok(Frame::data(piece))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}

@@ -1,0 +1,375 @@
+//! Bytes that requests and answers under way may hold, in all and for one source, and who pays when
+//! they are exhausted: see [`edgeseal_core::fairness`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares};
+use tokio::time::interval;
+
+use super::connections::Revoker;
+
+/// The memory that this process may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Bytes at most.
+    pub most: u64,
+    /// Bytes that are in use; `None` if that cannot be told.
+    pub in_use: fn() -> Option<u64>,
+}
+
+/// What requests and answers may hold.
+#[derive(Clone)]
+pub(crate) struct Budgets {
+    pub(super) requests: Arc<Budget>,
+    pub(super) answers: Arc<Budget>,
+}
+
+/// A number of bytes, and who holds them.
+pub(super) struct Budget {
+    pages: usize,
+    held: Mutex<Holders>,
+}
+
+struct Holders {
+    shares: Shares,
+    /// Those of each source.
+    of_source: HashMap<IpAddr, BTreeMap<u64, Holder>>,
+    next: u64,
+    /// Whether memory is short.
+    short: bool,
+}
+
+struct Holder {
+    pages: usize,
+    revoker: Revoker,
+}
+
+/// Bytes that somebody holds; given back once it is dropped.
+pub(super) struct Held {
+    budget: Arc<Budget>,
+    source: IpAddr,
+    number: u64,
+    pages: usize,
+}
+
+/// There are not as many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exhausted;
+
+/// What is counted with: less than this is not worth counting.
+pub(super) const PAGE: usize = 16 * 1024;
+
+/// Of requests: a hundred of the longest, or thousands as tools send them.
+const REQUESTS_MAX: u64 = 32 << 20;
+/// Of answers: ten of the longest lists.
+const ANSWERS_MAX: u64 = 64 << 20;
+/// What one source may have in any case: three of the longest requests.
+const REQUESTS_OF_SOURCE_MIN: u64 = 1 << 20;
+/// The same of answers: the longest list.
+const ANSWERS_OF_SOURCE_MIN: u64 = 8 << 20;
+
+/// Memory is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// With so many percent of the memory in use, the API lets go of what it holds: before the edge in the
+/// same process closes connections of visitors, which it does at 85.
+const SHORT_PERCENT: u64 = 75;
+
+impl Budgets {
+    /// As much as `memory` has room for.
+    pub(crate) fn new(memory: Option<Memory>) -> Self {
+        let most = memory.map_or(u64::MAX, |memory| memory.most);
+        Self {
+            requests: Budget::new(REQUESTS_MAX.min(most / 16), REQUESTS_OF_SOURCE_MIN),
+            answers: Budget::new(ANSWERS_MAX.min(most / 8), ANSWERS_OF_SOURCE_MIN),
+        }
+    }
+
+    /// Looks at memory as long as the budgets live, and has them shrink to an eighth while it is short.
+    pub(crate) fn watch(&self, memory: Memory) -> impl Future<Output = ()> + Send + use<> {
+        let budgets = [&self.requests, &self.answers].map(Arc::downgrade);
+        async move {
+            let mut every = interval(LOOK_EVERY);
+            let mut was_short = false;
+            loop {
+                every.tick().await;
+                let [Some(requests), Some(answers)] = budgets.each_ref().map(Weak::upgrade) else {
+                    return;
+                };
+                let Some(in_use) = (memory.in_use)() else {
+                    continue;
+                };
+                let short = in_use >= memory.most / 100 * SHORT_PERCENT;
+                if short != was_short {
+                    tracing::warn!(short, in_use, most = memory.most, "memory for calls");
+                }
+                was_short = short;
+                requests.set_short(short);
+                answers.set_short(short);
+            }
+        }
+    }
+}
+
+impl Budget {
+    /// Of `bytes`, of which one source may hold an eighth, or `of_source` if that is more.
+    fn new(bytes: u64, of_source: u64) -> Arc<Self> {
+        let pages = |bytes: u64| usize::try_from(bytes / PAGE as u64).unwrap_or(usize::MAX);
+        let total = pages(bytes).max(1);
+        Arc::new(Self {
+            pages: total,
+            held: Mutex::new(Holders {
+                shares: Shares::new(Capacity {
+                    total,
+                    per_source: (total / 8).max(pages(of_source)).min(total),
+                }),
+                of_source: HashMap::new(),
+                next: 0,
+                short: false,
+            }),
+        })
+    }
+
+    /// `bytes` for `source`. If they are not free, whoever holds much more loses what it holds, and
+    /// what it holds it for.
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        source: IpAddr,
+        bytes: usize,
+        revoker: Revoker,
+    ) -> Result<Held, Exhausted> {
+        let number = {
+            let mut holders = self.holders();
+            let number = holders.next;
+            holders.next += 1;
+            let holder = Holder { pages: 0, revoker };
+            holders
+                .of_source
+                .entry(source)
+                .or_default()
+                .insert(number, holder);
+            number
+        };
+        let mut held = Held {
+            budget: Arc::clone(self),
+            source,
+            number,
+            pages: 0,
+        };
+        held.grow_to(bytes)?;
+        Ok(held)
+    }
+
+    /// While memory is short there is an eighth of it.
+    fn set_short(&self, short: bool) {
+        let mut holders = self.holders();
+        holders.short = short;
+        while short && holders.shares.total() > self.pages / 8 {
+            let Some(source) = holders.shares.largest().map(|(source, _)| source) else {
+                break;
+            };
+            if !holders.revoke_one_of(source, false) {
+                break;
+            }
+        }
+    }
+
+    fn holders(&self) -> MutexGuard<'_, Holders> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that are held.
+    #[cfg(test)]
+    pub(super) fn total(&self) -> usize {
+        self.holders().shares.total() * PAGE
+    }
+}
+
+impl Holders {
+    /// One more page for a holder.
+    fn add_page(&mut self, source: IpAddr, number: u64, most: usize) -> Result<(), Exhausted> {
+        if self.short && self.shares.total() >= most / 8 {
+            return Err(Exhausted);
+        }
+        match self.shares.acquire(source) {
+            Ok(Acquired::Free) => {}
+            Ok(Acquired::Revoked(loser)) => {
+                self.revoke_one_of(loser, true);
+            }
+            Err(Refused::Source | Refused::Total) => return Err(Exhausted),
+        }
+        let of_source = self.of_source.get_mut(&source);
+        if let Some(holder) = of_source.and_then(|holders| holders.get_mut(&number)) {
+            holder.pages += 1;
+            return Ok(());
+        }
+        // It was revoked.
+        self.shares.release(source);
+        Err(Exhausted)
+    }
+
+    /// Takes everything from the holder of `source` that has most; one page may be released already.
+    /// Whether there was one.
+    fn revoke_one_of(&mut self, source: IpAddr, released: bool) -> bool {
+        let holders = self.of_source.get(&source).into_iter().flatten();
+        let largest = holders.max_by_key(|(_, holder)| holder.pages);
+        let Some(number) = largest.map(|(number, _)| *number) else {
+            return false;
+        };
+        let Some(holder) = self.remove(source, number, usize::from(released)) else {
+            return false;
+        };
+        holder.revoker.revoke();
+        true
+    }
+
+    /// Forgets a holder, and releases its pages but for those that are released already.
+    fn remove(&mut self, source: IpAddr, number: u64, released: usize) -> Option<Holder> {
+        let of_source = self.of_source.get_mut(&source)?;
+        let holder = of_source.remove(&number)?;
+        if of_source.is_empty() {
+            self.of_source.remove(&source);
+        }
+        for _ in released..holder.pages {
+            self.shares.release(source);
+        }
+        Some(holder)
+    }
+}
+
+impl Held {
+    /// Makes them `bytes`, unless they are as many already.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        while self.pages < bytes.div_ceil(PAGE) {
+            let mut holders = self.budget.holders();
+            holders.add_page(self.source, self.number, self.budget.pages)?;
+            drop(holders);
+            self.pages += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.holders().remove(self.source, self.number, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+
+    fn budget(pages: usize) -> Arc<Budget> {
+        Budget::new((pages * PAGE) as u64, 0)
+    }
+
+    fn hold(budget: &Arc<Budget>, source: IpAddr, pages: usize) -> Result<Held, Exhausted> {
+        budget.hold(source, pages * PAGE, Revoker::default())
+    }
+
+    #[test]
+    fn a_source_has_an_eighth_and_what_is_dropped_is_free() {
+        let budget = budget(32);
+        let held = hold(&budget, A, 3).unwrap();
+        assert!(hold(&budget, A, 2).is_err());
+        assert_eq!(
+            budget.total(),
+            3 * PAGE,
+            "what did not suffice is given back"
+        );
+        let mut one = hold(&budget, A, 1).unwrap();
+        assert_eq!(one.grow_to(PAGE), Ok(()), "it has as many");
+        assert_eq!(one.grow_to(PAGE + 1), Err(Exhausted));
+        let _other = hold(&budget, B, 4).unwrap();
+        drop((held, one));
+        assert_eq!(budget.total(), 4 * PAGE);
+        assert!(hold(&budget, A, 4).is_ok());
+        let holders = budget.holders();
+        assert_eq!(holders.of_source.len(), 1, "nothing is remembered of A");
+    }
+
+    #[test]
+    fn whoever_holds_most_loses_all_of_it() {
+        let budget = Budget::new(8 * PAGE as u64, 8 * PAGE as u64);
+        let (large, small) = (Revoker::default(), Revoker::default());
+        let mut most = budget.hold(A, 6 * PAGE, large.clone()).unwrap();
+        let _little = budget.hold(A, 2 * PAGE, small.clone()).unwrap();
+        let newcomer = hold(&budget, B, 1).unwrap();
+        assert_eq!((large.is_revoked(), small.is_revoked()), (true, false));
+        assert_eq!(budget.total(), 3 * PAGE);
+        assert_eq!(most.grow_to(7 * PAGE), Err(Exhausted));
+        drop((most, newcomer));
+        assert_eq!(budget.total(), 2 * PAGE, "nothing is released twice");
+    }
+
+    #[test]
+    fn nobody_pays_for_whoever_would_hold_as_much() {
+        let budget = Budget::new(4 * PAGE as u64, 4 * PAGE as u64);
+        let held = Revoker::default();
+        let _a = budget.hold(A, 2 * PAGE, held.clone()).unwrap();
+        assert!(hold(&budget, B, 2).is_ok());
+        assert!(hold(&budget, B, 3).is_err());
+        assert!(!held.is_revoked());
+    }
+
+    #[test]
+    fn while_memory_is_short_there_is_an_eighth() {
+        let budget = Budget::new(16 * PAGE as u64, 16 * PAGE as u64);
+        let (large, small) = (Revoker::default(), Revoker::default());
+        let _a = budget.hold(A, 6 * PAGE, large.clone()).unwrap();
+        let b = budget.hold(B, 2 * PAGE, small.clone()).unwrap();
+        budget.set_short(true);
+        assert_eq!((large.is_revoked(), small.is_revoked()), (true, false));
+        assert!(hold(&budget, B, 1).is_err());
+        drop(b);
+        assert!(hold(&budget, B, 2).is_ok());
+        assert!(hold(&budget, B, 3).is_err());
+        budget.set_short(false);
+        assert!(hold(&budget, B, 3).is_ok());
+    }
+
+    #[test]
+    fn budgets_fit_into_the_memory_that_there_is() {
+        let table = [
+            (None, 32 << 20, 64 << 20),
+            (Some(4 << 30), 32 << 20, 64 << 20),
+            (Some(256 << 20), 16 << 20, 32 << 20),
+            (Some(0), PAGE, PAGE),
+        ];
+        for (most, requests, answers) in table {
+            let in_use = || None;
+            let budgets = Budgets::new(most.map(|most| Memory { most, in_use }));
+            let bytes = [&budgets.requests, &budgets.answers].map(|budget| budget.pages * PAGE);
+            assert_eq!(bytes, [requests, answers], "{most:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_watched() {
+        let memory = Memory {
+            most: 1000,
+            in_use: || Some(750),
+        };
+        let budgets = Budgets::new(None);
+        let revoker = Revoker::default();
+        let pages = budgets.answers.pages / 8;
+        let answers = Arc::clone(&budgets.answers);
+        let one = answers.hold(A, pages * PAGE, Revoker::default()).unwrap();
+        let two = answers.hold(B, PAGE, revoker.clone()).unwrap();
+        let watching = tokio::spawn(budgets.watch(memory));
+        while answers.total() > pages * PAGE {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        assert!(!revoker.is_revoked(), "the largest pays");
+        drop((one, two, answers, budgets));
+        watching.await.unwrap();
+    }
+}
