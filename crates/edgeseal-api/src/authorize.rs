@@ -1,15 +1,19 @@
 //! Step 9: may the caller do this. Nothing runs without an [`Authorized`], and only this file makes
 //! one.
 
+mod judge;
 mod resources;
 
+pub(crate) use judge::{Question, judge};
 pub(crate) use resources::domain as domain_resource;
 
 use std::time::Duration;
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    policy::{self, Decision, Layer, Principal, Reason, Request, Sphere, Verdict, decide},
+    policy::{
+        self, Decision, Layer, Principal, Reason, Request, Resource, Sphere, Verdict, decide,
+    },
 };
 use edgeseal_store::catalog::Deed;
 
@@ -65,19 +69,15 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
     let action = caller.action;
     let domains = DomainList::read(action, &caller.request.params);
     let resources = resources::of(context, &caller, &domains).await?;
-    let circumstances = circumstances(&caller);
-    let request = Request {
-        action: action.permission,
-        resources: &resources,
-        context: &circumstances,
-    };
     let sphere = sphere(action, &caller.principal, resources::named_account(&caller));
-    let decision = match &caller.power {
-        Some(power) => {
-            power.judge(|policies| decide(&caller.principal, sphere, policies, &request))
-        }
-        None => decide(&caller.principal, sphere, &policy::Policies::NONE, &request),
+    let question = Question {
+        sphere,
+        action: action.permission.to_owned(),
+        resources,
+        circumstances: circumstances(&caller),
     };
+    let (decision, question) =
+        judge(context, &caller.principal, caller.power.as_ref(), question).await?;
     if decision.is_allowed() {
         return Ok(Authorized {
             deed: deed(&caller),
@@ -88,10 +88,15 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
     }
     count_denial(context, &caller);
     let about = match &decision.by {
-        Some(Reason::Statement { resource, .. } | Reason::NoAllow { resource, .. }) => *resource,
+        Some(
+            Reason::Statement { resource, .. }
+            | Reason::NoAllow { resource, .. }
+            | Reason::TooManySteps { resource },
+        ) => *resource,
         None => 0,
     };
-    let resource = resources.get(about).map_or("*", policy::Resource::arn);
+    let resource = question.resources.get(about);
+    let resource = resource.map_or("*", Resource::arn);
     Err(Unauthorized::Denied(Box::new(Denied::new(
         context, &caller, sphere, &decision, resource,
     ))))
@@ -134,6 +139,11 @@ pub(crate) fn reason(principal: &Principal, sphere: Sphere, decision: &Decision)
             Layer::Identity => format!("no policy of {of} allows it"),
             Layer::Trust => "the trust policy of the role does not name the caller".to_owned(),
         },
+        Some(Reason::TooManySteps { .. }) => format!(
+            "to compare the policies of {of} with the call takes more than {} steps: write fewer \
+             resources and wildcards, or name fewer domains in a call",
+            policy::STEPS_MAX
+        ),
         Some(Reason::Statement {
             layer,
             policy,
@@ -221,13 +231,16 @@ impl Authorized {
     /// Whether the caller may also do what `permission` of the certificate centre is for, in the same
     /// circumstances.
     pub(crate) fn may_in_centre(&self, permission: &str) -> bool {
+        self.may(permission, resources::centre(permission, self.account()))
+    }
+
+    fn may(&self, permission: &str, resource: Resource) -> bool {
         let Some(power) = &self.caller.power else {
             return true;
         };
-        let resource = [resources::centre(permission, self.account())];
         let request = Request {
             action: permission,
-            resources: &resource,
+            resources: &[resource],
             context: &self.circumstances(),
         };
         let (principal, sphere) = (&self.caller.principal, Sphere::OwnAccount);
@@ -335,7 +348,7 @@ impl Denied {
         let (layer, policy) = match &decision.by {
             Some(Reason::Statement { layer, policy, .. }) => (*layer, policy.clone()),
             Some(Reason::NoAllow { layer, .. }) => (*layer, None),
-            None => (Layer::Identity, None),
+            Some(Reason::TooManySteps { .. }) | None => (Layer::Identity, None),
         };
         let told = AccessDenied {
             auth_action: caller.action.permission.to_owned(),

@@ -19,6 +19,7 @@ use crate::{
     rights::KnownRights,
     settled::AskForProof,
     stranger_lines::StrangerLines,
+    turns::Turns,
 };
 
 /// Refusals that wait to be written into the audit. When the store is slower than that, further
@@ -47,6 +48,8 @@ pub struct Context {
     pub connections: Arc<Connections>,
     /// What requests and answers under way may hold.
     pub(crate) budgets: Budgets,
+    /// Decisions that take long are made one after the other.
+    pub(crate) long_decisions: Arc<Turns>,
     /// The revision that an edge in this same process serves, if there is one.
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// Asks the edge in this process for proofs, if there is one.
@@ -208,6 +211,7 @@ impl Context {
             denials,
             connections,
             budgets,
+            long_decisions: Turns::new(1, 1),
             local_edge,
             ask_for_proof: None,
             listeners: None,

@@ -11,15 +11,14 @@ use crate::{
 
 /// Domains that one call may name.
 pub(crate) const NAMES_MAX: usize = 50;
-/// Names that a call with too many of them is judged by; it is refused in any case.
-const JUDGED_MAX: usize = 100;
 
 /// The domains that a call names, as given.
 pub struct DomainList {
     /// The parameter that names them.
     param: &'static str,
     given: Vec<String>,
-    /// How many there are, those beyond [`JUDGED_MAX`] included.
+    /// How many there are. A call with more than [`NAMES_MAX`] is judged by the first ones, and
+    /// refused in any case.
     count: usize,
     gap: Option<Gap>,
 }
@@ -69,7 +68,7 @@ impl DomainList {
 
     fn of(param: &'static str, mut given: Vec<&str>, gap: Option<Gap>) -> Self {
         let count = given.len();
-        given.truncate(JUDGED_MAX);
+        given.truncate(NAMES_MAX);
         Self {
             param,
             given: given.into_iter().map(str::to_owned).collect(),

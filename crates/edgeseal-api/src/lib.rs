@@ -42,6 +42,7 @@ pub mod request;
 pub mod rights;
 pub mod settled;
 mod stranger_lines;
+mod turns;
 pub mod warning;
 #[cfg(test)]
 mod world;

@@ -9,6 +9,7 @@
 //!
 //! Where the cloud's pages leave something open, nothing is granted because of it.
 
+mod asked;
 mod condition;
 pub mod document;
 mod evaluate;
@@ -17,17 +18,20 @@ mod invalid;
 mod minimal;
 mod principal;
 mod request;
+mod steps;
 pub mod system;
 mod tree;
 
 pub use document::{Document, TrustDocument};
 pub use evaluate::{
-    Assumer, Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, may_assume,
+    Assumer, Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, evaluate_within,
+    may_assume,
 };
 pub use invalid::InvalidPolicy;
 pub use minimal::minimal;
 pub use principal::{IdentityName, Principal, PrincipalArn};
 pub use request::{Context, Request, Resource};
+pub use steps::STEPS_MAX;
 
 /// Whose thing is acted upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,18 @@ pub fn decide(
     policies: &Policies<'_>,
     request: &Request<'_>,
 ) -> Decision {
+    decide_within(principal, sphere, policies, request, STEPS_MAX)
+}
+
+/// As [`decide`], with another number of steps than [`STEPS_MAX`].
+#[must_use]
+pub fn decide_within(
+    principal: &Principal,
+    sphere: Sphere,
+    policies: &Policies<'_>,
+    request: &Request<'_>,
+    steps: u32,
+) -> Decision {
     let owner = principal.owner();
     let verdict = match (sphere, principal) {
         (Sphere::Operator | Sphere::RootKeys, _) if !owner.root => Verdict::ImplicitDeny,
@@ -60,7 +76,7 @@ pub fn decide(
         }
         (Sphere::Caller, _) | (_, Principal::Account(_)) => Verdict::Allowed,
         (_, Principal::User { .. } | Principal::Role { .. }) => {
-            return evaluate(policies, request);
+            return evaluate_within(policies, request, steps);
         }
     };
     Decision { verdict, by: None }

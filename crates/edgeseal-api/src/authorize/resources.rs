@@ -15,6 +15,9 @@ use crate::{
     request::Params,
 };
 
+/// Bytes of a domain name at most (RFC 1035 section 2.3.4, as text).
+const NAME_MAX: usize = 253;
+
 /// Everything that a call acts upon, with tags if a policy of the caller asks for them.
 pub(super) async fn of(
     context: &Context,
@@ -31,8 +34,10 @@ pub(super) async fn of(
         .is_some_and(|power| power.reads_tags());
     let mut resources = Vec::with_capacity(names.len());
     for given in names {
-        // A name that is none stands as it was given: a later step refuses it.
+        // A name that is none stands as it was given, as far as a name could go: a later step
+        // refuses it.
         let Ok(name) = Pattern::parse(given) else {
+            let given = &given[..given.floor_char_boundary(NAME_MAX)];
             resources.push(in_cdn(caller, &format!("domain/{given}")));
             continue;
         };

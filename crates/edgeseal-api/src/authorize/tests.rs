@@ -1,6 +1,7 @@
 //! Decisions over whole calls.
 
 mod batches;
+mod costs;
 mod denials;
 mod denies;
 mod operator;

@@ -9,10 +9,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
+    asked::{Asked, Known, fold},
     document::Effect,
-    glob::{Case, Glob, Subject},
+    glob::Glob,
     invalid::{InvalidPolicy, short},
-    request::{Context, Key, Resource, Value},
+    request::{Key, Value},
+    steps::Steps,
     tree::{Node, Path},
 };
 
@@ -190,32 +192,35 @@ impl Condition {
     /// not hold: so the cloud does for `Bool` and `acs:MFAPresent`. For negated operators its pages
     /// are silent. Here they hold in a `Deny` and not in an `Allow`, so that no `Allow` ever applies
     /// because something about a request is unknown.
-    pub(super) fn holds(&self, effect: Effect, resource: &Resource, context: &Context) -> bool {
-        let value = context.value(&self.key, resource);
-        match value.and_then(|value| self.fits(&value)) {
+    pub(super) fn holds(&self, effect: Effect, asked: &Asked<'_>) -> bool {
+        let known = asked.value(&self.key);
+        match known.and_then(|known| self.fits(known, asked.steps)) {
             Some(fits) => fits != self.operator.negated,
             None => self.operator.negated && effect == Effect::Deny,
         }
     }
 
-    /// Whether one of the operands fits; `None` if `value` is nothing that they compare with.
-    fn fits(&self, value: &Value<'_>) -> Option<bool> {
+    /// Whether one of the operands fits; `None` if the value is nothing that they compare with.
+    fn fits(&self, known: &Known<'_>, steps: &Steps) -> Option<bool> {
+        let value = &known.value;
+        if !steps.spend(self.given.len()) {
+            return None;
+        }
         Some(match &self.operands {
             Operands::Texts => {
-                let text = value.text();
+                let text = known.text().text();
                 self.given.iter().any(|given| **given == *text)
             }
             Operands::Folded(folded) => {
-                let text = fold(&value.text());
-                folded.contains(&text)
+                let text = known.folded();
+                folded.iter().any(|folded| **folded == *text)
             }
             Operands::Globs(globs) => {
-                let text = value.text();
-                let subject = Subject::new(&text, Case::Matters);
-                globs.iter().any(|glob| glob.matches(&subject))
+                let subject = known.text();
+                globs.iter().any(|glob| glob.matches(subject, steps))
             }
             Operands::Numbers(numbers) => {
-                let number = Number::parse(&value.text())?;
+                let number = Number::parse(known.text().text())?;
                 numbers.iter().any(|other| self.compare(&number, other))
             }
             Operands::Dates(dates) => {
@@ -338,12 +343,6 @@ impl Number {
         let units = whole.parse::<i128>().ok()? * UNITS + fraction;
         Some(Self(if negative { -units } else { units }))
     }
-}
-
-/// Lower case of every character by itself, so that folding does not depend on its neighbours.
-fn fold(text: &str) -> Box<str> {
-    let folded: String = text.chars().flat_map(char::to_lowercase).collect();
-    folded.into_boxed_str()
 }
 
 /// Seconds since the Unix epoch of an ISO 8601 date with time and zone, in the profile of RFC 3339.

@@ -11,24 +11,29 @@
 //! The grammar is that of the cloud's pages "Policy structure and syntax" and "Policy elements"
 //! (read 2026-11; `NotResource` is in older ones only). What they do not have is refused and not
 //! passed over: a word that is skipped turns a `Deny` into nothing. Names of elements, effects and
-//! resources are case-sensitive; actions and the names of domains are not.
+//! resources are case-sensitive; actions and the names of domains are not. The region of a resource
+//! counts for nothing: nothing here is in one. Without an account it means every account where that
+//! makes a policy allow less, and is refused elsewhere.
 //!
-//! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values.
-//! Comparing a policy made to be slow with a name made for it took 2.3 ms (2026-11, one core of a
-//! small machine); twenty policies of twenty statements took 3 to 26 µs.
+//! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values. What
+//! comparing them may cost has a limit of its own, [`STEPS_MAX`](super::STEPS_MAX).
 
 mod print;
+mod resource;
 
 pub(super) use print::one_or_list;
+
+use resource::{Anyones, read_resource, read_stored_resource};
 
 use serde::Serialize;
 
 use super::{
+    asked::Asked,
     condition::Condition,
     glob::{Glob, Subject},
     invalid::{InvalidPolicy, short},
     principal::{IdentityName, Trusted},
-    request::{Context, DeniedAs, Resource},
+    steps::Steps,
     tree::{Node, Path},
 };
 
@@ -170,7 +175,7 @@ impl Statement {
     fn read(
         node: &Node,
         path: &Path<'_>,
-        read_resource: fn(&Node, &Path<'_>) -> Result<Glob, InvalidPolicy>,
+        read_resource: fn(&Node, &Path<'_>, Anyones) -> Result<Glob, InvalidPolicy>,
     ) -> Result<Self, InvalidPolicy> {
         let [
             effect,
@@ -190,51 +195,49 @@ impl Statement {
                 "Condition",
             ],
         )?;
+        let effect = Effect::read(effect, path)?;
+        let narrows = (effect == Effect::Deny) == not_resource.is_none();
+        let anyones = if narrows { Anyones::All } else { Anyones::None };
+        let read_resource = |node: &Node, path: &Path<'_>| read_resource(node, path, anyones);
         Ok(Self {
-            effect: Effect::read(effect, path)?,
+            effect,
             actions: Scope::read("Action", action, not_action, path, read_action)?,
             resources: Scope::read("Resource", resource, not_resource, path, read_resource)?,
             conditions: read_conditions(condition, path)?,
         })
     }
 
-    /// Whether this statement is about doing `action` to `resource`, whose name is `name`, in
-    /// `context`.
-    pub(super) fn applies(
-        &self,
-        action: &Subject<'_>,
-        name: &Subject<'_>,
-        resource: &Resource,
-        context: &Context,
-    ) -> bool {
-        let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
-        self.actions.has(action) && self.resources.has(name) && self.conditions.iter().all(holds)
+    /// Whether this statement is about what is asked.
+    pub(super) fn applies(&self, asked: &Asked<'_>) -> bool {
+        self.actions.has(asked.action, asked.steps)
+            && self.resources.has(&asked.name, asked.steps)
+            && self.conditions_hold(asked)
     }
 
-    /// Whether this statement, a `Deny`, is about what else the resource is: see [`Resource::known_as`] and
-    /// [`Resource::within`].
+    /// Whether this statement, a `Deny`, is about what else the resource is: see
+    /// [`Resource::known_as`](super::Resource::known_as) and
+    /// [`Resource::within`](super::Resource::within).
     ///
     /// An exception (`NotAction`, `NotResource`) holds for a thing by whichever name it makes it, so
     /// that a second name does not take away what a policy leaves alone.
-    pub(super) fn denies_otherwise(
-        &self,
-        action: &Subject<'_>,
-        name: &Subject<'_>,
-        denied_as: &DeniedAs<'_>,
-        resource: &Resource,
-        context: &Context,
-    ) -> bool {
+    pub(super) fn denies_otherwise(&self, asked: &Asked<'_>) -> bool {
+        let Some(denied_as) = asked.denied_as() else {
+            return false;
+        };
+        let (action, steps) = (asked.action, asked.steps);
         let is_known = denied_as.known.as_ref().is_some_and(|(other, other_name)| {
-            self.actions.has_any(&[action, other]) && self.resources.has_any(&[name, other_name])
+            self.actions.has_any(&[action, other], steps)
+                && self.resources.has_any(&[&asked.name, other_name], steps)
         });
-        let is_within = denied_as
-            .within
-            .is_some_and(|arn| self.actions.has(action) && self.resources.overlaps(arn));
-        (is_known || is_within)
-            && self
-                .conditions
-                .iter()
-                .all(|condition| condition.holds(self.effect, resource, context))
+        let is_within = denied_as.within.is_some_and(|arn| {
+            self.actions.has(action, steps) && self.resources.overlaps(arn, steps)
+        });
+        (is_known || is_within) && self.conditions_hold(asked)
+    }
+
+    fn conditions_hold(&self, asked: &Asked<'_>) -> bool {
+        let holds = |condition: &Condition| condition.holds(self.effect, asked);
+        self.conditions.iter().all(holds)
     }
 }
 
@@ -251,15 +254,10 @@ impl TrustStatement {
         })
     }
 
-    /// Whether this statement is about `action` in `context`; its principals come on top.
-    pub(super) fn applies(
-        &self,
-        action: &Subject<'_>,
-        resource: &Resource,
-        context: &Context,
-    ) -> bool {
-        let holds = |condition: &Condition| condition.holds(self.effect, resource, context);
-        self.actions.has(action) && self.conditions.iter().all(holds)
+    /// Whether this statement is about what is asked; its principals come on top.
+    pub(super) fn applies(&self, asked: &Asked<'_>) -> bool {
+        let holds = |condition: &Condition| condition.holds(self.effect, asked);
+        self.actions.has(asked.action, asked.steps) && self.conditions.iter().all(holds)
     }
 }
 
@@ -269,7 +267,7 @@ impl Scope {
         only: Option<&Node>,
         except: Option<&Node>,
         path: &Path<'_>,
-        read: fn(&Node, &Path<'_>) -> Result<Glob, InvalidPolicy>,
+        read: impl Fn(&Node, &Path<'_>) -> Result<Glob, InvalidPolicy>,
     ) -> Result<Self, InvalidPolicy> {
         let (excepted, node) = match (only, except) {
             (Some(node), None) => (false, node),
@@ -290,19 +288,19 @@ impl Scope {
         })
     }
 
-    fn has(&self, subject: &Subject<'_>) -> bool {
-        self.has_any(&[subject])
+    fn has(&self, subject: &Subject<'_>, steps: &Steps) -> bool {
+        self.has_any(&[subject], steps)
     }
 
     /// Whether it has a thing with several names.
-    fn has_any(&self, names: &[&Subject<'_>]) -> bool {
-        let is_one = |glob: &Glob| names.iter().any(|name| glob.matches(name));
+    fn has_any(&self, names: &[&Subject<'_>], steps: &Steps) -> bool {
+        let is_one = |glob: &Glob| names.iter().any(|name| glob.matches(name, steps));
         self.globs.iter().any(is_one) != self.excepted
     }
 
     /// Whether it names something that may be in `arn`. What is excepted names nothing.
-    fn overlaps(&self, arn: &str) -> bool {
-        !self.excepted && self.globs.iter().any(|glob| glob.overlaps(arn))
+    fn overlaps(&self, arn: &str, steps: &Steps) -> bool {
+        !self.excepted && self.globs.iter().any(|glob| glob.overlaps(arn, steps))
     }
 
     fn spelt(name: &'static str, excepted: bool) -> &'static str {
@@ -377,65 +375,6 @@ fn read_trust_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy
             "an action of sts, such as sts:AssumeRole",
         ))
     }
-}
-
-/// As [`read_stored_resource`]; refused is also a domain that is spelt so that it matches none.
-fn read_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
-    let glob = read_stored_resource(node, path)?;
-    if canonical(glob.as_str()).is_some() {
-        return Ok(glob);
-    }
-    let expected = "a resource in whose domain each label is either ASCII or free of wildcards, \
-                    without a dot after a wildcard at its end";
-    Err(value(glob.as_str(), path, expected))
-}
-
-/// `*`, or `acs:service:region:account:name` with wildcards anywhere. One with fewer parts and no
-/// `*` to make up for them could match nothing. Domains are compared in A-labels without a dot at
-/// the end (see [`crate::DomainName`]), however they are spelt.
-fn read_stored_resource(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
-    let text = name(node, path)?;
-    let complete = text.split(':').count() >= 5 || text.contains('*');
-    if text == "*" || (text.starts_with("acs:") && complete) {
-        Ok(match canonical(text) {
-            Some(canonical) => Glob::spelt(text, &canonical),
-            None => Glob::new(text),
-        })
-    } else {
-        Err(value(
-            text,
-            path,
-            "a resource, acs:service:region:account:name or *",
-        ))
-    }
-}
-
-/// A resource with its domain as domains are stored; `None` if it matches none however it is read.
-fn canonical(text: &str) -> Option<String> {
-    let is_wildcard = |c: char| matches!(c, '*' | '?');
-    let is_domain = text.contains("domain/")
-        || ["acs:cdn:", "acs:dcdn:"]
-            .iter()
-            .any(|cdn| text.starts_with(cdn));
-    let text = match text.strip_suffix('.') {
-        Some(rest) if is_domain && rest.ends_with(is_wildcard) => return None,
-        Some(rest) if is_domain => rest,
-        _ => text,
-    };
-    let mut canonical = String::with_capacity(text.len());
-    for part in text.split_inclusive([':', '/', '.']) {
-        let label = part.trim_end_matches([':', '/', '.']);
-        if label.is_ascii() {
-            canonical.push_str(part);
-            continue;
-        }
-        if label.contains(is_wildcard) {
-            return None;
-        }
-        canonical.push_str(&idna::domain_to_ascii_strict(label).ok()?);
-        canonical.push_str(&part[label.len()..]);
-    }
-    Some(canonical)
 }
 
 /// A text without variables and control characters.

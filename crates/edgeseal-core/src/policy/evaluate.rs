@@ -1,12 +1,12 @@
 //! The decision: policies on one side, a request on the other.
 
-use std::cell::OnceCell;
-
 use super::{
+    asked::{Asked, Circumstances},
     document::{Document, Effect, TrustDocument},
     glob::{Case, Subject},
     principal::{PrincipalArn, Trusted},
     request::{Context, Request, Resource},
+    steps::{STEPS_MAX, Steps},
 };
 
 /// Everything that bears on a request of a user or of a session.
@@ -77,6 +77,12 @@ pub enum Reason {
         /// For which of the request's resources, counted from 0.
         resource: usize,
     },
+    /// To compare the policies with the request takes more steps than a decision may have. Nothing is
+    /// allowed then.
+    TooManySteps {
+        /// At which of the request's resources, counted from 0.
+        resource: usize,
+    },
 }
 
 /// Where policies are, from the outermost to the innermost. Each layer that is there must allow.
@@ -101,14 +107,34 @@ const ASSUME_ROLE: &str = "sts:assumerole";
 ///
 /// The order is that of the cloud's page "How RAM evaluates policies": a `Deny` that applies, in any
 /// layer and to any of the resources, decides; else each layer must have an `Allow` for each of the
-/// resources.
+/// resources. It takes [`STEPS_MAX`] steps at most.
 #[must_use]
 pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
-    let action = request.action.to_ascii_lowercase();
-    let action = Subject::new(&action, Case::Ignored);
+    evaluate_within(policies, request, STEPS_MAX)
+}
+
+/// As [`evaluate`], with another number of steps. More steps never change a decision that fewer were
+/// enough for.
+#[must_use]
+pub fn evaluate_within(policies: &Policies<'_>, request: &Request<'_>, steps: u32) -> Decision {
+    evaluate_counting(policies, request, &Steps::new(steps))
+}
+
+/// As [`evaluate_within`], with steps that are still there afterwards.
+pub(super) fn evaluate_counting(
+    policies: &Policies<'_>,
+    request: &Request<'_>,
+    steps: &Steps,
+) -> Decision {
+    let action = Subject::new(request.action.to_ascii_lowercase(), Case::Ignored);
+    let circumstances = Circumstances::of(request.context);
     let (mut refused, mut allowed) = (None, None);
     for (index, resource) in request.resources.iter().enumerate() {
-        let decision = evaluate_one(policies, &action, request.context, index, resource);
+        let asked = Asked::new(&action, resource, &circumstances, steps);
+        let decision = evaluate_one(policies, &asked, index, resource);
+        if steps.are_spent() {
+            return Decision::too_many_steps(index);
+        }
         match decision.verdict {
             Verdict::ExplicitDeny => return decision,
             Verdict::ImplicitDeny => refused = refused.or(Some(decision)),
@@ -137,45 +163,41 @@ pub struct Assumer<'a> {
 pub fn may_assume(trust: &TrustDocument, assumer: Assumer<'_>, context: &Context) -> Decision {
     let role = Resource::new("");
     let action = Subject::new(ASSUME_ROLE, Case::Ignored);
+    let circumstances = Circumstances::of(context);
+    let steps = Steps::new(STEPS_MAX);
+    let asked = Asked::new(&action, &role, &circumstances, &steps);
     let statements = trust.statements.iter().map(|statement| {
         let applies = || {
             let is_meant = |trusted: &Trusted| {
                 let by_name = assumer.is_namesake && trusted.identity().is_some();
                 trusted.means(assumer.arn) && !(by_name && statement.effect == Effect::Allow)
             };
-            statement.principals.iter().any(is_meant) && statement.applies(&action, &role, context)
+            statement.principals.iter().any(is_meant) && statement.applies(&asked)
         };
         (statement.effect, applies)
     });
-    Found::among(statements, false).decide(Layer::Trust, None, 0)
+    let found = Found::among(statements, false);
+    if steps.are_spent() {
+        return Decision::too_many_steps(0);
+    }
+    found.decide(Layer::Trust, None, 0)
 }
 
 /// Decides on one resource, the one of this index.
 fn evaluate_one(
     policies: &Policies<'_>,
-    action: &Subject<'_>,
-    context: &Context,
+    asked: &Asked<'_>,
     index: usize,
     resource: &Resource,
 ) -> Decision {
     if resource.arn().len() > ARN_BYTES_MAX {
         return Decision::no_allow(Layer::Identity, index);
     }
-    let name = resource.subject();
-    // Made for the first `Deny` that asks.
-    let denied_as = OnceCell::new();
     let find = |document: &Document, denials_only: bool| {
         let statements = document.statements.iter().map(|statement| {
             let applies = || {
-                statement.applies(action, &name, resource, context)
-                    || (statement.effect == Effect::Deny
-                        && denied_as
-                            .get_or_init(|| resource.denied_as())
-                            .as_ref()
-                            .is_some_and(|denied_as| {
-                                statement
-                                    .denies_otherwise(action, &name, denied_as, resource, context)
-                            }))
+                let is_deny = statement.effect == Effect::Deny;
+                statement.applies(asked) || (is_deny && statement.denies_otherwise(asked))
             };
             (statement.effect, applies)
         });
@@ -254,6 +276,19 @@ impl Decision {
             verdict: Verdict::ImplicitDeny,
             by: Some(Reason::NoAllow { layer, resource }),
         }
+    }
+
+    const fn too_many_steps(resource: usize) -> Self {
+        Self {
+            verdict: Verdict::ImplicitDeny,
+            by: Some(Reason::TooManySteps { resource }),
+        }
+    }
+
+    /// Whether it is one only because the steps did not suffice.
+    #[must_use]
+    pub const fn took_too_many_steps(&self) -> bool {
+        matches!(self.by, Some(Reason::TooManySteps { .. }))
     }
 
     /// Whether to go on.

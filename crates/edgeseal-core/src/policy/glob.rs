@@ -1,9 +1,10 @@
 //! Texts with wildcards: actions, resources and the operands of `StringLike`.
 
-use std::cell::OnceCell;
+use std::{borrow::Cow, cell::OnceCell};
 
 use memchr::memmem::Finder;
 
+use super::steps::Steps;
 use positions::Positions;
 
 mod positions;
@@ -14,6 +15,8 @@ mod positions;
 #[derive(Clone, Debug)]
 pub(super) struct Glob {
     given: Box<str>,
+    /// The text that is compared, if that is another one.
+    canonical: Option<Box<str>>,
     form: Form,
     /// The form of the text in lower case, if that is another one.
     lower_case: Option<Form>,
@@ -29,7 +32,7 @@ pub(super) enum Case {
 /// A text that is compared with many globs; what can be found out once is.
 #[derive(Clone, Debug)]
 pub(super) struct Subject<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     case: Case,
     pairs: Pairs,
     /// For globs with `?`, which are rare: found when the first one needs it.
@@ -83,6 +86,7 @@ impl Glob {
         let lower_case = given.to_ascii_lowercase();
         Self {
             given: given.into(),
+            canonical: None,
             form: Form::of(given),
             lower_case: (lower_case != given).then(|| Form::of(&lower_case)),
         }
@@ -92,6 +96,7 @@ impl Glob {
     pub(super) fn spelt(given: &str, canonical: &str) -> Self {
         Self {
             given: given.into(),
+            canonical: (given != canonical).then(|| canonical.into()),
             ..Self::new(canonical)
         }
     }
@@ -99,16 +104,20 @@ impl Glob {
     /// Whether this and `arn`, the full name of a resource with wildcards, may be names of one thing.
     /// Of full names each part is compared with its own, so that no `*` for a region reaches over
     /// the account. Case matters.
-    pub(super) fn overlaps(&self, arn: &str) -> bool {
+    pub(super) fn overlaps(&self, arn: &str, steps: &Steps) -> bool {
         const PARTS: usize = 5;
+        let compared = self.canonical.as_deref().unwrap_or(&self.given);
+        if !steps.spend(1 + compared.len() * arn.len() / 4) {
+            return false;
+        }
         let parts = |text| str::splitn(text, PARTS, ':').collect::<Vec<&str>>();
-        let (mine, others) = (parts(&self.given), parts(arn));
+        let (mine, others) = (parts(compared), parts(arn));
         if (mine.len(), others.len()) == (PARTS, PARTS) {
             mine.iter()
                 .zip(&others)
                 .all(|(one, other)| overlap(one, other))
         } else {
-            overlap(&self.given, arn)
+            overlap(compared, arn)
         }
     }
 
@@ -117,13 +126,17 @@ impl Glob {
         &self.given
     }
 
-    /// Whether the subject is one of the texts that this stands for.
-    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
+    /// Whether the subject is one of the texts that this stands for; some answer if that takes more
+    /// than there is of `steps`.
+    pub(super) fn matches(&self, subject: &Subject<'_>, steps: &Steps) -> bool {
+        if !steps.spend(1) {
+            return false;
+        }
         let form = match (subject.case, &self.lower_case) {
             (Case::Ignored, Some(lower_case)) => lower_case,
             _ => &self.form,
         };
-        form.pairs.are_among(subject.pairs) && form.shape.matches(subject)
+        form.pairs.are_among(subject.pairs) && form.shape.matches(subject, steps)
     }
 }
 
@@ -159,17 +172,26 @@ impl PartialEq for Glob {
 impl<'a> Subject<'a> {
     /// The subject `text`. Where case is ignored it comes in lower case, so that it is folded once
     /// and not for each glob.
-    pub(super) fn new(text: &'a str, case: Case) -> Self {
+    pub(super) fn new(text: impl Into<Cow<'a, str>>, case: Case) -> Self {
+        let text = text.into();
         Self {
+            pairs: Pairs::of([&*text]),
             text,
             case,
-            pairs: Pairs::of([text]),
             positions: OnceCell::new(),
         }
     }
 
-    fn positions(&self) -> &Positions {
-        self.positions.get_or_init(|| Positions::of(self.text))
+    /// The text, as globs see it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn positions(&self, steps: &Steps) -> Option<&Positions> {
+        if self.positions.get().is_none() && !steps.spend(self.text.len()) {
+            return None;
+        }
+        Some(self.positions.get_or_init(|| Positions::of(&self.text)))
     }
 }
 
@@ -218,8 +240,8 @@ impl Shape {
         }
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> bool {
-        let text = subject.text;
+    fn matches(&self, subject: &Subject<'_>, steps: &Steps) -> bool {
+        let text = subject.text();
         match self {
             Self::Any => true,
             Self::Exact(exact) => **exact == *text,
@@ -233,7 +255,7 @@ impl Shape {
                 text.len() >= *least_bytes
                     && text.starts_with(&**head)
                     && text.ends_with(&**tail)
-                    && between.matches(subject, head.len(), text.len() - tail.len())
+                    && between.matches(subject, head.len(), text.len() - tail.len(), steps)
             }
         }
     }
@@ -249,12 +271,17 @@ impl Between {
     }
 
     /// Whether it stands for the subject from `from` to `to`.
-    fn matches(&self, subject: &Subject<'_>, from: usize, to: usize) -> bool {
+    fn matches(&self, subject: &Subject<'_>, from: usize, to: usize, steps: &Steps) -> bool {
         match self {
-            Self::Mixed(glob) => subject.positions().matches(glob, from, to),
+            Self::Mixed(glob) => subject.positions(steps).is_some_and(|positions| {
+                steps.spend(glob.len() * positions.words() / 2) && positions.matches(glob, from, to)
+            }),
             Self::Stars(finders) => {
-                let mut text = &subject.text.as_bytes()[from..to];
+                let mut text = &subject.text().as_bytes()[from..to];
                 finders.iter().all(|finder| {
+                    if !steps.spend(4 + text.len() / 4) {
+                        return false;
+                    }
                     let found = finder.find(text);
                     if let Some(at) = found {
                         text = &text[at + finder.needle().len()..];
@@ -273,7 +300,7 @@ mod tests {
     use super::{Case::*, *};
 
     fn matches(glob: &str, text: &str, case: Case) -> bool {
-        Glob::new(glob).matches(&Subject::new(text, case))
+        Glob::new(glob).matches(&Subject::new(text, case), &Steps::new(u32::MAX))
     }
 
     /// The meaning, written as plainly as can be.
@@ -378,8 +405,9 @@ mod tests {
         let subject = "a".repeat(6000) + "z";
         let subject = Subject::new(&subject, Matters);
         let glob = Glob::new(&format!("*{}b?*z", "a?".repeat(1500)));
+        let steps = Steps::new(u32::MAX);
         for _ in 0..40 {
-            assert!(!glob.form.shape.matches(&subject));
+            assert!(!glob.form.shape.matches(&subject, &steps));
         }
         let (glob, text) = ("*a".repeat(3000) + "b", "a".repeat(6000));
         // Exponential backtracking would not come back from this.

@@ -151,6 +151,12 @@ impl Resource {
         &self.name.arn
     }
 
+    /// Its tags.
+    pub(super) fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tags = self.tags.iter();
+        tags.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Its name as globs take it.
     pub(super) fn subject(&self) -> Subject<'_> {
         self.name.subject()
@@ -160,7 +166,7 @@ impl Resource {
     pub(super) fn denied_as(&self) -> Option<DeniedAs<'_>> {
         Some(match self.also.as_ref()? {
             Also::Known { action, name } => DeniedAs {
-                known: Some((Subject::new(action, Case::Ignored), name.subject())),
+                known: Some((Subject::new(action.as_str(), Case::Ignored), name.subject())),
                 within: None,
             },
             Also::Within(arn) => DeniedAs {
@@ -212,23 +218,6 @@ impl Context {
         self.others.push((key.into(), value.into()));
         self
     }
-
-    /// The value of `key`, if the request has one.
-    pub(super) fn value<'a>(&'a self, key: &Key, resource: &'a Resource) -> Option<Value<'a>> {
-        match key {
-            Key::SourceIp => self.source_ip.map(|ip| Value::Address(ip.to_canonical())),
-            Key::CurrentTime => Some(Value::Time(self.now)),
-            Key::SecureTransport => self.secure_transport.map(Value::Bool),
-            Key::MfaPresent => self.mfa_present.map(Value::Bool),
-            Key::ResourceTag(tag) => find(&resource.tags, |key| **key == **tag),
-            Key::Other(other) => find(&self.others, |key| key.eq_ignore_ascii_case(other)),
-        }
-    }
-}
-
-fn find(pairs: &[(String, String)], is_it: impl Fn(&String) -> bool) -> Option<Value<'_>> {
-    let mut found = pairs.iter().filter(|(key, _)| is_it(key));
-    found.next().map(|(_, value)| Value::Text(value))
 }
 
 impl Key {

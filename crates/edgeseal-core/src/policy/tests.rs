@@ -3,6 +3,7 @@ use crate::{AccountId, Pattern, Timestamp, account::Account};
 
 mod combinations;
 mod conditions;
+mod costs;
 mod grammar;
 mod oracle;
 mod scopes;

@@ -227,3 +227,40 @@ async fn a_spelling_that_matches_nothing_is_refused_when_the_policy_is_made() {
         );
     }
 }
+
+#[tokio::test]
+async fn neither_a_region_nor_a_missing_account_takes_the_force_of_a_denial() {
+    const RAM: &str = "2015-05-01";
+    const STS: &str = "2015-04-01";
+    let role_arn = format!("acs:ram::{ACCOUNT}:role/r1");
+    let domain = [("DomainName", "x.example.com")];
+    let user = [("UserName", "boss")];
+    let role = [("RoleName", "r1")];
+    let assumed = [("RoleArn", role_arn.as_str()), ("RoleSessionName", "ci")];
+    for (name, call, params) in [
+        (
+            "cdn ACCOUNT:domain/x.example.com",
+            (CDN, "DescribeCdnDomainDetail"),
+            &domain[..],
+        ),
+        ("ram ACCOUNT:user/boss", (RAM, "GetUser"), &user[..]),
+        ("ram ACCOUNT:role/r1", (RAM, "GetRole"), &role[..]),
+        ("ram ACCOUNT:role/r1", (STS, "AssumeRole"), &assumed[..]),
+    ] {
+        let (service, name) = name.split_once(' ').unwrap();
+        for region in ["*", "", "cn-hangzhou", "cn-*"] {
+            for account in [ACCOUNT, "*", ""] {
+                let name = name.replace("ACCOUNT", account);
+                let resource = format!("acs:{service}:{region}:{name}");
+                let answered = denied(deny("*", &resource), call, params).await;
+                assert!(answered, "{resource} {call:?}");
+            }
+        }
+        let other = name.replace("ACCOUNT", "2000000000000002");
+        let resource = format!("acs:{service}::{other}");
+        assert!(
+            !denied(deny("*", &resource), call, params).await,
+            "{resource} {call:?}"
+        );
+    }
+}

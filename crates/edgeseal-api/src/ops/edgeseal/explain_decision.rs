@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use edgeseal_core::{
     Pattern,
     identity::{RoleName, UserName},
-    policy::{
-        self, Decision, Layer, Policies, Principal, Reason, Request, Resource, Sphere, Verdict,
-        decide,
-    },
+    policy::{self, Decision, Layer, Principal, Reason, Resource, Sphere, Verdict},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -147,13 +144,6 @@ impl Operation for ExplainDecision {
         let resource = resource(context, call, &question, reads_tags).await?;
         let mut circumstances = call.circumstances();
         circumstances.source_ip = question.source_ip.or(circumstances.source_ip);
-        let resources = [resource];
-        let [resource] = &resources;
-        let request = Request {
-            action: &question.permission,
-            resources: &resources,
-            context: &circumstances,
-        };
         let known = ACTIONS.iter();
         let mut known = known.filter(|action| action.permission == question.permission);
         let account = resource.arn().rsplit_once(":account/");
@@ -161,12 +151,17 @@ impl Operation for ExplainDecision {
         let sphere = known.next().map_or(Sphere::OwnAccount, |action| {
             authorize::sphere(action, &principal, account)
         });
-        let decision = match &power {
-            Some(power) => power.judge(|policies| decide(&principal, sphere, policies, &request)),
-            None => decide(&principal, sphere, &Policies::NONE, &request),
+        let arn = resource.arn().to_owned();
+        let asked = authorize::Question {
+            sphere,
+            action: question.permission.clone(),
+            resources: vec![resource],
+            circumstances,
         };
+        let judged = authorize::judge(context, &principal, power.as_ref(), asked).await;
+        let (decision, _) = judged?;
         let decided = (sphere, &decision);
-        let reply = Reply::new(&principal, power.as_ref(), decided, question, resource);
+        let reply = Reply::new(&principal, power.as_ref(), decided, question, arn);
         Ok(Done::read(reply))
     }
 }
@@ -222,7 +217,7 @@ impl Reply {
         power: Option<&Power>,
         (sphere, decision): (Sphere, &Decision),
         question: Question,
-        resource: &Resource,
+        resource: String,
     ) -> Self {
         let (layer, policy_name, statement) = match &decision.by {
             Some(Reason::Statement {
@@ -232,7 +227,7 @@ impl Reply {
                 ..
             }) => (Some(*layer), policy.clone(), Some(*statement)),
             Some(Reason::NoAllow { layer, .. }) => (Some(*layer), None, None),
-            None => (None, None, None),
+            Some(Reason::TooManySteps { .. }) | None => (None, None, None),
         };
         let text = layer
             .zip(power)
@@ -257,7 +252,7 @@ impl Reply {
             reason,
             principal: principal.arn().to_string(),
             permission: question.permission,
-            resource: resource.arn().to_owned(),
+            resource,
             policy_type: layer.map(authorize::policy_type),
             policy_name,
             statement_number: statement.map(|at| at + 1),

@@ -51,6 +51,11 @@ impl Positions {
         positions
     }
 
+    /// Words that each octet of a glob takes a pass over.
+    pub(super) const fn words(&self) -> usize {
+        self.words
+    }
+
     /// Whether `glob` stands for the part of the text from `from` to `to`, both between characters.
     pub(super) fn matches(&self, glob: &str, from: usize, to: usize) -> bool {
         if from > to || to > self.bytes {

@@ -121,6 +121,8 @@ fn what_is_no_policy_of_an_identity() {
         (only(r#""Effect":"Allow","Action":"*","Resource":[]"#), "Statement.Resource is empty"),
         (only(r#""Effect":"Allow","Action":"*","Resource":"example.com""#), r#"Statement.Resource is "example.com"; it must be a resource, acs:service:region:account:name or *"#),
         (only(r#""Effect":"Allow","Action":"*","Resource":"acs:cdn:domain/a.com""#), r#"Statement.Resource is "acs:cdn:domain/a.com"; it must be a resource, acs:service:region:account:name or *"#),
+        (only(r#""Effect":"Allow","Action":"*","Resource":"acs:cdn:*::domain/a.com""#), r#"Statement.Resource is "acs:cdn:*::domain/a.com"; it must be a resource with an account, acs:service:region:account:name; it may be *"#),
+        (only(r#""Effect":"Deny","Action":"*","NotResource":["*","acs:ram:::user/a"]"#), r#"Statement.NotResource[1] is "acs:ram:::user/a"; it must be a resource with an account, acs:service:region:account:name; it may be *"#),
         (only(r#""Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::b""#), r#"Statement.Resource is "arn:aws:s3:::b"; it must be a resource, acs:service:region:account:name or *"#),
         (only(r#""Effect":"Allow","Action":"*","Resource":"acs:cdn:*:*:a\nb""#), "Statement.Resource is \"acs:cdn:*:*:a\u{fffd}b\"; it must be free of control characters"),
         (only(r#""Effect":"Allow","Action":"*","Resource":"acs:cdn:*:*:domain/${ram:Name}""#), "Statement.Resource has a variable, ${…}; policy variables are not supported"),

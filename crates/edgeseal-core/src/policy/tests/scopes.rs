@@ -78,7 +78,15 @@ const RESOURCES: &[(&str, &str, &str, bool)] = &[
     ("case of other names is not",            r#""Resource":"acs:ram:*:*:role/Deployer""#,                     "acs:ram::1234567890123456:role/deployer", false),
     ("* may be an empty region",              r#""Resource":"acs:ram:*:*:role/deployer""#,                     "acs:ram::1234567890123456:role/deployer", true),
     ("an empty region",                       r#""Resource":"acs:ram::1234567890123456:role/deployer""#,       "acs:ram::1234567890123456:role/deployer", true),
-    ("a region is not any region",            r#""Resource":"acs:cdn:cn-hangzhou:*:domain/example.com""#,      "acs:cdn:*:1234567890123456:domain/example.com", false),
+    ("a region counts for nothing",           r#""Resource":"acs:cdn:cn-hangzhou:*:domain/example.com""#,      "acs:cdn:*:1234567890123456:domain/example.com", true),
+    ("nor does a region with wildcards",      r#""Resource":"acs:cdn:cn-?*:*:domain/example.com""#,            "acs:cdn:*:1234567890123456:domain/example.com", true),
+    ("nor one of all services",               r#""Resource":"acs:*:cn-hangzhou:*:domain/example.com""#,        "acs:cdn:*:1234567890123456:domain/example.com", true),
+    ("nor one that is excepted",              r#""NotResource":"acs:cdn:cn-hangzhou:*:domain/example.com""#,   "acs:cdn:*:1234567890123456:domain/example.com", false),
+    ("a region leaves the account",           r#""Resource":"acs:cdn:cn-hangzhou:6543210987654321:domain/example.com""#, "acs:cdn:*:1234567890123456:domain/example.com", false),
+    ("an empty region of a domain",           r#""Resource":"acs:cdn::1234567890123456:domain/example.com""#,  "acs:cdn:*:1234567890123456:domain/example.com", true),
+    ("an empty region of a user",             r#""Resource":"acs:ram::1234567890123456:user/boss""#,           "acs:ram:*:1234567890123456:user/boss", true),
+    ("a name with more colons",               r#""Resource":"acs:ram::1234567890123456:user/a:b""#,            "acs:ram:*:1234567890123456:user/a:b", true),
+    ("no account, in a name of four parts",   r#""Resource":"acs:cdn:*:domain/example.com""#,                  "acs:cdn:*:1234567890123456:domain/example.com", true),
     ("? is one character",                    r#""Resource":"acs:cdn:*:*:domain/www?.example.com""#,           "acs:cdn:*:1234567890123456:domain/www1.example.com", true),
     ("? is not two",                          r#""Resource":"acs:cdn:*:*:domain/www?.example.com""#,           "acs:cdn:*:1234567890123456:domain/www12.example.com", false),
     ("* in the middle",                       r#""Resource":"acs:cdn:*:*:domain/www.*.com""#,                  "acs:cdn:*:1234567890123456:domain/www.example.com", true),
@@ -124,6 +132,56 @@ fn resources() {
                 Verdict::ImplicitDeny
             };
             assert_eq!(decision.verdict, expected, "{what}, {effect}");
+        }
+    }
+}
+
+/// A resource without an account means that of every account where that makes a policy allow less,
+/// and is refused elsewhere; of a policy that is stored already it means none there.
+#[test]
+fn resources_without_an_account() {
+    let context = Context::new(noon());
+    for (element, effect, denied) in [
+        ("Resource", "Deny", true),
+        ("NotResource", "Allow", true),
+        ("Resource", "Allow", true),
+        ("NotResource", "Deny", true),
+    ] {
+        let narrows = (element == "Resource") == (effect == "Deny");
+        for text in [
+            "acs:cdn:*::domain/example.com",
+            "acs:cdn:::domain/example.com",
+        ] {
+            let all = r#"{"Effect":"Allow","Action":"cdn:*","Resource":"*"}"#;
+            let all = if effect == "Deny" {
+                format!("{all},")
+            } else {
+                String::new()
+            };
+            let json = format!(
+                r#"{{"Version":"1","Statement":[{all}{{"Effect":"{effect}","Action":"*","{element}":"{text}"}}]}}"#
+            );
+            assert_eq!(Document::parse(&json).is_ok(), narrows, "{json}");
+            let stored = Document::parse_stored(&json).unwrap();
+            let policies = Policies {
+                identity: &[Attached {
+                    name: "p",
+                    document: &stored,
+                }],
+                session: None,
+            };
+            let request = Request {
+                action: SET,
+                resources: &[domain("example.com")],
+                context: &context,
+            };
+            assert_eq!(
+                !evaluate(&policies, &request).is_allowed(),
+                denied,
+                "{json}"
+            );
+            // It is printed as it was written.
+            assert!(serde_json::to_string(&stored).unwrap().contains(text));
         }
     }
 }

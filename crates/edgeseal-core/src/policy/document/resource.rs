@@ -1,0 +1,114 @@
+//! The names of resources in policies, as they are compared.
+
+use std::borrow::Cow;
+
+use super::{
+    super::{
+        glob::Glob,
+        invalid::InvalidPolicy,
+        tree::{Node, Path},
+    },
+    name, value,
+};
+
+/// What a resource without an account stands for: the resources of every account, where that makes a
+/// policy allow less, or nothing, as its letters say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anyones {
+    All,
+    None,
+}
+
+/// As [`read_stored_resource`]; refused is also one that is spelt so that it matches nothing.
+pub(super) fn read_resource(
+    node: &Node,
+    path: &Path<'_>,
+    anyones: Anyones,
+) -> Result<Glob, InvalidPolicy> {
+    let glob = read_stored_resource(node, path, anyones)?;
+    let text = glob.as_str();
+    if canonical(text).is_none() {
+        let expected = "a resource in whose domain each label is either ASCII or free of wildcards, \
+                        without a dot after a wildcard at its end";
+        return Err(value(text, path, expected));
+    }
+    if anyones == Anyones::None && text.split(':').nth(ACCOUNT) == Some("") {
+        let expected = "a resource with an account, acs:service:region:account:name; it may be *";
+        return Err(value(text, path, expected));
+    }
+    Ok(glob)
+}
+
+/// `*`, or `acs:service:region:account:name` with wildcards anywhere. One with fewer parts and no
+/// `*` to make up for them could match nothing. Domains are compared in A-labels without a dot at
+/// the end (see [`crate::DomainName`]), however they are spelt.
+pub(super) fn read_stored_resource(
+    node: &Node,
+    path: &Path<'_>,
+    anyones: Anyones,
+) -> Result<Glob, InvalidPolicy> {
+    let text = name(node, path)?;
+    let complete = text.split(':').count() >= PARTS || text.contains('*');
+    if text == "*" || (text.starts_with("acs:") && complete) {
+        let placed = placed(text, anyones);
+        Ok(match canonical(&placed) {
+            Some(canonical) => Glob::spelt(text, &canonical),
+            None => Glob::new(text),
+        })
+    } else {
+        Err(value(
+            text,
+            path,
+            "a resource, acs:service:region:account:name or *",
+        ))
+    }
+}
+
+/// Parts of the full name of a resource.
+const PARTS: usize = 5;
+/// Which of them is the region.
+const REGION: usize = 2;
+/// Which of them is the account.
+const ACCOUNT: usize = 3;
+
+/// A resource with `*` for its region: nothing here is in one, whichever a policy names, and the
+/// cloud prints the names of users and roles without.
+fn placed(text: &str, anyones: Anyones) -> Cow<'_, str> {
+    let mut parts: Vec<&str> = text.splitn(PARTS, ':').collect();
+    if parts.len() < PARTS {
+        return Cow::Borrowed(text);
+    }
+    parts[REGION] = "*";
+    if parts[ACCOUNT].is_empty() && anyones == Anyones::All {
+        parts[ACCOUNT] = "*";
+    }
+    Cow::Owned(parts.join(":"))
+}
+
+/// A resource with its domain as domains are stored; `None` if it matches none however it is read.
+fn canonical(text: &str) -> Option<String> {
+    let is_wildcard = |c: char| matches!(c, '*' | '?');
+    let is_domain = text.contains("domain/")
+        || ["acs:cdn:", "acs:dcdn:"]
+            .iter()
+            .any(|cdn| text.starts_with(cdn));
+    let text = match text.strip_suffix('.') {
+        Some(rest) if is_domain && rest.ends_with(is_wildcard) => return None,
+        Some(rest) if is_domain => rest,
+        _ => text,
+    };
+    let mut canonical = String::with_capacity(text.len());
+    for part in text.split_inclusive([':', '/', '.']) {
+        let label = part.trim_end_matches([':', '/', '.']);
+        if label.is_ascii() {
+            canonical.push_str(part);
+            continue;
+        }
+        if label.contains(is_wildcard) {
+            return None;
+        }
+        canonical.push_str(&idna::domain_to_ascii_strict(label).ok()?);
+        canonical.push_str(&part[label.len()..]);
+    }
+    Some(canonical)
+}
