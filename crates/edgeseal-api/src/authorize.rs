@@ -234,6 +234,13 @@ impl Authorized {
         self.may(permission, resources::centre(permission, self.account()))
     }
 
+    /// Whether the caller may do with all of Edgeseal what the call does: a key of the root account
+    /// itself, or one of its users or sessions with a right on `acs:edgeseal:*:ROOT:*`.
+    pub(crate) fn is_of_operator(&self) -> bool {
+        let permission = self.action.permission;
+        self.principal().owner().root && self.may(permission, resources::edgeseal(self.account()))
+    }
+
     fn may(&self, permission: &str, resource: Resource) -> bool {
         let Some(power) = &self.caller.power else {
             return true;

@@ -141,6 +141,12 @@ pub(super) fn centre(permission: &str, account: &AccountId) -> Resource {
     Resource::new("*").within(format!("acs:{service}:*:{account}:*"))
 }
 
+/// All of Edgeseal. A `Deny` of something in it is taken to mean this too.
+pub(super) fn edgeseal(account: &AccountId) -> Resource {
+    let arn = format!("acs:edgeseal:*:{account}:*");
+    Resource::new(arn.as_str()).within(arn)
+}
+
 /// The account that an operator's call is about.
 pub(super) fn named_account(caller: &Caller) -> &str {
     let own = caller.principal.account().as_str();

@@ -314,3 +314,51 @@ async fn the_audit_tells_what_was_granted() {
     let (_, notes, _) = last(&world, ROOT, "CreateAccessKey").await;
     assert_eq!(notes, [format!("access key {}", key_of(&made))]);
 }
+
+#[tokio::test]
+async fn a_right_on_domains_shows_no_rollout_of_others() {
+    let mut world = world().await;
+    let right = "edgeseal:DescribeRollout";
+    let on = |name: &str| format!("acs:edgeseal:*:{ROOT}:{name}");
+    let secret = json!({"Effect": "Deny", "Action": "*", "Resource": on("domain/secret.example")});
+    let (all, domains) = (on("*"), on("domain/*"));
+    for (name, statements) in [
+        ("domains", vec![statement(right, &domains)]),
+        ("all", vec![statement(right, &all)]),
+        ("restricted", vec![statement(right, &all), secret]),
+    ] {
+        world.user(ROOT, name, &[&document(&statements)]).await;
+    }
+    let added = [
+        ("DomainName", "www.tenant.example"),
+        ("CdnType", "web"),
+        (
+            "Sources",
+            r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#,
+        ),
+    ];
+    let tenant = &world.keys["tenant"];
+    let answer = world
+        .call(tenant, "2018-05-10", "AddCdnDomain", &added)
+        .await;
+    assert_eq!(answer.get("Code"), None, "{answer}");
+    let named = [("DomainName", "www.tenant.example")];
+    for (who, sees) in [
+        ("root", true),
+        ("helper", true),
+        ("all", true),
+        ("domains", false),
+        ("restricted", false),
+    ] {
+        let key = &world.keys[who];
+        let fleet = world.call(key, OWN, "DescribeRollout", &[]).await;
+        let of_tenant = world.call(key, OWN, "DescribeRollout", &named).await;
+        let codes = [&fleet, &of_tenant].map(|answer| answer["Code"].as_str());
+        let expected = if sees {
+            [None, None]
+        } else {
+            [Some("MissingDomainName"), Some("InvalidDomain.NotFound")]
+        };
+        assert_eq!(codes, expected, "{who}: {fleet} {of_tenant}");
+    }
+}

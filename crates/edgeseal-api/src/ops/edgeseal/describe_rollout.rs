@@ -147,7 +147,7 @@ impl Operation for DescribeRollout {
     }
 
     async fn run(context: &Context, call: &Authorized, query: Query) -> Result<Done<Reply>, Error> {
-        let is_operator = call.principal().owner().root;
+        let is_operator = call.is_of_operator();
         let reply = match query.domain {
             Some(name) => {
                 let rollout = rollout(context, call, &name, &query.since, query.environment);
@@ -211,7 +211,7 @@ async fn rollout(
     let target = target().await?;
     // It may have gone to somebody else meanwhile.
     check_owner(context, call, name).await?;
-    let (now, is_operator) = ((context.clock)(), call.principal().owner().root);
+    let (now, is_operator) = ((context.clock)(), call.is_of_operator());
     let rows = edges
         .iter()
         .filter(|edge| edge.environment() == environment)
@@ -221,7 +221,7 @@ async fn rollout(
 
 /// An operator may name any domain, an account its own.
 async fn check_owner(context: &Context, call: &Authorized, name: &Pattern) -> Result<(), Error> {
-    if call.principal().owner().root {
+    if call.is_of_operator() {
         let found = context.catalog.domain(name).await.map_err(Trouble::from)?;
         found.ok_or_else(|| NoDomain::NotFound(name.clone()))?;
     } else {
@@ -283,7 +283,7 @@ impl Failure for Error {
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(NoDomain::Unnamed) => {
-                Some("name one of your domains in DomainName; all edges are shown to the root account only".to_owned())
+                Some("name one of your domains in DomainName; all edges are shown to the root account only, and to its users with a right on acs:edgeseal:*:ROOT:*".to_owned())
             }
             Self::Domain(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
