@@ -28,12 +28,15 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, SemaphorePermit},
     time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 
-/// Questions that are asked at once.
+use crate::turns::{Turn, Turns};
+
+/// Questions that are asked at once, of each kind.
 const QUESTIONS_MAX: usize = 64;
+/// The same for one account.
+const QUESTIONS_OF_ACCOUNT: usize = 8;
 
 /// The domain that is registered: the public suffix (<https://publicsuffix.org>, private section
 /// included) and one label.
@@ -86,8 +89,10 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct OwnerCheck {
     resolver: TokioResolver,
-    /// Questions under way: callers choose whom they are sent to.
-    free: Arc<Semaphore>,
+    /// Turns to ask for an owner's consent: callers choose who is asked.
+    consents: Arc<Turns>,
+    /// Turns to ask where a domain points to.
+    targets: Arc<Turns>,
     http_port: u16,
     private_addresses: bool,
 }
@@ -180,18 +185,25 @@ impl OwnerCheck {
         *builder.options_mut() = resolver_options();
         Ok(Self {
             resolver: builder.build().map_err(failed)?,
-            free: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            consents: Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ACCOUNT),
+            targets: Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ACCOUNT),
             http_port: options.http_port,
             private_addresses: options.private_addresses,
         })
     }
 
-    /// Whether a TXT record of `verification.ROOT` is the content.
+    /// Whether a TXT record of `verification.ROOT` is the content. `account` asks; its questions wait
+    /// for each other when it has many.
     ///
     /// # Errors
     /// [`NotProven`] says what was found instead.
-    pub async fn by_dns(&self, root: &DomainName, content: &str) -> Result<(), NotProven> {
-        let _turn = self.turn(&root.to_string()).await?;
+    pub async fn by_dns(
+        &self,
+        account: &AccountId,
+        root: &DomainName,
+        content: &str,
+    ) -> Result<(), NotProven> {
+        let _turn = turn(&self.consents, account, &root.to_string()).await?;
         let name = format!("verification.{root}");
         // The dot at the end: no search domain of this machine is tried.
         let asked = self.resolver.txt_lookup(format!("{name}."));
@@ -227,12 +239,18 @@ impl OwnerCheck {
         })
     }
 
-    /// Whether `http://ROOT/verification.html` is the content, white space around it aside.
+    /// Whether `http://ROOT/verification.html` is the content, white space around it aside. `account`
+    /// asks.
     ///
     /// # Errors
     /// [`NotProven`] says what was found instead.
-    pub async fn by_file(&self, root: &DomainName, content: &str) -> Result<(), NotProven> {
-        let _turn = self.turn(&root.to_string()).await?;
+    pub async fn by_file(
+        &self,
+        account: &AccountId,
+        root: &DomainName,
+        content: &str,
+    ) -> Result<(), NotProven> {
+        let _turn = turn(&self.consents, account, &root.to_string()).await?;
         let url = format!("http://{root}{FILE}");
         let until = Instant::now() + PATIENCE;
         let addresses = timeout_at(until, self.addresses(root))
@@ -260,12 +278,17 @@ impl OwnerCheck {
     }
 
     /// Whether the DNS sends visitors of a domain to `target` by a CNAME record. Of a wildcard domain
-    /// the name is asked that its own CNAME begins with.
+    /// the name is asked that its own CNAME begins with. `account` asks.
     ///
     /// # Errors
     /// One sentence that says what was found instead.
-    pub async fn points_to(&self, name: &Pattern, target: &str) -> Result<(), String> {
-        let turn = self.turn(&name.to_string()).await;
+    pub async fn points_to(
+        &self,
+        account: &AccountId,
+        name: &Pattern,
+        target: &str,
+    ) -> Result<(), String> {
+        let turn = turn(&self.targets, account, &name.to_string()).await;
         let _turn = turn.map_err(|late| late.to_string())?;
         let asked = match name {
             Pattern::Exact(name) => name.to_string(),
@@ -294,14 +317,6 @@ impl OwnerCheck {
         }
     }
 
-    /// One's turn to ask, if it comes in time.
-    async fn turn(&self, name: &str) -> Result<SemaphorePermit<'_>, NotProven> {
-        match timeout(PATIENCE, self.free.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(Elapsed { .. }) => Err(late(name)),
-        }
-    }
-
     /// Where the root domain's web server may be asked: the very addresses that are connected to,
     /// so that a name that changes its address between the check and the use gains nothing.
     async fn addresses(&self, root: &DomainName) -> Result<Vec<SocketAddr>, NotProven> {
@@ -326,6 +341,12 @@ impl OwnerCheck {
         }
         Ok(usable)
     }
+}
+
+/// A turn to ask, if it comes in time.
+async fn turn(turns: &Arc<Turns>, account: &AccountId, name: &str) -> Result<Turn, NotProven> {
+    let turn = timeout(PATIENCE, turns.take(account)).await;
+    turn.map_err(|Elapsed { .. }| late(name))
 }
 
 /// The file, at one address.

@@ -101,7 +101,11 @@ async fn by_dns() {
     let check = dns.check(80, false);
     for root in ["right", "spaced", "cut", "several", "alias", "large"] {
         let root = name(&format!("{root}.example"));
-        assert_eq!(check.by_dns(&root, CONTENT).await, Ok(()), "{root}");
+        assert_eq!(
+            check.by_dns(&account(), &root, CONTENT).await,
+            Ok(()),
+            "{root}"
+        );
     }
     let cut = "x".repeat(80);
     let beside = format!("{CONTENT}4");
@@ -111,14 +115,21 @@ async fn by_dns() {
             found: found.to_owned(),
         };
         let root = name(&format!("{root}.example"));
-        assert_eq!(check.by_dns(&root, CONTENT).await, Err(expected), "{root}");
+        assert_eq!(
+            check.by_dns(&account(), &root, CONTENT).await,
+            Err(expected),
+            "{root}"
+        );
     }
     for root in ["other-type.example", "above.example", "nothing.example"] {
         let expected = NotProven::NoRecord {
             name: format!("verification.{root}"),
         };
         let root = name(root);
-        assert_eq!(check.by_dns(&root, CONTENT).await, Err(expected));
+        assert_eq!(
+            check.by_dns(&account(), &root, CONTENT).await,
+            Err(expected)
+        );
     }
 }
 
@@ -126,10 +137,10 @@ async fn by_dns() {
 async fn a_mended_record_is_seen_at_once() {
     let dns = Dns::start(vec![]).await;
     let (check, root) = (dns.check(80, false), name("mended.example"));
-    assert!(check.by_dns(&root, CONTENT).await.is_err());
+    assert!(check.by_dns(&account(), &root, CONTENT).await.is_err());
     dns.add(txt("verification.mended.example.", &[CONTENT]))
         .await;
-    assert_eq!(check.by_dns(&root, CONTENT).await, Ok(()));
+    assert_eq!(check.by_dns(&account(), &root, CONTENT).await, Ok(()));
 }
 
 #[tokio::test]
@@ -141,9 +152,41 @@ async fn a_silent_dns_server() {
     });
     let (check, root) = (check.unwrap(), name("silent.example"));
     let begun = Instant::now();
-    let result = check.by_dns(&root, CONTENT).await;
+    let result = check.by_dns(&account(), &root, CONTENT).await;
     assert!(matches!(result, Err(NotProven::Unreachable { .. })));
     assert!(begun.elapsed() < PATIENCE + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
+    let dns = Dns::start(vec![txt("verification.b.example.", &[CONTENT])]).await;
+    let check = dns.check(80, false);
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let asks_in_vain = OwnerCheck::new(Options {
+        dns: Some(silent.local_addr().unwrap()),
+        ..Options::default()
+    });
+    let asks_in_vain = OwnerCheck {
+        resolver: asks_in_vain.unwrap().resolver,
+        ..check.clone()
+    };
+    // Some have a turn, the others wait for one; nobody is answered.
+    let mut many = tokio::task::JoinSet::new();
+    for _ in 0..2 * QUESTIONS_MAX {
+        let check = asks_in_vain.clone();
+        many.spawn(async move { check.by_dns(&account(), &name("a.example"), CONTENT).await });
+    }
+    tokio::task::yield_now().await;
+    let (other, root) = (
+        AccountId::parse("1000000000000002").unwrap(),
+        name("b.example"),
+    );
+    assert_eq!(check.by_dns(&other, &root, CONTENT).await, Ok(()));
+    // To ask something else it does not even stand behind itself.
+    let domain = Pattern::parse("b.example").unwrap();
+    let found = check.points_to(&account(), &domain, "b.w.example").await;
+    assert_eq!(found, Err("b.example has no CNAME record".to_owned()));
+    assert!(many.try_join_next().is_none(), "they still wait");
 }
 
 #[tokio::test]
@@ -160,13 +203,20 @@ async fn by_file() {
     let dns = Dns::start(web.records()).await;
     let check = dns.check(web.address.port(), true);
     for root in web.hosts {
-        assert_eq!(check.by_file(&name(root), CONTENT).await, Ok(()), "{root}");
+        assert_eq!(
+            check.by_file(&account(), &name(root), CONTENT).await,
+            Ok(()),
+            "{root}"
+        );
     }
     let nothing = NotProven::NoAddress {
         name: "nothing.example".to_owned(),
     };
     let root = name("nothing.example");
-    assert_eq!(check.by_file(&root, CONTENT).await, Err(nothing));
+    assert_eq!(
+        check.by_file(&account(), &root, CONTENT).await,
+        Err(nothing)
+    );
 }
 
 #[tokio::test]
@@ -209,11 +259,11 @@ async fn by_what_is_not_the_file() {
         ("moved.example", status("moved.example", 302)),
         ("missing.example", status("missing.example", 404)),
     ] {
-        let result = check.by_file(&name(root), CONTENT).await;
+        let result = check.by_file(&account(), &name(root), CONTENT).await;
         assert_eq!(result, Err(expected), "{root}");
     }
     for root in ["broken.example", "mute.example"] {
-        let result = check.by_file(&name(root), CONTENT).await;
+        let result = check.by_file(&account(), &name(root), CONTENT).await;
         let unreachable = matches!(result, Err(NotProven::Unreachable { .. }));
         assert!(unreachable, "{root}: {result:?}");
     }
@@ -229,12 +279,15 @@ async fn only_public_addresses_are_asked() {
         name: "inside.example".to_owned(),
         address: Ipv4Addr::LOCALHOST.into(),
     };
-    assert_eq!(check.by_file(&root, CONTENT).await, Err(refused));
+    assert_eq!(
+        check.by_file(&account(), &root, CONTENT).await,
+        Err(refused)
+    );
     assert_eq!(web.asked(), 0, "nobody connected");
 
     let before = dns.asked_for_a();
     let check = dns.check(web.address.port(), true);
-    assert_eq!(check.by_file(&root, CONTENT).await, Ok(()));
+    assert_eq!(check.by_file(&account(), &root, CONTENT).await, Ok(()));
     assert_eq!(web.asked(), 1);
     assert_eq!(dns.asked_for_a() - before, 1, "checked is what is used");
 }
@@ -248,8 +301,15 @@ async fn an_address_that_does_not_answer_makes_way() {
     records.extend(web.records());
     let dns = Dns::start(records).await;
     let check = dns.check(web.address.port(), true);
-    assert_eq!(check.by_file(&name("two.example"), CONTENT).await, Ok(()));
-    let result = check.by_file(&name("one.example"), CONTENT).await;
+    assert_eq!(
+        check
+            .by_file(&account(), &name("two.example"), CONTENT)
+            .await,
+        Ok(())
+    );
+    let result = check
+        .by_file(&account(), &name("one.example"), CONTENT)
+        .await;
     let Err(NotProven::Unreachable { why, .. }) = result else {
         panic!("{result:?}");
     };
@@ -257,6 +317,10 @@ async fn an_address_that_does_not_answer_makes_way() {
 }
 
 const CONTENT: &str = "verify_00112233445566778899aabbccddeeff";
+
+fn account() -> AccountId {
+    AccountId::parse("1000000000000001").unwrap()
+}
 
 fn name(text: &str) -> DomainName {
     DomainName::parse(text).unwrap()
@@ -308,6 +372,17 @@ impl RequestHandler for Counting {
     }
 }
 
+/// A port for both. One that is free for one of them may be somebody's for the other.
+async fn one_port() -> (TcpListener, UdpSocket) {
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        match UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            Ok(udp) => return (tcp, udp),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
+        }
+    }
+}
+
 impl Dns {
     async fn start(records: Vec<Record>) -> Self {
         let zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
@@ -323,9 +398,9 @@ impl Dns {
             catalog,
             asked_for_a: Arc::clone(&asked_for_a),
         });
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, udp) = one_port().await;
         let address = tcp.local_addr().unwrap();
-        server.register_socket(UdpSocket::bind(address).await.unwrap());
+        server.register_socket(udp);
         server.register_listener(tcp, PATIENCE, 64);
         let dns = Self {
             address,

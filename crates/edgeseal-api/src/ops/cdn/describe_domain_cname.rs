@@ -1,6 +1,6 @@
 //! `DescribeDomainCname`: whether visitors' DNS points to the edge. The DNS is asked now.
 
-use edgeseal_core::Pattern;
+use edgeseal_core::{AccountId, Pattern};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
@@ -67,7 +67,9 @@ impl BatchOperation for DescribeDomainCname {
             named_domain::find(&context.catalog, call.account(), name).await?;
         }
         // Several at once: a DNS server that does not answer costs its time a few times only.
-        let rows: Vec<_> = names.iter().map(|name| Row::of(context, name)).collect();
+        let account = call.account();
+        let rows = names.iter().map(|name| Row::of(context, account, name));
+        let rows: Vec<_> = rows.collect();
         let data = stream::iter(rows).buffered(8).collect().await;
         Ok(Done::read(Reply {
             cname_datas: Found { data },
@@ -76,10 +78,10 @@ impl BatchOperation for DescribeDomainCname {
 }
 
 impl Row {
-    async fn of(context: &Context, name: &Pattern) -> Self {
+    async fn of(context: &Context, account: &AccountId, name: &Pattern) -> Self {
         let wanted = cname(name, &context.settings.cname_suffix);
         let found = match &context.settings.owner_check {
-            Some(check) => check.points_to(name, &wanted).await,
+            Some(check) => check.points_to(account, name, &wanted).await,
             None => Err("this machine has no DNS server to ask".to_owned()),
         };
         let (status, passed) = if found.is_ok() { (0, "yes") } else { (1, "no") };

@@ -157,13 +157,14 @@ async fn check(
         .filter(|_| settings.demand_ownership)
         .ok_or(Error::Off)?;
     let root = ownership::root_of(name);
-    let content = ownership::content(call.account(), &root);
+    let account = call.account();
+    let content = ownership::content(account, &root);
     match way {
-        Way::Dns => match asked.by_dns(&root, &content).await {
+        Way::Dns => match asked.by_dns(account, &root, &content).await {
             Ok(()) => Ok(()),
             Err(why) => Err(Error::NotInDns { why, content, root }),
         },
-        Way::File => match asked.by_file(&root, &content).await {
+        Way::File => match asked.by_file(account, &root, &content).await {
             Ok(()) => Ok(()),
             Err(why) => Err(Error::NotInFile { why, content, root }),
         },
