@@ -235,3 +235,66 @@ fn what_a_domain_may_have_is_bounded() {
         Err(BadFunctions::TooMany { count: 101 })
     ));
 }
+
+/// What the edge dials, and the host that it tells an origin, are the domain's sources, which are looked
+/// at when they are set. No function changes them, however it is spelt, since nothing that the edge
+/// obeys has room for a name or an address.
+#[test]
+fn no_function_names_an_origin() {
+    const HOST: &str = "169.254.169.254";
+    let spelt = [
+        ("set_req_host_header", "domain_name"),
+        ("advanced_origin", "origin"),
+        ("back_to_origin_url_rewrite", "target_url"),
+        ("back_to_origin_argument_rewrite", "save_list"),
+        ("back_to_origin_tcp_option", "host"),
+        ("origin_request_header", "header_value"),
+        ("set_req_header", "value"),
+        ("host_redirect", "rewrite_url"),
+        ("https_origin_sni", "https_origin_sni"),
+        ("origin_sni", "origin_sni"),
+        ("origin_dns_host", "ali_origin_dns_host"),
+        ("ali_origin_host", "host"),
+        ("forward_scheme", "scheme_origin"),
+        ("dynamic", "origin"),
+        ("l2_oss_key", "private_oss_auth"),
+        ("follow302", "follow302"),
+    ];
+    for (name, argument) in spelt {
+        for value in [
+            HOST,
+            "http://169.254.169.254/latest",
+            "127.0.0.1:8080",
+            "on",
+        ] {
+            let arguments = [(argument, value), ("enabled", "on"), ("enable", "on")];
+            let one = setting(name, &arguments);
+            assert_eq!(effect(&one), "none", "{name}");
+            assert_eq!(derive(&[one]), Ok(Delivery::default()), "{name}");
+        }
+    }
+    for name in OBEYED {
+        let arguments = [
+            ("enable", "on"),
+            ("enabled", "on"),
+            ("tls12", "on"),
+            ("host", HOST),
+            ("domain_name", HOST),
+        ];
+        let derived = derive(&[setting(name, &arguments)]).unwrap();
+        // Whoever adds something that the edge obeys must look at this.
+        let Delivery {
+            http2: _,
+            ocsp_stapling: _,
+            tls: TlsVersions::Both | TlsVersions::Only12 | TlsVersions::Only13,
+            redirect: None | Some(Redirect::ToHttps | Redirect::ToHttp),
+            hsts:
+                None
+                | Some(Hsts {
+                    max_age_s: _,
+                    include_subdomains: _,
+                }),
+        } = derived;
+        assert!(!format!("{derived:?}").contains(HOST), "{name}");
+    }
+}
