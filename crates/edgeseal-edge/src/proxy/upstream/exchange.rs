@@ -240,14 +240,15 @@ impl State {
         }
     }
 
-    /// Of the oldest exchanges of a source the one whose visitor has taken nothing for longest, else
-    /// the oldest of them.
+    /// Of the oldest exchanges of a source the one whose visitor has taken nothing for longest; else the
+    /// one that fewest would miss, a connection of HTTP/2 being many visitors', and the oldest of them.
     fn least_useful(&self, (account, source): Holder) -> Option<Id> {
         let open = (account, source, 0)..=(account, source, u64::MAX);
         let least = self.open.range(open).take(SEARCHED);
         let least = least.min_by_key(|(id, shared)| {
             let since = shared.untaken_since.load(SeqCst);
-            (if since == 0 { u64::MAX } else { since }, id.2)
+            let since = if since == 0 { u64::MAX } else { since };
+            (since, shared.streams.load(SeqCst), id.2)
         });
         least.map(|(id, _)| *id)
     }
@@ -487,6 +488,19 @@ mod tests {
         assert_eq!(exchanges.lock().accounts[&1].total(), 2, "not the other's");
         drop((of_one, of_two));
         assert!(exchanges.lock().accounts.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_many_share_gives_way_last() {
+        let exchanges = Exchanges::new(3, Arc::new(Semaphore::new(3)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let shared = exchanges.begin(A, soon()).await.unwrap();
+        let (_streams, _open) = shared.shared();
+        let alone = exchanges.begin(A, soon()).await.unwrap();
+        let other = exchanges.begin(A, soon()).await.unwrap();
+        assert!(exchanges.begin(B, soon()).await.is_some());
+        assert!(is_revoked(&alone).await, "the oldest of one visitor alone");
+        assert!(!is_revoked(&shared).await && !is_revoked(&other).await);
     }
 
     #[tokio::test(start_paused = true)]
