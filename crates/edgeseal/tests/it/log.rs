@@ -12,6 +12,8 @@ use std::{
     thread,
 };
 
+use tokio::time::timeout;
+
 use crate::harness::{
     Api, CDN, Origin, PATIENCE, Server, api::told, eventually, pki::AUTHORITY, raw,
     server::by_shell, unlimited,
@@ -30,9 +32,11 @@ async fn metric(server: &Server, series: &str) -> u64 {
 /// Makes calls with long lines in the log.
 async fn talk(api: &Api) {
     let long = "x".repeat(1000);
+    let params = [("DomainName", long.as_str())];
     for _ in 0..25 {
-        api.refused(CDN, "StopCdnDomain", &[("DomainName", &long)])
-            .await;
+        let call = api.refused(CDN, "StopCdnDomain", &params);
+        let answered = timeout(PATIENCE, call).await;
+        answered.expect("a call waits for the reader of the log");
     }
 }
 
