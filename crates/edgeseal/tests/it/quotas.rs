@@ -224,33 +224,50 @@ async fn an_account_has_as_many_signing_requests_as_it_may() {
     server.stop();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_calls_at_once_end_exactly_at_the_quota() {
-    const LIMIT: usize = 20;
-    let server = Server::start_with(&config(&format!("quota_domains = {LIMIT}")));
-    let (bob, origin) = (server.account("bob").await, Origin::start().await);
-    let sources = origin.sources();
+/// Adds all of these at once; those that were added.
+async fn add_at_once(
+    api: &Api,
+    action: &'static str,
+    lists: Vec<String>,
+    sources: &str,
+) -> Vec<String> {
     let mut calls = JoinSet::new();
-    for number in 0..3 * LIMIT {
-        let (bob, sources) = (bob.clone(), sources.clone());
+    for names in lists {
+        let (api, sources) = (api.clone(), sources.to_owned());
         calls.spawn(async move {
-            let name = format!("{number}.quota.example");
-            let params = domain(&name, &sources);
-            match bob.call(CDN, "AddCdnDomain", &params).await {
-                Ok(_) => Some(name),
+            match api.call(CDN, action, &domain(&names, &sources)).await {
+                Ok(_) => names.split(',').map(str::to_owned).collect(),
                 Err(CallError::Refused(refusal)) => {
                     assert_eq!(refusal.code, OVER, "{}", refusal.detail);
-                    None
+                    Vec::new()
                 }
-                Err(error) => panic!("{name}: {}", told(&error)),
+                Err(error) => panic!("{names}: {}", told(&error)),
             }
         });
     }
-    let mut added: Vec<String> = calls.join_all().await.into_iter().flatten().collect();
-    added.sort();
+    calls.join_all().await.concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_at_once_end_exactly_at_the_quota() {
+    const LIMIT: usize = 100;
+    let server = Server::start_with(&config(&format!("quota_domains = {LIMIT}")));
+    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    let sources = origin.sources();
+    // Names below one parent get in one another's way all the same.
+    let batch = |batch: usize| {
+        let names = (0..30).map(|n| format!("www.{batch}-{n}.example"));
+        names.collect::<Vec<_>>().join(",")
+    };
+    let batches = (0..8).map(batch).collect();
+    let mut added = add_at_once(&bob, "BatchAddCdnDomain", batches, &sources).await;
+    assert_eq!(added.len(), 90, "three batches, each whole");
+    let single = (0..30).map(|n| format!("www.{n}.example")).collect();
+    added.extend(add_at_once(&bob, "AddCdnDomain", single, &sources).await);
     assert_eq!(added.len(), LIMIT);
+    added.sort();
     let listed = bob
-        .ok(CDN, "DescribeUserDomains", &[("PageSize", "100")])
+        .ok(CDN, "DescribeUserDomains", &[("PageSize", "500")])
         .await;
     let rows = listed["Domains"]["PageData"].as_array().unwrap().iter();
     let mut there: Vec<&str> = rows

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use edgeseal_core::quota::Kind;
-use tokio::task::JoinSet;
+use tokio::{sync::Barrier, task::JoinSet};
 
 use super::*;
 use crate::{SharedStore, Write, sqlite::SqliteStore};
@@ -16,10 +16,28 @@ async fn counts(catalog: &Catalog) -> [u64; 3] {
 }
 
 async fn add_within(catalog: &Catalog, name: &str, quota: Quota) -> Result<(), OverQuota> {
+    add_at_once(catalog, name, quota, &Barrier::new(1)).await
+}
+
+/// Adds a domain, and commits the first time only once all others are about to.
+async fn add_at_once(
+    catalog: &Catalog,
+    name: &str,
+    quota: Quota,
+    all: &Barrier,
+) -> Result<(), OverQuota> {
     let (domain, deed) = (&domain(name, None), &deed());
-    let added = catalog.transact(deed, |mut draft| async move {
-        draft.add_domain(domain, quota).await?;
-        Ok::<_, Never>((draft, ()))
+    let mut is_first = true;
+    let added = catalog.transact(deed, |mut draft| {
+        let waits = std::mem::take(&mut is_first);
+        async move {
+            let looked = draft.add_domain(domain, quota).await;
+            if waits {
+                all.wait().await;
+            }
+            looked?;
+            Ok::<_, Never>((draft, ()))
+        }
     });
     match added.await {
         Ok(_) => Ok(()),
@@ -126,7 +144,8 @@ async fn at_the_quota_one_may_be_replaced() {
     assert_eq!(counts(catalog).await, [0, 1, 0]);
 }
 
-/// All at once, over a file and in memory, in a store that has no numbers yet.
+/// All have looked before the first of them commits; over a file and in memory, in a store that has no
+/// numbers yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_end_exactly_at_the_quota() {
     const LIMIT: u32 = 50;
@@ -138,12 +157,14 @@ async fn many_at_once_end_exactly_at_the_quota() {
         let catalog = Catalog::new(store, keyring);
         add(&catalog, &domain("first.example.com", None)).await;
         set(&catalog, Kind::Domains, None).await;
+        let all = Arc::new(Barrier::new(2 * LIMIT as usize));
         let mut tasks = JoinSet::new();
         for task in 0..2 * LIMIT {
-            let catalog = catalog.clone();
+            let (catalog, all) = (catalog.clone(), Arc::clone(&all));
             tasks.spawn(async move {
-                let name = format!("{task}.example.com");
-                add_within(&catalog, &name, Quota::AtMost(LIMIT)).await
+                // Names below one parent get in one another's way all the same.
+                let name = format!("www.{task}.example");
+                add_at_once(&catalog, &name, Quota::AtMost(LIMIT), &all).await
             });
         }
         let results = tasks.join_all().await;
