@@ -5,3 +5,4 @@ mod costs;
 mod denials;
 mod denies;
 mod operator;
+mod reasons;

