@@ -168,3 +168,34 @@ def test_2026_abroad(server, monkeypatch):
     elsewhere = {"DomainName": "shop.example.com", "CertType": "cas", "CertId": int(info["CertId"]), "SSLProtocol": "on"}
     expect_refusal(certimate.cdn, "SetCdnDomainSSLCertificate", elsewhere, "Certificate.NotFind")
     assert server.served("shop.example.com") == server.leaf("renewed")
+
+
+def test_2026_deployment_job(server):
+    """The deployer of the certificate centre: a job binds what was uploaded to the resources that the user has picked."""
+    certimate = Certimate(server)
+    names = ["shop.example.com", "a.example.org"]
+    add_domains(server, *names)
+    listed = certimate.cas.call("ListCloudResources", {"CloudProduct": "CDN", "ShowSize": 50, "CurrentPage": 1})["Data"]
+    resources = {row["Domain"]: row["Id"] for row in listed}
+
+    def deploy(material, *domains):
+        number = certimate._upload(material).split("-", 1)[0]
+        assert certimate.cas.call("ListContact", {"ShowSize": 1, "CurrentPage": 1})["ContactList"] == []
+        picked = ",".join(str(resources[domain]) for domain in domains)
+        params = {"Name": f"certimate-{time.time_ns()}", "JobType": "user", "CertIds": number, "ResourceIds": picked}
+        job = certimate.cas.call("CreateDeploymentJob", params)["JobId"]
+        # It waits for one of the two, and takes any other word but these for "not yet".
+        status = certimate.cas.call("DescribeDeploymentJob", {"JobId": job})["Status"]
+        assert status in ("success", "error")
+        return status, certimate.cas.call("ListWorkerResource", {"JobId": job})["Data"]
+
+    for material in ("a", "b"):
+        status, _ = deploy(material, "shop.example.com")
+        assert status == "success"
+        assert server.served("shop.example.com") == server.leaf(material)
+    # One of the resources is not the certificate's: it stays as it is, and the other one is renewed.
+    status, workers = deploy("a", *names)
+    assert status == "error"
+    assert [worker["Status"] for worker in workers] == ["success", "error"]
+    assert server.served("shop.example.com") == server.leaf("a")
+    assert server.served("a.example.org") is None

@@ -255,6 +255,30 @@ impl Authorized {
         decision.is_allowed()
     }
 
+    /// Whether the caller may also do with a domain of its account what `permission` is for, in the
+    /// same circumstances.
+    pub(crate) async fn may_with_domain(
+        &self,
+        context: &Context,
+        permission: &str,
+        name: &Pattern,
+    ) -> Result<bool, Trouble> {
+        let Some(power) = &self.caller.power else {
+            return Ok(true);
+        };
+        let account = self.account();
+        let resource = resources::domain(context, permission, account, name, power.reads_tags());
+        let resource = [resource.await?];
+        let request = Request {
+            action: permission,
+            resources: &resource,
+            context: &self.circumstances(),
+        };
+        let (principal, sphere) = (&self.caller.principal, Sphere::OwnAccount);
+        let decision = power.judge(|policies| decide(principal, sphere, policies, &request));
+        Ok(decision.is_allowed())
+    }
+
     /// What conditions see of the call.
     #[must_use]
     pub fn circumstances(&self) -> policy::Context {

@@ -506,6 +506,28 @@ codes! {
     InvalidOrderType = 400 "InvalidOrderType" "Specified parameter OrderType is not valid.";
     /// No such source of certificates.
     InvalidCertificateSource = 400 "InvalidCertificateSource" "Specified parameter CertificateSource is not valid.";
+    /// No JobId.
+    MissingJobId = 400 "MissingJobId" "JobId is mandatory for this action.";
+    /// Not a number of a job.
+    InvalidJobId = 400 "InvalidJobId" "Specified parameter JobId is not valid.";
+    /// No such job in the account.
+    JobNotFound = 404 "NotFound" "The deployment job does not exist.";
+    /// No such domain in the account.
+    ResourceNotFound = 404 "NotFound" "The cloud resource does not exist.";
+    /// No JobType.
+    MissingJobType = 400 "MissingJobType" "JobType is mandatory for this action.";
+    /// No such kind of job.
+    InvalidJobType = 400 "InvalidJobType" "Specified parameter JobType is not valid.";
+    /// No CertIds.
+    MissingCertIds = 400 "MissingCertIds" "CertIds is mandatory for this action.";
+    /// Not numbers of certificates.
+    InvalidCertIds = 400 "InvalidCertIds" "Specified parameter CertIds is not valid.";
+    /// No ResourceIds.
+    MissingResourceIds = 400 "MissingResourceIds" "ResourceIds is mandatory for this action.";
+    /// Not numbers of domains.
+    InvalidResourceIds = 400 "InvalidResourceIds" "Specified parameter ResourceIds is not valid.";
+    /// Not now.
+    InvalidScheduleTime = 400 "InvalidScheduleTime" "Specified parameter ScheduleTime is not valid.";
     /// No such status of certificates.
     InvalidCertificateStatus = 400 "InvalidCertificateStatus" "Specified parameter CertificateStatus is not valid.";
 
@@ -606,6 +628,10 @@ codes! {
     UserNotFound = 404 "EntityNotExist.User" "The user does not exist.";
     /// No such access key of the user.
     UserKeyNotFound = 404 "EntityNotExist.User.AccessKey" "The user access key does not exist.";
+    /// The user has no password.
+    LoginProfileNotFound = 404 "EntityNotExist.User.LoginProfile" "The user login profile does not exist.";
+    /// The user has no MFA device.
+    MfaDeviceNotFound = 404 "EntityNotExist.User.MFADevice" "The user has not bound any MFA device.";
     /// No such role in the account.
     RoleNotFound = 404 "EntityNotExist.Role" "The role does not exist.";
     /// No such policy of this type.

@@ -175,6 +175,12 @@ impl Key {
         Self(format!("{}{name}", deleted_domains(account)).into())
     }
 
+    /// A deployment of an account.
+    #[must_use]
+    pub fn deployment(account: &AccountId, id: i64) -> Self {
+        Self(format!("{}{id:019}", deployments(account)).into())
+    }
+
     /// Leaf and sealed key.
     #[must_use]
     pub fn material(digest: &Digest) -> Self {
@@ -458,6 +464,12 @@ const fn counted_as(kind: Kind) -> &'static str {
         Kind::Certificates => "certificates",
         Kind::CsrKeys => "csrkeys",
     }
+}
+
+/// Prefix of [`Key::deployment`].
+#[must_use]
+pub fn deployments(account: &AccountId) -> String {
+    format!("deployment/{account}/")
 }
 
 /// Prefix of [`Key::deleted_domain`].

@@ -74,10 +74,44 @@ pub struct CertificateRecord {
     pub created: Timestamp,
 }
 
+/// A deployment: certificates for domains of one account, and how it ended for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentRecord {
+    /// Its number.
+    pub id: i64,
+    /// A name that its owner gave it.
+    pub name: String,
+    /// The certificates, in the order in which they are looked at.
+    pub certificates: Vec<CertificateId>,
+    /// What it is for.
+    pub domains: Vec<DeployedDomain>,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// When it last ran.
+    pub changed: Timestamp,
+}
+
+/// One domain of a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployedDomain {
+    /// The domain's number.
+    pub id: i64,
+    /// Its name.
+    pub name: Pattern,
+    /// The certificate that is for it.
+    pub certificate: CertificateId,
+    /// What it had before.
+    pub before: Option<CertificateId>,
+    /// Why it does not have the certificate now.
+    pub failure: Option<String>,
+}
+
 /// What listings filter domains by. Kept beside the account's index of its domains, so that a
 /// listing reads the records of one page only. Borrows: a listing decodes all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSummary<'a> {
+    /// Its number.
+    pub id: i64,
     /// Whether it is served.
     pub state: State,
     /// What it delivers.
@@ -376,6 +410,7 @@ impl<'a> DomainSummary<'a> {
         settings.sort_unstable();
         settings.dedup();
         Self {
+            id: domain.id,
             state: domain.state,
             service: domain.service,
             coverage: domain.coverage,

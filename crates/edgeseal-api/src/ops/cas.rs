@@ -5,6 +5,7 @@
 
 mod create_certificate_name;
 mod delete_user_certificate;
+mod deployment;
 mod describe_user_certificate_detail;
 mod describe_user_certificate_list;
 mod get_certificate_detail;
@@ -16,6 +17,11 @@ mod upload_user_certificate;
 
 pub use create_certificate_name::CreateCertificateName;
 pub use delete_user_certificate::{DeleteUserCertificate, DeleteUserCertificate2018};
+pub use deployment::{
+    CreateDeploymentJob, DeleteDeploymentJob, DescribeDeploymentJob, DescribeDeploymentJobStatus,
+    ListCloudResources, ListContact, ListDeploymentJob, ListWorkerResource,
+    UpdateDeploymentJobStatus,
+};
 pub use describe_user_certificate_detail::DescribeUserCertificateDetail;
 pub use describe_user_certificate_list::DescribeUserCertificateList;
 pub use get_certificate_detail::GetCertificateDetail;

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// A change in the making: remembers what it read and collects what it writes.
+#[derive(Clone)]
 pub struct Draft {
     pub(super) catalog: Catalog,
     pub(super) now: Timestamp,

@@ -14,6 +14,7 @@ pub struct Ids {
     certificates: Mutex<Block>,
     domains: Mutex<Block>,
     settings: Mutex<Block>,
+    deployments: Mutex<Block>,
 }
 
 #[derive(Default)]
@@ -29,6 +30,7 @@ impl Ids {
             certificates: Mutex::default(),
             domains: Mutex::default(),
             settings: Mutex::default(),
+            deployments: Mutex::default(),
         }
     }
 
@@ -54,6 +56,14 @@ impl Ids {
     /// A [`Fault`] if the store failed.
     pub async fn setting(&self) -> Result<i64, Fault> {
         self.take(&self.settings, "setting").await
+    }
+
+    /// A number for a deployment: positive, below 2^53.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn deployment(&self) -> Result<i64, Fault> {
+        self.take(&self.deployments, "deployment").await
     }
 
     async fn take(&self, block: &Mutex<Block>, name: &'static str) -> Result<i64, Fault> {

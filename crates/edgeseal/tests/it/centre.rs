@@ -1,5 +1,6 @@
 //! The certificate centre: what comes in under which name, what may leave and when, who may see it.
 
+mod deployment;
 mod labels;
 mod long_names;
 mod races;

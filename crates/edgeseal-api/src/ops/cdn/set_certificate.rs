@@ -9,6 +9,8 @@ mod legacy;
 mod replaced;
 mod source;
 
+use std::slice;
+
 use edgeseal_core::{
     Pattern,
     domain::{Binding, Companion, Domain, Environment, NoCompanion},
@@ -23,6 +25,7 @@ use crate::{
     authorize::Authorized,
     context::Context,
     operation::{Done, Nothing},
+    ops::region,
     warning::Warning,
 };
 
@@ -32,6 +35,7 @@ pub(super) use error::CODES;
 pub(in crate::ops) use error::Error;
 pub(super) use legacy::{BATCH_CODES, Legacy, SINGLE_CODES};
 pub(super) use replaced::{bound, gone};
+use source::Reference;
 pub(super) use source::{Source, Upload, check_covers};
 
 /// Does what is asked for to all of these domains, or to none.
@@ -113,6 +117,28 @@ pub(super) async fn bind_in(
         warnings: &[],
     };
     change.decide(draft).await
+}
+
+/// Binds a stored certificate of the caller's account to a domain inside a change; with what it warns
+/// of.
+///
+/// # Errors
+/// [`Error`].
+pub(in crate::ops) async fn bind_stored(
+    draft: Draft,
+    context: &Context,
+    call: &Authorized,
+    name: &Pattern,
+    certificate: &CertificateRecord,
+) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
+    let mut regions = region::REGIONS.into_iter();
+    let source = Source::Stored(Reference::Id {
+        id: certificate.id,
+        region: regions
+            .find(|region| *region == certificate.region)
+            .unwrap_or(region::HOME),
+    });
+    bind_in(draft, context, call, slice::from_ref(name), &source).await
 }
 
 /// What is to be done, once it is clear.

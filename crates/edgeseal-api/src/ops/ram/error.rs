@@ -21,6 +21,12 @@ pub enum Error {
     /// A session asks for what only users have.
     #[error("a session of a role has no access keys of its own; name a user in UserName")]
     NoUser,
+    /// Nobody signs in here.
+    #[error("nobody signs in here with a password; there is none to take away")]
+    NoLoginProfile,
+    /// Nobody signs in here.
+    #[error("nobody signs in here with an MFA device; there is none to take away")]
+    NoMfaDevice,
     /// The rules of users, roles and policies forbid it.
     #[error(transparent)]
     Refused(#[from] IdentityRefused),
@@ -46,6 +52,8 @@ impl Failure for Error {
             Self::Parameter(bad) => bad.code(),
             Self::ResourceGroup => Code::ResourceGroupNotFound,
             Self::NoUser => Code::UserNotFound,
+            Self::NoLoginProfile => Code::LoginProfileNotFound,
+            Self::NoMfaDevice => Code::MfaDeviceNotFound,
             Self::Refused(why) => refused_code(why),
             Self::Key(why) => key_code(why),
             Self::Trouble(trouble) => trouble.code(),

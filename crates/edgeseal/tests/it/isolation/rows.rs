@@ -2,8 +2,8 @@
 
 use Thing::{
     AccessKey, Account, Address, CentreId, CentreIdentifier, CertId, CertName, ConfigId, Domain,
-    KeptName, Pem, Policy, Principal, Requested, Role, RoleArn, RoleList, Sealed, Task, User,
-    UserKey,
+    DomainId, Job, KeptName, Pem, Policy, Principal, Requested, Role, RoleArn, RoleList, Sealed,
+    Task, User, UserKey,
 };
 
 use crate::harness::{CAS, CAS_2018, CAS_2018_08, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS};
@@ -27,8 +27,12 @@ pub(super) enum Thing {
     Domain,
     /// An address of the domain.
     Address,
+    /// The number of the domain.
+    DomainId,
     /// A task of the account.
     Task,
+    /// A deployment job of the account.
+    Job,
     /// The name of the certificate that is bound.
     CertName,
     /// The name of the certificate in the centre.
@@ -219,12 +223,21 @@ pub(super) const ROWS: &[Row] = &[
     row(DCDN, "TagDcdnResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")], NO_DOMAIN),
     row(DCDN, "UntagDcdnResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("TagKey.1", "k")], NO_DOMAIN),
     row(DCDN, "UpdateDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CAS, "CreateDeploymentJob", ("ResourceIds", DomainId), &[("Name", "n"), ("JobType", "user"), ("CertIds", "1")], "NotFound"),
+    row(CAS, "DeleteDeploymentJob", ("JobId", Job), &[], "NotFound"),
     row(CAS, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
+    row(CAS, "DescribeDeploymentJob", ("JobId", Job), &[], "NotFound"),
+    row(CAS, "DescribeDeploymentJobStatus", ("JobId", Job), &[], "NotFound"),
     row(CAS, "GetCertificateDetail", ("CertificateId", CentreId), &[], "NotFound"),
     row(CAS, "GetUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
     list(CAS, "ListCertificates"),
     row(CAS, "ListCertificates", ("KeyWord", Domain), &[], OK),
+    list(CAS, "ListCloudResources"),
+    list(CAS, "ListContact"),
+    list(CAS, "ListDeploymentJob"),
     list(CAS, "ListUserCertificateOrder"),
+    row(CAS, "ListWorkerResource", ("JobId", Job), &[], "NotFound"),
+    row(CAS, "UpdateDeploymentJobStatus", ("JobId", Job), &[("Status", "pending")], "NotFound"),
     row(CAS, "ListUserCertificateOrder", ("Keyword", Domain), &[("OrderType", "CERT")], OK),
     row(CAS, "UploadUserCertificate", ("Name", CertName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
     row(CAS_2018, "CreateUserCertificate", ("Name", KeptName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
@@ -243,6 +256,7 @@ pub(super) const ROWS: &[Row] = &[
     row(RAM, "DecodeDiagnosticMessage", ("EncodedDiagnosticMessage", Sealed), &[], "InvalidParameter.EncodedDiagnosticMessage"),
     row(RAM, "DeleteAccessKey", ("UserName", User), &[("UserAccessKeyId", "LTAI")], NO_USER),
     row(RAM, "DeleteAccessKey", ("UserAccessKeyId", UserKey), &[("UserName", "guest")], NO_KEY),
+    row(RAM, "DeleteLoginProfile", ("UserName", User), &[], NO_USER),
     row(RAM, "DeletePolicy", ("PolicyName", Policy), &[], NO_POLICY),
     row(RAM, "DeletePolicyVersion", ("PolicyName", Policy), &[("VersionId", "v1")], NO_POLICY),
     row(RAM, "DeleteRole", ("RoleName", Role), &[], NO_ROLE),
@@ -258,6 +272,7 @@ pub(super) const ROWS: &[Row] = &[
     row(RAM, "ListAccessKeys", ("UserName", User), &[], NO_USER),
     row(RAM, "ListEntitiesForPolicy", ("PolicyName", Policy), &[CUSTOM], NO_POLICY),
     list(RAM, "ListPolicies"),
+    row(RAM, "ListGroupsForUser", ("UserName", User), &[], NO_USER),
     row(RAM, "ListPoliciesForRole", ("RoleName", Role), &[], NO_ROLE),
     row(RAM, "ListPoliciesForUser", ("UserName", User), &[], NO_USER),
     row(RAM, "ListPolicyVersions", ("PolicyName", Policy), &[CUSTOM], NO_POLICY),
@@ -265,6 +280,7 @@ pub(super) const ROWS: &[Row] = &[
     row(RAM, "ListTagResources", ("ResourceNames", RoleList), &[("ResourceType", "role")], NO_ROLE),
     list(RAM, "ListUsers"),
     row(RAM, "SetDefaultPolicyVersion", ("PolicyName", Policy), &[("VersionId", "v1")], NO_POLICY),
+    row(RAM, "UnbindMFADevice", ("UserName", User), &[], NO_USER),
     row(RAM, "UpdateAccessKey", ("UserName", User), &[("UserAccessKeyId", "LTAI"), ("Status", "Inactive")], NO_USER),
     row(RAM, "UpdateAccessKey", ("UserAccessKeyId", UserKey), &[("UserName", "guest"), ("Status", "Inactive")], NO_KEY),
     row(RAM, "UpdatePolicyDescription", ("PolicyName", Policy), &[("NewDescription", "d")], NO_POLICY),

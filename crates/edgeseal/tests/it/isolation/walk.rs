@@ -63,6 +63,8 @@ struct Things {
     user_key: String,
     sealed: String,
     task: String,
+    domain_id: String,
+    job: String,
 }
 
 impl Things {
@@ -102,9 +104,21 @@ impl Things {
         let page = format!("http://{HERS}/");
         let path = [("ObjectPath", page.as_str())];
         let refreshed = owner.ok(CDN, "RefreshObjectCaches", &path).await;
+        let cert_id = text(&owner.info(HERS).await["CertId"]);
+        let resources = owner.ok(CAS, "ListCloudResources", &[]).await;
+        let domain_id = text(&resources["Data"][0]["Id"]);
+        let job = [
+            ("Name", "hers"),
+            ("JobType", "user"),
+            ("CertIds", cert_id.as_str()),
+            ("ResourceIds", domain_id.as_str()),
+        ];
+        let job = owner.ok(CAS, "CreateDeploymentJob", &job).await;
         Self {
             task: text(&refreshed["RefreshTaskId"]),
-            cert_id: text(&owner.info(HERS).await["CertId"]),
+            job: text(&job["JobId"]),
+            domain_id,
+            cert_id,
             centre_id: text(&kept["CertId"]),
             config_id: text(&configs["DomainConfigs"]["DomainConfig"][0]["ConfigId"]),
             pem,
@@ -136,6 +150,8 @@ impl Things {
             user_key: another(&self.user_key),
             sealed: another(&self.sealed),
             task: another(&self.task),
+            domain_id: another(&self.domain_id),
+            job: another(&self.job),
         }
     }
 
@@ -144,6 +160,8 @@ impl Things {
             Thing::Domain => self.domain.to_owned(),
             Thing::Address => format!("{}/", self.domain),
             Thing::Task => self.task.clone(),
+            Thing::DomainId => self.domain_id.clone(),
+            Thing::Job => self.job.clone(),
             Thing::CertName => self.cert_name.to_owned(),
             Thing::KeptName => self.cert_name.replace("bound", "kept"),
             Thing::CertId => self.cert_id.clone(),

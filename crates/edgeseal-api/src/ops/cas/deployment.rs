@@ -1,0 +1,146 @@
+//! Deployments in the certificate centre: one call binds certificates to many domains, and tells of
+//! each how it ended. The cloud deploys to many products; here is one, the edge, and its domains are
+//! the resources.
+//!
+//! A job runs while it is created: whoever looks at it sees how it ended.
+
+mod contacts;
+mod create;
+mod delete;
+mod jobs;
+mod resources;
+mod workers;
+
+pub use contacts::ListContact;
+pub use create::{CreateDeploymentJob, UpdateDeploymentJobStatus};
+pub use delete::DeleteDeploymentJob;
+pub use jobs::{DescribeDeploymentJob, DescribeDeploymentJobStatus, ListDeploymentJob};
+pub use resources::ListCloudResources;
+pub use workers::ListWorkerResource;
+
+use edgeseal_store::record::{DeployedDomain, DeploymentRecord};
+
+use crate::{
+    code::Code,
+    operation::{Failure, Trouble, shown},
+    request::Params,
+};
+
+/// What the centre calls the product whose resources domains are.
+const PRODUCT: &str = "CDN";
+/// What the centre calls the provider whose product it is.
+const PROVIDER: &str = "aliyun";
+/// The kind of job that callers make.
+const KIND: &str = "user";
+
+/// Why there is no such job.
+#[derive(Debug, thiserror::Error)]
+pub enum NoJob {
+    /// No number.
+    #[error("name the job in JobId")]
+    Unnamed,
+    /// Not a number.
+    #[error("JobId is {given:?}; it must be a positive number")]
+    Malformed {
+        /// What was given.
+        given: String,
+    },
+    /// None of the account's.
+    #[error("your account has no deployment job {id}; one is shown for 30 days")]
+    NotFound {
+        /// Its number.
+        id: i64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// How a job or a part of it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Success,
+    Error,
+}
+
+/// Statuses that a job can be asked for, but is never in here.
+const OTHERS: [&str; 4] = ["editing", "pending", "scheduling", "processing"];
+
+/// Which jobs or parts are wanted; one that was not given wants all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StatusFilter {
+    All,
+    Of(Outcome),
+    None,
+}
+
+/// `JobId`.
+fn job_id(params: &Params) -> Result<i64, NoJob> {
+    let given = params.given("JobId").ok_or(NoJob::Unnamed)?.trim();
+    let id = given.parse().ok().filter(|id| *id > 0);
+    id.ok_or_else(|| NoJob::Malformed {
+        given: shown(given),
+    })
+}
+
+/// `Status` as a filter; what was given if it is none.
+fn status_filter(params: &Params) -> Result<StatusFilter, String> {
+    let Some(given) = params.given("Status") else {
+        return Ok(StatusFilter::All);
+    };
+    match given {
+        "success" => Ok(StatusFilter::Of(Outcome::Success)),
+        "error" => Ok(StatusFilter::Of(Outcome::Error)),
+        other if OTHERS.contains(&other) => Ok(StatusFilter::None),
+        other => Err(shown(other)),
+    }
+}
+
+impl StatusFilter {
+    fn matches(self, outcome: Outcome) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(status) => status == outcome,
+            Self::None => false,
+        }
+    }
+}
+
+impl Outcome {
+    fn of_job(job: &DeploymentRecord) -> Self {
+        let failed = job.domains.iter().any(|domain| domain.failure.is_some());
+        if failed { Self::Error } else { Self::Success }
+    }
+
+    const fn of(domain: &DeployedDomain) -> Self {
+        match domain.failure {
+            Some(_) => Self::Error,
+            None => Self::Success,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Failure for NoJob {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unnamed => Code::MissingJobId,
+            Self::Malformed { .. } => Code::InvalidJobId,
+            Self::NotFound { .. } => Code::JobNotFound,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `ListCloudResources`: the domains of the account, as what certificates can be deployed to.
+
+use edgeseal_core::{
+    certificate::CertificateId,
+    domain::{Domain, Environment},
+};
+use edgeseal_store::{
+    catalog::Span,
+    record::{CertificateRecord, DomainSummary},
+};
+use serde::Serialize;
+
+use super::{PRODUCT, PROVIDER};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble, shown},
+    ops::{
+        paging::{BadPage, Page, Spelling},
+        region,
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct ListCloudResources;
+
+/// What is looked for.
+pub struct Search {
+    page: Page,
+    /// Whether anything of here is asked for at all.
+    here: bool,
+    keyword: Option<String>,
+    /// With HTTPS by one of these certificates.
+    certificates: Vec<CertificateId>,
+}
+
+/// A page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    current_page: usize,
+    show_size: usize,
+    total: usize,
+    data: Vec<Row>,
+}
+
+/// A domain. Times are milliseconds in text.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    id: i64,
+    domain: String,
+    instance_id: String,
+    cloud_name: &'static str,
+    cloud_product: &'static str,
+    region_id: &'static str,
+    enable_https: i32,
+    use_ssl: i32,
+    default_resource: i32,
+    #[serde(flatten)]
+    bound: Option<Bound>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<i64>,
+    gmt_create: String,
+    gmt_modified: String,
+}
+
+/// The certificate that it has.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Bound {
+    cert_id: i64,
+    cert_name: String,
+    cert_start_time: String,
+    cert_end_time: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Out of range.
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    /// Not numbers of certificates.
+    #[error("CertIds is {given:?}; it must be a JSON list of at most {CERTIFICATES_MAX} numbers")]
+    Certificates {
+        /// What was given.
+        given: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// Certificates that one call may name.
+const CERTIFICATES_MAX: usize = 20;
+
+impl Operation for ListCloudResources {
+    type Params = Search;
+    type Reply = Listed;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::InvalidCurrentPage,
+        Code::InvalidShowSize,
+        Code::InvalidCertIds,
+    ];
+
+    fn parse(params: &Params) -> Result<Search, Error> {
+        let is = |name: &str, here: &[&str]| {
+            let given = params.given(name);
+            given.is_none_or(|given| here.iter().any(|here| given.eq_ignore_ascii_case(here)))
+        };
+        Ok(Search {
+            page: Page::spelt(Spelling::Show, params, 20, 100)?,
+            here: is("CloudName", &[PROVIDER]) && is("CloudProduct", &[PRODUCT, "DCDN"]),
+            keyword: params.given("Keyword").map(str::to_ascii_lowercase),
+            certificates: certificates(params)?,
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        search: Search,
+    ) -> Result<Done<Listed>, Error> {
+        let (page, account) = (search.page, call.account());
+        let wanted = move |name: &str, domain: &DomainSummary<'_>| search.finds(name, domain);
+        let span = Span::of_page(page.number, page.size);
+        let found = context.catalog.domains_where(account, wanted, span).await;
+        let found = found.map_err(Trouble::from)?;
+        let mut data = Vec::with_capacity(found.items.len());
+        for domain in &found.items {
+            let bound = domain.binding(Environment::Production);
+            let certificate = match bound {
+                Some(bound) => context.catalog.certificate(bound.certificate).await,
+                None => Ok(None),
+            };
+            data.push(Row::of(domain, certificate.map_err(Trouble::from)?));
+        }
+        Ok(Done::read(Listed {
+            current_page: page.number,
+            show_size: page.size,
+            total: found.total,
+            data,
+        }))
+    }
+}
+
+/// `CertIds`, a JSON list of numbers.
+fn certificates(params: &Params) -> Result<Vec<CertificateId>, Error> {
+    let Some(given) = params.given("CertIds") else {
+        return Ok(Vec::new());
+    };
+    let ids: Option<Vec<CertificateId>> = serde_json::from_str(given).ok();
+    let ids = ids.filter(|ids| ids.len() <= CERTIFICATES_MAX);
+    ids.ok_or_else(|| Error::Certificates {
+        given: shown(given),
+    })
+}
+
+impl Search {
+    fn finds(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
+        let served = domain.served.map(|served| served.certificate);
+        let has = || served.is_some_and(|served| self.certificates.contains(&served));
+        let keyword = self.keyword.as_deref();
+        self.here
+            && keyword.is_none_or(|keyword| name.contains(keyword))
+            && (self.certificates.is_empty() || has())
+    }
+}
+
+impl Row {
+    fn of(domain: &Domain, certificate: Option<CertificateRecord>) -> Self {
+        let on = domain.binding(Environment::Production);
+        let on = i32::from(on.is_some_and(|bound| bound.enabled));
+        let name = domain.name.to_string();
+        Self {
+            id: domain.id,
+            instance_id: name.clone(),
+            domain: name,
+            cloud_name: PROVIDER,
+            cloud_product: PRODUCT,
+            region_id: region::HOME,
+            enable_https: on,
+            use_ssl: on,
+            default_resource: 0,
+            bound: certificate.map(Bound::of),
+            user_id: domain.account.as_str().parse().ok(),
+            gmt_create: domain.created.unix_ms().to_string(),
+            gmt_modified: domain.modified.unix_ms().to_string(),
+        }
+    }
+}
+
+impl Bound {
+    fn of(certificate: CertificateRecord) -> Self {
+        Self {
+            cert_id: certificate.id,
+            cert_name: certificate.name,
+            cert_start_time: certificate.facts.not_before.unix_ms().to_string(),
+            cert_end_time: certificate.facts.not_after.unix_ms().to_string(),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Page(why) => why.code(),
+            Self::Certificates { .. } => Code::InvalidCertIds,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `ListWorkerResource`: how a job ended for each of its domains.
+
+use edgeseal_store::record::{CertificateRecord, DeployedDomain, DeploymentRecord};
+use serde::Serialize;
+
+use super::{NoJob, Outcome, PRODUCT, PROVIDER, StatusFilter, job_id, jobs, status_filter};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{Done, Failure, Operation, Trouble},
+    ops::{
+        cas::instance,
+        issued::names,
+        paging::{BadPage, Page, Spelling},
+        region,
+    },
+    request::Params,
+};
+
+/// The operation.
+pub struct ListWorkerResource;
+
+/// What is looked for.
+pub struct Search {
+    job: i64,
+    page: Page,
+    status: StatusFilter,
+    product: Option<String>,
+}
+
+/// A page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    current_page: usize,
+    show_size: usize,
+    total: usize,
+    data: Vec<Worker>,
+}
+
+/// What a job does to one domain. Times are milliseconds in text.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Worker {
+    id: i64,
+    job_id: i64,
+    status: &'static str,
+    /// An addition: why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    resource_id: i64,
+    resource_domain: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_cert_id: Option<i64>,
+    cert_id: i64,
+    cert_name: String,
+    cert_domain: String,
+    cert_instance_id: String,
+    cloud_name: &'static str,
+    cloud_product: &'static str,
+    region_id: &'static str,
+    instance_id: String,
+    default_resource: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<i64>,
+    gmt_create: String,
+    gmt_modified: String,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such job.
+    #[error(transparent)]
+    Job(#[from] NoJob),
+    /// Out of range.
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    /// No such status.
+    #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
+    Status {
+        /// What was given.
+        given: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Operation for ListWorkerResource {
+    type Params = Search;
+    type Reply = Listed;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingJobId,
+        Code::InvalidJobId,
+        Code::InvalidCurrentPage,
+        Code::InvalidShowSize,
+        Code::InvalidStatus,
+        Code::JobNotFound,
+    ];
+
+    fn parse(params: &Params) -> Result<Search, Error> {
+        Ok(Search {
+            job: job_id(params)?,
+            page: Page::spelt(Spelling::Show, params, 50, 100)?,
+            status: status_filter(params).map_err(|given| Error::Status { given })?,
+            product: params.given("CloudProduct").map(str::to_owned),
+        })
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        search: Search,
+    ) -> Result<Done<Listed>, Error> {
+        let job = jobs::find(&context.catalog, call.account(), search.job).await?;
+        let product = search.product.as_deref().unwrap_or(PRODUCT);
+        let is_wanted = |(_, domain): &(usize, &DeployedDomain)| {
+            product == PRODUCT && search.status.matches(Outcome::of(domain))
+        };
+        let found: Vec<_> = job.domains.iter().enumerate().filter(is_wanted).collect();
+        let skipped = (search.page.number - 1).saturating_mul(search.page.size);
+        let total = found.len();
+        let mut data = Vec::new();
+        for (index, domain) in found.into_iter().skip(skipped).take(search.page.size) {
+            let certificate = context.catalog.certificate(domain.certificate).await;
+            let certificate = certificate.map_err(Trouble::from)?;
+            data.push(Worker::of(call, &job, (index, domain), certificate));
+        }
+        Ok(Done::read(Listed {
+            current_page: search.page.number,
+            show_size: search.page.size,
+            total,
+            data,
+        }))
+    }
+}
+
+impl Worker {
+    fn of(
+        call: &Authorized,
+        job: &DeploymentRecord,
+        (index, domain): (usize, &DeployedDomain),
+        certificate: Option<CertificateRecord>,
+    ) -> Self {
+        // One that was removed since has no name any more.
+        let (cert_name, cert_domain) = certificate.map_or_else(Default::default, |certificate| {
+            let domains = names(&certificate.facts);
+            (certificate.name, domains)
+        });
+        let name = domain.name.to_string();
+        Self {
+            id: job.id * 100 + i64::try_from(index).unwrap_or_default(),
+            job_id: job.id,
+            status: Outcome::of(domain).word(),
+            detail: domain.failure.clone(),
+            resource_id: domain.id,
+            instance_id: name.clone(),
+            resource_domain: name,
+            resource_cert_id: domain.before,
+            cert_id: domain.certificate,
+            cert_name,
+            cert_domain,
+            cert_instance_id: instance(domain.certificate),
+            cloud_name: PROVIDER,
+            cloud_product: PRODUCT,
+            region_id: region::HOME,
+            default_resource: false,
+            user_id: call.account().as_str().parse().ok(),
+            gmt_create: job.created.unix_ms().to_string(),
+            gmt_modified: job.changed.unix_ms().to_string(),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Job(why) => why.code(),
+            Self::Page(why) => why.code(),
+            Self::Status { .. } => Code::InvalidStatus,
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Job(why) => why.detail(),
+            Self::Trouble(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}
