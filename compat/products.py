@@ -41,6 +41,7 @@ ADDED = {
     "DescribeDcdnDomainConfigs": {"Effect"},
     # Why, in a sentence.
     "DecodeDiagnosticMessage": {"Reason"},
+    "ListWorkerResource": {"Detail"},
 }
 
 

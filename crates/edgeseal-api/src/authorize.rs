@@ -263,20 +263,17 @@ impl Authorized {
         permission: &str,
         name: &Pattern,
     ) -> Result<bool, Trouble> {
-        let Some(power) = &self.caller.power else {
-            return Ok(true);
-        };
+        let reads_tags = self.power().is_some_and(Power::reads_tags);
         let account = self.account();
-        let resource = resources::domain(context, permission, account, name, power.reads_tags());
-        let resource = [resource.await?];
-        let request = Request {
-            action: permission,
-            resources: &resource,
-            context: &self.circumstances(),
+        let resource = resources::domain(context, permission, account, name, reads_tags);
+        let question = Question {
+            sphere: Sphere::OwnAccount,
+            action: permission.to_owned(),
+            resources: vec![resource.await?],
+            circumstances: self.circumstances(),
         };
-        let (principal, sphere) = (&self.caller.principal, Sphere::OwnAccount);
-        let decision = power.judge(|policies| decide(principal, sphere, policies, &request));
-        Ok(decision.is_allowed())
+        let judged = judge(context, self.principal(), self.power(), question);
+        Ok(judged.await?.0.is_allowed())
     }
 
     /// What conditions see of the call.
