@@ -46,6 +46,7 @@ const FAILURES: &[&str] = &[
     "edgeseal_api_calls_unlogged_total",
     "edgeseal_api_connections_refused_total",
     "edgeseal_api_connections_revoked_total",
+    "edgeseal_api_shed_total",
     "edgeseal_api_warnings_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_ocsp_fetches_total",

@@ -126,11 +126,9 @@ async fn nothing_is_left_behind() {
     api.off(NAME).await;
     assert_shown(&server, NAME, [None; 3]).await;
     let off = infos(&api, NAME).await;
-    assert_eq!(off.len(), 2, "remembered");
-    assert!(
-        off.iter()
-            .all(|info| info["ServerCertificateStatus"] == "off")
-    );
+    assert_eq!(off.len(), 1, "remembered, and not shown");
+    assert_eq!(off[0]["ServerCertificateStatus"], "off");
+    assert!(off[0]["CertId"].is_null());
     let refusal = api.refused(CDN, SET, &beside(NAME, &rsa)).await;
     assert!(
         refusal.detail.contains("HTTPS is off"),

@@ -300,6 +300,12 @@ impl Members {
     fn shown(&self, row: &Value) -> Value {
         let value = |name: &str| match name {
             "UsingProductList" => json!(row[name] == json!(["CDN"])),
+            "CertificateStatus" => match row[name].as_str() {
+                Some("issued") => json!("ISSUED"),
+                Some("willExpire") => json!("WILLEXPIRED"),
+                Some("expired") => json!("EXPIRED"),
+                other => panic!("{other:?} is no status"),
+            },
             _ => row[name].clone(),
         };
         let picked = self.0.iter();

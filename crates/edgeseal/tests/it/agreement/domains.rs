@@ -59,8 +59,11 @@ impl World {
     }
 
     async fn compare_infos(&self, domain: &str) {
-        let bound = self.model.all_bound(domain);
-        let on = on_off(self.model.served(domain).is_some());
+        let is_on = self.model.served(domain).is_some();
+        let on = on_off(is_on);
+        // What is bound with HTTPS off is remembered and not shown.
+        let mut bound = self.model.all_bound(domain);
+        bound.retain(|_| is_on);
         let params = [("DomainName", domain)];
         for (version, action, switch, chain) in [
             (

@@ -109,9 +109,9 @@ const PLAIN: &[Plain] = &[
     ),
     ("no protocol", "MissingSSLProtocol", &[("SSLProtocol", "")]),
     (
-        "off in an unknown environment",
+        "off in an environment that is no word",
         "InvalidEnv",
-        &[("SSLProtocol", "off"), ("Env", "gray")],
+        &[("SSLProtocol", "off"), ("Env", "sta\nging")],
     ),
 ];
 
@@ -123,7 +123,7 @@ const WITH_UPLOAD: &[(&str, &str, (&str, &str))] = &[
     (
         "an environment in capitals",
         "InvalidEnv",
-        ("Env", "PRODUCTION"),
+        ("Env", "pro\nduction"),
     ),
     (
         "upload that says cas",

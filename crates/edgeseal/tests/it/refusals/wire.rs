@@ -32,7 +32,7 @@ const BY_PARAMETERS: &[(&str, &[(&str, &str)])] = &[
     ("InvalidDomain.NotFound", &[("DomainName", "absent.refused.example"), ("SSLProtocol", "on")]),
     ("MissingSSLProtocol", &[("DomainName", NAME)]),
     ("InvalidSSLProtocol.ValueNotSupported", &[("DomainName", NAME), ("SSLProtocol", "yes")]),
-    ("InvalidEnv", &[("DomainName", NAME), ("SSLProtocol", "on"), ("Env", "test")]),
+    ("InvalidEnv", &[("DomainName", NAME), ("SSLProtocol", "on"), ("Env", "a\tb")]),
     ("DomainInSafeMode", &[("DomainName", SAFE), ("SSLProtocol", "off")]),
     ("DomainInProtectedMode", &[("DomainName", PROTECTED), ("SSLProtocol", "off")]),
     ("InvalidDomain.Offline", &[("DomainName", STOPPED), ("SSLProtocol", "off")]),
