@@ -215,7 +215,7 @@ async fn one_address_has_so_many_connections() {
 
 /// Octets that a process has in memory.
 fn resident(server: &Server) -> u64 {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.id())).unwrap();
+    let statm = fs::read_to_string(format!("/proc/{}/statm", server.id())).unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * rustix::param::page_size() as u64
 }
@@ -242,7 +242,7 @@ async fn memory_is_kept_for_those_who_take_little() {
     drop(warm);
     assert_eq!(server.terminate().code(), Some(0));
     let config = format!("memory_max = {most}\nheader_timeout_ms = 600000\n");
-    std::fs::write(server.home().join("edgeseal.toml"), config).unwrap();
+    fs::write(server.home().join("edgeseal.toml"), config).unwrap();
     server.launch();
     let edge = server.addresses().https;
     let mut first = established(edge).await.unwrap();
@@ -307,7 +307,7 @@ async fn long_heads_of_a_crowd_do_not_take_all_memory() {
     drop(warm);
     assert_eq!(server.terminate().code(), Some(0));
     let config = format!("memory_max = {most}\nheader_timeout_ms = 600000\n");
-    std::fs::write(server.home().join("edgeseal.toml"), config).unwrap();
+    fs::write(server.home().join("edgeseal.toml"), config).unwrap();
     server.launch();
     let edge = server.addresses();
     let fields = format!("X: {}\r\n", "x".repeat(3000)).repeat(20);
