@@ -65,6 +65,12 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
+    /// The disk takes no more. What was there before was left as it was.
+    #[error("no space left on the disk of {}", path.display())]
+    Full {
+        /// What was to be written there.
+        path: PathBuf,
+    },
     /// A later release wrote the file. It was not touched.
     #[error(
         "{} was written by a newer release (schema {found}, this one knows up to {known}); it was left as it is",

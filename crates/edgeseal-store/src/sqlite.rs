@@ -36,7 +36,7 @@ mod recent;
 mod view;
 mod writer;
 
-pub use backup::{PlaceError, StoreCopy};
+pub use backup::{PlaceError, StoreCopy, check_place};
 pub use view::{SqliteView, look_at};
 
 use files::Files;

@@ -121,6 +121,12 @@ enum Failure {
     /// A store is there and does not open, or fails.
     #[error("{0}")]
     Data(String),
+    /// A file cannot be written: its disk is full or fails.
+    #[error("{0}")]
+    Unwritten(String),
+    /// Somebody has interrupted it (Ctrl-C); what was done is done.
+    #[error("{0}")]
+    Interrupted(String),
     /// The demo.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
@@ -241,6 +247,8 @@ const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_IOERR: u8 = 74;
 const EX_NOPERM: u8 = 77;
+/// As a shell says that a signal has ended a command: 128 and SIGINT.
+const INTERRUPTED: u8 = 130;
 
 impl Failure {
     /// Whether it is a refusal with this code.
@@ -261,7 +269,8 @@ impl Failure {
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
             Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,
-            Self::Output(_) => EX_IOERR,
+            Self::Output(_) | Self::Unwritten(_) => EX_IOERR,
+            Self::Interrupted(_) => INTERRUPTED,
             Self::Data(_) => EX_DATA,
         }
     }

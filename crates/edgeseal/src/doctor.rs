@@ -74,6 +74,9 @@ fn reason(fault: &Fault) -> String {
     }
 }
 
+/// What to do about a record that is sealed under a key that is not at hand.
+pub(crate) const KEY_BACK: &str =
+    "put this key back where the key-encryption keys come from, below the one that seals";
 const RESTORE: &str = "restore the store from a backup, or upload the certificate again";
 const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the record named may also be written again \
                        by the call that made it";

@@ -124,7 +124,10 @@ impl Parts {
 /// Whether the store could be used again without a change of the configuration.
 const fn is_away(error: &OpenError) -> bool {
     match error {
-        OpenError::Unreadable { .. } | OpenError::Io { .. } | OpenError::Fault { .. } => true,
+        OpenError::Unreadable { .. }
+        | OpenError::Full { .. }
+        | OpenError::Io { .. }
+        | OpenError::Fault { .. } => true,
         OpenError::UnknownScheme { .. }
         | OpenError::NoEtcd
         | OpenError::Locked { .. }

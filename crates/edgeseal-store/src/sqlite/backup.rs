@@ -12,7 +12,7 @@ use std::{
 };
 
 use edgeseal_core::Timestamp;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -59,15 +59,13 @@ impl StoreCopy {
     /// about a second for each few hundred megabytes; the store's log is not folded back meanwhile.
     ///
     /// # Errors
-    /// As [`SqliteView::open`], and [`OpenError::Fault`] if the copy cannot be written.
+    /// As [`SqliteView::open`]; [`OpenError::Io`], [`OpenError::Full`] or [`OpenError::Fault`] with the
+    /// path `to` or its directory if the copy cannot be written.
     pub fn of(from: &Path, to: &Path) -> Result<Self, OpenError> {
         file::check_magic(from)?;
         // Kept to the end: no process begins to write to a store that is looked at as if it were still.
         let alone = view::lock(from)?;
-        let unreadable = |cause: rusqlite::Error| OpenError::Unreadable {
-            path: from.to_owned(),
-            why: cause.to_string(),
-        };
+        let unreadable = |cause: rusqlite::Error| file::not_read(from, &cause);
         let source = view::connect(from, alone.is_some()).map_err(unreadable)?;
         let found = file::identity_of(&source).map_err(unreadable)?;
         file::check_identity(from, found)?;
@@ -80,10 +78,10 @@ impl StoreCopy {
         // SQLite takes an empty file as one that is not there, and leaves its mode alone.
         source
             .execute("VACUUM INTO ?1", [path_text(file.path())?])
-            .map_err(cause_of("copy the store"))
-            .map_err(|fault| OpenError::Fault {
-                path: from.to_owned(),
-                fault,
+            .map_err(|cause| match cause.sqlite_error_code() {
+                // What is read is damaged; anything else befell the copy.
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => unreadable(cause),
+                _ => file::unwritable(to, cause, "copy the store"),
             })?;
         Ok(Self { file })
     }
@@ -142,47 +140,62 @@ impl StoreCopy {
         replace: bool,
         now: Timestamp,
     ) -> Result<Option<PathBuf>, PlaceError> {
-        file::make_directory(path)?;
-        let _owner = file::lock(path)?;
-        self.pass_over_numbers().map_err(|fault| OpenError::Fault {
-            path: path.to_owned(),
-            fault,
+        let (_owner, there) = take_place(path, replace)?;
+        let numbered = self.pass_over_numbers();
+        numbered.map_err(|cause| {
+            file::unwritable(path, cause, "pass over numbers that may have been given")
         })?;
-        let there = [path.to_owned(), beside(path, "-wal")];
-        let there = there.iter().any(|path| length(path) > 0);
-        if there && !replace {
-            return Err(PlaceError::Exists {
-                path: path.to_owned(),
-            });
-        }
         let aside = beside(path, &format!(".before-{}", now.unix_ms()));
         set_aside(path, &aside)?;
         self.publish(path)?;
         Ok(there.then_some(aside))
     }
 
-    fn pass_over_numbers(&self) -> Result<(), Fault> {
-        let path = self.file.path();
-        let pass_over = || -> rusqlite::Result<()> {
-            let flags = FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE;
-            let mut connection = Connection::open_with_flags(path, flags)?;
-            let transaction = connection.transaction()?;
-            transaction.execute(
-                "UPDATE entry SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + ?1 AS BLOB)
-                 WHERE key >= ?2 AND key < ?3 AND value IS NOT NULL",
-                params![PASSED_OVER, COUNTERS, format!("{COUNTERS}\u{10ffff}")],
-            )?;
-            transaction.commit()
-        };
-        pass_over().map_err(cause_of("pass over numbers that may have been given"))
+    fn pass_over_numbers(&self) -> rusqlite::Result<()> {
+        let flags = FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let mut connection = Connection::open_with_flags(self.file.path(), flags)?;
+        let transaction = connection.transaction()?;
+        transaction.execute(
+            "UPDATE entry SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + ?1 AS BLOB)
+             WHERE key >= ?2 AND key < ?3 AND value IS NOT NULL",
+            params![PASSED_OVER, COUNTERS, format!("{COUNTERS}\u{10ffff}")],
+        )?;
+        transaction.commit()
     }
+}
+
+/// Whether a copy may be [put](StoreCopy::put_in_place) there: it saves the reading of one that may not.
+///
+/// # Errors
+/// [`PlaceError`]; nothing was touched.
+pub fn check_place(path: &Path, replace: bool) -> Result<(), PlaceError> {
+    take_place(path, replace).map(drop)
+}
+
+/// Takes the place of the process that would own the store; whether there is a store.
+fn take_place(path: &Path, replace: bool) -> Result<(file::Lock, bool), PlaceError> {
+    file::make_directory(path)?;
+    let owner = file::lock(path)?;
+    let there = [path.to_owned(), beside(path, "-wal")];
+    let there = there.iter().any(|path| length(path) > 0);
+    if there && !replace {
+        return Err(PlaceError::Exists {
+            path: path.to_owned(),
+        });
+    }
+    Ok((owner, there))
 }
 
 /// Moves a store and what belongs to it away, the log with its database.
 fn set_aside(path: &Path, aside: &Path) -> Result<(), PlaceError> {
     for tail in ["", "-wal"] {
         let (from, to) = (beside(path, tail), beside(aside, tail));
-        moved(fs::rename(&from, &to), &from)?;
+        // Of an empty log, and of an empty file, there is nothing to be kept.
+        let gone = match length(&from) {
+            0 => fs::remove_file(&from),
+            _ => fs::rename(&from, &to),
+        };
+        moved(gone, &from)?;
     }
     // An index of the log, which is made anew.
     let index = beside(path, "-shm");

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
+use rustix::fs::StatVfsMountFlags;
 
 use crate::{
     Fault, Revision,
@@ -116,12 +117,14 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         create(path)?;
     }
     inspect(path)?;
-    let fault = |fault| OpenError::Fault {
+    let failed = |what| move |cause| unwritable(path, cause, what);
+    let mut connection = connect(path).map_err(failed("open"))?;
+    let leap = leap().map_err(|fault| OpenError::Fault {
         path: path.to_owned(),
         fault,
-    };
-    let mut connection = connect(path).map_err(|cause| fault(cause_of("open")(cause)))?;
-    let (first, lives) = begin_life(&mut connection).map_err(fault)?;
+    })?;
+    let begun = begin_life(&mut connection, leap);
+    let (first, lives) = begun.map_err(failed("begin a life of the file"))?;
     Ok(Opened {
         connection,
         lock,
@@ -212,10 +215,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .mode(0o600)
         .open(&new)
         .map_err(failed(&new))?;
-    lay_out(&new).map_err(|cause| OpenError::Fault {
-        path: path.to_owned(),
-        fault: cause_of("make the tables")(cause),
-    })?;
+    lay_out(&new).map_err(|cause| unwritable(path, cause, "make the tables"))?;
     fs::rename(&new, path)
         .and_then(|()| File::open(directory_of(path))?.sync_all())
         .map_err(failed(path))
@@ -236,7 +236,7 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     check_magic(path)?;
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY);
     let found = connection.and_then(|connection| identity_of(&connection));
-    let found = found.map_err(|cause| unreadable(path, cause.to_string()))?;
+    let found = found.map_err(|cause| not_read(path, &cause))?;
     check_identity(path, found)
 }
 
@@ -321,34 +321,73 @@ pub(super) const WAL_LIMIT_BYTES: u64 = 128 << 20;
 pub(super) const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
 /// Leaps, and remembers which revisions the file gave out before.
-fn begin_life(connection: &mut Connection) -> Result<(Revision, Vec<(Revision, Revision)>), Fault> {
-    let leap = leap()?;
-    let begin = |connection: &mut Connection| -> rusqlite::Result<_> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("INSERT INTO life SELECT first, head FROM log", [])?;
-        // Followers older than the log are told so anyway.
-        transaction.execute(
-            "DELETE FROM life WHERE last < (SELECT compacted FROM log)",
-            [],
-        )?;
-        // Fails at 2^63 rather than wrap round: the sum would be no integer.
-        let first: i64 = transaction.query_row(
-            "UPDATE log SET first = head + ?1, head = head + ?1 RETURNING head",
-            [leap.cast_signed()],
-            |row| row.get(0),
-        )?;
-        let lives = transaction
-            .prepare("SELECT first, last FROM life ORDER BY first")?
-            .query_map([], |row| Ok((revision(row.get(0)?), revision(row.get(1)?))))?
-            .collect::<rusqlite::Result<_>>()?;
-        transaction.commit()?;
-        Ok((revision(first), lives))
-    };
-    begin(connection).map_err(Fault::of("begin a life of the file"))
+fn begin_life(
+    connection: &mut Connection,
+    leap: u64,
+) -> rusqlite::Result<(Revision, Vec<(Revision, Revision)>)> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("INSERT INTO life SELECT first, head FROM log", [])?;
+    // Followers older than the log are told so anyway.
+    transaction.execute(
+        "DELETE FROM life WHERE last < (SELECT compacted FROM log)",
+        [],
+    )?;
+    // Fails at 2^63 rather than wrap round: the sum would be no integer.
+    let first: i64 = transaction.query_row(
+        "UPDATE log SET first = head + ?1, head = head + ?1 RETURNING head",
+        [leap.cast_signed()],
+        |row| row.get(0),
+    )?;
+    let lives = transaction
+        .prepare("SELECT first, last FROM life ORDER BY first")?
+        .query_map([], |row| Ok((revision(row.get(0)?), revision(row.get(1)?))))?
+        .collect::<rusqlite::Result<_>>()?;
+    transaction.commit()?;
+    Ok((revision(first), lives))
 }
 
 pub(super) fn revision(stored: i64) -> Revision {
     Revision(stored.cast_unsigned())
+}
+
+/// Why SQLite cannot read a file: the disk may be too full for the index of its log.
+pub(super) fn not_read(path: &Path, cause: &rusqlite::Error) -> OpenError {
+    if is_full(path, cause) {
+        return OpenError::Full {
+            path: path.to_owned(),
+        };
+    }
+    unreadable(path, cause.to_string())
+}
+
+/// Why SQLite cannot write a file.
+pub(super) fn unwritable(path: &Path, cause: rusqlite::Error, what: &'static str) -> OpenError {
+    let full = is_full(path, &cause);
+    let path = path.to_owned();
+    if full {
+        return OpenError::Full { path };
+    }
+    let fault = cause_of(what)(cause);
+    OpenError::Fault { path, fault }
+}
+
+/// Whether SQLite failed because the disk of this file takes no more. Of the index of a log it says only
+/// that input or output failed (`SQLITE_IOERR_SHMSIZE` and others), so the disk is asked.
+fn is_full(path: &Path, cause: &rusqlite::Error) -> bool {
+    /// One piece of that index.
+    const INDEX_BYTES: u64 = 32 << 10;
+    match cause.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => true,
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            let disk = rustix::fs::statvfs(directory_of(path));
+            disk.is_ok_and(|disk| {
+                // One that takes nothing at all is another matter.
+                !disk.f_flag.contains(StatVfsMountFlags::RDONLY)
+                    && disk.f_bavail.saturating_mul(disk.f_frsize) < INDEX_BYTES
+            })
+        }
+        _ => false,
+    }
 }
 
 fn unreadable(path: &Path, why: String) -> OpenError {

@@ -38,10 +38,7 @@ impl SqliteView {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         file::check_magic(path)?;
         let alone = lock(path)?;
-        let unreadable = |cause: rusqlite::Error| OpenError::Unreadable {
-            path: path.to_owned(),
-            why: cause.to_string(),
-        };
+        let unreadable = |cause: rusqlite::Error| file::not_read(path, &cause);
         let connection = look_at(path, alone.is_some()).map_err(unreadable)?;
         let found = file::identity_of(&connection).map_err(unreadable)?;
         file::check_identity(path, found)?;

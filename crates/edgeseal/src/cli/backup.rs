@@ -1,10 +1,14 @@
 //! `edgeseal backup`: a copy of the store, beside the server that writes to it or without one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use edgeseal_store::{
     Keyring, Revision,
+    open::OpenError,
     sqlite::{PlaceError, StoreCopy},
 };
 use serde_json::json;
@@ -16,6 +20,7 @@ use crate::{
     config::{Config, Flags},
     doctor::{self, Report},
     kek::{self, KekSource},
+    opening::with_causes,
 };
 
 #[derive(Args)]
@@ -78,9 +83,7 @@ impl Proof {
     /// Looks at a copy: whether the file is whole, whether it contradicts itself, and whether what is
     /// sealed opens with the keys that are at hand.
     pub(super) async fn of(copy: &StoreCopy, config: &Config) -> Result<Self, Failure> {
-        let view = copy
-            .view()
-            .map_err(|error| Failure::Data(error.to_string()))?;
+        let view = copy.view().map_err(|error| not_copied(&error))?;
         let keyring = kek::read_all(&config.kek_sources()?).await;
         let examined = doctor::examine_store(&view, keyring.as_ref().ok()).await?;
         Ok(Self {
@@ -88,6 +91,15 @@ impl Proof {
             revision: view.revision().map_err(doctor::DoctorError::from)?,
             unopened: keyring.err().map(|error| error.to_string()),
         })
+    }
+
+    /// Whether something is sealed under keys that are not at hand.
+    pub(super) fn lacks_keys(&self) -> bool {
+        let problems = &self.report.problems;
+        self.unopened.is_some()
+            || problems
+                .iter()
+                .any(|problem| problem.cure == doctor::KEY_BACK)
     }
 
     /// Says what was found.
@@ -122,14 +134,14 @@ impl Command {
             None => None,
         };
         let copy = StoreCopy::of(&store, &self.file);
-        let copy = copy.map_err(|error| Failure::Data(crate::opening::with_causes(&error)))?;
+        let copy = copy.map_err(|error| not_copied(&error))?;
         let proof = Proof::of(&copy, &config).await?;
         let bytes = copy.bytes()?;
         if let (Some(to), Some(keys)) = (&self.with_kek, &keys) {
             bootstrap::write_new_private(to, keys.as_bytes())
                 .map_err(|error| Failure::Usage(error.to_string()))?;
         }
-        copy.publish(&self.file).map_err(unplaced)?;
+        copy.publish(&self.file).map_err(|error| unplaced(&error))?;
         if self.json {
             say!("{}", self.as_json(&proof, bytes))?;
         } else {
@@ -187,11 +199,39 @@ async fn texts(sources: &[KekSource]) -> Result<Zeroizing<String>, Failure> {
 }
 
 fn exists(path: &Path) -> Failure {
-    unplaced(PlaceError::Exists {
+    unplaced(&PlaceError::Exists {
         path: path.to_owned(),
     })
 }
 
-pub(super) fn unplaced(error: PlaceError) -> Failure {
-    Failure::Usage(crate::opening::with_causes(&error))
+/// Why there is no copy: what is read is damaged, what is written cannot be, or a path is wrong.
+pub(super) fn not_copied(error: &OpenError) -> Failure {
+    let why = with_causes(error);
+    match error {
+        OpenError::Full { .. } | OpenError::Fault { .. } => Failure::Unwritten(why),
+        OpenError::Io { cause, .. } if is_of_disk(cause) => Failure::Unwritten(why),
+        OpenError::Unreadable { .. } | OpenError::Newer { .. } | OpenError::Older { .. } => {
+            Failure::Data(why)
+        }
+        _ => Failure::Usage(why),
+    }
+}
+
+pub(super) fn unplaced(error: &PlaceError) -> Failure {
+    match error {
+        PlaceError::Open(error) => not_copied(error),
+        PlaceError::Io { cause, .. } if is_of_disk(cause) => Failure::Unwritten(with_causes(error)),
+        _ => Failure::Usage(with_causes(error)),
+    }
+}
+
+/// Whether a disk is full or fails, and no path is wrong.
+fn is_of_disk(cause: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kind = cause.kind();
+    // That input or output failed (EIO) has no kind.
+    matches!(
+        kind,
+        StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem
+    ) || cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

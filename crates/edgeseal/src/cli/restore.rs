@@ -3,11 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use edgeseal_store::sqlite::StoreCopy;
+use edgeseal_store::sqlite::{StoreCopy, check_place};
 
 use super::{
     EX_DATA, Failure,
-    backup::{Proof, StoreFlags, unplaced},
+    backup::{Proof, StoreFlags, not_copied, unplaced},
     output::say,
 };
 use crate::{bootstrap, clock, opening::with_causes};
@@ -31,20 +31,23 @@ impl Command {
         let (config, store) = self.of.load()?;
         bootstrap::make_directory(&config.data)
             .map_err(|error| Failure::Usage(with_causes(&error)))?;
+        // It is looked at again when the copy is put there, which may be much later.
+        check_place(&store, self.replace).map_err(|error| unplaced(&error))?;
         let copy = StoreCopy::of(&self.file, &store);
-        let copy = copy.map_err(|error| Failure::Data(with_causes(&error)))?;
+        let copy = copy.map_err(|error| not_copied(&error))?;
         let proof = Proof::of(&copy, &config).await?;
         proof.print()?;
         let is_proven = proof.report.problems.is_empty() && proof.unopened.is_none();
         if !is_proven && !self.unproven {
-            say!(
-                "nothing was changed: put back the key-encryption keys that it was sealed under, take another backup, \
-                 or say --unproven"
-            )?;
+            let keys = match proof.lacks_keys() {
+                true => "put back the key-encryption keys that it was sealed under, ",
+                false => "",
+            };
+            say!("nothing was changed: {keys}take another backup, or say --unproven")?;
             return Ok(ExitCode::from(EX_DATA));
         }
         let placed = copy.put_in_place(&store, self.replace, clock::now());
-        let aside = placed.map_err(unplaced)?;
+        let aside = placed.map_err(|error| unplaced(&error))?;
         say!(
             "{} is as it was at revision {}",
             store.display(),

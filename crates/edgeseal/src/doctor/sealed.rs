@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{RESTORE, Report};
+use super::{KEY_BACK, RESTORE, Report};
 use edgeseal_core::{Secret, certificate::Digest};
 use edgeseal_store::{
     Entry, Fault, Keyring, Store,
@@ -73,9 +73,7 @@ fn check(
     };
     let opened = keyring.open(&sealed, &entry.key).map_err(|why| {
         let cure = match why {
-            OpenError::UnknownKey { .. } => {
-                "put this key back where the key-encryption keys come from, below the one that seals"
-            }
+            OpenError::UnknownKey { .. } => KEY_BACK,
             OpenError::Broken if kind.prefix == TICKET_KEYS => TICKET_KEY,
             OpenError::Broken => RESTORE,
         };

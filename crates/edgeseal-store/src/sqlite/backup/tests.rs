@@ -148,3 +148,37 @@ async fn a_copy_takes_the_place_of_a_store_that_nobody_owns() {
     let left = names(home.path());
     assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
 }
+
+#[tokio::test]
+async fn of_an_empty_log_nothing_is_kept_beside_the_store() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, to) = (home.path().join("store.db"), home.path().join("copy"));
+    SqliteStore::open(&path).unwrap().close().await;
+    StoreCopy::of(&path, &to).unwrap().publish(&to).unwrap();
+    fs::write(beside(&path, "-wal"), "").unwrap();
+    let copy = StoreCopy::of(&to, &path).unwrap();
+    let aside = copy.put_in_place(&path, true, NOW).unwrap().unwrap();
+    assert!(aside.exists());
+    let found = names(home.path());
+    assert!(
+        !found.iter().any(|name| name.ends_with("-wal")),
+        "{found:?}"
+    );
+}
+
+/// Before anything is read: what is there may take long to read.
+#[tokio::test]
+async fn a_place_that_is_taken_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("store.db");
+    check_place(&path, false).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    for replace in [false, true] {
+        let taken = check_place(&path, replace).unwrap_err();
+        assert!(matches!(taken, PlaceError::Open(OpenError::Locked { .. })));
+    }
+    store.close().await;
+    let exists = check_place(&path, false).unwrap_err();
+    assert!(matches!(exists, PlaceError::Exists { .. }), "{exists}");
+    check_place(&path, true).unwrap();
+}
