@@ -32,13 +32,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::opening::with_causes;
+use crate::{lease::Lease, opening::with_causes};
 
 /// What health is judged by.
 #[derive(Clone)]
 pub(crate) struct Health {
     /// The store answers.
     pub(crate) catalog: Catalog,
+    /// Whether it takes changes.
+    pub(crate) lease: Arc<Lease>,
     /// What is wrong with what the edge serves: told, but no reason to send visitors away.
     pub(crate) edge: edgeseal_edge::Health,
     /// Whether the process is about to end.
@@ -116,6 +118,10 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     }
     if let Err(fault) = health.catalog.edges().await {
         let why = format!("changes are refused: {}\n", with_causes(&fault));
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    }
+    if let Some(why) = health.lease.why_refusing() {
+        let why = format!("changes are refused: {why}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
     let ailing = health.edge.ailing();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
     Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, SharedStore, Store, Txn,
-    Wanted, Window,
+    Wanted, Window, Write,
 };
 use tokio::{
     sync::watch,
@@ -15,13 +15,15 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use crate::opening::Opening;
+use crate::opening::{Opening, with_causes};
 
 /// Passes every verb on, as long as it has a store; fails them otherwise, and says why.
 pub(crate) struct Lease {
     store: RwLock<Result<SharedStore, Away>>,
     /// Whether there is one: verbs that wait for the store give up when it goes.
     granted: watch::Sender<bool>,
+    /// Why the last commit failed; `None` if it did not, or was only refused.
+    refuses: RwLock<Option<String>>,
 }
 
 /// Why there is no store.
@@ -41,6 +43,7 @@ impl Lease {
         Arc::new(Self {
             granted: watch::Sender::new(store.is_ok()),
             store: RwLock::new(store),
+            refuses: RwLock::new(None),
         })
     }
 
@@ -75,6 +78,25 @@ impl Lease {
         }
     }
 
+    /// Why the store, which is there, takes no changes: why the last one failed, as on a full disk. With
+    /// each sweep another one is tried, so that a store that takes them again is noticed.
+    pub(crate) fn why_refusing(&self) -> Option<String> {
+        let refuses = self.refuses.read();
+        refuses.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, committed: &Result<Revision, CommitError>) {
+        let why = match committed {
+            Err(CommitError::Fault(fault)) if fault.cause.is_some() => Some(with_causes(fault)),
+            // Without a cause it is the change that cannot be taken; and a conflict was only read.
+            Err(_) => return,
+            Ok(_) => None,
+        };
+        if self.why_refusing() != why {
+            *self.refuses.write().unwrap_or_else(PoisonError::into_inner) = why;
+        }
+    }
+
     /// Says why there is no store. If there is one, nothing changes.
     pub(crate) fn explain(&self, why: &str) {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
@@ -86,6 +108,7 @@ impl Lease {
     /// Passes verbs on to this store from now on.
     pub(crate) fn grant(&self, store: SharedStore) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = Ok(store);
+        *self.refuses.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.granted.send_replace(true);
     }
 
@@ -103,6 +126,14 @@ impl Lease {
             // It is there again already; what was asked of the other one is not answered.
             Ok(_) => Fault::new("the store went away"),
         }
+    }
+}
+
+/// A change that leaves nothing, and is as durable as any other.
+fn nothing() -> Txn {
+    Txn {
+        write: vec![Write::Delete(Key::from_stored("meta/nothing"))],
+        ..Txn::default()
     }
 }
 
@@ -170,7 +201,10 @@ impl Store for Lease {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         let store = self.store()?;
         tokio::select! {
-            revision = store.commit(txn) => revision,
+            revision = store.commit(txn) => {
+                self.note(&revision);
+                revision
+            }
             fault = self.revoked() => Err(fault.into()),
         }
     }
@@ -189,6 +223,10 @@ impl Store for Lease {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        if self.why_refusing().is_some() {
+            // What comes of it is noted.
+            let _ = self.commit(nothing()).await;
+        }
         let store = self.store()?;
         tokio::select! {
             swept = store.sweep(now) => swept,

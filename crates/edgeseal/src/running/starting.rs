@@ -125,6 +125,7 @@ impl Owner {
         let (ending, ends) = watch::channel(false);
         let health = Health {
             catalog: Catalog::new(store, parts.keyring.clone()),
+            lease: Arc::clone(&lease),
             edge: edge.health(),
             stopping: ends,
             hosts: parts.config.admin_hosts.clone().into(),

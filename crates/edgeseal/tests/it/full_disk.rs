@@ -4,13 +4,14 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
 };
 
 use crate::harness::{
-    CDN, Origin, Pem, Server, api::told, pki::AUTHORITY, raw, server::by_shell, tls,
+    CDN, Origin, Pem, Server, api::told, eventually, pki::AUTHORITY, raw, server::by_shell, tls,
 };
 
 const NAMES: [&str; 2] = ["www.full.example", "shop.full.example"];
@@ -77,6 +78,103 @@ fn may_mount(script: &str) -> bool {
         .args(["-m", "sh", "-c", script])
         .status();
     tried.is_ok_and(|status| status.success())
+}
+
+/// A script that gives the process that it becomes a copy of the data on a disk of 4 MB of its own, does
+/// this besides, and goes on.
+fn on_a_small_disk(server: &Server, besides: &str) -> String {
+    let (disk, data) = (server.home().join("disk"), server.data());
+    fs::create_dir_all(&disk).unwrap();
+    let (disk, data) = (disk.display(), data.display());
+    format!(
+        "mount -t tmpfs -o size=4m tmpfs '{disk}' && cp -a '{data}/.' '{disk}' && mount --bind '{disk}' '{data}' \
+         && {besides}"
+    )
+}
+
+/// Starts it by this script, in a mount namespace of its own.
+fn launch_apart(server: &mut Server, script: &str) {
+    let at = server.addresses();
+    let same = [
+        ("--api", at.api),
+        ("--https", at.https),
+        ("--http", at.http),
+        ("--admin", at.admin),
+    ];
+    let script = format!("exec unshare -m sh -c \"{script} exec \\\"\\$@\\\"\" sh \"$@\"");
+    server.launch_by(by_shell(&script, &server.command_at(&same)));
+}
+
+/// Writes to this file until its disk is full.
+fn fill(file: &Path) {
+    let mut file = fs::File::create(file).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+}
+
+/// Asserts that changes are refused, for a reason that `/readyz` tells.
+async fn assert_refuses(server: &Server, why: &str) {
+    let at = [("DomainName", NAMES[0])];
+    server.client().refused(CDN, "StopCdnDomain", &at).await;
+    let ready = raw::get(server.addresses().admin, "admin", "/readyz").await;
+    assert_eq!(ready.status, 503, "{}", ready.body);
+    assert!(
+        ready.body.starts_with("changes are refused: "),
+        "{}",
+        ready.body
+    );
+    assert!(ready.body.contains(why), "{}", ready.body);
+}
+
+/// Whether it is full from the start or becomes so: `/readyz` says that changes are refused, and why, and
+/// that they are taken once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_as_long_as_it_is_full() {
+    let (mut server, pems) = has_served().await;
+    let small = on_a_small_disk(&server, "");
+    if !may_mount(&format!("{small} true")) {
+        eprintln!("skipped: this user may not mount");
+        return;
+    }
+    let filled = server.data().join("fill");
+    let dd = format!(
+        "(dd if=/dev/zero of='{}' bs=4k 2>/dev/null || true) &&",
+        filled.display()
+    );
+    for (besides, why) in [
+        ("", "database or disk is full"),
+        (dd.as_str(), "no space left on the disk of"),
+    ] {
+        let script = on_a_small_disk(&server, besides);
+        launch_apart(&mut server, &script);
+        // As the process sees it.
+        let seen = format!("/proc/{}/root{}", server.id(), filled.display());
+        let seen = Path::new(&seen);
+        let ready = async |expected: u16| {
+            let admin = server.addresses().admin;
+            eventually(&format!("readyz says {expected}, {why}"), async || {
+                let ready = raw::get(admin, "admin", "/readyz").await;
+                (ready.status == expected).then_some(())
+            })
+            .await;
+        };
+        if besides.is_empty() {
+            ready(200).await;
+            fill(seen);
+        }
+        assert_refuses(&server, why).await;
+        for (name, pem) in NAMES.iter().zip(&pems) {
+            server.assert_serves(name, &pem.leaf, why).await;
+        }
+        fs::remove_file(seen).unwrap();
+        ready(200).await;
+        let newer = AUTHORITY.issue(&[NAMES[1]]);
+        let set = server.client().set(NAMES[1], &newer).await;
+        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        server
+            .assert_serves(NAMES[1], &newer.leaf, "with room")
+            .await;
+        assert_eq!(server.terminate().code(), Some(0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
