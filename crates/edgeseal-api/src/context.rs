@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use edgeseal_core::{Timestamp, private_origins::PrivateOrigins, quota::Quotas, rate::Limit};
+use edgeseal_core::{
+    Timestamp, domain::Environment, private_origins::PrivateOrigins, quota::Quotas, rate::Limit,
+};
 use edgeseal_store::{Catalog, Revision, catalog::Deed};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -54,6 +56,8 @@ pub struct Context {
     pub local_edge: Option<watch::Receiver<Revision>>,
     /// Asks the edge in this process for proofs, if there is one.
     pub ask_for_proof: Option<AskForProof>,
+    /// The environment of the edge in this process. It is waited for even before its first report.
+    pub own_edge: Option<Environment>,
     /// Says where this process listens, if somebody keeps account of it.
     pub listeners: Option<Listeners>,
     /// The keeper of the key-encryption keys, if this process has one.
@@ -214,6 +218,7 @@ impl Context {
             long_decisions: Turns::new(1, 1),
             local_edge,
             ask_for_proof: None,
+            own_edge: None,
             listeners: None,
             key_encryption: None,
             reports,
@@ -225,6 +230,10 @@ impl Context {
         let completed = async move {
             tokio::select! {
                 () = async {
+                    // Without its store this is done by the next one, once the store is back.
+                    if completed.edges().await.is_err() {
+                        return;
+                    }
                     stamp_origin_permissions(&completed, clock).await;
                     recount(&completed).await;
                 } => {}

@@ -31,7 +31,8 @@ impl Context {
     }
 
     /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
-    /// once all prove it or `wait` is over; and how many live edges there are. `None` if the store
+    /// once all prove it or `wait` is over; and how many live edges there are. The edge in this process
+    /// counts as one that is to prove it: after a restart it has not reported yet. `None` if the store
     /// failed.
     pub async fn proved(
         &self,
@@ -52,7 +53,8 @@ impl Context {
                     let now = (self.clock)();
                     let counted = self.catalog.proved_by(&edges, wanted, now);
                     let (proved, live) = counted.await.ok()?;
-                    if proved == live {
+                    let is_awaited = live == 0 && self.own_edge == Some(environment);
+                    if proved == live && !is_awaited {
                         return Some((proved, live));
                     }
                 }

@@ -23,11 +23,12 @@ use edgeseal_api::{
 };
 use edgeseal_core::{
     DomainName,
+    domain::Environment,
     private_origins::PrivateOrigins,
     quota::{Quota, Quotas},
     rate::Limit,
 };
-use edgeseal_edge::Limits;
+use edgeseal_edge::{Limits, STAGING};
 use figment::{
     Figment,
     providers::{Env, Format as _, Serialized, Toml},
@@ -597,6 +598,14 @@ impl Config {
                 given: given.clone(),
                 expected: "a table of actions that Edgeseal has",
             }),
+        }
+    }
+
+    /// Which certificates the edge of this process serves.
+    pub(crate) fn environment(&self) -> Environment {
+        match self.group.as_str() {
+            STAGING => Environment::Staging,
+            _ => Environment::Production,
         }
     }
 

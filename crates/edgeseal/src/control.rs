@@ -67,6 +67,7 @@ impl Control {
             Some(edge.served()),
         );
         context.ask_for_proof = Some(ask_for_proof(edge));
+        context.own_edge = Some(config.environment());
         context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
         let (end_chainer, ending) = watch::channel(false);
         let chainer = chain_audits(is_there.then_some(&catalog), config, ending).await?;

@@ -126,3 +126,35 @@ async fn callers_who_wait_share_one_reading_of_the_reports() {
     drop(context);
     tasks.await.unwrap();
 }
+
+/// After a restart nobody has reported yet, and the edge in this process is about to.
+#[tokio::test]
+async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
+    let store = Arc::new(Counting {
+        inner: MemoryStore::new(),
+        lists: AtomicUsize::new(0),
+    });
+    let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    let catalog = Catalog::new(Arc::clone(&store) as _, keyring);
+    let (mut context, tasks) = Context::new(catalog, || NOW, Settings::default(), None);
+    context.own_edge = Some(Environment::Production);
+    let tasks = tokio::spawn(tasks);
+    let context = Arc::new(context);
+    let elsewhere = context.proved(&[], Revision(1), Environment::Staging, PATIENCE);
+    assert_eq!(elsewhere.await, Some((0, 0)), "no edge is to be waited for");
+    let waiter = tokio::spawn({
+        let context = Arc::clone(&context);
+        async move {
+            let proved = context.proved(&[], Revision(1), Environment::Production, PATIENCE);
+            proved.await
+        }
+    });
+    let before = store.lists.load(Ordering::SeqCst);
+    while store.lists.load(Ordering::SeqCst) == before && !waiter.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    store.report(1).await;
+    assert_eq!(waiter.await.unwrap(), Some((1, 1)));
+    drop(context);
+    tasks.await.unwrap();
+}

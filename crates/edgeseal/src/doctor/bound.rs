@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use edgeseal_core::{
     Pattern, Timestamp,
-    certificate::{Digest, Facts},
+    certificate::{CertificateId, Digest, Facts},
     domain::{Domain, Environment, State},
 };
-use edgeseal_edge::STAGING;
 use edgeseal_store::{
     Fault, Key, Store,
     key::DOMAINS,
-    record::{decode, decode_material},
+    record::{CertificateRecord, decode, decode_material},
 };
 
 use super::{Report, roots};
@@ -53,10 +52,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Reads what the store says.
 pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<Bound, Fault> {
     const PAGE: usize = 500;
-    let environment = match config.group.as_str() {
-        STAGING => Environment::Staging,
-        _ => Environment::Production,
-    };
+    let environment = config.environment();
     let mut bound = Bound {
         demo_root: roots::of_demo(&config.data),
         ..Bound::default()
@@ -92,12 +88,11 @@ impl Bound {
         let Some(binding) = binding.filter(|_| domain.state == State::Online) else {
             return Ok(shown);
         };
-        let companion = binding.companion.as_ref().map(|other| other.material);
-        for digest in std::iter::once(binding.material).chain(companion) {
+        for (id, digest) in binding.certificates() {
             let material = match self.materials.entry(digest) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => {
-                    match Material::read(store, &digest, self.demo_root.as_deref()).await? {
+                    match Material::read(store, (id, &digest), self.demo_root.as_deref()).await? {
                         Some(material) => place.insert(material),
                         None => continue,
                     }
@@ -114,7 +109,7 @@ impl Material {
     /// `None` if it is not there or does not read, which was told already.
     async fn read(
         store: &dyn Store,
-        digest: &Digest,
+        (id, digest): (CertificateId, &Digest),
         demo_root: Option<&[u8]>,
     ) -> Result<Option<Self>, Fault> {
         let Some(entry) = store.get(&Key::material(digest)).await? else {
@@ -134,6 +129,10 @@ impl Material {
         }
         let of_demo = demo_root.is_some_and(|root| roots::signed(root, &material.leaf));
         let alone = material.issuers.is_empty() && !of_demo && !roots::issued(&material.leaf);
+        // A private root is known from the upload alone, if it came with it.
+        let record = store.get(&Key::certificate(id)).await?;
+        let record = record.and_then(|entry| decode::<CertificateRecord>(&entry.value).ok());
+        let alone = alone && record.is_none_or(|record| record.facts.missing_issuer.is_some());
         Ok(Some(Self {
             leaf: Digest::of(&material.leaf),
             missing_issuer: alone.then(|| facts.issuer.clone()),
@@ -186,7 +185,8 @@ pub(super) fn examine(bound: &Bound, now: Timestamp, report: &mut Report) {
                 );
                 report.problem(
                     what,
-                    "upload the certificate with its intermediates (fullchain.pem)",
+                    "upload the certificate with its intermediates (fullchain.pem), and with its root if that is a \
+                     private one",
                 );
             }
         }

@@ -70,6 +70,13 @@ async fn assert_is_away(server: &Server, pems: &[Pem], why: &str, when: &str) {
     );
     let ready = raw::get(server.addresses().admin, "admin", "/readyz").await;
     assert_eq!(ready.status, 503, "{when}");
+    let log = server.log();
+    for alarm in ["whether they may have private origins", "not counted anew"] {
+        assert!(
+            !log.contains(alarm),
+            "{when}: what waits for the store is no news"
+        );
+    }
     assert!(ready.body.contains(why), "{when}: {}", ready.body);
 }
 
