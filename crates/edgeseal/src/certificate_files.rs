@@ -50,6 +50,9 @@ pub(crate) enum Unreadable {
         /// What helps.
         instead: &'static str,
     },
+    /// A request for a certificate: no certificate, and no mistake beside one.
+    #[error("it is a signing request (CSR); give the certificate that the authority issued for it")]
+    SigningRequest,
     /// A format that is known, and damaged.
     #[error("it is {format}, and damaged: {why}")]
     Damaged {

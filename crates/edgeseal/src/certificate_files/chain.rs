@@ -29,12 +29,13 @@ pub(crate) fn spki(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
 pub(crate) struct Issuers(HashMap<Vec<u8>, Vec<CertificateDer<'static>>>);
 
 impl Issuers {
-    /// Adds a certificate, unless it issued itself, as roots do: clients have their own.
+    /// Adds a certificate. Roots too: nobody serves them, but they show that nothing is missing below them.
+    /// Not those that say of themselves that they may issue nothing.
     pub(crate) fn add(&mut self, certificate: &CertificateDer<'static>) {
         let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
             return;
         };
-        if parsed.subject().as_raw() == parsed.issuer().as_raw() {
+        if is_self_issued(&parsed) && !may_issue(&parsed) {
             return;
         }
         let same = self
@@ -46,8 +47,8 @@ impl Issuers {
         }
     }
 
-    /// The leaf and its intermediates as far as they are known, each followed by its issuer. Those in
-    /// `near`, the file of the leaf, go before others of the same subject.
+    /// The leaf, its intermediates and its root, as far as they are known, each followed by its issuer.
+    /// Those in `near`, the file of the leaf, go before others of the same subject.
     pub(crate) fn chain(
         &self,
         leaf: &CertificateDer<'static>,
@@ -74,10 +75,23 @@ impl Issuers {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
         let known = self.0.get(parsed.issuer().as_raw())?;
         let mut candidates: Vec<&CertificateDer<'static>> = known.iter().collect();
-        candidates.sort_by_key(|candidate| !near.contains(candidate));
+        // Clients may not know the root yet whose cross-signed twin is there.
+        let is_root = |it: &CertificateDer<'_>| {
+            parse_x509_certificate(it).is_ok_and(|(_, parsed)| is_self_issued(&parsed))
+        };
+        candidates.sort_by_key(|candidate| (!near.contains(candidate), is_root(candidate)));
         let issuer = candidates.into_iter().find(|it| has_issued(it, &parsed));
         issuer.cloned()
     }
+}
+
+fn is_self_issued(certificate: &X509Certificate<'_>) -> bool {
+    certificate.subject().as_raw() == certificate.issuer().as_raw()
+}
+
+fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let usage = certificate.key_usage().ok().flatten();
+    certificate.is_ca() && usage.is_none_or(|usage| usage.value.key_cert_sign())
 }
 
 fn has_issued(issuer: &CertificateDer<'_>, certificate: &X509Certificate<'_>) -> bool {

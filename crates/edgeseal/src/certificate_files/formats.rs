@@ -14,7 +14,9 @@ use p12_keystore::{Pkcs12Archive, error::Error as Pkcs12Error};
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use x509_parser::parse_x509_certificate;
+use x509_parser::{
+    certification_request::X509CertificationRequest, parse_x509_certificate, prelude::FromDer as _,
+};
 
 use super::{Contents, Password, Unreadable};
 
@@ -68,6 +70,7 @@ fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreada
         return Err(damaged("a block has no end".to_owned()));
     }
     let mut contents = Contents::default();
+    let mut has_request = false;
     for block in blocks {
         let der = block.contents();
         match block.tag() {
@@ -86,22 +89,16 @@ fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreada
                     .push(key.map_err(|why| damaged(why.to_owned()))?);
             }
             "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => contents.certificates.extend(pkcs7(der)?),
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" if contents.is_empty() => {
-                return Err(request());
-            }
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => has_request = true,
             "OPENSSH PRIVATE KEY" => return Err(ssh()),
             // Parameters, public keys, lists of revoked certificates: nothing to serve.
             _ => {}
         }
     }
-    Ok(contents)
-}
-
-const fn request() -> Unreadable {
-    Unreadable::Format {
-        format: "a signing request (CSR)",
-        instead: "give the certificate that the authority issued for it",
+    if has_request && contents.is_empty() {
+        return Err(Unreadable::SigningRequest);
     }
+    Ok(contents)
 }
 
 /// The content type signedData of CMS, 1.2.840.113549.1.7.2 (RFC 5652 §5.1).
@@ -136,6 +133,9 @@ fn der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable
             certificates: pkcs7(bytes)?,
             keys: Vec::new(),
         });
+    }
+    if X509CertificationRequest::from_der(bytes).is_ok() {
+        return Err(Unreadable::SigningRequest);
     }
     Err(Unreadable::Format {
         format: "DER of something else than a certificate or a private key",

@@ -16,7 +16,7 @@ use crate::{
 /// Prints it.
 ///
 /// # Errors
-/// [`Failure::Unfinished`] unless all that was found is served, or would be.
+/// [`Failure::Unfinished`] unless all that was found is served, or would be; [`Failure::Interrupted`].
 pub(super) fn print(order: &Order<'_>, plan: &Plan, results: &[Sent]) -> Result<(), Failure> {
     let counts = Counts::of(plan, results);
     if order.connection.json {
@@ -26,6 +26,12 @@ pub(super) fn print(order: &Order<'_>, plan: &Plan, results: &[Sent]) -> Result<
         summary(order, plan, &counts)?;
     }
     match counts.complaint(order.dry_run) {
+        _ if counts.interrupted > 0 => Err(Failure::Interrupted(format!(
+            "interrupted: of {} of {} it is not known whether they are served; start it again: what is served is \
+             left as it is",
+            counts.interrupted,
+            counted(counts.domains, "domain")
+        ))),
         None => Ok(()),
         Some(complaint) => Err(Failure::Unfinished(complaint)),
     }
@@ -41,6 +47,8 @@ struct Counts {
     by_result: BTreeMap<String, usize>,
     refused: usize,
     not_asked: usize,
+    /// Domains of certificates that are not answered.
+    interrupted: usize,
     /// Certificates that were not sent, and have no other for their names.
     missed: usize,
     unreadable: usize,
@@ -58,6 +66,7 @@ impl Counts {
             match sent {
                 Sent::Refused(_) => counts.refused += 1,
                 Sent::NotAsked => counts.not_asked += 1,
+                Sent::Interrupted => counts.interrupted += planned.domains.len(),
                 Sent::Done(rows, _) => {
                     for row in rows {
                         counts.served += usize::from(row.is_served);
@@ -103,7 +112,11 @@ fn counted(count: usize, what: &str) -> String {
 
 fn table(order: &Order<'_>, plan: &Plan, results: &[Sent]) -> Result<(), Failure> {
     let sent = plan.certificates.iter().zip(results);
-    let shown_ones = sent.filter(|(_, sent)| order.dry_run || !is_all_well(sent));
+    // Those that an interruption left out are counted.
+    let shown_ones = sent.filter(|(_, sent)| match sent {
+        Sent::Interrupted => false,
+        sent => order.dry_run || !is_all_well(sent),
+    });
     let mut rows: Vec<[String; 4]> = shown_ones
         .map(|(planned, sent)| row_of(planned, sent, order.dry_run))
         .collect();
@@ -139,7 +152,7 @@ fn row_of(planned: &Planned, sent: &Sent, dry_run: bool) -> [String; 4] {
         day(&planned.not_after.to_string()),
         match sent {
             Sent::Refused(why) => format!("refused: {why}"),
-            Sent::NotAsked => "-".to_owned(),
+            Sent::NotAsked | Sent::Interrupted => "-".to_owned(),
             Sent::Done(rows, warnings) => {
                 let warnings = warnings.iter().map(|it| format!("; warning: {it}"));
                 words(rows, dry_run) + &warnings.collect::<String>()

@@ -9,7 +9,7 @@ use std::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::{
-    certificate_files::{self, LENGTH_MAX, Password, UnreadableFile},
+    certificate_files::{self, LENGTH_MAX, Password, Unreadable, UnreadableFile},
     cli::Failure,
 };
 
@@ -100,6 +100,7 @@ impl Scan<'_> {
         let parsed = bytes.and_then(|bytes| certificate_files::parse(&bytes, self.password));
         match parsed {
             Ok(contents) if contents.is_empty() => {}
+            Err(Unreadable::SigningRequest) => {}
             Ok(contents) => self.found.files.push(FoundFile {
                 path: path.to_owned(),
                 certificates: contents.certificates,

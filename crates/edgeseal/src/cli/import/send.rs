@@ -1,12 +1,19 @@
 //! Sends what is planned: many calls at once, as fast as the server lets them, each until it is
 //! answered.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use edgeseal_api::client::{CallError, Reply};
 use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use super::plan::Planned;
 use crate::{
@@ -18,9 +25,11 @@ use crate::{
 const NAMES_MAX: usize = 50;
 /// Seconds that a call waits for the edges to prove that they serve it; the second time, longer.
 const WAITS: [&str; 2] = ["wait=10", "wait=30"];
-/// Tries of a call that the server cannot answer now.
-const TRIES_MAX: u32 = 5;
-/// Between two of them.
+/// How long a server that cannot answer is tried again: one that restarts, once it has answered.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same, as long as it has never answered.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked of the server.
@@ -40,6 +49,8 @@ pub(super) enum Sent {
     Refused(String),
     /// It was not asked: a dry run without a server.
     NotAsked,
+    /// It was interrupted (Ctrl-C) before it answered.
+    Interrupted,
 }
 
 /// What the server did with a domain.
@@ -51,7 +62,7 @@ pub(super) struct Row {
     pub(super) is_served: bool,
 }
 
-/// Sends all of it; one result for each certificate, in order.
+/// Sends all of it, or until it is interrupted (SIGINT); one result for each certificate, in order.
 ///
 /// # Errors
 /// The server cannot be called at all.
@@ -59,30 +70,51 @@ pub(super) async fn send(order: &Order<'_>, planned: &[Planned]) -> Result<Vec<S
     let Some((first, rest)) = planned.split_first() else {
         return Ok(Vec::new());
     };
-    let sender = Sender {
+    let sender = &Sender {
         order,
         sources: domain::sources(order.origins),
         queue: Mutex::new(()),
+        contact: std::sync::Mutex::default(),
     };
     let progress = progress(planned.len());
+    let mut interrupted = pin!(interrupted());
+    let mut sent: Vec<Sent> = planned.iter().map(|_| Sent::Interrupted).collect();
     // Alone: if nobody answers, that is told once.
-    let first = match sender.certificate(first).await {
+    let first = tokio::select! {
+        first = sender.certificate(first) => first,
+        () = &mut interrupted => return Ok(sent),
+    };
+    sent[0] = match first {
         Err(failure) if order.dry_run => {
             output::failure(&failure);
             return Ok(planned.iter().map(|_| Sent::NotAsked).collect());
         }
-        sent => sent?,
+        first => first?,
     };
     progress.inc(1);
-    let calls = stream::iter(rest).map(|certificate| async {
-        let sent = sender.certificate(certificate).await;
+    let calls = stream::iter(rest.iter().zip(1..))
+        .map(|(certificate, at)| async move { (at, sender.certificate(certificate).await) });
+    let mut calls = pin!(calls.buffer_unordered(order.parallel));
+    loop {
+        let (at, result): (usize, _) = tokio::select! {
+            next = calls.next() => match next {
+                Some(next) => next,
+                None => break,
+            },
+            () = &mut interrupted => break,
+        };
+        sent[at] = result.unwrap_or_else(|failure| Sent::Refused(described(&failure)));
         progress.inc(1);
-        sent.unwrap_or_else(|failure| Sent::Refused(described(&failure)))
-    });
-    let mut sent = vec![first];
-    sent.extend(calls.buffered(order.parallel).collect::<Vec<_>>().await);
+    }
     progress.finish_and_clear();
     Ok(sent)
+}
+
+/// Waits for Ctrl-C. If that cannot be waited for, it ends the process as ever.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 fn described(failure: &Failure) -> String {
@@ -115,9 +147,41 @@ struct Sender<'a> {
     /// Whoever was refused for the rate waits here, one after the other, each as long as the server
     /// said: together they call at just the rate that is allowed.
     queue: Mutex<()>,
+    contact: std::sync::Mutex<Contact>,
+}
+
+/// What all calls together know of the server.
+#[derive(Default)]
+struct Contact {
+    has_answered: bool,
+    /// When a call first failed to reach it since it last answered.
+    lost: Option<Instant>,
+}
+
+impl Contact {
+    fn answered(&mut self) {
+        *self = Self {
+            has_answered: true,
+            lost: None,
+        };
+    }
+
+    /// Whether it is to be tried again. Once patience is over it is for all calls, those to come too.
+    fn may_be_back(&mut self) -> bool {
+        let patience = if self.has_answered {
+            PATIENCE
+        } else {
+            FIRST_PATIENCE
+        };
+        self.lost.get_or_insert_with(Instant::now).elapsed() < patience
+    }
 }
 
 impl Sender<'_> {
+    fn contact(&self) -> MutexGuard<'_, Contact> {
+        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn certificate(&self, planned: &Planned) -> Result<Sent, Failure> {
         let mut rows = Vec::with_capacity(planned.domains.len());
         let mut warnings = Vec::new();
@@ -161,25 +225,25 @@ impl Sender<'_> {
             params.push(("DryRun", "true"));
         }
         let headers = [("prefer", wait)];
-        let mut tries = 0;
         loop {
             let called =
                 self.order
                     .connection
                     .call_once(EDGESEAL, "ImportCertificate", &params, &headers);
             let failure = match called.await {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.contact().answered();
+                    return Ok(reply);
+                }
                 Err(failure) => failure,
             };
             match again(&failure) {
                 Again::After(wait) => {
+                    self.contact().answered();
                     let _turn = self.queue.lock().await;
                     sleep(wait).await;
                 }
-                Again::Soon if tries < TRIES_MAX => {
-                    tries += 1;
-                    sleep(PAUSE).await;
-                }
+                Again::Soon if self.contact().may_be_back() => sleep(PAUSE).await,
                 _ => return Err(failure),
             }
         }
@@ -190,7 +254,7 @@ impl Sender<'_> {
 enum Again {
     /// Once the rate allows it.
     After(Duration),
-    /// A few times: the server is restarting, or has too much to do.
+    /// For a while: the server is restarting, or has too much to do.
     Soon,
     Never,
 }

@@ -1,14 +1,20 @@
 //! `edgeseal import`: layouts of the usual clients, what wins, and what a second run does.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Child, Stdio},
+};
 
 use serde_json::Value;
 
 use super::{Said, command, edgeseal};
 use crate::harness::{
-    Origin, Pem, Server,
-    pki::{AUTHORITY, valid_days},
+    Origin, Pem, Server, eventually,
+    pki::{AUTHORITY, leaf_params, new_key, valid_days},
     raw,
+    server::signal,
 };
 
 fn put(directory: &Path, files: &[(&str, &str)]) {
@@ -79,6 +85,12 @@ fn layouts(root: &Path) -> Vec<(&'static str, Pem)> {
     );
     let account = AUTHORITY.issue(&["account.example"]);
     put(&root.join(".lego/accounts"), &[("me.key", &account.key)]);
+    // What the certificates were asked for with is nothing to serve, and no mistake.
+    let request = leaf_params(&["acme-sh.example"]);
+    let request = request.serialize_request(&new_key()).unwrap();
+    let requests = root.join("letsencrypt/csr");
+    put(&requests, &[("0000_csr.pem", &request.pem().unwrap())]);
+    fs::write(requests.join("request.der"), request.der()).unwrap();
     let authority = "caddy/certificates/acme-v02.api.letsencrypt.org-directory/caddy.example";
     put(
         &root.join(authority),
@@ -331,6 +343,146 @@ async fn an_import_goes_through_the_rate_limit() {
     let throttled =
         r#"edgeseal_api_requests_total{action="ImportCertificate",code="Throttling.User"}"#;
     assert!(metrics.contains(throttled), "it was never too fast");
+    server.stop();
+}
+
+/// Files of so many sites in `found`, their names.
+fn many_sites(server: &Server, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|n| format!("{n}.many.example")).collect();
+    for name in &names {
+        let pem = AUTHORITY.issue(&[name]);
+        let text = format!("{}{}", pem.chain, pem.key);
+        put(
+            &server.home().join("found"),
+            &[(&format!("{name}.pem"), &text)],
+        );
+    }
+    names
+}
+
+/// An import of `found` that has begun to serve.
+async fn under_way(server: &Server) -> Child {
+    let mut import = command(server, "import found --origin 127.0.0.1:1");
+    import.stdin(Stdio::null()).stdout(Stdio::piped());
+    let import = import.stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the import has begun", async || {
+        (domains(server) > 2).then_some(())
+    })
+    .await;
+    import
+}
+
+/// What it has said in the end.
+fn ended(import: Child) -> (Option<i32>, String, String) {
+    let output = import.wait_with_output().unwrap();
+    let text = |octets| String::from_utf8(octets).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Calls that the process before has not answered find everything as it is, and the next one, which
+/// has reported nothing yet, is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_goes_on_through_a_restart_of_the_server() {
+    let mut server = Server::start_with("[rate_limits]\nImportCertificate = 20\n");
+    let names = many_sites(&server, 60);
+    let import = under_way(&server).await;
+    let at = server.addresses();
+    server.kill();
+    let same = [
+        ("--api", at.api),
+        ("--https", at.https),
+        ("--http", at.http),
+        ("--admin", at.admin),
+    ];
+    server.launch_by(server.command_at(&same));
+    let (code, said, errors) = tokio::task::block_in_place(|| ended(import));
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{said}");
+    assert!(
+        said.ends_with("60 of 60 domains are served\n"),
+        "{said}{errors}"
+    );
+    for name in &names {
+        assert!(server.served(name).await.is_ok(), "{name}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_import_says_how_far_it_came() {
+    let server = Server::start_with("[rate_limits]\nImportCertificate = 2\n");
+    many_sites(&server, 60);
+    let import = under_way(&server).await;
+    signal(&import, "INT");
+    let (code, said, errors) = ended(import);
+    assert_eq!(code, Some(130), "{said}{errors}");
+    let served = said.lines().last().unwrap();
+    let served = served
+        .strip_suffix(" of 60 domains are served")
+        .unwrap_or_else(|| panic!("{said}"));
+    let served: usize = served.parse().unwrap();
+    assert!((1..60).contains(&served), "{said}");
+    assert!(errors.contains("start it again"), "{errors}");
+    let left = format!("of {} of 60 domains", 60 - served);
+    assert!(errors.contains(&left), "{left}: {errors}");
+    server.stop();
+}
+
+/// A private root that is there makes the chain whole, in the file or beside it; a missing intermediate
+/// is still missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_root_that_is_there_is_not_missed() {
+    // Few, so that the doctor finds file descriptors enough wherever this runs.
+    let server = Server::start_with("connections = 100\n");
+    let root = &AUTHORITY.root;
+    let below = root.issue(leaf_params(&["root.private.example"]), new_key());
+    let found = server.home().join("found");
+    put(
+        &found,
+        &[
+            ("fullchain.pem", &format!("{}{}", below.pem(), root.pem())),
+            ("privkey.pem", &below.key_pem()),
+        ],
+    );
+    let beside = root.issue(leaf_params(&["beside.private.example"]), new_key());
+    put(
+        &found,
+        &[("1.pem", &beside.pem()), ("2.pem", &beside.key_pem())],
+    );
+    let said: Value = serde_json::from_str(&import(&server, "found --json").done()).unwrap();
+    assert_eq!(said["Served"], 2, "{said}");
+    for certificate in said["Certificates"].as_array().unwrap() {
+        assert_eq!(certificate["Warnings"], Value::Null, "{said}");
+    }
+    for name in ["root.private.example", "beside.private.example"] {
+        let shown = server.served(name).await.unwrap();
+        assert_eq!(shown.len(), 1, "{name}: nobody is shown a root");
+    }
+    let looked = edgeseal(&server, "doctor");
+    assert!(!looked.out.contains("problem: "), "{}", looked.out);
+
+    let alone = AUTHORITY.issue(&["alone.private.example"]);
+    put(
+        &server.home().join("alone"),
+        &[
+            ("cert.pem", &format!("{}{}", leaf(&alone), root.pem())),
+            ("key.pem", &alone.key),
+        ],
+    );
+    let said = import(&server, "alone").done();
+    assert!(said.contains("CN=Test Intermediate is missing"), "{said}");
+    let looked = edgeseal(&server, "doctor");
+    assert_eq!(looked.code, Some(65), "{}", looked.out);
+    assert!(
+        looked
+            .out
+            .contains("the one of its issuer, Test Intermediate"),
+        "{}",
+        looked.out
+    );
     server.stop();
 }
 
