@@ -140,8 +140,6 @@ async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
     context.own_edge = Some(Environment::Production);
     let tasks = tokio::spawn(tasks);
     let context = Arc::new(context);
-    let elsewhere = context.proved(&[], Revision(1), Environment::Staging, PATIENCE);
-    assert_eq!(elsewhere.await, Some((0, 0)), "no edge is to be waited for");
     let waiter = tokio::spawn({
         let context = Arc::clone(&context);
         async move {
@@ -149,12 +147,13 @@ async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
             proved.await
         }
     });
-    let before = store.lists.load(Ordering::SeqCst);
-    while store.lists.load(Ordering::SeqCst) == before && !waiter.is_finished() {
+    while store.lists.load(Ordering::SeqCst) == 0 && !waiter.is_finished() {
         tokio::task::yield_now().await;
     }
     store.report(1).await;
     assert_eq!(waiter.await.unwrap(), Some((1, 1)));
+    let elsewhere = context.proved(&[], Revision(1), Environment::Staging, PATIENCE);
+    assert_eq!(elsewhere.await, Some((0, 0)), "no edge is to be waited for");
     drop(context);
     tasks.await.unwrap();
 }

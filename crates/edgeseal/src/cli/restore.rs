@@ -1,9 +1,17 @@
 //! `edgeseal restore`: puts a backup in the place of the store, while no process owns that.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
-use edgeseal_store::sqlite::{StoreCopy, check_place};
+use edgeseal_store::{
+    open::OpenError,
+    sqlite::{PlaceError, StoreCopy, check_place},
+};
+use tokio::time::{Instant, sleep};
 
 use super::{
     EX_DATA, Failure,
@@ -32,7 +40,8 @@ impl Command {
         bootstrap::make_directory(&config.data)
             .map_err(|error| Failure::Usage(with_causes(&error)))?;
         // It is looked at again when the copy is put there, which may be much later.
-        check_place(&store, self.replace).map_err(|error| unplaced(&error))?;
+        let place = self.place(&store).await;
+        place.map_err(|error| unplaced(&error))?;
         let copy = StoreCopy::of(&self.file, &store);
         let copy = copy.map_err(|error| not_copied(&error))?;
         let proof = Proof::of(&copy, &config).await?;
@@ -57,5 +66,19 @@ impl Command {
             say!("what was there is kept as {}", aside.display())?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether a copy may be put there. A server that has just lost its store lets go of it only then.
+    async fn place(&self, store: &Path) -> Result<(), PlaceError> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let began = Instant::now();
+        loop {
+            match check_place(store, self.replace) {
+                Err(PlaceError::Open(OpenError::Locked { .. })) if began.elapsed() < PATIENCE => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                place => return place,
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
+use rcgen::CertificateParams;
 use serde_json::Value;
 
 use super::{Said, command, edgeseal};
@@ -86,7 +87,7 @@ fn layouts(root: &Path) -> Vec<(&'static str, Pem)> {
     let account = AUTHORITY.issue(&["account.example"]);
     put(&root.join(".lego/accounts"), &[("me.key", &account.key)]);
     // What the certificates were asked for with is nothing to serve, and no mistake.
-    let request = leaf_params(&["acme-sh.example"]);
+    let request = CertificateParams::new(["acme-sh.example".to_owned()]).unwrap();
     let request = request.serialize_request(&new_key()).unwrap();
     let requests = root.join("letsencrypt/csr");
     put(&requests, &[("0000_csr.pem", &request.pem().unwrap())]);
@@ -435,8 +436,7 @@ async fn an_interrupted_import_says_how_far_it_came() {
 /// is still missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_root_that_is_there_is_not_missed() {
-    // Few, so that the doctor finds file descriptors enough wherever this runs.
-    let server = Server::start_with("connections = 100\n");
+    let server = Server::start();
     let root = &AUTHORITY.root;
     let below = root.issue(leaf_params(&["root.private.example"]), new_key());
     let found = server.home().join("found");
@@ -462,7 +462,8 @@ async fn a_private_root_that_is_there_is_not_missed() {
         assert_eq!(shown.len(), 1, "{name}: nobody is shown a root");
     }
     let looked = edgeseal(&server, "doctor");
-    assert!(!looked.out.contains("problem: "), "{}", looked.out);
+    let problem = "is served without the one of its issuer";
+    assert!(!looked.out.contains(problem), "{}", looked.out);
 
     let alone = AUTHORITY.issue(&["alone.private.example"]);
     put(
@@ -479,7 +480,7 @@ async fn a_private_root_that_is_there_is_not_missed() {
     assert!(
         looked
             .out
-            .contains("the one of its issuer, Test Intermediate"),
+            .contains(&format!("{problem}, Test Intermediate")),
         "{}",
         looked.out
     );
