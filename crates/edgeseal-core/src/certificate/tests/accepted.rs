@@ -293,7 +293,7 @@ fn warnings() {
     // It came with the upload, so nothing is missing; an intermediate still is if it did not.
     let admitted = admit_now(&concat(&[&below, &told, root]), &below.key_pem()).unwrap();
     assert_eq!(admitted.warnings, []);
-    assert_eq!(admitted.intermediates, [told.der.clone()]);
+    assert_eq!(admitted.intermediates, [told.der]);
     let private = root.leaf("www.example.com");
     let admitted = admit_now(&concat(&[&private, root]), &private.key_pem()).unwrap();
     assert_eq!(
