@@ -51,7 +51,7 @@ pub struct Limits {
     pub streams: usize,
     /// The same from one source.
     pub streams_per_source: usize,
-    /// Request heads over HTTP/1.1 of more than [`HEAD_ROOM`] bytes at most, until the exchange of
+    /// Request heads over HTTP/1.1 of more than 16 KiB at most, until the exchange of
     /// each has ended; one source has half of them at most.
     pub large_heads: usize,
     /// Bytes of memory; `None`: any number. See [`Limits::within_memory`].

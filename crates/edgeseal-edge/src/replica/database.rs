@@ -21,7 +21,7 @@ const FORMAT: &str = "2";
 /// this, and material with a P-256 key is 1–1.5 kB.
 const PAGE: i64 = 8192;
 
-/// Each `mark` is a checksum of the row, see [`mark`]; issuers and materials are named by their
+/// Each `mark` is a checksum of the row, see `mark`; issuers and materials are named by their
 /// digests, but those of materials do not cover the sealed key.
 ///
 /// Tables are organised by their keys, without a second index that could contradict them.
