@@ -23,7 +23,7 @@ use crate::{
     replica::{Replica, Standing},
     server,
     stapling::Stapler,
-    tls,
+    telemetry, tls,
 };
 
 /// An edge that has its last good state, and neither follows a store nor listens.
@@ -265,7 +265,10 @@ impl Base {
         store: SharedStore,
     ) -> Result<(Following, watch::Receiver<Revision>, Reseal), StartError> {
         let (reseal, wishes) = Reseal::new();
-        let (served_sender, served) = watch::channel(cursor.unwrap_or_default());
+        let revision = cursor.unwrap_or_default();
+        // What the replica had is served, whether or not the store says anything.
+        telemetry::served(revision.0, self.holdings.index().len());
+        let (served_sender, served) = watch::channel(revision);
         let follower = Follower {
             store: Arc::clone(&store),
             holdings: Arc::clone(&self.holdings),

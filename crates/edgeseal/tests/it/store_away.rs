@@ -78,6 +78,14 @@ async fn assert_is_away(server: &Server, pems: &[Pem], why: &str, when: &str) {
         );
     }
     assert!(ready.body.contains(why), "{when}: {}", ready.body);
+    let metrics = raw::get(server.addresses().admin, "admin", "/metrics").await;
+    let value = |name: &str| {
+        let mut lines = metrics.body.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
+    let domains = u64::try_from(NAMES.len()).ok();
+    assert!(value("edgeseal_edge_domains ") >= domains, "{when}");
+    assert!(value("edgeseal_edge_revision ") > Some(0), "{when}");
 }
 
 /// Asserts that the store is taken up by itself, and that a change is served.
