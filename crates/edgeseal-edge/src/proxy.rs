@@ -232,7 +232,7 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         // Over HTTP/2 hyper never says 100: there it does no harm to read.
         let gated = parts.version == Version::HTTP_11 && fields::expects_continue(&parts.headers);
-        let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated));
+        let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated, parts.version));
         if loan.is_too_large() {
             return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
         }
@@ -423,6 +423,7 @@ impl Refusal {
             }
             Self::NoAnswer(NoAnswer::ClientTooSlow) => Page::RequestTimeout,
             Self::NoAnswer(NoAnswer::TooLarge) => Page::TooLarge,
+            Self::NoAnswer(NoAnswer::LengthRequired) => Page::LengthRequired,
             Self::NoAnswer(NoAnswer::ClientBroke) => Page::BrokenBody,
         }
     }

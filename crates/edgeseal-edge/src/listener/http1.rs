@@ -6,7 +6,15 @@
 //! nothing but the stream. What was read and not used goes with it ([`Watched`]), so nothing is lost,
 //! and the time that a head may take goes on.
 
-use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -45,6 +53,10 @@ pub(super) struct Ends {
 const REST: Duration = Duration::from_millis(50);
 /// For a client to take the last octets.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// For a client to end its side after an answer that came before its body was through, and for it to send
+/// the next part of that.
+const LINGER: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(5);
 /// For a head that there is no room for (RFC 6585 section 5).
 const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
@@ -122,8 +134,10 @@ where
     let idleness = Idleness::new(parked.since, ends.header_timeout, ends.flow.limit(), room);
     let watched = Watched::new(parked.stream, parked.before, Arc::clone(&idleness));
     let allowance = &ends.allowance;
-    let service = service_fn(move |request| {
+    let has_body = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
         allowance.take();
+        has_body.store(!request.body().is_end_stream(), Relaxed);
         answer(request)
     });
     let mut connection = builder(ends.header_timeout, &idleness)
@@ -132,12 +146,13 @@ where
     // A timer that is set for each request would cost more than one that fires now and then.
     let mut look = std::pin::pin!(sleep_until(parked.since));
     // What it is set for.
-    let (mut looks, mut ending) = (Wait::Nothing, false);
+    let (mut looks, mut ending, mut in_order) = (Wait::Nothing, false, false);
     loop {
         let ended = tokio::select! {
             biased;
             ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(result) => {
+                    in_order = result.is_ok();
                     log_end(result);
                     Poll::Ready(true)
                 }
@@ -166,6 +181,8 @@ where
             if idleness.has_refused_head() {
                 let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
                 refuse_head(stream).await;
+            } else if in_order && has_body.load(Relaxed) {
+                linger(connection.into_parts()?.io.into_inner().into_parts().0).await;
             }
             return None;
         }
@@ -214,6 +231,18 @@ async fn refuse_head<S: AsyncWrite + Unpin>(mut stream: S) {
     if let Ok(Ok(())) = told {
         farewell(stream).await;
     }
+}
+
+/// Takes what the client still sends, for nobody, after its side was told that nothing more comes: a socket
+/// closed with unread data resets the connection, and the client may never see the answer (RFC 9112
+/// §9.6).
+async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
+    let rest = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(Ok(1..)) = timeout(SILENCE, stream.read(&mut buffer)).await {}
+    };
+    // A client that goes on for longer is cut.
+    let _ = timeout(LINGER, rest).await;
 }
 
 /// Tells the client that nothing more comes.

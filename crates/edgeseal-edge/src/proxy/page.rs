@@ -14,6 +14,7 @@ pub(super) enum Page {
     RequestTimeout,
     UnknownCoding,
     TooLarge,
+    LengthRequired,
     BrokenBody,
     Misdirected,
     UnknownHost,
@@ -45,6 +46,10 @@ impl Page {
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The request's body is longer than is allowed here.",
+            ),
+            Self::LengthRequired => (
+                StatusCode::LENGTH_REQUIRED,
+                "The domain's origin needs the length of the request's body before it.",
             ),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "The request's body broke off."),
             Self::UnknownCoding => (
@@ -99,6 +104,7 @@ impl Page {
             Self::RequestTimeout => "client_too_slow",
             Self::UnknownCoding => "unknown_coding",
             Self::TooLarge => "too_large",
+            Self::LengthRequired => "length_required",
             Self::BrokenBody => "client_broke",
             Self::Misdirected => "misdirected",
             Self::UnknownHost => "unknown_host",

@@ -10,6 +10,7 @@
 //! - An origin that took the request and broke off may have acted on it. Only what is safe (RFC 9110
 //!   §9.2.1) and has no body is asked again: of the same origin if the connection was a kept one,
 //!   which origins close when they like, else of the next.
+//! - An origin of HTTP/1.0 gets no body in chunks: the next one is asked if it has no length in time.
 //! - An origin that took the request and is silent was given its time. What is safe and has no body is
 //!   asked of the next one; all of them together have [`BUDGET`] times as long as one.
 
@@ -35,6 +36,7 @@ use crate::{
 mod addresses;
 mod attempt;
 mod dial;
+mod early_answer;
 mod exchange;
 mod health;
 mod pool;
@@ -125,6 +127,8 @@ pub(super) enum NoAnswer {
     TooLarge,
     /// The client broke off in the middle of its body.
     ClientBroke,
+    /// It speaks HTTP/1.0, and the client's body has no length and is too long to be counted first.
+    LengthRequired,
 }
 
 impl Upstream {
@@ -234,12 +238,12 @@ impl Upstream {
         self.learn(&to, &head.authority, &answer, true);
     }
 
-    fn learn<T>(&self, to: &Destination, host: &Authority, met: &Result<T, Failed>, trial: bool) {
+    fn learn(&self, to: &Destination, host: &Authority, met: &Result<Answer, Failed>, trial: bool) {
         let now_ms = self.ms_of(Instant::now());
         let mut health = self.lock();
         match met {
-            Ok(_) => {
-                if health.answered(to, host, now_ms) {
+            Ok(answer) => {
+                if health.answered(to, host, answer.response.version(), now_ms) {
                     drop(health);
                     tracing::info!(origin = %to.authority, "an origin is back");
                 }
@@ -309,6 +313,7 @@ impl NoAnswer {
             Self::Broken => "broken",
             Self::TooLarge => "too_large",
             Self::ClientBroke => "client_broke",
+            Self::LengthRequired => "length_required",
         }
     }
 }

@@ -5,9 +5,10 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -16,10 +17,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
 use super::BoxError;
 
@@ -28,6 +33,8 @@ use super::BoxError;
 pub(in crate::proxy) struct Loan {
     source: Mutex<Source>,
     hint: SizeHint,
+    /// The length that was found out by [`Loan::count`].
+    counted: OnceLock<u64>,
     empty: bool,
     frames: AtomicU64,
     patience: Mutex<Waiting>,
@@ -36,6 +43,8 @@ pub(in crate::proxy) struct Loan {
     bytes: AtomicU64,
     fault: AtomicU8,
     gate: Gate,
+    /// Whether the rest that nobody wants is read all the same, see [`discard`].
+    discards: bool,
 }
 
 /// Where the body comes from, and what of it was read already.
@@ -43,6 +52,8 @@ pub(in crate::proxy) struct Loan {
 struct Source {
     /// `None` once nobody wants the rest.
     body: Option<Incoming>,
+    /// Whether it was read to its end.
+    ended: bool,
     /// The last one that it was lent to, by number: nobody else reads it any more.
     borrower: u64,
     /// What was read and is kept, or has not reached the borrower yet; in order.
@@ -66,6 +77,10 @@ enum Part {
 /// Bytes of a body that are kept to be sent again: what fits into the initial window of HTTP/2 (RFC 9113
 /// §6.9.2), since an origin that refuses a request seldom has opened it any further.
 const REPLAY_MAX: usize = 65_535;
+
+/// Bytes of a body over HTTP/2 that are read though nobody wants them, and for how long.
+const DISCARD_MAX: usize = 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// What went wrong on the client's side of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +115,18 @@ const GIVEN_UP: u8 = 2;
 impl Loan {
     /// A body of which at most `bytes_max` bytes are passed on. One that is `gated` is not read
     /// before [`Loan::open`].
-    pub(in crate::proxy) fn new(body: Incoming, bytes_max: u64, gated: bool) -> Self {
+    pub(in crate::proxy) fn new(
+        body: Incoming,
+        bytes_max: u64,
+        gated: bool,
+        version: Version,
+    ) -> Self {
         let gate = if gated { SHUT } else { OPEN };
         let hint = body.size_hint();
-        Self::of(Some(body), hint, (bytes_max, gate))
+        Self {
+            discards: version == Version::HTTP_2,
+            ..Self::of(Some(body), hint, (bytes_max, gate))
+        }
     }
 
     fn of(body: Option<Incoming>, hint: SizeHint, (bytes_max, gate): (u64, u8)) -> Self {
@@ -112,9 +135,11 @@ impl Loan {
             bytes: AtomicU64::new(0),
             fault: AtomicU8::new(Fault::None as u8),
             hint,
+            counted: OnceLock::new(),
             empty: body.as_ref().is_none_or(Body::is_end_stream),
             source: Mutex::new(Source {
                 body,
+                ended: false,
                 borrower: 0,
                 read: VecDeque::new(),
                 replayed: 0,
@@ -129,6 +154,7 @@ impl Loan {
                 state: AtomicU8::new(gate),
                 reader: AtomicWaker::new(),
             },
+            discards: false,
         }
     }
 
@@ -137,9 +163,14 @@ impl Loan {
         Self::of(None, SizeHint::with_exact(0), (u64::MAX, OPEN))
     }
 
-    /// The body's length, if it is known before it is read.
+    /// The body's length, if it is known before it is sent.
     pub(in crate::proxy) fn exact_length(&self) -> Option<u64> {
-        self.hint.exact()
+        self.hint.exact().or_else(|| self.counted())
+    }
+
+    /// The length, if it was not known before it was counted.
+    pub(in crate::proxy) fn counted(&self) -> Option<u64> {
+        self.counted.get().copied()
     }
 
     /// Whether there is no body.
@@ -224,6 +255,56 @@ impl Loan {
         }
     }
 
+    /// Reads a body that nobody was lent, up to [`REPLAY_MAX`], to know its length. All of it can still be
+    /// sent afterwards. Whether it came to its end; an error if the client's side failed.
+    pub(in crate::proxy) async fn count(&self) -> Result<bool, BoxError> {
+        loop {
+            let frame = poll_fn(|cx| {
+                let mut source = self.lock();
+                if source.ended || source.length > REPLAY_MAX {
+                    return Poll::Ready(None);
+                }
+                let frame = ready!(self.poll_next(&mut source, cx));
+                if let Some(Ok(frame)) = &frame {
+                    source.wait_for_borrower(frame);
+                }
+                Poll::Ready(frame)
+            });
+            if frame.await.transpose()?.is_some() {
+                continue;
+            }
+            let source = self.lock();
+            if source.ended {
+                // Nothing was sent, so what was read is all that there is.
+                let _ = self.counted.set(self.bytes());
+            }
+            return Ok(source.ended);
+        }
+    }
+
+    /// The next part of the client's.
+    fn poll_next(
+        &self,
+        source: &mut Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if source.ended {
+            return Poll::Ready(None);
+        }
+        let Some(body) = &mut source.body else {
+            return Poll::Ready(Some(Err("the rest of the body was given up".into())));
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        self.note_wait(polled.is_pending());
+        let frame = ready!(polled);
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        source.ended = frame.is_none();
+        if self.check(frame.as_ref()) == Fault::TooLarge {
+            return Poll::Ready(Some(Err("the body is longer than allowed".into())));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
     /// Counts what is passed on; the fault, if there is one.
     fn check(&self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) -> Fault {
         let fault = match frame {
@@ -280,13 +361,17 @@ impl Source {
         self.read.pop_front()
     }
 
+    /// Keeps a part until somebody is lent the body.
+    fn wait_for_borrower(&mut self, frame: &Frame<Bytes>) {
+        if let Some(part) = Part::of(frame) {
+            self.length += part.cost();
+            self.read.push_back(part);
+        }
+    }
+
     /// Keeps a part that goes to the borrower, if it is to be kept and there is room.
     fn keep(&mut self, frame: &Frame<Bytes>) {
-        let part = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Part::Data(data.clone()),
-            (None, Some(trailers)) => Part::Trailers(trailers.clone()),
-            (None, None) => return,
-        };
+        let Some(part) = Part::of(frame) else { return };
         self.length += part.cost();
         if self.keeps && self.length <= REPLAY_MAX {
             self.read.push_back(part);
@@ -299,6 +384,14 @@ impl Source {
 }
 
 impl Part {
+    fn of(frame: &Frame<Bytes>) -> Option<Self> {
+        match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Some(Self::Data(data.clone())),
+            (None, Some(trailers)) => Some(Self::Trailers(trailers.clone())),
+            (None, None) => None,
+        }
+    }
+
     fn cost(&self) -> usize {
         let content = match self {
             Self::Data(data) => data.len(),
@@ -363,25 +456,16 @@ impl Body for Lent {
         if let Some(part) = source.replay() {
             return Poll::Ready(Some(Ok(part.frame())));
         }
-        let Some(body) = &mut source.body else {
-            return Poll::Ready(Some(Err("the rest of the body was given up".into())));
-        };
-        let polled = Pin::new(body).poll_frame(cx);
-        loan.note_wait(polled.is_pending());
-        let frame = ready!(polled);
-        loan.frames.fetch_add(1, Ordering::Relaxed);
-        if loan.check(frame.as_ref()) == Fault::TooLarge {
-            return Poll::Ready(Some(Err("the body is longer than allowed".into())));
-        }
+        let frame = ready!(loan.poll_next(&mut source, cx));
         if let Some(Ok(frame)) = &frame {
             source.keep(frame);
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         let source = self.loan.lock();
-        let ended = || source.body.as_ref().is_some_and(Body::is_end_stream);
+        let ended = || source.ended || source.body.as_ref().is_some_and(Body::is_end_stream);
         self.loan.empty || (source.replayed == source.read.len() && ended())
     }
 
@@ -399,7 +483,28 @@ impl Drop for Lent {
         let mut source = self.loan.lock();
         if source.borrower == self.number && !source.whole {
             // Nobody will read the rest: the client may be told so.
-            source.body = None;
+            let rest = source.body.take();
+            let rest = rest.filter(|rest| self.loan.discards && !rest.is_end_stream());
+            if let (Some(rest), Ok(runtime)) = (rest, Handle::try_current()) {
+                runtime.spawn(discard(rest));
+            }
         }
     }
+}
+
+/// Reads the rest of a body for nobody. To end a stream of HTTP/2 that is still sent on takes an
+/// `RST_STREAM` (RFC 9113 §8.1), at which some clients drop the answer: of what is short it can be spared.
+async fn discard(mut rest: Incoming) {
+    let reading = async {
+        let mut left = DISCARD_MAX;
+        while let Some(Ok(frame)) = rest.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    };
+    // A client that is slower is told after that.
+    let _ = timeout(DISCARD_TIME, reading).await;
 }

@@ -71,6 +71,9 @@ impl Upstream {
         deadline: Instant,
         trace: &mut Trace,
     ) -> Result<Answer, Failed> {
+        if loan.exact_length().is_none() && !loan.is_empty() && self.lock().speaks_http10(to) {
+            self.count(head, loan, deadline).await?;
+        }
         let mut answer = self.attempt(to, head, loan, (false, deadline), trace).await;
         for _ in 0..RETRIES {
             let again = answer.as_ref().is_err_and(|failed| {
@@ -82,6 +85,29 @@ impl Upstream {
             answer = Box::pin(self.attempt(to, head, loan, (true, deadline), trace)).await;
         }
         answer
+    }
+
+    /// Finds out the length of a body for an origin of HTTP/1.0, which takes none without (RFC 9112 §6.1:
+    /// no chunks for a server that is not known to speak HTTP/1.1).
+    async fn count(&self, head: &Head, loan: &Loan, deadline: Instant) -> Result<(), Failed> {
+        loan.open();
+        let why = tokio::select! {
+            biased;
+            counted = loan.count() => match (counted, loan.fault()) {
+                (Ok(true), _) => return Ok(()),
+                (Ok(false), _) => NoAnswer::LengthRequired,
+                (Err(_), Fault::TooLarge) => NoAnswer::TooLarge,
+                (Err(_), Fault::None | Fault::Client) => NoAnswer::ClientBroke,
+            },
+            why = self.give_up(loan, head.conversation, deadline) => why,
+        };
+        telemetry::origin_failure(why.label());
+        // Another origin may speak HTTP/1.1.
+        let unsent = why == NoAnswer::LengthRequired;
+        Err(Failed {
+            unsent,
+            ..Failed::unsent(why, false)
+        })
     }
 
     pub(super) async fn attempt(
@@ -276,7 +302,10 @@ fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> 
             .build()
             .ok()?
     } else {
-        if !loan.is_empty() && loan.exact_length().is_none() {
+        if let Some(length) = loan.counted() {
+            fields::set_length(request.headers_mut(), Some(length));
+            request.headers_mut().remove(header::EXPECT);
+        } else if !loan.is_empty() && loan.exact_length().is_none() {
             fields::set_chunked(request.headers_mut());
         }
         if loan.is_shut() {

@@ -33,6 +33,7 @@ use tower_service::Service;
 
 use super::{
     super::body::Lent,
+    early_answer::EarlyAnswer,
     exchange::Exchange,
     pool::{Destination, Sender},
     resolve::{Answer, Resolver},
@@ -293,7 +294,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
-        .handshake::<_, Lent>(TokioIo::new(stream))
+        .handshake::<_, Lent>(TokioIo::new(EarlyAnswer::new(stream)))
         .await?;
     tokio::spawn(async move {
         log_end(connection.with_upgrades().await);

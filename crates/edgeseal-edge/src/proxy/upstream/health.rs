@@ -12,7 +12,7 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-use http::uri::Authority;
+use http::{Version, uri::Authority};
 
 use super::{NoAnswer, pool::Destination};
 
@@ -68,6 +68,8 @@ struct Answered {
     /// Which host was answered. Without TLS alone: in TLS the destination has the host.
     host: Option<Authority>,
     noted_ms: u64,
+    /// Whether it was in HTTP/1.0.
+    http10: bool,
 }
 
 /// What a request met.
@@ -117,7 +119,8 @@ const fn scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) -> Scope
         | NoAnswer::Busy
         | NoAnswer::ClientTooSlow
         | NoAnswer::TooLarge
-        | NoAnswer::ClientBroke => Scope::None,
+        | NoAnswer::ClientBroke
+        | NoAnswer::LengthRequired => Scope::None,
     }
 }
 
@@ -158,9 +161,22 @@ impl Health {
         self.answered.get(to)?.host.as_ref()
     }
 
-    /// It answered for `host`. Whether it comes back by that.
-    pub(super) fn answered(&mut self, to: &Destination, host: &Authority, now_ms: u64) -> bool {
-        self.note_answer(to, host, now_ms);
+    /// Whether its last answer was in HTTP/1.0: it knows no chunks (RFC 9112 §6.1).
+    pub(super) fn speaks_http10(&self, to: &Destination) -> bool {
+        self.answered
+            .get(to)
+            .is_some_and(|answered| answered.http10)
+    }
+
+    /// It answered for `host`, in `version`. Whether it comes back by that.
+    pub(super) fn answered(
+        &mut self,
+        to: &Destination,
+        host: &Authority,
+        version: Version,
+        now_ms: u64,
+    ) -> bool {
+        self.note_answer(to, host, version, now_ms);
         if self.is_all_well() {
             return false;
         }
@@ -200,9 +216,11 @@ impl Health {
         &mut self.addresses[usize::from(to.private)]
     }
 
-    fn note_answer(&mut self, to: &Destination, host: &Authority, now_ms: u64) {
+    fn note_answer(&mut self, to: &Destination, host: &Authority, version: Version, now_ms: u64) {
+        let http10 = version <= Version::HTTP_10;
         if let Some(answered) = self.answered.get_mut(to) {
             answered.at_ms = now_ms;
+            answered.http10 = http10;
             if now_ms >= answered.noted_ms + NOTE_EVERY_MS {
                 answered.noted_ms = now_ms;
                 if answered.host.as_ref().is_some_and(|known| known != host) {
@@ -231,6 +249,7 @@ impl Health {
             at_ms: now_ms,
             host,
             noted_ms: now_ms,
+            http10,
         };
         self.answered.insert(to.clone(), answered);
     }

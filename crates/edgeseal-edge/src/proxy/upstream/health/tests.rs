@@ -72,6 +72,7 @@ fn of_whom_a_failure_says_something() {
         (N::NoOrigin, false, None, false, NOBODY),
         (N::ClientTooSlow, true, None, false, NOBODY),
         (N::TooLarge, true, None, false, NOBODY),
+        (N::LengthRequired, false, None, false, NOBODY),
         (N::ClientBroke, true, None, false, NOBODY),
     ];
     for (why, connected, answered_ms, trial, expected) in table {
@@ -111,7 +112,7 @@ fn what_cannot_be_connected_to_is_out_for_all_and_the_rest_for_one() {
         ..mine
     };
     assert!(health.is_in(&private), "it may have other addresses");
-    assert!(health.answered(&others[0], &host("a.com"), 3));
+    assert!(health.answered(&others[0], &host("a.com"), Version::HTTP_11, 3));
     assert!(others.iter().all(|other| health.is_in(other)));
 }
 
@@ -145,9 +146,9 @@ fn an_origin_goes_out_for_longer_and_longer_and_comes_back_at_once() {
         now += out_ms;
         assert!(health.begins_trial(&a, now));
         assert!(health.begins_trial(&a, now + TRIAL_MS), "one got lost");
-        assert!(health.answered(&a, &host("a.com"), now));
+        assert!(health.answered(&a, &host("a.com"), Version::HTTP_11, now));
         assert!(health.is_in(&a) && health.is_all_well());
-        assert!(!health.answered(&a, &host("a.com"), now));
+        assert!(!health.answered(&a, &host("a.com"), Version::HTTP_11, now));
     }
 }
 
@@ -171,14 +172,14 @@ fn a_silent_origin_is_out_at_once() {
     assert_eq!(health.failed(&a, silent, 60_000), Some(FIRST_MS));
     assert!(!health.is_in(&a));
     assert_eq!(health.failed(&a, silent, 60_001), None, "it is out already");
-    assert!(health.answered(&a, &host("a.com"), 60_002) && health.is_in(&a));
+    assert!(health.answered(&a, &host("a.com"), Version::HTTP_11, 60_002) && health.is_in(&a));
 }
 
 #[test]
 fn a_visitor_cannot_take_out_what_answers_others() {
     let a = to(1, "a:80", None);
     let mut health = Health::default();
-    health.answered(&a, &host("good.a.com"), 0);
+    health.answered(&a, &host("good.a.com"), Version::HTTP_11, 0);
     for now in 1..LATELY_MS {
         assert_eq!(broken(&mut health, &a, now), None);
     }
@@ -196,11 +197,11 @@ fn the_host_that_was_answered_is_noted_now_and_then() {
     let (plain, tls) = (to(1, "a:80", None), to(1, "a:443", Some("one.com")));
     let mut health = Health::default();
     for to in [&plain, &tls] {
-        health.answered(to, &host("one.com"), 0);
-        health.answered(to, &host("two.com"), NOTE_EVERY_MS - 1);
+        health.answered(to, &host("one.com"), Version::HTTP_11, 0);
+        health.answered(to, &host("two.com"), Version::HTTP_11, NOTE_EVERY_MS - 1);
     }
     assert_eq!(health.answered_host(&plain), Some(&host("one.com")));
-    health.answered(&plain, &host("two.com"), NOTE_EVERY_MS);
+    health.answered(&plain, &host("two.com"), Version::HTTP_11, NOTE_EVERY_MS);
     assert_eq!(health.answered_host(&plain), Some(&host("two.com")));
     assert_eq!(health.answered_host(&tls), None);
 }
@@ -235,12 +236,25 @@ fn what_is_remembered_is_bounded() {
         let to = to(1, &format!("{number}:80"), None);
         unreachable(&mut health, &to, 0);
         broken(&mut health, &to, 0);
-        health.note_answer(&to, &host("a.com"), 0);
+        health.note_answer(&to, &host("a.com"), Version::HTTP_11, 0);
     }
     assert!(health.addresses[0].0.len() <= KNOWN_MAX);
     assert!(health.destinations.0.len() <= KNOWN_MAX);
     assert!(health.answered.len() <= KNOWN_MAX);
     let late = to(1, "late:80", None);
-    health.note_answer(&late, &host("a.com"), far);
+    health.note_answer(&late, &host("a.com"), Version::HTTP_11, far);
     assert_eq!(health.answered.len(), 1, "the old ones make room");
+}
+
+#[test]
+fn the_version_of_the_last_answer_is_remembered_of_each_destination() {
+    let mut health = Health::default();
+    let (old, other) = (to(1, "192.0.2.1:80", None), to(2, "192.0.2.1:80", None));
+    assert!(!health.speaks_http10(&old), "nobody knows");
+    health.answered(&old, &host("a.com"), Version::HTTP_10, 0);
+    assert!(health.speaks_http10(&old) && !health.speaks_http10(&other));
+    broken(&mut health, &old, 1);
+    assert!(health.speaks_http10(&old), "a failure says nothing of it");
+    health.answered(&old, &host("a.com"), Version::HTTP_11, 2);
+    assert!(!health.speaks_http10(&old));
 }

@@ -1,0 +1,175 @@
+//! Answers that come before the request's body is through, from origins that never read it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    client::{BOTH, Http, config, connect, text},
+    origin::{listener, server_config},
+    world::{Authority, Building as _, Certificate, PATIENCE, World, domain},
+};
+
+const ANSWER: &[u8] =
+    b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\ntoo much";
+const LENGTHS: [usize; 2] = [200_000, 1_000_000];
+const REQUESTS: usize = 50;
+
+/// Reads the head of a request, answers, and closes with the rest unread: the kernel resets then.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = stream.read_u8().await else {
+            return;
+        };
+        head.push(byte);
+    }
+    let _ = stream.write_all(ANSWER).await;
+    let _ = stream.flush().await;
+}
+
+/// An origin that does so, in TLS if it has a certificate; its port.
+async fn impatient(certificate: Option<&Certificate>) -> u16 {
+    let (listener, address) = listener().await;
+    let acceptor = certificate
+        .map(|certificate| TlsAcceptor::from(Arc::new(server_config(certificate, &["http/1.1"]))));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // What Nagle's algorithm holds back behind the session tickets is lost with the reset.
+            stream.set_nodelay(true).unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                match acceptor {
+                    None => answer(stream).await,
+                    Some(acceptor) => {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            answer(stream).await;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address.port()
+}
+
+fn post(client: &Http, length: usize) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(Method::POST);
+    let request = match client {
+        Http::H1(_) => request.uri("/").header("host", "a.com"),
+        Http::H2(_) => request.uri("https://a.com/"),
+    };
+    request.body(Full::from(vec![b'x'; length])).unwrap()
+}
+
+async fn visitors_get_the_answer(in_tls: bool) {
+    let (world, authority) = (World::new(), Authority::new());
+    let certificate = authority.issue("a.com");
+    let port = impatient(in_tls.then_some(&certificate)).await;
+    world.serve("a.com", &certificate, port).await;
+    let edge = world
+        .edge_with(|options| {
+            if in_tls {
+                options.origin_tls_ports = vec![port];
+            }
+            options.origin_ca_file = Some(authority.file(&world));
+        })
+        .await;
+    for length in LENGTHS {
+        for over_http2 in [false, true] {
+            for nth in 0..REQUESTS {
+                let mut client = if over_http2 {
+                    Http::h2(edge.https_addr(), "a.com").await
+                } else {
+                    Http::h1(edge.https_addr(), "a.com").await
+                };
+                let request = post(&client, length);
+                let answer = timeout(PATIENCE, client.send(request)).await.unwrap();
+                let what = format!("{length} bytes, h2 {over_http2}, the {nth}th");
+                let answer = answer.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                let got = (answer.status().as_u16(), text(answer).await);
+                assert_eq!(got, (413, "too much".to_owned()), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_an_origin_that_reads_no_body_gets_through() {
+    visitors_get_the_answer(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_one_of_an_origin_in_tls() {
+    visitors_get_the_answer(true).await;
+}
+
+/// Like many simple clients, and unlike hyper's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_who_sends_everything_before_it_reads_gets_the_answer() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    let port = impatient(None).await;
+    world.serve("a.com", &certificate, port).await;
+    let edge = world.edge().await;
+    let length = 8_000_000;
+    let body = vec![b'x'; length];
+    let head = format!("POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: {length}\r\n\r\n");
+    for _ in 0..5 {
+        let config = config(BOTH, &["http/1.1"]);
+        let mut client = connect(edge.https_addr(), "a.com", config).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        let sending = client.write_all(&body);
+        timeout(PATIENCE, sending).await.unwrap().unwrap();
+        client.flush().await.unwrap();
+        let mut answer = Vec::new();
+        let reading = client.read_to_end(&mut answer);
+        timeout(PATIENCE, reading).await.unwrap().unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert!(answer.ends_with("too much"), "{answer}");
+    }
+}
+
+/// What is not an answer is none, however the write ended; and the request is not sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_once() {
+    let (origin, address) = listener().await;
+    let world = World::new();
+    world
+        .put(&domain("a.com").with_origin(address.port()))
+        .await;
+    let edge = world.edge().await;
+    let asked = tokio::spawn(async move {
+        for nth in 0.. {
+            let (mut stream, _) = origin.accept().await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'P');
+            // Once in order, once with data unread.
+            if nth % 2 == 0 {
+                let mut part = vec![0; 100_000];
+                let _ = stream.read_exact(&mut part).await;
+            }
+            drop(stream);
+            if nth == 3 {
+                let again = timeout(std::time::Duration::from_millis(300), origin.accept()).await;
+                assert!(again.is_err(), "it is not asked again");
+                return;
+            }
+        }
+    });
+    for _ in 0..4 {
+        let mut client = Http::plain(edge.http_addr().unwrap()).await;
+        let request = post(&client, 1_000_000);
+        let answer = timeout(PATIENCE, client.send(request)).await.unwrap();
+        assert_eq!(answer.unwrap().status(), 502);
+    }
+    timeout(PATIENCE, asked).await.unwrap().unwrap();
+}
