@@ -11,6 +11,7 @@ import json
 from alibabacloud_tea_openapi import utils_models
 from alibabacloud_tea_openapi.exceptions import ClientException
 
+import go_models
 from clients import NewSdk, assert_typed
 from harness import split_address
 
@@ -54,6 +55,7 @@ class Product:
     def __init__(self, server, product, host=None, key=None):
         """`host` stands in the Host header in place of the server's address, which it must resolve to; `key` is an access
         key with its secret, the root account's if there is none."""
+        self.product = product
         endpoint = f"{host}:{split_address(server.api)[1]}" if host else server.api
         self.models = importlib.import_module(f"{PACKAGES[product]}.models")
         self.sdk = importlib.import_module(f"{PACKAGES[product]}.client").Client(
@@ -86,6 +88,7 @@ class Product:
         assert "PRIVATE KEY" not in json.dumps(wire), f"{action} gives a private key away"
         assert_typed(body)
         assert_same(wire, body.to_map(), action, ADDED.get(action, set()) | WARNINGS)
+        go_models.check(self.product, action, wire)
         return wire
 
     def _observe(self):
