@@ -77,8 +77,9 @@ impl Default for Limits {
 const CONNECTION_BYTES: u64 = 32 * 1024;
 /// What a handshake takes.
 const HANDSHAKE_BYTES: u64 = 16 * 1024;
-/// What a request over HTTP/2 takes while its client takes nothing of the answer.
-const STREAM_BYTES: u64 = 16 * 1024;
+/// What a request over HTTP/2 takes. While its client takes nothing of a long answer it may be three
+/// times as much: what waits to be sent, and what was read from the origin ahead.
+const STREAM_BYTES: u64 = 32 * 1024;
 /// A request head over HTTP/1.1 may have so many bytes as a part of its connection.
 pub(crate) const HEAD_ROOM: usize = 16 * 1024;
 /// A request head over HTTP/1.1 or HTTP/2 has so many bytes at most. Heads of 20 KB are normal for

@@ -326,8 +326,8 @@ fn what_fits_into_memory() {
         (connections, handshakes, streams, large_heads)
     };
     assert_eq!(fits(None), (65_536, 8192, 65_536, 4096));
-    assert_eq!(fits(Some(8 << 30)), (65_536, 8192, 65_536, 4096));
-    assert_eq!(fits(Some(1 << 30)), (16_384, 8192, 8192, 1024));
-    assert_eq!(fits(Some(64 << 20)), (1024, 512, 512, 64));
+    assert_eq!(fits(Some(8 << 30)), (65_536, 8192, 32_768, 4096));
+    assert_eq!(fits(Some(1 << 30)), (16_384, 8192, 4096, 1024));
+    assert_eq!(fits(Some(64 << 20)), (1024, 512, 256, 64));
     assert_eq!(fits(Some(1)), (1, 1, 1, 1));
 }

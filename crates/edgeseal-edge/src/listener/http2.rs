@@ -15,6 +15,9 @@ use crate::{
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §6.5.2 advises 100 or more).
 const STREAMS_MAX: u32 = 128;
+/// Bytes of an answer that wait for the client to take them, for each stream. What hyper keeps by
+/// itself, 400 KiB, is more than connections of many streams may hold.
+const UNSENT_MAX: usize = 32 * 1024;
 /// For a client to take notice of GOAWAY on a connection without streams.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -54,6 +57,7 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .enable_connect_protocol()
+            .max_send_buf_size(UNSENT_MAX)
             .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(timeout)
             .serve_connection(TokioIo::new(stream), service);

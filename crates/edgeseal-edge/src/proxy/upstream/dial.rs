@@ -50,6 +50,9 @@ pub(super) const STREAMS_MAX: usize = 64;
 const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// The fields of one answer over HTTP/2; by default it would be 16 KiB.
 const HEAD_BYTES_MAX: u32 = 128 * 1024;
+/// Bytes that are read from an origin ahead of its visitor, over HTTP/1.1; the head of an answer has
+/// no more either.
+const READ_MAX: usize = 32 * 1024;
 
 /// Makes connections.
 #[derive(Debug)]
@@ -294,6 +297,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
+        .max_buf_size(READ_MAX)
         .handshake::<_, Lent>(TokioIo::new(EarlyAnswer::new(stream)))
         .await?;
     tokio::spawn(async move {
