@@ -231,7 +231,9 @@ impl Proxy {
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         // Over HTTP/2 hyper never says 100: there it does no harm to read.
-        let gated = parts.version == Version::HTTP_11 && fields::expects_continue(&parts.headers);
+        let gated = parts.version == Version::HTTP_11
+            && !body.is_end_stream()
+            && fields::expects_continue(&parts.headers);
         let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated, parts.version));
         if loan.is_too_large() {
             return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
@@ -296,9 +298,11 @@ impl Proxy {
         // visitor its connection, and an answer that breaks off is seen to do so.
         *response.version_mut() = Version::HTTP_11;
         let idle = self.upstream.patience().idle;
-        let unasked = loan.is_shut().then_some(loan);
+        // The end of the answer ends the wait for the rest of the request: nobody would else give the
+        // origin's connection back.
+        let rest = (!loan.is_empty()).then_some(loan);
         let offers = inbound.flow.offers();
-        Ok(response.map(|body| Reply::streamed(body, (exchange, stream), idle, offers, unasked)))
+        Ok(response.map(|body| Reply::streamed(body, (exchange, stream), idle, offers, rest)))
     }
 }
 

@@ -7,6 +7,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -172,4 +173,44 @@ async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_onc
         assert_eq!(answer.unwrap().status(), 502);
     }
     timeout(PATIENCE, asked).await.unwrap().unwrap();
+}
+
+/// The end of the answer gives the origin's connection back, whether or not the visitor sends the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_who_keeps_the_rest_of_a_body_keeps_no_connection_of_the_origin() {
+    let (origin, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = origin.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = stream.read_u8().await else {
+                        return;
+                    };
+                    head.push(byte);
+                }
+                let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+                let _ = stream.write_all(answer).await;
+                // It would read on for as long as anything comes.
+                let _ = stream.read_to_end(&mut head).await;
+            });
+        }
+    });
+    let world = World::new();
+    world
+        .put(&domain("a.com").with_origin(address.port()))
+        .await;
+    let edge = world
+        .edge_with(|options| options.origin_connections = 1)
+        .await;
+    let mut silent = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 1000\r\n\r\n";
+    silent.write_all(head).await.unwrap();
+    let mut answer = [0; 12];
+    let reading = silent.read_exact(&mut answer);
+    timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 404");
+    let mut other = Http::plain(edge.http_addr().unwrap()).await;
+    assert_eq!(other.get("a.com", "/").await, (404, "no".to_owned()));
 }

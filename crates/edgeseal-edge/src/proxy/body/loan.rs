@@ -239,7 +239,8 @@ impl Loan {
 
     /// Nobody will read it any more: what still waits for it fails.
     pub(in crate::proxy) fn give_up(&self) {
-        self.gate.leave(GIVEN_UP);
+        self.gate.state.store(GIVEN_UP, Ordering::Release);
+        self.gate.reader.wake();
     }
 
     /// A body to send, from its beginning on. Whoever it was lent to before gets no more of it. What is
@@ -420,7 +421,7 @@ impl Gate {
 
     /// Whether it is open, once it is not shut any more.
     fn poll(&self, cx: &Context<'_>) -> Poll<bool> {
-        if self.state.load(Ordering::Acquire) == SHUT {
+        if self.state.load(Ordering::Acquire) != GIVEN_UP {
             self.reader.register(cx.waker());
         }
         match self.state.load(Ordering::Acquire) {
@@ -446,12 +447,12 @@ impl Body for Lent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { number, loan } = self.get_mut();
-        if !ready!(loan.gate.poll(cx)) {
-            return Poll::Ready(Some(Err("the origin answered without the body".into())));
-        }
         let mut source = loan.lock();
         if source.borrower != *number {
             return Poll::Ready(Some(Err("the body was given to another origin".into())));
+        }
+        if !ready!(loan.gate.poll(cx)) {
+            return Poll::Ready(Some(Err("the origin answered without the body".into())));
         }
         if let Some(part) = source.replay() {
             return Poll::Ready(Some(Ok(part.frame())));

@@ -72,8 +72,8 @@ struct Streamed {
     silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     offers: Offers,
-    /// The request's body, if it was not asked for.
-    unasked: Option<Arc<Loan>>,
+    /// The request's body, of which nobody wants the rest after this.
+    rest: Option<Arc<Loan>>,
 }
 
 /// Where an answer's body comes from.
@@ -119,7 +119,7 @@ impl Reply {
         (exchange, stream): (Option<Exchange>, Option<OpenStream>),
         idle: Duration,
         offers: Offers,
-        unasked: Option<Arc<Loan>>,
+        rest: Option<Arc<Loan>>,
     ) -> Self {
         let body = match exchange {
             Some(exchange) if !body.is_end_stream() => {
@@ -135,7 +135,7 @@ impl Reply {
                 silence: None,
                 waiting: false,
                 offers,
-                unasked,
+                rest,
             })),
             record: None,
             held: Held::Nothing,
@@ -302,7 +302,7 @@ impl Source {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
-        if let Some(loan) = &self.unasked {
+        if let Some(loan) = &self.rest {
             loan.give_up();
         }
     }

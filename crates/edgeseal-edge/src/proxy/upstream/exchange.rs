@@ -366,6 +366,11 @@ impl Streams {
         self.0.streams.load(SeqCst)
     }
 
+    /// Whether the connection is to end, so that another can take its place.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.0.revoked.load(SeqCst)
+    }
+
     pub(super) fn begin(&self) -> OpenStream {
         self.0.streams.fetch_add(1, SeqCst);
         OpenStream(Arc::clone(&self.0))

@@ -52,7 +52,9 @@ impl Kept {
     /// Of those with fewer streams than `streams_max` the first: when there is less to do the others
     /// become idle.
     pub(super) fn take_http2(&mut self, to: &Destination, streams_max: usize) -> Option<Taken> {
-        self.http2.retain(|one| !one.idle.sender.is_closed());
+        // One that is to end for another may take some time to.
+        let ends = |one: &SharedConnection| one.idle.sender.is_closed() || one.streams.is_revoked();
+        self.http2.retain(|one| !ends(one));
         let mut able = self.http2.iter_mut().filter(|one| {
             one.account == to.account
                 && one.idle.tls_host == to.tls_host
