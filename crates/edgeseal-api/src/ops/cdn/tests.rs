@@ -164,6 +164,13 @@ async fn force_set_replaces_what_is_the_domains_own() {
         &by_name,
     )
     .await;
+    // Bound to the domain alone, it is still one of the centre.
+    let own = [
+        ("DomainName", "a.example.com"),
+        ("CertName", "unbound"),
+        ("SSLProtocol", "on"),
+    ];
+    ok(&world, tenant, (CDN, "SetCdnDomainSSLCertificate"), &own).await;
     for name in ["others", "unbound", "both"] {
         let answer = force(&world, one, "a.example.com", name).await;
         assert_eq!(answer["Code"], "Certificate.Duplicated", "{name}: {answer}");

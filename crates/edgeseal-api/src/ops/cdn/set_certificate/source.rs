@@ -166,6 +166,7 @@ impl Upload {
                 return Err(ChangeError::Refused(Error::NameInUse { name, id }));
             }
             // The one before makes way: it goes with its last binding.
+            draft.note(format!("certificate {} makes way for its name", named.id));
             match draft.user_of_certificate(named.id).await? {
                 Some(_) => draft.hide_certificate(&named).await?,
                 None => draft.delete_certificate(&named).await?,
@@ -203,6 +204,10 @@ impl Upload {
     ) -> Resolved<bool> {
         if call.may_in_centre("yundun-cert:DeleteUserCertificate") {
             return Ok(true);
+        }
+        // Whoever may set the certificate of a domain can bind one of the centre first.
+        if named.source == CertificateSource::Centre {
+            return Ok(false);
         }
         // A binding that comes after this read rewrites what it read, and the change is decided anew.
         if draft.user_of_certificate(named.id).await?.is_none() {
