@@ -348,8 +348,8 @@ async fn deploy(
     let certificate = fitting.next().unwrap_or(&certificates[0]);
     let found = named_domain::find_in(&mut draft, call.account(), name).await;
     let before = match &found {
-        Ok(domain) => domain.binding(Environment::Production),
-        Err(_) => None,
+        Ok(domain) if allowed => domain.binding(Environment::Production),
+        _ => None,
     };
     let mut domain = DeployedDomain {
         id,
@@ -359,6 +359,13 @@ async fn deploy(
         failure: None,
     };
     match found {
+        // Chosen by its number, which a domain that was added again does not have.
+        Ok(found) if found.id != id => {
+            domain.before = None;
+            let failure = format!("your account has no domain with the number {id} any more");
+            domain.failure = Some(failure);
+            return Ok((draft, domain, Vec::new()));
+        }
         Ok(_) => {}
         Err(NoDomain::Trouble(trouble)) => return Err(ChangeError::Refused(trouble.into())),
         Err(why) => {
@@ -368,6 +375,7 @@ async fn deploy(
     }
     if !allowed {
         domain.failure = Some(format!("{PERMISSION} is not allowed for this domain"));
+        draft.note(format!("{PERMISSION} is not allowed for {name}"));
         return Ok((draft, domain, Vec::new()));
     }
     let unchanged = draft.clone();

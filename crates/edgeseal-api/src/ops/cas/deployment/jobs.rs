@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     operation::{Done, Failure, Operation, Trouble, shown},
     ops::{
-        issued::names,
+        certificate_page::Names,
         paging::{BadPage, Page, Spelling},
     },
     request::Params,
@@ -144,7 +144,8 @@ impl Operation for DescribeDeploymentJob {
 
     async fn run(context: &Context, call: &Authorized, id: i64) -> Result<Done<Described>, NoJob> {
         let record = find(&context.catalog, call.account(), id).await?;
-        let job = Job::of(&context.catalog, call.account(), record).await?;
+        let mut names = Names::of_page(record.certificates.len());
+        let job = Job::of(&context.catalog, call.account(), record, &mut names).await?;
         Ok(Done::read(Described {
             job,
             cas_contacts: [],
@@ -226,9 +227,12 @@ impl Operation for ListDeploymentJob {
         jobs.retain(|job| search.finds(job));
         let total = jobs.len();
         let skipped = (search.page.number - 1).saturating_mul(search.page.size);
-        let mut data = Vec::new();
-        for job in jobs.into_iter().skip(skipped).take(search.page.size) {
-            data.push(Job::of(catalog, call.account(), job).await?);
+        let page = jobs.into_iter().skip(skipped).take(search.page.size);
+        let page: Vec<DeploymentRecord> = page.collect();
+        let mut names = Names::of_page(page.iter().map(|job| job.certificates.len()).sum());
+        let mut data = Vec::with_capacity(page.len());
+        for job in page {
+            data.push(Job::of(catalog, call.account(), job, &mut names).await?);
         }
         Ok(Done::read(Listed {
             current_page: search.page.number,
@@ -272,12 +276,13 @@ impl Job {
         catalog: &Catalog,
         account: &AccountId,
         job: DeploymentRecord,
+        names: &mut Names,
     ) -> Result<Self, Trouble> {
         let mut domains = BTreeSet::new();
         for id in &job.certificates {
             // One that was removed since is left out.
             if let Some(certificate) = catalog.certificate(*id).await? {
-                domains.insert(names(&certificate.facts));
+                domains.insert(names.next(&certificate.facts));
             }
         }
         let domains: Vec<String> = domains.into_iter().collect();
