@@ -96,7 +96,12 @@ impl Message {
 
     /// Its head has come.
     pub(super) fn has_head(&self) {
-        self.progress().has_head = true;
+        let mut progress = self.progress();
+        progress.has_head = true;
+        // It may have come with what was before it: with the handshake, or another message.
+        if matches!(progress.stage, Stage::Waiting) {
+            progress.stage = Stage::Coming(Instant::now());
+        }
     }
 
     /// All of it has come. What it takes is held until [`done`](Self::done).

@@ -214,6 +214,22 @@ async fn a_body_that_trickles_in_has_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_comes_with_the_message_before_has_its_time_too() {
+    let api = Api::start().await;
+    let mut stream = api.encrypted().await.unwrap();
+    let get = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\n\r\n");
+    let post = format!("POST / HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: 1000\r\n\r\n");
+    stream.write_all((get + &post).as_bytes()).await.unwrap();
+    let began = Instant::now();
+    let mut answers = String::new();
+    // Closed without a farewell, perhaps: not all of the body was read.
+    let _ = stream.read_to_string(&mut answers).await;
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
+    let took = began.elapsed();
+    assert!(took <= GRACE + Duration::from_secs(6), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_in_has_ten_seconds() {
     let api = Api::start().await;
     let (answer, took) = trickle(&api, "GET / HTTP/1.1\r\nx-slow: ").await;
