@@ -149,7 +149,12 @@ impl<W: Write> Writer<W> {
             }
         }
         let written = self.batch.len() - left.len();
-        self.torn = written > 0 && self.batch[written - 1] != b'\n';
+        if written > 0 {
+            self.torn = self.batch[written - 1] != b'\n';
+        } else if self.batch.first() == Some(&b'\n') {
+            // The line feed that was to end a torn line did not go out.
+            self.torn = true;
+        }
         if !left.is_empty() {
             // Lines hold no line feed but the one at their end, or almost.
             let missing = left.iter().filter(|byte| **byte == b'\n').count() as u64;
