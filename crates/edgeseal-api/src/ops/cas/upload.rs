@@ -14,6 +14,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
+    key_material,
     operation::{Done, Failure, Trouble, refused_or},
     ops::{
         cdn::tags::{self, BadGroup, BadTags},
@@ -52,11 +53,18 @@ pub struct Upload {
     resource_group: String,
 }
 
-/// A name that no certificate can have: too long, or with characters that do not print.
+/// A name that no certificate can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
-pub struct BadName {
-    characters: usize,
+pub enum BadName {
+    /// Too long, or with characters that do not print.
+    #[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
+    Characters {
+        /// How many it has.
+        characters: usize,
+    },
+    /// The audit would show nothing of what it names.
+    #[error("Name looks like a private key; give the certificate a name of its own")]
+    LikeAKey,
 }
 
 /// Why not.
@@ -123,7 +131,10 @@ pub(super) fn parse(params: &Params) -> Result<Upload, Error> {
 pub(super) fn checked(name: &str) -> Result<String, BadName> {
     let characters = name.chars().count();
     if characters > NAME_MAX || name.chars().any(char::is_control) || name.trim().is_empty() {
-        return Err(BadName { characters });
+        return Err(BadName::Characters { characters });
+    }
+    if key_material::is_in(name) {
+        return Err(BadName::LikeAKey);
     }
     Ok(name.to_owned())
 }
@@ -264,5 +275,29 @@ const fn code_of(why: &InvalidCertificate) -> Code {
         | InvalidCertificate::Untrusted(_)
         | InvalidCertificate::Expired { .. }
         | InvalidCertificate::NotYetValid { .. } => Code::InvalidCert,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let long = "ü".repeat(NAME_MAX);
+        for name in ["shop 2026-11 (new)", &long] {
+            assert_eq!(checked(name).as_deref(), Ok(name));
+        }
+        let longer = format!("{long}x");
+        for name in ["", " ", "a\nb", &longer] {
+            assert!(
+                matches!(checked(name), Err(BadName::Characters { .. })),
+                "{name:?}"
+            );
+        }
+        assert_eq!(
+            checked("-----BEGIN PRIVATE KEY-----"),
+            Err(BadName::LikeAKey)
+        );
     }
 }
