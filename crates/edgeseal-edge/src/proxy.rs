@@ -11,7 +11,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use edgeseal_core::Timestamp;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request, uri::Authority};
 use http_body::Body as _;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use uuid::Uuid;
 
 use crate::{
@@ -46,7 +46,7 @@ use body::Loan;
 use page::Page;
 use redirect::redirection;
 use route::{Certified, Routed, Unrouted};
-use upstream::{Answer, Head, NoAnswer, Upstream};
+use upstream::{Answer, Exchange, Head, NoAnswer, Upstream};
 use websocket::Handshake;
 
 /// How long the proxy waits for origins, and for visitors.
@@ -275,24 +275,11 @@ impl Proxy {
         }
         if switching {
             let client_side = client_side.ok_or(Refusal::NoAnswer(NoAnswer::Broken))?;
-            let origin_side = hyper::upgrade::on(&mut response);
             if over_http2.is_some() {
                 *response.status_mut() = StatusCode::OK;
                 *response.version_mut() = Version::HTTP_2;
             }
-            let mut record = record.take();
-            if let Some(record) = &mut record {
-                record.answered(response.status(), None);
-            }
-            let (reply, held) = Reply::tunnel();
-            tunnel::spawn(
-                (client_side, origin_side),
-                self.upstream.patience().tunnel,
-                record,
-                inbound.token.clone(),
-                (Arc::clone(&inbound.permit), exchange, held),
-            );
-            return Ok(response.map(|_| reply));
+            return Ok(self.tunnel(response, client_side, exchange, inbound, record.take()));
         }
         // The version is each connection's own (RFC 9110 §6.2): an origin that speaks HTTP/1.0 costs no
         // visitor its connection, and an answer that breaks off is seen to do so.
@@ -303,6 +290,30 @@ impl Proxy {
         let rest = (!loan.is_empty()).then_some(loan);
         let offers = inbound.flow.offers();
         Ok(response.map(|body| Reply::streamed(body, (exchange, stream), idle, offers, rest)))
+    }
+
+    /// Joins both sides, which have changed the protocol.
+    fn tunnel(
+        &self,
+        mut response: Response<Incoming>,
+        client_side: OnUpgrade,
+        exchange: Option<Exchange>,
+        inbound: &Inbound,
+        mut record: Option<Box<Record>>,
+    ) -> Response<Reply> {
+        let origin_side = hyper::upgrade::on(&mut response);
+        if let Some(record) = &mut record {
+            record.answered(response.status(), None);
+        }
+        let (reply, held) = Reply::tunnel();
+        tunnel::spawn(
+            (client_side, origin_side),
+            (self.upstream.patience().tunnel, inbound.flow.limit()),
+            record,
+            inbound.token.clone(),
+            (Arc::clone(&inbound.permit), exchange, held),
+        );
+        response.map(|_| reply)
     }
 }
 

@@ -94,6 +94,13 @@ impl Offers {
         self.offered = Some(self.flow.offer());
     }
 
+    /// A part was offered, and the visitor does not take it yet.
+    pub(super) fn wait(&mut self) {
+        if self.offered.is_none() {
+            self.offer();
+        }
+    }
+
     /// The next part is asked for.
     pub(super) fn taken(&mut self) {
         self.offered = None;

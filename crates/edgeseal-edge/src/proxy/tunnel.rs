@@ -19,18 +19,23 @@ use tokio::{
     time::sleep,
 };
 
-use super::{access::Record, upstream::Exchange};
+use super::{
+    access::Record,
+    flow::{Flow, Offers},
+    upstream::Exchange,
+};
 use crate::{
     drain::Token,
     limits::{ConnectionPermit, InFlight},
 };
 
 /// Copies both ways between client and origin until both sides have ended, one has failed, nothing
-/// has moved for `idle`, the edge is about to end, or one of its two connections is needed for another
+/// has moved for `idle`, the client has taken nothing for `stall` of what is there for it, the edge is
+/// about to end, or one of its two connections is needed for another
 /// source: a tunnel holds the places of both until it ends, and its request is in flight as long.
 pub(super) fn spawn(
     (client, origin): (OnUpgrade, OnUpgrade),
-    idle: Duration,
+    (idle, stall): (Duration, Duration),
     record: Option<Box<Record>>,
     mut token: Token,
     (permit, exchange, held): (
@@ -41,12 +46,15 @@ pub(super) fn spawn(
 ) {
     tokio::spawn(async move {
         let counts = Counts::default();
+        // Its own: those of HTTP/2 share a connection with answers that may move.
+        let flow = Flow::new(stall);
         let in_flight = held.await;
         let tunnel = async {
             let (client, origin) = futures_util::future::try_join(client, origin).await?;
             let mut client = Counted {
                 io: TokioIo::new(client),
                 counts: &counts,
+                offers: flow.offers(),
             };
             copy_bidirectional(&mut client, &mut TokioIo::new(origin)).await?;
             Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -57,6 +65,7 @@ pub(super) fn spawn(
                     tracing::debug!(error = &*error as &dyn std::error::Error, "a tunnel broke");
                 }
             }
+            () = flow.stalled() => tracing::debug!("a client takes nothing of a tunnel: cut"),
             () = counts.at_rest(idle) => tracing::debug!("a tunnel was idle for too long"),
             () = token.cut() => {}
             () = permit.revoked() => {}
@@ -115,6 +124,8 @@ impl Counts {
 struct Counted<'a> {
     io: TokioIo<Upgraded>,
     counts: &'a Counts,
+    /// What waits for the client to take it.
+    offers: Offers,
 }
 
 impl AsyncRead for Counted<'_> {
@@ -137,7 +148,12 @@ impl AsyncWrite for Counted<'_> {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, octets))?;
+        let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, octets) else {
+            self.offers.wait();
+            return Poll::Pending;
+        };
+        self.offers.taken();
+        let written = written?;
         self.counts
             .sent
             .fetch_add(written as u64, Ordering::Relaxed);

@@ -214,3 +214,37 @@ async fn a_visitor_who_keeps_the_rest_of_a_body_keeps_no_connection_of_the_origi
     let mut other = Http::plain(edge.http_addr().unwrap()).await;
     assert_eq!(other.get("a.com", "/").await, (404, "no".to_owned()));
 }
+
+/// RFC 9113 section 8.1: an answer may come first, but some clients drop it at the reset of a stream that
+/// they still send on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_over_http2_that_comes_after_its_answer_is_read_for_nobody() {
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    let port = impatient(None).await;
+    world.serve("a.com", &certificate, port).await;
+    let edge = world.edge().await;
+    let config = config(BOTH, &["h2"]);
+    let stream = connect(edge.https_addr(), "a.com", config).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let request = Request::post("https://a.com/").body(()).unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 413);
+    let mut content = answer.into_body();
+    while let Some(part) = timeout(PATIENCE, content.data()).await.unwrap() {
+        part.unwrap();
+    }
+    // More than the window: it is opened further, and no reset comes before the end.
+    for part in 0..20 {
+        body.reserve_capacity(10_000);
+        let room = std::future::poll_fn(|cx| body.poll_capacity(cx));
+        let room = timeout(PATIENCE, room).await.unwrap();
+        let room = room.expect("a stream").expect("no reset");
+        let is_last = part == 19;
+        body.send_data(vec![b'x'; room.min(10_000)].into(), is_last)
+            .unwrap();
+    }
+}

@@ -284,3 +284,37 @@ async fn a_websocket_over_http2_counts_until_it_ends() {
     let again = async { while ask(&mut visitor, Some("websocket")).await.is_err() {} };
     timeout(PATIENCE, again).await.expect("there is room");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_takes_nothing_of_a_websocket_is_cut() {
+    let (listener, address) = listener().await;
+    let origin = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.lines();
+        let key = lines.find_map(|line| line.strip_prefix("sec-websocket-key: "));
+        let accept = accept_for(key.unwrap());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        // Until nobody wants it any more.
+        while stream.write_all(&[0; 65_536]).await.is_ok() {}
+    });
+    let world = World::new();
+    let certificate = Certificate::of("a.com");
+    world.serve("a.com", &certificate, address.port()).await;
+    let edge = world
+        .edge_with(|options| options.patience.stall = Duration::from_millis(300))
+        .await;
+    let mut visitor = visitor(&edge).await;
+    let _takes_nothing = opened(&mut visitor).await;
+    timeout(PATIENCE, origin).await.unwrap().unwrap();
+    // The connection is not, and others on it go on.
+    assert_eq!(ask(&mut visitor, None).await.unwrap().status(), 405);
+}

@@ -123,10 +123,9 @@ impl Loan {
     ) -> Self {
         let gate = if gated { SHUT } else { OPEN };
         let hint = body.size_hint();
-        Self {
-            discards: version == Version::HTTP_2,
-            ..Self::of(Some(body), hint, (bytes_max, gate))
-        }
+        let mut loan = Self::of(Some(body), hint, (bytes_max, gate));
+        loan.discards = version == Version::HTTP_2;
+        loan
     }
 
     fn of(body: Option<Incoming>, hint: SizeHint, (bytes_max, gate): (u64, u8)) -> Self {
@@ -484,12 +483,24 @@ impl Drop for Lent {
         let mut source = self.loan.lock();
         if source.borrower == self.number && !source.whole {
             // Nobody will read the rest: the client may be told so.
-            let rest = source.body.take();
-            let rest = rest.filter(|rest| self.loan.discards && !rest.is_end_stream());
-            if let (Some(rest), Ok(runtime)) = (rest, Handle::try_current()) {
-                runtime.spawn(discard(rest));
-            }
+            let_go(source.body.take(), self.loan.discards);
         }
+    }
+}
+
+/// What nobody has begun to read goes with it.
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let source = self.source.get_mut();
+        let source = source.unwrap_or_else(PoisonError::into_inner);
+        let_go(source.body.take(), self.discards);
+    }
+}
+
+fn let_go(rest: Option<Incoming>, discards: bool) {
+    let rest = rest.filter(|rest| discards && !rest.is_end_stream());
+    if let (Some(rest), Ok(runtime)) = (rest, Handle::try_current()) {
+        runtime.spawn(discard(rest));
     }
 }
 
