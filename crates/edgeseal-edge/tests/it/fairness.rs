@@ -125,6 +125,10 @@ async fn connections_that_nobody_uses_give_way_to_newcomers() {
     let edge = world
         .edge_with(|options| options.limits.connections = 3)
         .await;
+    // The edge takes one of them itself until it has seen what it serves.
+    world
+        .report("default", |report| !report.proofs.is_empty())
+        .await;
     let address = edge.https_addr();
     let mut silent = Vec::new();
     for source in ["127.1.1.1", "127.1.2.1"] {
