@@ -22,6 +22,7 @@ use crate::harness::{
 
 mod actions;
 mod hooks;
+mod links;
 
 /// A file of the repository.
 fn path(below: &str) -> PathBuf {
