@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures every figure of docs/performance.md up to 100,000 domains, then prints one table: some 20
+# Measures every figure of docs/internals/performance.md up to 100,000 domains, then prints one table: some 20
 # minutes on two cores that do nothing else. ROUNDS (default 3) repeats what is short; SIZES chooses
 # the numbers of domains. A million domains: benches/all.sh --million, some 15 minutes when its
 # store has to be filled first.

@@ -2,7 +2,7 @@
 """Draws what a domain costs, from one domain to a million, here and with the peers.
 
 Reads the lines of the bench `million` in benches/out/figures.jsonl, the latest of each figure, and
-writes docs/scale.png. Run it with benches/out/peers/bin/python, which has matplotlib.
+writes docs/internals/scale.png. Run it with benches/out/peers/bin/python, which has matplotlib.
 """
 
 import json
@@ -121,7 +121,7 @@ def main():
         axis.grid(True, alpha=0.3)
         axis.legend(fontsize="small")
     fig.suptitle(machine, fontsize="small")
-    fig.savefig(HERE.parent / "docs/scale.png", dpi=100)
+    fig.savefig(HERE.parent / "docs/internals/scale.png", dpi=100)
 
 
 if __name__ == "__main__":

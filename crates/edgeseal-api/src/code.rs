@@ -14,7 +14,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The section about the code in `docs/errors.md`: the code without the braces of a blank, which
+    /// The section about the code in `docs/reference/errors.md`: the code without the braces of a blank, which
     /// no address can hold (RFC 3986 §3.5).
     #[must_use]
     pub fn anchor(&self) -> String {

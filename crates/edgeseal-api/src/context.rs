@@ -150,7 +150,8 @@ pub enum BoundCertificate {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            recommend: "https://github.com/edgeseal/edgeseal/blob/main/docs/errors.md#".to_owned(),
+            recommend: "https://github.com/edgeseal/edgeseal/blob/main/docs/reference/errors.md#"
+                .to_owned(),
             limits: HashMap::new(),
             failures: Limit {
                 calls: 600,

@@ -115,10 +115,8 @@ mod tests {
 
     #[test]
     fn every_documented_metric_is_described() {
-        let document = fs::read_to_string(repository().join("docs/operations.md")).unwrap();
-        let table = document.split("\n## Metrics\n").nth(1).unwrap();
-        let table = table.split("\n## ").next().unwrap();
-        let rows = table
+        let document = fs::read_to_string(repository().join("docs/reference/metrics.md")).unwrap();
+        let rows = document
             .lines()
             .filter(|line| line.starts_with("| `edgeseal_"));
         let first_cells: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
@@ -129,7 +127,7 @@ mod tests {
             let short = name.strip_prefix("edgeseal_key_cache").unwrap_or(name);
             assert!(
                 first_cells.contains(short),
-                "docs/operations.md does not tell of {name}"
+                "docs/reference/metrics.md does not tell of {name}"
             );
         }
     }

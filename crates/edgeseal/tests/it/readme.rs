@@ -164,7 +164,7 @@ fn the_demo_shows_commands_that_run() {
 
 #[test]
 fn the_commands_of_the_permissions_run() {
-    let text = document("docs/permissions.md");
+    let text = document("docs/guides/permissions.md");
     let blocks = blocks(&text);
     assert_eq!(blocks.len(), 1, "the blocks marked as ```sh run");
     let mut demo = Demo::start();
@@ -181,8 +181,11 @@ fn the_commands_of_the_permissions_run() {
 
 #[test]
 fn the_commands_of_the_rollout_run() {
-    let text = document("docs/rollout.md");
-    let blocks = blocks(&text);
+    let page = document("docs/operate/rollout.md");
+    let blocks = blocks(&page);
+    let text = document("docs/reference/actions.md");
+    let text = text.split("\n## DescribeRollout\n").nth(1).unwrap();
+    let text = text.split("\n## ").next().unwrap();
     assert_eq!(blocks.len(), 1, "the blocks marked as ```sh run");
     let mut demo = Demo::start();
     let said = demo.run(blocks[0]);
@@ -205,12 +208,12 @@ fn the_commands_of_the_rollout_run() {
 
 #[test]
 fn the_commands_of_the_audit_run() {
-    let text = document("docs/audit.md");
-    let blocks = blocks(&text);
+    let page = document("docs/operate/audit.md");
+    let blocks = blocks(&page);
     assert_eq!(
         blocks.len(),
         3,
-        "the blocks of docs/audit.md marked as ```sh run"
+        "the blocks of docs/operate/audit.md marked as ```sh run"
     );
     let mut demo = Demo::start();
 
@@ -218,8 +221,7 @@ fn the_commands_of_the_audit_run() {
     assert!(listed.contains("SetCdnDomainSSLCertificate"), "{listed}");
 
     let exported = demo.run(blocks[1]);
-    let fields = text.split("## The record").nth(1).unwrap();
-    let fields = fields.split("## ").next().unwrap();
+    let fields = document("docs/reference/audit-records.md");
     let mut records = 0;
     for line in exported.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
@@ -227,7 +229,7 @@ fn the_commands_of_the_audit_run() {
             let row = format!("| `{name}` |");
             assert!(
                 fields.contains(&row),
-                "docs/audit.md does not tell of {name}"
+                "docs/reference/audit-records.md does not tell of {name}"
             );
         }
         records += 1;
@@ -243,7 +245,7 @@ fn the_commands_of_the_audit_run() {
 
 #[test]
 fn every_code_has_its_section() {
-    let text = document("docs/errors.md");
+    let text = document("docs/reference/errors.md");
     let rows = || Code::ALL.iter().map(|code| code.row());
     let codes: BTreeSet<&str> = rows().map(|row| row.wire).collect();
     let anchors: BTreeSet<String> = rows().map(|row| row.anchor()).collect();

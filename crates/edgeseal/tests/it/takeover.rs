@@ -281,7 +281,7 @@ fn the_recipe() {
         assert!(recipe.contains(&part), "{part} is not in {recipe}");
     }
     // For acme.sh, which a timer starts, the guide names the same file.
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tools.md");
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/tools.md");
     let guide = fs::read_to_string(guide).unwrap();
     assert!(guide.contains("CA_BUNDLE='/…/bundle.pem'"), "{guide}");
 

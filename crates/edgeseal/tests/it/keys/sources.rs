@@ -95,7 +95,7 @@ async fn keys_of_a_variable() {
 /// The commands of the page run, in its order, beside a server; its configurations are ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_about_keys_is_true() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/keys.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/keys.md");
     let page = fs::read_to_string(page).unwrap();
     let blocks = |mark: &str| -> Vec<String> {
         let start = format!("```{mark}\n");

@@ -1,4 +1,4 @@
-//! The lists of actions in `docs/compat.md`: what the program has, what the cloud has besides, and
+//! The lists of actions in `docs/reference/actions.md`: what the program has, what the cloud has besides, and
 //! `spec/notes.tsv` on both.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
@@ -7,7 +7,7 @@ use edgeseal_api::actions::{ACTIONS, Access, Action};
 
 use super::{document, path};
 
-const COMPAT: &str = "docs/compat.md";
+const PAGE: &str = "docs/reference/actions.md";
 const BEGIN: &str = "<!-- begin actions -->\n";
 const END: &str = "<!-- end actions -->";
 /// Characters of a line at most.
@@ -43,22 +43,18 @@ struct Note<'a> {
 
 #[test]
 fn the_lists_of_actions_are_the_program_s() {
-    let text = document(COMPAT);
+    let text = document(PAGE);
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (present, after) = rest.split_once(END).unwrap();
     let expected = lists(&document("spec/actions.tsv"), &document("spec/notes.tsv"));
     if std::env::var_os("EDGESEAL_WRITE_DOCS").is_some() {
-        fs::write(
-            path(COMPAT),
-            format!("{before}{BEGIN}{expected}{END}{after}"),
-        )
-        .unwrap();
+        fs::write(path(PAGE), format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
         return;
     }
     let differs = present.lines().zip(expected.lines()).find(|(a, b)| a != b);
     assert!(
         present == expected,
-        "{COMPAT} is not what the program and spec/notes.tsv say, first {differs:?}; write it \
+        "{PAGE} is not what the program and spec/notes.tsv say, first {differs:?}; write it \
          anew: EDGESEAL_WRITE_DOCS=1 cargo test -p edgeseal --test it readme"
     );
 }

@@ -1,4 +1,4 @@
-//! The hooks in docs/tools.md, run as the clients run them.
+//! The hooks in docs/guides/tools.md, run as the clients run them.
 
 use std::{env, fs, os::unix::fs::symlink, process::Command};
 
@@ -7,7 +7,7 @@ use crate::harness::{Server, pki::AUTHORITY, server::BINARY};
 
 /// The hook that a line of the document gives to this option.
 fn hook(option: &str) -> String {
-    let text = document("docs/tools.md");
+    let text = document("docs/guides/tools.md");
     let line = text.lines().find(|line| line.contains(option)).unwrap();
     let hook = line.split(&format!("{option} '")).nth(1).unwrap();
     hook.split('\'').next().unwrap().to_owned()
