@@ -172,10 +172,14 @@ pub(super) fn to_client(
         headers.remove(header::CONTENT_LENGTH);
     }
     let protocol = headers.get(header::UPGRADE).cloned().filter(|_| switching);
-    let announced = headers.get(header::TRAILER).cloned().filter(|_| trailers);
+    let announced: Vec<HeaderValue> = if trailers {
+        headers.get_all(header::TRAILER).iter().cloned().collect()
+    } else {
+        Vec::new()
+    };
     strip_hop(headers);
-    if let Some(announced) = announced {
-        headers.insert(header::TRAILER, announced);
+    for line in announced {
+        headers.append(header::TRAILER, line);
     }
     if let Some(protocol) = protocol {
         set_upgrade(headers, &protocol);

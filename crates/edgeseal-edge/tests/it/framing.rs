@@ -330,22 +330,23 @@ async fn a_slow_body_is_not_excused_by_its_type() {
 #[tokio::test]
 async fn trailers_of_an_answer_are_passed_on_to_those_who_take_them() {
     let world = World::new();
-    let answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
-                  2\r\nhi\r\n0\r\nX-Sum: 17\r\nContent-Length: 1\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, X-Seen\r\nTrailer: X-Last\r\n\
+                  Transfer-Encoding: chunked\r\n\r\n\
+                  2\r\nhi\r\n0\r\nX-Sum: 17\r\nContent-Length: 1\r\nX-Last: 3\r\n\r\n";
     let port = answering(answer, false).await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
     for (takes, end) in [
         (
             "TE: trailers\r\nConnection: TE, close\r\n",
-            "0\r\nx-sum: 17\r\n\r\n",
+            "0\r\nx-sum: 17\r\nx-last: 3\r\n\r\n",
         ),
         ("Connection: close\r\n", "0\r\n\r\n"),
     ] {
         let request = format!("GET / HTTP/1.1\r\nHost: a.com\r\n{takes}\r\n");
         let answer = bare(edge.http_addr().unwrap(), &request).await;
         assert!(answer.ends_with(end), "{takes:?} {answer}");
-        let announced = answer.contains("\r\ntrailer: X-Sum\r\n");
+        let announced = answer.contains("\r\ntrailer: X-Sum, X-Seen, X-Last\r\n");
         assert_eq!(announced, takes.starts_with("TE"), "{answer}");
     }
 }
