@@ -15,7 +15,7 @@ use crate::{
     drain::Token,
     follow::Holdings,
     limits::{ConnectionPermit, Limiter},
-    proxy::{Inbound, InboundTls, Proxy},
+    proxy::{Inbound, InboundTls, Proxy, UnreadBody},
     proxy_header::Balancers,
     telemetry::{self, Shed},
     tls::{NoConnection, Terminator, TlsStream, Unusable},
@@ -168,6 +168,7 @@ impl Server {
             tls: None,
             token,
             flow: self.proxy.flow(),
+            unread: UnreadBody::default(),
             permit,
         };
         Some(match speaks {
@@ -264,6 +265,7 @@ impl Server {
             header_timeout: self.header_timeout,
             allowance: Allowance::new(self.connection_requests),
             flow: inbound.flow.clone(),
+            unread: inbound.unread.clone(),
             token: inbound.token.clone(),
             permit: Arc::clone(&inbound.permit),
         };

@@ -37,7 +37,7 @@ mod websocket;
 
 pub use access::AccessLog;
 pub(crate) use access::Log;
-pub(crate) use body::Reply;
+pub(crate) use body::{Reply, UnreadBody};
 pub(crate) use flow::Flow;
 pub(crate) use redirect::Ports;
 
@@ -98,6 +98,8 @@ pub(crate) struct Inbound {
     pub(crate) token: Token,
     /// What the client takes.
     pub(crate) flow: Flow,
+    /// Over HTTP/1.1, what it sends for nobody.
+    pub(crate) unread: UnreadBody,
     /// Its place among all connections.
     pub(crate) permit: Arc<ConnectionPermit>,
 }
@@ -234,7 +236,8 @@ impl Proxy {
         let gated = parts.version == Version::HTTP_11
             && !body.is_end_stream()
             && fields::expects_continue(&parts.headers);
-        let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated, parts.version));
+        let connection = (parts.version, &inbound.unread);
+        let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated, connection));
         if loan.is_too_large() {
             return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
         }

@@ -6,15 +6,7 @@
 //! nothing but the stream. What was read and not used goes with it ([`Watched`]), so nothing is lost,
 //! and the time that a head may take goes on.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::Poll,
-};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -35,7 +27,7 @@ use super::{
 use crate::{
     drain::Token,
     limits::{ConnectionPermit, HEAD_MAX},
-    proxy::Flow,
+    proxy::{Flow, UnreadBody},
 };
 
 /// What ends a connection that its client does not end.
@@ -44,6 +36,7 @@ pub(super) struct Ends {
     pub(super) header_timeout: Duration,
     pub(super) allowance: Arc<Allowance>,
     pub(super) flow: Flow,
+    pub(super) unread: UnreadBody,
     pub(super) token: Token,
     pub(super) permit: Arc<ConnectionPermit>,
 }
@@ -53,8 +46,8 @@ pub(super) struct Ends {
 const REST: Duration = Duration::from_millis(50);
 /// For a client to take the last octets.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// For a client to end its side after an answer that came before its body was through, and for it to send
-/// the next part of that.
+/// For a client to end its side after an answer that came before its request was read to the end, and for
+/// it to send the next part of that.
 const LINGER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(5);
 /// For a head that there is no room for (RFC 6585 section 5).
@@ -134,10 +127,9 @@ where
     let idleness = Idleness::new(parked.since, ends.header_timeout, ends.flow.limit(), room);
     let watched = Watched::new(parked.stream, parked.before, Arc::clone(&idleness));
     let allowance = &ends.allowance;
-    let has_body = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         allowance.take();
-        has_body.store(!request.body().is_end_stream(), Relaxed);
+        ends.unread.begins(!request.body().is_end_stream());
         answer(request)
     });
     let mut connection = builder(ends.header_timeout, &idleness)
@@ -146,13 +138,16 @@ where
     // A timer that is set for each request would cost more than one that fires now and then.
     let mut look = std::pin::pin!(sleep_until(parked.since));
     // What it is set for.
-    let (mut looks, mut ending, mut in_order) = (Wait::Nothing, false, false);
+    let (mut looks, mut ending, mut lingers) = (Wait::Nothing, false, false);
     loop {
         let ended = tokio::select! {
             biased;
             ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(result) => {
-                    in_order = result.is_ok();
+                    lingers = match &result {
+                        Ok(()) => ends.unread.may_come(),
+                        Err(error) => is_answered(error),
+                    };
                     log_end(result);
                     Poll::Ready(true)
                 }
@@ -181,7 +176,7 @@ where
             if idleness.has_refused_head() {
                 let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
                 refuse_head(stream).await;
-            } else if in_order && has_body.load(Relaxed) {
+            } else if lingers {
                 linger(connection.into_parts()?.io.into_inner().into_parts().0).await;
             }
             return None;
@@ -225,11 +220,19 @@ fn park<S: AsyncRead, A>(parts: http1::Parts<TokioIo<Watched<S>>, A>, since: Ins
     }
 }
 
+/// Whether hyper has told the client what is wrong with its request, and then that nothing more comes.
+fn is_answered(error: &hyper::Error) -> bool {
+    error.is_parse() && !error.is_parse_version_h2()
+}
+
 /// Tells the client that its request has too large a head.
-async fn refuse_head<S: AsyncWrite + Unpin>(mut stream: S) {
-    let told = timeout(FAREWELL, stream.write_all(HEAD_TOO_LARGE)).await;
-    if let Ok(Ok(())) = told {
-        farewell(stream).await;
+async fn refuse_head<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let telling = async {
+        stream.write_all(HEAD_TOO_LARGE).await?;
+        stream.shutdown().await
+    };
+    if let Ok(Ok(())) = timeout(FAREWELL, telling).await {
+        linger(stream).await;
     }
 }
 

@@ -1,20 +1,21 @@
 //! Answers that come before the request's body is through, from origins that never read it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Full;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     client::{BOTH, Http, config, connect, text},
-    origin::{listener, server_config},
+    origin::{listener, origin, server_config},
     world::{Authority, Building as _, Certificate, PATIENCE, World, domain},
 };
 
@@ -160,7 +161,7 @@ async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_onc
             }
             drop(stream);
             if nth == 3 {
-                let again = timeout(std::time::Duration::from_millis(300), origin.accept()).await;
+                let again = timeout(Duration::from_millis(300), origin.accept()).await;
                 assert!(again.is_err(), "it is not asked again");
                 return;
             }
@@ -246,5 +247,40 @@ async fn a_body_over_http2_that_comes_after_its_answer_is_read_for_nobody() {
         let is_last = part == 19;
         body.send_data(vec![b'x'; room.min(10_000)].into(), is_last)
             .unwrap();
+    }
+}
+
+/// Nothing of the request is left that could reset the connection: it is closed at once, and not kept for
+/// a client that goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_body_that_was_read_to_its_end_the_connection_is_closed() {
+    let port = origin(|request: Request<Incoming>| async move {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Response::new(Full::new(body))
+    })
+    .await;
+    let world = World::new();
+    world.put(&domain("a.com").with_origin(port)).await;
+    let edge = world.edge().await;
+    for body in [
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n{body}");
+        let mut client = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let reading = client.read_to_string(&mut answer);
+        timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+        let refused = async {
+            let mut every = interval(Duration::from_millis(10));
+            while client.write_all(b"x").await.is_ok() {
+                every.tick().await;
+            }
+        };
+        let refused = timeout(PATIENCE, refused).await;
+        assert!(refused.is_ok(), "{body:?}: what comes is still read");
     }
 }

@@ -37,10 +37,12 @@ impl Client {
     fn within(requests: u32, limits: Limits) -> Self {
         let (stream, far) = duplex(64 * 1024);
         let (drain, token) = Drain::new();
+        let unread = UnreadBody::default();
         let ends = Ends {
             header_timeout: HEADER_TIMEOUT,
             allowance: Allowance::new(requests),
             flow: Flow::new(STALL),
+            unread: unread.clone(),
             token,
             permit: ConnectionPermit::for_tests(limits),
         };
@@ -49,9 +51,16 @@ impl Client {
         let (seen, counter) = (Arc::clone(&witness), Arc::clone(&served));
         let answer = move |request: Request<Incoming>| {
             let (seen, counter) = (Arc::clone(&seen), Arc::clone(&counter));
+            let unread = unread.clone();
             async move {
                 let path = request.uri().path().to_owned();
+                if path == "/early" {
+                    return Ok(Response::new(Full::new(Bytes::from(path))));
+                }
                 let body = request.into_body().collect().await;
+                if body.is_ok() {
+                    unread.is_read();
+                }
                 let body = body.map(http_body_util::Collected::to_bytes);
                 counter.fetch_add(1, SeqCst);
                 drop(seen);
@@ -218,6 +227,62 @@ async fn a_large_head_without_room_is_refused() {
     }
 }
 
+/// A socket that is closed with unread data resets the connection, which may take the answer with it.
+#[tokio::test(start_paused = true)]
+async fn it_is_closed_when_the_client_sends_no_more_of_what_nobody_reads() {
+    let post = |path: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\nContent-Length: 5\r\n\r\n{body}"
+        )
+    };
+    let limits = Limits {
+        large_heads: 0,
+        ..Limits::default()
+    };
+    let table = [
+        (post("/", "hello"), "200", Duration::ZERO),
+        (post("/early", "hel"), "200", SILENCE),
+        (request_of(HEAD_ROOM + 1), "431", SILENCE),
+        (format!("{}\r\n", "?".repeat(100)), "400", SILENCE),
+    ];
+    for (request, status, lingers) in table {
+        let mut client = Client::within(100, limits);
+        client.send(&request).await;
+        let (answer, told) = client.end().await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{request:?} {answer}");
+        assert_eq!(told, Duration::ZERO, "{request:?}");
+        let since = Instant::now();
+        client.server.await.unwrap();
+        let slack = Duration::from_millis(10);
+        let took = since.elapsed();
+        assert!(
+            (lingers..lingers + slack).contains(&took),
+            "{request:?} {took:?}"
+        );
+    }
+}
+
+/// However long it goes on.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_on_sending_for_nobody_is_cut() {
+    let limits = Limits {
+        large_heads: 0,
+        ..Limits::default()
+    };
+    let mut client = Client::within(100, limits);
+    client.send(&request_of(HEAD_ROOM + 1)).await;
+    let (answer, _) = client.end().await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let since = Instant::now();
+    while client.stream.write_all(b"x").await.is_ok() {
+        sleep(SILENCE / 2).await;
+    }
+    client.server.await.unwrap();
+    let took = since.elapsed();
+    assert!((LINGER..LINGER + SILENCE).contains(&took), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_carries_so_many_requests() {
     let mut client = Client::new(3);
@@ -344,6 +409,7 @@ async fn parked_it_is_small() {
         header_timeout: HEADER_TIMEOUT,
         allowance: Allowance::new(1),
         flow: Flow::new(HEADER_TIMEOUT),
+        unread: UnreadBody::default(),
         token,
         permit: ConnectionPermit::for_tests(Limits::default()),
     };

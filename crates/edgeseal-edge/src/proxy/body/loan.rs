@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::BoxError;
+use super::{BoxError, UnreadBody};
 
 /// A request's body, to be lent to one origin after another.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(in crate::proxy) struct Loan {
     gate: Gate,
     /// Whether the rest that nobody wants is read all the same, see [`discard`].
     discards: bool,
+    /// Of a connection of HTTP/1.1.
+    unread: Option<UnreadBody>,
 }
 
 /// Where the body comes from, and what of it was read already.
@@ -114,17 +116,18 @@ const GIVEN_UP: u8 = 2;
 
 impl Loan {
     /// A body of which at most `bytes_max` bytes are passed on. One that is `gated` is not read
-    /// before [`Loan::open`].
+    /// before [`Loan::open`]. `unread` is its connection's, of HTTP/1.1.
     pub(in crate::proxy) fn new(
         body: Incoming,
         bytes_max: u64,
         gated: bool,
-        version: Version,
+        (version, unread): (Version, &UnreadBody),
     ) -> Self {
         let gate = if gated { SHUT } else { OPEN };
         let hint = body.size_hint();
         let mut loan = Self::of(Some(body), hint, (bytes_max, gate));
         loan.discards = version == Version::HTTP_2;
+        loan.unread = (!loan.discards).then(|| unread.clone());
         loan
     }
 
@@ -154,6 +157,7 @@ impl Loan {
                 reader: AtomicWaker::new(),
             },
             discards: false,
+            unread: None,
         }
     }
 
@@ -294,11 +298,19 @@ impl Loan {
         let Some(body) = &mut source.body else {
             return Poll::Ready(Some(Err("the rest of the body was given up".into())));
         };
-        let polled = Pin::new(body).poll_frame(cx);
+        let polled = Pin::new(&mut *body).poll_frame(cx);
         self.note_wait(polled.is_pending());
         let frame = ready!(polled);
         self.frames.fetch_add(1, Ordering::Relaxed);
         source.ended = frame.is_none();
+        let is_last = match &frame {
+            None => true,
+            Some(Ok(frame)) => frame.is_trailers() || body.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        if let Some(unread) = self.unread.as_ref().filter(|_| is_last) {
+            unread.is_read();
+        }
         if self.check(frame.as_ref()) == Fault::TooLarge {
             return Poll::Ready(Some(Err("the body is longer than allowed".into())));
         }

@@ -1,0 +1,28 @@
+//! What a client still sends though nobody reads it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+/// Whether the body of the last request on a connection of HTTP/1.1 was not read to its end. Cheap to
+/// clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnreadBody(Arc<AtomicBool>);
+
+impl UnreadBody {
+    /// A request begins, with or without a body.
+    pub(crate) fn begins(&self, has_body: bool) {
+        self.0.store(has_body, Relaxed);
+    }
+
+    /// Its body was read to its end.
+    pub(crate) fn is_read(&self) {
+        self.0.store(false, Relaxed);
+    }
+
+    /// Whether some of the body may still come.
+    pub(crate) fn may_come(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
