@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Notify,
     time::timeout,
 };
 
@@ -312,4 +313,62 @@ async fn a_long_body_is_sent_once_or_not_at_all() {
     let response = timeout(PATIENCE, http.send(post("/", "x".repeat(65_535)))).await;
     assert_eq!(response.unwrap().unwrap().status(), 502);
     assert_eq!(answered.load(Ordering::SeqCst), 0);
+}
+
+/// An origin waits for the client as long as it has the body. Until the next one has it, nobody does.
+#[tokio::test]
+async fn the_time_between_two_origins_is_not_held_against_the_client() {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let (refusing, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = refusing.accept().await.unwrap();
+            tokio::spawn(async move {
+                stream.write_all(&frame(4, 0, &[])).await?;
+                first_request(&mut stream, false).await?;
+                let refused = frame(RST_STREAM, 1, &[REFUSED_STREAM]);
+                stream.write_all(&refused).await?;
+                while stream.read_u8().await.is_ok() {}
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    // No handshake comes of it, for more than a window.
+    let (mute, _) = silent().await;
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
+    let last = origin(move |request: Request<Incoming>| {
+        begins.notify_one();
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            // It takes its time, so that the edge looks at the client's.
+            tokio::time::sleep(WINDOW * 3 / 2).await;
+            Response::new(Full::new(body))
+        }
+    })
+    .await;
+    let world = World::new();
+    let domain = domain("a.com")
+        .with_origin_at("127.0.0.1", address.port(), 20)
+        .with_origin_at("127.0.0.1", mute, 30)
+        .with_origin_at("127.0.0.1", last, 40);
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| {
+            options.origin_h2c_ports = vec![address.port()];
+            options.origin_tls_ports = vec![mute];
+            options.patience.connect = WINDOW * 3 / 2;
+            options.patience.body_rate = 1_000_000;
+            options.patience.body_window = WINDOW;
+        })
+        .await;
+    let mut client = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
+    let head = "PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    timeout(PATIENCE, begun.notified()).await.unwrap();
+    client.write_all(b"hello").await.unwrap();
+    let mut answer = String::new();
+    let reading = client.read_to_string(&mut answer);
+    timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }

@@ -250,6 +250,7 @@ impl Loan {
     /// read of it is kept if it `may_return`.
     pub(in crate::proxy) fn lend(self: &Arc<Self>, may_return: bool) -> Lent {
         let mut source = self.lock();
+        self.note_wait(false);
         source.borrower += 1;
         source.replayed = 0;
         source.keeps = may_return;
@@ -493,7 +494,12 @@ impl Body for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut source = self.loan.lock();
-        if source.borrower == self.number && !source.whole {
+        if source.borrower != self.number {
+            return;
+        }
+        // Until it is lent again nobody waits for the client.
+        self.loan.note_wait(false);
+        if !source.whole {
             // Nobody will read the rest: the client may be told so.
             let_go(source.body.take(), self.loan.discards);
         }
