@@ -12,7 +12,8 @@
 //!   which origins close when they like, else of the next.
 //! - An origin of HTTP/1.0 gets no body in chunks: the next one is asked if it has no length in time.
 //! - An origin that took the request and is silent was given its time. What is safe and has no body is
-//!   asked of the next one; all of them together have [`BUDGET`] times as long as one.
+//!   asked of the next one; all of them together have [`BUDGET`] times as long as one. Which origin gets
+//!   only the rest of it is not thought silent for that.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -71,7 +72,7 @@ pub(super) struct Ports {
 }
 
 /// What origins that are silent one after another get, in times of what one gets: a visitor waits for
-/// one that is silent and for one that is slow.
+/// one that is silent and for one that is slow. To connect does not count, which has a time of its own.
 const BUDGET: u32 = 2;
 
 /// The head of a request, the same for each origin that is tried.
@@ -164,10 +165,10 @@ impl Upstream {
         trace: &mut Trace,
     ) -> Result<Answer, NoAnswer> {
         let mut last = NoAnswer::NoOrigin;
-        let deadline = Instant::now() + self.patience.head * BUDGET;
+        let mut left = self.patience.head * BUDGET;
         for origin in self.order(origins, &head.authority) {
             let to = self.destination(origins, origin, &head.authority);
-            let answer = self.send_to(&to, head, loan, deadline, trace).await;
+            let answer = self.send_to(&to, head, loan, &mut left, trace).await;
             self.learn(&to, &head.authority, &answer, false);
             let failed = match answer {
                 Ok(response) => return Ok(response),
@@ -177,7 +178,7 @@ impl Upstream {
                 && (failed.unsent
                     || repeats(head, loan, &failed)
                     || (failed.why == NoAnswer::HeadTimedOut && is_harmless(head, loan)));
-            if !goes_on || (!failed.unsent && Instant::now() >= deadline) {
+            if !goes_on || (loan.is_empty() && left.is_zero()) {
                 return Err(failed.why);
             }
             tracing::warn!(
@@ -230,10 +231,10 @@ impl Upstream {
             trailers: false,
             conversation: false,
         };
-        let deadline = Instant::now() + self.patience.head.min(Duration::from_millis(TRIAL_MS));
+        let wait = self.patience.head.min(Duration::from_millis(TRIAL_MS));
         let (loan, mut trace) = (Arc::new(Loan::empty()), Trace::default());
         // On a new connection: whether there can be one is to be found out as well.
-        let answer = self.attempt(&to, &head, &loan, (true, deadline), &mut trace);
+        let answer = self.attempt(&to, &head, &loan, (true, wait), &mut trace);
         let answer = answer.await;
         self.learn(&to, &head.authority, &answer, true);
     }
@@ -254,6 +255,7 @@ impl Upstream {
                     connected: failed.connected,
                     asked_ms: self.ms_of(failed.asked),
                     trial,
+                    cut_short: failed.cut_short,
                 };
                 if let Some(out_ms) = health.failed(to, failure, now_ms) {
                     drop(health);

@@ -129,6 +129,51 @@ async fn several_silent_origins_have_twice_the_time_of_one() {
     assert_eq!(tried, [1, 1, 0, 0]);
 }
 
+/// What an origin was not given, since others had taken it, is not its silence.
+#[tokio::test]
+async fn an_origin_that_gets_the_rest_of_the_time_is_not_silent() {
+    const HEAD: Duration = Duration::from_secs(1);
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                stream.read_u8().await?;
+                // It takes some of the time, and breaks off.
+                tokio::time::sleep(HEAD / 5).await;
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    let (mute, tried) = silent().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let last = origin(move |_| {
+        let is_first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_first {
+                std::future::pending::<()>().await;
+            }
+            Response::new(Full::from("last"))
+        }
+    })
+    .await;
+    let world = World::new();
+    let domain = domain("a.com")
+        .with_origin_at("127.0.0.1", address.port(), 20)
+        .with_origin_at("127.0.0.1", mute, 30)
+        .with_origin_at("127.0.0.1", last, 40);
+    world.put(&domain).await;
+    let edge = world
+        .edge_with(|options| options.patience.head = HEAD)
+        .await;
+    assert_eq!(text(&edge, "/").await.0, 504);
+    let tries = || (tried.load(Ordering::SeqCst), asked.load(Ordering::SeqCst));
+    assert_eq!(tries(), (1, 1));
+    assert_eq!(text(&edge, "/").await, (200, "last".to_owned()));
+    assert_eq!(tries(), (1, 2), "only the one before it is out");
+}
+
 #[tokio::test]
 async fn an_origin_that_is_slow_for_one_and_answers_others_stays() {
     let world = World::new();

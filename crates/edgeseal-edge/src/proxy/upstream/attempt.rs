@@ -37,6 +37,8 @@ pub(super) struct Failed {
     pub(super) connected: bool,
     /// When the request was sent, or was to be.
     pub(super) asked: Instant,
+    /// Whether it was waited for a shorter time than an origin has, as others had taken the rest.
+    pub(super) cut_short: bool,
 }
 
 impl Failed {
@@ -47,6 +49,7 @@ impl Failed {
             stale: false,
             connected,
             asked: Instant::now(),
+            cut_short: false,
         }
     }
 
@@ -58,38 +61,48 @@ impl Failed {
             stale: false,
             connected: true,
             asked,
+            cut_short: false,
         }
     }
 }
 
 impl Upstream {
+    /// Asks one origin. For the answer to a request without a body it is waited for `left` at most, from
+    /// which goes what it has taken if it fails.
     pub(super) async fn send_to(
         &self,
         to: &Destination,
         head: &Head,
         loan: &Arc<Loan>,
-        deadline: Instant,
+        left: &mut Duration,
         trace: &mut Trace,
     ) -> Result<Answer, Failed> {
         if loan.exact_length().is_none() && !loan.is_empty() && self.lock().speaks_http10(to) {
-            self.count(head, loan, deadline).await?;
+            self.count(head, loan).await?;
         }
-        let mut answer = self.attempt(to, head, loan, (false, deadline), trace).await;
-        for _ in 0..RETRIES {
-            let again = answer.as_ref().is_err_and(|failed| {
-                failed.stale && loan.is_whole() && (failed.unsent || repeats(head, loan, failed))
-            });
-            if !again {
-                break;
+        let mut retries = 0;
+        loop {
+            let answer = self.attempt(to, head, loan, (retries > 0, *left), trace);
+            let failed = match answer.await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let taken = failed.asked.elapsed().min(self.patience.head);
+            *left = left.saturating_sub(taken);
+            let again = failed.stale
+                && retries < RETRIES
+                && loan.is_whole()
+                && (failed.unsent || repeats(head, loan, &failed));
+            if !again || (loan.is_empty() && left.is_zero()) {
+                return Err(failed);
             }
-            answer = Box::pin(self.attempt(to, head, loan, (true, deadline), trace)).await;
+            retries += 1;
         }
-        answer
     }
 
     /// Finds out the length of a body for an origin of HTTP/1.0, which takes none without (RFC 9112 §6.1:
     /// no chunks for a server that is not known to speak HTTP/1.1).
-    async fn count(&self, head: &Head, loan: &Loan, deadline: Instant) -> Result<(), Failed> {
+    async fn count(&self, head: &Head, loan: &Loan) -> Result<(), Failed> {
         loan.open();
         let why = tokio::select! {
             biased;
@@ -99,7 +112,7 @@ impl Upstream {
                 (Err(_), Fault::TooLarge) => NoAnswer::TooLarge,
                 (Err(_), Fault::None | Fault::Client) => NoAnswer::ClientBroke,
             },
-            why = self.give_up(loan, head.conversation, deadline) => why,
+            why = self.give_up(loan, head.conversation, self.patience.head) => why,
         };
         telemetry::origin_failure(why.label());
         // Another origin may speak HTTP/1.1.
@@ -115,7 +128,7 @@ impl Upstream {
         to: &Destination,
         head: &Head,
         loan: &Arc<Loan>,
-        (fresh, deadline): (bool, Instant),
+        (fresh, left): (bool, Duration),
         trace: &mut Trace,
     ) -> Result<Answer, Failed> {
         let began = trace.asks(&to.authority);
@@ -129,6 +142,12 @@ impl Upstream {
             request(head, loan, &line).ok_or_else(|| Failed::unsent(NoAnswer::Broken, true))?;
         let (reused, http2) = (line.reused, line.is_http2());
         let asked = Instant::now();
+        let full = self.patience.head;
+        let wait = if loan.is_empty() {
+            left.min(full)
+        } else {
+            full
+        };
         let (exchange, stream) = (line.exchange.take(), line.stream.take());
         let answer = tokio::select! {
             biased;
@@ -138,9 +157,12 @@ impl Upstream {
                 telemetry::origin_failure(why.label());
                 return Err(Failed::sent(why, asked));
             }
-            why = self.give_up(loan, head.conversation && http2, deadline) => {
+            why = self.give_up(loan, head.conversation && http2, wait) => {
                 telemetry::origin_failure(why.label());
-                return Err(Failed::sent(why, asked));
+                return Err(Failed {
+                    cut_short: wait < full,
+                    ..Failed::sent(why, asked)
+                });
             }
         };
         match answer {
@@ -183,10 +205,10 @@ impl Upstream {
         }
     }
 
-    /// Waits until nothing has moved for too long: neither a part of the request's body nor, else
+    /// Waits until nothing has moved for `wait`: neither a part of the request's body nor, else
     /// this would not be polled any more, the head of the response; or until the client has sent
     /// too little of its body for as long as an origin wanted it.
-    async fn give_up(&self, loan: &Loan, conversation: bool, deadline: Instant) -> NoAnswer {
+    async fn give_up(&self, loan: &Loan, conversation: bool, wait: Duration) -> NoAnswer {
         if loan.is_shut() {
             sleep(CONTINUE_WAIT).await;
             loan.open();
@@ -194,20 +216,10 @@ impl Upstream {
         let Patience {
             body_rate,
             body_window,
-            head: patience,
             ..
         } = self.patience;
-        let patience = if loan.is_empty() {
-            patience.min(deadline.saturating_duration_since(Instant::now()))
-        } else {
-            patience
-        };
         let rated = body_rate > 0 && !loan.is_empty() && !conversation;
-        let tick = if rated {
-            patience.min(body_window)
-        } else {
-            patience
-        };
+        let tick = if rated { wait.min(body_window) } else { wait };
         let mut seen = (loan.progress(), Instant::now());
         let mut window = (Duration::ZERO, 0);
         loop {
@@ -215,7 +227,7 @@ impl Upstream {
             let now = loan.progress();
             if now != seen.0 {
                 seen = (now, Instant::now());
-            } else if seen.1.elapsed() >= patience {
+            } else if seen.1.elapsed() >= wait {
                 return if loan.awaits_client() {
                     NoAnswer::ClientTooSlow
                 } else {

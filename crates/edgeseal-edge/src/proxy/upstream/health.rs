@@ -4,7 +4,7 @@
 //! for everybody. All that follows is known for one account and one TLS name alone: whoever may add a
 //! domain can point it at anybody's origin, where it fails by itself.
 //!
-//! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as it was waited for, is out for
+//! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as an origin may be, is out for
 //! [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each trial that fails. The trial is the edge's own
 //! request, for a host that was answered before: no visitor's request decides whether an origin comes
 //! back. An answer to anybody forgets the past. Being out never refuses a request: when all others
@@ -82,6 +82,8 @@ pub(super) struct Failure {
     pub(super) asked_ms: u64,
     /// Whether it was the edge's own request, made to find out.
     pub(super) trial: bool,
+    /// Whether it was waited for a shorter time than an origin has.
+    pub(super) cut_short: bool,
 }
 
 /// Whom a failure says something of.
@@ -109,6 +111,7 @@ const fn scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) -> Scope
             Some(at) if !failure.trial && now_ms < at.saturating_add(LATELY_MS) => Scope::None,
             _ => COUNTED,
         },
+        NoAnswer::HeadTimedOut if failure.cut_short && !failure.trial => Scope::None,
         NoAnswer::HeadTimedOut => match answered_ms {
             Some(at) if !failure.trial && at >= failure.asked_ms => Scope::None,
             _ => Scope::Destination { at_once: true },

@@ -21,6 +21,7 @@ const fn failure(why: NoAnswer, connected: bool, asked_ms: u64) -> Failure {
         connected,
         asked_ms,
         trial: false,
+        cut_short: false,
     }
 }
 
@@ -83,6 +84,22 @@ fn of_whom_a_failure_says_something() {
         let got = scope(failure, answered_ms, 60_000);
         assert_eq!(got, expected, "{why:?} {connected} {answered_ms:?} {trial}");
     }
+}
+
+#[test]
+fn what_was_not_given_its_time_is_not_silent() {
+    let short = |trial, answered_ms| {
+        let failure = Failure {
+            trial,
+            cut_short: true,
+            ..failure(NoAnswer::HeadTimedOut, true, 50_000)
+        };
+        scope(failure, answered_ms, 60_000)
+    };
+    assert_eq!(short(false, None), Scope::None);
+    assert_eq!(short(false, Some(49_999)), Scope::None);
+    // The edge's own request may have less time than a visitor's.
+    assert_eq!(short(true, None), Scope::Destination { at_once: true });
 }
 
 #[test]
