@@ -208,7 +208,7 @@ impl Upstream {
         for origin in &order {
             let to = destination(origin);
             if health.begins_trial(&to, now_ms) {
-                let known = health.answered_host(&to);
+                let known = health.trial_host(&to);
                 let host = trial_host(&to, known, asked);
                 tokio::spawn(Arc::clone(self).try_again(to, host));
             }
@@ -257,7 +257,7 @@ impl Upstream {
                     trial,
                     cut_short: failed.cut_short,
                 };
-                if let Some(out_ms) = health.failed(to, failure, now_ms) {
+                if let Some(out_ms) = health.failed(to, host, failure, now_ms) {
                     drop(health);
                     let (origin, account) = (&to.authority, to.account);
                     tracing::warn!(%origin, account, out_ms, why = ?failed.why, "an origin goes out");
@@ -291,12 +291,12 @@ impl Upstream {
     }
 }
 
-/// The host that an origin is tried with: where a visitor has a choice of hosts, one that it has answered
-/// before, if there is any.
-fn trial_host(to: &Destination, answered: Option<&Authority>, asked: &Authority) -> Authority {
+/// The host that an origin is tried with: the one that it must prove to be; else what is `known` of it, see
+/// [`Health::trial_host`].
+fn trial_host(to: &Destination, known: Option<&Authority>, asked: &Authority) -> Authority {
     let tls_host = to.tls_host.as_ref().and_then(|host| host.parse().ok());
     tls_host
-        .or_else(|| answered.cloned())
+        .or_else(|| known.cloned())
         .unwrap_or_else(|| asked.clone())
 }
 

@@ -31,6 +31,7 @@ mod messages;
 mod ocsp;
 mod openssl;
 mod origin;
+mod outlier;
 mod proof;
 mod proxy;
 mod redirect;

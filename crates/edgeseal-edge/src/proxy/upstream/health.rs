@@ -7,7 +7,9 @@
 //! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as an origin may be, is out for
 //! [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each trial that fails. The trial is the edge's own
 //! request, for a host that was answered before: no visitor's request decides whether an origin comes
-//! back. An answer to anybody forgets the past. Being out never refuses a request: when all others
+//! back. If none was, it is for the host that took the origin out and for the next visitor's in turns: below
+//! a wildcard anybody can name a host that the origin does not want, and neither who did so before nor who
+//! does so now should decide alone. An answer to anybody forgets the past. Being out never refuses a request: when all others
 //! fail, an origin that is out is tried all the same.
 
 use std::{collections::HashMap, hash::Hash};
@@ -59,6 +61,9 @@ struct OutlierState {
     out_until_ms: u64,
     /// Since when the edge tries it.
     trial_since_ms: Option<u64>,
+    trials: u32,
+    /// Of the request that took it out, as in [`Answered`].
+    host: Option<Authority>,
 }
 
 /// The last answer of a destination.
@@ -159,9 +164,15 @@ impl Health {
         self.destinations.begins_trial(to, now_ms) | address
     }
 
-    /// The host that was answered last, where the destination itself does not say it.
-    pub(super) fn answered_host(&self, to: &Destination) -> Option<&Authority> {
-        self.answered.get(to)?.host.as_ref()
+    /// The host for the trial that has begun, where the destination itself does not say it. `None`: the next
+    /// visitor's.
+    pub(super) fn trial_host(&self, to: &Destination) -> Option<&Authority> {
+        let answered = self.answered.get(to);
+        let answered = answered.and_then(|answered| answered.host.as_ref());
+        answered.or_else(|| {
+            let state = self.destinations.0.get(to)?;
+            state.host.as_ref().filter(|_| state.trials % 2 == 1)
+        })
     }
 
     /// Whether its last answer was in HTTP/1.0: it knows no chunks (RFC 9112 §6.1).
@@ -187,10 +198,11 @@ impl Health {
         self.destinations.recover(to) | address
     }
 
-    /// It failed. For how long it goes out by that, if it does.
+    /// It failed when asked for `host`. For how long it goes out by that, if it does.
     pub(super) fn failed(
         &mut self,
         to: &Destination,
+        host: &Authority,
         failure: Failure,
         now_ms: u64,
     ) -> Option<u64> {
@@ -206,7 +218,16 @@ impl Health {
                 ones.failed(&to.authority, failure.trial, false, now_ms)
             }
             Scope::Destination { at_once } => {
-                self.destinations.failed(to, failure.trial, at_once, now_ms)
+                let out_ms = self
+                    .destinations
+                    .failed(to, failure.trial, at_once, now_ms)?;
+                let state = self.destinations.0.get_mut(to);
+                if let Some(state) = state.filter(|state| state.host.is_none())
+                    && to.tls_host.is_none()
+                {
+                    state.host = copy(host);
+                }
+                Some(out_ms)
             }
         }
     }
@@ -285,6 +306,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
             return false;
         }
         state.trial_since_ms = Some(now_ms);
+        state.trials = state.trials.wrapping_add(1);
         true
     }
 

@@ -26,11 +26,21 @@ const fn failure(why: NoAnswer, connected: bool, asked_ms: u64) -> Failure {
 }
 
 fn unreachable(health: &mut Health, to: &Destination, now_ms: u64) -> Option<u64> {
-    health.failed(to, failure(NoAnswer::Unreachable, false, now_ms), now_ms)
+    health.failed(
+        to,
+        &host("a.com"),
+        failure(NoAnswer::Unreachable, false, now_ms),
+        now_ms,
+    )
 }
 
 fn broken(health: &mut Health, to: &Destination, now_ms: u64) -> Option<u64> {
-    health.failed(to, failure(NoAnswer::Broken, true, now_ms), now_ms)
+    health.failed(
+        to,
+        &host("a.com"),
+        failure(NoAnswer::Broken, true, now_ms),
+        now_ms,
+    )
 }
 
 fn trial(health: &mut Health, to: &Destination, why: NoAnswer, now_ms: u64) -> Option<u64> {
@@ -39,7 +49,7 @@ fn trial(health: &mut Health, to: &Destination, why: NoAnswer, now_ms: u64) -> O
         trial: true,
         ..failure(why, connected, now_ms)
     };
-    health.failed(to, failure, now_ms)
+    health.failed(to, &host("a.com"), failure, now_ms)
 }
 
 #[test]
@@ -113,7 +123,7 @@ fn what_cannot_be_connected_to_is_out_for_all_and_the_rest_for_one() {
     for why in [NoAnswer::Broken, NoAnswer::Untrusted] {
         let mut health = Health::default();
         for now in 0..3 {
-            health.failed(&mine, failure(why, true, now), now);
+            health.failed(&mine, &host("a.com"), failure(why, true, now), now);
         }
         assert!(!health.is_in(&mine), "{why:?}");
         assert!(others.iter().all(|other| health.is_in(other)), "{why:?}");
@@ -139,10 +149,10 @@ fn an_origin_goes_out_for_longer_and_longer_and_comes_back_at_once() {
     for why in [NoAnswer::Unreachable, NoAnswer::Broken] {
         let mut health = Health::default();
         let failed = failure(why, why == NoAnswer::Broken, 0);
-        assert_eq!(health.failed(&a, failed, 0), None);
-        assert_eq!(health.failed(&a, failed, 1), None);
+        assert_eq!(health.failed(&a, &host("a.com"), failed, 0), None);
+        assert_eq!(health.failed(&a, &host("a.com"), failed, 1), None);
         assert!(health.is_in(&a));
-        assert_eq!(health.failed(&a, failed, 2), Some(2_000));
+        assert_eq!(health.failed(&a, &host("a.com"), failed, 2), Some(2_000));
         let mut now = 2;
         let mut out_ms = 2_000;
         for next_ms in [4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
@@ -150,7 +160,7 @@ fn an_origin_goes_out_for_longer_and_longer_and_comes_back_at_once() {
             assert!(!health.begins_trial(&a, now + out_ms - 1));
             now += out_ms;
             assert_eq!(
-                health.failed(&a, failed, now),
+                health.failed(&a, &host("a.com"), failed, now),
                 None,
                 "only the edge's own request counts"
             );
@@ -186,9 +196,16 @@ fn a_silent_origin_is_out_at_once() {
     let a = to(1, "a:80", None);
     let mut health = Health::default();
     let silent = failure(NoAnswer::HeadTimedOut, true, 0);
-    assert_eq!(health.failed(&a, silent, 60_000), Some(FIRST_MS));
+    assert_eq!(
+        health.failed(&a, &host("a.com"), silent, 60_000),
+        Some(FIRST_MS)
+    );
     assert!(!health.is_in(&a));
-    assert_eq!(health.failed(&a, silent, 60_001), None, "it is out already");
+    assert_eq!(
+        health.failed(&a, &host("a.com"), silent, 60_001),
+        None,
+        "it is out already"
+    );
     assert!(health.answered(&a, &host("a.com"), Version::HTTP_11, 60_002) && health.is_in(&a));
 }
 
@@ -206,7 +223,8 @@ fn a_visitor_cannot_take_out_what_answers_others() {
         broken(&mut health, &a, now);
     }
     assert!(!health.is_in(&a));
-    assert_eq!(health.answered_host(&a), Some(&host("good.a.com")));
+    assert!(health.begins_trial(&a, 2 * LATELY_MS));
+    assert_eq!(health.trial_host(&a), Some(&host("good.a.com")));
 }
 
 #[test]
@@ -217,10 +235,35 @@ fn the_host_that_was_answered_is_noted_now_and_then() {
         health.answered(to, &host("one.com"), Version::HTTP_11, 0);
         health.answered(to, &host("two.com"), Version::HTTP_11, NOTE_EVERY_MS - 1);
     }
-    assert_eq!(health.answered_host(&plain), Some(&host("one.com")));
+    assert_eq!(health.trial_host(&plain), Some(&host("one.com")));
     health.answered(&plain, &host("two.com"), Version::HTTP_11, NOTE_EVERY_MS);
-    assert_eq!(health.answered_host(&plain), Some(&host("two.com")));
-    assert_eq!(health.answered_host(&tls), None);
+    assert_eq!(health.trial_host(&plain), Some(&host("two.com")));
+    assert_eq!(health.trial_host(&tls), None);
+}
+
+#[test]
+fn where_no_host_was_answered_a_trial_is_for_the_one_that_failed_and_the_next_in_turns() {
+    let (plain, tls) = (to(1, "a:80", None), to(1, "a:443", Some("one.com")));
+    let mut health = Health::default();
+    for to in [&plain, &tls] {
+        for (now, name) in ["zero.com", "zero.com", "one.com", "two.com"]
+            .iter()
+            .enumerate()
+        {
+            let now = now as u64;
+            health.failed(to, &host(name), failure(NoAnswer::Broken, true, now), now);
+        }
+    }
+    let mut now = 0;
+    for expected in [Some("one.com"), None, Some("one.com"), None] {
+        now += LONGEST_MS + TRIAL_MS;
+        assert!(health.begins_trial(&plain, now) && health.begins_trial(&tls, now));
+        assert_eq!(health.trial_host(&plain), expected.map(host).as_ref());
+        assert_eq!(health.trial_host(&tls), None);
+        trial(&mut health, &plain, NoAnswer::Broken, now);
+    }
+    health.answered(&plain, &host("three.com"), Version::HTTP_11, now);
+    assert_eq!(health.trial_host(&plain), Some(&host("three.com")));
 }
 
 #[test]
