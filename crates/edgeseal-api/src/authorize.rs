@@ -1,9 +1,12 @@
 //! Step 9: may the caller do this. Nothing runs without an [`Authorized`], and only this file makes
 //! one.
 
+mod denied;
 mod judge;
 mod resources;
 
+pub use denied::{Denied, Unauthorized};
+pub(crate) use denied::{policy_type, reason};
 pub(crate) use judge::{Question, judge};
 pub(crate) use resources::domain as domain_resource;
 
@@ -11,9 +14,7 @@ use std::time::Duration;
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    policy::{
-        self, Decision, Layer, Principal, Reason, Request, Resource, Sphere, Verdict, decide,
-    },
+    policy::{self, Principal, Reason, Request, Resource, Sphere, decide},
 };
 use edgeseal_store::catalog::Deed;
 
@@ -21,11 +22,9 @@ use crate::{
     actions::{Action, Target},
     admit::{Admitted, count_denial},
     authenticate::Caller,
-    code::Code,
     context::Context,
-    diagnosis::Diagnosis,
     domain_list::{self, DomainList},
-    operation::{AccessDenied, Failure, Trouble, kept},
+    operation::{Trouble, kept},
     request::{self, Params},
     rights::Power,
 };
@@ -38,26 +37,6 @@ pub struct Authorized {
     pub action: &'static Action,
     /// On whose behalf changes are made.
     pub deed: Deed,
-}
-
-/// Why a call may not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Unauthorized {
-    /// The principal may not do this.
-    #[error(transparent)]
-    Denied(Box<Denied>),
-    /// The store failed.
-    #[error(transparent)]
-    Trouble(#[from] Trouble),
-}
-
-/// The principal may not do this.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Denied {
-    resource: String,
-    reason: String,
-    told: AccessDenied,
 }
 
 /// Decides whether an admitted call may run.
@@ -117,55 +96,6 @@ fn circumstances(caller: &Caller) -> policy::Context {
         source_ip: Some(caller.request.source),
         secure_transport: Some(caller.request.secure),
         ..policy::Context::new(caller.now)
-    }
-}
-
-/// The reason of a refusal in a sentence.
-pub(crate) fn reason(principal: &Principal, sphere: Sphere, decision: &Decision) -> String {
-    let of = match principal {
-        Principal::Account(account) => format!("account {}", account.name),
-        Principal::User { name, .. } => format!("user {name}"),
-        Principal::Role { role, .. } => format!("role {role}"),
-    };
-    match &decision.by {
-        None if sphere == Sphere::RootKeys => {
-            "only a key of the root account itself may make, change or delete its keys; no right to \
-             do so can be given to a user or a session"
-                .to_owned()
-        }
-        None => "only the root account of this Edgeseal, and whom it lets, may do this".to_owned(),
-        Some(Reason::NoAllow { layer, .. }) => match layer {
-            Layer::Session => "the policy of the session does not allow it".to_owned(),
-            Layer::Identity => format!("no policy of {of} allows it"),
-            Layer::Trust => "the trust policy of the role does not name the caller".to_owned(),
-        },
-        Some(Reason::TooManySteps { .. }) => format!(
-            "to compare the policies of {of} with the call takes more than {} steps: write fewer \
-             resources and wildcards, or name fewer domains in a call",
-            policy::STEPS_MAX
-        ),
-        Some(Reason::Statement {
-            layer,
-            policy,
-            statement,
-            ..
-        }) => {
-            let number = statement + 1;
-            let verb = if decision.is_allowed() {
-                "allows"
-            } else {
-                "denies"
-            };
-            match (layer, policy) {
-                (Layer::Identity, Some(name)) => {
-                    format!("statement {number} of policy {name}, which {of} has, {verb} it")
-                }
-                (Layer::Session, _) => {
-                    format!("statement {number} of the policy of the session {verb} it")
-                }
-                _ => format!("statement {number} of the trust policy of the role {verb} it"),
-            }
-        }
     }
 }
 
@@ -321,99 +251,6 @@ impl Authorized {
     #[must_use]
     pub const fn now(&self) -> Timestamp {
         self.caller.now
-    }
-}
-
-impl Failure for Unauthorized {
-    fn code(&self) -> Code {
-        match self {
-            Self::Denied(_) => Code::NoPermission,
-            Self::Trouble(trouble) => trouble.code(),
-        }
-    }
-
-    fn message(&self) -> String {
-        let message = self.code().row().message;
-        match self {
-            Self::Denied(denied) => message
-                .replace("{resource}", &denied.resource)
-                .replace("{action}", &denied.told.auth_action),
-            Self::Trouble(trouble) => trouble.message(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Denied(denied) => Some(denied.to_string()),
-            Self::Trouble(trouble) => trouble.detail(),
-        }
-    }
-
-    fn access_denied(&self) -> Option<AccessDenied> {
-        match self {
-            Self::Denied(denied) => Some(denied.told.clone()),
-            Self::Trouble(_) => None,
-        }
-    }
-}
-
-impl Denied {
-    fn new(
-        context: &Context,
-        caller: &Caller,
-        sphere: Sphere,
-        decision: &Decision,
-        resource: &str,
-    ) -> Self {
-        let principal = &caller.principal;
-        let (kind, display_name) = match principal {
-            Principal::Account(account) => ("Account", account.name.clone()),
-            Principal::User { id, .. } => ("SubUser", id.clone()),
-            Principal::Role { role, session, .. } => {
-                ("AssumedRoleUser", format!("{role}:{session}"))
-            }
-        };
-        let (layer, policy) = match &decision.by {
-            Some(Reason::Statement { layer, policy, .. }) => (*layer, policy.clone()),
-            Some(Reason::NoAllow { layer, .. }) => (*layer, None),
-            Some(Reason::TooManySteps { .. }) | None => (Layer::Identity, None),
-        };
-        let told = AccessDenied {
-            auth_action: caller.action.permission.to_owned(),
-            auth_principal_type: kind.to_owned(),
-            auth_principal_owner_id: principal.account().to_string(),
-            auth_principal_display_name: display_name,
-            policy_type: policy_type(layer).to_owned(),
-            no_permission_type: match decision.verdict {
-                Verdict::ExplicitDeny => "ExplicitDeny",
-                Verdict::ImplicitDeny | Verdict::Allowed => "ImplicitDeny",
-            }
-            .to_owned(),
-            encoded_diagnostic_message: String::new(),
-        };
-        let diagnosis = Diagnosis {
-            denied: told.clone(),
-            resource: resource.to_owned(),
-            policy,
-            reason: reason(principal, sphere, decision),
-        };
-        Self {
-            resource: resource.to_owned(),
-            told: AccessDenied {
-                encoded_diagnostic_message: diagnosis.encode(context.catalog.keyring()),
-                ..told
-            },
-            reason: diagnosis.reason,
-        }
-    }
-}
-
-/// The kind of a policy in the cloud's words.
-pub(crate) const fn policy_type(layer: Layer) -> &'static str {
-    match layer {
-        Layer::Session => "SessionPolicy",
-        Layer::Identity => "AccountLevelIdentityBasedPolicy",
-        Layer::Trust => "AssumeRolePolicy",
     }
 }
 
