@@ -227,7 +227,7 @@ impl Denials {
 }
 
 /// The number of whoever calls, unique over accounts, users and roles.
-fn number(principal: &Principal) -> String {
+pub(crate) fn number(principal: &Principal) -> String {
     let account = principal.account();
     match principal {
         Principal::Account(_) => account.to_string(),

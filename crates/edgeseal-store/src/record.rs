@@ -89,6 +89,18 @@ pub struct DeploymentRecord {
     pub created: Timestamp,
     /// When it last ran.
     pub changed: Timestamp,
+    /// Who asked for it: the number of a user, a role or the account, as long as that is told apart
+    /// from those of others.
+    #[serde(default)]
+    pub created_by: String,
+}
+
+/// Who asked for a deployment, without the rest of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DeploymentCreator {
+    /// See [`DeploymentRecord::created_by`].
+    #[serde(default)]
+    pub created_by: String,
 }
 
 /// One domain of a deployment.

@@ -144,3 +144,6 @@ impl Failure for NoJob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

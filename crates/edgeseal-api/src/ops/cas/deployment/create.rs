@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{KIND, NoJob, job_id};
 use crate::{
+    admit,
     authorize::Authorized,
     code::Code,
     context::Context,
@@ -192,6 +193,7 @@ impl Operation for CreateDeploymentJob {
                     domains: Vec::with_capacity(targets.len()),
                     created: call.now(),
                     changed: call.now(),
+                    created_by: admit::number(call.principal()),
                 };
                 let mut warnings = Vec::new();
                 for target in targets {
