@@ -24,8 +24,8 @@ mod tree;
 
 pub use document::{Document, TrustDocument};
 pub use evaluate::{
-    Assumer, Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, evaluate_within,
-    may_assume,
+    Assumer, Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, evaluate_each_within,
+    evaluate_within, may_assume,
 };
 pub use invalid::InvalidPolicy;
 pub use minimal::minimal;
@@ -68,18 +68,39 @@ pub fn decide_within(
     request: &Request<'_>,
     steps: u32,
 ) -> Decision {
+    match unasked(principal, sphere) {
+        Some(verdict) => Decision { verdict, by: None },
+        None => evaluate_within(policies, request, steps),
+    }
+}
+
+/// As [`decide_within`], of each of the request's resources by itself, in their order. The steps are
+/// for all of these decisions together.
+#[must_use]
+pub fn decide_each_within(
+    principal: &Principal,
+    sphere: Sphere,
+    policies: &Policies<'_>,
+    request: &Request<'_>,
+    steps: u32,
+) -> Vec<Decision> {
+    match unasked(principal, sphere) {
+        Some(verdict) => vec![Decision { verdict, by: None }; request.resources.len()],
+        None => evaluate_each_within(policies, request, steps),
+    }
+}
+
+/// What is decided without asking policies; `None` if they decide.
+fn unasked(principal: &Principal, sphere: Sphere) -> Option<Verdict> {
     let owner = principal.owner();
-    let verdict = match (sphere, principal) {
-        (Sphere::Operator | Sphere::RootKeys, _) if !owner.root => Verdict::ImplicitDeny,
+    match (sphere, principal) {
+        (Sphere::Operator | Sphere::RootKeys, _) if !owner.root => Some(Verdict::ImplicitDeny),
         (Sphere::RootKeys, Principal::User { .. } | Principal::Role { .. }) => {
-            Verdict::ImplicitDeny
+            Some(Verdict::ImplicitDeny)
         }
-        (Sphere::Caller, _) | (_, Principal::Account(_)) => Verdict::Allowed,
-        (_, Principal::User { .. } | Principal::Role { .. }) => {
-            return evaluate_within(policies, request, steps);
-        }
-    };
-    Decision { verdict, by: None }
+        (Sphere::Caller, _) | (_, Principal::Account(_)) => Some(Verdict::Allowed),
+        (_, Principal::User { .. } | Principal::Role { .. }) => None,
+    }
 }
 
 #[cfg(test)]

@@ -126,23 +126,59 @@ pub(super) fn evaluate_counting(
     request: &Request<'_>,
     steps: &Steps,
 ) -> Decision {
+    let (mut decided, mut refused, mut allowed) = (None, None, None);
+    visit(policies, request, steps, |decision| {
+        let first = match decision.verdict {
+            Verdict::ImplicitDeny if !decision.took_too_many_steps() => &mut refused,
+            Verdict::ImplicitDeny | Verdict::ExplicitDeny => &mut decided,
+            Verdict::Allowed => &mut allowed,
+        };
+        first.get_or_insert(decision);
+        decided.is_none()
+    });
+    let nothing_asked = || Decision::no_allow(Layer::Identity, 0);
+    decided
+        .or(refused)
+        .or(allowed)
+        .unwrap_or_else(nothing_asked)
+}
+
+/// Decides on each of the resources by itself, in their order. All decisions together take this many
+/// steps at most; from the resource on for which they do not suffice, nothing is allowed.
+#[must_use]
+pub fn evaluate_each_within(
+    policies: &Policies<'_>,
+    request: &Request<'_>,
+    steps: u32,
+) -> Vec<Decision> {
+    let mut decisions = Vec::with_capacity(request.resources.len());
+    visit(policies, request, &Steps::new(steps), |decision| {
+        decisions.push(decision);
+        true
+    });
+    decisions
+}
+
+/// Decides on one resource after the other, until `go_on` says no.
+fn visit(
+    policies: &Policies<'_>,
+    request: &Request<'_>,
+    steps: &Steps,
+    mut go_on: impl FnMut(Decision) -> bool,
+) {
     let action = Subject::new(request.action.to_ascii_lowercase(), Case::Ignored);
     let circumstances = Circumstances::of(request.context);
-    let (mut refused, mut allowed) = (None, None);
     for (index, resource) in request.resources.iter().enumerate() {
-        let asked = Asked::new(&action, resource, &circumstances, steps);
-        let decision = evaluate_one(policies, &asked, index, resource);
-        if steps.are_spent() {
-            return Decision::too_many_steps(index);
-        }
-        match decision.verdict {
-            Verdict::ExplicitDeny => return decision,
-            Verdict::ImplicitDeny => refused = refused.or(Some(decision)),
-            Verdict::Allowed => allowed = allowed.or(Some(decision)),
+        let decide = || {
+            let asked = Asked::new(&action, resource, &circumstances, steps);
+            evaluate_one(policies, &asked, index, resource)
+        };
+        let decided = (!steps.are_spent()).then(decide);
+        let decided = decided.filter(|_| !steps.are_spent());
+        if !go_on(decided.unwrap_or_else(|| Decision::too_many_steps(index))) {
+            return;
         }
     }
-    let nothing_asked = || Decision::no_allow(Layer::Identity, 0);
-    refused.or(allowed).unwrap_or_else(nothing_asked)
 }
 
 /// Whoever wants to assume a role.

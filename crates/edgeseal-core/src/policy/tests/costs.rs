@@ -106,6 +106,69 @@ fn what_cannot_be_compared_is_no_exception() {
 }
 
 #[test]
+fn each_resource_is_decided_by_itself_within_steps_for_all() {
+    let statements = r#"[{"Effect":"Allow","Action":"*","Resource":"acs:cdn:*:*:domain/*.example.com"},
+        {"Effect":"Deny","Action":"*","Resource":"acs:cdn:*:*:domain/b.example.com"}]"#;
+    let document = document(statements);
+    let attached = [Attached {
+        name: "p",
+        document: &document,
+    }];
+    let policies = Policies {
+        identity: &attached,
+        session: None,
+    };
+    let names = [
+        "a.example.com",
+        "b.example.com",
+        "c.example.net",
+        "d.example.com",
+    ]
+    .map(domain);
+    let context = Context::new(noon());
+    let request = Request {
+        action: SET,
+        resources: &names,
+        context: &context,
+    };
+    let each =
+        |steps| decide_each_within(&user(false), Sphere::OwnAccount, &policies, &request, steps);
+    let decisions = each(STEPS_MAX);
+    let verdicts: Vec<Verdict> = decisions.iter().map(|it| it.verdict).collect();
+    assert_eq!(
+        verdicts,
+        [
+            Verdict::Allowed,
+            Verdict::ExplicitDeny,
+            Verdict::ImplicitDeny,
+            Verdict::Allowed
+        ]
+    );
+    for (index, resource) in names.iter().enumerate() {
+        let alone = Request {
+            resources: std::slice::from_ref(resource),
+            ..request
+        };
+        let alone = evaluate_within(&policies, &alone, STEPS_MAX);
+        assert_eq!(alone.verdict, decisions[index].verdict, "{index}");
+    }
+    // As many steps as the first takes decide it and nothing after it.
+    let first = Request {
+        resources: &names[..1],
+        ..request
+    };
+    let enough = (1..).find(|steps| evaluate_within(&policies, &first, *steps).is_allowed());
+    let few = each(enough.unwrap());
+    let cut: Vec<bool> = few.iter().map(Decision::took_too_many_steps).collect();
+    assert_eq!(cut, [false, true, true, true]);
+    assert_eq!(few[0], decisions[0]);
+    // Where no policy is asked, each is decided all the same.
+    let owner = Principal::Account(account(false));
+    let of_owner = decide_each_within(&owner, Sphere::OwnAccount, &policies, &request, 0);
+    assert!(of_owner.len() == 4 && of_owner.iter().all(Decision::is_allowed));
+}
+
+#[test]
 fn a_text_is_prepared_once_for_all_conditions() {
     let condition = r#"{"Effect":"Deny","Action":"*","Resource":"*",
         "Condition":{"StringLike":{"sts:ExternalId":"*b?*"}}}"#;
