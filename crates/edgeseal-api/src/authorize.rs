@@ -2,6 +2,7 @@
 //! one.
 
 mod denied;
+mod further;
 mod judge;
 mod resources;
 
@@ -14,17 +15,17 @@ use std::time::Duration;
 
 use edgeseal_core::{
     AccountId, Pattern, Timestamp,
-    policy::{self, Principal, Reason, Request, Resource, Sphere, decide},
+    policy::{self, Principal, Sphere},
 };
 use edgeseal_store::catalog::Deed;
 
 use crate::{
     actions::{Action, Target},
-    admit::{Admitted, count_denial},
+    admit::Admitted,
     authenticate::Caller,
     context::Context,
     domain_list::{self, DomainList},
-    operation::{Trouble, kept},
+    operation::kept,
     request::{self, Params},
     rights::Power,
 };
@@ -65,20 +66,7 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
             domains,
         });
     }
-    count_denial(context, &caller);
-    let about = match &decision.by {
-        Some(
-            Reason::Statement { resource, .. }
-            | Reason::NoAllow { resource, .. }
-            | Reason::TooManySteps { resource },
-        ) => *resource,
-        None => 0,
-    };
-    let resource = question.resources.get(about);
-    let resource = resource.map_or("*", Resource::arn);
-    Err(Unauthorized::Denied(Box::new(Denied::new(
-        context, &caller, sphere, &decision, resource,
-    ))))
+    Err(denied::denied(context, &caller, &question, &decision))
 }
 
 /// Whose things a call of `action` acts upon that names `account`. Only the root account has keys
@@ -156,54 +144,6 @@ impl Authorized {
     #[must_use]
     pub const fn power(&self) -> Option<&Power> {
         self.caller.power.as_ref()
-    }
-
-    /// Whether the caller may also do what `permission` of the certificate centre is for, in the same
-    /// circumstances.
-    pub(crate) fn may_in_centre(&self, permission: &str) -> bool {
-        self.may(permission, resources::centre(permission, self.account()))
-    }
-
-    /// Whether the caller may do with all of Edgeseal what the call does: a key of the root account
-    /// itself, or one of its users or sessions with a right on `acs:edgeseal:*:ROOT:*`.
-    pub(crate) fn is_of_operator(&self) -> bool {
-        let permission = self.action.permission;
-        self.principal().owner().root && self.may(permission, resources::edgeseal(self.account()))
-    }
-
-    fn may(&self, permission: &str, resource: Resource) -> bool {
-        let Some(power) = &self.caller.power else {
-            return true;
-        };
-        let request = Request {
-            action: permission,
-            resources: &[resource],
-            context: &self.circumstances(),
-        };
-        let (principal, sphere) = (&self.caller.principal, Sphere::OwnAccount);
-        let decision = power.judge(|policies| decide(principal, sphere, policies, &request));
-        decision.is_allowed()
-    }
-
-    /// Whether the caller may also do with a domain of its account what `permission` is for, in the
-    /// same circumstances.
-    pub(crate) async fn may_with_domain(
-        &self,
-        context: &Context,
-        permission: &str,
-        name: &Pattern,
-    ) -> Result<bool, Trouble> {
-        let reads_tags = self.power().is_some_and(Power::reads_tags);
-        let account = self.account();
-        let resource = resources::domain(context, permission, account, name, reads_tags);
-        let question = Question {
-            sphere: Sphere::OwnAccount,
-            action: permission.to_owned(),
-            resources: vec![resource.await?],
-            circumstances: self.circumstances(),
-        };
-        let judged = judge(context, self.principal(), self.power(), question);
-        Ok(judged.await?.0.is_allowed())
     }
 
     /// What conditions see of the call.

@@ -330,8 +330,14 @@ impl Failure for Trouble {
     }
 }
 
-/// Codes of [`Trouble`]; every operation may answer them.
-pub const TROUBLE: &[Code] = &[Code::ServiceUnavailable, Code::ServiceBusy, Code::NonceUsed];
+/// Codes that every operation may answer: those of [`Trouble`], and that of a permission which it
+/// finds missing once it knows what it acts upon.
+pub const TROUBLE: &[Code] = &[
+    Code::ServiceUnavailable,
+    Code::ServiceBusy,
+    Code::NonceUsed,
+    Code::NoPermission,
+];
 
 /// Splits a failed change into the operation's own refusal and trouble.
 pub fn refused_or<R, E: From<R> + From<Trouble>>(error: ChangeError<R>) -> E {

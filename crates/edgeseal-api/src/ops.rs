@@ -10,7 +10,7 @@ pub mod sts;
 mod certificate_page;
 mod encoded_pem;
 mod issued;
-mod named_certificate;
+pub(crate) mod named_certificate;
 mod paging;
 mod quota;
 mod region;

@@ -67,6 +67,12 @@ impl Turns {
         }
     }
 
+    /// Whether an account has a turn or waits for one.
+    #[cfg(test)]
+    pub(crate) fn is_asked_by(&self, account: &AccountId) -> bool {
+        self.accounts().contains_key(account)
+    }
+
     fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, Arc<Semaphore>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }

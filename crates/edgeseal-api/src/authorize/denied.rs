@@ -1,8 +1,10 @@
 //! A refusal for want of a permission, with everything that the owner needs to mend it.
 
-use edgeseal_core::policy::{self, Decision, Layer, Principal, Reason, Sphere, Verdict};
+use edgeseal_core::policy::{self, Decision, Layer, Principal, Reason, Resource, Sphere, Verdict};
 
+use super::judge::Question;
 use crate::{
+    admit::count_denial,
     authenticate::Caller,
     code::Code,
     context::Context,
@@ -28,6 +30,22 @@ pub struct Denied {
     resource: String,
     reason: String,
     told: AccessDenied,
+}
+
+/// The refusal of what `decision` does not allow, which is counted.
+pub(super) fn denied(
+    context: &Context,
+    caller: &Caller,
+    question: &Question,
+    decision: &Decision,
+) -> Unauthorized {
+    count_denial(context, caller);
+    Unauthorized::Denied(Box::new(Denied::new(
+        context,
+        &caller.principal,
+        question,
+        decision,
+    )))
 }
 
 /// The reason of a refusal in a sentence.
@@ -122,14 +140,21 @@ impl Failure for Unauthorized {
 }
 
 impl Denied {
-    pub(super) fn new(
+    fn new(
         context: &Context,
-        caller: &Caller,
-        sphere: Sphere,
+        principal: &Principal,
+        question: &Question,
         decision: &Decision,
-        resource: &str,
     ) -> Self {
-        let principal = &caller.principal;
+        let about = match &decision.by {
+            Some(
+                Reason::Statement { resource, .. }
+                | Reason::NoAllow { resource, .. }
+                | Reason::TooManySteps { resource },
+            ) => *resource,
+            None => 0,
+        };
+        let resource = question.resources.get(about).map_or("*", Resource::arn);
         let (kind, display_name) = match principal {
             Principal::Account(account) => ("Account", account.name.clone()),
             Principal::User { id, .. } => ("SubUser", id.clone()),
@@ -143,7 +168,7 @@ impl Denied {
             Some(Reason::TooManySteps { .. }) | None => (Layer::Identity, None),
         };
         let told = AccessDenied {
-            auth_action: caller.action.permission.to_owned(),
+            auth_action: question.action.clone(),
             auth_principal_type: kind.to_owned(),
             auth_principal_owner_id: principal.account().to_string(),
             auth_principal_display_name: display_name,
@@ -159,7 +184,7 @@ impl Denied {
             denied: told.clone(),
             resource: resource.to_owned(),
             policy,
-            reason: reason(principal, sphere, decision),
+            reason: reason(principal, question.sphere, decision),
         };
         Self {
             resource: resource.to_owned(),

@@ -5,7 +5,8 @@
 //! others: whatever policies an account writes, visitors do not wait for them.
 
 use edgeseal_core::policy::{
-    self, Decision, Policies, Principal, Request, Resource, STEPS_MAX, Sphere, decide_within,
+    self, Decision, Policies, Principal, Request, Resource, STEPS_MAX, Sphere, decide_each_within,
+    decide_within,
 };
 use edgeseal_store::Fault;
 use tokio::task::spawn_blocking;
@@ -30,7 +31,37 @@ pub(crate) async fn judge(
     power: Option<&Power>,
     question: Question,
 ) -> Result<(Decision, Question), Trouble> {
-    let quick = question.decide(principal, power, QUICK_STEPS);
+    answer(context, principal, power, question, decide_within).await
+}
+
+/// As [`judge`], of each of the question's resources by itself, in their order: one question, which
+/// costs as much as any other.
+pub(crate) async fn judge_each(
+    context: &Context,
+    principal: &Principal,
+    power: Option<&Power>,
+    question: Question,
+) -> Result<(Vec<Decision>, Question), Trouble> {
+    answer(context, principal, power, question, decide_each_within).await
+}
+
+/// How a question is decided, within a number of steps.
+type Decide<T> = fn(&Principal, Sphere, &Policies<'_>, &Request<'_>, u32) -> T;
+
+/// What a question comes to.
+trait Answer: Send + 'static {
+    /// Whether the steps did not suffice.
+    fn took_too_many_steps(&self) -> bool;
+}
+
+async fn answer<T: Answer>(
+    context: &Context,
+    principal: &Principal,
+    power: Option<&Power>,
+    question: Question,
+    decide: Decide<T>,
+) -> Result<(T, Question), Trouble> {
+    let quick = question.decide(principal, power, decide, QUICK_STEPS);
     if !quick.took_too_many_steps() {
         return Ok((quick, question));
     }
@@ -38,30 +69,47 @@ pub(crate) async fn judge(
     let (principal, power) = (principal.clone(), power.cloned());
     let long = spawn_blocking(move || {
         let _turn = turn;
-        let decision = question.decide(&principal, power.as_ref(), STEPS_MAX);
-        if decision.took_too_many_steps() {
+        let answer = question.decide(&principal, power.as_ref(), decide, STEPS_MAX);
+        if answer.took_too_many_steps() {
             tracing::warn!(
                 principal = %principal.arn(),
                 action = question.action,
                 "the policies of a caller take too long to compare; the call is refused"
             );
         }
-        (decision, question)
+        (answer, question)
     });
     let long = long.await.map_err(Fault::of("decide"))?;
     Ok(long)
 }
 
 impl Question {
-    fn decide(&self, principal: &Principal, power: Option<&Power>, steps: u32) -> Decision {
+    fn decide<T>(
+        &self,
+        principal: &Principal,
+        power: Option<&Power>,
+        decide: Decide<T>,
+        steps: u32,
+    ) -> T {
         let request = Request {
             action: &self.action,
             resources: &self.resources,
             context: &self.circumstances,
         };
-        let decide = |policies: &Policies<'_>| {
-            decide_within(principal, self.sphere, policies, &request, steps)
-        };
+        let decide =
+            |policies: &Policies<'_>| decide(principal, self.sphere, policies, &request, steps);
         power.map_or_else(|| decide(&Policies::NONE), |power| power.judge(decide))
+    }
+}
+
+impl Answer for Decision {
+    fn took_too_many_steps(&self) -> bool {
+        self.took_too_many_steps()
+    }
+}
+
+impl Answer for Vec<Decision> {
+    fn took_too_many_steps(&self) -> bool {
+        self.iter().any(Decision::took_too_many_steps)
     }
 }

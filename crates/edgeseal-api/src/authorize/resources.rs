@@ -1,6 +1,8 @@
 //! What a call acts upon, in the names that policies have for it: the permission page of each
 //! product says which.
 
+mod certificates;
+
 use edgeseal_core::{
     AccountId, Pattern,
     policy::{Principal, Resource},
@@ -25,13 +27,17 @@ pub(super) async fn of(
     domains: &DomainList,
 ) -> Result<Vec<Resource>, Trouble> {
     let names = domains.given();
-    if names.len() == 0 {
-        return Ok(others(caller));
-    }
     let reads_tags = caller
         .power
         .as_ref()
         .is_some_and(|power| power.reads_tags());
+    if names.len() == 0 {
+        let others = others(caller);
+        return match reads_tags {
+            true => certificates::with_tags(context, caller, others).await,
+            false => Ok(others),
+        };
+    }
     let mut resources = Vec::with_capacity(names.len());
     for given in names {
         // A name that is none stands as it was given, as far as a name could go: a later step
@@ -57,16 +63,22 @@ pub(crate) async fn domain(
     name: &Pattern,
     reads_tags: bool,
 ) -> Result<Resource, Trouble> {
-    let mut resource = of_service(permission, account, &format!("domain/{name}"));
+    let resource = of_service(permission, account, &format!("domain/{name}"));
     if reads_tags
         && let Some(domain) = context.catalog.domain(name).await?
         && domain.account == *account
     {
-        for (key, value) in domain.tags {
-            resource = resource.with_tag(key, value);
-        }
+        return Ok(tagged(resource, &domain.tags));
     }
     Ok(resource)
+}
+
+/// The same with tags.
+pub(super) fn tagged(resource: Resource, tags: &[(String, String)]) -> Resource {
+    let tags = tags.iter();
+    tags.fold(resource, |resource, (key, value)| {
+        resource.with_tag(key, value)
+    })
 }
 
 /// What else there is than domains.

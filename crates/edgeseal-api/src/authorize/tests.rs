@@ -6,3 +6,4 @@ mod denials;
 mod denies;
 mod operator;
 mod reasons;
+mod tags;

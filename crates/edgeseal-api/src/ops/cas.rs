@@ -5,7 +5,7 @@
 
 mod create_certificate_name;
 mod delete_user_certificate;
-mod deployment;
+pub(crate) mod deployment;
 mod describe_user_certificate_detail;
 mod describe_user_certificate_list;
 mod get_certificate_detail;

@@ -72,7 +72,7 @@ impl By {
 ///
 /// # Errors
 /// [`NoCertificate::Unnamed`] and [`NoCertificate::Malformed`].
-pub(super) fn number(params: &Params, by: By) -> Result<CertificateId, NoCertificate> {
+pub(crate) fn number(params: &Params, by: By) -> Result<CertificateId, NoCertificate> {
     let given = params
         .given(by.param())
         .ok_or(NoCertificate::Unnamed(by))?
@@ -92,7 +92,7 @@ pub(super) fn number(params: &Params, by: By) -> Result<CertificateId, NoCertifi
 ///
 /// # Errors
 /// [`NoCertificate::Unnamed`].
-pub(super) fn name(params: &Params) -> Result<String, NoCertificate> {
+pub(crate) fn name(params: &Params) -> Result<String, NoCertificate> {
     let name = params.given(By::CertName.param());
     name.map(str::to_owned)
         .ok_or(NoCertificate::Unnamed(By::CertName))
@@ -103,7 +103,7 @@ pub(super) fn name(params: &Params) -> Result<String, NoCertificate> {
 ///
 /// # Errors
 /// The store failed.
-pub(super) async fn find(
+pub(crate) async fn find(
     catalog: &Catalog,
     account: &AccountId,
     id: CertificateId,

@@ -6,12 +6,13 @@ use serde_json::json;
 
 use crate::{
     Settings,
-    world::{World, allow, document, refused},
+    world::{World, allow, document, refused, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
 const OTHER: &str = "2000000000000002";
 const CDN: &str = "2018-05-10";
+const CAS: &str = "2020-04-07";
 
 /// A policy that denies what nobody has, by so many globs that are not seen at once to match nothing.
 fn slow(globs: usize) -> String {
@@ -90,4 +91,54 @@ async fn what_is_no_name_costs_no_more_than_a_name() {
     let params = [("DomainNames", &long[..4003])];
     let answer = world.call(&world.keys["slow"], CDN, action, &params).await;
     assert_eq!(refused(&answer).0, "InvalidDomainName.Malformed");
+}
+
+/// A policy that denies one thing by so many conditions that it takes long to see that none holds.
+fn slow_only_for(action: &str) -> String {
+    let globs = vec!["*b?*"; 700];
+    let condition = json!({"StringLike": {"acs:CurrentTime": globs}});
+    let deny = json!({"Effect": "Deny", "Action": action, "Resource": "*", "Condition": condition});
+    document(&[deny])
+}
+
+#[tokio::test]
+async fn what_an_operation_asks_besides_waits_for_its_turn_too() {
+    let mut world = World::empty(Settings {
+        return_private_keys: true,
+        ..Settings::default()
+    });
+    world.root_account(ACCOUNT).await;
+    let read = "edgeseal:GetPrivateKey";
+    let all = document(&[statement("*", "*"), statement(read, "*")]);
+    let slow = slow_only_for(read);
+    let mut policies = vec![all.as_str()];
+    policies.extend([slow.as_str(); 10]);
+    world.user(ACCOUNT, "slow", &policies).await;
+    let made = rcgen::generate_simple_self_signed(["a.example.com".to_owned()]).unwrap();
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let upload = [("Name", "one"), ("Cert", &*chain), ("Key", &*key)];
+    let slow = &world.keys["slow"];
+    // Nothing that is asked of every call takes long.
+    let made = world
+        .call(slow, CAS, "UploadUserCertificate", &upload)
+        .await;
+    let id = made["CertId"].to_string();
+    let params = [("CertId", &*id)];
+
+    let account = AccountId::parse(ACCOUNT).unwrap();
+    let elsewhere = AccountId::parse(OTHER).unwrap();
+    let turns = &world.context.long_decisions;
+    let turn = turns.take(&elsewhere).await;
+    let mut call = Box::pin(world.call(slow, CAS, "GetUserCertificateDetail", &params));
+    let asked = async {
+        while !turns.is_asked_by(&account) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = &mut call => panic!("decided where visitors are served: {answer}"),
+        () = asked => {}
+    }
+    drop(turn);
+    assert_eq!(call.await["Key"], key);
 }

@@ -18,7 +18,11 @@ pub use jobs::{DescribeDeploymentJob, DescribeDeploymentJobStatus, ListDeploymen
 pub use resources::ListCloudResources;
 pub use workers::ListWorkerResource;
 
-use edgeseal_store::record::{DeployedDomain, DeploymentRecord};
+use edgeseal_core::{AccountId, certificate::CertificateId};
+use edgeseal_store::{
+    Catalog,
+    record::{DeployedDomain, DeploymentRecord},
+};
 
 use crate::{
     code::Code,
@@ -26,12 +30,16 @@ use crate::{
     request::Params,
 };
 
+/// The action that makes a job.
+pub(crate) const CREATE: &str = "CreateDeploymentJob";
 /// What the centre calls the product whose resources domains are.
 const PRODUCT: &str = "CDN";
 /// What the centre calls the provider whose product it is.
 const PROVIDER: &str = "aliyun";
 /// The kind of job that callers make.
 const KIND: &str = "user";
+/// Certificates that a job may have.
+const CERTIFICATES_MAX: usize = 20;
 
 /// Why there is no such job.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +89,48 @@ fn job_id(params: &Params) -> Result<i64, NoJob> {
     id.ok_or_else(|| NoJob::Malformed {
         given: shown(given),
     })
+}
+
+/// The certificates that [`CREATE`] is asked to bind; none if they are not named rightly.
+pub(crate) fn certificates_wanted(params: &Params) -> Vec<CertificateId> {
+    let given = params.given("CertIds");
+    let numbers = given.and_then(|given| numbers(given, CERTIFICATES_MAX));
+    numbers.unwrap_or_default()
+}
+
+/// The certificates of the account's job that a call names in `JobId`; none if there is none.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn certificates_of_job(
+    catalog: &Catalog,
+    account: &AccountId,
+    params: &Params,
+) -> Result<Vec<CertificateId>, Trouble> {
+    let Ok(id) = job_id(params) else {
+        return Ok(Vec::new());
+    };
+    let job = catalog.deployment(account, id).await?;
+    Ok(job.map(|job| job.certificates).unwrap_or_default())
+}
+
+/// Different positive numbers with commas between them, one to `max` of them.
+fn numbers(given: &str, max: usize) -> Option<Vec<i64>> {
+    let mut numbers = Vec::new();
+    for part in given.split(',') {
+        let number = part
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number: &i64| *number > 0)?;
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+        if numbers.len() > max {
+            return None;
+        }
+    }
+    Some(numbers)
 }
 
 /// `Status` as a filter; what was given if it is none.

@@ -149,7 +149,9 @@ async fn private_key(
 ) -> Result<Zeroizing<String>, NoCertificate> {
     let given_back = context.settings.return_private_keys
         && certificate.source == CertificateSource::Centre
-        && call.may_in_centre(READ_PRIVATE_KEY);
+        && call
+            .may_with_certificate(context, READ_PRIVATE_KEY, certificate)
+            .await?;
     if !given_back {
         return Ok(Zeroizing::default());
     }

@@ -147,7 +147,7 @@ impl Operation for DescribeRollout {
     }
 
     async fn run(context: &Context, call: &Authorized, query: Query) -> Result<Done<Reply>, Error> {
-        let is_operator = call.is_of_operator();
+        let is_operator = call.is_of_operator(context).await?;
         let reply = match query.domain {
             Some(name) => {
                 let rollout = rollout(context, call, &name, &query.since, query.environment);
@@ -211,7 +211,8 @@ async fn rollout(
     let target = target().await?;
     // It may have gone to somebody else meanwhile.
     check_owner(context, call, name).await?;
-    let (now, is_operator) = ((context.clock)(), call.is_of_operator());
+    let is_operator = call.is_of_operator(context).await?;
+    let now = (context.clock)();
     let rows = edges
         .iter()
         .filter(|edge| edge.environment() == environment)
@@ -221,7 +222,7 @@ async fn rollout(
 
 /// An operator may name any domain, an account its own.
 async fn check_owner(context: &Context, call: &Authorized, name: &Pattern) -> Result<(), Error> {
-    if call.is_of_operator() {
+    if call.is_of_operator(context).await? {
         let found = context.catalog.domain(name).await.map_err(Trouble::from)?;
         found.ok_or_else(|| NoDomain::NotFound(name.clone()))?;
     } else {

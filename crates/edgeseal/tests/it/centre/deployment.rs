@@ -195,7 +195,10 @@ async fn a_job_needs_the_permission_of_each_domain_too() {
     // Nor by trying it again; whoever may do it does it.
     let number = job["JobId"].to_string();
     let again = [("JobId", number.as_str()), ("Status", "pending")];
-    deployer.ok(CAS, "UpdateDeploymentJobStatus", &again).await;
+    let refusal = deployer
+        .refused(CAS, "UpdateDeploymentJobStatus", &again)
+        .await;
+    assert_eq!(refusal.code, "NoPermission");
     assert_eq!(api.info(OTHER).await["ServerCertificateStatus"], "off");
     api.ok(CAS, "UpdateDeploymentJobStatus", &again).await;
     centre

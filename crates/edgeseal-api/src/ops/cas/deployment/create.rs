@@ -7,13 +7,13 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-use super::{KIND, NoJob, job_id};
+use super::{CERTIFICATES_MAX, KIND, NoJob, job_id, numbers};
 use crate::{
     admit,
-    authorize::Authorized,
+    authorize::{Authorized, Unauthorized},
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
+    operation::{AccessDenied, Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
     ops::{
         cas::upload::{self, BadName},
         cdn::{
@@ -32,8 +32,6 @@ pub struct CreateDeploymentJob;
 /// The operation that starts a job: what failed is tried again.
 pub struct UpdateDeploymentJobStatus;
 
-/// Certificates that a job may have.
-const CERTIFICATES_MAX: usize = 20;
 /// Domains that a job may have, as many as other calls on several.
 const DOMAINS_MAX: usize = 50;
 /// What binding a certificate to a domain needs beside the job.
@@ -118,6 +116,9 @@ pub enum Error {
         /// What was given.
         given: String,
     },
+    /// The caller may bind a certificate to none of the domains.
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
     /// What every operation can meet.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -184,7 +185,7 @@ impl Operation for CreateDeploymentJob {
         let made = context
             .catalog
             .transact(&call.deed, |mut draft| async move {
-                let certificates = certificates(&mut draft, call, &request.certificates).await?;
+                let certificates = stored(&mut draft, call, &request.certificates).await?;
                 let id = draft.new_deployment_id().await?;
                 let mut job = DeploymentRecord {
                     id,
@@ -254,7 +255,7 @@ impl Operation for UpdateDeploymentJobStatus {
                 let Some(mut job) = draft.deployment(account, id).await? else {
                     return Err(ChangeError::Refused(NoJob::NotFound { id }.into()));
                 };
-                let certificates = certificates(&mut draft, call, &job.certificates).await?;
+                let certificates = stored(&mut draft, call, &job.certificates).await?;
                 let mut warnings = Vec::new();
                 for target in targets {
                     let bound = deploy(draft, context, call, &certificates, target);
@@ -301,21 +302,21 @@ async fn domains(
     resources.iter().map(named).collect()
 }
 
-/// With whether the caller may bind a certificate to each, beside making jobs.
+/// With whether the caller may bind a certificate to each, beside making jobs. Whoever may so to none
+/// of them is refused as of any other call.
 async fn targets_of(
     context: &Context,
     call: &Authorized,
     domains: Vec<(i64, Pattern)>,
-) -> Result<Vec<Target>, Trouble> {
-    let mut targets = Vec::with_capacity(domains.len());
-    for (id, name) in domains {
-        let allowed = call.may_with_domain(context, PERMISSION, &name).await?;
-        targets.push(Target { id, name, allowed });
-    }
-    Ok(targets)
+) -> Result<Vec<Target>, Unauthorized> {
+    let names = domains.iter().map(|(_, name)| name);
+    let allowed = call.may_with_domains(context, PERMISSION, names).await?;
+    let domains = domains.into_iter().zip(allowed);
+    let targets = domains.map(|((id, name), allowed)| Target { id, name, allowed });
+    Ok(targets.collect())
 }
 
-async fn certificates(
+async fn stored(
     draft: &mut Draft,
     call: &Authorized,
     ids: &[CertificateId],
@@ -394,25 +395,6 @@ async fn deploy(
     }
 }
 
-/// Different positive numbers with commas between them, one to `max` of them.
-fn numbers(given: &str, max: usize) -> Option<Vec<i64>> {
-    let mut numbers = Vec::new();
-    for part in given.split(',') {
-        let number = part
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number: &i64| *number > 0)?;
-        if !numbers.contains(&number) {
-            numbers.push(number);
-        }
-        if numbers.len() > max {
-            return None;
-        }
-    }
-    Some(numbers)
-}
-
 impl Failure for Error {
     fn code(&self) -> Code {
         match self {
@@ -429,7 +411,22 @@ impl Failure for Error {
             Self::NoResource { .. } => Code::ResourceNotFound,
             Self::Job(why) => why.code(),
             Self::Status { .. } => Code::InvalidStatus,
+            Self::Unauthorized(why) => why.code(),
             Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Unauthorized(why) => why.message(),
+            other => other.code().row().message.to_owned(),
+        }
+    }
+
+    fn access_denied(&self) -> Option<AccessDenied> {
+        match self {
+            Self::Unauthorized(why) => why.access_denied(),
+            _ => None,
         }
     }
 
@@ -437,6 +434,7 @@ impl Failure for Error {
         match self {
             Self::Certificate(why) => why.detail(),
             Self::Job(why) => why.detail(),
+            Self::Unauthorized(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }

@@ -1,11 +1,11 @@
 //! Who may make jobs, and whose are kept.
 
 use edgeseal_core::rate::Limit;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    world::{World, document, statement},
+    world::{World, document, refused, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
@@ -13,6 +13,7 @@ const CDN: &str = "2018-05-10";
 const CAS: &str = "2020-04-07";
 const CREATE: &str = "CreateDeploymentJob";
 const SET: &str = "cdn:SetCdnDomainSSLCertificate";
+const DENIALS: u32 = 4;
 
 async fn ok(world: &World, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
     let answer = world.call(&world.keys[who], call.0, call.1, params).await;
@@ -26,6 +27,10 @@ async fn world(names: &[&str]) -> (World, String, Vec<String>) {
     let often = Limit::per_second(1000);
     let mut world = World::empty(Settings {
         limits: [(CREATE.to_owned(), often)].into(),
+        denials: Limit {
+            calls: DENIALS,
+            per_ms: 60_000,
+        },
         ..Settings::default()
     });
     world.account(ACCOUNT, "own").await;
@@ -67,6 +72,78 @@ fn job<'a>(certificate: &'a str, domains: &'a str) -> [(&'a str, &'a str); 4] {
 fn may_set(names: &str) -> String {
     let domains = format!("acs:cdn:*:*:domain/{names}");
     document(&[statement("yundun-cert:*", "*"), statement(SET, &domains)])
+}
+
+#[tokio::test]
+async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
+    let (mut world, certificate, ids) = world(&["a.example.com", "b.example.com"]).await;
+    world
+        .user(ACCOUNT, "one", &[&may_set("a.example.com")])
+        .await;
+    world
+        .user(ACCOUNT, "none", &[&may_set("c.example.com")])
+        .await;
+    let both = ids.join(",");
+    let partly = ok(&world, "one", (CAS, CREATE), &job(&certificate, &both)).await;
+    let partly = partly["JobId"].to_string();
+    let again = [("JobId", &*partly), ("Status", "pending")];
+    let update = "UpdateDeploymentJobStatus";
+    let both_jobs = job(&certificate, &both);
+    let none = &world.keys["none"];
+    for (action, params, domain) in [
+        (CREATE, &both_jobs[..], "a.example.com"),
+        // Of this one the other domain has its certificate already.
+        (update, &again[..], "b.example.com"),
+    ] {
+        let answer = world.call(none, CAS, action, params).await;
+        let resource = format!("acs:cdn:*:{ACCOUNT}:domain/{domain}");
+        let message =
+            format!("You are not authorized to do this action. Resource: {resource} Action: {SET}");
+        assert_eq!(refused(&answer), ("NoPermission", &*message));
+        assert_eq!(answer["AccessDeniedDetail"]["AuthAction"], SET);
+        let detail = answer["Detail"].as_str().unwrap();
+        assert!(
+            detail.contains("no policy of user none allows it"),
+            "{detail}"
+        );
+    }
+    let listed = ok(&world, "own", (CAS, "ListDeploymentJob"), &[]).await;
+    assert_eq!(listed["Total"], 1, "nothing is kept of what was refused");
+    // One who may bind to one of them is no stranger, also if that one has it.
+    let one = job(&certificate, &ids[1]);
+    let answer = world.call(&world.keys["one"], CAS, CREATE, &one).await;
+    assert_eq!(refused(&answer).0, "NoPermission");
+    for call in 2..=DENIALS {
+        let expected = match call {
+            DENIALS => "Throttling.User",
+            _ => "NoPermission",
+        };
+        let answer = world.call(none, CAS, CREATE, &both_jobs).await;
+        assert_eq!(refused(&answer).0, expected, "call {call}");
+    }
+    ok(&world, "own", (CAS, CREATE), &both_jobs).await;
+}
+
+#[tokio::test]
+async fn the_domains_of_a_job_are_one_question_with_the_steps_of_one() {
+    let names: Vec<String> = (0..50)
+        .map(|at| format!("{at}.{}example.com", "a.".repeat(100)))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut world, certificate, ids) = world(&names).await;
+    let slow = json!({"Effect": "Deny", "Action": "cdn:*", "Resource": vec!["acs:*b?*"; 500]});
+    let (all, slow) = (document(&[statement("*", "*")]), document(&[slow]));
+    let mut policies = vec![all.as_str()];
+    policies.extend([slow.as_str(); 19]);
+    world.user(ACCOUNT, "slow", &policies).await;
+    let slow = &world.keys["slow"];
+    ok(&world, "slow", (CAS, CREATE), &job(&certificate, &ids[0])).await;
+    let answer = world
+        .call(slow, CAS, CREATE, &job(&certificate, &ids.join(",")))
+        .await;
+    assert_eq!(refused(&answer).0, "NoPermission");
+    let detail = answer["Detail"].as_str().unwrap();
+    assert!(detail.contains("takes more than 1000000 steps"), "{detail}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use super::error::Error;
 use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContent, NameMismatch},
+    operation::Trouble,
     ops::{issued::texts, quota, region},
     warning::Warning,
 };
@@ -59,6 +60,9 @@ pub(in crate::ops::cdn) struct Upload {
 }
 
 type Resolved<T> = Result<T, ChangeError<Error>>;
+
+/// What removes any certificate of the account.
+const DELETE: &str = "yundun-cert:DeleteUserCertificate";
 
 impl Source {
     /// The certificate's record for these domains; an upload's is written if it is new.
@@ -202,20 +206,18 @@ impl Upload {
         domains: &[Pattern],
         named: &CertificateRecord,
     ) -> Resolved<bool> {
-        if call.may_in_centre("yundun-cert:DeleteUserCertificate") {
-            return Ok(true);
-        }
-        // Whoever may set the certificate of a domain can bind one of the centre first.
-        if named.source == CertificateSource::Centre {
-            return Ok(false);
-        }
         // A binding that comes after this read rewrites what it read, and the change is decided anew.
-        if draft.user_of_certificate(named.id).await?.is_none() {
-            return Ok(false);
+        let is_used = draft.user_of_certificate(named.id).await?.is_some();
+        // Whoever may set the certificate of a domain can bind one of the centre first.
+        if is_used && named.source != CertificateSource::Centre {
+            let most = domains.len() + 1;
+            let users = context.catalog.users_of_certificate(named.id, most).await?;
+            if users.iter().all(|user| domains.contains(&user.name)) {
+                return Ok(true);
+            }
         }
-        let most = domains.len() + 1;
-        let users = context.catalog.users_of_certificate(named.id, most).await?;
-        Ok(users.iter().all(|user| domains.contains(&user.name)))
+        let may_delete = call.may_with_certificate(context, DELETE, named);
+        may_delete.await.map_err(refused)
     }
 
     fn taken(&self, name: &str, named: &CertificateRecord) -> Error {
@@ -248,6 +250,10 @@ impl Upload {
             created: call.now(),
         })
     }
+}
+
+fn refused(trouble: Trouble) -> ChangeError<Error> {
+    ChangeError::Refused(trouble.into())
 }
 
 /// `cert-<id>`, or with a further number if a caller has taken that name already.

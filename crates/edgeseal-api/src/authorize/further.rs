@@ -1,0 +1,95 @@
+//! What else the caller may do, which operations ask once they know what they act upon.
+
+use edgeseal_core::{
+    Pattern,
+    policy::{Resource, Sphere},
+};
+use edgeseal_store::record::CertificateRecord;
+
+use super::{
+    Authorized, Unauthorized, denied,
+    judge::{Question, judge, judge_each},
+    resources,
+};
+use crate::{context::Context, operation::Trouble, rights::Power};
+
+impl Authorized {
+    /// Whether the caller may also do what `permission` of the certificate centre is for, in the same
+    /// circumstances, to this certificate of its account.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn may_with_certificate(
+        &self,
+        context: &Context,
+        permission: &str,
+        certificate: &CertificateRecord,
+    ) -> Result<bool, Trouble> {
+        let resource = resources::centre(permission, self.account());
+        let resource = resources::tagged(resource, &certificate.tags);
+        self.may(context, permission, resource).await
+    }
+
+    /// With which of these domains of its account the caller may also do what `permission` is for, in
+    /// the same circumstances.
+    ///
+    /// # Errors
+    /// That there are some and it may so with none of them, which is counted; or the store failed.
+    pub(crate) async fn may_with_domains(
+        &self,
+        context: &Context,
+        permission: &str,
+        names: impl ExactSizeIterator<Item = &Pattern> + Send,
+    ) -> Result<Vec<bool>, Unauthorized> {
+        let reads_tags = self.power().is_some_and(Power::reads_tags);
+        let account = self.account();
+        let mut domains = Vec::with_capacity(names.len());
+        for name in names {
+            let domain = resources::domain(context, permission, account, name, reads_tags);
+            domains.push(domain.await?);
+        }
+        let question = self.question(permission, domains);
+        let judged = judge_each(context, self.principal(), self.power(), question);
+        let (decisions, question) = judged.await?;
+        let too_long = decisions.iter().find(|it| it.took_too_many_steps());
+        let none = !decisions.iter().any(|it| it.is_allowed());
+        let refused = too_long.or_else(|| decisions.first().filter(|_| none));
+        match refused {
+            Some(decision) => Err(denied::denied(context, &self.caller, &question, decision)),
+            None => Ok(decisions.iter().map(|it| it.is_allowed()).collect()),
+        }
+    }
+
+    /// Whether the caller may do with all of Edgeseal what the call does: a key of the root account
+    /// itself, or one of its users or sessions with a right on `acs:edgeseal:*:ROOT:*`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn is_of_operator(&self, context: &Context) -> Result<bool, Trouble> {
+        if !self.principal().owner().root {
+            return Ok(false);
+        }
+        let all = resources::edgeseal(self.account());
+        self.may(context, self.action.permission, all).await
+    }
+
+    async fn may(
+        &self,
+        context: &Context,
+        permission: &str,
+        resource: Resource,
+    ) -> Result<bool, Trouble> {
+        let question = self.question(permission, vec![resource]);
+        let judged = judge(context, self.principal(), self.power(), question);
+        Ok(judged.await?.0.is_allowed())
+    }
+
+    fn question(&self, permission: &str, resources: Vec<Resource>) -> Question {
+        Question {
+            sphere: Sphere::OwnAccount,
+            action: permission.to_owned(),
+            resources,
+            circumstances: self.circumstances(),
+        }
+    }
+}
