@@ -30,6 +30,26 @@ impl Authorized {
         self.may(context, permission, resource).await
     }
 
+    /// That the caller may also do what `permission` of the certificate centre is for, in the same
+    /// circumstances.
+    ///
+    /// # Errors
+    /// That it may not, which is counted; or the store failed.
+    pub(crate) async fn check_in_centre(
+        &self,
+        context: &Context,
+        permission: &str,
+    ) -> Result<(), Unauthorized> {
+        let resource = resources::centre(permission, self.account());
+        let question = self.question(permission, vec![resource]);
+        let judged = judge(context, self.principal(), self.power(), question);
+        let (decision, question) = judged.await?;
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        Err(denied::denied(context, &self.caller, &question, &decision))
+    }
+
     /// With which of these domains of its account the caller may also do what `permission` is for, in
     /// the same circumstances.
     ///

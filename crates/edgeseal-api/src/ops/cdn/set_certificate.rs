@@ -38,6 +38,9 @@ pub(super) use replaced::{bound, gone};
 use source::Reference;
 pub(super) use source::{Source, Upload, check_covers};
 
+/// What a certificate needs that is to be in the centre, as of any other upload to there.
+const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
+
 /// Does what is asked for to all of these domains, or to none.
 ///
 /// # Errors
@@ -59,6 +62,9 @@ pub(in crate::ops) async fn set(
     }
     let source = if on {
         let place = ask.place()?;
+        if ask.uploads_to_centre() {
+            call.check_in_centre(context, UPLOAD).await?;
+        }
         Some((ask.source(call.now())?, place))
     } else {
         None
@@ -271,3 +277,6 @@ impl Change<'_> {
             .map_err(refused)
     }
 }
+
+#[cfg(test)]
+mod tests;

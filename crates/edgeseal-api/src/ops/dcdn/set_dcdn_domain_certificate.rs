@@ -10,7 +10,7 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Failure, Nothing, Operation},
+    operation::{AccessDenied, BatchOperation, Done, Failure, Nothing, Operation},
     ops::cdn::{
         named_domain::{self, NoDomain},
         named_domains::NoDomains,
@@ -137,6 +137,20 @@ impl Failure for Error {
             Self::Cause(Cause::Held(Held::Stopped)) => Code::DomainNotOnline,
             Self::Cause(Cause::Contended) => Code::ServiceBusy,
             Self::Cause(why) => why.code(),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Cause(set_certificate::Error::Unauthorized(why)) => why.message(),
+            other => other.code().row().message.to_owned(),
+        }
+    }
+
+    fn access_denied(&self) -> Option<AccessDenied> {
+        match self {
+            Self::Domains(_) => None,
+            Self::Cause(why) => why.access_denied(),
         }
     }
 

@@ -134,6 +134,11 @@ impl Ask {
         }
     }
 
+    /// Whether the call is an upload to the certificate centre as well.
+    pub(super) fn uploads_to_centre(&self) -> bool {
+        self.kind.as_deref() == Some("cas") && self.brings_its_own()
+    }
+
     /// Where the certificate comes from; an uploaded one is admitted here.
     pub(super) fn source(self, now: Timestamp) -> Result<Source, Error> {
         if let Some(name) = &self.name {

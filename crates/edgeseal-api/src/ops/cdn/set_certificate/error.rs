@@ -10,8 +10,9 @@ use edgeseal_core::{
 use edgeseal_store::{Fault, catalog::ChangeError};
 
 use crate::{
+    authorize::Unauthorized,
     code::Code,
-    operation::{Failure, Trouble},
+    operation::{AccessDenied, Failure, Trouble},
     ops::{
         cdn::named_domain::{NoDomain, held_code},
         quota,
@@ -148,12 +149,12 @@ pub enum Error {
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
     /// No name of the certificate covers the domain.
-    #[error("the certificate does not cover {}: it is for {}", domain.display_star(), listed(names))]
+    #[error("the certificate does not cover {}{}", domain.display_star(), told(names.as_deref()))]
     NotCovered {
         /// The domain.
         domain: Pattern,
-        /// What it is for.
-        names: Vec<Pattern>,
+        /// What it is for, if the caller may know.
+        names: Option<Vec<Pattern>>,
     },
     /// The name belongs to other content.
     #[error(
@@ -203,6 +204,9 @@ pub enum Error {
     /// Other changes won too often.
     #[error("other changes of the same domain or name won again and again; try again")]
     Contended,
+    /// The caller may not upload to the centre.
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
     /// What every operation can meet.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -250,6 +254,17 @@ pub(in crate::ops::cdn) const CODES: &[Code] = &[
 ];
 
 impl Error {
+    /// The same for somebody who may read the certificate that it is about, or may not.
+    pub(super) fn told_to(self, may_read: bool) -> Self {
+        match self {
+            Self::NotCovered { domain, .. } if !may_read => Self::NotCovered {
+                domain,
+                names: None,
+            },
+            other => other,
+        }
+    }
+
     /// A companion that a domain does not take.
     pub(super) fn of_companion(domain: &Pattern, why: NoCompanion) -> Self {
         Self::NoCompanion {
@@ -302,13 +317,29 @@ impl Failure for Error {
             Self::NotStored(_) => Code::CertStorageFailed,
             Self::NotSwitchedOff(_) => Code::DeleteFailed,
             Self::Contended => Code::CreateCertificateFailed,
+            Self::Unauthorized(why) => why.code(),
             Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Unauthorized(why) => why.message(),
+            other => other.code().row().message.to_owned(),
+        }
+    }
+
+    fn access_denied(&self) -> Option<AccessDenied> {
+        match self {
+            Self::Unauthorized(why) => why.access_denied(),
+            _ => None,
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
+            Self::Unauthorized(why) => why.detail(),
             Self::Trouble(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
@@ -343,6 +374,14 @@ const fn instead(why: NoCompanion) -> &'static str {
             "give one with a key of the other kind, RSA or ECDSA, or leave Companion out to replace \
              what is bound"
         }
+    }
+}
+
+/// What a certificate is for, or how to come to know it.
+fn told(names: Option<&[Pattern]>) -> String {
+    match names {
+        Some(names) => format!(": it is for {}", listed(names)),
+        None => "; yundun-cert:GetUserCertificateDetail is needed to see what it is for".to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use edgeseal_core::{certificate::InvalidCertificate, domain::Held};
 use super::error::Error;
 use crate::{
     code::Code,
-    operation::Failure,
+    operation::{AccessDenied, Failure},
     ops::{
         cdn::{named_domain::NoDomain, named_domains::NoDomains},
         quota,
@@ -79,6 +79,20 @@ impl Failure for Legacy {
         }
     }
 
+    fn message(&self) -> String {
+        match self {
+            Self::Cause(Error::Unauthorized(why)) => why.message(),
+            other => other.code().row().message.to_owned(),
+        }
+    }
+
+    fn access_denied(&self) -> Option<AccessDenied> {
+        match self {
+            Self::Domains(_) => None,
+            Self::Cause(why) => why.access_denied(),
+        }
+    }
+
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domains(why) => why.detail(),
@@ -123,6 +137,7 @@ fn code_of(why: &Error) -> Code {
         Error::Quota(over) => quota::code(over.kind),
         Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
         Error::Contended => Code::ServiceBusy,
+        Error::Unauthorized(why) => why.code(),
         Error::Trouble(trouble) => trouble.code(),
     }
 }

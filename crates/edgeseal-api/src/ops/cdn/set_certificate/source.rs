@@ -61,6 +61,8 @@ pub(in crate::ops::cdn) struct Upload {
 
 type Resolved<T> = Result<T, ChangeError<Error>>;
 
+/// What shows the names of any certificate of the account.
+const READ: &str = "yundun-cert:GetUserCertificateDetail";
 /// What removes any certificate of the account.
 const DELETE: &str = "yundun-cert:DeleteUserCertificate";
 
@@ -77,8 +79,14 @@ impl Source {
             Self::Stored(reference) => {
                 let certificate = reference.find(draft, call).await?;
                 check_usable(&certificate, call).map_err(ChangeError::Refused)?;
-                check_covers(context, domains, &certificate.facts).map_err(ChangeError::Refused)?;
-                Ok(certificate)
+                match check_covers(context, domains, &certificate.facts) {
+                    Ok(()) => Ok(certificate),
+                    Err(why) => {
+                        let may_read = call.may_with_certificate(context, READ, &certificate);
+                        let may_read = may_read.await.map_err(refused)?;
+                        Err(ChangeError::Refused(why.told_to(may_read)))
+                    }
+                }
             }
             Self::Upload(upload) => {
                 check_covers(context, domains, &upload.certificate.facts)
@@ -303,7 +311,7 @@ pub(in crate::ops::cdn) fn check_covers(
     match domains.iter().find(|domain| !facts.covers(domain)) {
         Some(domain) => Err(Error::NotCovered {
             domain: domain.clone(),
-            names: facts.names.clone(),
+            names: Some(facts.names.clone()),
         }),
         None => Ok(()),
     }

@@ -1,0 +1,208 @@
+//! What the right to set the certificate of a domain does not reach.
+
+use edgeseal_core::{AccountId, Pattern, policy::minimal};
+use serde_json::Value;
+
+use crate::{
+    Settings,
+    world::{World, allow, document, refused, statement},
+};
+
+const ACCOUNT: &str = "1000000000000001";
+const CDN: &str = "2018-05-10";
+const DCDN: &str = "2018-01-15";
+const CAS: &str = "2020-04-07";
+const DOMAIN: &str = "a.example.com";
+const SECRET: &str = "unannounced.example.org";
+
+async fn ok(world: &World, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
+    let answer = world.call(&world.keys[who], call.0, call.1, params).await;
+    assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
+    answer
+}
+
+fn pem(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// An account with a domain, and users who may set its certificate: one who may nothing else, and one
+/// with the policy that `edgeseal policy minimal` prints.
+async fn world() -> World {
+    let mut world = World::empty(Settings::default());
+    world.account(ACCOUNT, "own").await;
+    let add = [
+        ("DomainName", DOMAIN),
+        ("CdnType", "web"),
+        (
+            "Sources",
+            r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#,
+        ),
+    ];
+    ok(&world, "own", (CDN, "AddCdnDomain"), &add).await;
+    let of_domain = |service| format!("acs:{service}:*:*:domain/{DOMAIN}");
+    let only = document(&[
+        statement("cdn:*", &of_domain("cdn")),
+        statement("dcdn:*", &of_domain("dcdn")),
+    ]);
+    world.user(ACCOUNT, "only", &[&only]).await;
+    let account = AccountId::parse(ACCOUNT).unwrap();
+    let minimal = minimal(&account, &[Pattern::parse(DOMAIN).unwrap()]).unwrap();
+    let dcdn = allow("dcdn:*", &of_domain("dcdn"));
+    let batch = allow("cdn:BatchSetCdnDomainServerCertificate", "*");
+    let policies = [minimal.text(), &dcdn, &batch];
+    world.user(ACCOUNT, "minimal", &policies).await;
+    world
+}
+
+/// Each spelling: switch, chain and key.
+const SPELLINGS: [((&str, &str), [&str; 3]); 6] = [
+    (
+        (CDN, "SetCdnDomainSSLCertificate"),
+        ["SSLProtocol", "SSLPub", "SSLPri"],
+    ),
+    (
+        (DCDN, "SetDcdnDomainSSLCertificate"),
+        ["SSLProtocol", "SSLPub", "SSLPri"],
+    ),
+    (
+        (CDN, "SetDomainServerCertificate"),
+        ["ServerCertificateStatus", "ServerCertificate", "PrivateKey"],
+    ),
+    (
+        (CDN, "BatchSetCdnDomainServerCertificate"),
+        ["SSLProtocol", "SSLPub", "SSLPri"],
+    ),
+    (
+        (DCDN, "SetDcdnDomainCertificate"),
+        ["SSLProtocol", "SSLPub", "SSLPri"],
+    ),
+    (
+        (DCDN, "BatchSetDcdnDomainCertificate"),
+        ["SSLProtocol", "SSLPub", "SSLPri"],
+    ),
+];
+
+#[tokio::test]
+async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
+    let world = world().await;
+    for (number, (call, [switch, chain, key])) in SPELLINGS.into_iter().enumerate() {
+        let (chain_pem, key_pem) = pem(DOMAIN);
+        let name = format!("name-{number}");
+        let params = |kind| {
+            [
+                ("DomainName", DOMAIN),
+                ("CertType", kind),
+                ("CertName", &*name),
+                (switch, "on"),
+                (chain, &*chain_pem),
+                (key, &*key_pem),
+            ]
+        };
+        let only = &world.keys["only"];
+        let answer = world.call(only, call.0, call.1, &params("cas")).await;
+        let message = "You are not authorized to do this action. Resource: * \
+                       Action: yundun-cert:UploadUserCertificate";
+        assert_eq!(refused(&answer), ("NoPermission", message), "{call:?}");
+        let denied = &answer["AccessDeniedDetail"]["AuthAction"];
+        assert_eq!(denied, "yundun-cert:UploadUserCertificate");
+        let named = [("CertName", &*name)];
+        let read = "DescribeCdnCertificateDetail";
+        let answer = world.call(&world.keys["own"], CDN, read, &named).await;
+        assert!(
+            answer["Code"].is_string(),
+            "{call:?} has stored it: {answer}"
+        );
+
+        ok(&world, "minimal", call, &params("cas")).await;
+        // To set the certificate of the domain is enough for what is the domain's own, whatever the
+        // spelling.
+        let (chain_pem, key_pem) = pem(DOMAIN);
+        for kind in ["upload", ""] {
+            let upload = [
+                ("DomainName", DOMAIN),
+                ("CertType", kind),
+                (switch, "on"),
+                (chain, &*chain_pem),
+                (key, &*key_pem),
+            ];
+            ok(&world, "only", call, &upload).await;
+        }
+        // And to bind what is in the centre by its name.
+        let bind = [
+            ("DomainName", DOMAIN),
+            ("CertType", "cas"),
+            named[0],
+            (switch, "on"),
+        ];
+        ok(&world, "only", call, &bind).await;
+    }
+}
+
+#[tokio::test]
+async fn refused_uploads_into_the_centre_count_as_calls_without_permission() {
+    let mut world = world().await;
+    world.context.denials = crate::admit::Denials::new(edgeseal_core::rate::Limit {
+        calls: 2,
+        per_ms: 60_000,
+    });
+    let (chain, key) = pem(DOMAIN);
+    let params = [
+        ("DomainName", DOMAIN),
+        ("CertType", "cas"),
+        ("CertName", "new"),
+        ("SSLProtocol", "on"),
+        ("SSLPub", &*chain),
+        ("SSLPri", &*key),
+    ];
+    for code in ["NoPermission", "NoPermission", "Throttling.User"] {
+        let only = &world.keys["only"];
+        let answer = world
+            .call(only, CDN, "SetCdnDomainSSLCertificate", &params)
+            .await;
+        assert_eq!(refused(&answer).0, code);
+    }
+}
+
+#[tokio::test]
+async fn what_a_stored_certificate_is_for_is_told_to_those_who_may_read_it() {
+    let world = world().await;
+    let (chain, key) = pem(SECRET);
+    let upload = [("Name", "secret"), ("Cert", &*chain), ("Key", &*key)];
+    let made = ok(&world, "own", (CAS, "UploadUserCertificate"), &upload).await;
+    let id = made["CertId"].to_string();
+    for by in [("CertId", id.as_str()), ("CertName", "secret")] {
+        for (who, told) in [("own", true), ("minimal", true), ("only", false)] {
+            let params = [
+                ("DomainName", DOMAIN),
+                ("CertType", "cas"),
+                ("SSLProtocol", "on"),
+                by,
+            ];
+            let who_calls = &world.keys[who];
+            let set = "SetCdnDomainSSLCertificate";
+            let answer = world.call(who_calls, CDN, set, &params).await;
+            assert_eq!(refused(&answer).0, "Certificate.MissMatch");
+            assert_eq!(answer.to_string().contains(SECRET), told, "{who}: {answer}");
+            let detail = answer["Detail"].as_str().unwrap();
+            assert!(detail.contains(DOMAIN), "{detail}");
+            let needs = detail.contains("yundun-cert:GetUserCertificateDetail");
+            assert_eq!(needs, !told, "{detail}");
+        }
+    }
+    // Of what came with the call its names are told to anybody.
+    let params = [
+        ("DomainName", DOMAIN),
+        ("SSLProtocol", "on"),
+        ("SSLPub", &*chain),
+        ("SSLPri", &*key),
+    ];
+    let only = &world.keys["only"];
+    let answer = world
+        .call(only, CDN, "SetCdnDomainSSLCertificate", &params)
+        .await;
+    assert!(
+        answer["Detail"].as_str().unwrap().contains(SECRET),
+        "{answer}"
+    );
+}
