@@ -77,7 +77,7 @@ fn lists(known: &str, notes: &str) -> String {
             } else {
                 format!("{count} of {of} actions.")
             };
-            writeln!(lists, "{separator}### {title}, {version}\n\n{counted}").unwrap();
+            writeln!(lists, "{separator}## {title}, {version}\n\n{counted}").unwrap();
             push_here(&mut lists, &here, &notes, &mut used);
             push_absent(&mut lists, &absent, &notes, &mut used);
         }
@@ -101,7 +101,7 @@ fn push_here(
     if here.is_empty() {
         return;
     }
-    *lists += "\n| action | calls/s | | permission | where it differs |\n|---|---|---|---|---|\n";
+    *lists += "\n| action | calls/s | | permission | difference |\n|---|---|---|---|---|\n";
     for known in here {
         let action = known.row().unwrap();
         let access = match action.access {
@@ -153,7 +153,7 @@ fn push_absent(
         }
     }
     if !groups.is_empty() {
-        *lists += "\nNot here:\n\n";
+        *lists += "\nNot available:\n\n";
     }
     for (reason, mut names) in groups {
         names.sort_unstable();
