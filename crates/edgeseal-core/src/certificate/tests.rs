@@ -7,5 +7,6 @@ mod pki;
 mod refused_chains;
 mod refused_keys;
 mod refused_paths;
+mod sentences;
 
 use super::*;

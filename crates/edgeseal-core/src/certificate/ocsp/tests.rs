@@ -283,10 +283,10 @@ fn which_answers_are_stapled() {
             Err(NotGood::OtherCertificate),
         ),
         (
-            "a clock four minutes ahead",
-            Box::new(|answer| answer.single().this_update = at(NOW.plus_ms(240_000))),
+            "a clock five minutes ahead",
+            Box::new(|answer| answer.single().this_update = at(NOW.plus_ms(300_000))),
             Ok(Good {
-                this_update: NOW.plus_ms(240_000),
+                this_update: NOW.plus_ms(300_000),
                 next_update: hours(1),
             }),
         ),

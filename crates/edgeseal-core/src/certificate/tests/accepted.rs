@@ -495,3 +495,15 @@ fn a_leaf_is_inspected_without_a_key_and_a_key_prints() {
     assert_eq!(again.key.expose(), admitted.key.expose());
     assert!(inspect("no certificate").is_err());
 }
+
+/// Headers of RFC 1421 §4.6 that do not say that the key is encrypted.
+#[test]
+fn a_key_with_headers() {
+    let plain = CHAIN.leaf.key_pem();
+    for header in ["Comment: never ENCRYPTED", "Proc-Type: 4,MIC-CLEAR"] {
+        let end = "-----BEGIN PRIVATE KEY-----\n";
+        let key = plain.replace(end, &format!("{end}{header}\n\n"));
+        let admitted = admit_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(admitted.key.expose(), CHAIN.leaf.key.serialized_der());
+    }
+}

@@ -168,3 +168,36 @@ fn two_certificates_of_one_key_under_one_issuer_are_two_leaves() {
             if (first.block, second.block) == (1, 2)
     ));
 }
+
+#[test]
+fn a_twin_that_is_not_yet_valid_is_dropped_however_long_it_will_be() {
+    let other = Issued::root("Other Root");
+    let early = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, 1, 9000));
+    let chain = [&CHAIN.leaf, &early, &CHAIN.intermediate];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
+}
+
+/// Without a root the longest way counts, and of ways of one length the best one.
+#[test]
+fn the_longest_way_is_served_where_no_root_is_given() {
+    let (near, far) = (Issued::root("Near Root"), Issued::root("Far Root"));
+    let between = far.authority("Between");
+    // The way that ends at once is looked at first: it is valid longest.
+    let direct = near.cross_sign(&CHAIN.intermediate, |params| valid_days(params, -3, 9000));
+    let longer = between.cross_sign(&CHAIN.intermediate, |_| {});
+    let chain = [&CHAIN.leaf, &direct, &longer, &between];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&longer, &between]), []);
+    let chain = [&CHAIN.leaf, &CHAIN.intermediate, &direct];
+    assert_eq!(serves(&chain, &CHAIN.leaf, &[&direct]), []);
+}
+
+#[test]
+fn a_root_that_names_its_own_key_is_a_root() {
+    let root = Issued::root_with("Root", KeyPair::generate().unwrap(), |params| {
+        params.use_authority_key_identifier_extension = true;
+    });
+    let intermediate = root.authority("Intermediate");
+    let leaf = intermediate.leaf("www.example.com");
+    let chain = [&leaf, &intermediate, &root];
+    assert_eq!(serves(&chain, &leaf, &[&intermediate]), []);
+}

@@ -68,6 +68,12 @@ fn base64() {
         refuse(NotBase64::Character { line: 3 }),
     );
     key_refused("one character lost", with(5, ""), refuse(NotBase64::Length));
+    let headed = with(70, "%").replacen('\n', "\nComment: x\n\n", 1);
+    key_refused(
+        "a character that is not base64, below headers",
+        headed,
+        refuse(NotBase64::Character { line: 5 }),
+    );
     // Four lost characters leave base64 that decodes; the DER tells.
     let mut key = good;
     for at in [10, 20, 30, 40] {
