@@ -99,17 +99,22 @@ fn is_external(link: &str) -> bool {
         .is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
+/// The file that a link in this document leads to, and the anchor in it; no file if it leads out of the
+/// repository.
+fn target<'a>(link: &'a str, from: &str) -> (Option<PathBuf>, &'a str) {
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    if file.is_empty() {
+        return (Some(PathBuf::from(from)), anchor);
+    }
+    let base = Path::new(from).parent().unwrap();
+    (normal(&base.join(file)), anchor)
+}
+
 /// Why a link in this document leads nowhere.
 fn broken(link: &str, from: &str, pages: &BTreeMap<PathBuf, Page>) -> Option<&'static str> {
-    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-    let target = if file.is_empty() {
-        PathBuf::from(from)
-    } else {
-        let base = Path::new(from).parent().unwrap();
-        match normal(&base.join(file)) {
-            Some(target) => target,
-            None => return Some("leads out of the repository"),
-        }
+    let (target, anchor) = target(link, from);
+    let Some(target) = target else {
+        return Some("leads out of the repository");
     };
     if !path("").join(&target).exists() {
         return Some("no such file");
@@ -124,13 +129,32 @@ fn broken(link: &str, from: &str, pages: &BTreeMap<PathBuf, Page>) -> Option<&'s
     }
 }
 
+fn pages(names: &[String]) -> BTreeMap<PathBuf, Page> {
+    let page = |name: &String| (PathBuf::from(name), Page::of(&document(name)));
+    names.iter().map(page).collect()
+}
+
+/// The index of the documents and that of the decisions lead to all of them.
+#[test]
+fn every_page_is_in_an_index() {
+    let names = documents();
+    let pages = pages(&names);
+    let mut listed = BTreeSet::new();
+    for index in ["docs/README.md", "docs/decisions/README.md"] {
+        let links = &pages[Path::new(index)].links;
+        listed.extend(links.iter().filter_map(|link| target(link, index).0));
+    }
+    let below_docs = names.iter().filter(|name| name.starts_with("docs/"));
+    let unlisted: Vec<_> = below_docs
+        .filter(|name| *name != "docs/README.md" && !listed.contains(Path::new(name)))
+        .collect();
+    assert!(unlisted.is_empty(), "in no index: {unlisted:?}");
+}
+
 #[test]
 fn every_relative_link_resolves() {
     let names = documents();
-    let pages: BTreeMap<PathBuf, Page> = names
-        .iter()
-        .map(|name| (PathBuf::from(name), Page::of(&document(name))))
-        .collect();
+    let pages = pages(&names);
     let mut checked = 0;
     let mut wrong = Vec::new();
     for name in &names {
