@@ -37,6 +37,10 @@ pub const NAMES_MAX: usize = 250;
 /// Longest text of a key that is read, in bytes: RSA of 8192 bits takes 6.3 KiB.
 pub const KEY_BYTES_MAX: usize = 16 * 1024;
 
+/// How much longer than the printed form a text may be that is kept, in bytes: what OpenSSL says of a
+/// leaf in words (5 KiB) and a root that is not served (2 KiB) fit.
+pub const TEXT_SURPLUS_MAX: usize = 8 * 1024;
+
 /// What is left of a validity that ends soon, in milliseconds: 30 days.
 pub const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -63,6 +67,8 @@ pub struct Certificate {
 
 /// The texts that a certificate was uploaded as, where they are not those of [`pem`] and [`key_pem`]:
 /// reads give back what was uploaded, octet by octet, and most of what is uploaded needs no copy.
+///
+/// A text with more than [`TEXT_SURPLUS_MAX`] beside its blocks is not kept: no quota counts it.
 #[derive(Clone, Debug, Default)]
 pub struct Texts {
     /// The chain.

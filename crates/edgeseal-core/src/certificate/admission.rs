@@ -1,6 +1,6 @@
 use super::{
     CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Digest, Facts, KEY_BYTES_MAX, Leaf, NAMES_MAX,
-    Texts, Warning,
+    TEXT_SURPLUS_MAX, Texts, Warning,
     chain::Chain,
     facts::dns_names,
     invalid::{
@@ -83,9 +83,14 @@ fn texts(chain_pem: &str, key_pem: &str, read: &Certificate) -> Texts {
     let chain = pem::pem(&read.leaf, &read.intermediates);
     let key = pem::key_pem(&read.key);
     Texts {
-        chain: (chain != chain_pem).then(|| chain_pem.to_owned()),
-        key: (*key != key_pem).then(|| Secret::from(key_pem.to_owned())),
+        chain: is_kept(chain_pem, &chain).then(|| chain_pem.to_owned()),
+        key: is_kept(key_pem, &key).then(|| Secret::from(key_pem.to_owned())),
     }
+}
+
+/// Whether a text is kept beside what prints as `printed`.
+fn is_kept(text: &str, printed: &str) -> bool {
+    text != printed && text.len() <= printed.len() + TEXT_SURPLUS_MAX
 }
 
 /// Reads the leaf out of a chain without a key. What is checked, and answered, is what steps 2 to 9

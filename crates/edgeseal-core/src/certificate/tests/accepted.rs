@@ -9,8 +9,8 @@ use super::pki::{
     CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
 };
 use crate::certificate::{
-    CHAIN_BYTES_MAX, Certificate, Facts, KEY_BYTES_MAX, KeyAlgorithm, Texts, Warning, admit,
-    inspect, key_pem, pem,
+    CHAIN_BYTES_MAX, Certificate, Facts, KEY_BYTES_MAX, KeyAlgorithm, TEXT_SURPLUS_MAX, Texts,
+    Warning, admit, inspect, key_pem, pem,
 };
 
 #[test]
@@ -144,6 +144,23 @@ fn texts_are_kept_where_they_are_not_ours() {
     );
     let with_root = format!("{chain}{}", CHAIN.root.pem());
     assert_eq!(texts(&with_root, &key), (Some(with_root.clone()), None));
+}
+
+/// What no quota counts is kept to some KiB of each text.
+#[test]
+fn texts_with_much_around_their_blocks_are_not_kept() {
+    let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
+    let key = CHAIN.leaf.key_pem();
+    for (surplus, is_kept) in [(TEXT_SURPLUS_MAX, true), (TEXT_SURPLUS_MAX + 1, false)] {
+        let around = |text: &str| format!("{}\n{text}", "x".repeat(surplus - 1));
+        let (wide_chain, wide_key) = (around(&chain), around(&key));
+        let admitted = admit_now(&wide_chain, &wide_key).unwrap();
+        assert_eq!(admitted.leaf, CHAIN.leaf.der);
+        let Texts { chain, key } = admitted.texts;
+        assert_eq!(chain, is_kept.then_some(wide_chain), "{surplus}");
+        let key = key.map(|key| key.expose().to_vec());
+        assert_eq!(key, is_kept.then_some(wide_key.into_bytes()), "{surplus}");
+    }
 }
 
 #[test]
