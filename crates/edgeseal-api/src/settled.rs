@@ -31,9 +31,9 @@ impl Context {
     }
 
     /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
-    /// once all prove it or `wait` is over; and how many live edges there are. The edge in this process
-    /// counts as one that is to prove it: after a restart it has not reported yet. `None` if the store
-    /// failed.
+    /// once all prove it or `wait` is over; and how many live edges there are. As long as none is known
+    /// to live, the edge in this process is waited for: after a restart it has not reported yet. `None`
+    /// if the store failed.
     pub async fn proved(
         &self,
         domains: &[Pattern],

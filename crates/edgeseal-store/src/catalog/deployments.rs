@@ -1,17 +1,23 @@
 //! Deployments: certificates that were bound to many domains by one call, and how that ended.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use edgeseal_core::AccountId;
 
-use super::{Catalog, Draft};
+use super::{Catalog, Draft, Listing, Span};
 use crate::{
-    Fault, Key, key, record,
+    Entry, Fault, Key, Wanted, key, record,
     record::{DeploymentCreator, DeploymentRecord},
 };
 
 /// How many an account has at most; a new one takes the place of the oldest of whoever has most.
 pub const DEPLOYMENTS_MAX: usize = 100;
+/// Longest reason that is kept of why a domain does not have its certificate, in characters: one that
+/// names all names of a certificate would be written for each domain of a deployment.
+const FAILURE_MAX: usize = 500;
 /// How long one is shown after its last change: 30 days.
 const SHOWN_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -29,28 +35,59 @@ impl Catalog {
         entry.map(|entry| record::decode(&entry.value)).transpose()
     }
 
-    /// All deployments of an account, the newest first.
+    /// A part of the deployments of an account, the newest first.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn deployments(&self, account: &AccountId) -> Result<Vec<DeploymentRecord>, Fault> {
-        let mut found = Vec::new();
-        let mut after = None;
-        loop {
-            let prefix = key::deployments(account);
-            let page = self.store.list(&prefix, after.as_ref(), DEPLOYMENTS_MAX);
-            let page = page.await?;
-            for entry in &page.entries {
-                found.push(record::decode::<DeploymentRecord>(&entry.value)?);
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
-                break;
-            }
-        }
-        found.sort_by_key(|deployment| std::cmp::Reverse(deployment.id));
-        Ok(found)
+    pub async fn deployments(
+        &self,
+        account: &AccountId,
+        span: Span,
+    ) -> Result<Listing<DeploymentRecord>, Fault> {
+        let prefix = key::deployments(account);
+        let total = self.store.window(&prefix, 0, 0).await?.total;
+        let (skip, limit) = from_the_end(total, span);
+        let window = self.store.window(&prefix, skip, limit).await?;
+        newest_first(&window.entries, total)
     }
+
+    /// As [`deployments`](Self::deployments), of those that `wanted` takes.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn deployments_where(
+        &self,
+        account: &AccountId,
+        wanted: impl Fn(&DeploymentRecord) -> bool + Send + Sync + 'static,
+        span: Span,
+    ) -> Result<Listing<DeploymentRecord>, Fault> {
+        let prefix = key::deployments(account);
+        let wanted: Wanted = Arc::new(move |_, value| {
+            // One that does not read is shown as broken rather than lost.
+            record::decode(value).map_or(true, |deployment| wanted(&deployment))
+        });
+        let all = self.store.select(&prefix, Arc::clone(&wanted), 0, 0);
+        let total = all.await?.total;
+        let (skip, limit) = from_the_end(total, span);
+        let window = self.store.select(&prefix, wanted, skip, limit).await?;
+        newest_first(&window.entries, total)
+    }
+}
+
+/// Where a part of a listing is, counted from its end, in one that is the other way round.
+fn from_the_end(total: usize, span: Span) -> (usize, usize) {
+    let end = total.saturating_sub(span.skip);
+    let skip = end.saturating_sub(span.limit);
+    (skip, end - skip)
+}
+
+fn newest_first(oldest_first: &[Entry], total: usize) -> Result<Listing<DeploymentRecord>, Fault> {
+    let entries = oldest_first.iter().rev();
+    let items = entries.map(|entry| record::decode(&entry.value));
+    Ok(Listing {
+        items: items.collect::<Result<_, _>>()?,
+        total,
+    })
 }
 
 impl Draft {
@@ -103,7 +140,7 @@ impl Draft {
         self.put_deployment(account, deployment)
     }
 
-    /// Writes a deployment.
+    /// Writes a deployment. Of reasons longer than 500 characters the beginning is kept.
     ///
     /// # Errors
     /// Never in practice; see [`record::encode`].
@@ -113,7 +150,14 @@ impl Draft {
         deployment: &DeploymentRecord,
     ) -> Result<(), Fault> {
         let key = Key::deployment(account, deployment.id);
-        self.put_until(key, deployment, deployment.changed.plus_ms(SHOWN_MS))
+        let mut kept = deployment.clone();
+        for failure in kept.domains.iter_mut().filter_map(|it| it.failure.as_mut()) {
+            if let Some((end, _)) = failure.char_indices().nth(FAILURE_MAX) {
+                failure.truncate(end);
+                failure.push_str("...");
+            }
+        }
+        self.put_until(key, &kept, deployment.changed.plus_ms(SHOWN_MS))
     }
 
     /// Forgets a deployment. What it bound stays bound.

@@ -2,6 +2,7 @@
 
 mod companion;
 mod counts;
+mod deployments;
 mod freed;
 mod origin_permissions;
 mod supposed;

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use edgeseal_core::AccountId;
-use edgeseal_store::{Catalog, record::DeploymentRecord};
+use edgeseal_store::{
+    Catalog,
+    catalog::{Listing, Span},
+    record::DeploymentRecord,
+};
 use serde::Serialize;
 
 use super::{KIND, NoJob, Outcome, PRODUCT, StatusFilter, job_id, status_filter};
@@ -221,22 +225,25 @@ impl Operation for ListDeploymentJob {
         call: &Authorized,
         search: Search,
     ) -> Result<Done<Listed>, Error> {
-        let catalog = &context.catalog;
-        let all = catalog.deployments(call.account()).await;
-        let mut jobs = all.map_err(Trouble::from)?;
-        jobs.retain(|job| search.finds(job));
-        let total = jobs.len();
-        let skipped = (search.page.number - 1).saturating_mul(search.page.size);
-        let page = jobs.into_iter().skip(skipped).take(search.page.size);
-        let page: Vec<DeploymentRecord> = page.collect();
-        let mut names = Names::of_page(page.iter().map(|job| job.certificates.len()).sum());
-        let mut data = Vec::with_capacity(page.len());
-        for job in page {
-            data.push(Job::of(catalog, call.account(), job, &mut names).await?);
+        let (catalog, account, page) = (&context.catalog, call.account(), search.page);
+        let span = Span::of_page(page.number, page.size);
+        let found = match search {
+            Search { here: false, .. } => Ok(Listing::default()),
+            search if search.finds_all() => catalog.deployments(account, span).await,
+            search => {
+                let wanted = move |job: &DeploymentRecord| search.finds(job);
+                catalog.deployments_where(account, wanted, span).await
+            }
+        };
+        let Listing { items, total } = found.map_err(Trouble::from)?;
+        let mut names = Names::of_page(items.iter().map(|job| job.certificates.len()).sum());
+        let mut data = Vec::with_capacity(items.len());
+        for job in items {
+            data.push(Job::of(catalog, account, job, &mut names).await?);
         }
         Ok(Done::read(Listed {
-            current_page: search.page.number,
-            show_size: search.page.size,
+            current_page: page.number,
+            show_size: page.size,
             total,
             data,
         }))
@@ -255,10 +262,15 @@ pub(super) async fn find(
 }
 
 impl Search {
+    /// Whether it looks for no jobs in particular.
+    fn finds_all(&self) -> bool {
+        let nothing = self.certificate.is_none() && self.instance.is_none();
+        nothing && self.status == StatusFilter::All
+    }
+
     fn finds(&self, job: &DeploymentRecord) -> bool {
         let has = |wanted: &String| job.certificates.iter().any(|id| id.to_string() == *wanted);
-        self.here
-            && self.status.matches(Outcome::of_job(job))
+        self.status.matches(Outcome::of_job(job))
             && self.certificate.as_ref().is_none_or(has)
             && self
                 .instance
