@@ -235,6 +235,7 @@ impl Context {
                     if completed.access_key("-").await.is_err() {
                         return;
                     }
+                    rebuild_summaries(&completed).await;
                     stamp_origin_permissions(&completed, clock).await;
                     recount(&completed).await;
                 } => {}
@@ -264,6 +265,21 @@ impl Context {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);
             tracing::warn!(code, "a refusal did not fit into the audit queue");
         }
+    }
+}
+
+/// Has listings read what another release wrote for them.
+async fn rebuild_summaries(catalog: &Catalog) {
+    match catalog.rebuild_summaries().await {
+        Ok(0) => {}
+        Ok(rebuilt) => tracing::info!(
+            rebuilt,
+            "the summaries that listings filter by are written anew: another release wrote them"
+        ),
+        Err(error) => tracing::warn!(
+            why = causes(&error),
+            "not all summaries that listings filter by are written anew; tried again at the next start"
+        ),
     }
 }
 

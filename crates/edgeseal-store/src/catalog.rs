@@ -20,6 +20,7 @@ mod listing;
 mod origin_permissions;
 mod queues;
 mod requests;
+mod summaries;
 mod texts;
 
 use std::{future::Future, sync::Arc};

@@ -64,10 +64,12 @@ pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
     for prefix in ["accountkey/", "userkey/"] {
         check.each(prefix, Check::listed_access_key).await?;
     }
-    check.each("accountdomain/", Check::listed_domain).await?;
+    check
+        .each(key::DOMAIN_SUMMARIES, Check::listed_domain)
+        .await?;
     check.each("below/", Check::name_below).await?;
     check
-        .each("accountcert/", Check::listed_certificate)
+        .each(key::CERTIFICATE_SUMMARIES, Check::listed_certificate)
         .await?;
     for prefix in ["certname/", "certcontent/"] {
         check.each(prefix, Check::pointer).await?;

@@ -53,6 +53,10 @@ pub const EDGES: &str = "edge/";
 pub const COUNTERS: &str = "counter/";
 /// How much all accounts have of what they may have only so much of.
 pub const COUNTS: &str = "count/";
+/// What listings of all accounts need of domains.
+pub const DOMAIN_SUMMARIES: &str = "accountdomain/";
+/// What listings of all accounts need of certificates.
+pub const CERTIFICATE_SUMMARIES: &str = "accountcert/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 

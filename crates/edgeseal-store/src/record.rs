@@ -455,12 +455,24 @@ impl<'a> CertificateSummary<'a> {
     }
 }
 
+/// The version of both kinds of summaries.
+///
+/// A change of their shapes needs another one: the form says nothing of itself, and what another shape
+/// left would be read as something else. [`crate::Catalog::rebuild_summaries`] writes those of other versions anew.
+const SUMMARY_VERSION: u8 = 2;
+
+/// Whether a summary is of the version that this release writes.
+#[must_use]
+pub fn is_summary_current(value: &[u8]) -> bool {
+    value.first() == Some(&SUMMARY_VERSION)
+}
+
 /// Encodes a summary.
 ///
 /// # Errors
 /// Never in practice.
 pub fn encode_summary<T: Serialize>(summary: &T) -> Result<Bytes, Fault> {
-    let mut bytes = vec![1]; // version
+    let mut bytes = vec![SUMMARY_VERSION];
     bytes.append(&mut postcard::to_allocvec(summary).map_err(Fault::of("encode a summary"))?);
     Ok(Bytes::from(bytes))
 }
@@ -471,7 +483,9 @@ pub fn encode_summary<T: Serialize>(summary: &T) -> Result<Bytes, Fault> {
 /// A [`Fault`] if the value is no summary of a version that this release knows.
 pub fn decode_summary<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Fault> {
     match value.split_first() {
-        Some((1, rest)) => postcard::from_bytes(rest).map_err(Fault::of("decode a summary")),
+        Some((&SUMMARY_VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(Fault::of("decode a summary"))
+        }
         _ => Err(Fault::new(
             "decode a summary: it was written by another release",
         )),

@@ -273,7 +273,7 @@ impl Draft {
 
 /// What is bound for these edges and switched on. A domain with nothing staged has nothing bound for
 /// staging, although staging edges then serve what production has.
-fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
+pub(super) fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
     let binding = match environment {
         Environment::Production => &domain.production,
         Environment::Staging => &domain.staging,

@@ -5,6 +5,7 @@ mod counts;
 mod deployments;
 mod freed;
 mod origin_permissions;
+mod summaries;
 mod supposed;
 
 use std::sync::{

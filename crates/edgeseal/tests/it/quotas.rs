@@ -314,6 +314,41 @@ async fn a_wrong_number_is_corrected_at_the_next_start() {
     server.stop();
 }
 
+/// As another release left what listings filter by.
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_filter_by_what_another_release_left() {
+    let mut server = Server::start_with(&config(""));
+    let (api, origin) = (server.client(), Origin::start().await);
+    for name in ["1.list.example", "2.list.example"] {
+        api.add(name, &origin).await;
+    }
+    api.set("1.list.example", &AUTHORITY.issue(&["1.list.example"]))
+        .await
+        .unwrap();
+    server.terminate();
+    let store = Connection::open(server.data().join("store.db")).unwrap();
+    let version = "CAST(x'01' || substr(value, 2) AS BLOB)";
+    for prefix in ["accountdomain/", "accountcert/"] {
+        let sql = format!("UPDATE entry SET value = {version} WHERE key LIKE '{prefix}%'");
+        assert!(store.execute(&sql, []).unwrap() > 0);
+    }
+    drop(store);
+    assert_eq!(doctor(&server.data()).0, Some(65));
+    server.launch();
+    let api = server.client();
+    let filtered = crate::harness::eventually("a right listing", async || {
+        let offline = [("DomainStatus", "offline")];
+        let domains = api.ok(CDN, "DescribeUserDomains", &offline).await;
+        let without = [("DomainName", "2.list.example")];
+        let known = api.ok(CDN, "DescribeCdnCertificateList", &without).await;
+        let listed = &known["CertificateListModel"]["Count"];
+        (domains["TotalCount"] == 0 && *listed == 0).then_some(())
+    });
+    filtered.await;
+    assert_eq!(doctor(&server.data()).0, Some(0));
+    server.stop();
+}
+
 fn text(api: &Api) -> &str {
     std::str::from_utf8(api.secret.expose()).unwrap()
 }

@@ -1,0 +1,176 @@
+//! Summaries that another release wrote, written anew.
+
+use std::collections::BTreeMap;
+
+use edgeseal_core::{
+    certificate::CertificateId,
+    domain::{Domain, Environment},
+};
+
+use super::{Catalog, domains::served_binding};
+use crate::{
+    CommitError, Entry, Expect, Fault, Key, Txn, Write, key,
+    record::{self, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary},
+};
+
+/// Entries looked at, and at most written by one commit.
+const PAGE: usize = 500;
+/// How often a page of which others change something is tried again.
+const ATTEMPTS: u32 = 16;
+
+/// Which of the two indexes.
+#[derive(Clone, Copy)]
+enum Index {
+    Domains,
+    Certificates,
+}
+
+impl Catalog {
+    /// Writes the summaries that another release left anew, from the records; how many there were.
+    /// What is done is durable page by page, so another call goes on where one ended. Whoever changes
+    /// a record meanwhile writes its summary too, and that one stays.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn rebuild_summaries(&self) -> Result<u64, Fault> {
+        let mut rebuilt = 0;
+        for index in [Index::Domains, Index::Certificates] {
+            let stale: crate::Wanted =
+                std::sync::Arc::new(|_, value| !record::is_summary_current(value));
+            // Once in the life of a store there are some.
+            if self.store.select(index.prefix(), stale, 0, 0).await?.total > 0 {
+                rebuilt += self.rebuild_index(index).await?;
+            }
+        }
+        Ok(rebuilt)
+    }
+
+    async fn rebuild_index(&self, index: Index) -> Result<u64, Fault> {
+        let (mut after, mut rebuilt) = (None, 0);
+        loop {
+            let mut page = self
+                .store
+                .list(index.prefix(), after.as_ref(), PAGE)
+                .await?;
+            for _ in 0..ATTEMPTS {
+                let Some(written) = self.rebuild_page(index, &page.entries).await? else {
+                    page = self
+                        .store
+                        .list(index.prefix(), after.as_ref(), PAGE)
+                        .await?;
+                    continue;
+                };
+                rebuilt += written;
+                break;
+            }
+            after = page.entries.into_iter().next_back().map(|entry| entry.key);
+            if !page.more {
+                return Ok(rebuilt);
+            }
+        }
+    }
+
+    /// How many of these entries were written anew; `None` if one of them has changed meanwhile.
+    async fn rebuild_page(&self, index: Index, entries: &[Entry]) -> Result<Option<u64>, Fault> {
+        let stale = entries.iter();
+        let stale = stale.filter(|entry| !record::is_summary_current(&entry.value));
+        let stale: BTreeMap<&Key, &Entry> = stale.map(|entry| (&entry.key, entry)).collect();
+        let mut txn = Txn::default();
+        for (key, value) in self.summaries_under(index, &stale).await? {
+            // One that leads nowhere, or belongs to another account, is the doctor's to find.
+            let Some(entry) = stale.get(&key) else {
+                continue;
+            };
+            txn.expect
+                .push(Expect::Unchanged(key.clone(), entry.changed));
+            txn.write.push(Write::Put {
+                key,
+                value,
+                expires: None,
+            });
+        }
+        let count = txn.write.len() as u64;
+        if count == 0 {
+            return Ok(Some(0));
+        }
+        match self.store.commit(txn).await {
+            Ok(_) => Ok(Some(count)),
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// The summaries of the records that these entries lead to, each under its key.
+    async fn summaries_under(
+        &self,
+        index: Index,
+        stale: &BTreeMap<&Key, &Entry>,
+    ) -> Result<Vec<(Key, bytes::Bytes)>, Fault> {
+        let records: Vec<Key> = stale.keys().filter_map(|key| index.record(key)).collect();
+        match index {
+            Index::Domains => {
+                let domains: Vec<Domain> = self.read_many(&records).await?;
+                self.summaries_of_domains(&domains).await
+            }
+            Index::Certificates => {
+                let rows: Vec<CertificateRecord> = self.read_many(&records).await?;
+                let shown = rows.iter().filter(|row| !row.removed);
+                let summaries = shown.map(|row| {
+                    let key = Key::account_certificate(&row.account, &row.region, row.id);
+                    let summary = CertificateSummary::of(row);
+                    Ok((key, record::encode_summary(&summary)?))
+                });
+                summaries.collect()
+            }
+        }
+    }
+
+    async fn summaries_of_domains(
+        &self,
+        domains: &[Domain],
+    ) -> Result<Vec<(Key, bytes::Bytes)>, Fault> {
+        let bound = |domain| served_binding(domain, Environment::Production);
+        let ids = domains.iter().filter_map(bound);
+        let ids = ids.flat_map(|binding| binding.certificates().map(|(id, _)| id));
+        let mut ids: Vec<CertificateId> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows = self.certificates_numbered(&ids).await?;
+        let ends: BTreeMap<CertificateId, _> = rows
+            .into_iter()
+            .map(|row| (row.id, row.facts.chain_not_after))
+            .collect();
+        let summaries = domains.iter().map(|domain| {
+            let served = bound(domain).map(|binding| {
+                let all = binding.certificates();
+                let ends = all.filter_map(|(id, _)| ends.get(&id).copied());
+                BoundSummary {
+                    certificate: binding.certificate,
+                    expires: ends.min().unwrap_or_default(),
+                }
+            });
+            let key = Key::account_domain(&domain.account, &domain.name);
+            let summary = DomainSummary::of(domain, served);
+            Ok((key, record::encode_summary(&summary)?))
+        });
+        summaries.collect()
+    }
+}
+
+impl Index {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Domains => key::DOMAIN_SUMMARIES,
+            Self::Certificates => key::CERTIFICATE_SUMMARIES,
+        }
+    }
+
+    /// The record that an entry of the index leads to.
+    fn record(self, entry: &Key) -> Option<Key> {
+        let (_, tail) = entry.as_str().rsplit_once('/')?;
+        match self {
+            Self::Domains => Some(Key::domain(&edgeseal_core::Pattern::parse(tail).ok()?)),
+            Self::Certificates => Some(Key::certificate(tail.parse().ok()?)),
+        }
+    }
+}
