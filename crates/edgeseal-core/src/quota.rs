@@ -127,8 +127,8 @@ impl Quota {
 
 impl Default for Quotas {
     /// An account has up to 10,000 domains, so that one of them takes a hundredth of what an edge is
-    /// made for; five certificates for each, since those that were renewed stay until they are removed;
-    /// and 1,000 signing requests, which are kept for 400 days.
+    /// made for; five certificates for each, the one that is bound and four that it superseded; and
+    /// 1,000 signing requests, which are kept for 400 days.
     fn default() -> Self {
         Self {
             domains: Quota::AtMost(10_000),

@@ -21,7 +21,9 @@ mod origin_permissions;
 mod queues;
 mod requests;
 mod summaries;
+mod superseded;
 mod texts;
+mod uses;
 
 use std::{future::Future, sync::Arc};
 
@@ -46,6 +48,7 @@ pub use listing::{Listing, Span};
 pub use origin_permissions::{AccountUpdate, PrivateOriginsOf};
 use queues::Queues;
 pub(crate) use requests::SIGNING_REQUEST_MS;
+pub use superseded::SUPERSEDED_MAX;
 
 /// How often a transaction that loses its race is tried again.
 const ATTEMPTS: u32 = 16;
@@ -133,6 +136,7 @@ impl Catalog {
             let _sealing = self.keyring.sealing();
             let draft = Draft::new(self.clone(), deed.now, doubts);
             let (mut draft, value) = decide(draft).await?;
+            draft.trim_superseded().await?;
             let supposed = draft.take_supposed();
             let txn = draft.into_txn(deed)?;
             match self.store.commit(txn).await {

@@ -76,6 +76,7 @@ pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
     }
     check.each("certuse/", Check::certificate_use).await?;
     check.each("materialuse/", Check::material_use).await?;
+    check.each(key::SUPERSEDED, Check::superseded).await?;
     for prefix in [key::CHAIN_TEXTS, key::KEY_TEXTS] {
         check.each(prefix, Check::text).await?;
     }
@@ -358,6 +359,15 @@ impl Check<'_> {
         let belongs = domain.is_some_and(|domain| {
             let mut bound = bound_certificates(&domain).into_iter();
             bound.any(|id| Key::certificate_use(id, &domain.name) == entry.key)
+        });
+        Ok(leads_nowhere_unless(belongs))
+    }
+
+    async fn superseded(&self, entry: &Entry) -> Result<Wrong, Fault> {
+        let row = self.certificate_of_tail(entry).await?;
+        let belongs = row.is_some_and(|row| {
+            let of = row.uploaded_for.as_ref().filter(|_| !row.removed);
+            of.is_some_and(|of| Key::superseded(&row.account, of, row.id) == entry.key)
         });
         Ok(leads_nowhere_unless(belongs))
     }

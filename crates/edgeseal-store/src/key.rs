@@ -57,6 +57,8 @@ pub const COUNTS: &str = "count/";
 pub const DOMAIN_SUMMARIES: &str = "accountdomain/";
 /// What listings of all accounts need of certificates.
 pub const CERTIFICATE_SUMMARIES: &str = "accountcert/";
+/// The uploads of all domains that later ones superseded.
+pub const SUPERSEDED: &str = "superseded/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 
@@ -147,6 +149,13 @@ impl Key {
     #[must_use]
     pub fn certificate_used(id: CertificateId) -> Self {
         Self(format!("certused/{id}").into())
+    }
+
+    /// That a certificate came with a call for this domain of its account, and that no domain has it
+    /// bound any more.
+    #[must_use]
+    pub fn superseded(account: &AccountId, name: &Pattern, id: CertificateId) -> Self {
+        Self(format!("{}{id:019}", superseded(account, name)).into())
     }
 
     /// That a certificate has this material.
@@ -407,7 +416,7 @@ impl Key {
 /// Prefix of [`Key::account_domain`].
 #[must_use]
 pub fn account_domains(account: &AccountId) -> String {
-    format!("accountdomain/{account}/")
+    format!("{DOMAIN_SUMMARIES}{account}/")
 }
 
 /// Prefix of [`Key::name_below`].
@@ -419,7 +428,7 @@ pub fn names_below(parent: &str) -> String {
 /// Prefix of [`Key::account_certificate`].
 #[must_use]
 pub fn account_certificates(account: &AccountId) -> String {
-    format!("accountcert/{account}/")
+    format!("{CERTIFICATE_SUMMARIES}{account}/")
 }
 
 /// Prefix of [`Key::account_certificate`] for one region.
@@ -432,6 +441,12 @@ pub fn regional_certificates(account: &AccountId, region: &str) -> String {
 #[must_use]
 pub fn certificate_uses(id: CertificateId) -> String {
     format!("certuse/{id}/")
+}
+
+/// Prefix of [`Key::superseded`].
+#[must_use]
+pub fn superseded(account: &AccountId, name: &Pattern) -> String {
+    format!("{SUPERSEDED}{account}/{name}/")
 }
 
 /// Prefix of [`Key::material_use`].

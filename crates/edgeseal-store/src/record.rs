@@ -51,6 +51,11 @@ pub struct CertificateRecord {
     pub source: CertificateSource,
     /// Region of the certificate centre that it belongs to.
     pub region: String,
+    /// The domain whose call it came with, of several the first: once no domain has it bound, it is
+    /// one of that domain's superseded uploads. Absent in the certificate centre, and in records of
+    /// releases that did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_for: Option<Pattern>,
     /// Address of its material.
     pub material: Digest,
     /// Whether the material has a private key.

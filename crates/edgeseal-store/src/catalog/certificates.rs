@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Domains that one change can take a certificate from, with room.
-const LEAVING_MAX: usize = 100;
+pub(super) const LEAVING_MAX: usize = 100;
 
 impl Catalog {
     /// A certificate, whoever owns it.
@@ -276,6 +276,7 @@ impl Draft {
         self.delete(Key::certificate(row.id));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
         self.delete(Key::certificate_used(row.id));
+        self.leave_superseded(row).await?;
         self.keep_texts(row.id, &Texts::default()).await?;
         self.delete_material_use(row).await
     }
@@ -339,35 +340,6 @@ impl Draft {
             }
         }
         self.delete(content);
-        Ok(())
-    }
-
-    pub(super) fn use_certificate(&mut self, id: CertificateId, name: &Pattern) {
-        self.put_bytes(Key::certificate_use(id, name), Bytes::new());
-        // Nobody can be about to remove one that this change adds.
-        if !self.writes(&Key::certificate(id)) {
-            self.put_bytes(Key::certificate_used(id), Bytes::new());
-        }
-    }
-
-    pub(super) async fn release_certificate(
-        &mut self,
-        id: CertificateId,
-        name: &Pattern,
-    ) -> Result<(), Fault> {
-        self.delete(Key::certificate_use(id, name));
-        let Some(row) = self.certificate(id).await?.filter(|row| row.removed) else {
-            return Ok(());
-        };
-        self.has(&Key::certificate_used(id)).await?;
-        // More than one change takes away: what the store still lists may be on its way out here.
-        let prefix = key::certificate_uses(id);
-        let users = self.catalog.store.list(&prefix, None, LEAVING_MAX).await?;
-        if !users.more && users.entries.iter().all(|entry| self.deletes(&entry.key)) {
-            return self.delete_certificate(&row).await;
-        }
-        // Written, so that two last users who leave at once do not each see the other.
-        self.put_bytes(Key::certificate_used(id), Bytes::new());
         Ok(())
     }
 

@@ -159,18 +159,35 @@ impl Draft {
         kind: Kind,
         quota: Quota,
     ) -> Result<(), NotAdded> {
-        let key = Key::count(account, kind);
-        let added = self.added.get(&key).map_or(0, |added| added.by) + 1;
+        let by = self.added_of(account, kind) + 1;
+        self.fit(account, kind, by, quota).await
+    }
+
+    /// What the change adds to a number so far.
+    pub(super) fn added_of(&self, account: &AccountId, kind: Kind) -> i64 {
+        let added = self.added.get(&Key::count(account, kind));
+        added.map_or(0, |added| added.by)
+    }
+
+    /// Adds so many in all, and no others, if the quota allows them.
+    pub(super) async fn fit(
+        &mut self,
+        account: &AccountId,
+        kind: Kind,
+        by: i64,
+        quota: Quota,
+    ) -> Result<(), NotAdded> {
         // Not expected to stay so: the commit looks again, with what others have added meanwhile.
         let mut used = self.catalog.counted(account, kind).await?;
-        let over = |used| quota::check(kind, used, added.max(0).unsigned_abs(), quota);
+        let over = |used| quota::check(kind, used, by.max(0).unsigned_abs(), quota);
         if over(used).is_err() && kind.expires() {
             self.catalog.recount(account, kind).await?;
             used = self.catalog.counted(account, kind).await?;
         }
         over(used)?;
         let at_most = quota.at_most();
-        self.added.insert(key, Added { by: added, at_most });
+        self.added
+            .insert(Key::count(account, kind), Added { by, at_most });
         Ok(())
     }
 

@@ -96,7 +96,7 @@ impl Draft {
         let had = before.map(bound_certificates).unwrap_or_default();
         let has = bound_certificates(after);
         for id in has.iter().filter(|id| !had.contains(id)) {
-            self.use_certificate(*id, &after.name);
+            self.use_certificate(*id, &after.name).await?;
         }
         for id in had.iter().filter(|id| !has.contains(id)) {
             self.release_certificate(*id, &after.name).await?;

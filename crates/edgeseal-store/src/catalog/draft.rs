@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use edgeseal_core::{AccountId, Timestamp};
+use edgeseal_core::{AccountId, Pattern, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Catalog, Deed, counts::Added};
@@ -26,6 +26,8 @@ pub struct Draft {
     expires: BTreeMap<Key, Timestamp>,
     /// What is added to the numbers of what accounts have.
     pub(super) added: BTreeMap<Key, Added>,
+    /// Domains, each with its account, of whose uploads the change supersedes some.
+    pub(super) superseding: BTreeSet<(AccountId, Pattern)>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
     /// Further accounts in whose audits the change is recorded.
@@ -45,6 +47,7 @@ impl Draft {
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
             added: BTreeMap::new(),
+            superseding: BTreeSet::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
             recorded_in: BTreeSet::new(),

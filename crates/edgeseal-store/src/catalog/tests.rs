@@ -6,6 +6,7 @@ mod deployments;
 mod freed;
 mod origin_permissions;
 mod summaries;
+mod superseded;
 mod supposed;
 
 use std::sync::{
@@ -87,6 +88,7 @@ fn row(id: i64, certificate: &Certificate) -> CertificateRecord {
         name: format!("name-{id}"),
         source: CertificateSource::Centre,
         region: "home".to_owned(),
+        uploaded_for: None,
         material: certificate.digest(),
         has_key: true,
         revoked: false,

@@ -81,6 +81,7 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         name: content.to_owned(),
         source: CertificateSource::Centre,
         region: "home".to_owned(),
+        uploaded_for: None,
         material: certificate.digest(),
         has_key: true,
         revoked: false,

@@ -100,12 +100,21 @@ async fn serving(config: &str, certificates: usize) -> (Server, BTreeMap<&'stati
     let mut served = BTreeMap::new();
     for name in NAMES {
         api.add(name, &origin).await;
-        for _ in 0..certificates {
-            let pem = AUTHORITY.issue(&[name]);
-            let set = api.set(name, &pem).await;
-            set.unwrap_or_else(|error| panic!("{}", told(&error)));
-            served.insert(name, pem);
+        // Of those that are set a domain keeps some only.
+        for number in 1..certificates {
+            let (pem, stored) = (AUTHORITY.issue(&[name]), format!("{name}-{number}"));
+            let params = [
+                ("Name", stored.as_str()),
+                ("Cert", &pem.chain),
+                ("Key", &pem.key),
+            ];
+            api.ok(crate::harness::CAS, "UploadUserCertificate", &params)
+                .await;
         }
+        let pem = AUTHORITY.issue(&[name]);
+        let set = api.set(name, &pem).await;
+        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        served.insert(name, pem);
     }
     (server, served)
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::{
     doctor::doctor,
     harness::{
-        Api, CAS, CDN, EDGESEAL, Origin, Pem, SET, Server,
+        Api, CAS, CDN, EDGESEAL, Origin, Pem, RAM, SET, Server,
         api::{told, upload},
         pki::AUTHORITY,
         unlimited,
@@ -137,10 +137,11 @@ async fn an_account_adds_as_many_domains_as_it_may() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_uploads_as_many_certificates_as_it_may() {
     const NAME: &str = "www.quota.example";
+    const OTHER: &str = "other.quota.example";
     let server = Server::start_with(&config("quota_certificates = 2"));
     let (bob, origin) = (server.account("bob").await, Origin::start().await);
     bob.add(NAME, &origin).await;
-    let pems: [Pem; 4] = std::array::from_fn(|_| AUTHORITY.issue(&[NAME]));
+    let pems: [Pem; 4] = std::array::from_fn(|_| AUTHORITY.issue(&[NAME, OTHER]));
     let [first, second, third, fourth] = &pems;
     let mut kept = upload(NAME, first).to_vec();
     kept.push(("CertName", "kept"));
@@ -151,8 +152,10 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
         ("Key", &second.key),
     ];
     let stored = bob.ok(CAS, "UploadUserCertificate", &centre).await;
-    let third_up = upload(NAME, third);
     let over = "2 of 2 certificates";
+    // Of a domain that has none it takes no other's place.
+    bob.add(OTHER, &origin).await;
+    let third_up = upload(OTHER, third);
     assert_over(&bob, (CDN, SET), &third_up, OVER_CERTIFICATES, over).await;
     assert_over(
         &bob,
@@ -169,14 +172,16 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
     ];
     let call = (CAS, "UploadUserCertificate");
     assert_over(&bob, call, &further, OVER_CERTIFICATES, over).await;
-    let legacy = [
-        ("DomainName", NAME),
-        ("ServerCertificateStatus", "on"),
-        ("ServerCertificate", &third.chain),
-        ("PrivateKey", &third.key),
-    ];
+    let legacy = |name| {
+        [
+            ("DomainName", name),
+            ("ServerCertificateStatus", "on"),
+            ("ServerCertificate", &third.chain),
+            ("PrivateKey", &third.key),
+        ]
+    };
     let call = (CDN, "SetDomainServerCertificate");
-    assert_over(&bob, call, &legacy, OVER_CERTIFICATES, over).await;
+    assert_over(&bob, call, &legacy(OTHER), OVER_CERTIFICATES, over).await;
     server
         .assert_serves(NAME, &first.leaf, "nothing was bound")
         .await;
@@ -193,7 +198,7 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
     server
         .assert_serves(NAME, &second.leaf, "by its number")
         .await;
-    let mut forced = legacy.to_vec();
+    let mut forced = legacy(NAME).to_vec();
     forced.extend([("CertName", "kept"), ("ForceSet", "1")]);
     bob.ok(CDN, "SetDomainServerCertificate", &forced).await;
     server
@@ -207,6 +212,109 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
         .assert_serves(NAME, &fourth.leaf, "there was room")
         .await;
     server.stop();
+}
+
+/// The numbers and names of the account's certificates, in order of their numbers.
+async fn certificates(api: &Api) -> Vec<(i64, String)> {
+    let listed = api.ok(CDN, "DescribeCdnCertificateList", &[]).await;
+    let model = &listed["CertificateListModel"];
+    let rows = model["CertList"]["Cert"].as_array().unwrap().iter();
+    let rows = rows.map(|row| {
+        let name = row["CertName"].as_str().unwrap().to_owned();
+        (row["CertId"].as_i64().unwrap(), name)
+    });
+    let rows: Vec<_> = rows.collect();
+    assert_eq!(model["Count"], rows.len());
+    rows
+}
+
+/// Whoever may do nothing but set the certificate of one domain, with names or without, in production
+/// or staging, leaves the others of the account the room for their renewals.
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_of_one_domain_leave_room_for_those_of_others() {
+    const OWN: &str = "own.quota.example";
+    const OTHER: &str = "other.quota.example";
+    const QUOTA: usize = 12;
+    let server = Server::start_with(&config(&format!("quota_certificates = {QUOTA}")));
+    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    for name in [OWN, OTHER] {
+        bob.add(name, &origin).await;
+        bob.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
+    }
+    let renewer = user_who_sets(&bob, OWN).await;
+    let pem = &AUTHORITY.issue(&[OWN, OTHER]);
+    for number in 0..30 {
+        let name = format!("renewal-{number}");
+        let mut params = upload(OWN, pem).to_vec();
+        match number % 3 {
+            0 => {}
+            1 => params.push(("CertName", &name)),
+            _ => params.extend([("CertName", name.as_str()), ("Env", "staging")]),
+        }
+        renewer.ok(CDN, SET, &params).await;
+    }
+    // What is bound (two, one of them staged) and four that were bound before.
+    let there = certificates(&bob).await;
+    assert_eq!(there.len(), 2 + 4 + 1, "{there:?}");
+    assert_eq!(quotas(&bob).await["CertificateRemain"], QUOTA - there.len());
+
+    // One of them is put back by its name, and is not older for that.
+    let (id, name) = &there[there.len() - 3];
+    let back = [
+        ("DomainName", OWN),
+        ("SSLProtocol", "on"),
+        ("CertName", name),
+    ];
+    renewer.ok(CDN, SET, &back).await;
+    renewer.ok(CDN, SET, &upload(OWN, pem)).await;
+    let there = certificates(&bob).await;
+    assert!(there.iter().any(|known| known.0 == *id), "{there:?}");
+
+    // With the centre full renewals go on, also of a domain that has nothing superseded yet.
+    for number in there.len()..QUOTA {
+        let name = format!("centre-{number}");
+        let params = [
+            ("Name", name.as_str()),
+            ("Cert", &pem.chain),
+            ("Key", &pem.key),
+        ];
+        bob.ok(CAS, "UploadUserCertificate", &params).await;
+    }
+    for _ in 0..6 {
+        for name in [OWN, OTHER] {
+            let fresh = AUTHORITY.issue(&[name]);
+            bob.set(name, &fresh).await.unwrap();
+            server
+                .assert_serves(name, &fresh.leaf, "at the quota")
+                .await;
+            assert_eq!(certificates(&bob).await.len(), QUOTA);
+        }
+    }
+    assert_eq!(quotas(&bob).await["CertificateRemain"], 0);
+    assert_eq!(doctor(&server.data()).0, Some(0));
+    server.stop();
+}
+
+/// A user of the account who may set the certificate of this domain, and nothing else.
+async fn user_who_sets(api: &Api, domain: &str) -> Api {
+    let policy = serde_json::json!({"Version": "1", "Statement": [{
+        "Effect": "Allow",
+        "Action": "cdn:SetCdnDomainSSLCertificate",
+        "Resource": format!("acs:cdn:*:*:domain/{domain}"),
+    }]});
+    let policy = policy.to_string();
+    let made = [("PolicyName", "sets"), ("PolicyDocument", policy.as_str())];
+    api.ok(RAM, "CreatePolicy", &made).await;
+    api.ok(RAM, "CreateUser", &[("UserName", "renewer")]).await;
+    let attached = [
+        ("PolicyType", "Custom"),
+        ("PolicyName", "sets"),
+        ("UserName", "renewer"),
+    ];
+    api.ok(RAM, "AttachPolicyToUser", &attached).await;
+    let user = [("UserName", "renewer")];
+    let made = api.ok(RAM, "CreateAccessKey", &user).await;
+    api.as_user(&made["AccessKey"])
 }
 
 #[tokio::test(flavor = "multi_thread")]

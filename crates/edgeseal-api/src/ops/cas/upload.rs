@@ -204,6 +204,7 @@ impl Upload {
             name: self.name.clone(),
             source: CertificateSource::Centre,
             region: region::of_call(call).to_owned(),
+            uploaded_for: None,
             material: certificate.digest(),
             has_key: true,
             revoked: false,

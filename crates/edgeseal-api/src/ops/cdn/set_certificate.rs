@@ -14,6 +14,7 @@ use std::slice;
 use edgeseal_core::{
     Pattern,
     domain::{Binding, Companion, Domain, Environment, NoCompanion},
+    quota::Kind,
 };
 use edgeseal_store::{
     catalog::{ChangeError, Committed, Draft},
@@ -25,7 +26,7 @@ use crate::{
     authorize::Authorized,
     context::Context,
     operation::{Done, Nothing},
-    ops::region,
+    ops::{quota, region},
     warning::Warning,
 };
 
@@ -201,6 +202,11 @@ impl Change<'_> {
         for before in &domains {
             let applied = self.apply(&mut draft, before, certificate.as_ref());
             warnings.extend(applied.await?);
+        }
+        if matches!(self.source, Some((Source::Upload(_), _))) {
+            let account = self.call.account();
+            let quota = quota::of(self.context, account, Kind::Certificates).await?;
+            draft.make_room(account, self.names, quota).await?;
         }
         for warning in &warnings {
             draft.note(warning.detail.clone());

@@ -39,6 +39,8 @@ impl World {
             }
         };
         self.remember(id, name, HOME, "upload", fresh);
+        let known = self.model.certificates.get_mut(&id).unwrap();
+        known.uploaded_for = Some(domain.to_owned());
         id
     }
 
@@ -59,6 +61,8 @@ impl World {
             names: fresh.names,
             not_after: fresh.not_after,
             hidden: false,
+            uploaded_for: None,
+            superseded: None,
         };
         let before = self.model.certificates.insert(id, known);
         assert!(before.is_none(), "the number {id} was given twice");
@@ -99,6 +103,7 @@ impl World {
             let Some(domain) = self.any_domain() else {
                 return;
             };
+            self.model.steps += 1;
             let name = self.new_name();
             self.done(format!("{domain}: upload of what ends at once"));
             let mut attempts = 0;

@@ -15,6 +15,8 @@ pub(super) const ABROAD: &str = "ap-southeast-1";
 pub(super) struct Model {
     pub(super) domains: BTreeMap<String, Domain>,
     pub(super) certificates: BTreeMap<i64, Known>,
+    /// Changes made.
+    pub(super) steps: usize,
 }
 
 #[derive(Default)]
@@ -53,7 +55,14 @@ pub(super) struct Known {
     pub(super) not_after: i64,
     /// Whether its owner deleted it while it was bound.
     pub(super) hidden: bool,
+    /// The domain that it was uploaded for.
+    pub(super) uploaded_for: Option<String>,
+    /// The step since which no domain has it bound, of one that was uploaded for a domain.
+    pub(super) superseded: Option<usize>,
 }
+
+/// Uploads of a domain that stay when no domain has them bound any more.
+const SUPERSEDED_MAX: usize = 4;
 
 impl Model {
     /// The first certificate of those that are served for a domain.
@@ -167,6 +176,30 @@ impl Model {
             .collect();
         for id in gone {
             self.certificates.remove(&id);
+        }
+        self.supersede();
+    }
+
+    /// Of a domain's uploads that nobody has bound the last ones stay.
+    fn supersede(&mut self) {
+        let ids: Vec<i64> = self.certificates.keys().copied().collect();
+        let mut of_domains: BTreeMap<String, Vec<(usize, i64)>> = BTreeMap::new();
+        for id in ids {
+            let (is_bound, steps) = (self.is_bound(id), self.steps);
+            let known = self.certificates.get_mut(&id).unwrap();
+            let Some(domain) = known.uploaded_for.clone() else {
+                continue;
+            };
+            known.superseded = (!is_bound).then(|| known.superseded.unwrap_or(steps));
+            let superseded = of_domains.entry(domain).or_default();
+            superseded.extend(known.superseded.map(|since| (since, id)));
+        }
+        for superseded in of_domains.values_mut() {
+            superseded.sort_unstable();
+            let many = superseded.len().saturating_sub(SUPERSEDED_MAX);
+            for (_, id) in superseded.drain(..many) {
+                self.certificates.remove(&id);
+            }
         }
     }
 }

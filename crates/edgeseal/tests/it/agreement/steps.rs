@@ -27,6 +27,7 @@ pub(super) const SPELLINGS: [(&str, &str); 4] = [
 
 impl World {
     pub(super) async fn step(&mut self) {
+        self.model.steps += 1;
         match self.random.below(100) {
             0..22 => self.upload().await,
             22..32 => self.set_companion().await,

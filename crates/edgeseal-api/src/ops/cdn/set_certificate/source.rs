@@ -3,7 +3,7 @@
 use edgeseal_core::{
     Pattern, Timestamp,
     certificate::{Certificate, CertificateId, Facts},
-    quota::Kind,
+    quota::Quota,
 };
 use edgeseal_store::{
     catalog::{ChangeError, Draft},
@@ -15,7 +15,7 @@ use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContent, NameMismatch},
     operation::Trouble,
-    ops::{issued::texts, quota, region},
+    ops::{issued::texts, region},
     warning::Warning,
 };
 
@@ -193,10 +193,10 @@ impl Upload {
                 id: same.id,
             }));
         }
-        let row = self.new_row(draft, call).await?;
-        let quota = quota::of(context, call.account(), Kind::Certificates).await?;
+        let row = self.new_row(draft, call, domains).await?;
+        // Held against the quota once it is bound: what it supersedes may make way for it.
         draft
-            .add_certificate(&row, &self.certificate, quota)
+            .add_certificate(&row, &self.certificate, Quota::Unlimited)
             .await?;
         let texts = texts(context, &self.certificate);
         draft.keep_texts(row.id, &texts).await?;
@@ -236,7 +236,12 @@ impl Upload {
         }
     }
 
-    async fn new_row(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {
+    async fn new_row(
+        &self,
+        draft: &mut Draft,
+        call: &Authorized,
+        domains: &[Pattern],
+    ) -> Resolved<CertificateRecord> {
         let id = draft.new_certificate_id().await?;
         let name = match &self.name {
             Some(name) => name.clone(),
@@ -248,6 +253,10 @@ impl Upload {
             name,
             source: self.source,
             region: self.region.to_owned(),
+            uploaded_for: match self.source {
+                CertificateSource::Upload => domains.first().cloned(),
+                CertificateSource::Centre => None,
+            },
             material: self.certificate.digest(),
             has_key: true,
             revoked: false,

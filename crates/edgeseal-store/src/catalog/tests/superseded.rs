@@ -1,0 +1,299 @@
+//! Uploads whose place others took: which stay, which go, and what makes room at the quota.
+
+use edgeseal_core::quota::Kind;
+use tokio::{sync::Barrier, task::JoinSet};
+
+use super::*;
+use crate::consistency;
+
+const A: &str = "a.example.com";
+const B: &str = "b.example.com";
+
+/// A call that comes after all before it.
+fn deed() -> Deed {
+    static CALLS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+    let now = NOW.plus_ms(CALLS.fetch_add(1, Ordering::Relaxed));
+    Deed {
+        now,
+        ..super::deed()
+    }
+}
+
+/// Uploads a certificate for a domain, in the place of what `before` has bound.
+async fn set(
+    catalog: &Catalog,
+    before: &Domain,
+    id: i64,
+    quota: Quota,
+) -> Result<Domain, OverQuota> {
+    let certificate = certificate(&format!("content-{id}"));
+    let row = CertificateRecord {
+        uploaded_for: Some(before.name.clone()),
+        source: CertificateSource::Upload,
+        ..row(id, &certificate)
+    };
+    let after = domain(&before.name.to_string(), Some(&row));
+    let (row, certificate, after, deed) = (&row, &certificate, &after, &deed());
+    let set = catalog.transact(deed, |mut draft| async move {
+        draft
+            .add_certificate(row, certificate, Quota::Unlimited)
+            .await?;
+        draft.change_domain(before, after).await?;
+        let names = std::slice::from_ref(&after.name);
+        draft.make_room(&account(), names, quota).await?;
+        Ok::<_, Never>((draft, after.clone()))
+    });
+    match set.await {
+        Ok(committed) => Ok(committed.value),
+        Err(ChangeError::Refused(over)) => Err(over),
+        Err(other) => panic!("{id}: {other}"),
+    }
+}
+
+/// A domain for which these were uploaded, one after the other.
+async fn with_uploads(catalog: &Catalog, name: &str, ids: impl IntoIterator<Item = i64>) -> Domain {
+    let mut bound = domain(name, None);
+    add(catalog, &bound).await;
+    for id in ids {
+        bound = set(catalog, &bound, id, Quota::Unlimited).await.unwrap();
+    }
+    bound
+}
+
+/// Binds a stored certificate.
+async fn bind(catalog: &Catalog, before: &Domain, id: i64) -> Domain {
+    let row = catalog.certificate(id).await.unwrap().unwrap();
+    let after = domain(&before.name.to_string(), Some(&row));
+    let (changed, deed) = (&after, &deed());
+    let bound = catalog.transact(deed, |mut draft| async move {
+        draft.change_domain(before, changed).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    bound.await.unwrap();
+    after
+}
+
+/// The numbers of the account's certificates. What is counted, and what the doctor says, agrees.
+async fn numbers(catalog: &Catalog) -> Vec<i64> {
+    let span = Span { skip: 0, limit: 99 };
+    let listed = catalog.certificates(&account(), None, span).await.unwrap();
+    let counted = catalog.used(&account(), Kind::Certificates).await.unwrap();
+    assert_eq!(counted, listed.total as u64);
+    let found = consistency::check(catalog.store().as_ref()).await.unwrap();
+    let without_accounts = |finding: &&consistency::Finding| {
+        let is_material = finding.key.as_str().starts_with("material/");
+        !is_material && !finding.what.starts_with("account/")
+    };
+    let findings: Vec<_> = found.findings.iter().filter(without_accounts).collect();
+    assert!(findings.is_empty(), "{findings:?}");
+    listed.items
+}
+
+#[tokio::test]
+async fn a_domain_keeps_the_uploads_that_it_had_last() {
+    let catalog = &catalog();
+    let centre = upload(catalog, 100, "centre").await;
+    let bound = with_uploads(catalog, A, 1..=5).await;
+    assert_eq!(numbers(catalog).await, [1, 2, 3, 4, 5, 100]);
+    let first = catalog.certificate(1).await.unwrap().unwrap();
+    let bound = set(catalog, &bound, 6, Quota::Unlimited).await.unwrap();
+    assert_eq!(numbers(catalog).await, [2, 3, 4, 5, 6, 100]);
+    assert!(catalog.material(&first.material).await.unwrap().is_none());
+
+    // One that is put back is in use, and then the one that was in use last.
+    let bound = bind(catalog, &bound, 2).await;
+    let bound = set(catalog, &bound, 7, Quota::Unlimited).await.unwrap();
+    assert_eq!(numbers(catalog).await, [2, 4, 5, 6, 7, 100]);
+
+    // The centre's never go, and with them bound those of the domain go no further.
+    let bound = bind(catalog, &bound, 100).await;
+    assert_eq!(numbers(catalog).await, [2, 5, 6, 7, 100]);
+    let bound = set(catalog, &bound, 8, Quota::Unlimited).await.unwrap();
+    assert_eq!(numbers(catalog).await, [2, 5, 6, 7, 8, 100]);
+    assert!(catalog.material(&centre.material).await.unwrap().is_some());
+
+    // Nor does the domain leave more behind.
+    let (domain, deed) = (&bound, &deed());
+    let deleted = catalog.transact(deed, |mut draft| async move {
+        draft.delete_domain(domain).await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    deleted.await.unwrap();
+    assert_eq!(numbers(catalog).await.len(), SUPERSEDED_MAX + 1);
+}
+
+/// Whoever may set the certificate of a domain may bind any of the account to it.
+#[tokio::test]
+async fn uploads_for_another_domain_do_not_go() {
+    let catalog = &catalog();
+    let mut a = with_uploads(catalog, A, 1..=5).await;
+    let mut b = with_uploads(catalog, B, 11..=15).await;
+    for id in [1, 2, 3, 4] {
+        b = bind(catalog, &b, id).await;
+        b = set(catalog, &b, 20 + id, Quota::Unlimited).await.unwrap();
+    }
+    let there = numbers(catalog).await;
+    assert_eq!(there, [1, 2, 3, 4, 5, 15, 21, 22, 23, 24]);
+
+    // One that another domain has bound stays, however long.
+    let b = bind(catalog, &b, 5).await;
+    for id in 31..=36 {
+        a = set(catalog, &a, id, Quota::Unlimited).await.unwrap();
+    }
+    assert!(catalog.is_certificate_used(5).await.unwrap());
+    let there = numbers(catalog).await;
+    assert!(there.contains(&5) && !there.contains(&31), "{there:?}");
+    set(catalog, &b, 25, Quota::Unlimited).await.unwrap();
+    let there = numbers(catalog).await;
+    assert!(there.contains(&5) && !there.contains(&32), "{there:?}");
+}
+
+#[tokio::test]
+async fn at_the_quota_a_renewal_takes_the_place_of_what_it_supersedes() {
+    let catalog = &catalog();
+    let mut a = with_uploads(catalog, A, 1..=5).await;
+    let b = with_uploads(catalog, B, [11]).await;
+    let quota = Quota::AtMost(6);
+    // First what was superseded longest ago, in the end what is superseded now.
+    for (id, left) in [(6, [2, 3, 4, 5, 6, 11]), (7, [3, 4, 5, 6, 7, 11])] {
+        a = set(catalog, &a, id, quota).await.unwrap();
+        assert_eq!(numbers(catalog).await, left);
+    }
+    let b = set(catalog, &b, 12, quota).await.unwrap();
+    assert_eq!(numbers(catalog).await, [3, 4, 5, 6, 7, 12]);
+    // A quota that was lowered is no reason either.
+    let b = set(catalog, &b, 13, Quota::AtMost(1)).await.unwrap();
+    assert_eq!(numbers(catalog).await, [3, 4, 5, 6, 7, 13]);
+
+    // What takes no place is refused: of a domain that had none, or whose own another one has.
+    let new = domain("new.example.com", None);
+    add(catalog, &new).await;
+    let over = set(catalog, &new, 21, quota).await.unwrap_err();
+    assert_eq!((over.used, over.limit), (6, 6));
+    bind(catalog, &new, 13).await;
+    assert!(set(catalog, &b, 14, quota).await.is_err());
+    assert_eq!(numbers(catalog).await, [3, 4, 5, 6, 7, 13]);
+}
+
+/// Of two that leave it at once one is the last; over a file and in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_its_last_domains_leave_at_once_is_superseded() {
+    let home = tempfile::tempdir().unwrap();
+    let file = crate::sqlite::SqliteStore::open(home.path().join("store.db")).unwrap();
+    let stores: [SharedStore; 2] = [Arc::new(MemoryStore::new()), Arc::new(file)];
+    for store in stores {
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let catalog = Catalog::new(store, keyring);
+        with_uploads(&catalog, A, [1]).await;
+        let shared = catalog.certificate(1).await.unwrap().unwrap();
+        for name in [B, "c.example.com"] {
+            add(&catalog, &domain(name, Some(&shared))).await;
+        }
+        let all = Arc::new(Barrier::new(3));
+        let mut tasks = JoinSet::new();
+        for name in [A, B, "c.example.com"] {
+            let (catalog, all, shared) = (catalog.clone(), Arc::clone(&all), shared.clone());
+            tasks.spawn(async move {
+                let (before, after) = (domain(name, Some(&shared)), domain(name, None));
+                let (before, after, all, deed) = (&before, &after, &*all, &deed());
+                let mut is_first = true;
+                let left = catalog.transact(deed, |mut draft| {
+                    let waits = std::mem::take(&mut is_first);
+                    async move {
+                        draft.change_domain(before, after).await?;
+                        if waits {
+                            all.wait().await;
+                        }
+                        Ok::<_, Never>((draft, ()))
+                    }
+                });
+                left.await.unwrap();
+            });
+        }
+        tasks.join_all().await;
+        let name = Pattern::parse(A).unwrap();
+        let key = Key::superseded(&account(), &name, 1);
+        assert!(catalog.store().get(&key).await.unwrap().is_some());
+    }
+}
+
+/// What is about to go is bound between the decision and its commit: it stays.
+#[tokio::test]
+async fn one_that_is_bound_meanwhile_does_not_go() {
+    let catalog = &catalog();
+    let a = with_uploads(catalog, A, 1..=5).await;
+    let b = &with_uploads(catalog, B, []).await;
+    let certificate = certificate("content-6");
+    let row = CertificateRecord {
+        uploaded_for: Some(a.name.clone()),
+        ..row(6, &certificate)
+    };
+    let after = domain(A, Some(&row));
+    let (before, after, row, certificate) = (&a, &after, &row, &certificate);
+    let (first_try, deed) = (&AtomicBool::new(true), &deed());
+    let set = catalog.transact(deed, |mut draft| async move {
+        draft
+            .add_certificate(row, certificate, Quota::Unlimited)
+            .await?;
+        draft.change_domain(before, after).await?;
+        draft.trim_superseded().await?;
+        assert_eq!(
+            draft.certificate(1).await?.is_none(),
+            first_try.load(Ordering::Relaxed),
+            "it is the oldest, until it is bound"
+        );
+        if first_try.swap(false, Ordering::Relaxed) {
+            bind(catalog, b, 1).await;
+        }
+        Ok::<_, Never>((draft, ()))
+    });
+    set.await.unwrap();
+    assert_eq!(numbers(catalog).await, [1, 2, 3, 4, 5, 6]);
+}
+
+/// One that a release bound that does not know of superseded uploads.
+#[tokio::test]
+async fn one_that_is_bound_does_not_go_whatever_the_index_says() {
+    let catalog = &catalog();
+    let a = with_uploads(catalog, A, 1..=5).await;
+    let b = with_uploads(catalog, B, []).await;
+    bind(catalog, &b, 1).await;
+    let key = Key::superseded(&account(), &a.name, 1);
+    let write = vec![crate::Write::Put {
+        key,
+        value: record::encode(&record::Since { at: NOW }).unwrap(),
+        expires: None,
+    }];
+    let expect = Vec::new();
+    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    set(catalog, &a, 6, Quota::Unlimited).await.unwrap();
+    assert_eq!(numbers(catalog).await, [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn the_doctor_finds_one_that_is_none() {
+    let catalog = &catalog();
+    let a = with_uploads(catalog, A, 1..=2).await;
+    let (centre, b) = (
+        upload(catalog, 3, "centre").await,
+        Pattern::parse(B).unwrap(),
+    );
+    for (name, id, finds) in [
+        (&a.name, 1, 0),
+        (&b, 1, 1),
+        (&a.name, centre.id, 2),
+        (&b, 9, 3),
+    ] {
+        let write = vec![crate::Write::Put {
+            key: Key::superseded(&account(), name, id),
+            value: record::encode(&record::Since { at: NOW }).unwrap(),
+            expires: None,
+        }];
+        let expect = Vec::new();
+        catalog.store().commit(Txn { expect, write }).await.unwrap();
+        let found = consistency::check(catalog.store().as_ref()).await.unwrap();
+        let findings = found.findings.iter();
+        let findings = findings.filter(|it| it.key.as_str().starts_with(crate::key::SUPERSEDED));
+        assert_eq!(findings.count(), finds, "{name} {id}");
+    }
+}
