@@ -8,27 +8,27 @@ use edgeseal_api::{
     admit::admit,
     authenticate::authenticate,
     authorize::authorize,
-    operation::Failure,
+    operation::ApiError,
     request::{RawRequest, Request},
 };
 use edgeseal_core::{
     AccountId, Secret,
     account::{AccessKey, Account},
-    identity::{ATTACHED_MAX, Policy, PolicyKind, PolicyName, PolicyRef, User, UserName},
-    rate::Limit,
+    identity::{ATTACHED_POLICIES_MAX, Policy, PolicyKind, PolicyName, PolicyRef, User, UserName},
+    rate::RateLimit,
 };
 use edgeseal_store::{
     Catalog, Keyring,
-    catalog::{Deed, NewAccessKey},
+    catalog::{AuditContext, NewAccessKey},
     open,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    Failed, Outcome, call,
+    BenchError, BenchResult, call,
     report::{Report, percentile_ms},
-    server::Place,
+    server::ServerConfig,
 };
 
 #[derive(clap::Args)]
@@ -49,7 +49,7 @@ const SECRET: &str = "ThisIsTheSecretOfAnAccessKey12";
 /// The most that a call of the user may take, in microseconds.
 const AIM_US: f64 = 50.0;
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("authorize", &place.program);
     let directory = tempfile::tempdir_in(&place.disk)?;
     let url = format!("sqlite:{}", directory.path().join("store.db").display());
@@ -58,7 +58,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         .build()?;
     let context = runtime.block_on(prepare(&url))?;
     report.setup(format!(
-        "{ATTACHED_MAX} policies of {STATEMENTS} statements, the last one of which allows; V3; SQLite; \
+        "{ATTACHED_POLICIES_MAX} policies of {STATEMENTS} statements, the last one of which allows; V3; SQLite; \
          CPU of the whole process from the key to the permission, one call after the other"
     ));
     for round in 0..rounds {
@@ -73,7 +73,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
                 let p50 = percentile_ms(&times, 0.5) * 1e3;
                 report.add(&format!("{name}, p50"), "us", p50);
                 if key == "user" {
-                    report.aim(&format!("{name}, p50"), AIM_US);
+                    report.target(&format!("{name}, p50"), AIM_US);
                 }
             }
         }
@@ -82,7 +82,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
 }
 
 /// An account, its user, and all the policies of that one.
-async fn prepare(url: &str) -> Outcome<Context> {
+async fn prepare(url: &str) -> BenchResult<Context> {
     let store = open::open(url).await?;
     let catalog = Catalog::new(Arc::clone(&store), Keyring::parse(&Keyring::generate())?);
     let now = call::now();
@@ -94,14 +94,14 @@ async fn prepare(url: &str) -> Outcome<Context> {
         private_origins: None,
         quotas: Default::default(),
     };
-    let deed = Deed {
+    let deed = AuditContext {
         account: account.id.clone(),
         principal: String::new(),
         access_key: "-".to_owned(),
         source: "-".to_owned(),
         action: "Bench".to_owned(),
         resource: String::new(),
-        request: "-".to_owned(),
+        request_id: "-".to_owned(),
         nonce: None,
         now,
     };
@@ -119,7 +119,7 @@ async fn prepare(url: &str) -> Outcome<Context> {
     catalog
         .create_account(&deed, &account, &own)
         .await
-        .map_err(told)?;
+        .map_err(debug_error)?;
     let user = User {
         id: "200000000000000001".to_owned(),
         name: UserName::parse("bench")?,
@@ -134,23 +134,27 @@ async fn prepare(url: &str) -> Outcome<Context> {
     catalog
         .create_user(&deed, &account.id, &user)
         .await
-        .map_err(told)?;
-    for number in 0..ATTACHED_MAX {
+        .map_err(debug_error)?;
+    for number in 0..ATTACHED_POLICIES_MAX {
         let name = PolicyName::parse(&format!("policy-{number}"))?;
         let policy = Policy::new(name.clone(), String::new(), document(number), now);
         catalog
             .create_policy(&deed, &account.id, &policy)
             .await
-            .map_err(told)?;
+            .map_err(debug_error)?;
         let policy = PolicyRef::new(PolicyKind::Custom, name);
         let attached = catalog.attach_to_user(&deed, &account.id, &user.name, &policy);
-        attached.await.map_err(told)?;
+        attached.await.map_err(debug_error)?;
     }
     let key = key("user", Some(user.name));
-    catalog.create_access_key(&deed, &key).await.map_err(told)?;
-    let unlimited = |(_, action): (&str, &str)| (action.to_owned(), Limit::per_second(1_000_000));
+    catalog
+        .create_access_key(&deed, &key)
+        .await
+        .map_err(debug_error)?;
+    let unlimited =
+        |(_, action): (&str, &str)| (action.to_owned(), RateLimit::per_second(1_000_000));
     let settings = Settings {
-        limits: KINDS.into_iter().map(unlimited).collect(),
+        rate_limits: KINDS.into_iter().map(unlimited).collect(),
         ..Settings::default()
     };
     Ok(Context::new(catalog, call::now, settings, None).0)
@@ -161,10 +165,12 @@ fn document(number: usize) -> String {
     let statement = |index: usize| {
         let name = format!("n{number}-{index}");
         match index % 4 {
-            _ if number == ATTACHED_MAX - 1 && index == STATEMENTS - 1 => serde_json::json!({
-                "Effect": "Allow", "Action": "cdn:*", "Resource": "acs:cdn:*:*:domain/target.example.com",
-                "Condition": {"IpAddress": {"acs:SourceIp": ["127.0.0.0/8"]}},
-            }),
+            _ if number == ATTACHED_POLICIES_MAX - 1 && index == STATEMENTS - 1 => {
+                serde_json::json!({
+                    "Effect": "Allow", "Action": "cdn:*", "Resource": "acs:cdn:*:*:domain/target.example.com",
+                    "Condition": {"IpAddress": {"acs:SourceIp": ["127.0.0.0/8"]}},
+                })
+            }
             0 => serde_json::json!({
                 "Effect": "Allow", "Action": ["cdn:Describe*", "cdn:S*Domain"],
                 "Resource": format!("acs:cdn:*:*:domain/{name}.example.com"),
@@ -193,7 +199,7 @@ async fn measure(
     key: &str,
     action: &str,
     calls: usize,
-) -> Outcome<Vec<Duration>> {
+) -> BenchResult<Vec<Duration>> {
     let secret = Secret::from(SECRET.to_owned());
     let host = SocketAddr::from(([127, 0, 0, 1], 7080));
     let mut times = Vec::with_capacity(calls);
@@ -220,7 +226,7 @@ fn cpu() -> Duration {
 }
 
 /// A signed call as the listener hands it on.
-fn raw(octets: &[u8]) -> Outcome<RawRequest> {
+fn raw(octets: &[u8]) -> BenchResult<RawRequest> {
     let text = std::str::from_utf8(octets)?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no head")?;
     let mut headers = HeaderMap::new();
@@ -240,6 +246,6 @@ fn raw(octets: &[u8]) -> Outcome<RawRequest> {
     })
 }
 
-fn told(error: impl std::fmt::Debug) -> Failed {
+fn debug_error(error: impl std::fmt::Debug) -> BenchError {
     format!("{error:?}").into()
 }

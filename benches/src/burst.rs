@@ -14,18 +14,19 @@ use rustls::pki_types::ServerName;
 use tokio::task::LocalSet;
 
 use crate::{
-    Outcome, call,
+    BenchResult,
+    accounts::{self, Account},
+    call,
     call::Connection,
-    fleet::{self, Account},
-    folder::Folder,
+    cert_directory::CertDirectory,
+    handshake_load::Rng,
     origin,
-    peer::{Kind, Peer, Setup},
-    pki::{Authority, Certified},
+    peer::{Kind, Peer, PeerConfig},
+    pki::{Authority, TestCertificate},
     report::{Report, percentile_ms},
-    requests::{Became, Kept},
-    server::{Place, Server},
-    shakes::Numbers,
-    tls::{Client, Offer, Way},
+    requests::{HttpConnection, RequestOutcome},
+    server::{Server, ServerConfig},
+    tls::{Client, HandshakeProfile, KeyExchange},
 };
 
 #[derive(clap::Args)]
@@ -55,17 +56,17 @@ const UNCHANGED: usize = 10;
 
 /// What clients saw meanwhile.
 #[derive(Default)]
-struct Seen {
+struct LoadStats {
     handshakes: Vec<Duration>,
     handshakes_failed: usize,
     requests: Vec<Duration>,
     requests_failed: usize,
     /// Connections that the server had ended in order, so that the request went out on a new one.
-    opened_again: usize,
+    reconnects: usize,
     first_failure: Option<String>,
 }
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("burst", &place.program);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -77,7 +78,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     )?;
     let authority = Authority::new()?;
     let all = options.domains + options.domains / UNCHANGED + 1;
-    let accounts = runtime.block_on(fleet::create(&server, all, origin))?;
+    let accounts = runtime.block_on(accounts::create(&server, all, origin))?;
     let first = runtime.block_on(set_all(&server, &authority, &accounts))?;
     let changed = accounts.get(..options.domains).ok_or("no domains")?;
     report.setup(format!(
@@ -98,8 +99,8 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     }
     drop(server);
     let certified: Vec<_> = domains.iter().map(String::as_str).zip(&first).collect();
-    let folder = Folder::of(&certified)?;
-    let setup = Setup::new(&folder, origin)?;
+    let folder = CertDirectory::create(&certified)?;
+    let setup = PeerConfig::new(&folder, origin)?;
     for round in 0..rounds {
         println!("round {}, a reload of nginx", round + 1);
         runtime.block_on(reload(&setup, &domains, options, &mut report))?;
@@ -114,7 +115,7 @@ async fn burst(
     domains: &Arc<[String]>,
     options: &Options,
     report: &mut Report,
-) -> Outcome<()> {
+) -> BenchResult<()> {
     let https = server.addresses.https;
     let quiet = Load::start(https, domains, options);
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -128,22 +129,22 @@ async fn burst(
     report.add("changes, burst", "calls/s", rate);
     let name = "handshakes after return that showed the old certificate, burst";
     report.add(name, "handshakes", stale? as f64);
-    report.aim(name, 0.0);
+    report.target(name, 0.0);
     seen.report(report, "burst");
     for what in ["failed handshakes", "failed requests"] {
-        report.aim(&format!("{what}, burst"), 0.0);
+        report.target(&format!("{what}, burst"), 0.0);
     }
     Ok(())
 }
 
 /// One reload of nginx with the same names, under the same load.
 async fn reload(
-    setup: &Setup<'_>,
+    setup: &PeerConfig<'_>,
     domains: &Arc<[String]>,
     options: &Options,
     report: &mut Report,
-) -> Outcome<()> {
-    let nginx = Peer::start_surely(Kind::Nginx, setup).await?;
+) -> BenchResult<()> {
+    let nginx = Peer::start_or_fail(Kind::Nginx, setup).await?;
     let domain = domains.first().ok_or("no domain")?;
     let to = Authority::new()?.issue(domain)?;
     let load = Load::start(nginx.https, domains, options);
@@ -164,7 +165,7 @@ async fn set_all(
     server: &Server,
     authority: &Authority,
     accounts: &[Account],
-) -> Outcome<Vec<Certified>> {
+) -> BenchResult<Vec<TestCertificate>> {
     let mut connection = Connection::open(server.addresses.api).await?;
     let mut all = Vec::with_capacity(accounts.len());
     for account in accounts {
@@ -180,7 +181,7 @@ async fn set_all(
 struct Change {
     request: Vec<u8>,
     domain: String,
-    to: Certified,
+    to: TestCertificate,
 }
 
 fn sign(
@@ -188,7 +189,7 @@ fn sign(
     authority: &Authority,
     accounts: &[Account],
     changes: usize,
-) -> Outcome<Vec<Change>> {
+) -> BenchResult<Vec<Change>> {
     let turns = accounts.iter().cycle().take(changes);
     turns
         .map(|account| {
@@ -204,7 +205,7 @@ fn sign(
 
 /// Makes all changes; how many handshakes after a return showed another certificate. A domain has
 /// one caller, so that nothing else changes it meanwhile.
-async fn change(server: &Server, callers: usize, changes: Vec<Change>) -> Outcome<usize> {
+async fn change(server: &Server, callers: usize, changes: Vec<Change>) -> BenchResult<usize> {
     let mut shares: Vec<Vec<Change>> = (0..callers).map(|_| Vec::new()).collect();
     let mut owner = std::collections::HashMap::new();
     for change in changes {
@@ -227,9 +228,9 @@ async fn change(server: &Server, callers: usize, changes: Vec<Change>) -> Outcom
         .await
 }
 
-async fn caller(api: SocketAddr, https: SocketAddr, changes: Vec<Change>) -> Outcome<usize> {
+async fn caller(api: SocketAddr, https: SocketAddr, changes: Vec<Change>) -> BenchResult<usize> {
     let mut connection = Connection::open(api).await?;
-    let client = Client::new(Offer::X25519)?;
+    let client = Client::new(KeyExchange::X25519)?;
     let mut stale = 0;
     for change in changes {
         connection.call(&change.request).await?;
@@ -244,7 +245,7 @@ async fn caller(api: SocketAddr, https: SocketAddr, changes: Vec<Change>) -> Out
 /// Clients that go on, from a thread of their own.
 struct Load {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Outcome<Seen>>,
+    thread: std::thread::JoinHandle<BenchResult<LoadStats>>,
 }
 
 impl Load {
@@ -269,7 +270,7 @@ impl Load {
                 for number in 0..4 {
                     let clients = Arc::clone(&clients);
                     tasks.push(tokio::task::spawn_local(async move {
-                        clients.shake(number, handshakes / 4).await
+                        clients.run_handshakes(number, handshakes / 4).await
                     }));
                 }
                 for number in 0..connections {
@@ -278,7 +279,7 @@ impl Load {
                         clients.request(number, requests).await
                     }));
                 }
-                let mut seen = Seen::default();
+                let mut seen = LoadStats::default();
                 for task in tasks {
                     seen.add(task.await??);
                 }
@@ -288,7 +289,7 @@ impl Load {
         Self { stop, thread }
     }
 
-    fn stop(self) -> Outcome<Seen> {
+    fn stop(self) -> BenchResult<LoadStats> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| "the load broke down")?
     }
@@ -301,25 +302,25 @@ struct Clients {
 }
 
 impl Clients {
-    fn goes_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 
     /// New handshakes with any of the domains.
-    async fn shake(&self, number: usize, per_second: u32) -> Outcome<Seen> {
-        let client = Client::new(Offer::X25519)?;
-        let mut seen = Seen::default();
-        let mut numbers = Numbers::default();
+    async fn run_handshakes(&self, number: usize, per_second: u32) -> BenchResult<LoadStats> {
+        let client = Client::new(KeyExchange::X25519)?;
+        let mut seen = LoadStats::default();
+        let mut numbers = Rng::default();
         for _ in 0..number {
             numbers.below(2); // each task has other names
         }
         let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while self.goes_on() {
+        while self.is_running() {
             pace.tick().await;
             let domain = &self.domains[numbers.below(self.domains.len())];
             let began = Instant::now();
-            match client.shows(self.address, domain).await {
+            match client.connect_expecting(self.address, domain).await {
                 Ok(shown) => {
                     seen.handshakes.push(began.elapsed());
                     // Whether the farewell arrives is no matter of the handshake.
@@ -327,7 +328,7 @@ impl Clients {
                 }
                 Err(why) => {
                     seen.handshakes_failed += 1;
-                    seen.note(domain, &*why);
+                    seen.record_failure(domain, &*why);
                 }
             }
         }
@@ -335,35 +336,38 @@ impl Clients {
     }
 
     /// Requests one after the other on a connection that is kept as long as the server wants.
-    async fn request(&self, number: usize, per_second: u32) -> Outcome<Seen> {
+    async fn request(&self, number: usize, per_second: u32) -> BenchResult<LoadStats> {
         let h2 = number % 2 == 1;
-        let client = Client::with(Way { h2, ..Way::FULL })?;
+        let client = Client::with(HandshakeProfile {
+            h2,
+            ..HandshakeProfile::FULL
+        })?;
         // Spread over all, so that there are such that change and such that do not.
         let at = number * self.domains.len() / 8 % self.domains.len();
         let domain = &self.domains[at];
-        let mut seen = Seen::default();
-        let mut kept = Kept::open(&client, self.address, domain, h2).await?;
+        let mut seen = LoadStats::default();
+        let mut kept = HttpConnection::open(&client, self.address, domain, h2).await?;
         let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while self.goes_on() {
+        while self.is_running() {
             pace.tick().await;
             let began = Instant::now();
             match kept.get(domain).await {
-                Ok(Became::Answered) => {
+                Ok(RequestOutcome::Answered) => {
                     seen.requests.push(began.elapsed());
                     continue;
                 }
-                Ok(Became::NotSent) => seen.opened_again += 1,
+                Ok(RequestOutcome::NotSent) => seen.reconnects += 1,
                 Err(why) => {
                     seen.requests_failed += 1;
-                    seen.note(domain, &*why);
+                    seen.record_failure(domain, &*why);
                 }
             }
-            match Kept::open(&client, self.address, domain, h2).await {
+            match HttpConnection::open(&client, self.address, domain, h2).await {
                 Ok(opened) => kept = opened,
                 Err(why) => {
                     seen.handshakes_failed += 1;
-                    seen.note(domain, &*why);
+                    seen.record_failure(domain, &*why);
                 }
             }
         }
@@ -371,9 +375,9 @@ impl Clients {
     }
 }
 
-impl Seen {
+impl LoadStats {
     /// The first failure is told.
-    fn note(&mut self, domain: &str, why: &dyn std::error::Error) {
+    fn record_failure(&mut self, domain: &str, why: &dyn std::error::Error) {
         self.first_failure
             .get_or_insert_with(|| format!("{domain}: {why}"));
     }
@@ -383,7 +387,7 @@ impl Seen {
         self.requests.extend(other.requests);
         self.handshakes_failed += other.handshakes_failed;
         self.requests_failed += other.requests_failed;
-        self.opened_again += other.opened_again;
+        self.reconnects += other.reconnects;
         self.first_failure = self.first_failure.take().or(other.first_failure);
     }
 
@@ -414,7 +418,7 @@ impl Seen {
                 percentile_ms(times, 0.99),
             );
         }
-        let again = self.opened_again as f64;
+        let again = self.reconnects as f64;
         report.add(
             &named("connections that the server had ended"),
             "connections",

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_api::{
     canonical::{V3_ALGORITHM, encode, v3_canonical_request, v3_sign, v3_string_to_sign},
-    request::Params,
+    request::ParamMap,
 };
 use edgeseal_core::{Secret, Timestamp};
 use http::{HeaderMap, HeaderValue};
@@ -17,14 +17,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Outcome, fleet::Account, pki::Certified};
+use crate::{BenchResult, accounts::Account, pki::TestCertificate};
 
 /// Signs `SetCdnDomainSSLCertificate` with an upload. Valid for 15 minutes.
 pub(crate) fn upload(
     host: SocketAddr,
     account: &Account,
-    certified: &Certified,
-) -> Outcome<Vec<u8>> {
+    certified: &TestCertificate,
+) -> BenchResult<Vec<u8>> {
     let secret = Secret::new(account.secret.as_bytes().to_vec());
     let params = [
         ("DomainName", account.domain.as_str()),
@@ -47,7 +47,7 @@ pub(crate) fn sign(
     (key_id, secret): (&str, &Secret),
     (version, action): (&str, &str),
     params: &[(&str, &str)],
-) -> Outcome<Vec<u8>> {
+) -> BenchResult<Vec<u8>> {
     let pairs: Vec<String> = params
         .iter()
         .map(|(name, value)| format!("{name}={}", encode(value)))
@@ -71,7 +71,7 @@ pub(crate) fn sign(
         headers.insert(name, HeaderValue::from_str(value)?);
     }
     let names = signed.map(|(name, _)| name);
-    let none = Params::default();
+    let none = ParamMap::default();
     let canonical = v3_canonical_request("POST", &none, &headers, &names, body.as_bytes());
     let signature = v3_sign(secret, &v3_string_to_sign(&canonical));
     let mut request = String::from("POST / HTTP/1.1\r\n");
@@ -99,7 +99,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> Outcome<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> BenchResult<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     /// Sends a call and reads its answer; anything but 200 is an error with the whole answer.
-    pub(crate) async fn call(&mut self, request: &[u8]) -> Outcome<()> {
+    pub(crate) async fn call(&mut self, request: &[u8]) -> BenchResult<()> {
         self.stream.write_all(request).await?;
         self.read.clear();
         loop {
@@ -130,14 +130,14 @@ impl Connection {
     }
 
     /// The body of the last answer, as JSON.
-    pub(crate) fn body(&self) -> Outcome<serde_json::Value> {
+    pub(crate) fn body(&self) -> BenchResult<serde_json::Value> {
         let head = self.read.windows(4).position(|four| four == b"\r\n\r\n");
         let body = head.map_or(&[][..], |head| &self.read[head + 4..]);
         Ok(serde_json::from_slice(body)?)
     }
 }
 
-fn content_length(head: &[u8]) -> Outcome<usize> {
+fn content_length(head: &[u8]) -> BenchResult<usize> {
     let head = std::str::from_utf8(head)?;
     let found = head
         .lines()

@@ -5,18 +5,17 @@ use std::{net::SocketAddr, rc::Rc};
 use rustls::ProtocolVersion;
 
 use crate::{
-    Outcome, call,
+    BenchResult, accounts, call,
     call::Connection,
-    fleet,
-    folder::Folder,
+    cert_directory::CertDirectory,
+    handshake_load::{AfterHandshake, HandshakeLoad, ServerNames},
     origin,
-    peer::{Kind, Peer, Setup},
-    pki::{Authority, Certified},
+    peer::{Kind, Peer, PeerConfig},
+    pki::{Authority, TestCertificate},
     process,
     report::Report,
-    server::{Place, Server},
-    shakes::{Names, Shakes, Then},
-    tls::{How, Offer, Way},
+    server::{Server, ServerConfig},
+    tls::{HandshakeMode, HandshakeProfile, KeyExchange},
 };
 
 #[derive(clap::Args)]
@@ -37,14 +36,14 @@ struct Contender {
     name: &'static str,
     address: SocketAddr,
     pids: Vec<u32>,
-    offer: Offer,
+    offer: KeyExchange,
 }
 
 /// One part of the run: a figure for each contender.
 struct Part {
     what: &'static str,
-    way: Way,
-    then: Then,
+    profile: HandshakeProfile,
+    then: AfterHandshake,
     /// What Edgeseal may take of nginx's CPU.
     aim: Option<f64>,
 }
@@ -52,47 +51,47 @@ struct Part {
 const PARTS: [Part; 5] = [
     Part {
         what: "full TLS 1.3 handshake",
-        way: Way::FULL,
-        then: Then::Close,
+        profile: HandshakeProfile::FULL,
+        then: AfterHandshake::Close,
         aim: Some(0.9),
     },
     Part {
         what: "full TLS 1.3 handshake, one proxied request",
-        way: Way::FULL,
-        then: Then::Request,
+        profile: HandshakeProfile::FULL,
+        then: AfterHandshake::Request,
         aim: None,
     },
     Part {
         what: "resumed TLS 1.3 handshake",
-        way: Way {
-            how: How::Resumed,
-            ..Way::FULL
+        profile: HandshakeProfile {
+            mode: HandshakeMode::Resumed,
+            ..HandshakeProfile::FULL
         },
-        then: Then::Close,
+        then: AfterHandshake::Close,
         aim: Some(1.0),
     },
     Part {
         what: "full TLS 1.2 handshake",
-        way: Way {
+        profile: HandshakeProfile {
             version: ProtocolVersion::TLSv1_2,
-            ..Way::FULL
+            ..HandshakeProfile::FULL
         },
-        then: Then::Close,
+        then: AfterHandshake::Close,
         aim: None,
     },
     Part {
         what: "resumed TLS 1.2 handshake",
-        way: Way {
+        profile: HandshakeProfile {
             version: ProtocolVersion::TLSv1_2,
-            how: How::Resumed,
-            ..Way::FULL
+            mode: HandshakeMode::Resumed,
+            ..HandshakeProfile::FULL
         },
-        then: Then::Close,
+        then: AfterHandshake::Close,
         aim: Some(1.0),
     },
 ];
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("handshake", &place.program);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -100,13 +99,13 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     let origin = origin::start()?;
     let server = Server::start(place)?;
     let (domain, certified) = runtime.block_on(one_domain(&server, origin))?;
-    let folder = Folder::of(&[(&domain, &certified)])?;
-    let mut setup = Setup::new(&folder, origin)?;
+    let folder = CertDirectory::create(&[(&domain, &certified)])?;
+    let mut setup = PeerConfig::new(&folder, origin)?;
     if options.workers > 0 {
         setup.workers = options.workers;
     }
-    let nginx = runtime.block_on(Peer::start_surely(Kind::Nginx, &setup))?;
-    let haproxy = runtime.block_on(Peer::start_surely(Kind::Haproxy, &setup))?;
+    let nginx = runtime.block_on(Peer::start_or_fail(Kind::Nginx, &setup))?;
+    let haproxy = runtime.block_on(Peer::start_or_fail(Kind::Haproxy, &setup))?;
     report.setup(format!(
         "P-256 leaf and one intermediate; {} connections at a time, {} a turn, in turns; {} workers of each peer, {} threads of {}",
         options.clients,
@@ -123,9 +122,9 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
                 part,
                 domain: &domain,
                 options,
-                is_warming: round == 0,
+                is_warm_up: round == 0,
             };
-            runtime.block_on(turns.take(&contenders, &mut report))?;
+            runtime.block_on(turns.run_turn(&contenders, &mut report))?;
         }
         ratios(&mut report, part);
     }
@@ -138,31 +137,31 @@ struct Turns<'a> {
     domain: &'a str,
     options: &'a Options,
     /// Shorter, and not reported.
-    is_warming: bool,
+    is_warm_up: bool,
 }
 
 impl Turns<'_> {
-    async fn take(&self, contenders: &[Contender], report: &mut Report) -> Outcome<()> {
+    async fn run_turn(&self, contenders: &[Contender], report: &mut Report) -> BenchResult<()> {
         let Self { part, options, .. } = self;
         // The peers have no hybrid key exchange, so one part shows what it costs.
         let is_first = part.aim == Some(0.9);
         let all = contenders.iter();
-        for one in all.filter(|one| one.offer == Offer::X25519 || is_first) {
-            let shakes = Shakes {
-                names: Names::One(Rc::from(self.domain)),
-                way: Way {
+        for one in all.filter(|one| one.offer == KeyExchange::X25519 || is_first) {
+            let shakes = HandshakeLoad {
+                names: ServerNames::One(Rc::from(self.domain)),
+                profile: HandshakeProfile {
                     offer: one.offer,
-                    ..part.way
+                    ..part.profile
                 },
                 then: part.then,
                 clients: options.clients,
             };
-            if self.is_warming {
-                shakes.turn(one.address, options.handshakes / 4).await?;
+            if self.is_warm_up {
+                shakes.run(one.address, options.handshakes / 4).await?;
                 continue;
             }
             let before = process::cpu_of_all(&one.pids)?;
-            shakes.turn(one.address, options.handshakes).await?;
+            shakes.run(one.address, options.handshakes).await?;
             let cpu = process::cpu_of_all(&one.pids)? - before;
             let each = cpu.as_secs_f64() * 1e6 / options.handshakes as f64;
             report.add(&named(part, one.name), "µs", each);
@@ -171,23 +170,23 @@ impl Turns<'_> {
     }
 }
 
-fn contenders(server: &Server, peers: &[&Peer]) -> Outcome<Vec<Contender>> {
+fn contenders(server: &Server, peers: &[&Peer]) -> BenchResult<Vec<Contender>> {
     let edgeseal = |name, offer| Contender {
         name,
         address: server.addresses.https,
         pids: vec![server.pid()],
         offer,
     };
-    let mut all = vec![edgeseal("edgeseal", Offer::X25519)];
+    let mut all = vec![edgeseal("edgeseal", KeyExchange::X25519)];
     for peer in peers {
         all.push(Contender {
             name: peer.name(),
             address: peer.https,
             pids: peer.pids()?,
-            offer: Offer::X25519,
+            offer: KeyExchange::X25519,
         });
     }
-    all.push(edgeseal("edgeseal, X25519MLKEM768", Offer::Hybrid));
+    all.push(edgeseal("edgeseal, X25519MLKEM768", KeyExchange::Hybrid));
     Ok(all)
 }
 
@@ -200,7 +199,7 @@ fn ratios(report: &mut Report, part: &Part) {
         let name = named(part, &format!("edgeseal / {peer}"));
         report.ratio(&name, &named(part, "edgeseal"), &named(part, peer));
         if let Some(aim) = part.aim.filter(|_| peer == "nginx") {
-            report.aim(&name, aim);
+            report.target(&name, aim);
         }
     }
 }
@@ -209,8 +208,8 @@ fn ratios(report: &mut Report, part: &Part) {
 pub(crate) async fn one_domain(
     server: &Server,
     origin: SocketAddr,
-) -> Outcome<(String, Certified)> {
-    let accounts = fleet::create(server, 1, origin).await?;
+) -> BenchResult<(String, TestCertificate)> {
+    let accounts = accounts::create(server, 1, origin).await?;
     let account = accounts.first().ok_or("no account")?;
     let certified = Authority::new()?.issue(&account.domain)?;
     let request = call::upload(server.addresses.api, account, &certified)?;

@@ -3,16 +3,16 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    Outcome,
-    folder::Folder,
+    BenchResult,
+    cert_directory::CertDirectory,
     handshake::one_domain,
     origin,
-    peer::{Kind, Peer, Setup},
+    peer::{Kind, Peer, PeerConfig},
     process,
     report::Report,
-    requests::{Became, Kept},
-    server::{Place, Server},
-    tls::{Client, Way},
+    requests::{HttpConnection, RequestOutcome},
+    server::{Server, ServerConfig},
+    tls::{Client, HandshakeProfile},
 };
 
 #[derive(clap::Args)]
@@ -48,7 +48,7 @@ const AIM: f64 = 0.5;
 /// Connections that are opened before any is counted: the first ones find caches and pools empty.
 const WARM: usize = 64;
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("idle", &place.program);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,7 +70,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
             let name = named(&format!("edgeseal / {peer}"));
             report.ratio(&name, &named("edgeseal"), &named(peer));
             if peer == "nginx" {
-                report.aim(&name, AIM);
+                report.target(&name, AIM);
             }
         }
     }
@@ -78,12 +78,12 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
 }
 
 async fn once(
-    place: &Place,
+    place: &ServerConfig,
     origin: SocketAddr,
     state: State,
     options: &Options,
     report: &mut Report,
-) -> Outcome<()> {
+) -> BenchResult<()> {
     let mut add = |who: &str, bytes: f64| {
         report.add(&format!("{}: {who}", state.what()), "KB", bytes / 1000.0);
     };
@@ -95,10 +95,10 @@ async fn once(
         each(server.addresses.https, &domain, state, options, &memory).await?,
     );
     drop(server);
-    let folder = Folder::of(&[(&domain, &certified)])?;
-    let setup = Setup::new(&folder, origin)?;
+    let folder = CertDirectory::create(&[(&domain, &certified)])?;
+    let setup = PeerConfig::new(&folder, origin)?;
     for kind in [Kind::Nginx, Kind::Haproxy] {
-        let peer = Peer::start_surely(kind, &setup).await?;
+        let peer = Peer::start_or_fail(kind, &setup).await?;
         let memory = || peer.memory_kib();
         add(
             peer.name(),
@@ -114,40 +114,45 @@ async fn each(
     domain: &str,
     state: State,
     options: &Options,
-    memory: &dyn Fn() -> Outcome<u64>,
-) -> Outcome<f64> {
-    let client = Client::with(Way {
+    memory: &dyn Fn() -> BenchResult<u64>,
+) -> BenchResult<f64> {
+    let client = Client::with(HandshakeProfile {
         h2: state == State::Http2,
-        ..Way::FULL
+        ..HandshakeProfile::FULL
     })?;
     let mut held = Vec::with_capacity(options.connections + WARM);
     for _ in 0..WARM {
         held.push(open(&client, address, domain, state).await?);
     }
-    settle().await;
+    quiesce().await;
     let before = memory()?;
     for _ in 0..options.connections {
         held.push(open(&client, address, domain, state).await?);
     }
-    settle().await;
+    quiesce().await;
     let after = memory()?;
     // All of them were open when it was measured.
     drop(held);
     Ok(after.saturating_sub(before) as f64 * 1024.0 / options.connections as f64)
 }
 
-async fn open(client: &Client, address: SocketAddr, domain: &str, state: State) -> Outcome<Held> {
+async fn open(
+    client: &Client,
+    address: SocketAddr,
+    domain: &str,
+    state: State,
+) -> BenchResult<Held> {
     if state == State::Handshake {
-        return Ok(Box::new(client.shows(address, domain).await?));
+        return Ok(Box::new(client.connect_expecting(address, domain).await?));
     }
-    let mut kept = Kept::open(client, address, domain, state == State::Http2).await?;
+    let mut kept = HttpConnection::open(client, address, domain, state == State::Http2).await?;
     match kept.get(domain).await? {
-        Became::Answered => Ok(Box::new(kept)),
-        Became::NotSent => Err("the connection was ended before a request".into()),
+        RequestOutcome::Answered => Ok(Box::new(kept)),
+        RequestOutcome::NotSent => Err("the connection was ended before a request".into()),
     }
 }
 
 /// Servers put away what they need no more after an answer; nothing tells when they are done.
-async fn settle() {
+async fn quiesce() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }

@@ -8,13 +8,13 @@ use rcgen::KeyPair;
 use tokio::task::JoinSet;
 
 use crate::{
-    Outcome,
+    BenchResult,
+    accounts::{self, Account},
     call::{self, Connection},
-    fleet::{self, Account},
     pki::Authority,
     process,
     report::{Report, percentile_ms},
-    server::{Place, Server},
+    server::{Server, ServerConfig},
 };
 
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ DescribeUserCertificateExpireCount = 1000000
 ListUserCertificateOrder = 1000000
 ";
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("listing", &place.program);
     let server = Server::start_with(place, CONFIG)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,7 +55,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         .enable_all()
         .build()?;
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-    let mut accounts = runtime.block_on(fleet::create(&server, 2, nowhere))?;
+    let mut accounts = runtime.block_on(accounts::create(&server, 2, nowhere))?;
     let (small, large) = (accounts.pop(), accounts.pop());
     let (small, large) = small.zip(large).ok_or("no accounts")?;
     let began = Instant::now();
@@ -100,7 +100,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
                 let grown = peak.saturating_sub(before);
                 report.add(&format!("{name}, memory above idle"), "KiB", to_f64(grown));
                 if label == "large" && kind.has_aim {
-                    report.aim(&format!("{name}, p50"), 50.0);
+                    report.target(&format!("{name}, p50"), 50.0);
                 }
             }
             report.add(
@@ -205,7 +205,7 @@ async fn measure(
     account: &Account,
     kind: &Kind,
     calls: usize,
-) -> Outcome<Vec<std::time::Duration>> {
+) -> BenchResult<Vec<std::time::Duration>> {
     let mut connection = Connection::open(api).await?;
     let secret = Secret::from(account.secret.clone());
     let params: Vec<(&str, &str)> = kind
@@ -225,7 +225,7 @@ async fn measure(
 }
 
 /// Adds domains, uploads a certificate for each and binds it, over the API.
-async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> Outcome<()> {
+async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> BenchResult<()> {
     let authority = Arc::new(Authority::new()?);
     // One key for all: a key for each would be most of the work, and listings do not look at keys.
     let key = Arc::new(KeyPair::generate()?);
@@ -245,7 +245,7 @@ async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> Outcome<(
                     .collect();
                 fill_batch(api, &mut connection, &account, &authority, &key, &names).await?;
             }
-            Outcome::Ok(())
+            BenchResult::Ok(())
         });
     }
     while let Some(filled) = fillers.join_next().await {
@@ -261,7 +261,7 @@ async fn fill_batch(
     authority: &Authority,
     key: &KeyPair,
     names: &[String],
-) -> Outcome<()> {
+) -> BenchResult<()> {
     const SOURCES: &str = r#"[{"content":"192.0.2.1","type":"ipaddr"}]"#;
     let secret = Secret::from(account.secret.clone());
     let signer = (account.key_id.as_str(), &secret);

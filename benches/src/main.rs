@@ -1,14 +1,15 @@
 //! Figures against peers, in one run, as ratios. See the README beside.
 
+mod accounts;
 mod authorize;
+mod bulk_store;
 mod burst;
 mod call;
-mod fleet;
-mod folder;
+mod cert_directory;
 mod handshake;
+mod handshake_load;
 mod idle;
 mod listing;
-mod mass;
 mod million;
 mod origin;
 mod peer;
@@ -19,7 +20,6 @@ mod report;
 mod requests;
 mod server;
 mod set_calls;
-mod shakes;
 mod tls;
 mod visible;
 
@@ -28,8 +28,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 /// What went wrong; a bench has no more to tell than the sentence.
-type Failed = Box<dyn std::error::Error + Send + Sync>;
-type Outcome<T> = Result<T, Failed>;
+type BenchError = Box<dyn std::error::Error + Send + Sync>;
+type BenchResult<T> = Result<T, BenchError>;
 
 #[derive(Parser)]
 #[command(about = "Figures of Edgeseal, against peers where there are any")]
@@ -71,7 +71,7 @@ enum Bench {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let place = server::Place {
+    let place = server::ServerConfig {
         program: arguments.program,
         disk: arguments.disk,
     };

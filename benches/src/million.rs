@@ -4,17 +4,17 @@
 use std::{fs, path::PathBuf, rc::Rc};
 
 use crate::{
-    Outcome,
-    folder::Folder,
-    mass::{self, Mass},
+    BenchResult,
+    bulk_store::{self, BulkStore},
+    cert_directory::CertDirectory,
+    handshake_load::{AfterHandshake, HandshakeLoad, ServerNames},
     origin,
-    peer::{Kind, Peer, Setup},
+    peer::{Kind, Peer, PeerConfig},
     pki::Authority,
     process,
     report::Report,
-    server::{Place, Server},
-    shakes::{Names, Shakes, Then},
-    tls::{Client, Offer, Way},
+    server::{Server, ServerConfig},
+    tls::{Client, HandshakeProfile, KeyExchange},
     visible,
 };
 
@@ -49,11 +49,11 @@ pub(crate) struct Options {
 }
 
 /// Domains that are looked at after each start.
-const LOOKED_AT: usize = 200;
+const SAMPLE: usize = 200;
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("million", &place.program);
-    let mass = Mass::prepare(place, options.domains, options.leaf_extra)?;
+    let mass = BulkStore::prepare(place, options.domains, options.leaf_extra)?;
     report.setup(format!(
         "{} domains; leaf {} octets, sealed key {}, one intermediate; {} changes and {} handshakes a round",
         options.domains, mass.made.leaf, mass.made.sealed_key, options.changes, options.handshakes
@@ -62,26 +62,26 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         .enable_all()
         .build()?;
     let origin = origin::start()?;
-    let single = Authority::new()?.issue(&mass::name(0))?;
-    let single = Folder::of(&[(&mass::name(0), &single)])?;
-    let nginx = runtime.block_on(Peer::start_surely(
+    let single = Authority::new()?.issue(&bulk_store::domain_name(0))?;
+    let single = CertDirectory::create(&[(&bulk_store::domain_name(0), &single)])?;
+    let nginx = runtime.block_on(Peer::start_or_fail(
         Kind::Nginx,
-        &Setup::new(&single, origin)?,
+        &PeerConfig::new(&single, origin)?,
     ))?;
     for round in 0..rounds {
         println!("round {}", round + 1);
         if !(options.keep_replica && mass.replica().exists()) {
             let filled = first_fill(place, &mass, options, &mut report)?;
-            runtime.block_on(look(&filled, options.domains))?;
+            runtime.block_on(check_sample(&filled, options.domains))?;
             filled.stop()?;
         }
         cold_start(place, &mass, options, &mut report, &runtime)?;
         let server = Server::start_in(place, &mass.home, "")?;
-        let named = naming(options);
+        let named = figure_namer(options);
         report.add(
             &named("start with the store"),
             "s",
-            server.start_took.as_secs_f64(),
+            server.startup_time.as_secs_f64(),
         );
         runtime.block_on(changes(&server, &mass, options, &mut report))?;
         runtime.block_on(handshakes(&server, &nginx, options, &mut report))?;
@@ -99,12 +99,12 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
 }
 
 /// Figures carry what the run was of, so that those of several runs stand side by side.
-fn naming(options: &Options) -> impl Fn(&str) -> String {
-    let of = of(options);
+fn figure_namer(options: &Options) -> impl Fn(&str) -> String {
+    let of = size_label(options);
     move |what| format!("{what}, {of}")
 }
 
-fn of(options: &Options) -> String {
+fn size_label(options: &Options) -> String {
     let domains = options.domains;
     match options.leaf_extra {
         0 => format!("{domains} domains"),
@@ -113,36 +113,39 @@ fn of(options: &Options) -> String {
 }
 
 fn aims(report: &mut Report, options: &Options) {
-    let named = naming(options);
+    let named = figure_namer(options);
     let (memory, start) = match options.domains {
         100_000 => (150.0, 2.0),
         1_000_000 => (1000.0, 15.0),
         _ => return,
     };
-    report.aim(&named("memory after a cold start"), memory);
-    report.aim(&named("cold start without the store"), start);
-    report.aim(&format!("p99 from return, {}", at(options)), 10.0);
+    report.target(&named("memory after a cold start"), memory);
+    report.target(&named("cold start without the store"), start);
+    report.target(
+        &format!("p99 from return, {}", at_size_label(options)),
+        10.0,
+    );
 }
 
-fn at(options: &Options) -> String {
-    format!("at {}", of(options))
+fn at_size_label(options: &Options) -> String {
+    format!("at {}", size_label(options))
 }
 
 /// Everything out of the store, into an empty replica.
 fn first_fill(
-    place: &Place,
-    mass: &Mass,
+    place: &ServerConfig,
+    mass: &BulkStore,
     options: &Options,
     report: &mut Report,
-) -> Outcome<Server> {
-    let named = naming(options);
+) -> BenchResult<Server> {
+    let named = figure_namer(options);
     let replica = mass.replica();
     if replica.exists() {
         fs::remove_dir_all(&replica)?;
     }
     let server = Server::start_in(place, &mass.home, "")?;
     let (now, peak) = process::resident_kib(server.pid())?;
-    report.add(&named("first fill"), "s", server.start_took.as_secs_f64());
+    report.add(&named("first fill"), "s", server.startup_time.as_secs_f64());
     report.add(&named("memory after the first fill"), "MB", megabytes(now));
     report.add(&named("peak of the first fill"), "MB", megabytes(peak));
     Ok(server)
@@ -150,36 +153,36 @@ fn first_fill(
 
 /// The store's file is no database any more: what is served comes from the replica alone.
 fn cold_start(
-    place: &Place,
-    mass: &Mass,
+    place: &ServerConfig,
+    mass: &BulkStore,
     options: &Options,
     report: &mut Report,
     runtime: &tokio::runtime::Runtime,
-) -> Outcome<()> {
-    let named = naming(options);
-    let hidden = Hidden::hide(mass)?;
+) -> BenchResult<()> {
+    let named = figure_namer(options);
+    let hidden = HiddenStore::hide(mass)?;
     let server = Server::start_in(place, &mass.home, "")?;
     let (now, peak) = process::resident_kib(server.pid())?;
     let cpu = process::cpu(server.pid())?;
-    let took = server.start_took.as_secs_f64();
+    let took = server.startup_time.as_secs_f64();
     report.add(&named("cold start without the store"), "s", took);
     report.add(&named("CPU of a cold start"), "s", cpu.as_secs_f64());
     report.add(&named("memory after a cold start"), "MB", megabytes(now));
     report.add(&named("peak of a cold start"), "MB", megabytes(peak));
-    runtime.block_on(look(&server, options.domains))?;
+    runtime.block_on(check_sample(&server, options.domains))?;
     server.stop()?;
     drop(hidden);
     Ok(())
 }
 
 /// A store put out of the way; put back when dropped.
-struct Hidden {
+struct HiddenStore {
     store: PathBuf,
     away: PathBuf,
 }
 
-impl Hidden {
-    fn hide(mass: &Mass) -> Outcome<Self> {
+impl HiddenStore {
+    fn hide(mass: &BulkStore) -> BenchResult<Self> {
         let store = mass.store();
         let away = store.with_extension("away");
         fs::rename(&store, &away)?;
@@ -189,7 +192,7 @@ impl Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for HiddenStore {
     fn drop(&mut self) {
         if let Err(why) = fs::rename(&self.away, &self.store) {
             eprintln!("{}: {why}", self.away.display());
@@ -198,11 +201,13 @@ impl Drop for Hidden {
 }
 
 /// Handshakes with domains from all over show the certificates of those domains.
-async fn look(server: &Server, domains: usize) -> Outcome<()> {
-    let client = Client::new(Offer::X25519)?;
-    for number in (0..domains).step_by((domains / LOOKED_AT).max(1)) {
-        let name = mass::name(number);
-        let shown = client.shows(server.addresses.https, &name).await?;
+async fn check_sample(server: &Server, domains: usize) -> BenchResult<()> {
+    let client = Client::new(KeyExchange::X25519)?;
+    for number in (0..domains).step_by((domains / SAMPLE).max(1)) {
+        let name = bulk_store::domain_name(number);
+        let shown = client
+            .connect_expecting(server.addresses.https, &name)
+            .await?;
         shown.close().await?;
     }
     Ok(())
@@ -210,13 +215,13 @@ async fn look(server: &Server, domains: usize) -> Outcome<()> {
 
 async fn changes(
     server: &Server,
-    mass: &Mass,
+    mass: &BulkStore,
     options: &Options,
     report: &mut Report,
-) -> Outcome<()> {
+) -> BenchResult<()> {
     let authority = Authority::new()?;
     let swaps = visible::swap(server, &authority, &mass.made.accounts, options.changes).await?;
-    swaps.report(report, &at(options));
+    swaps.report(report, &at_size_label(options));
     Ok(())
 }
 
@@ -227,27 +232,31 @@ async fn handshakes(
     nginx: &Peer,
     options: &Options,
     report: &mut Report,
-) -> Outcome<()> {
-    let named = naming(options);
+) -> BenchResult<()> {
+    let named = figure_namer(options);
     let edgeseal = (server.addresses.https, vec![server.pid()]);
     let peer = (nginx.https, nginx.pids()?);
-    let one = || Names::One(Rc::from(mass::name(0)));
+    let one = || ServerNames::One(Rc::from(bulk_store::domain_name(0)));
     let turns = [
         (ONE_NAME, &edgeseal, one()),
         (NGINX, &peer, one()),
-        (RANDOM_NAMES, &edgeseal, Names::Random(options.domains)),
+        (
+            RANDOM_NAMES,
+            &edgeseal,
+            ServerNames::Random(options.domains),
+        ),
     ];
     for _ in 0..TURNS {
         for (what, (address, pids), names) in &turns {
-            let shakes = Shakes {
+            let shakes = HandshakeLoad {
                 names: names.clone(),
-                way: Way::FULL,
-                then: Then::Close,
+                profile: HandshakeProfile::FULL,
+                then: AfterHandshake::Close,
                 clients: 8,
             };
             let handshakes = options.handshakes / TURNS;
             let before = process::cpu_of_all(pids)?;
-            shakes.turn(*address, handshakes).await?;
+            shakes.run(*address, handshakes).await?;
             let cpu = process::cpu_of_all(pids)? - before;
             let each = cpu.as_secs_f64() * 1e6 / handshakes as f64;
             report.add(&named(what), "µs", each);
@@ -264,7 +273,7 @@ const RANDOM_NAMES: &str = "handshake, random names, server's CPU";
 const NGINX: &str = "handshake, nginx with one certificate, its CPU";
 
 fn ratios(report: &mut Report, options: &Options) {
-    let named = naming(options);
+    let named = figure_namer(options);
     for (what, ours, theirs, aim) in [
         (
             "handshake, one name, edgeseal / nginx with one certificate",
@@ -280,7 +289,7 @@ fn ratios(report: &mut Report, options: &Options) {
         ),
     ] {
         report.ratio(&named(what), &named(ours), &named(theirs));
-        report.aim(&named(what), aim);
+        report.target(&named(what), aim);
     }
 }
 

@@ -7,13 +7,13 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::Outcome;
+use crate::BenchResult;
 
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\r\nhello, bench\n";
 
 /// Starts an origin; it lives as long as the process.
-pub(crate) fn start() -> Outcome<SocketAddr> {
+pub(crate) fn start() -> BenchResult<SocketAddr> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -24,7 +24,7 @@ pub(crate) fn start() -> Outcome<SocketAddr> {
     Ok(address)
 }
 
-async fn serve(listener: std::net::TcpListener) -> Outcome<()> {
+async fn serve(listener: std::net::TcpListener) -> BenchResult<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (mut stream, _) = listener.accept().await?;

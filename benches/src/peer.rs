@@ -17,11 +17,11 @@ use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 
 use crate::{
-    Outcome,
-    folder::Folder,
-    pki::Certified,
+    BenchResult,
+    cert_directory::CertDirectory,
+    pki::TestCertificate,
     process,
-    tls::{Client, Offer},
+    tls::{Client, KeyExchange},
 };
 
 mod caddy;
@@ -42,12 +42,12 @@ pub(crate) enum Kind {
 }
 
 /// What a peer is started with.
-pub(crate) struct Setup<'a> {
-    pub(crate) folder: &'a Folder,
+pub(crate) struct PeerConfig<'a> {
+    pub(crate) folder: &'a CertDirectory,
     pub(crate) origin: SocketAddr,
     pub(crate) workers: usize,
     /// How long it may take to serve, and a change to be seen.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
     /// Memory that it may take meanwhile.
     pub(crate) memory_kib_max: u64,
 }
@@ -88,24 +88,26 @@ impl Kind {
         }
     }
 
-    fn command(self, at: &Path, https: SocketAddr, setup: &Setup<'_>) -> Outcome<Command> {
+    fn command(self, at: &Path, https: SocketAddr, setup: &PeerConfig<'_>) -> BenchResult<Command> {
         match self {
-            Self::Nginx => nginx::command(at, setup, &nginx::blocks(https, setup)),
-            Self::NginxByVariable => nginx::command(at, setup, &nginx::by_variable(https, setup)),
+            Self::Nginx => nginx::command(at, setup, &nginx::server_blocks(https, setup)),
+            Self::NginxByVariable => {
+                nginx::command(at, setup, &nginx::certificate_by_variable(https, setup))
+            }
             Self::Haproxy => haproxy::command(at, https, setup),
             Self::Caddy => caddy::command(at, https, setup),
         }
     }
 }
 
-impl<'a> Setup<'a> {
+impl<'a> PeerConfig<'a> {
     /// As many workers as cores, a minute's patience, 8 GB.
-    pub(crate) fn new(folder: &'a Folder, origin: SocketAddr) -> Outcome<Self> {
+    pub(crate) fn new(folder: &'a CertDirectory, origin: SocketAddr) -> BenchResult<Self> {
         Ok(Self {
             folder,
             origin,
             workers: std::thread::available_parallelism()?.get(),
-            patience: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
             memory_kib_max: 8_000_000,
         })
     }
@@ -113,7 +115,10 @@ impl<'a> Setup<'a> {
 
 impl Peer {
     /// Starts a peer and waits until it serves the last of its names; not longer than it may take.
-    pub(crate) async fn start(kind: Kind, setup: &Setup<'_>) -> Outcome<Result<Self, Limit>> {
+    pub(crate) async fn start(
+        kind: Kind,
+        setup: &PeerConfig<'_>,
+    ) -> BenchResult<Result<Self, Limit>> {
         let directory = TempDir::with_prefix("bench-peer-")?;
         // Not all of them take port 0.
         let https = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
@@ -132,14 +137,14 @@ impl Peer {
             https,
             start_took: Duration::ZERO,
         };
-        let client = Client::new(Offer::X25519)?;
+        let client = Client::new(KeyExchange::X25519)?;
         let last = setup.folder.names().last().ok_or("an empty folder")?;
         loop {
             if let Some(status) = peer.master.try_wait()? {
                 let log = fs::read_to_string(&log).unwrap_or_default();
                 return Err(format!("{} ended: {status}\n{log}", kind.name()).into());
             }
-            if client.shows(https, last).await.is_ok() {
+            if client.connect_expecting(https, last).await.is_ok() {
                 peer.start_took = began.elapsed();
                 return Ok(Ok(peer));
             }
@@ -147,7 +152,7 @@ impl Peer {
             if resident > setup.memory_kib_max {
                 return Ok(Err(Limit::MemoryKib(resident)));
             }
-            if began.elapsed() > setup.patience {
+            if began.elapsed() > setup.timeout {
                 return Ok(Err(Limit::Time(began.elapsed())));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -155,7 +160,7 @@ impl Peer {
     }
 
     /// As [`Peer::start`], where it must not reach its limits.
-    pub(crate) async fn start_surely(kind: Kind, setup: &Setup<'_>) -> Outcome<Self> {
+    pub(crate) async fn start_or_fail(kind: Kind, setup: &PeerConfig<'_>) -> BenchResult<Self> {
         let started = Self::start(kind, setup).await?;
         started.map_err(|limit| format!("{}: {limit}", kind.name()).into())
     }
@@ -165,7 +170,7 @@ impl Peer {
     }
 
     /// The master and all below it.
-    pub(crate) fn pids(&self) -> Outcome<Vec<u32>> {
+    pub(crate) fn pids(&self) -> BenchResult<Vec<u32>> {
         let mut pids = vec![self.master.id()];
         let mut at = 0;
         while let Some(pid) = pids.get(at).copied() {
@@ -176,13 +181,18 @@ impl Peer {
     }
 
     /// Memory of all its processes; what they share counts once.
-    pub(crate) fn memory_kib(&self) -> Outcome<u64> {
+    pub(crate) fn memory_kib(&self) -> BenchResult<u64> {
         process::proportional_kib(&self.pids()?)
     }
 
     /// Puts another certificate into the file of a name and tells the peer, in its own way; returns
     /// when it was told.
-    pub(crate) fn change(&self, name: &str, to: &Certified, setup: &Setup<'_>) -> Outcome<()> {
+    pub(crate) fn change(
+        &self,
+        name: &str,
+        to: &TestCertificate,
+        setup: &PeerConfig<'_>,
+    ) -> BenchResult<()> {
         setup.folder.replace(name, to)?;
         match self.kind {
             Kind::NginxByVariable => Ok(()),
@@ -196,10 +206,10 @@ impl Peer {
     pub(crate) async fn change_and_wait(
         &self,
         name: &str,
-        to: &Certified,
-        setup: &Setup<'_>,
-    ) -> Outcome<Result<Duration, Limit>> {
-        let client = Client::new(Offer::X25519)?;
+        to: &TestCertificate,
+        setup: &PeerConfig<'_>,
+    ) -> BenchResult<Result<Duration, Limit>> {
+        let client = Client::new(KeyExchange::X25519)?;
         let server_name = ServerName::try_from(name.to_owned())?;
         let began = Instant::now();
         self.change(name, to, setup)?;
@@ -208,7 +218,7 @@ impl Peer {
             if shown.is_ok_and(|shown| shown.leaf() == Some(&to.leaf)) {
                 return Ok(Ok(began.elapsed()));
             }
-            if began.elapsed() > setup.patience {
+            if began.elapsed() > setup.timeout {
                 return Ok(Err(Limit::Time(began.elapsed())));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -219,7 +229,7 @@ impl Peer {
         self.directory.path()
     }
 
-    fn signal(&self, signal: Signal) -> Outcome<()> {
+    fn signal(&self, signal: Signal) -> BenchResult<()> {
         let pid = i32::try_from(self.master.id())?;
         let pid = Pid::from_raw(pid).ok_or("no process")?;
         Ok(kill_process(pid, signal)?)

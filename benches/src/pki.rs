@@ -6,7 +6,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-use crate::Outcome;
+use crate::BenchResult;
 
 /// Signs leaves.
 pub(crate) struct Authority {
@@ -16,21 +16,21 @@ pub(crate) struct Authority {
 }
 
 /// A leaf with its chain and key.
-pub(crate) struct Certified {
+pub(crate) struct TestCertificate {
     pub(crate) chain_pem: String,
     pub(crate) key_pem: String,
     pub(crate) leaf: CertificateDer<'static>,
 }
 
-impl Certified {
+impl TestCertificate {
     /// Leaf, intermediate and key in PEM, in this order.
-    pub(crate) fn in_one_file(&self) -> String {
+    pub(crate) fn combined_pem(&self) -> String {
         format!("{}{}", self.chain_pem, self.key_pem)
     }
 }
 
 impl Authority {
-    pub(crate) fn new() -> Outcome<Self> {
+    pub(crate) fn new() -> BenchResult<Self> {
         let root = Issuer::new(authority("Bench Root"), KeyPair::generate()?);
         let key = KeyPair::generate()?;
         let params = authority("Bench Intermediate");
@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// A leaf with a new key and a random serial number.
-    pub(crate) fn issue(&self, name: &str) -> Outcome<Certified> {
+    pub(crate) fn issue(&self, name: &str) -> BenchResult<TestCertificate> {
         self.issue_with(name, &KeyPair::generate()?)
     }
 
@@ -53,9 +53,9 @@ impl Authority {
     }
 
     /// A leaf with this key and a random serial number.
-    pub(crate) fn issue_with(&self, name: &str, key: &KeyPair) -> Outcome<Certified> {
+    pub(crate) fn issue_with(&self, name: &str, key: &KeyPair) -> BenchResult<TestCertificate> {
         let leaf = self.leaf(name, key, 0)?;
-        Ok(Certified {
+        Ok(TestCertificate {
             chain_pem: leaf.pem() + &self.intermediate_pem,
             key_pem: key.serialize_pem(),
             leaf: leaf.der().clone(),
@@ -69,7 +69,7 @@ impl Authority {
         name: &str,
         key: &KeyPair,
         more: usize,
-    ) -> Outcome<rcgen::Certificate> {
+    ) -> BenchResult<rcgen::Certificate> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -79,7 +79,7 @@ impl Authority {
         if more > 0 {
             let mut octets = vec![0; more];
             aws_lc_rs::rand::fill(&mut octets)?;
-            let extension = CustomExtension::from_oid_content(&UNKNOWN, octets);
+            let extension = CustomExtension::from_oid_content(&UNKNOWN_EXTENSION, octets);
             params.custom_extensions.push(extension);
         }
         Ok(params.signed_by(key, &self.intermediate)?)
@@ -87,7 +87,7 @@ impl Authority {
 }
 
 /// An extension that nobody knows.
-const UNKNOWN: [u64; 7] = [1, 3, 6, 1, 4, 1, 55_555];
+const UNKNOWN_EXTENSION: [u64; 7] = [1, 3, 6, 1, 4, 1, 55_555];
 
 fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();

@@ -2,13 +2,13 @@
 
 use std::{fs, io, time::Duration};
 
-use crate::Outcome;
+use crate::BenchResult;
 
 /// Ticks a second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`), whatever the kernel's own.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// User and system time of a process with all its threads, in steps of 10 ms.
-pub(crate) fn cpu(pid: u32) -> Outcome<Duration> {
+pub(crate) fn cpu(pid: u32) -> BenchResult<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name of the command may hold blanks, but it ends with the last parenthesis.
     let (_, fields) = stat.rsplit_once(") ").ok_or("no /proc/PID/stat")?;
@@ -18,13 +18,13 @@ pub(crate) fn cpu(pid: u32) -> Outcome<Duration> {
 }
 
 /// User and system time of several processes.
-pub(crate) fn cpu_of_all(pids: &[u32]) -> Outcome<Duration> {
+pub(crate) fn cpu_of_all(pids: &[u32]) -> BenchResult<Duration> {
     pids.iter().map(|pid| cpu(*pid)).sum()
 }
 
 /// Children of a process; none if it is gone.
-pub(crate) fn children(pid: u32) -> Outcome<Vec<u32>> {
-    let text = if_there(fs::read_to_string(format!(
+pub(crate) fn children(pid: u32) -> BenchResult<Vec<u32>> {
+    let text = unless_gone(fs::read_to_string(format!(
         "/proc/{pid}/task/{pid}/children"
     )))?;
     Ok(text
@@ -35,7 +35,7 @@ pub(crate) fn children(pid: u32) -> Outcome<Vec<u32>> {
 }
 
 /// What was read of a process, unless it has ended: workers do, after a reload.
-fn if_there(read: io::Result<String>) -> Outcome<Option<String>> {
+fn unless_gone(read: io::Result<String>) -> BenchResult<Option<String>> {
     match read {
         Ok(text) => Ok(Some(text)),
         Err(why) if is_gone(&why) => Ok(None),
@@ -49,12 +49,12 @@ fn is_gone(why: &io::Error) -> bool {
 }
 
 /// How many threads a process has.
-pub(crate) fn threads(pid: u32) -> Outcome<usize> {
+pub(crate) fn threads(pid: u32) -> BenchResult<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
 }
 
 /// Memory of a process that is in RAM, in KiB: now, and at the most so far.
-pub(crate) fn resident_kib(pid: u32) -> Outcome<(u64, u64)> {
+pub(crate) fn resident_kib(pid: u32) -> BenchResult<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let of = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -66,9 +66,9 @@ pub(crate) fn resident_kib(pid: u32) -> Outcome<(u64, u64)> {
 
 /// Memory of several processes, in KiB; pages that they share are divided among
 /// them, and what has ended has none.
-pub(crate) fn proportional_kib(pids: &[u32]) -> Outcome<u64> {
-    let of = |pid: &u32| -> Outcome<u64> {
-        let rollup = if_there(fs::read_to_string(format!("/proc/{pid}/smaps_rollup")))?;
+pub(crate) fn proportional_kib(pids: &[u32]) -> BenchResult<u64> {
+    let of = |pid: &u32| -> BenchResult<u64> {
+        let rollup = unless_gone(fs::read_to_string(format!("/proc/{pid}/smaps_rollup")))?;
         let Some(rollup) = rollup else {
             return Ok(0);
         };
@@ -80,6 +80,6 @@ pub(crate) fn proportional_kib(pids: &[u32]) -> Outcome<u64> {
 }
 
 /// Forgets the most so far, so that [`resident_kib`] tells that of what follows.
-pub(crate) fn reset_peak(pid: u32) -> Outcome<()> {
+pub(crate) fn reset_peak(pid: u32) -> BenchResult<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

@@ -4,14 +4,14 @@
 use std::{net::SocketAddr, process::Command};
 
 use crate::{
-    Outcome,
-    folder::Folder,
+    BenchResult,
+    cert_directory::CertDirectory,
     handshake::one_domain,
     origin,
-    peer::{Kind, Peer, Setup, program},
+    peer::{Kind, Peer, PeerConfig, program},
     process,
     report::Report,
-    server::{Place, Server},
+    server::{Server, ServerConfig},
 };
 
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ struct Contender {
 /// At most so much of the better peer's CPU.
 const AIM: f64 = 1.3;
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("proxied", &place.program);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -45,10 +45,10 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
     let origin = origin::start()?;
     let server = Server::start(place)?;
     let (domain, certified) = runtime.block_on(one_domain(&server, origin))?;
-    let folder = Folder::of(&[(&domain, &certified)])?;
-    let setup = Setup::new(&folder, origin)?;
-    let nginx = runtime.block_on(Peer::start_surely(Kind::Nginx, &setup))?;
-    let haproxy = runtime.block_on(Peer::start_surely(Kind::Haproxy, &setup))?;
+    let folder = CertDirectory::create(&[(&domain, &certified)])?;
+    let setup = PeerConfig::new(&folder, origin)?;
+    let nginx = runtime.block_on(Peer::start_or_fail(Kind::Nginx, &setup))?;
+    let haproxy = runtime.block_on(Peer::start_or_fail(Kind::Haproxy, &setup))?;
     let mut contenders = vec![Contender {
         name: "edgeseal",
         address: server.addresses.https,
@@ -111,7 +111,7 @@ fn ratios(report: &mut Report, protocol: &str) {
     }
     let name = named(protocol, "edgeseal / the better");
     report.ratio(&name, &ours, &named(protocol, better));
-    report.aim(&name, AIM);
+    report.target(&name, AIM);
 }
 
 /// So many requests, all of which succeed.
@@ -121,7 +121,7 @@ fn load(
     protocol: &str,
     options: &Options,
     requests: usize,
-) -> Outcome<()> {
+) -> BenchResult<()> {
     let mut command = Command::new(program("h2load"));
     command
         .arg(format!("--requests={requests}"))

@@ -11,7 +11,7 @@ use std::{
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use serde_json::{Value, json};
 
-use crate::{Outcome, call::now, peer};
+use crate::{BenchResult, call::now, peer};
 
 /// All figures of one run.
 pub(crate) struct Report {
@@ -76,7 +76,7 @@ impl Report {
     }
 
     /// What a figure should reach at the median.
-    pub(crate) fn aim(&mut self, name: &str, aim: f64) {
+    pub(crate) fn target(&mut self, name: &str, aim: f64) {
         let figure = self.figures.iter_mut().find(|figure| figure.name == name);
         if let Some(figure) = figure {
             figure.aim = Some(aim);
@@ -96,7 +96,7 @@ impl Report {
     }
 
     /// Prints the table and appends the lines to `benches/out/figures.jsonl`.
-    pub(crate) fn finish(self) -> Outcome<()> {
+    pub(crate) fn finish(self) -> BenchResult<()> {
         let directory = out_directory();
         fs::create_dir_all(&directory)?;
         let path = directory.join("figures.jsonl");

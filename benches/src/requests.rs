@@ -8,35 +8,35 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::{Outcome, tls::Client};
+use crate::{BenchResult, tls::Client};
 
-type Ask = Request<Empty<Bytes>>;
-type Answer = http::Response<hyper::body::Incoming>;
+type ClientRequest = Request<Empty<Bytes>>;
+type ClientResponse = http::Response<hyper::body::Incoming>;
 
 /// A connection on which requests are made one after the other.
-pub(crate) enum Kept {
+pub(crate) enum HttpConnection {
     Http1(http1::SendRequest<Empty<Bytes>>),
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Became {
+pub(crate) enum RequestOutcome {
     /// Answered with 200, to the last octet.
     Answered,
     /// Never sent: the server had ended the connection in order before.
     NotSent,
 }
 
-impl Kept {
+impl HttpConnection {
     /// A handshake with `name`, and HTTP on it; `client` says which.
     pub(crate) async fn open(
         client: &Client,
         address: SocketAddr,
         name: &str,
         h2: bool,
-    ) -> Outcome<Self> {
-        let stream = client.shows(address, name).await?.into_stream();
+    ) -> BenchResult<Self> {
+        let stream = client.connect_expecting(address, name).await?.into_stream();
         let stream = TokioIo::new(stream);
         if h2 {
             let (sender, driver) = http2::handshake(TokioExecutor::new(), stream).await?;
@@ -49,19 +49,19 @@ impl Kept {
     }
 
     /// One small request; an error if it was sent and not answered with 200.
-    pub(crate) async fn get(&mut self, host: &str) -> Outcome<Became> {
+    pub(crate) async fn get(&mut self, host: &str) -> BenchResult<RequestOutcome> {
         let sent = match self {
             Self::Http1(sender) => {
                 let request = Request::get("/").header(header::HOST, host);
                 if sender.ready().await.is_err() {
-                    return Ok(Became::NotSent);
+                    return Ok(RequestOutcome::NotSent);
                 }
                 sender.try_send_request(request.body(Empty::new())?).await
             }
             Self::Http2(sender) => {
                 let request = Request::get(format!("https://{host}/"));
                 if sender.ready().await.is_err() {
-                    return Ok(Became::NotSent);
+                    return Ok(RequestOutcome::NotSent);
                 }
                 sender.try_send_request(request.body(Empty::new())?).await
             }
@@ -70,15 +70,17 @@ impl Kept {
     }
 }
 
-async fn finish(sent: Result<Answer, TrySendError<Ask>>) -> Outcome<Became> {
+async fn finish(
+    sent: Result<ClientResponse, TrySendError<ClientRequest>>,
+) -> BenchResult<RequestOutcome> {
     match sent {
         Ok(answer) if answer.status() == StatusCode::OK => {
             answer.into_body().collect().await?;
-            Ok(Became::Answered)
+            Ok(RequestOutcome::Answered)
         }
         Ok(answer) => Err(format!("answered with {}", answer.status()).into()),
         Err(mut failed) => match failed.take_message() {
-            Some(_) => Ok(Became::NotSent),
+            Some(_) => Ok(RequestOutcome::NotSent),
             None => Err(failed.into_error().into()),
         },
     }

@@ -12,10 +12,10 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::Outcome;
+use crate::BenchResult;
 
 /// Which program, and where its data goes.
-pub(crate) struct Place {
+pub(crate) struct ServerConfig {
     pub(crate) program: PathBuf,
     pub(crate) disk: PathBuf,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Server {
     /// Gone with the server, unless it runs in a directory that is kept.
     directory: Option<TempDir>,
     /// From the start of the process to its line `ready`.
-    pub(crate) start_took: Duration,
+    pub(crate) startup_time: Duration,
     pub(crate) addresses: Addresses,
     pub(crate) root: Credentials,
 }
@@ -46,16 +46,16 @@ pub(crate) struct Credentials {
 }
 
 /// All clients are at one address, which may have everything here.
-const ALL_OF_ONE_SOURCE: &str = "connections_per_source = 65536\nstreams_per_source = 65536\n";
+const UNLIMITED_SOURCE: &str = "connections_per_source = 65536\nstreams_per_source = 65536\n";
 
 impl Server {
     /// Starts a server on an empty directory and waits until it is ready. Its log goes to a file.
-    pub(crate) fn start(place: &Place) -> Outcome<Self> {
+    pub(crate) fn start(place: &ServerConfig) -> BenchResult<Self> {
         Self::start_with(place, "")
     }
 
     /// As [`Server::start`], with a configuration in TOML.
-    pub(crate) fn start_with(place: &Place, config: &str) -> Outcome<Self> {
+    pub(crate) fn start_with(place: &ServerConfig, config: &str) -> BenchResult<Self> {
         let directory = TempDir::with_prefix_in("bench-", &place.disk)?;
         let home = directory.path().to_owned();
         let mut server = Self::start_in(place, &home, config)?;
@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// Starts a server in a directory that is kept, with what is there from before.
-    pub(crate) fn start_in(place: &Place, home: &Path, config: &str) -> Outcome<Self> {
+    pub(crate) fn start_in(place: &ServerConfig, home: &Path, config: &str) -> BenchResult<Self> {
         if filesystem(home)? == "tmpfs" {
             return Err("--disk is in memory: durable commits would cost nothing".into());
         }
@@ -72,7 +72,7 @@ impl Server {
             .map_err(|why| format!("{}: {why}; build it first", place.program.display()))?;
         let data = home.join("data");
         let config_file = home.join("config.toml");
-        fs::write(&config_file, format!("{ALL_OF_ONE_SOURCE}{config}"))?;
+        fs::write(&config_file, format!("{UNLIMITED_SOURCE}{config}"))?;
         let began = Instant::now();
         let mut child = Command::new(program)
             .arg("serve")
@@ -103,12 +103,12 @@ impl Server {
             child,
             home: home.to_owned(),
             directory: None,
-            start_took,
+            startup_time: start_took,
         })
     }
 
     /// Ends it in order; how long that took.
-    pub(crate) fn stop(mut self) -> Outcome<Duration> {
+    pub(crate) fn stop(mut self) -> BenchResult<Duration> {
         let began = Instant::now();
         let pid = i32::try_from(self.child.id())?;
         let pid = rustix::process::Pid::from_raw(pid).ok_or("no process")?;
@@ -125,7 +125,7 @@ impl Server {
     }
 
     /// What the data directory is on.
-    pub(crate) fn filesystem(&self) -> Outcome<String> {
+    pub(crate) fn filesystem(&self) -> BenchResult<String> {
         filesystem(&self.home)
     }
 }
@@ -138,7 +138,7 @@ impl Drop for Server {
 }
 
 /// Type of the filesystem that holds `path`.
-fn filesystem(path: &Path) -> Outcome<String> {
+fn filesystem(path: &Path) -> BenchResult<String> {
     let path = fs::canonicalize(path)?;
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let mounts = mounts.lines().filter_map(|line| {

@@ -13,13 +13,14 @@ use std::{
 use tokio::task::LocalSet;
 
 use crate::{
-    Outcome, call,
+    BenchResult,
+    accounts::{self, Account},
+    call,
     call::Connection,
-    fleet::{self, Account},
     pki::Authority,
     process,
     report::{Report, percentile_ms},
-    server::{Place, Server},
+    server::{Server, ServerConfig},
 };
 
 #[derive(clap::Args)]
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     accounts: usize,
 }
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("set-calls", &place.program);
     let server = Server::start(place)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -43,7 +44,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         .build()?;
     let authority = Authority::new()?;
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-    let accounts = runtime.block_on(fleet::create(&server, options.accounts, nowhere))?;
+    let accounts = runtime.block_on(accounts::create(&server, options.accounts, nowhere))?;
     report.setup(format!(
         "{} accounts, rate limits on; {} ({} threads) on {}; one new P-256 leaf and its intermediate a call; the log goes to a file",
         accounts.len(),
@@ -65,7 +66,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
             measured.report(&mut report, clients);
         }
     }
-    report.aim("rate, 64 clients", 2000.0);
+    report.target("rate, 64 clients", 2000.0);
     report.finish()
 }
 
@@ -75,7 +76,7 @@ fn sign(
     authority: &Authority,
     accounts: &[Account],
     calls: usize,
-) -> Outcome<Vec<Vec<u8>>> {
+) -> BenchResult<Vec<Vec<u8>>> {
     let turns = accounts.iter().cycle().take(calls);
     turns
         .map(|account| {
@@ -109,7 +110,7 @@ impl Measured {
     }
 }
 
-async fn measure(server: &Server, clients: usize, requests: Vec<Vec<u8>>) -> Outcome<Measured> {
+async fn measure(server: &Server, clients: usize, requests: Vec<Vec<u8>>) -> BenchResult<Measured> {
     let mut connections = Vec::with_capacity(clients);
     for _ in 0..clients {
         connections.push(Connection::open(server.addresses.api).await?);
@@ -134,7 +135,7 @@ async fn measure(server: &Server, clients: usize, requests: Vec<Vec<u8>>) -> Out
             for client in clients {
                 latencies.extend(client.await??);
             }
-            Outcome::Ok(latencies)
+            BenchResult::Ok(latencies)
         })
         .await?;
     Ok(Measured {
@@ -149,7 +150,7 @@ async fn client(
     mut connection: Connection,
     requests: &[Vec<u8>],
     next: &std::cell::Cell<usize>,
-) -> Outcome<Vec<Duration>> {
+) -> BenchResult<Vec<Duration>> {
     let mut latencies = Vec::new();
     while let Some(request) = requests.get(next.replace(next.get() + 1)) {
         let start = Instant::now();

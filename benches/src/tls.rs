@@ -18,18 +18,18 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::Outcome;
+use crate::BenchResult;
 
 /// Key exchanges that are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offer {
+pub(crate) enum KeyExchange {
     /// X25519 alone.
     X25519,
     /// X25519MLKEM768 alone.
     Hybrid,
 }
 
-impl Offer {
+impl KeyExchange {
     fn group(self) -> &'static dyn SupportedKxGroup {
         match self {
             Self::X25519 => aws_lc_rs::kx_group::X25519,
@@ -47,7 +47,7 @@ impl Offer {
 
 /// How much of a handshake is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub(crate) enum HandshakeMode {
     /// Certificate, signature and all.
     Full,
     /// With a ticket of the connection before; with a fresh key exchange in TLS 1.3.
@@ -56,20 +56,20 @@ pub(crate) enum How {
 
 /// What a client wants of its handshakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Way {
+pub(crate) struct HandshakeProfile {
     pub(crate) version: ProtocolVersion,
-    pub(crate) offer: Offer,
-    pub(crate) how: How,
+    pub(crate) offer: KeyExchange,
+    pub(crate) mode: HandshakeMode,
     /// Whether HTTP/2 is offered, alone; HTTP/1.1 otherwise.
     pub(crate) h2: bool,
 }
 
-impl Way {
+impl HandshakeProfile {
     /// Full, TLS 1.3, X25519, HTTP/1.1.
     pub(crate) const FULL: Self = Self {
         version: ProtocolVersion::TLSv1_3,
-        offer: Offer::X25519,
-        how: How::Full,
+        offer: KeyExchange::X25519,
+        mode: HandshakeMode::Full,
         h2: false,
     };
 }
@@ -78,16 +78,19 @@ impl Way {
 #[derive(Clone)]
 pub(crate) struct Client {
     connector: TlsConnector,
-    way: Way,
+    way: HandshakeProfile,
 }
 
 impl Client {
-    pub(crate) fn new(offer: Offer) -> Outcome<Self> {
-        Self::with(Way { offer, ..Way::FULL })
+    pub(crate) fn new(offer: KeyExchange) -> BenchResult<Self> {
+        Self::with(HandshakeProfile {
+            offer,
+            ..HandshakeProfile::FULL
+        })
     }
 
-    /// A client with tickets of its own. One that resumes needs a first [`Client::prime`].
-    pub(crate) fn with(way: Way) -> Outcome<Self> {
+    /// A client with tickets of its own. One that resumes needs a first [`Client::obtain_ticket`].
+    pub(crate) fn with(way: HandshakeProfile) -> BenchResult<Self> {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![way.offer.group()];
         if way.version == ProtocolVersion::TLSv1_2 {
@@ -101,11 +104,11 @@ impl Client {
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Any))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
             .with_no_client_auth();
-        config.resumption = match way.how {
-            How::Full => Resumption::disabled(),
-            How::Resumed => Resumption::in_memory_sessions(8),
+        config.resumption = match way.mode {
+            HandshakeMode::Full => Resumption::disabled(),
+            HandshakeMode::Resumed => Resumption::in_memory_sessions(8),
         };
         let alpn = if way.h2 { "h2" } else { "http/1.1" };
         config.alpn_protocols = vec![alpn.into()];
@@ -116,11 +119,11 @@ impl Client {
     }
 
     /// A first handshake, full, to have a ticket.
-    pub(crate) async fn prime(
+    pub(crate) async fn obtain_ticket(
         &self,
         address: SocketAddr,
         name: &ServerName<'static>,
-    ) -> Outcome<()> {
+    ) -> BenchResult<()> {
         self.connect(address, name).await?.close().await
     }
 
@@ -129,16 +132,16 @@ impl Client {
         &self,
         address: SocketAddr,
         name: &ServerName<'static>,
-    ) -> Outcome<Connection> {
+    ) -> BenchResult<Connection> {
         let connection = self.connect(address, name).await?;
         let (_, session) = connection.0.get_ref();
-        let wanted = match self.way.how {
-            How::Full => HandshakeKind::Full,
-            How::Resumed => HandshakeKind::Resumed,
+        let wanted = match self.way.mode {
+            HandshakeMode::Full => HandshakeKind::Full,
+            HandshakeMode::Resumed => HandshakeKind::Resumed,
         };
         // TLS 1.2 exchanges no keys when it resumes.
-        let group = match (self.way.version, self.way.how) {
-            (ProtocolVersion::TLSv1_2, How::Resumed) => None,
+        let group = match (self.way.version, self.way.mode) {
+            (ProtocolVersion::TLSv1_2, HandshakeMode::Resumed) => None,
             _ => Some(self.way.offer.name()),
         };
         let seen = (
@@ -155,10 +158,14 @@ impl Client {
     }
 
     /// A handshake that shows a certificate of this very name.
-    pub(crate) async fn shows(&self, address: SocketAddr, name: &str) -> Outcome<Connection> {
+    pub(crate) async fn connect_expecting(
+        &self,
+        address: SocketAddr,
+        name: &str,
+    ) -> BenchResult<Connection> {
         let server_name = ServerName::try_from(name.to_owned())?;
         let connection = self.handshake(address, &server_name).await?;
-        connection.is_of(name)?;
+        connection.check_name(name)?;
         Ok(connection)
     }
 
@@ -166,7 +173,7 @@ impl Client {
         &self,
         address: SocketAddr,
         name: &ServerName<'static>,
-    ) -> Outcome<Connection> {
+    ) -> BenchResult<Connection> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         let stream = self.connector.connect(name.clone(), socket).await?;
@@ -184,7 +191,7 @@ impl Connection {
     }
 
     /// An error unless the leaf that was shown is of this name.
-    pub(crate) fn is_of(&self, name: &str) -> Outcome<()> {
+    pub(crate) fn check_name(&self, name: &str) -> BenchResult<()> {
         let leaf = self.leaf().ok_or("no leaf")?;
         let is_its_own = leaf
             .windows(name.len())
@@ -201,14 +208,14 @@ impl Connection {
     }
 
     /// Says farewell and waits until the server has closed, so that it has done the whole handshake.
-    pub(crate) async fn close(mut self) -> Outcome<()> {
+    pub(crate) async fn close(mut self) -> BenchResult<()> {
         self.0.shutdown().await?;
         let mut rest = Vec::new();
         self.read_to_end(&mut rest).await
     }
 
     /// One request on which the server closes; an error unless it is answered with 200.
-    pub(crate) async fn request(mut self, host: &str) -> Outcome<()> {
+    pub(crate) async fn request(mut self, host: &str) -> BenchResult<()> {
         let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         self.0.write_all(request.as_bytes()).await?;
         let mut answer = Vec::with_capacity(512);
@@ -222,7 +229,7 @@ impl Connection {
 
 impl Connection {
     /// Reads until the server has closed, with or without a farewell of its own.
-    async fn read_to_end(&mut self, into: &mut Vec<u8>) -> Outcome<()> {
+    async fn read_to_end(&mut self, into: &mut Vec<u8>) -> BenchResult<()> {
         let read = self.0.read_to_end(into);
         match tokio::time::timeout(Duration::from_secs(5), read).await? {
             Err(why) if why.kind() != io::ErrorKind::UnexpectedEof => Err(why.into()),
@@ -233,9 +240,9 @@ impl Connection {
 
 /// Trusts anybody: what is measured is the server.
 #[derive(Debug)]
-struct Any;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Any {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -12,13 +12,14 @@ use std::{
 use rustls::pki_types::ServerName;
 
 use crate::{
-    Outcome, call,
+    BenchResult,
+    accounts::{self, Account},
+    call,
     call::Connection,
-    fleet::{self, Account},
     pki::Authority,
     report::{Report, percentile_ms},
-    server::{Place, Server},
-    tls::{Client, Offer},
+    server::{Server, ServerConfig},
+    tls::{Client, KeyExchange},
 };
 
 #[derive(clap::Args)]
@@ -34,7 +35,7 @@ pub(crate) struct Options {
     beside: usize,
 }
 
-pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()> {
+pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("visible", &place.program);
     let server = Server::start(place)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -42,7 +43,7 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
         .build()?;
     let authority = Arc::new(Authority::new()?);
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-    let mut accounts = runtime.block_on(fleet::create(&server, options.accounts, nowhere))?;
+    let mut accounts = runtime.block_on(accounts::create(&server, options.accounts, nowhere))?;
     let others = Arc::new(accounts.split_off(accounts.len() / 2));
     report.setup(format!(
         "{} swaps a round; times end when the handshake is done; TLS 1.3, X25519; {} on {}",
@@ -67,8 +68,8 @@ pub(crate) fn run(place: &Place, rounds: usize, options: &Options) -> Outcome<()
             report.add("calls beside", "calls/s", calls_per_second);
         }
     }
-    report.aim("p99 from return, alone", 10.0);
-    report.aim("p99 from return, under load", 10.0);
+    report.target("p99 from return, alone", 10.0);
+    report.target("p99 from return, under load", 10.0);
     report.finish()
 }
 
@@ -102,8 +103,8 @@ pub(crate) async fn swap(
     authority: &Authority,
     accounts: &[Account],
     swaps: usize,
-) -> Outcome<Swaps> {
-    let client = Client::new(Offer::X25519)?;
+) -> BenchResult<Swaps> {
+    let client = Client::new(KeyExchange::X25519)?;
     let mut connection = Connection::open(server.addresses.api).await?;
     let mut measured = Swaps::default();
     for account in accounts.iter().cycle().take(swaps) {
@@ -140,7 +141,7 @@ struct Load {
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicUsize>,
     since: Instant,
-    thread: std::thread::JoinHandle<Outcome<()>>,
+    thread: std::thread::JoinHandle<BenchResult<()>>,
 }
 
 impl Load {
@@ -184,7 +185,7 @@ impl Load {
     }
 
     /// Ends it; how many calls a second there were.
-    fn stop(self) -> Outcome<f64> {
+    fn stop(self) -> BenchResult<f64> {
         let rate = self.calls.load(Ordering::Relaxed) as f64 / self.since.elapsed().as_secs_f64();
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| "the load broke down")??;

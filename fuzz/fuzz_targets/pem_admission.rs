@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 const NOW: Timestamp = Timestamp::from_unix_seconds(2_208_988_800);
 
 fuzz_target!(|input: &[u8]| {
-    let at = input.iter().position(|octet| *octet == 0xff);
+    let at = input.iter().position(|byte| *byte == 0xff);
     let (chain, key) = match at {
         Some(at) => (&input[..at], &input[at + 1..]),
         None => (input, input),

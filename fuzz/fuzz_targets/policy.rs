@@ -16,22 +16,22 @@ use edgeseal_core::{
 };
 use libfuzzer_sys::fuzz_target;
 
-static NOTHING: LazyLock<Document> = LazyLock::new(|| {
+static DENY_ALL: LazyLock<Document> = LazyLock::new(|| {
     Document::parse(r#"{"Version":"1","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#).expect("a policy")
 });
 
 fuzz_target!(|text: &str| {
     match Document::parse(text) {
-        Err(why) => explained(&why, text),
+        Err(why) => check_message(&why, text),
         Ok(document) => {
             let printed = serde_json::to_string(&document).expect("a policy prints");
             assert!(printed.chars().count() <= text.chars().count(), "{printed}");
             assert_eq!(Document::parse(&printed).as_ref(), Ok(&document), "{printed}");
-            decides(&document);
+            check_decisions(&document);
         }
     }
     match TrustDocument::parse(text) {
-        Err(why) => explained(&why, text),
+        Err(why) => check_message(&why, text),
         Ok(trust) => {
             let printed = serde_json::to_string(&trust).expect("a policy prints");
             assert_eq!(TrustDocument::parse(&printed).as_ref(), Ok(&trust), "{printed}");
@@ -44,7 +44,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-fn explained(why: &InvalidPolicy, text: &str) {
+fn check_message(why: &InvalidPolicy, text: &str) {
     let said = why.to_string();
     assert!(!said.is_empty() && !said.contains(char::is_control) && said.len() < 2000, "{said:?}");
     let too_long = text.chars().count() > CHARACTERS_MAX;
@@ -59,9 +59,9 @@ fn context() -> Context {
     }
 }
 
-fn decides(document: &Document) {
+fn check_decisions(document: &Document) {
     let everything = system::find("AdministratorAccess").expect("a system policy").document();
-    let [own, nothing] = [document, &NOTHING].map(|document| Attached { name: "p", document });
+    let [own, nothing] = [document, &DENY_ALL].map(|document| Attached { name: "p", document });
     let context = context();
     let resources = [
         Resource::new("acs:cdn:*:1234567890123456:domain/a.example.com").with_tag("env", "test"),

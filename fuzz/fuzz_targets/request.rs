@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     // Query, content type, body: three lines of any octets.
-    let mut lines = data.splitn(3, |octet| *octet == b'\n');
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
     let (query, kind, body) = (line(), line(), line());
     let mut headers = http::HeaderMap::new();

@@ -2,16 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Options, megabytes, naming};
+use super::{Options, figure_namer, megabytes};
 use crate::{
-    Outcome,
-    folder::Folder,
-    peer::{Kind, Limit, Peer, Setup},
+    BenchResult,
+    cert_directory::CertDirectory,
+    handshake_load::{AfterHandshake, HandshakeLoad, ServerNames},
+    peer::{Kind, Limit, Peer, PeerConfig},
     pki::Authority,
     process,
     report::Report,
-    shakes::{Names, Shakes, Then},
-    tls::Way,
+    tls::HandshakeProfile,
 };
 
 const KINDS: [Kind; 4] = [
@@ -30,15 +30,15 @@ pub(super) async fn run(
     rounds: usize,
     options: &Options,
     report: &mut Report,
-) -> Outcome<()> {
-    let folder = Folder::prepare(options.domains)?;
-    let mut setup = Setup::new(&folder, origin)?;
-    setup.patience = Duration::from_secs(options.peer_seconds);
+) -> BenchResult<()> {
+    let folder = CertDirectory::prepare(options.domains)?;
+    let mut setup = PeerConfig::new(&folder, origin)?;
+    setup.timeout = Duration::from_secs(options.peer_seconds);
     setup.memory_kib_max = options.peer_mb * 1_000_000 / 1024;
     for kind in KINDS {
         for round in 0..rounds {
             println!("round {}, {}", round + 1, kind.name());
-            if let Err(limit) = one(kind, &setup, options, report).await? {
+            if let Err(limit) = measure_peer(kind, &setup, options, report).await? {
                 report.setup(format!(
                     "{}, {} domains: {limit}",
                     kind.name(),
@@ -52,13 +52,13 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn one(
+async fn measure_peer(
     kind: Kind,
-    setup: &Setup<'_>,
+    setup: &PeerConfig<'_>,
     options: &Options,
     report: &mut Report,
-) -> Outcome<Result<(), Limit>> {
-    let of = naming(options);
+) -> BenchResult<Result<(), Limit>> {
+    let of = figure_namer(options);
     let named = |what: &str| of(&format!("{}: {what}", kind.name()));
     let peer = match Peer::start(kind, setup).await? {
         Ok(peer) => peer,
@@ -70,16 +70,16 @@ async fn one(
         "MB",
         megabytes(peer.memory_kib()?),
     );
-    let shakes = Shakes {
-        names: Names::Random(options.domains),
-        way: Way::FULL,
-        then: Then::Close,
+    let shakes = HandshakeLoad {
+        names: ServerNames::Random(options.domains),
+        profile: HandshakeProfile::FULL,
+        then: AfterHandshake::Close,
         clients: 8,
     };
     let handshakes = options.handshakes / 2;
     let pids = peer.pids()?;
     let before = process::cpu_of_all(&pids)?;
-    shakes.turn(peer.https, handshakes).await?;
+    shakes.run(peer.https, handshakes).await?;
     let cpu = process::cpu_of_all(&pids)? - before;
     let each = cpu.as_secs_f64() * 1e6 / handshakes as f64;
     report.add(&named("handshake, random names, its CPU"), "µs", each);
@@ -103,7 +103,7 @@ async fn one(
 
 /// What a peer takes of what Edgeseal takes, where both have figures.
 fn ratios(options: &Options, report: &mut Report) {
-    let named = naming(options);
+    let named = figure_namer(options);
     for kind in KINDS {
         for (theirs, ours) in [
             ("start", "start with the store"),
@@ -112,7 +112,7 @@ fn ratios(options: &Options, report: &mut Report) {
             ("handshake, random names, its CPU", super::RANDOM_NAMES),
         ] {
             let of = if theirs == "one change" {
-                format!("{ours}, {}", super::at(options))
+                format!("{ours}, {}", super::at_size_label(options))
             } else {
                 named(ours)
             };

@@ -11,10 +11,14 @@ use std::{
 
 use serde_json::json;
 
-use super::{Setup, program};
-use crate::Outcome;
+use super::{PeerConfig, program};
+use crate::BenchResult;
 
-pub(super) fn command(at: &Path, https: SocketAddr, setup: &Setup<'_>) -> Outcome<Command> {
+pub(super) fn command(
+    at: &Path,
+    https: SocketAddr,
+    setup: &PeerConfig<'_>,
+) -> BenchResult<Command> {
     let socket = format!("unix/{}", at.join("admin.sock").display());
     let config = json!({
         "admin": {"listen": socket, "config": {"persist": false}},
@@ -48,7 +52,7 @@ pub(super) fn command(at: &Path, https: SocketAddr, setup: &Setup<'_>) -> Outcom
 }
 
 /// Loads the same configuration again, whose folder has changed; returns when Caddy has done so.
-pub(super) fn reload(at: &Path) -> Outcome<()> {
+pub(super) fn reload(at: &Path) -> BenchResult<()> {
     let config = fs::read(at.join("caddy.json"))?;
     let mut socket = UnixStream::connect(at.join("admin.sock"))?;
     let head = format!(

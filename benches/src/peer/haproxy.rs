@@ -9,10 +9,14 @@ use std::{
     process::Command,
 };
 
-use super::{Setup, program};
-use crate::{Outcome, pki::Certified};
+use super::{PeerConfig, program};
+use crate::{BenchResult, pki::TestCertificate};
 
-pub(super) fn command(at: &Path, https: SocketAddr, setup: &Setup<'_>) -> Outcome<Command> {
+pub(super) fn command(
+    at: &Path,
+    https: SocketAddr,
+    setup: &PeerConfig<'_>,
+) -> BenchResult<Command> {
     let (shown, folder) = (at.display(), setup.folder.path().display());
     let (workers, origin) = (setup.workers, setup.origin);
     // `ssl-load-extra-files none` is advised where there are many certificates: each would be looked
@@ -45,20 +49,20 @@ backend origin
 }
 
 /// Over the runtime API; takes effect with the answer, for this process alone.
-pub(super) fn change(at: &Path, file: &Path, to: &Certified) -> Outcome<()> {
+pub(super) fn change(at: &Path, file: &Path, to: &TestCertificate) -> BenchResult<()> {
     let file = file.display();
-    let pem = to.in_one_file();
+    let pem = to.combined_pem();
     let pem: Vec<&str> = pem.lines().filter(|line| !line.is_empty()).collect();
     let pem = pem.join("\n");
-    say(
+    runtime_command(
         at,
         &format!("set ssl cert {file} <<\n{pem}\n\n"),
         "ransaction",
     )?;
-    say(at, &format!("commit ssl cert {file}\n"), "Success")
+    runtime_command(at, &format!("commit ssl cert {file}\n"), "Success")
 }
 
-fn say(at: &Path, what: &str, wanted: &str) -> Outcome<()> {
+fn runtime_command(at: &Path, what: &str, wanted: &str) -> BenchResult<()> {
     let mut socket = UnixStream::connect(at.join("runtime.sock"))?;
     socket.write_all(what.as_bytes())?;
     socket.shutdown(Shutdown::Write)?;

@@ -2,11 +2,11 @@
 
 use std::{fmt::Write as _, fs, net::SocketAddr, path::Path, process::Command};
 
-use super::{Setup, program};
-use crate::Outcome;
+use super::{PeerConfig, program};
+use crate::BenchResult;
 
 /// A server block for each name.
-pub(super) fn blocks(https: SocketAddr, setup: &Setup<'_>) -> String {
+pub(super) fn server_blocks(https: SocketAddr, setup: &PeerConfig<'_>) -> String {
     let names = setup.folder.names();
     // Advised where there are many: "Server names", nginx.org/en/docs/http/server_names.html.
     let mut text = format!(
@@ -29,7 +29,7 @@ pub(super) fn blocks(https: SocketAddr, setup: &Setup<'_>) -> String {
 
 /// One server block; the file is named by the name that the client asks for
 /// (nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_certificate).
-pub(super) fn by_variable(https: SocketAddr, setup: &Setup<'_>) -> String {
+pub(super) fn certificate_by_variable(https: SocketAddr, setup: &PeerConfig<'_>) -> String {
     let path = setup.folder.path().display();
     format!(
         "server {{ listen {https} ssl http2 backlog=4096; ssl_certificate {path}/$ssl_server_name.pem; ssl_certificate_key {path}/$ssl_server_name.pem; {PROXY} }}\n"
@@ -38,10 +38,10 @@ pub(super) fn by_variable(https: SocketAddr, setup: &Setup<'_>) -> String {
 
 const PROXY: &str = "location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; }";
 
-pub(super) fn command(at: &Path, setup: &Setup<'_>, servers: &str) -> Outcome<Command> {
+pub(super) fn command(at: &Path, setup: &PeerConfig<'_>, servers: &str) -> BenchResult<Command> {
     let file = at.join("nginx.conf");
     let (shown, workers, origin) = (at.display(), setup.workers, setup.origin);
-    // Workers run as root where the master does: they read keys in `by_variable`.
+    // Workers run as root where the master does: they read keys in `certificate_by_variable`.
     let config = format!(
         "daemon off;
 user root;

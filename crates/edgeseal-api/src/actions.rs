@@ -2,19 +2,19 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use edgeseal_core::{policy::Sphere, rate::Limit};
+use edgeseal_core::{policy::Scope, rate::RateLimit};
 
 use crate::{
     code::Code,
-    operation::{Failure, Run},
+    operation::{ApiError, Handler},
     request::Request,
 };
 
+mod equivalents;
 mod table;
-mod twins;
 
+pub use equivalents::equivalent_permission;
 pub use table::ACTIONS;
-pub use twins::twin;
 
 use table::CDN;
 
@@ -25,22 +25,22 @@ pub struct Action {
     /// Its name.
     pub name: &'static str,
     /// Calls allowed to an account.
-    pub limit: Limit,
+    pub rate_limit: RateLimit,
     /// Whether it changes anything.
     pub access: Access,
     /// What a policy calls it.
     pub permission: &'static str,
     /// What it acts upon, for the permission.
-    pub target: Target,
+    pub resource: ResourceKind,
     /// The parameter that names what it acts upon; empty if none does. `NAME.N` is the list `NAME.1`,
     /// `NAME.2` and so on.
-    pub named_by: &'static str,
+    pub resource_param: &'static str,
     /// Whose things it acts upon.
-    pub sphere: Sphere,
+    pub scope: Scope,
     /// Every code that it can answer of its own.
     pub codes: &'static [Code],
     /// Does it.
-    pub run: Run,
+    pub handler: Handler,
 }
 
 /// Whether an action changes anything.
@@ -54,7 +54,7 @@ pub enum Access {
 
 /// What an action acts upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ResourceKind {
     /// The domain that is named.
     Domain,
     /// Each of the domains that are named, separated by commas or numbered from 1; all of the
@@ -64,19 +64,19 @@ pub enum Target {
     /// [`crate::operation::BatchOperation`].
     EachUrl,
     /// All domains of the account.
-    Domains,
+    AllDomains,
     /// The CDN as a whole.
     Service,
     /// The certificate centre: policies name it `*`.
-    Centre,
+    Cas,
     /// Nothing in particular: policies name it `*`.
-    Everything,
+    Unnamed,
     /// Edgeseal itself.
     Edgeseal,
     /// The account that is named by `AccountId`; the caller's own if none is.
     Account,
     /// All accounts.
-    Accounts,
+    AllAccounts,
     /// The user that is named: the caller if none is, or all if the action names none.
     User,
     /// A user as above, and the name that it is to have.
@@ -132,10 +132,10 @@ pub enum UnknownAction {
 /// [`UnknownAction`], in the order of its variants.
 pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
     let action = request
-        .common("x-acs-action", "Action")
+        .common_param("x-acs-action", "Action")
         .ok_or(UnknownAction::NoAction)?;
     let version = request
-        .common("x-acs-version", "Version")
+        .common_param("x-acs-version", "Version")
         .ok_or(UnknownAction::NoVersion)?;
     if let Some(found) = ACTIONS
         .iter()
@@ -145,7 +145,7 @@ pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
     }
     let short = |text: &str| text.chars().take(80).collect::<String>();
     let (action, version) = (short(action), short(version));
-    match KNOWN.get(version.as_str()) {
+    match CLOUD_ACTIONS.get(version.as_str()) {
         None => Err(UnknownAction::Version { version }),
         Some(names) if names.contains(&action.as_str()) => {
             Err(UnknownAction::NotImplemented { action, version })
@@ -155,7 +155,7 @@ pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
 }
 
 /// What the cloud has: names by version, from `spec/actions.tsv`.
-static KNOWN: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+static CLOUD_ACTIONS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     let mut known: HashMap<&str, Vec<&str>> = HashMap::new();
     for line in include_str!("../../../spec/actions.tsv")
         .lines()
@@ -170,7 +170,7 @@ static KNOWN: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new
     known
 });
 
-impl Failure for UnknownAction {
+impl ApiError for UnknownAction {
     fn code(&self) -> Code {
         match self {
             Self::NoAction => Code::MissingAction,

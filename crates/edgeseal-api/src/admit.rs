@@ -12,12 +12,12 @@ use edgeseal_core::{
     AccountId, Timestamp,
     address::source_network,
     policy::Principal,
-    rate::{Decision, Limit, Spent, give_back, spend},
+    rate::{GcraState, RateDecision, RateLimit, refund, spend},
 };
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
 use crate::{
-    actions::Action, authenticate::Caller, code::Code, context::Context, operation::Failure,
+    actions::Action, authenticate::Caller, code::Code, context::Context, operation::ApiError,
 };
 
 /// Nonces remembered at this node. At the 30 changes a second that an account may make, the window
@@ -26,7 +26,7 @@ const NONCES_MAX: usize = 1 << 18;
 /// Source addresses whose failures, and principals whose denials, are remembered.
 const SOURCES_MAX: usize = 1 << 16;
 /// Accounts and actions after which those are forgotten that are within their rate again.
-const TIDY_FROM: usize = 4096;
+const PURGE_THRESHOLD: usize = 4096;
 
 /// A caller within its rate; made only here.
 pub struct Admitted(pub(crate) Caller);
@@ -34,7 +34,7 @@ pub struct Admitted(pub(crate) Caller);
 /// A caller over its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{calls} {what} in {per_ms} ms are allowed; wait {retry_after_ms} ms")]
-pub struct TooOften {
+pub struct RateLimited {
     /// What there was too much of.
     pub what: &'static str,
     /// Calls allowed …
@@ -50,42 +50,42 @@ pub struct TooOften {
 /// Lets a caller pass within the rate of its account and action.
 ///
 /// # Errors
-/// [`TooOften`] with the time to wait.
-pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, TooOften> {
+/// [`RateLimited`] with the time to wait.
+pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, RateLimited> {
     context.denials.check(&caller.principal, caller.now)?;
-    let account = caller.principal.account();
-    spend_call(context, account, caller.action, caller.now)?;
+    let account = caller.principal.account_id();
+    check_rate(context, account, caller.action, caller.now)?;
     Ok(Admitted(caller))
 }
 
 /// Counts a call that was refused for want of a permission: against whoever made it and no longer
 /// against its account, whose other keys go on.
-pub(crate) fn count_denial(context: &Context, caller: &Caller) {
-    let (action, account) = (caller.action, caller.principal.account());
-    let limit = limit_of(context, action);
+pub(crate) fn record_denial(context: &Context, caller: &Caller) {
+    let (action, account) = (caller.action, caller.principal.account_id());
+    let limit = rate_limit(context, action);
     context
-        .limits
-        .give_back(account, action.counted_as(), limit);
+        .rate_limiter
+        .refund(account, action.rate_limit_key(), limit);
     context.denials.count(&caller.principal, caller.now);
 }
 
-fn limit_of(context: &Context, action: &Action) -> Limit {
-    let limit = context.settings.limits.get(action.name).copied();
-    limit.unwrap_or(action.limit)
+fn rate_limit(context: &Context, action: &Action) -> RateLimit {
+    let limit = context.settings.rate_limits.get(action.name).copied();
+    limit.unwrap_or(action.rate_limit)
 }
 
 /// Counts a call of an account, unless it is over the rate of the action.
-pub(crate) fn spend_call(
+pub(crate) fn check_rate(
     context: &Context,
     account: &AccountId,
     action: &Action,
     now: Timestamp,
-) -> Result<(), TooOften> {
-    let limit = limit_of(context, action);
+) -> Result<(), RateLimited> {
+    let limit = rate_limit(context, action);
     let spent = context
-        .limits
-        .spend(account, action.counted_as(), limit, now);
-    spent.map_err(|(retry_after_ms, first)| TooOften {
+        .rate_limiter
+        .spend(account, action.rate_limit_key(), limit, now);
+    spent.map_err(|(retry_after_ms, first)| RateLimited {
         what: "calls of your account for this action",
         calls: limit.calls,
         per_ms: limit.per_ms,
@@ -94,7 +94,7 @@ pub(crate) fn spend_call(
     })
 }
 
-impl Failure for TooOften {
+impl ApiError for RateLimited {
     fn code(&self) -> Code {
         Code::ThrottlingUser
     }
@@ -107,7 +107,7 @@ impl Failure for TooOften {
         Some(self.retry_after_ms)
     }
 
-    fn is_news(&self) -> bool {
+    fn should_audit(&self) -> bool {
         self.first
     }
 }
@@ -116,76 +116,78 @@ impl Failure for TooOften {
 ///
 /// Bounded by what was called within the time of a limit, and by accounts, which only the operator
 /// makes, times actions: what is within its rate again is as good as never seen, and is forgotten.
-pub struct Limits(Mutex<Table>);
+pub struct RateLimiter(Mutex<Table>);
 
 struct Table {
-    used: HashMap<(AccountId, &'static str), Used>,
+    used: HashMap<(AccountId, &'static str), Usage>,
     /// Entries at which it is tidied next. Twice what is left then, so that a call pays for two.
-    tidy_at: usize,
+    purge_at: usize,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Used {
-    spent: Spent,
+struct Usage {
+    spent: GcraState,
     /// Whether a call was refused since the last one that was let through.
     refusing: bool,
 }
 
-impl Default for Limits {
+impl Default for RateLimiter {
     fn default() -> Self {
         Self(Mutex::new(Table {
             used: HashMap::new(),
-            tidy_at: TIDY_FROM,
+            purge_at: PURGE_THRESHOLD,
         }))
     }
 }
 
-impl Limits {
+impl RateLimiter {
     /// The milliseconds to wait, and whether this is the first refusal in a row.
     fn spend(
         &self,
         account: &AccountId,
         action: &'static str,
-        limit: Limit,
+        limit: RateLimit,
         now: Timestamp,
     ) -> Result<(), (u64, bool)> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.used.len() >= table.tidy_at {
-            table.used.retain(|_, used| !used.spent.is_over(now));
-            table.tidy_at = TIDY_FROM.max(2 * table.used.len());
+        if table.used.len() >= table.purge_at {
+            table.used.retain(|_, used| !used.spent.is_expired(now));
+            table.purge_at = PURGE_THRESHOLD.max(2 * table.used.len());
         }
         let used = table.used.entry((account.clone(), action)).or_default();
         match spend(limit, used.spent, now) {
-            Decision::Allowed(spent) => {
-                *used = Used {
+            RateDecision::Allowed(spent) => {
+                *used = Usage {
                     spent,
                     refusing: false,
                 };
                 Ok(())
             }
-            Decision::RetryAfter { ms } => Err((ms, !std::mem::replace(&mut used.refusing, true))),
+            RateDecision::RetryAfter { ms } => {
+                Err((ms, !std::mem::replace(&mut used.refusing, true)))
+            }
         }
     }
 
     /// Takes a call that was let through off the count again.
-    fn give_back(&self, account: &AccountId, action: &'static str, limit: Limit) {
+    fn refund(&self, account: &AccountId, action: &'static str, limit: RateLimit) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used) = table.used.get_mut(&(account.clone(), action)) {
-            used.spent = give_back(limit, used.spent);
+            used.spent = refund(limit, used.spent);
         }
     }
 }
 
 /// Calls refused for want of a permission, by user, role or account: whoever has no right to call
 /// goes on calling in vain for a while, then not at all, and no other key of the account notices.
-pub struct Denials {
-    limit: Limit,
+pub struct DenialLimiter {
+    limit: RateLimit,
     /// By the principal's number, so that sessions of one role count together.
-    used: Cache<String, Used>,
+    used: Cache<String, Usage>,
 }
 
-impl Denials {
-    pub(crate) fn new(limit: Limit) -> Self {
+impl DenialLimiter {
+    pub(crate) fn new(limit: RateLimit) -> Self {
         Self {
             limit,
             used: Cache::new(SOURCES_MAX),
@@ -193,19 +195,19 @@ impl Denials {
     }
 
     /// Whether a principal may call.
-    fn check(&self, principal: &Principal, now: Timestamp) -> Result<(), TooOften> {
-        let who = number(principal);
+    fn check(&self, principal: &Principal, now: Timestamp) -> Result<(), RateLimited> {
+        let who = principal_key(principal);
         let Some(mut used) = self.used.get(&who) else {
             return Ok(());
         };
-        let Decision::RetryAfter { ms } = spend(self.limit, used.spent, now) else {
+        let RateDecision::RetryAfter { ms } = spend(self.limit, used.spent, now) else {
             return Ok(());
         };
         let first = !std::mem::replace(&mut used.refusing, true);
         if first {
             self.used.insert(who, used);
         }
-        Err(TooOften {
+        Err(RateLimited {
             what: "calls of yours without permission",
             calls: self.limit.calls,
             per_ms: self.limit.per_ms,
@@ -215,9 +217,9 @@ impl Denials {
     }
 
     fn count(&self, principal: &Principal, now: Timestamp) {
-        count_in(&self.used, &number(principal), |used| {
-            if let Decision::Allowed(spent) = spend(self.limit, used.spent, now) {
-                *used = Used {
+        update_entry(&self.used, &principal_key(principal), |used| {
+            if let RateDecision::Allowed(spent) = spend(self.limit, used.spent, now) {
+                *used = Usage {
                     spent,
                     refusing: false,
                 };
@@ -227,8 +229,8 @@ impl Denials {
 }
 
 /// The number of whoever calls, unique over accounts, users and roles.
-pub(crate) fn number(principal: &Principal) -> String {
-    let account = principal.account();
+pub(crate) fn principal_key(principal: &Principal) -> String {
+    let account = principal.account_id();
     match principal {
         Principal::Account(_) => account.to_string(),
         Principal::User { id, .. } => format!("{account}:user:{id}"),
@@ -237,18 +239,18 @@ pub(crate) fn number(principal: &Principal) -> String {
 }
 
 /// Nonces seen at this node.
-pub struct Nonces(Cache<[u8; 16], Timestamp>);
+pub struct NonceCache(Cache<[u8; 16], Timestamp>);
 
-impl Default for Nonces {
+impl Default for NonceCache {
     fn default() -> Self {
         Self(Cache::new(NONCES_MAX))
     }
 }
 
-impl Nonces {
+impl NonceCache {
     /// Uses up a nonce of an access key; `false` if it was used within the last `window_ms`. Of
     /// two at once, one wins.
-    pub(crate) fn take(
+    pub(crate) fn use_nonce(
         &self,
         access_key: &str,
         nonce: &str,
@@ -276,13 +278,13 @@ impl Nonces {
 ///
 /// An address that has used up its failures is refused before a key is looked up. Calls that it has
 /// under way then are still judged: at most one for each connection that it may have.
-pub struct Failures {
-    limit: Limit,
-    spent: Cache<IpAddr, Spent>,
+pub struct AuthFailureLimiter {
+    limit: RateLimit,
+    spent: Cache<IpAddr, GcraState>,
 }
 
-impl Failures {
-    pub(crate) fn new(limit: Limit) -> Self {
+impl AuthFailureLimiter {
+    pub(crate) fn new(limit: RateLimit) -> Self {
         Self {
             limit,
             spent: Cache::new(SOURCES_MAX),
@@ -293,14 +295,14 @@ impl Failures {
     pub(crate) fn check(&self, source: IpAddr, now: Timestamp) -> Result<(), u64> {
         let spent = self.spent.get(&source_network(source)).unwrap_or_default();
         match spend(self.limit, spent, now) {
-            Decision::Allowed(_) => Ok(()),
-            Decision::RetryAfter { ms } => Err(ms),
+            RateDecision::Allowed(_) => Ok(()),
+            RateDecision::RetryAfter { ms } => Err(ms),
         }
     }
 
     pub(crate) fn count(&self, source: IpAddr, now: Timestamp) {
-        count_in(&self.spent, &source_network(source), |spent| {
-            if let Decision::Allowed(next) = spend(self.limit, *spent, now) {
+        update_entry(&self.spent, &source_network(source), |spent| {
+            if let RateDecision::Allowed(next) = spend(self.limit, *spent, now) {
                 *spent = next;
             }
         });
@@ -308,7 +310,7 @@ impl Failures {
 }
 
 /// Changes an entry, or a new one, in place: of many at once, each counts.
-fn count_in<K: Hash + Eq + Clone, V: Clone + Default>(
+fn update_entry<K: Hash + Eq + Clone, V: Clone + Default>(
     table: &Cache<K, V>,
     key: &K,
     count: impl Fn(&mut V),

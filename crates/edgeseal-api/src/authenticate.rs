@@ -12,23 +12,23 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Fault,
-    catalog::{Deed, NonceUse},
+    catalog::{AuditContext, NonceUse},
     session::Session,
 };
 
 use crate::{
     actions::{Access, Action},
-    authorize::deed_of,
+    authorize::unverified_audit_context,
     canonical::{self, V3_ALGORITHM},
     code::Code,
     context::Context,
-    operation::Trouble,
+    operation::StoreError,
+    policy_cache::EffectivePolicies,
     quirks,
-    request::{BEARER_TOKEN, Request, Scheme},
-    rights::Power,
+    request::{BEARER_TOKEN_HEADER, Request, Scheme},
 };
 
-pub use unauthenticated::{Hidden, Unauthenticated};
+pub use unauthenticated::{Redacted, Unauthenticated};
 
 /// A request may be this far off the server's clock, on either side.
 pub const CLOCK_WINDOW_MS: i64 = 15 * 60 * 1000;
@@ -70,7 +70,7 @@ pub struct Caller {
     /// Who calls.
     pub principal: Principal,
     /// What policies let the caller do; `None` for an account itself, which needs none.
-    pub power: Option<Power>,
+    pub policies: Option<EffectivePolicies>,
     /// Id of the key that signed.
     pub access_key: String,
     /// The nonce that a change uses up.
@@ -80,7 +80,7 @@ pub struct Caller {
 }
 
 /// What the common parameters claim.
-struct Claim {
+struct RequestSignature {
     key_id: String,
     signature: String,
     nonce: String,
@@ -97,26 +97,31 @@ pub async fn authenticate(
     context: &Context,
     request: Request,
     action: &'static Action,
-    suspect: &mut Option<Deed>,
+    audit: &mut Option<AuditContext>,
     now: Timestamp,
 ) -> Result<Caller, Unauthenticated> {
-    let claim = Claim::read(&request, now)?;
+    let claim = RequestSignature::parse(&request, now)?;
     context
-        .failures
+        .auth_failures
         .check(request.source, now)
         .map_err(|retry_after_ms| Unauthenticated::Throttled { retry_after_ms })?;
-    let verified = verify(context, &request, &claim, action, suspect, now).await;
-    if verified.as_ref().is_err_and(Unauthenticated::counts) {
-        context.failures.count(request.source, now);
+    let verified = verify(context, &request, &claim, action, audit, now).await;
+    if verified
+        .as_ref()
+        .is_err_and(Unauthenticated::is_auth_failure)
+    {
+        context.auth_failures.count(request.source, now);
     }
-    let Found {
-        principal, power, ..
+    let ResolvedKey {
+        principal,
+        policies: power,
+        ..
     } = verified?;
     Ok(Caller {
         request,
         action,
         principal,
-        power,
+        policies: power,
         access_key: claim.key_id,
         nonce: (action.access == Access::Write).then(|| NonceUse {
             nonce: claim.nonce,
@@ -130,34 +135,44 @@ pub async fn authenticate(
 async fn verify(
     context: &Context,
     request: &Request,
-    claim: &Claim,
+    claim: &RequestSignature,
     action: &'static Action,
-    suspect: &mut Option<Deed>,
+    suspect: &mut Option<AuditContext>,
     now: Timestamp,
-) -> Result<Found, Unauthenticated> {
+) -> Result<ResolvedKey, Unauthenticated> {
     let found = find_key(context, request, claim, now).await?;
-    let account = found.principal.account();
-    *suspect = Some(deed_of(request, action, account, &claim.key_id, now));
-    let found = found.verified(request, claim)?;
+    let account = found.principal.account_id();
+    *suspect = Some(unverified_audit_context(
+        request,
+        action,
+        account,
+        &claim.key_id,
+        now,
+    ));
+    let found = found.into_verified(request, claim)?;
     let (access_key, nonce) = (&claim.key_id, &claim.nonce);
-    if !context.nonces.take(access_key, nonce, now, NONCE_MS) {
+    if !context.nonces.use_nonce(access_key, nonce, now, NONCE_MS) {
         return Err(Unauthenticated::NonceUsed);
     }
     // A replay is one whatever has become of its subject; among several at once the commit decides.
-    if action.access == Access::Write && is_used_up(context, access_key, nonce).await? {
+    if action.access == Access::Write && is_nonce_used(context, access_key, nonce).await? {
         return Err(Unauthenticated::NonceUsed);
     }
     Ok(found)
 }
 
-async fn is_used_up(context: &Context, access_key: &str, nonce: &str) -> Result<bool, Trouble> {
+async fn is_nonce_used(
+    context: &Context,
+    access_key: &str,
+    nonce: &str,
+) -> Result<bool, StoreError> {
     Ok(context.catalog.is_nonce_used(access_key, nonce).await?)
 }
 
 /// A key that is somebody's.
-struct Found {
+struct ResolvedKey {
     principal: Principal,
-    power: Option<Power>,
+    policies: Option<EffectivePolicies>,
     secret: Secret,
     active: bool,
 }
@@ -165,35 +180,38 @@ struct Found {
 async fn find_key(
     context: &Context,
     request: &Request,
-    claim: &Claim,
+    claim: &RequestSignature,
     now: Timestamp,
-) -> Result<Found, Unauthenticated> {
+) -> Result<ResolvedKey, Unauthenticated> {
     if quirks::is_temporary_key(&claim.key_id) {
         return find_session(context, request, claim, now).await;
     }
     let catalog = &context.catalog;
     let found = catalog.access_key(&claim.key_id).await;
     let (key, secret) = found
-        .map_err(Trouble::from)?
+        .map_err(StoreError::from)?
         .ok_or(Unauthenticated::UnknownKey)?;
     let (principal, power) = match &key.user {
         None => {
-            let account = catalog.account(&key.account).await.map_err(Trouble::from)?;
+            let account = catalog
+                .account(&key.account)
+                .await
+                .map_err(StoreError::from)?;
             let gone = Fault::new("an access key whose account is gone");
-            let account = account.ok_or(Trouble::Fault(gone))?;
+            let account = account.ok_or(StoreError::Fault(gone))?;
             (Principal::Account(account), None)
         }
         Some(name) => {
-            let user = context.rights.user(catalog, &key.account, name).await;
-            let user = user.map_err(Trouble::from)?;
+            let user = context.policy_cache.user(catalog, &key.account, name).await;
+            let user = user.map_err(StoreError::from)?;
             // Its last key was deleted before it, a moment ago.
             let (user, power) = user.ok_or(Unauthenticated::UnknownKey)?;
             (user, Some(power))
         }
     };
-    Ok(Found {
+    Ok(ResolvedKey {
         principal,
-        power,
+        policies: power,
         secret,
         active: key.active,
     })
@@ -202,11 +220,11 @@ async fn find_key(
 async fn find_session(
     context: &Context,
     request: &Request,
-    claim: &Claim,
+    claim: &RequestSignature,
     now: Timestamp,
-) -> Result<Found, Unauthenticated> {
-    let token = request.common(TOKEN_HEADER, TOKEN_PARAM);
-    let token = token.ok_or(Unauthenticated::Missing(Code::MissingSecurityToken))?;
+) -> Result<ResolvedKey, Unauthenticated> {
+    let token = request.common_param(TOKEN_HEADER, TOKEN_PARAM);
+    let token = token.ok_or(Unauthenticated::MissingParam(Code::MissingSecurityToken))?;
     let session = Session::open(token, context.catalog.keyring())
         .map_err(|_| Unauthenticated::TokenMalformed)?;
     if session.access_key != claim.key_id {
@@ -217,15 +235,15 @@ async fn find_session(
             ended: session.expires,
         });
     }
-    let gone = || Unauthenticated::RoleGone {
+    let gone = || Unauthenticated::RoleDeleted {
         role: session.role.clone(),
     };
     let name = RoleName::parse(&session.role).map_err(|_| gone())?;
     let found = context
-        .rights
+        .policy_cache
         .role(&context.catalog, &session.account, &name, &session.name)
         .await;
-    let role = found.map_err(Trouble::from)?.filter(
+    let role = found.map_err(StoreError::from)?.filter(
         |(principal, _)| matches!(principal, Principal::Role { id, .. } if *id == session.role_id),
     );
     let (principal, mut power) = role.ok_or_else(gone)?;
@@ -234,24 +252,28 @@ async fn find_session(
         .as_deref()
         .map(Document::parse_stored)
         .transpose()
-        .map_err(|cause| Trouble::Fault(Fault::of("read the policy of a session")(cause)))?;
-    Ok(Found {
+        .map_err(|cause| StoreError::Fault(Fault::of("read the policy of a session")(cause)))?;
+    Ok(ResolvedKey {
         principal,
-        power: Some(power),
+        policies: Some(power),
         secret: session.secret,
         active: true,
     })
 }
 
-impl Found {
+impl ResolvedKey {
     /// The same, once the key may be used and the signature is good.
-    fn verified(self, request: &Request, claim: &Claim) -> Result<Self, Unauthenticated> {
+    fn into_verified(
+        self,
+        request: &Request,
+        claim: &RequestSignature,
+    ) -> Result<Self, Unauthenticated> {
         if !self.active {
             return Err(Unauthenticated::InactiveKey);
         }
         // Temporary keys have been compared with their token already.
         let is_temporary = quirks::is_temporary_key(&claim.key_id);
-        if !is_temporary && request.common(TOKEN_HEADER, TOKEN_PARAM).is_some() {
+        if !is_temporary && request.common_param(TOKEN_HEADER, TOKEN_PARAM).is_some() {
             return Err(Unauthenticated::TokenMismatch);
         }
         verify_signature(request, claim, &self.secret)?;
@@ -261,7 +283,7 @@ impl Found {
 
 fn verify_signature(
     request: &Request,
-    claim: &Claim,
+    claim: &RequestSignature,
     secret: &Secret,
 ) -> Result<(), Unauthenticated> {
     let method = request.method.as_str();
@@ -292,45 +314,47 @@ fn verify_signature(
     if good {
         Ok(())
     } else {
-        Err(Unauthenticated::Signature {
-            string_to_sign: Hidden(shown),
+        Err(Unauthenticated::SignatureMismatch {
+            string_to_sign: Redacted(shown),
         })
     }
 }
 
-impl Claim {
-    fn read(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
+impl RequestSignature {
+    fn parse(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
         let bearer = request.params.get("SignatureType") == Some("BEARERTOKEN")
-            || request.header(BEARER_TOKEN).is_some();
+            || request.header(BEARER_TOKEN_HEADER).is_some();
         if bearer {
-            return Err(Unauthenticated::Bearer);
+            return Err(Unauthenticated::BearerToken);
         }
         match request.scheme {
-            Scheme::V1 => Self::read_v1(request, now),
-            Scheme::V3 => Self::read_v3(request, now),
+            Scheme::V1 => Self::parse_v1(request, now),
+            Scheme::V3 => Self::parse_v3(request, now),
         }
     }
 
-    fn read_v1(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
+    fn parse_v1(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
         let params = &request.params;
         let need = |name: &str, code| {
             params
-                .given(name)
+                .get_non_empty(name)
                 .map(str::to_owned)
-                .ok_or(Unauthenticated::Missing(code))
+                .ok_or(Unauthenticated::MissingParam(code))
         };
-        if params.given("Signature").is_none() && request.headers.contains_key("authorization") {
-            return Err(Unauthenticated::Authorization);
+        if params.get_non_empty("Signature").is_none()
+            && request.headers.contains_key("authorization")
+        {
+            return Err(Unauthenticated::MalformedAuthorization);
         }
         let key_id = need("AccessKeyId", Code::MissingAccessKeyId)?;
         let signature = need("Signature", Code::MissingSignature)?;
         let method = need("SignatureMethod", Code::MissingSignatureMethod)?;
         let version = need("SignatureVersion", Code::MissingSignatureVersion)?;
         let nonce = need("SignatureNonce", Code::MissingSignatureNonce)?;
-        let timestamp =
-            quirks::timestamp(params).ok_or(Unauthenticated::Missing(Code::MissingTimestamp))?;
+        let timestamp = quirks::timestamp(params)
+            .ok_or(Unauthenticated::MissingParam(Code::MissingTimestamp))?;
         if method != "HMAC-SHA1" {
-            return Err(Unauthenticated::Method { given: method });
+            return Err(Unauthenticated::SignatureMethod { given: method });
         }
         if version != "1.0" {
             return Err(Unauthenticated::SignatureVersion);
@@ -345,11 +369,11 @@ impl Claim {
         })
     }
 
-    fn read_v3(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
+    fn parse_v3(request: &Request, now: Timestamp) -> Result<Self, Unauthenticated> {
         let header = request.header("authorization").unwrap_or_default();
         let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
         if algorithm != V3_ALGORITHM {
-            return Err(Unauthenticated::Method {
+            return Err(Unauthenticated::SignatureMethod {
                 given: algorithm.chars().take(40).collect(),
             });
         }
@@ -364,17 +388,17 @@ impl Claim {
             field("SignedHeaders"),
             field("Signature"),
         ) else {
-            return Err(Unauthenticated::Authorization);
+            return Err(Unauthenticated::MalformedAuthorization);
         };
         if key_id.is_empty() {
-            return Err(Unauthenticated::Missing(Code::MissingAccessKeyId));
+            return Err(Unauthenticated::MissingParam(Code::MissingAccessKeyId));
         }
         let nonce = request
             .header("x-acs-signature-nonce")
-            .ok_or(Unauthenticated::Missing(Code::MissingSignatureNonce))?;
+            .ok_or(Unauthenticated::MissingParam(Code::MissingSignatureNonce))?;
         let timestamp = request
             .header("x-acs-date")
-            .ok_or(Unauthenticated::Missing(Code::MissingTimestamp))?;
+            .ok_or(Unauthenticated::MissingParam(Code::MissingTimestamp))?;
         let signed_headers = signed_headers(&signed)?;
         let optional = V3_IF_PRESENT
             .iter()
@@ -383,7 +407,7 @@ impl Claim {
             let covered = request.headers.contains_key(*name)
                 && signed_headers.iter().any(|signed| signed == name);
             if !covered {
-                return Err(Unauthenticated::NotSigned { name });
+                return Err(Unauthenticated::UnsignedHeader { name });
             }
         }
         check_single(&request.headers, &signed_headers)?;
@@ -418,7 +442,7 @@ fn signed_headers(list: &str) -> Result<Vec<String>, Unauthenticated> {
 fn check_single(headers: &HeaderMap, signed: &[String]) -> Result<(), Unauthenticated> {
     let repeated = |name: &&String| headers.get_all(name.as_str()).iter().nth(1).is_some();
     match signed.iter().find(repeated) {
-        Some(name) => Err(Unauthenticated::Repeated { name: name.clone() }),
+        Some(name) => Err(Unauthenticated::RepeatedHeader { name: name.clone() }),
         None => Ok(()),
     }
 }
@@ -431,7 +455,11 @@ fn check_lengths(key_id: &str, nonce: &str, signature: &str) -> Result<(), Unaut
     ] {
         let octets = text.len();
         if octets > max {
-            return Err(Unauthenticated::TooLong { name, octets, max });
+            return Err(Unauthenticated::TooLong {
+                name,
+                bytes: octets,
+                max,
+            });
         }
     }
     Ok(())

@@ -2,32 +2,32 @@
 //! one.
 
 mod denied;
+mod evaluate;
 mod further;
-mod judge;
 mod resources;
 
 pub use denied::{Denied, Unauthorized};
 pub(crate) use denied::{policy_type, reason};
-pub(crate) use judge::{Question, judge};
-pub(crate) use resources::domain as domain_resource;
+pub(crate) use evaluate::{PolicyQuery, evaluate};
+pub(crate) use resources::domain_resource;
 
 use std::time::Duration;
 
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
-    policy::{self, Principal, Sphere},
+    AccountId, DomainPattern, Timestamp,
+    policy::{self, Principal, Scope},
 };
-use edgeseal_store::catalog::Deed;
+use edgeseal_store::catalog::AuditContext;
 
 use crate::{
-    actions::{Action, Target},
+    actions::{Action, ResourceKind},
     admit::Admitted,
     authenticate::Caller,
     context::Context,
     domain_list::{self, DomainList},
-    operation::kept,
-    request::{self, Params},
-    rights::Power,
+    operation::sanitize_to,
+    policy_cache::EffectivePolicies,
+    request::{self, ParamMap},
 };
 
 /// A call that may run.
@@ -37,7 +37,7 @@ pub struct Authorized {
     /// The action that is called.
     pub action: &'static Action,
     /// On whose behalf changes are made.
-    pub deed: Deed,
+    pub audit: AuditContext,
 }
 
 /// Decides whether an admitted call may run.
@@ -47,20 +47,25 @@ pub struct Authorized {
 pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authorized, Unauthorized> {
     let Admitted(caller) = admitted;
     let action = caller.action;
-    let domains = DomainList::read(action, &caller.request.params);
-    let resources = resources::of(context, &caller, &domains).await?;
-    let sphere = sphere(action, &caller.principal, resources::named_account(&caller));
-    let question = Question {
-        sphere,
+    let domains = DomainList::from_request(action, &caller.request.params);
+    let resources = resources::resolve(context, &caller, &domains).await?;
+    let sphere = scope(action, &caller.principal, resources::named_account(&caller));
+    let question = PolicyQuery {
+        scope: sphere,
         action: action.permission.to_owned(),
         resources,
-        circumstances: circumstances(&caller),
+        context: policy_context(&caller),
     };
-    let (decision, question) =
-        judge(context, &caller.principal, caller.power.as_ref(), question).await?;
+    let (decision, question) = evaluate(
+        context,
+        &caller.principal,
+        caller.policies.as_ref(),
+        question,
+    )
+    .await?;
     if decision.is_allowed() {
         return Ok(Authorized {
-            deed: deed(&caller),
+            audit: audit_context(&caller),
             action,
             caller,
             domains,
@@ -71,32 +76,32 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
 
 /// Whose things a call of `action` acts upon that names `account`. Only the root account has keys
 /// that an operator may name and that are his own.
-pub(crate) fn sphere(action: &Action, principal: &Principal, account: &str) -> Sphere {
-    match action.target {
-        Target::Account if account == principal.account().as_str() => Sphere::RootKeys,
-        _ => action.sphere,
+pub(crate) fn scope(action: &Action, principal: &Principal, account: &str) -> Scope {
+    match action.resource {
+        ResourceKind::Account if account == principal.account_id().as_str() => Scope::RootKeys,
+        _ => action.scope,
     }
 }
 
 /// What conditions see of a call.
-fn circumstances(caller: &Caller) -> policy::Context {
-    policy::Context {
+fn policy_context(caller: &Caller) -> policy::RequestContext {
+    policy::RequestContext {
         source_ip: Some(caller.request.source),
         secure_transport: Some(caller.request.secure),
-        ..policy::Context::new(caller.now)
+        ..policy::RequestContext::new(caller.now)
     }
 }
 
 /// On whose behalf a refusal before authorization is recorded.
 #[must_use]
-pub fn deed(caller: &Caller) -> Deed {
-    Deed {
+pub fn audit_context(caller: &Caller) -> AuditContext {
+    AuditContext {
         principal: caller.principal.arn().to_string(),
         nonce: caller.nonce.clone(),
-        ..deed_of(
+        ..unverified_audit_context(
             &caller.request,
             caller.action,
-            caller.principal.account(),
+            caller.principal.account_id(),
             &caller.access_key,
             caller.now,
         )
@@ -104,15 +109,15 @@ pub fn deed(caller: &Caller) -> Deed {
 }
 
 /// What is recorded of a request that names an access key, whether or not it is signed with it.
-pub(crate) fn deed_of(
+pub(crate) fn unverified_audit_context(
     request: &request::Request,
     action: &'static Action,
     account: &AccountId,
     access_key: &str,
     now: Timestamp,
-) -> Deed {
-    let named = domain_list::as_given(action, &request.params);
-    Deed {
+) -> AuditContext {
+    let named = domain_list::audit_resource(action, &request.params);
+    AuditContext {
         account: account.clone(),
         // Nobody is proven yet.
         principal: String::new(),
@@ -120,8 +125,8 @@ pub(crate) fn deed_of(
         source: request.source.to_string(),
         action: action.name.to_owned(),
         // Fifty names of domains, and some of their length.
-        resource: kept(&named, 2000),
-        request: request.id.clone(),
+        resource: sanitize_to(&named, 2000),
+        request_id: request.id.clone(),
         nonce: None,
         now,
     }
@@ -131,7 +136,7 @@ impl Authorized {
     /// The account whose things are acted upon.
     #[must_use]
     pub const fn account(&self) -> &AccountId {
-        self.caller.principal.account()
+        self.caller.principal.account_id()
     }
 
     /// Who calls.
@@ -142,14 +147,14 @@ impl Authorized {
 
     /// What policies let the caller do; `None` for an account itself.
     #[must_use]
-    pub const fn power(&self) -> Option<&Power> {
-        self.caller.power.as_ref()
+    pub const fn policies(&self) -> Option<&EffectivePolicies> {
+        self.caller.policies.as_ref()
     }
 
     /// What conditions see of the call.
     #[must_use]
-    pub fn circumstances(&self) -> policy::Context {
-        circumstances(&self.caller)
+    pub fn policy_context(&self) -> policy::RequestContext {
+        policy_context(&self.caller)
     }
 
     /// Id of the access key that signed the call.
@@ -160,14 +165,14 @@ impl Authorized {
 
     /// The parameters.
     #[must_use]
-    pub const fn params(&self) -> &Params {
+    pub const fn params(&self) -> &ParamMap {
         &self.caller.request.params
     }
 
     /// The domains that the call names; a name that is none is left out.
     #[must_use]
-    pub fn domains(&self) -> Vec<Pattern> {
-        self.domains.well_formed()
+    pub fn domain_names(&self) -> Vec<DomainPattern> {
+        self.domains.valid_names()
     }
 
     /// The domains that the caller was judged by.
@@ -177,8 +182,8 @@ impl Authorized {
 
     /// How long the caller wishes to wait for edges: `Prefer: wait=N` (RFC 7240 §4.3).
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
-        self.caller.request.wait()
+    pub fn prefer_wait(&self) -> Option<Duration> {
+        self.caller.request.prefer_wait()
     }
 
     /// The host that was called, as the caller spelt it, with its port if it had one.

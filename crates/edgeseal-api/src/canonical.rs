@@ -15,7 +15,7 @@ use edgeseal_core::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use crate::request::Params;
+use crate::request::ParamMap;
 
 /// The only algorithm of V3 that is supported.
 pub const V3_ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -29,7 +29,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// V1: method, `/` and all parameters but `Signature`, sorted, each encoded twice over.
 #[must_use]
-pub fn v1_string_to_sign(method: &str, params: &Params) -> String {
+pub fn v1_string_to_sign(method: &str, params: &ParamMap) -> String {
     let canonical = Zeroizing::new(canonical_query(
         params.iter().filter(|(name, _)| *name != "Signature"),
     ));
@@ -55,7 +55,7 @@ pub fn v1_verify(secret: &Secret, string_to_sign: &str, signature: &str) -> bool
 #[must_use]
 pub fn v3_canonical_request(
     method: &str,
-    query: &Params,
+    query: &ParamMap,
     headers: &HeaderMap,
     signed: &[&str],
     body: &[u8],

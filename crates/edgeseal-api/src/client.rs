@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     canonical::{V3_ALGORITHM, encode, v3_canonical_request, v3_sign, v3_string_to_sign},
-    request::Params,
+    request::ParamMap,
 };
 
 /// Calls one Edgeseal with one access key. Cheap to clone; connections are kept alive.
@@ -67,12 +67,12 @@ pub enum CallError {
     },
     /// It refused.
     #[error("{}", .0.code)]
-    Refused(Box<Refusal>),
+    Api(Box<ErrorResponse>),
 }
 
 /// A refusal as the wire tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// The code.
@@ -199,11 +199,11 @@ impl Client {
                 headers: parts.headers,
             });
         }
-        let mut refusal = Refusal::of(status, &parsed);
+        let mut refusal = ErrorResponse::from_body(status, &parsed);
         let retry_after = parts.headers.get("x-acs-retry-after");
         let retry_after = retry_after.and_then(|value| value.to_str().ok());
         refusal.retry_after_ms = retry_after.and_then(|ms| ms.parse().ok());
-        Err(CallError::Refused(Box::new(refusal)))
+        Err(CallError::Api(Box::new(refusal)))
     }
 
     fn sign(
@@ -248,7 +248,7 @@ impl Client {
             headers.insert(*name, self.header(value)?);
         }
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-        let canonical = v3_canonical_request("POST", &Params::default(), &headers, &names, &body);
+        let canonical = v3_canonical_request("POST", &ParamMap::default(), &headers, &names, &body);
         let signature = v3_sign(&self.secret, &v3_string_to_sign(&canonical));
         let authorization = format!(
             "{V3_ALGORITHM} Credential={},SignedHeaders={},Signature={signature}",
@@ -271,8 +271,8 @@ impl Client {
     }
 }
 
-impl Refusal {
-    fn of(status: u16, body: &Value) -> Self {
+impl ErrorResponse {
+    fn from_body(status: u16, body: &Value) -> Self {
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         Self {
             status,

@@ -4,21 +4,21 @@
 
 /// What stands on the wire for one code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct CodeSpec {
     /// HTTP status.
     pub status: u16,
     /// The code, as clients compare it.
-    pub wire: &'static str,
-    /// The message; `{name}` is filled in by [`crate::operation::Failure::message`].
+    pub wire_code: &'static str,
+    /// The message; `{name}` is filled in by [`crate::operation::ApiError::message`].
     pub message: &'static str,
 }
 
-impl Row {
+impl CodeSpec {
     /// The section about the code in `docs/reference/errors.md`: the code without the braces of a blank, which
     /// no address can hold (RFC 3986 §3.5).
     #[must_use]
     pub fn anchor(&self) -> String {
-        self.wire.replace(['{', '}'], "")
+        self.wire_code.replace(['{', '}'], "")
     }
 }
 
@@ -34,9 +34,9 @@ macro_rules! codes {
 
             /// Its row.
             #[must_use]
-            pub const fn row(self) -> Row {
+            pub const fn row(self) -> CodeSpec {
                 match self {
-                    $(Self::$name => Row { status: $status, wire: $wire, message: $message },)+
+                    $(Self::$name => CodeSpec { status: $status, wire_code: $wire, message: $message },)+
                 }
             }
         }
@@ -129,9 +129,9 @@ codes! {
     /// Too short, too long, or with other characters.
     InvalidSourceIdentity = 400 "InvalidParameter.SourceIdentity" "The parameter SourceIdentity is wrongly formed.";
     /// The role's trust policy does not let the caller in, or there is no such role.
-    RoleNotTrusting = 403 "NoPermission" "You are not authorized to do this action. You should be authorized by RAM.";
+    AssumeRoleDenied = 403 "NoPermission" "You are not authorized to do this action. You should be authorized by RAM.";
     /// An account itself assumes nothing.
-    RootAssumesNothing = 403 "NoPermission" "Roles may not be assumed by root accounts.";
+    AccountCannotAssumeRole = 403 "NoPermission" "Roles may not be assumed by root accounts.";
     /// The caller's own account has no such role.
     AssumedRoleNotFound = 404 "EntityNotExist.Role" "The specified Role not exists.";
     /// No identity provider.
@@ -141,7 +141,7 @@ codes! {
     /// No such identity provider.
     OidcProviderUnknown = 401 "AuthenticationFail.NoPermission" "No such OIDC Provider registered.";
     /// The role's trust policy does not let the provider's token in, or there is no such role.
-    OidcRoleNotTrusting = 401 "AuthenticationFail.NoPermission" "There is no permission";
+    AssumeRoleWithOidcDenied = 401 "AuthenticationFail.NoPermission" "There is no permission";
     /// No token.
     OidcTokenEmpty = 401 "AuthenticationFail.OIDCToken.Invalid" "The OIDCToken can not empty.";
     /// Not three parts.
@@ -491,7 +491,7 @@ codes! {
     /// The name is taken.
     NameRepeat = 400 "NameRepeat" "The certificate name already exists.";
     /// No such certificate in the account.
-    NotInCertificateCentre = 404 "NotFound" "The certificate does not exist.";
+    CasCertificateNotFound = 404 "NotFound" "The certificate does not exist.";
     /// A domain has it bound.
     CertificateInUse = 400 "CertificateInUse" "The certificate is bound to a domain.";
     /// No CertificateId.
@@ -725,7 +725,7 @@ codes! {
     /// Not the revision of a commit.
     InvalidRevision = 400 "InvalidRevision" "Specified parameter Revision is not valid.";
     /// The last rotation is not done.
-    ResealingUnderWay = 409 "KeyEncryption.Resealing" "The last rotation is still under way.";
+    ResealInProgress = 409 "KeyEncryption.Resealing" "The last rotation is still under way.";
     /// The source of the keys has no new one.
     NoNewKeyEncryptionKey = 409 "KeyEncryption.NoNewKey" "There is no new key-encryption key.";
     /// The source of the keys cannot be read or written, or lacks a key that is in use.
@@ -735,7 +735,7 @@ codes! {
     /// No such key.
     KeyEncryptionKeyNotFound = 404 "EntityNotExist.KeyEncryptionKey" "The key-encryption key does not exist.";
     /// There is nothing staged.
-    NothingStaged = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
+    StagingConfigNotFound = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
 }
 
 #[cfg(test)]
@@ -747,7 +747,7 @@ mod tests {
     #[test]
     fn each_code_has_a_section_of_its_own_that_an_address_can_name() {
         let rows = || Code::ALL.iter().map(|code| code.row());
-        let wires: HashSet<_> = rows().map(|row| row.wire).collect();
+        let wires: HashSet<_> = rows().map(|row| row.wire_code).collect();
         let anchors: HashSet<_> = rows().map(|row| row.anchor()).collect();
         assert_eq!(anchors.len(), wires.len());
         for anchor in anchors {

@@ -1,12 +1,12 @@
 //! The domains that a call names, read once: the caller is judged by this list and the operation is
 //! given the same one. An operation that read its own could act on domains that nobody judged.
 
-use edgeseal_core::{Pattern, name::InvalidName};
+use edgeseal_core::{DomainPattern, name::InvalidDomainName};
 
 use crate::{
-    actions::{Action, Target},
-    numbered::{self, Gap},
-    request::Params,
+    actions::{Action, ResourceKind},
+    indexed_params::{self, MissingIndex},
+    request::ParamMap,
 };
 
 /// Domains that one call may name.
@@ -20,15 +20,15 @@ pub struct DomainList {
     /// How many there are. A call with more than [`NAMES_MAX`] is judged by the first ones, and
     /// refused in any case.
     count: usize,
-    gap: Option<Gap>,
+    gap: Option<MissingIndex>,
 }
 
 /// Why a list of domains is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadDomainList {
+pub enum InvalidDomainList {
     /// It names none.
     #[error("name the domains in {param}, separated by commas")]
-    Unnamed {
+    Empty {
         /// The parameter that should have.
         param: &'static str,
     },
@@ -40,33 +40,36 @@ pub enum BadDomainList {
     },
     /// A number is missing.
     #[error(transparent)]
-    Gap(#[from] Gap),
+    Gap(#[from] MissingIndex),
     /// One of the names is none.
     #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
-    Malformed(#[from] InvalidName),
+    Malformed(#[from] InvalidDomainName),
 }
 
 impl DomainList {
     /// The domains that a call of `action` names; empty if the action has no domains for a target.
     #[must_use]
-    pub fn read(action: &Action, params: &Params) -> Self {
-        let (given, gap): (Vec<&str>, _) = match (action.target, numbered_name(action)) {
-            (Target::Domain, _) => (vec![params.get(action.named_by).unwrap_or_default()], None),
-            (Target::EachDomain, Some(name)) => numbered::values(params, name),
-            (Target::EachDomain, None) => (separated(params, action.named_by), None),
-            (Target::EachUrl, _) => (hosts(params, action.named_by), None),
+    pub fn from_request(action: &Action, params: &ParamMap) -> Self {
+        let (given, gap): (Vec<&str>, _) = match (action.resource, indexed_name(action)) {
+            (ResourceKind::Domain, _) => (
+                vec![params.get(action.resource_param).unwrap_or_default()],
+                None,
+            ),
+            (ResourceKind::EachDomain, Some(name)) => indexed_params::values(params, name),
+            (ResourceKind::EachDomain, None) => (split_commas(params, action.resource_param), None),
+            (ResourceKind::EachUrl, _) => (hosts(params, action.resource_param), None),
             _ => (Vec::new(), None),
         };
-        Self::of(action.named_by, given, gap)
+        Self::of(action.resource_param, given, gap)
     }
 
     /// The domains in the parameter `param`, separated by commas: for actions that are judged by
     /// something else than the domains that they name.
-    pub(crate) fn separated(params: &Params, param: &'static str) -> Self {
-        Self::of(param, separated(params, param), None)
+    pub(crate) fn from_param(params: &ParamMap, param: &'static str) -> Self {
+        Self::of(param, split_commas(params, param), None)
     }
 
-    fn of(param: &'static str, mut given: Vec<&str>, gap: Option<Gap>) -> Self {
+    fn of(param: &'static str, mut given: Vec<&str>, gap: Option<MissingIndex>) -> Self {
         let count = given.len();
         given.truncate(NAMES_MAX);
         Self {
@@ -78,35 +81,35 @@ impl DomainList {
     }
 
     /// The names as they were given, for the decision and for the audit: also those that are none.
-    pub(crate) fn given(&self) -> impl ExactSizeIterator<Item = &str> {
+    pub(crate) fn raw_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.given.iter().map(String::as_str)
     }
 
     /// The domains to act on, each once, at least one.
     ///
     /// # Errors
-    /// [`BadDomainList`], in the order of its variants.
-    pub(crate) fn names(&self) -> Result<Vec<Pattern>, BadDomainList> {
+    /// [`InvalidDomainList`], in the order of its variants.
+    pub(crate) fn names(&self) -> Result<Vec<DomainPattern>, InvalidDomainList> {
         if self.count == 0 {
-            return Err(BadDomainList::Unnamed { param: self.param });
+            return Err(InvalidDomainList::Empty { param: self.param });
         }
-        self.names_if_any()
+        self.optional_names()
     }
 
     /// As [`names`](Self::names), for an operation that takes an empty list as well.
     ///
     /// # Errors
     /// As for [`names`](Self::names).
-    pub(crate) fn names_if_any(&self) -> Result<Vec<Pattern>, BadDomainList> {
+    pub(crate) fn optional_names(&self) -> Result<Vec<DomainPattern>, InvalidDomainList> {
         if self.count > NAMES_MAX {
-            return Err(BadDomainList::TooMany { count: self.count });
+            return Err(InvalidDomainList::TooMany { count: self.count });
         }
         if let Some(gap) = &self.gap {
             return Err(gap.clone().into());
         }
         let mut names = Vec::with_capacity(self.given.len());
         for given in &self.given {
-            let name = Pattern::parse(given)?;
+            let name = DomainPattern::parse(given)?;
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -115,9 +118,11 @@ impl DomainList {
     }
 
     /// The domains, each once and sorted; a name that is none is left out.
-    pub(crate) fn well_formed(&self) -> Vec<Pattern> {
+    pub(crate) fn valid_names(&self) -> Vec<DomainPattern> {
         let names = self.given.iter();
-        let mut names: Vec<Pattern> = names.filter_map(|name| Pattern::parse(name).ok()).collect();
+        let mut names: Vec<DomainPattern> = names
+            .filter_map(|name| DomainPattern::parse(name).ok())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -126,12 +131,17 @@ impl DomainList {
 
 /// What a request says that it acts upon, as given, for the audit: the parameter that the action
 /// reads and no other, which would let a caller write into the record whatever he likes.
-pub(crate) fn as_given(action: &Action, params: &Params) -> String {
-    match numbered_name(action) {
-        Some(name) => numbered::values(params, name).0.join(","),
+pub(crate) fn audit_resource(action: &Action, params: &ParamMap) -> String {
+    match indexed_name(action) {
+        Some(name) => indexed_params::values(params, name).0.join(","),
         // What follows the host may be meant for nobody else.
-        None if action.target == Target::EachUrl => hosts(params, action.named_by).join(","),
-        None => params.get(action.named_by).unwrap_or_default().to_owned(),
+        None if action.resource == ResourceKind::EachUrl => {
+            hosts(params, action.resource_param).join(",")
+        }
+        None => params
+            .get(action.resource_param)
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 
@@ -149,7 +159,7 @@ pub(crate) fn host_and_path(address: &str) -> (&str, &str) {
 }
 
 /// The hosts of addresses, one a line; each once.
-fn hosts<'p>(params: &'p Params, name: &str) -> Vec<&'p str> {
+fn hosts<'p>(params: &'p ParamMap, name: &str) -> Vec<&'p str> {
     let lines = params.get(name).unwrap_or_default().lines().map(str::trim);
     let mut hosts: Vec<&str> = lines
         .filter(|line| !line.is_empty())
@@ -161,11 +171,11 @@ fn hosts<'p>(params: &'p Params, name: &str) -> Vec<&'p str> {
 }
 
 /// The name of the list, if the action's parameter is `NAME.N`.
-fn numbered_name(action: &Action) -> Option<&'static str> {
-    action.named_by.strip_suffix(".N")
+fn indexed_name(action: &Action) -> Option<&'static str> {
+    action.resource_param.strip_suffix(".N")
 }
 
-fn separated<'p>(params: &'p Params, name: &str) -> Vec<&'p str> {
+fn split_commas<'p>(params: &'p ParamMap, name: &str) -> Vec<&'p str> {
     let list = params.get(name).unwrap_or_default();
     let names = list.split(',').map(str::trim);
     names.filter(|name| !name.is_empty()).collect()

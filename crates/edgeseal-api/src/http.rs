@@ -16,27 +16,27 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 pub(crate) use budget::Budgets;
-pub use budget::Memory;
-pub use connections::{ConnectionLimits, Connections};
+pub use budget::MemoryLimit;
+pub use connections::{ConnectionLimiter, ConnectionLimits};
 
 use crate::{
     context::Context,
     overload::{self, Overload},
     pipeline,
-    render::{Answer, Format},
+    render::{ApiResponse, Format},
     request::{HEAD_MAX, RawRequest},
 };
 
 mod body;
 mod budget;
 mod connections;
-mod inbound;
+mod paced_reader;
 mod stall;
 
-use body::{AnswerBody, Unread};
-use budget::{Exhausted, Held, PAGE};
-use connections::{Place, label};
-use inbound::{Inbound, Message, Part};
+use body::{BodyError, ResponseBody};
+use budget::{Exhausted, PAGE, Reservation};
+use connections::{ConnectionPermit, label};
+use paced_reader::{InboundMessage, PacedReader, Part};
 use stall::StallTimeout;
 
 /// A caller that has not sent a head by then, or sends nothing between two calls, is cut off; what it
@@ -55,7 +55,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a listener speaks.
 #[derive(Clone, Debug)]
-pub enum Speaks {
+pub enum Protocol {
     /// HTTP/1.1 in the clear.
     Http,
     /// TLS, and HTTP/1.1 in it.
@@ -64,11 +64,11 @@ pub enum Speaks {
 
 /// How a listener comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct ShutdownTimeouts {
     /// For connections that have not carried a call yet: their clients may be about to send one.
-    pub fresh: Duration,
+    pub unused: Duration,
     /// For everything.
-    pub patience: Duration,
+    pub drain: Duration,
 }
 
 /// Serves the API until `shutdown` resolves, then finishes the calls that are under way, as long as
@@ -78,9 +78,9 @@ pub struct Ending {
 /// source that holds most.
 pub async fn serve(
     listener: TcpListener,
-    speaks: Speaks,
+    protocol: Protocol,
     context: Arc<Context>,
-    shutdown: impl Future<Output = Ending> + Send,
+    shutdown: impl Future<Output = ShutdownTimeouts> + Send,
 ) {
     let mut tasks = JoinSet::new();
     let (end, ends) = watch::channel(None);
@@ -93,7 +93,7 @@ pub async fn serve(
         while tasks.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                let place = match context.connections.place(peer.ip()) {
+                let place = match context.connections.acquire(peer.ip()) {
                     Ok(place) => place,
                     Err(refused) => {
                         metrics::counter!("edgeseal_api_connections_refused_total", "limit" => label(refused))
@@ -103,12 +103,12 @@ pub async fn serve(
                 };
                 let _ = stream.set_nodelay(true);
                 let connection = Connection {
-                    place: Arc::new(place),
+                    permit: Arc::new(place),
                     peer,
                     context: Arc::clone(&context),
-                    ends: End(ends.clone()),
+                    shutdown: ShutdownSignal(ends.clone()),
                 };
-                tasks.spawn(connection.run(stream, speaks.clone()));
+                tasks.spawn(connection.run(stream, protocol.clone()));
             }
             // Out of file descriptors, most likely: those that end make room.
             Err(error) => {
@@ -118,9 +118,9 @@ pub async fn serve(
         }
     };
     drop(listener);
-    end.send_replace(Some(Instant::now() + ending.fresh));
+    end.send_replace(Some(Instant::now() + ending.unused));
     let all = async { while tasks.join_next().await.is_some() {} };
-    if timeout(ending.patience, all).await.is_err() {
+    if timeout(ending.drain, all).await.is_err() {
         tracing::warn!("calls were still under way when the draining time was over");
     }
     tasks.shutdown().await;
@@ -128,35 +128,35 @@ pub async fn serve(
 
 /// Tells connections of the end: until when those may wait that have not carried a call.
 #[derive(Clone)]
-struct End(watch::Receiver<Option<Instant>>);
+struct ShutdownSignal(watch::Receiver<Option<Instant>>);
 
-impl End {
+impl ShutdownSignal {
     /// Waits until the end has begun; when those end that have not carried a call.
-    async fn begun(&mut self) -> Instant {
+    async fn started(&mut self) -> Instant {
         // If the sender is gone there is nothing to wait for.
         let end = self.0.wait_for(Option::is_some).await;
         end.ok().and_then(|end| *end).unwrap_or_else(Instant::now)
     }
 
     /// Waits until those end that have not carried a call.
-    async fn of_fresh(&mut self) {
-        let end = self.begun().await;
+    async fn unused_deadline(&mut self) {
+        let end = self.started().await;
         sleep_until(end).await;
     }
 }
 
 /// A connection and what it is served with.
 struct Connection {
-    place: Arc<Place>,
+    permit: Arc<ConnectionPermit>,
     peer: SocketAddr,
     context: Arc<Context>,
-    ends: End,
+    shutdown: ShutdownSignal,
 }
 
 impl Connection {
     /// Serves it to its end, or until its place is revoked.
-    async fn run(self, stream: TcpStream, speaks: Speaks) {
-        let place = Arc::clone(&self.place);
+    async fn run(self, stream: TcpStream, speaks: Protocol) {
+        let place = Arc::clone(&self.permit);
         tokio::select! {
             () = self.serve(stream, speaks) => {}
             () = place.revoked() => {
@@ -166,17 +166,17 @@ impl Connection {
         }
     }
 
-    async fn serve(mut self, stream: TcpStream, speaks: Speaks) {
+    async fn serve(mut self, stream: TcpStream, speaks: Protocol) {
         let stream = StallTimeout::new(stream, WRITE_TIMEOUT);
         let budget = Arc::clone(&self.context.budgets.requests);
-        let message = Message::new(budget, self.place.source(), self.place.revoker());
-        let stream = Inbound::new(stream, Arc::clone(&message));
+        let message = InboundMessage::new(budget, self.permit.source(), self.permit.revoker());
+        let stream = PacedReader::new(stream, Arc::clone(&message));
         match speaks {
-            Speaks::Http => {
+            Protocol::Http => {
                 message.done();
                 self.serve_http(stream, message, false).await;
             }
-            Speaks::Https(config) => {
+            Protocol::Https(config) => {
                 if let Some(stream) = self.handshake(stream, config).await {
                     message.done();
                     self.serve_http(stream, message, true).await;
@@ -204,20 +204,20 @@ impl Connection {
                     None
                 }
             },
-            () = self.ends.of_fresh() => None,
+            () = self.shutdown.unused_deadline() => None,
         }
     }
 
     async fn serve_http(
         mut self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-        message: Arc<Message>,
+        message: Arc<InboundMessage>,
         secure: bool,
     ) {
         let called = Arc::new(Notify::new());
         let calls = Arc::clone(&called);
-        let caller = Caller {
-            place: self.place,
+        let caller = ClientConnection {
+            permit: self.permit,
             peer: self.peer,
             message: Arc::clone(&message),
             secure,
@@ -226,10 +226,10 @@ impl Connection {
         let serving = Arc::clone(&context);
         let service = service_fn(move |request| {
             calls.notify_one();
-            caller.message.has_head();
+            caller.message.head_received();
             let (caller, context) = (Arc::clone(&caller), Arc::clone(&serving));
             async move {
-                let calling = caller.place.call();
+                let calling = caller.permit.call();
                 let response = respond(&context, &caller, request).await;
                 caller.message.done();
                 drop(calling);
@@ -242,7 +242,7 @@ impl Connection {
             .max_buf_size(HEAD_READ_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let ended = async {
-            let fresh = self.ends.begun().await;
+            let fresh = self.shutdown.started().await;
             tokio::select! {
                 () = called.notified() => {}
                 () = sleep_until(fresh) => {}
@@ -261,41 +261,41 @@ impl Connection {
                 "connection ended early"
             );
         }
-        if message.is_cut_off() {
+        if message.is_stopped() {
             let stream = connection.into_parts().io.into_inner();
-            let refusal = (message.no_room() == Some(Part::Head)).then(|| {
-                overload::answer(&context, &request_id(), Format::Json, Overload::Requests)
+            let refusal = (message.over_budget() == Some(Part::Head)).then(|| {
+                overload::response(&context, &request_id(), Format::Json, Overload::Requests)
             });
-            let _ = timeout(LINGER, end(stream, refusal)).await;
+            let _ = timeout(LINGER, lingering_close(stream, refusal)).await;
         }
     }
 }
 
 /// Whose calls a connection carries.
-struct Caller {
-    place: Arc<Place>,
+struct ClientConnection {
+    permit: Arc<ConnectionPermit>,
     peer: SocketAddr,
-    message: Arc<Message>,
+    message: Arc<InboundMessage>,
     secure: bool,
 }
 
 async fn respond(
     context: &Context,
-    caller: &Caller,
+    caller: &ClientConnection,
     request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<ResponseBody> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
     let (body, broken) = match body::read(body).await {
         Ok(body) => (Some(body), false),
-        Err(Unread::TooLong) => (None, true),
+        Err(BodyError::TooLong) => (None, true),
         // Whatever is answered, the body was not read to its end.
-        Err(Unread::CutOff) => (Some(Bytes::new()), true),
+        Err(BodyError::CutOff) => (Some(Bytes::new()), true),
     };
-    caller.message.is_here();
+    caller.message.set_received();
     let id = request_id();
-    let answer = if caller.message.no_room().is_some() {
-        overload::answer(context, &id, Format::Json, Overload::Requests)
+    let answer = if caller.message.over_budget().is_some() {
+        overload::response(context, &id, Format::Json, Overload::Requests)
     } else {
         let raw = RawRequest {
             method: parts.method,
@@ -307,29 +307,34 @@ async fn respond(
             secure: caller.secure,
             id: id.clone(),
         };
-        pipeline::answer(context, raw).await
+        pipeline::handle_request(context, raw).await
     };
-    let mut response = held(context, caller, &id, answer);
+    let mut response = into_response(context, caller, &id, answer);
     metrics::histogram!("edgeseal_api_request_seconds").record(began.elapsed().as_secs_f64());
     if broken {
-        caller.message.cut_off();
+        caller.message.stop_reading();
         close(&mut response);
     }
     response
 }
 
 /// The response of an answer, for which there must be room until it is written.
-fn held(context: &Context, caller: &Caller, id: &str, answer: Answer) -> Response<AnswerBody> {
+fn into_response(
+    context: &Context,
+    caller: &ClientConnection,
+    id: &str,
+    answer: ApiResponse,
+) -> Response<ResponseBody> {
     let bytes = answer.body.len();
     if bytes <= PAGE {
-        return write(answer, None);
+        return build_response(answer, None);
     }
-    let (source, revoker) = (caller.place.source(), caller.place.revoker());
-    match context.budgets.answers.hold(source, bytes, revoker) {
-        Ok(held) => write(answer, Some(held)),
+    let (source, revoker) = (caller.permit.source(), caller.permit.revoker());
+    match context.budgets.responses.reserve(source, bytes, revoker) {
+        Ok(held) => build_response(answer, Some(held)),
         Err(Exhausted) => {
-            let answer = overload::answer(context, id, answer.format, Overload::Answers);
-            let mut response = write(answer, None);
+            let answer = overload::response(context, id, answer.format, Overload::Responses);
+            let mut response = build_response(answer, None);
             close(&mut response);
             response
         }
@@ -341,8 +346,8 @@ fn close<B>(response: &mut Response<B>) {
     response.headers_mut().insert(header::CONNECTION, close);
 }
 
-fn write(answer: Answer, held: Option<Held>) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::new(answer.body, held));
+fn build_response(answer: ApiResponse, held: Option<Reservation>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::new(answer.body, held));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(
@@ -361,9 +366,9 @@ fn write(answer: Answer, held: Option<Held>) -> Response<AnswerBody> {
 /// Ends a connection on which more comes than is read, and answers if nothing was answered yet. What
 /// comes is thrown away for a while: a connection that is closed with it unread is reset, and the
 /// caller might not see the answer (RFC 9112 section 9.6).
-async fn end(
+async fn lingering_close(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    answer: Option<Answer>,
+    answer: Option<ApiResponse>,
 ) -> std::io::Result<u64> {
     if let Some(answer) = answer {
         let head = format!(

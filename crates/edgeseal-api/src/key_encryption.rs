@@ -2,7 +2,7 @@
 //! speak.
 
 use async_trait::async_trait;
-use edgeseal_store::{Fault, reseal::Census, seal::KeyId};
+use edgeseal_store::{Fault, reseal::SealedCounts, seal::KeyId};
 
 /// The keeper of the key-encryption keys of this process.
 #[async_trait]
@@ -10,40 +10,40 @@ pub trait KeyEncryption: Send + Sync {
     /// Begins to seal with a new key, and has everything sealed anew in the background.
     ///
     /// # Errors
-    /// [`KeyRefused`]; nothing has changed then.
-    async fn rotate(&self) -> Result<KeyId, KeyRefused>;
+    /// [`KeyEncryptionError`]; nothing has changed then.
+    async fn rotate(&self) -> Result<KeyId, KeyEncryptionError>;
 
     /// Opens with a key no more, and takes it from where the keys are kept, if that is a file.
     /// Returns where the operator still has to remove it.
     ///
     /// # Errors
-    /// [`KeyRefused`]; nothing has changed then.
-    async fn retire(&self, id: KeyId) -> Result<Vec<String>, KeyRefused>;
+    /// [`KeyEncryptionError`]; nothing has changed then.
+    async fn retire(&self, id: KeyId) -> Result<Vec<String>, KeyEncryptionError>;
 
     /// How things stand.
-    fn standing(&self) -> Standing;
+    fn status(&self) -> KeyEncryptionStatus;
 
     /// Counts what is sealed under which key: reads every sealed record.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    async fn census(&self) -> Result<Census, Fault>;
+    async fn census(&self) -> Result<SealedCounts, Fault>;
 }
 
 /// How things stand with the key-encryption keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct KeyEncryptionStatus {
     /// The keys that this process has; the first one seals.
     pub keys: Vec<KeyId>,
     /// Where they come from, for people.
     pub sources: Vec<String>,
     /// What the sealing anew is at.
-    pub resealing: Resealing,
+    pub resealing: ResealProgress,
 }
 
 /// What the sealing anew is at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resealing {
+pub struct ResealProgress {
     /// Its state.
     pub state: ResealState,
     /// Sealed records that the present pass has opened.
@@ -53,7 +53,7 @@ pub struct Resealing {
     /// Sealed values that did not open in the present pass.
     pub unopened: u64,
     /// What is in the way; empty if nothing.
-    pub trouble: String,
+    pub error: String,
 }
 
 /// States of the sealing anew.
@@ -82,7 +82,7 @@ impl ResealState {
 
 /// Why the keys stay as they are.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyRefused {
+pub enum KeyEncryptionError {
     /// The last rotation is not done.
     #[error("what is sealed is still being brought under key {under}; wait until that is finished")]
     Resealing {

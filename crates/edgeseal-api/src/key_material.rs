@@ -9,7 +9,7 @@ const LINE_MIN: usize = 60;
 
 /// Whether a private key, or a part of one, may be in `text`: in PEM, in the base64 of PEM as the
 /// certificate centre has it, or as the base64 of its DER. Certificates look the same and count, too.
-pub(crate) fn is_in(text: &str) -> bool {
+pub(crate) fn contains_private_key(text: &str) -> bool {
     // "-----BEGIN" in base64.
     const ENCODED_BEGIN: &str = "LS0tLS1CRUdJT";
     if text.contains("PRIVATE KEY") || text.contains(ENCODED_BEGIN) {
@@ -17,7 +17,7 @@ pub(crate) fn is_in(text: &str) -> bool {
     }
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let mut rows = text.split(|c| !is_base64(c));
-    rows.any(|row| is_der(row) || is_line(row))
+    rows.any(|row| is_der(row) || is_pem_line(row))
 }
 
 /// The beginning of an ASN.1 SEQUENCE of a length that a key has: `M` and one of `A` to `P` are the
@@ -32,7 +32,7 @@ fn is_der(row: &str) -> bool {
 }
 
 /// Letters of both cases and digits, as random octets have them.
-fn is_line(row: &str) -> bool {
+fn is_pem_line(row: &str) -> bool {
     let has = |is: fn(&u8) -> bool| row.as_bytes().iter().any(is);
     row.len() >= LINE_MIN
         && has(u8::is_ascii_uppercase)
@@ -44,7 +44,7 @@ fn is_line(row: &str) -> bool {
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-    use super::is_in;
+    use super::contains_private_key;
 
     #[test]
     fn keys_of_all_kinds_are_found_in_all_encodings() {
@@ -65,7 +65,7 @@ mod tests {
                 lines.join(" "),
                 lines[0].to_owned(),
             ] {
-                assert!(is_in(&text), "{text}");
+                assert!(contains_private_key(&text), "{text}");
             }
         }
     }
@@ -83,7 +83,7 @@ mod tests {
             &"a".repeat(63),
             &"0123456789abcdef".repeat(4),
         ] {
-            assert!(!is_in(name), "{name}");
+            assert!(!contains_private_key(name), "{name}");
         }
     }
 }

@@ -13,12 +13,12 @@ use edgeseal_store::{Catalog, Fault};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::operation::causes;
+use crate::operation::error_chain;
 
 /// Keys remembered at this node; past that, all are forgotten and written again at their next use.
 const KEYS_MAX: usize = 1 << 16;
 /// First uses that wait to be written. What does not fit is written at a later use.
-const WAITING_MAX: usize = 1024;
+const QUEUE_MAX: usize = 1024;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -34,14 +34,14 @@ impl KeyUses {
     /// Uses that are written into `catalog` by the future, which ends once they are gone and the
     /// last one is written.
     pub(crate) fn new(catalog: Catalog) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (writes, waiting) = mpsc::channel(WAITING_MAX);
+        let (writes, waiting) = mpsc::channel(QUEUE_MAX);
         let seen = Seen::default();
         let writer = write(catalog, Arc::clone(&seen), waiting);
         (Self { seen, writes }, writer)
     }
 
     /// A call was signed with a key. Never waits.
-    pub(crate) fn note(&self, key: &str, now: Timestamp) {
+    pub(crate) fn record(&self, key: &str, now: Timestamp) {
         let hour = hour_of(now);
         let mut seen = lock(&self.seen);
         if seen.get(key).is_some_and(|known| *known >= hour) {
@@ -59,12 +59,12 @@ impl KeyUses {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub(crate) async fn last(
+    pub(crate) async fn last_used(
         &self,
         catalog: &Catalog,
         key: &str,
     ) -> Result<Option<Timestamp>, Fault> {
-        let stored = catalog.key_used(key).await?;
+        let stored = catalog.access_key_last_used(key).await?;
         let seen = lock(&self.seen).get(key).copied();
         Ok(stored.max(seen))
     }
@@ -76,13 +76,13 @@ async fn write(catalog: Catalog, seen: Seen, mut waiting: mpsc::Receiver<(String
         // At once, so that the store commits them together.
         let writes = batch
             .iter()
-            .map(|(key, hour)| catalog.record_key_use(key, *hour));
+            .map(|(key, hour)| catalog.record_access_key_use(key, *hour));
         for ((key, _), result) in batch.iter().zip(join_all(writes).await) {
             if let Err(fault) = result {
                 // The next use tries again.
                 lock(&seen).remove(key);
                 tracing::warn!(
-                    why = causes(&fault),
+                    why = error_chain(&fault),
                     "the use of an access key could not be written"
                 );
             }

@@ -5,7 +5,7 @@ use std::error::Error;
 use edgeseal_core::{Timestamp, domain::Environment};
 use edgeseal_store::{
     Fault, Revision,
-    catalog::{ChangeError, Deed},
+    catalog::{AuditContext, ChangeError},
 };
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
     context::Context,
     domain_list::DomainList,
     key_material,
-    request::{Params, Request},
+    request::{ParamMap, Request},
     warning::Warning,
 };
 
@@ -29,7 +29,7 @@ pub trait Operation: 'static {
     /// What the caller is told.
     type Reply: Serialize + Send;
     /// Why not.
-    type Error: Failure + 'static;
+    type Error: ApiError + 'static;
 
     /// Every code that [`Operation::Error`] can have; compared with `spec/errors.tsv`.
     const CODES: &'static [Code];
@@ -38,14 +38,14 @@ pub trait Operation: 'static {
     ///
     /// # Errors
     /// The operation's own refusals of parameters.
-    fn parse(params: &Params) -> Result<Self::Params, Self::Error>;
+    fn parse(params: &ParamMap) -> Result<Self::Params, Self::Error>;
 
     /// Does it.
     fn run<'a>(
         context: &'a Context,
         call: &'a Authorized,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+    ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 }
 
 /// One action on each of several domains. The same five items as [`Operation`], but that the domains
@@ -56,7 +56,7 @@ pub trait BatchOperation: 'static {
     /// What the caller is told.
     type Reply: Serialize + Send;
     /// Why not.
-    type Error: Failure + 'static;
+    type Error: ApiError + 'static;
 
     /// Every code that [`BatchOperation::Error`] can have; compared with `spec/errors.tsv`.
     const CODES: &'static [Code];
@@ -66,25 +66,25 @@ pub trait BatchOperation: 'static {
     ///
     /// # Errors
     /// The operation's own refusals of parameters.
-    fn parse(domains: &DomainList, params: &Params) -> Result<Self::Params, Self::Error>;
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Self::Params, Self::Error>;
 
     /// Does it.
     fn run<'a>(
         context: &'a Context,
         call: &'a Authorized,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+    ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 }
 
 /// One action whose calls are not signed: something among the parameters says who calls. The same
 /// five items as [`Operation`], and what guards it in place of a signature.
-pub trait Unsigned: 'static {
+pub trait UnsignedOperation: 'static {
     /// What the caller asks for, typed.
     type Params: Send;
     /// What the caller is told.
     type Reply: Serialize + Send;
     /// Why not.
-    type Error: Failure + 'static;
+    type Error: ApiError + 'static;
 
     /// Every code that [`Unsigned::Error`] can have; compared with `spec/errors.tsv`.
     const CODES: &'static [Code];
@@ -93,17 +93,17 @@ pub trait Unsigned: 'static {
     ///
     /// # Errors
     /// The operation's own refusals of parameters.
-    fn parse(params: &Params) -> Result<Self::Params, Self::Error>;
+    fn parse(params: &ParamMap) -> Result<Self::Params, Self::Error>;
 
     /// Finds out who calls, and does it.
     fn run<'a>(
         context: &'a Context,
         call: UnsignedCall<'a>,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Done<Self::Reply>, Self::Error>> + Send + 'a;
+    ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 
     /// Whether somebody may be guessing: such failures count against the address.
-    fn is_a_guess(error: &Self::Error) -> bool;
+    fn is_auth_failure(error: &Self::Error) -> bool;
 }
 
 /// A call that nobody signed.
@@ -114,14 +114,14 @@ pub struct UnsignedCall<'a> {
     pub action: &'static Action,
     /// What is recorded if the call is refused, and where: to be filled as soon as it is known whom
     /// the call is about.
-    pub suspect: &'a mut Option<Deed>,
+    pub audit: &'a mut Option<AuditContext>,
     /// When the request came.
     pub now: Timestamp,
 }
 
 /// An operation that succeeded.
 #[derive(Clone, Debug)]
-pub struct Done<T> {
+pub struct Success<T> {
     /// What the caller is told.
     pub reply: T,
     /// The commit that made it durable, for those that changed something.
@@ -141,9 +141,9 @@ pub struct Change {
 
 /// A reply that holds nothing but the request's id.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Nothing {}
+pub struct EmptyReply {}
 
-impl<T> Done<T> {
+impl<T> Success<T> {
     /// A read.
     pub const fn read(reply: T) -> Self {
         Self {
@@ -154,8 +154,8 @@ impl<T> Done<T> {
     }
 
     /// The same with another reply, made of this one.
-    pub fn map<U>(self, reply: impl FnOnce(T) -> U) -> Done<U> {
-        Done {
+    pub fn map<U>(self, reply: impl FnOnce(T) -> U) -> Success<U> {
+        Success {
             reply: reply(self.reply),
             change: self.change,
             warnings: self.warnings,
@@ -164,15 +164,19 @@ impl<T> Done<T> {
 
     /// The same, with warnings.
     #[must_use]
-    pub fn warned(self, warnings: Vec<Warning>) -> Self {
+    pub fn with_warnings(self, warnings: Vec<Warning>) -> Self {
         Self { warnings, ..self }
     }
 }
 
-impl<T> Done<T> {
+impl<T> Success<T> {
     /// A change that yields something and that edges serve from `revision` on, where they have to
     /// do with it.
-    pub const fn with(reply: T, revision: Revision, environment: Option<Environment>) -> Self {
+    pub const fn changed_with(
+        reply: T,
+        revision: Revision,
+        environment: Option<Environment>,
+    ) -> Self {
         Self {
             reply,
             change: Some(Change {
@@ -184,12 +188,12 @@ impl<T> Done<T> {
     }
 }
 
-impl Done<Nothing> {
+impl Success<EmptyReply> {
     /// A change that edges have nothing to do with.
     #[must_use]
     pub const fn changed(revision: Revision) -> Self {
         Self {
-            reply: Nothing {},
+            reply: EmptyReply {},
             change: Some(Change {
                 revision,
                 environment: None,
@@ -202,7 +206,7 @@ impl Done<Nothing> {
     #[must_use]
     pub const fn served(revision: Revision, environment: Environment) -> Self {
         Self {
-            reply: Nothing {},
+            reply: EmptyReply {},
             change: Some(Change {
                 revision,
                 environment: Some(environment),
@@ -213,13 +217,13 @@ impl Done<Nothing> {
 }
 
 /// A refusal that knows its row.
-pub trait Failure: Error + Send + Sync {
+pub trait ApiError: Error + Send + Sync {
     /// Its row.
     fn code(&self) -> Code;
 
     /// The code on the wire, where the row's is a template.
-    fn wire(&self) -> String {
-        self.code().row().wire.to_owned()
+    fn wire_code(&self) -> String {
+        self.code().row().wire_code.to_owned()
     }
 
     /// The message, where the row's is a template.
@@ -243,21 +247,21 @@ pub trait Failure: Error + Send + Sync {
     }
 
     /// Whether the audit needs to hear of it. A flood of the same refusal is heard of once.
-    fn is_news(&self) -> bool {
+    fn should_audit(&self) -> bool {
         true
     }
 }
 
 /// What a caller gave, as a sentence may show it: short, on one line, and never a private key that
 /// was sent in the wrong parameter.
-pub(crate) fn shown(given: &str) -> String {
+pub(crate) fn sanitize(given: &str) -> String {
     const SHOWN_MAX: usize = 40;
-    kept(given, SHOWN_MAX)
+    sanitize_to(given, SHOWN_MAX)
 }
 
 /// As [`shown`], of up to `characters`: what is kept of something that a caller gave.
-pub(crate) fn kept(given: &str, characters: usize) -> String {
-    if key_material::is_in(given) {
+pub(crate) fn sanitize_to(given: &str, characters: usize) -> String {
+    if key_material::contains_private_key(given) {
         return "(a private key)".to_owned();
     }
     let printable = |c: char| if c.is_control() { ' ' } else { c };
@@ -265,7 +269,7 @@ pub(crate) fn kept(given: &str, characters: usize) -> String {
 }
 
 /// An error with all that caused it, for the log.
-pub(crate) fn causes(error: &dyn Error) -> String {
+pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -298,7 +302,7 @@ pub struct AccessDenied {
 
 /// What every operation that touches the store can meet.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum StoreError {
     /// The store failed.
     #[error("the store failed")]
     Fault(#[from] Fault),
@@ -310,7 +314,7 @@ pub enum Trouble {
     NonceUsed,
 }
 
-impl Failure for Trouble {
+impl ApiError for StoreError {
     fn code(&self) -> Code {
         match self {
             Self::Fault(_) => Code::ServiceUnavailable,
@@ -332,7 +336,7 @@ impl Failure for Trouble {
 
 /// Codes that every operation may answer: those of [`Trouble`], and that of a permission which it
 /// finds missing once it knows what it acts upon.
-pub const TROUBLE: &[Code] = &[
+pub const STORE_ERROR_CODES: &[Code] = &[
     Code::ServiceUnavailable,
     Code::ServiceBusy,
     Code::NonceUsed,
@@ -340,76 +344,83 @@ pub const TROUBLE: &[Code] = &[
 ];
 
 /// Splits a failed change into the operation's own refusal and trouble.
-pub fn refused_or<R, E: From<R> + From<Trouble>>(error: ChangeError<R>) -> E {
+pub fn from_change_error<R, E: From<R> + From<StoreError>>(error: ChangeError<R>) -> E {
     match error {
         ChangeError::Refused(refusal) => refusal.into(),
-        ChangeError::NonceUsed => Trouble::NonceUsed.into(),
-        ChangeError::Contended => Trouble::Contended.into(),
-        ChangeError::Fault(fault) => Trouble::Fault(fault).into(),
+        ChangeError::NonceUsed => StoreError::NonceUsed.into(),
+        ChangeError::Contended => StoreError::Contended.into(),
+        ChangeError::Fault(fault) => StoreError::Fault(fault).into(),
     }
 }
 
 /// What an operation without its types comes to.
-type Outcome<'a> = BoxFuture<'a, Result<Done<serde_json::Value>, Box<dyn Failure>>>;
+type HandlerFuture<'a> = BoxFuture<'a, Result<Success<serde_json::Value>, Box<dyn ApiError>>>;
 
 /// An operation without its types, as the table of actions holds it.
 #[derive(Clone, Copy)]
-pub enum Run {
+pub enum Handler {
     /// An [`Operation`].
-    Signed(for<'a> fn(&'a Context, &'a Authorized) -> Outcome<'a>),
+    Signed(for<'a> fn(&'a Context, &'a Authorized) -> HandlerFuture<'a>),
     /// An [`Unsigned`] one.
-    Unsigned(for<'a> fn(&'a Context, UnsignedCall<'a>) -> Outcome<'a>),
+    Unsigned(for<'a> fn(&'a Context, UnsignedCall<'a>) -> HandlerFuture<'a>),
 }
 
 /// Takes the types off an operation.
 #[must_use]
-pub fn run<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> Outcome<'a> {
+pub fn handle<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> HandlerFuture<'a> {
     Box::pin(async move {
-        let boxed = |error| boxed(call.action, Op::CODES, error);
+        let boxed = |error| check_code(call.action, Op::CODES, error);
         let params = Op::parse(call.params()).map_err(boxed)?;
         let done = Op::run(context, call, params).await.map_err(boxed)?;
-        untyped(done)
+        into_json(done)
     })
 }
 
 /// Takes the types off an operation on several domains.
 #[must_use]
-pub fn run_batch<'a, Op: BatchOperation>(
+pub fn handle_batch<'a, Op: BatchOperation>(
     context: &'a Context,
     call: &'a Authorized,
-) -> Outcome<'a> {
+) -> HandlerFuture<'a> {
     Box::pin(async move {
-        let boxed = |error| boxed(call.action, Op::CODES, error);
+        let boxed = |error| check_code(call.action, Op::CODES, error);
         let params = Op::parse(call.domain_list(), call.params()).map_err(boxed)?;
         let done = Op::run(context, call, params).await.map_err(boxed)?;
-        untyped(done)
+        into_json(done)
     })
 }
 
 /// Takes the types off an operation that nobody signs, and keeps those from it who failed too often.
 #[must_use]
-pub fn run_unsigned<'a, Op: Unsigned>(context: &'a Context, call: UnsignedCall<'a>) -> Outcome<'a> {
+pub fn handle_unsigned<'a, Op: UnsignedOperation>(
+    context: &'a Context,
+    call: UnsignedCall<'a>,
+) -> HandlerFuture<'a> {
     Box::pin(async move {
         let (source, action, now) = (call.request.source, call.action, call.now);
-        let free = context.failures.check(source, now);
-        free.map_err(|retry_after_ms| -> Box<dyn Failure> {
+        let free = context.auth_failures.check(source, now);
+        free.map_err(|retry_after_ms| -> Box<dyn ApiError> {
             Box::new(Unauthenticated::Throttled { retry_after_ms })
         })?;
         let boxed = |error| {
-            if Op::is_a_guess(&error) {
-                context.failures.count(source, now);
+            if Op::is_auth_failure(&error) {
+                context.auth_failures.count(source, now);
             }
-            boxed(action, Op::CODES, error)
+            check_code(action, Op::CODES, error)
         };
         let params = Op::parse(&call.request.params).map_err(boxed)?;
         let done = Op::run(context, call, params).await.map_err(boxed)?;
-        untyped(done)
+        into_json(done)
     })
 }
 
-fn boxed<E: Failure + 'static>(action: &Action, codes: &[Code], error: E) -> Box<dyn Failure> {
+fn check_code<E: ApiError + 'static>(
+    action: &Action,
+    codes: &[Code],
+    error: E,
+) -> Box<dyn ApiError> {
     debug_assert!(
-        codes.contains(&error.code()) || TROUBLE.contains(&error.code()),
+        codes.contains(&error.code()) || STORE_ERROR_CODES.contains(&error.code()),
         "{} is not declared to answer {:?}",
         action.name,
         error.code()
@@ -417,10 +428,13 @@ fn boxed<E: Failure + 'static>(action: &Action, codes: &[Code], error: E) -> Box
     Box::new(error)
 }
 
-fn untyped<T: Serialize>(done: Done<T>) -> Result<Done<serde_json::Value>, Box<dyn Failure>> {
+fn into_json<T: Serialize>(
+    done: Success<T>,
+) -> Result<Success<serde_json::Value>, Box<dyn ApiError>> {
     let encoded = serde_json::to_value(&done.reply).map_err(Fault::of("encode a reply"));
-    let reply = encoded.map_err(|fault| -> Box<dyn Failure> { Box::new(Trouble::from(fault)) })?;
-    Ok(Done {
+    let reply =
+        encoded.map_err(|fault| -> Box<dyn ApiError> { Box::new(StoreError::from(fault)) })?;
+    Ok(Success {
         reply,
         change: done.change,
         warnings: done.warnings,

@@ -7,10 +7,10 @@ pub mod edgeseal;
 pub mod ram;
 pub mod sts;
 
+pub(crate) mod certificate_lookup;
 mod certificate_page;
+mod certificate_view;
 mod encoded_pem;
-mod issued;
-pub(crate) mod named_certificate;
 mod paging;
 mod quota;
 mod region;

@@ -3,8 +3,8 @@
 use crate::{
     code::Code,
     context::Context,
-    operation::Failure,
-    render::{self, Answer, Envelope, Format},
+    operation::ApiError,
+    render::{self, ApiResponse, Envelope, Format},
 };
 
 /// What there is no room for.
@@ -20,10 +20,10 @@ pub(crate) enum Overload {
         "too many answers are under way, to all callers or to your network; read them, and ask for \
          smaller pages"
     )]
-    Answers,
+    Responses,
 }
 
-impl Failure for Overload {
+impl ApiError for Overload {
     fn code(&self) -> Code {
         Code::ServiceUnavailable
     }
@@ -34,20 +34,20 @@ impl Failure for Overload {
 }
 
 /// The refusal of the request `id`, of which nothing need be known.
-pub(crate) fn answer(context: &Context, id: &str, format: Format, why: Overload) -> Answer {
+pub(crate) fn response(context: &Context, id: &str, format: Format, why: Overload) -> ApiResponse {
     let what = match why {
         Overload::Requests => "requests",
-        Overload::Answers => "answers",
+        Overload::Responses => "answers",
     };
     metrics::counter!("edgeseal_api_shed_total", "what" => what).increment(1);
     let envelope = Envelope {
         request: id,
         host: "",
         action: "Unknown",
-        recommend: &context.settings.recommend,
+        docs_base_url: &context.settings.docs_base_url,
         format,
     };
-    let mut answer = render::refusal(&envelope, &why);
+    let mut answer = render::error(&envelope, &why);
     answer.headers.push(("x-acs-request-id", id.to_owned()));
     answer
 }

@@ -13,7 +13,7 @@ use std::{
 use ::http::{Request, StatusCode, header};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use edgeseal_core::{AccountId, DomainName, Pattern, address};
+use edgeseal_core::{AccountId, DomainName, DomainPattern, address};
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{
@@ -31,12 +31,12 @@ use tokio::{
     time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 
-use crate::turns::{Turn, Turns};
+use crate::fair_semaphore::{FairPermit, FairSemaphore};
 
 /// Questions that are asked at once, of each kind.
-const QUESTIONS_MAX: usize = 64;
+const LOOKUPS_MAX: usize = 64;
 /// The same for one account.
-const QUESTIONS_OF_ACCOUNT: usize = 8;
+const LOOKUPS_PER_ACCOUNT_MAX: usize = 8;
 
 /// The domain that is registered: the public suffix (<https://publicsuffix.org>, private section
 /// included) and one label.
@@ -44,7 +44,7 @@ const QUESTIONS_OF_ACCOUNT: usize = 8;
 /// An unknown top-level domain is a suffix of one label. A name that is itself a public suffix is
 /// its own root.
 #[must_use]
-pub fn root_of(name: &Pattern) -> DomainName {
+pub fn registrable_domain(name: &DomainPattern) -> DomainName {
     let base = name.base();
     psl::domain_str(base.as_str())
         .and_then(|root| DomainName::parse(root).ok())
@@ -55,7 +55,7 @@ pub fn root_of(name: &Pattern) -> DomainName {
 ///
 /// Each account has its own for each root. It never changes and is no secret.
 #[must_use]
-pub fn content(account: &AccountId, root: &DomainName) -> String {
+pub fn verification_content(account: &AccountId, root: &DomainName) -> String {
     // No part holds a line break, so no two inputs have the same text.
     let text = format!("edgeseal domain ownership\n{account}\n{root}");
     let hash = digest(&SHA256, text.as_bytes());
@@ -64,7 +64,7 @@ pub fn content(account: &AccountId, root: &DomainName) -> String {
 
 /// Where and whom the checks ask.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct OwnershipOptions {
     /// A DNS server to ask; `None`: those of the system's `resolv.conf`, as it is at the start.
     pub dns: Option<SocketAddr>,
     /// The port of the file check.
@@ -74,7 +74,7 @@ pub struct Options {
     pub private_addresses: bool,
 }
 
-impl Default for Options {
+impl Default for OwnershipOptions {
     fn default() -> Self {
         Self {
             dns: None,
@@ -87,12 +87,12 @@ impl Default for Options {
 /// Asks the owners of root domains. Nothing is remembered from one check to the next: an owner who
 /// just mended a record is not told of the old one.
 #[derive(Clone, Debug)]
-pub struct OwnerCheck {
+pub struct OwnershipVerifier {
     resolver: TokioResolver,
     /// Turns to ask for an owner's consent: callers choose who is asked.
-    consents: Arc<Turns>,
+    verification_permits: Arc<FairSemaphore>,
     /// Turns to ask where a domain points to.
-    targets: Arc<Turns>,
+    cname_permits: Arc<FairSemaphore>,
     http_port: u16,
     private_addresses: bool,
 }
@@ -100,23 +100,23 @@ pub struct OwnerCheck {
 /// The system's DNS configuration does not read.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's DNS configuration cannot be used: {cause}")]
-pub struct NoResolver {
+pub struct ResolverError {
     #[source]
     cause: Box<NetError>,
 }
 
 /// Why the owner's consent is not proven. Texts that were found are cut to 80 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotProven {
+pub enum OwnershipError {
     /// The DNS has no such TXT record.
     #[error("{name} has no TXT record")]
-    NoRecord {
+    NoTxtRecord {
         /// Whose.
         name: String,
     },
     /// It has one, or several, but not this one.
     #[error("the TXT record of {name} says {found:?}")]
-    OtherRecord {
+    TxtMismatch {
         /// Whose.
         name: String,
         /// One that looks most like it.
@@ -138,7 +138,7 @@ pub enum NotProven {
     },
     /// The web server answers with something else than 200. Redirects are not followed.
     #[error("{url} is answered with status {status}")]
-    NoFile {
+    UnexpectedStatus {
         /// What was asked for.
         url: String,
         /// The status.
@@ -146,7 +146,7 @@ pub enum NotProven {
     },
     /// The file is there and says something else.
     #[error("{url} says {found:?}")]
-    OtherFile {
+    FileMismatch {
         /// What was asked for.
         url: String,
         /// Its beginning.
@@ -154,7 +154,7 @@ pub enum NotProven {
     },
     /// The file is there and longer than 4 KiB.
     #[error("{url} is longer than {FILE_MAX} bytes")]
-    LongFile {
+    FileTooLong {
         /// What was asked for.
         url: String,
     },
@@ -168,25 +168,25 @@ pub enum NotProven {
     },
 }
 
-impl OwnerCheck {
+impl OwnershipVerifier {
     /// Prepares the checks. Asks nobody yet.
     ///
     /// # Errors
-    /// [`NoResolver`] if no DNS server is given and the system names none.
-    pub fn new(options: Options) -> Result<Self, NoResolver> {
-        let failed = |cause| NoResolver {
+    /// [`ResolverError`] if no DNS server is given and the system names none.
+    pub fn new(options: OwnershipOptions) -> Result<Self, ResolverError> {
+        let failed = |cause| ResolverError {
             cause: Box::new(cause),
         };
         let provider = TokioRuntimeProvider::default();
         let mut builder = match options.dns {
-            Some(server) => Resolver::builder_with_config(only(server), provider),
+            Some(server) => Resolver::builder_with_config(single_server(server), provider),
             None => Resolver::builder(provider).map_err(failed)?,
         };
         *builder.options_mut() = resolver_options();
         Ok(Self {
             resolver: builder.build().map_err(failed)?,
-            consents: Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ACCOUNT),
-            targets: Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ACCOUNT),
+            verification_permits: FairSemaphore::new(LOOKUPS_MAX, LOOKUPS_PER_ACCOUNT_MAX),
+            cname_permits: FairSemaphore::new(LOOKUPS_MAX, LOOKUPS_PER_ACCOUNT_MAX),
             http_port: options.http_port,
             private_addresses: options.private_addresses,
         })
@@ -196,24 +196,24 @@ impl OwnerCheck {
     /// for each other when it has many.
     ///
     /// # Errors
-    /// [`NotProven`] says what was found instead.
-    pub async fn by_dns(
+    /// [`OwnershipError`] says what was found instead.
+    pub async fn verify_dns(
         &self,
         account: &AccountId,
         root: &DomainName,
         content: &str,
-    ) -> Result<(), NotProven> {
-        let _turn = turn(&self.consents, account, &root.to_string()).await?;
+    ) -> Result<(), OwnershipError> {
+        let _turn = acquire(&self.verification_permits, account, &root.to_string()).await?;
         let name = format!("verification.{root}");
         // The dot at the end: no search domain of this machine is tried.
         let asked = self.resolver.txt_lookup(format!("{name}."));
-        let answer = match timeout(PATIENCE, asked).await {
+        let answer = match timeout(TIMEOUT, asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_no_records_found() => {
-                return Err(NotProven::NoRecord { name });
+                return Err(OwnershipError::NoTxtRecord { name });
             }
             Ok(Err(error)) => return Err(unreachable(&name, &error)),
-            Err(Elapsed { .. }) => return Err(late(&name)),
+            Err(Elapsed { .. }) => return Err(timed_out(&name)),
         };
         let texts = answer.answers().iter().filter_map(|record| {
             // A record is one text, however it is cut into strings of 255 (RFC 7208 §3.3).
@@ -230,12 +230,12 @@ impl OwnerCheck {
             }
             // The best to show is one that was meant to be it.
             if other.is_none() || text.starts_with(PREFIX) {
-                other = Some(shown(&text));
+                other = Some(excerpt(&text));
             }
         }
         Err(match other {
-            Some(found) => NotProven::OtherRecord { name, found },
-            None => NotProven::NoRecord { name },
+            Some(found) => OwnershipError::TxtMismatch { name, found },
+            None => OwnershipError::NoTxtRecord { name },
         })
     }
 
@@ -243,19 +243,19 @@ impl OwnerCheck {
     /// asks.
     ///
     /// # Errors
-    /// [`NotProven`] says what was found instead.
-    pub async fn by_file(
+    /// [`OwnershipError`] says what was found instead.
+    pub async fn verify_file(
         &self,
         account: &AccountId,
         root: &DomainName,
         content: &str,
-    ) -> Result<(), NotProven> {
-        let _turn = turn(&self.consents, account, &root.to_string()).await?;
+    ) -> Result<(), OwnershipError> {
+        let _turn = acquire(&self.verification_permits, account, &root.to_string()).await?;
         let url = format!("http://{root}{FILE}");
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let addresses = timeout_at(until, self.addresses(root))
             .await
-            .map_err(|Elapsed { .. }| late(&url))??;
+            .map_err(|Elapsed { .. }| timed_out(&url))??;
         // Answered is answered; only who does not answer makes way for the next address.
         let mut last = None;
         for address in addresses {
@@ -264,15 +264,15 @@ impl OwnerCheck {
                     return Ok(());
                 }
                 Ok(Ok(text)) => {
-                    let found = shown(&text);
-                    return Err(NotProven::OtherFile { url, found });
+                    let found = excerpt(&text);
+                    return Err(OwnershipError::FileMismatch { url, found });
                 }
-                Ok(Err(error @ NotProven::Unreachable { .. })) => last = Some(error),
+                Ok(Err(error @ OwnershipError::Unreachable { .. })) => last = Some(error),
                 Ok(Err(error)) => return Err(error),
-                Err(Elapsed { .. }) => return Err(late(&url)),
+                Err(Elapsed { .. }) => return Err(timed_out(&url)),
             }
         }
-        Err(last.unwrap_or_else(|| NotProven::NoAddress {
+        Err(last.unwrap_or_else(|| OwnershipError::NoAddress {
             name: root.to_string(),
         }))
     }
@@ -282,26 +282,26 @@ impl OwnerCheck {
     ///
     /// # Errors
     /// One sentence that says what was found instead.
-    pub async fn points_to(
+    pub async fn verify_cname(
         &self,
         account: &AccountId,
-        name: &Pattern,
+        name: &DomainPattern,
         target: &str,
     ) -> Result<(), String> {
-        let turn = turn(&self.targets, account, &name.to_string()).await;
+        let turn = acquire(&self.cname_permits, account, &name.to_string()).await;
         let _turn = turn.map_err(|late| late.to_string())?;
         let asked = match name {
-            Pattern::Exact(name) => name.to_string(),
-            Pattern::Wildcard(base) => format!("all.{base}"),
+            DomainPattern::Exact(name) => name.to_string(),
+            DomainPattern::Wildcard(base) => format!("all.{base}"),
         };
         let lookup = self.resolver.lookup(format!("{asked}."), RecordType::CNAME);
-        let answer = match timeout(PATIENCE, lookup).await {
+        let answer = match timeout(TIMEOUT, lookup).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_no_records_found() => {
                 return Err(format!("{asked} has no CNAME record"));
             }
             Ok(Err(error)) => return Err(unreachable(&asked, &error).to_string()),
-            Err(Elapsed { .. }) => return Err(late(&asked).to_string()),
+            Err(Elapsed { .. }) => return Err(timed_out(&asked).to_string()),
         };
         let found = answer
             .answers()
@@ -312,14 +312,14 @@ impl OwnerCheck {
             });
         match found.as_deref().map(|found| found.trim_end_matches('.')) {
             Some(found) if found.eq_ignore_ascii_case(target) => Ok(()),
-            Some(found) => Err(format!("{asked} points to {}", shown(found))),
+            Some(found) => Err(format!("{asked} points to {}", excerpt(found))),
             None => Err(format!("{asked} has no CNAME record")),
         }
     }
 
     /// Where the root domain's web server may be asked: the very addresses that are connected to,
     /// so that a name that changes its address between the check and the use gains nothing.
-    async fn addresses(&self, root: &DomainName) -> Result<Vec<SocketAddr>, NotProven> {
+    async fn addresses(&self, root: &DomainName) -> Result<Vec<SocketAddr>, OwnershipError> {
         let name = root.to_string();
         let found: Vec<IpAddr> = match self.resolver.lookup_ip(format!("{root}.")).await {
             Ok(answer) => answer.iter().collect(),
@@ -327,7 +327,7 @@ impl OwnerCheck {
             Err(error) => return Err(unreachable(&name, &error)),
         };
         let Some(&address) = found.first() else {
-            return Err(NotProven::NoAddress { name });
+            return Err(OwnershipError::NoAddress { name });
         };
         let may = |address: &IpAddr| self.private_addresses || address::is_public(*address);
         let usable: Vec<SocketAddr> = found
@@ -337,24 +337,32 @@ impl OwnerCheck {
             .map(|address| SocketAddr::new(address, self.http_port))
             .collect();
         if usable.is_empty() {
-            return Err(NotProven::NotPublic { name, address });
+            return Err(OwnershipError::NotPublic { name, address });
         }
         Ok(usable)
     }
 }
 
 /// A turn to ask, if it comes in time.
-async fn turn(turns: &Arc<Turns>, account: &AccountId, name: &str) -> Result<Turn, NotProven> {
-    let turn = timeout(PATIENCE, turns.take(account)).await;
-    turn.map_err(|Elapsed { .. }| late(name))
+async fn acquire(
+    turns: &Arc<FairSemaphore>,
+    account: &AccountId,
+    name: &str,
+) -> Result<FairPermit, OwnershipError> {
+    let turn = timeout(TIMEOUT, turns.acquire(account)).await;
+    turn.map_err(|Elapsed { .. }| timed_out(name))
 }
 
 /// The file, at one address.
-async fn fetch(address: SocketAddr, root: &DomainName, url: &str) -> Result<String, NotProven> {
+async fn fetch(
+    address: SocketAddr,
+    root: &DomainName,
+    url: &str,
+) -> Result<String, OwnershipError> {
     let unreachable = |error: &dyn std::error::Error| unreachable(url, error);
-    let stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address))
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await
-        .map_err(|Elapsed { .. }| late(url))?
+        .map_err(|Elapsed { .. }| timed_out(url))?
         .map_err(|error| unreachable(&error))?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
@@ -376,11 +384,13 @@ async fn fetch(address: SocketAddr, root: &DomainName, url: &str) -> Result<Stri
         let url = url.to_owned();
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
-            return Err(NotProven::NoFile { url, status });
+            return Err(OwnershipError::UnexpectedStatus { url, status });
         }
         match Limited::new(response.into_body(), FILE_MAX).collect().await {
             Ok(body) => Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned()),
-            Err(error) if error.is::<LengthLimitError>() => Err(NotProven::LongFile { url }),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(OwnershipError::FileTooLong { url })
+            }
             Err(error) => Err(unreachable(error.as_ref())),
         }
     };
@@ -393,7 +403,7 @@ async fn fetch(address: SocketAddr, root: &DomainName, url: &str) -> Result<Stri
     }
 }
 
-fn only(server: SocketAddr) -> ResolverConfig {
+fn single_server(server: SocketAddr) -> ResolverConfig {
     let at_port = |mut connection: ConnectionConfig| {
         connection.port = server.port();
         connection
@@ -419,7 +429,7 @@ fn resolver_options() -> ResolverOpts {
 }
 
 /// An error with its causes: hyper and the system keep the telling part there.
-fn unreachable(name: &str, error: &dyn std::error::Error) -> NotProven {
+fn unreachable(name: &str, error: &dyn std::error::Error) -> OwnershipError {
     let mut why = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -429,21 +439,21 @@ fn unreachable(name: &str, error: &dyn std::error::Error) -> NotProven {
         }
         cause = error.source();
     }
-    NotProven::Unreachable {
+    OwnershipError::Unreachable {
         name: name.to_owned(),
         why,
     }
 }
 
-fn late(name: &str) -> NotProven {
-    NotProven::Unreachable {
+fn timed_out(name: &str) -> OwnershipError {
+    OwnershipError::Unreachable {
         name: name.to_owned(),
         why: "no answer in time".to_owned(),
     }
 }
 
 /// A text as it may be shown: short, on one line.
-fn shown(text: &str) -> String {
+fn excerpt(text: &str) -> String {
     let text = text.trim_start_matches('\u{feff}').trim();
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(SHOWN_MAX).map(printable).collect()
@@ -454,9 +464,9 @@ const PREFIX: &str = "verify_";
 /// The file of the file check.
 const FILE: &str = "/verification.html";
 /// For a whole check.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// For one address of several to accept a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 /// Octets of a file; the content itself has 39.

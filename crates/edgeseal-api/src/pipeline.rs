@@ -2,81 +2,83 @@
 
 use std::{iter::successors, time::Duration};
 
-use edgeseal_core::{Pattern, Timestamp, policy::Principal};
-use edgeseal_store::{Fault, catalog::Deed};
+use edgeseal_core::{DomainPattern, Timestamp, policy::Principal};
+use edgeseal_store::{Fault, catalog::AuditContext};
 use serde_json::Value;
 
 use crate::{
     actions::{self, Action},
     admit::admit,
     authenticate::authenticate,
-    authorize::{authorize, deed},
+    authorize::{audit_context, authorize},
     context::Context,
-    operation::{Done, Failure, Run, UnsignedCall, causes, kept},
-    render::{self, Answer, Envelope, Format},
-    request::{RawRequest, Request, text},
+    operation::{ApiError, Handler, Success, UnsignedCall, error_chain, sanitize_to},
+    render::{self, ApiResponse, Envelope, Format},
+    request::{RawRequest, Request, header_str},
     warning::{self, Warning},
 };
 
 /// What is known of a call when it is answered, however far it came.
 #[derive(Default)]
-struct Trail {
+struct RequestState {
     format: Option<Format>,
     action: Option<&'static Action>,
-    deed: Option<Deed>,
+    audit: Option<AuditContext>,
     /// Whether the caller has proved whose key it has.
     authenticated: bool,
     /// How long the caller wishes to wait for edges, and for which domains.
-    wait: Option<(Duration, Vec<Pattern>)>,
+    wait: Option<(Duration, Vec<DomainPattern>)>,
 }
 
 /// Answers a request. Every request is answered.
-pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
+pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
     let now = (context.clock)();
     let id = raw.id.clone();
-    let host = text(&raw.headers, "host").unwrap_or_default().to_owned();
-    let mut trail = Trail::default();
-    let result = steps(context, raw, &mut trail, now).await;
+    let host = header_str(&raw.headers, "host")
+        .unwrap_or_default()
+        .to_owned();
+    let mut trail = RequestState::default();
+    let result = process(context, raw, &mut trail, now).await;
     let envelope = Envelope {
         request: &id,
         host: host_name(&host),
         action: trail.action.map_or("Unknown", |action| action.name),
-        recommend: &context.settings.recommend,
+        docs_base_url: &context.settings.docs_base_url,
         format: trail.format.unwrap_or(Format::Json),
     };
     let action = trail.action.map_or("unknown", |action| action.name);
     let (mut answer, said) = match result {
         Ok(done) => {
             trail.authenticated = true;
-            let warnings = warned(action, &done.warnings);
-            let answer = succeed(context, &envelope, done, trail.wait).await;
-            (answer, Said::success(warnings))
+            let warnings = count_warnings(action, &done.warnings);
+            let answer = finish(context, &envelope, done, trail.wait).await;
+            (answer, LogOutcome::success(warnings))
         }
         Err(failure) => {
-            let said = Said::refusal(failure.as_ref());
-            if let Some(deed) = trail.deed.take_if(|_| failure.is_news()) {
-                context.audit_refusal(deed, said.code, said.why.clone());
+            let said = LogOutcome::refusal(failure.as_ref());
+            if let Some(deed) = trail.audit.take_if(|_| failure.should_audit()) {
+                context.audit_refusal(deed, said.code, said.detail.clone());
             }
-            if let Some(fault) = fault_of(failure.as_ref()) {
+            if let Some(fault) = store_fault(failure.as_ref()) {
                 tracing::error!(
                     request.id = id,
                     code = said.code,
-                    why = causes(fault),
+                    why = error_chain(fault),
                     "something inside failed"
                 );
             }
-            (render::refusal(&envelope, failure.as_ref()), said)
+            (render::error(&envelope, failure.as_ref()), said)
         }
     };
-    let Said {
+    let LogOutcome {
         code,
-        why,
+        detail: why,
         warnings,
     } = said;
     answer.headers.push(("x-acs-request-id", id.clone()));
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
         .increment(1);
-    let Some(unlogged) = context.stranger_lines.take(trail.authenticated, now) else {
+    let Some(unlogged) = context.unauthenticated_log.check(trail.authenticated, now) else {
         return answer;
     };
     tracing::info!(
@@ -93,88 +95,88 @@ pub async fn answer(context: &Context, raw: RawRequest) -> Answer {
 }
 
 /// What the log says of an answer.
-struct Said {
+struct LogOutcome {
     /// `OK`, or the code of the refusal.
     code: &'static str,
     /// The detail of the refusal.
-    why: Option<String>,
+    detail: Option<String>,
     /// The kinds of what the caller is warned of.
     warnings: Option<String>,
 }
 
-impl Said {
+impl LogOutcome {
     const fn success(warnings: Option<String>) -> Self {
         Self {
             code: "OK",
-            why: None,
+            detail: None,
             warnings,
         }
     }
 
-    fn refusal(failure: &dyn Failure) -> Self {
+    fn refusal(failure: &dyn ApiError) -> Self {
         Self {
-            code: failure.code().row().wire,
-            why: failure.detail().as_deref().map(clipped),
+            code: failure.code().row().wire_code,
+            detail: failure.detail().as_deref().map(truncate_detail),
             warnings: None,
         }
     }
 }
 
 /// Counts what a caller is warned of; the kinds for the log.
-fn warned(action: &'static str, warnings: &[Warning]) -> Option<String> {
+fn count_warnings(action: &'static str, warnings: &[Warning]) -> Option<String> {
     for warning in warnings {
         let kind = warning.kind.name();
         metrics::counter!("edgeseal_api_warnings_total", "action" => action, "kind" => kind)
             .increment(1);
     }
-    warning::kinds(warnings)
+    warning::kind_list(warnings)
 }
 
-async fn steps(
+async fn process(
     context: &Context,
     raw: RawRequest,
-    trail: &mut Trail,
+    trail: &mut RequestState,
     now: Timestamp,
-) -> Result<Done<Value>, Box<dyn Failure>> {
+) -> Result<Success<Value>, Box<dyn ApiError>> {
     let request = Request::parse(raw).map_err(boxed)?;
     trail.format = Some(request.format());
     let action = actions::find(&request).map_err(boxed)?;
     trail.action = Some(action);
-    let run = match action.run {
-        Run::Signed(run) => run,
-        Run::Unsigned(run) => {
-            let (request, suspect) = (&request, &mut trail.deed);
+    let run = match action.handler {
+        Handler::Signed(run) => run,
+        Handler::Unsigned(run) => {
+            let (request, suspect) = (&request, &mut trail.audit);
             let call = UnsignedCall {
                 request,
                 action,
-                suspect,
+                audit: suspect,
                 now,
             };
             return run(context, call).await;
         }
     };
-    let caller = authenticate(context, request, action, &mut trail.deed, now)
+    let caller = authenticate(context, request, action, &mut trail.audit, now)
         .await
         .map_err(boxed)?;
     trail.authenticated = true;
-    trail.deed = Some(deed(&caller));
+    trail.audit = Some(audit_context(&caller));
     if !matches!(caller.principal, Principal::Role { .. }) {
-        context.key_uses.note(&caller.access_key, now);
+        context.key_uses.record(&caller.access_key, now);
     }
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(context, admitted).await.map_err(boxed)?;
-    trail.wait = call.wait().map(|wait| (wait, call.domains()));
+    trail.wait = call.prefer_wait().map(|wait| (wait, call.domain_names()));
     run(context, &call).await
 }
 
 /// A change is answered once the edge in this process serves it; and, if the caller wishes, once
 /// all live edges prove it for the domains of the call.
-async fn succeed(
+async fn finish(
     context: &Context,
     envelope: &Envelope<'_>,
-    done: Done<Value>,
-    wait: Option<(Duration, Vec<Pattern>)>,
-) -> Answer {
+    done: Success<Value>,
+    wait: Option<(Duration, Vec<DomainPattern>)>,
+) -> ApiResponse {
     let change = done.change;
     let mut answer = render::success(envelope, done);
     let Some(change) = change else { return answer };
@@ -184,7 +186,7 @@ async fn succeed(
     context.settle(change.revision).await;
     // Of a call that names no domain there is no handshake to prove it by.
     if let Some((wait, domains)) = wait.filter(|(_, domains)| !domains.is_empty()) {
-        let proved = context.proved(&domains, change.revision, environment, wait);
+        let proved = context.count_proved(&domains, change.revision, environment, wait);
         let proved = proved.await;
         answer
             .headers
@@ -208,17 +210,17 @@ fn host_name(host: &str) -> &str {
 
 /// A detail as the audit keeps it: whatever a caller sent, a refusal takes little room and holds no
 /// key.
-fn clipped(detail: &str) -> String {
+fn truncate_detail(detail: &str) -> String {
     const KEPT_MAX: usize = 1000;
-    kept(detail, KEPT_MAX)
+    sanitize_to(detail, KEPT_MAX)
 }
 
 /// What failed inside, if that is why; the rest is the caller's own doing.
-fn fault_of(failure: &dyn Failure) -> Option<&Fault> {
+fn store_fault(failure: &dyn ApiError) -> Option<&Fault> {
     successors(failure.source(), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
-fn boxed<F: Failure + 'static>(failure: F) -> Box<dyn Failure> {
+fn boxed<F: ApiError + 'static>(failure: F) -> Box<dyn ApiError> {
     Box::new(failure)
 }
 
@@ -226,21 +228,23 @@ fn boxed<F: Failure + 'static>(failure: F) -> Box<dyn Failure> {
 mod tests {
     use super::*;
     use crate::{
-        operation::Trouble,
-        ops::cdn::named_domain::{NoDomain, Staged},
+        operation::StoreError,
+        ops::cdn::domain_lookup::{DomainError, StagingError},
     };
 
     #[test]
     fn what_failed_inside_is_found_and_what_the_caller_did_is_not() {
         let io = std::io::Error::other("disk");
-        let trouble = Trouble::Fault(Fault::of("read")(io));
-        let deep = Staged::Domain(NoDomain::Trouble(trouble));
+        let trouble = StoreError::Fault(Fault::of("read")(io));
+        let deep = StagingError::Domain(DomainError::Store(trouble));
         assert_eq!(
-            fault_of(&deep).map(|fault| causes(fault)).as_deref(),
+            store_fault(&deep)
+                .map(|fault| error_chain(fault))
+                .as_deref(),
             Some("store failure: read: disk")
         );
-        let malformed = Pattern::parse("not a name").unwrap_err();
-        assert!(fault_of(&NoDomain::Malformed(malformed)).is_none());
+        let malformed = DomainPattern::parse("not a name").unwrap_err();
+        assert!(store_fault(&DomainError::Malformed(malformed)).is_none());
     }
 
     #[test]

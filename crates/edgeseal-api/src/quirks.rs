@@ -1,13 +1,13 @@
 //! Deliberate imitations: what clients do or expect though no page says so. Each with its source.
 
-use crate::request::Params;
+use crate::request::ParamMap;
 
 /// The time of a V1 request. Documented as `Timestamp`; CDN's pages of 2014 and clients made after
 /// them (certbot-aliyun-cdn) spell it `TimeStamp`.
-pub(crate) fn timestamp(params: &Params) -> Option<&str> {
+pub(crate) fn timestamp(params: &ParamMap) -> Option<&str> {
     params
-        .given("Timestamp")
-        .or_else(|| params.given("TimeStamp"))
+        .get_non_empty("Timestamp")
+        .or_else(|| params.get_non_empty("TimeStamp"))
 }
 
 /// Temporary keys are told by their prefix alone (STS documentation, `AssumeRole`): the SDKs send a

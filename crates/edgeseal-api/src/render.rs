@@ -10,7 +10,7 @@ use quick_xml::escape::escape;
 use serde_json::{Map, Value};
 
 use crate::{
-    operation::{Done, Failure},
+    operation::{ApiError, Success},
     warning,
 };
 
@@ -25,7 +25,7 @@ pub enum Format {
 
 /// An answer, ready for the socket.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     /// HTTP status.
     pub status: StatusCode,
     /// The body.
@@ -46,7 +46,7 @@ pub struct Envelope<'a> {
     /// The action, if it is known.
     pub action: &'a str,
     /// Start of the address of the page about a code; the code is appended.
-    pub recommend: &'a str,
+    pub docs_base_url: &'a str,
     /// How to write.
     pub format: Format,
 }
@@ -55,7 +55,7 @@ impl Format {
     /// The wish of the parameter `Format`. Absent means XML, as documented; what is neither means
     /// JSON, since a Python SDK sends the literal `None`.
     #[must_use]
-    pub fn of_param(value: Option<&str>) -> Self {
+    pub fn from_param(value: Option<&str>) -> Self {
         match value {
             None | Some("") => Self::Xml,
             Some(value) if value.eq_ignore_ascii_case("xml") => Self::Xml,
@@ -65,7 +65,7 @@ impl Format {
 
     /// The wish of the header `Accept`.
     #[must_use]
-    pub fn of_accept(value: Option<&str>) -> Self {
+    pub fn from_accept(value: Option<&str>) -> Self {
         let wants_xml = value.is_some_and(|value| value.contains("xml") && !value.contains("json"));
         if wants_xml { Self::Xml } else { Self::Json }
     }
@@ -82,14 +82,14 @@ impl Format {
 
 /// The answer of an operation that succeeded.
 #[must_use]
-pub fn success(envelope: &Envelope<'_>, done: Done<Value>) -> Answer {
+pub fn success(envelope: &Envelope<'_>, done: Success<Value>) -> ApiResponse {
     let mut body = Map::new();
     body.insert("RequestId".to_owned(), envelope.request.into());
     if let Value::Object(reply) = done.reply {
         body.extend(reply);
     }
     let mut headers = Vec::new();
-    if let Some(kinds) = warning::kinds(&done.warnings) {
+    if let Some(kinds) = warning::kind_list(&done.warnings) {
         // Always has a JSON form: two texts each.
         let warnings = serde_json::to_value(&done.warnings).unwrap_or_default();
         body.insert("Warnings".to_owned(), warnings);
@@ -99,7 +99,7 @@ pub fn success(envelope: &Envelope<'_>, done: Done<Value>) -> Answer {
         headers.push(("x-edgeseal-revision", change.revision.0.to_string()));
     }
     let root = format!("{}Response", envelope.action);
-    Answer {
+    ApiResponse {
         status: StatusCode::OK,
         body: write(&root, body, envelope.format),
         format: envelope.format,
@@ -109,16 +109,16 @@ pub fn success(envelope: &Envelope<'_>, done: Done<Value>) -> Answer {
 
 /// The answer of a refusal.
 #[must_use]
-pub fn refusal(envelope: &Envelope<'_>, failure: &dyn Failure) -> Answer {
+pub fn error(envelope: &Envelope<'_>, failure: &dyn ApiError) -> ApiResponse {
     let row = failure.code().row();
     let mut body = Map::new();
     body.insert("RequestId".to_owned(), envelope.request.into());
     body.insert("HostId".to_owned(), envelope.host.into());
-    body.insert("Code".to_owned(), failure.wire().into());
+    body.insert("Code".to_owned(), failure.wire_code().into());
     body.insert("Message".to_owned(), failure.message().into());
     body.insert(
         "Recommend".to_owned(),
-        format!("{}{}", envelope.recommend, row.anchor()).into(),
+        format!("{}{}", envelope.docs_base_url, row.anchor()).into(),
     );
     if let Some(detail) = failure.detail() {
         body.insert("Detail".to_owned(), detail.into());
@@ -135,7 +135,7 @@ pub fn refusal(envelope: &Envelope<'_>, failure: &dyn Failure) -> Answer {
         headers.push(("retry-after", ms.div_ceil(1000).to_string()));
     }
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Answer {
+    ApiResponse {
         status,
         body: write("Error", body, envelope.format),
         format: envelope.format,

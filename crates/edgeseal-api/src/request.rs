@@ -7,7 +7,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{code::Code, operation::Failure, render::Format};
+use crate::{code::Code, operation::ApiError, render::Format};
 
 /// Longest body in octets: a chain of ten certificates and a key, percent-encoded, with room.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -15,12 +15,12 @@ pub const BODY_MAX: usize = 256 * 1024;
 pub const HEAD_MAX: usize = 128 * 1024;
 
 /// The header that SDKs send instead of a V3 signature if they hold a bearer token.
-pub(crate) const BEARER_TOKEN: &str = "x-acs-bearer-token";
+pub(crate) const BEARER_TOKEN_HEADER: &str = "x-acs-bearer-token";
 
 /// Parameters of a request: many times what any action takes.
 pub const PARAMS_MAX: usize = 500;
 /// Octets of a parameter's name at most, decoded: several times the longest of any action.
-pub const NAME_MAX: usize = 128;
+pub const PARAM_NAME_MAX: usize = 128;
 
 /// A request as it came off the socket.
 pub struct RawRequest {
@@ -53,9 +53,9 @@ pub struct Request {
     /// How it is signed, if at all.
     pub scheme: Scheme,
     /// Parameters of the query alone, in order.
-    pub query: Params,
+    pub query: ParamMap,
     /// Parameters of the query and the form, in order.
-    pub params: Params,
+    pub params: ParamMap,
     /// Address of the peer.
     pub source: IpAddr,
     /// Whether it came over TLS.
@@ -80,11 +80,11 @@ pub struct Body(Bytes);
 /// Decoded parameters, each name once. Values may be private keys: there is no `Debug`, and they are
 /// wiped at the end.
 #[derive(Clone, Default)]
-pub struct Params(Vec<(String, String)>);
+pub struct ParamMap(Vec<(String, String)>);
 
 /// Why a request is not well-formed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedRequest {
     /// Neither GET nor POST.
     #[error("the method is {method}; use GET or POST")]
     Method {
@@ -95,10 +95,10 @@ pub enum Malformed {
     #[error("the path is not /; every action is called on /")]
     Path,
     /// Longer than [`HEAD_MAX`].
-    #[error("request line and headers have {octets} octets; the limit is {HEAD_MAX}")]
+    #[error("request line and headers have {bytes} octets; the limit is {HEAD_MAX}")]
     HeadTooLong {
         /// Its length.
-        octets: usize,
+        bytes: usize,
     },
     /// Longer than [`BODY_MAX`].
     #[error("the body is longer than {BODY_MAX} octets")]
@@ -116,22 +116,22 @@ pub enum Malformed {
         position: usize,
     },
     /// A name longer than [`NAME_MAX`].
-    #[error("the name of parameter {position} has more than {NAME_MAX} octets")]
+    #[error("the name of parameter {position} has more than {PARAM_NAME_MAX} octets")]
     NameTooLong {
         /// Its position, from 1.
         position: usize,
     },
     /// More than [`PARAMS_MAX`].
     #[error("more than {PARAMS_MAX} parameters are given")]
-    TooMany,
+    TooManyParams,
     /// A body that is no form: its parameters would be passed over.
     #[error(
         "the body is not read: send parameters in the query, or in the body with Content-Type application/x-www-form-urlencoded"
     )]
-    NotForm,
+    UnsupportedContentType,
     /// A name that stands twice: which value would be meant?
     #[error("parameter {name} is given more than once")]
-    Twice {
+    DuplicateParam {
         /// The name.
         name: String,
     },
@@ -142,33 +142,33 @@ impl Request {
     ///
     /// # Errors
     /// [`Malformed`], in the order of its variants.
-    pub fn parse(mut raw: RawRequest) -> Result<Self, Malformed> {
+    pub fn parse(mut raw: RawRequest) -> Result<Self, MalformedRequest> {
         if !matches!(raw.method, Method::GET | Method::POST) {
-            return Err(Malformed::Method {
+            return Err(MalformedRequest::Method {
                 method: raw.method.as_str().chars().take(20).collect(),
             });
         }
         if raw.path != "/" {
-            return Err(Malformed::Path);
+            return Err(MalformedRequest::Path);
         }
         let octets = head_length(&raw);
         if octets > HEAD_MAX {
-            return Err(Malformed::HeadTooLong { octets });
+            return Err(MalformedRequest::HeadTooLong { bytes: octets });
         }
         let encoded = Zeroizing::new(std::mem::take(&mut raw.query));
-        let body = Body(raw.body.ok_or(Malformed::BodyTooLong)?);
-        let query = Params::decode(encoded.as_bytes())?;
+        let body = Body(raw.body.ok_or(MalformedRequest::BodyTooLong)?);
+        let query = ParamMap::decode(encoded.as_bytes())?;
         let params = if is_form(&raw.headers) {
-            query.clone().joined(Params::decode(&body)?)?
+            query.clone().merge(ParamMap::decode(&body)?)?
         } else if !body.is_empty() {
-            return Err(Malformed::NotForm);
+            return Err(MalformedRequest::UnsupportedContentType);
         } else {
             query.clone()
         };
         let authorization = raw.headers.get(header::AUTHORIZATION);
         // A bearer token stands in place of a V3 signature; the rest of the request is as in V3.
         let is_v3 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"))
-            || raw.headers.contains_key(BEARER_TOKEN);
+            || raw.headers.contains_key(BEARER_TOKEN_HEADER);
         Ok(Self {
             method: raw.method,
             headers: raw.headers,
@@ -185,12 +185,12 @@ impl Request {
     /// A header that is text, trimmed; `None` if it is absent or empty.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        text(&self.headers, name)
+        header_str(&self.headers, name)
     }
 
     /// How long the caller wishes to wait: `Prefer: wait=N` (RFC 7240 §4.3), 30 seconds at most.
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
+    pub fn prefer_wait(&self) -> Option<Duration> {
         const WAIT_MAX_S: u64 = 30;
         let values = self.headers.get_all("prefer").iter();
         let values = values.filter_map(|value| value.to_str().ok());
@@ -204,10 +204,10 @@ impl Request {
 
     /// A common parameter: a header in V3, a parameter in V1; `None` if it is absent or empty.
     #[must_use]
-    pub fn common(&self, header: &str, param: &str) -> Option<&str> {
+    pub fn common_param(&self, header: &str, param: &str) -> Option<&str> {
         match self.scheme {
             Scheme::V3 => self.header(header),
-            Scheme::V1 => self.params.given(param),
+            Scheme::V1 => self.params.get_non_empty(param),
         }
     }
 
@@ -215,19 +215,19 @@ impl Request {
     #[must_use]
     pub fn format(&self) -> Format {
         match self.scheme {
-            Scheme::V3 => Format::of_accept(self.header("accept")),
-            Scheme::V1 => Format::of_param(self.params.get("Format")),
+            Scheme::V3 => Format::from_accept(self.header("accept")),
+            Scheme::V1 => Format::from_param(self.params.get("Format")),
         }
     }
 }
 
-impl Params {
+impl ParamMap {
     /// Decodes `application/x-www-form-urlencoded` strictly: nothing malformed, nothing twice.
     ///
     /// # Errors
     /// [`Malformed::Percent`], [`Malformed::Utf8`], [`Malformed::NameTooLong`],
-    /// [`Malformed::TooMany`] or [`Malformed::Twice`].
-    pub fn decode(encoded: &[u8]) -> Result<Self, Malformed> {
+    /// [`Malformed::TooMany`] or [`Malformed::DuplicateParam`].
+    pub fn decode(encoded: &[u8]) -> Result<Self, MalformedRequest> {
         let mut params = Self::default();
         let pairs = encoded
             .split(|octet| *octet == b'&')
@@ -237,8 +237,8 @@ impl Params {
             let mut halves = pair.splitn(2, |octet| *octet == b'=');
             let name = decode(halves.next().unwrap_or_default(), position)?;
             let value = decode(halves.next().unwrap_or_default(), position)?;
-            if name.len() > NAME_MAX {
-                return Err(Malformed::NameTooLong { position });
+            if name.len() > PARAM_NAME_MAX {
+                return Err(MalformedRequest::NameTooLong { position });
             }
             params.push(name, value)?;
         }
@@ -256,7 +256,7 @@ impl Params {
 
     /// The value of `name`, unless it is absent or empty.
     #[must_use]
-    pub fn given(&self, name: &str) -> Option<&str> {
+    pub fn get_non_empty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
@@ -267,19 +267,19 @@ impl Params {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    fn joined(mut self, mut other: Self) -> Result<Self, Malformed> {
+    fn merge(mut self, mut other: Self) -> Result<Self, MalformedRequest> {
         for (name, value) in std::mem::take(&mut other.0) {
             self.push(name, value)?;
         }
         Ok(self)
     }
 
-    fn push(&mut self, name: String, value: String) -> Result<(), Malformed> {
+    fn push(&mut self, name: String, value: String) -> Result<(), MalformedRequest> {
         if self.0.len() == PARAMS_MAX {
-            return Err(Malformed::TooMany);
+            return Err(MalformedRequest::TooManyParams);
         }
         if self.get(&name).is_some() {
-            return Err(Malformed::Twice {
+            return Err(MalformedRequest::DuplicateParam {
                 name: name.chars().take(80).collect(),
             });
         }
@@ -288,7 +288,7 @@ impl Params {
     }
 }
 
-impl Drop for Params {
+impl Drop for ParamMap {
     fn drop(&mut self) {
         for (_, value) in &mut self.0 {
             value.zeroize();
@@ -312,13 +312,13 @@ impl Drop for Body {
     }
 }
 
-impl FromIterator<(String, String)> for Params {
+impl FromIterator<(String, String)> for ParamMap {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
         Self(pairs.into_iter().collect())
     }
 }
 
-impl Failure for Malformed {
+impl ApiError for MalformedRequest {
     fn code(&self) -> Code {
         match self {
             Self::Method { .. } => Code::UnsupportedHttpMethod,
@@ -328,9 +328,9 @@ impl Failure for Malformed {
             Self::Percent { .. }
             | Self::Utf8 { .. }
             | Self::NameTooLong { .. }
-            | Self::TooMany
-            | Self::NotForm
-            | Self::Twice { .. } => Code::ParameterFormat,
+            | Self::TooManyParams
+            | Self::UnsupportedContentType
+            | Self::DuplicateParam { .. } => Code::ParameterFormat,
         }
     }
 
@@ -340,13 +340,13 @@ impl Failure for Malformed {
 }
 
 /// A header that is text, trimmed; `None` if it is absent, empty or not text.
-pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn header_str<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let value = headers.get(name)?.to_str().ok()?.trim();
     (!value.is_empty()).then_some(value)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = text(headers, "content-type").unwrap_or_default();
+    let content_type = header_str(headers, "content-type").unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
@@ -361,8 +361,8 @@ fn head_length(raw: &RawRequest) -> usize {
     raw.path.len() + raw.query.len() + headers
 }
 
-fn decode(encoded: &[u8], position: usize) -> Result<String, Malformed> {
-    let encoded = std::str::from_utf8(encoded).map_err(|_| Malformed::Utf8 { position })?;
+fn decode(encoded: &[u8], position: usize) -> Result<String, MalformedRequest> {
+    let encoded = std::str::from_utf8(encoded).map_err(|_| MalformedRequest::Utf8 { position })?;
     let replaced;
     let spaced: &str = if encoded.contains('+') {
         replaced = Zeroizing::new(encoded.replace('+', " "));
@@ -375,11 +375,11 @@ fn decode(encoded: &[u8], position: usize) -> Result<String, Malformed> {
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     if !spaced.match_indices('%').all(|(at, _)| hex_follows(at)) {
-        return Err(Malformed::Percent { position });
+        return Err(MalformedRequest::Percent { position });
     }
     let decoded = percent_decode_str(spaced)
         .decode_utf8()
-        .map_err(|_| Malformed::Utf8 { position })?;
+        .map_err(|_| MalformedRequest::Utf8 { position })?;
     Ok(decoded.into_owned())
 }
 

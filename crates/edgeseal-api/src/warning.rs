@@ -14,14 +14,14 @@ use serde::Serialize;
 #[serde(rename_all = "PascalCase")]
 pub struct Warning {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: WarningKind,
     /// One plain sentence. Never key material.
     pub detail: String,
 }
 
 /// Kinds of warnings: part of the contract, and labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Kind {
+pub enum WarningKind {
     /// Some clients will not find the path to a root.
     IncompleteChain,
     /// The served chain ends within 30 days.
@@ -40,7 +40,7 @@ pub enum Kind {
     UnknownEnvironment,
 }
 
-impl Kind {
+impl WarningKind {
     /// Its name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -59,7 +59,7 @@ impl Kind {
 
 impl Warning {
     /// A warning of this kind.
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: WarningKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             detail: detail.into(),
@@ -70,9 +70,9 @@ impl Warning {
 impl From<&certificate::Warning> for Warning {
     fn from(warning: &certificate::Warning) -> Self {
         let kind = match warning {
-            certificate::Warning::IncompleteChain { .. } => Kind::IncompleteChain,
-            certificate::Warning::ExpiresSoon { .. } => Kind::ExpiresSoon,
-            certificate::Warning::ChainReordered => Kind::ChainReordered,
+            certificate::Warning::IncompleteChain { .. } => WarningKind::IncompleteChain,
+            certificate::Warning::ExpiresSoon { .. } => WarningKind::ExpiresSoon,
+            certificate::Warning::ChainReordered => WarningKind::ChainReordered,
         };
         Self::new(kind, warning.to_string())
     }
@@ -80,7 +80,7 @@ impl From<&certificate::Warning> for Warning {
 
 /// The kinds in order of their first appearance, each once: as a header and the log have them.
 #[must_use]
-pub fn kinds(warnings: &[Warning]) -> Option<String> {
+pub fn kind_list(warnings: &[Warning]) -> Option<String> {
     let mut names: Vec<&str> = Vec::new();
     for warning in warnings {
         let name = warning.kind.name();
@@ -98,22 +98,30 @@ mod tests {
     #[test]
     fn each_kind_is_listed_once() {
         let warning = |kind| Warning::new(kind, "x");
-        let all = [Kind::ExpiresSoon, Kind::NameMismatch, Kind::ExpiresSoon].map(warning);
-        assert_eq!(kinds(&all).as_deref(), Some("ExpiresSoon, NameMismatch"));
-        assert_eq!(kinds(&[]), None);
+        let all = [
+            WarningKind::ExpiresSoon,
+            WarningKind::NameMismatch,
+            WarningKind::ExpiresSoon,
+        ]
+        .map(warning);
+        assert_eq!(
+            kind_list(&all).as_deref(),
+            Some("ExpiresSoon, NameMismatch")
+        );
+        assert_eq!(kind_list(&[]), None);
     }
 
     #[test]
     fn names_are_as_serialized() {
         for kind in [
-            Kind::IncompleteChain,
-            Kind::ExpiresSoon,
-            Kind::ChainReordered,
-            Kind::NameMismatch,
-            Kind::ExpiresEarlier,
-            Kind::KeyTypeChanged,
-            Kind::ReplacesCompanion,
-            Kind::UnknownEnvironment,
+            WarningKind::IncompleteChain,
+            WarningKind::ExpiresSoon,
+            WarningKind::ChainReordered,
+            WarningKind::NameMismatch,
+            WarningKind::ExpiresEarlier,
+            WarningKind::KeyTypeChanged,
+            WarningKind::ReplacesCompanion,
+            WarningKind::UnknownEnvironment,
         ] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{Timestamp, identity::UserName, quota::AccountQuotas};
+use crate::{Timestamp, identity::UserName, quota::QuotaOverrides};
 
 /// The number of an account: 16 decimal digits, the first not zero.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -26,8 +26,8 @@ pub struct Account {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_origins: Option<bool>,
     /// How much it may have, as far as the operator chose it.
-    #[serde(default, skip_serializing_if = "AccountQuotas::is_empty")]
-    pub quotas: AccountQuotas,
+    #[serde(default, skip_serializing_if = "QuotaOverrides::is_empty")]
+    pub quotas: QuotaOverrides,
 }
 
 /// A key that signs calls. Its secret is kept apart, sealed.

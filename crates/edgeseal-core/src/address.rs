@@ -15,7 +15,7 @@ pub fn is_public(address: IpAddr) -> bool {
     // An IPv4 address in IPv6 clothes is connected to as IPv4.
     match address.to_canonical() {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|net| net.contains(&address)),
-        IpAddr::V6(address) => match translated(address) {
+        IpAddr::V6(address) => match nat64_target(address) {
             Some(address) => is_public(IpAddr::V4(address)),
             None => {
                 UNICAST.contains(&address) && !SPECIAL_V6.iter().any(|net| net.contains(&address))
@@ -26,7 +26,7 @@ pub fn is_public(address: IpAddr) -> bool {
 
 /// Why an address is not connected to as an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OriginRefused {
+pub enum OriginAddressError {
     /// Not an address of one host: unspecified, multicast, broadcast or reserved.
     #[error("it is not the address of a host")]
     NotAHost,
@@ -49,19 +49,19 @@ pub enum OriginRefused {
 /// an address of a host, metadata services and own listeners are refused whatever `private` says.
 ///
 /// # Errors
-/// [`OriginRefused`].
+/// [`OriginAddressError`].
 pub fn check_origin(
     address: SocketAddr,
     private: bool,
     listeners: &[SocketAddr],
     is_local: impl FnOnce(IpAddr) -> bool,
-) -> Result<(), OriginRefused> {
-    let ip = reached(address.ip());
+) -> Result<(), OriginAddressError> {
+    let ip = effective_ip(address.ip());
     if is_not_a_host(ip) {
-        return Err(OriginRefused::NotAHost);
+        return Err(OriginAddressError::NotAHost);
     }
     if METADATA.iter().any(|net| net.contains(&ip)) {
-        return Err(OriginRefused::Metadata);
+        return Err(OriginAddressError::Metadata);
     }
     let on_port = |listener: &&SocketAddr| listener.port() == address.port();
     let mut on_port = listeners
@@ -71,10 +71,10 @@ pub fn check_origin(
     if on_port.clone().any(|listener| listener == ip)
         || on_port.any(|listener| listener.is_unspecified()) && (ip.is_loopback() || is_local(ip))
     {
-        return Err(OriginRefused::OwnListener);
+        return Err(OriginAddressError::OwnListener);
     }
     if !private && !is_public(ip) {
-        return Err(OriginRefused::Private);
+        return Err(OriginAddressError::Private);
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ pub fn source_network(address: IpAddr) -> IpAddr {
 ///
 /// Hosters and tunnel brokers give a /48 or a /56 of IPv6 to each customer (RFC 6177), and with it
 /// thousands of sources; of IPv4 few have more than a /24, the smallest network that is routed.
-pub fn networks(source: IpAddr) -> impl Iterator<Item = IpNet> {
+pub fn enclosing_networks(source: IpAddr) -> impl Iterator<Item = IpNet> {
     let source = source_network(source);
     let lengths: &[u8] = match source {
         IpAddr::V4(_) => &[24, 32],
@@ -104,9 +104,9 @@ pub fn networks(source: IpAddr) -> impl Iterator<Item = IpNet> {
 }
 
 /// The address that is connected to in the end: of an IPv4 address in IPv6 form, that one.
-fn reached(address: IpAddr) -> IpAddr {
+fn effective_ip(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(v6) => translated(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
+        IpAddr::V6(v6) => nat64_target(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -121,7 +121,7 @@ fn is_not_a_host(address: IpAddr) -> bool {
 }
 
 /// The IPv4 address that a NAT64 would connect to.
-fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+fn nat64_target(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., a, b, c, d] = address.octets();
     WELL_KNOWN_PREFIX
         .contains(&address)
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn origins() {
-        use OriginRefused::{Metadata, NotAHost, OwnListener, Private};
+        use OriginAddressError::{Metadata, NotAHost, OwnListener, Private};
         let listeners: Vec<SocketAddr> = ["127.0.0.1:7081", "[::]:7080", "192.0.2.7:443"]
             .map(|listener| listener.parse().unwrap())
             .to_vec();
@@ -278,7 +278,7 @@ mod tests {
             ),
         ];
         for (source, expected) in table {
-            let networks = networks(source.parse().unwrap());
+            let networks = enclosing_networks(source.parse().unwrap());
             let networks: Vec<String> = networks.map(|network| network.to_string()).collect();
             assert_eq!(networks.join(" "), expected);
         }

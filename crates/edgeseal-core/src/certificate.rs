@@ -3,7 +3,7 @@
 mod admission;
 mod chain;
 mod digest;
-mod facts;
+mod info;
 mod invalid;
 mod key;
 pub mod ocsp;
@@ -17,15 +17,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Pattern, Secret, Timestamp};
+use crate::{DomainPattern, Secret, Timestamp};
 
 pub use admission::{admit, inspect};
 pub use digest::Digest;
 pub use invalid::{
-    BadText, BlockName, BrokenArmour, Found, InvalidCertificate, InvalidChain, InvalidFormat,
-    InvalidKey, InvalidKeyBlock, Named, NotAnAuthority, NotBase64, TooLong, Undecodable, Untrusted,
+    Base64Error, BlockName, BlockRef, InvalidBase64, InvalidCertificate, InvalidChain,
+    InvalidFormat, InvalidKey, InvalidKeyBlock, InvalidPemBoundary, InvalidPemCharacter, NotACa,
+    TooLong, UnexpectedContent, Untrusted,
 };
-pub use pem::{key_pem, pem};
+pub use pem::{chain_to_pem, key_to_pem};
 
 /// Longest text of a chain that is read, in bytes: ten certificates of 3 KiB each, in base64 with
 /// its markers, leave 2 KiB for text around them.
@@ -42,7 +43,7 @@ pub const KEY_BYTES_MAX: usize = 16 * 1024;
 pub const TEXT_SURPLUS_MAX: usize = 8 * 1024;
 
 /// What is left of a validity that ends soon, in milliseconds: 30 days.
-pub const SOON_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+pub const EXPIRY_WARNING_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// The number of a certificate, unique over all accounts. Positive and below 2^53, so that
 /// JavaScript clients read it back unharmed.
@@ -58,11 +59,11 @@ pub struct Certificate {
     /// The private key as PKCS#8 DER.
     pub key: Secret,
     /// What the leaf says of itself.
-    pub facts: Facts,
+    pub info: CertificateInfo,
     /// Not wrong, but worth telling the owner.
     pub warnings: Vec<Warning>,
     /// How it was written when it came.
-    pub texts: Texts,
+    pub original_pem: OriginalPem,
 }
 
 /// The texts that a certificate was uploaded as, where they are not those of [`pem`] and [`key_pem`]:
@@ -70,7 +71,7 @@ pub struct Certificate {
 ///
 /// A text with more than [`TEXT_SURPLUS_MAX`] beside its blocks is not kept: no quota counts it.
 #[derive(Clone, Debug, Default)]
-pub struct Texts {
+pub struct OriginalPem {
     /// The chain.
     pub chain: Option<String>,
     /// The private key.
@@ -83,23 +84,23 @@ pub struct Leaf {
     /// Its DER.
     pub der: Vec<u8>,
     /// SHA-256 of its public key (DER of SubjectPublicKeyInfo).
-    pub public_key: Digest,
+    pub spki_sha256: Digest,
     /// The whole name of its issuer, as in `C=US, O=Example, CN=Example CA`; safe to print.
     pub issuer: String,
     /// What it says of itself.
-    pub facts: Facts,
+    pub info: CertificateInfo,
 }
 
 /// What people ask about a certificate, read from the leaf once at admission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct CertificateInfo {
     /// Common name of the subject; empty if it has none.
     pub common_name: String,
     /// What else the subject says.
     #[serde(default)]
     pub subject: Subject,
     /// DNS subject alternative names that are valid patterns, in order of appearance.
-    pub names: Vec<Pattern>,
+    pub names: Vec<DomainPattern>,
     /// Common name of the issuer, or its organisation if it has none.
     pub issuer: String,
     /// Organisation of the issuer; empty if it has none.
@@ -206,7 +207,7 @@ impl Certificate {
     }
 }
 
-impl Facts {
+impl CertificateInfo {
     /// What is worth telling at `now`, whenever the certificate came.
     #[must_use]
     pub fn warnings(&self, now: Timestamp) -> Vec<Warning> {
@@ -214,14 +215,14 @@ impl Facts {
         let incomplete = missing.map(|missing_issuer| Warning::IncompleteChain {
             missing_issuer: missing_issuer.clone(),
         });
-        incomplete.chain(self.expires_soon(now)).collect()
+        incomplete.chain(self.expiry_warning(now)).collect()
     }
 
     /// The warning that the served chain ends within 30 days, or has ended, if it is so at `now`.
     #[must_use]
-    pub const fn expires_soon(&self, now: Timestamp) -> Option<Warning> {
+    pub const fn expiry_warning(&self, now: Timestamp) -> Option<Warning> {
         let not_after = self.chain_not_after;
-        if ends_soon(not_after, now) {
+        if is_expiring(not_after, now) {
             Some(Warning::ExpiresSoon { not_after })
         } else {
             None
@@ -230,15 +231,15 @@ impl Facts {
 
     /// Whether a subject alternative name covers `domain` (RFC 9525 §6.3).
     #[must_use]
-    pub fn covers(&self, domain: &Pattern) -> bool {
+    pub fn covers(&self, domain: &DomainPattern) -> bool {
         self.names.iter().any(|name| name.covers(domain))
     }
 }
 
 /// Whether a validity that ends at `not_after` has less than 30 days left, or has ended.
 #[must_use]
-pub const fn ends_soon(not_after: Timestamp, now: Timestamp) -> bool {
-    not_after.since_ms(now) < SOON_MS
+pub const fn is_expiring(not_after: Timestamp, now: Timestamp) -> bool {
+    not_after.since_ms(now) < EXPIRY_WARNING_MS
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How a domain is delivered: what its owner chose beyond its certificate.
 //!
 //! A [`Setting`] is what the owner wrote, under whatever name: it is stored and read back as it is.
-//! A [`Delivery`] is what follows from the settings and is obeyed by the edge. Whoever writes
+//! A [`DeliveryConfig`] is what follows from the settings and is obeyed by the edge. Whoever writes
 //! settings derives the delivery from them; see [`crate::domain::Domain::configure`].
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,12 @@ pub struct Setting {
     /// Its arguments, in the order in which they were written.
     pub arguments: Vec<(String, String)>,
     /// Whether others of its name may stand beside it; if not, it stands in their place.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub several: bool,
+    #[serde(
+        rename = "several",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub repeatable: bool,
     /// The setting that it depends on, if it depends on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<i64>,
@@ -26,7 +30,7 @@ pub struct Setting {
 /// What the edge obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Delivery {
+pub struct DeliveryConfig {
     /// Whether HTTP/2 is offered in ALPN (RFC 7301).
     pub http2: bool,
     /// Whether an OCSP response is stapled where the certificate's authority has one (RFC 6066 §8).
@@ -71,7 +75,7 @@ pub struct Hsts {
     pub include_subdomains: bool,
 }
 
-impl Default for Delivery {
+impl Default for DeliveryConfig {
     /// HTTP/2 is offered, TLS 1.2 and 1.3 are spoken, nothing else is done.
     fn default() -> Self {
         Self {

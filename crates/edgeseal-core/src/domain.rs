@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Pattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     certificate::{CertificateId, Digest, KeyAlgorithm},
-    delivery::{Delivery, Setting},
+    delivery::{DeliveryConfig, Setting},
     private_origins::OriginPermission,
 };
 
@@ -15,15 +15,15 @@ pub struct Domain {
     /// Its number, unique over all accounts.
     pub id: i64,
     /// Its name.
-    pub name: Pattern,
+    pub name: DomainPattern,
     /// The account that it belongs to.
     pub account: AccountId,
     /// Whether it is served.
-    pub state: State,
+    pub state: DomainState,
     /// Whether its certificate may be changed.
-    pub mode: Mode,
+    pub mode: DomainMode,
     /// What it delivers.
-    pub service: Service,
+    pub service: ServiceType,
     /// Where it is delivered.
     pub coverage: Coverage,
     /// Where its content comes from.
@@ -58,10 +58,10 @@ pub struct Domain {
     pub staged_settings: Vec<Setting>,
     /// What follows from `settings`.
     #[serde(default)]
-    pub delivery: Delivery,
+    pub delivery: DeliveryConfig,
     /// What follows from `settings` under `staged_settings`; absent if nothing is staged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub staged_delivery: Option<Delivery>,
+    pub staged_delivery: Option<DeliveryConfig>,
 }
 
 /// The certificate of a domain in one environment.
@@ -111,7 +111,7 @@ pub enum Environment {
 /// Whether a domain is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum DomainState {
     /// Served.
     Online,
     /// Stopped by its owner.
@@ -133,7 +133,7 @@ pub enum State {
 /// An operator's hold on the certificate of a domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum DomainMode {
     /// No hold.
     #[default]
     Normal,
@@ -146,7 +146,7 @@ pub enum Mode {
 /// What a domain delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Service {
+pub enum ServiceType {
     /// Pages and small files.
     Web,
     /// Large files.
@@ -201,11 +201,11 @@ pub enum OriginKind {
 
 /// Why a certificate of a domain may not be changed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Held {
-    /// [`Mode::Protected`].
+pub enum CertificateLocked {
+    /// [`DomainMode::Protected`].
     #[error("the operator has put the domain into protected mode")]
     Protected,
-    /// [`Mode::Safe`].
+    /// [`DomainMode::Safe`].
     #[error("the operator has put the domain into safe mode")]
     Safe,
     /// Stopped, or being stopped, by its owner.
@@ -215,13 +215,13 @@ pub enum Held {
     #[error("the domain is {state:?}, not online")]
     NotOnline {
         /// The state.
-        state: State,
+        state: DomainState,
     },
 }
 
 /// Why a domain gets no second certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoCompanion {
+pub enum CompanionError {
     /// There is no first one.
     #[error("the domain has no certificate that this one could stand beside")]
     NothingBound,
@@ -237,12 +237,12 @@ pub enum NoCompanion {
         key: KeyAlgorithm,
     },
     /// Two such certificates do not go together.
-    #[error("{beside} does not go beside {first}: one must be RSA, the other ECDSA")]
-    NoPair {
+    #[error("{companion} does not go beside {primary}: one must be RSA, the other ECDSA")]
+    UnsupportedPair {
         /// The kind of the first one's key.
-        first: KeyAlgorithm,
+        primary: KeyAlgorithm,
         /// The kind of the second one's key.
-        beside: KeyAlgorithm,
+        companion: KeyAlgorithm,
     },
 }
 
@@ -251,17 +251,17 @@ pub enum NoCompanion {
 #[error("the domain has no staged certificate and no staged settings")]
 pub struct NothingStaged;
 
-impl Mode {
+impl DomainMode {
     /// Whether the owner may change the certificate, or delete the domain with it: to delete and to
     /// add it again would be a change too.
     ///
     /// # Errors
     /// [`Held::Protected`] or [`Held::Safe`].
-    pub const fn allows_changes(self) -> Result<(), Held> {
+    pub const fn check_unlocked(self) -> Result<(), CertificateLocked> {
         match self {
             Self::Normal => Ok(()),
-            Self::Safe => Err(Held::Safe),
-            Self::Protected => Err(Held::Protected),
+            Self::Safe => Err(CertificateLocked::Safe),
+            Self::Protected => Err(CertificateLocked::Protected),
         }
     }
 }
@@ -286,14 +286,14 @@ impl Domain {
     ///
     /// # Errors
     /// [`Held`] says by what it is held.
-    pub const fn may_change_certificate(&self) -> Result<(), Held> {
-        if let Err(held) = self.mode.allows_changes() {
+    pub const fn check_certificate_change(&self) -> Result<(), CertificateLocked> {
+        if let Err(held) = self.mode.check_unlocked() {
             return Err(held);
         }
         match self.state {
-            State::Online => Ok(()),
-            State::Offline | State::Stopping => Err(Held::Stopped),
-            state => Err(Held::NotOnline { state }),
+            DomainState::Online => Ok(()),
+            DomainState::Offline | DomainState::Stopping => Err(CertificateLocked::Stopped),
+            state => Err(CertificateLocked::NotOnline { state }),
         }
     }
 
@@ -331,11 +331,14 @@ impl Domain {
     /// The binding that a second certificate would join.
     ///
     /// # Errors
-    /// [`NoCompanion`] if nothing is bound, or nothing is served.
-    pub const fn joinable(&self, environment: Environment) -> Result<&Binding, NoCompanion> {
+    /// [`CompanionError`] if nothing is bound, or nothing is served.
+    pub const fn companion_base(
+        &self,
+        environment: Environment,
+    ) -> Result<&Binding, CompanionError> {
         match self.binding(environment) {
-            None => Err(NoCompanion::NothingBound),
-            Some(binding) if !binding.enabled => Err(NoCompanion::HttpsOff),
+            None => Err(CompanionError::NothingBound),
+            Some(binding) if !binding.enabled => Err(CompanionError::HttpsOff),
             Some(binding) => Ok(binding),
         }
     }
@@ -344,20 +347,25 @@ impl Domain {
     /// takes the place of an earlier second one; else it is as with [`Domain::bind`].
     ///
     /// # Errors
-    /// [`NoCompanion`]; the domain is then as it was.
+    /// [`CompanionError`]; the domain is then as it was.
     pub fn bind_companion(
         &mut self,
         companion: Companion,
         first: KeyAlgorithm,
         environment: Environment,
         now: Timestamp,
-    ) -> Result<(), NoCompanion> {
+    ) -> Result<(), CompanionError> {
         use KeyAlgorithm::{Ecdsa, Rsa};
-        let mut joined = self.joinable(environment)?.clone();
+        let mut joined = self.companion_base(environment)?.clone();
         match (first, companion.key) {
             (Rsa, Ecdsa) | (Ecdsa, Rsa) => {}
-            (first, key) if first == key => return Err(NoCompanion::SameKey { key }),
-            (first, beside) => return Err(NoCompanion::NoPair { first, beside }),
+            (first, key) if first == key => return Err(CompanionError::SameKey { key }),
+            (first, beside) => {
+                return Err(CompanionError::UnsupportedPair {
+                    primary: first,
+                    companion: beside,
+                });
+            }
         }
         joined.companion = Some(companion);
         self.bind(joined, environment, now);
@@ -366,7 +374,7 @@ impl Domain {
 
     /// Switches HTTPS off and remembers what was bound. Off stays off: without a binding nothing
     /// changes.
-    pub fn switch_off(&mut self, environment: Environment, now: Timestamp) {
+    pub fn disable_https(&mut self, environment: Environment, now: Timestamp) {
         let Some(mut off) = self.binding(environment).cloned() else {
             return;
         };
@@ -379,7 +387,7 @@ impl Domain {
 
     /// How edges of `environment` deliver the domain.
     #[must_use]
-    pub const fn delivery(&self, environment: Environment) -> &Delivery {
+    pub const fn delivery(&self, environment: Environment) -> &DeliveryConfig {
         match (environment, &self.staged_delivery) {
             (Environment::Staging, Some(staged)) => staged,
             _ => &self.delivery,
@@ -396,14 +404,14 @@ impl Domain {
         &mut self,
         settings: Vec<Setting>,
         staged: Vec<Setting>,
-        derive: impl Fn(&[Setting]) -> Result<Delivery, E>,
+        derive: impl Fn(&[Setting]) -> Result<DeliveryConfig, E>,
         now: Timestamp,
     ) -> Result<(), E> {
         let delivery = derive(&settings)?;
         let staged_delivery = if staged.is_empty() {
             None
         } else {
-            Some(derive(&overlaid(&settings, &staged))?)
+            Some(derive(&overlay_staged(&settings, &staged))?)
         };
         self.settings = settings;
         self.staged_settings = staged;
@@ -429,7 +437,7 @@ impl Domain {
         }
         if let Some(staged) = delivery {
             let settings = std::mem::take(&mut self.staged_settings);
-            self.settings = overlaid(&self.settings, &settings);
+            self.settings = overlay_staged(&self.settings, &settings);
             self.delivery = staged;
         }
         self.modified = now;
@@ -454,11 +462,11 @@ impl Domain {
 
 /// `settings` with `staged` in place of those of the same names, or beside them where several may
 /// stand, in order of their numbers.
-fn overlaid(settings: &[Setting], staged: &[Setting]) -> Vec<Setting> {
+fn overlay_staged(settings: &[Setting], staged: &[Setting]) -> Vec<Setting> {
     let replaced = |setting: &&Setting| {
         !staged
             .iter()
-            .any(|other| other.name == setting.name && !other.several)
+            .any(|other| other.name == setting.name && !other.repeatable)
     };
     let mut all: Vec<Setting> = settings.iter().filter(replaced).cloned().collect();
     all.extend_from_slice(staged);

@@ -19,7 +19,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::address::networks;
+use crate::address::enclosing_networks;
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Capacity {
 
 /// Places of a resource, by the [source](crate::address::source_network) that holds them.
 #[derive(Clone, Debug)]
-pub struct Shares {
+pub struct FairLimiter {
     capacity: Capacity,
     total: usize,
     /// What is held from each network that holds anything: three of them for a source at most.
@@ -54,18 +54,18 @@ pub enum Acquired {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum AcquireError {
     /// The source holds as much as one source may.
     #[error("the source holds as much as one source may")]
-    Source,
+    SourceLimit,
     /// All is held, and by nobody who holds clearly more.
     #[error("everything is held, and no source holds clearly more than this one")]
-    Total,
+    Exhausted,
 }
 
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct ConnectionUsage {
     /// Whether it has carried a request to its end.
     pub served: bool,
     /// For how long nothing has been under way on it; `None` while something is.
@@ -74,10 +74,10 @@ pub struct Usage {
 
 /// A connection without a request yet keeps its place for this long: a slow client's handshake takes
 /// four round trips.
-const FRESH: Duration = Duration::from_secs(2);
+const FRESH_GRACE: Duration = Duration::from_secs(2);
 /// A connection between two requests keeps its place for this long: clients send most requests of a
 /// page within it, and whoever wants to hold a place has to come again as often.
-const REUSED: Duration = Duration::from_secs(5);
+const REUSED_GRACE: Duration = Duration::from_secs(5);
 /// After all networks.
 const LAST: IpNet = IpNet::V6(Ipv6Net::new_assert(
     Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0),
@@ -90,9 +90,13 @@ const LAST: IpNet = IpNet::V6(Ipv6Net::new_assert(
 /// It is the longest idle one of those that have never carried a request, if that is two seconds; else
 /// the longest idle one, if that is five. Clients expect an idle connection to be closed and come again
 /// (RFC 9112 section 9.5).
-pub fn longest_idle<C>(connections: impl IntoIterator<Item = (C, Usage)>) -> Option<C> {
-    let gives_way = |(connection, usage): (C, Usage)| {
-        let spared = if usage.served { REUSED } else { FRESH };
+pub fn longest_idle<C>(connections: impl IntoIterator<Item = (C, ConnectionUsage)>) -> Option<C> {
+    let gives_way = |(connection, usage): (C, ConnectionUsage)| {
+        let spared = if usage.served {
+            REUSED_GRACE
+        } else {
+            FRESH_GRACE
+        };
         let idle = usage.idle.filter(|idle| *idle >= spared)?;
         Some(((usage.served, Reverse(idle)), connection))
     };
@@ -102,7 +106,7 @@ pub fn longest_idle<C>(connections: impl IntoIterator<Item = (C, Usage)>) -> Opt
         .map(|(_, connection)| connection)
 }
 
-impl Shares {
+impl FairLimiter {
     /// All places are free.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
@@ -118,14 +122,16 @@ impl Shares {
     ///
     /// # Errors
     /// [`Refused`], and nothing has changed.
-    pub fn acquire(&mut self, source: IpAddr) -> Result<Acquired, Refused> {
+    pub fn acquire(&mut self, source: IpAddr) -> Result<Acquired, AcquireError> {
         if self.held_by(source) >= self.capacity.per_source {
-            return Err(Refused::Source);
+            return Err(AcquireError::SourceLimit);
         }
         let acquired = if self.total < self.capacity.total {
             Acquired::Free
         } else {
-            let payer = self.payer_for(source).ok_or(Refused::Total)?;
+            let payer = self
+                .eviction_candidate(source)
+                .ok_or(AcquireError::Exhausted)?;
             self.release(payer);
             Acquired::Revoked(payer)
         };
@@ -146,9 +152,9 @@ impl Shares {
     /// that holds at least two more than the one of `source` beside it, the largest source. Networks are
     /// compared from the widest on, and within that of `source` if all are as small.
     #[must_use]
-    pub fn payer_for(&self, source: IpAddr) -> Option<IpAddr> {
+    pub fn eviction_candidate(&self, source: IpAddr) -> Option<IpAddr> {
         let mut parent = None;
-        for network in networks(source) {
+        for network in enclosing_networks(source) {
             let own = self.held_from(network);
             // With a difference of one the two would evict each other in turns.
             if let Some((held, largest)) = self.largest_in(parent)
@@ -166,7 +172,7 @@ impl Shares {
     /// holds most gets what somebody else has for a moment not used.
     #[must_use]
     pub fn may_replace_idle(&self, source: IpAddr, other: IpAddr) -> bool {
-        let mut both = networks(source).zip(networks(other));
+        let mut both = enclosing_networks(source).zip(enclosing_networks(other));
         let differ = both.find(|(own, other)| own != other);
         differ.is_some_and(|(own, other)| self.held_from(other) > self.held_from(own))
     }
@@ -180,7 +186,9 @@ impl Shares {
     /// Places that `source` holds.
     #[must_use]
     pub fn held_by(&self, source: IpAddr) -> usize {
-        let held = networks(source).last().map(|source| self.held_from(source));
+        let held = enclosing_networks(source)
+            .last()
+            .map(|source| self.held_from(source));
         held.unwrap_or_default() as usize
     }
 
@@ -210,7 +218,7 @@ impl Shares {
 
     fn change(&mut self, source: IpAddr, by: impl Fn(u32) -> u32) {
         let mut parent = None;
-        for network in networks(source) {
+        for network in enclosing_networks(source) {
             let before = self.held_from(network);
             let after = by(before);
             if before > 0 {

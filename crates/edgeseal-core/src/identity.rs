@@ -13,9 +13,9 @@ pub const ROLES_MAX: usize = 1000;
 /// Policies that an account may have of its own.
 pub const POLICIES_MAX: usize = 1500;
 /// Versions that a policy may have at once.
-pub const VERSIONS_MAX: usize = 5;
+pub const POLICY_VERSIONS_MAX: usize = 5;
 /// Policies of one kind that a user or a role may have.
-pub const ATTACHED_MAX: usize = 20;
+pub const ATTACHED_POLICIES_MAX: usize = 20;
 /// Access keys that a user may have at once.
 pub const USER_ACCESS_KEYS_MAX: usize = 2;
 
@@ -28,7 +28,7 @@ pub const SESSION_DEFAULT_S: u32 = 3600;
 
 /// Why a text is no name of a user, role or policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidName {
+pub enum InvalidIdentityName {
     /// Empty or too long.
     #[error("it has {characters} characters; 1 to {max} are allowed")]
     Length {
@@ -59,7 +59,7 @@ macro_rules! name {
             ///
             /// # Errors
             /// [`InvalidName`].
-            pub fn parse(text: &str) -> Result<Self, InvalidName> {
+            pub fn parse(text: &str) -> Result<Self, InvalidIdentityName> {
                 checked(text, $max, $others).map(|text| Self(text.into()))
             }
 
@@ -143,12 +143,13 @@ pub struct Role {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Who may take it on: a trust policy that has been parsed before, as it was written.
-    pub trust: String,
+    #[serde(rename = "trust")]
+    pub trust_policy: String,
     /// Which users and roles the trust policy named when it was written, of those that there were then:
     /// one that is made later under the name of one of them is not trusted. Absent in records of
     /// releases that did not write it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trusted: Vec<TrustedIdentity>,
+    #[serde(rename = "trusted", default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_identities: Vec<TrustedIdentity>,
     /// How long a session may last, in seconds.
     pub max_session_s: u32,
     /// When it was made.
@@ -208,9 +209,11 @@ pub struct Policy {
     /// What it said at times, oldest first.
     pub versions: Vec<PolicyVersion>,
     /// The number of the version that counts; it is among `versions`.
-    pub default: u32,
+    #[serde(rename = "default")]
+    pub default_version: u32,
     /// The number of the next version: none is used twice.
-    pub next: u32,
+    #[serde(rename = "next")]
+    pub next_version: u32,
     /// When it was made.
     pub created: Timestamp,
     /// When it was last changed.
@@ -240,8 +243,8 @@ impl Policy {
                 text,
                 created: now,
             }],
-            default: 1,
-            next: 2,
+            default_version: 1,
+            next_version: 2,
             created: now,
             updated: now,
         }
@@ -256,7 +259,7 @@ impl Policy {
     /// What the policy says now.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.version(self.default)
+        self.version(self.default_version)
             .map_or("", |version| &version.text)
     }
 }
@@ -286,14 +289,18 @@ impl fmt::Display for PolicyRef {
     }
 }
 
-fn checked<'a>(text: &'a str, max: usize, others: &'static str) -> Result<&'a str, InvalidName> {
+fn checked<'a>(
+    text: &'a str,
+    max: usize,
+    others: &'static str,
+) -> Result<&'a str, InvalidIdentityName> {
     let characters = text.chars().count();
     if characters == 0 || characters > max {
-        return Err(InvalidName::Length { characters, max });
+        return Err(InvalidIdentityName::Length { characters, max });
     }
     let odd = |character: &char| !character.is_ascii_alphanumeric() && !others.contains(*character);
     match text.chars().find(odd) {
-        Some(character) => Err(InvalidName::Character { character, others }),
+        Some(character) => Err(InvalidIdentityName::Character { character, others }),
         None => Ok(text),
     }
 }
@@ -308,21 +315,21 @@ mod tests {
         assert!(PolicyName::parse("put-certificates").is_ok());
         assert_eq!(
             PolicyName::parse("a_b"),
-            Err(InvalidName::Character {
+            Err(InvalidIdentityName::Character {
                 character: '_',
                 others: "-"
             })
         );
         assert_eq!(
             UserName::parse(""),
-            Err(InvalidName::Length {
+            Err(InvalidIdentityName::Length {
                 characters: 0,
                 max: 64
             })
         );
         assert_eq!(
             RoleName::parse(&"x".repeat(65)),
-            Err(InvalidName::Length {
+            Err(InvalidIdentityName::Length {
                 characters: 65,
                 max: 64
             })
@@ -345,7 +352,7 @@ mod tests {
             created: now,
         });
         assert_eq!(policy.text(), "one");
-        policy.default = 2;
+        policy.default_version = 2;
         assert_eq!(policy.text(), "two");
     }
 }

@@ -26,6 +26,6 @@ pub mod ticket;
 pub mod timestamp;
 
 pub use account::AccountId;
-pub use name::{DomainName, Pattern};
+pub use name::{DomainName, DomainPattern};
 pub use secret::Secret;
 pub use timestamp::Timestamp;

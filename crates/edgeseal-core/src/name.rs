@@ -16,7 +16,7 @@ pub struct DomainName(Box<str>);
 ///
 /// Printed and stored as `example.com` and, for a wildcard, `.example.com`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Pattern {
+pub enum DomainPattern {
     /// One host name.
     Exact(DomainName),
     /// Every name of one label below this one.
@@ -25,7 +25,7 @@ pub enum Pattern {
 
 /// Why a text is no domain name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidName {
+pub enum InvalidDomainName {
     /// Nothing is left after trimming.
     #[error("the name is empty")]
     Empty,
@@ -65,35 +65,35 @@ impl DomainName {
     ///
     /// # Errors
     /// [`InvalidName`] says which rule is broken.
-    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+    pub fn parse(text: &str) -> Result<Self, InvalidDomainName> {
         let text = text.trim();
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
-            return Err(InvalidName::Empty);
+            return Err(InvalidDomainName::Empty);
         }
         if text.contains('*') {
-            return Err(InvalidName::MisplacedWildcard);
+            return Err(InvalidDomainName::MisplacedWildcard);
         }
         if text.parse::<std::net::IpAddr>().is_ok() {
-            return Err(InvalidName::IpAddress {
+            return Err(InvalidDomainName::IpAddress {
                 name: text.to_owned(),
             });
         }
-        let ascii = idna::domain_to_ascii_strict(text).map_err(|_| InvalidName::Label {
+        let ascii = idna::domain_to_ascii_strict(text).map_err(|_| InvalidDomainName::Label {
             name: text.chars().take(80).collect(),
         })?;
         if ascii.len() > 253 {
-            return Err(InvalidName::TooLong {
+            return Err(InvalidDomainName::TooLong {
                 length: ascii.len(),
             });
         }
         if !ascii.contains('.') {
-            return Err(InvalidName::SingleLabel { name: ascii });
+            return Err(InvalidDomainName::SingleLabel { name: ascii });
         }
         // All-numeric top labels are addresses in disguise (URL Standard, "ends in a number").
         let last = ascii.rsplit('.').next().unwrap_or_default();
         if last.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(InvalidName::IpAddress { name: ascii });
+            return Err(InvalidDomainName::IpAddress { name: ascii });
         }
         Ok(Self(ascii.into_boxed_str()))
     }
@@ -112,12 +112,12 @@ impl DomainName {
     }
 }
 
-impl Pattern {
+impl DomainPattern {
     /// Parses `example.com`, `*.example.com` or `.example.com`.
     ///
     /// # Errors
     /// [`InvalidName`] says which rule is broken.
-    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+    pub fn parse(text: &str) -> Result<Self, InvalidDomainName> {
         let text = text.trim();
         match text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
             Some(base) => DomainName::parse(base).map(Self::Wildcard),
@@ -163,7 +163,7 @@ impl Pattern {
 
     /// The spelling of certificates and people: `*.example.com` for a wildcard.
     #[must_use]
-    pub fn display_star(&self) -> String {
+    pub fn to_san(&self) -> String {
         match self {
             Self::Exact(name) => name.as_str().to_owned(),
             Self::Wildcard(base) => format!("*.{}", base.as_str()),
@@ -183,7 +183,7 @@ impl fmt::Debug for DomainName {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for DomainPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(name) => name.fmt(f),
@@ -192,19 +192,19 @@ impl fmt::Display for Pattern {
     }
 }
 
-impl fmt::Debug for Pattern {
+impl fmt::Debug for DomainPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
     }
 }
 
-impl Serialize for Pattern {
+impl Serialize for DomainPattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Pattern {
+impl<'de> Deserialize<'de> for DomainPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         Self::parse(&text).map_err(D::Error::custom)

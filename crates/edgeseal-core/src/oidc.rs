@@ -14,15 +14,15 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{AccountId, Timestamp};
 
-pub use jwks::{InvalidJwks, JWKS_OCTETS_MAX, Jwks};
+pub use jwks::{InvalidJwks, JWKS_BYTES_MAX, Jwks};
 
 /// Characters of the longest token, as the page of `AssumeRoleWithOIDC` has it.
-pub const TOKEN_MAX: usize = 20_000;
+pub const TOKEN_BYTES_MAX: usize = 20_000;
 /// How far the provider's clock may be off, in milliseconds.
 pub const LEEWAY_MS: i64 = 60_000;
 /// Octets of the longest subject: OpenID Connect Core §2 allows 255 ASCII characters, and some
 /// providers write whole paths.
-const SUBJECT_MAX: usize = 1024;
+const SUBJECT_BYTES_MAX: usize = 1024;
 
 /// An identity provider whose tokens an account believes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Provider {
     pub client_ids: Vec<String>,
     /// How long ago a token may have been issued, in milliseconds, however long it says that it is
     /// good.
-    pub issued_within_ms: i64,
+    pub max_token_age_ms: i64,
 }
 
 /// What a believed token says.
@@ -59,11 +59,11 @@ pub struct Claims {
 /// text; such text is cut short.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdToken {
-    /// Longer than [`TOKEN_MAX`].
-    #[error("the token has {octets} octets; {TOKEN_MAX} are allowed")]
+    /// Longer than [`TOKEN_BYTES_MAX`].
+    #[error("the token has {bytes} octets; {TOKEN_BYTES_MAX} are allowed")]
     TooLong {
         /// How many it has.
-        octets: usize,
+        bytes: usize,
     },
     /// Not three parts.
     #[error("the token has {parts} parts; a signed token has 3, with dots between them")]
@@ -135,19 +135,19 @@ pub enum InvalidIdToken {
     },
     /// It was issued too long ago.
     #[error(
-        "the token was issued at {at}; the provider's tokens are believed for {within_ms} ms, and the server's clock says {now}"
+        "the token was issued at {at}; the provider's tokens are believed for {max_age_ms} ms, and the server's clock says {now}"
     )]
-    Stale {
+    TooOld {
         /// When it was issued.
         at: Timestamp,
         /// How long ago that may be.
-        within_ms: i64,
+        max_age_ms: i64,
         /// The server's time.
         now: Timestamp,
     },
     /// Its time has not come.
     #[error("the token is good from {at} on; the server's clock says {now}")]
-    NotYet {
+    NotYetValid {
         /// From when on.
         at: Timestamp,
         /// The server's time.
@@ -161,7 +161,7 @@ pub enum Part {
     /// The first.
     Header,
     /// The second.
-    Claims,
+    Payload,
     /// The third.
     Signature,
 }
@@ -184,7 +184,7 @@ struct Header {
 
 /// What an ID token must have (OpenID Connect Core §2), and `nbf` (RFC 7519 §4.1.5).
 #[derive(Deserialize)]
-struct Claimed {
+struct RawClaims {
     iss: String,
     sub: String,
     aud: Audience,
@@ -197,7 +197,7 @@ struct Claimed {
 #[serde(untagged)]
 enum Audience {
     One(String),
-    Several(Vec<String>),
+    Many(Vec<String>),
 }
 
 /// Believes a token of `provider`, or says why not.
@@ -211,9 +211,9 @@ pub fn verify(
     provider: &Provider,
     now: Timestamp,
 ) -> Result<Claims, InvalidIdToken> {
-    if token.len() > TOKEN_MAX {
+    if token.len() > TOKEN_BYTES_MAX {
         let octets = token.len();
-        return Err(InvalidIdToken::TooLong { octets });
+        return Err(InvalidIdToken::TooLong { bytes: octets });
     }
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, signature] = parts[..] else {
@@ -221,9 +221,9 @@ pub fn verify(
         return Err(InvalidIdToken::Parts { parts });
     };
     let signed = &token[..header.len() + 1 + claims.len()];
-    let header: Header = read(header, Part::Header)?;
+    let header: Header = decode_json(header, Part::Header)?;
     let algorithm = Algorithm::parse(&header.alg).ok_or_else(|| InvalidIdToken::Algorithm {
-        given: short(&header.alg),
+        given: truncate(&header.alg),
     })?;
     if header.crit.is_some() {
         return Err(InvalidIdToken::Critical);
@@ -231,49 +231,59 @@ pub fn verify(
     let kid = header.kid.filter(|kid| !kid.is_empty());
     let kid = kid.ok_or(InvalidIdToken::NoKeyId)?;
     let signature = decode(signature, Part::Signature)?;
-    match keys.signed(&kid, algorithm, signed.as_bytes(), &signature) {
+    match keys.verify(&kid, algorithm, signed.as_bytes(), &signature) {
         Some(true) => {}
-        Some(false) => return Err(InvalidIdToken::Signature { kid: short(&kid) }),
+        Some(false) => {
+            return Err(InvalidIdToken::Signature {
+                kid: truncate(&kid),
+            });
+        }
         None => {
             return Err(InvalidIdToken::UnknownKey {
-                kid: short(&kid),
+                kid: truncate(&kid),
                 algorithm: algorithm.name(),
             });
         }
     }
-    believe(read(claims, Part::Claims)?, provider, now)
+    check_claims(decode_json(claims, Part::Payload)?, provider, now)
 }
 
 /// What a token claims, once its signature is known to be good.
-fn believe(
-    claimed: Claimed,
+fn check_claims(
+    claimed: RawClaims,
     provider: &Provider,
     now: Timestamp,
 ) -> Result<Claims, InvalidIdToken> {
     if claimed.iss != provider.issuer {
         return Err(InvalidIdToken::Issuer {
-            given: short(&claimed.iss),
+            given: truncate(&claimed.iss),
             expected: provider.issuer.clone(),
         });
     }
     let audiences = match claimed.aud {
         Audience::One(one) => vec![one],
-        Audience::Several(several) => several,
+        Audience::Many(several) => several,
     };
     let known = |audience: &&String| provider.client_ids.contains(audience);
     let Some(audience) = audiences.iter().find(known) else {
-        let given = audiences.iter().take(5).map(|one| short(one)).collect();
+        let given = audiences.iter().take(5).map(|one| truncate(one)).collect();
         return Err(InvalidIdToken::Audience { given });
     };
-    if claimed.sub.is_empty() || claimed.sub.len() > SUBJECT_MAX {
+    if claimed.sub.is_empty() || claimed.sub.len() > SUBJECT_BYTES_MAX {
         return Err(InvalidIdToken::Json {
-            part: Part::Claims,
+            part: Part::Payload,
             why: "\"sub\" is empty or too long",
         });
     }
-    let (expires, issued) = (moment(&claimed.exp)?, moment(&claimed.iat)?);
-    let starts = claimed.nbf.as_ref().map_or(Ok(issued), moment)?;
-    check_times(issued, starts, expires, provider.issued_within_ms, now)?;
+    let (expires, issued) = (
+        parse_numeric_date(&claimed.exp)?,
+        parse_numeric_date(&claimed.iat)?,
+    );
+    let starts = claimed
+        .nbf
+        .as_ref()
+        .map_or(Ok(issued), parse_numeric_date)?;
+    check_times(issued, starts, expires, provider.max_token_age_ms, now)?;
     Ok(Claims {
         issuer: claimed.iss,
         subject: claimed.sub,
@@ -295,20 +305,20 @@ fn check_times(
     }
     for at in [starts, issued] {
         if at.since_ms(now) > LEEWAY_MS {
-            return Err(InvalidIdToken::NotYet { at, now });
+            return Err(InvalidIdToken::NotYetValid { at, now });
         }
     }
     if now.since_ms(issued) >= within_ms.saturating_add(LEEWAY_MS) {
-        return Err(InvalidIdToken::Stale {
+        return Err(InvalidIdToken::TooOld {
             at: issued,
-            within_ms,
+            max_age_ms: within_ms,
             now,
         });
     }
     Ok(())
 }
 
-fn read<T: DeserializeOwned>(text: &str, part: Part) -> Result<T, InvalidIdToken> {
+fn decode_json<T: DeserializeOwned>(text: &str, part: Part) -> Result<T, InvalidIdToken> {
     let json = decode(text, part)?;
     serde_json::from_slice(&json).map_err(|error| InvalidIdToken::Json {
         part,
@@ -328,17 +338,17 @@ fn decode(text: &str, part: Part) -> Result<Vec<u8>, InvalidIdToken> {
 
 /// A NumericDate (RFC 7519 §2), which may have a fraction. What is after the year 9999 is a mistake
 /// of units.
-fn moment(number: &serde_json::Number) -> Result<Timestamp, InvalidIdToken> {
+fn parse_numeric_date(number: &serde_json::Number) -> Result<Timestamp, InvalidIdToken> {
     const LAST: f64 = 253_402_300_799.0;
     let seconds = number.as_f64().filter(|s| (0.0..=LAST).contains(s));
     let ms = seconds.map(|seconds| (seconds * 1000.0) as i64);
     ms.map(Timestamp::from_unix_ms).ok_or(InvalidIdToken::Json {
-        part: Part::Claims,
+        part: Part::Payload,
         why: "a time is no number of seconds since 1970",
     })
 }
 
-fn short(text: &str) -> String {
+fn truncate(text: &str) -> String {
     const SHOWN_MAX: usize = 120;
     text.chars().take(SHOWN_MAX).collect()
 }
@@ -363,7 +373,7 @@ impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Header => "header",
-            Self::Claims => "body",
+            Self::Payload => "body",
             Self::Signature => "signature",
         })
     }

@@ -9,33 +9,33 @@
 //!
 //! Where the cloud's pages leave something open, nothing is granted because of it.
 
-mod asked;
+mod budget;
 mod condition;
 pub mod document;
 mod evaluate;
 mod glob;
 mod invalid;
+mod json;
 mod minimal;
+mod prepared;
 mod principal;
 mod request;
-mod steps;
 pub mod system;
-mod tree;
 
+pub use budget::STEPS_MAX;
 pub use document::{Document, TrustDocument};
 pub use evaluate::{
-    Assumer, Attached, Decision, Layer, Policies, Reason, Verdict, evaluate, evaluate_each_within,
-    evaluate_within, may_assume,
+    AssumingPrincipal, AttachedPolicy, Decision, Layer, Policies, Reason, Verdict, evaluate,
+    evaluate_each_within, evaluate_with_steps, may_assume,
 };
 pub use invalid::InvalidPolicy;
-pub use minimal::minimal;
+pub use minimal::renewal_policy;
 pub use principal::{IdentityName, Principal, PrincipalArn};
-pub use request::{Context, Request, Resource};
-pub use steps::STEPS_MAX;
+pub use request::{Request, RequestContext, Resource};
 
 /// Whose thing is acted upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sphere {
+pub enum Scope {
     /// Something of the caller's own account.
     OwnAccount,
     /// Edgeseal itself: accounts, keys of others, domain modes.
@@ -52,53 +52,62 @@ pub enum Sphere {
 #[must_use]
 pub fn decide(
     principal: &Principal,
-    sphere: Sphere,
+    sphere: Scope,
     policies: &Policies<'_>,
     request: &Request<'_>,
 ) -> Decision {
-    decide_within(principal, sphere, policies, request, STEPS_MAX)
+    decide_with_steps(principal, sphere, policies, request, STEPS_MAX)
 }
 
 /// As [`decide`], with another number of steps than [`STEPS_MAX`].
 #[must_use]
-pub fn decide_within(
+pub fn decide_with_steps(
     principal: &Principal,
-    sphere: Sphere,
+    sphere: Scope,
     policies: &Policies<'_>,
     request: &Request<'_>,
     steps: u32,
 ) -> Decision {
     match unasked(principal, sphere) {
-        Some(verdict) => Decision { verdict, by: None },
-        None => evaluate_within(policies, request, steps),
+        Some(verdict) => Decision {
+            verdict,
+            reason: None,
+        },
+        None => evaluate_with_steps(policies, request, steps),
     }
 }
 
-/// As [`decide_within`], of each of the request's resources by itself, in their order. The steps are
+/// As [`decide_with_steps`], of each of the request's resources by itself, in their order. The steps are
 /// for all of these decisions together.
 #[must_use]
 pub fn decide_each_within(
     principal: &Principal,
-    sphere: Sphere,
+    sphere: Scope,
     policies: &Policies<'_>,
     request: &Request<'_>,
     steps: u32,
 ) -> Vec<Decision> {
     match unasked(principal, sphere) {
-        Some(verdict) => vec![Decision { verdict, by: None }; request.resources.len()],
+        Some(verdict) => vec![
+            Decision {
+                verdict,
+                reason: None
+            };
+            request.resources.len()
+        ],
         None => evaluate_each_within(policies, request, steps),
     }
 }
 
 /// What is decided without asking policies; `None` if they decide.
-fn unasked(principal: &Principal, sphere: Sphere) -> Option<Verdict> {
+fn unasked(principal: &Principal, sphere: Scope) -> Option<Verdict> {
     let owner = principal.owner();
     match (sphere, principal) {
-        (Sphere::Operator | Sphere::RootKeys, _) if !owner.root => Some(Verdict::ImplicitDeny),
-        (Sphere::RootKeys, Principal::User { .. } | Principal::Role { .. }) => {
+        (Scope::Operator | Scope::RootKeys, _) if !owner.root => Some(Verdict::ImplicitDeny),
+        (Scope::RootKeys, Principal::User { .. } | Principal::Role { .. }) => {
             Some(Verdict::ImplicitDeny)
         }
-        (Sphere::Caller, _) | (_, Principal::Account(_)) => Some(Verdict::Allowed),
+        (Scope::Caller, _) | (_, Principal::Account(_)) => Some(Verdict::Allowed),
         (_, Principal::User { .. } | Principal::Role { .. }) => None,
     }
 }

@@ -41,7 +41,7 @@ impl OriginPermission {
     /// What the record of an account's domain says. `private_origins` is what the operator chose for
     /// the account, if anything.
     #[must_use]
-    pub const fn of(is_root: bool, private_origins: Option<bool>) -> Self {
+    pub const fn from_account(is_root: bool, private_origins: Option<bool>) -> Self {
         match private_origins {
             Some(true) => Self::Allowed,
             Some(false) => Self::Refused,
@@ -105,7 +105,7 @@ mod tests {
         ];
         for (is_root, chosen, settings) in table {
             for (setting, permitted) in settings {
-                let permission = OriginPermission::of(is_root, chosen);
+                let permission = OriginPermission::from_account(is_root, chosen);
                 let found = setting.permits(permission);
                 assert_eq!(found, permitted, "{setting:?}, {is_root}, {chosen:?}");
             }

@@ -3,7 +3,7 @@
 //! An installation has a quota for each kind, which holds for every account but the root account: that
 //! is the operator's own, a limit on it would protect him from himself only, and one that nobody chose
 //! would one day stop the renewals of an installation with one account. For a single account, root
-//! included, the operator may choose something else ([`AccountQuotas`]).
+//! included, the operator may choose something else ([`QuotaOverrides`]).
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum QuotaKind {
     /// Domains, online or not.
     Domains,
     /// Certificates that the account sees. One that was removed while a domain has it bound does not
@@ -43,7 +43,7 @@ pub struct Quotas {
 
 /// What the operator chose for one account; `None`: nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountQuotas {
+pub struct QuotaOverrides {
     /// Of domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Quota>,
@@ -60,7 +60,7 @@ pub struct AccountQuotas {
 #[error("the account has {used} of {limit} {kind}, and {adding} more {} asked for", if *.adding == 1 { "is" } else { "are" })]
 pub struct OverQuota {
     /// Of what.
-    pub kind: Kind,
+    pub kind: QuotaKind,
     /// How many it has.
     pub used: u64,
     /// How many more there would be.
@@ -79,7 +79,7 @@ pub struct InvalidQuota;
 ///
 /// # Errors
 /// [`OverQuota`].
-pub const fn check(kind: Kind, used: u64, adding: u64, quota: Quota) -> Result<(), OverQuota> {
+pub const fn check(kind: QuotaKind, used: u64, adding: u64, quota: Quota) -> Result<(), OverQuota> {
     match quota {
         Quota::AtMost(limit) if adding > 0 && used.saturating_add(adding) > limit as u64 => {
             Err(OverQuota {
@@ -93,7 +93,7 @@ pub const fn check(kind: Kind, used: u64, adding: u64, quota: Quota) -> Result<(
     }
 }
 
-impl Kind {
+impl QuotaKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Domains, Self::Certificates, Self::CsrKeys];
 
@@ -104,7 +104,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for QuotaKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Domains => "domains",
@@ -141,36 +141,36 @@ impl Default for Quotas {
 impl Quotas {
     /// How many of a kind an account may have for which the operator chose `chosen`.
     #[must_use]
-    pub fn of(&self, kind: Kind, is_root: bool, chosen: &AccountQuotas) -> Quota {
+    pub fn effective(&self, kind: QuotaKind, is_root: bool, chosen: &QuotaOverrides) -> Quota {
         match chosen.get(kind) {
             Some(quota) => quota,
             None if is_root => Quota::Unlimited,
             None => match kind {
-                Kind::Domains => self.domains,
-                Kind::Certificates => self.certificates,
-                Kind::CsrKeys => self.csr_keys,
+                QuotaKind::Domains => self.domains,
+                QuotaKind::Certificates => self.certificates,
+                QuotaKind::CsrKeys => self.csr_keys,
             },
         }
     }
 }
 
-impl AccountQuotas {
+impl QuotaOverrides {
     /// What was chosen for a kind.
     #[must_use]
-    pub const fn get(&self, kind: Kind) -> Option<Quota> {
+    pub const fn get(&self, kind: QuotaKind) -> Option<Quota> {
         match kind {
-            Kind::Domains => self.domains,
-            Kind::Certificates => self.certificates,
-            Kind::CsrKeys => self.csr_keys,
+            QuotaKind::Domains => self.domains,
+            QuotaKind::Certificates => self.certificates,
+            QuotaKind::CsrKeys => self.csr_keys,
         }
     }
 
     /// Chooses for a kind.
-    pub const fn set(&mut self, kind: Kind, quota: Option<Quota>) {
+    pub const fn set(&mut self, kind: QuotaKind, quota: Option<Quota>) {
         match kind {
-            Kind::Domains => self.domains = quota,
-            Kind::Certificates => self.certificates = quota,
-            Kind::CsrKeys => self.csr_keys = quota,
+            QuotaKind::Domains => self.domains = quota,
+            QuotaKind::Certificates => self.certificates = quota,
+            QuotaKind::CsrKeys => self.csr_keys = quota,
         }
     }
 
@@ -264,14 +264,14 @@ mod tests {
             (true, None, Unlimited),
             (true, Some(AtMost(9)), AtMost(9)),
         ] {
-            let mut account = AccountQuotas::default();
-            account.set(Kind::Domains, chosen);
+            let mut account = QuotaOverrides::default();
+            account.set(QuotaKind::Domains, chosen);
             assert_eq!(account.is_empty(), chosen.is_none());
-            let of = |kind| installation.of(kind, is_root, &account);
-            assert_eq!(of(Kind::Domains), quota, "{is_root} {chosen:?}");
+            let of = |kind| installation.effective(kind, is_root, &account);
+            assert_eq!(of(QuotaKind::Domains), quota, "{is_root} {chosen:?}");
             let others = installation.certificates;
             let others = if is_root { Unlimited } else { others };
-            assert_eq!(of(Kind::Certificates), others, "{is_root} {chosen:?}");
+            assert_eq!(of(QuotaKind::Certificates), others, "{is_root} {chosen:?}");
         }
     }
 
@@ -289,10 +289,10 @@ mod tests {
             (u64::MAX, u64::MAX, Quota::AtMost(u32::MAX), false),
             (u64::MAX, u64::MAX, Quota::Unlimited, true),
         ] {
-            let found = check(Kind::Domains, used, adding, quota);
+            let found = check(QuotaKind::Domains, used, adding, quota);
             assert_eq!(found.is_ok(), fits, "{used} + {adding} of {quota}");
         }
-        let over = check(Kind::CsrKeys, 2, 1, Quota::AtMost(2)).unwrap_err();
+        let over = check(QuotaKind::CsrKeys, 2, 1, Quota::AtMost(2)).unwrap_err();
         let told = "the account has 2 of 2 signing requests, and 1 more is asked for";
         assert_eq!(over.to_string(), told);
     }

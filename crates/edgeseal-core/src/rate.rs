@@ -4,8 +4,8 @@ use crate::Timestamp;
 
 /// Calls allowed in a time, all of which may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// Calls in [`Limit::per_ms`]; also the size of a burst. Zero refuses every call.
+pub struct RateLimit {
+    /// Calls in [`RateLimit::per_ms`]; also the size of a burst. Zero refuses every call.
     pub calls: u32,
     /// The time in milliseconds; at least 1.
     pub per_ms: u32,
@@ -14,13 +14,13 @@ pub struct Limit {
 /// What a caller has used up: the theoretical arrival time of its next call, in microseconds of
 /// the same clock as `now`. The default is a caller never seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spent(i64);
+pub struct GcraState(i64);
 
 /// The verdict on one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum RateDecision {
     /// Go on; remember this.
-    Allowed(Spent),
+    Allowed(GcraState),
     /// Too soon: the next call is allowed after this many milliseconds (rounded up).
     RetryAfter {
         /// Milliseconds to wait.
@@ -28,7 +28,7 @@ pub enum Decision {
     },
 }
 
-impl Limit {
+impl RateLimit {
     /// `calls` in each second.
     #[must_use]
     pub const fn per_second(calls: u32) -> Self {
@@ -39,17 +39,17 @@ impl Limit {
     }
 }
 
-impl Spent {
+impl GcraState {
     /// Whether nothing of it counts any more: as if the caller was never seen.
     #[must_use]
-    pub const fn is_over(self, now: Timestamp) -> bool {
+    pub const fn is_expired(self, now: Timestamp) -> bool {
         self.0 <= now.unix_ms().saturating_mul(1000)
     }
 }
 
 /// How far the clock may lie behind what was spent by more than a full limit before it counts as
 /// set back, in microseconds: calls that are judged out of order are milliseconds apart.
-const SET_BACK_US: i64 = 10_000_000;
+const CLOCK_STEP_US: i64 = 10_000_000;
 
 /// Decides one call at `now` by a caller that has used up `spent` of `limit`. A refused call costs
 /// nothing.
@@ -58,17 +58,17 @@ const SET_BACK_US: i64 = 10_000_000;
 /// then treated as one who has used up all but one call, so that it waits as long as at its rate
 /// and not as long as the clock was set back.
 #[must_use]
-pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
+pub fn spend(limit: RateLimit, spent: GcraState, now: Timestamp) -> RateDecision {
     let window_us = i64::from(limit.per_ms.max(1)) * 1000;
     if limit.calls == 0 {
-        return Decision::RetryAfter {
+        return RateDecision::RetryAfter {
             ms: window_us.unsigned_abs() / 1000,
         };
     }
     let now_us = now.unix_ms().saturating_mul(1000);
     let cost_us = (window_us / i64::from(limit.calls)).max(1);
     let full_us = now_us.saturating_add(cost_us * i64::from(limit.calls));
-    let spent_us = if spent.0 > full_us.saturating_add(SET_BACK_US) {
+    let spent_us = if spent.0 > full_us.saturating_add(CLOCK_STEP_US) {
         full_us.saturating_sub(cost_us)
     } else {
         spent.0
@@ -76,22 +76,22 @@ pub fn spend(limit: Limit, spent: Spent, now: Timestamp) -> Decision {
     let arrival = spent_us.max(now_us).saturating_add(cost_us);
     let early_us = arrival.saturating_sub(full_us);
     if early_us > 0 {
-        Decision::RetryAfter {
+        RateDecision::RetryAfter {
             ms: early_us.unsigned_abs().div_ceil(1000),
         }
     } else {
-        Decision::Allowed(Spent(arrival))
+        RateDecision::Allowed(GcraState(arrival))
     }
 }
 
 /// What is used up without one call that was allowed under `limit`.
 #[must_use]
-pub fn give_back(limit: Limit, spent: Spent) -> Spent {
-    Spent(spent.0.saturating_sub(cost_us(limit)))
+pub fn refund(limit: RateLimit, spent: GcraState) -> GcraState {
+    GcraState(spent.0.saturating_sub(cost_us(limit)))
 }
 
 /// What a call costs, in microseconds.
-fn cost_us(limit: Limit) -> i64 {
+fn cost_us(limit: RateLimit) -> i64 {
     let window_us = i64::from(limit.per_ms.max(1)) * 1000;
     (window_us / i64::from(limit.calls.max(1))).max(1)
 }
@@ -104,50 +104,56 @@ mod tests {
 
     #[test]
     fn a_burst_then_a_steady_rate() {
-        let limit = Limit::per_second(30);
+        let limit = RateLimit::per_second(30);
         let start = Timestamp::from_unix_seconds(1_000);
-        let mut spent = Spent::default();
+        let mut spent = GcraState::default();
         for _ in 0..30 {
-            let Decision::Allowed(next) = spend(limit, spent, start) else {
+            let RateDecision::Allowed(next) = spend(limit, spent, start) else {
                 panic!("refused within the burst")
             };
             spent = next;
         }
-        assert_eq!(spend(limit, spent, start), Decision::RetryAfter { ms: 34 });
+        assert_eq!(
+            spend(limit, spent, start),
+            RateDecision::RetryAfter { ms: 34 }
+        );
         assert!(matches!(
             spend(limit, spent, start.plus_ms(34)),
-            Decision::Allowed(_)
+            RateDecision::Allowed(_)
         ));
     }
 
     #[test]
     fn zero_refuses() {
-        let limit = Limit::per_second(0);
+        let limit = RateLimit::per_second(0);
         assert_eq!(
-            spend(limit, Spent::default(), Timestamp::default()),
-            Decision::RetryAfter { ms: 1000 }
+            spend(limit, GcraState::default(), Timestamp::default()),
+            RateDecision::RetryAfter { ms: 1000 }
         );
     }
 
     #[test]
     fn a_clock_that_is_set_back_costs_no_more_than_the_rate() {
-        let limit = Limit::per_second(30);
+        let limit = RateLimit::per_second(30);
         let start = Timestamp::from_unix_seconds(1_000_000);
-        let Decision::Allowed(spent) = spend(limit, Spent::default(), start) else {
+        let RateDecision::Allowed(spent) = spend(limit, GcraState::default(), start) else {
             panic!("refused at first")
         };
         // How far back; of 10 s and less nothing is known, and they pass by themselves.
         for back_ms in [12_000, 3_600_000, 86_400_000] {
             let mut now = start.plus_ms(-back_ms);
-            let Decision::Allowed(mut spent) = spend(limit, spent, now) else {
+            let RateDecision::Allowed(mut spent) = spend(limit, spent, now) else {
                 panic!("refused after {back_ms} ms back")
             };
-            assert_eq!(spend(limit, spent, now), Decision::RetryAfter { ms: 34 });
+            assert_eq!(
+                spend(limit, spent, now),
+                RateDecision::RetryAfter { ms: 34 }
+            );
             // From then on the rate holds, no more and no less.
             let mut passed = 0;
             for _ in 0..1000 {
                 now = now.plus_ms(1);
-                if let Decision::Allowed(next) = spend(limit, spent, now) {
+                if let RateDecision::Allowed(next) = spend(limit, spent, now) {
                     (spent, passed) = (next, passed + 1);
                 }
             }
@@ -156,15 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spent_counts_until_it_is_earned_again() {
+    fn state_expires_once_refilled() {
         let start = Timestamp::from_unix_seconds(1_000);
-        let Decision::Allowed(spent) = spend(Limit::per_second(10), Spent::default(), start) else {
+        let RateDecision::Allowed(spent) =
+            spend(RateLimit::per_second(10), GcraState::default(), start)
+        else {
             panic!("the first call was refused")
         };
-        assert!(Spent::default().is_over(start));
-        assert!(!spent.is_over(start));
-        assert!(!spent.is_over(start.plus_ms(99)));
-        assert!(spent.is_over(start.plus_ms(100)));
+        assert!(GcraState::default().is_expired(start));
+        assert!(!spent.is_expired(start));
+        assert!(!spent.is_expired(start.plus_ms(99)));
+        assert!(spent.is_expired(start.plus_ms(100)));
     }
 
     proptest! {
@@ -176,17 +184,17 @@ mod tests {
             per_ms in 1_u32..5000,
             gaps in prop::collection::vec(0_i64..200, 1..300),
         ) {
-            let limit = Limit { calls, per_ms };
+            let limit = RateLimit { calls, per_ms };
             let mut now = Timestamp::from_unix_seconds(1_000_000);
-            let mut spent = Spent::default();
+            let mut spent = GcraState::default();
             let mut passed = Vec::new();
             for gap in gaps {
                 now = now.plus_ms(gap);
                 match spend(limit, spent, now) {
-                    Decision::Allowed(next) => { spent = next; passed.push(now); }
-                    Decision::RetryAfter { ms } => {
+                    RateDecision::Allowed(next) => { spent = next; passed.push(now); }
+                    RateDecision::RetryAfter { ms } => {
                         let told = now.plus_ms(i64::try_from(ms).unwrap());
-                        prop_assert!(matches!(spend(limit, spent, told), Decision::Allowed(_)));
+                        prop_assert!(matches!(spend(limit, spent, told), RateDecision::Allowed(_)));
                     }
                 }
             }

@@ -63,7 +63,7 @@ impl TicketPeriod {
 
     /// When its key opens nothing any more: the lifetime of a ticket after it last sealed one.
     #[must_use]
-    pub const fn forgotten(self) -> Timestamp {
+    pub const fn expires_at(self) -> Timestamp {
         self.begins().plus_ms(2 * PERIOD_MS)
     }
 
@@ -80,7 +80,7 @@ impl TicketPeriod {
 
     /// The periods whose keys must be there, the one that seals first.
     #[must_use]
-    pub const fn wanted(now: Timestamp) -> [Self; 2] {
+    pub const fn required(now: Timestamp) -> [Self; 2] {
         let current = Self::at(now);
         [current, current.next()]
     }
@@ -115,7 +115,7 @@ mod tests {
             assert_eq!(period.key_use(now), expected, "at {ms} ms");
         }
         assert_eq!(period.begins().unix_ms(), 1200 * HOUR);
-        assert_eq!(period.forgotten().unix_ms(), 1224 * HOUR);
+        assert_eq!(period.expires_at().unix_ms(), 1224 * HOUR);
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             12 * HOUR,
         ] {
             let now = Timestamp::from_unix_ms(ms);
-            let uses = TicketPeriod::wanted(now).map(|period| period.key_use(now));
+            let uses = TicketPeriod::required(now).map(|period| period.key_use(now));
             assert_eq!(uses, [Some(Current), Some(Next)], "at {ms} ms");
             assert!(TicketPeriod::at(now).begins() <= now);
         }
@@ -140,7 +140,7 @@ mod tests {
     fn no_number_overflows() {
         for number in [i64::MIN, i64::MAX] {
             let period = TicketPeriod(number);
-            let _ = (period.next(), period.begins(), period.forgotten());
+            let _ = (period.next(), period.begins(), period.expires_at());
             assert_eq!(period.key_use(Timestamp::from_unix_ms(0)), None);
         }
     }

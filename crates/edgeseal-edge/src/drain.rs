@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Ends what holds its [`Token`]s.
+/// Ends what holds its [`DrainToken`]s.
 #[derive(Debug)]
 pub(crate) struct Drain {
     phase: watch::Sender<Phase>,
@@ -16,7 +16,7 @@ pub(crate) struct Drain {
 
 /// Held by whatever must come to its end before the edge does.
 #[derive(Clone, Debug)]
-pub(crate) struct Token {
+pub(crate) struct DrainToken {
     phase: watch::Receiver<Phase>,
     _alive: mpsc::Sender<()>,
 }
@@ -27,15 +27,15 @@ enum Phase {
     /// Nothing new is accepted; what has not carried a request yet may carry one.
     Leaving,
     Draining,
-    Cut,
+    Aborted,
 }
 
 impl Drain {
     /// The end, and the token that all others are copies of.
-    pub(crate) fn new() -> (Self, Token) {
+    pub(crate) fn new() -> (Self, DrainToken) {
         let (phase, told) = watch::channel(Phase::Running);
         let (alive, ended) = mpsc::channel(1);
-        let token = Token {
+        let token = DrainToken {
             phase: told,
             _alive: alive,
         };
@@ -43,14 +43,14 @@ impl Drain {
     }
 
     /// Tells all holders that another process accepts in their place.
-    pub(crate) fn leave(&self) {
+    pub(crate) fn stop_accepting(&self) {
         self.reach(Phase::Leaving);
     }
 
     /// Waits for all holders, for `patience` at most; after `fresh` those too come to an end that
     /// have done nothing yet. Says whether all ended by themselves.
-    pub(crate) async fn empty(&mut self, fresh: Duration, patience: Duration) -> bool {
-        self.leave();
+    pub(crate) async fn wait_until_drained(&mut self, fresh: Duration, patience: Duration) -> bool {
+        self.stop_accepting();
         if timeout(fresh, self.ended.recv()).await.is_ok() {
             return true;
         }
@@ -73,7 +73,7 @@ impl Drain {
         self.reach(Phase::Draining);
         // Nothing is ever sent: the channel closes when the last token is dropped.
         let in_time = timeout(patience, self.ended.recv()).await.is_ok();
-        self.reach(Phase::Cut);
+        self.reach(Phase::Aborted);
         if !in_time {
             const CUT: Duration = Duration::from_secs(1);
             let _ = timeout(CUT, self.ended.recv()).await;
@@ -82,7 +82,7 @@ impl Drain {
     }
 }
 
-impl Token {
+impl DrainToken {
     /// Waits until its holder should take on nothing new.
     pub(crate) async fn leaving(&mut self) {
         self.reached(Phase::Leaving).await;
@@ -94,8 +94,8 @@ impl Token {
     }
 
     /// Waits until its holder must end at once.
-    pub(crate) async fn cut(&mut self) {
-        self.reached(Phase::Cut).await;
+    pub(crate) async fn aborted(&mut self) {
+        self.reached(Phase::Aborted).await;
     }
 
     async fn reached(&mut self, phase: Phase) {

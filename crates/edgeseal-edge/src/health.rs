@@ -2,18 +2,18 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{follow::Holdings, prove::Applied};
+use crate::{prover::ProofQueue, replication::ServingState};
 
 /// Tells how an edge is, as long as anybody asks. Cheap to clone.
 #[derive(Clone)]
 pub struct Health {
-    holdings: Arc<Holdings>,
-    applied: Arc<Applied>,
+    serving: Arc<ServingState>,
+    proof_queue: Arc<ProofQueue>,
 }
 
 /// What is wrong; with all zero, nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ailing {
+pub struct EdgeStatus {
     /// Domains whose newest record cannot be used. They are served from their last good state, if
     /// they had one.
     pub quarantined: usize,
@@ -22,29 +22,32 @@ pub struct Ailing {
 }
 
 impl Health {
-    pub(crate) const fn new(holdings: Arc<Holdings>, applied: Arc<Applied>) -> Self {
-        Self { holdings, applied }
+    pub(crate) const fn new(holdings: Arc<ServingState>, applied: Arc<ProofQueue>) -> Self {
+        Self {
+            serving: holdings,
+            proof_queue: applied,
+        }
     }
 
     /// What is wrong now.
     #[must_use]
-    pub fn ailing(&self) -> Ailing {
-        Ailing {
-            quarantined: self.holdings.quarantine().len(),
-            unproved: self.applied.unproved(),
+    pub fn status(&self) -> EdgeStatus {
+        EdgeStatus {
+            quarantined: self.serving.quarantine().len(),
+            unproved: self.proof_queue.unproved(),
         }
     }
 }
 
-impl Ailing {
+impl EdgeStatus {
     /// Whether nothing is wrong.
     #[must_use]
-    pub fn is_nothing(self) -> bool {
+    pub fn is_healthy(self) -> bool {
         self == Self::default()
     }
 }
 
-impl fmt::Display for Ailing {
+impl fmt::Display for EdgeStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -57,7 +60,7 @@ impl fmt::Display for Ailing {
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
-            .field("ailing", &self.ailing())
+            .field("ailing", &self.status())
             .finish_non_exhaustive()
     }
 }

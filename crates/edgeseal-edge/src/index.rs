@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 
 /// Domains by name.
 ///
-/// A domain is kept under the spelling of its [`Pattern`]: `example.com`, and `.example.com` for
+/// A domain is kept under the spelling of its [`DomainPattern`]: `example.com`, and `.example.com` for
 /// the wildcard below it. The leading dot is the marker; the name that a wildcard lookup needs is
 /// therefore a tail of the host itself.
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl<T: Clone> Index<T> {
     }
 
     /// Puts a domain in the place of what is there under its name.
-    pub fn put(&self, name: &Pattern, domain: T) {
+    pub fn put(&self, name: &DomainPattern, domain: T) {
         self.domains
             .pin()
             .insert(name.to_string().into_boxed_str(), domain);
     }
 
     /// Takes a domain out. Says whether it was there.
-    pub fn remove(&self, name: &Pattern) -> bool {
+    pub fn remove(&self, name: &DomainPattern) -> bool {
         self.domains
             .pin()
             .remove(name.to_string().as_str())
@@ -74,7 +74,7 @@ impl<T: Clone> Index<T> {
 
     /// The domain of exactly this name.
     #[must_use]
-    pub fn get(&self, name: &Pattern) -> Option<T> {
+    pub fn get(&self, name: &DomainPattern) -> Option<T> {
         self.domains.pin().get(name.to_string().as_str()).cloned()
     }
 
@@ -148,12 +148,12 @@ impl<'a> Host<'a> {
     /// The name of the domain that was found for this host in this way; `None` only if the host
     /// can be no domain's.
     #[must_use]
-    pub fn domain(&self, found: Match) -> Option<Pattern> {
+    pub fn domain(&self, found: Match) -> Option<DomainPattern> {
         let spelling = match found {
             Match::Exact => self.as_str(),
             Match::Wildcard => self.below_first_label()?,
         };
-        Pattern::parse(spelling).ok()
+        DomainPattern::parse(spelling).ok()
     }
 
     /// Whether two hosts, found in these ways, belong to one domain.

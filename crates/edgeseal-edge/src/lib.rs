@@ -41,67 +41,67 @@ use tokio::{
 };
 
 mod drain;
-pub mod entry;
-mod follow;
 mod health;
 pub mod index;
 mod limits;
 mod listener;
-mod loaded;
 mod options;
 mod own_listeners;
-mod prove;
+mod prover;
 mod proxy;
-mod proxy_header;
+mod proxy_protocol;
 mod quarantine;
 mod replica;
+mod replication;
 pub mod select;
+pub mod served_domain;
 mod stapling;
+mod startup;
 mod telemetry;
 mod tls;
 
-pub use follow::Resealed;
-pub use health::{Ailing, Health};
+pub use health::{EdgeStatus, Health};
 pub use limits::{Limits, MemoryUse};
-pub use loaded::{Listeners, Loaded, bind};
 pub use options::{Options, STAGING};
 pub use own_listeners::OwnListeners;
-pub use prove::Proofs;
-pub use proxy::{AccessLog, Patience};
-pub use replica::{Examined, ReplicaError, examine};
-pub use tls::{Offer, OriginTrustError, Probe, ProbeError, Seen, SetupError};
+pub use prover::ProofRequests;
+pub use proxy::{AccessLog, Timeouts};
+pub use replica::{ReplicaError, ReplicaReport, inspect_replica};
+pub use replication::ResealStats;
+pub use startup::{Listeners, LoadedEdge, bind};
+pub use tls::{OfferedKeys, OriginTrustError, Probe, ProbeError, ProbeResult, SetupError};
 
 use drain::Drain;
-use follow::{Holdings, Wish};
 use limits::Limiter;
 use listener::Server;
-use loaded::{Base, Following};
-use prove::Prover;
-use proxy::{Log, Ports};
-use proxy_header::Balancers;
-use replica::{Replica, Standing};
+use prover::Prover;
+use proxy::{AccessLogger, ListenPorts};
+use proxy_protocol::TrustedProxies;
+use replica::{Replica, ReplicaStatus};
+use replication::{ResealRequest, ServingState};
+use startup::{EdgeContext, ReplicationTasks};
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
 pub struct Edge {
-    base: Base,
+    context: EdgeContext,
     https: SocketAddr,
     http: Option<SocketAddr>,
-    served: watch::Receiver<Revision>,
-    reseal: Reseal,
+    applied_revision: watch::Receiver<Revision>,
+    reseal: ResealHandle,
     drain: Drain,
-    following: Option<Following>,
+    replication: Option<ReplicationTasks>,
 }
 
 /// Has an edge seal anew what it holds. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reseal {
-    wishes: mpsc::Sender<Wish>,
+pub struct ResealHandle {
+    requests: mpsc::Sender<ResealRequest>,
 }
 
 /// The edge has ended, or could not write its replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the edge has ended or could not write its replica")]
-pub struct NotResealed;
+pub struct ResealError;
 
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]
@@ -154,9 +154,9 @@ impl Edge {
     ) -> Result<Self, StartError> {
         let (https, http) = (options.https, options.http);
         let listeners = || Listeners::bind(https, http);
-        let loaded = Loaded::load(options, keyring, clock).await?;
+        let loaded = LoadedEdge::load(options, keyring, clock).await?;
         let mut edge = loaded.serve(store, listeners).await?;
-        edge.prove()?;
+        edge.start_prover()?;
         Ok(edge)
     }
 
@@ -164,18 +164,18 @@ impl Edge {
     ///
     /// # Errors
     /// [`StartError::Tls`].
-    pub fn prove(&mut self) -> Result<(), StartError> {
-        if let Some(following) = &mut self.following
+    pub fn start_prover(&mut self) -> Result<(), StartError> {
+        if let Some(following) = &mut self.replication
             && following.prover.is_none()
         {
-            let reached_at = self.base.options.prove_at.unwrap_or(self.https);
+            let reached_at = self.context.options.probe_address.unwrap_or(self.https);
             let prover = Prover::new(
-                Arc::clone(&self.base.holdings),
-                Arc::clone(&self.base.applied),
+                Arc::clone(&self.context.serving),
+                Arc::clone(&self.context.proof_queue),
                 Arc::clone(&following.store),
-                self.base.clock,
-                (&self.base.options.group, &self.base.options.id),
-                (reached_at, self.base.options.expects_headers()),
+                self.context.clock,
+                (&self.context.options.group, &self.context.options.id),
+                (reached_at, self.context.options.uses_proxy_protocol()),
             )?;
             following.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }
@@ -184,9 +184,9 @@ impl Edge {
 
     /// Takes its report back, writes the replica to its end and lets go of it and of the store. It
     /// goes on accepting and serving what it has.
-    pub async fn release(&mut self) {
-        if let Some(following) = self.following.take() {
-            following.only_follow().await.stop().await;
+    pub async fn stop_replication(&mut self) {
+        if let Some(following) = self.replication.take() {
+            following.stop_all_but_follower().await.stop().await;
         }
     }
 
@@ -194,24 +194,24 @@ impl Edge {
     ///
     /// # Errors
     /// [`StartError`] if the replica cannot be written, for one.
-    pub async fn resume(&mut self, store: SharedStore) -> Result<(), StartError> {
-        let options = &self.base.options;
+    pub async fn resume_replication(&mut self, store: SharedStore) -> Result<(), StartError> {
+        let options = &self.context.options;
         let (directory, environment) = (options.directory.clone(), options.environment());
-        let open = move || Replica::open_again(&directory, environment);
+        let open = move || Replica::reopen(&directory, environment);
         let opening = tokio::task::spawn_blocking(open);
         let replica = opening.await.map_err(io::Error::other)??;
-        let cursor = Some(*self.served.borrow());
-        let (following, served, reseal) = self.base.follow(replica, cursor, store)?;
-        self.following = Some(following);
-        (self.served, self.reseal) = (served, reseal);
-        self.prove()
+        let cursor = Some(*self.applied_revision.borrow());
+        let (following, served, reseal) = self.context.start_replication(replica, cursor, store)?;
+        self.replication = Some(following);
+        (self.applied_revision, self.reseal) = (served, reseal);
+        self.start_prover()
     }
 
     /// Accepts no more, since another process does in its place; the sockets stay as they are.
     /// What is open goes on: see [`drain`](Self::drain), which must follow, in this case with some
     /// `patience` of its own.
-    pub fn leave(&self) {
-        self.drain.leave();
+    pub fn stop_accepting(&self) {
+        self.drain.stop_accepting();
     }
 
     /// Whether an edge has kept a replica in this directory.
@@ -236,36 +236,39 @@ impl Edge {
     /// The revision up to which every change is visible to new handshakes. What of it was proved
     /// is in the edge's report.
     #[must_use]
-    pub fn served(&self) -> watch::Receiver<Revision> {
-        self.served.clone()
+    pub fn applied_revision(&self) -> watch::Receiver<Revision> {
+        self.applied_revision.clone()
     }
 
     /// What has this edge prove some domains before others.
     #[must_use]
-    pub fn proofs(&self) -> Proofs {
-        Proofs::new(Arc::clone(&self.base.applied))
+    pub fn proof_requests(&self) -> ProofRequests {
+        ProofRequests::new(Arc::clone(&self.context.proof_queue))
     }
 
     /// What is wrong with what this edge serves, now and later.
     #[must_use]
     pub fn health(&self) -> Health {
-        let (holdings, applied) = (&self.base.holdings, &self.base.applied);
+        let (holdings, applied) = (&self.context.serving, &self.context.proof_queue);
         Health::new(Arc::clone(holdings), Arc::clone(applied))
     }
 
     /// What has this edge seal anew what it holds, after its keyring was given another key to seal
     /// with.
     #[must_use]
-    pub fn reseal(&self) -> Reseal {
+    pub fn reseal(&self) -> ResealHandle {
         self.reseal.clone()
     }
 
     /// Waits until nothing is open any more after it has [left](Self::leave), for `patience` at
     /// most. Connections that have not carried a request yet may carry one: their clients know
     /// nothing of another process.
-    pub async fn empty(&mut self, patience: Duration) {
-        let fresh = self.base.options.client_hello_timeout;
-        let in_time = self.drain.empty(fresh.min(patience), patience).await;
+    pub async fn wait_until_drained(&mut self, patience: Duration) {
+        let fresh = self.context.options.client_hello_timeout;
+        let in_time = self
+            .drain
+            .wait_until_drained(fresh.min(patience), patience)
+            .await;
         tracing::info!(in_time, "what was open before the hand-over has ended");
     }
 
@@ -274,14 +277,14 @@ impl Edge {
     /// replica to its end.
     pub async fn drain(mut self) {
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
-        let following = self.following.take();
+        let following = self.replication.take();
         let follower = match following {
-            Some(following) => Some(following.only_follow().await),
+            Some(following) => Some(following.stop_all_but_follower().await),
             None => None,
         };
-        let in_time = self.drain.drain(self.base.options.drain_timeout).await;
+        let in_time = self.drain.drain(self.context.options.drain_timeout).await;
         tracing::info!(in_time, "the edge is drained");
-        if let Some(log) = self.base.access_log {
+        if let Some(log) = self.context.access_log {
             log.flush().await;
         }
         if let Some(follower) = follower {
@@ -299,10 +302,10 @@ impl fmt::Debug for Edge {
     }
 }
 
-impl Reseal {
-    fn new() -> (Self, mpsc::Receiver<Wish>) {
+impl ResealHandle {
+    fn new() -> (Self, mpsc::Receiver<ResealRequest>) {
         let (wishes, wished) = mpsc::channel(1);
-        (Self { wishes }, wished)
+        (Self { requests: wishes }, wished)
     }
 
     /// Seals anew every private key that the edge holds under another key than the one that seals
@@ -310,11 +313,11 @@ impl Reseal {
     /// store.
     ///
     /// # Errors
-    /// [`NotResealed`]; asking again does no harm.
-    pub async fn run(&self) -> Result<Resealed, NotResealed> {
+    /// [`ResealError`]; asking again does no harm.
+    pub async fn run(&self) -> Result<ResealStats, ResealError> {
         let (wish, done) = oneshot::channel();
-        self.wishes.send(wish).await.map_err(|_| NotResealed)?;
-        done.await.map_err(|_| NotResealed)
+        self.requests.send(wish).await.map_err(|_| ResealError)?;
+        done.await.map_err(|_| ResealError)
     }
 }
 
@@ -358,7 +361,7 @@ type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 async fn first_state(
     options: &Options,
     store: &SharedStore,
-    standing: Standing,
+    standing: ReplicaStatus,
     served: &mut watch::Receiver<Revision>,
 ) {
     if !standing.complete {
@@ -387,11 +390,11 @@ async fn first_ticket_keys(options: &Options, mut ready: watch::Receiver<bool>) 
 
 fn server(
     options: &Options,
-    holdings: &Arc<Holdings>,
-    (keys, tickets): (Arc<tls::Keys>, Arc<tls::Tickets>),
+    holdings: &Arc<ServingState>,
+    (keys, tickets): (Arc<tls::KeyCache>, Arc<tls::TicketKeys>),
     origin_tls: tls::OriginTls,
-    ports: Ports,
-    (access_log, clock): (Option<Arc<Log>>, fn() -> Timestamp),
+    ports: ListenPorts,
+    (access_log, clock): (Option<Arc<AccessLogger>>, fn() -> Timestamp),
 ) -> Result<Server, StartError> {
     let index = holdings.index();
     let default_host = options
@@ -416,11 +419,11 @@ fn server(
             access_log,
             clock,
         ),
-        holdings: Arc::clone(holdings),
+        serving: Arc::clone(holdings),
         header_timeout: options.header_timeout,
-        connection_requests: options.connection_requests.max(1),
+        connection_requests: options.keepalive_requests.max(1),
         limiter,
-        balancers: Balancers::new(&options.proxy_protocol_from),
-        header_patience: options.client_hello_timeout,
+        trusted_proxies: TrustedProxies::new(&options.proxy_protocol_from),
+        proxy_header_timeout: options.client_hello_timeout,
     })
 }

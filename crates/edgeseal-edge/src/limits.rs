@@ -1,6 +1,6 @@
 //! How much an edge takes on, and who pays when that is exhausted.
 //!
-//! - **Connections, handshakes under way, request heads of more than [`HEAD_ROOM`] bytes, and requests
+//! - **Connections, handshakes under way, request heads of more than [`HEADER_BUFFER_SIZE`] bytes, and requests
 //!   over HTTP/2 beyond the first of each connection**: in all and by source, shared out by
 //!   [`edgeseal_core::fairness`]. While some are free, each source takes what its own limit allows. When
 //!   none is, a newcomer gets one of the source that holds most: a connection of that source is closed,
@@ -26,12 +26,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::telemetry::{OpenConnection, Shed};
 
-mod delay;
 mod memory;
+mod queue_delay;
 mod registry;
 mod slot;
 
-use delay::Delay;
+use queue_delay::QueueDelay;
 use registry::Registry;
 use slot::Slot;
 
@@ -53,7 +53,7 @@ pub struct Limits {
     pub streams_per_source: usize,
     /// Request heads over HTTP/1.1 of more than 16 KiB at most, until the exchange of
     /// each has ended; one source has half of them at most.
-    pub large_heads: usize,
+    pub large_headers: usize,
     /// Bytes of memory; `None`: any number. See [`Limits::within_memory`].
     pub memory_max: Option<u64>,
 }
@@ -66,7 +66,7 @@ impl Default for Limits {
             handshakes: 8192,
             streams: 65_536,
             streams_per_source: 4096,
-            large_heads: 4096,
+            large_headers: 4096,
             memory_max: None,
         }
     }
@@ -81,12 +81,12 @@ const HANDSHAKE_BYTES: u64 = 16 * 1024;
 /// times as much: what waits to be sent, and what was read from the origin ahead.
 const STREAM_BYTES: u64 = 32 * 1024;
 /// A request head over HTTP/1.1 may have so many bytes as a part of its connection.
-pub(crate) const HEAD_ROOM: usize = 16 * 1024;
+pub(crate) const HEADER_BUFFER_SIZE: usize = 16 * 1024;
 /// A request head over HTTP/1.1 or HTTP/2 has so many bytes at most. Heads of 20 KB are normal for
 /// signed requests.
-pub(crate) const HEAD_MAX: usize = 64 * 1024;
-/// What a head of more than [`HEAD_ROOM`] takes beyond it: hyper doubles its buffer.
-const LARGE_HEAD_BYTES: u64 = HEAD_MAX as u64;
+pub(crate) const HEADER_SIZE_MAX: usize = 64 * 1024;
+/// What a head of more than [`HEADER_BUFFER_SIZE`] takes beyond it: hyper doubles its buffer.
+const LARGE_HEADER_BYTES: u64 = HEADER_SIZE_MAX as u64;
 
 impl Limits {
     /// As many of each as [`memory_max`](Self::memory_max) has room for: connections may take a half
@@ -103,7 +103,7 @@ impl Limits {
             connections: self.connections.min(fit(most / 2, CONNECTION_BYTES)),
             handshakes: self.handshakes.min(fit(most / 8, HANDSHAKE_BYTES)),
             streams: self.streams.min(fit(most / 8, STREAM_BYTES)),
-            large_heads: self.large_heads.min(fit(most / 16, LARGE_HEAD_BYTES)),
+            large_headers: self.large_headers.min(fit(most / 16, LARGE_HEADER_BYTES)),
             ..self
         }
     }
@@ -113,8 +113,8 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     registry: Mutex<Registry>,
-    delay: Delay,
-    memory_is_short: AtomicBool,
+    delay: QueueDelay,
+    memory_pressure: AtomicBool,
     epoch: Instant,
 }
 
@@ -134,9 +134,9 @@ pub(crate) struct InFlight {
     counted: bool,
 }
 
-/// A request head of more than [`HEAD_ROOM`] bytes and the exchange that follows, until it is dropped.
+/// A request head of more than [`HEADER_BUFFER_SIZE`] bytes and the exchange that follows, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct LargeHead(Arc<ConnectionPermit>);
+pub(crate) struct LargeHeader(Arc<ConnectionPermit>);
 
 impl Limiter {
     /// Must be called on the runtime: memory is looked at by a task, by means of `memory_used`.
@@ -144,8 +144,8 @@ impl Limiter {
         let limits = limits.within_memory();
         let limiter = Arc::new(Self {
             registry: Mutex::new(Registry::new(&limits)),
-            delay: Delay::default(),
-            memory_is_short: AtomicBool::new(false),
+            delay: QueueDelay::default(),
+            memory_pressure: AtomicBool::new(false),
             epoch: Instant::now(),
         });
         if let Some(most) = limits.memory_max {
@@ -161,7 +161,7 @@ impl Limiter {
         handshake: bool,
     ) -> Result<ConnectionPermit, Shed> {
         let source = source_network(source);
-        let short = self.memory_is_short();
+        let short = self.under_memory_pressure();
         let now_ms = self.now_ms();
         let slot = self.registry().admit(source, handshake, short, now_ms)?;
         Ok(ConnectionPermit {
@@ -172,19 +172,19 @@ impl Limiter {
     }
 
     /// Waits for the turn of a handshake; fails if that took too long for too long.
-    pub(crate) async fn turn(&self) -> Result<(), Shed> {
+    pub(crate) async fn wait_turn(&self) -> Result<(), Shed> {
         let asked = Instant::now();
         // To the end of the queue of all that this process has to do.
         tokio::task::yield_now().await;
         let now = Instant::now();
-        if self.delay.stands(now - asked, now - self.epoch) {
+        if self.delay.is_standing(now - asked, now - self.epoch) {
             return Err(Shed::Delay);
         }
         Ok(())
     }
 
-    fn memory_is_short(&self) -> bool {
-        self.memory_is_short.load(Ordering::Relaxed)
+    fn under_memory_pressure(&self) -> bool {
+        self.memory_pressure.load(Ordering::Relaxed)
     }
 
     fn now_ms(&self) -> u64 {
@@ -213,7 +213,7 @@ impl ConnectionPermit {
     pub(crate) fn stream(self: &Arc<Self>) -> Result<InFlight, Shed> {
         let others = self.slot.requests();
         if others > 0 {
-            if self.limiter.memory_is_short() {
+            if self.limiter.under_memory_pressure() {
                 return Err(Shed::Memory);
             }
             self.limiter.registry().stream_begins(&self.slot)?;
@@ -223,22 +223,22 @@ impl ConnectionPermit {
     }
 
     /// The unfinished head of a request has so many bytes; 0: there is none.
-    pub(crate) fn head_has(&self, bytes: usize) {
-        self.slot.head_has(bytes);
+    pub(crate) fn set_header_bytes(&self, bytes: usize) {
+        self.slot.set_header_bytes(bytes);
     }
 
-    /// The head of a request over HTTP/1.1 needs more than [`HEAD_ROOM`].
-    pub(crate) fn large_head(self: &Arc<Self>) -> Result<LargeHead, Shed> {
-        if self.limiter.memory_is_short() {
+    /// The head of a request over HTTP/1.1 needs more than [`HEADER_BUFFER_SIZE`].
+    pub(crate) fn large_header(self: &Arc<Self>) -> Result<LargeHeader, Shed> {
+        if self.limiter.under_memory_pressure() {
             return Err(Shed::Memory);
         }
-        self.limiter.registry().large_head_begins(&self.slot)?;
-        Ok(LargeHead(Arc::clone(self)))
+        self.limiter.registry().large_header_begins(&self.slot)?;
+        Ok(LargeHeader(Arc::clone(self)))
     }
 
     /// Waits until the connection must be closed, since its place is needed for another source.
-    pub(crate) async fn revoked(&self) {
-        self.slot.revoked().await;
+    pub(crate) async fn evicted(&self) {
+        self.slot.evicted().await;
     }
 
     /// Waits until no request has been under way for `limit`.
@@ -279,14 +279,14 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.limiter.registry().leave(&self.slot);
+        self.limiter.registry().remove_connection(&self.slot);
     }
 }
 
-impl Drop for LargeHead {
+impl Drop for LargeHeader {
     fn drop(&mut self) {
         let ConnectionPermit { limiter, slot, .. } = &*self.0;
-        limiter.registry().large_head_ends(slot);
+        limiter.registry().large_header_ends(slot);
     }
 }
 

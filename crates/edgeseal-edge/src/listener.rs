@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 use http::Request;
 use hyper::body::Incoming;
 use tokio::{
@@ -12,31 +12,31 @@ use tokio::{
 };
 
 use crate::{
-    drain::Token,
-    follow::Holdings,
+    drain::DrainToken,
     limits::{ConnectionPermit, Limiter},
     proxy::{Inbound, InboundTls, Proxy, UnreadBody},
-    proxy_header::Balancers,
+    proxy_protocol::TrustedProxies,
+    replication::ServingState,
     telemetry::{self, Shed},
-    tls::{NoConnection, Terminator, TlsStream, Unusable},
+    tls::{AcceptError, MaterialError, Terminator, TlsStream},
 };
 
-mod allowance;
 mod close_delimited;
-mod head_room;
+mod header_budget;
 mod http1;
 mod http2;
-mod idleness;
+mod idle;
+mod request_budget;
 
-use allowance::Allowance;
 use close_delimited::{CloseDelimited, EndsConnection, OverTcp};
+use request_budget::RequestBudget;
 
 /// What every connection needs.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) terminator: Terminator,
     pub(crate) proxy: Proxy,
-    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) serving: Arc<ServingState>,
     /// For the head of a request, idle time before it included.
     pub(crate) header_timeout: Duration,
     /// Requests on one connection, at least one.
@@ -44,14 +44,14 @@ pub(crate) struct Server {
     /// How much is taken on.
     pub(crate) limiter: Arc<Limiter>,
     /// Who speaks for others.
-    pub(crate) balancers: Balancers,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// For what a balancer says of whom it speaks for.
-    pub(crate) header_patience: Duration,
+    pub(crate) proxy_header_timeout: Duration,
 }
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum Protocol {
     /// TLS, and HTTP in it.
     Https,
     /// HTTP/1.1 in the clear.
@@ -67,15 +67,15 @@ const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
 /// What is left to do on a connection, in memory of its own: the task that it runs in is no larger than
 /// what is needed while nothing happens.
-type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
+type ServeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Server {
     /// Accepts until the drain begins.
     pub(crate) async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
-        speaks: Speaks,
-        mut token: Token,
+        speaks: Protocol,
+        mut token: DrainToken,
     ) {
         let mut failing = false;
         loop {
@@ -86,7 +86,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     failing = false;
-                    Arc::clone(&self).take(stream, peer, speaks, token.clone());
+                    Arc::clone(&self).spawn_connection(stream, peer, speaks, token.clone());
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that left again: neither ends a listener.
@@ -106,9 +106,15 @@ impl Server {
     }
 
     /// Serves a connection in a task of its own, if it is admitted.
-    fn take(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, speaks: Speaks, token: Token) {
+    fn spawn_connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        speaks: Protocol,
+        token: DrainToken,
+    ) {
         // The client of a balancer is not known yet.
-        let handshake = speaks == Speaks::Https && !self.balancers.are_there();
+        let handshake = speaks == Protocol::Https && !self.trusted_proxies.is_enabled();
         let permit = match self.limiter.admit(peer.ip(), handshake) {
             Ok(permit) => permit,
             Err(why) => return telemetry::shed(why),
@@ -117,7 +123,7 @@ impl Server {
             let mut cut = token.clone();
             tokio::select! {
                 () = self.serve(stream, peer, speaks, token, permit) => {}
-                () = cut.cut() => {}
+                () = cut.aborted() => {}
             }
         });
     }
@@ -126,17 +132,17 @@ impl Server {
         self: Arc<Self>,
         mut stream: TcpStream,
         peer: SocketAddr,
-        speaks: Speaks,
-        token: Token,
+        speaks: Protocol,
+        token: DrainToken,
         permit: ConnectionPermit,
     ) {
-        let (peer, permit) = if self.balancers.are_there() {
+        let (peer, permit) = if self.trusted_proxies.is_enabled() {
             let told = Box::pin(self.client(&mut stream, peer, &token));
-            let Some(client) = unless_revoked(&permit, told).await.flatten() else {
+            let Some(client) = unless_evicted(&permit, told).await.flatten() else {
                 return telemetry::shed(Shed::ProxyHeader);
             };
             drop(permit);
-            match self.limiter.admit(client.ip(), speaks == Speaks::Https) {
+            match self.limiter.admit(client.ip(), speaks == Protocol::Https) {
                 Ok(permit) => (client, permit),
                 Err(why) => return telemetry::shed(why),
             }
@@ -147,8 +153,8 @@ impl Server {
         // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
         // keep what its handshake needed.
         let opening = Box::pin(self.open(stream, peer, speaks, token, Arc::clone(&permit)));
-        if let Some(Some(rest)) = unless_revoked(&permit, opening).await {
-            unless_revoked(&permit, rest).await;
+        if let Some(Some(rest)) = unless_evicted(&permit, opening).await {
+            unless_evicted(&permit, rest).await;
         }
     }
 
@@ -157,25 +163,25 @@ impl Server {
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        speaks: Speaks,
-        token: Token,
+        speaks: Protocol,
+        token: DrainToken,
         permit: Arc<ConnectionPermit>,
-    ) -> Option<Rest> {
+    ) -> Option<ServeFuture> {
         // Failing leaves the connection slower, not wrong.
         let _ = stream.set_nodelay(true);
         let mut inbound = Inbound {
             peer,
             tls: None,
             token,
-            flow: self.proxy.flow(),
+            stall_monitor: self.proxy.flow(),
             unread: UnreadBody::default(),
             permit,
         };
         Some(match speaks {
-            Speaks::Http => Box::pin(self.http1(stream, inbound)),
-            Speaks::Https => {
+            Protocol::Http => Box::pin(self.http1(stream, inbound)),
+            Protocol::Https => {
                 let token = inbound.token.clone();
-                let (stream, h2, tls) = self.shake_hands(stream, peer, token).await?;
+                let (stream, h2, tls) = self.handshake(stream, peer, token).await?;
                 inbound.permit.handshake_done();
                 inbound.tls = Some(tls);
                 if h2 {
@@ -188,11 +194,11 @@ impl Server {
     }
 
     /// The connection after its handshake, and whether HTTP/2 was agreed on.
-    async fn shake_hands(
+    async fn handshake(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        mut token: Token,
+        mut token: DrainToken,
     ) -> Option<(Box<TlsStream>, bool, InboundTls)> {
         match self.terminator.accept(stream, token.draining()).await {
             Ok(terminated) => {
@@ -205,13 +211,13 @@ impl Server {
                     resumed: terminated.is_resumed(),
                     host: terminated.host,
                     found: terminated.found,
-                    domain: terminated.domain,
+                    domain_id: terminated.domain_id,
                 };
                 return Some((terminated.stream, terminated.h2, tls));
             }
-            Err(NoConnection::Unusable { domain, why }) => self.quarantine(domain.as_ref(), &why),
+            Err(AcceptError::Unusable { domain, why }) => self.quarantine(domain.as_ref(), &why),
             Err(error) => {
-                if let NoConnection::Shed(why) = error {
+                if let AcceptError::Shed(why) = error {
                     telemetry::shed(why);
                 }
                 let error: &dyn std::error::Error = &error;
@@ -226,14 +232,14 @@ impl Server {
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
-        token: &Token,
+        token: &DrainToken,
     ) -> Option<SocketAddr> {
-        if !self.balancers.are_there() {
+        if !self.trusted_proxies.is_enabled() {
             return Some(peer);
         }
         let mut drains = token.clone();
         let told = tokio::select! {
-            told = timeout(self.header_patience, self.balancers.client(stream, peer)) => told,
+            told = timeout(self.proxy_header_timeout, self.trusted_proxies.client(stream, peer)) => told,
             () = drains.draining() => return None,
         };
         match told {
@@ -250,9 +256,9 @@ impl Server {
         }
     }
 
-    fn quarantine(&self, domain: Option<&Pattern>, why: &Unusable) {
+    fn quarantine(&self, domain: Option<&DomainPattern>, why: &MaterialError) {
         if let Some(domain) = domain {
-            self.holdings.quarantine().put(domain, &why.to_string());
+            self.serving.quarantine().put(domain, &why.to_string());
         }
     }
 
@@ -261,10 +267,10 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
     {
-        let ends = http1::Ends {
+        let ends = http1::ConnectionEnd {
             header_timeout: self.header_timeout,
-            allowance: Allowance::new(self.connection_requests),
-            flow: inbound.flow.clone(),
+            request_budget: RequestBudget::new(self.connection_requests),
+            stall_monitor: inbound.stall_monitor.clone(),
             unread: inbound.unread.clone(),
             token: inbound.token.clone(),
             permit: Arc::clone(&inbound.permit),
@@ -288,13 +294,13 @@ impl Server {
 }
 
 /// What comes of `future`; `None` if the connection must be closed before.
-async fn unless_revoked<T>(
+async fn unless_evicted<T>(
     permit: &ConnectionPermit,
     future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
 ) -> Option<T> {
     tokio::select! {
         biased;
-        () = permit.revoked() => None,
+        () = permit.evicted() => None,
         done = future => Some(done),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use edgeseal_core::{DomainName, domain::Environment, private_origins::PrivateOrigins};
 use ipnet::IpNet;
 
-use crate::{AccessLog, Limits, MemoryUse, OwnListeners, Patience};
+use crate::{AccessLog, Limits, MemoryUse, OwnListeners, Timeouts};
 
 /// The group whose edges serve the staging environment.
 pub const STAGING: &str = "staging";
@@ -34,7 +34,7 @@ pub struct Options {
     /// For the head of a request, idle time before it included.
     pub header_timeout: Duration,
     /// For origins.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
     pub origin_tls_ports: Vec<u16>,
     /// Ports of origins that are asked in HTTP/2 in the clear, as gRPC servers want it.
@@ -48,21 +48,21 @@ pub struct Options {
     /// Whose origins may be at addresses that are not public.
     pub origin_private_addresses: PrivateOrigins,
     /// The sockets that this process listens on besides those of the edge: nobody's origin.
-    pub listeners: OwnListeners,
+    pub own_listeners: OwnListeners,
     /// Connections to one origin at a time at most. A request that finds them all in use waits as
     /// long as for a connection.
     pub origin_connections: usize,
     /// Bytes of a request's body at most; `None`: any number. A longer one is answered with 413.
     pub request_body_max: Option<u64>,
     /// Requests that one connection of a client carries at most; then it is closed in order.
-    pub connection_requests: u32,
+    pub keepalive_requests: u32,
     /// For open connections when the edge is drained.
     pub drain_timeout: Duration,
     /// Whether OCSP responders may be at addresses that are not public, and at other ports than 80.
     /// Whoever uploads a certificate can then make this process ask inside of its own network.
     pub ocsp_private_addresses: bool,
     /// Parsed keys in memory at most.
-    pub key_cache: usize,
+    pub key_cache_size: usize,
     /// How much it takes on.
     pub limits: Limits,
     /// Tells what is to be compared with [`memory_max`](Limits::memory_max). By default all that is
@@ -74,10 +74,10 @@ pub struct Options {
     /// For the store, when there is a good replica to serve from.
     pub catch_up_timeout: Duration,
     /// Between two tries of what is quarantined, and between two looks for missing ticket keys.
-    pub recheck_every: Duration,
+    pub retry_interval: Duration,
     /// Where the edge connects to, to read what it serves: its own listener unless visitors reach
     /// that through something else on this machine, which then is part of what is proved.
-    pub prove_at: Option<SocketAddr>,
+    pub probe_address: Option<SocketAddr>,
 }
 
 impl Options {
@@ -93,30 +93,30 @@ impl Options {
             default_domain: None,
             client_hello_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             origin_tls_ports: vec![443],
             origin_h2c_ports: Vec::new(),
             access_log: None,
             origin_ca_file: None,
             origin_dns: None,
             origin_private_addresses: PrivateOrigins::default(),
-            listeners: OwnListeners::default(),
+            own_listeners: OwnListeners::default(),
             origin_connections: 1024,
             request_body_max: None,
-            connection_requests: 10_000,
+            keepalive_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
             ocsp_private_addresses: false,
-            key_cache: 10_000,
+            key_cache_size: 10_000,
             limits: Limits::default(),
             memory_used: MemoryUse::of_this_process,
             proxy_protocol_from: Vec::new(),
             catch_up_timeout: Duration::from_secs(5),
-            recheck_every: Duration::from_secs(30),
-            prove_at: None,
+            retry_interval: Duration::from_secs(30),
+            probe_address: None,
         }
     }
 
-    pub(crate) const fn expects_headers(&self) -> bool {
+    pub(crate) const fn uses_proxy_protocol(&self) -> bool {
         !self.proxy_protocol_from.is_empty()
     }
 

@@ -16,61 +16,61 @@ use uuid::Uuid;
 
 use crate::{
     Options,
-    drain::Token,
-    entry::Entry,
+    drain::DrainToken,
     index::{Host, Index, Match},
     limits::ConnectionPermit,
+    served_domain::ServedDomain,
     telemetry,
     tls::OriginTls,
 };
 
 mod access;
 mod body;
-mod fields;
-mod flow;
-mod page;
+mod error_page;
+mod headers;
 mod redirect;
 mod route;
+mod stall;
 mod tunnel;
 mod upstream;
 mod websocket;
 
 pub use access::AccessLog;
-pub(crate) use access::Log;
-pub(crate) use body::{Reply, UnreadBody};
-pub(crate) use flow::Flow;
-pub(crate) use redirect::Ports;
+pub(crate) use access::AccessLogger;
+pub(crate) use body::{ResponseBody, UnreadBody};
+pub(crate) use redirect::ListenPorts;
+pub(crate) use stall::StallMonitor;
 
-use access::{Record, Trace};
-use body::Loan;
-use page::Page;
+use access::{AccessRecord, UpstreamTiming};
+use body::ReplayableBody;
+use error_page::ErrorPage;
 use redirect::redirection;
-use route::{Certified, Routed, Unrouted};
-use upstream::{Answer, Exchange, Head, NoAnswer, Upstream};
-use websocket::Handshake;
+use route::{RouteError, Routed, TlsDomain};
+use upstream::{Upstream, UpstreamError, UpstreamPermit, UpstreamRequestHead, UpstreamResponse};
+use websocket::WebSocketHandshake;
 
 /// How long the proxy waits for origins, and for visitors.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For a connection, name resolution included.
     pub connect: Duration,
     /// For a kept connection to an address that the origin's name does not have any more.
-    pub left_address: Duration,
+    pub stale_address: Duration,
     /// For the head of the response, from the last progress of the request's body on; twice as long if
     /// several origins of a domain are silent.
-    pub head: Duration,
+    pub header: Duration,
     /// For the next part of the response's body.
     pub idle: Duration,
     /// Bytes a second that a visitor must send of a request's body, on average over
     /// [`body_window`](Self::body_window) of waiting for it; 0: any number. Asked for until the head
     /// of the response is there. Exempt is gRPC, whose bodies are conversations, where both sides speak
     /// HTTP/2, as it needs.
-    pub body_rate: u32,
+    pub body_rate_min: u32,
     /// See [`body_rate`](Self::body_rate).
     pub body_window: Duration,
     /// For a visitor who takes nothing of the answers that are there for it: then its connection is
     /// cut.
-    pub stall: Duration,
+    pub client_send: Duration,
     /// For a tunnel, as of WebSocket, through which nothing goes in either direction.
     pub tunnel: Duration,
 }
@@ -78,12 +78,12 @@ pub struct Patience {
 /// Serves requests of all domains.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    index: Arc<Index<Entry>>,
+    index: Arc<Index<ServedDomain>>,
     upstream: Arc<Upstream>,
-    ports: Ports,
+    ports: ListenPorts,
     body_bytes_max: u64,
     responses: telemetry::Responses,
-    access_log: Option<Arc<Log>>,
+    access_log: Option<Arc<AccessLogger>>,
     clock: fn() -> Timestamp,
 }
 
@@ -95,9 +95,9 @@ pub(crate) struct Inbound {
     /// `None` without TLS.
     pub(crate) tls: Option<InboundTls>,
     /// Held while anything of the connection runs.
-    pub(crate) token: Token,
+    pub(crate) token: DrainToken,
     /// What the client takes.
-    pub(crate) flow: Flow,
+    pub(crate) stall_monitor: StallMonitor,
     /// Over HTTP/1.1, what it sends for nobody.
     pub(crate) unread: UnreadBody,
     /// Its place among all connections.
@@ -112,23 +112,23 @@ pub(crate) struct InboundTls {
     /// How its domain was found.
     pub(crate) found: Match,
     /// The number of its domain.
-    pub(crate) domain: i64,
+    pub(crate) domain_id: i64,
     /// The version, as in `1.3`.
     pub(crate) version: &'static str,
     /// Whether an earlier session goes on.
     pub(crate) resumed: bool,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            left_address: Duration::from_secs(60),
-            head: Duration::from_secs(60),
+            stale_address: Duration::from_secs(60),
+            header: Duration::from_secs(60),
             idle: Duration::from_secs(300),
-            body_rate: 500,
+            body_rate_min: 500,
             body_window: Duration::from_secs(20),
-            stall: Duration::from_secs(120),
+            client_send: Duration::from_secs(120),
             tunnel: Duration::from_secs(3600),
         }
     }
@@ -137,25 +137,25 @@ impl Default for Patience {
 impl Proxy {
     /// Must be called on the runtime.
     pub(crate) fn new(
-        index: Arc<Index<Entry>>,
+        index: Arc<Index<ServedDomain>>,
         options: &Options,
         origin_tls: OriginTls,
-        ports: Ports,
-        access_log: Option<Arc<Log>>,
+        ports: ListenPorts,
+        access_log: Option<Arc<AccessLogger>>,
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
             index,
             upstream: Arc::new(Upstream::new(
-                options.patience,
+                options.timeouts,
                 origin_tls,
-                upstream::Ports {
+                upstream::OriginProtocolPorts {
                     tls: options.origin_tls_ports.as_slice().into(),
                     h2c: options.origin_h2c_ports.as_slice().into(),
                 },
-                upstream::Rules {
+                upstream::ConnectPolicy {
                     dns: options.origin_dns,
-                    listeners: options.listeners.clone(),
+                    listeners: options.own_listeners.clone(),
                 },
                 options.origin_connections,
             )),
@@ -168,8 +168,8 @@ impl Proxy {
     }
 
     /// For a new connection.
-    pub(crate) fn flow(&self) -> Flow {
-        Flow::new(self.upstream.patience().stall)
+    pub(crate) fn flow(&self) -> StallMonitor {
+        StallMonitor::new(self.upstream.timeouts().client_send)
     }
 
     /// Answers a request, always: what goes wrong is a page.
@@ -177,24 +177,24 @@ impl Proxy {
         &self,
         mut request: Request<Incoming>,
         inbound: &Inbound,
-    ) -> Response<Reply> {
+    ) -> Response<ResponseBody> {
         let id = Uuid::new_v4();
         let mut record = self
             .access_log
             .as_ref()
-            .map(|log| Record::new(log, id, &request, inbound, (self.clock)()));
-        let opens_websocket = websocket::is_opened(&mut request);
+            .map(|log| AccessRecord::new(log, id, &request, inbound, (self.clock)()));
+        let opens_websocket = websocket::accept_extended_connect(&mut request);
         let tls = inbound.tls.as_ref();
-        let certified = tls.map(|tls| Certified {
+        let certified = tls.map(|tls| TlsDomain {
             host: &tls.host,
             found: tls.found,
-            domain: tls.domain,
+            domain_id: tls.domain_id,
         });
         let routed = route::route(&self.index, &request, certified);
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
         let answer = match routed {
             Ok(routed) => {
-                self.answer(request, opens_websocket, &routed, inbound, &mut record)
+                self.respond(request, opens_websocket, &routed, inbound, &mut record)
                     .await
             }
             Err(why) => Err(why.into()),
@@ -203,27 +203,27 @@ impl Proxy {
             Ok(response) => (response, None),
             Err(refusal) => {
                 tracing::debug!(request.id = %id, peer = %inbound.peer, ?refusal, "not proxied");
-                let page = refusal.page();
+                let page = refusal.error_page();
                 (page.into_response(id), Some(page.label()))
             }
         };
-        fields::set_hsts(response.headers_mut(), hsts, tls.is_some());
+        headers::set_hsts(response.headers_mut(), hsts, tls.is_some());
         self.responses.count(response.status());
         if let Some(mut record) = record {
-            record.answered(response.status(), reason);
+            record.set_response(response.status(), reason);
             response.body_mut().record(record);
         }
         response
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         mut request: Request<Incoming>,
         opens_websocket: bool,
         routed: &Routed,
         inbound: &Inbound,
-        record: &mut Option<Box<Record>>,
-    ) -> Result<Response<Reply>, Refusal> {
+        record: &mut Option<Box<AccessRecord>>,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
         let secure = inbound.tls.is_some();
         if let Some(redirection) = redirection(routed, &request, secure, self.ports) {
             return Ok(redirection.into_response());
@@ -235,16 +235,22 @@ impl Proxy {
         // Over HTTP/2 hyper never says 100: there it does no harm to read.
         let gated = parts.version == Version::HTTP_11
             && !body.is_end_stream()
-            && fields::expects_continue(&parts.headers);
+            && headers::expects_continue(&parts.headers);
         let connection = (parts.version, &inbound.unread);
-        let loan = Arc::new(Loan::new(body, self.body_bytes_max, gated, connection));
+        let loan = Arc::new(ReplayableBody::new(
+            body,
+            self.body_bytes_max,
+            gated,
+            connection,
+        ));
         if loan.is_too_large() {
-            return Err(Refusal::NoAnswer(NoAnswer::TooLarge));
+            return Err(ProxyError::NoAnswer(UpstreamError::TooLarge));
         }
-        let head = head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
-        let mut trace = Trace {
+        let head =
+            upstream_request_head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
+        let mut trace = UpstreamTiming {
             wanted: record.is_some(),
-            ..Trace::default()
+            ..UpstreamTiming::default()
         };
         let answer = self
             .upstream
@@ -253,9 +259,9 @@ impl Proxy {
         if let Some(record) = record {
             record.traced(trace, (!loan.is_empty()).then(|| Arc::clone(&loan)));
         }
-        let Answer {
+        let UpstreamResponse {
             mut response,
-            exchange,
+            permit: exchange,
             stream,
         } = answer?;
         let received = response.version();
@@ -267,17 +273,23 @@ impl Proxy {
             // A success would be a tunnel to the visitor, whatever the origin means by it (RFC 8441 §5).
             let accepted = handshake.is_accepted(response.headers_mut());
             if (switching && !accepted) || response.status().is_success() {
-                return Err(Refusal::NoAnswer(NoAnswer::Broken));
+                return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
             }
         }
         let says_so = switching && over_http2.is_none();
-        let framing = fields::to_client(response.headers_mut(), received, says_so, head.trailers);
-        if let Err(fields::UnknownFraming) = framing {
+        let framing = headers::prepare_response_headers(
+            response.headers_mut(),
+            received,
+            says_so,
+            head.trailers,
+        );
+        if let Err(headers::UnsupportedFraming) = framing {
             tracing::warn!("an origin answers with a transfer coding that nobody asked for");
-            return Err(Refusal::NoAnswer(NoAnswer::Broken));
+            return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
         }
         if switching {
-            let client_side = client_side.ok_or(Refusal::NoAnswer(NoAnswer::Broken))?;
+            let client_side =
+                client_side.ok_or(ProxyError::NoAnswer(UpstreamError::BadResponse))?;
             if over_http2.is_some() {
                 *response.status_mut() = StatusCode::OK;
                 *response.version_mut() = Version::HTTP_2;
@@ -287,12 +299,13 @@ impl Proxy {
         // The version is each connection's own (RFC 9110 §6.2): an origin that speaks HTTP/1.0 costs no
         // visitor its connection, and an answer that breaks off is seen to do so.
         *response.version_mut() = Version::HTTP_11;
-        let idle = self.upstream.patience().idle;
+        let idle = self.upstream.timeouts().idle;
         // The end of the answer ends the wait for the rest of the request: nobody would else give the
         // origin's connection back.
         let rest = (!loan.is_empty()).then_some(loan);
-        let offers = inbound.flow.offers();
-        Ok(response.map(|body| Reply::streamed(body, (exchange, stream), idle, offers, rest)))
+        let offers = inbound.stall_monitor.pending_writes();
+        Ok(response
+            .map(|body| ResponseBody::streamed(body, (exchange, stream), idle, offers, rest)))
     }
 
     /// Joins both sides, which have changed the protocol.
@@ -300,18 +313,21 @@ impl Proxy {
         &self,
         mut response: Response<Incoming>,
         client_side: OnUpgrade,
-        exchange: Option<Exchange>,
+        exchange: Option<UpstreamPermit>,
         inbound: &Inbound,
-        mut record: Option<Box<Record>>,
-    ) -> Response<Reply> {
+        mut record: Option<Box<AccessRecord>>,
+    ) -> Response<ResponseBody> {
         let origin_side = hyper::upgrade::on(&mut response);
         if let Some(record) = &mut record {
-            record.answered(response.status(), None);
+            record.set_response(response.status(), None);
         }
-        let (reply, held) = Reply::tunnel();
+        let (reply, held) = ResponseBody::tunnel();
         tunnel::spawn(
             (client_side, origin_side),
-            (self.upstream.patience().tunnel, inbound.flow.limit()),
+            (
+                self.upstream.timeouts().tunnel,
+                inbound.stall_monitor.timeout(),
+            ),
             record,
             inbound.token.clone(),
             (Arc::clone(&inbound.permit), exchange, held),
@@ -321,37 +337,38 @@ impl Proxy {
 }
 
 /// The head of the request to an origin.
-fn head(
+fn upstream_request_head(
     parts: request::Parts,
     authority: &Authority,
     upgrade: Option<&Upgrade>,
-    loan: &Loan,
+    loan: &ReplayableBody,
     inbound: &Inbound,
-) -> Result<Head, Refusal> {
+) -> Result<UpstreamRequestHead, ProxyError> {
     let secure = inbound.tls.is_some();
     let mut headers = parts.headers;
     // An expectation of a body that is not there means nothing (RFC 9110 §10.1.1).
-    let expects =
-        !loan.is_empty() && parts.version >= Version::HTTP_11 && fields::expects_continue(&headers);
+    let expects = !loan.is_empty()
+        && parts.version >= Version::HTTP_11
+        && headers::expects_continue(&headers);
     // Over HTTP/1.1 whoever likes can say so of an ordinary body.
-    let conversation = parts.version == Version::HTTP_2 && fields::is_grpc(&headers);
-    let trailers = fields::takes_trailers(&headers);
-    fields::to_origin(
+    let conversation = parts.version == Version::HTTP_2 && headers::is_grpc(&headers);
+    let trailers = headers::accepts_trailers(&headers);
+    headers::prepare_request_headers(
         &mut headers,
         parts.version,
         authority.as_str(),
         inbound.peer,
         secure,
     )
-    .map_err(Refusal::Fields)?;
-    fields::set_length(&mut headers, loan.exact_length());
+    .map_err(ProxyError::Fields)?;
+    headers::set_length(&mut headers, loan.exact_length());
     if expects {
-        fields::set_expectation(&mut headers);
+        headers::set_expect_continue(&mut headers);
     }
     if let Some(upgrade) = upgrade {
-        fields::set_upgrade(&mut headers, &upgrade.protocol);
+        headers::set_upgrade(&mut headers, &upgrade.protocol);
         if let Some(handshake) = &upgrade.handshake {
-            handshake.ask(&mut headers);
+            handshake.set_key(&mut headers);
         }
     }
     let target = parts
@@ -359,7 +376,7 @@ fn head(
         .path_and_query()
         .cloned()
         .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
-    Ok(Head {
+    Ok(UpstreamRequestHead {
         source: inbound.permit.source(),
         method: parts.method,
         authority: authority.clone(),
@@ -367,7 +384,7 @@ fn head(
         headers,
         upgrade: upgrade.is_some(),
         trailers,
-        conversation,
+        is_grpc: conversation,
     })
 }
 
@@ -375,24 +392,26 @@ fn head(
 struct Upgrade {
     protocol: HeaderValue,
     /// The edge's own, for a client of HTTP/2.
-    handshake: Option<Handshake>,
+    handshake: Option<WebSocketHandshake>,
 }
 
 impl Upgrade {
     /// What the client wants. One that sends a body as well is not in earnest: where its request ends and
     /// the other protocol begins is what attackers play with.
-    fn of(request: &Request<Incoming>, opens_websocket: bool) -> Result<Option<Self>, Refusal> {
+    fn of(request: &Request<Incoming>, opens_websocket: bool) -> Result<Option<Self>, ProxyError> {
         if opens_websocket {
-            let no_randomness = Refusal::NoAnswer(NoAnswer::Broken);
+            let no_randomness = ProxyError::NoAnswer(UpstreamError::BadResponse);
             return Ok(Some(Self {
                 protocol: HeaderValue::from_static("websocket"),
-                handshake: Some(Handshake::new().ok_or(no_randomness)?),
+                handshake: Some(WebSocketHandshake::new().ok_or(no_randomness)?),
             }));
         }
         let can = request.version() == Version::HTTP_11
             && request.method() == Method::GET
             && request.body().is_end_stream();
-        let protocol = can.then(|| fields::websocket(request.headers())).flatten();
+        let protocol = can
+            .then(|| headers::websocket_upgrade(request.headers()))
+            .flatten();
         Ok(protocol.map(|protocol| Self {
             protocol,
             handshake: None,
@@ -402,47 +421,51 @@ impl Upgrade {
 
 /// Why the edge answers by itself.
 #[derive(Debug)]
-enum Refusal {
-    Unrouted(Unrouted),
-    Fields(fields::Unforwardable),
-    NoAnswer(NoAnswer),
+enum ProxyError {
+    Unrouted(RouteError),
+    Fields(headers::RequestHeaderError),
+    NoAnswer(UpstreamError),
 }
 
-impl From<Unrouted> for Refusal {
-    fn from(why: Unrouted) -> Self {
+impl From<RouteError> for ProxyError {
+    fn from(why: RouteError) -> Self {
         Self::Unrouted(why)
     }
 }
 
-impl From<NoAnswer> for Refusal {
-    fn from(why: NoAnswer) -> Self {
+impl From<UpstreamError> for ProxyError {
+    fn from(why: UpstreamError) -> Self {
         Self::NoAnswer(why)
     }
 }
 
-impl Refusal {
-    const fn page(&self) -> Page {
+impl ProxyError {
+    const fn error_page(&self) -> ErrorPage {
         match self {
-            Self::Unrouted(Unrouted::Malformed) => Page::BadRequest,
-            Self::Unrouted(Unrouted::Method) => Page::MethodNotAllowed,
-            Self::Unrouted(Unrouted::Misdirected) => Page::Misdirected,
-            Self::Unrouted(Unrouted::UnknownHost) => Page::UnknownHost,
-            Self::Unrouted(Unrouted::Stopped) => Page::Stopped,
-            Self::Fields(fields::Unforwardable::Loop) => Page::Loop,
-            Self::Fields(fields::Unforwardable::Malformed) => Page::BadRequest,
-            Self::Fields(fields::Unforwardable::Coding) => Page::UnknownCoding,
-            Self::NoAnswer(NoAnswer::NoOrigin) => Page::NoOrigin,
-            Self::NoAnswer(NoAnswer::NotAllowed) => Page::OriginNotAllowed,
-            Self::NoAnswer(NoAnswer::Untrusted) => Page::Untrusted,
-            Self::NoAnswer(NoAnswer::Busy) => Page::Busy,
-            Self::NoAnswer(NoAnswer::Unreachable | NoAnswer::Broken) => Page::BadGateway,
-            Self::NoAnswer(NoAnswer::ConnectTimedOut | NoAnswer::HeadTimedOut) => {
-                Page::GatewayTimeout
+            Self::Unrouted(RouteError::Malformed) => ErrorPage::BadRequest,
+            Self::Unrouted(RouteError::Method) => ErrorPage::MethodNotAllowed,
+            Self::Unrouted(RouteError::Misdirected) => ErrorPage::Misdirected,
+            Self::Unrouted(RouteError::UnknownHost) => ErrorPage::UnknownHost,
+            Self::Unrouted(RouteError::Stopped) => ErrorPage::Stopped,
+            Self::Fields(headers::RequestHeaderError::Loop) => ErrorPage::Loop,
+            Self::Fields(headers::RequestHeaderError::Malformed) => ErrorPage::BadRequest,
+            Self::Fields(headers::RequestHeaderError::UnsupportedTransferCoding) => {
+                ErrorPage::UnknownCoding
             }
-            Self::NoAnswer(NoAnswer::ClientTooSlow) => Page::RequestTimeout,
-            Self::NoAnswer(NoAnswer::TooLarge) => Page::TooLarge,
-            Self::NoAnswer(NoAnswer::LengthRequired) => Page::LengthRequired,
-            Self::NoAnswer(NoAnswer::ClientBroke) => Page::BrokenBody,
+            Self::NoAnswer(UpstreamError::NoOrigin) => ErrorPage::NoOrigin,
+            Self::NoAnswer(UpstreamError::AddressNotAllowed) => ErrorPage::OriginNotAllowed,
+            Self::NoAnswer(UpstreamError::TlsUntrusted) => ErrorPage::TlsUntrusted,
+            Self::NoAnswer(UpstreamError::ConnectionLimit) => ErrorPage::ConnectionLimit,
+            Self::NoAnswer(UpstreamError::Unreachable | UpstreamError::BadResponse) => {
+                ErrorPage::BadGateway
+            }
+            Self::NoAnswer(UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout) => {
+                ErrorPage::GatewayTimeout
+            }
+            Self::NoAnswer(UpstreamError::ClientTooSlow) => ErrorPage::RequestTimeout,
+            Self::NoAnswer(UpstreamError::TooLarge) => ErrorPage::TooLarge,
+            Self::NoAnswer(UpstreamError::LengthRequired) => ErrorPage::LengthRequired,
+            Self::NoAnswer(UpstreamError::ClientAborted) => ErrorPage::BrokenBody,
         }
     }
 }

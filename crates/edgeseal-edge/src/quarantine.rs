@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 use edgeseal_store::record::Quarantined;
 use tokio::sync::Notify;
 
@@ -15,13 +15,13 @@ use crate::telemetry;
 /// last good state, if they had one.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
-    domains: Mutex<BTreeMap<Pattern, String>>,
+    domains: Mutex<BTreeMap<DomainPattern, String>>,
     changed: Notify,
 }
 
 impl Quarantine {
     /// Puts a domain in. Logs it unless it is in for the same reason already.
-    pub(crate) fn put(&self, domain: &Pattern, why: &str) {
+    pub(crate) fn put(&self, domain: &DomainPattern, why: &str) {
         let mut domains = self.lock();
         let before = domains.insert(domain.clone(), why.to_owned());
         telemetry::quarantined(domains.len());
@@ -37,7 +37,7 @@ impl Quarantine {
     }
 
     /// Takes a domain out, if it is in.
-    pub(crate) fn release(&self, domain: &Pattern) {
+    pub(crate) fn release(&self, domain: &DomainPattern) {
         let mut domains = self.lock();
         let was_in = domains.remove(domain).is_some();
         if was_in {
@@ -56,22 +56,22 @@ impl Quarantine {
     }
 
     /// At most `limit` of them, in order of their names, from after `after` on.
-    pub(crate) fn some(&self, after: Option<&Pattern>, limit: usize) -> Vec<Quarantined> {
+    pub(crate) fn some(&self, after: Option<&DomainPattern>, limit: usize) -> Vec<Quarantined> {
         use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.lock()
-            .range::<Pattern, _>((start, Bound::Unbounded))
+            .range::<DomainPattern, _>((start, Bound::Unbounded))
             .take(limit)
             .map(|(domain, why)| Quarantined {
                 domain: domain.clone(),
-                why: why.clone(),
+                reason: why.clone(),
             })
             .collect()
     }
 
     /// Takes out all domains for which `keep` is false, and gives their names.
-    pub(crate) fn retain(&self, keep: impl Fn(&Pattern) -> bool) -> Vec<Pattern> {
-        let gone: Vec<Pattern> = self
+    pub(crate) fn retain(&self, keep: impl Fn(&DomainPattern) -> bool) -> Vec<DomainPattern> {
+        let gone: Vec<DomainPattern> = self
             .lock()
             .keys()
             .filter(|domain| !keep(domain))
@@ -88,7 +88,7 @@ impl Quarantine {
         self.changed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Pattern, String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DomainPattern, String>> {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,24 +23,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgeseal_core::{Pattern, certificate::Digest, domain::Environment};
+use edgeseal_core::{DomainPattern, certificate::Digest, domain::Environment};
 use edgeseal_store::Revision;
 use tokio::sync::oneshot;
 
 use crate::tls::StoredTicketKey;
 
+mod checksum;
 mod database;
-mod examine;
-mod mark;
+mod inspect;
 mod opening;
 mod rows;
 mod salvage;
-mod standing;
 mod statements;
+mod status;
 mod writer;
 
-pub use examine::{Examined, examine};
-pub(crate) use writer::{Lacking, Writer};
+pub use inspect::{ReplicaReport, inspect_replica};
+pub(crate) use writer::{Backfill, Writer};
 
 /// An open replica, before the edge serves from it.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Replica {
 
 /// What a replica says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct ReplicaStatus {
     /// Whether a full listing was once written: what is in it can be served on its own.
     pub(crate) complete: bool,
     /// Every change up to here is in it; `None` if the store must be asked for everything.
@@ -62,9 +62,9 @@ pub(crate) struct Standing {
 
 /// One domain as it was stored, to be written.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
+pub(crate) struct DomainWrite {
     /// Its name.
-    pub(crate) name: Pattern,
+    pub(crate) name: DomainPattern,
     /// The commit that wrote the record.
     pub(crate) revision: Revision,
     /// The record.
@@ -82,7 +82,7 @@ pub(crate) struct MaterialRow {
     pub(crate) digest: Digest,
     /// As it was stored.
     pub(crate) value: Box<[u8]>,
-    mark: i64,
+    checksum: i64,
 }
 
 /// A domain as it stands in the file.
@@ -98,7 +98,7 @@ pub(crate) struct DomainRow {
     pub(crate) material: Option<Digest>,
     /// The material of the second one.
     pub(crate) companion: Option<Digest>,
-    mark: i64,
+    checksum: i64,
 }
 
 /// An issuer's address and DER.
@@ -110,32 +110,32 @@ pub(crate) struct Batch {
     /// Issuers that material of this batch needs.
     pub(crate) issuers: Vec<Issuer>,
     /// New or changed domains. Their quarantine ends.
-    pub(crate) put: Vec<Row>,
+    pub(crate) put: Vec<DomainWrite>,
     /// Domains that are gone, quarantine included.
-    pub(crate) remove: Vec<Pattern>,
+    pub(crate) remove: Vec<DomainPattern>,
     /// Domains whose newest record cannot be used, with the reason. Their row stays.
-    pub(crate) quarantine: Vec<(Pattern, String)>,
+    pub(crate) quarantine: Vec<(DomainPattern, String)>,
     /// Material whose key was sealed anew, as it is stored; of what no domain needs any more,
     /// nothing is written.
     pub(crate) resealed: Vec<(Digest, Bytes)>,
     /// The shared ticket keys, sealed, in the place of all that were there.
     pub(crate) ticket_keys: Option<Vec<StoredTicketKey>>,
     /// How far the replica is with this batch.
-    pub(crate) reached: Reached,
+    pub(crate) cursor: CursorUpdate,
     /// Told once the batch is in the file: an end of this process does not lose it any more.
-    pub(crate) committed: Option<oneshot::Sender<()>>,
+    pub(crate) on_commit: Option<oneshot::Sender<()>>,
     /// Told once the batch is on disk for good, with all before it.
-    pub(crate) written: Option<oneshot::Sender<()>>,
+    pub(crate) on_durable: Option<oneshot::Sender<()>>,
 }
 
 /// How far a replica is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Reached {
+pub(crate) enum CursorUpdate {
     /// As far as before.
     #[default]
     Unchanged,
     /// Every change up to here is in it.
-    Cursor(Revision),
+    Advance(Revision),
     /// The same, and it was a full listing.
     Complete(Revision),
 }
@@ -157,7 +157,7 @@ pub enum ReplicaError {
     },
     /// It was written for another environment or by a newer release.
     #[error("the replica is for {found}, not for {wanted}")]
-    Foreign {
+    Mismatch {
         /// What it says of itself.
         found: String,
         /// What was expected.
@@ -185,11 +185,11 @@ impl Replica {
     ///
     /// # Errors
     /// [`ReplicaError`] if there is none, or none that is whole and of this release.
-    pub(crate) fn open_beside(
+    pub(crate) fn open_snapshot(
         directory: &Path,
         environment: Environment,
     ) -> Result<Self, ReplicaError> {
-        Self::open_there(directory, environment, true)
+        Self::open_existing(directory, environment, true)
     }
 
     /// Opens a replica that this process had open before, without looking whether it is whole: of a
@@ -197,38 +197,35 @@ impl Replica {
     ///
     /// # Errors
     /// [`ReplicaError`].
-    pub(crate) fn open_again(
-        directory: &Path,
-        environment: Environment,
-    ) -> Result<Self, ReplicaError> {
-        Self::open_there(directory, environment, false)
+    pub(crate) fn reopen(directory: &Path, environment: Environment) -> Result<Self, ReplicaError> {
+        Self::open_existing(directory, environment, false)
     }
 
-    fn open_there(
+    fn open_existing(
         directory: &Path,
         environment: Environment,
         checked: bool,
     ) -> Result<Self, ReplicaError> {
         let path = directory.join(FILE);
         Ok(Self {
-            database: database::Database::open_there(&path, environment, checked)?,
+            database: database::Database::open_existing(&path, environment, checked)?,
             loaded_from: directory.to_owned(),
         })
     }
 
-    /// Ends the moment that [`open_beside`](Self::open_beside) has begun.
-    pub(crate) fn let_go(&self) -> Result<(), ReplicaError> {
-        Ok(self.database.let_go()?)
+    /// Ends the moment that [`open_snapshot`](Self::open_beside) has begun.
+    pub(crate) fn end_snapshot(&self) -> Result<(), ReplicaError> {
+        Ok(self.database.end_snapshot()?)
     }
 
     /// Takes over what another process has written since, which writes no more.
-    pub(crate) fn reread(&mut self) -> Result<(), ReplicaError> {
-        Ok(self.database.reread()?)
+    pub(crate) fn refresh(&mut self) -> Result<(), ReplicaError> {
+        Ok(self.database.refresh()?)
     }
 
     /// How far it is.
-    pub(crate) const fn standing(&self) -> Standing {
-        self.database.standing()
+    pub(crate) const fn status(&self) -> ReplicaStatus {
+        self.database.status()
     }
 
     /// All issuers, as they stand there: whether their digests are theirs is not looked at.
@@ -262,7 +259,7 @@ impl Replica {
     }
 
     /// What was quarantined.
-    pub(crate) fn quarantine(&self) -> Result<Vec<(Pattern, String)>, ReplicaError> {
+    pub(crate) fn quarantine(&self) -> Result<Vec<(DomainPattern, String)>, ReplicaError> {
         Ok(self.database.quarantine()?)
     }
 
@@ -273,17 +270,17 @@ impl Replica {
     }
 
     /// Opens it anew after a failure to read it: what is whole of it, or what can be read.
-    pub(crate) fn open_after(
+    pub(crate) fn recover(
         self,
         why: &ReplicaError,
         environment: Environment,
     ) -> Result<Self, ReplicaError> {
         let loaded_from = self.loaded_from;
         drop(self.database);
-        let database = if why.is_damage() {
+        let database = if why.is_corruption() {
             opening::open(&loaded_from, environment)?
         } else {
-            opening::read(&loaded_from, environment)?
+            opening::open_read_only(&loaded_from, environment)?
         };
         Ok(Self {
             database,
@@ -292,8 +289,8 @@ impl Replica {
     }
 
     /// Whether a failure shows that the file is damaged, and not that the disk does not do its part.
-    pub(crate) fn is_damage(why: &ReplicaError) -> bool {
-        why.is_damage()
+    pub(crate) fn is_corruption(why: &ReplicaError) -> bool {
+        why.is_corruption()
     }
 
     /// Gives it to its own thread, which writes from now on.

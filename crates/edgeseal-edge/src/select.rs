@@ -12,11 +12,11 @@
 //! because a certificate never answers for a domain that it was not bound to. Expiry is not looked
 //! at: an expired certificate that is bound is served, since nothing better is there.
 
-use edgeseal_core::delivery::Delivery;
+use edgeseal_core::delivery::DeliveryConfig;
 
 use crate::{
-    entry::{Entry, Https},
     index::{Host, Index, Match},
+    served_domain::{Https, ServedDomain},
 };
 
 /// Why a ClientHello gets no certificate.
@@ -42,9 +42,9 @@ pub struct Selected<'a, M> {
     /// The certificate and key.
     pub material: M,
     /// The number of its domain.
-    pub domain: i64,
+    pub domain_id: i64,
     /// What its domain's owner chose for the handshake.
-    pub delivery: Delivery,
+    pub delivery: DeliveryConfig,
     /// The name that the client asked for.
     pub host: Host<'a>,
     /// How its domain was found.
@@ -56,7 +56,7 @@ pub struct Selected<'a, M> {
 /// # Errors
 /// [`NoCertificate`] in the order of the module's text.
 pub fn select<'a, M: Clone>(
-    index: &Index<Entry<M>>,
+    index: &Index<ServedDomain<M>>,
     sni: Option<&'a str>,
 ) -> Result<Selected<'a, M>, NoCertificate> {
     let sni = sni.ok_or(NoCertificate::NoSni)?;
@@ -69,7 +69,7 @@ pub fn select<'a, M: Clone>(
         Https::Off => Err(NoCertificate::HttpsOff),
         Https::On(material) => Ok(Selected {
             material,
-            domain: entry.domain,
+            domain_id: entry.domain_id,
             delivery: entry.delivery,
             host,
             found,

@@ -19,22 +19,22 @@ use edgeseal_core::{
     Timestamp,
     certificate::{
         Digest,
-        ocsp::{self, Good, NotGood, Question},
+        ocsp::{self, GoodStatus, OcspError, OcspQuery},
     },
 };
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    entry::Material,
-    follow::Holdings,
+    replication::ServingState,
+    served_domain::Material,
     telemetry,
-    tls::{Keys, Staple, demands_staple},
+    tls::{KeyCache, Staple, demands_staple},
 };
 
 mod fetch;
 mod schedule;
 
-use fetch::Unanswered;
+use fetch::FetchError;
 
 /// Requests under way at a time, to all responders together.
 const AT_A_TIME: usize = 32;
@@ -45,8 +45,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Fetches for ever.
 pub(crate) struct Stapler {
-    holdings: Arc<Holdings>,
-    keys: Arc<Keys>,
+    serving: Arc<ServingState>,
+    keys: Arc<KeyCache>,
     clock: fn() -> Timestamp,
     private_addresses: bool,
     jobs: HashMap<Digest, Job>,
@@ -73,14 +73,14 @@ struct Job {
 #[derive(Debug)]
 enum Outcome {
     /// The leaf names no responder, or its issuer is not known.
-    Nobody,
+    NoResponder,
     /// No response.
-    Unanswered(Unanswered),
+    FetchFailed(FetchError),
     /// One that is not stapled.
-    NotGood(NotGood),
+    NotGood(OcspError),
     /// One that is.
     Good {
-        good: Good,
+        good: GoodStatus,
         response: Bytes,
         demanded: bool,
     },
@@ -89,13 +89,13 @@ enum Outcome {
 impl Stapler {
     /// `private_addresses`: whether responders may be at any address and port.
     pub(crate) fn new(
-        holdings: Arc<Holdings>,
-        keys: Arc<Keys>,
+        holdings: Arc<ServingState>,
+        keys: Arc<KeyCache>,
         clock: fn() -> Timestamp,
         private_addresses: bool,
     ) -> Self {
         Self {
-            holdings,
+            serving: holdings,
             keys,
             clock,
             private_addresses,
@@ -120,12 +120,12 @@ impl Stapler {
         let keys = Arc::clone(&self.keys);
         loop {
             self.begin_due();
-            telemetry::ocsp_held(self.held, self.revoked.len());
+            telemetry::ocsp_staples(self.held, self.revoked.len());
             let pause = self.pause();
             tokio::select! {
                 () = keys.staples().changed() => self.take_changed(),
                 Some(ended) = self.under_way.join_next() => match ended {
-                    Ok((digest, outcome)) => self.settle(digest, outcome),
+                    Ok((digest, outcome)) => self.handle_outcome(digest, outcome),
                     Err(error) => tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "asking a responder broke down"
@@ -172,7 +172,7 @@ impl Stapler {
             if job.staple.is_some_and(|(ends, _)| ends <= now) {
                 self.unstaple(&digest);
             }
-            match self.holdings.material(&digest) {
+            match self.serving.material(&digest) {
                 Some(material) => {
                     let (clock, private) = (self.clock, self.private_addresses);
                     self.under_way
@@ -195,7 +195,7 @@ impl Stapler {
             .min(LOOK_EVERY)
     }
 
-    fn settle(&mut self, digest: Digest, outcome: Outcome) {
+    fn handle_outcome(&mut self, digest: Digest, outcome: Outcome) {
         let now = (self.clock)();
         if !self.keys.staples().is_wanted(&digest) {
             self.forget(&digest);
@@ -203,7 +203,7 @@ impl Stapler {
         }
         telemetry::ocsp_fetch(outcome.label());
         match outcome {
-            Outcome::Nobody => {}
+            Outcome::NoResponder => {}
             Outcome::Good {
                 good,
                 response,
@@ -213,7 +213,7 @@ impl Stapler {
                 self.staple(&digest, good, &response, demanded);
                 self.plan(digest, schedule::refresh_at(good, jitter(), now));
             }
-            Outcome::NotGood(why @ NotGood::Revoked { .. }) => {
+            Outcome::NotGood(why @ OcspError::Revoked { .. }) => {
                 self.unstaple(&digest);
                 if self.revoked.insert(digest) {
                     tracing::error!(
@@ -225,7 +225,7 @@ impl Stapler {
                 self.plan(digest, schedule::ask_of_revoked_at(now));
             }
             Outcome::NotGood(why) => self.try_again(digest, &why, now),
-            Outcome::Unanswered(why) => self.try_again(digest, &why, now),
+            Outcome::FetchFailed(why) => self.try_again(digest, &why, now),
         }
     }
 
@@ -251,7 +251,7 @@ impl Stapler {
         self.plan(digest, ends.map_or(retry, |ends| ends.min(retry)));
     }
 
-    fn staple(&mut self, digest: &Digest, good: Good, response: &Bytes, demanded: bool) {
+    fn staple(&mut self, digest: &Digest, good: GoodStatus, response: &Bytes, demanded: bool) {
         let Some(job) = self.jobs.get_mut(digest) else {
             return;
         };
@@ -267,7 +267,7 @@ impl Stapler {
         job.staple = Some((schedule::drop_at(good), response.len()));
         let staple = Staple {
             der: response.to_vec(),
-            demanded,
+            must_staple: demanded,
         };
         self.keys.staple(digest, Some(Arc::new(staple)));
     }
@@ -294,23 +294,23 @@ impl Stapler {
 
     /// SHA-256 of the leaf.
     fn leaf(&self, digest: &Digest) -> Digest {
-        let material = self.holdings.material(digest);
+        let material = self.serving.material(digest);
         material.map_or(*digest, |material| Digest::of(material.leaf()))
     }
 }
 
 async fn ask(material: &Material, private: bool, clock: fn() -> Timestamp) -> Outcome {
-    let responder = ocsp::responder(material.leaf());
+    let responder = ocsp::responder_url(material.leaf());
     let issuer = material.issuers().next();
-    let question = issuer.and_then(|issuer| Question::new(material.leaf(), issuer));
+    let question = issuer.and_then(|issuer| OcspQuery::new(material.leaf(), issuer));
     let (Some(responder), Some(question)) = (responder, question) else {
-        return Outcome::Nobody;
+        return Outcome::NoResponder;
     };
     let response = match fetch::ask(&responder, question.request().to_vec(), private).await {
         Ok(response) => response,
-        Err(why) => return Outcome::Unanswered(why),
+        Err(why) => return Outcome::FetchFailed(why),
     };
-    match question.judge(&response, clock()) {
+    match question.verify_response(&response, clock()) {
         Ok(good) => Outcome::Good {
             good,
             response,
@@ -323,21 +323,21 @@ async fn ask(material: &Material, private: bool, clock: fn() -> Timestamp) -> Ou
 impl Outcome {
     const fn label(&self) -> &'static str {
         match self {
-            Self::Nobody => "no_responder",
-            Self::Unanswered(_) => "unanswered",
-            Self::NotGood(NotGood::Revoked { .. }) => "revoked",
+            Self::NoResponder => "no_responder",
+            Self::FetchFailed(_) => "unanswered",
+            Self::NotGood(OcspError::Revoked { .. }) => "revoked",
             Self::NotGood(_) => "not_good",
             Self::Good { .. } => "good",
         }
     }
 }
 
-/// From 0 to [`schedule::WHOLE`].
+/// From 0 to [`schedule::JITTER_MAX`].
 fn jitter() -> i64 {
     let mut random = [0; 2];
     // Without randomness all are in the middle.
     if rand::fill(&mut random).is_err() {
-        return schedule::WHOLE / 2;
+        return schedule::JITTER_MAX / 2;
     }
-    i64::from(u16::from_be_bytes(random)) % (schedule::WHOLE + 1)
+    i64::from(u16::from_be_bytes(random)) % (schedule::JITTER_MAX + 1)
 }

@@ -8,7 +8,7 @@ use crate::select::NoCertificate;
 
 /// How a TLS handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Handshake {
+pub(crate) enum HandshakeResult {
     /// It was completed.
     Completed,
     /// No certificate answers, see [`Refusal`].
@@ -29,25 +29,25 @@ pub(crate) enum Shed {
     Connections,
     /// Too many connections from one source.
     #[error("its source has too many connections")]
-    ConnectionsOfSource,
+    ConnectionsPerSource,
     /// Too many handshakes.
     #[error("too many handshakes are under way")]
     Handshakes,
     /// Too many handshakes from one source.
     #[error("its source has too many handshakes under way")]
-    HandshakesOfSource,
+    HandshakesPerSource,
     /// Too many streams, and its source holds as many as any other.
     #[error("there are too many streams")]
     Streams,
     /// Too many streams from one source.
     #[error("its source has too many streams")]
-    StreamsOfSource,
+    StreamsPerSource,
     /// Too many long request heads, and its source has as many as any other.
     #[error("there are too many long request heads")]
-    LargeHeads,
+    LargeHeaders,
     /// Too many long request heads from one source.
     #[error("its source sends too many long request heads")]
-    LargeHeadsOfSource,
+    LargeHeadersPerSource,
     /// Handshakes have to wait for too long.
     #[error("handshakes have to wait for too long")]
     Delay,
@@ -62,13 +62,13 @@ pub(crate) enum Shed {
 pub(crate) fn shed(why: Shed) {
     let reason = match why {
         Shed::Connections => "connections",
-        Shed::ConnectionsOfSource => "connections_of_source",
+        Shed::ConnectionsPerSource => "connections_of_source",
         Shed::Handshakes => "handshakes",
-        Shed::HandshakesOfSource => "handshakes_of_source",
+        Shed::HandshakesPerSource => "handshakes_of_source",
         Shed::Streams => "streams",
-        Shed::StreamsOfSource => "streams_of_source",
-        Shed::LargeHeads => "large_heads",
-        Shed::LargeHeadsOfSource => "large_heads_of_source",
+        Shed::StreamsPerSource => "streams_of_source",
+        Shed::LargeHeaders => "large_heads",
+        Shed::LargeHeadersPerSource => "large_heads_of_source",
         Shed::Delay => "delay",
         Shed::Memory => "memory",
         Shed::ProxyHeader => "proxy_header",
@@ -78,7 +78,7 @@ pub(crate) fn shed(why: Shed) {
 
 /// For want of what a connection is closed, because its source holds most of it, or nobody uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Revoked {
+pub(crate) enum Eviction {
     /// Connections.
     Connection,
     /// Handshakes.
@@ -86,7 +86,7 @@ pub(crate) enum Revoked {
     /// Streams.
     Stream,
     /// Long request heads.
-    LargeHead,
+    LargeHeader,
     /// Connections or handshakes, and no source holds most: it was idle for longest.
     Idle,
     /// Memory.
@@ -95,15 +95,15 @@ pub(crate) enum Revoked {
     OriginConnection,
 }
 
-pub(crate) fn revoked(why: Revoked) {
+pub(crate) fn evicted(why: Eviction) {
     let reason = match why {
-        Revoked::Connection => "connections",
-        Revoked::Handshake => "handshakes",
-        Revoked::Stream => "streams",
-        Revoked::LargeHead => "large_heads",
-        Revoked::Idle => "idle",
-        Revoked::Memory => "memory",
-        Revoked::OriginConnection => "origin_connections",
+        Eviction::Connection => "connections",
+        Eviction::Handshake => "handshakes",
+        Eviction::Stream => "streams",
+        Eviction::LargeHeader => "large_heads",
+        Eviction::Idle => "idle",
+        Eviction::Memory => "memory",
+        Eviction::OriginConnection => "origin_connections",
     };
     counter!("edgeseal_revoked_total", "reason" => reason).increment(1);
 }
@@ -118,26 +118,26 @@ pub(crate) fn accept_failure(for_want_of_descriptors: bool) {
     counter!("edgeseal_accept_failures_total", "reason" => reason).increment(1);
 }
 
-pub(crate) fn memory_is_short(short: bool) {
+pub(crate) fn memory_pressure(short: bool) {
     gauge!("edgeseal_memory_short").set(f64::from(u8::from(short)));
 }
 
 /// Why a handshake was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum RejectReason {
     /// By selection.
     NoCertificate(NoCertificate),
     /// The bound certificate's key cannot be opened.
     KeyUnusable,
 }
 
-pub(crate) fn handshake(result: Handshake) {
+pub(crate) fn handshake(result: HandshakeResult) {
     let result = match result {
-        Handshake::Completed => "completed",
-        Handshake::Refused => "refused",
-        Handshake::TimedOut => "timed_out",
-        Handshake::Failed => "failed",
-        Handshake::Shed => "shed",
+        HandshakeResult::Completed => "completed",
+        HandshakeResult::Refused => "refused",
+        HandshakeResult::TimedOut => "timed_out",
+        HandshakeResult::Failed => "failed",
+        HandshakeResult::Shed => "shed",
     };
     counter!("edgeseal_handshakes_total", "result" => result).increment(1);
 }
@@ -168,18 +168,18 @@ pub(crate) fn ocsp_fetch(result: &'static str) {
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
 )]
-pub(crate) fn ocsp_held(staples: usize, revoked: usize) {
+pub(crate) fn ocsp_staples(staples: usize, revoked: usize) {
     gauge!("edgeseal_ocsp_staples").set(staples as f64);
     gauge!("edgeseal_ocsp_revoked").set(revoked as f64);
 }
 
-pub(crate) fn refusal(reason: Refusal) {
+pub(crate) fn handshake_rejected(reason: RejectReason) {
     let reason = match reason {
-        Refusal::NoCertificate(NoCertificate::NoSni) => "no_sni",
-        Refusal::NoCertificate(NoCertificate::UnknownName) => "unknown_name",
-        Refusal::NoCertificate(NoCertificate::Stopped) => "stopped",
-        Refusal::NoCertificate(NoCertificate::HttpsOff) => "https_off",
-        Refusal::KeyUnusable => "key_unusable",
+        RejectReason::NoCertificate(NoCertificate::NoSni) => "no_sni",
+        RejectReason::NoCertificate(NoCertificate::UnknownName) => "unknown_name",
+        RejectReason::NoCertificate(NoCertificate::Stopped) => "stopped",
+        RejectReason::NoCertificate(NoCertificate::HttpsOff) => "https_off",
+        RejectReason::KeyUnusable => "key_unusable",
     };
     counter!("edgeseal_tls_refusals_total", "reason" => reason).increment(1);
 }
@@ -218,7 +218,7 @@ pub(crate) fn access_log_lost(reason: &'static str, lines: u64) {
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
 )]
-pub(crate) fn served(revision: u64, domains: usize) {
+pub(crate) fn revision_applied(revision: u64, domains: usize) {
     gauge!("edgeseal_edge_revision").set(revision as f64);
     gauge!("edgeseal_edge_domains").set(domains as f64);
 }
@@ -266,7 +266,7 @@ pub(crate) fn proof(agrees: bool) {
     clippy::cast_precision_loss,
     reason = "milliseconds of less than 285,000 years are exact"
 )]
-pub(crate) fn proof_took(ms: Option<i64>) {
+pub(crate) fn proof_latency(ms: Option<i64>) {
     let Some(ms) = ms else { return };
     if ms < 0 {
         counter!("edgeseal_proof_clock_skew_total").increment(1);

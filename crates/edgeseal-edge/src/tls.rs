@@ -11,7 +11,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use edgeseal_core::{Pattern, delivery::Delivery};
+use edgeseal_core::{DomainPattern, delivery::DeliveryConfig};
 use rustls::{
     AlertDescription, HandshakeKind,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -24,39 +24,39 @@ use tokio::{
 };
 
 use crate::{
-    entry::Entry,
     index::{Host, Index, Match},
     limits::Limiter,
     select::{NoCertificate, select},
-    telemetry::{self, Handshake, Refusal, Shed},
+    served_domain::ServedDomain,
+    telemetry::{self, HandshakeResult, RejectReason, Shed},
 };
 
-mod answer;
+mod cert_resolver;
+mod client_hello;
 mod configs;
-mod hello;
-mod keys;
+mod key_cache;
 mod origin;
 mod probe;
 mod staples;
 mod stream;
 mod tickets;
 
-use answer::Answer;
+use cert_resolver::CertResolver;
+use client_hello::{ParsedClientHello, RecordChecker, alert_for};
 use configs::Configs;
-use hello::{Hello, Records, alert_for};
 
-pub(crate) use keys::{Keys, Unusable};
+pub(crate) use key_cache::{KeyCache, MaterialError};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
-pub use probe::{Offer, Probe, ProbeError, Seen};
-pub(crate) use staples::{Staple, demands as demands_staple};
+pub use probe::{OfferedKeys, Probe, ProbeError, ProbeResult};
+pub(crate) use staples::{Staple, must_staple as demands_staple};
 pub(crate) use stream::TlsStream;
-pub(crate) use tickets::{Stored as StoredTicketKey, Tickets};
+pub(crate) use tickets::{StoredTicketKey, TicketKeys};
 
 /// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
 pub(crate) struct Terminator {
-    index: Arc<Index<Entry>>,
-    keys: Arc<Keys>,
+    index: Arc<Index<ServedDomain>>,
+    keys: Arc<KeyCache>,
     configs: Configs,
     default_host: Option<Box<str>>,
     timeout: Duration,
@@ -65,7 +65,7 @@ pub(crate) struct Terminator {
 
 /// A connection after its handshake.
 #[derive(Debug)]
-pub(crate) struct Terminated {
+pub(crate) struct TlsConnection {
     /// The plain side.
     pub(crate) stream: Box<TlsStream>,
     /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
@@ -75,12 +75,12 @@ pub(crate) struct Terminated {
     /// How its domain was found.
     pub(crate) found: Match,
     /// The number of its domain.
-    pub(crate) domain: i64,
+    pub(crate) domain_id: i64,
     /// Why one of the domain's two certificates cannot be used; the handshake had the other one.
-    pub(crate) unusable: Option<Unusable>,
+    pub(crate) unusable: Option<MaterialError>,
 }
 
-impl Terminated {
+impl TlsConnection {
     /// The version of TLS, as in `1.3`.
     pub(crate) fn version(&self) -> &'static str {
         match self.stream.protocol_version() {
@@ -97,7 +97,7 @@ impl Terminated {
 
 /// Why there is no connection. All of it is counted already.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoConnection {
+pub(crate) enum AcceptError {
     /// No certificate answers; the client was told so.
     #[error("refused: {0}")]
     Refused(#[from] NoCertificate),
@@ -106,9 +106,9 @@ pub(crate) enum NoConnection {
     #[error("the certificate cannot be used: {why}")]
     Unusable {
         /// The domain.
-        domain: Option<Pattern>,
+        domain: Option<DomainPattern>,
         /// Why.
-        why: Unusable,
+        why: MaterialError,
     },
     /// There is too much to do; nothing was said to the client.
     #[error("shed: {0}")]
@@ -118,7 +118,7 @@ pub(crate) enum NoConnection {
     TimedOut,
     /// The edge ends, and the client had not said a word.
     #[error("the edge ends before the client said anything")]
-    GivenUp,
+    Draining,
     /// The client broke off, or spoke no TLS that is served.
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -134,9 +134,9 @@ impl Terminator {
     /// named `default_host`, if there is one. The ClientHello and the rest of the handshake have
     /// `timeout` each.
     pub(crate) fn new(
-        index: Arc<Index<Entry>>,
-        keys: Arc<Keys>,
-        tickets: Arc<Tickets>,
+        index: Arc<Index<ServedDomain>>,
+        keys: Arc<KeyCache>,
+        tickets: Arc<TicketKeys>,
         default_host: Option<Box<str>>,
         timeout: Duration,
         limiter: Arc<Limiter>,
@@ -157,14 +157,14 @@ impl Terminator {
         &self,
         stream: TcpStream,
         given_up: impl Future<Output = ()>,
-    ) -> Result<Terminated, NoConnection> {
+    ) -> Result<TlsConnection, AcceptError> {
         let result = self.handshake(stream, given_up).await;
         telemetry::handshake(match &result {
-            Ok(_) => Handshake::Completed,
-            Err(NoConnection::Refused(_) | NoConnection::Unusable { .. }) => Handshake::Refused,
-            Err(NoConnection::TimedOut) => Handshake::TimedOut,
-            Err(NoConnection::Shed(_)) => Handshake::Shed,
-            Err(NoConnection::Failed(_) | NoConnection::GivenUp) => Handshake::Failed,
+            Ok(_) => HandshakeResult::Completed,
+            Err(AcceptError::Refused(_) | AcceptError::Unusable { .. }) => HandshakeResult::Refused,
+            Err(AcceptError::TimedOut) => HandshakeResult::TimedOut,
+            Err(AcceptError::Shed(_)) => HandshakeResult::Shed,
+            Err(AcceptError::Failed(_) | AcceptError::Draining) => HandshakeResult::Failed,
         });
         result
     }
@@ -173,76 +173,76 @@ impl Terminator {
         &self,
         mut stream: TcpStream,
         given_up: impl Future<Output = ()>,
-    ) -> Result<Terminated, NoConnection> {
-        let (accepted, octets) = self.hello(&mut stream, given_up).await?;
-        self.limiter.turn().await?;
+    ) -> Result<TlsConnection, AcceptError> {
+        let (accepted, octets) = self.client_hello(&mut stream, given_up).await?;
+        self.limiter.wait_turn().await?;
         let hello = accepted.client_hello();
         let chosen = match self.choose(hello.server_name()) {
             Ok(chosen) => chosen,
-            Err(NotChosen::None(why)) => return Err(refuse(stream, why).await),
-            Err(NotChosen::Unusable(domain, why)) => {
+            Err(SelectError::None(why)) => return Err(refuse(stream, why).await),
+            Err(SelectError::Unusable(domain, why)) => {
                 return Err(refuse_unusable(stream, domain, why).await);
             }
         };
-        let can_sign = |offered: &[_]| chosen.answer.can_sign(offered);
-        let read = Hello::read(&octets).unwrap_or_default();
+        let can_sign = |offered: &[_]| chosen.resolver.can_sign(offered);
+        let read = ParsedClientHello::read(&octets).unwrap_or_default();
         let schemes = hello.signature_schemes();
-        if let Some(alert) = read.objection(chosen.delivery.tls, schemes, can_sign) {
-            say_and_close(&mut stream, alert).await;
+        if let Some(alert) = read.incompatibility_alert(chosen.delivery.tls, schemes, can_sign) {
+            send_alert_and_close(&mut stream, alert).await;
             return Err(invalid("the client has nothing in common with the domain").into());
         }
-        let config = self.configs.of(
-            chosen.domain,
+        let config = self.configs.config_for(
+            chosen.domain_id,
             &chosen.delivery,
-            Arc::clone(&chosen.answer),
+            Arc::clone(&chosen.resolver),
             hello.cipher_suites(),
         );
         drop(accepted);
         let deadline = Instant::now() + self.timeout;
         let stream = timeout_at(deadline, TlsStream::accept(stream, octets, config.into()))
             .await
-            .map_err(|_| NoConnection::TimedOut)?;
-        let terminated = chosen.terminated(stream)?;
+            .map_err(|_| AcceptError::TimedOut)?;
+        let terminated = chosen.into_connection(stream)?;
         telemetry::session(terminated.is_resumed());
         Ok(terminated)
     }
 
     /// The ClientHello.
-    async fn hello(
+    async fn client_hello(
         &self,
         stream: &mut TcpStream,
         given_up: impl Future<Output = ()>,
-    ) -> Result<(Accepted, Vec<u8>), NoConnection> {
+    ) -> Result<(Accepted, Vec<u8>), AcceptError> {
         let deadline = Instant::now() + self.timeout;
         // Peeked at: a socket may be called readable when nothing is there.
         let mut first = [0];
         let spoke = tokio::select! {
-            () = given_up => return Err(NoConnection::GivenUp),
+            () = given_up => return Err(AcceptError::Draining),
             spoke = timeout_at(deadline, stream.peek(&mut first)) => spoke,
         };
-        spoke.map_err(|_| NoConnection::TimedOut)??;
-        let read = timeout_at(deadline, read_hello(stream)).await;
-        match read.map_err(|_| NoConnection::TimedOut)? {
+        spoke.map_err(|_| AcceptError::TimedOut)??;
+        let read = timeout_at(deadline, read_client_hello(stream)).await;
+        match read.map_err(|_| AcceptError::TimedOut)? {
             Ok(read) => Ok(read),
-            Err(NoHello::Io(error)) => Err(error.into()),
-            Err(NoHello::Refused(alert, error)) => {
-                say_and_close(stream, alert).await;
+            Err(ClientHelloError::Io(error)) => Err(error.into()),
+            Err(ClientHelloError::Refused(alert, error)) => {
+                send_alert_and_close(stream, alert).await;
                 Err(error.into())
             }
         }
     }
 
     /// What answers a client that named this host, if any.
-    fn choose(&self, named: Option<&str>) -> Result<Chosen, NotChosen> {
+    fn choose(&self, named: Option<&str>) -> Result<Selection, SelectError> {
         let sni = named.or(self.default_host.as_deref());
-        let selected = select(&self.index, sni).map_err(NotChosen::None)?;
+        let selected = select(&self.index, sni).map_err(SelectError::None)?;
         let stapling = selected.delivery.ocsp_stapling;
-        let answer = Answer::of(&self.keys, &selected.material, stapling)
-            .map_err(|why| NotChosen::Unusable(selected.host.domain(selected.found), why))?;
-        Ok(Chosen {
-            answer: Arc::new(answer),
+        let answer = CertResolver::of(&self.keys, &selected.material, stapling)
+            .map_err(|why| SelectError::Unusable(selected.host.domain(selected.found), why))?;
+        Ok(Selection {
+            resolver: Arc::new(answer),
             found: selected.found,
-            domain: selected.domain,
+            domain_id: selected.domain_id,
             delivery: selected.delivery,
             host: selected.host.into_owned(),
         })
@@ -250,38 +250,41 @@ impl Terminator {
 }
 
 /// What a client is answered with.
-struct Chosen {
-    answer: Arc<Answer>,
+struct Selection {
+    resolver: Arc<CertResolver>,
     host: Host<'static>,
     found: Match,
-    domain: i64,
-    delivery: Delivery,
+    domain_id: i64,
+    delivery: DeliveryConfig,
 }
 
 /// Why nothing answers.
-enum NotChosen {
+enum SelectError {
     None(NoCertificate),
     /// The certificate of this domain cannot be used.
-    Unusable(Option<Pattern>, Unusable),
+    Unusable(Option<DomainPattern>, MaterialError),
 }
 
-impl Chosen {
-    fn terminated(self, stream: io::Result<Box<TlsStream>>) -> Result<Terminated, NoConnection> {
-        let unusable = self.answer.unusable().cloned();
+impl Selection {
+    fn into_connection(
+        self,
+        stream: io::Result<Box<TlsStream>>,
+    ) -> Result<TlsConnection, AcceptError> {
+        let unusable = self.resolver.unusable().cloned();
         let stream = match (stream, unusable.as_ref()) {
             (Ok(stream), _) => stream,
             (Err(error), None) => return Err(error.into()),
             (Err(_), Some(why)) => {
                 let (domain, why) = (self.host.domain(self.found), why.clone());
-                return Err(NoConnection::Unusable { domain, why });
+                return Err(AcceptError::Unusable { domain, why });
             }
         };
-        Ok(Terminated {
+        Ok(TlsConnection {
             h2: stream.alpn_protocol() == Some(b"h2"),
             stream,
             host: self.host,
             found: self.found,
-            domain: self.domain,
+            domain_id: self.domain_id,
             unusable,
         })
     }
@@ -299,37 +302,45 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Why there is no ClientHello.
-enum NoHello {
+enum ClientHelloError {
     Io(io::Error),
     /// It is refused with this alert.
     Refused(AlertDescription, io::Error),
 }
 
-impl From<io::Error> for NoHello {
+impl From<io::Error> for ClientHelloError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
 /// Reads a ClientHello: what it says, and its octets, from which the handshake begins.
-async fn read_hello(stream: &mut TcpStream) -> Result<(Accepted, Vec<u8>), NoHello> {
+async fn read_client_hello(
+    stream: &mut TcpStream,
+) -> Result<(Accepted, Vec<u8>), ClientHelloError> {
     const LENGTH: usize = 2048; // most are shorter, with a key of ML-KEM too
     let mut acceptor = Acceptor::default();
     let mut octets = Vec::with_capacity(LENGTH);
-    let mut records = Records::default();
+    let mut records = RecordChecker::default();
     loop {
         let start = octets.len();
         if stream.read_buf(&mut octets).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        if let Some(alert) = records.objection(&octets) {
-            return Err(NoHello::Refused(alert, invalid("that is no ClientHello")));
+        if let Some(alert) = records.alert(&octets) {
+            return Err(ClientHelloError::Refused(
+                alert,
+                invalid("that is no ClientHello"),
+            ));
         }
         let mut fresh = &octets[start..];
         // Bounded: rustls takes no longer message than 64 KiB.
         while !fresh.is_empty() {
             if let Err(error) = acceptor.read_tls(&mut fresh) {
-                return Err(NoHello::Refused(AlertDescription::DecodeError, error));
+                return Err(ClientHelloError::Refused(
+                    AlertDescription::DecodeError,
+                    error,
+                ));
             }
             let accepted = match acceptor.accept() {
                 Ok(None) => continue,
@@ -342,16 +353,16 @@ async fn read_hello(stream: &mut TcpStream) -> Result<(Accepted, Vec<u8>), NoHel
                     Err((alert, invalid(error)))
                 }
             };
-            let read = Hello::read(&octets);
-            if let Some(alert) = read.as_ref().and_then(Hello::version_objection) {
+            let read = ParsedClientHello::read(&octets);
+            if let Some(alert) = read.as_ref().and_then(ParsedClientHello::version_alert) {
                 let why = invalid("the client speaks no version of TLS that is served");
-                return Err(NoHello::Refused(alert, why));
+                return Err(ClientHelloError::Refused(alert, why));
             }
             return match accepted {
                 Ok(accepted) => Ok((accepted, octets)),
                 Err((alert, error)) => {
-                    let missing = read.as_ref().and_then(Hello::extension_objection);
-                    Err(NoHello::Refused(missing.unwrap_or(alert), error))
+                    let missing = read.as_ref().and_then(ParsedClientHello::extension_alert);
+                    Err(ClientHelloError::Refused(missing.unwrap_or(alert), error))
                 }
             };
         }
@@ -362,27 +373,31 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-async fn refuse(mut stream: TcpStream, why: NoCertificate) -> NoConnection {
-    telemetry::refusal(Refusal::NoCertificate(why));
-    say_and_close(&mut stream, AlertDescription::UnrecognisedName).await;
-    NoConnection::Refused(why)
+async fn refuse(mut stream: TcpStream, why: NoCertificate) -> AcceptError {
+    telemetry::handshake_rejected(RejectReason::NoCertificate(why));
+    send_alert_and_close(&mut stream, AlertDescription::UnrecognisedName).await;
+    AcceptError::Refused(why)
 }
 
 async fn refuse_unusable(
     mut stream: TcpStream,
-    domain: Option<Pattern>,
-    why: Unusable,
-) -> NoConnection {
-    telemetry::refusal(Refusal::KeyUnusable);
-    say_and_close(&mut stream, AlertDescription::InternalError).await;
-    NoConnection::Unusable { domain, why }
+    domain: Option<DomainPattern>,
+    why: MaterialError,
+) -> AcceptError {
+    telemetry::handshake_rejected(RejectReason::KeyUnusable);
+    send_alert_and_close(&mut stream, AlertDescription::InternalError).await;
+    AcceptError::Unusable { domain, why }
 }
 
 /// Sends a fatal alert in answer to a ClientHello, and closes. At this point it travels in the clear in
 /// every version (RFC 5246 §7.2, RFC 8446 §5.1).
-async fn say_and_close(stream: &mut TcpStream, alert: AlertDescription) {
+async fn send_alert_and_close(stream: &mut TcpStream, alert: AlertDescription) {
     // Whether the client heard it changes nothing here.
-    if stream.write_all(&hello::record_of(alert)).await.is_ok() {
+    if stream
+        .write_all(&client_hello::record_of(alert))
+        .await
+        .is_ok()
+    {
         linger(stream).await;
     }
 }

@@ -6,9 +6,9 @@
 
 mod accounts;
 mod audit;
+mod audit_context;
 mod certificates;
 mod counts;
-mod deed;
 mod deployments;
 mod domains;
 mod draft;
@@ -18,11 +18,11 @@ mod ids;
 mod key_uses;
 mod listing;
 mod origin_permissions;
+mod original_pem;
 mod queues;
-mod requests;
+mod signing_requests;
 mod summaries;
 mod superseded;
-mod texts;
 mod uses;
 
 use std::{future::Future, sync::Arc};
@@ -34,20 +34,20 @@ use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, Txn, record
 
 pub(crate) use accounts::access_key_index;
 pub(crate) use accounts::random_text;
-pub use accounts::{AccountRefused, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
-pub use audit::{AuditPage, AuditSpan};
+pub use accounts::{AccountError, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
+pub use audit::{AuditPage, AuditQuery};
+pub use audit_context::{AuditContext, NonceUse};
 pub(crate) use certificates::Pointer;
-pub use counts::{NotAdded, Recounted};
-pub use deed::{Deed, NonceUse};
+pub use counts::{AddError, CountCorrection};
 pub use deployments::DEPLOYMENTS_MAX;
-pub(crate) use domains::{below, bound_certificates};
+pub(crate) use domains::{bound_certificates, subdomain_key};
 pub use draft::Draft;
-pub use identities::{Entities, IdentityRefused, PageOf, Standing, random_identity_id};
-pub use ids::Ids;
-pub use listing::{Listing, Span};
-pub use origin_permissions::{AccountUpdate, PrivateOriginsOf};
+pub use identities::{CursorPage, Entities, IdentityError, IdentitySnapshot, random_identity_id};
+pub use ids::IdAllocator;
+pub use listing::{Listing, Pagination};
+pub use origin_permissions::{AccountUpdate, PrivateOriginsOverride};
 use queues::Queues;
-pub(crate) use requests::SIGNING_REQUEST_MS;
+pub(crate) use signing_requests::SIGNING_REQUEST_TTL_MS;
 pub use superseded::SUPERSEDED_MAX;
 
 /// How often a transaction that loses its race is tried again.
@@ -58,7 +58,7 @@ const ATTEMPTS: u32 = 16;
 pub struct Catalog {
     store: SharedStore,
     keyring: Keyring,
-    ids: Arc<Ids>,
+    ids: Arc<IdAllocator>,
     queues: Arc<Queues>,
 }
 
@@ -92,7 +92,7 @@ impl Catalog {
     /// A catalog over `store`, sealing secrets with `keyring`.
     #[must_use]
     pub fn new(store: SharedStore, keyring: Keyring) -> Self {
-        let ids = Arc::new(Ids::new(Arc::clone(&store)));
+        let ids = Arc::new(IdAllocator::new(Arc::clone(&store)));
         Self {
             store,
             keyring,
@@ -123,7 +123,7 @@ impl Catalog {
     /// [`ChangeError`]; what `decide` returns as an error is passed on.
     pub async fn transact<T, R, F>(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         mut decide: impl FnMut(Draft) -> F + Send,
     ) -> Result<Committed<T>, ChangeError<R>>
     where
@@ -132,12 +132,12 @@ impl Catalog {
         let mut turn = None;
         let mut doubts = false;
         for _ in 0..ATTEMPTS {
-            // Until the store has answered: see `seal::Superseded`.
-            let _sealing = self.keyring.sealing();
+            // Until the store has answered: see `seal::RetiredKeys`.
+            let _sealing = self.keyring.seal_guard();
             let draft = Draft::new(self.clone(), deed.now, doubts);
             let (mut draft, value) = decide(draft).await?;
             draft.trim_superseded().await?;
-            let supposed = draft.take_supposed();
+            let supposed = draft.take_assumed_absent();
             let txn = draft.into_txn(deed)?;
             match self.store.commit(txn).await {
                 Ok(revision) => return Ok(Committed { value, revision }),
@@ -166,11 +166,11 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn record_refusal(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         code: &str,
         notes: &[String],
     ) -> Result<(), Fault> {
-        match self.store.commit(deed.txn_of_refusal(code, notes)?).await {
+        match self.store.commit(deed.refusal_txn(code, notes)?).await {
             Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
             Err(CommitError::Fault(fault)) => Err(fault),
         }
@@ -181,9 +181,9 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn use_nonce_of_refusal(&self, deed: &Deed) -> Result<(), Fault> {
+    pub async fn consume_nonce(&self, deed: &AuditContext) -> Result<(), Fault> {
         let mut txn = Txn::default();
-        deed.use_nonce(&mut txn);
+        deed.consume_nonce(&mut txn);
         if txn.write.is_empty() {
             return Ok(());
         }

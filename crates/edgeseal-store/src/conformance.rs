@@ -7,44 +7,44 @@ use edgeseal_core::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::{
-    Change, Changes, ChangesError, CommitError, Expect, Key, MAX_VALUE_BYTES, Revision,
-    SharedStore, Txn, Write,
+    Change, Changes, ChangesError, CommitError, Expect, Key, Revision, SharedStore, Txn,
+    VALUE_BYTES_MAX, Write,
 };
 
-mod backwards;
+mod counters;
 mod follower;
-mod moments;
-mod pages;
-mod sums;
-mod time;
+mod get_many;
+mod list;
+mod monotonic_reads;
+mod reverse_list;
 
 pub(crate) use follower::Follower;
 
 /// How many deletes the stores under test keep in their change log.
-pub(crate) const KEPT_DELETES: usize = 16;
+pub(crate) const TOMBSTONES_KEPT: usize = 16;
 
-/// Runs everything; `make` gives a new, empty store that keeps [`KEPT_DELETES`] deletes.
+/// Runs everything; `make` gives a new, empty store that keeps [`TOMBSTONES_KEPT`] deletes.
 pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     values(&make().await).await;
     expectations(&make().await).await;
     malformed_transactions(&make().await).await;
     concurrent_committers(&make().await).await;
     counter_loses_nothing(&make().await).await;
-    sums::are_conditions(&make().await).await;
-    sums::end_at_their_limit(&make().await).await;
-    moments::several_keys_are_of_one(&make().await).await;
-    time::does_not_go_back(&make().await).await;
-    pages::are_stretches_of_all(&make().await, "").await;
-    pages::are_stretches_of_all(&make().await, crate::key::LISTED).await;
-    backwards::is_the_listing_turned_round(&make().await, "").await;
-    backwards::is_the_listing_turned_round(&make().await, crate::key::LISTED).await;
+    counters::are_conditions(&make().await).await;
+    counters::end_at_their_limit(&make().await).await;
+    get_many::is_one_snapshot(&make().await).await;
+    monotonic_reads::never_go_back(&make().await).await;
+    list::pages_cover_all(&make().await, "").await;
+    list::pages_cover_all(&make().await, crate::key::LISTING_PREFIX).await;
+    reverse_list::is_the_list_reversed(&make().await, "").await;
+    reverse_list::is_the_list_reversed(&make().await, crate::key::LISTING_PREFIX).await;
     changes_in_order(&make().await).await;
     commits_stay_whole(&make().await).await;
     changes_wait(&make().await).await;
     expiry(&make().await).await;
     compaction(&make().await).await;
     for seed in 0..4 {
-        follower::ends_with_the_state(&make().await, seed).await;
+        follower::converges(&make().await, seed).await;
     }
 }
 
@@ -78,10 +78,10 @@ pub(crate) async fn commit(store: &SharedStore, write: impl Into<Vec<Write>>) ->
 /// The whole state: key → value and revision.
 pub(crate) async fn state(store: &SharedStore) -> BTreeMap<String, (Bytes, Revision)> {
     let page = store.list("", None, usize::MAX).await.unwrap();
-    assert!(!page.more);
+    assert!(!page.has_more);
     page.entries
         .into_iter()
-        .map(|entry| (entry.key.to_string(), (entry.value, entry.changed)))
+        .map(|entry| (entry.key.to_string(), (entry.value, entry.revision)))
         .collect()
 }
 
@@ -93,7 +93,7 @@ async fn value(store: &SharedStore, name: &str) -> Option<String> {
 
 async fn values(store: &SharedStore) {
     assert_eq!(store.get(&key("a")).await.unwrap(), None);
-    let longest = "x".repeat(MAX_VALUE_BYTES);
+    let longest = "x".repeat(VALUE_BYTES_MAX);
     let one = commit(
         store,
         [put("a", "1"), put("empty", ""), put("long", &longest)],
@@ -102,19 +102,19 @@ async fn values(store: &SharedStore) {
     assert_eq!(value(store, "a").await.as_deref(), Some("1"));
     assert_eq!(value(store, "empty").await.as_deref(), Some(""));
     assert!(value(store, "long").await == Some(longest));
-    assert_eq!(store.get(&key("a")).await.unwrap().unwrap().changed, one);
+    assert_eq!(store.get(&key("a")).await.unwrap().unwrap().revision, one);
 
     let two = commit(store, [put("a", "2"), delete("empty"), delete("never")]).await;
     assert!(two > one);
     let a = store.get(&key("a")).await.unwrap().unwrap();
-    assert_eq!((&a.value[..], a.changed), (&b"2"[..], two));
+    assert_eq!((&a.value[..], a.revision), (&b"2"[..], two));
     assert_eq!(value(store, "empty").await, None);
     let long = store.get(&key("long")).await.unwrap().unwrap();
-    assert_eq!(long.changed, one);
+    assert_eq!(long.revision, one);
 
     let three = commit(store, [put("empty", "again")]).await;
     let again = store.get(&key("empty")).await.unwrap().unwrap();
-    assert_eq!((&again.value[..], again.changed), (&b"again"[..], three));
+    assert_eq!((&again.value[..], again.revision), (&b"again"[..], three));
 }
 
 async fn expectations(store: &SharedStore) {
@@ -144,7 +144,7 @@ async fn expectations(store: &SharedStore) {
         match (store.commit(txn).await, conflict) {
             (Ok(revision), None) => {
                 let w = store.get(&key("w")).await.unwrap().unwrap();
-                assert_eq!((&w.value[..], w.changed), (label.as_bytes(), revision));
+                assert_eq!((&w.value[..], w.revision), (label.as_bytes(), revision));
             }
             (Err(CommitError::Conflict { key: found }), Some(wanted)) => {
                 assert_eq!(found, key(wanted), "{label}");
@@ -156,7 +156,7 @@ async fn expectations(store: &SharedStore) {
 }
 
 async fn malformed_transactions(store: &SharedStore) {
-    let long = "x".repeat(MAX_VALUE_BYTES + 1);
+    let long = "x".repeat(VALUE_BYTES_MAX + 1);
     for write in [
         vec![put("a", "1"), put("a", "2")],
         vec![put("a", "1"), delete("a")],
@@ -178,7 +178,7 @@ async fn concurrent_committers(store: &SharedStore) {
                 let name = format!("{task}/{n}");
                 let revision = commit(&store, [put(&name, "1"), put("shared", &name)]).await;
                 let read = store.get(&key(&name)).await.unwrap();
-                assert_eq!(read.unwrap().changed, revision, "read what was committed");
+                assert_eq!(read.unwrap().revision, revision, "read what was committed");
                 revisions.push(revision);
             }
             assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
@@ -189,7 +189,11 @@ async fn concurrent_committers(store: &SharedStore) {
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(distinct.len(), 32 * 20, "no revision is given twice");
     let shared = store.get(&key("shared")).await.unwrap().unwrap();
-    assert_eq!(Some(&shared.changed), all.iter().max(), "the last one wins");
+    assert_eq!(
+        Some(&shared.revision),
+        all.iter().max(),
+        "the last one wins"
+    );
 }
 
 async fn counter_loses_nothing(store: &SharedStore) {
@@ -215,7 +219,7 @@ async fn increment(store: &SharedStore, counter: &Key) {
             None => (Expect::Absent(counter.clone()), 0),
             Some(entry) => {
                 let text = std::str::from_utf8(&entry.value).unwrap();
-                let expect = Expect::Unchanged(counter.clone(), entry.changed);
+                let expect = Expect::Unchanged(counter.clone(), entry.revision);
                 (expect, text.parse::<u32>().unwrap())
             }
         };
@@ -379,7 +383,7 @@ async fn expiry(store: &SharedStore) {
 async fn compaction(store: &SharedStore) {
     let old = commit(store, [put("d/kept", "1")]).await;
     let mut deleted = Vec::new();
-    for n in 0..KEPT_DELETES + 10 {
+    for n in 0..TOMBSTONES_KEPT + 10 {
         let name = format!("d/{n}");
         commit(store, [put(&name, "1")]).await;
         deleted.push(commit(store, [delete(&name)]).await);
@@ -394,7 +398,7 @@ async fn compaction(store: &SharedStore) {
             Err(ChangesError::Compacted { oldest }) => {
                 assert!(oldest > after);
                 let rest = store.changes(oldest, &["d/"], 100).await.unwrap();
-                assert_eq!(rest.items.len(), KEPT_DELETES);
+                assert_eq!(rest.items.len(), TOMBSTONES_KEPT);
             }
             other => panic!("{after:?}: {other:?}"),
         }

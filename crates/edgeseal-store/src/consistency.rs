@@ -5,7 +5,7 @@
 //! hand with a SQLite tool or a defect of ours may see to that.
 
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     account::Account,
     certificate::Digest,
     domain::{Binding, Domain},
@@ -14,16 +14,16 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Entry, Fault, Key, Store,
-    catalog::{Pointer, access_key_index, below, bound_certificates},
-    key, number,
+    catalog::{Pointer, access_key_index, bound_certificates, subdomain_key},
+    key, parse_counter,
     record::{
-        self, AccessKeyRecord, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary,
+        self, AccessKeyRecord, BindingSummary, CertificateRecord, CertificateSummary, DomainSummary,
     },
 };
 
 /// What was looked at, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consistency {
+pub struct ConsistencyReport {
     /// Domains looked at.
     pub domains: u64,
     /// Certificates looked at.
@@ -50,54 +50,54 @@ const PAGE: usize = 500;
 ///
 /// # Errors
 /// A [`Fault`] if the store cannot be read; what does not decode is a [`Finding`].
-pub async fn check(store: &dyn Store) -> Result<Consistency, Fault> {
-    let mut check = Check {
+pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
+    let mut check = Checker {
         store,
-        found: Consistency::default(),
+        found: ConsistencyReport::default(),
     };
-    check.each(key::ACCOUNTS, Check::account).await?;
-    check.each(key::ACCESS_KEYS, Check::access_key).await?;
-    check.each(key::DOMAINS, Check::domain).await?;
-    check.each(key::CERTIFICATES, Check::certificate).await?;
-    check.each(key::MATERIALS, Check::material).await?;
-    check.each("accountname/", Check::account_name).await?;
+    check.each(key::ACCOUNTS, Checker::account).await?;
+    check.each(key::ACCESS_KEYS, Checker::access_key).await?;
+    check.each(key::DOMAINS, Checker::domain).await?;
+    check.each(key::CERTIFICATES, Checker::certificate).await?;
+    check.each(key::MATERIALS, Checker::material).await?;
+    check.each("accountname/", Checker::account_name).await?;
     for prefix in ["accountkey/", "userkey/"] {
-        check.each(prefix, Check::listed_access_key).await?;
+        check.each(prefix, Checker::listed_access_key).await?;
     }
     check
-        .each(key::DOMAIN_SUMMARIES, Check::listed_domain)
+        .each(key::DOMAIN_SUMMARIES, Checker::listed_domain)
         .await?;
-    check.each("below/", Check::name_below).await?;
+    check.each("below/", Checker::name_below).await?;
     check
-        .each(key::CERTIFICATE_SUMMARIES, Check::listed_certificate)
+        .each(key::CERTIFICATE_SUMMARIES, Checker::listed_certificate)
         .await?;
     for prefix in ["certname/", "certcontent/"] {
-        check.each(prefix, Check::pointer).await?;
+        check.each(prefix, Checker::pointer).await?;
     }
-    check.each("certuse/", Check::certificate_use).await?;
-    check.each("materialuse/", Check::material_use).await?;
-    check.each(key::SUPERSEDED, Check::superseded).await?;
-    for prefix in [key::CHAIN_TEXTS, key::KEY_TEXTS] {
-        check.each(prefix, Check::text).await?;
+    check.each("certuse/", Checker::certificate_use).await?;
+    check.each("materialuse/", Checker::material_use).await?;
+    check.each(key::SUPERSEDED, Checker::superseded).await?;
+    for prefix in [key::ORIGINAL_CHAINS, key::ORIGINAL_KEYS] {
+        check.each(prefix, Checker::original_pem).await?;
     }
-    check.each("issueruse/", Check::issuer_use).await?;
-    check.each(key::COUNTS, Check::count).await?;
+    check.each("issueruse/", Checker::issuer_use).await?;
+    check.each(key::COUNTS, Checker::count).await?;
     Ok(check.found)
 }
 
-struct Check<'a> {
+struct Checker<'a> {
     store: &'a dyn Store,
-    found: Consistency,
+    found: ConsistencyReport,
 }
 
 /// What is wrong with one entry.
-type Wrong = Vec<String>;
+type Problems = Vec<String>;
 
-impl Check<'_> {
+impl Checker<'_> {
     async fn each(
         &mut self,
         prefix: &str,
-        look: impl AsyncFn(&Self, &Entry) -> Result<Wrong, Fault>,
+        look: impl AsyncFn(&Self, &Entry) -> Result<Problems, Fault>,
     ) -> Result<(), Fault> {
         let mut after = None;
         let mut count = 0;
@@ -111,7 +111,7 @@ impl Check<'_> {
                 }
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -124,12 +124,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn account(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn account(&self, entry: &Entry) -> Result<Problems, Fault> {
         let account: Account = match decode(entry) {
             Ok(account) => account,
             Err(wrong) => return Ok(wrong),
         };
-        let mut wrong = own_key(entry, &Key::account(&account.id));
+        let mut wrong = check_own_key(entry, &Key::account(&account.id));
         let named = Key::account_name(&account.name);
         let found = self.store.get(&named).await?;
         if found.is_none_or(|found| found.value != account.id.as_str().as_bytes()) {
@@ -138,35 +138,36 @@ impl Check<'_> {
         Ok(wrong)
     }
 
-    async fn access_key(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn access_key(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row: AccessKeyRecord = match decode(entry) {
             Ok(row) => row,
             Err(wrong) => return Ok(wrong),
         };
-        let mut wrong = own_key(entry, &Key::access_key(&row.key.id));
-        self.needs(&mut wrong, &access_key_index(&row.key)).await?;
+        let mut wrong = check_own_key(entry, &Key::access_key(&row.key.id));
+        self.require(&mut wrong, &access_key_index(&row.key))
+            .await?;
         let account = Key::account(&row.key.account);
-        self.needs(&mut wrong, &account).await?;
+        self.require(&mut wrong, &account).await?;
         Ok(wrong)
     }
 
-    async fn domain(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn domain(&self, entry: &Entry) -> Result<Problems, Fault> {
         let domain: Domain = match decode(entry) {
             Ok(domain) => domain,
             Err(wrong) => return Ok(wrong),
         };
-        let mut wrong = own_key(entry, &Key::domain(&domain.name));
-        self.needs(&mut wrong, &Key::account(&domain.account))
+        let mut wrong = check_own_key(entry, &Key::domain(&domain.name));
+        self.require(&mut wrong, &Key::account(&domain.account))
             .await?;
-        if let Some((_, key)) = below(&domain.name) {
+        if let Some((_, key)) = subdomain_key(&domain.name) {
             let owner = domain.account.as_str().as_bytes();
-            self.needs_value(&mut wrong, &key, owner).await?;
+            self.require_value(&mut wrong, &key, owner).await?;
         }
         let mut served = None;
         for binding in domain.production.iter().chain(&domain.staging) {
-            let ends = self.bound(&mut wrong, &domain, binding).await?;
+            let ends = self.check_binding(&mut wrong, &domain, binding).await?;
             if domain.production.as_ref() == Some(binding) && binding.enabled {
-                served = ends.into_iter().min().map(|expires| BoundSummary {
+                served = ends.into_iter().min().map(|expires| BindingSummary {
                     certificate: binding.certificate,
                     expires,
                 });
@@ -174,14 +175,14 @@ impl Check<'_> {
         }
         let summary = record::encode_summary(&DomainSummary::of(&domain, served))?;
         let listed = Key::account_domain(&domain.account, &domain.name);
-        self.needs_value(&mut wrong, &listed, &summary).await?;
+        self.require_value(&mut wrong, &listed, &summary).await?;
         Ok(wrong)
     }
 
     /// Looks at the certificates of a binding; the ends of those that are there.
-    async fn bound(
+    async fn check_binding(
         &self,
-        wrong: &mut Wrong,
+        wrong: &mut Problems,
         domain: &Domain,
         binding: &Binding,
     ) -> Result<Vec<Timestamp>, Fault> {
@@ -208,10 +209,10 @@ impl Check<'_> {
                 ));
             }
             let used = Key::certificate_use(id, &domain.name);
-            self.needs(wrong, &used).await?;
-            self.has_a_key(wrong, &material).await?;
-            ends.push(certificate.facts.chain_not_after);
-            kinds.push(certificate.facts.key);
+            self.require(wrong, &used).await?;
+            self.require_private_key(wrong, &material).await?;
+            ends.push(certificate.info.chain_not_after);
+            kinds.push(certificate.info.key);
         }
         if let (Some(companion), [first, second]) = (&binding.companion, &kinds[..])
             && (first == second || *second != companion.key)
@@ -224,15 +225,15 @@ impl Check<'_> {
         Ok(ends)
     }
 
-    async fn certificate(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn certificate(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row: CertificateRecord = match decode(entry) {
             Ok(row) => row,
             Err(wrong) => return Ok(wrong),
         };
-        let mut wrong = own_key(entry, &Key::certificate(row.id));
-        self.needs(&mut wrong, &Key::material(&row.material))
+        let mut wrong = check_own_key(entry, &Key::certificate(row.id));
+        self.require(&mut wrong, &Key::material(&row.material))
             .await?;
-        self.needs(&mut wrong, &Key::material_use(&row.material, row.id))
+        self.require(&mut wrong, &Key::material_use(&row.material, row.id))
             .await?;
         if row.removed {
             let uses = self
@@ -246,18 +247,18 @@ impl Check<'_> {
         }
         let listed = Key::account_certificate(&row.account, &row.region, row.id);
         let summary = record::encode_summary(&CertificateSummary::of(&row))?;
-        self.needs_value(&mut wrong, &listed, &summary).await?;
+        self.require_value(&mut wrong, &listed, &summary).await?;
         let named = Key::certificate_name(&row.account, &row.name);
         let pointer: Option<Pointer> = self.read(&named).await?;
         if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
             wrong.push(format!("its name does not lead to it ({named})"));
         }
         let content = Key::certificate_content(&row.account, &row.material);
-        self.needs(&mut wrong, &content).await?;
+        self.require(&mut wrong, &content).await?;
         Ok(wrong)
     }
 
-    async fn material(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn material(&self, entry: &Entry) -> Result<Problems, Fault> {
         let Ok(material) = record::decode_material(&entry.value) else {
             return Ok(vec!["it does not read".to_owned()]);
         };
@@ -273,12 +274,12 @@ impl Check<'_> {
             if let Some(digest) = stored_as
                 && self
                     .store
-                    .get(&Key::issuer_counted(&issuer))
+                    .get(&Key::issuer_uses_complete(&issuer))
                     .await?
                     .is_some()
             {
                 let used = Key::issuer_use(&issuer, &digest);
-                self.needs(&mut uses, &used).await?;
+                self.require(&mut uses, &used).await?;
             }
         }
         let digest = Digest::of_chain(chain.iter().map(Vec::as_slice));
@@ -298,48 +299,50 @@ impl Check<'_> {
         Ok(wrong)
     }
 
-    async fn account_name(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn account_name(&self, entry: &Entry) -> Result<Problems, Fault> {
         let id = std::str::from_utf8(&entry.value).ok();
         let Some(id) = id.and_then(|id| AccountId::parse(id).ok()) else {
             return Ok(vec!["it holds no account number".to_owned()]);
         };
         let account: Option<Account> = self.read(&Key::account(&id)).await?;
         let belongs = account.is_some_and(|it| Key::account_name(&it.name) == entry.key);
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn listed_access_key(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn listed_access_key(&self, entry: &Entry) -> Result<Problems, Fault> {
         let id = String::from_utf8_lossy(&entry.value);
         let row: Option<AccessKeyRecord> = self.read(&Key::access_key(&id)).await?;
         let belongs = row.is_some_and(|row| access_key_index(&row.key) == entry.key);
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn listed_domain(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn listed_domain(&self, entry: &Entry) -> Result<Problems, Fault> {
         let domain = self.domain_of_tail(entry).await?;
         let belongs =
             domain.is_some_and(|it| Key::account_domain(&it.account, &it.name) == entry.key);
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn name_below(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn name_below(&self, entry: &Entry) -> Result<Problems, Fault> {
         let domain = self.domain_of_tail(entry).await?;
-        let below = domain.as_ref().and_then(|domain| below(&domain.name));
-        Ok(leads_nowhere_unless(
+        let below = domain
+            .as_ref()
+            .and_then(|domain| subdomain_key(&domain.name));
+        Ok(dangling_unless(
             below.is_some_and(|(_, key)| key == entry.key),
         ))
     }
 
-    async fn listed_certificate(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn listed_certificate(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row = self.certificate_of_tail(entry).await?;
         let belongs = row.is_some_and(|row| {
             let listed = Key::account_certificate(&row.account, &row.region, row.id);
             !row.removed && listed == entry.key
         });
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn pointer(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn pointer(&self, entry: &Entry) -> Result<Problems, Fault> {
         let pointer: Pointer = match decode(entry) {
             Ok(pointer) => pointer,
             Err(wrong) => return Ok(wrong),
@@ -351,58 +354,58 @@ impl Check<'_> {
             let content = Key::certificate_content(&row.account, &row.material);
             !row.removed && (named == entry.key || content == entry.key)
         });
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn certificate_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn certificate_use(&self, entry: &Entry) -> Result<Problems, Fault> {
         let domain = self.domain_of_tail(entry).await?;
         let belongs = domain.is_some_and(|domain| {
             let mut bound = bound_certificates(&domain).into_iter();
             bound.any(|id| Key::certificate_use(id, &domain.name) == entry.key)
         });
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn superseded(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn superseded(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row = self.certificate_of_tail(entry).await?;
         let belongs = row.is_some_and(|row| {
             let of = row.uploaded_for.as_ref().filter(|_| !row.removed);
             of.is_some_and(|of| Key::superseded(&row.account, of, row.id) == entry.key)
         });
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn material_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn material_use(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row = self.certificate_of_tail(entry).await?;
         let belongs = row.is_some_and(|row| Key::material_use(&row.material, row.id) == entry.key);
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
-    async fn text(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn original_pem(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row = self.certificate_of_tail(entry).await?;
-        Ok(leads_nowhere_unless(row.is_some()))
+        Ok(dangling_unless(row.is_some()))
     }
 
-    async fn issuer_use(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn issuer_use(&self, entry: &Entry) -> Result<Problems, Fault> {
         let Some(digest) = tail(&entry.key).and_then(Digest::parse) else {
-            return Ok(leads_nowhere_unless(false));
+            return Ok(dangling_unless(false));
         };
         let found = self.store.get(&Key::material(&digest)).await?;
         let material = found.and_then(|found| record::decode_material(&found.value).ok());
         let mut issuers = material.into_iter().flat_map(|material| material.issuers);
         let belongs = issuers.any(|issuer| Key::issuer_use(&Digest(issuer), &digest) == entry.key);
-        Ok(leads_nowhere_unless(belongs))
+        Ok(dangling_unless(belongs))
     }
 
     /// What expires leaves the number as it is until the account needs the room.
-    async fn count(&self, entry: &Entry) -> Result<Wrong, Fault> {
+    async fn count(&self, entry: &Entry) -> Result<Problems, Fault> {
         let Some((account, kind)) = entry.key.as_count() else {
-            return Ok(leads_nowhere_unless(false));
+            return Ok(dangling_unless(false));
         };
-        let Some(says) = number(&entry.value) else {
+        let Some(says) = parse_counter(&entry.value) else {
             return Ok(vec!["it does not read".to_owned()]);
         };
-        let counted = key::counted(&account, kind);
+        let counted = key::counted_prefix(&account, kind);
         let there = self.store.window(&counted, 0, 0).await?.total as u64;
         if says == there || kind.expires() && says > there {
             return Ok(Vec::new());
@@ -413,7 +416,7 @@ impl Check<'_> {
     }
 
     async fn domain_of_tail(&self, entry: &Entry) -> Result<Option<Domain>, Fault> {
-        match tail(&entry.key).and_then(|name| Pattern::parse(name).ok()) {
+        match tail(&entry.key).and_then(|name| DomainPattern::parse(name).ok()) {
             Some(name) => self.read(&Key::domain(&name)).await,
             None => Ok(None),
         }
@@ -432,14 +435,19 @@ impl Check<'_> {
         Ok(entry.and_then(|entry| record::decode(&entry.value).ok()))
     }
 
-    async fn needs(&self, wrong: &mut Wrong, key: &Key) -> Result<(), Fault> {
+    async fn require(&self, wrong: &mut Problems, key: &Key) -> Result<(), Fault> {
         if self.store.get(key).await?.is_none() {
             wrong.push(format!("{key} is missing"));
         }
         Ok(())
     }
 
-    async fn needs_value(&self, wrong: &mut Wrong, key: &Key, value: &[u8]) -> Result<(), Fault> {
+    async fn require_value(
+        &self,
+        wrong: &mut Problems,
+        key: &Key,
+        value: &[u8],
+    ) -> Result<(), Fault> {
         match self.store.get(key).await? {
             None => wrong.push(format!("{key} is missing")),
             Some(found) if found.value != value => wrong.push(format!("{key} says something else")),
@@ -449,7 +457,11 @@ impl Check<'_> {
     }
 
     /// Whether there is material of this address with a private key.
-    async fn has_a_key(&self, wrong: &mut Wrong, digest: &Digest) -> Result<(), Fault> {
+    async fn require_private_key(
+        &self,
+        wrong: &mut Problems,
+        digest: &Digest,
+    ) -> Result<(), Fault> {
         let found = self.store.get(&Key::material(digest)).await?;
         let material = found.and_then(|entry| record::decode_material(&entry.value).ok());
         match material {
@@ -465,11 +477,11 @@ impl Check<'_> {
     }
 }
 
-fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Wrong> {
+fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Problems> {
     record::decode(&entry.value).map_err(|_| vec!["it does not read".to_owned()])
 }
 
-fn own_key(entry: &Entry, expected: &Key) -> Wrong {
+fn check_own_key(entry: &Entry, expected: &Key) -> Problems {
     if entry.key == *expected {
         Vec::new()
     } else {
@@ -477,7 +489,7 @@ fn own_key(entry: &Entry, expected: &Key) -> Wrong {
     }
 }
 
-fn leads_nowhere_unless(belongs: bool) -> Wrong {
+fn dangling_unless(belongs: bool) -> Problems {
     if belongs {
         Vec::new()
     } else {

@@ -51,13 +51,13 @@ pub enum Event {
 pub struct Feed {
     store: SharedStore,
     prefixes: Vec<String>,
-    place: Place,
+    position: Position,
     page: usize,
     /// Failures in a row.
     failures: u32,
 }
 
-enum Place {
+enum Position {
     /// A listing is to begin.
     Start,
     Listing {
@@ -84,7 +84,7 @@ impl Feed {
         store: SharedStore,
         prefixes: impl IntoIterator<Item = P>,
     ) -> Self {
-        Self::at(Place::Start, store, prefixes)
+        Self::at(Position::Start, store, prefixes)
     }
 
     /// As [`start`](Self::start), for a follower that holds the state of `after`, a revision that a
@@ -95,11 +95,11 @@ impl Feed {
         prefixes: impl IntoIterator<Item = P>,
         after: Revision,
     ) -> Self {
-        Self::at(Place::Following { after }, store, prefixes)
+        Self::at(Position::Following { after }, store, prefixes)
     }
 
     fn at<P: Into<String>>(
-        place: Place,
+        place: Position,
         store: SharedStore,
         prefixes: impl IntoIterator<Item = P>,
     ) -> Self {
@@ -111,7 +111,7 @@ impl Feed {
         Self {
             store,
             prefixes,
-            place,
+            position: place,
             page: PAGE,
             failures: 0,
         }
@@ -147,9 +147,9 @@ impl Feed {
 
     /// One request to the store at most; the place moves only when it was answered.
     async fn step(&mut self) -> Result<Option<Event>, Fault> {
-        match &mut self.place {
-            Place::Start => {
-                self.place = Place::Listing {
+        match &mut self.position {
+            Position::Start => {
+                self.position = Position::Listing {
                     prefix: 0,
                     after: None,
                     since: None,
@@ -157,14 +157,14 @@ impl Feed {
                 };
                 Ok(Some(Event::ListBegins))
             }
-            Place::Listing { prefix, after, .. } => {
+            Position::Listing { prefix, after, .. } => {
                 let Some(prefix) = self.prefixes.get(*prefix) else {
                     return Ok(Some(self.end_listing()));
                 };
                 let page = self.store.list(prefix, after.as_ref(), self.page).await?;
                 Ok(self.take_page(page))
             }
-            Place::Following { after } => {
+            Position::Following { after } => {
                 let prefixes: Vec<&str> = self.prefixes.iter().map(String::as_str).collect();
                 match self.store.changes(*after, &prefixes, self.page).await {
                     Ok(changes) => {
@@ -177,7 +177,7 @@ impl Feed {
                             oldest = oldest.0,
                             "the change log does not go back so far: listing everything"
                         );
-                        self.place = Place::Start;
+                        self.position = Position::Start;
                         Ok(None)
                     }
                     Err(ChangesError::Fault(fault)) => Err(fault),
@@ -187,23 +187,23 @@ impl Feed {
     }
 
     fn take_page(&mut self, page: Page) -> Option<Event> {
-        let Place::Listing {
+        let Position::Listing {
             prefix,
             after,
             since,
             entries,
-        } = &mut self.place
+        } = &mut self.position
         else {
             return None;
         };
         if since.is_some_and(|since| page.revision < since) {
             tracing::warn!("the store went back while it was listed: listing again");
-            self.place = Place::Start;
+            self.position = Position::Start;
             return None;
         }
         since.get_or_insert(page.revision);
         *entries += page.entries.len() as u64;
-        if page.more {
+        if page.has_more {
             *after = page.entries.last().map(|entry| entry.key.clone());
         } else {
             *prefix += 1;
@@ -213,17 +213,17 @@ impl Feed {
     }
 
     fn end_listing(&mut self) -> Event {
-        let (since, entries) = match self.place {
-            Place::Listing { since, entries, .. } => (since, entries),
-            Place::Start | Place::Following { .. } => (None, 0),
+        let (since, entries) = match self.position {
+            Position::Listing { since, entries, .. } => (since, entries),
+            Position::Start | Position::Following { .. } => (None, 0),
         };
         let revision = since.unwrap_or_default();
-        self.place = Place::Following { after: revision };
+        self.position = Position::Following { after: revision };
         Event::ListEnds { revision, entries }
     }
 
     async fn back_off(&mut self, fault: &Fault) {
-        let delay = delay(self.failures);
+        let delay = backoff_delay(self.failures);
         self.failures = self.failures.saturating_add(1);
         tracing::warn!(
             error = fault as &(dyn std::error::Error + 'static),
@@ -236,7 +236,7 @@ impl Feed {
 }
 
 /// How long to wait after this many failures before the present one.
-fn delay(failures: u32) -> Duration {
+fn backoff_delay(failures: u32) -> Duration {
     match failures {
         0 => Duration::from_millis(50),
         1..=5 => Duration::from_secs(1 << (failures - 1)),

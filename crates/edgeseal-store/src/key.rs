@@ -8,11 +8,11 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
-    AccountId, DomainName, Pattern, Timestamp,
+    AccountId, DomainName, DomainPattern, Timestamp,
     certificate::{CertificateId, Digest},
     domain::Environment,
     identity::{PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
-    quota::Kind,
+    quota::QuotaKind,
     ticket::TicketPeriod,
 };
 
@@ -24,7 +24,7 @@ pub struct Key(Box<str>);
 pub const DOMAINS: &str = "domain/";
 /// What every key begins with that an account's listings go through: the values are small, and
 /// engines may keep them where they are counted and looked through fast.
-pub const LISTED: &str = "account";
+pub const LISTING_PREFIX: &str = "account";
 /// All accounts.
 pub const ACCOUNTS: &str = "account/";
 /// All access keys.
@@ -32,9 +32,9 @@ pub const ACCESS_KEYS: &str = "accesskey/";
 /// All certificates.
 pub const CERTIFICATES: &str = "cert/";
 /// The chains of certificates as they were uploaded.
-pub const CHAIN_TEXTS: &str = "chaintext/";
+pub const ORIGINAL_CHAINS: &str = "chaintext/";
 /// The private keys of certificates as they were uploaded.
-pub const KEY_TEXTS: &str = "keytext/";
+pub const ORIGINAL_KEYS: &str = "keytext/";
 /// All material.
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
@@ -44,7 +44,7 @@ pub const HISTORY: &str = "history/";
 /// All audit records.
 pub const AUDIT: &str = "audit/";
 /// The secret of the chains over audits, and no other key.
-pub const AUDIT_SECRET: &str = "meta/audit-secret";
+pub const AUDIT_CHAIN_SECRET: &str = "meta/audit-secret";
 /// The ends of all chains over audits.
 pub const AUDIT_HEADS: &str = "audithead/";
 /// All edges that have reported.
@@ -77,27 +77,27 @@ impl Key {
 
     /// A domain by name.
     #[must_use]
-    pub fn domain(name: &Pattern) -> Self {
+    pub fn domain(name: &DomainPattern) -> Self {
         let name = name.to_string();
         Self(format!("{DOMAINS}{}/{name}", shard(name.as_bytes())).into())
     }
 
     /// What listings of an account need of a domain; see [`crate::record::DomainSummary`].
     #[must_use]
-    pub fn account_domain(account: &AccountId, name: &Pattern) -> Self {
+    pub fn account_domain(account: &AccountId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", account_domains(account)).into())
     }
 
     /// That this name exists below its parent: how a wildcard finds the names that it would cover.
     #[must_use]
-    pub fn name_below(parent: &str, name: &DomainName) -> Self {
-        Self(format!("{}{name}", names_below(parent)).into())
+    pub fn subdomain(parent: &str, name: &DomainName) -> Self {
+        Self(format!("{}{name}", subdomains(parent)).into())
     }
 
     /// Rewritten whenever a name or the wildcard of a family (`a.x`, `b.x`, `*.x`) is added, so that
     /// no two additions pass each other. It outlives a change by far, and is then forgotten.
     #[must_use]
-    pub fn family(parent: &str) -> Self {
+    pub fn sibling_guard(parent: &str) -> Self {
         Self(format!("family/{}/{parent}", shard(parent.as_bytes())).into())
     }
 
@@ -128,33 +128,33 @@ impl Key {
 
     /// The chain of a certificate as it was uploaded.
     #[must_use]
-    pub fn chain_text(id: CertificateId) -> Self {
-        Self(format!("{CHAIN_TEXTS}{id}").into())
+    pub fn original_chain(id: CertificateId) -> Self {
+        Self(format!("{ORIGINAL_CHAINS}{id}").into())
     }
 
     /// The private key of a certificate as it was uploaded, sealed.
     #[must_use]
-    pub fn key_text(id: CertificateId) -> Self {
-        Self(format!("{KEY_TEXTS}{id}").into())
+    pub fn original_key(id: CertificateId) -> Self {
+        Self(format!("{ORIGINAL_KEYS}{id}").into())
     }
 
     /// That a domain has this certificate bound.
     #[must_use]
-    pub fn certificate_use(id: CertificateId, name: &Pattern) -> Self {
+    pub fn certificate_use(id: CertificateId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", certificate_uses(id)).into())
     }
 
     /// Rewritten whenever a domain binds this certificate, so that a removal, which reads it, never
     /// passes a binding.
     #[must_use]
-    pub fn certificate_used(id: CertificateId) -> Self {
+    pub fn certificate_use_guard(id: CertificateId) -> Self {
         Self(format!("certused/{id}").into())
     }
 
     /// That a certificate came with a call for this domain of its account, and that no domain has it
     /// bound any more.
     #[must_use]
-    pub fn superseded(account: &AccountId, name: &Pattern, id: CertificateId) -> Self {
+    pub fn superseded(account: &AccountId, name: &DomainPattern, id: CertificateId) -> Self {
         Self(format!("{}{id:019}", superseded(account, name)).into())
     }
 
@@ -164,9 +164,9 @@ impl Key {
         Self(format!("{}{id}", material_uses(digest)).into())
     }
 
-    /// Rewritten whenever a certificate with this material is added; as [`Key::certificate_used`].
+    /// Rewritten whenever a certificate with this material is added; as [`Key::certificate_use_guard`].
     #[must_use]
-    pub fn material_used(digest: &Digest) -> Self {
+    pub fn material_use_guard(digest: &Digest) -> Self {
         Self(format!("materialused/{digest}").into())
     }
 
@@ -184,7 +184,7 @@ impl Key {
 
     /// A domain that an account had and deleted.
     #[must_use]
-    pub fn deleted_domain(account: &AccountId, name: &Pattern) -> Self {
+    pub fn deleted_domain(account: &AccountId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", deleted_domains(account)).into())
     }
 
@@ -213,15 +213,15 @@ impl Key {
         Self(format!("{}{material}", issuer_uses(issuer)).into())
     }
 
-    /// Rewritten whenever material with this intermediate is added; as [`Key::certificate_used`].
+    /// Rewritten whenever material with this intermediate is added; as [`Key::certificate_use_guard`].
     #[must_use]
-    pub fn issuer_used(issuer: &Digest) -> Self {
+    pub fn issuer_use_guard(issuer: &Digest) -> Self {
         Self(format!("issuerused/{issuer}").into())
     }
 
     /// That all uses of this intermediate are known, which those of earlier releases are not.
     #[must_use]
-    pub fn issuer_counted(issuer: &Digest) -> Self {
+    pub fn issuer_uses_complete(issuer: &Digest) -> Self {
         Self(format!("issuercounted/{issuer}").into())
     }
 
@@ -239,15 +239,17 @@ impl Key {
 
     /// How many of a kind an account has.
     #[must_use]
-    pub fn count(account: &AccountId, kind: Kind) -> Self {
-        Self(format!("{COUNTS}{account}/{}", counted_as(kind)).into())
+    pub fn count(account: &AccountId, kind: QuotaKind) -> Self {
+        Self(format!("{COUNTS}{account}/{}", count_name(kind)).into())
     }
 
     /// Whose number of what a key is; `None` if it is none of these.
     #[must_use]
-    pub fn as_count(&self) -> Option<(AccountId, Kind)> {
+    pub fn as_count(&self) -> Option<(AccountId, QuotaKind)> {
         let (account, word) = self.0.strip_prefix(COUNTS)?.split_once('/')?;
-        let kind = Kind::ALL.into_iter().find(|kind| counted_as(*kind) == word);
+        let kind = QuotaKind::ALL
+            .into_iter()
+            .find(|kind| count_name(*kind) == word);
         Some((AccountId::parse(account).ok()?, kind?))
     }
 
@@ -303,7 +305,7 @@ impl Key {
     /// Written by every change of what users and roles of an account may do, so that whoever
     /// remembers it sees that it changed.
     #[must_use]
-    pub fn rights(account: &AccountId) -> Self {
+    pub fn permissions_revision(account: &AccountId) -> Self {
         Self(format!("rights/{account}").into())
     }
 
@@ -315,7 +317,7 @@ impl Key {
 
     /// The hour in which an access key was last used.
     #[must_use]
-    pub fn access_key_use(id: &str) -> Self {
+    pub fn access_key_last_used(id: &str) -> Self {
         Self(format!("keyuse/{}", hash(&[id.as_bytes()])).into())
     }
 
@@ -328,7 +330,7 @@ impl Key {
 
     /// One change of a domain, newest last.
     #[must_use]
-    pub fn history(name: &Pattern, at: Timestamp, request: &str) -> Self {
+    pub fn history(name: &DomainPattern, at: Timestamp, request: &str) -> Self {
         Self(format!("{}{:015}-{request}", domain_history(name), at.unix_ms()).into())
     }
 
@@ -359,8 +361,8 @@ impl Key {
 
     /// The secret of the chains over the audits of this store, sealed.
     #[must_use]
-    pub fn audit_secret() -> Self {
-        Self(AUDIT_SECRET.into())
+    pub fn audit_chain_secret() -> Self {
+        Self(AUDIT_CHAIN_SECRET.into())
     }
 
     /// One link of the chain over an account's audit, by number.
@@ -421,7 +423,7 @@ pub fn account_domains(account: &AccountId) -> String {
 
 /// Prefix of [`Key::name_below`].
 #[must_use]
-pub fn names_below(parent: &str) -> String {
+pub fn subdomains(parent: &str) -> String {
     format!("below/{}/{parent}/", shard(parent.as_bytes()))
 }
 
@@ -445,7 +447,7 @@ pub fn certificate_uses(id: CertificateId) -> String {
 
 /// Prefix of [`Key::superseded`].
 #[must_use]
-pub fn superseded(account: &AccountId, name: &Pattern) -> String {
+pub fn superseded(account: &AccountId, name: &DomainPattern) -> String {
     format!("{SUPERSEDED}{account}/{name}/")
 }
 
@@ -469,19 +471,19 @@ pub fn signing_requests(account: &AccountId) -> String {
 
 /// Prefix of what [`Key::count`] counts.
 #[must_use]
-pub fn counted(account: &AccountId, kind: Kind) -> String {
+pub fn counted_prefix(account: &AccountId, kind: QuotaKind) -> String {
     match kind {
-        Kind::Domains => account_domains(account),
-        Kind::Certificates => account_certificates(account),
-        Kind::CsrKeys => signing_requests(account),
+        QuotaKind::Domains => account_domains(account),
+        QuotaKind::Certificates => account_certificates(account),
+        QuotaKind::CsrKeys => signing_requests(account),
     }
 }
 
-const fn counted_as(kind: Kind) -> &'static str {
+const fn count_name(kind: QuotaKind) -> &'static str {
     match kind {
-        Kind::Domains => "domains",
-        Kind::Certificates => "certificates",
-        Kind::CsrKeys => "csrkeys",
+        QuotaKind::Domains => "domains",
+        QuotaKind::Certificates => "certificates",
+        QuotaKind::CsrKeys => "csrkeys",
     }
 }
 
@@ -551,7 +553,7 @@ pub fn with_policy(account: &AccountId, policy: &PolicyRef) -> String {
 
 /// Prefix of [`Key::history`].
 #[must_use]
-pub fn domain_history(name: &Pattern) -> String {
+pub fn domain_history(name: &DomainPattern) -> String {
     let name = name.to_string();
     format!("{HISTORY}{}/{name}/", shard(name.as_bytes()))
 }

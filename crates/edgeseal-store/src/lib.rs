@@ -22,9 +22,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
+pub mod audit_chain;
+pub mod audit_linker;
 pub mod catalog;
-pub mod chain;
-pub mod chainer;
 pub mod consistency;
 pub mod feed;
 pub mod key;
@@ -65,7 +65,7 @@ pub struct Entry {
     /// Its value.
     pub value: Bytes,
     /// The commit that wrote the value.
-    pub changed: Revision,
+    pub revision: Revision,
 }
 
 /// A change to be committed: all of it or nothing.
@@ -79,7 +79,7 @@ pub struct Txn {
 
 /// The longest value that a store takes, in octets: 1 MiB, below the 1.5 MiB that etcd takes in a
 /// request.
-pub const MAX_VALUE_BYTES: usize = 1 << 20;
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 impl Txn {
     /// What every engine asks of a transaction before it looks at its own state.
@@ -87,7 +87,7 @@ impl Txn {
         let mut keys = HashSet::with_capacity(self.write.len());
         for write in &self.write {
             if let Write::Put { value, .. } = write
-                && value.len() > MAX_VALUE_BYTES
+                && value.len() > VALUE_BYTES_MAX
             {
                 return Err(Fault::new("commit: a value is longer than 1 MiB"));
             }
@@ -115,7 +115,7 @@ pub enum Write {
     Put {
         /// The key.
         key: Key,
-        /// Its value; at most [`MAX_VALUE_BYTES`].
+        /// Its value; at most [`VALUE_BYTES_MAX`].
         value: Bytes,
         /// When the store may forget it. It may be seen for a while after; that it expires is no
         /// change that followers see.
@@ -146,7 +146,7 @@ impl Write {
         let Self::Add { key, by, at_most } = self else {
             return Some(Cow::Borrowed(self));
         };
-        let sum = number(value?)?.saturating_add_signed(*by);
+        let sum = parse_counter(value?)?.saturating_add_signed(*by);
         (*by <= 0 || sum <= *at_most).then(|| {
             Cow::Owned(Self::Put {
                 key: key.clone(),
@@ -164,7 +164,7 @@ impl Write {
 }
 
 /// The number that [`Write::Add`] adds to; `None` if the value is none.
-pub(crate) fn number(value: &[u8]) -> Option<u64> {
+pub(crate) fn parse_counter(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
@@ -174,7 +174,7 @@ pub struct Page {
     /// The entries.
     pub entries: Vec<Entry>,
     /// Whether more follow after the last entry.
-    pub more: bool,
+    pub has_more: bool,
     /// The newest commit that the page can show. [`Store::changes`] from the first page's revision
     /// on makes several pages one consistent whole.
     pub revision: Revision,
@@ -207,7 +207,7 @@ impl Window {
 
 /// Tells by key and value whether an entry is wanted. Runs where the engine reads, so it must be
 /// quick and must not block.
-pub type Wanted = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
+pub type EntryFilter = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
 
 /// A stretch of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,10 +260,10 @@ pub enum ChangesError {
 
 /// The store failed: disk, network, a broken record. Opaque on purpose; the log shows the causes.
 #[derive(Debug, thiserror::Error)]
-#[error("store failure: {what}")]
+#[error("store failure: {operation}")]
 pub struct Fault {
     /// What was being done.
-    pub what: &'static str,
+    pub operation: &'static str,
     /// Why it failed.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -273,7 +273,10 @@ impl Fault {
     /// A failure without a cause of another kind.
     #[must_use]
     pub const fn new(what: &'static str) -> Self {
-        Self { what, cause: None }
+        Self {
+            operation: what,
+            cause: None,
+        }
     }
 
     /// A failure with its cause, for use in `map_err`.
@@ -281,7 +284,7 @@ impl Fault {
         what: &'static str,
     ) -> impl FnOnce(E) -> Self {
         move |cause| Self {
-            what,
+            operation: what,
             cause: Some(Box::new(cause)),
         }
     }
@@ -316,7 +319,7 @@ pub trait Store: Send + Sync + 'static {
     /// end), the last one first.
     ///
     /// This way of doing it reads all of them; engines that can go backwards do.
-    async fn list_back(
+    async fn list_reverse(
         &self,
         prefix: &str,
         before: Option<&Key>,
@@ -329,7 +332,7 @@ pub trait Store: Send + Sync + 'static {
         loop {
             let page = self.list(prefix, after.as_ref(), PAGE).await?;
             after = page.entries.last().map(|entry| entry.key.clone());
-            let mut ended = !page.more;
+            let mut ended = !page.has_more;
             for entry in page.entries {
                 if before.is_some_and(|before| entry.key >= *before) {
                     ended = true;
@@ -344,7 +347,7 @@ pub trait Store: Send + Sync + 'static {
             if ended {
                 return Ok(Page {
                     entries: last.into(),
-                    more,
+                    has_more: more,
                     revision: page.revision,
                 });
             }
@@ -370,7 +373,7 @@ pub trait Store: Send + Sync + 'static {
     async fn select(
         &self,
         prefix: &str,
-        wanted: Wanted,
+        wanted: EntryFilter,
         skip: usize,
         limit: usize,
     ) -> Result<Window, Fault> {
@@ -388,7 +391,7 @@ pub trait Store: Send + Sync + 'static {
                     window.add(skip, limit, || Ok::<_, Fault>(entry))?;
                 }
             }
-            if !page.more {
+            if !page.has_more {
                 return Ok(window);
             }
         }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::{
     Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Page, Revision, Store,
     Txn, Write,
-    open::{KEPT_DELETES, leap},
+    open::{TOMBSTONES_KEPT, revision_jump},
 };
 
 /// See the [module](self).
@@ -24,7 +24,7 @@ use crate::{
 pub struct MemoryStore {
     state: Mutex<State>,
     head: watch::Sender<Revision>,
-    kept_deletes: usize,
+    tombstone_limit: usize,
 }
 
 #[derive(Debug, Default)]
@@ -34,11 +34,11 @@ struct State {
     /// Every slot by its revision.
     log: BTreeSet<(Revision, Key)>,
     /// The deleted ones of `log`.
-    deleted: BTreeSet<(Revision, Key)>,
+    tombstones: BTreeSet<(Revision, Key)>,
     /// Present keys that expire.
     expiring: BTreeSet<(Timestamp, Key)>,
     /// Where this life of the store begins.
-    first: Revision,
+    first_revision: Revision,
     head: Revision,
     /// Deletes up to here are forgotten.
     compacted: Revision,
@@ -48,7 +48,7 @@ struct State {
 struct Slot {
     /// `None` if it was deleted.
     value: Option<Bytes>,
-    changed: Revision,
+    revision: Revision,
     expires: Option<Timestamp>,
 }
 
@@ -59,21 +59,21 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_kept_deletes(KEPT_DELETES)
+        Self::with_tombstone_limit(TOMBSTONES_KEPT)
     }
 
     /// An empty store whose change log keeps this many deletes after a sweep.
     #[must_use]
-    pub fn with_kept_deletes(kept_deletes: usize) -> Self {
-        let first = Revision(leap().unwrap_or(1));
+    pub fn with_tombstone_limit(kept_deletes: usize) -> Self {
+        let first = Revision(revision_jump().unwrap_or(1));
         Self {
             state: Mutex::new(State {
-                first,
+                first_revision: first,
                 head: first,
                 ..State::default()
             }),
             head: watch::Sender::new(first),
-            kept_deletes,
+            tombstone_limit: kept_deletes,
         }
     }
 
@@ -104,7 +104,7 @@ impl Store for MemoryStore {
         Ok(self.state().list(prefix, after, limit))
     }
 
-    async fn list_back(
+    async fn list_reverse(
         &self,
         prefix: &str,
         before: Option<&Key>,
@@ -146,8 +146,8 @@ impl Store for MemoryStore {
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
         let mut state = self.state();
-        let removed = state.forget_expired(now);
-        state.compact(self.kept_deletes);
+        let removed = state.remove_expired(now);
+        state.compact(self.tombstone_limit);
         Ok(removed)
     }
 }
@@ -170,7 +170,7 @@ impl State {
             .filter_map(|(key, slot)| slot.entry(key));
         Page {
             entries: rest.by_ref().take(limit).collect(),
-            more: rest.next().is_some(),
+            has_more: rest.next().is_some(),
             revision: self.head,
         }
     }
@@ -187,7 +187,7 @@ impl State {
             .filter_map(|(key, slot)| slot.entry(key));
         Page {
             entries: rest.by_ref().take(limit).collect(),
-            more: rest.next().is_some(),
+            has_more: rest.next().is_some(),
             revision: self.head,
         }
     }
@@ -198,7 +198,7 @@ impl State {
                 Expect::Absent(key) => (key, None),
                 Expect::Unchanged(key, revision) => (key, Some(*revision)),
             };
-            if self.entry(key).map(|entry| entry.changed) != wanted {
+            if self.entry(key).map(|entry| entry.revision) != wanted {
                 return Err(CommitError::Conflict { key: key.clone() });
             }
         }
@@ -234,7 +234,7 @@ impl State {
         self.remove(&key);
         self.log.insert((revision, key.clone()));
         if value.is_none() {
-            self.deleted.insert((revision, key.clone()));
+            self.tombstones.insert((revision, key.clone()));
         }
         if let Some(expires) = expires {
             self.expiring.insert((expires, key.clone()));
@@ -243,7 +243,7 @@ impl State {
             key,
             Slot {
                 value,
-                changed: revision,
+                revision,
                 expires,
             },
         );
@@ -251,9 +251,9 @@ impl State {
 
     fn remove(&mut self, key: &Key) {
         if let Some(old) = self.slots.remove(key) {
-            let logged = (old.changed, key.clone());
+            let logged = (old.revision, key.clone());
             self.log.remove(&logged);
-            self.deleted.remove(&logged);
+            self.tombstones.remove(&logged);
             if let Some(expires) = old.expires {
                 self.expiring.remove(&(expires, key.clone()));
             }
@@ -261,7 +261,7 @@ impl State {
     }
 
     fn check_reachable(&self, after: Revision) -> Result<(), ChangesError> {
-        let issued = after == Revision(0) || (self.first..=self.head).contains(&after);
+        let issued = after == Revision(0) || (self.first_revision..=self.head).contains(&after);
         if issued && after >= self.compacted {
             return Ok(());
         }
@@ -296,7 +296,7 @@ impl State {
         }
     }
 
-    fn forget_expired(&mut self, now: Timestamp) -> usize {
+    fn remove_expired(&mut self, now: Timestamp) -> usize {
         let expired: Vec<Key> = self
             .expiring
             .iter()
@@ -311,8 +311,8 @@ impl State {
     }
 
     fn compact(&mut self, kept_deletes: usize) {
-        while self.deleted.len() > kept_deletes
-            && let Some((revision, key)) = self.deleted.first().cloned()
+        while self.tombstones.len() > kept_deletes
+            && let Some((revision, key)) = self.tombstones.first().cloned()
         {
             self.remove(&key);
             self.compacted = revision;
@@ -325,7 +325,7 @@ impl Slot {
         self.value.as_ref().map(|value| Entry {
             key: key.clone(),
             value: value.clone(),
-            changed: self.changed,
+            revision: self.revision,
         })
     }
 }
@@ -340,7 +340,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn keeps_the_contract() {
         conformance::suite(async || {
-            let store = MemoryStore::with_kept_deletes(conformance::KEPT_DELETES);
+            let store = MemoryStore::with_tombstone_limit(conformance::TOMBSTONES_KEPT);
             Arc::new(store) as SharedStore
         })
         .await;

@@ -67,7 +67,7 @@ pub enum OpenError {
     },
     /// The disk takes no more. What was there before was left as it was.
     #[error("no space left on the disk of {}", path.display())]
-    Full {
+    DiskFull {
         /// What was to be written there.
         path: PathBuf,
     },
@@ -76,7 +76,7 @@ pub enum OpenError {
         "{} was written by a newer release (schema {found}, this one knows up to {known}); it was left as it is",
         path.display()
     )]
-    Newer {
+    NewerSchema {
         /// The database.
         path: PathBuf,
         /// Its schema version.
@@ -89,7 +89,7 @@ pub enum OpenError {
         "{} was written before the first release (schema {found}, this one knows {known}); it was left as it is: move it away and start anew",
         path.display()
     )]
-    Older {
+    OlderSchema {
         /// The database.
         path: PathBuf,
         /// Its schema version.
@@ -119,16 +119,16 @@ pub enum OpenError {
 
 /// Deletes that the change log keeps by default: at 100 octets each some 10 MB, and days of a busy
 /// fleet.
-pub(crate) const KEPT_DELETES: usize = 100_000;
+pub(crate) const TOMBSTONES_KEPT: usize = 100_000;
 
 /// How far a store leaps when it opens: 1 to 2^32. A store that was put back from a backup leaps
 /// elsewhere than the store that it replaces did, so the revisions that followers hold from that
 /// life are not among its own (but by a chance of about commits / 2^32), and they list again.
 /// 2^31 openings fit into the positive 64-bit integers of the engines.
-pub(crate) fn leap() -> Result<u64, Fault> {
-    let mut octets = [0; 4];
-    rand::fill(&mut octets).map_err(Fault::of("read random octets"))?;
-    Ok(u64::from(u32::from_ne_bytes(octets)) + 1)
+pub(crate) fn revision_jump() -> Result<u64, Fault> {
+    let mut bytes = [0; 4];
+    rand::fill(&mut bytes).map_err(Fault::of("read random octets"))?;
+    Ok(u64::from(u32::from_ne_bytes(bytes)) + 1)
 }
 
 /// For messages: what stands between `//` and `@` is nobody's business.

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     account::AccessKey,
-    certificate::{CertificateId, Digest, Facts},
-    domain::{Coverage, Domain, Environment, Service, State},
+    certificate::{CertificateId, CertificateInfo, Digest},
+    domain::{Coverage, Domain, DomainState, Environment, ServiceType},
     ticket::TicketPeriod,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -55,7 +55,7 @@ pub struct CertificateRecord {
     /// one of that domain's superseded uploads. Absent in the certificate centre, and in records of
     /// releases that did not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uploaded_for: Option<Pattern>,
+    pub uploaded_for: Option<DomainPattern>,
     /// Address of its material.
     pub material: Digest,
     /// Whether the material has a private key.
@@ -74,7 +74,8 @@ pub struct CertificateRecord {
     #[serde(default)]
     pub tags: Vec<(String, String)>,
     /// What the leaf says.
-    pub facts: Facts,
+    #[serde(rename = "facts")]
+    pub info: CertificateInfo,
     /// When it came here.
     pub created: Timestamp,
 }
@@ -114,7 +115,7 @@ pub struct DeployedDomain {
     /// The domain's number.
     pub id: i64,
     /// Its name.
-    pub name: Pattern,
+    pub name: DomainPattern,
     /// The certificate that is for it.
     pub certificate: CertificateId,
     /// What it had before.
@@ -130,9 +131,9 @@ pub struct DomainSummary<'a> {
     /// Its number.
     pub id: i64,
     /// Whether it is served.
-    pub state: State,
+    pub state: DomainState,
     /// What it delivers.
-    pub service: Service,
+    pub service: ServiceType,
     /// Where it is delivered.
     pub coverage: Coverage,
     /// When it was last changed.
@@ -146,7 +147,7 @@ pub struct DomainSummary<'a> {
     #[serde(borrow)]
     pub origins: Vec<&'a str>,
     /// Its certificate, if HTTPS is on on the production edges.
-    pub served: Option<BoundSummary>,
+    pub served: Option<BindingSummary>,
     /// Names of its settings, each once.
     #[serde(borrow)]
     pub settings: Vec<&'a str>,
@@ -154,7 +155,7 @@ pub struct DomainSummary<'a> {
 
 /// The certificate of a domain with HTTPS on, as far as listings look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BoundSummary {
+pub struct BindingSummary {
     /// Which certificate; of two the first.
     pub certificate: CertificateId,
     /// End of validity of the served chain; of two chains the earlier.
@@ -180,8 +181,8 @@ pub struct CertificateSummary<'a> {
 
 /// A private key as it was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyTextRecord {
-    /// The text, sealed for [`crate::Key::key_text`]; base64.
+pub struct OriginalKeyRecord {
+    /// The text, sealed for [`crate::Key::original_key`]; base64.
     pub sealed_text: String,
 }
 
@@ -198,7 +199,7 @@ pub struct SigningRequestRecord {
 
 /// When something happened that there is nothing else to say of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Since {
+pub struct TimestampRecord {
     /// When.
     pub at: Timestamp,
 }
@@ -255,7 +256,8 @@ pub struct HistoryRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companion: Option<CertificateId>,
     /// Id of the request.
-    pub request: String,
+    #[serde(rename = "request")]
+    pub request_id: String,
 }
 
 /// One call that changed something or was refused.
@@ -288,13 +290,14 @@ pub struct AuditRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Id of the request.
-    pub request: String,
+    #[serde(rename = "request")]
+    pub request_id: String,
 }
 
 /// The secret of the chains over the audits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditSecretRecord {
-    /// The secret, sealed for [`crate::Key::audit_secret`]; base64.
+    /// The secret, sealed for [`crate::Key::audit_chain_secret`]; base64.
     pub sealed_secret: String,
 }
 
@@ -314,7 +317,7 @@ pub struct TicketKeyRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingChange {
     /// The domain.
-    pub domain: Pattern,
+    pub domain: DomainPattern,
     /// On which edges.
     pub environment: Environment,
     /// SHA-256 of the leaf before, in hex; absent if HTTPS was off or nothing was bound.
@@ -333,9 +336,9 @@ pub struct BindingChange {
 
 /// The leaves that a domain serves, each by its SHA-256 in hex; none with HTTPS off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leaves {
+pub struct ServedLeaves {
     /// Of the first certificate.
-    pub first: Option<String>,
+    pub primary: Option<String>,
     /// Of the companion.
     pub companion: Option<String>,
 }
@@ -375,18 +378,20 @@ pub struct EdgeRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The domain.
-    pub domain: Pattern,
+    pub domain: DomainPattern,
     /// Why.
-    pub why: String,
+    #[serde(rename = "why")]
+    pub reason: String,
 }
 
 /// A domain of which a handshake with the own listener did not show what it should.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unproved {
     /// The domain.
-    pub domain: Pattern,
+    pub domain: DomainPattern,
     /// What was seen in place of it.
-    pub why: String,
+    #[serde(rename = "why")]
+    pub reason: String,
     /// The commit of the state that should have been seen.
     pub revision: u64,
     /// When it was first not seen, by the clock of the edge.
@@ -397,7 +402,7 @@ pub struct Unproved {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// The domain.
-    pub domain: Pattern,
+    pub domain: DomainPattern,
     /// SHA-256 of the leaf in hex, or `None` if the handshake was refused, as it must be with HTTPS
     /// off.
     pub sha256: Option<String>,
@@ -413,14 +418,14 @@ pub struct Proof {
     pub at: Timestamp,
     /// When the call came that made the change, by the clock of the API; absent if the edge did not
     /// get this state as a change but found it, as after a start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed: Option<Timestamp>,
+    #[serde(rename = "changed", default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
 }
 
 impl<'a> DomainSummary<'a> {
     /// The summary of a domain that serves this certificate.
     #[must_use]
-    pub fn of(domain: &'a Domain, served: Option<BoundSummary>) -> Self {
+    pub fn of(domain: &'a Domain, served: Option<BindingSummary>) -> Self {
         let tags = domain.tags.iter();
         let origins = domain.origins.iter();
         let mut settings: Vec<&str> = domain.settings.iter().map(|it| it.name.as_str()).collect();
@@ -447,15 +452,15 @@ impl<'a> CertificateSummary<'a> {
     /// The summary of a certificate.
     #[must_use]
     pub fn of(certificate: &'a CertificateRecord) -> Self {
-        let names = certificate.facts.names.iter();
-        let names: Vec<String> = names.map(Pattern::display_star).collect();
+        let names = certificate.info.names.iter();
+        let names: Vec<String> = names.map(DomainPattern::to_san).collect();
         Self {
             name: &certificate.name,
-            common_name: &certificate.facts.common_name,
+            common_name: &certificate.info.common_name,
             names: names.join(",").into(),
             revoked: certificate.revoked,
             resource_group: &certificate.resource_group,
-            not_after: certificate.facts.not_after,
+            not_after: certificate.info.not_after,
         }
     }
 }

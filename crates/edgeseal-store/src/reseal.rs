@@ -25,7 +25,7 @@ pub use kinds::{SEALED_KINDS, SealedKind};
 
 /// How many records are sealed under which key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct SealedCounts {
     /// By key, then by the name of the kind.
     pub records: BTreeMap<KeyId, BTreeMap<&'static str, u64>>,
     /// Records that do not read: nobody can say what they are sealed under.
@@ -34,17 +34,17 @@ pub struct Census {
 
 /// What a pass has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pass {
+pub struct ResealPass {
     /// Sealed values looked at and opened.
     pub opened: u64,
     /// Of these, sealed anew.
     pub resealed: u64,
     /// Of these, changed by somebody else meanwhile: the next pass looks again.
-    pub overtaken: u64,
+    pub conflicts: u64,
     /// Records whose sealed value does not open or read.
-    pub unopened: u64,
+    pub failed: u64,
     /// The first of them, with the reason.
-    pub unopened_first: Option<(Key, String)>,
+    pub first_failure: Option<(Key, String)>,
 }
 
 /// Under which key everything is, or is to be.
@@ -66,8 +66,8 @@ const BATCHES_PER_SECOND: u32 = 20;
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn census(store: &dyn Store) -> Result<Census, Fault> {
-    let mut census = Census::default();
+pub async fn count_sealed(store: &dyn Store) -> Result<SealedCounts, Fault> {
+    let mut census = SealedCounts::default();
     for kind in SEALED_KINDS {
         let mut after = None;
         loop {
@@ -76,7 +76,7 @@ pub async fn census(store: &dyn Store) -> Result<Census, Fault> {
                 census.count(kind, &entry.value);
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -113,7 +113,7 @@ pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub async fn begin(store: &dyn Store, under: KeyId) -> Result<(), Fault> {
-    mark(store, under, None).await
+    write_marker(store, under, None).await
 }
 
 /// Writes down that everything is sealed under `under`.
@@ -121,7 +121,7 @@ pub async fn begin(store: &dyn Store, under: KeyId) -> Result<(), Fault> {
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub async fn finish(store: &dyn Store, under: KeyId, now: Timestamp) -> Result<(), Fault> {
-    mark(store, under, Some(now)).await
+    write_marker(store, under, Some(now)).await
 }
 
 /// Seals anew what is under another key than the one that seals, `per_second` records a second at
@@ -133,11 +133,11 @@ pub async fn pass(
     store: &dyn Store,
     keyring: &Keyring,
     per_second: u32,
-    mut tell: impl FnMut(&Pass) + Send,
-) -> Result<Pass, Fault> {
+    mut on_progress: impl FnMut(&ResealPass) + Send,
+) -> Result<ResealPass, Fault> {
     let per_second = per_second.max(1);
     let batch = (per_second / BATCHES_PER_SECOND).clamp(1, BATCH_MAX);
-    let mut pass = Pass::default();
+    let mut pass = ResealPass::default();
     for kind in SEALED_KINDS {
         let mut after = None;
         loop {
@@ -145,9 +145,9 @@ pub async fn pass(
             let page = store.list(kind.prefix, after.as_ref(), PAGE).await?;
             let mut writes = Vec::new();
             for entry in &page.entries {
-                writes.extend(pass.look(kind, keyring, entry));
+                writes.extend(pass.inspect(kind, keyring, entry));
             }
-            tell(&pass);
+            on_progress(&pass);
             // As long as it took: at most half of the time of whoever reads.
             sleep(began.elapsed()).await;
             while !writes.is_empty() {
@@ -156,12 +156,12 @@ pub async fn pass(
                 let written = u32::try_from(writes.len()).unwrap_or(BATCH_MAX);
                 pass.write(store, writes).await?;
                 writes = rest;
-                tell(&pass);
+                on_progress(&pass);
                 let pause = Duration::from_secs(1) * written / per_second;
                 sleep(pause.max(began.elapsed())).await;
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -169,7 +169,7 @@ pub async fn pass(
     Ok(pass)
 }
 
-impl Census {
+impl SealedCounts {
     /// How many records are under a key.
     #[must_use]
     pub fn under(&self, id: KeyId) -> u64 {
@@ -197,29 +197,29 @@ impl Census {
     }
 }
 
-impl Pass {
+impl ResealPass {
     /// Whether it found everything as it should be.
     #[must_use]
-    pub const fn is_proof(&self) -> bool {
-        self.resealed == 0 && self.overtaken == 0
+    pub const fn is_clean(&self) -> bool {
+        self.resealed == 0 && self.conflicts == 0
     }
 
     /// Opens a record; the change of it, if it is under another key.
-    fn look(&mut self, kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Option<Txn> {
+    fn inspect(&mut self, kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Option<Txn> {
         match reseal_one(kind, keyring, entry) {
-            Ok(Looked::Nothing) => None,
-            Ok(Looked::Fine) => {
+            Ok(Inspection::NoSealedValue) => None,
+            Ok(Inspection::UpToDate) => {
                 self.opened += 1;
                 None
             }
-            Ok(Looked::Sealed(txn)) => {
+            Ok(Inspection::Resealed(txn)) => {
                 self.opened += 1;
                 Some(txn)
             }
             Err(why) => {
-                self.unopened += 1;
-                if self.unopened_first.is_none() {
-                    self.unopened_first = Some((entry.key.clone(), why));
+                self.failed += 1;
+                if self.first_failure.is_none() {
+                    self.first_failure = Some((entry.key.clone(), why));
                 }
                 None
             }
@@ -232,7 +232,7 @@ impl Pass {
         for result in futures_util::future::join_all(commits).await {
             match result {
                 Ok(_) => self.resealed += 1,
-                Err(CommitError::Conflict { .. }) => self.overtaken += 1,
+                Err(CommitError::Conflict { .. }) => self.conflicts += 1,
                 Err(CommitError::Fault(fault)) => return Err(fault),
             }
         }
@@ -241,29 +241,29 @@ impl Pass {
 }
 
 /// What was found in a record.
-enum Looked {
+enum Inspection {
     /// No sealed value.
-    Nothing,
+    NoSealedValue,
     /// One that is under the key that seals.
-    Fine,
+    UpToDate,
     /// One that was under another key, sealed anew.
-    Sealed(Txn),
+    Resealed(Txn),
 }
 
-fn reseal_one(kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Result<Looked, String> {
+fn reseal_one(kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Result<Inspection, String> {
     let Some(sealed) = kind.sealed(&entry.value).map_err(|fault| reason(&fault))? else {
-        return Ok(Looked::Nothing);
+        return Ok(Inspection::NoSealedValue);
     };
     let opened = keyring.open(&sealed, &entry.key);
     let plain = opened.map_err(|why| why.to_string())?;
     if KeyId::of_sealed(&sealed) == Some(keyring.active()) {
-        return Ok(Looked::Fine);
+        return Ok(Inspection::UpToDate);
     }
     let sealed = keyring.seal(&plain, &entry.key);
-    let value = kind.with(&entry.value, sealed);
+    let value = kind.replace_sealed(&entry.value, sealed);
     let expires = kind.expires(&entry.value);
-    Ok(Looked::Sealed(Txn {
-        expect: vec![Expect::Unchanged(entry.key.clone(), entry.changed)],
+    Ok(Inspection::Resealed(Txn {
+        expect: vec![Expect::Unchanged(entry.key.clone(), entry.revision)],
         write: vec![Write::Put {
             key: entry.key.clone(),
             value: value.map_err(|fault| reason(&fault))?,
@@ -275,12 +275,16 @@ fn reseal_one(kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Result<Loo
 /// What is wrong with a record, without the frame of a store failure around it.
 fn reason(fault: &Fault) -> String {
     match &fault.cause {
-        Some(cause) => format!("{}: {cause}", fault.what),
-        None => fault.what.to_owned(),
+        Some(cause) => format!("{}: {cause}", fault.operation),
+        None => fault.operation.to_owned(),
     }
 }
 
-async fn mark(store: &dyn Store, under: KeyId, finished: Option<Timestamp>) -> Result<(), Fault> {
+async fn write_marker(
+    store: &dyn Store,
+    under: KeyId,
+    finished: Option<Timestamp>,
+) -> Result<(), Fault> {
     let record = ResealRecord {
         under: under.to_string(),
         finished,

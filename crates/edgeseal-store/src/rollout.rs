@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use edgeseal_core::{Pattern, Timestamp, domain::Environment};
+use edgeseal_core::{DomainPattern, Timestamp, domain::Environment};
 
 use crate::{
     Revision,
@@ -23,39 +23,39 @@ pub const HEARTBEAT_MS: i64 = 60_000;
 /// store that is restarted.
 pub const SILENT_AFTER_MS: i64 = 3 * HEARTBEAT_MS;
 /// What an edge said last may be forgotten after a day without another word.
-pub const FORGOTTEN_AFTER_MS: i64 = 24 * 60 * HEARTBEAT_MS;
+pub const REPORT_TTL_MS: i64 = 24 * 60 * HEARTBEAT_MS;
 
 /// The group whose edges serve staged certificates.
 pub const STAGING_GROUP: &str = "staging";
 
 /// A state of a domain that edges are to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct RolloutTarget {
     /// The domain.
-    pub domain: Pattern,
+    pub domain: DomainPattern,
     /// The commit; later ones are as good.
     pub revision: Revision,
     /// The newest state of the domain; `None` if the domain is gone. Must have been read after the
     /// reports: else they may show a later one.
-    pub newest: Option<Newest>,
+    pub latest: Option<LatestState>,
 }
 
 /// The newest state of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Newest {
+pub struct LatestState {
     /// The commit.
     pub revision: Revision,
     /// When the call came that made it.
     pub changed: Timestamp,
     /// What a handshake must show.
-    pub shows: Shows,
+    pub expected: ExpectedHandshake,
 }
 
 /// What a handshake shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shows {
+pub enum ExpectedHandshake {
     /// A refusal.
-    Refusal,
+    Rejected,
     /// Each of these leaves, the first certificate's first: SHA-256 in hex.
     Leaves(Vec<String>),
     /// It cannot be said.
@@ -79,7 +79,7 @@ pub enum EdgeState {
 
 /// Why an edge is not known to serve a target, or why that is not proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why<'a> {
+pub enum StatusReason<'a> {
     /// The last report is so old.
     Silent {
         /// Its age.
@@ -93,7 +93,7 @@ pub enum Why<'a> {
     /// Another commit is the last that it followed.
     Behind,
     /// So many domains are quarantined that the report does not name all of them; this may be one.
-    PerhapsQuarantined {
+    PossiblyQuarantined {
         /// How many are.
         total: u64,
     },
@@ -103,14 +103,14 @@ pub enum Why<'a> {
         reason: &'a str,
     },
     /// A handshake showed something that the store does not say.
-    OtherThanStored,
+    Mismatch,
     /// No handshake was reported: a sample is read in bulk, and reports keep the latest proofs only.
-    NotRead,
+    NoProof,
 }
 
 /// How an edge stands to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing<'a> {
+pub struct RolloutStatus<'a> {
     /// In a word.
     pub state: EdgeState,
     /// The handshake that shows the target, or a later state of the domain.
@@ -119,7 +119,7 @@ pub struct Standing<'a> {
     /// followed that. What is gone cannot be read from a handshake.
     pub settled: bool,
     /// What is missing.
-    pub why: Option<Why<'a>>,
+    pub reason: Option<StatusReason<'a>>,
 }
 
 impl EdgeRecord {
@@ -147,27 +147,27 @@ impl EdgeRecord {
 
     /// How many domains are quarantined.
     #[must_use]
-    pub fn quarantined_in_all(&self) -> u64 {
+    pub fn quarantined_count(&self) -> u64 {
         self.quarantined_total.max(self.quarantined.len() as u64)
     }
 
     /// How this edge stands to `target`.
     #[must_use]
-    pub fn standing(&self, target: &Target, now: Timestamp) -> Standing<'_> {
-        let without = |state, why| Standing {
+    pub fn status(&self, target: &RolloutTarget, now: Timestamp) -> RolloutStatus<'_> {
+        let without = |state, why| RolloutStatus {
             state,
             proof: None,
             settled: false,
-            why: Some(why),
+            reason: Some(why),
         };
         if self.is_silent(now) {
             let age_ms = self.age_ms(now);
-            return without(EdgeState::Silent, Why::Silent { age_ms });
+            return without(EdgeState::Silent, StatusReason::Silent { age_ms });
         }
         let name = &target.domain;
         if let Some(held) = self.quarantined.iter().find(|held| held.domain == *name) {
-            let reason = &held.why;
-            return without(EdgeState::Quarantined, Why::Quarantined { reason });
+            let reason = &held.reason;
+            return without(EdgeState::Quarantined, StatusReason::Quarantined { reason });
         }
         let mut proofs = self.proofs.iter();
         let newer = |proof: &&Proof| {
@@ -175,41 +175,44 @@ impl EdgeRecord {
         };
         if let Some(proof) = proofs.find(newer) {
             if !target.agrees(proof) {
-                return without(EdgeState::Unproved, Why::OtherThanStored);
+                return without(EdgeState::Unproved, StatusReason::Mismatch);
             }
-            return Standing {
+            return RolloutStatus {
                 state: EdgeState::Serving,
                 proof: Some(proof),
                 settled: true,
-                why: None,
+                reason: None,
             };
         }
         let of_target = |revision: u64| revision >= target.revision.0;
         let mut unproved = self.unproved.iter();
         if let Some(unproved) = unproved.find(|one| one.domain == *name && of_target(one.revision))
         {
-            let reason = &unproved.why;
-            return without(EdgeState::Unproved, Why::Unproved { reason });
+            let reason = &unproved.reason;
+            return without(EdgeState::Unproved, StatusReason::Unproved { reason });
         }
         if !of_target(self.revision) {
-            return without(EdgeState::Behind, Why::Behind);
+            return without(EdgeState::Behind, StatusReason::Behind);
         }
         if self.may_be_quarantined(name) {
-            let total = self.quarantined_in_all();
-            return without(EdgeState::Behind, Why::PerhapsQuarantined { total });
+            let total = self.quarantined_count();
+            return without(
+                EdgeState::Behind,
+                StatusReason::PossiblyQuarantined { total },
+            );
         }
-        let is_gone = target.newest.is_none();
-        Standing {
+        let is_gone = target.latest.is_none();
+        RolloutStatus {
             state: EdgeState::Serving,
             proof: None,
             settled: is_gone,
-            why: (!is_gone).then_some(Why::NotRead),
+            reason: (!is_gone).then_some(StatusReason::NoProof),
         }
     }
 
     /// Whether the domain, which the report does not name as quarantined, may be all the same: the
     /// ones that are named are the first in order.
-    fn may_be_quarantined(&self, name: &Pattern) -> bool {
+    fn may_be_quarantined(&self, name: &DomainPattern) -> bool {
         let named = self.quarantined.len() as u64;
         self.quarantined_total > named
             && self
@@ -219,20 +222,22 @@ impl EdgeRecord {
     }
 }
 
-impl Target {
+impl RolloutTarget {
     /// Whether a proof says what the store says. A proof of a state that is not the newest cannot be
     /// compared any more.
     fn agrees(&self, proof: &Proof) -> bool {
-        let Some(newest) = &self.newest else {
+        let Some(newest) = &self.latest else {
             return true;
         };
         if proof.revision != newest.revision.0 {
             return true;
         }
-        match &newest.shows {
-            Shows::Unknown => true,
-            Shows::Refusal => proof.sha256.is_none(),
-            Shows::Leaves(leaves) => proof.sha256.iter().chain(&proof.companion).eq(leaves),
+        match &newest.expected {
+            ExpectedHandshake::Unknown => true,
+            ExpectedHandshake::Rejected => proof.sha256.is_none(),
+            ExpectedHandshake::Leaves(leaves) => {
+                proof.sha256.iter().chain(&proof.companion).eq(leaves)
+            }
         }
     }
 }
@@ -242,8 +247,8 @@ impl Proof {
     /// clocks disagree by more than that; `None` if the edge found the state rather than being told
     /// of it.
     #[must_use]
-    pub fn took_ms(&self) -> Option<i64> {
-        Some(self.at.since_ms(self.changed?))
+    pub fn propagation_ms(&self) -> Option<i64> {
+        Some(self.at.since_ms(self.changed_at?))
     }
 }
 

@@ -31,22 +31,22 @@ const HEADER_LEN: usize = 1 + ID_LEN + NONCE_LEN;
 /// Clones share them: [`Keyring::replace`] is seen by everybody who holds one.
 #[derive(Clone)]
 pub struct Keyring {
-    ring: Arc<RwLock<Arc<Ring>>>,
+    ring: Arc<RwLock<Arc<KeySet>>>,
 }
 
 /// The keys of one moment; the first one seals.
-struct Ring {
+struct KeySet {
     keys: Vec<(KeyId, Arc<LessSafeKey>)>,
 }
 
-/// Held by who seals until what was sealed is committed; see [`Superseded::released`].
-pub struct Sealing {
-    _ring: Arc<Ring>,
+/// Held by who seals until what was sealed is committed; see [`RetiredKeys::released`].
+pub struct SealGuard {
+    _ring: Arc<KeySet>,
 }
 
 /// Keys that do not seal any more, but may have sealed what is not committed yet.
-pub struct Superseded {
-    ring: Weak<Ring>,
+pub struct RetiredKeys {
+    ring: Weak<KeySet>,
 }
 
 /// Names a key-encryption key: the start of the SHA-256 of the key.
@@ -70,14 +70,14 @@ pub enum InvalidKeyring {
 /// Why a keyring does not take another one's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key-encryption key {missing} is in use and is not among the new ones")]
-pub struct KeyMissing {
+pub struct MissingKey {
     /// A key that the present keyring opens with and the other does not have.
     pub missing: KeyId,
 }
 
 /// Why a key stays in the keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotForgotten {
+pub enum RemoveKeyError {
     /// It seals.
     #[error("key-encryption key {id} is the one that seals")]
     Active {
@@ -94,7 +94,7 @@ pub enum NotForgotten {
 
 /// Why a sealed value does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
+pub enum UnsealError {
     /// It was sealed under a key-encryption key that is not in the keyring.
     #[error("it needs key-encryption key {needed}, which is not in the keyring")]
     UnknownKey {
@@ -128,7 +128,7 @@ impl Keyring {
             return Err(InvalidKeyring::Empty);
         }
         Ok(Self {
-            ring: Arc::new(RwLock::new(Arc::new(Ring { keys }))),
+            ring: Arc::new(RwLock::new(Arc::new(KeySet { keys }))),
         })
     }
 
@@ -137,7 +137,10 @@ impl Keyring {
     ///
     /// # Errors
     /// [`InvalidKeyring`] if the text does not parse.
-    pub fn without(text: &str, id: KeyId) -> Result<Option<Zeroizing<String>>, InvalidKeyring> {
+    pub fn text_without(
+        text: &str,
+        id: KeyId,
+    ) -> Result<Option<Zeroizing<String>>, InvalidKeyring> {
         let mut kept = Zeroizing::new(String::with_capacity(text.len()));
         let mut found = false;
         for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -162,27 +165,27 @@ impl Keyring {
     /// The key that seals.
     #[must_use]
     pub fn active(&self) -> KeyId {
-        self.now().active().0
+        self.current().active().0
     }
 
     /// All keys; the first one seals.
     #[must_use]
     pub fn ids(&self) -> Vec<KeyId> {
-        self.now().keys.iter().map(|(id, _)| *id).collect()
+        self.current().keys.iter().map(|(id, _)| *id).collect()
     }
 
     /// Opens and seals with the keys of `with` from now on, here and in every clone.
     ///
     /// # Errors
-    /// [`KeyMissing`] if `with` lacks a key that this one has; nothing has changed then.
-    pub fn replace(&self, with: &Self) -> Result<Superseded, KeyMissing> {
-        let new = with.now();
+    /// [`MissingKey`] if `with` lacks a key that this one has; nothing has changed then.
+    pub fn replace(&self, with: &Self) -> Result<RetiredKeys, MissingKey> {
+        let new = with.current();
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if let Some((missing, _)) = ring.keys.iter().find(|(id, _)| new.key(*id).is_none()) {
-            return Err(KeyMissing { missing: *missing });
+            return Err(MissingKey { missing: *missing });
         }
         let before = std::mem::replace(&mut *ring, new);
-        Ok(Superseded {
+        Ok(RetiredKeys {
             ring: Arc::downgrade(&before),
         })
     }
@@ -191,17 +194,17 @@ impl Keyring {
     /// is sealed under it.
     ///
     /// # Errors
-    /// [`NotForgotten`] if it is the key that seals, or not there.
-    pub fn forget(&self, id: KeyId) -> Result<(), NotForgotten> {
+    /// [`RemoveKeyError`] if it is the key that seals, or not there.
+    pub fn remove_key(&self, id: KeyId) -> Result<(), RemoveKeyError> {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if ring.active().0 == id {
-            return Err(NotForgotten::Active { id });
+            return Err(RemoveKeyError::Active { id });
         }
         if ring.key(id).is_none() {
-            return Err(NotForgotten::Unknown { id });
+            return Err(RemoveKeyError::Unknown { id });
         }
         let kept = ring.keys.iter().filter(|(known, _)| *known != id);
-        *ring = Arc::new(Ring {
+        *ring = Arc::new(KeySet {
             keys: kept.cloned().collect(),
         });
         Ok(())
@@ -210,8 +213,10 @@ impl Keyring {
     /// To be taken before something is sealed that is to be stored, and held until the store has
     /// answered.
     #[must_use]
-    pub fn sealing(&self) -> Sealing {
-        Sealing { _ring: self.now() }
+    pub fn seal_guard(&self) -> SealGuard {
+        SealGuard {
+            _ring: self.current(),
+        }
     }
 
     /// Seals `plain` for the record `holder`.
@@ -219,7 +224,7 @@ impl Keyring {
     pub fn seal(&self, plain: &Secret, holder: &Key) -> Vec<u8> {
         let nonce = random::<NONCE_LEN>();
         let mut ciphertext = Zeroizing::new(plain.expose().to_vec());
-        let ring = self.now();
+        let ring = self.current();
         let (id, key) = ring.active();
         let tag = key
             .seal_in_place_separate_tag(
@@ -241,25 +246,25 @@ impl Keyring {
     ///
     /// # Errors
     /// [`OpenError`] names the key that is needed, or says that the value is broken.
-    pub fn open(&self, sealed: &[u8], holder: &Key) -> Result<Secret, OpenError> {
-        let needed = KeyId::of_sealed(sealed).ok_or(OpenError::Broken)?;
-        let ring = self.now();
-        let key = ring.key(needed).ok_or(OpenError::UnknownKey { needed })?;
+    pub fn open(&self, sealed: &[u8], holder: &Key) -> Result<Secret, UnsealError> {
+        let needed = KeyId::of_sealed(sealed).ok_or(UnsealError::Broken)?;
+        let ring = self.current();
+        let key = ring.key(needed).ok_or(UnsealError::UnknownKey { needed })?;
         let nonce = Nonce::try_assume_unique_for_key(&sealed[1 + ID_LEN..HEADER_LEN])
-            .map_err(|_| OpenError::Broken)?;
+            .map_err(|_| UnsealError::Broken)?;
         let mut buffer = Zeroizing::new(sealed[HEADER_LEN..].to_vec());
         let plain = key
             .open_in_place(nonce, Aad::from(holder.as_str().as_bytes()), &mut buffer)
-            .map_err(|_| OpenError::Broken)?;
+            .map_err(|_| UnsealError::Broken)?;
         Ok(Secret::new(plain.to_vec()))
     }
 
-    fn now(&self) -> Arc<Ring> {
+    fn current(&self) -> Arc<KeySet> {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Ring {
+impl KeySet {
     fn active(&self) -> (KeyId, &LessSafeKey) {
         let (id, key) = self
             .keys
@@ -274,10 +279,10 @@ impl Ring {
     }
 }
 
-impl Superseded {
+impl RetiredKeys {
     /// Waits until nobody is between sealing with the keys of before and the store's answer. Calls
     /// last milliseconds, so looking now and then is enough.
-    pub async fn released(&self) {
+    pub async fn drained(&self) {
         const LOOK_EVERY: Duration = Duration::from_millis(5);
         while self.ring.strong_count() > 0 {
             tokio::time::sleep(LOOK_EVERY).await;

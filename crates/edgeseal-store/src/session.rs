@@ -11,11 +11,11 @@ use edgeseal_core::{AccountId, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{Key, Keyring, catalog::random_text, seal::OpenError};
+use crate::{Key, Keyring, catalog::random_text, seal::UnsealError};
 
 /// Characters of the longest token that is looked at: a session policy of 2,048 characters of four
 /// octets, names, and some room.
-pub const TOKEN_MAX: usize = 16 * 1024;
+pub const TOKEN_CHARS_MAX: usize = 16 * 1024;
 
 /// One session of a role, and its temporary key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,23 +41,23 @@ pub struct Session {
 /// Why a text is no security token of this Edgeseal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
-    /// It is longer than [`TOKEN_MAX`].
-    #[error("it is longer than {TOKEN_MAX} characters")]
+    /// It is longer than [`TOKEN_CHARS_MAX`].
+    #[error("it is longer than {TOKEN_CHARS_MAX} characters")]
     TooLong,
     /// It is not base64url without padding.
     #[error("it is not written in base64url")]
     Encoding,
     /// It was not sealed here, was changed, or its key-encryption key is gone.
     #[error(transparent)]
-    Sealed(#[from] OpenError),
+    Sealed(#[from] UnsealError),
     /// It was sealed here and says something else, or says it as another release does.
     #[error("it was made by another release")]
-    Release,
+    UnsupportedVersion,
 }
 
 /// The fields as they are written. The order is the format: a change needs another version.
 #[derive(Serialize, Deserialize)]
-struct Fields<'a> {
+struct TokenPayload<'a> {
     account: AccountId,
     role: &'a str,
     role_id: &'a str,
@@ -90,19 +90,19 @@ impl Session {
     /// # Errors
     /// [`InvalidToken`] unless [`Session::seal`] made exactly this text under a key of the ring.
     pub fn open(token: &str, keyring: &Keyring) -> Result<Self, InvalidToken> {
-        if token.len() > TOKEN_MAX {
+        if token.len() > TOKEN_CHARS_MAX {
             return Err(InvalidToken::TooLong);
         }
         let sealed = URL_SAFE_NO_PAD.decode(token);
         let sealed = sealed.map_err(|_| InvalidToken::Encoding)?;
         let plain = keyring.open(&sealed, &Key::security_token())?;
         let Some((&VERSION, rest)) = plain.expose().split_first() else {
-            return Err(InvalidToken::Release);
+            return Err(InvalidToken::UnsupportedVersion);
         };
-        let (fields, rest) =
-            postcard::take_from_bytes::<Fields<'_>>(rest).map_err(|_| InvalidToken::Release)?;
+        let (fields, rest) = postcard::take_from_bytes::<TokenPayload<'_>>(rest)
+            .map_err(|_| InvalidToken::UnsupportedVersion)?;
         if !rest.is_empty() {
-            return Err(InvalidToken::Release);
+            return Err(InvalidToken::UnsupportedVersion);
         }
         Ok(Self {
             account: fields.account,
@@ -118,7 +118,7 @@ impl Session {
 
     fn plain(&self) -> Secret {
         let policy = self.policy.as_deref();
-        let fields = Fields {
+        let fields = TokenPayload {
             account: self.account.clone(),
             role: &self.role,
             role_id: &self.role_id,
@@ -136,10 +136,10 @@ impl Session {
             policy.unwrap_or_default(),
             &self.access_key,
         ];
-        let octets: usize = texts.iter().map(|text| text.len()).sum();
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
         // A length of at most ten octets before each text, and the time. One buffer that never
         // grows leaves no copy of the secret behind.
-        let room = 1 + octets + self.secret.expose().len() + 10 * (texts.len() + 3);
+        let room = 1 + bytes + self.secret.expose().len() + 10 * (texts.len() + 3);
         let mut buffer = Zeroizing::new(vec![0; room]);
         buffer[0] = VERSION;
         let written = postcard::to_slice(&fields, &mut buffer[1..])

@@ -10,7 +10,7 @@
 //! - Files that were removed or replaced while they are open are noticed before a commit to them is
 //!   acknowledged (`sqlite/files.rs`).
 //!
-//! The file may be looked at with any SQLite tool while it is open. [`StoreCopy`] copies it meanwhile, and
+//! The file may be looked at with any SQLite tool while it is open. [`StoreBackup`] copies it meanwhile, and
 //! puts such a copy in its place while no process owns it.
 
 use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
@@ -23,36 +23,36 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, Store, Txn, Wanted,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Page, Revision, Store, Txn,
     Window,
-    open::{KEPT_DELETES, OpenError},
+    open::{OpenError, TOMBSTONES_KEPT},
 };
 
 mod backup;
+mod cache;
 mod file;
-mod files;
+mod file_watch;
 mod read;
-mod recent;
-mod view;
+mod snapshot;
 mod writer;
 
-pub use backup::{PlaceError, StoreCopy, check_place};
-pub use view::{SqliteView, look_at};
+pub use backup::{BackupError, StoreBackup, check_restore_target};
+pub use snapshot::{SqliteSnapshot, open_read_only};
 
-use files::Files;
-use read::{Reach, Readers};
-use recent::Recent;
+use cache::ReadCache;
+use file_watch::FileWatch;
+use read::{LogBounds, Readers};
 use writer::{Job, Writer};
 
 /// See the [module](self).
 pub struct SqliteStore {
     readers: Option<Arc<Readers>>,
-    recent: Arc<Recent>,
-    files: Arc<Files>,
+    cache: Arc<ReadCache>,
+    file_watch: Arc<FileWatch>,
     /// Revisions of earlier lives of the file, oldest first: from, to.
-    lives: Vec<(Revision, Revision)>,
+    incarnations: Vec<(Revision, Revision)>,
     /// Where this life of the file begins.
-    first: Revision,
+    first_revision: Revision,
     head: watch::Receiver<Revision>,
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -63,7 +63,7 @@ const QUEUE: usize = 1024;
 /// Rounds of [`writer::SWEEP_CHUNK`] keys in one sweep. Commits go between two rounds.
 const SWEEP_ROUNDS: usize = 10;
 /// How often the files are looked for while nothing is committed.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 impl SqliteStore {
     /// Opens the store in this file, or makes it: the file with mode 0600, missing directories with
@@ -72,14 +72,14 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::with_kept_deletes(path, KEPT_DELETES)
+        Self::with_tombstone_limit(path, TOMBSTONES_KEPT)
     }
 
     /// As [`open`](Self::open), with the number of deletes that the change log keeps after a sweep.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn with_kept_deletes(
+    pub fn with_tombstone_limit(
         path: impl AsRef<Path>,
         kept_deletes: usize,
     ) -> Result<Self, OpenError> {
@@ -90,9 +90,9 @@ impl SqliteStore {
             fault,
         };
         let readers = Readers::open(path).map_err(fault)?;
-        let (head_sender, head) = watch::channel(opened.first);
-        let recent = Arc::new(Recent::new(opened.first));
-        let files = Files::of(path).map_err(file::failed(path))?;
+        let (head_sender, head) = watch::channel(opened.first_revision);
+        let recent = Arc::new(ReadCache::new(opened.first_revision));
+        let files = FileWatch::of(path).map_err(file::io_error(path))?;
         let files = Arc::new(files);
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = Writer::new(
@@ -108,10 +108,10 @@ impl SqliteStore {
             .map_err(|cause| fault(Fault::of("start the writer")(cause)))?;
         Ok(Self {
             readers: Some(Arc::new(readers)),
-            recent,
-            files,
-            lives: opened.lives,
-            first: opened.first,
+            cache: recent,
+            file_watch: files,
+            incarnations: opened.incarnations,
+            first_revision: opened.first_revision,
             head,
             queue: Some(queue),
             writer: Some(writer),
@@ -126,12 +126,12 @@ impl SqliteStore {
     }
 
     fn readers(&self) -> Result<&Arc<Readers>, Fault> {
-        self.files.known()?;
+        self.file_watch.last_result()?;
         self.readers.as_ref().ok_or_else(closed)
     }
 
     async fn send(&self, job: Job) -> Result<(), Fault> {
-        self.files.known()?;
+        self.file_watch.last_result()?;
         let queue = self.queue.as_ref().ok_or_else(closed)?;
         queue.send(job).await.map_err(|_| closed())
     }
@@ -145,9 +145,9 @@ impl SqliteStore {
 
     fn issued(&self, revision: Revision, head: Revision) -> bool {
         revision == Revision(0)
-            || (self.first..=head).contains(&revision)
+            || (self.first_revision..=head).contains(&revision)
             || self
-                .lives
+                .incarnations
                 .iter()
                 .any(|(from, to)| (*from..=*to).contains(&revision))
     }
@@ -158,7 +158,7 @@ impl SqliteStore {
             return Ok(());
         }
         // A read may have shown a commit whose announcement is still under way.
-        let Reach { head, compacted } = self.scan(read::reach).await?;
+        let LogBounds { head, compacted } = self.scan(read::log_bounds).await?;
         if self.issued(after, head) {
             return Ok(());
         }
@@ -171,14 +171,14 @@ impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         // First: it also says whether what is in memory may still be shown.
         let readers = self.readers()?;
-        if let Some(entry) = self.recent.get(key) {
+        if let Some(entry) = self.cache.get(key) {
             return Ok(Some(entry));
         }
-        let turn = self.recent.turn();
+        let turn = self.cache.generation();
         let key = key.clone();
         let found = Readers::point(readers, move |connection| read::get(connection, &key)).await?;
         if let Some(entry) = &found {
-            self.recent.remember(turn, entry);
+            self.cache.insert_read(turn, entry);
         }
         Ok(found)
     }
@@ -189,14 +189,14 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn list_back(
+    async fn list_reverse(
         &self,
         prefix: &str,
         before: Option<&Key>,
         limit: usize,
     ) -> Result<Page, Fault> {
         let (prefix, before) = (prefix.to_owned(), before.cloned());
-        self.scan(move |connection| read::list_back(connection, &prefix, before.as_ref(), limit))
+        self.scan(move |connection| read::list_reverse(connection, &prefix, before.as_ref(), limit))
             .await
     }
 
@@ -204,7 +204,7 @@ impl Store for SqliteStore {
         /// So few wait for no listing.
         const FEW: usize = 8;
         let readers = self.readers()?;
-        if let Some(entries) = self.recent.get_many(keys) {
+        if let Some(entries) = self.cache.get_many(keys) {
             return Ok(entries);
         }
         let few = keys.len() <= FEW;
@@ -220,7 +220,7 @@ impl Store for SqliteStore {
     async fn select(
         &self,
         prefix: &str,
-        wanted: Wanted,
+        wanted: EntryFilter,
         skip: usize,
         limit: usize,
     ) -> Result<Window, Fault> {
@@ -238,7 +238,7 @@ impl Store for SqliteStore {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         txn.check()?;
         let (answer, answered) = oneshot::channel();
-        self.send(Job::Commit { txn, answer }).await?;
+        self.send(Job::Commit { txn, reply: answer }).await?;
         answered.await.map_err(Fault::of("await the writer"))?
     }
 
@@ -255,11 +255,11 @@ impl Store for SqliteStore {
             .await
             .map_err(Fault::of("wait for a commit"))?;
         let readers = self.readers()?;
-        if let Some(changes) = self.recent.changes(after, prefixes, limit) {
+        if let Some(changes) = self.cache.changes(after, prefixes, limit) {
             return Ok(changes);
         }
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
-        Readers::follow(readers, move |connection| {
+        Readers::read_changes(readers, move |connection| {
             read::changes(connection, after, &prefixes, limit)
         })
         .await?
@@ -269,7 +269,7 @@ impl Store for SqliteStore {
         let mut removed = 0;
         for _ in 0..SWEEP_ROUNDS {
             let (answer, answered) = oneshot::channel();
-            self.send(Job::Sweep { now, answer }).await?;
+            self.send(Job::Sweep { now, reply: answer }).await?;
             let round = answered.await.map_err(Fault::of("await the writer"))??;
             removed += round;
             if round < writer::SWEEP_CHUNK {
@@ -281,13 +281,13 @@ impl Store for SqliteStore {
 
     async fn lost(&self) -> Fault {
         loop {
-            let files = Arc::clone(&self.files);
+            let files = Arc::clone(&self.file_watch);
             // A disk that stalls must hold up nobody else.
             let looked = task::spawn_blocking(move || files.check()).await;
             if let Ok(Err(gone)) = looked {
                 return gone.into();
             }
-            time::sleep(LOOK_EVERY).await;
+            time::sleep(FILE_CHECK_INTERVAL).await;
         }
     }
 }

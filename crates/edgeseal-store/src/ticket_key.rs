@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     CommitError, Entry, Expect, Fault, Key, Keyring, Revision, Store, Txn, Write,
     record::{self, TicketKeyRecord},
-    seal::{OpenError, random},
+    seal::{UnsealError, random},
 };
 
 /// Octets of a name.
@@ -35,13 +35,13 @@ pub struct TicketKey {
 
 /// Why a record yields no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoTicketKey {
+pub enum TicketKeyError {
     /// It does not read, or is of another period than its key says.
     #[error("the record does not read")]
     Unreadable,
     /// It does not open.
     #[error("the ticket key does not open: {0}")]
-    Sealed(#[from] OpenError),
+    Sealed(#[from] UnsealError),
 }
 
 impl TicketKey {
@@ -60,12 +60,12 @@ impl TicketKey {
     /// Opens the record that stands under `holder`.
     ///
     /// # Errors
-    /// [`NoTicketKey`].
-    pub fn open(keyring: &Keyring, holder: &Key, value: &[u8]) -> Result<Self, NoTicketKey> {
-        let unreadable = |_| NoTicketKey::Unreadable;
+    /// [`TicketKeyError`].
+    pub fn open(keyring: &Keyring, holder: &Key, value: &[u8]) -> Result<Self, TicketKeyError> {
+        let unreadable = |_| TicketKeyError::Unreadable;
         let record: TicketKeyRecord = record::decode(value).map_err(unreadable)?;
         let sealed = STANDARD.decode(&record.sealed_key);
-        let sealed = sealed.map_err(|_| NoTicketKey::Unreadable)?;
+        let sealed = sealed.map_err(|_| TicketKeyError::Unreadable)?;
         // It opens for its holder only: so the holder tells the period, whatever the record says.
         let opened = keyring.open(&sealed, holder)?;
         let of_holder = [Environment::Production, Environment::Staging]
@@ -75,7 +75,7 @@ impl TicketKey {
             .expose()
             .split_first_chunk()
             .filter(|(_, key)| of_holder && key.len() == KEY_LEN)
-            .ok_or(NoTicketKey::Unreadable)?;
+            .ok_or(TicketKeyError::Unreadable)?;
         Ok(Self {
             period: record.period,
             created: record.created,
@@ -104,7 +104,7 @@ impl TicketKey {
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn obtain(
+pub async fn get_or_create(
     store: &dyn Store,
     keyring: &Keyring,
     environment: Environment,
@@ -115,10 +115,10 @@ pub async fn obtain(
     if let Some(entry) = store.get(&key).await? {
         return Ok(entry);
     }
-    // Until the store has answered: see `seal::Superseded`.
-    let _sealing = keyring.sealing();
+    // Until the store has answered: see `seal::RetiredKeys`.
+    let _sealing = keyring.seal_guard();
     let value = TicketKey::generate(period, now).seal(keyring, &key)?;
-    match store.commit(written_once(&key, &value, period)).await {
+    match store.commit(create_txn(&key, &value, period)).await {
         Ok(changed) => Ok(entry(key, value, changed)),
         Err(CommitError::Conflict { .. }) => store.get(&key).await?.ok_or(Fault::new(
             "a ticket key: it was there and has gone meanwhile",
@@ -127,13 +127,13 @@ pub async fn obtain(
     }
 }
 
-fn written_once(key: &Key, value: &Bytes, period: TicketPeriod) -> Txn {
+fn create_txn(key: &Key, value: &Bytes, period: TicketPeriod) -> Txn {
     Txn {
         expect: vec![Expect::Absent(key.clone())],
         write: vec![Write::Put {
             key: key.clone(),
             value: value.clone(),
-            expires: Some(period.forgotten()),
+            expires: Some(period.expires_at()),
         }],
     }
 }
@@ -142,7 +142,7 @@ const fn entry(key: Key, value: Bytes, changed: Revision) -> Entry {
     Entry {
         key,
         value,
-        changed,
+        revision: changed,
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
         for _ in 0..16 {
             let (store, keyring) = (Arc::clone(&store), keyring.clone());
             asking.spawn(async move {
-                obtain(&*store, &keyring, Environment::Production, period, NOW).await
+                get_or_create(&*store, &keyring, Environment::Production, period, NOW).await
             });
         }
         let got = asking.join_all().await;
@@ -181,19 +181,19 @@ mod tests {
         assert_eq!((opened.period, opened.created), (period, NOW));
         assert_eq!(opened.key.expose().len(), KEY_LEN);
 
-        let staging = obtain(&*store, &keyring, Environment::Staging, period, NOW).await;
+        let staging = get_or_create(&*store, &keyring, Environment::Staging, period, NOW).await;
         let staging = staging.unwrap();
         let staged = TicketKey::open(&keyring, &staging.key, &staging.value).unwrap();
         assert!(staged.key != opened.key && staged.name != opened.name);
     }
 
     #[tokio::test]
-    async fn the_store_forgets_it_when_it_opens_nothing_any_more() {
+    async fn the_record_expires_with_its_key() {
         let (store, keyring) = (MemoryStore::new(), keyring());
         let period = TicketPeriod::at(NOW);
-        let entry = obtain(&store, &keyring, Environment::Production, period, NOW).await;
+        let entry = get_or_create(&store, &keyring, Environment::Production, period, NOW).await;
         let key = entry.unwrap().key;
-        let last = period.forgotten();
+        let last = period.expires_at();
         assert_eq!(store.sweep(last).await.unwrap(), 0);
         assert!(store.get(&key).await.unwrap().is_some());
         assert_eq!(store.sweep(last.plus_ms(1)).await.unwrap(), 1);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_opens_in_its_place_only() {
+    fn a_record_opens_only_under_its_key() {
         let keyring = keyring();
         let period = TicketPeriod::at(NOW);
         let holder = Key::ticket_key(Environment::Production, period);
@@ -219,7 +219,7 @@ mod tests {
             let opened = TicketKey::open(&keyring, &other, &value).map(|key| key.period);
             assert_eq!(
                 opened,
-                Err(NoTicketKey::Sealed(OpenError::Broken)),
+                Err(TicketKeyError::Sealed(UnsealError::Broken)),
                 "{other}"
             );
         }
@@ -227,8 +227,8 @@ mod tests {
         let moved = TicketKey::generate(period.next(), NOW);
         let value = moved.seal(&keyring, &holder).unwrap();
         let opened = TicketKey::open(&keyring, &holder, &value).map(|key| key.period);
-        assert_eq!(opened, Err(NoTicketKey::Unreadable));
+        assert_eq!(opened, Err(TicketKeyError::Unreadable));
         let opened = TicketKey::open(&keyring, &holder, b"{}").map(|key| key.period);
-        assert_eq!(opened, Err(NoTicketKey::Unreadable));
+        assert_eq!(opened, Err(TicketKeyError::Unreadable));
     }
 }

@@ -1,6 +1,6 @@
 //! Health and metrics, for those who watch.
 
-mod described;
+mod metric_help;
 
 use std::{
     collections::VecDeque,
@@ -32,21 +32,21 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{lease::Lease, opening::with_causes};
+use crate::{opening::error_chain, revocable_store::RevocableStore};
 
 /// What health is judged by.
 #[derive(Clone)]
-pub(crate) struct Health {
+pub(crate) struct AdminState {
     /// The store answers.
     pub(crate) catalog: Catalog,
     /// Whether it takes changes.
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) store: Arc<RevocableStore>,
     /// What is wrong with what the edge serves: told, but no reason to send visitors away.
     pub(crate) edge: edgeseal_edge::Health,
     /// Whether the process is about to end.
-    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) draining: watch::Receiver<bool>,
     /// Names that metrics may be asked for by, besides those of this machine.
-    pub(crate) hosts: Arc<[String]>,
+    pub(crate) allowed_hosts: Arc<[String]>,
 }
 
 /// Connections that may be open at once.
@@ -63,7 +63,7 @@ const LIFETIME_MAX: Duration = Duration::from_secs(60);
 /// If 64 connections are open, the oldest one makes room for the next.
 pub(crate) async fn serve(
     listener: TcpListener,
-    health: Health,
+    health: AdminState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let router = Router::new()
@@ -112,31 +112,31 @@ pub(crate) async fn serve(
     graceful.shutdown().await;
 }
 
-async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    if *health.stopping.borrow() {
+async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
+    if *health.draining.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
     if let Err(fault) = health.catalog.edges().await {
-        let why = format!("changes are refused: {}\n", with_causes(&fault));
+        let why = format!("changes are refused: {}\n", error_chain(&fault));
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    if let Some(why) = health.lease.why_refusing() {
+    if let Some(why) = health.store.commit_failure() {
         let why = format!("changes are refused: {why}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    let ailing = health.edge.ailing();
-    if ailing.is_nothing() {
+    let ailing = health.edge.status();
+    if ailing.is_healthy() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
         (StatusCode::OK, format!("ready, degraded; {ailing}\n"))
     }
 }
 
-async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
+async fn metrics(State(health): State<AdminState>, headers: HeaderMap) -> Response {
     let host = headers
         .get(header::HOST)
         .map(|host| host.to_str().unwrap_or_default());
-    if !host.is_none_or(|host| is_expected(host, &health.hosts)) {
+    if !host.is_none_or(|host| is_allowed_host(host, &health.allowed_hosts)) {
         // Some page in a browser of this network, whose name leads here (DNS rebinding).
         let why = "ask by an address, by the name of this machine, or by a name in admin_hosts\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
@@ -152,7 +152,7 @@ async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
 /// Whether a `Host` (RFC 9110 §7.2) is one that nobody else can lead here: an address, `localhost` and
 /// what is below it (RFC 6761 §6.3), the machine's name, and names without a dot, which only this
 /// machine's own resolver knows.
-fn is_expected(host: &str, hosts: &[String]) -> bool {
+fn is_allowed_host(host: &str, hosts: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
     };
@@ -174,7 +174,7 @@ static PROCESS: LazyLock<metrics_process::Collector> =
     LazyLock::new(metrics_process::Collector::default);
 
 /// Starts counting. Buckets are in seconds, from what a memory lookup takes to what a timeout takes.
-pub(crate) fn start_metrics() {
+pub(crate) fn install_recorder() {
     const BUCKETS: [f64; 14] = [
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
     ];
@@ -184,7 +184,7 @@ pub(crate) fn start_metrics() {
         return;
     };
     let _ = RECORDER.set(handle);
-    described::describe();
+    metric_help::register_help();
     PROCESS.describe();
     metrics::gauge!("edgeseal_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
@@ -214,7 +214,7 @@ mod tests {
             ("", false),
             ("a b", false),
         ] {
-            assert_eq!(is_expected(host, &hosts), expected, "{host}");
+            assert_eq!(is_allowed_host(host, &hosts), expected, "{host}");
         }
     }
 }

@@ -21,16 +21,16 @@ use rustls::{
 /// The API in TLS: 1.2 and 1.3, HTTP/1.1, one certificate, which can be replaced.
 pub(crate) struct ApiTls {
     config: Arc<ServerConfig>,
-    current: Arc<Current>,
+    resolver: Arc<ReloadableCertResolver>,
     cert: PathBuf,
     key: PathBuf,
 }
 
 /// The certificate for the next handshake.
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct ReloadableCertResolver(RwLock<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Current {
+impl ResolvesServerCert for ReloadableCertResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&current))
@@ -39,7 +39,7 @@ impl ResolvesServerCert for Current {
 
 /// Why the API cannot listen in TLS.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UnusableFile {
+pub(crate) enum ApiTlsError {
     /// A file that is not there or cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Read {
@@ -59,7 +59,7 @@ pub(crate) enum UnusableFile {
     },
     /// The two are there and cannot be used, or not together.
     #[error("{} cannot be used with {}: {cause}", cert.display(), key.display())]
-    Pair {
+    Mismatch {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
@@ -74,20 +74,20 @@ impl ApiTls {
     /// With the certificate chain and key of these PEM files.
     ///
     /// # Errors
-    /// [`UnusableFile`] names the file.
-    pub(crate) fn open(cert: &Path, key: &Path) -> Result<Self, UnusableFile> {
+    /// [`ApiTlsError`] names the file.
+    pub(crate) fn open(cert: &Path, key: &Path) -> Result<Self, ApiTlsError> {
         let loaded = Arc::new(load(cert, key)?);
-        let current = Arc::new(Current(RwLock::new(loaded)));
+        let current = Arc::new(ReloadableCertResolver(RwLock::new(loaded)));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(unusable(cert, key))?
+            .map_err(pair_error(cert, key))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
-            current,
+            resolver: current,
             cert: cert.to_owned(),
             key: key.to_owned(),
         })
@@ -101,11 +101,11 @@ impl ApiTls {
     /// Reads the files again, for the handshakes from now on.
     ///
     /// # Errors
-    /// [`UnusableFile`]; what was read before stays in use.
-    pub(crate) fn reload(&self) -> Result<(), UnusableFile> {
+    /// [`ApiTlsError`]; what was read before stays in use.
+    pub(crate) fn reload(&self) -> Result<(), ApiTlsError> {
         let loaded = Arc::new(load(&self.cert, &self.key)?);
         *self
-            .current
+            .resolver
             .0
             .write()
             .unwrap_or_else(PoisonError::into_inner) = loaded;
@@ -113,12 +113,12 @@ impl ApiTls {
     }
 }
 
-fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, UnusableFile> {
+fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, ApiTlsError> {
     let no = |wanted, path: &Path| {
         let path = path.to_owned();
         move |error| match error {
-            pem::Error::Io(cause) => UnusableFile::Read { path, cause },
-            _ => UnusableFile::Pem { path, wanted },
+            pem::Error::Io(cause) => ApiTlsError::Read { path, cause },
+            _ => ApiTlsError::Pem { path, wanted },
         }
     };
     let chain = CertificateDer::pem_file_iter(cert)
@@ -129,10 +129,10 @@ fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, UnusableFile> {
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(no("private key", key))?;
     let provider = aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, private, &provider).map_err(unusable(cert, key))
+    CertifiedKey::from_der(chain, private, &provider).map_err(pair_error(cert, key))
 }
 
-fn unusable(cert: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> UnusableFile {
+fn pair_error(cert: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> ApiTlsError {
     let (cert, key) = (cert.to_owned(), key.to_owned());
-    move |cause| UnusableFile::Pair { cert, key, cause }
+    move |cause| ApiTlsError::Mismatch { cert, key, cause }
 }

@@ -13,10 +13,10 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Fault, Keyring,
-    catalog::{ChangeError, Deed, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id},
+    catalog::{AuditContext, ChangeError, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id},
     reseal,
     seal::KeyId,
-    sqlite::SqliteView,
+    sqlite::SqliteSnapshot,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -24,12 +24,12 @@ use zeroize::Zeroizing;
 use crate::{
     config::Config,
     kek::{self, KekError, KekSource},
-    running::StartError,
+    node::StartError,
 };
 
 mod private;
 
-pub(crate) use private::{make_directory, write_new_private, write_private};
+pub(crate) use private::{create_private_dir, create_private_file, replace_private_file};
 
 /// The key of an account, as the credentials file holds it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -47,10 +47,10 @@ pub(crate) struct Credentials {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootstrapError {
     /// A file or directory.
-    #[error("cannot {doing} {}: {cause}", path.display())]
+    #[error("cannot {operation} {}: {cause}", path.display())]
     File {
         /// What was tried.
-        doing: &'static str,
+        operation: &'static str,
         /// With what.
         path: PathBuf,
         /// Why not.
@@ -60,23 +60,23 @@ pub(crate) enum BootstrapError {
     /// The store is there, its keys are not. Nothing was touched.
     #[error(
         "{cause}, but the store holds sealed keys; put the key-encryption keys back{} (nothing was changed)",
-        needs.after("; it needs ")
+        needs.prefixed("; it needs ")
     )]
     KekMissing {
         /// What is wrong with the source.
         #[source]
         cause: KekError,
         /// What the store needs.
-        needs: Needs,
+        needs: MissingKeys,
     },
     /// The keys do not read.
-    #[error("{cause}{}", needs.after("; the store needs "))]
+    #[error("{cause}{}", needs.prefixed("; the store needs "))]
     Kek {
         /// What is wrong with the source.
         #[source]
         cause: KekError,
         /// What the store needs.
-        needs: Needs,
+        needs: MissingKeys,
     },
     /// The credentials file does not read.
     #[error("{} is not a credentials file", path.display())]
@@ -89,11 +89,11 @@ pub(crate) enum BootstrapError {
         "the key-encryption keys from {sources} do not open the store: it needs {needs}; put that key back, below the \
          one that seals, or give it up for lost with lost_keys = \"accept\" (nothing was changed)"
     )]
-    LostKeys {
+    MissingKeys {
         /// Where the keys come from.
         sources: String,
         /// Which keys are needed.
-        needs: Needs,
+        needs: MissingKeys,
     },
     /// An access key of the root account does not open.
     #[error("the key-encryption keys from {sources} do not open the store: {cause}")]
@@ -119,34 +119,34 @@ pub(crate) enum BootstrapError {
     Store(#[from] Fault),
     /// The root account could not be made.
     #[error("the root account could not be made: {0}")]
-    Root(String),
+    CreateRoot(String),
 }
 
 /// Reads the key-encryption keys; makes one if this is the first start and they come from a file.
 /// A directory that `has_served` needs the one that it had.
-pub(crate) async fn keyring(
+pub(crate) async fn load_keyring(
     config: &Config,
     has_served: bool,
 ) -> Result<(Keyring, Vec<KekSource>), StartError> {
     let sources = config.kek_sources()?;
     let url = config.store_url();
     let store = url.strip_prefix("sqlite:");
-    let first_life = !has_served
+    let is_first_start = !has_served
         && !store.is_some_and(|path| Path::new(path).exists())
         && !config.data.join("credentials.json").exists();
     if let Some(KekSource::File(path)) = sources.first()
-        && first_life
+        && is_first_start
         && !path.exists()
     {
-        write_private(path, Keyring::generate().as_bytes())?;
+        replace_private_file(path, Keyring::generate().as_bytes())?;
     }
     match kek::read_all(&sources).await {
         Ok(keyring) => Ok((keyring, sources)),
         Err(cause) => {
-            let needs = Needs::of(config, &[]).await;
+            let needs = MissingKeys::find(config, &[]).await;
             Err(match cause {
                 // A new key would be of no use to what the old one sealed.
-                KekError::Missing { .. } if !first_life => {
+                KekError::Missing { .. } if !is_first_start => {
                     BootstrapError::KekMissing { cause, needs }
                 }
                 _ => BootstrapError::Kek { cause, needs },
@@ -157,7 +157,7 @@ pub(crate) async fn keyring(
 }
 
 /// Proves, without touching the store, that nothing in it is sealed under a key that is not there.
-pub(crate) async fn prove_keys_are_there(
+pub(crate) async fn check_keys_present(
     config: &Config,
     keyring: &Keyring,
     sources: &[KekSource],
@@ -165,41 +165,41 @@ pub(crate) async fn prove_keys_are_there(
     if config.accepts_lost_keys()? {
         return Ok(());
     }
-    let needs = Needs::of(config, &keyring.ids()).await;
+    let needs = MissingKeys::find(config, &keyring.ids()).await;
     if needs.0.is_empty() {
         return Ok(());
     }
-    let sources = names(sources);
-    Err(BootstrapError::LostKeys { sources, needs }.into())
+    let sources = source_names(sources);
+    Err(BootstrapError::MissingKeys { sources, needs }.into())
 }
 
 /// What in the store is sealed under keys that are not there.
 #[derive(Debug, Default)]
-pub(crate) struct Needs(BTreeMap<KeyId, BTreeMap<&'static str, u64>>);
+pub(crate) struct MissingKeys(BTreeMap<KeyId, BTreeMap<&'static str, u64>>);
 
-impl Needs {
+impl MissingKeys {
     /// Counts, unless it is known that all is sealed under one key that is there. A store that cannot
     /// be looked at needs nothing: opening it says what is wrong.
-    async fn of(config: &Config, present: &[KeyId]) -> Self {
+    async fn find(config: &Config, present: &[KeyId]) -> Self {
         let url = config.store_url();
         let Some(path) = url.strip_prefix("sqlite:") else {
             return Self::default();
         };
-        let Ok(view) = SqliteView::open(Path::new(path)) else {
+        let Ok(view) = SqliteSnapshot::open(Path::new(path)) else {
             return Self::default();
         };
         match reseal::finished_under(&view).await {
             Ok(Some(under)) if present.contains(&under) => return Self::default(),
             Ok(_) | Err(_) => {}
         }
-        let census = reseal::census(&view).await.unwrap_or_default();
+        let census = reseal::count_sealed(&view).await.unwrap_or_default();
         let mut records = census.records;
         records.retain(|id, _| !present.contains(id));
         Self(records)
     }
 
     /// Itself after some words; nothing if there is nothing.
-    fn after(&self, words: &str) -> String {
+    fn prefixed(&self, words: &str) -> String {
         if self.0.is_empty() {
             String::new()
         } else {
@@ -208,7 +208,7 @@ impl Needs {
     }
 }
 
-impl fmt::Display for Needs {
+impl fmt::Display for MissingKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.0.iter().map(|(id, kinds)| {
             let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
@@ -219,13 +219,13 @@ impl fmt::Display for Needs {
     }
 }
 
-fn names(sources: &[KekSource]) -> String {
+fn source_names(sources: &[KekSource]) -> String {
     let names: Vec<String> = sources.iter().map(KekSource::name).collect();
     names.join(" and ")
 }
 
 /// Makes the root account if there is none yet, and proves that the keyring opens the store.
-pub(crate) async fn root_account(
+pub(crate) async fn ensure_root_account(
     catalog: &Catalog,
     config: &Config,
     first_life: bool,
@@ -233,7 +233,7 @@ pub(crate) async fn root_account(
 ) -> Result<(), BootstrapError> {
     let accounts = catalog.accounts().await?;
     if let Some(root) = accounts.iter().find(|account| account.root) {
-        return prove_keyring(catalog, &root.id, config).await;
+        return check_root_keys_open(catalog, &root.id, config).await;
     }
     if !first_life {
         return Err(BootstrapError::StoreEmptied {
@@ -264,14 +264,14 @@ pub(crate) async fn root_account(
         created: now,
     };
     let secret = Secret::new(credentials.access_key_secret.as_bytes().to_vec());
-    let deed = Deed {
+    let deed = AuditContext {
         principal: format!("acs:ram::{id}:root"),
         account: id,
         access_key: "-".to_owned(),
         source: "-".to_owned(),
         action: "FirstStart".to_owned(),
         resource: String::new(),
-        request: uuid::Uuid::new_v4().to_string().to_uppercase(),
+        request_id: uuid::Uuid::new_v4().to_string().to_uppercase(),
         nonce: None,
         now,
     };
@@ -281,7 +281,7 @@ pub(crate) async fn root_account(
     {
         Ok(_) => Ok(()),
         Err(ChangeError::Fault(fault)) => Err(fault.into()),
-        Err(other) => Err(BootstrapError::Root(other.to_string())),
+        Err(other) => Err(BootstrapError::CreateRoot(other.to_string())),
     }
 }
 
@@ -296,7 +296,7 @@ pub(crate) fn read_credentials(path: &Path) -> Result<Option<Credentials>, Boots
                 })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path)(error)),
+        Err(error) => Err(file_error("read", path)(error)),
     }
 }
 
@@ -313,11 +313,11 @@ fn write_new_credentials(path: &Path, now: Timestamp) -> Result<Credentials, Boo
     let json = serde_json::to_vec_pretty(&credentials)
         .map_err(Fault::of("encode credentials"))
         .map(Zeroizing::new)?;
-    write_private(path, &json)?;
+    replace_private_file(path, &json)?;
     Ok(credentials)
 }
 
-async fn prove_keyring(
+async fn check_root_keys_open(
     catalog: &Catalog,
     root: &AccountId,
     config: &Config,
@@ -325,16 +325,16 @@ async fn prove_keyring(
     for key in catalog.access_keys_of(root, None).await? {
         let opened = catalog.access_key(&key.id).await;
         opened.map_err(|cause| BootstrapError::WrongKek {
-            sources: names(&config.kek_sources().unwrap_or_default()),
+            sources: source_names(&config.kek_sources().unwrap_or_default()),
             cause,
         })?;
     }
     Ok(())
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BootstrapError {
+fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BootstrapError {
     move |cause| BootstrapError::File {
-        doing,
+        operation: doing,
         path: path.to_owned(),
         cause,
     }

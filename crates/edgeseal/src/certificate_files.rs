@@ -14,12 +14,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 pub(crate) use self::{
-    chain::{Issuers, public_key, spki},
+    chain::{Issuers, spki_of_certificate, spki_of_key},
     formats::is_pem,
 };
 
 /// Longest file that is read. The longest chain that the API takes is far below.
-pub(crate) const LENGTH_MAX: u64 = 1 << 20;
+pub(crate) const FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// What a file holds, in the order in which it stands there.
 #[derive(Default)]
@@ -35,20 +35,20 @@ pub(crate) struct Password(Zeroizing<String>);
 
 /// Why a file gives nothing. No message shows what it holds: it may be a key.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum CertificateFileError {
     /// The system does not read it.
     #[error("{0}")]
-    System(#[from] io::Error),
+    Io(#[from] io::Error),
     /// Too long.
-    #[error("it is longer than {LENGTH_MAX} bytes")]
+    #[error("it is longer than {FILE_SIZE_MAX} bytes")]
     TooLong,
     /// A format that is known and cannot be taken.
-    #[error("it is {format}; {instead}")]
+    #[error("it is {format}; {hint}")]
     Format {
         /// What it is.
         format: &'static str,
         /// What helps.
-        instead: &'static str,
+        hint: &'static str,
     },
     /// A request for a certificate: no certificate, and no mistake beside one.
     #[error("it is a signing request (CSR); give the certificate that the authority issued for it")]
@@ -98,16 +98,16 @@ impl Password {
 ///
 /// # Errors
 /// [`Unreadable::System`] and [`Unreadable::TooLong`].
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateFileError> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let limit = LENGTH_MAX + 1;
+    let limit = FILE_SIZE_MAX + 1;
     if path == Path::new("-") {
         io::stdin().take(limit).read_to_end(&mut bytes)?;
     } else {
         File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     }
-    if bytes.len() as u64 > LENGTH_MAX {
-        return Err(Unreadable::TooLong);
+    if bytes.len() as u64 > FILE_SIZE_MAX {
+        return Err(CertificateFileError::TooLong);
     }
     Ok(bytes)
 }
@@ -116,7 +116,10 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
 ///
 /// # Errors
 /// [`Unreadable`] names the format.
-pub(crate) fn parse(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+pub(crate) fn parse(
+    bytes: &[u8],
+    password: Option<&Password>,
+) -> Result<Contents, CertificateFileError> {
     formats::parse(bytes, password)
 }
 
@@ -136,7 +139,7 @@ pub(crate) fn key_pem(key: &PrivateKeyDer<'_>) -> Zeroizing<String> {
 }
 
 /// How a file is called in messages.
-pub(crate) fn shown(path: &Path) -> String {
+pub(crate) fn display_path(path: &Path) -> String {
     if path == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -146,11 +149,11 @@ pub(crate) fn shown(path: &Path) -> String {
 
 /// A file with what is wrong with it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {why}", shown(path))]
+#[error("cannot read {}: {error}", display_path(path))]
 pub(crate) struct UnreadableFile {
     /// The file.
     pub(crate) path: PathBuf,
     /// What is wrong.
     #[source]
-    pub(crate) why: Unreadable,
+    pub(crate) error: CertificateFileError,
 }

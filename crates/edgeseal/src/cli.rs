@@ -14,9 +14,9 @@ mod kek;
 mod key;
 mod output;
 mod policy;
-mod reference;
 mod restore;
 mod rollout;
+mod shell;
 mod time;
 
 use std::{io, process::ExitCode};
@@ -30,7 +30,7 @@ use crate::{
     core_dumps, demo,
     doctor::DoctorError,
     log,
-    running::StartError,
+    node::StartError,
     serve, takeover,
 };
 
@@ -38,11 +38,11 @@ use connection::Connection;
 use output::say;
 
 /// The CDN's version of the API.
-const CDN: &str = "2018-05-10";
+const CDN_VERSION: &str = "2018-05-10";
 /// The version of STS.
-const STS: &str = "2015-04-01";
+const STS_VERSION: &str = "2015-04-01";
 /// The version of Edgeseal's own actions.
-const EDGESEAL: &str = "2026-12-01";
+const EDGESEAL_API_VERSION: &str = "2026-12-01";
 
 /// TLS certificates onto a CDN edge of your own.
 #[derive(Parser)]
@@ -96,16 +96,16 @@ enum Command {
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
     /// Print the script that has a shell complete commands and flags
-    Completion(reference::Completion),
+    Completion(shell::Completion),
     /// Print the manual page, or write the pages of all commands
-    Man(reference::Man),
+    Man(shell::Man),
     /// Print the version
     Version,
 }
 
 /// Why a command fails, and with which exit code (BSD's sysexits).
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CliError {
     /// The call.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -123,7 +123,7 @@ enum Failure {
     Data(String),
     /// A file cannot be written: its disk is full or fails.
     #[error("{0}")]
-    Unwritten(String),
+    WriteFailed(String),
     /// Somebody has interrupted it (Ctrl-C); what was done is done.
     #[error("{0}")]
     Interrupted(String),
@@ -138,13 +138,13 @@ enum Failure {
     Doctor(#[from] DoctorError),
     /// The server has not done what it was to do.
     #[error("{0}")]
-    Unfinished(String),
+    Incomplete(String),
     /// Standard output cannot be written: the disk is full, the reader is gone.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
     /// The system.
     #[error(transparent)]
-    System(#[from] io::Error),
+    Io(#[from] io::Error),
 }
 
 /// Runs the command of this process.
@@ -154,31 +154,31 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no failures.
             let code = if error.use_stderr() { EX_USAGE } else { 0 };
-            return end(output::of_parser(&error).map(|()| ExitCode::from(code)));
+            return exit(output::print_clap_error(&error).map(|()| ExitCode::from(code)));
         }
     };
     let result = run(cli.command);
     // Before the reason of a failure is said: it comes last.
     log::flush();
-    end(result)
+    exit(result)
 }
 
 /// How the process ends.
-fn end(result: Result<ExitCode, Failure>) -> ExitCode {
+fn exit(result: Result<ExitCode, CliError>) -> ExitCode {
     match result {
         Ok(code) => code,
         // Whoever reads has seen enough.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            output::failure(&failure);
+            output::print_error(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
-fn run(command: Command) -> Result<ExitCode, Failure> {
+fn run(command: Command) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -188,14 +188,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 let config = load(&flags)?;
                 log::init(config.log_format, "info")?;
                 config::warn_of_unknown_variables(&config);
-                admin::start_metrics();
+                admin::install_recorder();
                 Ok(serve::serve(&config, flags.take_over, |_| {}).await?)
             }
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;
                 log::init(config.log_format, "info")?;
                 config::warn_of_unknown_variables(&config);
-                admin::start_metrics();
+                admin::install_recorder();
                 Ok(takeover::run(config, &flags).await?)
             }
             Command::Demo(flags) => {
@@ -203,41 +203,41 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 // A newcomer is shown the page, not the log.
                 log::init(config.log_format, "warn")?;
                 config::warn_of_unknown_variables(&config);
-                admin::start_metrics();
+                admin::install_recorder();
                 demo::run(config).await?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Domain(command) => done(command.run().await),
-            Command::Cert(command) => done(command.run().await),
-            Command::Import(command) => done(command.run().await),
-            Command::Account(command) => done(command.run().await),
-            Command::Key(command) => done(command.run().await),
-            Command::Rollout(command) => done(command.run().await),
+            Command::Domain(command) => success(command.run().await),
+            Command::Cert(command) => success(command.run().await),
+            Command::Import(command) => success(command.run().await),
+            Command::Account(command) => success(command.run().await),
+            Command::Key(command) => success(command.run().await),
+            Command::Rollout(command) => success(command.run().await),
             Command::Explain(command) => command.run().await,
-            Command::Policy(command) => done(command.run().await),
+            Command::Policy(command) => success(command.run().await),
             Command::Doctor(command) => command.run().await,
             Command::Backup(command) => command.run().await,
             Command::Restore(command) => command.run().await,
-            Command::Kek(command) => done(command.run().await),
+            Command::Kek(command) => success(command.run().await),
             Command::Audit(command) => command.run().await,
-            Command::Call(command) => done(command.run().await),
-            Command::Completion(command) => done(command.run()),
-            Command::Man(command) => done(command.run()),
-            Command::Version => done(say!("edgeseal {}", env!("CARGO_PKG_VERSION"))),
+            Command::Call(command) => success(command.run().await),
+            Command::Completion(command) => success(command.run()),
+            Command::Man(command) => success(command.run()),
+            Command::Version => success(say!("edgeseal {}", env!("CARGO_PKG_VERSION"))),
         }
     })
 }
 
 /// The configuration of a process that will hold private keys.
-fn load(flags: &Flags) -> Result<Config, Failure> {
+fn load(flags: &Flags) -> Result<Config, CliError> {
     let config = Config::load(flags)?;
     if !config.core_dumps {
-        core_dumps::forbid()?;
+        core_dumps::disable()?;
     }
     Ok(config)
 }
 
-fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
+fn success(result: Result<(), CliError>) -> Result<ExitCode, CliError> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -250,15 +250,15 @@ const EX_NOPERM: u8 = 77;
 /// As a shell says that a signal has ended a command: 128 and SIGINT.
 const INTERRUPTED: u8 = 130;
 
-impl Failure {
+impl CliError {
     /// Whether it is a refusal with this code.
-    fn is_code(&self, code: &str) -> bool {
-        matches!(self, Self::Call(CallError::Refused(refusal)) if refusal.code == code)
+    fn has_code(&self, code: &str) -> bool {
+        matches!(self, Self::Call(CallError::Api(refusal)) if refusal.code == code)
     }
 
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Call(CallError::Refused(_)) => EX_NOPERM,
+            Self::Call(CallError::Api(_)) => EX_NOPERM,
             Self::Call(CallError::Unreachable { .. } | CallError::NotEdgeseal { .. }) => {
                 EX_UNAVAILABLE
             }
@@ -268,8 +268,8 @@ impl Failure {
             | Self::Doctor(_)
             | Self::Start(_)
             | Self::Takeover(_) => EX_USAGE,
-            Self::Demo(_) | Self::Unfinished(_) | Self::System(_) => EX_SOFTWARE,
-            Self::Output(_) | Self::Unwritten(_) => EX_IOERR,
+            Self::Demo(_) | Self::Incomplete(_) | Self::Io(_) => EX_SOFTWARE,
+            Self::Output(_) | Self::WriteFailed(_) => EX_IOERR,
             Self::Interrupted(_) => INTERRUPTED,
             Self::Data(_) => EX_DATA,
         }

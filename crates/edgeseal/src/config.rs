@@ -1,8 +1,8 @@
 //! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
 
+mod errors;
 mod flags;
 mod oidc;
-mod refused;
 mod suggest;
 mod variables;
 
@@ -17,16 +17,16 @@ use std::{
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
-    context::{BoundCertificate, DuplicateContent, NameMismatch},
-    http::{ConnectionLimits, Memory},
-    ownership::{self, OwnerCheck},
+    context::{BoundCertificatePolicy, DuplicateContentPolicy, NameMismatchPolicy},
+    http::{ConnectionLimits, MemoryLimit},
+    ownership::{self, OwnershipVerifier},
 };
 use edgeseal_core::{
     DomainName,
     domain::Environment,
     private_origins::PrivateOrigins,
     quota::{Quota, Quotas},
-    rate::Limit,
+    rate::RateLimit,
 };
 use edgeseal_edge::{Limits, STAGING};
 use figment::{
@@ -187,7 +187,7 @@ pub(crate) struct Config {
 
 /// Where the API listens in TLS, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ApiTls<'a> {
+pub(crate) struct ApiTlsConfig<'a> {
     pub(crate) address: SocketAddr,
     /// Leaf and intermediates.
     pub(crate) cert_file: &'a Path,
@@ -195,7 +195,7 @@ pub(crate) struct ApiTls<'a> {
 }
 
 /// The keys that `EDGESEAL_*` can set.
-const KEYS: &[&str] = &[
+const ENV_KEYS: &[&str] = &[
     "data",
     "store",
     "api",
@@ -276,7 +276,7 @@ pub(crate) enum ConfigError {
     },
     /// Something in it does not read.
     #[error("{place}: {why}")]
-    Refused {
+    Parse {
         /// The file with the line, or the variable.
         place: String,
         /// What is wrong with which key.
@@ -284,19 +284,19 @@ pub(crate) enum ConfigError {
     },
     /// A value that cannot be, where it stands.
     #[error("{place}: {error}")]
-    Placed {
+    At {
         /// The file with the line, or the variable.
         place: String,
         /// What is wrong with which key.
         error: Box<Self>,
     },
     /// A value that cannot be.
-    #[error("{key} is {given:?}; it must be {expected}")]
-    Value {
+    #[error("{key} is {value:?}; it must be {expected}")]
+    InvalidValue {
         /// Which.
         key: &'static str,
         /// What was given.
-        given: String,
+        value: String,
         /// What it must be.
         expected: &'static str,
     },
@@ -325,10 +325,10 @@ impl Default for Config {
             reseal_per_second: 1000,
             core_dumps: false,
             rate_limits: HashMap::new(),
-            auth_failures_per_minute: settings.failures.calls,
-            denied_calls_per_minute: settings.denials.calls,
-            api_connections: settings.connections.in_all,
-            api_connections_per_source: settings.connections.per_source,
+            auth_failures_per_minute: settings.auth_failure_limit.calls,
+            denied_calls_per_minute: settings.denial_limit.calls,
+            api_connections: settings.connection_limits.total,
+            api_connections_per_source: settings.connection_limits.per_source,
             name_mismatch: "refuse".to_owned(),
             duplicate_content: "accept".to_owned(),
             bound_certificate: "refuse".to_owned(),
@@ -344,7 +344,7 @@ impl Default for Config {
             dns: None,
             oidc_provider: Vec::new(),
             cname_suffix: settings.cname_suffix,
-            recommend: settings.recommend,
+            recommend: settings.docs_base_url,
             settle_ms: 1000,
             client_hello_timeout_ms: 10_000,
             header_timeout_ms: 60_000,
@@ -396,14 +396,14 @@ impl Config {
         let text = text.as_deref();
         // Only what is a key: a machine has other variables of this beginning, such as those that
         // Kubernetes makes for a service.
-        let env = Env::prefixed("EDGESEAL_").only(KEYS);
+        let env = Env::prefixed("EDGESEAL_").only(ENV_KEYS);
         let figment = figment.merge(env).merge(Serialized::defaults(flags));
         let config: Self = figment
             .extract()
-            .map_err(|error| refused::refused(&error, &figment, text))?;
-        config.check().map_err(|error| match error {
-            ConfigError::Value { key, .. } => ConfigError::Placed {
-                place: refused::place(key, &figment, text),
+            .map_err(|error| errors::from_figment(&error, &figment, text))?;
+        config.validate().map_err(|error| match error {
+            ConfigError::InvalidValue { key, .. } => ConfigError::At {
+                place: errors::location_of(key, &figment, text),
                 error: Box::new(error),
             },
             other => other,
@@ -411,14 +411,14 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         self.settings()?;
         self.kek_sources()?;
         self.accepts_lost_keys()?;
         self.default_domain()?;
         self.api_tls()?;
-        self.balancers()?;
-        self.check_actions()
+        self.trusted_proxies()?;
+        self.validate_rate_limits()
     }
 
     /// What the API needs of it.
@@ -427,68 +427,68 @@ impl Config {
     /// [`ConfigError::Value`].
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         let limits = self.rate_limits.iter();
-        let memory = self.memory_max.or_else(resources::group_memory);
+        let memory = self.memory_max.or_else(resources::cgroup_memory_max);
         Ok(Settings {
-            recommend: self.recommend.clone(),
-            limits: limits
-                .map(|(action, calls)| (action.clone(), Limit::per_second(*calls)))
+            docs_base_url: self.recommend.clone(),
+            rate_limits: limits
+                .map(|(action, calls)| (action.clone(), RateLimit::per_second(*calls)))
                 .collect(),
-            failures: Limit {
+            auth_failure_limit: RateLimit {
                 calls: self.auth_failures_per_minute,
                 per_ms: 60_000,
             },
-            denials: Limit {
+            denial_limit: RateLimit {
                 calls: self.denied_calls_per_minute,
                 per_ms: 60_000,
             },
-            connections: ConnectionLimits {
-                in_all: self.api_connections,
+            connection_limits: ConnectionLimits {
+                total: self.api_connections,
                 per_source: self.api_connections_per_source,
             }
             .within(memory),
-            memory: memory.map(|most| Memory {
-                most,
-                in_use: resources::memory_in_use,
+            memory: memory.map(|most| MemoryLimit {
+                max_bytes: most,
+                used_bytes: resources::memory_in_use,
             }),
-            name_mismatch: one_of(
+            name_mismatch: parse_choice(
                 "name_mismatch",
                 &self.name_mismatch,
                 "refuse or accept",
                 &[
-                    ("refuse", NameMismatch::Refuse),
-                    ("accept", NameMismatch::Accept),
+                    ("refuse", NameMismatchPolicy::Refuse),
+                    ("accept", NameMismatchPolicy::Accept),
                 ],
             )?,
-            duplicate_content: one_of(
+            duplicate_content: parse_choice(
                 "duplicate_content",
                 &self.duplicate_content,
                 "refuse or accept",
                 &[
-                    ("refuse", DuplicateContent::Refuse),
-                    ("accept", DuplicateContent::Accept),
+                    ("refuse", DuplicateContentPolicy::Refuse),
+                    ("accept", DuplicateContentPolicy::Accept),
                 ],
             )?,
-            bound_certificate: one_of(
+            delete_bound_certificate: parse_choice(
                 "bound_certificate",
                 &self.bound_certificate,
                 "refuse or release",
                 &[
-                    ("refuse", BoundCertificate::Refuse),
-                    ("release", BoundCertificate::Release),
+                    ("refuse", BoundCertificatePolicy::Refuse),
+                    ("release", BoundCertificatePolicy::Release),
                 ],
             )?,
             return_private_keys: self.return_private_keys,
-            demand_ownership: self.demand_ownership()?,
+            require_ownership: self.requires_ownership()?,
             private_origins: self.private_origins()?,
             quotas: Quotas {
                 domains: self.quota_domains,
                 certificates: self.quota_certificates,
                 csr_keys: self.quota_csr_keys,
             },
-            owner_check: self.owner_check()?,
+            ownership_verifier: self.owner_check()?,
             oidc_providers: oidc::providers(&self.oidc_provider)?,
             cname_suffix: self.cname_suffix.clone(),
-            settle: Duration::from_millis(self.settle_ms),
+            settle_timeout: Duration::from_millis(self.settle_ms),
         })
     }
 
@@ -497,7 +497,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`].
     pub(crate) fn private_origins(&self) -> Result<PrivateOrigins, ConfigError> {
-        one_of(
+        parse_choice(
             "origin_private_addresses",
             &self.origin_private_addresses,
             "root, all or none",
@@ -509,25 +509,25 @@ impl Config {
         )
     }
 
-    fn demand_ownership(&self) -> Result<bool, ConfigError> {
+    fn requires_ownership(&self) -> Result<bool, ConfigError> {
         let words = [("off", false), ("on", true)];
-        one_of("owner_check", &self.owner_check, "off or on", &words)
+        parse_choice("owner_check", &self.owner_check, "off or on", &words)
     }
 
     /// Who asks the DNS about domains. A machine without a DNS server has nobody, which is an error
     /// only if proofs are demanded.
-    fn owner_check(&self) -> Result<Option<OwnerCheck>, ConfigError> {
-        let options = ownership::Options {
+    fn owner_check(&self) -> Result<Option<OwnershipVerifier>, ConfigError> {
+        let options = ownership::OwnershipOptions {
             dns: self.dns,
             http_port: self.owner_check_port,
             private_addresses: self.owner_check_private_addresses,
         };
-        match OwnerCheck::new(options) {
+        match OwnershipVerifier::new(options) {
             Ok(check) => Ok(Some(check)),
-            Err(_) if !self.demand_ownership()? => Ok(None),
-            Err(_) => Err(ConfigError::Value {
+            Err(_) if !self.requires_ownership()? => Ok(None),
+            Err(_) => Err(ConfigError::InvalidValue {
                 key: "dns",
-                given: String::new(),
+                value: String::new(),
                 expected: "given, since owner_check is on and the system names no DNS server",
             }),
         }
@@ -541,9 +541,9 @@ impl Config {
         let Some(given) = &self.default_domain else {
             return Ok(None);
         };
-        let refused = |_| ConfigError::Value {
+        let refused = |_| ConfigError::InvalidValue {
             key: "default_domain",
-            given: given.clone(),
+            value: given.clone(),
             expected: "a domain name",
         };
         DomainName::parse(given).map(Some).map_err(refused)
@@ -553,16 +553,16 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Value`] unless all three keys of it are there, or none.
-    pub(crate) fn api_tls(&self) -> Result<Option<ApiTls<'_>>, ConfigError> {
-        let missing = |key| ConfigError::Value {
+    pub(crate) fn api_tls(&self) -> Result<Option<ApiTlsConfig<'_>>, ConfigError> {
+        let missing = |key| ConfigError::InvalidValue {
             key,
-            given: String::new(),
+            value: String::new(),
             expected: "given, since api_tls goes with api_tls_cert_file and api_tls_key_file",
         };
         let (cert_file, key_file) = (&self.api_tls_cert_file, &self.api_tls_key_file);
         match (self.api_tls, cert_file, key_file) {
             (None, None, None) => Ok(None),
-            (Some(address), Some(cert_file), Some(key_file)) => Ok(Some(ApiTls {
+            (Some(address), Some(cert_file), Some(key_file)) => Ok(Some(ApiTlsConfig {
                 address,
                 cert_file,
                 key_file,
@@ -577,25 +577,28 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Value`].
-    pub(crate) fn balancers(&self) -> Result<Vec<IpNet>, ConfigError> {
+    pub(crate) fn trusted_proxies(&self) -> Result<Vec<IpNet>, ConfigError> {
         let network = |given: &String| {
             let address = given.parse::<IpAddr>().map(IpNet::from);
-            given.parse().or(address).map_err(|_| ConfigError::Value {
-                key: "proxy_protocol_from",
-                given: given.clone(),
-                expected: "a list of networks and addresses, as \"10.0.0.0/8\"",
-            })
+            given
+                .parse()
+                .or(address)
+                .map_err(|_| ConfigError::InvalidValue {
+                    key: "proxy_protocol_from",
+                    value: given.clone(),
+                    expected: "a list of networks and addresses, as \"10.0.0.0/8\"",
+                })
         };
         self.proxy_protocol_from.iter().map(network).collect()
     }
 
-    fn check_actions(&self) -> Result<(), ConfigError> {
+    fn validate_rate_limits(&self) -> Result<(), ConfigError> {
         let known = |name: &str| ACTIONS.iter().any(|action| action.name == name);
         match self.rate_limits.keys().find(|name| !known(name)) {
             None => Ok(()),
-            Some(given) => Err(ConfigError::Value {
+            Some(given) => Err(ConfigError::InvalidValue {
                 key: "rate_limits",
-                given: given.clone(),
+                value: given.clone(),
                 expected: "a table of actions that Edgeseal has",
             }),
         }
@@ -621,9 +624,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`], which never shows what was given: it may be a key.
     pub(crate) fn kek_sources(&self) -> Result<Vec<KekSource>, ConfigError> {
-        let no_source = |expected| ConfigError::Value {
+        let no_source = |expected| ConfigError::InvalidValue {
             key: "kek",
-            given: "(not shown)".to_owned(),
+            value: "(not shown)".to_owned(),
             expected,
         };
         let Some(setting) = &self.kek else {
@@ -634,7 +637,7 @@ impl Config {
         if self.kek_file.is_some() {
             return Err(no_source("given alone: kek_file says the same"));
         }
-        setting.sources().ok_or_else(|| no_source(refused::KEK))
+        setting.sources().ok_or_else(|| no_source(errors::KEK))
     }
 
     /// Whether a start goes on although something is sealed under a key that is not there.
@@ -643,12 +646,12 @@ impl Config {
     /// [`ConfigError::Value`].
     pub(crate) fn accepts_lost_keys(&self) -> Result<bool, ConfigError> {
         let words = [("refuse", false), ("accept", true)];
-        one_of("lost_keys", &self.lost_keys, "refuse or accept", &words)
+        parse_choice("lost_keys", &self.lost_keys, "refuse or accept", &words)
     }
 }
 
 /// The value of a word.
-fn one_of<T: Copy>(
+fn parse_choice<T: Copy>(
     key: &'static str,
     given: &str,
     expected: &'static str,
@@ -657,9 +660,9 @@ fn one_of<T: Copy>(
     let found = words.iter().find(|(word, _)| *word == given);
     found
         .map(|(_, value)| *value)
-        .ok_or_else(|| ConfigError::Value {
+        .ok_or_else(|| ConfigError::InvalidValue {
             key,
-            given: given.to_owned(),
+            value: given.to_owned(),
             expected,
         })
 }

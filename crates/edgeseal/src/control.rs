@@ -4,55 +4,55 @@ use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::{
     Context,
-    http::{self, Ending, Speaks},
+    http::{self, Protocol, ShutdownTimeouts},
     key_encryption::KeyEncryption,
-    settled::AskForProof,
+    settle::RequestProof,
 };
 use edgeseal_edge::Edge;
-use edgeseal_store::{Catalog, SharedStore, chainer::Chainer};
+use edgeseal_store::{Catalog, SharedStore, audit_linker::AuditLinker};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     bootstrap::BootstrapError,
     clock,
     config::Config,
-    kek::Keeper,
-    parts::Parts,
+    kek::KekRotator,
+    node::StartError,
+    parts::NodeContext,
     retention,
-    running::StartError,
-    sockets::{Role, Sockets},
+    sockets::{SocketRole, Sockets},
 };
 
 /// Expired keys are forgotten this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// See the [module](self).
-pub(crate) struct Control {
-    end: watch::Sender<Option<Ending>>,
+pub(crate) struct ControlPlane {
+    shutdown: watch::Sender<Option<ShutdownTimeouts>>,
     tasks: Vec<JoinHandle<()>>,
     /// Audits are linked until the last record is written.
     chainer: (watch::Sender<bool>, JoinHandle<()>),
 }
 
-/// As [`Control`], before the first call.
+/// As [`ControlPlane`], before the first call.
 pub(crate) struct Prepared {
-    control: Control,
+    control: ControlPlane,
     context: Context,
 }
 
-impl Control {
+impl ControlPlane {
     /// Starts all but the API. If the store is not there, nothing is done in the background.
     pub(crate) async fn start(
-        parts: &Parts,
+        parts: &NodeContext,
         store: &SharedStore,
         is_there: bool,
         edge: &Edge,
     ) -> Result<Prepared, StartError> {
         let config = &parts.config;
         let catalog = Catalog::new(Arc::clone(store), parts.keyring.clone());
-        let keeper = keeper(parts, store, edge);
+        let keeper = kek_rotator(parts, store, edge);
         if is_there {
-            keeper.begin().await.map_err(BootstrapError::from)?;
+            keeper.mark_pending().await.map_err(BootstrapError::from)?;
         }
         if parts.settings.return_private_keys {
             tracing::warn!(
@@ -64,25 +64,31 @@ impl Control {
             catalog.clone(),
             clock::now,
             parts.settings.clone(),
-            Some(edge.served()),
+            Some(edge.applied_revision()),
         );
-        context.ask_for_proof = Some(ask_for_proof(edge));
-        context.own_edge = Some(config.environment());
+        context.request_proof = Some(proof_requester(edge));
+        context.local_edge_environment = Some(config.environment());
         context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
         let (end_chainer, ending) = watch::channel(false);
-        let chainer = chain_audits(is_there.then_some(&catalog), config, ending).await?;
-        let expiry = retention::run(catalog.clone(), config.audit_days, ended(ends.clone()));
+        let chainer = spawn_audit_chainer(is_there.then_some(&catalog), config, ending).await?;
+        let expiry = retention::expire_audit_records(
+            catalog.clone(),
+            config.audit_days,
+            shutdown_signal(ends.clone()),
+        );
         let mut tasks = vec![
             tokio::spawn(auditor),
             tokio::spawn(expiry),
-            tokio::spawn(sweep(catalog, ends.clone())),
+            tokio::spawn(sweep_expired(catalog, ends.clone())),
         ];
         if is_there {
-            tasks.push(tokio::spawn(async move { keeper.run(ended(ends)).await }));
+            tasks.push(tokio::spawn(async move {
+                keeper.run(shutdown_signal(ends)).await
+            }));
         }
         Ok(Prepared {
             control: Self {
-                end,
+                shutdown: end,
                 tasks,
                 chainer: (end_chainer, chainer),
             },
@@ -92,13 +98,13 @@ impl Control {
 
     /// Accepts no more calls, answers those under way as long as `ending` says, and writes what is to
     /// be written.
-    pub(crate) async fn stop(self, ending: Ending) {
-        self.stop_calls(ending).await.stop_writing().await;
+    pub(crate) async fn shut_down(self, ending: ShutdownTimeouts) {
+        self.stop_accepting(ending).await.flush_audit().await;
     }
 
     /// The first half of [`stop`](Self::stop).
-    pub(crate) async fn stop_calls(mut self, ending: Ending) -> Self {
-        self.end.send_replace(Some(ending));
+    pub(crate) async fn stop_accepting(mut self, ending: ShutdownTimeouts) -> Self {
+        self.shutdown.send_replace(Some(ending));
         for task in std::mem::take(&mut self.tasks) {
             if let Err(error) = task.await {
                 tracing::error!(
@@ -111,7 +117,7 @@ impl Control {
     }
 
     /// The second half of [`stop`](Self::stop).
-    pub(crate) async fn stop_writing(self) {
+    pub(crate) async fn flush_audit(self) {
         let (end_chainer, chainer) = self.chainer;
         end_chainer.send_replace(true);
         if let Err(error) = chainer.await {
@@ -123,19 +129,26 @@ impl Control {
 
 impl Prepared {
     /// Accepts calls.
-    pub(crate) fn accept(self, parts: &Parts, sockets: &Sockets) -> Result<Control, StartError> {
+    pub(crate) fn accept(
+        self,
+        parts: &NodeContext,
+        sockets: &Sockets,
+    ) -> Result<ControlPlane, StartError> {
         let Self {
             mut control,
             mut context,
         } = self;
-        let own = sockets.own();
+        let own = sockets.own_addresses();
         context.listeners = Some(Box::new(move || own.addresses()));
         let context = Arc::new(context);
         let tls = parts.api_tls.as_ref();
-        let tls = tls.map(|(_, server)| (Role::ApiTls, Speaks::Https(server.config())));
-        for (role, speaks) in std::iter::once((Role::Api, Speaks::Http)).chain(tls) {
-            let listener = sockets.listener(role)?;
-            let (context, ends) = (Arc::clone(&context), ended_with(control.end.subscribe()));
+        let tls = tls.map(|(_, server)| (SocketRole::ApiTls, Protocol::Https(server.config())));
+        for (role, speaks) in std::iter::once((SocketRole::Api, Protocol::Http)).chain(tls) {
+            let listener = sockets.tokio_listener(role)?;
+            let (context, ends) = (
+                Arc::clone(&context),
+                wait_for_shutdown(control.shutdown.subscribe()),
+            );
             let serve = http::serve(listener, speaks, context, ends);
             control.tasks.push(tokio::spawn(serve));
         }
@@ -143,16 +156,16 @@ impl Prepared {
     }
 }
 
-fn ask_for_proof(edge: &Edge) -> AskForProof {
-    let proofs = edge.proofs();
-    Box::new(move |domains, revision| proofs.ask(domains, revision))
+fn proof_requester(edge: &Edge) -> RequestProof {
+    let proofs = edge.proof_requests();
+    Box::new(move |domains, revision| proofs.request(domains, revision))
 }
 
-fn keeper(parts: &Parts, store: &SharedStore, edge: &Edge) -> Arc<Keeper> {
-    let keys = (parts.keyring.clone(), parts.sources.clone());
+fn kek_rotator(parts: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<KekRotator> {
+    let keys = (parts.keyring.clone(), parts.kek_sources.clone());
     let per_second = parts.config.reseal_per_second;
     let store = Arc::clone(store);
-    Arc::new(Keeper::new(
+    Arc::new(KekRotator::new(
         keys,
         store,
         edge.reseal(),
@@ -162,28 +175,30 @@ fn keeper(parts: &Parts, store: &SharedStore, edge: &Edge) -> Arc<Keeper> {
 }
 
 /// Waits until this is said.
-pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn wait_for_stop(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone: stopped as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Waits for the end; how long calls may take then.
-async fn ended_with(mut ends: watch::Receiver<Option<Ending>>) -> Ending {
+async fn wait_for_shutdown(
+    mut ends: watch::Receiver<Option<ShutdownTimeouts>>,
+) -> ShutdownTimeouts {
     let end = ends.wait_for(Option::is_some).await;
     // If the sender is gone there is no time left.
-    end.ok().and_then(|end| *end).unwrap_or(Ending {
-        fresh: Duration::ZERO,
-        patience: Duration::ZERO,
+    end.ok().and_then(|end| *end).unwrap_or(ShutdownTimeouts {
+        unused: Duration::ZERO,
+        drain: Duration::ZERO,
     })
 }
 
-async fn ended(ends: watch::Receiver<Option<Ending>>) {
-    ended_with(ends).await;
+async fn shutdown_signal(ends: watch::Receiver<Option<ShutdownTimeouts>>) {
+    wait_for_shutdown(ends).await;
 }
 
 /// Links the audits of a store that is there. If the secret of their chains was given up for lost
 /// with a key, the chains end where they are.
-async fn chain_audits(
+async fn spawn_audit_chainer(
     catalog: Option<&Catalog>,
     config: &Config,
     ending: watch::Receiver<bool>,
@@ -191,8 +206,8 @@ async fn chain_audits(
     let Some(catalog) = catalog else {
         return Ok(tokio::spawn(async {}));
     };
-    match Chainer::start(catalog.clone(), clock::now).await {
-        Ok(chainer) => Ok(tokio::spawn(chainer.run(stopped(ending)))),
+    match AuditLinker::start(catalog.clone(), clock::now).await {
+        Ok(chainer) => Ok(tokio::spawn(chainer.run(wait_for_stop(ending)))),
         Err(fault) if config.accepts_lost_keys()? => {
             tracing::error!(
                 error = &fault as &dyn std::error::Error,
@@ -204,12 +219,12 @@ async fn chain_audits(
     }
 }
 
-async fn sweep(catalog: Catalog, ends: watch::Receiver<Option<Ending>>) {
-    let mut stop = std::pin::pin!(ended(ends));
+async fn sweep_expired(catalog: Catalog, ends: watch::Receiver<Option<ShutdownTimeouts>>) {
+    let mut stop = std::pin::pin!(shutdown_signal(ends));
     loop {
         tokio::select! {
             () = &mut stop => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
         }
         loop {
             match catalog.sweep(clock::now()).await {

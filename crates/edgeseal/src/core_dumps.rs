@@ -6,7 +6,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 
 /// Has the kernel write no core dump of this process, and keeps the other processes of its user from
 /// looking into its memory.
-pub(crate) fn forbid() -> io::Result<()> {
+pub(crate) fn disable() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

@@ -15,7 +15,7 @@ pub(crate) struct DataLock {
     /// `None`: the disk takes no lock file, so nobody can write there anyway.
     file: Option<File>,
     /// Whether it says whose it is.
-    named: AtomicBool,
+    pid_written: AtomicBool,
 }
 
 /// Why a data directory is not this process's.
@@ -28,7 +28,7 @@ pub(crate) enum DataLockError {
         data.display(),
         holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]
-    InUse {
+    Held {
         /// The data directory.
         data: PathBuf,
         /// The process that has it, if it says so.
@@ -36,7 +36,7 @@ pub(crate) enum DataLockError {
     },
     /// The system refuses.
     #[error("cannot lock {}: {cause}", path.display())]
-    System {
+    Io {
         /// The lock file.
         path: PathBuf,
         /// Why not.
@@ -56,29 +56,29 @@ pub(crate) enum Holder {
 
 /// Says who has a data directory, and leaves it alone.
 pub(crate) fn holder(data: &Path) -> Holder {
-    let Ok(file) = File::open(data.join(FILE)) else {
+    let Ok(file) = File::open(data.join(LOCK_FILE)) else {
         return Holder::Nobody;
     };
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Holder::Process(process(&file)),
+        Err(TryLockError::WouldBlock) => Holder::Process(read_pid(&file)),
         // It is unlocked when the file is closed.
         Ok(()) | Err(TryLockError::Error(_)) => Holder::Nobody,
     }
 }
 
 /// The lock file in the data directory.
-pub(crate) const FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 impl DataLock {
     /// Takes the data directory, which must exist.
     ///
     /// # Errors
     /// [`DataLockError`].
-    pub(crate) fn take(data: &Path) -> Result<Self, DataLockError> {
-        let path = data.join(FILE);
+    pub(crate) fn acquire(data: &Path) -> Result<Self, DataLockError> {
+        let path = data.join(LOCK_FILE);
         let file = match open(&path) {
             Ok(file) => Some(file),
-            Err(cause) if takes_no_files(&cause) => {
+            Err(cause) if is_unwritable_disk(&cause) => {
                 tracing::warn!(
                     error = &cause as &dyn std::error::Error,
                     path = %path.display(),
@@ -86,14 +86,14 @@ impl DataLock {
                 );
                 None
             }
-            Err(cause) => return Err(DataLockError::System { path, cause }),
+            Err(cause) => return Err(DataLockError::Io { path, cause }),
         };
         let lock = Self {
             data: data.to_owned(),
             file,
-            named: AtomicBool::new(false),
+            pid_written: AtomicBool::new(false),
         };
-        lock.lock()?;
+        lock.reacquire()?;
         Ok(lock)
     }
 
@@ -101,39 +101,39 @@ impl DataLock {
     ///
     /// # Errors
     /// [`DataLockError`].
-    pub(crate) fn lock(&self) -> Result<(), DataLockError> {
+    pub(crate) fn reacquire(&self) -> Result<(), DataLockError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DataLockError::InUse {
+                return Err(DataLockError::Held {
                     data: self.data.clone(),
-                    holder: process(file),
+                    holder: read_pid(file),
                 });
             }
             Err(TryLockError::Error(cause)) => {
-                let path = self.data.join(FILE);
-                return Err(DataLockError::System { path, cause });
+                let path = self.data.join(LOCK_FILE);
+                return Err(DataLockError::Io { path, cause });
             }
         }
         Ok(())
     }
 
     /// Has it say whose it is, for the messages of others.
-    pub(crate) fn name(&self) {
+    pub(crate) fn write_pid(&self) {
         if let Some(file) = &self.file {
-            self.named.store(true, Ordering::Relaxed);
+            self.pid_written.store(true, Ordering::Relaxed);
             // A full disk does not take it, and need not.
-            let _ = say_who(file);
+            let _ = write_pid_to(file);
         }
     }
 
     /// Lets another process take it.
     pub(crate) fn release(&self) {
         if let Some(file) = &self.file
-            && self.named.swap(false, Ordering::Relaxed)
+            && self.pid_written.swap(false, Ordering::Relaxed)
         {
             // What fails here ends with the process.
             let _ = file.set_len(0);
@@ -154,13 +154,13 @@ fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     match options.mode(0o600).open(path) {
-        Err(error) if takes_no_files(&error) => File::open(path).map_err(|_| error),
+        Err(error) if is_unwritable_disk(&error) => File::open(path).map_err(|_| error),
         opened => opened,
     }
 }
 
 /// Whether this is the disk's state and nothing that the operator chose.
-fn takes_no_files(error: &io::Error) -> bool {
+fn is_unwritable_disk(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ReadOnlyFilesystem
@@ -169,14 +169,14 @@ fn takes_no_files(error: &io::Error) -> bool {
     )
 }
 
-fn process(mut file: &File) -> Option<u32> {
+fn read_pid(mut file: &File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
-fn say_who(mut file: &File) -> io::Result<()> {
+fn write_pid_to(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())
@@ -189,22 +189,22 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let data = tempfile::tempdir().unwrap();
-        let first = DataLock::take(data.path()).unwrap();
-        first.name();
-        let refused = DataLock::take(data.path()).err().map(|e| e.to_string());
+        let first = DataLock::acquire(data.path()).unwrap();
+        first.write_pid();
+        let refused = DataLock::acquire(data.path()).err().map(|e| e.to_string());
         let said = refused.unwrap_or_default();
         let named = format!("in use by process {}", std::process::id());
         assert!(said.contains(&named), "{said}");
-        let again = DataLock::take(data.path()).err().map(|e| e.to_string());
+        let again = DataLock::acquire(data.path()).err().map(|e| e.to_string());
         assert_eq!(again, Some(said), "a refusal leaves the file alone");
         first.release();
-        let second = DataLock::take(data.path()).unwrap();
-        assert!(matches!(first.lock(), Err(DataLockError::InUse { .. })));
+        let second = DataLock::acquire(data.path()).unwrap();
+        assert!(matches!(first.reacquire(), Err(DataLockError::Held { .. })));
         drop(second);
         assert_eq!(holder(data.path()), Holder::Nobody);
-        first.lock().unwrap();
+        first.reacquire().unwrap();
         assert_eq!(holder(data.path()), Holder::Process(None));
-        first.name();
+        first.write_pid();
         assert_eq!(
             holder(data.path()),
             Holder::Process(Some(std::process::id()))

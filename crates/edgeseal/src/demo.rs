@@ -19,8 +19,8 @@ use crate::{
     bootstrap::{self, BootstrapError, Credentials},
     clock,
     config::Config,
-    running::{Running, StartError},
-    serve::Signals,
+    node::{Node, StartError},
+    serve::ShutdownSignals,
 };
 
 use authority::{Authority, AuthorityError};
@@ -28,7 +28,7 @@ use authority::{Authority, AuthorityError};
 /// Domains of the demo. Names under `.localhost` are this machine (RFC 6761 §6.3).
 const DOMAINS: [&str; 2] = ["demo.localhost", "shop.localhost"];
 /// The API of the CDN.
-const CDN: &str = "2018-05-10";
+const CDN_VERSION: &str = "2018-05-10";
 
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub(crate) enum DemoError {
     Call(#[from] CallError),
     /// A socket, or the system's signals.
     #[error("the system refuses: {0}")]
-    System(#[from] io::Error),
+    Io(#[from] io::Error),
 }
 
 /// The root of the demo on this data directory, in PEM.
@@ -69,11 +69,11 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
         &mut config.http,
         &mut config.admin,
     ] {
-        *address = free_or_any(*address).await;
+        *address = port_or_any(*address).await;
     }
     let origin = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let origin_address = origin.local_addr()?;
-    let running = Running::start(&config, false).await?;
+    let running = Node::start(&config, false).await?;
     tokio::spawn(origin::serve(origin));
 
     let credentials = bootstrap::read_credentials(&config.data.join("credentials.json"))?;
@@ -81,9 +81,9 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
     let authority = Authority::open(&config.data.join("demo"), clock::now())?;
     let client = client(&running, &credentials)?;
     for domain in DOMAINS {
-        set_up(&client, &authority, domain, origin_address).await?;
+        publish_domain(&client, &authority, domain, origin_address).await?;
     }
-    let mut signals = Signals::catch()?;
+    let mut signals = ShutdownSignals::install()?;
     let _ = writeln!(io::stdout(), "ready");
     page::print(
         &config,
@@ -92,18 +92,18 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
         &ca_file(&config.data),
         DOMAINS,
     );
-    signals.next().await;
+    signals.recv().await;
     let _ = writeln!(io::stdout(), "\nstopping …");
     tokio::select! {
-        () = running.stop() => {}
-        () = signals.next() => {}
+        () = running.shut_down() => {}
+        () = signals.recv() => {}
     }
     Ok(())
 }
 
 /// Adds the domain unless an earlier demo did, points it to this demo's origin, gives it a
 /// certificate.
-async fn set_up(
+async fn publish_domain(
     client: &Client,
     authority: &Authority,
     domain: &str,
@@ -119,11 +119,13 @@ async fn set_up(
         ("CdnType", "web"),
         ("Sources", sources.as_str()),
     ];
-    match client.call(CDN, "AddCdnDomain", &params).await {
+    match client.call(CDN_VERSION, "AddCdnDomain", &params).await {
         Ok(_) => {}
-        Err(CallError::Refused(refusal)) if refusal.code == "DomainAlreadyExist" => {
-            client.call(CDN, "StartCdnDomain", &params[..1]).await?;
-            client.call(CDN, "ModifyCdnDomain", &params).await?;
+        Err(CallError::Api(refusal)) if refusal.code == "DomainAlreadyExist" => {
+            client
+                .call(CDN_VERSION, "StartCdnDomain", &params[..1])
+                .await?;
+            client.call(CDN_VERSION, "ModifyCdnDomain", &params).await?;
         }
         Err(other) => return Err(other.into()),
     }
@@ -135,12 +137,12 @@ async fn set_up(
         ("SSLPri", leaf.key.as_str()),
     ];
     client
-        .call(CDN, "SetCdnDomainSSLCertificate", &params)
+        .call(CDN_VERSION, "SetCdnDomainSSLCertificate", &params)
         .await?;
     Ok(())
 }
 
-fn client(running: &Running, credentials: &Credentials) -> Result<Client, CallError> {
+fn client(running: &Node, credentials: &Credentials) -> Result<Client, CallError> {
     let endpoint = format!("http://{}", running.addresses().api);
     let secret = Secret::new(credentials.access_key_secret.as_bytes().to_vec());
     Client::new(
@@ -153,7 +155,7 @@ fn client(running: &Running, credentials: &Credentials) -> Result<Client, CallEr
 
 /// The address itself if its port is free, any port otherwise: a newcomer's machine may have
 /// something on 8080.
-async fn free_or_any(address: SocketAddr) -> SocketAddr {
+async fn port_or_any(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address).await {
         Ok(_) => address,
         Err(_) => SocketAddr::new(address.ip(), 0),

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use edgeseal_store::{Fault, Keyring, consistency, open::OpenError, sqlite::SqliteView};
+use edgeseal_store::{Fault, Keyring, consistency, open::OpenError, sqlite::SqliteSnapshot};
 
 use crate::{
     clock,
@@ -13,7 +13,7 @@ use crate::{
     kek::{self, KekError},
 };
 
-mod bound;
+mod expected;
 mod files;
 mod limits;
 mod replica;
@@ -25,25 +25,25 @@ mod served;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// What was looked at, one line each.
-    pub(crate) looked_at: Vec<String>,
+    pub(crate) checked: Vec<String>,
     /// What is wrong.
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Finding>,
     /// What is not wrong now, and may be soon, or elsewhere.
-    pub(crate) warnings: Vec<Problem>,
+    pub(crate) warnings: Vec<Finding>,
 }
 
 /// Something that is wrong, or may be.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Finding {
     /// What, and where.
-    pub(crate) what: String,
+    pub(crate) summary: String,
     /// What to do about it.
-    pub(crate) cure: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
+pub(crate) struct ExamineOptions {
     /// Handshakes with the edge at most.
     pub(crate) handshakes: usize,
 }
@@ -56,26 +56,26 @@ pub(crate) enum DoctorError {
     Config(#[from] ConfigError),
     /// The store is no file, or there is none.
     #[error("{store}: {why}")]
-    NoFile {
+    NoStoreFile {
         /// Its address.
         store: String,
         /// Why it cannot be looked at.
         why: String,
     },
     /// The store cannot be read to its end.
-    #[error("the store cannot be read to its end: {}; put a backup back", reason(.0))]
+    #[error("the store cannot be read to its end: {}; put a backup back", fault_text(.0))]
     Store(#[from] Fault),
 }
 
-fn reason(fault: &Fault) -> String {
+fn fault_text(fault: &Fault) -> String {
     match &fault.cause {
-        Some(cause) => format!("{}: {cause}", fault.what),
-        None => fault.what.to_owned(),
+        Some(cause) => format!("{}: {cause}", fault.operation),
+        None => fault.operation.to_owned(),
     }
 }
 
 /// What to do about a record that is sealed under a key that is not at hand.
-pub(crate) const KEY_BACK: &str =
+pub(crate) const RESTORE_KEY: &str =
     "put this key back where the key-encryption keys come from, below the one that seals";
 const RESTORE: &str = "restore the store from a backup, or upload the certificate again";
 const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the record named may also be written again \
@@ -86,20 +86,23 @@ const RECOUNT: &str = "start Edgeseal again: it counts anew when it starts";
 /// Looks at everything.
 ///
 /// # Errors
-/// [`DoctorError`] if not even that can be done; everything else is a [`Problem`].
-pub(crate) async fn examine(config: &Config, effort: Effort) -> Result<Report, DoctorError> {
+/// [`DoctorError`] if not even that can be done; everything else is a [`Finding`].
+pub(crate) async fn examine(
+    config: &Config,
+    effort: ExamineOptions,
+) -> Result<Report, DoctorError> {
     let mut report = Report::default();
     let server = data_lock::holder(&config.data);
     limits::examine(config, server, &mut report);
-    let view = open(config, server, &mut report)?;
+    let view = open_store(config, server, &mut report)?;
     files::examine(config, &mut report)?;
-    let keyring = keyring(config, &mut report).await?;
+    let keyring = read_keyring(config, &mut report).await?;
     let mut bound = None;
     if let Some(view) = &view {
-        whole(view, &mut report).await?;
+        check_consistency(view, &mut report).await?;
         sealed::examine(view, keyring.as_ref(), &mut report).await?;
-        let found = bound::read(view, config).await?;
-        bound::examine(&found, clock::now(), &mut report);
+        let found = expected::read(view, config).await?;
+        expected::examine(&found, clock::now(), &mut report);
         bound = Some(found);
     }
     if let Some(keyring) = &keyring {
@@ -108,7 +111,7 @@ pub(crate) async fn examine(config: &Config, effort: Effort) -> Result<Report, D
     }
     match (server, bound) {
         (Holder::Nobody, _) => {
-            report.looked_at("no server: none runs on this data directory".to_owned());
+            report.checked("no server: none runs on this data directory".to_owned());
         }
         (Holder::Process(_), bound) => {
             // Another moment than before: this one is not to keep the log of the server from folding.
@@ -124,11 +127,11 @@ pub(crate) async fn examine(config: &Config, effort: Effort) -> Result<Report, D
 /// # Errors
 /// [`DoctorError::Store`] if it cannot be read to its end.
 pub(crate) async fn examine_store(
-    view: &SqliteView,
+    view: &SqliteSnapshot,
     keyring: Option<&Keyring>,
 ) -> Result<Report, DoctorError> {
     let mut report = Report::default();
-    whole(view, &mut report).await?;
+    check_consistency(view, &mut report).await?;
     if keyring.is_some() {
         sealed::examine(view, keyring, &mut report).await?;
     }
@@ -136,17 +139,17 @@ pub(crate) async fn examine_store(
 }
 
 /// Whether the store contradicts itself.
-async fn whole(view: &SqliteView, report: &mut Report) -> Result<(), Fault> {
-    for finding in view.damage()? {
+async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result<(), Fault> {
+    for finding in view.integrity_errors()? {
         report.problem(format!("store.db is damaged: {finding}"), REBUILD);
     }
-    let amiss = view.listings_amiss()?;
+    let amiss = view.listing_mismatches()?;
     if amiss > 0 {
         let what = format!("{amiss} rows of the table of listings are not what they list");
         report.problem(what, REBUILD);
     }
     let found = consistency::check(view).await?;
-    report.looked_at(format!(
+    report.checked(format!(
         "{} domains, {} certificates, {} entries of indexes",
         found.domains, found.certificates, found.indexed
     ));
@@ -159,19 +162,19 @@ async fn whole(view: &SqliteView, report: &mut Report) -> Result<(), Fault> {
 }
 
 /// Opens the store; `None`, with a problem, if it cannot be read.
-fn open(
+fn open_store(
     config: &Config,
     server: Holder,
     report: &mut Report,
-) -> Result<Option<SqliteView>, DoctorError> {
+) -> Result<Option<SqliteSnapshot>, DoctorError> {
     let url = config.store_url();
-    let no_file = |why: String| DoctorError::NoFile {
+    let no_file = |why: String| DoctorError::NoStoreFile {
         store: url.clone(),
         why,
     };
     let path = url.strip_prefix("sqlite:").map(PathBuf::from);
     let path = path.ok_or_else(|| no_file("only a store in a file can be looked at".to_owned()))?;
-    match SqliteView::open(&path) {
+    match SqliteSnapshot::open(&path) {
         Ok(view) => Ok(Some(view)),
         // Where nothing has ever been there is nothing to be told.
         Err(OpenError::Io { cause, .. })
@@ -187,10 +190,13 @@ fn open(
 }
 
 /// The key-encryption keys; `None`, with a problem, if there are none.
-async fn keyring(config: &Config, report: &mut Report) -> Result<Option<Keyring>, DoctorError> {
+async fn read_keyring(
+    config: &Config,
+    report: &mut Report,
+) -> Result<Option<Keyring>, DoctorError> {
     match kek::read_all(&config.kek_sources()?).await {
         Ok(keyring) => {
-            report.looked_at(format!("{} key-encryption keys", keyring.ids().len()));
+            report.checked(format!("{} key-encryption keys", keyring.ids().len()));
             Ok(Some(keyring))
         }
         Err(error) => {
@@ -207,15 +213,21 @@ async fn keyring(config: &Config, report: &mut Report) -> Result<Option<Keyring>
 }
 
 impl Report {
-    fn looked_at(&mut self, what: String) {
-        self.looked_at.push(what);
+    fn checked(&mut self, what: String) {
+        self.checked.push(what);
     }
 
     fn problem(&mut self, what: String, cure: &'static str) {
-        self.problems.push(Problem { what, cure });
+        self.problems.push(Finding {
+            summary: what,
+            remedy: cure,
+        });
     }
 
     fn warning(&mut self, what: String, cure: &'static str) {
-        self.warnings.push(Problem { what, cure });
+        self.warnings.push(Finding {
+            summary: what,
+            remedy: cure,
+        });
     }
 }

@@ -42,34 +42,34 @@ use tokio::{
 
 use crate::{
     bootstrap,
-    running::StartError,
-    sockets::{Role, Sockets},
+    node::StartError,
+    sockets::{SocketRole, Sockets},
 };
 
-mod wire;
+mod stream;
 
-use wire::Wire;
+use stream::HandoverStream;
 
 /// For an answer that takes no work.
-const PROMPT: Duration = Duration::from_secs(10);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the next process to load everything.
-const LOADING: Duration = Duration::from_secs(600);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// For the running process to finish calls and to close its files; for the next one to open them.
-const CHANGING: Duration = Duration::from_secs(60);
+const SWITCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the next process asks.
-pub(crate) struct Desk {
+pub(crate) struct HandoverListener {
     listener: UnixListener,
     path: PathBuf,
 }
 
 /// The next process, as the running one sees it.
-pub(crate) struct Successor(Wire);
+pub(crate) struct Successor(HandoverStream);
 
 /// The running process, as the next one sees it.
 pub(crate) struct Predecessor {
-    wire: Wire,
-    process: Process,
+    stream: HandoverStream,
+    process: PeerProcess,
 }
 
 /// Why there is no hand-over.
@@ -77,7 +77,7 @@ pub(crate) struct Predecessor {
 pub(crate) enum HandoverError {
     /// Nobody is there.
     #[error("no process serves {} that could be taken over from ({cause}); start without --take-over", path.display())]
-    Nobody {
+    NotRunning {
         /// The data directory.
         path: PathBuf,
         /// What connecting says.
@@ -86,21 +86,21 @@ pub(crate) enum HandoverError {
     },
     /// The other side is somebody else.
     #[error("the other process belongs to user {uid}")]
-    Stranger {
+    WrongUser {
         /// Its user.
         uid: u32,
     },
     /// The other side said something else.
-    #[error("the other process said {said:?} instead of {expected:?}")]
-    Unexpected {
+    #[error("the other process said {received:?} instead of {expected:?}")]
+    UnexpectedMessage {
         /// What it said.
-        said: String,
+        received: String,
         /// What it should have said.
         expected: &'static str,
     },
     /// The other side is gone, or silent.
     #[error("the other process {0}")]
-    Broken(io::Error),
+    Disconnected(io::Error),
     /// A store in memory ends with its process.
     #[error("a store in memory cannot be handed over")]
     InMemory,
@@ -108,26 +108,26 @@ pub(crate) enum HandoverError {
 
 impl From<io::Error> for HandoverError {
     fn from(cause: io::Error) -> Self {
-        Self::Broken(cause)
+        Self::Disconnected(cause)
     }
 }
 
-const ASK: &str = "take-over 1";
+const TAKE_OVER: &str = "take-over 1";
 const LOADED: &str = "loaded";
 const RELEASED: &str = "released";
 const SERVING: &str = "serving";
 const LEFT: &str = "left";
 
-impl Desk {
+impl HandoverListener {
     /// Opens it; one that a process before has left is replaced.
     ///
     /// # Errors
     /// What the system says: the path may be too long for a socket, for one.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let directory = data.join(DIRECTORY);
-        bootstrap::make_directory(&directory).map_err(io::Error::other)?;
+        bootstrap::create_private_dir(&directory).map_err(io::Error::other)?;
         std::fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
-        let path = directory.join(FILE);
+        let path = directory.join(SOCKET_FILE);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -138,15 +138,15 @@ impl Desk {
     }
 
     /// Closes it for good: nobody is to take over from a process that ends.
-    pub(crate) fn close(self) {
+    pub(crate) fn remove(self) {
         // What is left behind is replaced by the next process.
         let _ = std::fs::remove_file(self.path);
     }
 
     /// Waits for the next process. Others than those of this user, and of root, are sent away.
-    pub(crate) async fn asked(&self) -> Successor {
+    pub(crate) async fn accept(&self) -> Successor {
         loop {
-            match self.ask().await {
+            match self.accept_one().await {
                 Ok(successor) => return successor,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "no hand-over");
@@ -157,46 +157,46 @@ impl Desk {
         }
     }
 
-    async fn ask(&self) -> Result<Successor, HandoverError> {
+    async fn accept_one(&self) -> Result<Successor, HandoverError> {
         let (stream, _) = self.listener.accept().await?;
         check_user(&stream)?;
-        let mut wire = Wire::new(stream);
-        wire.expect(ASK, PROMPT).await?;
+        let mut wire = HandoverStream::new(stream);
+        wire.expect(TAKE_OVER, REPLY_TIMEOUT).await?;
         Ok(Successor(wire))
     }
 }
 
 const DIRECTORY: &str = "handover";
-const FILE: &str = "socket";
+const SOCKET_FILE: &str = "socket";
 
 fn check_user(stream: &UnixStream) -> Result<(), HandoverError> {
     let uid = stream.peer_cred()?.uid();
     if uid == rustix::process::geteuid().as_raw() || uid == 0 {
         Ok(())
     } else {
-        Err(HandoverError::Stranger { uid })
+        Err(HandoverError::WrongUser { uid })
     }
 }
 
 impl Successor {
     /// Gives it the sockets, and waits until it has loaded what is served.
-    pub(crate) async fn give(&mut self, sockets: &Sockets) -> Result<(), HandoverError> {
-        let names: Vec<&str> = sockets.all().map(|(role, _)| role.key()).collect();
-        let handles: Vec<_> = sockets.all().map(|(_, socket)| socket.as_fd()).collect();
+    pub(crate) async fn send_sockets(&mut self, sockets: &Sockets) -> Result<(), HandoverError> {
+        let names: Vec<&str> = sockets.iter().map(|(role, _)| role.name()).collect();
+        let handles: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
         let word = format!("sockets {}", names.join(" "));
-        self.0.say_with(&word, &handles).await?;
-        self.0.expect(LOADED, LOADING).await
+        self.0.send_with_fds(&word, &handles).await?;
+        self.0.expect(LOADED, LOAD_TIMEOUT).await
     }
 
     /// Says that store and replica are free, and waits until it serves.
-    pub(crate) async fn released(&mut self) -> Result<(), HandoverError> {
-        self.0.say(RELEASED).await?;
-        self.0.expect(SERVING, CHANGING).await
+    pub(crate) async fn announce_release(&mut self) -> Result<(), HandoverError> {
+        self.0.send(RELEASED).await?;
+        self.0.expect(SERVING, SWITCH_TIMEOUT).await
     }
 
     /// Says that nothing is accepted here any more.
-    pub(crate) async fn left(mut self) -> Result<(), HandoverError> {
-        self.0.say(LEFT).await
+    pub(crate) async fn announce_stop(mut self) -> Result<(), HandoverError> {
+        self.0.send(LEFT).await
     }
 }
 
@@ -206,43 +206,43 @@ impl Predecessor {
     ///
     /// # Errors
     /// [`HandoverError`].
-    pub(crate) async fn ask(
+    pub(crate) async fn connect(
         data: &Path,
         sockets: &mut Sockets,
     ) -> Result<Option<Self>, HandoverError> {
-        let stream = match UnixStream::connect(data.join(DIRECTORY).join(FILE)).await {
+        let stream = match UnixStream::connect(data.join(DIRECTORY).join(SOCKET_FILE)).await {
             Ok(stream) => stream,
             // It listened, and ended before it has answered. If it lives, it has the data directory.
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => {
-                tell_alone(None, &cause);
+                warn_continuing_alone(None, &cause);
                 return Ok(None);
             }
             Err(cause) => {
                 let path = data.to_owned();
-                return Err(HandoverError::Nobody { path, cause });
+                return Err(HandoverError::NotRunning { path, cause });
             }
         };
         check_user(&stream)?;
         let mut predecessor = Self {
-            process: Process::of(&stream),
-            wire: Wire::new(stream),
+            process: PeerProcess::from_peer(&stream),
+            stream: HandoverStream::new(stream),
         };
-        let taken = predecessor.take(sockets).await;
-        predecessor.or_alone(taken).await
+        let taken = predecessor.receive_sockets(sockets).await;
+        predecessor.none_if_dead(taken).await
     }
 
-    async fn take(&mut self, sockets: &mut Sockets) -> Result<(), HandoverError> {
-        self.wire.say(ASK).await?;
-        let said = self.wire.hear(PROMPT).await?;
-        let unexpected = || HandoverError::Unexpected {
-            said: said.clone(),
+    async fn receive_sockets(&mut self, sockets: &mut Sockets) -> Result<(), HandoverError> {
+        self.stream.send(TAKE_OVER).await?;
+        let said = self.stream.receive(REPLY_TIMEOUT).await?;
+        let unexpected = || HandoverError::UnexpectedMessage {
+            received: said.clone(),
             expected: "sockets …",
         };
         let names = said.strip_prefix("sockets ").ok_or_else(unexpected)?;
         for name in names.split(' ') {
-            let role = Role::of_key(name).ok_or_else(unexpected)?;
-            let socket = self.wire.socket().ok_or_else(unexpected)?;
-            sockets.take_over(role, socket)?;
+            let role = SocketRole::from_name(name).ok_or_else(unexpected)?;
+            let socket = self.stream.next_fd().ok_or_else(unexpected)?;
+            sockets.inherit(role, socket)?;
         }
         Ok(())
     }
@@ -252,29 +252,29 @@ impl Predecessor {
     ///
     /// # Errors
     /// [`HandoverError`].
-    pub(crate) async fn loaded(mut self) -> Result<Option<Self>, HandoverError> {
-        let released = self.wire.exchange(LOADED, RELEASED).await;
-        self.or_alone(released).await
+    pub(crate) async fn announce_loaded(mut self) -> Result<Option<Self>, HandoverError> {
+        let released = self.stream.exchange(LOADED, RELEASED).await;
+        self.none_if_dead(released).await
     }
 
     /// Says that visitors are served here, and waits until they are not there.
     ///
     /// # Errors
     /// [`HandoverError`].
-    pub(crate) async fn serving(mut self) -> Result<(), HandoverError> {
-        let left = self.wire.exchange(SERVING, LEFT).await;
-        self.or_alone(left).await.map(drop)
+    pub(crate) async fn announce_serving(mut self) -> Result<(), HandoverError> {
+        let left = self.stream.exchange(SERVING, LEFT).await;
+        self.none_if_dead(left).await.map(drop)
     }
 
     /// Goes on alone if the running process has ended.
-    async fn or_alone(
+    async fn none_if_dead(
         self,
         step: Result<(), HandoverError>,
     ) -> Result<Option<Self>, HandoverError> {
         match step {
             Ok(()) => Ok(Some(self)),
-            Err(HandoverError::Broken(cause)) if self.process.has_ended().await => {
-                tell_alone(self.process.id, &cause);
+            Err(HandoverError::Disconnected(cause)) if self.process.has_ended().await => {
+                warn_continuing_alone(self.process.id, &cause);
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -282,7 +282,7 @@ impl Predecessor {
     }
 }
 
-fn tell_alone(process: Option<i32>, cause: &io::Error) {
+fn warn_continuing_alone(process: Option<i32>, cause: &io::Error) {
     tracing::warn!(
         process,
         error = cause as &dyn std::error::Error,
@@ -292,28 +292,28 @@ fn tell_alone(process: Option<i32>, cause: &io::Error) {
 }
 
 /// The process at the other end, to tell its end from its breaking off.
-struct Process {
+struct PeerProcess {
     id: Option<i32>,
     /// `None` if it cannot be watched, as one of another process namespace.
-    watch: Option<Arc<OwnedFd>>,
+    pidfd: Option<Arc<OwnedFd>>,
 }
 
-impl Process {
-    fn of(stream: &UnixStream) -> Self {
+impl PeerProcess {
+    fn from_peer(stream: &UnixStream) -> Self {
         let id = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let process = id.and_then(Pid::from_raw);
         let watch = process.and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok());
         let watch = watch.map(Arc::new);
-        Self { id, watch }
+        Self { id, pidfd: watch }
     }
 
     /// Whether it has ended, or is about to: it may take a moment to give back its memory.
     async fn has_ended(&self) -> bool {
-        let Some(watch) = self.watch.clone() else {
+        let Some(watch) = self.pidfd.clone() else {
             return false;
         };
         let ended = move || {
-            let patience = Timespec::try_from(PROMPT).ok();
+            let patience = Timespec::try_from(REPLY_TIMEOUT).ok();
             let mut events = [PollFd::new(&*watch, PollFlags::IN)];
             poll(&mut events, patience.as_ref()).is_ok_and(|ready| ready > 0)
         };
@@ -327,27 +327,30 @@ impl From<HandoverError> for StartError {
     }
 }
 
-impl Wire {
+impl HandoverStream {
     async fn expect(
         &mut self,
         expected: &'static str,
         patience: Duration,
     ) -> Result<(), HandoverError> {
-        let said = self.hear(patience).await?;
+        let said = self.receive(patience).await?;
         if said == expected {
             Ok(())
         } else {
-            Err(HandoverError::Unexpected { said, expected })
+            Err(HandoverError::UnexpectedMessage {
+                received: said,
+                expected,
+            })
         }
     }
 
     async fn exchange(&mut self, word: &str, expected: &'static str) -> Result<(), HandoverError> {
-        self.say(word).await?;
-        self.expect(expected, CHANGING).await
+        self.send(word).await?;
+        self.expect(expected, SWITCH_TIMEOUT).await
     }
 
-    async fn hear(&mut self, patience: Duration) -> io::Result<String> {
+    async fn receive(&mut self, patience: Duration) -> io::Result<String> {
         let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "is silent");
-        timeout(patience, self.line()).await.map_err(silent)?
+        timeout(patience, self.read_line()).await.map_err(silent)?
     }
 }

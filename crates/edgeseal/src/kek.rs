@@ -18,22 +18,22 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-mod keeper;
+mod rotator;
 
-pub(crate) use keeper::Keeper;
+pub(crate) use rotator::KekRotator;
 
 /// The setting `kek`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum KekSetting {
-    One(Entry),
-    Several(Vec<Entry>),
+    One(KekSourceSetting),
+    Several(Vec<KekSourceSetting>),
 }
 
 /// One source, as it is written.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Entry {
+pub(crate) enum KekSourceSetting {
     Text(String),
     Command { command: Vec<String> },
 }
@@ -74,7 +74,7 @@ pub(crate) enum KekError {
         name: String,
     },
     /// The command did not print keys.
-    #[error("the command {program} {what}{}", said(stderr))]
+    #[error("the command {program} {what}{}", stderr_suffix(stderr))]
     Command {
         /// The program.
         program: String,
@@ -95,11 +95,11 @@ pub(crate) enum KekError {
 }
 
 /// The longest text of keys that a command may print: hundreds of keys.
-const PRINTED_MAX: usize = 64 * 1024;
+const STDOUT_MAX: usize = 64 * 1024;
 /// As much of standard error is shown.
-const SHOWN_MAX: usize = 4 * 1024;
+const STDERR_MAX: usize = 4 * 1024;
 /// A command that asks a key service over the network, with its retries.
-const COMMAND_TIME: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl KekSetting {
     /// The sources; `None` if one of them is none, or there are none.
@@ -114,7 +114,7 @@ impl KekSetting {
 }
 
 /// Text that is no source may be a key.
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for KekSourceSetting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match KekSource::of(self) {
             Some(source) => std::fmt::Debug::fmt(&source, f),
@@ -124,9 +124,9 @@ impl std::fmt::Debug for Entry {
 }
 
 impl KekSource {
-    fn of(entry: &Entry) -> Option<Self> {
+    fn of(entry: &KekSourceSetting) -> Option<Self> {
         match entry {
-            Entry::Text(text) => {
+            KekSourceSetting::Text(text) => {
                 let (scheme, rest) = text.split_once(':')?;
                 match scheme {
                     _ if rest.is_empty() => None,
@@ -135,7 +135,7 @@ impl KekSource {
                     _ => None,
                 }
             }
-            Entry::Command { command } => {
+            KekSourceSetting::Command { command } => {
                 let named = command.first().is_some_and(|program| !program.is_empty());
                 named.then(|| Self::Command(command.clone()))
             }
@@ -165,7 +165,7 @@ impl KekSource {
                 let value = value.map_err(|_| KekError::Variable { name: name.clone() })?;
                 Zeroizing::new(value.replace(',', "\n"))
             }
-            Self::Command(command) => printed(command, COMMAND_TIME).await?,
+            Self::Command(command) => run_command(command, COMMAND_TIMEOUT).await?,
         };
         match Keyring::parse(&text) {
             Ok(_) => Ok(text),
@@ -185,7 +185,7 @@ impl KekSource {
 
 /// The keys of all sources; the first key of the first source seals.
 pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError> {
-    let all = text_of_all(sources).await?;
+    let all = read_all_text(sources).await?;
     Keyring::parse(&all).map_err(|cause| KekError::Malformed {
         source_name: "kek".to_owned(),
         cause,
@@ -193,7 +193,7 @@ pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError>
 }
 
 /// The keys of all sources as one file would hold them.
-pub(crate) async fn text_of_all(sources: &[KekSource]) -> Result<Zeroizing<String>, KekError> {
+pub(crate) async fn read_all_text(sources: &[KekSource]) -> Result<Zeroizing<String>, KekError> {
     let mut all = Zeroizing::new(String::new());
     for source in sources {
         let text = source.read().await?;
@@ -221,14 +221,14 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, KekError> {
 }
 
 /// Runs a program and takes what it prints, which may take `time`.
-async fn printed(command: &[String], time: Duration) -> Result<Zeroizing<String>, KekError> {
+async fn run_command(command: &[String], time: Duration) -> Result<Zeroizing<String>, KekError> {
     let (program, arguments) = command
         .split_first()
         .map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
     let failed = |what: String, stderr: &[u8]| KekError::Command {
         program: program.to_owned(),
         what,
-        stderr: shown(stderr),
+        stderr: sanitize_stderr(stderr),
     };
     let started = Command::new(program)
         .args(arguments)
@@ -241,18 +241,18 @@ async fn printed(command: &[String], time: Duration) -> Result<Zeroizing<String>
     let mut child = started.map_err(|cause| failed(format!("does not start: {cause}"), &[]))?;
     let group = child.id();
     let (mut stdout, mut stderr) = (
-        Zeroizing::new(Vec::with_capacity(PRINTED_MAX + 64)),
+        Zeroizing::new(Vec::with_capacity(STDOUT_MAX + 64)),
         Vec::new(),
     );
-    let ended = take(&mut child, &mut stdout, &mut stderr);
+    let ended = read_output(&mut child, &mut stdout, &mut stderr);
     let Ok(ended) = tokio::time::timeout(time, ended).await else {
         kill_group(group);
         let what = format!("did not end within {} s", time.as_secs());
         return Err(failed(what, &stderr));
     };
     let status = ended.map_err(|cause| failed(format!("cannot be read: {cause}"), &stderr))?;
-    if stdout.len() > PRINTED_MAX {
-        let what = format!("printed more than {PRINTED_MAX} octets");
+    if stdout.len() > STDOUT_MAX {
+        let what = format!("printed more than {STDOUT_MAX} octets");
         return Err(failed(what, &stderr));
     }
     if !status.success() {
@@ -263,7 +263,7 @@ async fn printed(command: &[String], time: Duration) -> Result<Zeroizing<String>
 }
 
 /// Reads both ends up to what may be kept, and waits for the end.
-async fn take(
+async fn read_output(
     child: &mut Child,
     stdout: &mut Vec<u8>,
     stderr: &mut Vec<u8>,
@@ -272,14 +272,14 @@ async fn take(
     let printed = async {
         // Closed once too much has come, so that the program does not wait for ever.
         match out {
-            Some(out) => out.take(PRINTED_MAX as u64 + 1).read_to_end(stdout).await,
+            Some(out) => out.take(STDOUT_MAX as u64 + 1).read_to_end(stdout).await,
             None => Ok(0),
         }
     };
     let complained = async {
         let Some(mut err) = err else { return Ok(0) };
         (&mut err)
-            .take(SHOWN_MAX as u64)
+            .take(STDERR_MAX as u64)
             .read_to_end(stderr)
             .await?;
         let mut rest = tokio::io::sink();
@@ -302,7 +302,7 @@ fn kill_group(leader: Option<u32>) {
 }
 
 /// What a program wrote on standard error, on one line and without what moves a terminal.
-fn shown(stderr: &[u8]) -> String {
+fn sanitize_stderr(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text
         .lines()
@@ -316,7 +316,7 @@ fn shown(stderr: &[u8]) -> String {
         .collect()
 }
 
-fn said(stderr: &str) -> String {
+fn stderr_suffix(stderr: &str) -> String {
     if stderr.is_empty() {
         String::new()
     } else {

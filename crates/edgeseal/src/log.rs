@@ -29,11 +29,11 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 ///
 /// # Errors
 /// The system's, if it starts no thread.
-pub(crate) fn init(format: LogFormat, unless_chosen: &str) -> io::Result<()> {
+pub(crate) fn init(format: LogFormat, default_filter: &str) -> io::Result<()> {
     let queue = LogQueue::start(io::stderr())?;
     let queue = QUEUE.get_or_init(|| queue);
     let filter =
-        EnvFilter::try_from_env("EDGESEAL_LOG").unwrap_or_else(|_| EnvFilter::new(unless_chosen));
+        EnvFilter::try_from_env("EDGESEAL_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
     let registry = tracing_subscriber::registry().with(filter);
     let as_text = match format {
         LogFormat::Text => true,
@@ -54,9 +54,9 @@ pub(crate) fn init(format: LogFormat, unless_chosen: &str) -> io::Result<()> {
 
 /// Waits until everything logged so far is written, but not for long.
 pub(crate) fn flush() {
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
     if let Some(queue) = QUEUE.get() {
-        queue.flush(PATIENCE);
+        queue.flush(FLUSH_TIMEOUT);
     }
 }
 

@@ -17,17 +17,17 @@ mod demo;
 mod doctor;
 mod handover;
 mod kek;
-mod lease;
 mod log;
+mod node;
 mod opening;
 mod parts;
-mod printable;
 mod resources;
 mod retention;
-mod running;
+mod revocable_store;
 mod serve;
 mod sockets;
 mod takeover;
+mod terminal_escape;
 
 use std::process::ExitCode;
 

@@ -14,22 +14,22 @@ use tokio::{task, time::sleep};
 use crate::{
     bootstrap::{self, BootstrapError},
     clock,
-    parts::Parts,
-    running::StartError,
+    node::StartError,
+    parts::NodeContext,
 };
 
 /// What came of opening the store.
-pub(crate) enum Opening {
+pub(crate) enum StoreState {
     /// It is open, and it is the one of this data directory.
-    Open(SharedStore),
+    Available(SharedStore),
     /// It cannot be used now, and why. What the edge has is served without it.
-    Away(String),
+    Unavailable(String),
 }
 
 /// How often a store that is away is looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const STORE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Parts {
+impl NodeContext {
     /// Opens the store, and makes it if the data directory is new. A directory that has served
     /// before is served without a store that is not there or cannot be used; none is made then, and
     /// what is there is left as it is.
@@ -37,22 +37,22 @@ impl Parts {
     /// # Errors
     /// [`StartError`] if something is in the way that the operator chose: another process, another
     /// key, a store of another release; or anything, in a new directory.
-    pub(crate) async fn open_store(&self) -> Result<Opening, StartError> {
+    pub(crate) async fn open_store(&self) -> Result<StoreState, StartError> {
         if self.has_served
-            && let Some(why) = self.missing()
+            && let Some(why) = self.missing_reason()
         {
-            return Ok(Opening::Away(why));
+            return Ok(StoreState::Unavailable(why));
         }
         let store = match edgeseal_store::open::open(&self.config.store_url()).await {
             Ok(store) => store,
-            Err(error @ OpenError::Locked { .. }) => return Err(StartError::Occupied(error)),
-            Err(error) if self.has_served && is_away(&error) => {
-                return Ok(Opening::Away(with_causes(&error)));
+            Err(error @ OpenError::Locked { .. }) => return Err(StartError::StoreInUse(error)),
+            Err(error) if self.has_served && is_retryable(&error) => {
+                return Ok(StoreState::Unavailable(error_chain(&error)));
             }
             Err(error) => return Err(error.into()),
         };
-        match self.begin(&store).await {
-            Ok(()) => Ok(Opening::Open(store)),
+        match self.initialize_store(&store).await {
+            Ok(()) => Ok(StoreState::Available(store)),
             Err(error) => {
                 // Dropping it waits for its threads.
                 let _ = task::spawn_blocking(move || drop(store)).await;
@@ -60,7 +60,7 @@ impl Parts {
                     BootstrapError::Store(_) | BootstrapError::StoreEmptied { .. }
                         if self.has_served =>
                     {
-                        Ok(Opening::Away(with_causes(&error)))
+                        Ok(StoreState::Unavailable(error_chain(&error)))
                     }
                     error => Err(error.into()),
                 }
@@ -69,11 +69,11 @@ impl Parts {
     }
 
     /// The first account, and reports of edges that are no more.
-    async fn begin(&self, store: &SharedStore) -> Result<(), BootstrapError> {
+    async fn initialize_store(&self, store: &SharedStore) -> Result<(), BootstrapError> {
         let catalog = Catalog::new(Arc::clone(store), self.keyring.clone());
         let first_life = !self.has_served;
-        bootstrap::root_account(&catalog, &self.config, first_life, clock::now()).await?;
-        if let Err(fault) = catalog.forget_edges().await {
+        bootstrap::ensure_root_account(&catalog, &self.config, first_life, clock::now()).await?;
+        if let Err(fault) = catalog.delete_edge_reports().await {
             // They are silent, and are shown as such.
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
@@ -85,11 +85,11 @@ impl Parts {
 
     /// Waits until there may be a store where it should be: a file that is the same in two looks,
     /// so that nobody is about to put it there. Can be dropped at any time.
-    pub(crate) async fn store_may_be_back(&self) {
+    pub(crate) async fn store_may_be_available(&self) {
         let mut before = None;
         loop {
-            sleep(LOOK_EVERY).await;
-            let now = self.store_file().map(|path| stamp(&path));
+            sleep(STORE_POLL_INTERVAL).await;
+            let now = self.store_file().map(|path| file_identity(&path));
             match now {
                 // Not a file: it is worth a try.
                 None => return,
@@ -100,7 +100,7 @@ impl Parts {
     }
 
     /// Why there is no store to be opened, if there is none.
-    fn missing(&self) -> Option<String> {
+    fn missing_reason(&self) -> Option<String> {
         let path = self.store_file()?;
         let what = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "is missing",
@@ -122,28 +122,28 @@ impl Parts {
 }
 
 /// Whether the store could be used again without a change of the configuration.
-const fn is_away(error: &OpenError) -> bool {
+const fn is_retryable(error: &OpenError) -> bool {
     match error {
         OpenError::Unreadable { .. }
-        | OpenError::Full { .. }
+        | OpenError::DiskFull { .. }
         | OpenError::Io { .. }
         | OpenError::Fault { .. } => true,
         OpenError::UnknownScheme { .. }
         | OpenError::NoEtcd
         | OpenError::Locked { .. }
-        | OpenError::Newer { .. }
-        | OpenError::Older { .. } => false,
+        | OpenError::NewerSchema { .. }
+        | OpenError::OlderSchema { .. } => false,
     }
 }
 
 /// Tells a file from the one that was there before, and from itself with other content.
-fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
+fn file_identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
 /// An error with what caused it, on one line; causes that the text has already are left out.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

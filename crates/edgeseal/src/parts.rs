@@ -11,17 +11,17 @@ use crate::{
     bootstrap,
     config::{Config, ConfigError},
     kek::KekSource,
-    resources::{self, Descriptors},
-    running::StartError,
-    sockets::{Role, Sockets},
+    node::StartError,
+    resources::{self, DescriptorBudget},
+    sockets::{SocketRole, Sockets},
 };
 
 /// What a process is made from.
-pub(crate) struct Parts {
+pub(crate) struct NodeContext {
     pub(crate) config: Config,
     pub(crate) settings: Settings,
     pub(crate) keyring: Keyring,
-    pub(crate) sources: Vec<KekSource>,
+    pub(crate) kek_sources: Vec<KekSource>,
     /// Where the API listens in TLS, and with what.
     pub(crate) api_tls: Option<(SocketAddr, ApiTls)>,
     /// Whether this data directory has served domains before: then what the edge has is served
@@ -29,10 +29,10 @@ pub(crate) struct Parts {
     pub(crate) has_served: bool,
 }
 
-impl Parts {
+impl NodeContext {
     /// The process that has served may have changed the keys while this one loaded.
-    pub(crate) async fn reread_keys(&self) -> Result<(), StartError> {
-        let (keyring, _) = bootstrap::keyring(&self.config, self.has_served).await?;
+    pub(crate) async fn reload_keyring(&self) -> Result<(), StartError> {
+        let (keyring, _) = bootstrap::load_keyring(&self.config, self.has_served).await?;
         if keyring.ids() != self.keyring.ids() {
             // Nothing was sealed here yet.
             drop(self.keyring.replace(&keyring)?);
@@ -40,31 +40,34 @@ impl Parts {
         Ok(())
     }
 
-    pub(crate) fn open_calls(&self, sockets: &mut Sockets) -> Result<(), StartError> {
+    pub(crate) fn bind_api_listeners(&self, sockets: &mut Sockets) -> Result<(), StartError> {
         if let Some((address, _)) = &self.api_tls {
-            sockets.open(Role::ApiTls, *address)?;
+            sockets.bind(SocketRole::ApiTls, *address)?;
         }
-        sockets.open(Role::Api, self.config.api)?;
-        sockets.open(Role::Admin, self.config.admin)?;
+        sockets.bind(SocketRole::Api, self.config.api)?;
+        sockets.bind(SocketRole::Admin, self.config.admin)?;
         Ok(())
     }
 
-    pub(crate) fn open_visits(&self, sockets: &mut Sockets) -> Result<Listeners, StartError> {
-        sockets.open(Role::Https, self.config.https)?;
-        sockets.open(Role::Http, self.config.http)?;
+    pub(crate) fn bind_edge_listeners(
+        &self,
+        sockets: &mut Sockets,
+    ) -> Result<Listeners, StartError> {
+        sockets.bind(SocketRole::Https, self.config.https)?;
+        sockets.bind(SocketRole::Http, self.config.http)?;
         Ok(Listeners {
-            https: sockets.handle(Role::Https)?,
-            http: Some(sockets.handle(Role::Http)?),
+            https: sockets.try_clone(SocketRole::Https)?,
+            http: Some(sockets.try_clone(SocketRole::Http)?),
         })
     }
 
-    pub(crate) fn open_all(&self, sockets: &mut Sockets) -> Result<(), StartError> {
-        self.open_calls(sockets)?;
-        self.open_visits(sockets).map(drop)
+    pub(crate) fn bind_all(&self, sockets: &mut Sockets) -> Result<(), StartError> {
+        self.bind_api_listeners(sockets)?;
+        self.bind_edge_listeners(sockets).map(drop)
     }
 }
 
-pub(crate) fn api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, StartError> {
+pub(crate) fn load_api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, StartError> {
     let Some(wanted) = config.api_tls()? else {
         return Ok(None);
     };
@@ -73,9 +76,9 @@ pub(crate) fn api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, S
 }
 
 /// Takes all file descriptors that there are, and says so if they are too few.
-pub(crate) fn share_descriptors(config: &Config) -> Result<Descriptors, StartError> {
-    let allowed = resources::raise_descriptors()?;
-    let shared = Descriptors::share(allowed, config.connections, config.api_connections);
+pub(crate) fn allocate_descriptors(config: &Config) -> Result<DescriptorBudget, StartError> {
+    let allowed = resources::raise_nofile_limit()?;
+    let shared = DescriptorBudget::allocate(allowed, config.connections, config.api_connections);
     if shared.connections < config.connections {
         tracing::warn!(
             allowed,
@@ -108,18 +111,18 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
     options.header_timeout = Duration::from_millis(config.header_timeout_ms);
     options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
-    options.key_cache = config.key_cache;
+    options.key_cache_size = config.key_cache;
     options.limits = Limits {
         connections: config.connections,
         connections_per_source: config.connections_per_source,
         handshakes: config.handshakes,
         streams: config.streams,
         streams_per_source: config.streams_per_source,
-        memory_max: config.memory_max.or_else(resources::group_memory),
+        memory_max: config.memory_max.or_else(resources::cgroup_memory_max),
         ..Limits::default()
     };
-    options.memory_used = resources::memory_used;
-    options.proxy_protocol_from = config.balancers()?;
+    options.memory_used = resources::memory_usage;
+    options.proxy_protocol_from = config.trusted_proxies()?;
     options.default_domain = config.default_domain()?;
     options
         .origin_tls_ports
@@ -130,15 +133,15 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.origin_private_addresses = config.private_origins()?;
     options.ocsp_private_addresses = config.ocsp_private_addresses;
     options.request_body_max = config.request_body_max;
-    options.connection_requests = config.connection_requests;
+    options.keepalive_requests = config.connection_requests;
     options
         .origin_h2c_ports
         .clone_from(&config.origin_h2c_ports);
-    options.patience.head = Duration::from_millis(config.origin_head_timeout_ms);
-    options.patience.idle = Duration::from_millis(config.origin_idle_timeout_ms);
-    options.patience.body_rate = config.request_body_rate_min;
-    options.patience.stall = Duration::from_millis(config.visitor_stall_timeout_ms);
-    options.patience.tunnel = Duration::from_millis(config.tunnel_idle_timeout_ms);
+    options.timeouts.header = Duration::from_millis(config.origin_head_timeout_ms);
+    options.timeouts.idle = Duration::from_millis(config.origin_idle_timeout_ms);
+    options.timeouts.body_rate_min = config.request_body_rate_min;
+    options.timeouts.client_send = Duration::from_millis(config.visitor_stall_timeout_ms);
+    options.timeouts.tunnel = Duration::from_millis(config.tunnel_idle_timeout_ms);
     options.access_log = config.access_log.as_deref().map(|to| match to {
         "stdout" => AccessLog::Stdout,
         path => AccessLog::File(path.into()),

@@ -7,9 +7,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How the file descriptors are shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptors {
+pub(crate) struct DescriptorBudget {
     /// As many as the process may have open; `None`: any number.
-    pub(crate) allowed: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// Connections of visitors at once: as configured, or fewer.
     pub(crate) connections: usize,
     /// Connections to the API at once: as configured, or fewer.
@@ -17,10 +17,10 @@ pub(crate) struct Descriptors {
 }
 
 /// Kept for files, watchers, listeners and what happens at once in a hand-over.
-const OWN: u64 = 128;
+const RESERVED: u64 = 128;
 
 /// Takes as many file descriptors as the process may have.
-pub(crate) fn raise_descriptors() -> io::Result<Option<u64>> {
+pub(crate) fn raise_nofile_limit() -> io::Result<Option<u64>> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let limit = Rlimit {
         current: maximum,
@@ -31,27 +31,31 @@ pub(crate) fn raise_descriptors() -> io::Result<Option<u64>> {
 }
 
 /// As many file descriptors as the process may have.
-pub(crate) fn descriptors_allowed() -> Option<u64> {
+pub(crate) fn nofile_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
 }
 
-impl Descriptors {
+impl DescriptorBudget {
     /// Shares out what is allowed: a visitor may need a second one, for the origin. The API gets an
     /// eighth at most, so that it answers whatever the visitors do.
-    pub(crate) fn share(allowed: Option<u64>, connections: usize, api_connections: usize) -> Self {
+    pub(crate) fn allocate(
+        allowed: Option<u64>,
+        connections: usize,
+        api_connections: usize,
+    ) -> Self {
         let Some(all) = allowed else {
             return Self {
-                allowed,
+                limit: allowed,
                 connections,
                 api_connections,
             };
         };
         let count = |number: u64| usize::try_from(number.max(1)).unwrap_or(usize::MAX);
-        let own = OWN.min(all / 4);
+        let own = RESERVED.min(all / 4);
         let api_connections = api_connections.min(count(all / 8));
         let rest = all - own - (api_connections as u64).min(all - own);
         Self {
-            allowed,
+            limit: allowed,
             connections: connections.min(count(rest / 2)),
             api_connections,
         }
@@ -60,7 +64,7 @@ impl Descriptors {
 
 /// Has the allocator give freed memory back to the system in the background, whether or not anything is
 /// asked of it in the meantime.
-pub(crate) fn return_freed_memory() {
+pub(crate) fn enable_background_purge() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
         tracing::warn!(
             %error,
@@ -70,9 +74,9 @@ pub(crate) fn return_freed_memory() {
 }
 
 /// What memory this process takes.
-pub(crate) fn memory_used() -> Option<MemoryUse> {
+pub(crate) fn memory_usage() -> Option<MemoryUse> {
     let used = MemoryUse::of_this_process()?;
-    let freed = freed_memory().unwrap_or_default();
+    let freed = reclaimable_memory().unwrap_or_default();
     Some(MemoryUse {
         in_use: used.resident.saturating_sub(freed),
         ..used
@@ -81,11 +85,11 @@ pub(crate) fn memory_used() -> Option<MemoryUse> {
 
 /// Bytes of it that are in use.
 pub(crate) fn memory_in_use() -> Option<u64> {
-    memory_used().map(|used| used.in_use)
+    memory_usage().map(|used| used.in_use)
 }
 
 /// Bytes that were freed and are resident still.
-fn freed_memory() -> Option<u64> {
+fn reclaimable_memory() -> Option<u64> {
     use tikv_jemalloc_ctl::{epoch, stats};
     epoch::advance().ok()?; // the figures are those of the last time that this was called
     let all = stats::resident::read().ok()?;
@@ -95,7 +99,7 @@ fn freed_memory() -> Option<u64> {
 
 /// Octets of memory that the control group of this process allows (cgroup v2); `None`: any number, or
 /// it cannot be told.
-pub(crate) fn group_memory() -> Option<u64> {
+pub(crate) fn cgroup_memory_max() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mut directory = Path::new("/sys/fs/cgroup").join(group.trim_start_matches('/'));
@@ -127,9 +131,9 @@ mod tests {
             (Some(0), 1, 1),
         ];
         for (allowed, connections, api_connections) in table {
-            let shared = Descriptors::share(allowed, 65_536, 4096);
-            let expected = Descriptors {
-                allowed,
+            let shared = DescriptorBudget::allocate(allowed, 65_536, 4096);
+            let expected = DescriptorBudget {
+                limit: allowed,
                 connections,
                 api_connections,
             };

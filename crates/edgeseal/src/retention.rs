@@ -7,13 +7,17 @@ use edgeseal_store::Catalog;
 use crate::clock;
 
 /// The first look comes when what was written before the start is linked.
-const FIRST: Duration = Duration::from_secs(5);
-const EVERY: Duration = Duration::from_secs(60 * 60);
+const INITIAL_DELAY: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Removes records that are older than so many days, 0 for none, until `stop` is ready.
-pub(crate) async fn run(catalog: Catalog, days: u32, stop: impl Future<Output = ()> + Send) {
+pub(crate) async fn expire_audit_records(
+    catalog: Catalog,
+    days: u32,
+    stop: impl Future<Output = ()> + Send,
+) {
     let mut stop = std::pin::pin!(stop);
-    let mut wait = FIRST;
+    let mut wait = INITIAL_DELAY;
     if days == 0 {
         return;
     }
@@ -22,8 +26,8 @@ pub(crate) async fn run(catalog: Catalog, days: u32, stop: impl Future<Output = 
             () = &mut stop => return,
             () = tokio::time::sleep(wait) => {}
         }
-        wait = EVERY;
-        let work = catalog.expire_audits(clock::now(), days);
+        wait = INTERVAL;
+        let work = catalog.expire_audit_records(clock::now(), days);
         let removed = tokio::select! {
             () = &mut stop => return,
             removed = work => removed,

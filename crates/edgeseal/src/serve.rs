@@ -10,23 +10,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
+    node::{Addresses, Node, StartError},
     resources,
-    running::{Addresses, Running, StartError},
 };
 
 /// SIGTERM and SIGINT, caught from the moment that this is made: before, they end the process as
 /// they end any other.
-pub(crate) struct Signals {
+pub(crate) struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 /// SIGHUP: files are to be read again.
-struct Reloads(Signal);
+struct ReloadSignal(Signal);
 
-impl Signals {
+impl ShutdownSignals {
     /// Catches them from now on.
-    pub(crate) fn catch() -> io::Result<Self> {
+    pub(crate) fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -34,7 +34,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -51,12 +51,12 @@ impl Signals {
 pub(crate) async fn serve(
     config: &Config,
     take_over: bool,
-    tell: impl FnOnce(&Addresses),
+    on_ready: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
-    resources::return_freed_memory();
+    resources::enable_background_purge();
     // From the first moment on: who asks for a reload does not mean an end.
-    let mut reloads = Reloads(signal(SignalKind::hangup())?);
-    let mut running = Running::start(config, take_over).await?;
+    let mut reloads = ReloadSignal(signal(SignalKind::hangup())?);
+    let mut running = Node::start(config, take_over).await?;
     let addresses = running.addresses();
     tracing::info!(
         api = %addresses.api,
@@ -68,48 +68,52 @@ pub(crate) async fn serve(
         "listening"
     );
     // Whoever reads `ready` may send the signal at once.
-    let mut signals = Signals::catch()?;
+    let mut signals = ShutdownSignals::install()?;
     // Nobody may be there to read it.
     let _ = writeln!(io::stdout(), "ready");
-    tell(addresses);
-    tell_manager(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
-    if handed_over(&mut running, &mut signals, &mut reloads).await {
+    on_ready(addresses);
+    notify_service_manager(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+    if serve_until_shutdown(&mut running, &mut signals, &mut reloads).await {
         tokio::select! {
-            () = running.empty() => return Ok(ExitCode::SUCCESS),
-            () = signals.next() => {}
+            () = running.wait_until_drained() => return Ok(ExitCode::SUCCESS),
+            () = signals.recv() => {}
         }
     } else {
-        tell_manager(&[NotifyState::Stopping]);
+        notify_service_manager(&[NotifyState::Stopping]);
     }
     tracing::info!("draining; a second signal ends at once");
     tokio::select! {
-        () = running.stop() => Ok(ExitCode::SUCCESS),
-        () = signals.next() => Ok(ExitCode::FAILURE),
+        () = running.shut_down() => Ok(ExitCode::SUCCESS),
+        () = signals.recv() => Ok(ExitCode::FAILURE),
     }
 }
 
 /// Serves until the end: whether because another process has taken over.
-async fn handed_over(running: &mut Running, signals: &mut Signals, reloads: &mut Reloads) -> bool {
+async fn serve_until_shutdown(
+    running: &mut Node,
+    signals: &mut ShutdownSignals,
+    reloads: &mut ReloadSignal,
+) -> bool {
     loop {
         let successor = tokio::select! {
-            successor = running.asked() => successor,
+            successor = running.handover_requested() => successor,
             why = running.store_lost() => {
-                running.go_on_without_store(why).await;
+                running.detach_store(why).await;
                 continue;
             }
-            () = running.store_may_be_back() => {
-                running.take_store_up().await;
+            () = running.store_may_be_available() => {
+                running.attach_store().await;
                 continue;
             }
             _ = reloads.0.recv() => {
                 running.reload();
                 continue;
             }
-            () = signals.next() => return false,
+            () = signals.recv() => return false,
         };
         let handed_over = tokio::select! {
             handed_over = running.hand_over(successor) => handed_over,
-            () = signals.next() => return false,
+            () = signals.recv() => return false,
         };
         match handed_over {
             Ok(()) => return true,
@@ -122,7 +126,7 @@ async fn handed_over(running: &mut Running, signals: &mut Signals, reloads: &mut
 }
 
 /// Says so to a service manager that asked for it (`sd_notify(3)`).
-fn tell_manager(states: &[NotifyState<'_>]) {
+fn notify_service_manager(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,

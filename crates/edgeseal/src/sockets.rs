@@ -12,11 +12,11 @@ use edgeseal_edge::OwnListeners;
 use listenfd::ListenFd;
 use tokio::net::TcpListener as AsyncListener;
 
-use crate::running::StartError;
+use crate::node::StartError;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
+pub(crate) enum SocketRole {
     Https,
     Http,
     Api,
@@ -27,20 +27,20 @@ pub(crate) enum Role {
 /// The sockets of a process. It keeps a handle to each, so that it can hand them over.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    found: BTreeMap<Role, Found>,
-    open: BTreeMap<Role, TcpListener>,
-    own: OwnListeners,
+    inherited: BTreeMap<SocketRole, InheritedSocket>,
+    bound: BTreeMap<SocketRole, TcpListener>,
+    own_addresses: OwnListeners,
 }
 
 /// A socket that listened before this process.
 #[derive(Debug)]
-struct Found {
+struct InheritedSocket {
     listener: TcpListener,
     /// Whether it is used wherever it listens: whoever passed it on has decided.
-    decided: bool,
+    any_address: bool,
 }
 
-impl Role {
+impl SocketRole {
     pub(crate) const ALL: [Self; 5] = [
         Self::Https,
         Self::Http,
@@ -50,7 +50,7 @@ impl Role {
     ];
 
     /// As a service manager and the hand-over call it; also the key of the configuration.
-    pub(crate) const fn key(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",
@@ -61,7 +61,7 @@ impl Role {
     }
 
     /// As messages call it.
-    pub(crate) const fn words(self) -> &'static str {
+    pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::Https => "HTTPS",
             Self::Http => "HTTP",
@@ -71,8 +71,8 @@ impl Role {
         }
     }
 
-    pub(crate) fn of_key(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.key() == key)
+    pub(crate) fn from_name(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == key)
     }
 }
 
@@ -81,15 +81,15 @@ impl Sockets {
     /// `sd_listen_fds(3)`. To be called once.
     ///
     /// # Errors
-    /// [`StartError::PassedOn`] names a socket that is none or has no role.
-    pub(crate) fn passed_on() -> Result<Self, StartError> {
+    /// [`StartError::SocketActivation`] names a socket that is none or has no role.
+    pub(crate) fn from_service_manager() -> Result<Self, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut passed = ListenFd::from_env();
         let mut names = names.split(':');
         let mut sockets = Self::default();
         for number in 0..passed.len() {
             let name = names.next().unwrap_or_default();
-            let failed = |cause| StartError::PassedOn {
+            let failed = |cause| StartError::SocketActivation {
                 name: name.to_owned(),
                 cause,
             };
@@ -98,11 +98,17 @@ impl Sockets {
                     "its name must be https, http, api, api_tls or admin (FileDescriptorName=)";
                 failed(io::Error::other(why))
             };
-            let role = Role::of_key(name).ok_or_else(unknown)?;
+            let role = SocketRole::from_name(name).ok_or_else(unknown)?;
             if let Some(listener) = passed.take_tcp_listener(number).map_err(failed)? {
                 listener.set_nonblocking(true).map_err(failed)?;
                 let decided = true;
-                sockets.found.insert(role, Found { listener, decided });
+                sockets.inherited.insert(
+                    role,
+                    InheritedSocket {
+                        listener,
+                        any_address: decided,
+                    },
+                );
             }
         }
         Ok(sockets)
@@ -110,11 +116,17 @@ impl Sockets {
 
     /// Adds a socket of the process that is taken over from. It is used if it listens where this
     /// process is to listen.
-    pub(crate) fn take_over(&mut self, role: Role, socket: OwnedFd) -> io::Result<()> {
+    pub(crate) fn inherit(&mut self, role: SocketRole, socket: OwnedFd) -> io::Result<()> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
         let decided = false;
-        self.found.insert(role, Found { listener, decided });
+        self.inherited.insert(
+            role,
+            InheritedSocket {
+                listener,
+                any_address: decided,
+            },
+        );
         Ok(())
     }
 
@@ -122,27 +134,27 @@ impl Sockets {
     ///
     /// # Errors
     /// [`StartError::Listen`].
-    pub(crate) fn open(
+    pub(crate) fn bind(
         &mut self,
-        role: Role,
+        role: SocketRole,
         address: SocketAddr,
     ) -> Result<SocketAddr, StartError> {
         let failed = |cause| StartError::Listen {
-            role: role.words(),
+            role: role.description(),
             address,
             cause,
         };
-        if let Some(open) = self.open.get(&role) {
+        if let Some(open) = self.bound.get(&role) {
             return open.local_addr().map_err(failed);
         }
-        let (bound, listener) = match self.found.remove(&role) {
+        let (bound, listener) = match self.inherited.remove(&role) {
             Some(found) => {
                 let at = found.listener.local_addr().map_err(failed)?;
                 let fits = at.ip() == address.ip() && [0, at.port()].contains(&address.port());
-                if found.decided || fits {
+                if found.any_address || fits {
                     (at, found.listener)
                 } else {
-                    tracing::info!(role = role.key(), from = %at, to = %address, "a socket is bound anew");
+                    tracing::info!(role = role.name(), from = %at, to = %address, "a socket is bound anew");
                     let listener = edgeseal_edge::bind(address).map_err(failed)?;
                     (listener.local_addr().map_err(failed)?, listener)
                 }
@@ -152,22 +164,22 @@ impl Sockets {
                 (listener.local_addr().map_err(failed)?, listener)
             }
         };
-        self.open.insert(role, listener);
-        self.own.add(bound);
+        self.bound.insert(role, listener);
+        self.own_addresses.add(bound);
         Ok(bound)
     }
 
     /// Where this process listens, now and later: no origin is there.
-    pub(crate) fn own(&self) -> OwnListeners {
-        self.own.clone()
+    pub(crate) fn own_addresses(&self) -> OwnListeners {
+        self.own_addresses.clone()
     }
 
     /// A handle to an open socket, to accept from.
     ///
     /// # Errors
     /// [`StartError::System`]; also if none is open.
-    pub(crate) fn handle(&self, role: Role) -> Result<TcpListener, StartError> {
-        let open = self.open.get(&role);
+    pub(crate) fn try_clone(&self, role: SocketRole) -> Result<TcpListener, StartError> {
+        let open = self.bound.get(&role);
         let open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(open.try_clone()?)
     }
@@ -176,26 +188,29 @@ impl Sockets {
     ///
     /// # Errors
     /// [`StartError::System`].
-    pub(crate) fn listener(&self, role: Role) -> Result<AsyncListener, StartError> {
-        Ok(AsyncListener::from_std(self.handle(role)?)?)
+    pub(crate) fn tokio_listener(&self, role: SocketRole) -> Result<AsyncListener, StartError> {
+        Ok(AsyncListener::from_std(self.try_clone(role)?)?)
     }
 
     /// All open sockets.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Role, &TcpListener)> {
-        self.open.iter().map(|(role, listener)| (*role, listener))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketRole, &TcpListener)> {
+        self.bound.iter().map(|(role, listener)| (*role, listener))
     }
 
     /// Closes them, and what was passed on and not used.
     pub(crate) fn close(&mut self) {
-        self.found.clear();
-        self.open.clear();
+        self.inherited.clear();
+        self.bound.clear();
     }
 
     /// Closes what was passed on and not used.
     pub(crate) fn close_unused(&mut self) {
-        for role in self.found.keys() {
-            tracing::info!(role = role.key(), "a socket that was passed on is not used");
+        for role in self.inherited.keys() {
+            tracing::info!(
+                role = role.name(),
+                "a socket that was passed on is not used"
+            );
         }
-        self.found.clear();
+        self.inherited.clear();
     }
 }

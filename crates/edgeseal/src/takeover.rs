@@ -6,7 +6,7 @@
 
 mod authority;
 mod hosts;
-mod recipe;
+mod instructions;
 
 use std::{
     io::{self, Write as _},
@@ -19,12 +19,12 @@ use clap::Args;
 use crate::{
     clock, config,
     config::Config,
-    running::{API_IN_TLS, Addresses, StartError},
+    node::{API_TLS_ROLE, Addresses, StartError},
     serve,
 };
 
 use authority::{Authority, AuthorityError};
-use recipe::Recipe;
+use instructions::Instructions;
 
 /// The flags of `takeover`.
 #[derive(Args)]
@@ -55,12 +55,12 @@ pub(crate) enum TakeoverError {
     #[error(
         "api_tls is configured; a take-over brings its own certificate, so leave the keys api_tls… out"
     )]
-    OwnCertificate,
+    ApiTlsConfigured,
     /// Ports below 1024 are not for everybody.
     #[error(
         "no permission to listen on {address}; allow it with one of\n{}\n\
          or use another port, see edgeseal takeover --print",
-        recipe::permissions(address.port())
+        instructions::low_port_commands(address.port())
     )]
     NoPermission {
         /// Where.
@@ -84,9 +84,9 @@ pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, T
         return Err(TakeoverError::NotLoopback { address });
     }
     if config.api_tls.is_some() {
-        return Err(TakeoverError::OwnCertificate);
+        return Err(TakeoverError::ApiTlsConfigured);
     }
-    let authority = Authority::prepare(&config.data, address.ip(), clock::now())?;
+    let authority = Authority::ensure(&config.data, address.ip(), clock::now())?;
     if flags.print {
         print(&recipe(&authority, address, false));
         return Ok(ExitCode::SUCCESS);
@@ -100,11 +100,11 @@ pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, T
     };
     serve::serve(&config, flags.serve.take_over, tell)
         .await
-        .map_err(explained)
+        .map_err(explain_permission)
 }
 
-const fn recipe(authority: &Authority, address: SocketAddr, serving: bool) -> Recipe<'_> {
-    Recipe {
+const fn recipe(authority: &Authority, address: SocketAddr, serving: bool) -> Instructions<'_> {
+    Instructions {
         authority,
         address,
         serving,
@@ -112,15 +112,15 @@ const fn recipe(authority: &Authority, address: SocketAddr, serving: bool) -> Re
 }
 
 /// A reader that has seen enough and is gone is no failure.
-fn print(recipe: &Recipe<'_>) {
+fn print(recipe: &Instructions<'_>) {
     let _ = write!(io::stdout(), "{recipe}");
 }
 
 /// The error that a newcomer meets first says what helps.
-fn explained(error: StartError) -> TakeoverError {
+fn explain_permission(error: StartError) -> TakeoverError {
     match error {
         StartError::Listen {
-            role: API_IN_TLS,
+            role: API_TLS_ROLE,
             address,
             cause,
         } if cause.kind() == io::ErrorKind::PermissionDenied => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{table::EDGESEAL, *};
-use crate::operation::TROUBLE;
+use crate::operation::STORE_ERROR_CODES;
 
 /// Rows of a table without comments and heading.
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
@@ -41,7 +41,7 @@ fn names(by: &[&str], action: &Action) -> bool {
 
 fn row(code: Code) -> Row {
     let row = code.row();
-    (row.status, row.wire.to_owned(), row.message.to_owned())
+    (row.status, row.wire_code.to_owned(), row.message.to_owned())
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn each_action_declares_exactly_its_rows() {
         let declared: BTreeSet<Row> = action
             .codes
             .iter()
-            .chain(TROUBLE)
+            .chain(STORE_ERROR_CODES)
             .map(|code| row(*code))
             .collect();
         let gateway = |by: &Vec<&str>| by.contains(&"gateway");
@@ -123,10 +123,15 @@ fn actions_agree_with_the_table() {
             .iter()
             .find(|row| row[1] == action.version && row[2] == action.name);
         let row = row.unwrap_or_else(|| panic!("{} is not in spec/actions.tsv", action.name));
-        assert_eq!(row[3], action.limit.calls.to_string(), "{}", action.name);
+        assert_eq!(
+            row[3],
+            action.rate_limit.calls.to_string(),
+            "{}",
+            action.name
+        );
         assert_eq!(
             row[4],
-            (action.limit.per_ms / 1000).to_string(),
+            (action.rate_limit.per_ms / 1000).to_string(),
             "{}",
             action.name
         );

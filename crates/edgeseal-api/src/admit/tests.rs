@@ -4,28 +4,28 @@ use edgeseal_core::identity::{RoleName, UserName};
 use edgeseal_store::{Catalog, Keyring, memory::MemoryStore};
 
 use super::*;
-use crate::rights::KnownRights;
+use crate::policy_cache::PolicyCache;
 
 /// Distinct ones that a flood sends.
 const FLOOD: u32 = 1_000_000;
 
 #[test]
 fn a_nonce_passes_once_within_its_window() {
-    let nonces = Nonces::default();
+    let nonces = NonceCache::default();
     let now = Timestamp::from_unix_seconds(1_000);
-    assert!(nonces.take("key", "n", now, 1000));
-    assert!(!nonces.take("key", "n", now.plus_ms(1000), 1000));
+    assert!(nonces.use_nonce("key", "n", now, 1000));
+    assert!(!nonces.use_nonce("key", "n", now.plus_ms(1000), 1000));
     assert!(
-        nonces.take("other", "n", now, 1000),
+        nonces.use_nonce("other", "n", now, 1000),
         "each key has nonces of its own"
     );
-    assert!(nonces.take("key", "n", now.plus_ms(1001), 1000));
-    assert!(!nonces.take("key", "n", now.plus_ms(1500), 1000));
+    assert!(nonces.use_nonce("key", "n", now.plus_ms(1001), 1000));
+    assert!(!nonces.use_nonce("key", "n", now.plus_ms(1500), 1000));
 }
 
 #[test]
 fn failures_count_against_the_address_alone() {
-    let failures = Failures::new(Limit {
+    let failures = AuthFailureLimiter::new(RateLimit {
         calls: 2,
         per_ms: 1000,
     });
@@ -41,7 +41,7 @@ fn failures_count_against_the_address_alone() {
 
 #[test]
 fn an_ipv6_guesser_cannot_hop_within_its_network() {
-    let failures = Failures::new(Limit {
+    let failures = AuthFailureLimiter::new(RateLimit {
         calls: 1,
         per_ms: 1000,
     });
@@ -56,16 +56,16 @@ fn an_ipv6_guesser_cannot_hop_within_its_network() {
 }
 
 #[test]
-fn a_flood_of_nonces_takes_bounded_room() {
-    let nonces = Nonces::default();
+fn a_flood_of_nonces_uses_bounded_memory() {
+    let nonces = NonceCache::default();
     let now = Timestamp::from_unix_seconds(1_000);
     for number in 0..FLOOD {
         let (key, nonce) = (format!("key{}", number % 1000), number.to_string());
-        assert!(nonces.take(&key, &nonce, now, 1000), "{number} is new");
+        assert!(nonces.use_nonce(&key, &nonce, now, 1000), "{number} is new");
     }
     let last = (FLOOD - 1).to_string();
     assert!(
-        !nonces.take(&format!("key{}", (FLOOD - 1) % 1000), &last, now, 1000),
+        !nonces.use_nonce(&format!("key{}", (FLOOD - 1) % 1000), &last, now, 1000),
         "the newest is remembered"
     );
     let held = nonces.0.len();
@@ -74,8 +74,8 @@ fn a_flood_of_nonces_takes_bounded_room() {
 }
 
 #[test]
-fn a_flood_of_sources_takes_bounded_room() {
-    let failures = Failures::new(Limit {
+fn a_flood_of_sources_uses_bounded_memory() {
+    let failures = AuthFailureLimiter::new(RateLimit {
         calls: 2,
         per_ms: 60_000,
     });
@@ -102,11 +102,11 @@ fn a_flood_of_sources_takes_bounded_room() {
 
 #[test]
 fn failures_at_once_all_count() {
-    let limit = Limit {
+    let limit = RateLimit {
         calls: 400,
         per_ms: 60_000,
     };
-    let failures = Failures::new(limit);
+    let failures = AuthFailureLimiter::new(limit);
     let (now, source) = (Timestamp::from_unix_seconds(1_000), [192, 0, 2, 1].into());
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -118,8 +118,8 @@ fn failures_at_once_all_count() {
 
 #[test]
 fn a_flood_of_accounts_is_forgotten_once_it_is_within_its_rate() {
-    let limits = Limits::default();
-    let limit = Limit::per_second(30);
+    let limits = RateLimiter::default();
+    let limit = RateLimit::per_second(30);
     let begin = Timestamp::from_unix_seconds(1_000);
     let held = || limits.0.lock().unwrap().used.len();
     let mut most = 0;
@@ -130,35 +130,35 @@ fn a_flood_of_accounts_is_forgotten_once_it_is_within_its_rate() {
         assert_eq!(limits.spend(&account, "Action", limit, now), Ok(()));
         most = most.max(held());
     }
-    assert!(most <= 2 * TIDY_FROM, "{most}");
+    assert!(most <= 2 * PURGE_THRESHOLD, "{most}");
 }
 
 #[test]
-fn what_is_spent_outlives_the_tidying() {
-    let limits = Limits::default();
-    let limit = Limit::per_second(1);
+fn usage_survives_the_purge() {
+    let limits = RateLimiter::default();
+    let limit = RateLimit::per_second(1);
     let now = Timestamp::from_unix_seconds(1_000);
     let busy = AccountId::from_random(0);
     assert_eq!(limits.spend(&busy, "Action", limit, now), Ok(()));
-    for number in 1..10 * TIDY_FROM {
+    for number in 1..10 * PURGE_THRESHOLD {
         let account = AccountId::from_random(u64::try_from(number).unwrap());
-        let _ = limits.spend(&account, "Action", Limit::per_second(1000), now);
+        let _ = limits.spend(&account, "Action", RateLimit::per_second(1000), now);
     }
     let later = now.plus_ms(999);
-    for number in 1..10 * TIDY_FROM {
+    for number in 1..10 * PURGE_THRESHOLD {
         let account = AccountId::from_random(u64::try_from(number).unwrap());
-        let _ = limits.spend(&account, "Other", Limit::per_second(1000), later);
+        let _ = limits.spend(&account, "Other", RateLimit::per_second(1000), later);
     }
     assert_eq!(limits.spend(&busy, "Action", limit, later), Err((1, true)));
 }
 
 #[tokio::test]
-async fn names_of_nobody_are_not_remembered() {
+async fn unknown_identities_are_not_cached() {
     let catalog = Catalog::new(
         Arc::new(MemoryStore::new()),
         Keyring::parse(&Keyring::generate()).unwrap(),
     );
-    let (rights, account) = (KnownRights::default(), AccountId::from_random(1));
+    let (rights, account) = (PolicyCache::default(), AccountId::from_random(1));
     for number in 0..FLOOD / 100 {
         let user = UserName::parse(&format!("user{number}")).unwrap();
         let role = RoleName::parse(&format!("role{number}")).unwrap();

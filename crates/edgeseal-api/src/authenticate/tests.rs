@@ -11,7 +11,7 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Keyring, SharedStore,
-    catalog::{Deed, NewAccessKey},
+    catalog::{AuditContext, NewAccessKey},
     memory::MemoryStore,
 };
 
@@ -19,7 +19,7 @@ mod guesses;
 mod headers;
 
 use super::*;
-use crate::{actions, context::Settings, operation::Failure as _, request::RawRequest};
+use crate::{actions, context::Settings, operation::ApiError as _, request::RawRequest};
 
 /// The clock of the captures: all were taken within these seconds.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_485_820); // 2026-11-24T02:03:40Z
@@ -181,7 +181,7 @@ impl Capture {
         (0..value.len())
             .map(|at| {
                 let mut changed = self.clone();
-                changed.headers[index].1 = with_changed_octet(value, at);
+                changed.headers[index].1 = with_changed_byte(value, at);
                 (format!("header {name} octet {at}"), changed)
             })
             .collect()
@@ -199,7 +199,7 @@ fn changed_params(encoded: &str) -> Vec<(String, String)> {
             .collect();
         pairs.join("&")
     };
-    let params = crate::request::Params::decode(encoded.as_bytes()).unwrap();
+    let params = crate::request::ParamMap::decode(encoded.as_bytes()).unwrap();
     let pairs: Vec<(String, String)> = params
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -211,12 +211,12 @@ fn changed_params(encoded: &str) -> Vec<(String, String)> {
         all.push((format!("{name} removed"), encode_pairs(&without)));
         for at in 0..value.len() {
             let mut changed = pairs.clone();
-            changed[index].1 = with_changed_octet(value, at);
+            changed[index].1 = with_changed_byte(value, at);
             all.push((format!("{name} value octet {at}"), encode_pairs(&changed)));
         }
         for at in 0..name.len() {
             let mut changed = pairs.clone();
-            changed[index].0 = with_changed_octet(name, at);
+            changed[index].0 = with_changed_byte(name, at);
             all.push((format!("{name} name octet {at}"), encode_pairs(&changed)));
         }
     }
@@ -225,7 +225,7 @@ fn changed_params(encoded: &str) -> Vec<(String, String)> {
 
 /// All captures are ASCII, and stay so. Never only the case: hex digits of a signature may be in
 /// either.
-fn with_changed_octet(text: &str, at: usize) -> String {
+fn with_changed_byte(text: &str, at: usize) -> String {
     let mut octets = text.as_bytes().to_vec();
     octets[at] = match octets[at] {
         b'0'..=b'8' | b'a'..=b'y' | b'A'..=b'Y' => octets[at] + 1,
@@ -255,14 +255,14 @@ async fn context_over(store: SharedStore, active: bool) -> Context {
         active,
         created: NOW,
     };
-    let deed = Deed {
+    let deed = AuditContext {
         account: account.id.clone(),
         principal: format!("acs:ram::{}:root", account.id),
         access_key: "-".to_owned(),
         source: "-".to_owned(),
         action: "Test".to_owned(),
         resource: String::new(),
-        request: "ID".to_owned(),
+        request_id: "ID".to_owned(),
         nonce: None,
         now: NOW,
     };
@@ -271,12 +271,12 @@ async fn context_over(store: SharedStore, active: bool) -> Context {
         secret: Secret::from("testsecret".to_owned()),
     };
     catalog.create_account(&deed, &account, &new).await.unwrap();
-    let failures = edgeseal_core::rate::Limit::per_second(u32::MAX);
+    let failures = edgeseal_core::rate::RateLimit::per_second(u32::MAX);
     Context::new(
         catalog,
         clock,
         Settings {
-            failures,
+            auth_failure_limit: failures,
             ..Settings::default()
         },
         None,
@@ -294,10 +294,10 @@ async fn authenticated(context: &Context, raw: RawRequest) -> Result<Caller, Cod
 
 /// Whether a request has all that it needs and is signed with the key of the captures; whether that
 /// key may call is not looked at.
-fn signed(raw: RawRequest) -> Result<(), Code> {
+fn check_signature(raw: RawRequest) -> Result<(), Code> {
     let request = Request::parse(raw).map_err(|malformed| malformed.code())?;
     actions::find(&request).map_err(|unknown| unknown.code())?;
-    let claim = Claim::read(&request, NOW).map_err(|refused| refused.code())?;
+    let claim = RequestSignature::parse(&request, NOW).map_err(|refused| refused.code())?;
     if claim.key_id != "testid" {
         return Err(Code::AccessKeyNotFound);
     }
@@ -314,7 +314,7 @@ async fn a_token_with_the_key_of_an_account_is_refused() {
         .collect();
     assert_eq!(captures.len(), 5);
     for capture in captures {
-        assert_eq!(signed(capture.raw()), Ok(()), "{}", capture.name);
+        assert_eq!(check_signature(capture.raw()), Ok(()), "{}", capture.name);
         let answer = authenticated(&context, capture.raw()).await;
         let expected = Some(Code::SecurityTokenMismatch);
         assert_eq!(answer.err(), expected, "{}", capture.name);
@@ -330,7 +330,7 @@ async fn every_capture_is_accepted_once() {
     let context = context(true).await;
     for capture in Capture::all() {
         if capture.has_token() {
-            assert_eq!(signed(capture.raw()), Ok(()), "{}", capture.name);
+            assert_eq!(check_signature(capture.raw()), Ok(()), "{}", capture.name);
             continue;
         }
         let caller = authenticated(&context, capture.raw()).await;
@@ -360,14 +360,14 @@ async fn every_change_of_what_is_signed_is_refused() {
         );
         for (what, tampered) in tampered {
             let answer = if capture.has_token() {
-                signed(tampered.raw())
+                check_signature(tampered.raw())
             } else {
                 authenticated(&context, tampered.raw()).await.map(|_| ())
             };
             match answer {
                 Ok(()) => panic!("{}: accepted although changed: {what}", capture.name),
                 Err(code) => {
-                    codes.insert(code.row().wire);
+                    codes.insert(code.row().wire_code);
                 }
             }
         }
@@ -381,7 +381,7 @@ async fn every_change_of_what_is_signed_is_refused() {
 }
 
 #[tokio::test]
-async fn the_text_of_a_wrong_signature_is_what_clients_compare() {
+async fn a_wrong_signature_returns_the_string_to_sign() {
     let context = context(true).await;
     let captures = Capture::all();
     let mut capture = captures
@@ -447,7 +447,7 @@ async fn clock_and_key() {
 #[tokio::test]
 async fn guesses_are_limited_by_address_and_cost_the_owner_nothing() {
     let mut context = context(true).await;
-    context.failures = crate::admit::Failures::new(edgeseal_core::rate::Limit {
+    context.auth_failures = crate::admit::AuthFailureLimiter::new(edgeseal_core::rate::RateLimit {
         calls: 2,
         per_ms: 60_000,
     });

@@ -6,7 +6,7 @@ use super::SIGNED_HEADERS_MAX;
 use crate::{
     canonical::V3_ALGORITHM,
     code::Code,
-    operation::{Failure, Trouble},
+    operation::{ApiError, StoreError},
 };
 
 /// Why the caller is not known.
@@ -14,10 +14,10 @@ use crate::{
 pub enum Unauthenticated {
     /// A common parameter is absent or empty; the code names it.
     #[error("{}", .0.row().message)]
-    Missing(Code),
+    MissingParam(Code),
     /// A signature method or type that is not supported.
     #[error("supported are HMAC-SHA1 (SignatureVersion 1.0) and {V3_ALGORITHM}; not {given:?}")]
-    Method {
+    SignatureMethod {
         /// What was given.
         given: String,
     },
@@ -25,7 +25,7 @@ pub enum Unauthenticated {
     #[error(
         "bearer tokens are not taken: they are the cloud's own and cannot be judged here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
     )]
-    Bearer,
+    BearerToken,
     /// Not `1.0`.
     #[error("SignatureVersion must be 1.0")]
     SignatureVersion,
@@ -33,20 +33,20 @@ pub enum Unauthenticated {
     #[error(
         "the Authorization header must read {V3_ALGORITHM} Credential=…,SignedHeaders=…,Signature=…"
     )]
-    Authorization,
+    MalformedAuthorization,
     /// More signed headers than a request can have, or one of them twice. Each is repeated in what
     /// is signed, so a long list would make much of little.
     #[error("SignedHeaders names at most {SIGNED_HEADERS_MAX} headers, each once")]
     SignedHeaders,
     /// A header that must be signed is not.
     #[error("the header {name} must be there and among SignedHeaders")]
-    NotSigned {
+    UnsignedHeader {
         /// The header.
         name: &'static str,
     },
     /// A signed header that is there more than once.
     #[error("the signed header {name} is there more than once")]
-    Repeated {
+    RepeatedHeader {
         /// The header.
         name: String,
     },
@@ -54,12 +54,12 @@ pub enum Unauthenticated {
     #[error("x-acs-signature-nonce must not contain a comma")]
     NonceFormat,
     /// A common parameter that is longer than any client makes it.
-    #[error("{name} has {octets} octets; at most {max} are taken")]
+    #[error("{name} has {bytes} octets; at most {max} are taken")]
     TooLong {
         /// The parameter.
         name: &'static str,
         /// Its length.
-        octets: usize,
+        bytes: usize,
         /// The limit.
         max: usize,
     },
@@ -104,7 +104,7 @@ pub enum Unauthenticated {
     },
     /// A token of a role that is gone.
     #[error("the role {role} of this session was deleted")]
-    RoleGone {
+    RoleDeleted {
         /// The role.
         role: String,
     },
@@ -112,25 +112,25 @@ pub enum Unauthenticated {
     #[error(
         "check the secret, and that nothing on the way changes the request: compare the string to sign with yours"
     )]
-    Signature {
+    SignatureMismatch {
         /// What the server signed; the caller's own data, for the caller only.
-        string_to_sign: Hidden,
+        string_to_sign: Redacted,
     },
     /// The nonce was used before.
     #[error("each call needs a nonce of its own; a retry must be signed anew")]
     NonceUsed,
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// Text that is for the wire and never for the log.
-pub struct Hidden(pub String);
+pub struct Redacted(pub String);
 
 impl Unauthenticated {
     /// Whether it counts against the address: somebody may be guessing, or makes the server look up
     /// keys, unseal secrets and write refusals into an account's audit without being its owner.
-    pub(super) const fn counts(&self) -> bool {
+    pub(super) const fn is_auth_failure(&self) -> bool {
         matches!(
             self,
             Self::UnknownKey
@@ -138,23 +138,23 @@ impl Unauthenticated {
                 | Self::TokenMalformed
                 | Self::TokenMismatch
                 | Self::TokenExpired { .. }
-                | Self::RoleGone { .. }
-                | Self::Signature { .. }
+                | Self::RoleDeleted { .. }
+                | Self::SignatureMismatch { .. }
                 | Self::NonceUsed
         )
     }
 }
 
-impl Failure for Unauthenticated {
+impl ApiError for Unauthenticated {
     fn code(&self) -> Code {
         match self {
-            Self::Missing(code) => *code,
-            Self::Method { .. } | Self::Bearer => Code::InvalidSignatureMethod,
+            Self::MissingParam(code) => *code,
+            Self::SignatureMethod { .. } | Self::BearerToken => Code::InvalidSignatureMethod,
             Self::SignatureVersion => Code::InvalidSignatureVersion,
-            Self::Authorization
+            Self::MalformedAuthorization
             | Self::SignedHeaders
-            | Self::NotSigned { .. }
-            | Self::Repeated { .. } => Code::IncompleteSignature,
+            | Self::UnsignedHeader { .. }
+            | Self::RepeatedHeader { .. } => Code::IncompleteSignature,
             Self::NonceFormat | Self::TooLong { .. } => Code::ParameterFormat,
             Self::TimestampFormat => Code::TimestampFormat,
             Self::TimestampExpired { .. } => Code::TimestampExpired,
@@ -163,18 +163,18 @@ impl Failure for Unauthenticated {
             Self::InactiveKey => Code::AccessKeyInactive,
             Self::TokenMalformed => Code::SecurityTokenMalformed,
             Self::TokenMismatch => Code::SecurityTokenMismatch,
-            Self::TokenExpired { .. } | Self::RoleGone { .. } => Code::SecurityTokenExpired,
-            Self::Signature { .. } => Code::SignatureDoesNotMatch,
+            Self::TokenExpired { .. } | Self::RoleDeleted { .. } => Code::SecurityTokenExpired,
+            Self::SignatureMismatch { .. } => Code::SignatureDoesNotMatch,
             Self::NonceUsed => Code::NonceUsed,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn message(&self) -> String {
         let message = self.code().row().message;
         match self {
-            Self::Signature {
-                string_to_sign: Hidden(text),
+            Self::SignatureMismatch {
+                string_to_sign: Redacted(text),
             } => message.replace("{string_to_sign}", text),
             _ => message.to_owned(),
         }
@@ -182,8 +182,8 @@ impl Failure for Unauthenticated {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Missing(_) => None,
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::MissingParam(_) => None,
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
@@ -196,7 +196,7 @@ impl Failure for Unauthenticated {
     }
 }
 
-impl std::fmt::Debug for Hidden {
+impl std::fmt::Debug for Redacted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Hidden")
     }

@@ -1,15 +1,15 @@
 //! A refusal for want of a permission, with everything that the owner needs to mend it.
 
-use edgeseal_core::policy::{self, Decision, Layer, Principal, Reason, Resource, Sphere, Verdict};
+use edgeseal_core::policy::{self, Decision, Layer, Principal, Reason, Resource, Scope, Verdict};
 
-use super::judge::Question;
+use super::evaluate::PolicyQuery;
 use crate::{
-    admit::count_denial,
+    admit::record_denial,
     authenticate::Caller,
     code::Code,
     context::Context,
-    diagnosis::Diagnosis,
-    operation::{AccessDenied, Failure, Trouble},
+    diagnostic_message::DiagnosticMessage,
+    operation::{AccessDenied, ApiError, StoreError},
 };
 
 /// Why a call may not run.
@@ -20,7 +20,7 @@ pub enum Unauthorized {
     Denied(Box<Denied>),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Trouble(#[from] StoreError),
 }
 
 /// The principal may not do this.
@@ -36,10 +36,10 @@ pub struct Denied {
 pub(super) fn denied(
     context: &Context,
     caller: &Caller,
-    question: &Question,
+    question: &PolicyQuery,
     decision: &Decision,
 ) -> Unauthorized {
-    count_denial(context, caller);
+    record_denial(context, caller);
     Unauthorized::Denied(Box::new(Denied::new(
         context,
         &caller.principal,
@@ -49,14 +49,14 @@ pub(super) fn denied(
 }
 
 /// The reason of a refusal in a sentence.
-pub(crate) fn reason(principal: &Principal, sphere: Sphere, decision: &Decision) -> String {
+pub(crate) fn reason(principal: &Principal, sphere: Scope, decision: &Decision) -> String {
     let of = match principal {
         Principal::Account(account) => format!("account {}", account.name),
         Principal::User { name, .. } => format!("user {name}"),
         Principal::Role { role, .. } => format!("role {role}"),
     };
-    match &decision.by {
-        None if sphere == Sphere::RootKeys => {
+    match &decision.reason {
+        None if sphere == Scope::RootKeys => {
             "only a key of the root account itself may make, change or delete its keys; no right to \
              do so can be given to a user or a session"
                 .to_owned()
@@ -106,7 +106,7 @@ pub(crate) const fn policy_type(layer: Layer) -> &'static str {
     }
 }
 
-impl Failure for Unauthorized {
+impl ApiError for Unauthorized {
     fn code(&self) -> Code {
         match self {
             Self::Denied(_) => Code::NoPermission,
@@ -143,10 +143,10 @@ impl Denied {
     fn new(
         context: &Context,
         principal: &Principal,
-        question: &Question,
+        question: &PolicyQuery,
         decision: &Decision,
     ) -> Self {
-        let about = match &decision.by {
+        let about = match &decision.reason {
             Some(
                 Reason::Statement { resource, .. }
                 | Reason::NoAllow { resource, .. }
@@ -162,7 +162,7 @@ impl Denied {
                 ("AssumedRoleUser", format!("{role}:{session}"))
             }
         };
-        let (layer, policy) = match &decision.by {
+        let (layer, policy) = match &decision.reason {
             Some(Reason::Statement { layer, policy, .. }) => (*layer, policy.clone()),
             Some(Reason::NoAllow { layer, .. }) => (*layer, None),
             Some(Reason::TooManySteps { .. }) | None => (Layer::Identity, None),
@@ -170,7 +170,7 @@ impl Denied {
         let told = AccessDenied {
             auth_action: question.action.clone(),
             auth_principal_type: kind.to_owned(),
-            auth_principal_owner_id: principal.account().to_string(),
+            auth_principal_owner_id: principal.account_id().to_string(),
             auth_principal_display_name: display_name,
             policy_type: policy_type(layer).to_owned(),
             no_permission_type: match decision.verdict {
@@ -180,11 +180,11 @@ impl Denied {
             .to_owned(),
             encoded_diagnostic_message: String::new(),
         };
-        let diagnosis = Diagnosis {
-            denied: told.clone(),
+        let diagnosis = DiagnosticMessage {
+            access_denied: told.clone(),
             resource: resource.to_owned(),
             policy,
-            reason: reason(principal, question.sphere, decision),
+            reason: reason(principal, question.scope, decision),
         };
         Self {
             resource: resource.to_owned(),

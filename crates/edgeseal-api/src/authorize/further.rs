@@ -1,17 +1,17 @@
 //! What else the caller may do, which operations ask once they know what they act upon.
 
 use edgeseal_core::{
-    Pattern,
-    policy::{Resource, Sphere},
+    DomainPattern,
+    policy::{Resource, Scope},
 };
 use edgeseal_store::record::CertificateRecord;
 
 use super::{
     Authorized, Unauthorized, denied,
-    judge::{Question, judge, judge_each},
+    evaluate::{PolicyQuery, evaluate, judge_each},
     resources,
 };
-use crate::{context::Context, operation::Trouble, rights::Power};
+use crate::{context::Context, operation::StoreError, policy_cache::EffectivePolicies};
 
 impl Authorized {
     /// Whether the caller may also do what `permission` of the certificate centre is for, in the same
@@ -24,8 +24,8 @@ impl Authorized {
         context: &Context,
         permission: &str,
         certificate: &CertificateRecord,
-    ) -> Result<bool, Trouble> {
-        let resource = resources::centre(permission, self.account());
+    ) -> Result<bool, StoreError> {
+        let resource = resources::unnamed_resource(permission, self.account());
         let resource = resources::tagged(resource, &certificate.tags);
         self.may(context, permission, resource).await
     }
@@ -40,9 +40,9 @@ impl Authorized {
         context: &Context,
         permission: &str,
     ) -> Result<(), Unauthorized> {
-        let resource = resources::centre(permission, self.account());
+        let resource = resources::unnamed_resource(permission, self.account());
         let question = self.question(permission, vec![resource]);
-        let judged = judge(context, self.principal(), self.power(), question);
+        let judged = evaluate(context, self.principal(), self.policies(), question);
         let (decision, question) = judged.await?;
         if decision.is_allowed() {
             return Ok(());
@@ -59,19 +59,19 @@ impl Authorized {
         &self,
         context: &Context,
         permission: &str,
-        names: impl ExactSizeIterator<Item = &Pattern> + Send,
+        names: impl ExactSizeIterator<Item = &DomainPattern> + Send,
     ) -> Result<Vec<bool>, Unauthorized> {
-        let reads_tags = self.power().is_some_and(Power::reads_tags);
+        let reads_tags = self.policies().is_some_and(EffectivePolicies::reads_tags);
         let account = self.account();
         let mut domains = Vec::with_capacity(names.len());
         for name in names {
-            let domain = resources::domain(context, permission, account, name, reads_tags);
+            let domain = resources::domain_resource(context, permission, account, name, reads_tags);
             domains.push(domain.await?);
         }
         let question = self.question(permission, domains);
-        let judged = judge_each(context, self.principal(), self.power(), question);
+        let judged = judge_each(context, self.principal(), self.policies(), question);
         let (decisions, question) = judged.await?;
-        let too_long = decisions.iter().find(|it| it.took_too_many_steps());
+        let too_long = decisions.iter().find(|it| it.exceeded_steps());
         let none = !decisions.iter().any(|it| it.is_allowed());
         let refused = too_long.or_else(|| decisions.first().filter(|_| none));
         match refused {
@@ -85,11 +85,11 @@ impl Authorized {
     ///
     /// # Errors
     /// The store failed.
-    pub(crate) async fn is_of_operator(&self, context: &Context) -> Result<bool, Trouble> {
+    pub(crate) async fn is_of_operator(&self, context: &Context) -> Result<bool, StoreError> {
         if !self.principal().owner().root {
             return Ok(false);
         }
-        let all = resources::edgeseal(self.account());
+        let all = resources::edgeseal_resource(self.account());
         self.may(context, self.action.permission, all).await
     }
 
@@ -98,18 +98,18 @@ impl Authorized {
         context: &Context,
         permission: &str,
         resource: Resource,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         let question = self.question(permission, vec![resource]);
-        let judged = judge(context, self.principal(), self.power(), question);
+        let judged = evaluate(context, self.principal(), self.policies(), question);
         Ok(judged.await?.0.is_allowed())
     }
 
-    fn question(&self, permission: &str, resources: Vec<Resource>) -> Question {
-        Question {
-            sphere: Sphere::OwnAccount,
+    fn question(&self, permission: &str, resources: Vec<Resource>) -> PolicyQuery {
+        PolicyQuery {
+            scope: Scope::OwnAccount,
             action: permission.to_owned(),
             resources,
-            circumstances: self.circumstances(),
+            context: self.policy_context(),
         }
     }
 }

@@ -4,35 +4,35 @@
 mod certificates;
 
 use edgeseal_core::{
-    AccountId, Pattern,
+    AccountId, DomainPattern,
     policy::{Principal, Resource},
 };
 
 use crate::{
-    actions::{Target, twin},
+    actions::{ResourceKind, equivalent_permission},
     authenticate::Caller,
     context::Context,
     domain_list::DomainList,
-    operation::Trouble,
-    request::Params,
+    operation::StoreError,
+    request::ParamMap,
 };
 
 /// Bytes of a domain name at most (RFC 1035 section 2.3.4, as text).
 const NAME_MAX: usize = 253;
 
 /// Everything that a call acts upon, with tags if a policy of the caller asks for them.
-pub(super) async fn of(
+pub(super) async fn resolve(
     context: &Context,
     caller: &Caller,
     domains: &DomainList,
-) -> Result<Vec<Resource>, Trouble> {
-    let names = domains.given();
+) -> Result<Vec<Resource>, StoreError> {
+    let names = domains.raw_names();
     let reads_tags = caller
-        .power
+        .policies
         .as_ref()
         .is_some_and(|power| power.reads_tags());
     if names.len() == 0 {
-        let others = others(caller);
+        let others = non_domain_resources(caller);
         return match reads_tags {
             true => certificates::with_tags(context, caller, others).await,
             false => Ok(others),
@@ -42,28 +42,28 @@ pub(super) async fn of(
     for given in names {
         // A name that is none stands as it was given, as far as a name could go: a later step
         // refuses it.
-        let Ok(name) = Pattern::parse(given) else {
+        let Ok(name) = DomainPattern::parse(given) else {
             let given = &given[..given.floor_char_boundary(NAME_MAX)];
-            resources.push(in_cdn(caller, &format!("domain/{given}")));
+            resources.push(cdn_resource(caller, &format!("domain/{given}")));
             continue;
         };
-        let account = caller.principal.account();
+        let account = caller.principal.account_id();
         let permission = caller.action.permission;
-        resources.push(domain(context, permission, account, &name, reads_tags).await?);
+        resources.push(domain_resource(context, permission, account, &name, reads_tags).await?);
     }
     Ok(resources)
 }
 
 /// A domain of an account that somebody wants `permission` for, with its tags if they are asked for
 /// and it is the account's.
-pub(crate) async fn domain(
+pub(crate) async fn domain_resource(
     context: &Context,
     permission: &str,
     account: &AccountId,
-    name: &Pattern,
+    name: &DomainPattern,
     reads_tags: bool,
-) -> Result<Resource, Trouble> {
-    let resource = of_service(permission, account, &format!("domain/{name}"));
+) -> Result<Resource, StoreError> {
+    let resource = service_resource(permission, account, &format!("domain/{name}"));
     if reads_tags
         && let Some(domain) = context.catalog.domain(name).await?
         && domain.account == *account
@@ -82,97 +82,112 @@ pub(super) fn tagged(resource: Resource, tags: &[(String, String)]) -> Resource 
 }
 
 /// What else there is than domains.
-fn others(caller: &Caller) -> Vec<Resource> {
-    let account = caller.principal.account();
+fn non_domain_resources(caller: &Caller) -> Vec<Resource> {
+    let account = caller.principal.account_id();
     let params = &caller.request.params;
     let user = || {
-        let name = params.given("UserName");
-        let name = name.unwrap_or_else(|| own_name(caller));
+        let name = params.get_non_empty("UserName");
+        let name = name.unwrap_or_else(|| default_user_name(caller));
         Resource::new(format!("acs:ram:*:{account}:user/{name}"))
     };
     let role = || {
-        let name = params.given("RoleName").unwrap_or("*");
+        let name = params.get_non_empty("RoleName").unwrap_or("*");
         Resource::new(format!("acs:ram:*:{account}:role/{name}"))
     };
-    match caller.action.target {
-        Target::Domain | Target::EachDomain | Target::EachUrl | Target::Domains => {
-            vec![in_cdn(caller, "domain/*")]
+    match caller.action.resource {
+        ResourceKind::Domain
+        | ResourceKind::EachDomain
+        | ResourceKind::EachUrl
+        | ResourceKind::AllDomains => {
+            vec![cdn_resource(caller, "domain/*")]
         }
-        Target::Service => vec![in_cdn(caller, "*")],
-        Target::Centre | Target::Everything => vec![centre(caller.action.permission, account)],
-        Target::Edgeseal => vec![Resource::new(format!("acs:edgeseal:*:{account}:*"))],
-        Target::Account => {
+        ResourceKind::Service => vec![cdn_resource(caller, "*")],
+        ResourceKind::Cas | ResourceKind::Unnamed => {
+            vec![unnamed_resource(caller.action.permission, account)]
+        }
+        ResourceKind::Edgeseal => vec![Resource::new(format!("acs:edgeseal:*:{account}:*"))],
+        ResourceKind::Account => {
             let named = named_account(caller);
             vec![Resource::new(format!(
                 "acs:edgeseal:*:{account}:account/{named}"
             ))]
         }
-        Target::Accounts => vec![Resource::new(format!("acs:edgeseal:*:{account}:account/*"))],
-        Target::User => vec![user()],
-        Target::RenamedUser => {
-            let new_name = params.given("NewUserName");
+        ResourceKind::AllAccounts => {
+            vec![Resource::new(format!("acs:edgeseal:*:{account}:account/*"))]
+        }
+        ResourceKind::User => vec![user()],
+        ResourceKind::RenamedUser => {
+            let new_name = params.get_non_empty("NewUserName");
             let new_name =
                 new_name.map(|name| Resource::new(format!("acs:ram:*:{account}:user/{name}")));
             [user()].into_iter().chain(new_name).collect()
         }
-        Target::Role => vec![role()],
-        Target::Policy => vec![policy(caller, params)],
-        Target::UserAndPolicy => vec![user(), policy(caller, params)],
-        Target::RoleAndPolicy => vec![role(), policy(caller, params)],
-        Target::AssumedRole => {
+        ResourceKind::Role => vec![role()],
+        ResourceKind::Policy => vec![policy(caller, params)],
+        ResourceKind::UserAndPolicy => vec![user(), policy(caller, params)],
+        ResourceKind::RoleAndPolicy => vec![role(), policy(caller, params)],
+        ResourceKind::AssumedRole => {
             vec![Resource::new(
-                params.get(caller.action.named_by).unwrap_or_default(),
+                params.get(caller.action.resource_param).unwrap_or_default(),
             )]
         }
     }
 }
 
-fn policy(caller: &Caller, params: &Params) -> Resource {
-    let name = params.given("PolicyName").unwrap_or("*");
+fn policy(caller: &Caller, params: &ParamMap) -> Resource {
+    let name = params.get_non_empty("PolicyName").unwrap_or("*");
     match params.get("PolicyType") {
         Some("System") => Resource::new(format!("acs:ram:*:system:policy/{name}")),
         _ => {
-            let account = caller.principal.account();
+            let account = caller.principal.account_id();
             Resource::new(format!("acs:ram:*:{account}:policy/{name}"))
         }
     }
 }
 
 /// Of whom a call is that names nobody: of the caller, if an action takes that; else of all.
-fn own_name(caller: &Caller) -> &str {
+fn default_user_name(caller: &Caller) -> &str {
     match &caller.principal {
-        Principal::User { name, .. } if !caller.action.named_by.is_empty() => name,
+        Principal::User { name, .. } if !caller.action.resource_param.is_empty() => name,
         _ => "*",
     }
 }
 
 /// Nothing in particular of a service: policies name it `*`. A `Deny` of something in the service is
 /// taken to mean this too.
-pub(super) fn centre(permission: &str, account: &AccountId) -> Resource {
+pub(super) fn unnamed_resource(permission: &str, account: &AccountId) -> Resource {
     let service = service(permission);
     Resource::new("*").within(format!("acs:{service}:*:{account}:*"))
 }
 
 /// All of Edgeseal. A `Deny` of something in it is taken to mean this too.
-pub(super) fn edgeseal(account: &AccountId) -> Resource {
+pub(super) fn edgeseal_resource(account: &AccountId) -> Resource {
     let arn = format!("acs:edgeseal:*:{account}:*");
     Resource::new(arn.as_str()).within(arn)
 }
 
 /// The account that an operator's call is about.
 pub(super) fn named_account(caller: &Caller) -> &str {
-    let own = caller.principal.account().as_str();
-    caller.request.params.given("AccountId").unwrap_or(own)
+    let own = caller.principal.account_id().as_str();
+    caller
+        .request
+        .params
+        .get_non_empty("AccountId")
+        .unwrap_or(own)
 }
 
 /// Something of the caller's in the CDN.
-fn in_cdn(caller: &Caller, name: &str) -> Resource {
-    of_service(caller.action.permission, caller.principal.account(), name)
+fn cdn_resource(caller: &Caller, name: &str) -> Resource {
+    service_resource(
+        caller.action.permission,
+        caller.principal.account_id(),
+        name,
+    )
 }
 
 /// Something of an account in the service of a permission. CDN and DCDN have the same domains: what
 /// is denied under the name of one is denied under both.
-fn of_service(permission: &str, account: &AccountId, name: &str) -> Resource {
+fn service_resource(permission: &str, account: &AccountId, name: &str) -> Resource {
     let arn = |service| format!("acs:{service}:*:{account}:{name}");
     let service = service(permission);
     let other = match service {
@@ -181,8 +196,8 @@ fn of_service(permission: &str, account: &AccountId, name: &str) -> Resource {
         "dcdn" | "edgeseal" => "cdn",
         _ => return Resource::new(arn(service)),
     };
-    let action = twin(permission).unwrap_or(permission);
-    Resource::new(arn(service)).known_as(action, arn(other))
+    let action = equivalent_permission(permission).unwrap_or(permission);
+    Resource::new(arn(service)).with_alias(action, arn(other))
 }
 
 /// The service that a permission belongs to.

@@ -1,9 +1,9 @@
 //! Decisions over whole calls.
 
 mod batches;
-mod costs;
 mod denials;
 mod denies;
+mod evaluation_cost;
 mod operator;
 mod reasons;
 mod tags;

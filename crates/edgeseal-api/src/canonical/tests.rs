@@ -43,7 +43,7 @@ fn v1_vectors() {
     let vectors = vectors("v1");
     assert_eq!(vectors.len(), 3);
     for vector in vectors {
-        let params: Params = pairs(&vector["params"]).into_iter().collect();
+        let params: ParamMap = pairs(&vector["params"]).into_iter().collect();
         let text = v1_string_to_sign(vector["method"].as_str().unwrap(), &params);
         assert_eq!(text, vector["string_to_sign"], "{}", vector["name"]);
         let signature = vector["signature"].as_str().unwrap();
@@ -57,7 +57,7 @@ fn v3_vectors() {
     let vectors = vectors("v3");
     assert_eq!(vectors.len(), 2);
     for vector in vectors {
-        let query: Params = pairs(&vector["params"]).into_iter().collect();
+        let query: ParamMap = pairs(&vector["params"]).into_iter().collect();
         let headers: HeaderMap = pairs(&vector["headers"])
             .into_iter()
             .map(|(name, value)| {

@@ -11,12 +11,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use zeroize::Zeroize as _;
 
-use super::budget::Held;
+use super::budget::Reservation;
 use crate::request::BODY_MAX;
 
 /// Why a body is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum BodyError {
     /// It is longer than [`BODY_MAX`].
     TooLong,
     /// It was cut off.
@@ -24,27 +24,27 @@ pub(super) enum Unread {
 }
 
 /// Bytes that a body is read into at first.
-const FIRST: usize = 16 * 1024;
+const INITIAL_CAPACITY: usize = 16 * 1024;
 /// Bytes of an answer that are written at once.
-const PIECE: usize = 64 * 1024;
+const FRAME_MAX: usize = 64 * 1024;
 
 /// The body of a request, however many pieces it comes in. It may hold a private key, so what is left
 /// behind is wiped.
-pub(super) async fn read(mut body: Incoming) -> Result<Bytes, Unread> {
+pub(super) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
     let mut read: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         let data = match frame.map(Frame::into_data) {
             Ok(Ok(data)) => data,
             Ok(Err(_)) => continue, // trailers
-            Err(_) => return Err(Unread::CutOff),
+            Err(_) => return Err(BodyError::CutOff),
         };
         let length = read.len() + data.len();
         if length > BODY_MAX {
             read.zeroize();
-            return Err(Unread::TooLong);
+            return Err(BodyError::TooLong);
         }
         if length > read.capacity() {
-            let capacity = length.max(2 * read.capacity()).max(FIRST);
+            let capacity = length.max(2 * read.capacity()).max(INITIAL_CAPACITY);
             let mut larger = Vec::with_capacity(capacity.min(BODY_MAX));
             larger.extend_from_slice(&read);
             read.zeroize();
@@ -57,30 +57,33 @@ pub(super) async fn read(mut body: Incoming) -> Result<Bytes, Unread> {
 
 /// The body of an answer. Pieces let go of what is written.
 #[derive(Default)]
-pub(super) struct AnswerBody(Bytes);
+pub(super) struct ResponseBody(Bytes);
 
 /// Bytes, and what of the budget they hold, until the last of them is written.
-struct HeldBytes {
+struct BudgetedBytes {
     bytes: Bytes,
-    _held: Held,
+    _reservation: Reservation,
 }
 
-impl AnswerBody {
-    pub(super) fn new(bytes: Bytes, held: Option<Held>) -> Self {
+impl ResponseBody {
+    pub(super) fn new(bytes: Bytes, held: Option<Reservation>) -> Self {
         Self(match held {
-            Some(held) => Bytes::from_owner(HeldBytes { bytes, _held: held }),
+            Some(held) => Bytes::from_owner(BudgetedBytes {
+                bytes,
+                _reservation: held,
+            }),
             None => bytes,
         })
     }
 }
 
-impl AsRef<[u8]> for HeldBytes {
+impl AsRef<[u8]> for BudgetedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -90,7 +93,7 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let rest = &mut self.0;
         Poll::Ready(rest.has_remaining().then(|| {
-            let piece = rest.split_to(rest.len().min(PIECE));
+            let piece = rest.split_to(rest.len().min(FRAME_MAX));
             if rest.is_empty() {
                 *rest = Bytes::new();
             }

@@ -8,49 +8,49 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares};
+use edgeseal_core::fairness::{AcquireError, Acquired, Capacity, FairLimiter};
 use tokio::time::interval;
 
 use super::connections::Revoker;
 
 /// The memory that this process may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub struct MemoryLimit {
     /// Bytes at most.
-    pub most: u64,
+    pub max_bytes: u64,
     /// Bytes that are in use; `None` if that cannot be told.
-    pub in_use: fn() -> Option<u64>,
+    pub used_bytes: fn() -> Option<u64>,
 }
 
 /// What requests and answers may hold.
 #[derive(Clone)]
 pub(crate) struct Budgets {
     pub(super) requests: Arc<Budget>,
-    pub(super) answers: Arc<Budget>,
+    pub(super) responses: Arc<Budget>,
 }
 
 /// A number of bytes, and who holds them.
 pub(super) struct Budget {
     pages: usize,
-    held: Mutex<Holders>,
+    reservations: Mutex<Reservations>,
 }
 
-struct Holders {
-    shares: Shares,
+struct Reservations {
+    shares: FairLimiter,
     /// Those of each source.
-    of_source: HashMap<IpAddr, BTreeMap<u64, Holder>>,
+    by_source: HashMap<IpAddr, BTreeMap<u64, ReservationEntry>>,
     next: u64,
     /// Whether memory is short.
-    short: bool,
+    under_pressure: bool,
 }
 
-struct Holder {
+struct ReservationEntry {
     pages: usize,
     revoker: Revoker,
 }
 
 /// Bytes that somebody holds; given back once it is dropped.
-pub(super) struct Held {
+pub(super) struct Reservation {
     budget: Arc<Budget>,
     source: IpAddr,
     number: u64,
@@ -67,49 +67,49 @@ pub(super) const PAGE: usize = 16 * 1024;
 /// Of requests: a hundred of the longest, or thousands as tools send them.
 const REQUESTS_MAX: u64 = 32 << 20;
 /// Of answers: ten of the longest lists.
-const ANSWERS_MAX: u64 = 64 << 20;
+const RESPONSES_MAX: u64 = 64 << 20;
 /// What one source may have in any case: three of the longest requests.
 const REQUESTS_OF_SOURCE_MIN: u64 = 1 << 20;
 /// The same of answers: the longest list.
 const ANSWERS_OF_SOURCE_MIN: u64 = 8 << 20;
 
 /// Memory is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// With so many percent of the memory in use, the API lets go of what it holds: before the edge in the
 /// same process closes connections of visitors, which it does at 85.
-const SHORT_PERCENT: u64 = 75;
+const PRESSURE_PERCENT: u64 = 75;
 
 impl Budgets {
     /// As much as `memory` has room for.
-    pub(crate) fn new(memory: Option<Memory>) -> Self {
-        let most = memory.map_or(u64::MAX, |memory| memory.most);
+    pub(crate) fn new(memory: Option<MemoryLimit>) -> Self {
+        let most = memory.map_or(u64::MAX, |memory| memory.max_bytes);
         Self {
             requests: Budget::new(REQUESTS_MAX.min(most / 16), REQUESTS_OF_SOURCE_MIN),
-            answers: Budget::new(ANSWERS_MAX.min(most / 8), ANSWERS_OF_SOURCE_MIN),
+            responses: Budget::new(RESPONSES_MAX.min(most / 8), ANSWERS_OF_SOURCE_MIN),
         }
     }
 
     /// Looks at memory as long as the budgets live, and has them shrink to an eighth while it is short.
-    pub(crate) fn watch(&self, memory: Memory) -> impl Future<Output = ()> + Send + use<> {
-        let budgets = [&self.requests, &self.answers].map(Arc::downgrade);
+    pub(crate) fn watch(&self, memory: MemoryLimit) -> impl Future<Output = ()> + Send + use<> {
+        let budgets = [&self.requests, &self.responses].map(Arc::downgrade);
         async move {
-            let mut every = interval(LOOK_EVERY);
+            let mut every = interval(POLL_INTERVAL);
             let mut was_short = false;
             loop {
                 every.tick().await;
                 let [Some(requests), Some(answers)] = budgets.each_ref().map(Weak::upgrade) else {
                     return;
                 };
-                let Some(in_use) = (memory.in_use)() else {
+                let Some(in_use) = (memory.used_bytes)() else {
                     continue;
                 };
-                let short = in_use >= memory.most / 100 * SHORT_PERCENT;
+                let short = in_use >= memory.max_bytes / 100 * PRESSURE_PERCENT;
                 if short != was_short {
-                    tracing::warn!(short, in_use, most = memory.most, "memory for calls");
+                    tracing::warn!(short, in_use, most = memory.max_bytes, "memory for calls");
                 }
                 was_short = short;
-                requests.set_short(short);
-                answers.set_short(short);
+                requests.set_memory_pressure(short);
+                answers.set_memory_pressure(short);
             }
         }
     }
@@ -122,39 +122,39 @@ impl Budget {
         let total = pages(bytes).max(1);
         Arc::new(Self {
             pages: total,
-            held: Mutex::new(Holders {
-                shares: Shares::new(Capacity {
+            reservations: Mutex::new(Reservations {
+                shares: FairLimiter::new(Capacity {
                     total,
                     per_source: (total / 8).max(pages(of_source)).min(total),
                 }),
-                of_source: HashMap::new(),
+                by_source: HashMap::new(),
                 next: 0,
-                short: false,
+                under_pressure: false,
             }),
         })
     }
 
     /// `bytes` for `source`. If they are not free, whoever holds much more loses what it holds, and
     /// what it holds it for.
-    pub(super) fn hold(
+    pub(super) fn reserve(
         self: &Arc<Self>,
         source: IpAddr,
         bytes: usize,
         revoker: Revoker,
-    ) -> Result<Held, Exhausted> {
+    ) -> Result<Reservation, Exhausted> {
         let number = {
-            let mut holders = self.holders();
+            let mut holders = self.reservations();
             let number = holders.next;
             holders.next += 1;
-            let holder = Holder { pages: 0, revoker };
+            let holder = ReservationEntry { pages: 0, revoker };
             holders
-                .of_source
+                .by_source
                 .entry(source)
                 .or_default()
                 .insert(number, holder);
             number
         };
-        let mut held = Held {
+        let mut held = Reservation {
             budget: Arc::clone(self),
             source,
             number,
@@ -165,9 +165,9 @@ impl Budget {
     }
 
     /// While memory is short there is an eighth of it.
-    fn set_short(&self, short: bool) {
-        let mut holders = self.holders();
-        holders.short = short;
+    fn set_memory_pressure(&self, short: bool) {
+        let mut holders = self.reservations();
+        holders.under_pressure = short;
         while short && holders.shares.total() > self.pages / 8 {
             let Some(source) = holders.shares.largest().map(|(source, _)| source) else {
                 break;
@@ -178,21 +178,23 @@ impl Budget {
         }
     }
 
-    fn holders(&self) -> MutexGuard<'_, Holders> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reservations(&self) -> MutexGuard<'_, Reservations> {
+        self.reservations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that are held.
     #[cfg(test)]
-    pub(super) fn total(&self) -> usize {
-        self.holders().shares.total() * PAGE
+    pub(super) fn reserved_bytes(&self) -> usize {
+        self.reservations().shares.total() * PAGE
     }
 }
 
-impl Holders {
+impl Reservations {
     /// One more page for a holder.
     fn add_page(&mut self, source: IpAddr, number: u64, most: usize) -> Result<(), Exhausted> {
-        if self.short && self.shares.total() >= most / 8 {
+        if self.under_pressure && self.shares.total() >= most / 8 {
             return Err(Exhausted);
         }
         match self.shares.acquire(source) {
@@ -200,9 +202,9 @@ impl Holders {
             Ok(Acquired::Revoked(loser)) => {
                 self.revoke_one_of(loser, true);
             }
-            Err(Refused::Source | Refused::Total) => return Err(Exhausted),
+            Err(AcquireError::SourceLimit | AcquireError::Exhausted) => return Err(Exhausted),
         }
-        let of_source = self.of_source.get_mut(&source);
+        let of_source = self.by_source.get_mut(&source);
         if let Some(holder) = of_source.and_then(|holders| holders.get_mut(&number)) {
             holder.pages += 1;
             return Ok(());
@@ -215,7 +217,7 @@ impl Holders {
     /// Takes everything from the holder of `source` that has most; one page may be released already.
     /// Whether there was one.
     fn revoke_one_of(&mut self, source: IpAddr, released: bool) -> bool {
-        let holders = self.of_source.get(&source).into_iter().flatten();
+        let holders = self.by_source.get(&source).into_iter().flatten();
         let largest = holders.max_by_key(|(_, holder)| holder.pages);
         let Some(number) = largest.map(|(number, _)| *number) else {
             return false;
@@ -228,11 +230,11 @@ impl Holders {
     }
 
     /// Forgets a holder, and releases its pages but for those that are released already.
-    fn remove(&mut self, source: IpAddr, number: u64, released: usize) -> Option<Holder> {
-        let of_source = self.of_source.get_mut(&source)?;
+    fn remove(&mut self, source: IpAddr, number: u64, released: usize) -> Option<ReservationEntry> {
+        let of_source = self.by_source.get_mut(&source)?;
         let holder = of_source.remove(&number)?;
         if of_source.is_empty() {
-            self.of_source.remove(&source);
+            self.by_source.remove(&source);
         }
         for _ in released..holder.pages {
             self.shares.release(source);
@@ -241,11 +243,11 @@ impl Holders {
     }
 }
 
-impl Held {
+impl Reservation {
     /// Makes them `bytes`, unless they are as many already.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         while self.pages < bytes.div_ceil(PAGE) {
-            let mut holders = self.budget.holders();
+            let mut holders = self.budget.reservations();
             holders.add_page(self.source, self.number, self.budget.pages)?;
             drop(holders);
             self.pages += 1;
@@ -254,9 +256,11 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.holders().remove(self.source, self.number, 0);
+        self.budget
+            .reservations()
+            .remove(self.source, self.number, 0);
     }
 }
 
@@ -271,8 +275,8 @@ mod tests {
         Budget::new((pages * PAGE) as u64, 0)
     }
 
-    fn hold(budget: &Arc<Budget>, source: IpAddr, pages: usize) -> Result<Held, Exhausted> {
-        budget.hold(source, pages * PAGE, Revoker::default())
+    fn hold(budget: &Arc<Budget>, source: IpAddr, pages: usize) -> Result<Reservation, Exhausted> {
+        budget.reserve(source, pages * PAGE, Revoker::default())
     }
 
     #[test]
@@ -281,7 +285,7 @@ mod tests {
         let held = hold(&budget, A, 3).unwrap();
         assert!(hold(&budget, A, 2).is_err());
         assert_eq!(
-            budget.total(),
+            budget.reserved_bytes(),
             3 * PAGE,
             "what did not suffice is given back"
         );
@@ -290,31 +294,35 @@ mod tests {
         assert_eq!(one.grow_to(PAGE + 1), Err(Exhausted));
         let _other = hold(&budget, B, 4).unwrap();
         drop((held, one));
-        assert_eq!(budget.total(), 4 * PAGE);
+        assert_eq!(budget.reserved_bytes(), 4 * PAGE);
         assert!(hold(&budget, A, 4).is_ok());
-        let holders = budget.holders();
-        assert_eq!(holders.of_source.len(), 1, "nothing is remembered of A");
+        let holders = budget.reservations();
+        assert_eq!(holders.by_source.len(), 1, "nothing is remembered of A");
     }
 
     #[test]
-    fn whoever_holds_most_loses_all_of_it() {
+    fn the_largest_source_is_evicted() {
         let budget = Budget::new(8 * PAGE as u64, 8 * PAGE as u64);
         let (large, small) = (Revoker::default(), Revoker::default());
-        let mut most = budget.hold(A, 6 * PAGE, large.clone()).unwrap();
-        let _little = budget.hold(A, 2 * PAGE, small.clone()).unwrap();
+        let mut most = budget.reserve(A, 6 * PAGE, large.clone()).unwrap();
+        let _little = budget.reserve(A, 2 * PAGE, small.clone()).unwrap();
         let newcomer = hold(&budget, B, 1).unwrap();
         assert_eq!((large.is_revoked(), small.is_revoked()), (true, false));
-        assert_eq!(budget.total(), 3 * PAGE);
+        assert_eq!(budget.reserved_bytes(), 3 * PAGE);
         assert_eq!(most.grow_to(7 * PAGE), Err(Exhausted));
         drop((most, newcomer));
-        assert_eq!(budget.total(), 2 * PAGE, "nothing is released twice");
+        assert_eq!(
+            budget.reserved_bytes(),
+            2 * PAGE,
+            "nothing is released twice"
+        );
     }
 
     #[test]
-    fn nobody_pays_for_whoever_would_hold_as_much() {
+    fn a_source_with_an_equal_share_evicts_nobody() {
         let budget = Budget::new(4 * PAGE as u64, 4 * PAGE as u64);
         let held = Revoker::default();
-        let _a = budget.hold(A, 2 * PAGE, held.clone()).unwrap();
+        let _a = budget.reserve(A, 2 * PAGE, held.clone()).unwrap();
         assert!(hold(&budget, B, 2).is_ok());
         assert!(hold(&budget, B, 3).is_err());
         assert!(!held.is_revoked());
@@ -324,15 +332,15 @@ mod tests {
     fn while_memory_is_short_there_is_an_eighth() {
         let budget = Budget::new(16 * PAGE as u64, 16 * PAGE as u64);
         let (large, small) = (Revoker::default(), Revoker::default());
-        let _a = budget.hold(A, 6 * PAGE, large.clone()).unwrap();
-        let b = budget.hold(B, 2 * PAGE, small.clone()).unwrap();
-        budget.set_short(true);
+        let _a = budget.reserve(A, 6 * PAGE, large.clone()).unwrap();
+        let b = budget.reserve(B, 2 * PAGE, small.clone()).unwrap();
+        budget.set_memory_pressure(true);
         assert_eq!((large.is_revoked(), small.is_revoked()), (true, false));
         assert!(hold(&budget, B, 1).is_err());
         drop(b);
         assert!(hold(&budget, B, 2).is_ok());
         assert!(hold(&budget, B, 3).is_err());
-        budget.set_short(false);
+        budget.set_memory_pressure(false);
         assert!(hold(&budget, B, 3).is_ok());
     }
 
@@ -346,27 +354,32 @@ mod tests {
         ];
         for (most, requests, answers) in table {
             let in_use = || None;
-            let budgets = Budgets::new(most.map(|most| Memory { most, in_use }));
-            let bytes = [&budgets.requests, &budgets.answers].map(|budget| budget.pages * PAGE);
+            let budgets = Budgets::new(most.map(|most| MemoryLimit {
+                max_bytes: most,
+                used_bytes: in_use,
+            }));
+            let bytes = [&budgets.requests, &budgets.responses].map(|budget| budget.pages * PAGE);
             assert_eq!(bytes, [requests, answers], "{most:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn memory_is_watched() {
-        let memory = Memory {
-            most: 1000,
-            in_use: || Some(750),
+        let memory = MemoryLimit {
+            max_bytes: 1000,
+            used_bytes: || Some(750),
         };
         let budgets = Budgets::new(None);
         let revoker = Revoker::default();
-        let pages = budgets.answers.pages / 8;
-        let answers = Arc::clone(&budgets.answers);
-        let one = answers.hold(A, pages * PAGE, Revoker::default()).unwrap();
-        let two = answers.hold(B, PAGE, revoker.clone()).unwrap();
+        let pages = budgets.responses.pages / 8;
+        let answers = Arc::clone(&budgets.responses);
+        let one = answers
+            .reserve(A, pages * PAGE, Revoker::default())
+            .unwrap();
+        let two = answers.reserve(B, PAGE, revoker.clone()).unwrap();
         let watching = tokio::spawn(budgets.watch(memory));
-        while answers.total() > pages * PAGE {
-            tokio::time::sleep(LOOK_EVERY).await;
+        while answers.reserved_bytes() > pages * PAGE {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         assert!(!revoker.is_revoked(), "the largest pays");
         drop((one, two, answers, budgets));

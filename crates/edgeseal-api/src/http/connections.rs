@@ -14,7 +14,7 @@ use std::{
 
 use edgeseal_core::{
     address::source_network,
-    fairness::{Acquired, Capacity, Refused, Shares, Usage, longest_idle},
+    fairness::{AcquireError, Acquired, Capacity, ConnectionUsage, FairLimiter, longest_idle},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -22,7 +22,7 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// In all, over all listeners.
-    pub in_all: usize,
+    pub total: usize,
     /// From one address, or from one /64 of IPv6.
     pub per_source: usize,
 }
@@ -34,7 +34,7 @@ impl ConnectionLimits {
         const CONNECTION_BYTES: u64 = 32 * 1024;
         let fit = memory.map_or(u64::MAX, |bytes| (bytes / 8 / CONNECTION_BYTES).max(1));
         Self {
-            in_all: self.in_all.min(usize::try_from(fit).unwrap_or(usize::MAX)),
+            total: self.total.min(usize::try_from(fit).unwrap_or(usize::MAX)),
             ..self
         }
     }
@@ -43,18 +43,18 @@ impl ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            in_all: 4096,
+            total: 4096,
             per_source: 256,
         }
     }
 }
 
 /// The connections that are open.
-pub struct Connections(Mutex<Open>);
+pub struct ConnectionLimiter(Mutex<ConnectionTable>);
 
-struct Open {
-    shares: Shares,
-    slots: BTreeMap<Id, Arc<Slot>>,
+struct ConnectionTable {
+    shares: FairLimiter,
+    slots: BTreeMap<Id, Arc<ConnectionState>>,
     next: u64,
     epoch: Instant,
     /// Where the last search for an idle one ended.
@@ -71,36 +71,36 @@ const SAMPLED: usize = 64;
 
 /// One connection, as others see it.
 #[derive(Default)]
-struct Slot {
+struct ConnectionState {
     /// Calls under way.
     calls: AtomicUsize,
     /// Whether a call has ended.
     served: AtomicBool,
-    /// Since when no call is under way if none is, in milliseconds after [`Open::epoch`].
+    /// Since when no call is under way if none is, in milliseconds after [`ConnectionTable::epoch`].
     idle_since_ms: AtomicU64,
     revoked: Notify,
 }
 
 /// Ends a connection, once.
 #[derive(Clone, Default)]
-pub(super) struct Revoker(Arc<Slot>);
+pub(super) struct Revoker(Arc<ConnectionState>);
 
 /// The place of a connection; free again once it is dropped.
-pub(super) struct Place {
-    connections: Arc<Connections>,
+pub(super) struct ConnectionPermit {
+    connections: Arc<ConnectionLimiter>,
     id: Id,
-    slot: Arc<Slot>,
+    slot: Arc<ConnectionState>,
     epoch: Instant,
 }
 
 /// A call under way on a connection, until it is dropped.
-pub(super) struct Calling(Arc<Slot>, Instant);
+pub(super) struct ActiveCall(Arc<ConnectionState>, Instant);
 
-impl Connections {
+impl ConnectionLimiter {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
-        Self(Mutex::new(Open {
-            shares: Shares::new(Capacity {
-                total: limits.in_all,
+        Self(Mutex::new(ConnectionTable {
+            shares: FairLimiter::new(Capacity {
+                total: limits.total,
                 per_source: limits.per_source,
             }),
             slots: BTreeMap::new(),
@@ -112,31 +112,34 @@ impl Connections {
 
     /// A place for a connection from `peer`. If all are taken, one of the source that holds most is
     /// [revoked](Place::revoked) for it; if all hold the same, the one that has been idle for longest.
-    pub(super) fn place(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refused> {
+    pub(super) fn acquire(
+        self: &Arc<Self>,
+        peer: IpAddr,
+    ) -> Result<ConnectionPermit, AcquireError> {
         let source = source_network(peer);
-        let mut open = self.open();
+        let mut open = self.table();
         match open.shares.acquire(source) {
             Ok(Acquired::Free) => {}
             Ok(Acquired::Revoked(payer)) => {
                 let revoked = open.least_used_of(payer);
                 open.revoke(revoked);
             }
-            Err(Refused::Source) => return Err(Refused::Source),
-            Err(Refused::Total) => {
-                let idle = open.longest_idle(source).ok_or(Refused::Total)?;
+            Err(AcquireError::SourceLimit) => return Err(AcquireError::SourceLimit),
+            Err(AcquireError::Exhausted) => {
+                let idle = open.longest_idle(source).ok_or(AcquireError::Exhausted)?;
                 open.revoke(Some(idle));
                 open.shares.release(idle.0);
                 open.shares.acquire(source)?;
             }
         }
         let id = (source, open.next);
-        let slot = Arc::<Slot>::default();
+        let slot = Arc::<ConnectionState>::default();
         let epoch = open.epoch;
         slot.idle_since(epoch);
         open.next += 1;
         open.slots.insert(id, Arc::clone(&slot));
         drop(open);
-        Ok(Place {
+        Ok(ConnectionPermit {
             connections: Arc::clone(self),
             id,
             slot,
@@ -144,16 +147,16 @@ impl Connections {
         })
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
+impl ConnectionTable {
     /// Of a source the oldest connection without a call under way, or the oldest of all.
     fn least_used_of(&self, source: IpAddr) -> Option<Id> {
         let of_source = || self.slots.range((source, 0)..=(source, u64::MAX));
-        let idle = |(_, slot): &(&Id, &Arc<Slot>)| slot.calls.load(Relaxed) == 0;
+        let idle = |(_, slot): &(&Id, &Arc<ConnectionState>)| slot.calls.load(Relaxed) == 0;
         let found = of_source().find(idle).or_else(|| of_source().next());
         found.map(|(id, _)| *id)
     }
@@ -181,16 +184,16 @@ impl Open {
     }
 }
 
-impl Slot {
+impl ConnectionState {
     /// No call is under way from now on.
     fn idle_since(&self, epoch: Instant) {
         self.idle_since_ms.store(millis_since(epoch), Relaxed);
     }
 
-    fn usage(&self, now_ms: u64) -> Usage {
+    fn usage(&self, now_ms: u64) -> ConnectionUsage {
         let idle_ms = now_ms.saturating_sub(self.idle_since_ms.load(Relaxed));
         let is_idle = self.calls.load(Relaxed) == 0;
-        Usage {
+        ConnectionUsage {
             served: self.served.load(Relaxed),
             idle: is_idle.then(|| Duration::from_millis(idle_ms)),
         }
@@ -201,7 +204,7 @@ fn millis_since(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Waits until another connection gets this place: then this one is to end at once.
     pub(super) async fn revoked(&self) {
         self.slot.revoked.notified().await;
@@ -218,9 +221,9 @@ impl Place {
     }
 
     /// A call begins.
-    pub(super) fn call(&self) -> Calling {
+    pub(super) fn call(&self) -> ActiveCall {
         self.slot.calls.fetch_add(1, Relaxed);
-        Calling(Arc::clone(&self.slot), self.epoch)
+        ActiveCall(Arc::clone(&self.slot), self.epoch)
     }
 }
 
@@ -236,9 +239,9 @@ impl Revoker {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut open = self.connections.open();
+        let mut open = self.connections.table();
         // One that was revoked is counted as another's already.
         if open.slots.remove(&self.id).is_some() {
             open.shares.release(self.id.0);
@@ -246,7 +249,7 @@ impl Drop for Place {
     }
 }
 
-impl Drop for Calling {
+impl Drop for ActiveCall {
     fn drop(&mut self) {
         self.0.idle_since(self.1);
         self.0.served.store(true, Relaxed);
@@ -255,10 +258,10 @@ impl Drop for Calling {
 }
 
 /// What a metric calls a limit.
-pub(super) const fn label(refused: Refused) -> &'static str {
+pub(super) const fn label(refused: AcquireError) -> &'static str {
     match refused {
-        Refused::Total => "in_all",
-        Refused::Source => "per_source",
+        AcquireError::Exhausted => "in_all",
+        AcquireError::SourceLimit => "per_source",
     }
 }
 
@@ -268,15 +271,21 @@ mod tests {
 
     use super::*;
 
-    fn connections(in_all: usize, per_source: usize) -> Arc<Connections> {
-        Arc::new(Connections::new(ConnectionLimits { in_all, per_source }))
+    fn connections(in_all: usize, per_source: usize) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter::new(ConnectionLimits {
+            total: in_all,
+            per_source,
+        }))
     }
 
-    fn place(connections: &Arc<Connections>, peer: &str) -> Result<Place, Refused> {
-        connections.place(peer.parse().unwrap())
+    fn place(
+        connections: &Arc<ConnectionLimiter>,
+        peer: &str,
+    ) -> Result<ConnectionPermit, AcquireError> {
+        connections.acquire(peer.parse().unwrap())
     }
 
-    fn is_revoked(place: &Place) -> bool {
+    fn is_revoked(place: &ConnectionPermit) -> bool {
         place.revoked().now_or_never().is_some()
     }
 
@@ -286,13 +295,16 @@ mod tests {
         let first = place(&connections, "2001:db8::1").ok().unwrap();
         let second = place(&connections, "2001:db8::2").ok().unwrap();
         let refused = place(&connections, "2001:db8::3").err();
-        assert_eq!(refused, Some(Refused::Source));
+        assert_eq!(refused, Some(AcquireError::SourceLimit));
         let third = place(&connections, "192.0.2.1").ok().unwrap();
-        assert_eq!(place(&connections, "192.0.2.1").err(), Some(Refused::Total));
+        assert_eq!(
+            place(&connections, "192.0.2.1").err(),
+            Some(AcquireError::Exhausted)
+        );
         drop(first);
         let again = place(&connections, "2001:db8::3").ok().unwrap();
         drop((second, third, again));
-        let open = connections.open();
+        let open = connections.table();
         assert_eq!((open.shares.total(), open.slots.len()), (0, 0));
     }
 
@@ -310,7 +322,7 @@ mod tests {
         // The place of one that was revoked is not given back a second time.
         let [first, second, third, fourth] = greedy;
         drop(second);
-        assert_eq!(connections.open().shares.total(), 4);
+        assert_eq!(connections.table().shares.total(), 4);
         // If all have calls under way, the oldest pays.
         let _calls = [third.call(), fourth.call()];
         let other = place(&connections, "192.0.2.3").ok().unwrap();
@@ -318,7 +330,7 @@ mod tests {
         assert_eq!(greedy.map(is_revoked), [true, false, false]);
         drop(calling);
         drop((first, third, fourth, newcomer, other));
-        let open = connections.open();
+        let open = connections.table();
         assert_eq!((open.shares.total(), open.slots.len()), (0, 0));
     }
 
@@ -330,20 +342,24 @@ mod tests {
         let call = held[0].call();
         drop(held[1].call());
         let newcomer = || place(&connections, "203.0.113.1");
-        assert_eq!(newcomer().err(), Some(Refused::Total), "all are fresh");
+        assert_eq!(
+            newcomer().err(),
+            Some(AcquireError::Exhausted),
+            "all are fresh"
+        );
         tokio::time::sleep(Duration::from_secs(2)).await;
         let first = newcomer().ok().unwrap();
         assert_eq!(held.each_ref().map(is_revoked), [false, false, true]);
         drop(first.call());
         assert_eq!(
             place(&connections, "2001:db8:1::1").err(),
-            Some(Refused::Total)
+            Some(AcquireError::Exhausted)
         );
         tokio::time::sleep(Duration::from_secs(3)).await;
         let second = place(&connections, "2001:db8:1::1").ok().unwrap();
         assert_eq!(held.each_ref().map(is_revoked), [false, true, false]);
         drop((first, second, call, held));
-        let open = connections.open();
+        let open = connections.table();
         assert_eq!((open.shares.total(), open.slots.len()), (0, 0));
     }
 }

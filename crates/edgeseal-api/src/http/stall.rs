@@ -18,7 +18,7 @@ pub(super) struct StallTimeout<S> {
     limit: Duration,
     /// Runs out `limit` after the write that waits began to wait.
     deadline: Pin<Box<Sleep>>,
-    waits: bool,
+    is_pending: bool,
 }
 
 impl<S> StallTimeout<S> {
@@ -27,23 +27,23 @@ impl<S> StallTimeout<S> {
             stream,
             limit,
             deadline: Box::pin(sleep(limit)),
-            waits: false,
+            is_pending: false,
         }
     }
 
     /// What becomes of a write: passed on when there is an answer, else an error when it has waited
     /// too long.
-    fn judge<T>(
+    fn check<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waits = false;
+            self.is_pending = false;
             return written;
         }
-        if !self.waits {
-            self.waits = true;
+        if !self.is_pending {
+            self.is_pending = true;
             self.deadline.as_mut().reset(Instant::now() + self.limit);
         }
         ready!(self.deadline.as_mut().poll(context));
@@ -69,7 +69,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.judge(context, written)
+        this.check(context, written)
     }
 
     fn poll_write_vectored(
@@ -79,7 +79,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(context, bytes);
-        this.judge(context, written)
+        this.check(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -89,12 +89,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        this.judge(context, flushed)
+        this.check(context, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let shut_down = Pin::new(&mut this.stream).poll_shutdown(context);
-        this.judge(context, shut_down)
+        this.check(context, shut_down)
     }
 }

@@ -13,10 +13,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{inbound::GRACE, *};
+use super::{paced_reader::GRACE, *};
 use crate::Settings;
 
-mod room;
+mod budget;
 
 const NAME: &str = "api.example.com";
 const DRAIN: Duration = Duration::from_secs(60);
@@ -56,13 +56,13 @@ impl Api {
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(
             listener,
-            Speaks::Https(Arc::new(config.unwrap())),
+            Protocol::Https(Arc::new(config.unwrap())),
             Arc::clone(&context),
             async {
                 let _ = stopped.await;
-                Ending {
-                    fresh: Duration::ZERO,
-                    patience: DRAIN,
+                ShutdownTimeouts {
+                    unused: Duration::ZERO,
+                    drain: DRAIN,
                 }
             },
         ));
@@ -76,13 +76,13 @@ impl Api {
     }
 
     /// A client that connects and says nothing.
-    async fn silent(&self) -> TcpStream {
+    async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// The answer to a call that names no key.
     async fn call(&self) -> String {
-        let mut stream = self.encrypted().await.unwrap();
+        let mut stream = self.connect_tls().await.unwrap();
         let path = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
         let request = format!("GET {path} HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -92,12 +92,12 @@ impl Api {
     }
 
     /// A connection after its handshake.
-    async fn encrypted(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        self.encrypted_from([127, 0, 0, 1]).await
+    async fn connect_tls(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        self.connect_tls_from([127, 0, 0, 1]).await
     }
 
     /// The same from this address of this machine.
-    async fn encrypted_from(
+    async fn connect_tls_from(
         &self,
         source: [u8; 4],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -111,7 +111,7 @@ impl Api {
         let name = ServerName::try_from(NAME).unwrap();
         let connector = TlsConnector::from(Arc::new(config));
         connector
-            .connect(name, silent_from(self, source).await)
+            .connect(name, connect_from(self, source).await)
             .await
     }
 }
@@ -121,7 +121,7 @@ async fn calls_in_tls_are_answered_beside_clients_that_say_nothing() {
     let api = Api::start().await;
     let mut silent = Vec::new();
     for _ in 0..50 {
-        silent.push(api.silent().await);
+        silent.push(api.connect().await);
     }
     let answer = api.call().await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -135,7 +135,7 @@ async fn calls_in_tls_are_answered_beside_clients_that_say_nothing() {
 #[tokio::test]
 async fn what_is_not_tls_is_not_answered() {
     let api = Api::start().await;
-    let mut stream = api.silent().await;
+    let mut stream = api.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     // Closed with an alert (21), or reset since not all of it was read.
@@ -149,7 +149,7 @@ async fn what_is_not_tls_is_not_answered() {
 async fn a_handshake_has_ten_seconds() {
     let api = Api::start().await;
     let begun = Instant::now();
-    let mut silent = api.silent().await;
+    let mut silent = api.connect().await;
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
     let took = begun.elapsed();
     assert!(took >= HANDSHAKE_TIMEOUT, "{took:?}");
@@ -162,7 +162,7 @@ async fn a_handshake_has_ten_seconds() {
 #[tokio::test]
 async fn the_end_gives_up_handshakes() {
     let api = Api::start().await;
-    let mut silent = api.silent().await;
+    let mut silent = api.connect().await;
     // Accepted later than the silent one, so that one was accepted as well.
     api.call().await;
     let begun = Instant::now();
@@ -176,7 +176,7 @@ async fn the_end_gives_up_handshakes() {
 /// long it took.
 async fn trickle(api: &Api, head: &str) -> (String, Duration) {
     let begun = Instant::now();
-    let stream = api.encrypted().await.unwrap();
+    let stream = api.connect_tls().await.unwrap();
     let (mut reader, mut writer) = tokio::io::split(stream);
     writer.write_all(head.as_bytes()).await.unwrap();
     writer.flush().await.unwrap();
@@ -216,7 +216,7 @@ async fn a_body_that_trickles_in_has_ten_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_comes_with_the_message_before_has_its_time_too() {
     let api = Api::start().await;
-    let mut stream = api.encrypted().await.unwrap();
+    let mut stream = api.connect_tls().await.unwrap();
     let get = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\n\r\n");
     let post = format!("POST / HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: 1000\r\n\r\n");
     stream.write_all((get + &post).as_bytes()).await.unwrap();
@@ -241,30 +241,30 @@ async fn a_head_that_trickles_in_has_ten_seconds() {
 #[tokio::test]
 async fn a_source_has_so_many_connections_and_a_closed_one_makes_room() {
     let connections = ConnectionLimits {
-        in_all: 8,
+        total: 8,
         per_source: 2,
     };
     let api = Api::start_with(Settings {
-        connections,
+        connection_limits: connections,
         ..Settings::default()
     })
     .await;
-    let first = api.encrypted().await.unwrap();
-    let _second = api.encrypted().await.unwrap();
-    let mut third = api.silent().await;
+    let first = api.connect_tls().await.unwrap();
+    let _second = api.connect_tls().await.unwrap();
+    let mut third = api.connect().await;
     let closed = third.read(&mut [0]).await;
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     drop(first);
     // The server sees the end of the first one when it sees it.
     let deadline = Instant::now() + Duration::from_secs(20);
-    while api.encrypted().await.is_err() {
+    while api.connect_tls().await.is_err() {
         assert!(Instant::now() < deadline, "no room is made");
         tokio::task::yield_now().await;
     }
 }
 
 /// A connection from this address of this machine, which says nothing.
-async fn silent_from(api: &Api, source: [u8; 4]) -> TcpStream {
+async fn connect_from(api: &Api, source: [u8; 4]) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((source, 0))).unwrap();
     socket.connect(api.address).await.unwrap()
@@ -273,17 +273,17 @@ async fn silent_from(api: &Api, source: [u8; 4]) -> TcpStream {
 #[tokio::test]
 async fn one_source_that_holds_everything_keeps_nobody_else_out() {
     let connections = ConnectionLimits {
-        in_all: 8,
+        total: 8,
         per_source: 8,
     };
     let api = Api::start_with(Settings {
-        connections,
+        connection_limits: connections,
         ..Settings::default()
     })
     .await;
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(silent_from(&api, [127, 0, 0, 2]).await);
+        held.push(connect_from(&api, [127, 0, 0, 2]).await);
     }
     // Answered, though nobody of the others has gone.
     assert!(api.call().await.contains("MissingAccessKeyId"));
@@ -295,7 +295,7 @@ async fn one_source_that_holds_everything_keeps_nobody_else_out() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_takes_no_answer_has_thirty_seconds() {
     let api = Api::start().await;
-    let mut stream = api.encrypted().await.unwrap();
+    let mut stream = api.connect_tls().await.unwrap();
     let call = format!("GET /?Action=DescribeUserDomains HTTP/1.1\r\nhost: {NAME}\r\n\r\n");
     let calls = call.repeat(100);
     let cut = async { while stream.write_all(calls.as_bytes()).await.is_ok() {} };
@@ -312,7 +312,7 @@ async fn a_body_that_keeps_its_pace_has_longer() {
     let length = 13 * 20_000;
     let head =
         format!("POST {target} HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {length}\r\n\r\n");
-    let stream = api.encrypted().await.unwrap();
+    let stream = api.connect_tls().await.unwrap();
     let (mut reader, mut writer) = tokio::io::split(stream);
     writer.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..13 {

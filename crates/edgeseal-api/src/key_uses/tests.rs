@@ -22,15 +22,19 @@ async fn the_first_use_in_an_hour_is_known_at_once_and_written_once() {
     let (uses, writer) = KeyUses::new(catalog.clone());
     let before = writes(&catalog).await;
     for minute in [0, 1, 59] {
-        uses.note("a", NOON.plus_ms(minute * 60_000));
+        uses.record("a", NOON.plus_ms(minute * 60_000));
     }
-    assert_eq!(uses.last(&catalog, "a").await.unwrap(), Some(NOON));
-    assert_eq!(uses.last(&catalog, "b").await.unwrap(), None);
-    assert_eq!(catalog.key_used("a").await.unwrap(), None, "not yet");
+    assert_eq!(uses.last_used(&catalog, "a").await.unwrap(), Some(NOON));
+    assert_eq!(uses.last_used(&catalog, "b").await.unwrap(), None);
+    assert_eq!(
+        catalog.access_key_last_used("a").await.unwrap(),
+        None,
+        "not yet"
+    );
 
     drop(uses);
     writer.await;
-    assert_eq!(catalog.key_used("a").await.unwrap(), Some(NOON));
+    assert_eq!(catalog.access_key_last_used("a").await.unwrap(), Some(NOON));
     assert_eq!(writes(&catalog).await, before + 1);
 }
 
@@ -38,27 +42,30 @@ async fn the_first_use_in_an_hour_is_known_at_once_and_written_once() {
 async fn what_another_node_saw_later_counts() {
     let catalog = catalog();
     let (uses, _writer) = KeyUses::new(catalog.clone());
-    uses.note("a", NOON);
+    uses.record("a", NOON);
     let later = NOON.plus_ms(HOUR_MS);
-    catalog.record_key_use("a", later).await.unwrap();
-    assert_eq!(uses.last(&catalog, "a").await.unwrap(), Some(later));
+    catalog.record_access_key_use("a", later).await.unwrap();
+    assert_eq!(uses.last_used(&catalog, "a").await.unwrap(), Some(later));
 }
 
 #[tokio::test]
 async fn what_does_not_fit_is_written_at_a_later_use() {
     let catalog = catalog();
     let (uses, writer) = KeyUses::new(catalog.clone());
-    for number in 0..=WAITING_MAX {
-        uses.note(&number.to_string(), NOON);
+    for number in 0..=QUEUE_MAX {
+        uses.record(&number.to_string(), NOON);
     }
-    let last = WAITING_MAX.to_string();
-    assert_eq!(uses.last(&catalog, &last).await.unwrap(), None);
+    let last = QUEUE_MAX.to_string();
+    assert_eq!(uses.last_used(&catalog, &last).await.unwrap(), None);
     let writer = tokio::spawn(writer);
-    while uses.last(&catalog, &last).await.unwrap().is_none() {
-        uses.note(&last, NOON);
+    while uses.last_used(&catalog, &last).await.unwrap().is_none() {
+        uses.record(&last, NOON);
         tokio::task::yield_now().await;
     }
     drop(uses);
     writer.await.unwrap();
-    assert_eq!(catalog.key_used(&last).await.unwrap(), Some(NOON));
+    assert_eq!(
+        catalog.access_key_last_used(&last).await.unwrap(),
+        Some(NOON)
+    );
 }

@@ -33,10 +33,10 @@ pub use upload_user_certificate::{CreateUserCertificate, UploadUserCertificate};
 use edgeseal_core::certificate::{CertificateId, KeyAlgorithm};
 use edgeseal_store::record::{CertificateRecord, CertificateSummary};
 
-use crate::request::Params;
+use crate::request::ParamMap;
 
 /// What the names of instances begin with.
-const INSTANCE: &str = "cas-upload-";
+const INSTANCE_PREFIX: &str = "cas-upload-";
 
 /// `<id>-<region>`, by which the centre's newer operations name a certificate.
 fn identifier(certificate: &CertificateRecord) -> String {
@@ -44,8 +44,8 @@ fn identifier(certificate: &CertificateRecord) -> String {
 }
 
 /// What the centre calls the instance behind an uploaded certificate.
-fn instance(id: CertificateId) -> String {
-    format!("{INSTANCE}{id}")
+fn instance_id(id: CertificateId) -> String {
+    format!("{INSTANCE_PREFIX}{id}")
 }
 
 /// The algorithm of the key in the centre's words.
@@ -58,8 +58,8 @@ const fn algorithm(key: KeyAlgorithm) -> &'static str {
 }
 
 /// The certificate behind an instance; `None` if that is no instance here.
-fn of_instance(instance: &str) -> Option<CertificateId> {
-    instance.strip_prefix(INSTANCE)?.parse().ok()
+fn parse_instance_id(instance: &str) -> Option<CertificateId> {
+    instance.strip_prefix(INSTANCE_PREFIX)?.parse().ok()
 }
 
 /// What certificates are searched for: a part of a name, or the id of the resource, which is the
@@ -72,15 +72,15 @@ struct Keyword {
 }
 
 impl Keyword {
-    fn of(params: &Params) -> Option<Self> {
-        let text = params.given("Keyword")?.to_ascii_lowercase();
-        let instance = of_instance(&text);
+    fn parse(params: &ParamMap) -> Option<Self> {
+        let text = params.get_non_empty("Keyword")?.to_ascii_lowercase();
+        let instance = parse_instance_id(&text);
         Some(Self { text, instance })
     }
 
     /// Whether it is this certificate's instance, or its name, common name or a DNS name holds it;
     /// ASCII case does not count.
-    fn finds(&self, id: CertificateId, certificate: &CertificateSummary<'_>) -> bool {
+    fn matches(&self, id: CertificateId, certificate: &CertificateSummary<'_>) -> bool {
         let holds = |text: &str| {
             // Names are lower case nearly always: looked at as they are first.
             text.contains(&self.text) || text.to_ascii_lowercase().contains(&self.text)

@@ -8,8 +8,8 @@
 //! in full.
 
 use edgeseal_core::{
-    Pattern,
-    certificate::{CertificateId, Facts},
+    DomainPattern,
+    certificate::{CertificateId, CertificateInfo},
 };
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 
@@ -18,7 +18,7 @@ const NAMES_BYTES: usize = 3 << 20;
 /// What is left for each of the rows that follow: the longest name (253 characters), and the mark.
 const ROW_BYTES: usize = 512;
 /// What stands in place of names that do not fit. No name is like it.
-const MARK: &str = "...";
+const ELLIPSIS: &str = "...";
 /// Records that are read at once.
 const AT_ONCE: usize = 50;
 
@@ -33,30 +33,30 @@ pub(super) async fn rows<R: Send>(
 ) -> Result<Vec<R>, Fault> {
     let mut rows = Vec::with_capacity(ids.len());
     for some in ids.chunks(AT_ONCE) {
-        let certificates = catalog.certificates_numbered(some).await?;
+        let certificates = catalog.certificates_by_id(some).await?;
         rows.extend(certificates.into_iter().map(&mut row));
     }
     Ok(rows)
 }
 
 /// The names that the rows of one page show.
-pub(super) struct Names {
+pub(super) struct NameBudget {
     left: usize,
     rows: usize,
 }
 
-impl Names {
+impl NameBudget {
     /// For a page of so many rows.
-    pub(super) const fn of_page(rows: usize) -> Self {
+    pub(super) const fn for_rows(rows: usize) -> Self {
         Self {
             left: NAMES_BYTES,
             rows,
         }
     }
 
-    /// The names of the next row as people write them, separated by commas. If not all fit, [`MARK`]
+    /// The names of the next row as people write them, separated by commas. If not all fit, [`ELLIPSIS`]
     /// stands at the end.
-    pub(super) fn next(&mut self, facts: &Facts) -> String {
+    pub(super) fn take_names(&mut self, facts: &CertificateInfo) -> String {
         self.rows = self.rows.saturating_sub(1);
         let later = self.rows.saturating_mul(ROW_BYTES);
         let most = self.left.saturating_sub(later).max(ROW_BYTES);
@@ -67,16 +67,16 @@ impl Names {
 }
 
 /// As many names as fit.
-fn within(names: &[Pattern], most: usize) -> String {
+fn within(names: &[DomainPattern], most: usize) -> String {
     let mut shown = String::new();
     for (at, name) in names.iter().enumerate() {
-        let name = name.display_star();
+        let name = name.to_san();
         let is_last = at + 1 == names.len();
-        let after = if is_last { 0 } else { 1 + MARK.len() };
+        let after = if is_last { 0 } else { 1 + ELLIPSIS.len() };
         let comma = if at == 0 { "" } else { "," };
         shown.push_str(comma);
         if shown.len() + name.len() + after > most {
-            return shown + MARK;
+            return shown + ELLIPSIS;
         }
         shown.push_str(&name);
     }
@@ -87,10 +87,10 @@ fn within(names: &[Pattern], most: usize) -> String {
 mod tests {
     use super::*;
 
-    fn names(count: usize, length: usize) -> Vec<Pattern> {
+    fn names(count: usize, length: usize) -> Vec<DomainPattern> {
         let name = |n: usize| {
             let labels = format!("{n:03}.{}", "a.".repeat(length));
-            Pattern::parse(&labels[..length]).unwrap()
+            DomainPattern::parse(&labels[..length]).unwrap()
         };
         (0..count).map(name).collect()
     }
@@ -106,11 +106,11 @@ mod tests {
             (23, "000.a.a.a,001.a.a.a,..."),
             (22, "000.a.a.a,..."),
             (13, "000.a.a.a,..."),
-            (12, MARK),
-            (0, MARK),
+            (12, ELLIPSIS),
+            (0, ELLIPSIS),
         ] {
             assert_eq!(within(&three, most), shown, "{most}");
-            assert!(shown.len() <= most.max(MARK.len()));
+            assert!(shown.len() <= most.max(ELLIPSIS.len()));
         }
         assert_eq!(within(&[], 0), "");
     }
@@ -127,24 +127,24 @@ mod tests {
             let names = names(count, length);
             let whole = within(&names, usize::MAX).len();
             let facts = facts(names);
-            let mut page = Names::of_page(rows);
-            let shown: Vec<String> = (0..rows).map(|_| page.next(&facts)).collect();
+            let mut page = NameBudget::for_rows(rows);
+            let shown: Vec<String> = (0..rows).map(|_| page.take_names(&facts)).collect();
             let total: usize = shown.iter().map(String::len).sum();
             assert!(total <= NAMES_BYTES, "{rows} {count} {length}: {total}");
             assert!(shown.iter().all(|row| row.starts_with("000.a")));
-            let is_whole = |row: &String| row.len() == whole && !row.ends_with(MARK);
+            let is_whole = |row: &String| row.len() == whole && !row.ends_with(ELLIPSIS);
             assert_eq!(
                 shown.iter().all(is_whole),
                 in_full,
                 "{rows} {count} {length}"
             );
-            let marked = |row: &String| is_whole(row) || row.ends_with(&format!(",{MARK}"));
+            let marked = |row: &String| is_whole(row) || row.ends_with(&format!(",{ELLIPSIS}"));
             assert!(shown.iter().all(marked));
         }
     }
 
-    fn facts(names: Vec<Pattern>) -> Facts {
-        Facts {
+    fn facts(names: Vec<DomainPattern>) -> CertificateInfo {
+        CertificateInfo {
             common_name: String::new(),
             subject: Default::default(),
             names,

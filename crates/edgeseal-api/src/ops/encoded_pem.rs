@@ -7,13 +7,13 @@ use percent_encoding::percent_decode_str;
 /// It is neither PEM nor base64 of PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate is neither PEM nor the base64 of PEM")]
-pub struct NotEncodedPem;
+pub struct InvalidEncodedPem;
 
 /// The PEM inside.
 ///
 /// # Errors
-/// [`NotEncodedPem`].
-pub(super) fn decode(text: &str) -> Result<String, NotEncodedPem> {
+/// [`InvalidEncodedPem`].
+pub(super) fn decode(text: &str) -> Result<String, InvalidEncodedPem> {
     let mut text = text.trim().to_owned();
     // Base64 in percent-encoding, its PEM perhaps in percent-encoding too.
     for _ in 0..2 {
@@ -22,19 +22,19 @@ pub(super) fn decode(text: &str) -> Result<String, NotEncodedPem> {
         }
         if text.contains('%') {
             let decoded = percent_decode_str(&text).decode_utf8();
-            text = decoded.map_err(|_| NotEncodedPem)?.into_owned();
+            text = decoded.map_err(|_| InvalidEncodedPem)?.into_owned();
         }
         if text.contains("-----BEGIN") {
             return Ok(text);
         }
         let dense: String = text.split_whitespace().collect();
-        let bytes = BASE64.decode(dense).map_err(|_| NotEncodedPem)?;
-        text = String::from_utf8(bytes).map_err(|_| NotEncodedPem)?;
+        let bytes = BASE64.decode(dense).map_err(|_| InvalidEncodedPem)?;
+        text = String::from_utf8(bytes).map_err(|_| InvalidEncodedPem)?;
     }
     if text.contains("-----BEGIN") {
         Ok(text)
     } else {
-        Err(NotEncodedPem)
+        Err(InvalidEncodedPem)
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
             assert_eq!(decode(&text).unwrap().trim(), PEM.trim(), "{text}");
         }
         for text in ["", "hello", "aGVsbG8=", "%zz"] {
-            assert_eq!(decode(text), Err(NotEncodedPem), "{text}");
+            assert_eq!(decode(text), Err(InvalidEncodedPem), "{text}");
         }
     }
 }

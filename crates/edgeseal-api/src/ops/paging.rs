@@ -1,6 +1,6 @@
 //! Pages of a listing, as callers ask for them.
 
-use crate::{code::Code, operation::Failure, request::Params};
+use crate::{code::Code, operation::ApiError, request::ParamMap};
 
 /// Which page, from 1, of how many entries each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,24 +13,24 @@ pub struct Page {
 
 /// The names that a family of operations has for number and size of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spelling {
+pub enum PageParamNames {
     /// `PageNumber` and `PageSize`.
-    Page,
+    Numbered,
     /// `CurrentPage` and `ShowSize`.
-    Show,
+    CurrentShow,
 }
 
 /// Why no page is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadPage {
+pub enum InvalidPage {
     /// Out of range.
     #[error("{} must be a number from 1 to {PAGES_MAX}", .0.number())]
-    Number(Spelling),
+    Number(PageParamNames),
     /// Out of range.
     #[error("{} must be a number from 1 to {max}", spelling.size())]
     Size {
         /// How it is spelt.
-        spelling: Spelling,
+        spelling: PageParamNames,
         /// The largest.
         max: usize,
     },
@@ -42,26 +42,26 @@ impl Page {
     /// `PageNumber` and `PageSize`.
     ///
     /// # Errors
-    /// [`BadPage`], the number first.
-    pub fn of(params: &Params, default: usize, max: usize) -> Result<Self, BadPage> {
-        Self::spelt(Spelling::Page, params, default, max)
+    /// [`InvalidPage`], the number first.
+    pub fn parse(params: &ParamMap, default: usize, max: usize) -> Result<Self, InvalidPage> {
+        Self::parse_with(PageParamNames::Numbered, params, default, max)
     }
 
     /// As [`Page::of`], in another spelling.
     ///
     /// # Errors
-    /// [`BadPage`], the number first.
-    pub fn spelt(
-        spelling: Spelling,
-        params: &Params,
+    /// [`InvalidPage`], the number first.
+    pub fn parse_with(
+        spelling: PageParamNames,
+        params: &ParamMap,
         default: usize,
         max: usize,
-    ) -> Result<Self, BadPage> {
+    ) -> Result<Self, InvalidPage> {
         let page = number(params, spelling.number(), 1, PAGES_MAX);
         let size = number(params, spelling.size(), default, max);
         Ok(Self {
-            number: page.ok_or(BadPage::Number(spelling))?,
-            size: size.ok_or(BadPage::Size { spelling, max })?,
+            number: page.ok_or(InvalidPage::Number(spelling))?,
+            size: size.ok_or(InvalidPage::Size { spelling, max })?,
         })
     }
 }
@@ -75,24 +75,24 @@ impl Default for Page {
     }
 }
 
-impl Spelling {
+impl PageParamNames {
     const fn number(self) -> &'static str {
         match self {
-            Self::Page => "PageNumber",
-            Self::Show => "CurrentPage",
+            Self::Numbered => "PageNumber",
+            Self::CurrentShow => "CurrentPage",
         }
     }
 
     const fn size(self) -> &'static str {
         match self {
-            Self::Page => "PageSize",
-            Self::Show => "ShowSize",
+            Self::Numbered => "PageSize",
+            Self::CurrentShow => "ShowSize",
         }
     }
 }
 
-fn number(params: &Params, name: &str, default: usize, max: usize) -> Option<usize> {
-    let Some(text) = params.given(name) else {
+fn number(params: &ParamMap, name: &str, default: usize, max: usize) -> Option<usize> {
+    let Some(text) = params.get_non_empty(name) else {
         return Some(default);
     };
     text.trim()
@@ -101,17 +101,17 @@ fn number(params: &Params, name: &str, default: usize, max: usize) -> Option<usi
         .filter(|number| (1..=max).contains(number))
 }
 
-impl Failure for BadPage {
+impl ApiError for InvalidPage {
     fn code(&self) -> Code {
         match self {
-            Self::Number(Spelling::Page) => Code::InvalidPageNumber,
+            Self::Number(PageParamNames::Numbered) => Code::InvalidPageNumber,
             Self::Size {
-                spelling: Spelling::Page,
+                spelling: PageParamNames::Numbered,
                 ..
             } => Code::InvalidPageSize,
-            Self::Number(Spelling::Show) => Code::InvalidCurrentPage,
+            Self::Number(PageParamNames::CurrentShow) => Code::InvalidCurrentPage,
             Self::Size {
-                spelling: Spelling::Show,
+                spelling: PageParamNames::CurrentShow,
                 ..
             } => Code::InvalidShowSize,
         }

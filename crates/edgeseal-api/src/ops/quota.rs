@@ -3,7 +3,7 @@
 use edgeseal_core::{
     AccountId,
     account::Account,
-    quota::{AccountQuotas, Kind, OverQuota, Quota},
+    quota::{OverQuota, Quota, QuotaKind, QuotaOverrides},
 };
 use edgeseal_store::Fault;
 
@@ -13,51 +13,59 @@ use crate::{code::Code, context::Context};
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub(super) async fn of(context: &Context, account: &AccountId, kind: Kind) -> Result<Quota, Fault> {
+pub(super) async fn for_account(
+    context: &Context,
+    account: &AccountId,
+    kind: QuotaKind,
+) -> Result<Quota, Fault> {
     let found = context.catalog.account(account).await?;
-    Ok(of_account(context, found.as_ref(), kind))
+    Ok(for_loaded_account(context, found.as_ref(), kind))
 }
 
 /// As [`of`], of an account that was read.
-pub(super) fn of_account(context: &Context, account: Option<&Account>, kind: Kind) -> Quota {
-    let nobody = (false, AccountQuotas::default());
+pub(super) fn for_loaded_account(
+    context: &Context,
+    account: Option<&Account>,
+    kind: QuotaKind,
+) -> Quota {
+    let nobody = (false, QuotaOverrides::default());
     let (is_root, chosen) = account.map_or(nobody, |account| (account.root, account.quotas));
-    context.settings.quotas.of(kind, is_root, &chosen)
+    context.settings.quotas.effective(kind, is_root, &chosen)
 }
 
 /// The parameter that sets the quota of one account.
-pub(super) const fn parameter(kind: Kind) -> &'static str {
+pub(super) const fn parameter(kind: QuotaKind) -> &'static str {
     match kind {
-        Kind::Domains => "QuotaDomains",
-        Kind::Certificates => "QuotaCertificates",
-        Kind::CsrKeys => "QuotaCsrKeys",
+        QuotaKind::Domains => "QuotaDomains",
+        QuotaKind::Certificates => "QuotaCertificates",
+        QuotaKind::CsrKeys => "QuotaCsrKeys",
     }
 }
 
 /// The setting of the installation.
-const fn setting(kind: Kind) -> &'static str {
+const fn setting(kind: QuotaKind) -> &'static str {
     match kind {
-        Kind::Domains => "quota_domains",
-        Kind::Certificates => "quota_certificates",
-        Kind::CsrKeys => "quota_csr_keys",
+        QuotaKind::Domains => "quota_domains",
+        QuotaKind::Certificates => "quota_certificates",
+        QuotaKind::CsrKeys => "quota_csr_keys",
     }
 }
 
 /// What is answered at the quota.
-pub(super) const fn code(kind: Kind) -> Code {
+pub(super) const fn code(kind: QuotaKind) -> Code {
     match kind {
-        Kind::Domains => Code::DomainOverLimit,
-        Kind::Certificates => Code::TooManyCertificates,
-        Kind::CsrKeys => Code::TooManySigningRequests,
+        QuotaKind::Domains => Code::DomainOverLimit,
+        QuotaKind::Certificates => Code::TooManyCertificates,
+        QuotaKind::CsrKeys => Code::TooManySigningRequests,
     }
 }
 
 /// What to do at the quota.
-pub(super) fn told(over: &OverQuota) -> String {
+pub(super) fn over_quota_detail(over: &OverQuota) -> String {
     let first = match over.kind {
-        Kind::Domains => "delete some",
-        Kind::Certificates => "remove those that no domain uses any more",
-        Kind::CsrKeys => "each is kept for 400 days",
+        QuotaKind::Domains => "delete some",
+        QuotaKind::Certificates => "remove those that no domain uses any more",
+        QuotaKind::CsrKeys => "each is kept for 400 days",
     };
     format!(
         "{over}; {first}, or ask the operator to raise {} of the account (UpdateAccount) or {} of the installation",

@@ -3,27 +3,27 @@
 use crate::authorize::Authorized;
 
 /// Where certificates belong if nobody says otherwise, those uploaded for a domain among them.
-pub(super) const HOME: &str = "cn-hangzhou";
+pub(super) const DEFAULT: &str = "cn-hangzhou";
 /// The other one.
-pub(super) const ABROAD: &str = "ap-southeast-1";
+pub(super) const INTERNATIONAL: &str = "ap-southeast-1";
 /// Both.
-pub(super) const REGIONS: [&str; 2] = [HOME, ABROAD];
+pub(super) const REGIONS: [&str; 2] = [DEFAULT, INTERNATIONAL];
 
 /// The region of a call to the certificate centre: that of the endpoint that was called, else that
 /// of `RegionId`, which old clients always send. What names neither is at home.
-pub(super) fn of_call(call: &Authorized) -> &'static str {
+pub(super) fn from_call(call: &Authorized) -> &'static str {
     let host = call.host().unwrap_or_default();
-    let named = call.params().given("RegionId");
-    of(host, named)
+    let named = call.params().get_non_empty("RegionId");
+    resolve(host, named)
 }
 
-fn of(host: &str, named: Option<&str>) -> &'static str {
+fn resolve(host: &str, named: Option<&str>) -> &'static str {
     let labels = || host.split(['.', ':']);
     let by_host = REGIONS
         .into_iter()
         .find(|region| labels().any(|label| label == *region));
     let by_name = || REGIONS.into_iter().find(|region| named == Some(region));
-    by_host.or_else(by_name).unwrap_or(HOME)
+    by_host.or_else(by_name).unwrap_or(DEFAULT)
 }
 
 #[cfg(test)]
@@ -33,19 +33,19 @@ mod tests {
     #[test]
     fn regions_of_endpoints() {
         for (host, named, region) in [
-            ("cas.aliyuncs.com", None, HOME),
-            ("cas.aliyuncs.com", Some("cn-shanghai"), HOME),
+            ("cas.aliyuncs.com", None, DEFAULT),
+            ("cas.aliyuncs.com", Some("cn-shanghai"), DEFAULT),
             (
                 "cas.ap-southeast-1.aliyuncs.com",
                 Some("cn-hangzhou"),
-                ABROAD,
+                INTERNATIONAL,
             ),
-            ("cas.ap-southeast-1.aliyuncs.com:8443", None, ABROAD),
-            ("cas.eu-central-1.aliyuncs.com", None, HOME),
-            ("127.0.0.1:8080", Some("ap-southeast-1"), ABROAD),
-            ("", None, HOME),
+            ("cas.ap-southeast-1.aliyuncs.com:8443", None, INTERNATIONAL),
+            ("cas.eu-central-1.aliyuncs.com", None, DEFAULT),
+            ("127.0.0.1:8080", Some("ap-southeast-1"), INTERNATIONAL),
+            ("", None, DEFAULT),
         ] {
-            assert_eq!(of(host, named), region, "{host} {named:?}");
+            assert_eq!(resolve(host, named), region, "{host} {named:?}");
         }
     }
 }

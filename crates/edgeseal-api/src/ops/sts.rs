@@ -1,9 +1,9 @@
 //! Temporary keys and who is who: STS, Version 2015-04-01.
 
+mod arn;
 mod assume_role;
 mod assume_role_with_oidc;
 mod get_caller_identity;
-mod role_arn;
 mod session;
 
 pub use assume_role::AssumeRole;

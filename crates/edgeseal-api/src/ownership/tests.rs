@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::{AccountId, DomainName, Pattern};
+use edgeseal_core::{AccountId, DomainName, DomainPattern};
 use hickory_resolver::proto::rr::{
     LowerName, Name, RData, Record, RecordType,
     rdata::{A, CNAME, SOA, TXT},
@@ -51,8 +51,8 @@ fn roots() {
         ("*.co.uk", "co.uk"),
         ("github.io", "github.io"),
     ] {
-        let pattern = Pattern::parse(name).unwrap();
-        assert_eq!(root_of(&pattern).as_str(), root, "{name}");
+        let pattern = DomainPattern::parse(name).unwrap();
+        assert_eq!(registrable_domain(&pattern).as_str(), root, "{name}");
     }
 }
 
@@ -62,10 +62,17 @@ fn contents() {
     let (one, two) = (account("1000000000000001"), account("1000000000000002"));
     let (a, b) = (name("a.example"), name("b.example"));
     // printf 'edgeseal domain ownership\n1000000000000001\na.example' | sha256sum
-    assert_eq!(content(&one, &a), "verify_833dadd3662c6dbb2ad1a369cbc870e2");
-    let all = [content(&one, &b), content(&two, &a), content(&two, &b)];
+    assert_eq!(
+        verification_content(&one, &a),
+        "verify_833dadd3662c6dbb2ad1a369cbc870e2"
+    );
+    let all = [
+        verification_content(&one, &b),
+        verification_content(&two, &a),
+        verification_content(&two, &b),
+    ];
     for (i, other) in all.iter().enumerate() {
-        assert_ne!(other, &content(&one, &a));
+        assert_ne!(other, &verification_content(&one, &a));
         assert!(!all[..i].contains(other));
         assert_eq!(other.len(), 39);
     }
@@ -102,7 +109,7 @@ async fn by_dns() {
     for root in ["right", "spaced", "cut", "several", "alias", "large"] {
         let root = name(&format!("{root}.example"));
         assert_eq!(
-            check.by_dns(&account(), &root, CONTENT).await,
+            check.verify_dns(&account(), &root, CONTENT).await,
             Ok(()),
             "{root}"
         );
@@ -110,24 +117,24 @@ async fn by_dns() {
     let cut = "x".repeat(80);
     let beside = format!("{CONTENT}4");
     for (root, found) in [("wrong", "verify_0 123"), ("part", &beside), ("long", &cut)] {
-        let expected = NotProven::OtherRecord {
+        let expected = OwnershipError::TxtMismatch {
             name: format!("verification.{root}.example"),
             found: found.to_owned(),
         };
         let root = name(&format!("{root}.example"));
         assert_eq!(
-            check.by_dns(&account(), &root, CONTENT).await,
+            check.verify_dns(&account(), &root, CONTENT).await,
             Err(expected),
             "{root}"
         );
     }
     for root in ["other-type.example", "above.example", "nothing.example"] {
-        let expected = NotProven::NoRecord {
+        let expected = OwnershipError::NoTxtRecord {
             name: format!("verification.{root}"),
         };
         let root = name(root);
         assert_eq!(
-            check.by_dns(&account(), &root, CONTENT).await,
+            check.verify_dns(&account(), &root, CONTENT).await,
             Err(expected)
         );
     }
@@ -137,24 +144,24 @@ async fn by_dns() {
 async fn a_mended_record_is_seen_at_once() {
     let dns = Dns::start(vec![]).await;
     let (check, root) = (dns.check(80, false), name("mended.example"));
-    assert!(check.by_dns(&account(), &root, CONTENT).await.is_err());
+    assert!(check.verify_dns(&account(), &root, CONTENT).await.is_err());
     dns.add(txt("verification.mended.example.", &[CONTENT]))
         .await;
-    assert_eq!(check.by_dns(&account(), &root, CONTENT).await, Ok(()));
+    assert_eq!(check.verify_dns(&account(), &root, CONTENT).await, Ok(()));
 }
 
 #[tokio::test]
 async fn a_silent_dns_server() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let check = OwnerCheck::new(Options {
+    let check = OwnershipVerifier::new(OwnershipOptions {
         dns: Some(silent.local_addr().unwrap()),
-        ..Options::default()
+        ..OwnershipOptions::default()
     });
     let (check, root) = (check.unwrap(), name("silent.example"));
     let begun = Instant::now();
-    let result = check.by_dns(&account(), &root, CONTENT).await;
-    assert!(matches!(result, Err(NotProven::Unreachable { .. })));
-    assert!(begun.elapsed() < PATIENCE + Duration::from_secs(1));
+    let result = check.verify_dns(&account(), &root, CONTENT).await;
+    assert!(matches!(result, Err(OwnershipError::Unreachable { .. })));
+    assert!(begun.elapsed() < TIMEOUT + Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -162,29 +169,33 @@ async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
     let dns = Dns::start(vec![txt("verification.b.example.", &[CONTENT])]).await;
     let check = dns.check(80, false);
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let asks_in_vain = OwnerCheck::new(Options {
+    let asks_in_vain = OwnershipVerifier::new(OwnershipOptions {
         dns: Some(silent.local_addr().unwrap()),
-        ..Options::default()
+        ..OwnershipOptions::default()
     });
-    let asks_in_vain = OwnerCheck {
+    let asks_in_vain = OwnershipVerifier {
         resolver: asks_in_vain.unwrap().resolver,
         ..check.clone()
     };
     // Some have a turn, the others wait for one; nobody is answered.
     let mut many = tokio::task::JoinSet::new();
-    for _ in 0..8 * QUESTIONS_MAX {
+    for _ in 0..8 * LOOKUPS_MAX {
         let check = asks_in_vain.clone();
-        many.spawn(async move { check.by_dns(&account(), &name("a.example"), CONTENT).await });
+        many.spawn(async move {
+            check
+                .verify_dns(&account(), &name("a.example"), CONTENT)
+                .await
+        });
     }
     tokio::task::yield_now().await;
     let (other, root) = (
         AccountId::parse("1000000000000002").unwrap(),
         name("b.example"),
     );
-    assert_eq!(check.by_dns(&other, &root, CONTENT).await, Ok(()));
+    assert_eq!(check.verify_dns(&other, &root, CONTENT).await, Ok(()));
     // To ask something else it does not even stand behind itself.
-    let domain = Pattern::parse("b.example").unwrap();
-    let found = check.points_to(&account(), &domain, "b.w.example").await;
+    let domain = DomainPattern::parse("b.example").unwrap();
+    let found = check.verify_cname(&account(), &domain, "b.w.example").await;
     assert_eq!(found, Err("b.example has no CNAME record".to_owned()));
 }
 
@@ -203,17 +214,17 @@ async fn by_file() {
     let check = dns.check(web.address.port(), true);
     for root in web.hosts {
         assert_eq!(
-            check.by_file(&account(), &name(root), CONTENT).await,
+            check.verify_file(&account(), &name(root), CONTENT).await,
             Ok(()),
             "{root}"
         );
     }
-    let nothing = NotProven::NoAddress {
+    let nothing = OwnershipError::NoAddress {
         name: "nothing.example".to_owned(),
     };
     let root = name("nothing.example");
     assert_eq!(
-        check.by_file(&account(), &root, CONTENT).await,
+        check.verify_file(&account(), &root, CONTENT).await,
         Err(nothing)
     );
 }
@@ -240,15 +251,15 @@ async fn by_what_is_not_the_file() {
     let dns = Dns::start(web.records()).await;
     let check = dns.check(web.address.port(), true);
     let url = |root: &str| format!("http://{root}/verification.html");
-    let other = |root, found: &str| NotProven::OtherFile {
+    let other = |root, found: &str| OwnershipError::FileMismatch {
         url: url(root),
         found: found.to_owned(),
     };
-    let status = |root, status| NotProven::NoFile {
+    let status = |root, status| OwnershipError::UnexpectedStatus {
         url: url(root),
         status,
     };
-    let too_long = NotProven::LongFile {
+    let too_long = OwnershipError::FileTooLong {
         url: url("long.example"),
     };
     for (root, expected) in [
@@ -258,12 +269,12 @@ async fn by_what_is_not_the_file() {
         ("moved.example", status("moved.example", 302)),
         ("missing.example", status("missing.example", 404)),
     ] {
-        let result = check.by_file(&account(), &name(root), CONTENT).await;
+        let result = check.verify_file(&account(), &name(root), CONTENT).await;
         assert_eq!(result, Err(expected), "{root}");
     }
     for root in ["broken.example", "mute.example"] {
-        let result = check.by_file(&account(), &name(root), CONTENT).await;
-        let unreachable = matches!(result, Err(NotProven::Unreachable { .. }));
+        let result = check.verify_file(&account(), &name(root), CONTENT).await;
+        let unreachable = matches!(result, Err(OwnershipError::Unreachable { .. }));
         assert!(unreachable, "{root}: {result:?}");
     }
 }
@@ -274,19 +285,19 @@ async fn only_public_addresses_are_asked() {
     let dns = Dns::start(web.records()).await;
     let root = name("inside.example");
     let check = dns.check(web.address.port(), false);
-    let refused = NotProven::NotPublic {
+    let refused = OwnershipError::NotPublic {
         name: "inside.example".to_owned(),
         address: Ipv4Addr::LOCALHOST.into(),
     };
     assert_eq!(
-        check.by_file(&account(), &root, CONTENT).await,
+        check.verify_file(&account(), &root, CONTENT).await,
         Err(refused)
     );
     assert_eq!(web.asked(), 0, "nobody connected");
 
     let before = dns.asked_for_a();
     let check = dns.check(web.address.port(), true);
-    assert_eq!(check.by_file(&account(), &root, CONTENT).await, Ok(()));
+    assert_eq!(check.verify_file(&account(), &root, CONTENT).await, Ok(()));
     assert_eq!(web.asked(), 1);
     assert_eq!(dns.asked_for_a() - before, 1, "checked is what is used");
 }
@@ -302,14 +313,14 @@ async fn an_address_that_does_not_answer_makes_way() {
     let check = dns.check(web.address.port(), true);
     assert_eq!(
         check
-            .by_file(&account(), &name("two.example"), CONTENT)
+            .verify_file(&account(), &name("two.example"), CONTENT)
             .await,
         Ok(())
     );
     let result = check
-        .by_file(&account(), &name("one.example"), CONTENT)
+        .verify_file(&account(), &name("one.example"), CONTENT)
         .await;
-    let Err(NotProven::Unreachable { why, .. }) = result else {
+    let Err(OwnershipError::Unreachable { why, .. }) = result else {
         panic!("{result:?}");
     };
     assert!(why.contains("refused"), "the cause is told: {why}");
@@ -400,7 +411,7 @@ impl Dns {
         let (tcp, udp) = one_port().await;
         let address = tcp.local_addr().unwrap();
         server.register_socket(udp);
-        server.register_listener(tcp, PATIENCE, 64);
+        server.register_listener(tcp, TIMEOUT, 64);
         let dns = Self {
             address,
             zone,
@@ -420,13 +431,13 @@ impl Dns {
         assert!(self.zone.upsert(record, 1).await);
     }
 
-    fn check(&self, http_port: u16, private_addresses: bool) -> OwnerCheck {
-        let options = Options {
+    fn check(&self, http_port: u16, private_addresses: bool) -> OwnershipVerifier {
+        let options = OwnershipOptions {
             dns: Some(self.address),
             http_port,
             private_addresses,
         };
-        OwnerCheck::new(options).unwrap()
+        OwnershipVerifier::new(options).unwrap()
     }
 
     fn asked_for_a(&self) -> usize {

@@ -12,20 +12,20 @@ fn envelope(format: Format) -> Envelope<'static> {
         request: "ID",
         host: "cdn.aliyuncs.com",
         action: "DescribeX",
-        recommend: "https://help/#",
+        docs_base_url: "https://help/#",
         format,
     }
 }
 
-fn body(answer: &Answer) -> &str {
+fn body(answer: &ApiResponse) -> &str {
     std::str::from_utf8(&answer.body).unwrap()
 }
 
 #[test]
 fn success_holds_the_request_id_and_the_reply_alone() {
-    let void = success(&envelope(Format::Json), Done::read(json!({})));
+    let void = success(&envelope(Format::Json), Success::read(json!({})));
     assert_eq!(body(&void), r#"{"RequestId":"ID"}"#);
-    let xml = success(&envelope(Format::Xml), Done::read(json!({})));
+    let xml = success(&envelope(Format::Xml), Success::read(json!({})));
     assert_eq!(
         body(&xml),
         r#"<?xml version="1.0" encoding="UTF-8"?><DescribeXResponse><RequestId>ID</RequestId></DescribeXResponse>"#
@@ -35,7 +35,7 @@ fn success_holds_the_request_id_and_the_reply_alone() {
 #[test]
 fn lists_in_both_formats() {
     let reply = || {
-        Done::read(
+        Success::read(
             json!({"CertInfos": {"CertInfo": [{"A": "<&>"}, {"A": 2, "B": true, "C": null}]}}),
         )
     };
@@ -53,7 +53,7 @@ fn lists_in_both_formats() {
 fn what_xml_cannot_carry_is_left_out() {
     let xml = success(
         &envelope(Format::Xml),
-        Done::read(json!({"A": "a\u{0}\u{1f}\n\u{fffe}b"})),
+        Success::read(json!({"A": "a\u{0}\u{1f}\n\u{fffe}b"})),
     );
     assert!(body(&xml).contains("<A>a\nb</A>"));
 }
@@ -66,7 +66,7 @@ fn a_change_tells_its_revision() {
     });
     let answer = success(
         &envelope(Format::Json),
-        Done {
+        Success {
             reply: json!({}),
             change,
             warnings: Vec::new(),
@@ -78,7 +78,7 @@ fn a_change_tells_its_revision() {
 #[test]
 fn refusals_in_both_formats() {
     let failure = UnknownAction::NoAction;
-    let json = refusal(&envelope(Format::Json), &failure);
+    let json = error(&envelope(Format::Json), &failure);
     assert_eq!(json.status, 400);
     // Shell scripts search for `"Message":"`, and others for the fields in this order.
     assert_eq!(
@@ -89,7 +89,7 @@ fn refusals_in_both_formats() {
             r#""Detail":"no action is named"}"#
         )
     );
-    let xml = refusal(&envelope(Format::Xml), &failure);
+    let xml = error(&envelope(Format::Xml), &failure);
     assert!(body(&xml).starts_with(
         r#"<?xml version="1.0" encoding="UTF-8"?><Error><RequestId>ID</RequestId><HostId>cdn.aliyuncs.com</HostId><Code>"#
     ));
@@ -100,19 +100,19 @@ fn refusals_in_both_formats() {
 #[error("no such function")]
 struct NoFunction;
 
-impl Failure for NoFunction {
+impl ApiError for NoFunction {
     fn code(&self) -> Code {
         Code::FunctionNotSupported
     }
 
-    fn wire(&self) -> String {
+    fn wire_code(&self) -> String {
         "Invalidab.ValueNotSupported".to_owned()
     }
 }
 
 #[test]
 fn a_code_with_a_blank_leads_to_one_section() {
-    let answer = refusal(&envelope(Format::Json), &NoFunction);
+    let answer = error(&envelope(Format::Json), &NoFunction);
     let json = body(&answer);
     for part in [
         r#""Code":"Invalidab.ValueNotSupported""#,
@@ -124,14 +124,14 @@ fn a_code_with_a_blank_leads_to_one_section() {
 
 #[test]
 fn a_throttled_caller_is_told_how_long() {
-    let failure = crate::admit::TooOften {
+    let failure = crate::admit::RateLimited {
         what: "calls of your account for this action",
         calls: 30,
         per_ms: 1000,
         retry_after_ms: 34,
         first: true,
     };
-    let answer = refusal(&envelope(Format::Json), &failure);
+    let answer = error(&envelope(Format::Json), &failure);
     assert_eq!(answer.status, 400);
     assert_eq!(
         answer.headers,
@@ -156,7 +156,7 @@ fn access_denied_has_the_documented_fields() {
     #[derive(Debug, thiserror::Error)]
     #[error("denied")]
     struct Denied;
-    impl Failure for Denied {
+    impl ApiError for Denied {
         fn code(&self) -> Code {
             Code::NoPermission
         }
@@ -173,7 +173,7 @@ fn access_denied_has_the_documented_fields() {
             })
         }
     }
-    let answer = refusal(&envelope(Format::Json), &Denied);
+    let answer = error(&envelope(Format::Json), &Denied);
     assert!(body(&answer).ends_with(concat!(
         r#""AccessDeniedDetail":{"AuthAction":"cdn:X","AuthPrincipalType":"SubUser","AuthPrincipalOwnerId":"1","#,
         r#""AuthPrincipalDisplayName":"2","PolicyType":"AccountLevelIdentityBasedPolicy","#,

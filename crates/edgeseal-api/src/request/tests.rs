@@ -16,7 +16,7 @@ fn raw(method: &str, path: &str, query: &str) -> RawRequest {
     }
 }
 
-fn refused(raw: RawRequest) -> Malformed {
+fn refused(raw: RawRequest) -> MalformedRequest {
     Request::parse(raw).err().expect("the request was taken")
 }
 
@@ -29,7 +29,7 @@ fn wire_forms_decode_alike() {
         "N=my+cert*%7E%27%28",
     ] {
         assert_eq!(
-            Params::decode(encoded.as_bytes()).unwrap().get("N"),
+            ParamMap::decode(encoded.as_bytes()).unwrap().get("N"),
             Some("my cert*~'("),
             "{encoded}"
         );
@@ -38,37 +38,37 @@ fn wire_forms_decode_alike() {
 
 #[test]
 fn empty_values_and_lone_names() {
-    let params = Params::decode(b"A=&B&&C=x=y").unwrap();
+    let params = ParamMap::decode(b"A=&B&&C=x=y").unwrap();
     assert_eq!(
         params.iter().collect::<Vec<_>>(),
         [("A", ""), ("B", ""), ("C", "x=y")]
     );
-    assert_eq!(params.given("A"), None);
+    assert_eq!(params.get_non_empty("A"), None);
 }
 
 #[test]
 fn malformed_parameters() {
     for (encoded, why) in [
-        ("A=%", Malformed::Percent { position: 1 }),
-        ("A=1&B=%4", Malformed::Percent { position: 2 }),
-        ("A=%zz", Malformed::Percent { position: 1 }),
-        ("%=1", Malformed::Percent { position: 1 }),
-        ("A=%ff", Malformed::Utf8 { position: 1 }),
+        ("A=%", MalformedRequest::Percent { position: 1 }),
+        ("A=1&B=%4", MalformedRequest::Percent { position: 2 }),
+        ("A=%zz", MalformedRequest::Percent { position: 1 }),
+        ("%=1", MalformedRequest::Percent { position: 1 }),
+        ("A=%ff", MalformedRequest::Utf8 { position: 1 }),
         (
             "A=1&A=2",
-            Malformed::Twice {
+            MalformedRequest::DuplicateParam {
                 name: "A".to_owned(),
             },
         ),
         (
             "A=1&%41=2",
-            Malformed::Twice {
+            MalformedRequest::DuplicateParam {
                 name: "A".to_owned(),
             },
         ),
     ] {
         assert_eq!(
-            Params::decode(encoded.as_bytes()).err(),
+            ParamMap::decode(encoded.as_bytes()).err(),
             Some(why),
             "{encoded}"
         );
@@ -82,22 +82,25 @@ fn the_order_of_what_is_looked_at() {
     request.body = None;
     assert_eq!(
         refused(request),
-        Malformed::Method {
+        MalformedRequest::Method {
             method: "PUT".to_owned()
         }
     );
     let mut request = raw("GET", "/path", &format!("A=%&{long}"));
     request.body = None;
-    assert_eq!(refused(request), Malformed::Path);
+    assert_eq!(refused(request), MalformedRequest::Path);
     let mut request = raw("GET", "/", &format!("A=%&{long}"));
     request.body = None;
-    assert!(matches!(refused(request), Malformed::HeadTooLong { .. }));
+    assert!(matches!(
+        refused(request),
+        MalformedRequest::HeadTooLong { .. }
+    ));
     let mut request = raw("GET", "/", "A=%");
     request.body = None;
-    assert_eq!(refused(request), Malformed::BodyTooLong);
+    assert_eq!(refused(request), MalformedRequest::BodyTooLong);
     assert_eq!(
         refused(raw("GET", "/", "A=%")),
-        Malformed::Percent { position: 1 }
+        MalformedRequest::Percent { position: 1 }
     );
 }
 
@@ -124,7 +127,7 @@ fn query_and_form_are_one() {
     request.body = Some(Bytes::from_static(b"A=2"));
     assert_eq!(
         refused(request),
-        Malformed::Twice {
+        MalformedRequest::DuplicateParam {
             name: "A".to_owned()
         }
     );
@@ -134,10 +137,14 @@ fn query_and_form_are_one() {
         .headers
         .insert("content-type", HeaderValue::from_static("application/json"));
     request.body = Some(Bytes::from_static(b"{\"B\":%}"));
-    assert_eq!(refused(request), Malformed::NotForm);
+    assert_eq!(refused(request), MalformedRequest::UnsupportedContentType);
     let mut request = raw("POST", "/", "A=1");
     request.body = Some(Bytes::from_static(b"B=2"));
-    assert_eq!(refused(request), Malformed::NotForm, "without Content-Type");
+    assert_eq!(
+        refused(request),
+        MalformedRequest::UnsupportedContentType,
+        "without Content-Type"
+    );
     let mut request = raw("POST", "/", "A=1");
     request
         .headers
@@ -174,7 +181,7 @@ fn formats() {
 proptest! {
     #[test]
     fn any_octets_are_answered(encoded in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Params::decode(&encoded);
+        let _ = ParamMap::decode(&encoded);
     }
 
     #[test]
@@ -183,7 +190,7 @@ proptest! {
             .iter()
             .map(|(name, value)| format!("{}={}", crate::canonical::encode(name), crate::canonical::encode(value)))
             .collect();
-        let params = Params::decode(encoded.join("&").as_bytes()).unwrap();
+        let params = ParamMap::decode(encoded.join("&").as_bytes()).unwrap();
         let decoded: Vec<(String, String)> = params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         prop_assert_eq!(decoded, pairs.into_iter().collect::<Vec<_>>());
     }
@@ -193,8 +200,11 @@ proptest! {
 fn parameters_are_bounded() {
     let many = |count: usize| {
         let pairs: Vec<String> = (0..count).map(|n| format!("p{n}=")).collect();
-        Params::decode(pairs.join("&").as_bytes())
+        ParamMap::decode(pairs.join("&").as_bytes())
     };
     assert!(many(PARAMS_MAX).is_ok());
-    assert!(matches!(many(PARAMS_MAX + 1), Err(Malformed::TooMany)));
+    assert!(matches!(
+        many(PARAMS_MAX + 1),
+        Err(MalformedRequest::TooManyParams)
+    ));
 }

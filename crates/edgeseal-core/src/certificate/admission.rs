@@ -1,17 +1,17 @@
 use super::{
-    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, Digest, Facts, KEY_BYTES_MAX, Leaf, NAMES_MAX,
-    TEXT_SURPLUS_MAX, Texts, Warning,
+    CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, CertificateInfo, Digest, KEY_BYTES_MAX, Leaf,
+    NAMES_MAX, OriginalPem, TEXT_SURPLUS_MAX, Warning,
     chain::Chain,
-    facts::dns_names,
+    info::dns_names,
     invalid::{
-        BlockName, InvalidCertificate, InvalidChain, InvalidKey, InvalidKeyBlock, TooLong,
-        Undecodable,
+        BlockName, InvalidBase64, InvalidCertificate, InvalidChain, InvalidKey, InvalidKeyBlock,
+        TooLong,
     },
     key::{PrivateKey, PublicKey},
-    parsed::Parsed,
+    parsed::ParsedCertificate,
     path::{self, Path},
-    pem::{self, Block, Container, Kind, Text},
-    subject::{describe, whole},
+    pem::{self, Block, BlockKind, KeyFormat, PemDocument},
+    subject::{full_name, short_name},
 };
 use crate::{Secret, Timestamp};
 use zeroize::Zeroizing;
@@ -55,7 +55,7 @@ pub fn admit(
     if key_pem.trim().is_empty() {
         return Err(InvalidCertificate::BlankKey);
     }
-    let (chain_text, key_text) = (Text::scan(chain_pem), Text::scan(key_pem));
+    let (chain_text, key_text) = (PemDocument::scan(chain_pem), PemDocument::scan(key_pem));
     check_lengths(chain_pem, &chain_text, key_pem)?;
     let characters = chain_text.check_characters();
     characters.map_err(InvalidCertificate::ChainText)?;
@@ -67,7 +67,7 @@ pub fn admit(
         .private_keys()
         .filter(|block| !block.is_encrypted())
         .map(|block| block.decode(BlockName::PrivateKey))
-        .collect::<Result<Vec<_>, Undecodable>>()?;
+        .collect::<Result<Vec<_>, InvalidBase64>>()?;
 
     let chain = read_chain(&chain_text, &ders)?;
     let container = check_key_block(&key_text)?;
@@ -75,14 +75,14 @@ pub fn admit(
     check_match(&chain, &key)?;
     let path = path::find(&chain, now)?;
     let mut certificate = assemble(&chain, &path, key, now)?;
-    certificate.texts = texts(chain_pem, key_pem, &certificate);
+    certificate.original_pem = original_pem(chain_pem, key_pem, &certificate);
     Ok(certificate)
 }
 
-fn texts(chain_pem: &str, key_pem: &str, read: &Certificate) -> Texts {
-    let chain = pem::pem(&read.leaf, &read.intermediates);
-    let key = pem::key_pem(&read.key);
-    Texts {
+fn original_pem(chain_pem: &str, key_pem: &str, read: &Certificate) -> OriginalPem {
+    let chain = pem::chain_to_pem(&read.leaf, &read.intermediates);
+    let key = pem::key_to_pem(&read.key);
+    OriginalPem {
         chain: is_kept(chain_pem, &chain).then(|| chain_pem.to_owned()),
         key: is_kept(key_pem, &key).then(|| Secret::from(key_pem.to_owned())),
     }
@@ -99,23 +99,23 @@ fn is_kept(text: &str, printed: &str) -> bool {
 /// # Errors
 /// [`InvalidCertificate`], as [`admit`].
 pub fn inspect(chain_pem: &str) -> Result<Leaf, InvalidCertificate> {
-    let text = Text::scan(chain_pem);
+    let text = PemDocument::scan(chain_pem);
     check_lengths(chain_pem, &text, "")?;
     let characters = text.check_characters();
     characters.map_err(InvalidCertificate::ChainText)?;
     let ders = decode_certificates(&text)?;
     let chain = read_chain(&text, &ders)?;
     let leaf = chain.leaf();
-    let facts = Facts::of(leaf).ok_or(InvalidKey::Malformed)?;
+    let facts = CertificateInfo::of(leaf).ok_or(InvalidKey::Malformed)?;
     Ok(Leaf {
         der: leaf.der.to_vec(),
-        public_key: Digest::of(leaf.x509.public_key().raw),
-        issuer: whole(leaf.x509.issuer()),
-        facts,
+        spki_sha256: Digest::of(leaf.x509.public_key().raw),
+        issuer: full_name(leaf.x509.issuer()),
+        info: facts,
     })
 }
 
-fn decode_certificates(chain: &Text<'_>) -> Result<Vec<Zeroizing<Vec<u8>>>, Undecodable> {
+fn decode_certificates(chain: &PemDocument<'_>) -> Result<Vec<Zeroizing<Vec<u8>>>, InvalidBase64> {
     chain
         .certificates()
         .zip(1..)
@@ -125,14 +125,14 @@ fn decode_certificates(chain: &Text<'_>) -> Result<Vec<Zeroizing<Vec<u8>>>, Unde
 
 /// Steps 5 to 9 of [`admit`].
 fn read_chain<'a>(
-    text: &Text<'_>,
+    text: &PemDocument<'_>,
     ders: &'a [Zeroizing<Vec<u8>>],
 ) -> Result<Chain<'a>, InvalidCertificate> {
     check_chain_blocks(text)?;
-    let mut certificates: Vec<Parsed<'a>> = Vec::with_capacity(ders.len());
+    let mut certificates: Vec<ParsedCertificate<'a>> = Vec::with_capacity(ders.len());
     for (number, der) in (1..).zip(ders) {
         if !certificates.iter().any(|seen| *seen.der == ***der) {
-            certificates.push(Parsed::parse(number, der)?);
+            certificates.push(ParsedCertificate::parse(number, der)?);
         }
     }
     let chain = Chain::of(certificates)?;
@@ -144,7 +144,7 @@ fn read_chain<'a>(
     Ok(chain)
 }
 
-fn check_lengths(chain_pem: &str, chain: &Text<'_>, key_pem: &str) -> Result<(), TooLong> {
+fn check_lengths(chain_pem: &str, chain: &PemDocument<'_>, key_pem: &str) -> Result<(), TooLong> {
     let bytes = chain_pem.len();
     if bytes > CHAIN_BYTES_MAX {
         return Err(TooLong::Chain { bytes });
@@ -160,24 +160,24 @@ fn check_lengths(chain_pem: &str, chain: &Text<'_>, key_pem: &str) -> Result<(),
     Ok(())
 }
 
-fn check_chain_blocks(chain: &Text<'_>) -> Result<(), InvalidChain> {
-    if let Some(broken) = chain.broken() {
-        return Err(InvalidChain::Armour(broken));
+fn check_chain_blocks(chain: &PemDocument<'_>) -> Result<(), InvalidChain> {
+    if let Some(broken) = chain.boundary_error() {
+        return Err(InvalidChain::Boundary(broken));
     }
     if let Some(&Block { line, .. }) = chain.private_keys().next() {
         return Err(InvalidChain::PrivateKey { line });
     }
     if chain.certificates().next().is_none() {
-        let found = chain.found();
+        let found = chain.unexpected_content();
         return Err(InvalidChain::NoCertificate { found });
     }
     Ok(())
 }
 
 /// Demands exactly one private-key block that needs no passphrase.
-fn check_key_block(key: &Text<'_>) -> Result<Container, InvalidKeyBlock> {
-    if let Some(broken) = key.broken() {
-        return Err(InvalidKeyBlock::Armour(broken));
+fn check_key_block(key: &PemDocument<'_>) -> Result<KeyFormat, InvalidKeyBlock> {
+    if let Some(broken) = key.boundary_error() {
+        return Err(InvalidKeyBlock::Boundary(broken));
     }
     let blocks: Vec<&Block<'_>> = key.private_keys().collect();
     let block = match blocks[..] {
@@ -191,41 +191,44 @@ fn check_key_block(key: &Text<'_>) -> Result<Container, InvalidKeyBlock> {
         [] => {
             return Err(match key.certificates().next() {
                 Some(&Block { line, .. }) => InvalidKeyBlock::Certificate { line },
-                None => InvalidKeyBlock::NoKey { found: key.found() },
+                None => InvalidKeyBlock::NoKey {
+                    found: key.unexpected_content(),
+                },
             });
         }
     };
     match block.kind {
-        Kind::PrivateKey(container) if !block.is_encrypted() => Ok(container),
+        BlockKind::PrivateKey(container) if !block.is_encrypted() => Ok(container),
         _ => Err(InvalidKeyBlock::Encrypted { line: block.line }),
     }
 }
 
-fn read_key(container: Container, der: Option<&[u8]>) -> Result<PrivateKey, InvalidKey> {
+fn read_key(container: KeyFormat, der: Option<&[u8]>) -> Result<PrivateKey, InvalidKey> {
     let unsupported = |what: &str| InvalidKey::Unsupported {
         what: what.to_owned(),
     };
     match container {
-        Container::OpenSsh => Err(unsupported("in OpenSSH form")),
-        Container::Dsa => Err(unsupported("DSA")),
-        Container::Plain | Container::Encrypted => {
+        KeyFormat::OpenSsh => Err(unsupported("in OpenSSH form")),
+        KeyFormat::Dsa => Err(unsupported("DSA")),
+        KeyFormat::Plain | KeyFormat::Encrypted => {
             PrivateKey::parse(der.ok_or(InvalidKey::Malformed)?)
         }
     }
 }
 
 fn check_match(chain: &Chain<'_>, key: &PrivateKey) -> Result<(), InvalidCertificate> {
-    let is_of = |certificate: &Parsed<'_>| certificate.x509.public_key().raw == key.public;
+    let is_of =
+        |certificate: &ParsedCertificate<'_>| certificate.x509.public_key().raw == key.spki_der;
     let leaf = chain.leaf();
     if is_of(leaf) {
         return Ok(());
     }
     let owner = chain.certificates.iter().find(|other| is_of(other));
     Err(InvalidCertificate::Mismatch {
-        leaf: leaf.named(),
+        leaf: leaf.block_ref(),
         leaf_key: PublicKey::of(leaf.x509.public_key()).description,
         key: key.description.clone(),
-        belongs_to: owner.map(Parsed::named),
+        belongs_to: owner.map(ParsedCertificate::block_ref),
     })
 }
 
@@ -235,10 +238,10 @@ fn check_match(chain: &Chain<'_>, key: &PrivateKey) -> Result<(), InvalidCertifi
 /// an issuer is missing above a leaf unless it is a root that clients know; above an intermediate
 /// only if that says besides where its issuer is to be had (RFC 5280 §4.2.2.1), which authorities of
 /// the public Internet do.
-fn missing_issuer(last: &Parsed<'_>, is_leaf: bool) -> Option<String> {
+fn missing_issuer(last: &ParsedCertificate<'_>, is_leaf: bool) -> Option<String> {
     let issuer = last.x509.issuer();
-    let is_missing = (is_leaf || last.tells_its_issuer()) && !is_known_root(issuer.as_raw());
-    is_missing.then(|| describe(issuer))
+    let is_missing = (is_leaf || last.has_ca_issuers_url()) && !is_known_root(issuer.as_raw());
+    is_missing.then(|| short_name(issuer))
 }
 
 /// Whether this name (DER) is that of a root that clients know. The name suffices: this decides
@@ -261,8 +264,8 @@ fn assemble(
     let leaf = chain.leaf();
     let intermediates = || path.intermediates.iter().map(|at| &chain.certificates[*at]);
     // The key is the leaf's, and was read; so the leaf's algorithm is one that can be served.
-    let mut facts = Facts::of(leaf).ok_or(InvalidKey::Malformed)?;
-    let ends = intermediates().map(Parsed::not_after);
+    let mut facts = CertificateInfo::of(leaf).ok_or(InvalidKey::Malformed)?;
+    let ends = intermediates().map(ParsedCertificate::not_after);
     facts.chain_not_after = ends.fold(facts.not_after, Timestamp::min);
 
     let last = intermediates().next_back().unwrap_or(leaf);
@@ -278,8 +281,8 @@ fn assemble(
         leaf: leaf.der.to_vec(),
         intermediates: intermediates().map(|one| one.der.to_vec()).collect(),
         key: key.pkcs8,
-        facts,
+        info: facts,
         warnings,
-        texts: Texts::default(),
+        original_pem: OriginalPem::default(),
     })
 }

@@ -4,15 +4,15 @@ use x509_parser::oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY;
 
 use super::{
     invalid::{InvalidChain, InvalidFormat},
-    parsed::Parsed,
+    parsed::ParsedCertificate,
     signature,
-    subject::describe,
+    subject::short_name,
 };
 
 /// Certificates that form one chain: exactly one of them has issued none of the others.
 pub(super) struct Chain<'a> {
     /// In the order of their blocks, each once.
-    pub(super) certificates: Vec<Parsed<'a>>,
+    pub(super) certificates: Vec<ParsedCertificate<'a>>,
     /// Index of the leaf.
     pub(super) leaf: usize,
 }
@@ -23,14 +23,14 @@ impl<'a> Chain<'a> {
     /// signature says so: else a self-signed certificate would pass for the child of an unrelated
     /// one for the same name. Where names leave no leaf (a private CA that signs under its own
     /// name), the signatures decide. A certificate that is alone is the leaf, self-signed or not.
-    pub(super) fn of(certificates: Vec<Parsed<'a>>) -> Result<Self, InvalidChain> {
-        let mut leaves = unissuing(&certificates, |issuer, child| {
+    pub(super) fn of(certificates: Vec<ParsedCertificate<'a>>) -> Result<Self, InvalidChain> {
+        let mut leaves = non_issuers(&certificates, |issuer, child| {
             issuer.is_named_issuer_of(child)
                 && (!child.is_self_issued()
                     || signature::verify(&child.x509, issuer.x509.public_key()).is_ok())
         });
         if leaves.is_empty() {
-            leaves = unissuing(&certificates, |issuer, child| {
+            leaves = non_issuers(&certificates, |issuer, child| {
                 issuer.is_named_issuer_of(child)
                     && signature::verify(&child.x509, issuer.x509.public_key()).is_ok()
             });
@@ -38,11 +38,11 @@ impl<'a> Chain<'a> {
         match leaves[..] {
             [leaf] => Ok(Self { certificates, leaf }),
             [] => Err(InvalidChain::NoLeaf),
-            [..] => Err(tell_apart(&certificates, &leaves)),
+            [..] => Err(diagnose_leaves(&certificates, &leaves)),
         }
     }
 
-    pub(super) fn leaf(&self) -> &Parsed<'a> {
+    pub(super) fn leaf(&self) -> &ParsedCertificate<'a> {
         &self.certificates[self.leaf]
     }
 
@@ -59,7 +59,7 @@ impl<'a> Chain<'a> {
         let is_ec = key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY;
         // 2 and 3 begin a compressed point (SEC 1 §2.3.3).
         if is_ec && matches!(key.subject_public_key.data.first(), Some(2 | 3)) {
-            let certificate = leaf.named();
+            let certificate = leaf.block_ref();
             return Err(InvalidFormat::CompressedKey { certificate });
         }
         leaf.check_servable()
@@ -67,9 +67,9 @@ impl<'a> Chain<'a> {
 }
 
 /// Indices of the certificates that `issued` none of the others.
-fn unissuing(
-    certificates: &[Parsed<'_>],
-    issued: impl Fn(&Parsed<'_>, &Parsed<'_>) -> bool,
+fn non_issuers(
+    certificates: &[ParsedCertificate<'_>],
+    issued: impl Fn(&ParsedCertificate<'_>, &ParsedCertificate<'_>) -> bool,
 ) -> Vec<usize> {
     let has_issued = |at: usize| {
         let mut others = certificates.iter().enumerate().filter(|(i, _)| *i != at);
@@ -81,9 +81,9 @@ fn unissuing(
 }
 
 /// Why several certificates have issued none of the others. `leaves` are two or more indices.
-fn tell_apart(certificates: &[Parsed<'_>], leaves: &[usize]) -> InvalidChain {
-    let named = |at: usize| certificates[at].named();
-    let is_end_entity = |at: &&usize| certificates[**at].authority().is_err();
+fn diagnose_leaves(certificates: &[ParsedCertificate<'_>], leaves: &[usize]) -> InvalidChain {
+    let named = |at: usize| certificates[at].block_ref();
+    let is_end_entity = |at: &&usize| certificates[**at].check_ca().is_err();
     let end_entities: Vec<usize> = leaves.iter().filter(is_end_entity).copied().collect();
     if let [first, second, ..] = end_entities[..] {
         return InvalidChain::TwoLeaves {
@@ -93,21 +93,21 @@ fn tell_apart(certificates: &[Parsed<'_>], leaves: &[usize]) -> InvalidChain {
     }
     let leaf = end_entities.first().unwrap_or(&leaves[0]);
     let stray = leaves.iter().find(|at| *at != leaf).unwrap_or(leaf);
-    let last = &certificates[end_of_names(certificates, *leaf)];
+    let last = &certificates[follow_issuer_names(certificates, *leaf)];
     if last.is_self_issued() {
-        return InvalidChain::Stray {
+        return InvalidChain::Unrelated {
             certificate: named(*stray),
         };
     }
-    InvalidChain::NotTheIssuer {
-        child: last.named(),
-        wanted: describe(last.x509.issuer()),
+    InvalidChain::WrongIssuer {
+        child: last.block_ref(),
+        wanted: short_name(last.x509.issuer()),
         issuer: named(*stray),
     }
 }
 
 /// Follows the names of issuers from `leaf` as far as they lead.
-fn end_of_names(certificates: &[Parsed<'_>], leaf: usize) -> usize {
+fn follow_issuer_names(certificates: &[ParsedCertificate<'_>], leaf: usize) -> usize {
     let mut passed = vec![leaf];
     let mut at = leaf;
     while let Some(next) = (0..certificates.len()).find(|next| {

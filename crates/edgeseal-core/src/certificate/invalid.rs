@@ -10,7 +10,10 @@ use std::fmt;
 
 use crate::Timestamp;
 
-pub use text::{BadText, BlockName, BrokenArmour, Found, NotBase64, Undecodable};
+pub use text::{
+    Base64Error, BlockName, InvalidBase64, InvalidPemBoundary, InvalidPemCharacter,
+    UnexpectedContent,
+};
 
 /// Why an upload is not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,13 +26,13 @@ pub enum InvalidCertificate {
     TooLong(#[from] TooLong),
     /// The chain holds characters that PEM cannot carry.
     #[error("the certificate chain cannot be PEM: {0}")]
-    ChainText(BadText),
+    ChainText(InvalidPemCharacter),
     /// The key holds characters that PEM cannot carry.
     #[error("the private key cannot be PEM: {0}")]
-    KeyText(BadText),
+    KeyText(InvalidPemCharacter),
     /// The markers of a block are there, but what is between them is not base64.
     #[error(transparent)]
-    Undecodable(#[from] Undecodable),
+    Base64(#[from] InvalidBase64),
     /// The text is no chain: not its blocks, and not what they hold together.
     #[error(transparent)]
     Chain(#[from] InvalidChain),
@@ -46,13 +49,13 @@ pub enum InvalidCertificate {
     #[error("{}", mismatch(leaf, leaf_key, key, belongs_to.as_ref()))]
     Mismatch {
         /// The leaf.
-        leaf: Named,
+        leaf: BlockRef,
         /// What kind of key the leaf has, such as `ECDSA P-256`.
         leaf_key: String,
         /// What kind of key was given.
         key: String,
         /// The certificate of the chain that it is the key of, if there is one.
-        belongs_to: Option<Named>,
+        belongs_to: Option<BlockRef>,
     },
     /// A certificate of the chain was not issued by the one that claims to be its issuer.
     #[error(transparent)]
@@ -61,7 +64,7 @@ pub enum InvalidCertificate {
     #[error("{certificate} expired at {not_after}")]
     Expired {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
         /// The last second of its validity.
         not_after: Timestamp,
     },
@@ -69,7 +72,7 @@ pub enum InvalidCertificate {
     #[error("{certificate} is not valid before {not_before}")]
     NotYetValid {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
         /// The first second of its validity.
         not_before: Timestamp,
     },
@@ -109,7 +112,7 @@ pub enum TooLong {
 pub enum InvalidChain {
     /// The markers of the blocks are broken.
     #[error("the certificate chain is broken: {0}")]
-    Armour(BrokenArmour),
+    Boundary(InvalidPemBoundary),
     /// A private key among the certificates.
     #[error("the certificate chain holds a private key, in line {line}; send the key apart")]
     PrivateKey {
@@ -120,34 +123,34 @@ pub enum InvalidChain {
     #[error("the certificate chain holds no CERTIFICATE block: {found}")]
     NoCertificate {
         /// What is there instead.
-        found: Found,
+        found: UnexpectedContent,
     },
     /// Two certificates of which neither is an issuer.
     #[error("{first} and {second} are both leaf certificates; a chain has one")]
     TwoLeaves {
         /// The one that comes first in the text.
-        first: Named,
+        first: BlockRef,
         /// The other one.
-        second: Named,
+        second: BlockRef,
     },
     /// A certificate stands where the issuer of another should be.
     #[error(
         "certificate block {} is not the issuer of block {}: block {} names {wanted} as its issuer, block {} is {}",
         .issuer.block, .child.block, .child.block, .issuer.block, .issuer.subject
     )]
-    NotTheIssuer {
+    WrongIssuer {
         /// The last certificate of the chain that begins at the leaf.
-        child: Named,
+        child: BlockRef,
         /// The name of its issuer.
         wanted: String,
         /// What is there instead.
-        issuer: Named,
+        issuer: BlockRef,
     },
     /// A certificate that belongs to another chain.
     #[error("{certificate} is not part of the chain: it issued none of the other certificates")]
-    Stray {
+    Unrelated {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
     },
     /// Every certificate is the issuer of another one.
     #[error("no certificate of the chain is a leaf: each is the issuer of another one")]
@@ -175,7 +178,7 @@ pub enum InvalidFormat {
     #[error("{certificate} is X.509 version {version}; only version 3 is accepted")]
     Version {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
         /// Its version.
         version: u32,
     },
@@ -183,7 +186,7 @@ pub enum InvalidFormat {
     #[error("{certificate} has an extension {extension} that is malformed or there twice")]
     Extension {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
         /// Name of the extension.
         extension: &'static str,
     },
@@ -191,29 +194,29 @@ pub enum InvalidFormat {
     #[error("{certificate} names two different signature algorithms")]
     AlgorithmsDiffer {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
     },
     /// Signed with a hash that is broken.
     #[error("{certificate} is signed with {hash}, which is no longer accepted")]
     WeakSignature {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
         /// The hash: `MD5` or `SHA-1`, or an older one.
         hash: &'static str,
     },
     /// The TLS library does not read the leaf: it could be stored, but not served.
-    #[error("{certificate} cannot be served: the TLS library says {why}")]
+    #[error("{certificate} cannot be served: the TLS library says {reason}")]
     Unservable {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
         /// What it says.
-        why: String,
+        reason: String,
     },
     /// The leaf's point is compressed; TLS needs it uncompressed (RFC 8422 §5.1.1).
     #[error("{certificate} has its public key in compressed form, which TLS does not allow")]
     CompressedKey {
         /// Which one.
-        certificate: Named,
+        certificate: BlockRef,
     },
 }
 
@@ -222,7 +225,7 @@ pub enum InvalidFormat {
 pub enum InvalidKeyBlock {
     /// The markers of the blocks are broken.
     #[error("the private key is broken: {0}")]
-    Armour(BrokenArmour),
+    Boundary(InvalidPemBoundary),
     /// A certificate in place of the key.
     #[error("a certificate was sent in place of the private key, in line {line}")]
     Certificate {
@@ -233,7 +236,7 @@ pub enum InvalidKeyBlock {
     #[error("there is no private-key block: {found}")]
     NoKey {
         /// What is there instead.
-        found: Found,
+        found: UnexpectedContent,
     },
     /// More than one key.
     #[error("there are {count} private-key blocks, the second in line {second}; send one")]
@@ -284,9 +287,9 @@ pub enum Untrusted {
     )]
     Signature {
         /// The signed one.
-        child: Named,
+        child: BlockRef,
         /// The one that should have signed.
-        issuer: Named,
+        issuer: BlockRef,
     },
     /// The signature is of a kind that cannot be verified here.
     #[error(
@@ -294,27 +297,27 @@ pub enum Untrusted {
     )]
     SignatureAlgorithm {
         /// The signed one.
-        child: Named,
+        child: BlockRef,
         /// The one that should have signed.
-        issuer: Named,
+        issuer: BlockRef,
         /// Object identifier of the algorithm.
         algorithm: String,
     },
     /// The issuer may not issue (RFC 5280 §4.2.1.9 and §4.2.1.3).
-    #[error("{issuer} may not issue certificates, but stands as the issuer of {child}: {why}")]
-    NotAnAuthority {
+    #[error("{issuer} may not issue certificates, but stands as the issuer of {child}: {reason}")]
+    NotACa {
         /// The issued one.
-        child: Named,
+        child: BlockRef,
         /// The one that may not issue.
-        issuer: Named,
+        issuer: BlockRef,
         /// Why it may not.
-        why: NotAnAuthority,
+        reason: NotACa,
     },
 }
 
 /// Why a certificate may not issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAnAuthority {
+pub enum NotACa {
     /// No basic constraints, or they say so.
     #[error("its basic constraints do not make it a CA")]
     BasicConstraints,
@@ -325,14 +328,14 @@ pub enum NotAnAuthority {
 
 /// A certificate of the upload as errors call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct BlockRef {
     /// Number of its block among the certificate blocks, from 1.
     pub block: usize,
     /// Its subject: the common name, else the organisation, as in `CN=example.com`.
     pub subject: String,
 }
 
-fn mismatch(leaf: &Named, leaf_key: &str, key: &str, belongs_to: Option<&Named>) -> String {
+fn mismatch(leaf: &BlockRef, leaf_key: &str, key: &str, belongs_to: Option<&BlockRef>) -> String {
     match belongs_to {
         Some(other) => format!("the private key is the key of {other}, not of the leaf, {leaf}"),
         None if leaf_key == key => {
@@ -344,7 +347,7 @@ fn mismatch(leaf: &Named, leaf_key: &str, key: &str, belongs_to: Option<&Named>)
     }
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for BlockRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "certificate block {} ({})", self.block, self.subject)
     }

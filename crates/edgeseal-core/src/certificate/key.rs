@@ -34,7 +34,7 @@ pub(super) struct PrivateKey {
     /// PKCS#8 DER.
     pub(super) pkcs8: Secret,
     /// DER of its `SubjectPublicKeyInfo`.
-    pub(super) public: Vec<u8>,
+    pub(super) spki_der: Vec<u8>,
     /// What kind it is, in words.
     pub(super) description: String,
 }
@@ -64,7 +64,7 @@ impl PrivateKey {
             Structure::Ec { curve } => ec_key(der, &curve)?,
             Structure::Ed25519 => ed25519_key(der)?,
             Structure::Unsupported { algorithm } => {
-                let what = name_of(&algorithm);
+                let what = oid_name(&algorithm);
                 return Err(InvalidKey::Unsupported { what });
             }
         };
@@ -73,7 +73,7 @@ impl PrivateKey {
             .map_err(|_| InvalidKey::Malformed)?;
         Ok(Self {
             pkcs8,
-            public,
+            spki_der: public,
             description,
         })
     }
@@ -88,7 +88,7 @@ impl PublicKey {
                     let [modulus, _exponent] = of.as_slice() else {
                         return None;
                     };
-                    bits(modulus)
+                    bit_length(modulus)
                 });
                 let bits = modulus.unwrap_or(0);
                 (Some(KeyAlgorithm::Rsa), bits, format!("RSA of {bits} bits"))
@@ -102,10 +102,10 @@ impl PublicKey {
                     _ => 0,
                 };
                 let known = (bits != 0).then_some(KeyAlgorithm::Ecdsa);
-                (known, bits, name_of(&curve))
+                (known, bits, oid_name(&curve))
             }
-            ED25519 => (Some(KeyAlgorithm::Ed25519), 256, name_of(ED25519)),
-            other => (None, 0, name_of(other)),
+            ED25519 => (Some(KeyAlgorithm::Ed25519), 256, oid_name(ED25519)),
+            other => (None, 0, oid_name(other)),
         };
         Self {
             algorithm,
@@ -142,7 +142,7 @@ impl Structure {
                 Tag::Integer,
                 ..,
             ] => Some(Self::Rsa {
-                bits: bits(&parts[1])?,
+                bits: bit_length(&parts[1])?,
             }),
             _ => None,
         }
@@ -152,7 +152,7 @@ impl Structure {
         let [_, algorithm, key, ..] = parts else {
             return None;
         };
-        let algorithm = identifier(algorithm.data)?;
+        let algorithm = parse_algorithm_identifier(algorithm.data)?;
         let id = algorithm.algorithm.to_id_string();
         match id.as_str() {
             RSA => match Self::of(key.data)? {
@@ -269,7 +269,7 @@ fn tags(parts: &[Any<'_>]) -> Vec<Tag> {
 }
 
 /// Size of a positive `INTEGER`.
-fn bits(integer: &Any<'_>) -> Option<usize> {
+fn bit_length(integer: &Any<'_>) -> Option<usize> {
     let first = integer.data.iter().position(|octet| *octet != 0)?;
     let significant = &integer.data[first..];
     let leading = significant.first()?.leading_zeros() as usize;
@@ -277,7 +277,7 @@ fn bits(integer: &Any<'_>) -> Option<usize> {
 }
 
 /// An `AlgorithmIdentifier` from its elements.
-fn identifier(contents: &[u8]) -> Option<AlgorithmIdentifier<'_>> {
+fn parse_algorithm_identifier(contents: &[u8]) -> Option<AlgorithmIdentifier<'_>> {
     let (rest, algorithm) = Oid::from_der(contents).ok()?;
     let parameters = Any::from_der(rest).ok().map(|(_, any)| any);
     Some(AlgorithmIdentifier::new(algorithm, parameters))
@@ -290,7 +290,7 @@ fn curve_of(algorithm: &AlgorithmIdentifier<'_>) -> Option<String> {
 }
 
 /// An algorithm or curve in words, or its number.
-fn name_of(id: &str) -> String {
+fn oid_name(id: &str) -> String {
     match id {
         P256 => "ECDSA P-256",
         P384 => "ECDSA P-384",
@@ -306,12 +306,12 @@ fn name_of(id: &str) -> String {
         "1.3.36.3.3.2.8.1.1.11" => "ECDSA on brainpoolP384r1",
         "1.2.156.10197.1.301" => "SM2",
         "" => "ECDSA on a curve without a name",
-        other => return format!("an unknown algorithm, {}", cut(other)),
+        other => return format!("an unknown algorithm, {}", truncate(other)),
     }
     .to_owned()
 }
 
 /// A number of any length, cut to what a sentence bears.
-fn cut(id: &str) -> String {
+fn truncate(id: &str) -> String {
     id.chars().take(64).collect()
 }

@@ -27,15 +27,15 @@ use crate::Timestamp;
 
 /// The question whether a certificate is revoked, and what is needed to judge the answer.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct OcspQuery {
     request: Vec<u8>,
-    about: CertId,
+    cert_id: CertId,
     issuer: Vec<u8>,
 }
 
 /// An answer that says *good* and may be stapled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Good {
+pub struct GoodStatus {
     /// From when on it is known to be so.
     pub this_update: Timestamp,
     /// Until when the answer counts.
@@ -44,25 +44,25 @@ pub struct Good {
 
 /// Why an answer may not be stapled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotGood {
+pub enum OcspError {
     /// It does not read.
     #[error("the answer is no OCSP response")]
     Malformed,
     /// The responder has no answer.
     #[error("the responder says {0}")]
-    NoAnswer(&'static str),
+    ResponderError(&'static str),
     /// It is not of this certificate.
     #[error("the answer is about another certificate")]
-    OtherCertificate,
+    CertificateMismatch,
     /// Neither the issuer nor one appointed by it has signed the answer.
     #[error("the answer is signed by nobody who may")]
-    UnknownSigner,
+    UnauthorizedResponder,
     /// The signature does not verify, or is of a kind that does not count.
     #[error("the signature of the answer does not verify")]
     BadSignature,
     /// It is of the future.
     #[error("the answer counts from {this_update} on")]
-    Early {
+    NotYetValid {
         /// When it begins to count.
         this_update: Timestamp,
     },
@@ -74,20 +74,20 @@ pub enum NotGood {
     },
     /// It does not say until when it counts.
     #[error("the answer does not say until when it counts")]
-    Endless,
+    MissingNextUpdate,
     /// The responder does not know the certificate.
     #[error("the responder does not know the certificate")]
     Unknown,
     /// The certificate is revoked.
-    #[error("the certificate is revoked since {since}")]
+    #[error("the certificate is revoked since {revoked_at}")]
     Revoked {
         /// Since when.
-        since: Timestamp,
+        revoked_at: Timestamp,
     },
 }
 
 /// How far the clock of a responder may be ahead, in milliseconds.
-const AHEAD_MS: i64 = 5 * 60 * 1000;
+const CLOCK_SKEW_MS: i64 = 5 * 60 * 1000;
 /// Certificates of an answer that are looked at.
 const SIGNERS_MAX: usize = 4;
 
@@ -117,7 +117,7 @@ pub fn must_staple(leaf: &[u8]) -> bool {
 
 /// Where the leaf says that it can be asked about over plain HTTP: the first such address.
 #[must_use]
-pub fn responder(leaf: &[u8]) -> Option<String> {
+pub fn responder_url(leaf: &[u8]) -> Option<String> {
     let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
     let access = leaf
         .extensions()
@@ -142,7 +142,7 @@ fn is_plain_http(uri: &str) -> bool {
 
 /// `CertID` with the hash that every responder knows (RFC 5019 §2.1.1).
 #[derive(Sequence)]
-struct About<'a> {
+struct CertIdDer<'a> {
     hash: Sha1,
     issuer_name: OctetStringRef<'a>,
     issuer_key: OctetStringRef<'a>,
@@ -157,7 +157,7 @@ struct Sha1 {
 
 /// `BasicOCSPResponse` with what is signed left as it came.
 #[derive(Sequence)]
-struct Basic<'a> {
+struct BasicResponse<'a> {
     signed: AnyRef<'a>,
     algorithm: AnyRef<'a>,
     signature: BitStringRef<'a>,
@@ -165,7 +165,7 @@ struct Basic<'a> {
     certificates: Option<Vec<AnyRef<'a>>>,
 }
 
-impl Question {
+impl OcspQuery {
     /// The question about a leaf; `None` if one of the two does not read, or `issuer` has not the
     /// name of the leaf's issuer.
     #[must_use]
@@ -175,7 +175,7 @@ impl Question {
         if leaf.issuer().as_raw() != authority.subject().as_raw() {
             return None;
         }
-        let about = about(&leaf, &authority).ok()?;
+        let about = cert_id(&leaf, &authority).ok()?;
         let question = OcspRequest {
             tbs_request: TbsRequest {
                 request_list: vec![Request {
@@ -188,7 +188,7 @@ impl Question {
         };
         Some(Self {
             request: question.to_der().ok()?,
-            about,
+            cert_id: about,
             issuer: issuer.to_vec(),
         })
     }
@@ -202,27 +202,31 @@ impl Question {
     /// Judges the DER of an `OCSPResponse`.
     ///
     /// # Errors
-    /// [`NotGood`] unless it says of the certificate that it is good, and may say so.
-    pub fn judge(&self, response: &[u8], now: Timestamp) -> Result<Good, NotGood> {
-        let response = OcspResponse::from_der(response).map_err(|_| NotGood::Malformed)?;
-        if let Some(status) = status(response.response_status) {
-            return Err(NotGood::NoAnswer(status));
+    /// [`OcspError`] unless it says of the certificate that it is good, and may say so.
+    pub fn verify_response(
+        &self,
+        response: &[u8],
+        now: Timestamp,
+    ) -> Result<GoodStatus, OcspError> {
+        let response = OcspResponse::from_der(response).map_err(|_| OcspError::Malformed)?;
+        if let Some(status) = response_error(response.response_status) {
+            return Err(OcspError::ResponderError(status));
         }
-        let body = response.response_bytes.ok_or(NotGood::Malformed)?;
+        let body = response.response_bytes.ok_or(OcspError::Malformed)?;
         if body.response_type != ID_BASIC {
-            return Err(NotGood::Malformed);
+            return Err(OcspError::Malformed);
         }
-        let malformed = |_| NotGood::Malformed;
-        let basic = Basic::from_der(body.response.as_bytes()).map_err(malformed)?;
+        let malformed = |_| OcspError::Malformed;
+        let basic = BasicResponse::from_der(body.response.as_bytes()).map_err(malformed)?;
         let signed = basic.signed.to_der().map_err(malformed)?;
         let said = ResponseData::from_der(&signed).map_err(malformed)?;
-        self.verify(&basic, &signed, &said.responder_id, now)?;
-        let single = said.responses.iter().find(|one| self.is_about(one));
-        judge_single(single.ok_or(NotGood::OtherCertificate)?, now)
+        self.verify_signature(&basic, &signed, &said.responder_id, now)?;
+        let single = said.responses.iter().find(|one| self.matches(one));
+        check_single_response(single.ok_or(OcspError::CertificateMismatch)?, now)
     }
 
-    fn is_about(&self, single: &SingleResponse) -> bool {
-        let (asked, answered) = (&self.about, &single.cert_id);
+    fn matches(&self, single: &SingleResponse) -> bool {
+        let (asked, answered) = (&self.cert_id, &single.cert_id);
         // With or without the parameters that SHA-1 does not have.
         asked.hash_algorithm.oid == answered.hash_algorithm.oid
             && asked.issuer_name_hash == answered.issuer_name_hash
@@ -230,34 +234,34 @@ impl Question {
             && asked.serial_number == answered.serial_number
     }
 
-    fn verify(
+    fn verify_signature(
         &self,
-        basic: &Basic<'_>,
+        basic: &BasicResponse<'_>,
         signed: &[u8],
         responder: &ResponderId,
         now: Timestamp,
-    ) -> Result<(), NotGood> {
-        let malformed = |_| NotGood::Malformed;
+    ) -> Result<(), OcspError> {
+        let malformed = |_| OcspError::Malformed;
         let algorithm = basic.algorithm.to_der().map_err(malformed)?;
         let (_, algorithm) =
-            AlgorithmIdentifier::from_der(&algorithm).map_err(|_| NotGood::Malformed)?;
+            AlgorithmIdentifier::from_der(&algorithm).map_err(|_| OcspError::Malformed)?;
         if signature::weak_hash(&algorithm).is_some() {
-            return Err(NotGood::BadSignature);
+            return Err(OcspError::BadSignature);
         }
-        let signature = basic.signature.as_bytes().ok_or(NotGood::Malformed)?;
+        let signature = basic.signature.as_bytes().ok_or(OcspError::Malformed)?;
         let signature = BitString::new(0, signature);
         let verifies = |signer: &X509Certificate<'_>| {
             let signature = (&algorithm, &signature);
             signature::verify_signed(signed, signature, signer.public_key())
-                .map_err(|_| NotGood::BadSignature)
+                .map_err(|_| OcspError::BadSignature)
         };
         let (_, issuer) =
-            X509Certificate::from_der(&self.issuer).map_err(|_| NotGood::Malformed)?;
+            X509Certificate::from_der(&self.issuer).map_err(|_| OcspError::Malformed)?;
         // One that is appointed may have the name of the issuer.
-        let mut result = if is_named(responder, &issuer) {
+        let mut result = if matches_responder_id(responder, &issuer) {
             verifies(&issuer)
         } else {
-            Err(NotGood::UnknownSigner)
+            Err(OcspError::UnauthorizedResponder)
         };
         if result.is_ok() {
             return result;
@@ -267,7 +271,9 @@ impl Question {
             let Ok((_, signer)) = X509Certificate::from_der(&der) else {
                 continue;
             };
-            if is_named(responder, &signer) && is_appointed(&signer, &issuer, now) {
+            if matches_responder_id(responder, &signer)
+                && is_delegated_responder(&signer, &issuer, now)
+            {
                 result = verifies(&signer);
                 if result.is_ok() {
                     break;
@@ -278,11 +284,11 @@ impl Question {
     }
 }
 
-fn about(leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> der::Result<CertId> {
+fn cert_id(leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> der::Result<CertId> {
     let sha1 = |bytes: &[u8]| digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes);
     let name = sha1(issuer.subject().as_raw());
     let key = sha1(&issuer.public_key().subject_public_key.data);
-    let about = About {
+    let about = CertIdDer {
         hash: Sha1 {
             algorithm: ID_SHA1,
             parameters: Null,
@@ -295,7 +301,7 @@ fn about(leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> der::Resul
 }
 
 /// Why there is no answer; `None` if there is one.
-const fn status(status: OcspResponseStatus) -> Option<&'static str> {
+const fn response_error(status: OcspResponseStatus) -> Option<&'static str> {
     match status {
         OcspResponseStatus::Successful => None,
         OcspResponseStatus::MalformedRequest => Some("malformedRequest"),
@@ -307,7 +313,7 @@ const fn status(status: OcspResponseStatus) -> Option<&'static str> {
 }
 
 /// Whether the answer says that this one signed it.
-fn is_named(responder: &ResponderId, signer: &X509Certificate<'_>) -> bool {
+fn matches_responder_id(responder: &ResponderId, signer: &X509Certificate<'_>) -> bool {
     match responder {
         ResponderId::ByName(name) => name
             .to_der()
@@ -320,7 +326,7 @@ fn is_named(responder: &ResponderId, signer: &X509Certificate<'_>) -> bool {
 }
 
 /// Whether the issuer has appointed this one to answer for it.
-fn is_appointed(
+fn is_delegated_responder(
     signer: &X509Certificate<'_>,
     issuer: &X509Certificate<'_>,
     now: Timestamp,
@@ -336,25 +342,25 @@ fn is_appointed(
         && signature::verify(signer, issuer.public_key()).is_ok()
 }
 
-fn judge_single(single: &SingleResponse, now: Timestamp) -> Result<Good, NotGood> {
+fn check_single_response(single: &SingleResponse, now: Timestamp) -> Result<GoodStatus, OcspError> {
     let this_update = timestamp(&single.this_update);
-    if this_update.since_ms(now) > AHEAD_MS {
-        return Err(NotGood::Early { this_update });
+    if this_update.since_ms(now) > CLOCK_SKEW_MS {
+        return Err(OcspError::NotYetValid { this_update });
     }
     let next_update = single.next_update.as_ref().map(timestamp);
     match next_update {
-        Some(next_update) if next_update <= now => return Err(NotGood::Expired { next_update }),
+        Some(next_update) if next_update <= now => return Err(OcspError::Expired { next_update }),
         _ => {}
     }
     match &single.cert_status {
-        CertStatus::Good(_) => Ok(Good {
+        CertStatus::Good(_) => Ok(GoodStatus {
             this_update,
-            next_update: next_update.ok_or(NotGood::Endless)?,
+            next_update: next_update.ok_or(OcspError::MissingNextUpdate)?,
         }),
-        CertStatus::Revoked(info) => Err(NotGood::Revoked {
-            since: timestamp(&info.revocation_time),
+        CertStatus::Revoked(info) => Err(OcspError::Revoked {
+            revoked_at: timestamp(&info.revocation_time),
         }),
-        CertStatus::Unknown(_) => Err(NotGood::Unknown),
+        CertStatus::Unknown(_) => Err(OcspError::Unknown),
     }
 }
 

@@ -14,27 +14,27 @@ use x509_parser::{
 };
 
 use super::{
-    invalid::{InvalidFormat, Named, NotAnAuthority},
+    invalid::{BlockRef, InvalidFormat, NotACa},
     signature,
-    subject::describe,
+    subject::short_name,
 };
 use crate::Timestamp;
 
 /// A certificate of the upload.
-pub(super) struct Parsed<'a> {
+pub(super) struct ParsedCertificate<'a> {
     /// Number of its block, from 1.
     pub(super) block: usize,
     pub(super) der: &'a [u8],
     pub(super) x509: X509Certificate<'a>,
     /// Identifier of its own key, if it says so (RFC 5280 §4.2.1.2).
-    own_key: Option<&'a [u8]>,
+    subject_key_id: Option<&'a [u8]>,
     /// Identifier of its issuer's key, if it says so (RFC 5280 §4.2.1.1).
-    issuer_key: Option<&'a [u8]>,
-    authority: Result<(), NotAnAuthority>,
+    authority_key_id: Option<&'a [u8]>,
+    ca: Result<(), NotACa>,
 }
 
 /// Extensions that decide something here, and what errors call them.
-const READ: [(Oid<'static>, &str); 5] = [
+const CHECKED_EXTENSIONS: [(Oid<'static>, &str); 5] = [
     (OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName"),
     (OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints"),
     (OID_X509_EXT_KEY_USAGE, "keyUsage"),
@@ -45,15 +45,15 @@ const READ: [(Oid<'static>, &str); 5] = [
     ),
 ];
 
-impl<'a> Parsed<'a> {
+impl<'a> ParsedCertificate<'a> {
     /// Whether the TLS library reads it as a leaf: it knows fewer extensions, and refuses unknown
     /// critical ones (RFC 5280 §4.2).
     pub(super) fn check_servable(&self) -> Result<(), InvalidFormat> {
         let der = CertificateDer::from_slice(self.der);
         let read = webpki::EndEntityCert::try_from(&der);
         read.map(|_| ()).map_err(|error| InvalidFormat::Unservable {
-            certificate: self.named(),
-            why: error.to_string(),
+            certificate: self.block_ref(),
+            reason: error.to_string(),
         })
     }
 
@@ -70,14 +70,14 @@ impl<'a> Parsed<'a> {
             block,
             der,
             x509,
-            own_key: None,
-            issuer_key: None,
-            authority: Err(NotAnAuthority::BasicConstraints),
+            subject_key_id: None,
+            authority_key_id: None,
+            ca: Err(NotACa::BasicConstraints),
         };
         parsed.check_version()?;
         parsed.read_extensions()?;
         if parsed.x509.signature_algorithm != parsed.x509.signature {
-            let certificate = parsed.named();
+            let certificate = parsed.block_ref();
             return Err(InvalidFormat::AlgorithmsDiffer { certificate });
         }
         Ok(parsed)
@@ -88,16 +88,16 @@ impl<'a> Parsed<'a> {
             return Ok(());
         }
         Err(InvalidFormat::Version {
-            certificate: self.named(),
+            certificate: self.block_ref(),
             version: self.x509.version().0.saturating_add(1), // counted from 0 in DER
         })
     }
 
     fn read_extensions(&mut self) -> Result<(), InvalidFormat> {
         let (mut is_ca, mut may_sign) = (false, true);
-        for (oid, name) in &READ {
+        for (oid, name) in &CHECKED_EXTENSIONS {
             let unsound = || InvalidFormat::Extension {
-                certificate: self.named(),
+                certificate: self.block_ref(),
                 extension: name,
             };
             let found = self.x509.get_extension_unique(oid);
@@ -107,17 +107,17 @@ impl<'a> Parsed<'a> {
             match extension.parsed_extension() {
                 ParsedExtension::BasicConstraints(constraints) => is_ca = constraints.ca,
                 ParsedExtension::KeyUsage(usage) => may_sign = usage.key_cert_sign(),
-                ParsedExtension::SubjectKeyIdentifier(key) => self.own_key = Some(key.0),
+                ParsedExtension::SubjectKeyIdentifier(key) => self.subject_key_id = Some(key.0),
                 ParsedExtension::AuthorityKeyIdentifier(issuer) => {
-                    self.issuer_key = issuer.key_identifier.as_ref().map(|key| key.0);
+                    self.authority_key_id = issuer.key_identifier.as_ref().map(|key| key.0);
                 }
                 ParsedExtension::SubjectAlternativeName(_) => {}
                 _ => return Err(unsound()),
             }
         }
-        self.authority = match (is_ca, may_sign) {
-            (false, _) => Err(NotAnAuthority::BasicConstraints),
-            (true, false) => Err(NotAnAuthority::KeyUsage),
+        self.ca = match (is_ca, may_sign) {
+            (false, _) => Err(NotACa::BasicConstraints),
+            (true, false) => Err(NotACa::KeyUsage),
             (true, true) => Ok(()),
         };
         Ok(())
@@ -128,15 +128,15 @@ impl<'a> Parsed<'a> {
         match signature::weak_hash(&self.x509.signature_algorithm) {
             None => Ok(()),
             Some(hash) => Err(InvalidFormat::WeakSignature {
-                certificate: self.named(),
+                certificate: self.block_ref(),
                 hash,
             }),
         }
     }
 
     /// Whether it may issue (RFC 5280 §4.2.1.9 and §4.2.1.3).
-    pub(super) const fn authority(&self) -> Result<(), NotAnAuthority> {
-        self.authority
+    pub(super) const fn check_ca(&self) -> Result<(), NotACa> {
+        self.ca
     }
 
     /// Whether its subject is the name that `child` calls its issuer. Names are compared octet by
@@ -148,20 +148,20 @@ impl<'a> Parsed<'a> {
     /// Whether it is a root: issued by itself, as far as names and key identifiers tell. The
     /// signature of a root on itself proves nothing and is not looked at.
     pub(super) fn is_self_issued(&self) -> bool {
-        self.is_named_issuer_of(self) && self.key_hint(self) != KeyHint::Differ
+        self.is_named_issuer_of(self) && self.key_id_match(self) != KeyIdMatch::Mismatch
     }
 
     /// What the key identifiers say of this certificate as the issuer of `child`.
-    pub(super) fn key_hint(&self, child: &Self) -> KeyHint {
-        match (child.issuer_key, self.own_key) {
-            (Some(wanted), Some(own)) if wanted == own => KeyHint::Agree,
-            (Some(_), Some(_)) => KeyHint::Differ,
-            _ => KeyHint::Silent,
+    pub(super) fn key_id_match(&self, child: &Self) -> KeyIdMatch {
+        match (child.authority_key_id, self.subject_key_id) {
+            (Some(wanted), Some(own)) if wanted == own => KeyIdMatch::Match,
+            (Some(_), Some(_)) => KeyIdMatch::Mismatch,
+            _ => KeyIdMatch::Unknown,
         }
     }
 
     /// Whether it says where the certificate of its issuer is to be had (RFC 5280 §4.2.2.1).
-    pub(super) fn tells_its_issuer(&self) -> bool {
+    pub(super) fn has_ca_issuers_url(&self) -> bool {
         const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
         let mut extensions = self.x509.extensions().iter();
         extensions.any(|one| match one.parsed_extension() {
@@ -186,26 +186,26 @@ impl<'a> Parsed<'a> {
         now.unix_seconds() > self.not_after().unix_seconds()
     }
 
-    pub(super) fn is_early(&self, now: Timestamp) -> bool {
+    pub(super) fn is_not_yet_valid(&self, now: Timestamp) -> bool {
         now < self.not_before()
     }
 
     /// How errors call it.
-    pub(super) fn named(&self) -> Named {
-        Named {
+    pub(super) fn block_ref(&self) -> BlockRef {
+        BlockRef {
             block: self.block,
-            subject: describe(self.x509.subject()),
+            subject: short_name(self.x509.subject()),
         }
     }
 }
 
 /// What key identifiers say of an issuer, best first. They are hints: the signature decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum KeyHint {
+pub(super) enum KeyIdMatch {
     /// The issuer's key is the wanted one.
-    Agree,
+    Match,
     /// At least one identifier is missing.
-    Silent,
+    Unknown,
     /// The issuer has another key than the wanted one.
-    Differ,
+    Mismatch,
 }

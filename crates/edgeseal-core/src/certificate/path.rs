@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::{
     chain::Chain,
     invalid::{InvalidCertificate, Untrusted},
-    parsed::Parsed,
-    signature::{self, NotVerified},
+    parsed::ParsedCertificate,
+    signature::{self, SignatureError},
 };
 use crate::Timestamp;
 
@@ -35,7 +35,7 @@ pub(super) struct Path {
 pub(super) fn find(chain: &Chain<'_>, now: Timestamp) -> Result<Path, InvalidCertificate> {
     let mut search = Search::new(chain);
     let path = search
-        .run(|issuer| !issuer.is_expired(now) && !issuer.is_early(now))
+        .run(|issuer| !issuer.is_expired(now) && !issuer.is_not_yet_valid(now))
         .or_else(|| search.run(|_| true));
     let path = match (path, search.blocked_by) {
         (Some(path), _) => path,
@@ -49,13 +49,13 @@ pub(super) fn find(chain: &Chain<'_>, now: Timestamp) -> Result<Path, InvalidCer
     };
     if let Some(expired) = served().find(|served| served.is_expired(now)) {
         return Err(InvalidCertificate::Expired {
-            certificate: expired.named(),
+            certificate: expired.block_ref(),
             not_after: expired.not_after(),
         });
     }
-    if let Some(early) = served().find(|served| served.is_early(now)) {
+    if let Some(early) = served().find(|served| served.is_not_yet_valid(now)) {
         return Err(InvalidCertificate::NotYetValid {
-            certificate: early.named(),
+            certificate: early.block_ref(),
             not_before: early.not_before(),
         });
     }
@@ -90,7 +90,7 @@ impl<'c, 'a> Search<'c, 'a> {
 
     /// Breadth first from the leaf, through intermediates that are `usable` and through roots.
     /// `None` if every way is blocked.
-    fn run(&mut self, usable: impl Fn(&Parsed<'_>) -> bool) -> Option<Path> {
+    fn run(&mut self, usable: impl Fn(&ParsedCertificate<'_>) -> bool) -> Option<Path> {
         let chain = self.chain;
         self.blocked_by = None;
         let mut reached = vec![false; chain.certificates.len()];
@@ -144,7 +144,7 @@ impl<'c, 'a> Search<'c, 'a> {
             .collect();
         issuers.sort_by_key(|at| {
             let issuer = &certificates[*at];
-            let hint = issuer.key_hint(child_certificate);
+            let hint = issuer.key_id_match(child_certificate);
             (hint, Reverse(issuer.not_after()), issuer.der)
         });
         issuers
@@ -154,7 +154,7 @@ impl<'c, 'a> Search<'c, 'a> {
     fn check(&mut self, child: usize, issuer: usize) -> Result<(), Untrusted> {
         let certificates = &self.chain.certificates;
         let slot = &mut self.checked[child * certificates.len() + issuer];
-        slot.get_or_insert_with(|| issued(&certificates[child], &certificates[issuer]))
+        slot.get_or_insert_with(|| check_issuance(&certificates[child], &certificates[issuer]))
             .clone()
     }
 }
@@ -179,22 +179,25 @@ impl Path {
     }
 }
 
-fn issued(child: &Parsed<'_>, issuer: &Parsed<'_>) -> Result<(), Untrusted> {
-    if let Err(why) = issuer.authority() {
-        return Err(Untrusted::NotAnAuthority {
-            child: child.named(),
-            issuer: issuer.named(),
-            why,
+fn check_issuance(
+    child: &ParsedCertificate<'_>,
+    issuer: &ParsedCertificate<'_>,
+) -> Result<(), Untrusted> {
+    if let Err(why) = issuer.check_ca() {
+        return Err(Untrusted::NotACa {
+            child: child.block_ref(),
+            issuer: issuer.block_ref(),
+            reason: why,
         });
     }
     signature::verify(&child.x509, issuer.x509.public_key()).map_err(|why| match why {
-        NotVerified::Wrong => Untrusted::Signature {
-            child: child.named(),
-            issuer: issuer.named(),
+        SignatureError::Invalid => Untrusted::Signature {
+            child: child.block_ref(),
+            issuer: issuer.block_ref(),
         },
-        NotVerified::Unsupported => Untrusted::SignatureAlgorithm {
-            child: child.named(),
-            issuer: issuer.named(),
+        SignatureError::Unsupported => Untrusted::SignatureAlgorithm {
+            child: child.block_ref(),
+            issuer: issuer.block_ref(),
             algorithm: child.x509.signature_algorithm.algorithm.to_id_string(),
         },
     })

@@ -9,31 +9,34 @@ use rustls_pki_types::pem::{PemObject, SectionKind};
 use x509_parser::asn1_rs::{Any, FromDer as _};
 use zeroize::Zeroizing;
 
-use super::invalid::{BadText, BlockName, BrokenArmour, Found, NotBase64, Undecodable};
+use super::invalid::{
+    Base64Error, BlockName, InvalidBase64, InvalidPemBoundary, InvalidPemCharacter,
+    UnexpectedContent,
+};
 use crate::Secret;
 
 /// Prints certificates as PEM, each in a block of its own with lines of 64 characters, the last one
 /// with a line break too.
 #[must_use]
-pub fn pem(leaf: &[u8], intermediates: &[Vec<u8>]) -> String {
+pub fn chain_to_pem(leaf: &[u8], intermediates: &[Vec<u8>]) -> String {
     let mut text = String::new();
     for der in std::iter::once(leaf).chain(intermediates.iter().map(Vec::as_slice)) {
-        print(&mut text, "CERTIFICATE", &STANDARD.encode(der));
+        write_block(&mut text, "CERTIFICATE", &STANDARD.encode(der));
     }
     text
 }
 
 /// Prints a private key (PKCS#8 DER) as PEM. The text is wiped when it is dropped.
 #[must_use]
-pub fn key_pem(pkcs8: &Secret) -> Zeroizing<String> {
+pub fn key_to_pem(pkcs8: &Secret) -> Zeroizing<String> {
     let body = Zeroizing::new(STANDARD.encode(pkcs8.expose()));
     // Room for all of it, so that no copy is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(2 * body.len() + 128));
-    print(&mut text, "PRIVATE KEY", &body);
+    write_block(&mut text, "PRIVATE KEY", &body);
     text
 }
 
-fn print(text: &mut String, label: &str, mut body: &str) {
+fn write_block(text: &mut String, label: &str, mut body: &str) {
     text.push_str("-----BEGIN ");
     text.push_str(label);
     text.push_str("-----\n");
@@ -49,15 +52,15 @@ fn print(text: &mut String, label: &str, mut body: &str) {
 }
 
 /// An uploaded text and the blocks in it.
-pub(super) struct Text<'a> {
+pub(super) struct PemDocument<'a> {
     text: &'a str,
     blocks: Vec<Block<'a>>,
-    broken: Option<BrokenArmour>,
+    boundary_error: Option<InvalidPemBoundary>,
 }
 
 /// One block.
 pub(super) struct Block<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: BlockKind,
     /// The line of its BEGIN marker, from 1.
     pub(super) line: usize,
     body: Vec<&'a str>,
@@ -75,24 +78,24 @@ enum State {
 
 /// What a block's label says that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BlockKind {
     /// `CERTIFICATE`, or its old synonym `X509 CERTIFICATE`. Not `TRUSTED CERTIFICATE`, which
     /// carries more than a certificate.
     Certificate,
     /// Any label that ends in `PRIVATE KEY`.
-    PrivateKey(Container),
+    PrivateKey(KeyFormat),
     /// Anything else; the label if it is a known one, so that no unknown text gets into an error.
     Other(Option<&'static str>),
 }
 
 /// Private keys by label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Container {
+pub(super) enum KeyFormat {
     /// PKCS#8, PKCS#1 or SEC1; which one is read from the DER, as labels are often wrong.
     Plain,
     /// PKCS#8 under a passphrase.
     Encrypted,
-    /// The format of `ssh-keygen`.
+    /// The format of `ssh_key_error-keygen`.
     OpenSsh,
     /// The old format for DSA.
     Dsa,
@@ -113,14 +116,14 @@ const OTHER_LABELS: [&str; 11] = [
     "ECHCONFIG",
 ];
 
-impl<'a> Text<'a> {
+impl<'a> PemDocument<'a> {
     /// Finds the blocks of any text. A byte order mark at its start is passed over.
     pub(super) fn scan(text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut found = Self {
             text,
             blocks: Vec::new(),
-            broken: None,
+            boundary_error: None,
         };
         for (index, line) in lines(text).enumerate() {
             found.read(index + 1, line);
@@ -134,39 +137,39 @@ impl<'a> Text<'a> {
             .blocks
             .last_mut()
             .filter(|block| block.state == State::Open);
-        match Marker::parse(line.trim()) {
+        match Boundary::parse(line.trim()) {
             None => {
                 if let Some(block) = open {
                     block.body.push(line);
                 }
             }
-            Some(Marker::Begin(label)) => {
+            Some(Boundary::Begin(label)) => {
                 self.expect_closed();
                 self.blocks.push(Block {
-                    kind: Kind::of(label),
+                    kind: BlockKind::of(label),
                     line: number,
                     body: Vec::new(),
                     state: State::Open,
                 });
             }
-            Some(Marker::End(label)) => match open {
+            Some(Boundary::End(label)) => match open {
                 Some(block) => {
                     block.state = State::Closed;
-                    if block.kind != Kind::of(label) {
+                    if block.kind != BlockKind::of(label) {
                         let begin = block.line;
-                        self.break_at(BrokenArmour::OtherEnd {
+                        self.set_boundary_error(InvalidPemBoundary::LabelMismatch {
                             line: number,
                             begin,
                         });
                     }
                 }
-                None => self.break_at(BrokenArmour::NoBegin { line: number }),
+                None => self.set_boundary_error(InvalidPemBoundary::MissingBegin { line: number }),
             },
-            Some(Marker::Broken(why)) => {
+            Some(Boundary::Broken(why)) => {
                 if let Some(block) = open {
                     block.state = State::Broken;
                 }
-                self.break_at(why(number));
+                self.set_boundary_error(why(number));
             }
         }
     }
@@ -176,38 +179,38 @@ impl<'a> Text<'a> {
         if let Some(block) = open.filter(|block| block.state == State::Open) {
             block.state = State::Broken;
             let line = block.line;
-            self.break_at(BrokenArmour::Unterminated { line });
+            self.set_boundary_error(InvalidPemBoundary::Unterminated { line });
         }
     }
 
     /// Only the first fault counts: the others may follow from it.
-    fn break_at(&mut self, why: BrokenArmour) {
-        self.broken.get_or_insert(why);
+    fn set_boundary_error(&mut self, why: InvalidPemBoundary) {
+        self.boundary_error.get_or_insert(why);
     }
 
     /// The first fault of the markers.
-    pub(super) const fn broken(&self) -> Option<BrokenArmour> {
-        self.broken
+    pub(super) const fn boundary_error(&self) -> Option<InvalidPemBoundary> {
+        self.boundary_error
     }
 
     /// The certificate blocks, in order.
     pub(super) fn certificates(&self) -> impl Iterator<Item = &Block<'a>> {
         self.blocks
             .iter()
-            .filter(|block| block.kind == Kind::Certificate)
+            .filter(|block| block.kind == BlockKind::Certificate)
     }
 
     /// The private-key blocks, in order.
     pub(super) fn private_keys(&self) -> impl Iterator<Item = &Block<'a>> {
         self.blocks
             .iter()
-            .filter(|block| matches!(block.kind, Kind::PrivateKey(_)))
+            .filter(|block| matches!(block.kind, BlockKind::PrivateKey(_)))
     }
 
     /// What is there, for one who found no block of the kind that was wanted.
-    pub(super) fn found(&self) -> Found {
+    pub(super) fn unexpected_content(&self) -> UnexpectedContent {
         if let Some(block) = self.blocks.first() {
-            return Found::Other {
+            return UnexpectedContent::Other {
                 label: block.kind.label(),
                 line: block.line,
             };
@@ -215,32 +218,32 @@ impl<'a> Text<'a> {
         let mut characters = self.text.bytes().filter(|b| !b.is_ascii_whitespace());
         let is_base64 = characters.all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
         if is_base64 && self.text.len() > 100 {
-            Found::BareBase64
+            UnexpectedContent::BareBase64
         } else {
-            Found::Nothing
+            UnexpectedContent::Nothing
         }
     }
 
     /// The first character that PEM cannot carry.
-    pub(super) fn check_characters(&self) -> Result<(), BadText> {
+    pub(super) fn check_characters(&self) -> Result<(), InvalidPemCharacter> {
         // All that is usually there: looked at fast, and the rest is told apart below.
         let is_plain = |line: &str| {
-            let mut octets = line.bytes();
-            octets.all(|octet| matches!(octet, b' '..=b'~' | b'\t') && octet != b'\\')
+            let mut bytes = line.bytes();
+            bytes.all(|octet| matches!(octet, b' '..=b'~' | b'\t') && octet != b'\\')
         };
         let lines = lines(self.text).enumerate();
         for (index, line) in lines.filter(|(_, line)| !is_plain(line)) {
             let number = index + 1;
             let bad = |c: char| !c.is_ascii() || (c.is_ascii_control() && !"\t\r".contains(c));
             if let Some((column, character)) = line.chars().enumerate().find(|(_, c)| bad(*c)) {
-                return Err(BadText::Character {
+                return Err(InvalidPemCharacter::Character {
                     line: number,
                     column: column + 1,
                     character,
                 });
             }
             if line.contains("\\n") || line.contains("\\r") {
-                return Err(BadText::EscapedLineBreak { line: number });
+                return Err(InvalidPemCharacter::EscapedLineBreak { line: number });
             }
         }
         Ok(())
@@ -250,7 +253,7 @@ impl<'a> Text<'a> {
 impl Block<'_> {
     /// Whether a passphrase is needed: the label says so, or the headers do (RFC 1421 §4.6.1.1).
     pub(super) fn is_encrypted(&self) -> bool {
-        self.kind == Kind::PrivateKey(Container::Encrypted)
+        self.kind == BlockKind::PrivateKey(KeyFormat::Encrypted)
             || self.body.iter().any(|line| {
                 let line = line.trim();
                 line.starts_with("Proc-Type:") && line.contains("ENCRYPTED")
@@ -258,15 +261,15 @@ impl Block<'_> {
     }
 
     /// The octets in it. A block that did not close has none; that is told later.
-    pub(super) fn decode(&self, name: BlockName) -> Result<Zeroizing<Vec<u8>>, Undecodable> {
+    pub(super) fn decode(&self, name: BlockName) -> Result<Zeroizing<Vec<u8>>, InvalidBase64> {
         if self.state != State::Closed {
             return Ok(Zeroizing::default());
         }
         let skip = self.header_lines();
         // The label chooses how to decode: in constant time for keys.
         let label = match self.kind {
-            Kind::Certificate => "CERTIFICATE",
-            Kind::PrivateKey(_) | Kind::Other(_) => "PRIVATE KEY",
+            BlockKind::Certificate => "CERTIFICATE",
+            BlockKind::PrivateKey(_) | BlockKind::Other(_) => "PRIVATE KEY",
         };
         let body = Zeroizing::new(self.body[skip..].join("\n"));
         let text = Zeroizing::new(format!(
@@ -277,16 +280,16 @@ impl Block<'_> {
         let why = match decoded.map(|(_, der)| Zeroizing::new(der)) {
             Ok(der) if is_whole(&der) => return Ok(der),
             // With four `+` missing the rest is base64 again, but the DER is too short.
-            Ok(der) => match self.why_not_base64(skip) {
+            Ok(der) => match self.base64_error(skip) {
                 Some(why) => why,
                 None => return Ok(der),
             },
-            Err(_) => self.why_not_base64(skip).unwrap_or(NotBase64::Length),
+            Err(_) => self.base64_error(skip).unwrap_or(Base64Error::Length),
         };
-        Err(Undecodable {
+        Err(InvalidBase64 {
             block: name,
             line: self.line,
-            why,
+            reason: why,
         })
     }
 
@@ -300,34 +303,34 @@ impl Block<'_> {
         blank.map_or(0, |at| at + 1)
     }
 
-    fn why_not_base64(&self, skip: usize) -> Option<NotBase64> {
+    fn base64_error(&self, skip: usize) -> Option<Base64Error> {
         let body = &self.body[skip..];
         let first_line = self.line + 1 + skip;
         let is_odd = |b: u8| !(b.is_ascii_alphanumeric() || b"+/= \t".contains(&b));
         if let Some(at) = body.iter().position(|line| line.bytes().any(is_odd)) {
             let line = first_line + at;
-            return Some(NotBase64::Character { line });
+            return Some(Base64Error::Character { line });
         }
         let has_space = |line: &&str| line.contains(' ') && !line.trim().is_empty();
         if let Some(at) = body.iter().position(has_space) {
             let line = first_line + at;
-            return Some(NotBase64::PlusAsSpace { line });
+            return Some(Base64Error::PlusAsSpace { line });
         }
         let characters = body.iter().flat_map(|line| line.bytes());
         let count = characters.filter(|b| !b.is_ascii_whitespace()).count();
-        (count % 4 != 0).then_some(NotBase64::Length)
+        (count % 4 != 0).then_some(Base64Error::Length)
     }
 }
 
-impl Kind {
+impl BlockKind {
     fn of(label: &str) -> Self {
         match label {
             "CERTIFICATE" | "X509 CERTIFICATE" => Self::Certificate,
-            "ENCRYPTED PRIVATE KEY" => Self::PrivateKey(Container::Encrypted),
-            "OPENSSH PRIVATE KEY" => Self::PrivateKey(Container::OpenSsh),
-            "DSA PRIVATE KEY" => Self::PrivateKey(Container::Dsa),
+            "ENCRYPTED PRIVATE KEY" => Self::PrivateKey(KeyFormat::Encrypted),
+            "OPENSSH PRIVATE KEY" => Self::PrivateKey(KeyFormat::OpenSsh),
+            "DSA PRIVATE KEY" => Self::PrivateKey(KeyFormat::Dsa),
             _ if label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY") => {
-                Self::PrivateKey(Container::Plain)
+                Self::PrivateKey(KeyFormat::Plain)
             }
             _ => Self::Other(OTHER_LABELS.into_iter().find(|known| *known == label)),
         }
@@ -343,13 +346,13 @@ impl Kind {
 }
 
 /// A line that begins or ends a block, or means to.
-enum Marker<'a> {
+enum Boundary<'a> {
     Begin(&'a str),
     End(&'a str),
-    Broken(fn(usize) -> BrokenArmour),
+    Broken(fn(usize) -> InvalidPemBoundary),
 }
 
-impl<'a> Marker<'a> {
+impl<'a> Boundary<'a> {
     /// Reads a line without white space around it.
     fn parse(line: &'a str) -> Option<Self> {
         if !line.contains('-') {
@@ -366,16 +369,18 @@ impl<'a> Marker<'a> {
             return Some(Self::End(label));
         }
         if line.contains("-----BEGIN ") || line.contains("-----END ") {
-            return Some(Self::Broken(|line| BrokenArmour::LineBreaks { line }));
+            return Some(Self::Broken(|line| InvalidPemBoundary::MissingLineBreak {
+                line,
+            }));
         }
         let has = |part| line.contains(part);
         if has("-BEGIN%20") || has("-END%20") || has("-BEGIN+") || has("-END+") {
-            return Some(Self::Broken(|line| BrokenArmour::Encoded { line }));
+            return Some(Self::Broken(|line| InvalidPemBoundary::UrlEncoded { line }));
         }
         let nearly = line.starts_with('-')
             && (has("BEGIN") || has("END"))
             && (has("CERTIFICATE") || has("PRIVATE KEY"));
-        nearly.then_some(Self::Broken(|line| BrokenArmour::Marker { line }))
+        nearly.then_some(Self::Broken(|line| InvalidPemBoundary::Malformed { line }))
     }
 }
 

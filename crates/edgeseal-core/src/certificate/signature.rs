@@ -17,9 +17,9 @@ const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
 
 /// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotVerified {
+pub(super) enum SignatureError {
     /// Another key made it, or the signed part was changed.
-    Wrong,
+    Invalid,
     /// Its algorithm is not known here.
     Unsupported,
 }
@@ -50,7 +50,7 @@ pub(super) fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static 
 pub(super) fn verify(
     child: &X509Certificate<'_>,
     issuer: &SubjectPublicKeyInfo<'_>,
-) -> Result<(), NotVerified> {
+) -> Result<(), SignatureError> {
     let signature = (&child.signature_algorithm, &child.signature_value);
     verify_signed(child.tbs_certificate.as_ref(), signature, issuer)
 }
@@ -60,20 +60,20 @@ pub(super) fn verify_signed(
     signed: &[u8],
     (algorithm, signature): (&AlgorithmIdentifier<'_>, &BitString<'_>),
     signer: &SubjectPublicKeyInfo<'_>,
-) -> Result<(), NotVerified> {
-    if let Some(algorithm) = ecdsa_beyond_the_parser(algorithm, signer) {
+) -> Result<(), SignatureError> {
+    if let Some(algorithm) = extra_ecdsa_algorithm(algorithm, signer) {
         return UnparsedPublicKey::new(algorithm, &signer.subject_public_key.data)
             .verify(signed, &signature.data)
-            .map_err(|_| NotVerified::Wrong);
+            .map_err(|_| SignatureError::Invalid);
     }
     verify_signature(signer, algorithm, signature, signed).map_err(|why| match why {
-        X509Error::SignatureUnsupportedAlgorithm => NotVerified::Unsupported,
-        _ => NotVerified::Wrong,
+        X509Error::SignatureUnsupportedAlgorithm => SignatureError::Unsupported,
+        _ => SignatureError::Invalid,
     })
 }
 
 /// ECDSA with SHA-512 or on P-521, which the certificate library leaves out.
-fn ecdsa_beyond_the_parser(
+fn extra_ecdsa_algorithm(
     signature: &AlgorithmIdentifier<'_>,
     signer: &SubjectPublicKeyInfo<'_>,
 ) -> Option<&'static EcdsaVerificationAlgorithm> {

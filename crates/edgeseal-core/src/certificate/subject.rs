@@ -7,12 +7,12 @@ use x509_parser::{
 };
 
 /// Longest piece of a name that is shown, in characters (RFC 5280 allows 64 in a common name).
-const SHOWN_MAX: usize = 128;
+const ATTRIBUTE_CHARS_MAX: usize = 128;
 /// Longest whole name that is shown, in characters.
-const WHOLE_MAX: usize = 1024;
+const NAME_CHARS_MAX: usize = 1024;
 
 /// A name for an error or a warning: the common name, else the organisation, as in `CN=Example CA`.
-pub(super) fn describe(name: &X509Name<'_>) -> String {
+pub(super) fn short_name(name: &X509Name<'_>) -> String {
     let common = common_name(name);
     if !common.is_empty() {
         return format!("CN={common}");
@@ -38,10 +38,10 @@ pub(super) fn organization(name: &X509Name<'_>) -> String {
 }
 
 /// The whole name in the order of the certificate, as in `C=US, O=Example, CN=Example CA`.
-pub(super) fn whole(name: &X509Name<'_>) -> String {
+pub(super) fn full_name(name: &X509Name<'_>) -> String {
     let text = name.to_string();
     let printable = text.chars().filter(|c| !is_invisible(*c));
-    printable.take(WHOLE_MAX).collect()
+    printable.take(NAME_CHARS_MAX).collect()
 }
 
 /// What a subject says beside its common name.
@@ -68,7 +68,7 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> String {
         String::from_utf8_lossy(value.data).into_owned()
     };
     let printable = decoded.chars().filter(|c| !is_invisible(*c));
-    printable.take(SHOWN_MAX).collect()
+    printable.take(ATTRIBUTE_CHARS_MAX).collect()
 }
 
 /// Control characters, and those that reorder or hide the text around them (UAX #9 §2).

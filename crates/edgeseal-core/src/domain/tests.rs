@@ -5,11 +5,11 @@ const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 fn domain() -> Domain {
     Domain {
         id: 1,
-        name: Pattern::parse("example.com").unwrap(),
+        name: DomainPattern::parse("example.com").unwrap(),
         account: AccountId::from_random(1),
-        state: State::Online,
-        mode: Mode::Normal,
-        service: Service::Web,
+        state: DomainState::Online,
+        mode: DomainMode::Normal,
+        service: ServiceType::Web,
         coverage: Coverage::Domestic,
         origins: Vec::new(),
         origin_permission: Default::default(),
@@ -22,7 +22,7 @@ fn domain() -> Domain {
         staging: None,
         settings: Vec::new(),
         staged_settings: Vec::new(),
-        delivery: Delivery::default(),
+        delivery: DeliveryConfig::default(),
         staged_delivery: None,
     }
 }
@@ -50,55 +50,55 @@ fn companion(certificate: CertificateId, key: KeyAlgorithm) -> Companion {
 
 #[test]
 fn mode_is_looked_at_before_state() {
-    use Held::{NotOnline, Protected, Safe, Stopped};
+    use CertificateLocked::{NotOnline, Protected, Safe, Stopped};
     for (mode, state, expected) in [
-        (Mode::Normal, State::Online, Ok(())),
-        (Mode::Normal, State::Offline, Err(Stopped)),
-        (Mode::Normal, State::Stopping, Err(Stopped)),
+        (DomainMode::Normal, DomainState::Online, Ok(())),
+        (DomainMode::Normal, DomainState::Offline, Err(Stopped)),
+        (DomainMode::Normal, DomainState::Stopping, Err(Stopped)),
         (
-            Mode::Normal,
-            State::Configuring,
+            DomainMode::Normal,
+            DomainState::Configuring,
             Err(NotOnline {
-                state: State::Configuring,
+                state: DomainState::Configuring,
             }),
         ),
         (
-            Mode::Normal,
-            State::Checking,
+            DomainMode::Normal,
+            DomainState::Checking,
             Err(NotOnline {
-                state: State::Checking,
+                state: DomainState::Checking,
             }),
         ),
         (
-            Mode::Normal,
-            State::CheckFailed,
+            DomainMode::Normal,
+            DomainState::CheckFailed,
             Err(NotOnline {
-                state: State::CheckFailed,
+                state: DomainState::CheckFailed,
             }),
         ),
         (
-            Mode::Normal,
-            State::ConfigureFailed,
+            DomainMode::Normal,
+            DomainState::ConfigureFailed,
             Err(NotOnline {
-                state: State::ConfigureFailed,
+                state: DomainState::ConfigureFailed,
             }),
         ),
         (
-            Mode::Normal,
-            State::Deleting,
+            DomainMode::Normal,
+            DomainState::Deleting,
             Err(NotOnline {
-                state: State::Deleting,
+                state: DomainState::Deleting,
             }),
         ),
-        (Mode::Safe, State::Offline, Err(Safe)),
-        (Mode::Protected, State::Offline, Err(Protected)),
-        (Mode::Safe, State::Online, Err(Safe)),
+        (DomainMode::Safe, DomainState::Offline, Err(Safe)),
+        (DomainMode::Protected, DomainState::Offline, Err(Protected)),
+        (DomainMode::Safe, DomainState::Online, Err(Safe)),
     ] {
         let mut domain = domain();
         domain.mode = mode;
         domain.state = state;
         assert_eq!(
-            domain.may_change_certificate(),
+            domain.check_certificate_change(),
             expected,
             "{mode:?} {state:?}"
         );
@@ -142,18 +142,18 @@ fn a_production_binding_leaves_nothing_old_behind() {
 }
 
 #[test]
-fn off_remembers_what_was_bound() {
+fn disabled_https_keeps_the_binding() {
     let mut domain = domain();
-    domain.switch_off(Environment::Production, NOW);
+    domain.disable_https(Environment::Production, NOW);
     assert_eq!(domain.production, None);
     domain.bind(binding(1), Environment::Production, NOW);
-    domain.switch_off(Environment::Production, NOW.plus_ms(1));
+    domain.disable_https(Environment::Production, NOW.plus_ms(1));
     let off = domain.production.clone().unwrap();
     assert_eq!(
         (off.enabled, off.certificate, off.updated),
         (false, 1, NOW.plus_ms(1))
     );
-    domain.switch_off(Environment::Production, NOW.plus_ms(2));
+    domain.disable_https(Environment::Production, NOW.plus_ms(2));
     assert_eq!(
         domain.production.unwrap().updated,
         NOW.plus_ms(1),
@@ -165,7 +165,7 @@ fn off_remembers_what_was_bound() {
 fn off_for_staging_leaves_production_on() {
     let mut domain = domain();
     domain.bind(binding(1), Environment::Production, NOW);
-    domain.switch_off(Environment::Staging, NOW);
+    domain.disable_https(Environment::Staging, NOW);
     assert!(domain.binding(Environment::Production).unwrap().enabled);
     assert!(!domain.binding(Environment::Staging).unwrap().enabled);
 }
@@ -183,14 +183,14 @@ fn setting(id: i64, name: &str, value: &str) -> Setting {
         id,
         name: name.to_owned(),
         arguments: vec![("value".to_owned(), value.to_owned())],
-        several: false,
+        repeatable: false,
         parent: None,
     }
 }
 
 /// HTTP/2 is off as soon as a setting says so.
-fn derive(settings: &[Setting]) -> Result<Delivery, String> {
-    let mut delivery = Delivery::default();
+fn derive(settings: &[Setting]) -> Result<DeliveryConfig, String> {
+    let mut delivery = DeliveryConfig::default();
     for setting in settings {
         match setting.arguments[0].1.as_str() {
             "off" => delivery.http2 = false,
@@ -202,7 +202,7 @@ fn derive(settings: &[Setting]) -> Result<Delivery, String> {
 }
 
 #[test]
-fn staged_settings_stand_in_for_those_of_their_name() {
+fn staged_settings_replace_those_of_their_name() {
     let mut domain = domain();
     let production = vec![setting(1, "http2", "on"), setting(2, "other", "on")];
     let staged = vec![setting(3, "http2", "off")];
@@ -242,10 +242,10 @@ fn refused_settings_change_nothing() {
 }
 
 #[test]
-fn where_several_may_stand_a_staged_one_stands_beside() {
+fn staged_repeatable_settings_are_added() {
     let mut domain = domain();
     let header = |id| Setting {
-        several: true,
+        repeatable: true,
         ..setting(id, "header", "on")
     };
     domain
@@ -257,9 +257,14 @@ fn where_several_may_stand_a_staged_one_stands_beside() {
 
 #[test]
 fn a_companion_has_a_key_of_the_other_kind() {
+    use CompanionError::{SameKey, UnsupportedPair};
     use KeyAlgorithm::{Ecdsa, Ed25519, Rsa};
-    use NoCompanion::{NoPair, SameKey};
-    let no_pair = |first, beside| Err(NoPair { first, beside });
+    let no_pair = |first, beside| {
+        Err(UnsupportedPair {
+            primary: first,
+            companion: beside,
+        })
+    };
     for (first, beside, expected) in [
         (Rsa, Ecdsa, Ok(())),
         (Ecdsa, Rsa, Ok(())),
@@ -295,16 +300,16 @@ fn a_companion_needs_a_first_one_that_is_served() {
         let second = || companion(2, Ecdsa);
         let mut domain = domain();
         let bound = domain.bind_companion(second(), Rsa, environment, NOW);
-        assert_eq!(bound, Err(NoCompanion::NothingBound));
+        assert_eq!(bound, Err(CompanionError::NothingBound));
         domain.bind(binding(1), environment, NOW);
-        domain.switch_off(environment, NOW);
+        domain.disable_https(environment, NOW);
         let bound = domain.bind_companion(second(), Rsa, environment, NOW);
-        assert_eq!(bound, Err(NoCompanion::HttpsOff));
+        assert_eq!(bound, Err(CompanionError::HttpsOff));
     }
 }
 
 #[test]
-fn a_binding_takes_the_place_of_both_and_a_companion_that_of_one() {
+fn a_binding_replaces_both_certificates_and_a_companion_one() {
     use KeyAlgorithm::Ecdsa;
     let ids = |domain: &Domain, environment| -> Vec<CertificateId> {
         let bound = domain.binding(environment).unwrap();
@@ -333,7 +338,7 @@ fn a_binding_takes_the_place_of_both_and_a_companion_that_of_one() {
     domain.roll_back_staging(NOW).unwrap();
     assert_eq!(ids(&domain, staging), [1, 4]);
 
-    domain.switch_off(production, NOW);
+    domain.disable_https(production, NOW);
     assert!(!domain.is_https_on());
     assert_eq!(ids(&domain, production), [1, 4], "remembered, not served");
     domain.bind(binding(6), production, NOW);
@@ -341,7 +346,7 @@ fn a_binding_takes_the_place_of_both_and_a_companion_that_of_one() {
 }
 
 #[test]
-fn a_binding_of_before_companions_reads_and_one_without_is_written_as_then() {
+fn bindings_without_a_companion_keep_their_stored_form() {
     let old = r#"{"enabled":true,"certificate":1,"material":"MATERIAL","covers":true,"updated":5}"#;
     let mut written = serde_json::to_value(binding(1)).unwrap();
     assert!(written.get("companion").is_none());

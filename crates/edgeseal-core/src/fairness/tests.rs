@@ -9,8 +9,8 @@ fn ip(source: &str) -> IpAddr {
 /// Sources with what each of them holds.
 type Held = &'static [(&'static str, usize)];
 
-fn shares(total: usize, per_source: usize, held: Held) -> Shares {
-    let mut shares = Shares::new(Capacity { total, per_source });
+fn shares(total: usize, per_source: usize, held: Held) -> FairLimiter {
+    let mut shares = FairLimiter::new(Capacity { total, per_source });
     for (source, count) in held {
         for _ in 0..*count {
             assert_eq!(shares.acquire(ip(source)), Ok(Acquired::Free));
@@ -25,7 +25,7 @@ type Row = (
     usize,
     Held,
     &'static str,
-    Result<&'static str, Refused>,
+    Result<&'static str, AcquireError>,
 );
 
 const A: &str = "192.0.2.1";
@@ -34,19 +34,25 @@ const C: &str = "203.0.113.1";
 const D: &str = "2001:db8:d::";
 
 #[test]
-fn the_source_that_holds_most_pays() {
+fn the_largest_source_is_evicted() {
     let table: &[Row] = &[
         (4, 2, &[], A, Ok("")),
         (4, 2, &[(A, 1)], A, Ok("")),
-        (4, 2, &[(A, 2)], A, Err(Refused::Source)),
+        (4, 2, &[(A, 2)], A, Err(AcquireError::SourceLimit)),
         (4, 4, &[(A, 4)], B, Ok(A)),
         (4, 4, &[(A, 3), (B, 1)], B, Ok(A)),
-        (4, 4, &[(A, 2), (B, 2)], B, Err(Refused::Total)),
+        (4, 4, &[(A, 2), (B, 2)], B, Err(AcquireError::Exhausted)),
         (4, 4, &[(A, 2), (B, 2)], C, Ok(B)),
-        (3, 3, &[(A, 1), (B, 1), (C, 1)], D, Err(Refused::Total)),
-        (5, 5, &[(A, 3), (B, 2)], B, Err(Refused::Total)),
-        (0, 1, &[], A, Err(Refused::Total)),
-        (1, 0, &[], A, Err(Refused::Source)),
+        (
+            3,
+            3,
+            &[(A, 1), (B, 1), (C, 1)],
+            D,
+            Err(AcquireError::Exhausted),
+        ),
+        (5, 5, &[(A, 3), (B, 2)], B, Err(AcquireError::Exhausted)),
+        (0, 1, &[], A, Err(AcquireError::Exhausted)),
+        (1, 0, &[], A, Err(AcquireError::SourceLimit)),
     ];
     assert_table(table);
 }
@@ -64,7 +70,7 @@ fn assert_table(table: &[Row]) {
 }
 
 #[test]
-fn the_largest_network_pays_and_in_it_the_largest_source() {
+fn the_largest_source_of_the_largest_network_is_evicted() {
     const A2: &str = "192.0.2.2";
     const A3: &str = "192.0.2.3";
     const A4: &str = "192.0.2.4";
@@ -88,14 +94,14 @@ fn the_largest_network_pays_and_in_it_the_largest_source() {
             4,
             &[(A, 1), (A2, 1), (A3, 1), (B, 1)],
             A4,
-            Err(Refused::Total),
+            Err(AcquireError::Exhausted),
         ),
         (
             4,
             4,
             &[(D11, 1), (D12, 1), (D21, 1), (A, 1)],
             D22,
-            Err(Refused::Total),
+            Err(AcquireError::Exhausted),
         ),
         (4, 4, &[(D11, 2), (D12, 1), (A, 1)], D21, Ok(D11)),
         // Networks hold the same, and the newcomer's has a source that holds more than the newcomer.
@@ -131,7 +137,7 @@ fn only_who_holds_less_replaces_an_idle_connection() {
 }
 
 #[test]
-fn a_revoked_place_is_counted_once() {
+fn a_revoked_slot_is_counted_once() {
     let mut shares = shares(3, 3, &[(A, 3)]);
     assert_eq!(shares.acquire(ip(B)), Ok(Acquired::Revoked(ip(A))));
     assert_eq!((shares.held_by(ip(A)), shares.held_by(ip(B))), (2, 1));
@@ -146,7 +152,7 @@ fn a_revoked_place_is_counted_once() {
 
 #[test]
 fn an_unused_connection_gives_way() {
-    let usage = |served, idle: i64| Usage {
+    let usage = |served, idle: i64| ConnectionUsage {
         served,
         idle: u64::try_from(idle).ok().map(Duration::from_secs),
     };
@@ -191,7 +197,7 @@ proptest! {
         per_source in 0_usize..12,
         steps in prop::collection::vec((0_usize..SOURCES.len(), any::<bool>()), 0..200),
     ) {
-        let mut shares = Shares::new(Capacity { total, per_source });
+        let mut shares = FairLimiter::new(Capacity { total, per_source });
         let mut held: Vec<IpAddr> = Vec::new();
         let from = |held: &[IpAddr], network: IpNet| {
             held.iter().filter(|one| network.contains(*one)).count()
@@ -201,14 +207,14 @@ proptest! {
             let own = held.iter().filter(|one| **one == source).count();
             if comes {
                 let beside = |length: usize| {
-                    let all: Vec<IpNet> = networks(source).collect();
+                    let all: Vec<IpNet> = enclosing_networks(source).collect();
                     let others = held.iter().filter(|one| {
                         length == 0 || all[length - 1].contains(*one)
                     });
-                    others.filter_map(|one| networks(*one).nth(length))
+                    others.filter_map(|one| enclosing_networks(*one).nth(length))
                         .map(|network| from(&held, network)).max().unwrap_or_default()
                 };
-                let differs = networks(source).enumerate()
+                let differs = enclosing_networks(source).enumerate()
                     .any(|(length, network)| beside(length) > from(&held, network) + 1);
                 match shares.acquire(source) {
                     Ok(Acquired::Free) => held.push(source),
@@ -217,8 +223,8 @@ proptest! {
                         let at = held.iter().position(|one| *one == payer).unwrap();
                         held[at] = source;
                     }
-                    Err(Refused::Source) => prop_assert!(own >= per_source),
-                    Err(Refused::Total) => prop_assert!(!differs),
+                    Err(AcquireError::SourceLimit) => prop_assert!(own >= per_source),
+                    Err(AcquireError::Exhausted) => prop_assert!(!differs),
                 }
             } else {
                 if let Some(at) = held.iter().position(|one| *one == source) {
@@ -232,7 +238,7 @@ proptest! {
                 let count = held.iter().filter(|held| **held == ip(one)).count();
                 prop_assert_eq!(shares.held_by(ip(one)), count);
             }
-            let widest = held.iter().filter_map(|one| networks(*one).next());
+            let widest = held.iter().filter_map(|one| enclosing_networks(*one).next());
             let most = widest.map(|network| from(&held, network)).max().unwrap_or_default();
             prop_assert_eq!(shares.largest().map_or(0, |(_, held)| held), most);
         }

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn pattern(text: &str) -> Pattern {
-    Pattern::parse(text).unwrap()
+fn pattern(text: &str) -> DomainPattern {
+    DomainPattern::parse(text).unwrap()
 }
 
 fn name(text: &str) -> DomainName {
@@ -68,9 +68,9 @@ fn refused_spellings() {
         &long_name,
     ] {
         assert!(
-            Pattern::parse(given).is_err(),
+            DomainPattern::parse(given).is_err(),
             "{given:?} was taken as {:?}",
-            Pattern::parse(given)
+            DomainPattern::parse(given)
         );
     }
 }
@@ -88,8 +88,8 @@ fn the_longest_name_has_253_bytes() {
 fn spellings_for_people() {
     let (exact, wildcard) = (pattern("a.example.com"), pattern("*.example.com"));
     assert_eq!((exact.is_wildcard(), wildcard.is_wildcard()), (false, true));
-    assert_eq!(exact.display_star(), "a.example.com");
-    assert_eq!(wildcard.display_star(), "*.example.com");
+    assert_eq!(exact.to_san(), "a.example.com");
+    assert_eq!(wildcard.to_san(), "*.example.com");
     assert_eq!(
         format!("{exact:?} {wildcard:?}"),
         r#""a.example.com" ".example.com""#
@@ -125,9 +125,9 @@ fn parents() {
 proptest! {
     #[test]
     fn any_text_parses_or_is_refused(text in "\\PC{0,80}") {
-        if let Ok(parsed) = Pattern::parse(&text) {
-            prop_assert_eq!(&Pattern::parse(&parsed.to_string()).unwrap(), &parsed);
-            prop_assert_eq!(&Pattern::parse(&parsed.display_star()).unwrap(), &parsed);
+        if let Ok(parsed) = DomainPattern::parse(&text) {
+            prop_assert_eq!(&DomainPattern::parse(&parsed.to_string()).unwrap(), &parsed);
+            prop_assert_eq!(&DomainPattern::parse(&parsed.to_san()).unwrap(), &parsed);
             prop_assert!(parsed.base().as_str().len() <= 253);
             prop_assert!(parsed.covers(&parsed));
         }

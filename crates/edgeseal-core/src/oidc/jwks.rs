@@ -7,11 +7,11 @@ use serde::Deserialize;
 use super::Algorithm;
 
 /// Octets of the longest key set: what large providers have is a tenth of it.
-pub const JWKS_OCTETS_MAX: usize = 128 * 1024;
+pub const JWKS_BYTES_MAX: usize = 128 * 1024;
 /// Octets of a coordinate on P-256.
-const P256_OCTETS: usize = 32;
+const P256_COORDINATE_BYTES: usize = 32;
 /// Octets of an RSA modulus: 2048 to 8192 bits.
-const RSA_OCTETS: std::ops::RangeInclusive<usize> = 256..=1024;
+const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
 /// The public keys of a provider (RFC 7517 §5), as far as tokens can be checked with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,11 +22,11 @@ pub struct Jwks {
 /// Why a text is no set of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwks {
-    /// Longer than [`JWKS_OCTETS_MAX`].
-    #[error("the key set has {octets} octets; {JWKS_OCTETS_MAX} are allowed")]
+    /// Longer than [`JWKS_BYTES_MAX`].
+    #[error("the key set has {bytes} octets; {JWKS_BYTES_MAX} are allowed")]
     TooLong {
         /// How many it has.
-        octets: usize,
+        bytes: usize,
     },
     /// No JSON object with a list `keys`.
     #[error("the key set is no JSON object with a list \"keys\"")]
@@ -39,11 +39,11 @@ pub enum InvalidJwks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     kid: String,
-    material: Material,
+    material: PublicKey,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Material {
+enum PublicKey {
     Rsa {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
@@ -79,12 +79,12 @@ impl Jwks {
     /// # Errors
     /// [`InvalidJwks`].
     pub fn parse(json: &[u8]) -> Result<Self, InvalidJwks> {
-        if json.len() > JWKS_OCTETS_MAX {
+        if json.len() > JWKS_BYTES_MAX {
             let octets = json.len();
-            return Err(InvalidJwks::TooLong { octets });
+            return Err(InvalidJwks::TooLong { bytes: octets });
         }
         let set: Set = serde_json::from_slice(json).map_err(|_| InvalidJwks::Json)?;
-        let keys = set.keys.into_iter().filter_map(Key::read).collect();
+        let keys = set.keys.into_iter().filter_map(Key::from_jwk).collect();
         let set = Self { keys };
         if set.keys.is_empty() {
             return Err(InvalidJwks::Empty);
@@ -93,7 +93,7 @@ impl Jwks {
     }
 
     /// Whether the key `kid` signed `message`; `None` if there is no such key for `algorithm`.
-    pub(super) fn signed(
+    pub(super) fn verify(
         &self,
         kid: &str,
         algorithm: Algorithm,
@@ -105,19 +105,19 @@ impl Jwks {
             .filter(|key| key.kid == kid && key.material.algorithm() == algorithm)
             .peekable();
         fitting.peek()?;
-        Some(fitting.any(|key| key.material.signed(message, signature)))
+        Some(fitting.any(|key| key.material.verify(message, signature)))
     }
 }
 
 impl Key {
-    fn read(json: serde_json::Value) -> Option<Self> {
+    fn from_jwk(json: serde_json::Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;
         let to_verify = |operations: &Vec<String>| operations.iter().any(|one| one == "verify");
         let usable = jwk.used_for.as_ref().is_none_or(|used| used == "sig")
             && jwk.key_ops.as_ref().is_none_or(to_verify);
         let material = match jwk.kty.as_str() {
-            "RSA" => Material::rsa(&jwk.n?, &jwk.e?),
-            "EC" if jwk.crv.as_deref() == Some("P-256") => Material::p256(&jwk.x?, &jwk.y?),
+            "RSA" => PublicKey::rsa(&jwk.n?, &jwk.e?),
+            "EC" if jwk.crv.as_deref() == Some("P-256") => PublicKey::p256(&jwk.x?, &jwk.y?),
             _ => None,
         }?;
         let name = material.algorithm().name();
@@ -127,21 +127,21 @@ impl Key {
     }
 }
 
-impl Material {
+impl PublicKey {
     fn rsa(modulus: &str, exponent: &str) -> Option<Self> {
         let modulus = decode(modulus)?;
         let exponent = decode(exponent)?;
         // RFC 7518 §6.3.1.1: no leading zeros; some providers write one all the same.
         let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
         let modulus = modulus[zeros..].to_vec();
-        let good = RSA_OCTETS.contains(&modulus.len()) && !exponent.is_empty();
+        let good = RSA_MODULUS_BYTES.contains(&modulus.len()) && !exponent.is_empty();
         good.then_some(Self::Rsa { modulus, exponent })
     }
 
     fn p256(x: &str, y: &str) -> Option<Self> {
         const UNCOMPRESSED: u8 = 4;
         let (x, y) = (decode(x)?, decode(y)?);
-        let good = x.len() == P256_OCTETS && y.len() == P256_OCTETS;
+        let good = x.len() == P256_COORDINATE_BYTES && y.len() == P256_COORDINATE_BYTES;
         good.then(|| Self::P256([&[UNCOMPRESSED], x.as_slice(), y.as_slice()].concat()))
     }
 
@@ -152,7 +152,7 @@ impl Material {
         }
     }
 
-    fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match self {
             Self::Rsa { modulus, exponent } => RsaPublicKeyComponents {
                 n: modulus,

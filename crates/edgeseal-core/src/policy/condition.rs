@@ -9,35 +9,35 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    asked::{Asked, Known, fold},
+    budget::StepBudget,
     document::Effect,
     glob::Glob,
-    invalid::{InvalidPolicy, short},
-    request::{Key, Value},
-    steps::Steps,
-    tree::{Node, Path},
+    invalid::{InvalidPolicy, truncate},
+    json::{JsonPath, Node},
+    prepared::{PreparedRequest, PreparedValue, to_lowercase},
+    request::{ConditionKey, ConditionValue},
 };
 
 /// One key under one operator.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Condition {
     operator: &'static Operator,
-    key: Key,
+    key: ConditionKey,
     operands: Operands,
-    given: Vec<Box<str>>,
+    raw_values: Vec<Box<str>>,
 }
 
 /// A row of [`OPERATORS`].
 #[derive(Debug, PartialEq)]
 struct Operator {
     name: &'static str,
-    test: Test,
+    comparison: Comparison,
     /// Holds where the test fails for every value.
     negated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Test {
+enum Comparison {
     Equals,
     EqualsIgnoreCase,
     Like,
@@ -73,51 +73,51 @@ enum Operands {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Number(i128);
 
-const fn operator(name: &'static str, test: Test, negated: bool) -> Operator {
+const fn operator(name: &'static str, test: Comparison, negated: bool) -> Operator {
     Operator {
         name,
-        test,
+        comparison: test,
         negated,
     }
 }
 
 #[rustfmt::skip]
 static OPERATORS: [Operator; 21] = [
-    operator("StringEquals",              Test::Equals,                           false),
-    operator("StringNotEquals",           Test::Equals,                           true),
-    operator("StringEqualsIgnoreCase",    Test::EqualsIgnoreCase,                 false),
-    operator("StringNotEqualsIgnoreCase", Test::EqualsIgnoreCase,                 true),
-    operator("StringLike",                Test::Like,                             false),
-    operator("StringNotLike",             Test::Like,                             true),
-    operator("NumericEquals",             Test::Number(Relation::Equal),          false),
-    operator("NumericNotEquals",          Test::Number(Relation::Equal),          true),
-    operator("NumericLessThan",           Test::Number(Relation::Less),           false),
-    operator("NumericLessThanEquals",     Test::Number(Relation::LessOrEqual),    false),
-    operator("NumericGreaterThan",        Test::Number(Relation::Greater),        false),
-    operator("NumericGreaterThanEquals",  Test::Number(Relation::GreaterOrEqual), false),
-    operator("DateEquals",                Test::Date(Relation::Equal),            false),
-    operator("DateNotEquals",             Test::Date(Relation::Equal),            true),
-    operator("DateLessThan",              Test::Date(Relation::Less),             false),
-    operator("DateLessThanEquals",        Test::Date(Relation::LessOrEqual),      false),
-    operator("DateGreaterThan",           Test::Date(Relation::Greater),          false),
-    operator("DateGreaterThanEquals",     Test::Date(Relation::GreaterOrEqual),   false),
-    operator("Bool",                      Test::Bool,                             false),
-    operator("IpAddress",                 Test::Address,                          false),
-    operator("NotIpAddress",              Test::Address,                          true),
+    operator("StringEquals",              Comparison::Equals,                           false),
+    operator("StringNotEquals",           Comparison::Equals,                           true),
+    operator("StringEqualsIgnoreCase",    Comparison::EqualsIgnoreCase,                 false),
+    operator("StringNotEqualsIgnoreCase", Comparison::EqualsIgnoreCase,                 true),
+    operator("StringLike",                Comparison::Like,                             false),
+    operator("StringNotLike",             Comparison::Like,                             true),
+    operator("NumericEquals",             Comparison::Number(Relation::Equal),          false),
+    operator("NumericNotEquals",          Comparison::Number(Relation::Equal),          true),
+    operator("NumericLessThan",           Comparison::Number(Relation::Less),           false),
+    operator("NumericLessThanEquals",     Comparison::Number(Relation::LessOrEqual),    false),
+    operator("NumericGreaterThan",        Comparison::Number(Relation::Greater),        false),
+    operator("NumericGreaterThanEquals",  Comparison::Number(Relation::GreaterOrEqual), false),
+    operator("DateEquals",                Comparison::Date(Relation::Equal),            false),
+    operator("DateNotEquals",             Comparison::Date(Relation::Equal),            true),
+    operator("DateLessThan",              Comparison::Date(Relation::Less),             false),
+    operator("DateLessThanEquals",        Comparison::Date(Relation::LessOrEqual),      false),
+    operator("DateGreaterThan",           Comparison::Date(Relation::Greater),          false),
+    operator("DateGreaterThanEquals",     Comparison::Date(Relation::GreaterOrEqual),   false),
+    operator("Bool",                      Comparison::Bool,                             false),
+    operator("IpAddress",                 Comparison::Address,                          false),
+    operator("NotIpAddress",              Comparison::Address,                          true),
 ];
 
 /// The names of all operators.
 #[cfg(test)]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub(super) fn operator_names() -> impl Iterator<Item = &'static str> {
     OPERATORS.iter().map(|operator| operator.name)
 }
 
 impl Condition {
     /// Reads the element `Condition`: one condition for each key of each operator.
-    pub(super) fn read_all(node: &Node, path: &Path<'_>) -> Result<Vec<Self>, InvalidPolicy> {
+    pub(super) fn read_all(node: &Node, path: &JsonPath<'_>) -> Result<Vec<Self>, InvalidPolicy> {
         let mut conditions: Vec<Self> = Vec::new();
         for (name, keys) in node.object(path)? {
-            let path = Path::Element(path, name);
+            let path = JsonPath::Element(path, name);
             let operator = OPERATORS.iter().find(|row| row.name == name);
             let Some(operator) = operator else {
                 return Err(InvalidPolicy::UnknownOperator {
@@ -126,7 +126,7 @@ impl Condition {
             };
             let first = conditions.len();
             for (key, values) in keys.object(&path)? {
-                let path = Path::Element(&path, key);
+                let path = JsonPath::Element(&path, key);
                 let condition = Self::read(operator, key, values, &path)?;
                 if conditions[first..]
                     .iter()
@@ -146,22 +146,25 @@ impl Condition {
         operator: &'static Operator,
         name: &str,
         values: &Node,
-        path: &Path<'_>,
+        path: &JsonPath<'_>,
     ) -> Result<Self, InvalidPolicy> {
-        let key = Key::parse(name).ok_or_else(|| InvalidPolicy::Value {
+        let key = ConditionKey::parse(name).ok_or_else(|| InvalidPolicy::Value {
             path: path.to_string(),
-            given: short(name),
+            given: truncate(name),
             expected: "a condition key, service:Name",
         })?;
         let given = values.each(path, |node, path| {
             let text = node.text(path)?;
-            operator.test.check(text, path).map(|()| Box::from(text))
+            operator
+                .comparison
+                .check(text, path)
+                .map(|()| Box::from(text))
         })?;
         Ok(Self {
-            operands: operator.test.operands(&given),
+            operands: operator.comparison.operands(&given),
             operator,
             key,
-            given,
+            raw_values: given,
         })
     }
 
@@ -172,17 +175,17 @@ impl Condition {
 
     /// Whether it asks for a tag of what is acted upon.
     pub(super) const fn reads_tags(&self) -> bool {
-        matches!(self.key, Key::ResourceTag(_))
+        matches!(self.key, ConditionKey::ResourceTag(_))
     }
 
     /// Its key.
-    pub(super) const fn key(&self) -> &Key {
+    pub(super) const fn key(&self) -> &ConditionKey {
         &self.key
     }
 
     /// Its values as they were given.
     pub(super) fn values(&self) -> &[Box<str>] {
-        &self.given
+        &self.raw_values
     }
 
     /// Whether it holds, in a statement of this effect.
@@ -192,27 +195,27 @@ impl Condition {
     /// not hold: so the cloud does for `Bool` and `acs:MFAPresent`. For negated operators its pages
     /// are silent. Here they hold in a `Deny` and not in an `Allow`, so that no `Allow` ever applies
     /// because something about a request is unknown.
-    pub(super) fn holds(&self, effect: Effect, asked: &Asked<'_>) -> bool {
+    pub(super) fn holds(&self, effect: Effect, asked: &PreparedRequest<'_>) -> bool {
         let known = asked.value(&self.key);
-        match known.and_then(|known| self.fits(known, asked.steps)) {
+        match known.and_then(|known| self.matches(known, asked.steps)) {
             Some(fits) => fits != self.operator.negated,
             None => self.operator.negated && effect == Effect::Deny,
         }
     }
 
     /// Whether one of the operands fits; `None` if the value is nothing that they compare with.
-    fn fits(&self, known: &Known<'_>, steps: &Steps) -> Option<bool> {
+    fn matches(&self, known: &PreparedValue<'_>, steps: &StepBudget) -> Option<bool> {
         let value = &known.value;
-        if !steps.spend(self.given.len()) {
+        if !steps.spend(self.raw_values.len()) {
             return None;
         }
         Some(match &self.operands {
             Operands::Texts => {
                 let text = known.text().text();
-                self.given.iter().any(|given| **given == *text)
+                self.raw_values.iter().any(|given| **given == *text)
             }
             Operands::Folded(folded) => {
-                let text = known.folded();
+                let text = known.lowercase();
                 folded.iter().any(|folded| **folded == *text)
             }
             Operands::Globs(globs) => {
@@ -236,7 +239,8 @@ impl Condition {
     }
 
     fn compare<T: Ord>(&self, left: &T, right: &T) -> bool {
-        let (Test::Number(relation) | Test::Date(relation)) = self.operator.test else {
+        let (Comparison::Number(relation) | Comparison::Date(relation)) = self.operator.comparison
+        else {
             return false;
         };
         match relation {
@@ -249,9 +253,9 @@ impl Condition {
     }
 }
 
-impl Test {
+impl Comparison {
     /// Whether `text` is a value that this test can have.
-    fn check(self, text: &str, path: &Path<'_>) -> Result<(), InvalidPolicy> {
+    fn check(self, text: &str, path: &JsonPath<'_>) -> Result<(), InvalidPolicy> {
         if text.contains("${") {
             return Err(InvalidPolicy::Variable {
                 path: path.to_string(),
@@ -278,7 +282,7 @@ impl Test {
         }
         Err(InvalidPolicy::Value {
             path: path.to_string(),
-            given: short(text),
+            given: truncate(text),
             expected,
         })
     }
@@ -288,7 +292,7 @@ impl Test {
         let texts = given.iter().map(|text| &**text);
         match self {
             Self::Equals => Operands::Texts,
-            Self::EqualsIgnoreCase => Operands::Folded(texts.map(fold).collect()),
+            Self::EqualsIgnoreCase => Operands::Folded(texts.map(to_lowercase).collect()),
             Self::Like => Operands::Globs(texts.map(Glob::new).collect()),
             Self::Number(_) => Operands::Numbers(texts.filter_map(Number::parse).collect()),
             Self::Date(_) => Operands::Dates(texts.filter_map(parse_date).collect()),
@@ -300,7 +304,7 @@ impl Test {
     }
 }
 
-impl Value<'_> {
+impl ConditionValue<'_> {
     fn unix_seconds(&self) -> Option<i64> {
         match self {
             Self::Time(time) => Some(time.unix_seconds()),
@@ -371,7 +375,7 @@ fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
         ]);
     }
     if let Some(at) = text.find('*') {
-        return parse_octets(text, at).map(|network| vec![network]);
+        return parse_wildcard_ipv4(text, at).map(|network| vec![network]);
     }
     let network = match text.parse::<IpAddr>() {
         Ok(ip) => IpNet::from(ip),
@@ -381,7 +385,7 @@ fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
 }
 
 /// `10.1.*` and `10.1.*.*`: `at` is where the first `*` stands.
-fn parse_octets(text: &str, at: usize) -> Option<IpNet> {
+fn parse_wildcard_ipv4(text: &str, at: usize) -> Option<IpNet> {
     let (octets, stars) = text.split_at(at);
     let octets: Vec<&str> = octets.strip_suffix('.')?.split('.').collect();
     let star_count = stars.split('.').count();

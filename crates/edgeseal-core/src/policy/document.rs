@@ -18,28 +18,28 @@
 //! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values. What
 //! comparing them may cost has a limit of its own, [`STEPS_MAX`](super::STEPS_MAX).
 
-mod print;
 mod resource;
+mod serialize;
 
-pub(super) use print::one_or_list;
+pub(super) use serialize::one_or_list;
 
-use resource::{Anyones, read_resource, read_stored_resource};
+use resource::{MissingAccount, read_resource, read_stored_resource};
 
 use serde::Serialize;
 
 use super::{
-    asked::Asked,
+    budget::StepBudget,
     condition::Condition,
-    glob::{Glob, Subject},
-    invalid::{InvalidPolicy, short},
-    principal::{IdentityName, Trusted},
-    steps::Steps,
-    tree::{Node, Path},
+    glob::{Glob, Haystack},
+    invalid::{InvalidPolicy, truncate},
+    json::{JsonPath, Node},
+    prepared::PreparedRequest,
+    principal::{IdentityName, TrustedPrincipal},
 };
 
 /// Characters that a policy may have (the cloud's limit for custom policies). Policies of a session
 /// have a lower one, which their caller checks.
-pub const CHARACTERS_MAX: usize = 6144;
+pub const POLICY_CHARS_MAX: usize = 6144;
 
 /// A policy for an identity or a session: what may be done with what.
 ///
@@ -73,24 +73,24 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Statement {
     pub(super) effect: Effect,
-    actions: Scope,
-    resources: Scope,
+    actions: PatternSet,
+    resources: PatternSet,
     conditions: Vec<Condition>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TrustStatement {
     pub(super) effect: Effect,
-    pub(super) principals: Vec<Trusted>,
-    actions: Scope,
+    pub(super) principals: Vec<TrustedPrincipal>,
+    actions: PatternSet,
     conditions: Vec<Condition>,
 }
 
 /// `X` or `NotX`: what the globs match, or everything else.
 #[derive(Clone, Debug, PartialEq)]
-struct Scope {
+struct PatternSet {
     name: &'static str,
-    excepted: bool,
+    negated: bool,
     globs: Vec<Glob>,
 }
 
@@ -101,7 +101,7 @@ impl Document {
     /// [`InvalidPolicy`] with the first thing that is wrong.
     pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
         Ok(Self {
-            statements: statements(json, |node, path| {
+            statements: parse_statements(json, |node, path| {
                 Statement::read(node, path, read_resource)
             })?,
             text: json.into(),
@@ -114,9 +114,10 @@ impl Document {
     /// # Errors
     /// [`InvalidPolicy`] with the first thing that is wrong.
     pub fn parse_stored(json: &str) -> Result<Self, InvalidPolicy> {
-        let read = |node: &Node, path: &Path<'_>| Statement::read(node, path, read_stored_resource);
+        let read =
+            |node: &Node, path: &JsonPath<'_>| Statement::read(node, path, read_stored_resource);
         Ok(Self {
-            statements: statements(json, read)?,
+            statements: parse_statements(json, read)?,
             text: json.into(),
         })
     }
@@ -150,7 +151,7 @@ impl TrustDocument {
     /// [`InvalidPolicy`] with the first thing that is wrong.
     pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
         Ok(Self {
-            statements: statements(json, TrustStatement::read)?,
+            statements: parse_statements(json, TrustStatement::read)?,
             text: json.into(),
         })
     }
@@ -167,15 +168,15 @@ impl TrustDocument {
     /// nothing to tell.
     pub fn identities(&self) -> impl Iterator<Item = IdentityName> {
         let principals = self.statements.iter().flat_map(|one| &one.principals);
-        principals.filter_map(Trusted::identity)
+        principals.filter_map(TrustedPrincipal::identity)
     }
 }
 
 impl Statement {
     fn read(
         node: &Node,
-        path: &Path<'_>,
-        read_resource: fn(&Node, &Path<'_>, Anyones) -> Result<Glob, InvalidPolicy>,
+        path: &JsonPath<'_>,
+        read_resource: fn(&Node, &JsonPath<'_>, MissingAccount) -> Result<Glob, InvalidPolicy>,
     ) -> Result<Self, InvalidPolicy> {
         let [
             effect,
@@ -197,82 +198,91 @@ impl Statement {
         )?;
         let effect = Effect::read(effect, path)?;
         let narrows = (effect == Effect::Deny) == not_resource.is_none();
-        let anyones = if narrows { Anyones::All } else { Anyones::None };
-        let read_resource = |node: &Node, path: &Path<'_>| read_resource(node, path, anyones);
+        let anyones = if narrows {
+            MissingAccount::EveryAccount
+        } else {
+            MissingAccount::NoAccount
+        };
+        let read_resource = |node: &Node, path: &JsonPath<'_>| read_resource(node, path, anyones);
         Ok(Self {
             effect,
-            actions: Scope::read("Action", action, not_action, path, read_action)?,
-            resources: Scope::read("Resource", resource, not_resource, path, read_resource)?,
+            actions: PatternSet::read("Action", action, not_action, path, read_action)?,
+            resources: PatternSet::read("Resource", resource, not_resource, path, read_resource)?,
             conditions: read_conditions(condition, path)?,
         })
     }
 
     /// Whether this statement is about what is asked.
-    pub(super) fn applies(&self, asked: &Asked<'_>) -> bool {
-        self.actions.has(asked.action, asked.steps)
-            && self.resources.has(&asked.name, asked.steps)
+    pub(super) fn applies(&self, asked: &PreparedRequest<'_>) -> bool {
+        self.actions.matches(asked.action, asked.steps)
+            && self.resources.matches(&asked.name, asked.steps)
             && self.conditions_hold(asked)
     }
 
     /// Whether this statement, a `Deny`, is about what else the resource is: see
-    /// [`Resource::known_as`](super::Resource::known_as) and
+    /// [`Resource::with_alias`](super::Resource::known_as) and
     /// [`Resource::within`](super::Resource::within).
     ///
     /// An exception (`NotAction`, `NotResource`) holds for a thing by whichever name it makes it, so
     /// that a second name does not take away what a policy leaves alone.
-    pub(super) fn denies_otherwise(&self, asked: &Asked<'_>) -> bool {
-        let Some(denied_as) = asked.denied_as() else {
+    pub(super) fn denies_related(&self, asked: &PreparedRequest<'_>) -> bool {
+        let Some(denied_as) = asked.related() else {
             return false;
         };
         let (action, steps) = (asked.action, asked.steps);
-        let is_known = denied_as.known.as_ref().is_some_and(|(other, other_name)| {
-            self.actions.has_any(&[action, other], steps)
-                && self.resources.has_any(&[&asked.name, other_name], steps)
+        let is_known = denied_as.alias.as_ref().is_some_and(|(other, other_name)| {
+            self.actions.matches_any(&[action, other], steps)
+                && self
+                    .resources
+                    .matches_any(&[&asked.name, other_name], steps)
         });
         let is_within = denied_as.within.is_some_and(|arn| {
-            self.actions.has(action, steps) && self.resources.overlaps(arn, steps)
+            self.actions.matches(action, steps) && self.resources.overlaps(arn, steps)
         });
         (is_known || is_within) && self.conditions_hold(asked)
     }
 
-    fn conditions_hold(&self, asked: &Asked<'_>) -> bool {
+    fn conditions_hold(&self, asked: &PreparedRequest<'_>) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, asked);
         self.conditions.iter().all(holds)
     }
 }
 
 impl TrustStatement {
-    fn read(node: &Node, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+    fn read(node: &Node, path: &JsonPath<'_>) -> Result<Self, InvalidPolicy> {
         let [effect, principal, action, condition] =
             node.elements(path, ["Effect", "Principal", "Action", "Condition"])?;
-        let principal = principal.ok_or_else(|| missing(path, "Principal"))?;
+        let principal = principal.ok_or_else(|| missing_element(path, "Principal"))?;
         Ok(Self {
             effect: Effect::read(effect, path)?,
-            principals: Trusted::read_all(principal, &Path::Element(path, "Principal"))?,
-            actions: Scope::read("Action", action, None, path, read_trust_action)?,
+            principals: TrustedPrincipal::read_all(
+                principal,
+                &JsonPath::Element(path, "Principal"),
+            )?,
+            actions: PatternSet::read("Action", action, None, path, read_trust_action)?,
             conditions: read_conditions(condition, path)?,
         })
     }
 
     /// Whether this statement is about what is asked; its principals come on top.
-    pub(super) fn applies(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn applies(&self, asked: &PreparedRequest<'_>) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, asked);
-        self.actions.has(asked.action, asked.steps) && self.conditions.iter().all(holds)
+        self.actions.matches(asked.action, asked.steps) && self.conditions.iter().all(holds)
     }
 }
 
-impl Scope {
+impl PatternSet {
     fn read(
         name: &'static str,
         only: Option<&Node>,
         except: Option<&Node>,
-        path: &Path<'_>,
-        read: impl Fn(&Node, &Path<'_>) -> Result<Glob, InvalidPolicy>,
+        path: &JsonPath<'_>,
+        read: impl Fn(&Node, &JsonPath<'_>) -> Result<Glob, InvalidPolicy>,
     ) -> Result<Self, InvalidPolicy> {
         let (excepted, node) = match (only, except) {
             (Some(node), None) => (false, node),
             (None, Some(node)) => (true, node),
-            (None, None) => return Err(missing(path, name)),
+            (None, None) => return Err(missing_element(path, name)),
             (Some(_), Some(_)) => {
                 return Err(InvalidPolicy::Both {
                     path: path.to_string(),
@@ -280,30 +290,30 @@ impl Scope {
                 });
             }
         };
-        let spelt = Self::spelt(name, excepted);
+        let spelt = Self::element_name(name, excepted);
         Ok(Self {
-            globs: node.each(&Path::Element(path, spelt), read)?,
+            globs: node.each(&JsonPath::Element(path, spelt), read)?,
             name,
-            excepted,
+            negated: excepted,
         })
     }
 
-    fn has(&self, subject: &Subject<'_>, steps: &Steps) -> bool {
-        self.has_any(&[subject], steps)
+    fn matches(&self, subject: &Haystack<'_>, steps: &StepBudget) -> bool {
+        self.matches_any(&[subject], steps)
     }
 
     /// Whether it has a thing with several names.
-    fn has_any(&self, names: &[&Subject<'_>], steps: &Steps) -> bool {
+    fn matches_any(&self, names: &[&Haystack<'_>], steps: &StepBudget) -> bool {
         let is_one = |glob: &Glob| names.iter().any(|name| glob.matches(name, steps));
-        self.globs.iter().any(is_one) != self.excepted
+        self.globs.iter().any(is_one) != self.negated
     }
 
     /// Whether it names something that may be in `arn`. What is excepted names nothing.
-    fn overlaps(&self, arn: &str, steps: &Steps) -> bool {
-        !self.excepted && self.globs.iter().any(|glob| glob.overlaps(arn, steps))
+    fn overlaps(&self, arn: &str, steps: &StepBudget) -> bool {
+        !self.negated && self.globs.iter().any(|glob| glob.overlaps(arn, steps))
     }
 
-    fn spelt(name: &'static str, excepted: bool) -> &'static str {
+    fn element_name(name: &'static str, excepted: bool) -> &'static str {
         match (name, excepted) {
             ("Action", true) => "NotAction",
             ("Resource", true) => "NotResource",
@@ -313,63 +323,67 @@ impl Scope {
 }
 
 impl Effect {
-    fn read(node: Option<&Node>, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
-        let node = node.ok_or_else(|| missing(path, "Effect"))?;
-        let path = Path::Element(path, "Effect");
+    fn read(node: Option<&Node>, path: &JsonPath<'_>) -> Result<Self, InvalidPolicy> {
+        let node = node.ok_or_else(|| missing_element(path, "Effect"))?;
+        let path = JsonPath::Element(path, "Effect");
         match node.text(&path)? {
             "Allow" => Ok(Self::Allow),
             "Deny" => Ok(Self::Deny),
-            other => Err(value(other, &path, "Allow or Deny")),
+            other => Err(invalid_value(other, &path, "Allow or Deny")),
         }
     }
 }
 
 /// Reads what all policies have in common, and each statement with `read`.
-fn statements<S>(
+fn parse_statements<S>(
     json: &str,
-    read: impl Fn(&Node, &Path<'_>) -> Result<S, InvalidPolicy>,
+    read: impl Fn(&Node, &JsonPath<'_>) -> Result<S, InvalidPolicy>,
 ) -> Result<Vec<S>, InvalidPolicy> {
     let length = json.chars().count();
-    if length > CHARACTERS_MAX {
+    if length > POLICY_CHARS_MAX {
         return Err(InvalidPolicy::TooLong {
             length,
-            max: CHARACTERS_MAX,
+            max: POLICY_CHARS_MAX,
         });
     }
     let root = Node::parse(json)?;
-    let [version, statement] = root.elements(&Path::Root, ["Version", "Statement"])?;
-    let version = version.ok_or_else(|| missing(&Path::Root, "Version"))?;
-    let path = Path::Element(&Path::Root, "Version");
+    let [version, statement] = root.elements(&JsonPath::Root, ["Version", "Statement"])?;
+    let version = version.ok_or_else(|| missing_element(&JsonPath::Root, "Version"))?;
+    let path = JsonPath::Element(&JsonPath::Root, "Version");
     let version = version.text(&path)?;
     if version != "1" {
-        return Err(value(version, &path, "\"1\""));
+        return Err(invalid_value(version, &path, "\"1\""));
     }
-    let statement = statement.ok_or_else(|| missing(&Path::Root, "Statement"))?;
-    statement.each(&Path::Element(&Path::Root, "Statement"), read)
+    let statement = statement.ok_or_else(|| missing_element(&JsonPath::Root, "Statement"))?;
+    statement.each(&JsonPath::Element(&JsonPath::Root, "Statement"), read)
 }
 
 /// `*`, or `service:Operation` with wildcards anywhere.
-fn read_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
-    let text = name(node, path)?;
+fn read_action(node: &Node, path: &JsonPath<'_>) -> Result<Glob, InvalidPolicy> {
+    let text = parse_text(node, path)?;
     let parts: Vec<&str> = text.split(':').collect();
     let good = text.bytes().all(|b| b.is_ascii_graphic())
         && (text == "*" || (parts.len() == 2 && parts.iter().all(|part| !part.is_empty())));
     if good {
         Ok(Glob::new(text))
     } else {
-        Err(value(text, path, "an action, service:Operation or *"))
+        Err(invalid_value(
+            text,
+            path,
+            "an action, service:Operation or *",
+        ))
     }
 }
 
 /// An action that a trust policy can be about.
-fn read_trust_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy> {
+fn read_trust_action(node: &Node, path: &JsonPath<'_>) -> Result<Glob, InvalidPolicy> {
     let glob = read_action(node, path)?;
     let text = glob.as_str();
     let of_sts = text.split_at_checked(4);
     if of_sts.is_some_and(|(service, _)| service.eq_ignore_ascii_case("sts:")) {
         Ok(glob)
     } else {
-        Err(value(
+        Err(invalid_value(
             text,
             path,
             "an action of sts, such as sts:AssumeRole",
@@ -378,7 +392,7 @@ fn read_trust_action(node: &Node, path: &Path<'_>) -> Result<Glob, InvalidPolicy
 }
 
 /// A text without variables and control characters.
-fn name<'n>(node: &'n Node, path: &Path<'_>) -> Result<&'n str, InvalidPolicy> {
+fn parse_text<'n>(node: &'n Node, path: &JsonPath<'_>) -> Result<&'n str, InvalidPolicy> {
     let text = node.text(path)?;
     if text.contains("${") {
         return Err(InvalidPolicy::Variable {
@@ -386,28 +400,31 @@ fn name<'n>(node: &'n Node, path: &Path<'_>) -> Result<&'n str, InvalidPolicy> {
         });
     }
     if text.chars().any(char::is_control) {
-        return Err(value(text, path, "free of control characters"));
+        return Err(invalid_value(text, path, "free of control characters"));
     }
     Ok(text)
 }
 
-fn read_conditions(node: Option<&Node>, path: &Path<'_>) -> Result<Vec<Condition>, InvalidPolicy> {
+fn read_conditions(
+    node: Option<&Node>,
+    path: &JsonPath<'_>,
+) -> Result<Vec<Condition>, InvalidPolicy> {
     node.map_or(Ok(Vec::new()), |node| {
-        Condition::read_all(node, &Path::Element(path, "Condition"))
+        Condition::read_all(node, &JsonPath::Element(path, "Condition"))
     })
 }
 
-fn missing(path: &Path<'_>, element: &'static str) -> InvalidPolicy {
+fn missing_element(path: &JsonPath<'_>, element: &'static str) -> InvalidPolicy {
     InvalidPolicy::Missing {
         path: path.to_string(),
         element,
     }
 }
 
-fn value(given: &str, path: &Path<'_>, expected: &'static str) -> InvalidPolicy {
+fn invalid_value(given: &str, path: &JsonPath<'_>, expected: &'static str) -> InvalidPolicy {
     InvalidPolicy::Value {
         path: path.to_string(),
-        given: short(given),
+        given: truncate(given),
         expected,
     }
 }

@@ -1,19 +1,19 @@
 //! The decision: policies on one side, a request on the other.
 
 use super::{
-    asked::{Asked, Circumstances},
+    budget::{STEPS_MAX, StepBudget},
     document::{Document, Effect, TrustDocument},
-    glob::{Case, Subject},
-    principal::{PrincipalArn, Trusted},
-    request::{Context, Request, Resource},
-    steps::{STEPS_MAX, Steps},
+    glob::{Case, Haystack},
+    prepared::{PreparedContext, PreparedRequest},
+    principal::{PrincipalArn, TrustedPrincipal},
+    request::{Request, RequestContext, Resource},
 };
 
 /// Everything that bears on a request of a user or of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Policies<'a> {
     /// The policies of the identity: its own and those of its groups, or those of the role.
-    pub identity: &'a [Attached<'a>],
+    pub identity: &'a [AttachedPolicy<'a>],
     /// What the session is narrowed down to: the `Policy` with which the role was assumed.
     pub session: Option<&'a Document>,
 }
@@ -28,7 +28,7 @@ impl Policies<'_> {
 
 /// A policy that an identity has.
 #[derive(Clone, Copy, Debug)]
-pub struct Attached<'a> {
+pub struct AttachedPolicy<'a> {
     /// Its name.
     pub name: &'a str,
     /// What it says.
@@ -41,7 +41,7 @@ pub struct Decision {
     /// What is decided.
     pub verdict: Verdict,
     /// Why; `None` where no policy was asked.
-    pub by: Option<Reason>,
+    pub reason: Option<Reason>,
 }
 
 /// What is decided.
@@ -110,26 +110,26 @@ const ASSUME_ROLE: &str = "sts:assumerole";
 /// resources. It takes [`STEPS_MAX`] steps at most.
 #[must_use]
 pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
-    evaluate_within(policies, request, STEPS_MAX)
+    evaluate_with_steps(policies, request, STEPS_MAX)
 }
 
 /// As [`evaluate`], with another number of steps. More steps never change a decision that fewer were
 /// enough for.
 #[must_use]
-pub fn evaluate_within(policies: &Policies<'_>, request: &Request<'_>, steps: u32) -> Decision {
-    evaluate_counting(policies, request, &Steps::new(steps))
+pub fn evaluate_with_steps(policies: &Policies<'_>, request: &Request<'_>, steps: u32) -> Decision {
+    evaluate_with_budget(policies, request, &StepBudget::new(steps))
 }
 
-/// As [`evaluate_within`], with steps that are still there afterwards.
-pub(super) fn evaluate_counting(
+/// As [`evaluate_with_steps`], with steps that are still there afterwards.
+pub(super) fn evaluate_with_budget(
     policies: &Policies<'_>,
     request: &Request<'_>,
-    steps: &Steps,
+    steps: &StepBudget,
 ) -> Decision {
     let (mut decided, mut refused, mut allowed) = (None, None, None);
     visit(policies, request, steps, |decision| {
         let first = match decision.verdict {
-            Verdict::ImplicitDeny if !decision.took_too_many_steps() => &mut refused,
+            Verdict::ImplicitDeny if !decision.exceeded_steps() => &mut refused,
             Verdict::ImplicitDeny | Verdict::ExplicitDeny => &mut decided,
             Verdict::Allowed => &mut allowed,
         };
@@ -152,7 +152,7 @@ pub fn evaluate_each_within(
     steps: u32,
 ) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(request.resources.len());
-    visit(policies, request, &Steps::new(steps), |decision| {
+    visit(policies, request, &StepBudget::new(steps), |decision| {
         decisions.push(decision);
         true
     });
@@ -163,18 +163,18 @@ pub fn evaluate_each_within(
 fn visit(
     policies: &Policies<'_>,
     request: &Request<'_>,
-    steps: &Steps,
+    steps: &StepBudget,
     mut go_on: impl FnMut(Decision) -> bool,
 ) {
-    let action = Subject::new(request.action.to_ascii_lowercase(), Case::Ignored);
-    let circumstances = Circumstances::of(request.context);
+    let action = Haystack::new(request.action.to_ascii_lowercase(), Case::Insensitive);
+    let circumstances = PreparedContext::of(request.context);
     for (index, resource) in request.resources.iter().enumerate() {
         let decide = || {
-            let asked = Asked::new(&action, resource, &circumstances, steps);
+            let asked = PreparedRequest::new(&action, resource, &circumstances, steps);
             evaluate_one(policies, &asked, index, resource)
         };
-        let decided = (!steps.are_spent()).then(decide);
-        let decided = decided.filter(|_| !steps.are_spent());
+        let decided = (!steps.is_exhausted()).then(decide);
+        let decided = decided.filter(|_| !steps.is_exhausted());
         if !go_on(decided.unwrap_or_else(|| Decision::too_many_steps(index))) {
             return;
         }
@@ -183,12 +183,12 @@ fn visit(
 
 /// Whoever wants to assume a role.
 #[derive(Clone, Copy, Debug)]
-pub struct Assumer<'a> {
+pub struct AssumingPrincipal<'a> {
     /// Its name.
     pub arn: &'a PrincipalArn,
     /// Whether it is another user or role than the one that had the name when the trust policy was
     /// written. An `Allow` by that name is then not meant for it; a `Deny` is.
-    pub is_namesake: bool,
+    pub is_recreated: bool,
 }
 
 /// Decides whether the trust policy of a role lets `assumer` assume it.
@@ -196,24 +196,28 @@ pub struct Assumer<'a> {
 /// This is one half: the principal, if it is a user or a role, also needs [`evaluate`] to allow
 /// `sts:AssumeRole` on the role's own name. The key of an account itself assumes nothing.
 #[must_use]
-pub fn may_assume(trust: &TrustDocument, assumer: Assumer<'_>, context: &Context) -> Decision {
+pub fn may_assume(
+    trust: &TrustDocument,
+    assumer: AssumingPrincipal<'_>,
+    context: &RequestContext,
+) -> Decision {
     let role = Resource::new("");
-    let action = Subject::new(ASSUME_ROLE, Case::Ignored);
-    let circumstances = Circumstances::of(context);
-    let steps = Steps::new(STEPS_MAX);
-    let asked = Asked::new(&action, &role, &circumstances, &steps);
+    let action = Haystack::new(ASSUME_ROLE, Case::Insensitive);
+    let circumstances = PreparedContext::of(context);
+    let steps = StepBudget::new(STEPS_MAX);
+    let asked = PreparedRequest::new(&action, &role, &circumstances, &steps);
     let statements = trust.statements.iter().map(|statement| {
         let applies = || {
-            let is_meant = |trusted: &Trusted| {
-                let by_name = assumer.is_namesake && trusted.identity().is_some();
-                trusted.means(assumer.arn) && !(by_name && statement.effect == Effect::Allow)
+            let is_meant = |trusted: &TrustedPrincipal| {
+                let by_name = assumer.is_recreated && trusted.identity().is_some();
+                trusted.matches(assumer.arn) && !(by_name && statement.effect == Effect::Allow)
             };
             statement.principals.iter().any(is_meant) && statement.applies(&asked)
         };
         (statement.effect, applies)
     });
-    let found = Found::among(statements, false);
-    if steps.are_spent() {
+    let found = StatementMatch::first_match(statements, false);
+    if steps.is_exhausted() {
         return Decision::too_many_steps(0);
     }
     found.decide(Layer::Trust, None, 0)
@@ -222,7 +226,7 @@ pub fn may_assume(trust: &TrustDocument, assumer: Assumer<'_>, context: &Context
 /// Decides on one resource, the one of this index.
 fn evaluate_one(
     policies: &Policies<'_>,
-    asked: &Asked<'_>,
+    asked: &PreparedRequest<'_>,
     index: usize,
     resource: &Resource,
 ) -> Decision {
@@ -233,28 +237,28 @@ fn evaluate_one(
         let statements = document.statements.iter().map(|statement| {
             let applies = || {
                 let is_deny = statement.effect == Effect::Deny;
-                statement.applies(asked) || (is_deny && statement.denies_otherwise(asked))
+                statement.applies(asked) || (is_deny && statement.denies_related(asked))
             };
             (statement.effect, applies)
         });
-        Found::among(statements, denials_only)
+        StatementMatch::first_match(statements, denials_only)
     };
     let session = policies.session.map(|document| find(document, false));
-    if let Some(denied @ Found::Deny(_)) = session {
+    if let Some(denied @ StatementMatch::Deny(_)) = session {
         return denied.decide(Layer::Session, None, index);
     }
     let mut allowed = None;
     for attached in policies.identity {
         match find(attached.document, allowed.is_some()) {
-            denied @ Found::Deny(_) => {
+            denied @ StatementMatch::Deny(_) => {
                 return denied.decide(Layer::Identity, Some(attached.name), index);
             }
-            found @ Found::Allow(_) => allowed = allowed.or(Some((found, attached.name))),
-            Found::Nothing => {}
+            found @ StatementMatch::Allow(_) => allowed = allowed.or(Some((found, attached.name))),
+            StatementMatch::NoMatch => {}
         }
     }
     match (session, allowed) {
-        (Some(Found::Nothing), _) => Decision::no_allow(Layer::Session, index),
+        (Some(StatementMatch::NoMatch), _) => Decision::no_allow(Layer::Session, index),
         (_, None) => Decision::no_allow(Layer::Identity, index),
         (_, Some((found, name))) => found.decide(Layer::Identity, Some(name), index),
     }
@@ -262,24 +266,24 @@ fn evaluate_one(
 
 /// What one document says, with the statement that says so.
 #[derive(Clone, Copy)]
-enum Found {
+enum StatementMatch {
     Deny(usize),
     Allow(usize),
-    Nothing,
+    NoMatch,
 }
 
-impl Found {
+impl StatementMatch {
     /// Asks statements whether they apply: those that deny until one does, those that allow only
     /// while it makes a difference.
-    fn among<F: Fn() -> bool>(
+    fn first_match<F: Fn() -> bool>(
         statements: impl Iterator<Item = (Effect, F)>,
         denials_only: bool,
     ) -> Self {
-        let mut found = Self::Nothing;
+        let mut found = Self::NoMatch;
         for (at, (effect, applies)) in statements.enumerate() {
             match (effect, found) {
                 (Effect::Deny, _) if applies() => return Self::Deny(at),
-                (Effect::Allow, Self::Nothing) if !denials_only && applies() => {
+                (Effect::Allow, Self::NoMatch) if !denials_only && applies() => {
                     found = Self::Allow(at);
                 }
                 _ => {}
@@ -292,11 +296,11 @@ impl Found {
         let (verdict, statement) = match self {
             Self::Deny(at) => (Verdict::ExplicitDeny, at),
             Self::Allow(at) => (Verdict::Allowed, at),
-            Self::Nothing => return Decision::no_allow(layer, resource),
+            Self::NoMatch => return Decision::no_allow(layer, resource),
         };
         Decision {
             verdict,
-            by: Some(Reason::Statement {
+            reason: Some(Reason::Statement {
                 layer,
                 policy: policy.map(str::to_owned),
                 statement,
@@ -310,21 +314,21 @@ impl Decision {
     const fn no_allow(layer: Layer, resource: usize) -> Self {
         Self {
             verdict: Verdict::ImplicitDeny,
-            by: Some(Reason::NoAllow { layer, resource }),
+            reason: Some(Reason::NoAllow { layer, resource }),
         }
     }
 
     const fn too_many_steps(resource: usize) -> Self {
         Self {
             verdict: Verdict::ImplicitDeny,
-            by: Some(Reason::TooManySteps { resource }),
+            reason: Some(Reason::TooManySteps { resource }),
         }
     }
 
     /// Whether it is one only because the steps did not suffice.
     #[must_use]
-    pub const fn took_too_many_steps(&self) -> bool {
-        matches!(self.by, Some(Reason::TooManySteps { .. }))
+    pub const fn exceeded_steps(&self) -> bool {
+        matches!(self.reason, Some(Reason::TooManySteps { .. }))
     }
 
     /// Whether to go on.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::OnceCell};
 
 use memchr::memmem::Finder;
 
-use super::steps::Steps;
+use super::budget::StepBudget;
 use positions::Positions;
 
 mod positions;
@@ -14,27 +14,27 @@ mod positions;
 /// Nothing escapes a wildcard: the grammar has no escape.
 #[derive(Clone, Debug)]
 pub(super) struct Glob {
-    given: Box<str>,
+    source: Box<str>,
     /// The text that is compared, if that is another one.
     canonical: Option<Box<str>>,
-    form: Form,
+    compiled: CompiledGlob,
     /// The form of the text in lower case, if that is another one.
-    lower_case: Option<Form>,
+    lower_case: Option<CompiledGlob>,
 }
 
 /// Whether ASCII letters are the same in both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
-    Matters,
-    Ignored,
+    Sensitive,
+    Insensitive,
 }
 
 /// A text that is compared with many globs; what can be found out once is.
 #[derive(Clone, Debug)]
-pub(super) struct Subject<'a> {
+pub(super) struct Haystack<'a> {
     text: Cow<'a, str>,
     case: Case,
-    pairs: Pairs,
+    bigrams: BigramFilter,
     /// For globs with `?`, which are rare: found when the first one needs it.
     positions: OnceCell<Positions>,
 }
@@ -43,12 +43,12 @@ pub(super) struct Subject<'a> {
 /// side, any text that it matches has, too; a text that lacks one of its bits cannot match. Most
 /// comparisons end here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pairs(u128);
+struct BigramFilter(u128);
 
 /// What there is to compare, found once when the policy is parsed.
 #[derive(Clone, Debug)]
-struct Form {
-    pairs: Pairs,
+struct CompiledGlob {
+    bigrams: BigramFilter,
     shape: Shape,
 }
 
@@ -64,7 +64,7 @@ enum Shape {
     /// it. No text shorter than `least_bytes` matches.
     Mixed {
         head: Box<str>,
-        between: Between,
+        middle: Middle,
         tail: Box<str>,
         least_bytes: usize,
     },
@@ -72,7 +72,7 @@ enum Shape {
 
 /// What starts and ends with a wildcard.
 #[derive(Clone, Debug)]
-enum Between {
+enum Middle {
     /// `*` alone, or between, before and after texts that follow each other in any distance. Each
     /// is found as far left as can be, so the cost is the sum of the lengths.
     Stars(Box<[Finder<'static>]>),
@@ -85,17 +85,17 @@ impl Glob {
     pub(super) fn new(given: &str) -> Self {
         let lower_case = given.to_ascii_lowercase();
         Self {
-            given: given.into(),
+            source: given.into(),
             canonical: None,
-            form: Form::of(given),
-            lower_case: (lower_case != given).then(|| Form::of(&lower_case)),
+            compiled: CompiledGlob::of(given),
+            lower_case: (lower_case != given).then(|| CompiledGlob::of(&lower_case)),
         }
     }
 
     /// The glob that `canonical` is, given in the spelling `given`.
-    pub(super) fn spelt(given: &str, canonical: &str) -> Self {
+    pub(super) fn with_canonical(given: &str, canonical: &str) -> Self {
         Self {
-            given: given.into(),
+            source: given.into(),
             canonical: (given != canonical).then(|| canonical.into()),
             ..Self::new(canonical)
         }
@@ -104,9 +104,9 @@ impl Glob {
     /// Whether this and `arn`, the full name of a resource with wildcards, may be names of one thing.
     /// Of full names each part is compared with its own, so that no `*` for a region reaches over
     /// the account. Case matters.
-    pub(super) fn overlaps(&self, arn: &str, steps: &Steps) -> bool {
+    pub(super) fn overlaps(&self, arn: &str, steps: &StepBudget) -> bool {
         const PARTS: usize = 5;
-        let compared = self.canonical.as_deref().unwrap_or(&self.given);
+        let compared = self.canonical.as_deref().unwrap_or(&self.source);
         if !steps.spend(1 + compared.len() * arn.len() / 4) {
             return false;
         }
@@ -123,20 +123,20 @@ impl Glob {
 
     /// The text as it was given.
     pub(super) fn as_str(&self) -> &str {
-        &self.given
+        &self.source
     }
 
     /// Whether the subject is one of the texts that this stands for; some answer if that takes more
     /// than there is of `steps`.
-    pub(super) fn matches(&self, subject: &Subject<'_>, steps: &Steps) -> bool {
+    pub(super) fn matches(&self, subject: &Haystack<'_>, steps: &StepBudget) -> bool {
         if !steps.spend(1) {
             return false;
         }
         let form = match (subject.case, &self.lower_case) {
-            (Case::Ignored, Some(lower_case)) => lower_case,
-            _ => &self.form,
+            (Case::Insensitive, Some(lower_case)) => lower_case,
+            _ => &self.compiled,
         };
-        form.pairs.are_among(subject.pairs) && form.shape.matches(subject, steps)
+        form.bigrams.is_subset_of(subject.bigrams) && form.shape.matches(subject, steps)
     }
 }
 
@@ -165,17 +165,17 @@ fn overlap(one: &str, other: &str) -> bool {
 
 impl PartialEq for Glob {
     fn eq(&self, other: &Self) -> bool {
-        self.given == other.given
+        self.source == other.source
     }
 }
 
-impl<'a> Subject<'a> {
+impl<'a> Haystack<'a> {
     /// The subject `text`. Where case is ignored it comes in lower case, so that it is folded once
     /// and not for each glob.
     pub(super) fn new(text: impl Into<Cow<'a, str>>, case: Case) -> Self {
         let text = text.into();
         Self {
-            pairs: Pairs::of([&*text]),
+            bigrams: BigramFilter::of([&*text]),
             text,
             case,
             positions: OnceCell::new(),
@@ -187,7 +187,7 @@ impl<'a> Subject<'a> {
         &self.text
     }
 
-    fn positions(&self, steps: &Steps) -> Option<&Positions> {
+    fn positions(&self, steps: &StepBudget) -> Option<&Positions> {
         if self.positions.get().is_none() && !steps.spend(self.text.len()) {
             return None;
         }
@@ -195,7 +195,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl Pairs {
+impl BigramFilter {
     fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let pairs = texts
             .into_iter()
@@ -204,15 +204,15 @@ impl Pairs {
         Self(pairs.fold(0, |bits, pair| bits | bit(pair)))
     }
 
-    const fn are_among(self, others: Self) -> bool {
+    const fn is_subset_of(self, others: Self) -> bool {
         self.0 & !others.0 == 0
     }
 }
 
-impl Form {
+impl CompiledGlob {
     fn of(text: &str) -> Self {
         Self {
-            pairs: Pairs::of(text.split(['*', '?'])),
+            bigrams: BigramFilter::of(text.split(['*', '?'])),
             shape: Shape::of(text),
         }
     }
@@ -234,13 +234,13 @@ impl Shape {
         }
         Self::Mixed {
             head: head.into(),
-            between: Between::of(between),
+            middle: Middle::of(between),
             tail: tail.into(),
             least_bytes: text.bytes().filter(|byte| *byte != b'*').count(),
         }
     }
 
-    fn matches(&self, subject: &Subject<'_>, steps: &Steps) -> bool {
+    fn matches(&self, subject: &Haystack<'_>, steps: &StepBudget) -> bool {
         let text = subject.text();
         match self {
             Self::Any => true,
@@ -248,7 +248,7 @@ impl Shape {
             Self::Prefix(prefix) => text.starts_with(&**prefix),
             Self::Mixed {
                 head,
-                between,
+                middle: between,
                 tail,
                 least_bytes,
             } => {
@@ -261,7 +261,7 @@ impl Shape {
     }
 }
 
-impl Between {
+impl Middle {
     fn of(text: &str) -> Self {
         if text.contains('?') {
             return Self::Mixed(text.into());
@@ -271,7 +271,7 @@ impl Between {
     }
 
     /// Whether it stands for the subject from `from` to `to`.
-    fn matches(&self, subject: &Subject<'_>, from: usize, to: usize, steps: &Steps) -> bool {
+    fn matches(&self, subject: &Haystack<'_>, from: usize, to: usize, steps: &StepBudget) -> bool {
         match self {
             Self::Mixed(glob) => subject.positions(steps).is_some_and(|positions| {
                 steps.spend(glob.len() * positions.words() / 2) && positions.matches(glob, from, to)
@@ -300,7 +300,7 @@ mod tests {
     use super::{Case::*, *};
 
     fn matches(glob: &str, text: &str, case: Case) -> bool {
-        Glob::new(glob).matches(&Subject::new(text, case), &Steps::new(u32::MAX))
+        Glob::new(glob).matches(&Haystack::new(text, case), &StepBudget::new(u32::MAX))
     }
 
     /// The meaning, written as plainly as can be.
@@ -318,11 +318,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4000))]
 
         #[test]
-        fn as_the_naive_one(glob in "[ab*?é€😀]{0,9}", text in "[abé€😀]{0,9}") {
+        fn agrees_with_naive_matching(glob in "[ab*?é€😀]{0,9}", text in "[abé€😀]{0,9}") {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             let expected = naive(&chars(&glob), &chars(&text));
-            prop_assert_eq!(matches(&glob, &text, Matters), expected);
-            prop_assert_eq!(matches(&glob.to_ascii_uppercase(), &text, Ignored), expected);
+            prop_assert_eq!(matches(&glob, &text, Sensitive), expected);
+            prop_assert_eq!(matches(&glob.to_ascii_uppercase(), &text, Insensitive), expected);
         }
     }
 
@@ -337,7 +337,7 @@ mod tests {
                 let letter = |at: u32| if bits >> at & 1 == 1 { 'a' } else { 'b' };
                 (0..length).map(letter).collect::<String>()
             }));
-            let both = |text: &String| matches(&one, text, Matters) && matches(&other, text, Matters);
+            let both = |text: &String| matches(&one, text, Sensitive) && matches(&other, text, Sensitive);
             let expected = texts.into_iter().any(|text| both(&text));
             prop_assert_eq!(overlap(&one, &other), expected);
             prop_assert_eq!(overlap(&other, &one), expected);
@@ -348,31 +348,31 @@ mod tests {
     #[rustfmt::skip]
     fn table() {
         for (glob, text, case, expected) in [
-            ("",       "",       Matters, true),
-            ("",       "a",      Matters, false),
-            ("*",      "",       Matters, true),
-            ("**",     "ab",     Matters, true),
-            ("?",      "",       Matters, false),
-            ("?",      "é",      Matters, true),
-            ("??",     "é",      Matters, false),
-            ("?*",     "",       Matters, false),
-            ("*?",     "€",      Matters, true),
-            ("a*",     "a",      Matters, true),
-            ("ab*",    "a",      Matters, false),
-            ("a*b*c",  "aXbbYc", Matters, true),
-            ("a*b*c",  "aXcYb",  Matters, false),
-            ("*ab",    "aab",    Matters, true),
-            ("*a?b",   "aaab",   Matters, true),
-            ("a**b",   "ab",     Matters, true),
-            ("ABC",    "abc",    Matters, false),
-            ("ABC",    "abc",    Ignored, true),
-            ("AB*",    "abc",    Matters, false),
-            ("AB*",    "abc",    Ignored, true),
-            ("*BC*",   "abcd",   Matters, false),
-            ("*BC*",   "abcd",   Ignored, true),
-            ("É*",     "é",      Ignored, false), // ASCII alone
-            ("a\\*",   "a*",     Matters, false), // nothing escapes a wildcard
-            ("[ab]",   "a",      Matters, false),
+            ("",       "",       Sensitive, true),
+            ("",       "a",      Sensitive, false),
+            ("*",      "",       Sensitive, true),
+            ("**",     "ab",     Sensitive, true),
+            ("?",      "",       Sensitive, false),
+            ("?",      "é",      Sensitive, true),
+            ("??",     "é",      Sensitive, false),
+            ("?*",     "",       Sensitive, false),
+            ("*?",     "€",      Sensitive, true),
+            ("a*",     "a",      Sensitive, true),
+            ("ab*",    "a",      Sensitive, false),
+            ("a*b*c",  "aXbbYc", Sensitive, true),
+            ("a*b*c",  "aXcYb",  Sensitive, false),
+            ("*ab",    "aab",    Sensitive, true),
+            ("*a?b",   "aaab",   Sensitive, true),
+            ("a**b",   "ab",     Sensitive, true),
+            ("ABC",    "abc",    Sensitive, false),
+            ("ABC",    "abc",    Insensitive, true),
+            ("AB*",    "abc",    Sensitive, false),
+            ("AB*",    "abc",    Insensitive, true),
+            ("*BC*",   "abcd",   Sensitive, false),
+            ("*BC*",   "abcd",   Insensitive, true),
+            ("É*",     "é",      Insensitive, false), // ASCII alone
+            ("a\\*",   "a*",     Sensitive, false), // nothing escapes a wildcard
+            ("[ab]",   "a",      Sensitive, false),
         ] {
             assert_eq!(matches(glob, text, case), expected, "{glob} {text} {case:?}");
         }
@@ -395,7 +395,7 @@ mod tests {
             ("*b?*a".to_owned(), true),
             ("*b?*b".to_owned(), false),
         ] {
-            assert_eq!(matches(&glob, &text, Matters), expected, "{glob}");
+            assert_eq!(matches(&glob, &text, Sensitive), expected, "{glob}");
         }
     }
 
@@ -403,14 +403,14 @@ mod tests {
     fn a_hostile_glob_costs_little() {
         // The product of the lengths would be 40 times 3,000 comparisons of 3,000 octets.
         let subject = "a".repeat(6000) + "z";
-        let subject = Subject::new(&subject, Matters);
+        let subject = Haystack::new(&subject, Sensitive);
         let glob = Glob::new(&format!("*{}b?*z", "a?".repeat(1500)));
-        let steps = Steps::new(u32::MAX);
+        let steps = StepBudget::new(u32::MAX);
         for _ in 0..40 {
-            assert!(!glob.form.shape.matches(&subject, &steps));
+            assert!(!glob.compiled.shape.matches(&subject, &steps));
         }
         let (glob, text) = ("*a".repeat(3000) + "b", "a".repeat(6000));
         // Exponential backtracking would not come back from this.
-        assert!(!matches(&glob, &text, Matters));
+        assert!(!matches(&glob, &text, Sensitive));
     }
 }

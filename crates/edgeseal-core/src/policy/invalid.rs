@@ -93,7 +93,7 @@ pub enum InvalidPolicy {
 }
 
 /// At most 64 characters of `text`, without control characters.
-pub(super) fn short(text: &str) -> String {
+pub(super) fn truncate(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().take(64).map(shown).collect()
 }

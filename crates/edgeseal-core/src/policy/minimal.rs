@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::{document::Document, invalid::InvalidPolicy, request::Resource};
-use crate::{AccountId, Pattern};
+use crate::{AccountId, DomainPattern};
 
 /// The actions on single domains: the present one, the one of older tools, and those by which tools
 /// look before and after.
-const ON_DOMAINS: [&str; 4] = [
+const DOMAIN_ACTIONS: [&str; 4] = [
     "cdn:SetCdnDomainSSLCertificate",
     "cdn:SetDomainServerCertificate",
     "cdn:DescribeDomainCertificateInfo",
@@ -16,7 +16,7 @@ const ON_DOMAINS: [&str; 4] = [
 
 /// The certificate centre, which has no rights on single certificates: upload, and find what has
 /// been uploaded before.
-const ON_CERTIFICATES: [&str; 3] = [
+const CERTIFICATE_ACTIONS: [&str; 3] = [
     "yundun-cert:UploadUserCertificate",
     "yundun-cert:ListUserCertificateOrder",
     "yundun-cert:GetUserCertificateDetail",
@@ -31,14 +31,17 @@ const ON_CERTIFICATES: [&str; 3] = [
 /// # Errors
 /// [`InvalidPolicy::TooLong`] for more domains than fit in one policy (about 80 of usual length);
 /// [`InvalidPolicy::Empty`] for none.
-pub fn minimal(account: &AccountId, domains: &[Pattern]) -> Result<Document, InvalidPolicy> {
-    let arn = |name: &Pattern| Resource::domain("cdn", account, name).arn().to_owned();
+pub fn renewal_policy(
+    account: &AccountId,
+    domains: &[DomainPattern],
+) -> Result<Document, InvalidPolicy> {
+    let arn = |name: &DomainPattern| Resource::domain("cdn", account, name).arn().to_owned();
     let document = json!({
         "Version": "1",
         "Statement": [
             {
                 "Effect": "Allow",
-                "Action": ON_DOMAINS,
+                "Action": DOMAIN_ACTIONS,
                 "Resource": domains.iter().map(arn).collect::<Vec<_>>(),
             },
             {
@@ -46,7 +49,7 @@ pub fn minimal(account: &AccountId, domains: &[Pattern]) -> Result<Document, Inv
                 "Action": "cdn:DescribeUserDomains",
                 "Resource": format!("acs:cdn:*:{account}:domain/*"),
             },
-            { "Effect": "Allow", "Action": ON_CERTIFICATES, "Resource": "*" },
+            { "Effect": "Allow", "Action": CERTIFICATE_ACTIONS, "Resource": "*" },
         ],
     });
     Document::parse(&document.to_string())

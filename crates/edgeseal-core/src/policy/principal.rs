@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     document::one_or_list,
-    invalid::{InvalidPolicy, short},
-    tree::{Node, Path},
+    invalid::{InvalidPolicy, truncate},
+    json::{JsonPath, Node},
 };
 use crate::account::{Account, AccountId};
 
@@ -86,36 +86,36 @@ pub enum IdentityName {
 
 /// Whom a trust policy names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trusted {
-    kind: Kind,
-    given: Box<str>,
-    who: Who,
+pub(super) struct TrustedPrincipal {
+    kind: PrincipalKind,
+    raw: Box<str>,
+    matcher: PrincipalMatcher,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum PrincipalKind {
     Ram,
     Service,
     Federated,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Who {
+enum PrincipalMatcher {
     /// `…:root`: all users and roles of the account.
-    AllOf(AccountId),
+    Account(AccountId),
     /// `…:role/{role}`: all sessions of the role.
-    SessionsOf { account: AccountId, role: String },
+    RoleSessions { account: AccountId, role: String },
     /// Exactly this one.
-    One(PrincipalArn),
+    Exact(PrincipalArn),
 }
 
 /// The principals of a statement, kind by kind.
-pub(super) struct ByKind<'a>(&'a [Trusted]);
+pub(super) struct ByKind<'a>(&'a [TrustedPrincipal]);
 
 impl Principal {
     /// The account whose things this principal acts on.
     #[must_use]
-    pub const fn account(&self) -> &AccountId {
+    pub const fn account_id(&self) -> &AccountId {
         &self.owner().id
     }
 
@@ -141,7 +141,7 @@ impl Principal {
     /// Its name in policies.
     #[must_use]
     pub fn arn(&self) -> PrincipalArn {
-        let account = self.account().clone();
+        let account = self.account_id().clone();
         match self {
             Self::Account(_) => PrincipalArn::Account(account),
             Self::User { name, .. } => PrincipalArn::User {
@@ -157,64 +157,68 @@ impl Principal {
     }
 }
 
-impl Trusted {
+impl TrustedPrincipal {
     /// Reads the element `Principal` of a trust policy.
-    pub(super) fn read_all(node: &Node, path: &Path<'_>) -> Result<Vec<Self>, InvalidPolicy> {
-        const KINDS: [Kind; 3] = [Kind::Ram, Kind::Service, Kind::Federated];
-        let names = KINDS.map(Kind::name);
+    pub(super) fn read_all(node: &Node, path: &JsonPath<'_>) -> Result<Vec<Self>, InvalidPolicy> {
+        const KINDS: [PrincipalKind; 3] = [
+            PrincipalKind::Ram,
+            PrincipalKind::Service,
+            PrincipalKind::Federated,
+        ];
+        let names = KINDS.map(PrincipalKind::name);
         node.object(path)?; // not empty
         let mut trusted = Vec::new();
         for (kind, node) in KINDS.into_iter().zip(node.elements(path, names)?) {
             let Some(node) = node else { continue };
-            let path = Path::Element(path, kind.name());
+            let path = JsonPath::Element(path, kind.name());
             trusted.extend(node.each(&path, |node, path| Self::read(kind, node, path))?);
         }
         Ok(trusted)
     }
 
-    fn read(kind: Kind, node: &Node, path: &Path<'_>) -> Result<Self, InvalidPolicy> {
+    fn read(kind: PrincipalKind, node: &Node, path: &JsonPath<'_>) -> Result<Self, InvalidPolicy> {
         let text = node.text(path)?;
         let who = kind.parse(text).ok_or_else(|| InvalidPolicy::Value {
             path: path.to_string(),
-            given: short(text),
+            given: truncate(text),
             expected: kind.expected(),
         })?;
         Ok(Self {
             kind,
-            given: text.into(),
-            who,
+            raw: text.into(),
+            matcher: who,
         })
     }
 
     /// Whether `principal` is meant. The key of an account itself never is: accounts cannot assume
     /// roles.
-    pub(super) fn means(&self, principal: &PrincipalArn) -> bool {
-        match (&self.who, principal) {
+    pub(super) fn matches(&self, principal: &PrincipalArn) -> bool {
+        match (&self.matcher, principal) {
             (
-                Who::AllOf(trusted),
+                PrincipalMatcher::Account(trusted),
                 PrincipalArn::User { account, .. } | PrincipalArn::Role { account, .. },
             ) => trusted == account,
             (
-                Who::SessionsOf {
+                PrincipalMatcher::RoleSessions {
                     account: trusted,
                     role: of,
                 },
                 PrincipalArn::Role { account, role, .. },
             ) => (trusted, of) == (account, role),
-            (Who::One(one), other) => one == other,
+            (PrincipalMatcher::Exact(one), other) => one == other,
             _ => false,
         }
     }
 
     /// The user or role that it names, if it names one: in a session of a role the role.
     pub(super) fn identity(&self) -> Option<IdentityName> {
-        match &self.who {
-            Who::One(arn) => arn.identity(),
-            Who::SessionsOf { account, role } => Some(IdentityName::Role {
+        match &self.matcher {
+            PrincipalMatcher::Exact(arn) => arn.identity(),
+            PrincipalMatcher::RoleSessions { account, role } => Some(IdentityName::Role {
                 account: account.clone(),
                 name: role.clone(),
             }),
-            Who::AllOf(_) => None,
+            PrincipalMatcher::Account(_) => None,
         }
     }
 
@@ -224,7 +228,7 @@ impl Trusted {
     }
 }
 
-impl Kind {
+impl PrincipalKind {
     const fn name(self) -> &'static str {
         match self {
             Self::Ram => "RAM",
@@ -243,12 +247,12 @@ impl Kind {
         }
     }
 
-    fn parse(self, text: &str) -> Option<Who> {
+    fn parse(self, text: &str) -> Option<PrincipalMatcher> {
         match self {
             Self::Service => {
                 let good = |b: u8| b.is_ascii_alphanumeric() || b".-@".contains(&b);
                 let named = text.contains('.') && text.bytes().all(good);
-                named.then(|| Who::One(PrincipalArn::Service(text.to_owned())))
+                named.then(|| PrincipalMatcher::Exact(PrincipalArn::Service(text.to_owned())))
             }
             Self::Ram => {
                 let (account, name) = parse_arn(text)?;
@@ -258,31 +262,34 @@ impl Kind {
                 let (_, name) = parse_arn(text)?;
                 let (kind, name) = name.split_once('/')?;
                 let good = matches!(kind, "oidc-provider" | "saml-provider") && is_name(name);
-                good.then(|| Who::One(PrincipalArn::Federated(text.to_owned())))
+                good.then(|| PrincipalMatcher::Exact(PrincipalArn::Federated(text.to_owned())))
             }
         }
     }
 }
 
 /// What follows the account in the name of an identity.
-fn parse_identity(account: AccountId, name: &str) -> Option<Who> {
+fn parse_identity(account: AccountId, name: &str) -> Option<PrincipalMatcher> {
     if name == "root" {
-        return Some(Who::AllOf(account));
+        return Some(PrincipalMatcher::Account(account));
     }
     let (kind, name) = name.split_once('/')?;
     let good = |name: &str| is_name(name).then(|| name.to_owned());
     match kind {
         "user" => {
             let name = good(name)?;
-            Some(Who::One(PrincipalArn::User { account, name }))
+            Some(PrincipalMatcher::Exact(PrincipalArn::User {
+                account,
+                name,
+            }))
         }
         "role" => {
             let role = good(name)?;
-            Some(Who::SessionsOf { account, role })
+            Some(PrincipalMatcher::RoleSessions { account, role })
         }
         "assumed-role" => {
             let (role, session) = name.split_once('/')?;
-            Some(Who::One(PrincipalArn::Role {
+            Some(PrincipalMatcher::Exact(PrincipalArn::Role {
                 account,
                 role: good(role)?,
                 session: good(session)?,
@@ -356,10 +363,10 @@ impl Serialize for ByKind<'_> {
     }
 }
 
-struct OfKind<'a>(&'a [Trusted]);
+struct OfKind<'a>(&'a [TrustedPrincipal]);
 
 impl Serialize for OfKind<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        one_or_list(self.0.iter().map(|one| &*one.given), serializer)
+        one_or_list(self.0.iter().map(|one| &*one.raw), serializer)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
-use super::glob::{Case, Subject};
-use crate::{AccountId, Pattern, Timestamp};
+use super::glob::{Case, Haystack};
+use crate::{AccountId, DomainPattern, Timestamp};
 
 /// What somebody asks to do.
 #[derive(Clone, Copy, Debug)]
@@ -14,21 +14,21 @@ pub struct Request<'a> {
     /// that names nothing is not.
     pub resources: &'a [Resource],
     /// The circumstances.
-    pub context: &'a Context,
+    pub context: &'a RequestContext,
 }
 
 /// Something that is acted upon: its name, and the tags that `acs:ResourceTag/<key>` reads. Tags
 /// are here and not in the context, since those of two domains in one request differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    name: Name,
+    name: ResourceName,
     tags: Vec<(String, String)>,
-    also: Option<Also>,
+    related: Option<RelatedResource>,
 }
 
 /// A name, ready to be compared with globs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
+struct ResourceName {
     arn: String,
     case: Case,
     /// The name in lower case, if case is ignored and there are capitals.
@@ -37,24 +37,24 @@ struct Name {
 
 /// What else a `Deny` of a resource may be about, though no `Allow` is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Also {
+enum RelatedResource {
     /// The same deed done to the same thing in the words of another service.
-    Known { action: String, name: Name },
+    Alias { action: String, name: ResourceName },
     /// Something in here: which, the action does not tell.
     Within(String),
 }
 
-/// As [`Also`], for a comparison: one of the two.
-pub(super) struct DeniedAs<'a> {
+/// As [`RelatedResource`], for a comparison: one of the two.
+pub(super) struct PreparedRelated<'a> {
     /// Another action on a thing with another name.
-    pub(super) known: Option<(Subject<'a>, Subject<'a>)>,
+    pub(super) alias: Option<(Haystack<'a>, Haystack<'a>)>,
     /// Something in here.
     pub(super) within: Option<&'a str>,
 }
 
 /// The circumstances of a request, as conditions see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context {
+pub struct RequestContext {
     /// `acs:CurrentTime`: when the request came; conditions see it to the second.
     pub now: Timestamp,
     /// `acs:SourceIp`: from where it came. An IPv4 address mapped into IPv6 is the IPv4 address.
@@ -66,14 +66,14 @@ pub struct Context {
     pub mfa_present: Option<bool>,
     /// Other keys and their values, such as `sts:ExternalId`. A key that has a field of its own, or
     /// that belongs to the resource, is not read from here.
-    pub others: Vec<(String, String)>,
+    pub other_keys: Vec<(String, String)>,
 }
 
 /// The name of a circumstance, in the spelling of the documentation. The cloud's pages do not say
 /// whether case matters; here it does not, except in the key of a tag, since a `Deny` that is
 /// spelt `acs:SourceIP` must not be blind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum ConditionKey {
     SourceIp,
     CurrentTime,
     SecureTransport,
@@ -85,7 +85,7 @@ pub(super) enum Key {
 }
 
 /// The value of a circumstance.
-pub(super) enum Value<'a> {
+pub(super) enum ConditionValue<'a> {
     Text(&'a str),
     Address(IpAddr),
     Time(Timestamp),
@@ -101,9 +101,9 @@ impl Resource {
     #[must_use]
     pub fn new(arn: impl Into<String>) -> Self {
         Self {
-            name: Name::new(arn.into()),
+            name: ResourceName::new(arn.into()),
             tags: Vec::new(),
-            also: None,
+            related: None,
         }
     }
 
@@ -115,7 +115,7 @@ impl Resource {
     /// `a.b.example.com`, and not `example.com`. A policy for `domain/.example.com` covers the
     /// wildcard domain alone: `a.example.com` is another domain with a certificate of its own.
     #[must_use]
-    pub fn domain(service: &str, account: &AccountId, name: &Pattern) -> Self {
+    pub fn domain(service: &str, account: &AccountId, name: &DomainPattern) -> Self {
         Self::new(format!("acs:{service}:*:{account}:domain/{name}"))
     }
 
@@ -129,10 +129,10 @@ impl Resource {
     /// The same, which another service calls `arn`, and for which it calls the action `action`: a
     /// `Deny` in its words counts. An `Allow` in them does not.
     #[must_use]
-    pub fn known_as(mut self, action: &str, arn: impl Into<String>) -> Self {
-        self.also = Some(Also::Known {
+    pub fn with_alias(mut self, action: &str, arn: impl Into<String>) -> Self {
+        self.related = Some(RelatedResource::Alias {
             action: action.to_ascii_lowercase(),
-            name: Name::new(arn.into()),
+            name: ResourceName::new(arn.into()),
         });
         self
     }
@@ -141,7 +141,7 @@ impl Resource {
     /// named: a `Deny` of anything that may be in there counts.
     #[must_use]
     pub fn within(mut self, arn: impl Into<String>) -> Self {
-        self.also = Some(Also::Within(arn.into()));
+        self.related = Some(RelatedResource::Within(arn.into()));
         self
     }
 
@@ -158,26 +158,29 @@ impl Resource {
     }
 
     /// Its name as globs take it.
-    pub(super) fn subject(&self) -> Subject<'_> {
-        self.name.subject()
+    pub(super) fn haystack(&self) -> Haystack<'_> {
+        self.name.haystack()
     }
 
     /// What else a `Deny` of it may be about.
-    pub(super) fn denied_as(&self) -> Option<DeniedAs<'_>> {
-        Some(match self.also.as_ref()? {
-            Also::Known { action, name } => DeniedAs {
-                known: Some((Subject::new(action.as_str(), Case::Ignored), name.subject())),
+    pub(super) fn prepare_related(&self) -> Option<PreparedRelated<'_>> {
+        Some(match self.related.as_ref()? {
+            RelatedResource::Alias { action, name } => PreparedRelated {
+                alias: Some((
+                    Haystack::new(action.as_str(), Case::Insensitive),
+                    name.haystack(),
+                )),
                 within: None,
             },
-            Also::Within(arn) => DeniedAs {
-                known: None,
+            RelatedResource::Within(arn) => PreparedRelated {
+                alias: None,
                 within: Some(arn),
             },
         })
     }
 }
 
-impl Name {
+impl ResourceName {
     fn new(arn: String) -> Self {
         // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital letter,
         // however much of the name its wildcards leave out.
@@ -185,21 +188,21 @@ impl Name {
         let has_capitals = arn.bytes().any(|byte| byte.is_ascii_uppercase());
         Self {
             case: if is_domain {
-                Case::Ignored
+                Case::Insensitive
             } else {
-                Case::Matters
+                Case::Sensitive
             },
             lower_case: (is_domain && has_capitals).then(|| arn.to_ascii_lowercase()),
             arn,
         }
     }
 
-    fn subject(&self) -> Subject<'_> {
-        Subject::new(self.lower_case.as_deref().unwrap_or(&self.arn), self.case)
+    fn haystack(&self) -> Haystack<'_> {
+        Haystack::new(self.lower_case.as_deref().unwrap_or(&self.arn), self.case)
     }
 }
 
-impl Context {
+impl RequestContext {
     /// The circumstances of a request of which nothing is known but the time.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
@@ -208,26 +211,26 @@ impl Context {
             source_ip: None,
             secure_transport: None,
             mfa_present: None,
-            others: Vec::new(),
+            other_keys: Vec::new(),
         }
     }
 
     /// The same with one more of [`Self::others`].
     #[must_use]
-    pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.others.push((key.into(), value.into()));
+    pub fn with_key(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.other_keys.push((key.into(), value.into()));
         self
     }
 }
 
-impl Key {
+impl ConditionKey {
     /// Parses `service:Name`; `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        const KNOWN: [(&str, Key); 4] = [
-            ("acs:SourceIp", Key::SourceIp),
-            ("acs:CurrentTime", Key::CurrentTime),
-            ("acs:SecureTransport", Key::SecureTransport),
-            ("acs:MFAPresent", Key::MfaPresent),
+        const KNOWN: [(&str, ConditionKey); 4] = [
+            ("acs:SourceIp", ConditionKey::SourceIp),
+            ("acs:CurrentTime", ConditionKey::CurrentTime),
+            ("acs:SecureTransport", ConditionKey::SecureTransport),
+            ("acs:MFAPresent", ConditionKey::MfaPresent),
         ];
         if let Some((_, known)) = KNOWN
             .iter()
@@ -252,7 +255,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ConditionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SourceIp => f.write_str("acs:SourceIp"),
@@ -265,7 +268,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> ConditionValue<'a> {
     /// The value as string operators see it.
     pub(super) fn text(&self) -> Cow<'a, str> {
         match self {

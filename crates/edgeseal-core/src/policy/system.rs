@@ -21,7 +21,7 @@ pub struct SystemPolicy {
 /// As on the cloud's pages (read 2026-11): the two of DCDN, `AliyunCDNReadOnlyAccess`,
 /// `AliyunRAMReadOnlyAccess` and `AliyunSTSAssumeRoleAccess`. Of the others we found what they are
 /// for and not the text: those are written in the shape of their siblings.
-pub static POLICIES: [SystemPolicy; 10] = [
+pub static SYSTEM_POLICIES: [SystemPolicy; 10] = [
     policy("AdministratorAccess", "Everything in the account.", || {
         parse(ADMINISTRATOR)
     }),
@@ -61,7 +61,7 @@ pub static POLICIES: [SystemPolicy; 10] = [
 /// The system policy called `name`; names are case-sensitive.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static SystemPolicy> {
-    POLICIES.iter().find(|policy| policy.name == name)
+    SYSTEM_POLICIES.iter().find(|policy| policy.name == name)
 }
 
 impl SystemPolicy {

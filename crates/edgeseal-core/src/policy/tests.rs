@@ -1,12 +1,12 @@
 use super::*;
-use crate::{AccountId, Pattern, Timestamp, account::Account};
+use crate::{AccountId, DomainPattern, Timestamp, account::Account};
 
 mod combinations;
 mod conditions;
 mod costs;
 mod grammar;
+mod matching;
 mod oracle;
-mod scopes;
 
 const SET: &str = "cdn:SetCdnDomainSSLCertificate";
 const ACCOUNT: &str = "1234567890123456";
@@ -55,10 +55,10 @@ fn document(statements: &str) -> Document {
 }
 
 /// The decision of one identity policy.
-fn alone(statements: &str, action: &str, resource: Resource, context: &Context) -> Decision {
+fn alone(statements: &str, action: &str, resource: Resource, context: &RequestContext) -> Decision {
     let document = document(statements);
     let policies = Policies {
-        identity: &[Attached {
+        identity: &[AttachedPolicy {
             name: "p",
             document: &document,
         }],
@@ -84,7 +84,7 @@ fn names_of_principals() {
         ),
     ] {
         assert_eq!(principal.arn().to_string(), arn);
-        assert_eq!(principal.account().as_str(), ACCOUNT);
+        assert_eq!(principal.account_id().as_str(), ACCOUNT);
     }
 }
 
@@ -105,7 +105,7 @@ fn only_conditions_on_tags_read_tags() {
 
 #[test]
 fn accounts_bypass_policies_and_others_do_not() {
-    use Sphere::{Caller, Operator, OwnAccount, RootKeys};
+    use Scope::{Caller, Operator, OwnAccount, RootKeys};
     use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
     let root = || Principal::Account(account(true));
     let other = || Principal::Account(account(false));
@@ -130,7 +130,7 @@ fn accounts_bypass_policies_and_others_do_not() {
     ] {
         let document = document(statements);
         let policies = Policies {
-            identity: &[Attached {
+            identity: &[AttachedPolicy {
                 name: "p",
                 document: &document,
             }],
@@ -139,7 +139,7 @@ fn accounts_bypass_policies_and_others_do_not() {
         let request = Request {
             action: SET,
             resources: &[domain("example.com")],
-            context: &Context::new(noon()),
+            context: &RequestContext::new(noon()),
         };
         let decision = decide(&principal, sphere, &policies, &request);
         assert_eq!(decision.verdict, decided, "{principal:?} {sphere:?}");
@@ -151,13 +151,13 @@ fn system_policies_grant_what_they_say() {
     let grants = |name: &str, action: &str| {
         let document = system::find(name).unwrap().document();
         let policies = Policies {
-            identity: &[Attached { name, document }],
+            identity: &[AttachedPolicy { name, document }],
             session: None,
         };
         let request = Request {
             action,
             resources: &[domain("example.com")],
-            context: &Context::new(noon()),
+            context: &RequestContext::new(noon()),
         };
         evaluate(&policies, &request).is_allowed()
     };
@@ -207,24 +207,25 @@ fn system_policies_grant_what_they_say() {
         assert_eq!(grants(name, action), granted, "{name} {action}");
     }
     assert!(system::find("administratoraccess").is_none());
-    for policy in &system::POLICIES {
+    for policy in &system::SYSTEM_POLICIES {
         // A text that did not parse would be a document without statements.
         assert_eq!(
             Document::parse(policy.document().text()).as_ref(),
             Ok(policy.document())
         );
     }
-    assert!(system::POLICIES.is_sorted_by_key(|policy| policy.name));
+    assert!(system::SYSTEM_POLICIES.is_sorted_by_key(|policy| policy.name));
 }
 
 #[test]
 fn the_minimal_policy_lets_tools_renew_and_nothing_else() {
     let account = account(false).id;
-    let patterns = ["www.example.com", "*.example.org"].map(|name| Pattern::parse(name).unwrap());
-    let document = minimal(&account, &patterns).unwrap();
+    let patterns =
+        ["www.example.com", "*.example.org"].map(|name| DomainPattern::parse(name).unwrap());
+    let document = renewal_policy(&account, &patterns).unwrap();
     let may = |action: &str, resource: &Resource| {
         let policies = Policies {
-            identity: &[Attached {
+            identity: &[AttachedPolicy {
                 name: "minimal",
                 document: &document,
             }],
@@ -233,7 +234,7 @@ fn the_minimal_policy_lets_tools_renew_and_nothing_else() {
         let request = Request {
             action,
             resources: std::slice::from_ref(resource),
-            context: &Context::new(noon()),
+            context: &RequestContext::new(noon()),
         };
         evaluate(&policies, &request).is_allowed()
     };
@@ -258,19 +259,19 @@ fn the_minimal_policy_lets_tools_renew_and_nothing_else() {
     }
 
     assert_eq!(
-        minimal(&account, &[]),
+        renewal_policy(&account, &[]),
         Err(InvalidPolicy::Empty {
             path: "Statement[0].Resource".to_owned()
         })
     );
-    let many: Vec<Pattern> = (0..200)
-        .map(|number| Pattern::parse(&format!("host-{number}.example.com")).unwrap())
+    let many: Vec<DomainPattern> = (0..200)
+        .map(|number| DomainPattern::parse(&format!("host-{number}.example.com")).unwrap())
         .collect();
     assert!(matches!(
-        minimal(&account, &many),
+        renewal_policy(&account, &many),
         Err(InvalidPolicy::TooLong { .. })
     ));
-    assert!(minimal(&account, &many[..80]).is_ok());
+    assert!(renewal_policy(&account, &many[..80]).is_ok());
 }
 
 /// `cargo test --release -p edgeseal-core -- --ignored --nocapture speed`
@@ -286,7 +287,7 @@ fn speed() {
     };
     let statements: Vec<String> = (0..20).map(statement).collect();
     let one = document(&format!("[{}]", statements.join(",")));
-    let identity = [Attached {
+    let identity = [AttachedPolicy {
         name: "p",
         document: &one,
     }; 20];
@@ -294,9 +295,9 @@ fn speed() {
         identity: &identity,
         session: None,
     };
-    let context = Context {
+    let context = RequestContext {
         source_ip: Some([192, 0, 2, 200].into()),
-        ..Context::new(noon())
+        ..RequestContext::new(noon())
     };
     for (what, action, name) in [
         ("action of none", SET, "www.host-77.example.net"),

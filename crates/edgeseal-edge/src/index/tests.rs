@@ -3,7 +3,7 @@ use super::*;
 fn index(names: &[&'static str]) -> Index<&'static str> {
     let index = Index::new();
     for name in names {
-        index.put(&Pattern::parse(name).unwrap(), *name);
+        index.put(&DomainPattern::parse(name).unwrap(), *name);
     }
     index
 }
@@ -55,7 +55,7 @@ fn exact_then_one_label_wildcard_then_nothing() {
 #[test]
 fn a_domain_is_replaced_and_removed() {
     let index = index(&["example.com"]);
-    let name = Pattern::parse("example.com").unwrap();
+    let name = DomainPattern::parse("example.com").unwrap();
     index.put(&name, "new");
     assert_eq!((index.len(), index.get(&name)), (1, Some("new")));
     assert!(index.remove(&name));

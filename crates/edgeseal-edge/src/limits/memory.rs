@@ -74,7 +74,7 @@ pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Optio
         };
         let pressure = used.pressure(most);
         let short = pressure != Pressure::None;
-        if limiter.memory_is_short.swap(short, Ordering::Relaxed) != short {
+        if limiter.memory_pressure.swap(short, Ordering::Relaxed) != short {
             let MemoryUse { resident, in_use } = used;
             if short {
                 tracing::error!(
@@ -89,9 +89,9 @@ pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Optio
             }
         }
         if pressure == Pressure::Exhausted {
-            limiter.registry().relieve();
+            limiter.registry().evict_under_pressure();
         }
-        telemetry::memory_is_short(short);
+        telemetry::memory_pressure(short);
     }
 }
 

@@ -8,21 +8,23 @@ use std::{
     sync::Arc,
 };
 
-use edgeseal_core::fairness::{Acquired, Capacity, Refused, Shares, Usage, longest_idle};
+use edgeseal_core::fairness::{
+    AcquireError, Acquired, Capacity, ConnectionUsage, FairLimiter, longest_idle,
+};
 
 use super::{
     Limits,
     slot::{Id, Slot},
 };
-use crate::telemetry::{self, Revoked, Shed};
+use crate::telemetry::{self, Eviction, Shed};
 
 /// All connections.
 #[derive(Debug)]
 pub(super) struct Registry {
-    connections: Shares,
-    handshakes: Shares,
-    streams: Shares,
-    large_heads: Shares,
+    connections: FairLimiter,
+    handshakes: FairLimiter,
+    streams: FairLimiter,
+    large_headers: FairLimiter,
     /// Those in a handshake. Each connection is in one of these three maps until it ends or is
     /// revoked.
     handshaking: BTreeMap<Id, Arc<Slot>>,
@@ -31,7 +33,7 @@ pub(super) struct Registry {
     /// Those that have some, with their number.
     streaming: BTreeMap<Id, (usize, Arc<Slot>)>,
     /// Those that have a large head.
-    with_large_head: BTreeSet<Id>,
+    with_large_header: BTreeSet<Id>,
     next: u64,
     /// Where the last search for a connection of a source to close ended.
     searched: u64,
@@ -48,22 +50,22 @@ const SAMPLED: usize = 64;
 /// A network that holds no more than this is not to blame for a shortage of memory.
 const FEW: usize = 64;
 /// Nor is an unfinished head that is shorter; it takes no more than an idle connection.
-const SHORT_HEAD: usize = 4096;
+const SMALL_HEADER: usize = 4096;
 /// Before all connections.
 const FIRST: Id = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Registry {
     pub(super) fn new(limits: &Limits) -> Self {
-        let shares = |total, per_source| Shares::new(Capacity { total, per_source });
+        let shares = |total, per_source| FairLimiter::new(Capacity { total, per_source });
         Self {
             connections: shares(limits.connections.max(1), limits.connections_per_source),
             handshakes: shares(limits.handshakes, limits.handshakes.div_ceil(2)),
             streams: shares(limits.streams, limits.streams_per_source),
-            large_heads: shares(limits.large_heads, limits.large_heads.div_ceil(2)),
+            large_headers: shares(limits.large_headers, limits.large_headers.div_ceil(2)),
             handshaking: BTreeMap::new(),
             quiet: BTreeMap::new(),
             streaming: BTreeMap::new(),
-            with_large_head: BTreeSet::new(),
+            with_large_header: BTreeSet::new(),
             next: 0,
             searched: 0,
             sampled: [FIRST; 2],
@@ -79,13 +81,13 @@ impl Registry {
         now_ms: u64,
     ) -> Result<Arc<Slot>, Shed> {
         if short {
-            self.replace_one(source, now_ms)?;
+            self.evict_for(source, now_ms)?;
         }
         if handshake {
             match self.handshake_for(source, now_ms) {
                 Ok(()) => {}
-                Err(Refused::Source) => return Err(Shed::HandshakesOfSource),
-                Err(Refused::Total) => return Err(Shed::Handshakes),
+                Err(AcquireError::SourceLimit) => return Err(Shed::HandshakesPerSource),
+                Err(AcquireError::Exhausted) => return Err(Shed::Handshakes),
             }
         }
         if let Err(why) = self.connection_for(source, now_ms) {
@@ -93,8 +95,8 @@ impl Registry {
                 self.handshakes.release(source);
             }
             return Err(match why {
-                Refused::Source => Shed::ConnectionsOfSource,
-                Refused::Total => Shed::Connections,
+                AcquireError::SourceLimit => Shed::ConnectionsPerSource,
+                AcquireError::Exhausted => Shed::Connections,
             });
         }
         let slot = Arc::new(Slot::new((source, self.next)));
@@ -110,43 +112,43 @@ impl Registry {
     }
 
     /// A place among the handshakes.
-    fn handshake_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Refused> {
+    fn handshake_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), AcquireError> {
         let acquired = self.handshakes.acquire(source).or_else(|why| {
-            self.close_idle_for(why, (source, true), now_ms)?;
+            self.evict_idle_for(why, (source, true), now_ms)?;
             self.handshakes.acquire(source)
         })?;
         if let Acquired::Revoked(payer) = acquired {
-            self.revoke(payer, Revoked::Handshake);
+            self.evict(payer, Eviction::Handshake);
         }
         Ok(())
     }
 
     /// A place among the connections.
-    fn connection_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Refused> {
+    fn connection_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), AcquireError> {
         let acquired = self.connections.acquire(source).or_else(|why| {
-            self.close_idle_for(why, (source, false), now_ms)?;
+            self.evict_idle_for(why, (source, false), now_ms)?;
             self.connections.acquire(source)
         })?;
         if let Acquired::Revoked(payer) = acquired {
-            self.revoke(payer, Revoked::Connection);
+            self.evict(payer, Eviction::Connection);
         }
         Ok(())
     }
 
     /// Closes an idle connection in the place of one of a source, which is about to do a handshake or
     /// not, if there are no places at all; else `why` stands.
-    fn close_idle_for(
+    fn evict_idle_for(
         &mut self,
-        why: Refused,
+        why: AcquireError,
         newcomer: (IpAddr, bool),
         now_ms: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), AcquireError> {
         let idle = match why {
-            Refused::Source => None,
-            Refused::Total => self.longest_idle(newcomer, now_ms),
+            AcquireError::SourceLimit => None,
+            AcquireError::Exhausted => self.longest_idle(newcomer, now_ms),
         };
         self.close(idle.ok_or(why)?, None);
-        telemetry::revoked(Revoked::Idle);
+        telemetry::evicted(Eviction::Idle);
         Ok(())
     }
 
@@ -162,9 +164,9 @@ impl Registry {
         let source = slot.source();
         match self.streams.acquire(source) {
             Ok(Acquired::Free) => {}
-            Ok(Acquired::Revoked(payer)) => self.revoke(payer, Revoked::Stream),
-            Err(Refused::Source) => return Err(Shed::StreamsOfSource),
-            Err(Refused::Total) => return Err(Shed::Streams),
+            Ok(Acquired::Revoked(payer)) => self.evict(payer, Eviction::Stream),
+            Err(AcquireError::SourceLimit) => return Err(Shed::StreamsPerSource),
+            Err(AcquireError::Exhausted) => return Err(Shed::Streams),
         }
         if let Some((streams, _)) = self.streaming.get_mut(&slot.id()) {
             *streams += 1;
@@ -191,46 +193,46 @@ impl Registry {
     }
 
     /// A request head that is large.
-    pub(super) fn large_head_begins(&mut self, slot: &Slot) -> Result<(), Shed> {
+    pub(super) fn large_header_begins(&mut self, slot: &Slot) -> Result<(), Shed> {
         let source = slot.source();
-        match self.large_heads.acquire(source) {
+        match self.large_headers.acquire(source) {
             Ok(Acquired::Free) => {}
-            Ok(Acquired::Revoked(payer)) => self.revoke(payer, Revoked::LargeHead),
-            Err(Refused::Source) => return Err(Shed::LargeHeadsOfSource),
-            Err(Refused::Total) => return Err(Shed::LargeHeads),
+            Ok(Acquired::Revoked(payer)) => self.evict(payer, Eviction::LargeHeader),
+            Err(AcquireError::SourceLimit) => return Err(Shed::LargeHeadersPerSource),
+            Err(AcquireError::Exhausted) => return Err(Shed::LargeHeaders),
         }
         let is_open = self.quiet.contains_key(&slot.id());
-        if !is_open || !self.with_large_head.insert(slot.id()) {
+        if !is_open || !self.with_large_header.insert(slot.id()) {
             // The connection was revoked in the meantime, or has one already.
-            self.large_heads.release(source);
+            self.large_headers.release(source);
         }
         Ok(())
     }
 
-    pub(super) fn large_head_ends(&mut self, slot: &Slot) {
-        if self.with_large_head.remove(&slot.id()) {
-            self.large_heads.release(slot.source());
+    pub(super) fn large_header_ends(&mut self, slot: &Slot) {
+        if self.with_large_header.remove(&slot.id()) {
+            self.large_headers.release(slot.source());
         }
     }
 
     /// The connection has ended.
-    pub(super) fn leave(&mut self, slot: &Slot) {
+    pub(super) fn remove_connection(&mut self, slot: &Slot) {
         self.remove(slot.id(), None);
     }
 
     /// Closes some connections, a sixteenth of all at most: those with the longest unfinished request
     /// heads; then such of the sources that hold most, connections and streams together, as long as a
     /// network holds more than [`FEW`].
-    pub(super) fn relieve(&mut self) {
+    pub(super) fn evict_under_pressure(&mut self) {
         let most = self.connections.total().div_ceil(16);
-        let heads = self.longest_heads(most);
+        let heads = self.longest_headers(most);
         let left = most - heads.len();
         for id in heads {
             self.close(id, None);
-            telemetry::revoked(Revoked::Memory);
+            telemetry::evicted(Eviction::Memory);
         }
         for _ in 0..left {
-            let most_of = |shares: &Shares| {
+            let most_of = |shares: &FairLimiter| {
                 let (source, held) = shares.largest()?;
                 (held > FEW).then_some((held, source))
             };
@@ -240,65 +242,66 @@ impl Registry {
                 return;
             };
             self.close(id, None);
-            telemetry::revoked(Revoked::Memory);
+            telemetry::evicted(Eviction::Memory);
         }
     }
 
     /// Closes a connection in the place of one of `source`: of whoever holds clearly more, else one that
     /// has been idle for longest.
-    fn replace_one(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Shed> {
-        let of_payer = match self.connections.payer_for(source) {
+    fn evict_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Shed> {
+        let of_payer = match self.connections.eviction_candidate(source) {
             Some(payer) => self.idlest(payer),
             None => self.longest_idle((source, false), now_ms),
         };
         self.close(of_payer.ok_or(Shed::Memory)?, None);
-        telemetry::revoked(Revoked::Memory);
+        telemetry::evicted(Eviction::Memory);
         Ok(())
     }
 
     /// Closes a connection of `source`, of which one `place` is released already.
-    fn revoke(&mut self, source: IpAddr, place: Revoked) {
+    fn evict(&mut self, source: IpAddr, place: Eviction) {
         let id = match place {
-            Revoked::Handshake => self.oldest_handshake(source),
-            Revoked::Stream => self.most_streams(source),
-            Revoked::LargeHead => self.oldest_large_head(source),
-            Revoked::Connection | Revoked::Idle | Revoked::Memory | Revoked::OriginConnection => {
-                self.idlest(source)
-            }
+            Eviction::Handshake => self.oldest_handshake(source),
+            Eviction::Stream => self.most_streams(source),
+            Eviction::LargeHeader => self.oldest_large_header(source),
+            Eviction::Connection
+            | Eviction::Idle
+            | Eviction::Memory
+            | Eviction::OriginConnection => self.idlest(source),
         };
         debug_assert!(id.is_some(), "{source} holds none");
         if let Some(id) = id {
             self.close(id, Some(place));
-            telemetry::revoked(place);
+            telemetry::evicted(place);
         }
     }
 
-    fn close(&mut self, id: Id, released: Option<Revoked>) {
+    fn close(&mut self, id: Id, released: Option<Eviction>) {
         if let Some(slot) = self.remove(id, released) {
-            slot.revoke();
+            slot.evict();
         }
     }
 
     /// Forgets a connection and releases what it holds, less what is `released` already.
-    fn remove(&mut self, id: Id, released: Option<Revoked>) -> Option<Arc<Slot>> {
+    fn remove(&mut self, id: Id, released: Option<Eviction>) -> Option<Arc<Slot>> {
         let source = id.0;
-        if self.with_large_head.remove(&id) && released != Some(Revoked::LargeHead) {
-            self.large_heads.release(source);
+        if self.with_large_header.remove(&id) && released != Some(Eviction::LargeHeader) {
+            self.large_headers.release(source);
         }
         let slot = if let Some(slot) = self.handshaking.remove(&id) {
-            if released != Some(Revoked::Handshake) {
+            if released != Some(Eviction::Handshake) {
                 self.handshakes.release(source);
             }
             slot
         } else if let Some((streams, slot)) = self.streaming.remove(&id) {
-            for _ in usize::from(released == Some(Revoked::Stream))..streams {
+            for _ in usize::from(released == Some(Eviction::Stream))..streams {
                 self.streams.release(source);
             }
             slot
         } else {
             self.quiet.remove(&id)?
         };
-        if released != Some(Revoked::Connection) {
+        if released != Some(Eviction::Connection) {
             self.connections.release(source);
         }
         Some(slot)
@@ -307,7 +310,7 @@ impl Registry {
     /// Connections, handshakes and streams of a source.
     #[cfg(test)]
     pub(super) fn held_by(&self, source: IpAddr) -> (usize, usize, usize) {
-        let held = |shares: &Shares| shares.held_by(source);
+        let held = |shares: &FairLimiter| shares.held_by(source);
         (
             held(&self.connections),
             held(&self.handshakes),
@@ -329,16 +332,18 @@ impl Registry {
         oldest.next().map(|(id, _)| *id)
     }
 
-    fn oldest_large_head(&self, source: IpAddr) -> Option<Id> {
-        let mut oldest = self.with_large_head.range((source, 0)..=(source, u64::MAX));
+    fn oldest_large_header(&self, source: IpAddr) -> Option<Id> {
+        let mut oldest = self
+            .with_large_header
+            .range((source, 0)..=(source, u64::MAX));
         oldest.next().copied()
     }
 
     /// The connections with the longest unfinished heads, `most` at most.
-    fn longest_heads(&self, most: usize) -> Vec<Id> {
-        let head = |(id, slot): (&Id, &Arc<Slot>)| (slot.head(), *id);
+    fn longest_headers(&self, most: usize) -> Vec<Id> {
+        let head = |(id, slot): (&Id, &Arc<Slot>)| (slot.header_bytes(), *id);
         let mut heads: Vec<_> = self.quiet.iter().map(head).collect();
-        heads.retain(|(bytes, _)| *bytes >= SHORT_HEAD);
+        heads.retain(|(bytes, _)| *bytes >= SMALL_HEADER);
         heads.sort_unstable_by_key(|head| Reverse(*head));
         heads.into_iter().take(most).map(|(_, id)| id).collect()
     }
@@ -397,7 +402,7 @@ fn sample(
     map: &BTreeMap<Id, Arc<Slot>>,
     after: Id,
     now_ms: u64,
-) -> impl Iterator<Item = (Id, Usage)> {
+) -> impl Iterator<Item = (Id, ConnectionUsage)> {
     let rest = map.range((Bound::Excluded(after), Bound::Unbounded));
     let all = rest.chain(map.range(..=after)).take(SAMPLED);
     all.map(move |(id, slot)| (*id, slot.usage(now_ms)))

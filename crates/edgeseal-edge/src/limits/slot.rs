@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::fairness::Usage;
+use edgeseal_core::fairness::ConnectionUsage;
 use tokio::sync::Notify;
 
 /// A source, and a number in the order of arrival.
@@ -21,10 +21,10 @@ pub(super) struct Slot {
     /// Whether it has carried a request to its end.
     served: AtomicBool,
     /// Bytes of a request head that is not complete.
-    head: AtomicUsize,
+    header_bytes: AtomicUsize,
     idle_since_ms: AtomicU64,
-    revoked: AtomicBool,
-    told: Notify,
+    evicted: AtomicBool,
+    evicted_notify: Notify,
 }
 
 impl Slot {
@@ -33,10 +33,10 @@ impl Slot {
             id,
             requests: AtomicUsize::new(0),
             served: AtomicBool::new(false),
-            head: AtomicUsize::new(0),
+            header_bytes: AtomicUsize::new(0),
             idle_since_ms: AtomicU64::new(0),
-            revoked: AtomicBool::new(false),
-            told: Notify::new(),
+            evicted: AtomicBool::new(false),
+            evicted_notify: Notify::new(),
         }
     }
 
@@ -74,35 +74,35 @@ impl Slot {
         (self.requests() == 0).then(|| Duration::from_millis(idle_ms))
     }
 
-    pub(super) fn usage(&self, now_ms: u64) -> Usage {
-        Usage {
+    pub(super) fn usage(&self, now_ms: u64) -> ConnectionUsage {
+        ConnectionUsage {
             served: self.served.load(SeqCst),
             idle: self.idle_for(now_ms),
         }
     }
 
     /// An unfinished request head has so many bytes.
-    pub(super) fn head_has(&self, bytes: usize) {
-        self.head.store(bytes, SeqCst);
+    pub(super) fn set_header_bytes(&self, bytes: usize) {
+        self.header_bytes.store(bytes, SeqCst);
     }
 
     /// How many there are of an unfinished head.
-    pub(super) fn head(&self) -> usize {
-        self.head.load(SeqCst)
+    pub(super) fn header_bytes(&self) -> usize {
+        self.header_bytes.load(SeqCst)
     }
 
     /// Waits until the connection must be closed.
-    pub(super) async fn revoked(&self) {
-        let mut told = pin!(self.told.notified());
+    pub(super) async fn evicted(&self) {
+        let mut told = pin!(self.evicted_notify.notified());
         // Before the look, so that nothing is missed in between.
         told.as_mut().enable();
-        if !self.revoked.load(SeqCst) {
+        if !self.evicted.load(SeqCst) {
             told.await;
         }
     }
 
-    pub(super) fn revoke(&self) {
-        self.revoked.store(true, SeqCst);
-        self.told.notify_waiters();
+    pub(super) fn evict(&self) {
+        self.evicted.store(true, SeqCst);
+        self.evicted_notify.notify_waiters();
     }
 }

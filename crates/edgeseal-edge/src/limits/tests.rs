@@ -7,7 +7,7 @@ fn limiter(change: impl FnOnce(&mut Limits)) -> Arc<Limiter> {
         handshakes: 4,
         streams: 4,
         streams_per_source: 3,
-        large_heads: 4,
+        large_headers: 4,
         memory_max: None,
     };
     change(&mut limits);
@@ -25,7 +25,7 @@ fn admit(
 
 /// Whether the connection must be closed, now.
 async fn is_revoked(permit: &ConnectionPermit) -> bool {
-    let now = tokio::time::timeout(Duration::ZERO, permit.revoked());
+    let now = tokio::time::timeout(Duration::ZERO, permit.evicted());
     now.await.is_ok()
 }
 
@@ -34,7 +34,7 @@ fn held(limiter: &Limiter, source: &str) -> (usize, usize, usize) {
 }
 
 #[tokio::test]
-async fn places_are_counted_by_source_and_in_all() {
+async fn connections_are_counted_per_source_and_in_total() {
     let limiter = limiter(|limits| {
         limits.connections = 8;
         limits.connections_per_source = 3;
@@ -43,11 +43,11 @@ async fn places_are_counted_by_source_and_in_all() {
     let first = admit(&limiter, "2001:db8::1", true).unwrap();
     let second = admit(&limiter, "2001:db8::2", true).unwrap();
     let third = admit(&limiter, "2001:db8::3", true);
-    assert_eq!(third.unwrap_err(), Shed::HandshakesOfSource);
+    assert_eq!(third.unwrap_err(), Shed::HandshakesPerSource);
     first.handshake_done();
     let third = admit(&limiter, "2001:db8::3", true).unwrap();
     let fourth = admit(&limiter, "2001:db8::4", false);
-    assert_eq!(fourth.unwrap_err(), Shed::ConnectionsOfSource);
+    assert_eq!(fourth.unwrap_err(), Shed::ConnectionsPerSource);
     let other = admit(&limiter, "192.0.2.1", true).unwrap();
     // An address of IPv4 is the same one in IPv6 form.
     let mapped = admit(&limiter, "::ffff:192.0.2.1", true);
@@ -58,7 +58,7 @@ async fn places_are_counted_by_source_and_in_all() {
 
 /// A source that has taken everything gives way, and first with what it uses least.
 #[tokio::test]
-async fn the_source_that_holds_most_gives_way() {
+async fn the_largest_source_is_evicted_first() {
     let limiter = limiter(|limits| limits.handshakes = 8);
     let open = || admit(&limiter, "192.0.2.1", true).unwrap();
     let (busy, idle, shaking) = (open(), open(), open());
@@ -81,7 +81,7 @@ async fn the_source_that_holds_most_gives_way() {
 }
 
 #[tokio::test]
-async fn handshakes_and_streams_are_taken_from_those_that_hold_most() {
+async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     let limiter = limiter(|limits| limits.connections = 100);
     let flood: Vec<_> = (0..2)
         .map(|_| admit(&limiter, "192.0.2.1", true).unwrap())
@@ -97,7 +97,7 @@ async fn handshakes_and_streams_are_taken_from_those_that_hold_most() {
 
     let greedy = admit(&limiter, "192.0.2.1", false).unwrap();
     let mut streams: Vec<_> = (0..4).map(|_| greedy.stream().unwrap()).collect();
-    assert_eq!(greedy.stream().unwrap_err(), Shed::StreamsOfSource);
+    assert_eq!(greedy.stream().unwrap_err(), Shed::StreamsPerSource);
     assert_eq!(held(&limiter, "192.0.2.1"), (1, 0, 3), "the first is free");
     let modest = admit(&limiter, "192.0.2.2", false).unwrap();
     streams.extend((0..3).map(|_| modest.stream().unwrap()));
@@ -114,20 +114,20 @@ async fn handshakes_and_streams_are_taken_from_those_that_hold_most() {
 
 /// While memory is short, one comes for another, and those that hold much lose some.
 #[tokio::test]
-async fn short_memory_is_taken_from_those_that_hold_most() {
+async fn under_memory_pressure_the_largest_source_is_evicted() {
     let limiter = limiter(|limits| {
         (limits.connections, limits.connections_per_source) = (1000, 1000);
     });
     let open = |source| admit(&limiter, source, false);
     let flood: Vec<_> = (0..160).map(|_| open("192.0.2.1").unwrap()).collect();
     let visitors: Vec<_> = (0..60).map(|_| open("198.51.100.2").unwrap()).collect();
-    limiter.memory_is_short.store(true, Ordering::Relaxed);
+    limiter.memory_pressure.store(true, Ordering::Relaxed);
     assert_eq!(open("192.0.2.1").unwrap_err(), Shed::Memory);
     let newcomer = open("203.0.113.3").unwrap();
     assert_eq!(held(&limiter, "192.0.2.1").0, 159);
     assert_eq!(newcomer.stream().map(drop), Ok(()));
     for _ in 0..100 {
-        limiter.registry().relieve();
+        limiter.registry().evict_under_pressure();
     }
     assert_eq!(held(&limiter, "192.0.2.1").0, 64);
     assert_eq!(held(&limiter, "198.51.100.2").0, 60);
@@ -144,7 +144,7 @@ async fn short_memory_is_taken_from_those_that_hold_most() {
 const STRANGERS: [&str; 4] = ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1"];
 
 #[tokio::test(start_paused = true)]
-async fn where_all_hold_one_the_longest_idle_connection_gives_way() {
+async fn with_one_connection_each_the_longest_idle_is_evicted() {
     let limiter = limiter(|limits| limits.handshakes = 8);
     let mut held = Vec::new();
     for source in STRANGERS {
@@ -175,14 +175,14 @@ async fn where_all_hold_one_the_longest_idle_connection_gives_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_holds_most_gets_no_idle_connection_of_others() {
+async fn the_largest_source_evicts_nobody() {
     let limiter = limiter(|_| {});
     let idle = admit(&limiter, STRANGERS[1], false).unwrap();
     let greedy = [(); 3].map(|()| admit(&limiter, STRANGERS[0], false).unwrap());
     sleep(Duration::from_secs(60)).await;
     let more = || admit(&limiter, STRANGERS[0], false);
     assert_eq!(more().unwrap_err(), Shed::Connections);
-    limiter.memory_is_short.store(true, Ordering::Relaxed);
+    limiter.memory_pressure.store(true, Ordering::Relaxed);
     assert_eq!(more().unwrap_err(), Shed::Memory);
     assert!(!is_revoked(&idle).await && !is_revoked(&greedy[0]).await);
 }
@@ -206,7 +206,7 @@ async fn where_all_have_a_handshake_the_oldest_gives_way() {
 
 /// A customer of a hoster has 65,536 networks of a source each.
 #[tokio::test]
-async fn a_network_of_many_sources_gives_way() {
+async fn a_network_of_many_sources_is_evicted_as_one() {
     let limiter = limiter(|limits| {
         (limits.connections, limits.handshakes) = (256, 512);
     });
@@ -226,37 +226,37 @@ async fn a_network_of_many_sources_gives_way() {
 }
 
 #[tokio::test]
-async fn large_heads_are_taken_from_those_that_have_most() {
+async fn large_headers_are_evicted_from_the_largest_source() {
     let limiter = limiter(|limits| limits.connections = 100);
     let open = |source| admit(&limiter, source, false).unwrap();
     let greedy = [(); 3].map(|()| open("192.0.2.1"));
     let mut heads: Vec<_> = greedy[..2]
         .iter()
-        .map(|one| one.large_head().unwrap())
+        .map(|one| one.large_header().unwrap())
         .collect();
-    let refused = greedy[2].large_head().unwrap_err();
-    assert_eq!(refused, Shed::LargeHeadsOfSource);
+    let refused = greedy[2].large_header().unwrap_err();
+    assert_eq!(refused, Shed::LargeHeadersPerSource);
     let others = [open("198.51.100.1"), open("203.0.113.1")];
-    heads.extend(others.iter().map(|one| one.large_head().unwrap()));
+    heads.extend(others.iter().map(|one| one.large_header().unwrap()));
     let newcomer = open("2001:db8::1");
-    heads.push(newcomer.large_head().unwrap());
+    heads.push(newcomer.large_header().unwrap());
     assert!(is_revoked(&greedy[0]).await && !is_revoked(&greedy[1]).await);
-    assert_eq!(greedy[2].large_head().unwrap_err(), Shed::LargeHeads);
+    assert_eq!(greedy[2].large_header().unwrap_err(), Shed::LargeHeaders);
     heads.remove(1);
-    heads.push(greedy[2].large_head().unwrap());
+    heads.push(greedy[2].large_header().unwrap());
     let last = open("2001:db8:1::1");
-    limiter.memory_is_short.store(true, Ordering::Relaxed);
-    assert_eq!(last.large_head().unwrap_err(), Shed::Memory);
+    limiter.memory_pressure.store(true, Ordering::Relaxed);
+    assert_eq!(last.large_header().unwrap_err(), Shed::Memory);
     drop((heads, greedy, others, newcomer, last));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
-    limiter.memory_is_short.store(false, Ordering::Relaxed);
+    limiter.memory_pressure.store(false, Ordering::Relaxed);
     let places: Vec<_> = STRANGERS.iter().map(|one| open(one)).collect();
-    assert!(places.iter().all(|one| one.large_head().is_ok()));
+    assert!(places.iter().all(|one| one.large_header().is_ok()));
 }
 
 /// While memory is short, unfinished heads go first, the longest before others.
 #[tokio::test(start_paused = true)]
-async fn unfinished_heads_are_the_first_to_go_when_memory_is_short() {
+async fn under_memory_pressure_unfinished_headers_are_evicted_first() {
     let limiter = limiter(|limits| {
         (limits.connections, limits.connections_per_source) = (1000, 1000);
     });
@@ -265,9 +265,9 @@ async fn unfinished_heads_are_the_first_to_go_when_memory_is_short() {
         .map(|n| admit(&limiter, &from(n), false).unwrap())
         .collect();
     for (n, one) in held.iter().enumerate() {
-        one.head_has(n * 100);
+        one.set_header_bytes(n * 100);
     }
-    limiter.registry().relieve();
+    limiter.registry().evict_under_pressure();
     let mut closed = Vec::new();
     for (n, one) in held.iter().enumerate() {
         if is_revoked(one).await {
@@ -276,12 +276,12 @@ async fn unfinished_heads_are_the_first_to_go_when_memory_is_short() {
     }
     assert_eq!(closed, (150..160).collect::<Vec<_>>(), "a sixteenth of all");
     for _ in 0..20 {
-        limiter.registry().relieve();
+        limiter.registry().evict_under_pressure();
     }
     let (left, _, _) = limiter.registry().total();
     assert_eq!(left, 41, "those of less than 4 KiB");
     // A newcomer takes the place of one that does nothing.
-    limiter.memory_is_short.store(true, Ordering::Relaxed);
+    limiter.memory_pressure.store(true, Ordering::Relaxed);
     let newcomer = || admit(&limiter, "192.0.2.1", false);
     assert_eq!(newcomer().unwrap_err(), Shed::Memory);
     sleep(Duration::from_secs(2)).await;
@@ -310,7 +310,7 @@ async fn a_connection_is_idle_since_its_last_request() {
 }
 
 #[test]
-fn what_fits_into_memory() {
+fn limits_fit_into_memory_max() {
     let fits = |memory_max| {
         let limits = Limits {
             memory_max,
@@ -320,7 +320,7 @@ fn what_fits_into_memory() {
             connections,
             handshakes,
             streams,
-            large_heads,
+            large_headers: large_heads,
             ..
         } = limits.within_memory();
         (connections, handshakes, streams, large_heads)

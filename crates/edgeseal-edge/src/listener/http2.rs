@@ -6,9 +6,9 @@ use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Allowance, Server, log_end};
+use super::{RequestBudget, Server, log_end};
 use crate::{
-    limits::{ConnectionPermit, HEAD_MAX},
+    limits::{ConnectionPermit, HEADER_SIZE_MAX},
     proxy::Inbound,
     telemetry,
 };
@@ -29,14 +29,14 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
-        let flow = inbound.flow.clone();
+        let flow = inbound.stall_monitor.clone();
         let permit = Arc::clone(&inbound.permit);
         let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
-        let allowance = Allowance::new(self.connection_requests);
+        let allowance = RequestBudget::new(self.connection_requests);
         let counted = Arc::clone(&allowance);
         let service = service_fn(move |request| {
-            counted.take();
+            counted.consume();
             let in_flight = inbound.permit.stream();
             let (this, inbound) = (Arc::clone(&self), Arc::clone(&inbound));
             // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
@@ -49,7 +49,7 @@ impl Server {
                 let mut response = this.proxy.serve(request, &inbound).await;
                 response
                     .body_mut()
-                    .hold_until_sent(in_flight, &inbound.flow);
+                    .hold_until_sent(in_flight, &inbound.stall_monitor);
                 Ok::<_, h2::Error>(response)
             })
         });
@@ -58,7 +58,7 @@ impl Server {
             .max_concurrent_streams(STREAMS_MAX)
             .enable_connect_protocol()
             .max_send_buf_size(UNSENT_MAX)
-            .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(HEADER_SIZE_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(timeout)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
@@ -80,13 +80,13 @@ impl Server {
 
 /// Waits until the client should be told to go away.
 async fn ends(
-    allowance: &Allowance,
-    token: &mut crate::drain::Token,
+    allowance: &RequestBudget,
+    token: &mut crate::drain::DrainToken,
     permit: &ConnectionPermit,
     idle: Duration,
 ) {
     tokio::select! {
-        () = allowance.ends(token) => {}
+        () = allowance.exhausted(token) => {}
         () = permit.idle(idle) => tracing::debug!("a connection of HTTP/2 is idle: closed"),
     }
 }

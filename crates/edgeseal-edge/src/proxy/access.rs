@@ -25,8 +25,8 @@ use crate::telemetry;
 
 mod record;
 
-pub(crate) use record::Record;
-pub(super) use record::Trace;
+pub(crate) use record::AccessRecord;
+pub(super) use record::UpstreamTiming;
 
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum AccessLog {
 
 /// Takes lines.
 #[derive(Clone, Debug)]
-pub(crate) struct Log {
+pub(crate) struct AccessLogger {
     queue: SyncSender<Message>,
     /// What the records in the queue take.
     queued_bytes: Arc<AtomicUsize>,
@@ -47,7 +47,7 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 enum Message {
-    Record(Box<Record>),
+    Record(Box<AccessRecord>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -60,7 +60,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Octets written at a time, about.
 const BATCH: usize = 64 * 1024;
 
-impl Log {
+impl AccessLogger {
     /// Opens the log and starts its thread, which ends with the last clone.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Log {
     }
 
     /// Takes a record, or counts it as lost.
-    fn take(&self, record: Box<Record>) {
+    fn enqueue(&self, record: Box<AccessRecord>) {
         let cost = record.cost();
         let before = self.queued_bytes.fetch_add(cost, Relaxed);
         let taken = before.saturating_add(cost) <= QUEUE_BYTES
@@ -117,7 +117,7 @@ impl Log {
 /// What lines are written to.
 trait Sink: Write + Send {
     /// Goes on in a new file if the old one was moved away.
-    fn look(&mut self) -> io::Result<()> {
+    fn reopen_if_rotated(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -156,7 +156,7 @@ impl Write for LogFile {
 }
 
 impl Sink for LogFile {
-    fn look(&mut self) -> io::Result<()> {
+    fn reopen_if_rotated(&mut self) -> io::Result<()> {
         let mine = self.file.metadata()?;
         let there = self.path.metadata();
         let same = there.is_ok_and(|it| it.dev() == mine.dev() && it.ino() == mine.ino());
@@ -248,7 +248,7 @@ impl Writer {
     fn try_write(&mut self) -> (u64, Option<io::Error>) {
         if self.failing || self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
-            if let Err(error) = self.sink.look() {
+            if let Err(error) = self.sink.reopen_if_rotated() {
                 return (self.lines, Some(error));
             }
         }

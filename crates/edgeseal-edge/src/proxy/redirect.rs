@@ -15,11 +15,11 @@ use bytes::Bytes;
 use edgeseal_core::delivery::Redirect;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::{Reply, route::Routed};
+use super::{ResponseBody, route::Routed};
 
 /// The ports that the edge itself listens on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ports {
+pub(crate) struct ListenPorts {
     pub(crate) https: u16,
     pub(crate) http: Option<u16>,
 }
@@ -46,7 +46,7 @@ pub(super) fn redirection<B>(
     routed: &Routed,
     request: &Request<B>,
     secure: bool,
-    ports: Ports,
+    ports: ListenPorts,
 ) -> Option<Redirection> {
     let entry = &routed.entry;
     let wanted = match entry.delivery.redirect? {
@@ -111,8 +111,8 @@ fn push(location: &mut String, sent: &str) {
 impl Redirection {
     /// The response. It is not to be remembered: the owner's next choice counts from the next
     /// request on, and two remembered redirects in opposite directions would never end.
-    pub(super) fn into_response(self) -> Response<Reply> {
-        let mut response = Response::new(Reply::page(Bytes::new()));
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::fixed(Bytes::new()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::LOCATION, self.location);

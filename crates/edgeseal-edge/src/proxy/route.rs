@@ -13,31 +13,31 @@
 use http::{Method, Request, Version, header, uri::Authority};
 
 use crate::{
-    entry::Entry,
     index::{Host, Index, Match},
+    served_domain::ServedDomain,
 };
 
 /// Where a request belongs.
 #[derive(Debug)]
 pub(super) struct Routed {
     /// Its domain.
-    pub(super) entry: Entry,
+    pub(super) entry: ServedDomain,
     /// Host and port as the client spelled them.
     pub(super) authority: Authority,
 }
 
 /// What the certificate of a connection was chosen for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Certified<'a> {
+pub(super) struct TlsDomain<'a> {
     pub(super) host: &'a Host<'static>,
     pub(super) found: Match,
     /// The number of its domain.
-    pub(super) domain: i64,
+    pub(super) domain_id: i64,
 }
 
 /// Why it belongs nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unrouted {
+pub(super) enum RouteError {
     Method,
     Malformed,
     Misdirected,
@@ -46,15 +46,15 @@ pub(super) enum Unrouted {
 }
 
 pub(super) fn route<B>(
-    index: &Index<Entry>,
+    index: &Index<ServedDomain>,
     request: &Request<B>,
-    certified: Option<Certified<'_>>,
-) -> Result<Routed, Unrouted> {
+    certified: Option<TlsDomain<'_>>,
+) -> Result<Routed, RouteError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Unrouted::Method);
+        return Err(RouteError::Method);
     }
     if request.uri().path() == "*" && *request.method() != Method::OPTIONS {
-        return Err(Unrouted::Malformed);
+        return Err(RouteError::Malformed);
     }
     let authority = authority(request)?;
     // A host that no domain can have, such as an address, is not malformed: it is unknown.
@@ -64,29 +64,29 @@ pub(super) fn route<B>(
         let same = match (&host, &found) {
             (Some(host), Some((entry, found))) => {
                 host.same_domain(*found, certified.host, certified.found)
-                    && entry.domain == certified.domain
+                    && entry.domain_id == certified.domain_id
             }
             _ => false,
         };
         if !same {
-            return Err(Unrouted::Misdirected);
+            return Err(RouteError::Misdirected);
         }
     }
-    let (entry, _) = found.ok_or(Unrouted::UnknownHost)?;
+    let (entry, _) = found.ok_or(RouteError::UnknownHost)?;
     if !entry.online {
-        return Err(Unrouted::Stopped);
+        return Err(RouteError::Stopped);
     }
     Ok(Routed { entry, authority })
 }
 
 /// The host that the client means: the target's, which wins where there is one (RFC 9112 §3.2.2),
 /// else the `Host` field's.
-fn authority<B>(request: &Request<B>) -> Result<Authority, Unrouted> {
+fn authority<B>(request: &Request<B>) -> Result<Authority, RouteError> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = match (fields.next(), fields.next()) {
-        (_, Some(_)) => return Err(Unrouted::Malformed),
+        (_, Some(_)) => return Err(RouteError::Malformed),
         (Some(value), None) => {
-            Some(Authority::try_from(value.as_bytes()).map_err(|_| Unrouted::Malformed)?)
+            Some(Authority::try_from(value.as_bytes()).map_err(|_| RouteError::Malformed)?)
         }
         (None, None) => None,
     };
@@ -94,12 +94,12 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Unrouted> {
         Some(target) if request.version() == Version::HTTP_2 => {
             // Two different hosts in one request are an attack or an error (RFC 9113 §8.3.1).
             if field.is_some_and(|field| field != *target) {
-                return Err(Unrouted::Malformed);
+                return Err(RouteError::Malformed);
             }
             target.clone()
         }
         Some(target) => target.clone(),
-        None => field.ok_or(Unrouted::Malformed)?,
+        None => field.ok_or(RouteError::Malformed)?,
     };
     // User information has no place in a request for an http or https URI (RFC 9110 §4.2.4).
     let text = authority.as_str();
@@ -108,7 +108,7 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Unrouted> {
     if well_formed {
         Ok(authority)
     } else {
-        Err(Unrouted::Malformed)
+        Err(RouteError::Malformed)
     }
 }
 

@@ -20,12 +20,12 @@ use tokio::{
 };
 
 use super::{
-    access::Record,
-    flow::{Flow, Offers},
-    upstream::Exchange,
+    access::AccessRecord,
+    stall::{PendingWrites, StallMonitor},
+    upstream::UpstreamPermit,
 };
 use crate::{
-    drain::Token,
+    drain::DrainToken,
     limits::{ConnectionPermit, InFlight},
 };
 
@@ -36,25 +36,25 @@ use crate::{
 pub(super) fn spawn(
     (client, origin): (OnUpgrade, OnUpgrade),
     (idle, stall): (Duration, Duration),
-    record: Option<Box<Record>>,
-    mut token: Token,
+    record: Option<Box<AccessRecord>>,
+    mut token: DrainToken,
     (permit, exchange, held): (
         Arc<ConnectionPermit>,
-        Option<Exchange>,
+        Option<UpstreamPermit>,
         oneshot::Receiver<InFlight>,
     ),
 ) {
     tokio::spawn(async move {
         let counts = Counts::default();
         // Its own: those of HTTP/2 share a connection with answers that may move.
-        let flow = Flow::new(stall);
+        let flow = StallMonitor::new(stall);
         let in_flight = held.await;
         let tunnel = async {
             let (client, origin) = futures_util::future::try_join(client, origin).await?;
             let mut client = Counted {
                 io: TokioIo::new(client),
                 counts: &counts,
-                offers: flow.offers(),
+                offers: flow.pending_writes(),
             };
             copy_bidirectional(&mut client, &mut TokioIo::new(origin)).await?;
             Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -66,10 +66,10 @@ pub(super) fn spawn(
                 }
             }
             () = flow.stalled() => tracing::debug!("a client takes nothing of a tunnel: cut"),
-            () = counts.at_rest(idle) => tracing::debug!("a tunnel was idle for too long"),
-            () = token.cut() => {}
-            () = permit.revoked() => {}
-            () = revoked(exchange.as_ref()) => {}
+            () = counts.idle(idle) => tracing::debug!("a tunnel was idle for too long"),
+            () = token.aborted() => {}
+            () = permit.evicted() => {}
+            () = evicted(exchange.as_ref()) => {}
         }
         drop((in_flight, exchange));
         if let Some(mut record) = record {
@@ -83,13 +83,13 @@ pub(super) fn spawn(
 }
 
 /// Holds the connection to the origin, and waits until it is needed for another.
-async fn revoked(exchange: Option<&Exchange>) {
+async fn evicted(exchange: Option<&UpstreamPermit>) {
     let Some(exchange) = exchange else {
         return std::future::pending().await;
     };
     tokio::select! {
         () = exchange.hold_connection() => {}
-        () = exchange.revoked() => {}
+        () = exchange.evicted() => {}
     }
 }
 
@@ -102,7 +102,7 @@ struct Counts {
 
 impl Counts {
     /// Waits until nothing has moved for `idle`, and up to twice as long.
-    async fn at_rest(&self, idle: Duration) {
+    async fn idle(&self, idle: Duration) {
         loop {
             let seen = self.both();
             sleep(idle).await;
@@ -125,7 +125,7 @@ struct Counted<'a> {
     io: TokioIo<Upgraded>,
     counts: &'a Counts,
     /// What waits for the client to take it.
-    offers: Offers,
+    offers: PendingWrites,
 }
 
 impl AsyncRead for Counted<'_> {
@@ -149,10 +149,10 @@ impl AsyncWrite for Counted<'_> {
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
         let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, octets) else {
-            self.offers.wait();
+            self.offers.set_blocked();
             return Poll::Pending;
         };
-        self.offers.taken();
+        self.offers.clear();
         let written = written?;
         self.counts
             .sent

@@ -12,7 +12,7 @@
 //!   which origins close when they like, else of the next.
 //! - An origin of HTTP/1.0 gets no body in chunks: the next one is asked if it has no length in time.
 //! - An origin that took the request and is silent was given its time. What is safe and has no body is
-//!   asked of the next one; all of them together have [`BUDGET`] times as long as one. Which origin gets
+//!   asked of the next one; all of them together have [`HEAD_TIMEOUT_FACTOR`] times as long as one. Which origin gets
 //!   only the rest of it is not thought silent for that.
 
 use std::{
@@ -28,27 +28,27 @@ use http::{
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{Patience, access::Trace, body::Loan, fields};
+use super::{Timeouts, access::UpstreamTiming, body::ReplayableBody, headers};
 use crate::{
-    entry::{Origin, Origins},
+    served_domain::{Origin, Origins},
     tls::OriginTls,
 };
 
 mod addresses;
 mod attempt;
-mod dial;
-mod early_answer;
-mod exchange;
-mod health;
+mod connect;
+mod early_response;
+mod limiter;
+mod outlier;
 mod pool;
 mod resolve;
 
-pub(super) use dial::Rules;
+pub(super) use connect::ConnectPolicy;
 
-use attempt::{Failed, is_harmless, repeats};
-use dial::Dial;
-pub(super) use exchange::{Exchange, OpenStream};
-use health::{Failure, Health, TRIAL_MS};
+use attempt::{AttemptError, is_retryable, is_safe_without_body};
+use connect::Connector;
+pub(super) use limiter::{StreamGuard, UpstreamPermit};
+use outlier::{Failure, OutlierDetector, PROBE_TIMEOUT_MS};
 use pool::{Destination, Pool};
 use resolve::Resolver;
 
@@ -56,15 +56,15 @@ use resolve::Resolver;
 #[derive(Debug)]
 pub(super) struct Upstream {
     pool: Arc<Pool>,
-    patience: Patience,
-    ports: Ports,
-    health: Mutex<Health>,
+    timeouts: Timeouts,
+    ports: OriginProtocolPorts,
+    health: Mutex<OutlierDetector>,
     epoch: Instant,
 }
 
 /// Which ports of origins speak what; all others speak HTTP/1.1 in the clear.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(super) struct OriginProtocolPorts {
     /// TLS, and HTTP/2 or HTTP/1.1 in it.
     pub(super) tls: Box<[u16]>,
     /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
@@ -73,11 +73,11 @@ pub(super) struct Ports {
 
 /// What origins that are silent one after another get, in times of what one gets: a visitor waits for
 /// one that is silent and for one that is slow. To connect does not count, which has a time of its own.
-const BUDGET: u32 = 2;
+const HEAD_TIMEOUT_FACTOR: u32 = 2;
 
 /// The head of a request, the same for each origin that is tried.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct UpstreamRequestHead {
     /// Where the visitor comes from, as limits count it.
     pub(super) source: IpAddr,
     pub(super) method: Method,
@@ -90,44 +90,44 @@ pub(super) struct Head {
     /// Whether the client takes trailers.
     pub(super) trailers: bool,
     /// Whether its body may be silent for long, where the origin speaks HTTP/2 as well.
-    pub(super) conversation: bool,
+    pub(super) is_grpc: bool,
 }
 
 /// The head of an answer, and what it holds until its end.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct UpstreamResponse {
     pub(super) response: Response<Incoming>,
     /// `None` over HTTP/2, where many share a connection.
-    pub(super) exchange: Option<Exchange>,
+    pub(super) permit: Option<UpstreamPermit>,
     /// `None` over HTTP/1.1.
-    pub(super) stream: Option<OpenStream>,
+    pub(super) stream: Option<StreamGuard>,
 }
 
 /// Why no origin answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub(super) enum UpstreamError {
     /// The domain has none.
     NoOrigin,
     /// Its name does not resolve, or it refuses connections.
     Unreachable,
     /// It is at an address that it may not have.
-    NotAllowed,
+    AddressNotAllowed,
     /// In TLS it does not prove to be the host that it is asked for.
-    Untrusted,
+    TlsUntrusted,
     /// No connection in time.
-    ConnectTimedOut,
+    ConnectTimeout,
     /// All connections that are allowed to it are in use, and none came free in time.
-    Busy,
+    ConnectionLimit,
     /// It took the request and did not answer in time.
-    HeadTimedOut,
+    ResponseTimeout,
     /// The client did not send the rest of its body.
     ClientTooSlow,
     /// It broke off, or what it said was no HTTP.
-    Broken,
+    BadResponse,
     /// The client's body is longer than allowed.
     TooLarge,
     /// The client broke off in the middle of its body.
-    ClientBroke,
+    ClientAborted,
     /// It speaks HTTP/1.0, and the client's body has no length and is too long to be counted first.
     LengthRequired,
 }
@@ -136,48 +136,53 @@ impl Upstream {
     /// Must be called on the runtime. To one origin there are at most `connections_max`
     /// connections.
     pub(super) fn new(
-        patience: Patience,
+        patience: Timeouts,
         tls: OriginTls,
-        ports: Ports,
-        rules: Rules,
+        ports: OriginProtocolPorts,
+        rules: ConnectPolicy,
         connections_max: usize,
     ) -> Self {
         let resolver = Resolver::new(rules.dns);
         Self {
-            pool: Pool::new(Dial::new(tls, resolver, rules), patience, connections_max),
-            patience,
+            pool: Pool::new(
+                Connector::new(tls, resolver, rules),
+                patience,
+                connections_max,
+            ),
+            timeouts: patience,
             ports,
             health: Mutex::default(),
             epoch: Instant::now(),
         }
     }
 
-    pub(super) const fn patience(&self) -> &Patience {
-        &self.patience
+    pub(super) const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
     }
 
     /// The head of the first answer. Those that failed lately are asked after all others.
     pub(super) async fn send(
         self: &Arc<Self>,
-        head: &Head,
-        loan: &Arc<Loan>,
+        head: &UpstreamRequestHead,
+        loan: &Arc<ReplayableBody>,
         origins: &Origins,
-        trace: &mut Trace,
-    ) -> Result<Answer, NoAnswer> {
-        let mut last = NoAnswer::NoOrigin;
-        let mut left = self.patience.head * BUDGET;
+        trace: &mut UpstreamTiming,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        let mut last = UpstreamError::NoOrigin;
+        let mut left = self.timeouts.header * HEAD_TIMEOUT_FACTOR;
         for origin in self.order(origins, &head.authority) {
             let to = self.destination(origins, origin, &head.authority);
             let answer = self.send_to(&to, head, loan, &mut left, trace).await;
-            self.learn(&to, &head.authority, &answer, false);
+            self.record_outcome(&to, &head.authority, &answer, false);
             let failed = match answer {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            let goes_on = loan.is_whole()
-                && (failed.unsent
-                    || repeats(head, loan, &failed)
-                    || (failed.why == NoAnswer::HeadTimedOut && is_harmless(head, loan)));
+            let goes_on = loan.is_replayable()
+                && (failed.not_processed
+                    || is_retryable(head, loan, &failed)
+                    || (failed.why == UpstreamError::ResponseTimeout
+                        && is_safe_without_body(head, loan)));
             if !goes_on || (loan.is_empty() && left.is_zero()) {
                 return Err(failed.why);
             }
@@ -193,35 +198,35 @@ impl Upstream {
 
     fn order<'a>(self: &Arc<Self>, origins: &'a Origins, asked: &Authority) -> Vec<&'a Origin> {
         // Where there is no choice, the request itself finds out.
-        if !origins.are_several() {
-            return origins.in_turn(|_| true);
+        if !origins.has_multiple() {
+            return origins.ordered(|_| true);
         }
         let now_ms = self.ms_of(Instant::now());
         let mut health = self.lock();
         health.forget_old(now_ms);
-        if health.is_all_well() {
+        if health.has_no_failures() {
             drop(health);
-            return origins.in_turn(|_| true);
+            return origins.ordered(|_| true);
         }
         let destination = |origin: &Origin| self.destination(origins, origin, asked);
-        let order = origins.in_turn(|origin| health.is_in(&destination(origin)));
+        let order = origins.ordered(|origin| health.is_available(&destination(origin)));
         for origin in &order {
             let to = destination(origin);
-            if health.begins_trial(&to, now_ms) {
+            if health.start_probe(&to, now_ms) {
                 let known = health.trial_host(&to);
-                let host = trial_host(&to, known, asked);
-                tokio::spawn(Arc::clone(self).try_again(to, host));
+                let host = probe_host(&to, known, asked);
+                tokio::spawn(Arc::clone(self).probe_ejected(to, host));
             }
         }
         order
     }
 
     /// Asks an origin that is out, in the edge's own name.
-    async fn try_again(self: Arc<Self>, to: Destination, host: Authority) {
-        let Some(headers) = fields::of_the_edge(&host) else {
+    async fn probe_ejected(self: Arc<Self>, to: Destination, host: Authority) {
+        let Some(headers) = headers::probe_request_headers(&host) else {
             return;
         };
-        let head = Head {
+        let head = UpstreamRequestHead {
             source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             method: Method::HEAD,
             authority: host,
@@ -229,22 +234,31 @@ impl Upstream {
             headers,
             upgrade: false,
             trailers: false,
-            conversation: false,
+            is_grpc: false,
         };
-        let wait = self.patience.head.min(Duration::from_millis(TRIAL_MS));
-        let (loan, mut trace) = (Arc::new(Loan::empty()), Trace::default());
+        let wait = self
+            .timeouts
+            .header
+            .min(Duration::from_millis(PROBE_TIMEOUT_MS));
+        let (loan, mut trace) = (Arc::new(ReplayableBody::empty()), UpstreamTiming::default());
         // On a new connection: whether there can be one is to be found out as well.
         let answer = self.attempt(&to, &head, &loan, (true, wait), &mut trace);
         let answer = answer.await;
-        self.learn(&to, &head.authority, &answer, true);
+        self.record_outcome(&to, &head.authority, &answer, true);
     }
 
-    fn learn(&self, to: &Destination, host: &Authority, met: &Result<Answer, Failed>, trial: bool) {
+    fn record_outcome(
+        &self,
+        to: &Destination,
+        host: &Authority,
+        met: &Result<UpstreamResponse, AttemptError>,
+        trial: bool,
+    ) {
         let now_ms = self.ms_of(Instant::now());
         let mut health = self.lock();
         match met {
             Ok(answer) => {
-                if health.answered(to, host, answer.response.version(), now_ms) {
+                if health.record_success(to, host, answer.response.version(), now_ms) {
                     drop(health);
                     tracing::info!(origin = %to.authority, "an origin is back");
                 }
@@ -253,13 +267,13 @@ impl Upstream {
                 let failure = Failure {
                     why: failed.why,
                     connected: failed.connected,
-                    asked_ms: self.ms_of(failed.asked),
-                    trial,
+                    asked_ms: self.ms_of(failed.sent_at),
+                    is_probe: trial,
                     cut_short: failed.cut_short,
                 };
                 if let Some(out_ms) = health.failed(to, host, failure, now_ms) {
                     drop(health);
-                    let (origin, account) = (&to.authority, to.account);
+                    let (origin, account) = (&to.authority, to.account_id);
                     tracing::warn!(%origin, account, out_ms, why = ?failed.why, "an origin goes out");
                 }
             }
@@ -273,15 +287,15 @@ impl Upstream {
             host.to_ascii_lowercase().into_boxed_str()
         });
         Destination {
-            account: origins.account(),
+            account_id: origins.account(),
             authority: origin.authority.clone(),
             h2c: h2c && tls_host.is_none(),
             tls_host,
-            private: origins.may_be_private(),
+            private: origins.allows_private(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Health> {
+    fn lock(&self) -> MutexGuard<'_, OutlierDetector> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -293,28 +307,28 @@ impl Upstream {
 
 /// The host that an origin is tried with: the one that it must prove to be; else what is `known` of it, see
 /// [`Health::trial_host`].
-fn trial_host(to: &Destination, known: Option<&Authority>, asked: &Authority) -> Authority {
+fn probe_host(to: &Destination, known: Option<&Authority>, asked: &Authority) -> Authority {
     let tls_host = to.tls_host.as_ref().and_then(|host| host.parse().ok());
     tls_host
         .or_else(|| known.cloned())
         .unwrap_or_else(|| asked.clone())
 }
 
-impl NoAnswer {
+impl UpstreamError {
     /// The metric's label.
     const fn label(self) -> &'static str {
         match self {
             Self::NoOrigin => "no_origin",
             Self::Unreachable => "unreachable",
-            Self::NotAllowed => "not_allowed",
-            Self::Untrusted => "untrusted",
-            Self::ConnectTimedOut => "connect_timed_out",
-            Self::Busy => "busy",
-            Self::HeadTimedOut => "head_timed_out",
+            Self::AddressNotAllowed => "not_allowed",
+            Self::TlsUntrusted => "untrusted",
+            Self::ConnectTimeout => "connect_timed_out",
+            Self::ConnectionLimit => "busy",
+            Self::ResponseTimeout => "head_timed_out",
             Self::ClientTooSlow => "client_too_slow",
-            Self::Broken => "broken",
+            Self::BadResponse => "broken",
             Self::TooLarge => "too_large",
-            Self::ClientBroke => "client_broke",
+            Self::ClientAborted => "client_broke",
             Self::LengthRequired => "length_required",
         }
     }

@@ -9,7 +9,7 @@ use hyper::ext::Protocol;
 
 /// What the edge asks an origin with.
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub(super) struct WebSocketHandshake {
     key: String,
 }
 
@@ -18,7 +18,7 @@ const ACCEPT: HeaderName = header::SEC_WEBSOCKET_ACCEPT;
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Makes such a request the GET that it would be over HTTP/1.1. Whether it was one.
-pub(super) fn is_opened<B>(request: &mut Request<B>) -> bool {
+pub(super) fn accept_extended_connect<B>(request: &mut Request<B>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
     let opened = request.version() == Version::HTTP_2
         && *request.method() == Method::CONNECT
@@ -29,7 +29,7 @@ pub(super) fn is_opened<B>(request: &mut Request<B>) -> bool {
     opened
 }
 
-impl Handshake {
+impl WebSocketHandshake {
     /// A new one; `None` if there is no randomness.
     pub(super) fn new() -> Option<Self> {
         let mut nonce = [0; 16];
@@ -40,7 +40,7 @@ impl Handshake {
     }
 
     /// Puts the key into the request, in place of what a client has sent under that name.
-    pub(super) fn ask(&self, headers: &mut HeaderMap) {
+    pub(super) fn set_key(&self, headers: &mut HeaderMap) {
         if let Ok(key) = HeaderValue::from_str(&self.key) {
             headers.insert(header::SEC_WEBSOCKET_KEY, key);
         }
@@ -73,7 +73,7 @@ mod tests {
     /// The example of RFC 6455 §1.3.
     #[test]
     fn the_answer_to_a_key_is_checked_and_taken_off() {
-        let handshake = Handshake {
+        let handshake = WebSocketHandshake {
             key: "dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
         };
         const RIGHT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -102,7 +102,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("x"));
             headers.append(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("y"));
-            Handshake::new().unwrap().ask(&mut headers);
+            WebSocketHandshake::new().unwrap().set_key(&mut headers);
             let all: Vec<_> = headers.get_all(header::SEC_WEBSOCKET_KEY).iter().collect();
             assert_eq!(all.len(), 1);
             assert_eq!(STANDARD.decode(all[0].as_bytes()).unwrap().len(), 16);
@@ -127,7 +127,11 @@ mod tests {
                 request = request.extension(Protocol::from_static(protocol));
             }
             let mut request = request.body(()).unwrap();
-            assert_eq!(is_opened(&mut request), expected, "{method} {protocol:?}");
+            assert_eq!(
+                accept_extended_connect(&mut request),
+                expected,
+                "{method} {protocol:?}"
+            );
             let seen = if expected { Method::GET } else { method };
             assert_eq!(*request.method(), seen, "{protocol:?}");
         }

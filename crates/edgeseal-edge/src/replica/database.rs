@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
-    Batch, DomainRow, Issuer, MaterialRow, Reached, ReplicaError, Standing,
+    Batch, CursorUpdate, DomainRow, Issuer, MaterialRow, ReplicaError, ReplicaStatus,
     opening::open_or_salvage,
     rows::{copy_whole, domain, issuer, material, quarantined, ticket_key, visit},
     salvage::{Salvaged, salvage},
-    standing::{read_standing, write_standing},
     statements::{put_salvaged, write_batch},
+    status::{read_status, write_status},
 };
 use crate::tls::StoredTicketKey;
 
@@ -101,7 +101,7 @@ DROP TABLE old_quarantine;
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
-    standing: Standing,
+    status: ReplicaStatus,
     /// What it was opened for; `None` if it is only looked at.
     environment: Option<Environment>,
     /// The directory of the file that is to be opened before anything is written; this is only what
@@ -118,19 +118,19 @@ impl Database {
         connection.execute_batch(SCHEMA)?;
         let mut database = Self {
             connection,
-            standing: Standing::default(),
+            status: ReplicaStatus::default(),
             environment: Some(environment),
             unwritable: None,
         };
-        database.insist("format", FORMAT)?;
-        database.insist("environment", name_of(environment))?;
-        database.standing = read_standing(&database.connection)?;
+        database.write_or_verify_meta("format", FORMAT)?;
+        database.write_or_verify_meta("environment", name_of(environment))?;
+        database.status = read_status(&database.connection)?;
         Ok(database)
     }
 
     /// Opens a file that is there and changes nothing. If it is to be `checked` that is done, and
     /// all that is read shows one moment, until [`let_go`](Self::let_go).
-    pub(super) fn open_there(
+    pub(super) fn open_existing(
         path: &Path,
         environment: Environment,
         checked: bool,
@@ -140,7 +140,7 @@ impl Database {
         configure(&connection)?;
         let mut database = Self {
             connection,
-            standing: Standing::default(),
+            status: ReplicaStatus::default(),
             environment: Some(environment),
             unwritable: None,
         };
@@ -148,32 +148,32 @@ impl Database {
             database.connection.execute_batch("BEGIN")?;
             quick_check(&database.connection)?;
         }
-        database.expect_own(environment)?;
-        database.standing = read_standing(&database.connection)?;
+        database.verify_meta(environment)?;
+        database.status = read_status(&database.connection)?;
         Ok(database)
     }
 
-    /// Ends the moment that [`open_there`](Self::open_there) has begun.
-    pub(super) fn let_go(&self) -> rusqlite::Result<()> {
+    /// Ends the moment that [`open_existing`](Self::open_there) has begun.
+    pub(super) fn end_snapshot(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch("COMMIT")
     }
 
     /// Takes over what another process has written since.
-    pub(super) fn reread(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn refresh(&mut self) -> rusqlite::Result<()> {
         // One of an earlier release may have made fewer tables.
         self.connection.execute_batch(SCHEMA)?;
-        self.standing = read_standing(&self.connection)?;
+        self.status = read_status(&self.connection)?;
         Ok(())
     }
 
     /// Looks at one moment of the file and changes nothing. `alone`: nobody has it open.
-    pub(super) fn look(path: &Path, alone: bool) -> Result<Self, ReplicaError> {
-        let connection = edgeseal_store::sqlite::look_at(path, alone)?;
+    pub(super) fn open_read_only(path: &Path, alone: bool) -> Result<Self, ReplicaError> {
+        let connection = edgeseal_store::sqlite::open_read_only(path, alone)?;
         quick_check(&connection)?;
-        let standing = read_standing(&connection)?;
+        let standing = read_status(&connection)?;
         Ok(Self {
             connection,
-            standing,
+            status: standing,
             environment: None,
             unwritable: None,
         })
@@ -184,13 +184,13 @@ impl Database {
         path: &Path,
         environment: Environment,
     ) -> Result<Self, ReplicaError> {
-        let database = Self::look(path, true)?;
-        database.expect_own(environment)?;
+        let database = Self::open_read_only(path, true)?;
+        database.verify_meta(environment)?;
         Ok(database)
     }
 
     /// Has the replica in this directory opened for good when something is to be written.
-    pub(super) fn until_written(self, directory: &Path, environment: Environment) -> Self {
+    pub(super) fn reopen_before_write(self, directory: &Path, environment: Environment) -> Self {
         Self {
             unwritable: Some((directory.to_owned(), environment)),
             ..self
@@ -213,30 +213,30 @@ impl Database {
                     .execute(params![digest.0, der.as_ref()])?,
                 Salvaged::Material(row) => transaction
                     .prepare_cached("INSERT OR IGNORE INTO material VALUES (?1, ?2, ?3)")?
-                    .execute(params![row.digest.0, row.value.as_ref(), row.mark])?,
+                    .execute(params![row.digest.0, row.value.as_ref(), row.checksum])?,
                 Salvaged::Domain(row) => put_salvaged(&transaction, &row)?,
             };
             Ok(())
         })?;
         let count = "SELECT count(*) FROM domain";
         let domains: i64 = transaction.query_row(count, [], |row| row.get(0))?;
-        let standing = Standing {
+        let standing = ReplicaStatus {
             complete: domains > 0,
             cursor: None,
             domains: domains.cast_unsigned(),
         };
-        write_standing(&transaction, standing)?;
+        write_status(&transaction, standing)?;
         if standing.complete {
             transaction.execute_batch(INDEX)?;
         }
         transaction.commit()?;
-        database.settle()?;
-        database.standing = standing;
+        database.checkpoint()?;
+        database.status = standing;
         Ok(database)
     }
 
     /// Fails if it was written for another environment or by another release.
-    fn expect_own(&self, environment: Environment) -> Result<(), ReplicaError> {
+    fn verify_meta(&self, environment: Environment) -> Result<(), ReplicaError> {
         for (key, wanted) in [("format", FORMAT), ("environment", name_of(environment))] {
             let found = self.meta::<String>(key)?.unwrap_or_default();
             if found != wanted {
@@ -247,14 +247,14 @@ impl Database {
     }
 
     /// Opens it anew, and salvages it if need be, when something is to be written.
-    pub(super) fn open_anew(&mut self) {
+    pub(super) fn schedule_reopen(&mut self) {
         let directory = self.connection.path().map(Path::new);
         let directory = directory.and_then(Path::parent).map(Path::to_owned);
         self.unwritable = directory.zip(self.environment);
     }
 
     /// Opens for good what could only be read.
-    fn open_for_good(&mut self) -> Result<(), ReplicaError> {
+    fn ensure_writable(&mut self) -> Result<(), ReplicaError> {
         if let Some((directory, environment)) = self.unwritable.clone() {
             // It is locked as long as it is read.
             drop(std::mem::replace(
@@ -267,7 +267,7 @@ impl Database {
     }
 
     /// Writes a fact of the file if it is new, compares it if it is not.
-    fn insist(&self, key: &str, wanted: &str) -> Result<(), ReplicaError> {
+    fn write_or_verify_meta(&self, key: &str, wanted: &str) -> Result<(), ReplicaError> {
         match self.meta::<String>(key)? {
             None => Ok(set_meta(&self.connection, key, wanted)?),
             Some(found) if found == wanted => Ok(()),
@@ -282,8 +282,8 @@ impl Database {
             .optional()
     }
 
-    pub(super) const fn standing(&self) -> Standing {
-        self.standing
+    pub(super) const fn status(&self) -> ReplicaStatus {
+        self.status
     }
 
     /// All issuers, as they stand there.
@@ -323,23 +323,23 @@ impl Database {
     /// where searches for its neighbours go astray: nothing can be deleted there, or put, but
     /// everything can be read from the first row to the last.
     pub(super) fn rebuild(&mut self) -> Result<(), ReplicaError> {
-        self.open_for_good()?;
+        self.ensure_writable()?;
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(ASIDE)?;
         transaction.execute_batch(SCHEMA)?;
         let domains = copy_whole(&transaction)?;
         transaction.execute_batch(DROP)?;
-        let standing = Standing {
-            complete: self.standing.complete,
+        let standing = ReplicaStatus {
+            complete: self.status.complete,
             cursor: None,
             domains,
         };
         if standing.complete {
             transaction.execute_batch(INDEX)?;
         }
-        write_standing(&transaction, standing)?;
+        write_status(&transaction, standing)?;
         transaction.commit()?;
-        self.standing = standing;
+        self.status = standing;
         Ok(())
     }
 
@@ -359,18 +359,18 @@ impl Database {
         Ok(found)
     }
 
-    pub(super) fn quarantine(&self) -> rusqlite::Result<Vec<(Pattern, String)>> {
+    pub(super) fn quarantine(&self) -> rusqlite::Result<Vec<(DomainPattern, String)>> {
         let mut found = Vec::new();
         let select = "SELECT name, why FROM quarantine";
         visit(&self.connection, select, quarantined, |(name, why)| {
-            found.extend(Pattern::parse(&name).ok().map(|name| (name, why)));
+            found.extend(DomainPattern::parse(&name).ok().map(|name| (name, why)));
             Ok(())
         })?;
         Ok(found)
     }
 
     /// Makes what was written durable, and leaves nothing of what it replaced in the log.
-    pub(super) fn settle(&self) -> rusqlite::Result<()> {
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
         let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
         let busy: bool = self.connection.query_row(fold, [], |row| row.get(0))?;
         if busy {
@@ -382,26 +382,26 @@ impl Database {
 
     /// Writes batches in order, in one transaction. `advance` says whether their cursors count.
     pub(super) fn write(&mut self, batches: &[Batch], advance: bool) -> Result<(), ReplicaError> {
-        self.open_for_good()?;
+        self.ensure_writable()?;
         let transaction = self.connection.transaction()?;
-        let mut standing = self.standing;
+        let mut standing = self.status;
         for batch in batches {
             let added = write_batch(&transaction, batch, standing.complete)?;
             standing.domains = standing.domains.saturating_add_signed(added);
             if !advance {
                 continue;
             }
-            standing.reach(batch.reached);
-            if matches!(batch.reached, Reached::Complete(_)) {
+            standing.advance(batch.cursor);
+            if matches!(batch.cursor, CursorUpdate::Complete(_)) {
                 transaction.execute_batch(INDEX)?;
                 transaction.execute_batch(SWEEP)?;
             }
         }
-        if standing != self.standing {
-            write_standing(&transaction, standing)?;
+        if standing != self.status {
+            write_status(&transaction, standing)?;
         }
         transaction.commit()?;
-        self.standing = standing;
+        self.status = standing;
         Ok(())
     }
 }
@@ -424,7 +424,7 @@ const fn name_of(environment: Environment) -> &'static str {
 }
 
 fn foreign(key: &str, found: &str, wanted: &str) -> ReplicaError {
-    ReplicaError::Foreign {
+    ReplicaError::Mismatch {
         found: format!("{key} {found}"),
         wanted: format!("{key} {wanted}"),
     }

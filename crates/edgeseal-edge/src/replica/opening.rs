@@ -18,7 +18,7 @@ use rusqlite::ErrorCode;
 use super::{FILE, ReplicaError, database::Database};
 
 /// What SQLite keeps beside a file.
-const TAILS: [&str; 3] = ["", "-wal", "-shm"];
+const SQLITE_SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 /// Files that are moved aside and kept at most; beyond, the last one is replaced.
 const ASIDE_MAX: usize = 4;
 /// SQLite's name of a database in memory.
@@ -27,7 +27,7 @@ const IN_MEMORY: &str = ":memory:";
 impl ReplicaError {
     /// Whether what is in the file is not what was written. All else is the disk's or the system's
     /// doing, and may pass.
-    pub(super) fn is_damage(&self) -> bool {
+    pub(super) fn is_corruption(&self) -> bool {
         match self {
             Self::Corrupted { .. } => true,
             Self::Sqlite(error) => match error.sqlite_error_code() {
@@ -36,7 +36,7 @@ impl ReplicaError {
                 // A value that has not the type that was written.
                 None => true,
             },
-            Self::Directory(_) | Self::Foreign { .. } => false,
+            Self::Directory(_) | Self::Mismatch { .. } => false,
         }
     }
 }
@@ -54,18 +54,21 @@ pub(super) fn open(directory: &Path, environment: Environment) -> Result<Databas
                 "the replica cannot be opened for writing: it is read where it is, and opened when \
                  it can be"
             );
-            read(directory, environment)
+            open_read_only(directory, environment)
         }
         Err(why) => Err(why),
     }
 }
 
 /// What can be read of a replica that cannot be written; after a failure in the middle, too.
-pub(super) fn read(directory: &Path, environment: Environment) -> Result<Database, ReplicaError> {
+pub(super) fn open_read_only(
+    directory: &Path,
+    environment: Environment,
+) -> Result<Database, ReplicaError> {
     let path = directory.join(FILE);
     let read = Database::open_unwritable(&path, environment)
         .or_else(|_| Database::salvage(&path, Path::new(IN_MEMORY), environment))?;
-    Ok(read.until_written(directory, environment))
+    Ok(read.reopen_before_write(directory, environment))
 }
 
 /// Opens a replica for writing; one that is damaged is salvaged, one of another environment or release
@@ -74,25 +77,25 @@ pub(super) fn open_or_salvage(
     directory: &Path,
     environment: Environment,
 ) -> Result<Database, ReplicaError> {
-    keep_private(directory)?;
+    restrict_permissions(directory)?;
     let path = directory.join(FILE);
     let why = match Database::open(&path, environment) {
         Ok(database) => return Ok(database),
-        Err(why) if why.is_damage() => {
+        Err(why) if why.is_corruption() => {
             replace_by_salvaged(directory, environment)?;
             why
         }
-        Err(why @ ReplicaError::Foreign { .. }) => {
+        Err(why @ ReplicaError::Mismatch { .. }) => {
             move_aside(directory)?;
             why
         }
         Err(why) => return Err(why),
     };
-    keep_private(directory)?;
+    restrict_permissions(directory)?;
     let database = Database::open(&path, environment)?;
     tracing::error!(
         error = &why as &dyn std::error::Error,
-        domains = database.standing().domains,
+        domains = database.status().domains,
         "the replica {} could not be used: what was whole of it was kept, the rest was moved aside, \
          and the store is asked for everything",
         path.display(),
@@ -103,7 +106,7 @@ pub(super) fn open_or_salvage(
 /// Salvages a damaged file into a new one in its place, and moves the damaged one aside.
 fn replace_by_salvaged(directory: &Path, environment: Environment) -> Result<(), ReplicaError> {
     let name = format!("{FILE}.new");
-    for tail in TAILS {
+    for tail in SQLITE_SUFFIXES {
         remove(&directory.join(format!("{name}{tail}")))?;
     }
     let new = directory.join(name);
@@ -113,7 +116,7 @@ fn replace_by_salvaged(directory: &Path, environment: Environment) -> Result<(),
         .mode(0o600)
         .open(&new)?;
     let damaged = directory.join(FILE);
-    fold_log(&damaged);
+    checkpoint_wal(&damaged);
     drop(Database::salvage(&damaged, &new, environment)?);
     move_aside(directory)?;
     fs::rename(new, damaged)?;
@@ -121,7 +124,7 @@ fn replace_by_salvaged(directory: &Path, environment: Environment) -> Result<(),
 }
 
 /// Brings what is in the log of a killed process into the file, if it can be.
-fn fold_log(path: &Path) {
+fn checkpoint_wal(path: &Path) {
     let folded = rusqlite::Connection::open(path)
         .and_then(|it| it.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
     if let Err(error) = folded {
@@ -134,7 +137,7 @@ fn fold_log(path: &Path) {
 
 /// Has the file, which is made if need be, readable by its owner only, and with it what SQLite keeps
 /// beside it: that takes the mode of the file when it is made.
-fn keep_private(directory: &Path) -> io::Result<()> {
+fn restrict_permissions(directory: &Path) -> io::Result<()> {
     let path = directory.join(FILE);
     if !path.exists() {
         OpenOptions::new()
@@ -143,7 +146,7 @@ fn keep_private(directory: &Path) -> io::Result<()> {
             .mode(0o600)
             .open(&path)?;
     }
-    for tail in TAILS {
+    for tail in SQLITE_SUFFIXES {
         let path = directory.join(format!("{FILE}{tail}"));
         // An earlier release left it to the umask.
         if fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
@@ -161,7 +164,7 @@ pub(super) fn move_aside(directory: &Path) -> io::Result<PathBuf> {
     };
     let mut free = (1..ASIDE_MAX).filter(|number| !directory.join(name(*number)).exists());
     let aside = name(free.next().unwrap_or(ASIDE_MAX));
-    for tail in TAILS {
+    for tail in SQLITE_SUFFIXES {
         let from = directory.join(format!("{FILE}{tail}"));
         let to = directory.join(format!("{aside}{tail}"));
         match fs::rename(&from, &to) {

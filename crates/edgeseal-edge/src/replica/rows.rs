@@ -4,7 +4,7 @@ use edgeseal_core::certificate::Digest;
 use edgeseal_store::{Key, Revision};
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{DomainRow, Issuer, MaterialRow, StoredTicketKey, mark::mark};
+use super::{DomainRow, Issuer, MaterialRow, StoredTicketKey, checksum::checksum};
 
 /// Visits rows in one pass, in the order in which they lie there. Those that do not even have the
 /// shape of what was written are passed over: they are missed by who counts.
@@ -33,7 +33,7 @@ pub(super) fn material(row: &Row<'_>) -> rusqlite::Result<MaterialRow> {
     Ok(MaterialRow {
         digest: Digest(row.get(0)?),
         value: row.get_ref(1)?.as_blob()?.into(),
-        mark: row.get(2)?,
+        checksum: row.get(2)?,
     })
 }
 
@@ -45,7 +45,7 @@ pub(super) fn domain(row: &Row<'_>) -> rusqlite::Result<DomainRow> {
         record: row.get_ref(2)?.as_blob()?.into(),
         material: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
         companion: row.get::<_, Option<[u8; 32]>>(4)?.map(Digest),
-        mark: row.get(5)?,
+        checksum: row.get(5)?,
     })
 }
 
@@ -53,7 +53,7 @@ pub(super) fn domain(row: &Row<'_>) -> rusqlite::Result<DomainRow> {
 pub(super) fn ticket_key(row: &Row<'_>) -> rusqlite::Result<Option<StoredTicketKey>> {
     let key = row.get_ref(0)?.as_str()?;
     let value = row.get_ref(1)?.as_blob()?;
-    let whole = row.get::<_, i64>(2)? == mark(&[key.as_bytes(), value]);
+    let whole = row.get::<_, i64>(2)? == checksum(&[key.as_bytes(), value]);
     Ok(whole.then(|| (Key::from_stored(key), value.to_vec().into())))
 }
 
@@ -74,8 +74,8 @@ pub(super) fn copy_whole(transaction: &Transaction<'_>) -> rusqlite::Result<u64>
     let mut put = transaction.prepare("INSERT OR IGNORE INTO material VALUES (?1, ?2, ?3)")?;
     let select = "SELECT digest, value, mark FROM old_material";
     visit(transaction, select, material, |row| {
-        if row.is_whole() {
-            put.execute(params![row.digest.0, row.value.as_ref(), row.mark])?;
+        if row.is_intact() {
+            put.execute(params![row.digest.0, row.value.as_ref(), row.checksum])?;
         }
         Ok(())
     })?;
@@ -89,7 +89,7 @@ pub(super) fn copy_whole(transaction: &Transaction<'_>) -> rusqlite::Result<u64>
         transaction.prepare("INSERT OR IGNORE INTO domain VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     let select = "SELECT name, revision, record, material, companion, mark FROM old_domain";
     visit(transaction, select, domain, |row| {
-        if row.is_whole() {
+        if row.is_intact() {
             let [material, companion] =
                 [row.material, row.companion].map(|digest| digest.map(|digest| digest.0));
             let revision = to_sql(row.revision);
@@ -99,7 +99,7 @@ pub(super) fn copy_whole(transaction: &Transaction<'_>) -> rusqlite::Result<u64>
                 row.record.as_ref(),
                 material,
                 companion,
-                row.mark
+                row.checksum
             ];
             domains += put.execute(values)? as u64;
         }

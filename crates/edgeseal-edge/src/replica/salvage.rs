@@ -65,9 +65,9 @@ fn salvaged(row: &[Value<'_>]) -> Option<Salvaged> {
             let row = MaterialRow {
                 digest: digest(address)?,
                 value: value.into(),
-                mark,
+                checksum: mark,
             };
-            row.is_whole().then_some(Salvaged::Material(row))
+            row.is_intact().then_some(Salvaged::Material(row))
         }
         [
             Text(name),
@@ -87,9 +87,9 @@ fn salvaged(row: &[Value<'_>]) -> Option<Salvaged> {
                 record: record.into(),
                 material: address(material),
                 companion: address(companion),
-                mark,
+                checksum: mark,
             };
-            row.is_whole().then_some(Salvaged::Domain(row))
+            row.is_intact().then_some(Salvaged::Domain(row))
         }
         _ => None,
     }

@@ -1,12 +1,12 @@
 //! How rows of the replica are written.
 
 use bytes::Bytes;
-use edgeseal_core::{Pattern, certificate::Digest};
+use edgeseal_core::{DomainPattern, certificate::Digest};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::{
-    Batch, DomainRow, Issuer, Row,
-    mark::{domain_mark, mark},
+    Batch, DomainRow, DomainWrite, Issuer,
+    checksum::{checksum, domain_checksum},
     rows::to_sql,
 };
 use crate::tls::StoredTicketKey;
@@ -45,7 +45,7 @@ fn write_issuers(transaction: &Transaction<'_>, issuers: &[Issuer]) -> rusqlite:
 /// Writes domains with their material; how many were not there before.
 fn put_domains(
     transaction: &Transaction<'_>,
-    rows: &[Row],
+    rows: &[DomainWrite],
     complete: bool,
 ) -> rusqlite::Result<i64> {
     let mut added = 0;
@@ -65,7 +65,7 @@ fn put_domains(
         added += i64::from(before.is_none());
         let stored = [&row.material, &row.companion].map(Option::as_ref);
         for (digest, value) in stored.into_iter().flatten() {
-            let mark = mark(&[&digest.0, value]);
+            let mark = checksum(&[&digest.0, value]);
             material.execute(params![digest.0, value.as_ref(), mark])?;
         }
         let digests = stored.map(|stored| stored.map(|(digest, _)| *digest));
@@ -76,12 +76,12 @@ fn put_domains(
             row.record.as_ref(),
             first,
             companion,
-            domain_mark(&name, row.revision, &row.record, digests),
+            domain_checksum(&name, row.revision, &row.record, digests),
         ])?;
         unquarantine.execute([&name])?;
         let before = before.into_iter().flatten().flatten().filter(|_| complete);
         for old in before.filter(|old| !digests.contains(&Some(*old))) {
-            release(transaction, old)?;
+            delete_unused_material(transaction, old)?;
         }
     }
     Ok(added)
@@ -90,7 +90,7 @@ fn put_domains(
 /// Deletes domains; how many were there.
 fn remove_domains(
     transaction: &Transaction<'_>,
-    names: &[Pattern],
+    names: &[DomainPattern],
     complete: bool,
 ) -> rusqlite::Result<i64> {
     let mut removed = 0;
@@ -103,7 +103,7 @@ fn remove_domains(
         unquarantine.execute([&name])?;
         removed += i64::from(before.is_some());
         for old in before.into_iter().flatten().flatten().filter(|_| complete) {
-            release(transaction, old)?;
+            delete_unused_material(transaction, old)?;
         }
     }
     Ok(removed)
@@ -116,7 +116,7 @@ fn write_resealed(
     let mut reseal = transaction
         .prepare_cached("UPDATE material SET value = ?2, mark = ?3 WHERE digest = ?1")?;
     for (digest, value) in resealed {
-        let mark = mark(&[&digest.0, value]);
+        let mark = checksum(&[&digest.0, value]);
         reseal.execute(params![digest.0, value.as_ref(), mark])?;
     }
     Ok(())
@@ -130,7 +130,7 @@ fn write_ticket_keys(
     let mut insert = transaction
         .prepare_cached("INSERT INTO ticket_key (key, value, mark) VALUES (?1, ?2, ?3)")?;
     for (key, value) in ticket_keys {
-        let mark = mark(&[key.as_str().as_bytes(), value]);
+        let mark = checksum(&[key.as_str().as_bytes(), value]);
         insert.execute(params![key.as_str(), value.as_ref(), mark])?;
     }
     Ok(())
@@ -149,7 +149,7 @@ fn materials_of(
 }
 
 /// Deletes material that no domain needs any more.
-fn release(transaction: &Transaction<'_>, digest: Digest) -> rusqlite::Result<()> {
+fn delete_unused_material(transaction: &Transaction<'_>, digest: Digest) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "DELETE FROM material WHERE digest = ?1
@@ -181,6 +181,6 @@ pub(super) fn put_salvaged(
             row.record.as_ref(),
             material,
             companion,
-            row.mark,
+            row.checksum,
         ])
 }

@@ -2,12 +2,12 @@ use std::collections::HashMap;
 
 use super::*;
 
-fn name(text: &str) -> Pattern {
-    Pattern::parse(text).unwrap()
+fn name(text: &str) -> DomainPattern {
+    DomainPattern::parse(text).unwrap()
 }
 
-fn row(text: &str, revision: u64, material: Option<&'static [u8]>) -> Row {
-    Row {
+fn row(text: &str, revision: u64, material: Option<&'static [u8]>) -> DomainWrite {
+    DomainWrite {
         name: name(text),
         revision: Revision(revision),
         record: Bytes::from(format!("record of {text} at {revision}")),
@@ -25,14 +25,14 @@ fn rows(replica: &Replica) -> Vec<(String, u64, Option<Bytes>)> {
     let mut materials = HashMap::new();
     replica
         .visit_materials(|row| {
-            assert!(row.is_whole());
+            assert!(row.is_intact());
             materials.insert(row.digest, Bytes::from(row.value));
         })
         .unwrap();
     let mut found = Vec::new();
     replica
         .visit_domains(|row| {
-            assert!(row.is_whole());
+            assert!(row.is_intact());
             let material = row.material.map(|digest| materials[&digest].clone());
             found.push((row.name.into(), row.revision.0, material));
         })
@@ -43,7 +43,7 @@ fn rows(replica: &Replica) -> Vec<(String, u64, Option<Bytes>)> {
 async fn written(directory: &Path, batches: Vec<Batch>) -> Replica {
     let writer = open(directory).into_writer().unwrap();
     for batch in batches {
-        writer.write(batch);
+        writer.try_write(batch);
     }
     writer.close().await;
     open(directory)
@@ -53,7 +53,7 @@ async fn written(directory: &Path, batches: Vec<Batch>) -> Replica {
 async fn what_was_written_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.standing(), Standing::default());
+    assert_eq!(replica.status(), ReplicaStatus::default());
     drop(replica);
     let replica = written(
         directory.path(),
@@ -64,13 +64,13 @@ async fn what_was_written_is_there_after_a_restart() {
                     row("a.com", 1, Some(b"one")),
                     row("*.a.com", 2, Some(b"one")),
                 ],
-                reached: Reached::Complete(Revision(2)),
+                cursor: CursorUpdate::Complete(Revision(2)),
                 ..Batch::default()
             },
             Batch {
                 put: vec![row("a.com", 3, None), row("b.com", 3, Some(b"two"))],
                 quarantine: vec![(name("*.a.com"), "why".to_owned())],
-                reached: Reached::Cursor(Revision(3)),
+                cursor: CursorUpdate::Advance(Revision(3)),
                 ..Batch::default()
             },
         ],
@@ -90,18 +90,18 @@ async fn what_was_written_is_there_after_a_restart() {
         replica.quarantine().unwrap(),
         [(name("*.a.com"), "why".to_owned())]
     );
-    let standing = Standing {
+    let standing = ReplicaStatus {
         complete: true,
         cursor: Some(Revision(3)),
         domains: 3,
     };
-    assert_eq!(replica.standing(), standing);
+    assert_eq!(replica.status(), standing);
 }
 
 #[tokio::test]
 async fn material_goes_with_its_last_domain() {
     let directory = tempfile::tempdir().unwrap();
-    let put = |rows: Vec<Row>| Batch {
+    let put = |rows: Vec<DomainWrite>| Batch {
         put: rows,
         ..Batch::default()
     };
@@ -117,7 +117,7 @@ async fn material_goes_with_its_last_domain() {
     assert_eq!(count(&replica), 2, "while the first listing goes on");
     drop(replica);
     let ended = Batch {
-        reached: Reached::Complete(Revision(2)),
+        cursor: CursorUpdate::Complete(Revision(2)),
         ..Batch::default()
     };
     let replica = written(directory.path(), vec![ended]).await;
@@ -139,26 +139,30 @@ async fn material_goes_with_its_last_domain() {
 }
 
 #[tokio::test]
-async fn a_batch_left_out_stops_the_cursor_until_it_is_made_good() {
+async fn a_skipped_batch_freezes_the_cursor_until_backfilled() {
     let directory = tempfile::tempdir().unwrap();
     let writer = open(directory.path()).into_writer().unwrap();
     let batch = |text: &str, revision| Batch {
         put: vec![row(text, revision, None)],
-        reached: Reached::Cursor(Revision(revision)),
+        cursor: CursorUpdate::Advance(Revision(revision)),
         ..Batch::default()
     };
-    assert!(writer.write(batch("a.com", 1)));
+    assert!(writer.try_write(batch("a.com", 1)));
     // All room is taken: as if the disk had stood still.
     let all = Arc::clone(writer.room());
     let taken = all.acquire_many(64 * 1024).await.unwrap();
-    assert!(!writer.write(batch("b.com", 2)));
-    assert!(!writer.write(batch("d.com", 3)));
-    assert_eq!(writer.lacking(9), Lacking::Nothing, "there is no room");
+    assert!(!writer.try_write(batch("b.com", 2)));
+    assert!(!writer.try_write(batch("d.com", 3)));
+    assert_eq!(
+        writer.pending_backfill(9),
+        Backfill::Nothing,
+        "there is no room"
+    );
     drop(taken);
-    assert!(writer.write(batch("c.com", 4)));
+    assert!(writer.try_write(batch("c.com", 4)));
     writer.close().await;
     let replica = open(directory.path());
-    assert_eq!(replica.standing().cursor, Some(Revision(1)));
+    assert_eq!(replica.status().cursor, Some(Revision(1)));
     let names =
         |replica: &Replica| -> Vec<String> { rows(replica).into_iter().map(|row| row.0).collect() };
     assert_eq!(names(&replica), ["a.com", "c.com"]);
@@ -166,24 +170,30 @@ async fn a_batch_left_out_stops_the_cursor_until_it_is_made_good() {
     let writer = replica.into_writer().unwrap();
     let all = Arc::clone(writer.room());
     let taken = all.acquire_many(64 * 1024).await.unwrap();
-    writer.write(batch("b.com", 2));
-    writer.write(batch("d.com", 3));
+    writer.try_write(batch("b.com", 2));
+    writer.try_write(batch("d.com", 3));
     drop(taken);
-    assert_eq!(writer.lacking(1), Lacking::Domains(vec![name("b.com")]));
     assert_eq!(
-        writer.lacking(9),
-        Lacking::Domains(vec![name("b.com"), name("d.com")])
+        writer.pending_backfill(1),
+        Backfill::Domains(vec![name("b.com")])
     );
-    writer.write(batch("b.com", 5));
-    writer.written_again(&[name("b.com")], Reached::Cursor(Revision(5)));
-    assert_eq!(writer.lacking(9), Lacking::Domains(vec![name("d.com")]));
-    writer.write(batch("d.com", 5));
-    writer.written_again(&[name("d.com")], Reached::Cursor(Revision(5)));
-    assert_eq!(writer.lacking(9), Lacking::Nothing);
-    writer.write(batch("e.com", 6));
+    assert_eq!(
+        writer.pending_backfill(9),
+        Backfill::Domains(vec![name("b.com"), name("d.com")])
+    );
+    writer.try_write(batch("b.com", 5));
+    writer.backfilled(&[name("b.com")], CursorUpdate::Advance(Revision(5)));
+    assert_eq!(
+        writer.pending_backfill(9),
+        Backfill::Domains(vec![name("d.com")])
+    );
+    writer.try_write(batch("d.com", 5));
+    writer.backfilled(&[name("d.com")], CursorUpdate::Advance(Revision(5)));
+    assert_eq!(writer.pending_backfill(9), Backfill::Nothing);
+    writer.try_write(batch("e.com", 6));
     writer.close().await;
     let replica = open(directory.path());
-    assert_eq!(replica.standing().cursor, Some(Revision(6)));
+    assert_eq!(replica.status().cursor, Some(Revision(6)));
     assert_eq!(
         names(&replica),
         ["a.com", "b.com", "c.com", "d.com", "e.com"]
@@ -203,13 +213,13 @@ async fn a_change_is_written_before_it_is_served_and_not_waited_for_without_end(
         let count = "SELECT count(*) FROM domain";
         reader.query_row(count, [], |row| row.get(0)).unwrap()
     };
-    writer.write_first(put("a.com")).await;
+    writer.write_committed(put("a.com")).await;
     assert_eq!(count(), 1);
     reader.execute_batch("BEGIN IMMEDIATE").unwrap();
-    writer.write_first(put("b.com")).await;
+    writer.write_committed(put("b.com")).await;
     let began = std::time::Instant::now();
     for _ in 0..20 {
-        writer.write_first(put("c.com")).await;
+        writer.write_committed(put("c.com")).await;
     }
     assert!(
         began.elapsed() < std::time::Duration::from_secs(1),
@@ -229,20 +239,20 @@ fn a_corrupted_file_is_moved_aside() {
     )
     .unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.standing(), Standing::default());
+    assert_eq!(replica.status(), ReplicaStatus::default());
     assert!(directory.path().join("replica.sqlite.corrupted").exists());
 }
 
 /// A disk that is full, or does not do its part, says nothing of what is in the file.
 #[test]
-fn only_damage_is_damage() {
+fn only_corruption_is_corruption() {
     use rusqlite::ffi;
     let failed = |code| {
         let error = ffi::Error::new(code);
         ReplicaError::from(rusqlite::Error::SqliteFailure(error, None))
     };
     for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
-        assert!(failed(code).is_damage(), "{code}");
+        assert!(failed(code).is_corruption(), "{code}");
     }
     for code in [
         ffi::SQLITE_FULL,
@@ -254,7 +264,7 @@ fn only_damage_is_damage() {
         ffi::SQLITE_NOMEM,
         ffi::SQLITE_PERM,
     ] {
-        assert!(!failed(code).is_damage(), "{code}");
+        assert!(!failed(code).is_corruption(), "{code}");
     }
 }
 
@@ -264,7 +274,7 @@ async fn a_replica_that_cannot_be_written_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let batch = |text, revision| Batch {
         put: vec![row(text, revision, Some(b"one"))],
-        reached: Reached::Complete(Revision(revision)),
+        cursor: CursorUpdate::Complete(Revision(revision)),
         ..Batch::default()
     };
     drop(written(directory.path(), vec![batch("a.com", 1)]).await);
@@ -274,22 +284,22 @@ async fn a_replica_that_cannot_be_written_is_read() {
         .execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN IMMEDIATE")
         .unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.standing().cursor, Some(Revision(1)));
+    assert_eq!(replica.status().cursor, Some(Revision(1)));
     assert_eq!(rows(&replica).len(), 1);
     let writer = replica.into_writer().unwrap();
-    writer.write(batch("b.com", 2));
+    writer.try_write(batch("b.com", 2));
     holder.execute_batch("ROLLBACK").unwrap();
     drop(holder);
     let (told, committed) = oneshot::channel();
-    writer.write(Batch {
-        committed: Some(told),
+    writer.try_write(Batch {
+        on_commit: Some(told),
         ..Batch::default()
     });
     committed.await.unwrap();
     writer.close().await;
     let replica = open(directory.path());
     assert_eq!(
-        (rows(&replica).len(), replica.standing().cursor),
+        (rows(&replica).len(), replica.status().cursor),
         (2, Some(Revision(2)))
     );
     let names = std::fs::read_dir(directory.path()).unwrap();
@@ -308,12 +318,12 @@ async fn a_replica_of_another_environment_is_moved_aside() {
     let directory = tempfile::tempdir().unwrap();
     let batch = Batch {
         put: vec![row("a.com", 1, None)],
-        reached: Reached::Complete(Revision(1)),
+        cursor: CursorUpdate::Complete(Revision(1)),
         ..Batch::default()
     };
     drop(written(directory.path(), vec![batch]).await);
     let replica = Replica::open(directory.path(), Environment::Staging).unwrap();
-    assert_eq!(replica.standing(), Standing::default());
+    assert_eq!(replica.status(), ReplicaStatus::default());
 }
 
 /// A replica with two domains, one issuer and one material; which of its rows are not whole.
@@ -322,7 +332,7 @@ async fn damaged_by(sql: &str) -> (tempfile::TempDir, Replica, Vec<String>) {
     let batch = Batch {
         issuers: vec![(Digest::of(b"issuer"), Arc::from(&b"issuer"[..]))],
         put: vec![row("a.com", 1, Some(b"one")), row("b.com", 2, None)],
-        reached: Reached::Complete(Revision(2)),
+        cursor: CursorUpdate::Complete(Revision(2)),
         ..Batch::default()
     };
     let replica = written(directory.path(), vec![batch]).await;
@@ -331,13 +341,13 @@ async fn damaged_by(sql: &str) -> (tempfile::TempDir, Replica, Vec<String>) {
     let replica = open(directory.path());
     let mut broken = Vec::new();
     let materials = |row: MaterialRow| {
-        if !row.is_whole() {
+        if !row.is_intact() {
             broken.push("material".to_owned());
         }
     };
     replica.visit_materials(materials).unwrap();
     let domains = |row: DomainRow| {
-        if !row.is_whole() {
+        if !row.is_intact() {
             broken.push(row.name.into());
         }
     };
@@ -379,7 +389,7 @@ async fn every_column_is_under_a_checksum() {
     for (sql, expected) in table {
         let (_directory, replica, broken) = damaged_by(sql).await;
         assert_eq!(broken, [expected], "{sql}");
-        assert_eq!(replica.standing().cursor, Some(Revision(2)), "{sql}");
+        assert_eq!(replica.status().cursor, Some(Revision(2)), "{sql}");
     }
     for sql in [
         "UPDATE standing SET cursor = cursor + 1",
@@ -388,11 +398,7 @@ async fn every_column_is_under_a_checksum() {
         "UPDATE standing SET mark = mark + 1",
     ] {
         let (_directory, replica, broken) = damaged_by(sql).await;
-        assert_eq!(
-            (broken.len(), replica.standing().cursor),
-            (0, None),
-            "{sql}"
-        );
+        assert_eq!((broken.len(), replica.status().cursor), (0, None), "{sql}");
     }
 }
 
@@ -403,12 +409,12 @@ async fn what_is_damaged_is_discarded_and_the_rest_stays() {
     replica.rebuild().unwrap();
     drop(replica);
     let replica = open(directory.path());
-    let standing = Standing {
+    let standing = ReplicaStatus {
         complete: true,
         cursor: None,
         domains: 1,
     };
-    assert_eq!(replica.standing(), standing);
+    assert_eq!(replica.status(), standing);
     assert_eq!(rows(&replica).len(), 1);
     assert_eq!(replica.issuers().unwrap().len(), 1);
     for sql in [
@@ -425,11 +431,11 @@ async fn what_is_damaged_is_discarded_and_the_rest_stays() {
 #[tokio::test]
 async fn material_of_a_companion_goes_with_its_last_domain_too() {
     let directory = tempfile::tempdir().unwrap();
-    let with = |text: &str, revision, first, companion| Row {
+    let with = |text: &str, revision, first, companion| DomainWrite {
         companion: row(text, revision, companion).material,
         ..row(text, revision, first)
     };
-    let put = |rows: Vec<Row>| Batch {
+    let put = |rows: Vec<DomainWrite>| Batch {
         put: rows,
         ..Batch::default()
     };
@@ -442,7 +448,7 @@ async fn material_of_a_companion_goes_with_its_last_domain_too() {
         ]),
         put(vec![with("c.com", 2, None, one)]),
         Batch {
-            reached: Reached::Complete(Revision(2)),
+            cursor: CursorUpdate::Complete(Revision(2)),
             ..Batch::default()
         },
     ];
@@ -450,7 +456,7 @@ async fn material_of_a_companion_goes_with_its_last_domain_too() {
     assert_eq!(replica.database.count("material"), 2, "one and two");
     let mut companions = Vec::new();
     let each = |row: DomainRow| {
-        assert!(row.is_whole());
+        assert!(row.is_intact());
         companions.push(row.companion);
     };
     replica.visit_domains(each).unwrap();

@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
-use super::{Batch, Reached, database::Database};
+use super::{Batch, CursorUpdate, database::Database};
 use crate::telemetry;
 
 /// What may wait to be written, in KiB.
@@ -34,11 +34,11 @@ const LEFT_OUT_MAX: usize = 100_000;
 /// Sends batches to the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    sender: Option<Sender<Queued>>,
-    room: Arc<Semaphore>,
-    listing_room: Arc<Semaphore>,
+    sender: Option<Sender<Command>>,
+    budget: Arc<Semaphore>,
+    listing_budget: Arc<Semaphore>,
     state: Arc<State>,
-    left_out: Mutex<LeftOut>,
+    skipped: Mutex<Skipped>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -54,29 +54,29 @@ struct State {
 
 /// What the file lacks.
 #[derive(Debug, Default)]
-struct LeftOut {
-    domains: BTreeSet<Pattern>,
+struct Skipped {
+    domains: BTreeSet<DomainPattern>,
     too_many: bool,
     ticket_keys: bool,
 }
 
 /// What is to be written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lacking {
+pub(crate) enum Backfill {
     /// Nothing.
     Nothing,
     /// These domains, or some of them.
-    Domains(Vec<Pattern>),
+    Domains(Vec<DomainPattern>),
     /// Everything.
     Everything,
 }
 
-enum Queued {
+enum Command {
     Batch(Box<Batch>, Vec<OwnedSemaphorePermit>),
     /// A batch was left out: from here on no cursor counts.
-    Gap,
+    FreezeCursor,
     /// All that was left out was sent: from here on cursors count again.
-    Whole,
+    ResumeCursor,
 }
 
 impl Writer {
@@ -89,31 +89,31 @@ impl Writer {
             .spawn(move || write_all(database, &receiver, &told))?;
         Ok(Self {
             sender: Some(sender),
-            room: Arc::new(Semaphore::new(BACKLOG_KIB as usize)),
-            listing_room: Arc::new(Semaphore::new(LISTING_KIB as usize)),
+            budget: Arc::new(Semaphore::new(BACKLOG_KIB as usize)),
+            listing_budget: Arc::new(Semaphore::new(LISTING_KIB as usize)),
             state,
-            left_out: Mutex::default(),
+            skipped: Mutex::default(),
             thread: Some(thread),
         })
     }
 
     /// Has `batch` written after all batches before it. Never waits: if too much is waiting already,
-    /// the batch is left out, what it was about is remembered ([`lacking`](Self::lacking)), and the
+    /// the batch is left out, what it was about is remembered ([`pending_backfill`](Self::lacking)), and the
     /// replica's cursor stays where it is until that is written. Whether it is to be written.
-    pub(crate) fn write(&self, batch: Batch) -> bool {
-        match Arc::clone(&self.room).try_acquire_many_owned(batch.size_kib()) {
+    pub(crate) fn try_write(&self, batch: Batch) -> bool {
+        match Arc::clone(&self.budget).try_acquire_many_owned(batch.size_kib()) {
             Ok(permit) => {
-                self.send(Queued::Batch(Box::new(batch), vec![permit]));
+                self.send(Command::Batch(Box::new(batch), vec![permit]));
                 true
             }
             Err(_) => {
                 telemetry::replica_failure();
-                if self.left_out().add(&batch) {
+                if self.skipped().add(&batch) {
                     tracing::error!(
                         "the replica's disk is too slow: changes are left out of the replica until \
                          there is room for them"
                     );
-                    self.send(Queued::Gap);
+                    self.send(Command::FreezeCursor);
                 }
                 false
             }
@@ -123,11 +123,11 @@ impl Writer {
     /// As [`write`](Self::write); returns when the batch is in the file, so that a process which is
     /// killed from now on has it at the next start. Waits for that only as long as the disk does its
     /// part, and for 250 ms at most.
-    pub(crate) async fn write_first(&self, mut batch: Batch) {
+    pub(crate) async fn write_committed(&self, mut batch: Batch) {
         let (told, committed) = oneshot::channel();
-        batch.committed = Some(told);
+        batch.on_commit = Some(told);
         let failing = self.state.failing.load(Ordering::Relaxed);
-        if self.write(batch) && !failing && timeout(COMMIT_WAIT, committed).await.is_err() {
+        if self.try_write(batch) && !failing && timeout(COMMIT_WAIT, committed).await.is_err() {
             self.state.failing.store(true, Ordering::Relaxed);
             tracing::warn!(
                 "the replica's disk is slow: changes are served before they are written"
@@ -136,33 +136,33 @@ impl Writer {
     }
 
     /// What the file lacks and there is room for now; of domains `most` at a time.
-    pub(crate) fn lacking(&self, most: usize) -> Lacking {
-        if self.room.available_permits() < BACKLOG_KIB as usize / 2 {
-            return Lacking::Nothing;
+    pub(crate) fn pending_backfill(&self, most: usize) -> Backfill {
+        if self.budget.available_permits() < BACKLOG_KIB as usize / 2 {
+            return Backfill::Nothing;
         }
-        let left_out = self.left_out();
+        let left_out = self.skipped();
         if left_out.too_many || self.state.lost_rows.load(Ordering::Relaxed) {
-            Lacking::Everything
+            Backfill::Everything
         } else if left_out.is_nothing() {
-            Lacking::Nothing
+            Backfill::Nothing
         } else {
-            Lacking::Domains(left_out.domains.iter().take(most).cloned().collect())
+            Backfill::Domains(left_out.domains.iter().take(most).cloned().collect())
         }
     }
 
     /// These domains were sent, as the store has them now. If that was all, the file is as far as
     /// `reached` once it is written.
-    pub(crate) fn written_again(&self, domains: &[Pattern], reached: Reached) {
-        let mut left_out = self.left_out();
+    pub(crate) fn backfilled(&self, domains: &[DomainPattern], reached: CursorUpdate) {
+        let mut left_out = self.skipped();
         for domain in domains {
             left_out.domains.remove(domain);
         }
         if left_out.domains.is_empty() && !left_out.too_many {
-            *left_out = LeftOut::default();
+            *left_out = Skipped::default();
             drop(left_out);
-            self.send(Queued::Whole);
-            self.write(Batch {
-                reached,
+            self.send(Command::ResumeCursor);
+            self.try_write(Batch {
+                cursor: reached,
                 ..Batch::default()
             });
             tracing::info!("the replica has everything again");
@@ -170,27 +170,27 @@ impl Writer {
     }
 
     /// Everything is sent from now on.
-    pub(crate) fn begins_anew(&self) {
-        *self.left_out() = LeftOut::default();
+    pub(crate) fn start_full_rewrite(&self) {
+        *self.skipped() = Skipped::default();
         self.state.lost_rows.store(false, Ordering::Relaxed);
-        self.send(Queued::Whole);
+        self.send(Command::ResumeCursor);
     }
 
     /// Whether ticket keys were left out.
-    pub(crate) fn lacks_ticket_keys(&self) -> bool {
-        self.left_out().ticket_keys
+    pub(crate) fn skipped_ticket_keys(&self) -> bool {
+        self.skipped().ticket_keys
     }
 
     /// Has `batch` written after all batches before it; waits while too much is waiting. For full
     /// listings, where more comes than memory may hold.
-    pub(crate) async fn write_patiently(&self, batch: Batch) {
+    pub(crate) async fn write_with_backpressure(&self, batch: Batch) {
         let size = batch.size_kib();
-        let (listing, all) = (Arc::clone(&self.listing_room), Arc::clone(&self.room));
+        let (listing, all) = (Arc::clone(&self.listing_budget), Arc::clone(&self.budget));
         let Ok(in_listing) = listing.acquire_many_owned(size.min(LISTING_KIB)).await else {
             return;
         };
         if let Ok(in_all) = all.acquire_many_owned(size).await {
-            self.send(Queued::Batch(Box::new(batch), vec![in_listing, in_all]));
+            self.send(Command::Batch(Box::new(batch), vec![in_listing, in_all]));
         }
     }
 
@@ -206,14 +206,14 @@ impl Writer {
 
     #[cfg(test)]
     pub(super) const fn room(&self) -> &Arc<Semaphore> {
-        &self.room
+        &self.budget
     }
 
-    fn left_out(&self) -> MutexGuard<'_, LeftOut> {
-        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    fn skipped(&self) -> MutexGuard<'_, Skipped> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, queued: Queued) {
+    fn send(&self, queued: Command) {
         if let Some(sender) = &self.sender {
             // The thread ends only after the sender is gone, or by a panic that was logged.
             let _ = sender.send(queued);
@@ -221,7 +221,7 @@ impl Writer {
     }
 }
 
-impl LeftOut {
+impl Skipped {
     /// Remembers what a batch was about. Whether it is the first one.
     fn add(&mut self, batch: &Batch) -> bool {
         let first = self.is_nothing();
@@ -264,10 +264,10 @@ impl Batch {
 
 /// Takes what is waiting, writes it in one transaction, and again. A transaction that fails is
 /// tried again until it succeeds or the edge ends: leaving it out would leave a hole.
-fn write_all(mut database: Database, receiver: &Receiver<Queued>, state: &State) {
+fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State) {
     let mut advance = true;
     while let Ok(first) = receiver.recv() {
-        let mut taken = Taken::take(first, receiver);
+        let mut taken = WriteGroup::take(first, receiver);
         let mut pause = Duration::from_millis(100);
         while let Err(error) = database.write(&taken.batches, advance) {
             state.failing.store(true, Ordering::Relaxed);
@@ -279,14 +279,14 @@ fn write_all(mut database: Database, receiver: &Receiver<Queued>, state: &State)
             if state.closing.load(Ordering::Relaxed) {
                 return;
             }
-            if error.is_damage() {
+            if error.is_corruption() {
                 // From here on no cursor counts until everything was written anew.
                 advance = false;
                 state.lost_rows.store(true, Ordering::Relaxed);
                 if let Err(error) = database.rebuild() {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(error, "the replica cannot be rebuilt: it is opened anew");
-                    database.open_anew();
+                    database.schedule_reopen();
                 }
             }
             thread::sleep(pause);
@@ -295,10 +295,10 @@ fn write_all(mut database: Database, receiver: &Receiver<Queued>, state: &State)
         if !taken.batches.is_empty() {
             state.failing.store(false, Ordering::Relaxed);
         }
-        taken.tell(&database);
+        taken.notify(&database);
         match taken.then {
-            Some(Turn::Gap) => advance = false,
-            Some(Turn::Whole) => advance = true,
+            Some(CursorMode::Gap) => advance = false,
+            Some(CursorMode::Whole) => advance = true,
             None => {}
         }
     }
@@ -306,32 +306,32 @@ fn write_all(mut database: Database, receiver: &Receiver<Queued>, state: &State)
 
 /// Whether cursors count from here on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum CursorMode {
     Gap,
     Whole,
 }
 
 /// What is written in one transaction.
 #[derive(Default)]
-struct Taken {
+struct WriteGroup {
     batches: Vec<Batch>,
     permits: Vec<OwnedSemaphorePermit>,
     /// What follows.
-    then: Option<Turn>,
+    then: Option<CursorMode>,
 }
 
-impl Taken {
-    fn take(first: Queued, receiver: &Receiver<Queued>) -> Self {
+impl WriteGroup {
+    fn take(first: Command, receiver: &Receiver<Command>) -> Self {
         const TOGETHER: usize = 256;
         let mut taken = Self::default();
         for queued in std::iter::once(first).chain(receiver.try_iter()) {
             match queued {
-                Queued::Batch(batch, permits) => {
+                Command::Batch(batch, permits) => {
                     taken.batches.push(*batch);
                     taken.permits.extend(permits);
                 }
-                Queued::Gap => taken.then = Some(Turn::Gap),
-                Queued::Whole => taken.then = Some(Turn::Whole),
+                Command::FreezeCursor => taken.then = Some(CursorMode::Gap),
+                Command::ResumeCursor => taken.then = Some(CursorMode::Whole),
             }
             if taken.then.is_some() || taken.batches.len() >= TOGETHER {
                 break;
@@ -341,21 +341,21 @@ impl Taken {
     }
 
     /// Tells those who wait that what they gave is written, or durable.
-    fn tell(&mut self, database: &Database) {
+    fn notify(&mut self, database: &Database) {
         for batch in &mut self.batches {
-            if let Some(committed) = batch.committed.take() {
+            if let Some(committed) = batch.on_commit.take() {
                 let _ = committed.send(()); // who asked may have gone on
             }
         }
         let waiting: Vec<_> = self
             .batches
             .iter_mut()
-            .filter_map(|batch| batch.written.take())
+            .filter_map(|batch| batch.on_durable.take())
             .collect();
         if waiting.is_empty() {
             return;
         }
-        if let Err(error) = database.settle() {
+        if let Err(error) = database.checkpoint() {
             // Who waits is told nothing, and asks again.
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -1,28 +1,28 @@
-use edgeseal_core::{DomainName, Pattern};
+use edgeseal_core::{DomainName, DomainPattern};
 use edgeseal_store::Revision;
 use proptest::prelude::*;
 
 use super::*;
 
-fn entry(online: bool, https: Https<String>) -> Entry<String> {
-    Entry {
-        domain: 1,
+fn entry(online: bool, https: Https<String>) -> ServedDomain<String> {
+    ServedDomain {
+        domain_id: 1,
         online,
         https,
         origins: std::sync::Arc::default(),
-        delivery: Delivery::default(),
+        delivery: DeliveryConfig::default(),
         revision: Revision(1),
     }
 }
 
-fn on(name: &str) -> Entry<String> {
+fn on(name: &str) -> ServedDomain<String> {
     entry(true, Https::On(name.to_owned()))
 }
 
 #[test]
 fn the_order_of_refusals() {
     let index = Index::new();
-    let put = |name: &str, entry| index.put(&Pattern::parse(name).unwrap(), entry);
+    let put = |name: &str, entry| index.put(&DomainPattern::parse(name).unwrap(), entry);
     put("on.com", on("on.com"));
     put("*.on.com", on("*.on.com"));
     put("off.on.com", entry(true, Https::Off));
@@ -52,7 +52,7 @@ fn the_order_of_refusals() {
 
 /// The same rules, word by word, over a list.
 fn oracle(
-    domains: &[(Pattern, Entry<String>)],
+    domains: &[(DomainPattern, ServedDomain<String>)],
     sni: Option<&str>,
 ) -> Result<String, NoCertificate> {
     let sni = sni.ok_or(NoCertificate::NoSni)?;
@@ -88,10 +88,10 @@ proptest! {
         dot in any::<bool>(),
     ) {
         let index = Index::new();
-        let mut list: Vec<(Pattern, Entry<String>)> = Vec::new();
+        let mut list: Vec<(DomainPattern, ServedDomain<String>)> = Vec::new();
         for (name, wildcard, online, https) in domains {
             let text = if wildcard { format!("*.{name}") } else { name };
-            let pattern = Pattern::parse(&text).unwrap();
+            let pattern = DomainPattern::parse(&text).unwrap();
             let https = if https { Https::On(text) } else { Https::Off };
             let entry = entry(online, https);
             index.put(&pattern, entry.clone());
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn any_text_is_refused_calmly(sni in ".{0,80}") {
         let index = Index::new();
-        index.put(&Pattern::parse("*.example.com").unwrap(), on("x"));
+        index.put(&DomainPattern::parse("*.example.com").unwrap(), on("x"));
         let _ = select(&index, Some(&sni));
     }
 }

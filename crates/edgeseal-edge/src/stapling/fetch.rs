@@ -18,9 +18,9 @@ use tokio::{
 };
 
 /// For a whole exchange.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one address of several to accept a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 /// Octets of a response.
@@ -30,7 +30,7 @@ const HEAD_MAX: usize = 16 * 1024;
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+pub(super) enum FetchError {
     #[error("the responder's address cannot be used")]
     Address,
     #[error("the responder is not at port 80 of a public address")]
@@ -40,7 +40,7 @@ pub(super) enum Unanswered {
     #[error("the exchange with the responder failed: {0}")]
     Broken(#[from] Box<dyn std::error::Error + Send + Sync>),
     #[error("no response in time")]
-    Late,
+    TimedOut,
     #[error("the responder answers with status {0}")]
     Status(StatusCode),
     #[error("the response is longer than {RESPONSE_MAX} bytes")]
@@ -53,41 +53,41 @@ pub(super) async fn ask(
     responder: &str,
     request: Vec<u8>,
     private_addresses: bool,
-) -> Result<Bytes, Unanswered> {
+) -> Result<Bytes, FetchError> {
     let exchange = async {
-        let uri: Uri = responder.parse().map_err(|_| Unanswered::Address)?;
+        let uri: Uri = responder.parse().map_err(|_| FetchError::Address)?;
         let stream = connect(&uri, private_addresses).await?;
         exchange(stream, &uri, request).await
     };
-    timeout(PATIENCE, exchange)
+    timeout(FETCH_TIMEOUT, exchange)
         .await
-        .unwrap_or(Err(Unanswered::Late))
+        .unwrap_or(Err(FetchError::TimedOut))
 }
 
-async fn connect(uri: &Uri, private_addresses: bool) -> Result<TcpStream, Unanswered> {
-    let authority = uri.authority().ok_or(Unanswered::Address)?;
+async fn connect(uri: &Uri, private_addresses: bool) -> Result<TcpStream, FetchError> {
+    let authority = uri.authority().ok_or(FetchError::Address)?;
     if uri.scheme_str() != Some("http") || authority.as_str().contains('@') {
-        return Err(Unanswered::Address);
+        return Err(FetchError::Address);
     }
     let port = authority.port_u16().unwrap_or(80);
     let host = authority.host();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let may =
         |address: &SocketAddr| private_addresses || port == 80 && address::is_public(address.ip());
-    let mut last = Unanswered::NotPublic;
+    let mut last = FetchError::NotPublic;
     let found = lookup_host((host, port)).await?;
     for address in found.filter(may).take(ADDRESSES_MAX) {
-        match timeout(CONNECT_PATIENCE, TcpStream::connect(address)).await {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error.into(),
-            Err(_) => last = Unanswered::Late,
+            Err(_) => last = FetchError::TimedOut,
         }
     }
     Err(last)
 }
 
-async fn exchange(stream: TcpStream, uri: &Uri, request: Vec<u8>) -> Result<Bytes, Unanswered> {
-    let broken = |error: hyper::Error| Unanswered::Broken(error.into());
+async fn exchange(stream: TcpStream, uri: &Uri, request: Vec<u8>) -> Result<Bytes, FetchError> {
+    let broken = |error: hyper::Error| FetchError::Broken(error.into());
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
         .handshake(TokioIo::new(stream))
@@ -102,19 +102,19 @@ async fn exchange(stream: TcpStream, uri: &Uri, request: Vec<u8>) -> Result<Byte
         .header(header::ACCEPT, "application/ocsp-response")
         .header(header::CONNECTION, "close")
         .body(Full::new(Bytes::from(request)))
-        .map_err(|_| Unanswered::Address)?;
+        .map_err(|_| FetchError::Address)?;
     let exchange = async move {
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status() != StatusCode::OK {
-            return Err(Unanswered::Status(response.status()));
+            return Err(FetchError::Status(response.status()));
         }
         match Limited::new(response.into_body(), RESPONSE_MAX)
             .collect()
             .await
         {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Unanswered::TooLong),
-            Err(error) => Err(Unanswered::Broken(error)),
+            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLong),
+            Err(error) => Err(FetchError::Broken(error)),
         }
     };
     let mut exchange = std::pin::pin!(exchange);

@@ -1,9 +1,9 @@
 //! When a response is asked for again, and when it is not stapled any more.
 
-use edgeseal_core::{Timestamp, certificate::ocsp::Good};
+use edgeseal_core::{Timestamp, certificate::ocsp::GoodStatus};
 
 /// Of a jitter: 0 to this.
-pub(super) const WHOLE: i64 = 1000;
+pub(super) const JITTER_MAX: i64 = 1000;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 60 * 60 * SECOND_MS;
@@ -14,15 +14,15 @@ const MARGIN_MS: i64 = 60 * SECOND_MS;
 const FIRST_PAUSE_MS: i64 = 5 * SECOND_MS;
 
 /// When a response is asked for again: at half of its validity, a tenth of it sooner or later.
-pub(super) fn refresh_at(good: Good, jitter: i64, now: Timestamp) -> Timestamp {
+pub(super) fn refresh_at(good: GoodStatus, jitter: i64, now: Timestamp) -> Timestamp {
     let validity = good.next_update.since_ms(good.this_update);
-    let spread = validity / 10 * (2 * jitter - WHOLE) / WHOLE;
+    let spread = validity / 10 * (2 * jitter - JITTER_MAX) / JITTER_MAX;
     let wanted = good.this_update.plus_ms(validity / 2 + spread);
     wanted.max(now.plus_ms(SOONEST_MS))
 }
 
 /// When a response is not stapled any more.
-pub(super) const fn drop_at(good: Good) -> Timestamp {
+pub(super) const fn drop_at(good: GoodStatus) -> Timestamp {
     good.next_update.plus_ms(-MARGIN_MS)
 }
 
@@ -31,7 +31,7 @@ pub(super) const fn drop_at(good: Good) -> Timestamp {
 pub(super) fn retry_at(failures: u32, jitter: i64, now: Timestamp) -> Timestamp {
     let pause = FIRST_PAUSE_MS << failures.saturating_sub(1).min(16);
     let pause = pause.min(HOUR_MS);
-    now.plus_ms(pause + pause / 4 * (2 * jitter - WHOLE) / WHOLE)
+    now.plus_ms(pause + pause / 4 * (2 * jitter - JITTER_MAX) / JITTER_MAX)
 }
 
 /// When is asked again about what is revoked: a certificate on hold may come back.
@@ -48,7 +48,7 @@ pub(super) fn first_at(together: usize, jitter: i64, now: Timestamp) -> Timestam
     }
     let spread = i64::try_from(together).unwrap_or(i64::MAX);
     let spread = spread.saturating_mul(SECOND_MS / 10).min(SOONEST_MS);
-    now.plus_ms(spread * jitter / WHOLE)
+    now.plus_ms(spread * jitter / JITTER_MAX)
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn when_a_response_is_asked_for_again() {
-        let good = |from, to| Good {
+        let good = |from, to| GoodStatus {
             this_update: hours(from),
             next_update: hours(to),
         };

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use edgeseal_core::delivery::{Delivery, TlsVersions};
+use edgeseal_core::delivery::{DeliveryConfig, TlsVersions};
 use rustls::{
     CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::aws_lc_rs::cipher_suite::{
@@ -23,11 +23,13 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{SetupError, Tickets, answer::Answer, provider, tickets::SessionTickets};
+use super::{
+    SetupError, TicketKeys, cert_resolver::CertResolver, provider, tickets::SessionTicketer,
+};
 
 /// A configuration for each choice.
 pub(super) struct Configs {
-    tickets: Arc<Tickets>,
+    tickets: Arc<TicketKeys>,
     both: ByProtocol,
     only12: ByProtocol,
     only13: ByProtocol,
@@ -40,7 +42,7 @@ struct ByProtocol {
 
 impl Configs {
     /// All of them, with one set of ticket keys.
-    pub(super) fn new(tickets: Arc<Tickets>) -> Result<Self, SetupError> {
+    pub(super) fn new(tickets: Arc<TicketKeys>) -> Result<Self, SetupError> {
         Ok(Self {
             tickets,
             both: ByProtocol::new(&[&TLS13, &TLS12])?,
@@ -52,11 +54,11 @@ impl Configs {
     /// What `delivery` chooses for the domain of this number, answering with `answer`. A client that has no version in common with
     /// it is told `protocol_version`, one that has no protocol `no_application_protocol`. `offered`
     /// are the cipher suites of its ClientHello.
-    pub(super) fn of(
+    pub(super) fn config_for(
         &self,
         domain: i64,
-        delivery: &Delivery,
-        answer: Arc<Answer>,
+        delivery: &DeliveryConfig,
+        answer: Arc<CertResolver>,
         offered: &[CipherSuite],
     ) -> ServerConfig {
         let versions = match delivery.tls {
@@ -72,7 +74,7 @@ impl Configs {
         let mut config = config.clone();
         // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
         let tickets = Arc::clone(&self.tickets);
-        config.ticketer = Arc::new(SessionTickets::new(tickets, domain, Arc::clone(&answer)));
+        config.ticketer = Arc::new(SessionTicketer::new(tickets, domain, Arc::clone(&answer)));
         config.cert_resolver = answer;
         config.ignore_client_order = !prefers_chacha20(offered);
         config
@@ -86,7 +88,7 @@ impl ByProtocol {
         let mut http1 = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Nothing));
+            .with_cert_resolver(Arc::new(PlaceholderResolver));
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         http1.session_storage = Arc::new(NoServerSessionStorage {});
         http1.max_early_data_size = EARLY_DATA_SKIPPED;
@@ -138,9 +140,9 @@ fn prefers_chacha20(offered: &[CipherSuite]) -> bool {
 
 /// Stands where an [`Answer`] is put for each ClientHello.
 #[derive(Debug)]
-struct Nothing;
+struct PlaceholderResolver;
 
-impl ResolvesServerCert for Nothing {
+impl ResolvesServerCert for PlaceholderResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         None
     }

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{SetupError, provider};
-use crate::{entry::KeyKind, proxy_header};
+use crate::{proxy_protocol, served_domain::KeyKind};
 
 /// Makes handshakes with one listener.
 pub struct Probe {
@@ -33,7 +33,7 @@ pub struct Probe {
 
 /// Which signatures a handshake offers to check, and so which certificate it gets where there are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
+pub enum OfferedKeys {
     /// All.
     Any,
     /// Those of keys of one kind.
@@ -42,11 +42,11 @@ pub enum Offer {
 
 /// What a handshake showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum ProbeResult {
     /// The SHA-256 of this leaf; the handshake signature proved that its key is in use.
     Leaf(Digest),
     /// The fatal alert `unrecognized_name`.
-    Refused,
+    UnrecognizedName,
 }
 
 /// Why a handshake showed nothing.
@@ -71,9 +71,9 @@ impl Probe {
     /// [`SetupError`] if TLS cannot be set up.
     pub fn new(bound: SocketAddr, expects_header: bool) -> Result<Self, SetupError> {
         Ok(Self {
-            any: connector(Offer::Any)?,
-            ecdsa: connector(Offer::Only(KeyKind::Ecdsa))?,
-            rsa: connector(Offer::Only(KeyKind::Rsa))?,
+            any: connector(OfferedKeys::Any)?,
+            ecdsa: connector(OfferedKeys::Only(KeyKind::Ecdsa))?,
+            rsa: connector(OfferedKeys::Only(KeyKind::Rsa))?,
             listener: reachable(bound),
             expects_header,
         })
@@ -83,25 +83,27 @@ impl Probe {
     ///
     /// # Errors
     /// [`ProbeError`] if the handshake showed nothing.
-    pub async fn see(&self, host: &str, offer: Offer) -> Result<Seen, ProbeError> {
+    pub async fn probe(&self, host: &str, offer: OfferedKeys) -> Result<ProbeResult, ProbeError> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Name(host.to_owned()))?;
         let connector = match offer {
-            Offer::Any => &self.any,
-            Offer::Only(KeyKind::Ecdsa) => &self.ecdsa,
-            Offer::Only(KeyKind::Rsa) => &self.rsa,
+            OfferedKeys::Any => &self.any,
+            OfferedKeys::Only(KeyKind::Ecdsa) => &self.ecdsa,
+            OfferedKeys::Only(KeyKind::Rsa) => &self.rsa,
         };
         let handshake = async {
             let mut stream = TcpStream::connect(self.listener).await?;
             if self.expects_header {
-                stream.write_all(&proxy_header::for_itself()).await?;
+                stream.write_all(&proxy_protocol::local_header()).await?;
             }
             connector.connect(name, stream).await
         };
         let stream = match timeout(PATIENCE, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if is_unrecognized_name(&error) => return Ok(Seen::Refused),
+            Ok(Err(error)) if is_unrecognized_name(&error) => {
+                return Ok(ProbeResult::UnrecognizedName);
+            }
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(ProbeError::TimedOut),
         };
@@ -110,12 +112,12 @@ impl Probe {
             .1
             .peer_certificates()
             .and_then(<[_]>::first);
-        leaf.map(|leaf| Seen::Leaf(Digest::of(leaf)))
+        leaf.map(|leaf| ProbeResult::Leaf(Digest::of(leaf)))
             .ok_or_else(|| io::Error::other("the listener showed no certificate").into())
     }
 }
 
-fn connector(offer: Offer) -> Result<TlsConnector, SetupError> {
+fn connector(offer: OfferedKeys) -> Result<TlsConnector, SetupError> {
     let provider = provider();
     let verifier = AnyCertificate {
         provider: Arc::clone(&provider),
@@ -157,7 +159,7 @@ fn is_unrecognized_name(error: &io::Error) -> bool {
 #[derive(Debug)]
 struct AnyCertificate {
     provider: Arc<CryptoProvider>,
-    offer: Offer,
+    offer: OfferedKeys,
 }
 
 impl ServerCertVerifier for AnyCertificate {
@@ -203,7 +205,7 @@ impl ServerCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let known = &self.provider.signature_verification_algorithms;
         let mut schemes = known.supported_schemes();
-        if let Offer::Only(kind) = self.offer {
+        if let OfferedKeys::Only(kind) = self.offer {
             schemes.retain(|scheme| signs_with(*scheme) == Some(kind));
         }
         schemes

@@ -8,7 +8,7 @@ use std::{
 use edgeseal_core::certificate::{Digest, ocsp};
 use tokio::sync::Notify;
 
-use crate::entry::{Certificates, Entry, Https, Material};
+use crate::served_domain::{Certificates, Https, Material, ServedDomain};
 
 /// A verified response.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Staple {
     /// Its DER.
     pub(crate) der: Vec<u8>,
     /// Whether the certificate demands one (RFC 7633): then it is stapled whatever its domains chose.
-    pub(crate) demanded: bool,
+    pub(crate) must_staple: bool,
 }
 
 /// Wishes and responses, by the digest of the material.
@@ -27,12 +27,12 @@ pub(crate) struct Staples {
     wanted: Mutex<HashMap<Digest, u32>>,
     /// Those that are wanted, or not wanted any more, since somebody looked.
     changed: Mutex<Vec<Digest>>,
-    news: Notify,
+    changed_notify: Notify,
 }
 
 impl Staples {
     /// This entry is served from now on.
-    pub(crate) fn serve(&self, entry: &Entry) {
+    pub(crate) fn serve(&self, entry: &ServedDomain) {
         for digest in wanting(entry) {
             let count = {
                 let mut wanted = lock(&self.wanted);
@@ -47,7 +47,7 @@ impl Staples {
     }
 
     /// This entry is served no more.
-    pub(crate) fn release(&self, entry: &Entry) {
+    pub(crate) fn release(&self, entry: &ServedDomain) {
         for digest in wanting(entry) {
             let unwanted = {
                 let mut wanted = lock(&self.wanted);
@@ -74,7 +74,7 @@ impl Staples {
 
     /// Waits for a change after the last call.
     pub(crate) async fn changed(&self) {
-        self.news.notified().await;
+        self.changed_notify.notified().await;
     }
 
     /// What to look at again.
@@ -98,24 +98,24 @@ impl Staples {
 
     fn tell(&self, digest: Digest) {
         lock(&self.changed).push(digest);
-        self.news.notify_one();
+        self.changed_notify.notify_one();
     }
 }
 
 /// The materials of an entry that want a response each.
-fn wanting(entry: &Entry) -> impl Iterator<Item = Digest> {
+fn wanting(entry: &ServedDomain) -> impl Iterator<Item = Digest> {
     let certificates = match &entry.https {
         Https::On(certificates) => Some(certificates),
         Https::Off => None,
     };
     let materials = certificates.into_iter().flat_map(Certificates::materials);
     materials
-        .filter(|material| entry.delivery.ocsp_stapling || demands(material))
+        .filter(|material| entry.delivery.ocsp_stapling || must_staple(material))
         .map(|material| *material.digest())
 }
 
 /// Whether the certificate demands a response (RFC 7633).
-pub(crate) fn demands(material: &Material) -> bool {
+pub(crate) fn must_staple(material: &Material) -> bool {
     ocsp::must_staple(material.leaf())
 }
 

@@ -26,12 +26,12 @@ use tokio::{
     net::TcpStream,
 };
 
-mod pending;
+mod buffer;
 
-use pending::{Pending, encode};
+use buffer::{PendingBytes, encode};
 
 use super::{
-    hello::{alert_for, is_bad_ccs, record_of},
+    client_hello::{alert_for, is_bad_ccs, record_of},
     linger,
 };
 
@@ -44,9 +44,9 @@ pub(crate) struct TlsStream {
     /// Whether there may be whole records in it.
     unread: bool,
     /// What was decrypted and not read yet: of one record, or of those that came with it.
-    plain: Pending,
+    plain: PendingBytes,
     /// Records that the socket has not taken.
-    outgoing: Pending,
+    outgoing: PendingBytes,
     /// The client said that nothing more comes from it.
     peer_closed: bool,
     /// The client was told that nothing more comes.
@@ -56,7 +56,7 @@ pub(crate) struct TlsStream {
 }
 
 /// What a thread lends to the connection that it works on.
-struct Lent {
+struct Scratch {
     /// For what the socket has, and for what is decrypted in it.
     incoming: Box<[u8]>,
     /// For the parts of what is to be written, put together.
@@ -73,15 +73,15 @@ const INCOMING_MAX: usize = 0xffff;
 /// The plain text of one record (RFC 8446 §5.1).
 const FRAGMENT_MAX: usize = 16_384;
 /// A record with all that is around its plain text, and a key update before it.
-const ROOM: usize = FRAGMENT_MAX + 128;
+const ENCRYPTED_RECORD_MAX: usize = FRAGMENT_MAX + 128;
 /// Records that are written at once.
-const RECORDS: usize = 4;
+const RECORDS_PER_WRITE: usize = 4;
 
 thread_local! {
-    static LENT: RefCell<Lent> = RefCell::new(Lent {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         incoming: vec![0; INCOMING_MAX + RECORD_MAX].into(),
         plain: vec![0; FRAGMENT_MAX].into(),
-        outgoing: vec![0; RECORDS * ROOM].into(),
+        outgoing: vec![0; RECORDS_PER_WRITE * ENCRYPTED_RECORD_MAX].into(),
     });
 }
 
@@ -100,13 +100,13 @@ impl TlsStream {
             tls: UnbufferedServerConnection::new(config).map_err(broken)?,
             incoming: hello,
             unread: false,
-            plain: Pending::default(),
-            outgoing: Pending::default(),
+            plain: PendingBytes::default(),
+            outgoing: PendingBytes::default(),
             peer_closed: false,
             closed: false,
             failed: None,
         });
-        match poll_fn(|cx| stream.poll_shake(cx)).await {
+        match poll_fn(|cx| stream.poll_handshake(cx)).await {
             Ok(()) => Ok(stream),
             Err(error) => {
                 if stream.failed.is_some() {
@@ -137,9 +137,11 @@ impl TlsStream {
         self.tls.alpn_protocol()
     }
 
-    fn poll_shake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let worked = self.sound().and_then(|()| self.work_off());
+            let worked = self
+                .check_not_failed()
+                .and_then(|()| self.process_pending());
             // The alert, if that failed.
             let sent = ready!(self.poll_send(cx));
             worked?;
@@ -150,7 +152,7 @@ impl TlsStream {
             if self.peer_closed {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            let filled = LENT.with_borrow_mut(|lent| {
+            let filled = SCRATCH.with_borrow_mut(|lent| {
                 let read = ready!(self.poll_fill(cx, &mut lent.incoming))?;
                 self.incoming.extend_from_slice(&lent.incoming[..read]);
                 Poll::Ready(io::Result::Ok(()))
@@ -184,10 +186,10 @@ impl TlsStream {
     /// Sends what waits, all of it.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let written = Pin::new(&mut self.socket).poll_write(cx, self.outgoing.rest());
+            let written = Pin::new(&mut self.socket).poll_write(cx, self.outgoing.remaining());
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.outgoing.take(written),
+                written => self.outgoing.consume(written),
             }
         }
         Poll::Ready(Ok(()))
@@ -204,13 +206,13 @@ impl TlsStream {
         loop {
             let worked = if mem::take(&mut self.unread) {
                 let mut incoming = mem::take(&mut self.incoming);
-                self.work(&mut incoming, Some(reader))
+                self.process_records(&mut incoming, Some(reader))
             } else {
                 let kept = self.incoming.len();
                 let read = ready!(self.poll_fill(cx, &mut lent[kept..]))?;
                 let all = &mut lent[..kept + read];
                 all[..kept].copy_from_slice(&self.incoming);
-                let worked = self.work(all, Some(reader));
+                let worked = self.process_records(all, Some(reader));
                 all.fill(0); // plain text of this client
                 worked
             };
@@ -235,10 +237,10 @@ impl TlsStream {
         lent: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let (mut read, mut filled) = (0, 0);
-        while read < octets.len() && lent.len() - filled >= ROOM {
+        while read < octets.len() && lent.len() - filled >= ENCRYPTED_RECORD_MAX {
             let end = octets.len().min(read + FRAGMENT_MAX);
             let room = &mut lent[filled..];
-            match self.traffic(|traffic| traffic.encrypt(&octets[read..end], room)) {
+            match self.with_write_traffic(|traffic| traffic.encrypt(&octets[read..end], room)) {
                 Ok(length) => filled += length,
                 // What is encrypted already goes first.
                 Err(_) if read > 0 => break,
@@ -255,25 +257,25 @@ impl TlsStream {
                 Poll::Pending => break,
             }
         }
-        self.outgoing.octets.extend_from_slice(&lent[sent..filled]);
+        self.outgoing.bytes.extend_from_slice(&lent[sent..filled]);
         Poll::Ready(Ok(read))
     }
 
     /// Makes ready to write: what was read is worked off, and what waits is sent.
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sound()?;
+        self.check_not_failed()?;
         if self.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let worked = self.work_off();
+        let worked = self.process_pending();
         // The alert, if that failed.
         let sent = self.poll_send(cx);
         worked?;
         sent
     }
 
-    /// Lets `act` write, after [`Self::work_off`].
-    fn traffic(
+    /// Lets `act` write, after [`Self::process_pending`].
+    fn with_write_traffic(
         &mut self,
         act: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
@@ -295,25 +297,25 @@ impl TlsStream {
     fn queue_close_notify(&mut self) -> io::Result<()> {
         self.closed = true;
         let mut room = [0; 128];
-        let length = self.traffic(|traffic| traffic.queue_close_notify(&mut room))?;
-        self.outgoing.octets.extend_from_slice(&room[..length]);
+        let length = self.with_write_traffic(|traffic| traffic.queue_close_notify(&mut room))?;
+        self.outgoing.bytes.extend_from_slice(&room[..length]);
         Ok(())
     }
 
     /// Lets rustls take all that it can of what has come in.
-    fn work_off(&mut self) -> io::Result<()> {
+    fn process_pending(&mut self) -> io::Result<()> {
         let unread = mem::take(&mut self.unread);
         if !unread && !self.tls.is_handshaking() && !self.tls.wants_write() {
             return Ok(());
         }
         let mut incoming = mem::take(&mut self.incoming);
-        self.work(&mut incoming, None)
+        self.process_records(&mut incoming, None)
     }
 
     /// Lets rustls take what it can from the front of `incoming`, and keeps the rest. Plain text goes to
     /// the reader, if there is one, until it is full; what there is no room for is kept, and nothing
     /// more is taken. What is to be sent waits in `self.outgoing` then, after an error too.
-    fn work(
+    fn process_records(
         &mut self,
         incoming: &mut [u8],
         mut reader: Option<&mut ReadBuf<'_>>,
@@ -325,14 +327,14 @@ impl TlsStream {
             taken += discard;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(&mut data, &mut self.outgoing.octets);
+                    encode(&mut data, &mut self.outgoing.bytes);
                 }
                 // From here on it is for this side to send.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
                         taken += record.discard;
-                        self.plain.hand_over(record.payload, reader.as_deref_mut());
+                        self.plain.deliver(record.payload, reader.as_deref_mut());
                     }
                     if reader
                         .as_ref()
@@ -355,13 +357,13 @@ impl TlsStream {
         };
         self.incoming = incoming[taken..].to_vec();
         worked.map_err(|error| {
-            let before = self.outgoing.octets.len();
+            let before = self.outgoing.bytes.len();
             self.take_alert();
-            let has_none = self.outgoing.octets.len() == before;
-            if (has_none || is_bad_ccs(&error)) && self.speaks_plainly() {
-                self.outgoing.octets.truncate(before);
+            let has_none = self.outgoing.bytes.len() == before;
+            if (has_none || is_bad_ccs(&error)) && self.writes_in_clear() {
+                self.outgoing.bytes.truncate(before);
                 let alert = record_of(alert_for(&error));
-                self.outgoing.octets.extend_from_slice(&alert);
+                self.outgoing.bytes.extend_from_slice(&alert);
             }
             self.failed = Some(error.clone());
             broken(error)
@@ -373,7 +375,7 @@ impl TlsStream {
         while self.tls.wants_write() {
             match self.tls.process_tls_records(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(&mut data, &mut self.outgoing.octets);
+                    encode(&mut data, &mut self.outgoing.bytes);
                 }
                 _ => return,
             }
@@ -382,13 +384,13 @@ impl TlsStream {
 
     /// Whether what this side says is in the clear still: in TLS 1.2 until its part of a full handshake is
     /// over. What rustls encrypts it alone can say, alerts included.
-    fn speaks_plainly(&self) -> bool {
+    fn writes_in_clear(&self) -> bool {
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
         let tls12 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
         self.tls.is_handshaking() && tls12 && !resumed
     }
 
-    fn sound(&self) -> io::Result<()> {
+    fn check_not_failed(&self) -> io::Result<()> {
         match &self.failed {
             Some(error) => Err(broken(error.clone())),
             None => Ok(()),
@@ -407,16 +409,16 @@ impl AsyncRead for TlsStream {
             return Poll::Ready(Ok(()));
         }
         if !this.plain.is_empty() {
-            let length = reader.remaining().min(this.plain.rest().len());
-            reader.put_slice(&this.plain.rest()[..length]);
-            this.plain.take(length);
+            let length = reader.remaining().min(this.plain.remaining().len());
+            reader.put_slice(&this.plain.remaining()[..length]);
+            this.plain.consume(length);
             return Poll::Ready(Ok(()));
         }
         if this.peer_closed {
             return Poll::Ready(Ok(()));
         }
-        this.sound()?;
-        LENT.with_borrow_mut(|lent| this.poll_plain(cx, &mut lent.incoming, reader))
+        this.check_not_failed()?;
+        SCRATCH.with_borrow_mut(|lent| this.poll_plain(cx, &mut lent.incoming, reader))
     }
 }
 
@@ -428,7 +430,7 @@ impl AsyncWrite for TlsStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_writable(cx))?;
-        LENT.with_borrow_mut(|lent| this.poll_encrypt(cx, octets, &mut lent.outgoing))
+        SCRATCH.with_borrow_mut(|lent| this.poll_encrypt(cx, octets, &mut lent.outgoing))
     }
 
     fn poll_write_vectored(
@@ -448,7 +450,7 @@ impl AsyncWrite for TlsStream {
         // Put together, so that the head of an answer and its body are one record.
         let this = self.get_mut();
         ready!(this.poll_writable(cx))?;
-        LENT.with_borrow_mut(|lent| {
+        SCRATCH.with_borrow_mut(|lent| {
             let mut filled = 0;
             for slice in slices {
                 let length = slice.len().min(lent.plain.len() - filled);

@@ -25,7 +25,7 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Key, Keyring, key,
-    ticket_key::{NAME_LEN, NoTicketKey, TicketKey},
+    ticket_key::{NAME_LEN, TicketKey, TicketKeyError},
 };
 use rustls::crypto::SecureRandom;
 use tokio::sync::Notify;
@@ -34,34 +34,34 @@ use crate::telemetry;
 
 mod session;
 
-pub(super) use session::SessionTickets;
+pub(super) use session::SessionTicketer;
 
 /// The ticket keys that this edge has, and what seals and opens tickets with them.
-pub(crate) struct Tickets {
+pub(crate) struct TicketKeys {
     environment: Environment,
     keyring: Keyring,
     clock: fn() -> Timestamp,
     random: &'static dyn SecureRandom,
-    held: RwLock<Arc<Vec<Held>>>,
+    keys: RwLock<Arc<Vec<HeldTicketKey>>>,
     /// Shared keys that could not be used, to say so once.
     unusable: Mutex<HashSet<Key>>,
     changed: Notify,
 }
 
 /// A shared key as it is stored: sealed.
-pub(crate) type Stored = (Key, Bytes);
+pub(crate) type StoredTicketKey = (Key, Bytes);
 
 #[derive(Clone)]
-struct Held {
+struct HeldTicketKey {
     period: TicketPeriod,
     created: Timestamp,
     name: [u8; NAME_LEN],
     key: Arc<LessSafeKey>,
     /// As it is stored; `None` for one of this process's own.
-    stored: Option<Stored>,
+    stored: Option<StoredTicketKey>,
 }
 
-impl Tickets {
+impl TicketKeys {
     /// With keys of this process's own, until there are others.
     pub(crate) fn new(
         environment: Environment,
@@ -73,11 +73,11 @@ impl Tickets {
             keyring,
             clock,
             random: super::provider().secure_random,
-            held: RwLock::default(),
+            keys: RwLock::default(),
             unusable: Mutex::default(),
             changed: Notify::new(),
         };
-        tickets.tidy();
+        tickets.expire_and_fill();
         tickets
     }
 
@@ -96,14 +96,14 @@ impl Tickets {
 
     /// Has a shared key as the store or the replica holds it, in the place of what it held under
     /// that name. One that is for nothing now, or does not open, is left; the latter is logged.
-    pub(crate) fn take(&self, holder: &Key, value: &Bytes) {
+    pub(crate) fn insert_stored(&self, holder: &Key, value: &Bytes) {
         if !holder
             .as_str()
             .starts_with(&key::ticket_keys(self.environment))
         {
             return;
         }
-        let known = |held: &Held| {
+        let known = |held: &HeldTicketKey| {
             held.stored
                 .as_ref()
                 .is_some_and(|(_, stored)| stored == value)
@@ -118,7 +118,7 @@ impl Tickets {
                 self.changed.notify_one();
             }
             Ok(_) => {}
-            Err(why) => self.say_unusable(holder, why),
+            Err(why) => self.log_unusable_once(holder, why),
         }
     }
 
@@ -129,20 +129,20 @@ impl Tickets {
     }
 
     /// Has the shared keys no more that are not among these.
-    pub(crate) fn keep_only(&self, listed: &[Key]) {
+    pub(crate) fn retain_listed(&self, listed: &[Key]) {
         self.drop_stored(|stored| !listed.contains(stored));
         self.changed.notify_one();
     }
 
     /// Destroys keys that are for nothing any more, and makes up for shared ones that are missing.
-    pub(crate) fn tidy(&self) {
+    pub(crate) fn expire_and_fill(&self) {
         let now = self.now();
         let held = self.held();
         if held.iter().any(|one| one.period.key_use(now).is_none()) {
             self.retain(|one| one.period.key_use(now).is_some());
             self.changed.notify_one();
         }
-        for period in TicketPeriod::wanted(now) {
+        for period in TicketPeriod::required(now) {
             if !held.iter().any(|one| one.period == period) {
                 self.hold(&TicketKey::generate(period, now), None);
             }
@@ -160,13 +160,13 @@ impl Tickets {
             let mut of_period = held.iter().filter(|one| one.period == period);
             of_period.any(|one| one.stored.is_some())
         };
-        let mut wanted = TicketPeriod::wanted(self.now()).to_vec();
+        let mut wanted = TicketPeriod::required(self.now()).to_vec();
         wanted.retain(|period| !shared(*period));
         wanted
     }
 
     /// The shared keys, for the replica.
-    pub(crate) fn stored(&self) -> Vec<Stored> {
+    pub(crate) fn stored(&self) -> Vec<StoredTicketKey> {
         let held = self.held();
         held.iter().filter_map(|one| one.stored.clone()).collect()
     }
@@ -230,7 +230,7 @@ impl Tickets {
         Some(buffer)
     }
 
-    fn say_unusable(&self, holder: &Key, why: NoTicketKey) {
+    fn log_unusable_once(&self, holder: &Key, why: TicketKeyError) {
         let unusable = self.unusable.lock();
         let mut unusable = unusable.unwrap_or_else(PoisonError::into_inner);
         if unusable.insert(holder.clone()) {
@@ -242,10 +242,10 @@ impl Tickets {
         }
     }
 
-    fn hold(&self, opened: &TicketKey, stored: Option<Stored>) {
+    fn hold(&self, opened: &TicketKey, stored: Option<StoredTicketKey>) {
         let key = UnboundKey::new(&AES_256_GCM_SIV, opened.key.expose());
         let Ok(key) = key else { return }; // its length is known
-        let one = Held {
+        let one = HeldTicketKey {
             period: opened.period,
             created: opened.created,
             name: opened.name,
@@ -259,18 +259,18 @@ impl Tickets {
         self.retain(|one| !one.stored.as_ref().is_some_and(|(holder, _)| which(holder)));
     }
 
-    fn retain(&self, keep: impl Fn(&Held) -> bool) {
+    fn retain(&self, keep: impl Fn(&HeldTicketKey) -> bool) {
         self.change(|held| held.retain(keep));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Held>)) {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+    fn change(&self, change: impl FnOnce(&mut Vec<HeldTicketKey>)) {
+        let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut held));
     }
 
     /// The keys of one moment. Locked for as long as it takes to copy a pointer.
-    fn held(&self) -> Arc<Vec<Held>> {
-        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner))
+    fn held(&self) -> Arc<Vec<HeldTicketKey>> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -282,13 +282,13 @@ fn associated(name: &[u8; NAME_LEN], domain: i64) -> Aad<[u8; NAME_LEN + 8]> {
 }
 
 /// The key that seals: the shared one, if it is there.
-fn sealing(held: &[Held], now: Timestamp) -> Option<&Held> {
-    let is_current = |one: &&Held| one.period.key_use(now) == Some(TicketKeyUse::Current);
+fn sealing(held: &[HeldTicketKey], now: Timestamp) -> Option<&HeldTicketKey> {
+    let is_current = |one: &&HeldTicketKey| one.period.key_use(now) == Some(TicketKeyUse::Current);
     let current = held.iter().filter(is_current);
     current.max_by_key(|one| one.stored.is_some())
 }
 
-impl fmt::Debug for Tickets {
+impl fmt::Debug for TicketKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tickets")
             .field("environment", &self.environment)

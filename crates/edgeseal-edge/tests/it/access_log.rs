@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::{
     client::{Http, bare, text},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{dead_port, listener, saying},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 /// The lines, as soon as there are so many.
@@ -28,7 +28,7 @@ async fn lines(path: &Path, count: usize) -> Vec<Value> {
             tokio::task::yield_now().await;
         }
     };
-    let text = timeout(PATIENCE, reading).await.expect("the lines");
+    let text = timeout(TIMEOUT, reading).await.expect("the lines");
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -39,7 +39,7 @@ async fn lines(path: &Path, count: usize) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_line_says_what_was_asked_and_answered_and_no_secret() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let path = world.directory.path().join("access.log");
@@ -82,7 +82,7 @@ async fn a_line_says_what_was_asked_and_answered_and_no_secret() {
 
 #[tokio::test]
 async fn refusals_have_a_reason_and_the_id_of_their_page() {
-    let world = World::new();
+    let world = Harness::new();
     let dead = dead_port().await;
     world.put(&domain("dead.com").with_origin(dead)).await;
     let path = world.directory.path().join("access.log");
@@ -113,7 +113,7 @@ async fn refusals_have_a_reason_and_the_id_of_their_page() {
 /// What a visitor says is written in part, and cannot steer the terminal of whoever reads it.
 #[tokio::test]
 async fn long_and_odd_requests_are_cut_and_escaped() {
-    let world = World::new();
+    let world = Harness::new();
     let path = world.directory.path().join("access.log");
     let edge = world
         .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
@@ -171,7 +171,7 @@ async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
             }
         }
     });
-    let world = World::new();
+    let world = Harness::new();
     world
         .put(&domain("a.com").with_origin(address.port()))
         .await;
@@ -196,7 +196,7 @@ async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
         client.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"start") && !answer.ends_with(b"hello") {
-            answer.push(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap());
+            answer.push(timeout(TIMEOUT, client.read_u8()).await.unwrap().unwrap());
         }
         if status == 101 {
             client.write_all(b"bye").await.unwrap();
@@ -214,7 +214,7 @@ async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
 
 #[tokio::test]
 async fn a_log_that_cannot_be_opened_stops_the_start_and_the_end_writes_the_rest() {
-    let world = World::new();
+    let world = Harness::new();
     world
         .put(&domain("a.com").with_origin(saying("hello").await))
         .await;
@@ -226,9 +226,9 @@ async fn a_log_that_cannot_be_opened_stops_the_start_and_the_end_writes_the_rest
         options,
         std::sync::Arc::clone(&world.store),
         world.keyring.clone(),
-        crate::world::now,
+        crate::harness::now,
     );
-    let error = timeout(PATIENCE, start).await.unwrap().unwrap_err();
+    let error = timeout(TIMEOUT, start).await.unwrap().unwrap_err();
     assert!(matches!(error, StartError::AccessLog { .. }), "{error}");
 
     let path = world.directory.path().join("access.log");

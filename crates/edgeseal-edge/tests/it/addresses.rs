@@ -19,8 +19,8 @@ use tokio::{
 use crate::{
     client::plain,
     dns::Dns,
+    harness::{DomainBuilder as _, Harness, TIMEOUT, domain, served},
     origin::{listener, saying},
-    world::{Building as _, PATIENCE, World, domain, served},
 };
 
 async fn get(edge: &Edge) -> (u16, String) {
@@ -74,7 +74,7 @@ async fn answers(
 #[tokio::test]
 async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
     for keeps in [true, false] {
-        let world = World::new();
+        let world = Harness::new();
         let dns = Dns::start().await;
         dns.set("origin.test", &["127.0.0.1"]).await;
         let (port, [one, two]) = twins(keeps).await;
@@ -83,7 +83,7 @@ async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
         let edge = world
             .edge_with(|options| {
                 options.origin_dns = Some(dns.address);
-                options.patience.left_address = Duration::from_millis(400);
+                options.timeouts.stale_address = Duration::from_millis(400);
             })
             .await;
         for _ in 0..5 {
@@ -98,7 +98,7 @@ async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, moving).await.expect("it is followed");
+        timeout(TIMEOUT, moving).await.expect("it is followed");
         for _ in 0..5 {
             assert!(get(&edge).await.1.ends_with("two"), "and for good");
         }
@@ -109,7 +109,7 @@ async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
 
 #[tokio::test]
 async fn a_dns_that_is_away_closes_no_connection() {
-    let world = World::new();
+    let world = Harness::new();
     let dns = Dns::start().await;
     dns.set("origin.test", &["127.0.0.1"]).await;
     let (port, [one, _]) = twins(true).await;
@@ -119,7 +119,7 @@ async fn a_dns_that_is_away_closes_no_connection() {
     let edge = world
         .edge_with(|options| {
             options.origin_dns = Some(dns.address);
-            options.patience.left_address = Duration::from_millis(100);
+            options.timeouts.stale_address = Duration::from_millis(100);
         })
         .await;
     assert!(get(&edge).await.1.ends_with("one"));
@@ -135,7 +135,7 @@ async fn a_dns_that_is_away_closes_no_connection() {
 
 #[tokio::test]
 async fn nobodys_origin_is_this_process_or_a_metadata_service() {
-    let world = World::new();
+    let world = Harness::new();
     let dns = Dns::start().await;
     let (api, api_address) = listener().await;
     let (everywhere, admin) = {
@@ -146,8 +146,8 @@ async fn nobodys_origin_is_this_process_or_a_metadata_service() {
     let edge = world
         .edge_with(|options| {
             options.origin_dns = Some(dns.address);
-            options.listeners.add(api_address);
-            options.listeners.add(admin);
+            options.own_listeners.add(api_address);
+            options.own_listeners.add(admin);
         })
         .await;
     let (https, http) = (edge.https_addr().port(), edge.http_addr().unwrap().port());
@@ -217,7 +217,7 @@ async fn nobodys_origin_is_this_process_or_a_metadata_service() {
 #[tokio::test]
 async fn private_addresses_are_for_those_who_may() {
     use OriginPermission::{Allowed, Refused, Root, Tenant, Unknown};
-    let world = World::new();
+    let world = Harness::new();
     let dns = Dns::start().await;
     let port = saying("hello").await;
     dns.set("inside.test", &["127.0.0.1"]).await;
@@ -266,8 +266,8 @@ async fn private_addresses_are_for_those_who_may() {
 }
 
 #[tokio::test]
-async fn who_may_not_have_an_origin_takes_it_from_nobody() {
-    let world = World::new();
+async fn a_forbidden_account_cannot_eject_an_origin_for_others() {
+    let world = Harness::new();
     let (port, backup) = (saying("primary").await, saying("backup").await);
     let mut other = domain("b.com")
         .with_origin_at("127.0.0.1", port, 20)
@@ -287,7 +287,7 @@ async fn who_may_not_have_an_origin_takes_it_from_nobody() {
 
 #[tokio::test]
 async fn a_right_that_is_taken_away_counts_with_the_next_request() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     let mut domain = domain("a.com").with_origin(port);
     domain.origin_permission = OriginPermission::Allowed;
@@ -301,7 +301,7 @@ async fn a_right_that_is_taken_away_counts_with_the_next_request() {
 
 #[tokio::test]
 async fn a_name_without_address_is_unreachable() {
-    let world = World::new();
+    let world = Harness::new();
     let dns = Dns::start().await;
     let backup = saying("backup").await;
     let domain = domain("a.com")

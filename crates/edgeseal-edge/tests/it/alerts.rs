@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use edgeseal_core::delivery::{Delivery, TlsVersions};
+use edgeseal_core::delivery::{DeliveryConfig, TlsVersions};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::world::{Building as _, Certificate, PATIENCE, World, domain};
+use crate::harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 const RECORD_OVERFLOW: u8 = 22;
@@ -86,7 +86,7 @@ async fn told(edge: SocketAddr, octets: &[u8]) -> Vec<u8> {
     stream.write_all(octets).await.unwrap();
     let mut told = Vec::new();
     let reading = stream.read_to_end(&mut told);
-    timeout(PATIENCE, reading)
+    timeout(TIMEOUT, reading)
         .await
         .unwrap()
         .expect("an end in order, so that the alert is seen");
@@ -98,8 +98,8 @@ fn alert(number: u8) -> [u8; 7] {
 }
 
 #[tokio::test]
-async fn first_words_that_break_the_rules_are_answered_with_their_alert() {
-    let world = World::new();
+async fn invalid_first_flights_get_the_right_alert() {
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world.edge().await;
     let one = |message: &[u8]| record(22, message);
@@ -198,7 +198,7 @@ async fn first_words_that_break_the_rules_are_answered_with_their_alert() {
     let octets = [one(part), one(rest)].concat();
     stream.write_all(&octets).await.unwrap();
     let mut answer = [0; 6];
-    timeout(PATIENCE, stream.read_exact(&mut answer))
+    timeout(TIMEOUT, stream.read_exact(&mut answer))
         .await
         .unwrap()
         .unwrap();
@@ -215,11 +215,11 @@ fn handshakes(message: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_a_domain_does_not_speak_is_not_asked_for() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
-    let delivery = Delivery {
+    let delivery = DeliveryConfig {
         tls: TlsVersions::Only12,
-        ..Delivery::default()
+        ..DeliveryConfig::default()
     };
     let domain = domain("a.com").bound(&certificate).delivered(delivery);
     world.put_all(&domain, &certificate).await;
@@ -229,7 +229,7 @@ async fn what_a_domain_does_not_speak_is_not_asked_for() {
     let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
     stream.write_all(&octets).await.unwrap();
     let mut answer = [0; 6];
-    timeout(PATIENCE, stream.read_exact(&mut answer))
+    timeout(TIMEOUT, stream.read_exact(&mut answer))
         .await
         .unwrap()
         .unwrap();
@@ -239,7 +239,7 @@ async fn what_a_domain_does_not_speak_is_not_asked_for() {
 /// In TLS 1.2 the client's change_cipher_spec comes in the clear, and so does what is said of it.
 #[tokio::test]
 async fn a_change_cipher_spec_that_is_none_is_answered_with_its_alert() {
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world.edge().await;
     for bad in [&[1, 1][..], &[2]] {

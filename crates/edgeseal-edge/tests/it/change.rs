@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgeseal_core::{Secret, domain::State};
+use edgeseal_core::{Secret, domain::DomainState};
 use edgeseal_store::{
     Key, Keyring, Store as _, Write,
     memory::MemoryStore,
@@ -18,14 +18,14 @@ use edgeseal_store::{
 
 use crate::{
     client::{Http, UNRECOGNIZED, leaf},
+    harness::{Certificate, DomainBuilder as _, Harness, domain, now, put, served},
     origin::saying,
-    restart::Failing,
-    world::{Building as _, Certificate, World, domain, now, put, served},
+    restart::FailingStore,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_swaps_under_load_fail_nobody() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let bystander = Certificate::of("b.com");
@@ -76,8 +76,8 @@ async fn two_hundred_swaps_under_load_fail_nobody() {
 }
 
 #[tokio::test]
-async fn a_domain_comes_goes_and_comes_back() {
-    let world = World::new();
+async fn a_domain_is_added_removed_and_added_again() {
+    let world = Harness::new();
     let edge = world.edge().await;
     let certificate = Certificate::of("a.com");
     let bound = || domain("a.com").bound(&certificate);
@@ -87,7 +87,10 @@ async fn a_domain_comes_goes_and_comes_back() {
         (put(&bound()), on.clone()),
         (put(&bound().off()), Err(UNRECOGNIZED)),
         (put(&bound()), on.clone()),
-        (put(&bound().in_state(State::Stopping)), Err(UNRECOGNIZED)),
+        (
+            put(&bound().in_state(DomainState::Stopping)),
+            Err(UNRECOGNIZED),
+        ),
         (put(&bound()), on.clone()),
         (Write::Delete(Key::domain(&bound().name)), Err(UNRECOGNIZED)),
         (put(&bound()), on),
@@ -106,7 +109,7 @@ async fn a_domain_comes_goes_and_comes_back() {
 
 #[tokio::test]
 async fn staging_edges_serve_what_is_staged() {
-    let world = World::new();
+    let world = Harness::new();
     let (public, staged) = (Certificate::of("a.com"), Certificate::of("a.com"));
     let mut writes = public.writes(&world.keyring);
     writes.extend(staged.writes(&world.keyring));
@@ -132,7 +135,7 @@ async fn staging_edges_serve_what_is_staged() {
 
 #[tokio::test]
 async fn what_cannot_be_used_is_quarantined_and_the_rest_untouched() {
-    let world = World::new();
+    let world = Harness::new();
     let good = Certificate::of("a.com");
     let other = Certificate::of("b.com");
     world.serve("a.com", &good, 1).await;
@@ -239,7 +242,10 @@ async fn what_cannot_be_used_is_quarantined_and_the_rest_untouched() {
         );
         let report = world
             .report("default", |report| {
-                report.quarantined.iter().any(|one| one.why.contains(why))
+                report
+                    .quarantined
+                    .iter()
+                    .any(|one| one.reason.contains(why))
             })
             .await;
         assert_eq!(report.quarantined.len(), 1, "{report:?}");
@@ -265,11 +271,11 @@ fn raw(key: Key, value: Bytes) -> Write {
 
 #[tokio::test]
 async fn material_that_comes_late_is_found() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.put(&domain("a.com").bound(&certificate)).await;
     let edge = world
-        .edge_with(|options| options.recheck_every = Duration::from_millis(50))
+        .edge_with(|options| options.retry_interval = Duration::from_millis(50))
         .await;
     world
         .report("default", |report| report.quarantined.len() == 1)
@@ -286,8 +292,8 @@ async fn material_that_comes_late_is_found() {
 /// The change log is cut off behind a domain's removal while the edge is away.
 #[tokio::test]
 async fn a_listing_drops_what_it_did_not_show_and_nothing_else() {
-    let store = Arc::new(MemoryStore::with_kept_deletes(0));
-    let world = World::on(Arc::<MemoryStore>::clone(&store));
+    let store = Arc::new(MemoryStore::with_tombstone_limit(0));
+    let world = Harness::on(Arc::<MemoryStore>::clone(&store));
     let (stays, goes) = (Certificate::of("stays.com"), Certificate::of("goes.com"));
     world.serve("stays.com", &stays, 1).await;
     let before = world.serve("goes.com", &goes, 1).await;
@@ -309,7 +315,7 @@ async fn a_listing_drops_what_it_did_not_show_and_nothing_else() {
     expect(edge.https_addr()).await;
     // The replica has dropped it as well.
     edge.drain().await;
-    let failing = Failing::new(&world.store);
+    let failing = FailingStore::new(&world.store);
     let edge = world.start(world.options(), failing).await;
     expect(edge.https_addr()).await;
 }

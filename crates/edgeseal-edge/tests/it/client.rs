@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::world::PATIENCE;
+use crate::harness::TIMEOUT;
 
 pub(crate) const BOTH: &[&SupportedProtocolVersion] =
     &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -67,7 +67,7 @@ pub(crate) async fn connect(
     let stream = TcpStream::connect(edge).await?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    timeout(PATIENCE, connecting).await?
+    timeout(TIMEOUT, connecting).await?
 }
 
 /// The chain that a handshake for `name` shows, or the alert that ends it.
@@ -179,10 +179,7 @@ impl Http {
             Self::H2(_) => request.uri(format!("https://{host}{path}")),
         };
         let request = request.body(Full::default()).unwrap();
-        timeout(PATIENCE, self.send(request))
-            .await
-            .unwrap()
-            .unwrap()
+        timeout(TIMEOUT, self.send(request)).await.unwrap().unwrap()
     }
 
     /// GET of a path at a host: status and text.
@@ -194,7 +191,7 @@ impl Http {
 }
 
 pub(crate) async fn text(response: Response<Incoming>) -> String {
-    let body = timeout(PATIENCE, response.into_body().collect());
+    let body = timeout(TIMEOUT, response.into_body().collect());
     let bytes = body.await.unwrap().unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -205,7 +202,7 @@ pub(crate) async fn bare(address: SocketAddr, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);
-    timeout(PATIENCE, reading).await.unwrap().unwrap();
+    timeout(TIMEOUT, reading).await.unwrap().unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 

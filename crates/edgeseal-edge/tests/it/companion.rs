@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use edgeseal_core::{
     certificate::KeyAlgorithm,
-    delivery::{Delivery, TlsVersions},
+    delivery::{DeliveryConfig, TlsVersions},
     domain::Domain,
 };
 use edgeseal_store::{Revision, Write};
@@ -19,20 +19,20 @@ use rustls::{
 
 use crate::{
     client::{BOTH, UNRECOGNIZED, alert_of, chain_of, config_checking, connect},
+    harness::{Certificate, DomainBuilder as _, Harness, domain, put, served},
     openssl::{base64, pem_body, s_client},
-    restart::Failing,
-    world::{Building as _, Certificate, World, domain, put, served},
+    restart::FailingStore,
 };
 
 const NAME: &str = "a.com";
 
 /// A certificate of each kind.
-struct Both {
+struct CertificatePair {
     ecdsa: Certificate,
     rsa: Certificate,
 }
 
-impl Both {
+impl CertificatePair {
     fn new() -> Self {
         Self {
             ecdsa: Certificate::with_chain(NAME),
@@ -52,11 +52,11 @@ impl Both {
         }
     }
 
-    async fn serve(&self, world: &World, domain: &Domain) -> Revision {
+    async fn serve(&self, world: &Harness, domain: &Domain) -> Revision {
         world.write(self.writes(world, domain)).await
     }
 
-    fn writes(&self, world: &World, domain: &Domain) -> Vec<Write> {
+    fn writes(&self, world: &Harness, domain: &Domain) -> Vec<Write> {
         let mut writes = self.ecdsa.writes(&world.keyring);
         writes.extend(self.rsa.writes(&world.keyring));
         writes.push(put(domain));
@@ -132,9 +132,9 @@ fn suites(kind: &'static str) -> impl Fn(CipherSuite) -> bool {
 
 #[tokio::test]
 async fn each_client_gets_what_it_can_check_whichever_came_first() {
-    let both = Both::new();
+    let both = CertificatePair::new();
     for first in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
-        let world = World::new();
+        let world = Harness::new();
         both.serve(&world, &both.domain(first)).await;
         let edge = world.edge().await;
         let (v12, v13): (&[_], &[_]) = (&[&TLS12], &[&TLS13]);
@@ -169,10 +169,10 @@ async fn each_client_gets_what_it_can_check_whichever_came_first() {
 /// does not count.
 #[tokio::test]
 async fn suites_count_where_only_the_domain_insists_on_tls_1_2() {
-    let (world, both) = (World::new(), Both::new());
-    let delivery = Delivery {
+    let (world, both) = (Harness::new(), CertificatePair::new());
+    let delivery = DeliveryConfig {
         tls: TlsVersions::Only12,
-        ..Delivery::default()
+        ..DeliveryConfig::default()
     };
     let domain = both.domain(KeyAlgorithm::Ecdsa).delivered(delivery);
     both.serve(&world, &domain).await;
@@ -191,8 +191,8 @@ async fn suites_count_where_only_the_domain_insists_on_tls_1_2() {
 /// ECDSA is three kinds of keys: one on P-384 is of no use to a client that checks P-256 only.
 #[tokio::test]
 async fn the_curve_counts() {
-    let world = World::new();
-    let both = Both {
+    let world = Harness::new();
+    let both = CertificatePair {
         ecdsa: Certificate::p384(NAME),
         rsa: Certificate::rsa(NAME),
     };
@@ -209,7 +209,7 @@ async fn the_curve_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_gets_what_it_can_check() {
-    let (world, both) = (World::new(), Both::new());
+    let (world, both) = (Harness::new(), CertificatePair::new());
     both.serve(&world, &both.domain(KeyAlgorithm::Rsa)).await;
     let edge = world.edge().await;
     let (ecdsa, rsa) = (&both.ecdsa, &both.rsa);
@@ -239,7 +239,7 @@ async fn openssl_gets_what_it_can_check() {
 
 #[tokio::test]
 async fn a_binding_leaves_nothing_of_both_behind_and_off_is_off_for_all() {
-    let (world, both) = (World::new(), Both::new());
+    let (world, both) = (Harness::new(), CertificatePair::new());
     let domain = both.domain(KeyAlgorithm::Ecdsa);
     both.serve(&world, &domain).await;
     let edge = world.edge().await;
@@ -253,9 +253,9 @@ async fn a_binding_leaves_nothing_of_both_behind_and_off_is_off_for_all() {
     assert_eq!(both.seen(edge.https_addr()).await, ["unrecognized"; 3]);
 
     both.serve(&world, &domain).await;
-    let alone = Both {
+    let alone = CertificatePair {
         ecdsa: Certificate::of(NAME),
-        ..Both::new()
+        ..CertificatePair::new()
     };
     let last = world.serve(NAME, &alone.ecdsa, 1).await;
     served(&edge, last).await;
@@ -266,7 +266,7 @@ async fn a_binding_leaves_nothing_of_both_behind_and_off_is_off_for_all() {
 }
 
 /// How many materials the replica holds.
-fn on_disk(world: &World) -> i64 {
+fn on_disk(world: &Harness) -> i64 {
     let file = world.directory.path().join("replica.sqlite");
     let connection = Connection::open(file).unwrap();
     let count = "SELECT count(*) FROM material";
@@ -275,12 +275,12 @@ fn on_disk(world: &World) -> i64 {
 
 #[tokio::test]
 async fn a_cold_start_without_the_store_serves_both() {
-    let (world, both) = (World::new(), Both::new());
+    let (world, both) = (Harness::new(), CertificatePair::new());
     let domain = both.domain(KeyAlgorithm::Rsa);
     both.serve(&world, &domain).await;
     world.edge().await.drain().await;
     assert_eq!(on_disk(&world), 2);
-    let failing = Failing::new(&world.store);
+    let failing = FailingStore::new(&world.store);
     let edge = world.start(world.options(), failing).await;
     assert_eq!(
         both.seen(edge.https_addr()).await,
@@ -288,32 +288,32 @@ async fn a_cold_start_without_the_store_serves_both() {
     );
     // Sealed anew like any other key.
     let done = edge.reseal().run().await.unwrap();
-    assert_eq!((done.resealed, done.unopened), (0, 0));
+    assert_eq!((done.resealed, done.failed), (0, 0));
 }
 
 #[tokio::test]
 async fn both_keys_come_under_another_key_encryption_key() {
     use edgeseal_store::Keyring;
     let old = Keyring::generate();
-    let mut world = World::new();
+    let mut world = Harness::new();
     world.keyring = Keyring::parse(&old).unwrap();
-    let both = Both::new();
+    let both = CertificatePair::new();
     both.serve(&world, &both.domain(KeyAlgorithm::Rsa)).await;
-    let edge = world.edge_with(|options| options.key_cache = 1).await;
+    let edge = world.edge_with(|options| options.key_cache_size = 1).await;
     let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
     world.keyring.replace(&new).unwrap();
     let done = edge.reseal().run().await.unwrap();
-    assert_eq!((done.resealed, done.unopened), (2, 0));
+    assert_eq!((done.resealed, done.failed), (2, 0));
     let [_, old] = world.keyring.ids()[..] else {
         panic!("there are two keys");
     };
-    world.keyring.forget(old).unwrap();
+    world.keyring.remove_key(old).unwrap();
     assert_eq!(
         both.seen(edge.https_addr()).await,
         ["ecdsa", "rsa", "ecdsa"]
     );
     edge.drain().await;
-    let failing = Failing::new(&world.store);
+    let failing = FailingStore::new(&world.store);
     let edge = world.start(world.options(), failing).await;
     assert_eq!(
         both.seen(edge.https_addr()).await,
@@ -323,7 +323,7 @@ async fn both_keys_come_under_another_key_encryption_key() {
 
 #[tokio::test]
 async fn both_leaves_are_proved() {
-    let (world, both) = (World::new(), Both::new());
+    let (world, both) = (Harness::new(), CertificatePair::new());
     let edge = world.edge().await;
     for (first, second, kind) in [
         (&both.ecdsa, &both.rsa, KeyAlgorithm::Ecdsa),

@@ -6,8 +6,8 @@ use edgeseal_edge::Edge;
 
 use crate::{
     client::leaf,
-    restart::Failing,
-    world::{Certificate, World},
+    harness::{Certificate, Harness},
+    restart::FailingStore,
 };
 
 const FILE: &str = "replica.sqlite";
@@ -17,8 +17,8 @@ const DOMAINS: usize = 24;
 const STRIDE: usize = 1009;
 
 /// A world with some domains, an edge's replica of which is whole; what each domain serves.
-async fn served_before() -> (World, BTreeMap<String, Vec<u8>>) {
-    let world = World::new();
+async fn served_before() -> (Harness, BTreeMap<String, Vec<u8>>) {
+    let world = Harness::new();
     let mut leaves = BTreeMap::new();
     for number in 0..DOMAINS {
         let name = format!("d{number}.com");
@@ -50,7 +50,7 @@ fn write(directory: &Path, content: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_octet_is_found_and_made_good_by_the_store() {
+async fn a_flipped_byte_is_detected_and_repaired_from_the_store() {
     let (world, leaves) = served_before().await;
     let directory = world.directory.path();
     let whole = fs::read(directory.join(FILE)).unwrap();
@@ -63,7 +63,7 @@ async fn a_flipped_octet_is_found_and_made_good_by_the_store() {
         edge.drain().await;
         // What is on disk now is whole again.
         let edge = world
-            .start(world.options(), Failing::new(&world.store))
+            .start(world.options(), FailingStore::new(&world.store))
             .await;
         assert_eq!(missing(&edge, &leaves).await, [""; 0], "octet {place}");
         edge.drain().await;
@@ -92,12 +92,12 @@ async fn a_name_out_of_order_costs_no_other_domain() {
             flipped[at] ^= 0x20;
         }
         write(directory, &flipped);
-        let away = world.start(world.options(), Failing::new(&world.store));
+        let away = world.start(world.options(), FailingStore::new(&world.store));
         let edge = away.await;
         assert_eq!(missing(&edge, &leaves).await, [name.as_str()]);
         edge.drain().await;
         world.edge().await.drain().await;
-        let away = world.start(world.options(), Failing::new(&world.store));
+        let away = world.start(world.options(), FailingStore::new(&world.store));
         let edge = away.await;
         assert_eq!(missing(&edge, &leaves).await, [""; 0], "{name}");
         edge.drain().await;
@@ -106,7 +106,7 @@ async fn a_name_out_of_order_costs_no_other_domain() {
 
 /// Without the store, what is not damaged is served, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_octet_of_a_certificate_costs_that_domain_alone_while_the_store_is_away() {
+async fn a_flipped_byte_of_a_certificate_costs_only_that_domain_while_the_store_is_down() {
     let (world, leaves) = served_before().await;
     let directory = world.directory.path();
     let whole = fs::read(directory.join(FILE)).unwrap();
@@ -123,7 +123,7 @@ async fn a_flipped_octet_of_a_certificate_costs_that_domain_alone_while_the_stor
                 flipped[at + place] ^= 0x10;
             }
             write(directory, &flipped);
-            let store = Failing::new(&world.store);
+            let store = FailingStore::new(&world.store);
             let edge = world.start(world.options(), Arc::clone(&store) as _).await;
             assert_eq!(
                 missing(&edge, &leaves).await,
@@ -149,14 +149,14 @@ async fn killed_at_any_moment_it_serves_without_the_store() {
         let revision = world.serve(name, &certificate, 1).await;
         let images = tempfile::tempdir().unwrap();
         copy(directory, images.path());
-        crate::world::served(&edge, revision).await;
+        crate::harness::served(&edge, revision).await;
         let options = {
             let mut options = world.options();
             options.directory = images.path().to_owned();
             options.id = format!("image{number}");
             options
         };
-        let image = world.start(options, Failing::new(&world.store)).await;
+        let image = world.start(options, FailingStore::new(&world.store)).await;
         for (name, old) in &before {
             let shown = leaf(image.https_addr(), name).await.unwrap();
             // The writer is behind by what was changed last, at most.
@@ -202,7 +202,7 @@ async fn a_bad_page_costs_the_domains_on_it_while_the_store_is_away() {
         write(directory, &bad);
         let mut options = world.options();
         options.catch_up_timeout = Duration::from_millis(50);
-        let edge = world.start(options, Failing::new(&world.store)).await;
+        let edge = world.start(options, FailingStore::new(&world.store)).await;
         let missing = missing(&edge, &leaves).await;
         assert!(
             missing.len() <= rows,

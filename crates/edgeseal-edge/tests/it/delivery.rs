@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use edgeseal_core::delivery::{Delivery, Hsts, Redirect, TlsVersions};
+use edgeseal_core::delivery::{DeliveryConfig, Hsts, Redirect, TlsVersions};
 use edgeseal_edge::Edge;
 use http::Method;
 use rustls::{
@@ -17,24 +17,24 @@ use tokio::{
 
 use crate::{
     client::{BOTH, Http, alert_of, config, connect, plain},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, pattern, served},
     origin::saying,
-    restart::Failing,
-    world::{Building as _, Certificate, PATIENCE, World, domain, pattern, served},
+    restart::FailingStore,
 };
 
-const H1: Delivery = Delivery {
+const H1: DeliveryConfig = DeliveryConfig {
     http2: false,
     ..DEFAULT
 };
-const ONLY12: Delivery = Delivery {
+const ONLY12: DeliveryConfig = DeliveryConfig {
     tls: TlsVersions::Only12,
     ..DEFAULT
 };
-const ONLY13: Delivery = Delivery {
+const ONLY13: DeliveryConfig = DeliveryConfig {
     tls: TlsVersions::Only13,
     ..DEFAULT
 };
-const DEFAULT: Delivery = Delivery {
+const DEFAULT: DeliveryConfig = DeliveryConfig {
     http2: true,
     ocsp_stapling: false,
     tls: TlsVersions::Both,
@@ -47,7 +47,7 @@ const OF13: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// A world with a domain `a.com`, and an edge that serves it.
 struct Stage {
-    world: World,
+    world: Harness,
     certificate: Certificate,
     port: u16,
     edge: Edge,
@@ -55,7 +55,7 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let world = World::new();
+        let world = Harness::new();
         let certificate = Certificate::of("a.com");
         let port = saying("hello").await;
         world.serve("a.com", &certificate, port).await;
@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// Has `a.com` delivered like this from now on.
-    async fn deliver(&self, delivery: Delivery) {
+    async fn deliver(&self, delivery: DeliveryConfig) {
         let domain = domain("a.com")
             .bound(&self.certificate)
             .with_origin(self.port)
@@ -123,7 +123,7 @@ async fn a_handshake_speaks_the_versions_that_the_domain_allows() {
             (TlsVersions::Only13, Err(refused), Ok(v13), v13),
             (TlsVersions::Both, Ok(v12), Ok(v13), v13),
         ] {
-            let delivery = Delivery {
+            let delivery = DeliveryConfig {
                 http2,
                 tls,
                 ..DEFAULT
@@ -194,7 +194,7 @@ pub(crate) async fn handshake_for(
         let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
     }
-    timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+    timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap();
     Ok(seen)
 }
 
@@ -265,9 +265,9 @@ async fn no_ticket_brings_back_http2() {
 
 #[tokio::test]
 async fn every_choice_can_be_proved() {
-    let world = World::new();
+    let world = Harness::new();
     let _edge = world.edge().await;
-    let only12_h1 = Delivery {
+    let only12_h1 = DeliveryConfig {
         http2: false,
         ..ONLY12
     };
@@ -296,7 +296,7 @@ async fn every_choice_can_be_proved() {
 }
 
 /// Chosen unlike the default in everything.
-const STRICT: Delivery = Delivery {
+const STRICT: DeliveryConfig = DeliveryConfig {
     http2: false,
     tls: TlsVersions::Only12,
     redirect: Some(Redirect::ToHttps),
@@ -336,14 +336,14 @@ async fn it_outlives_a_restart_without_the_store() {
     assert!(is_strict(&stage.edge).await);
     let Stage { world, edge, .. } = stage;
     edge.drain().await;
-    let failing = Failing::new(&world.store);
+    let failing = FailingStore::new(&world.store);
     let edge = world.start(world.options(), failing).await;
     assert!(is_strict(&edge).await);
 }
 
 #[tokio::test]
 async fn staging_edges_obey_what_is_staged() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let mut domain = domain("a.com")
         .bound(&certificate)
@@ -359,7 +359,7 @@ async fn staging_edges_obey_what_is_staged() {
         })
         .await;
     assert!(!is_strict(&production).await && is_strict(&staging).await);
-    domain.publish_staging(crate::world::now()).unwrap();
+    domain.publish_staging(crate::harness::now()).unwrap();
     let published = world.put(&domain).await;
     for edge in [&production, &staging] {
         served(edge, published).await;

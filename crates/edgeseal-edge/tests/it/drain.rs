@@ -9,8 +9,8 @@ use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
 use crate::{
     client::Http,
+    harness::{Certificate, Harness, TIMEOUT},
     origin::origin,
-    world::{Certificate, PATIENCE, World},
 };
 
 /// An origin that answers when it is told to, and tells when it is asked.
@@ -32,7 +32,7 @@ async fn waiting() -> (u16, Arc<Notify>, Arc<Notify>) {
 #[tokio::test]
 async fn requests_in_flight_end_and_new_connections_do_not_begin() {
     for h2 in [false, true] {
-        let world = World::new();
+        let world = Harness::new();
         let (port, asked, answer) = waiting().await;
         world.serve("a.com", &Certificate::of("a.com"), port).await;
         let edge = world.edge().await;
@@ -53,7 +53,7 @@ async fn requests_in_flight_end_and_new_connections_do_not_begin() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, refused)
+        timeout(TIMEOUT, refused)
             .await
             .expect("the listener must close");
         assert!(!drain.is_finished());
@@ -68,7 +68,7 @@ async fn requests_in_flight_end_and_new_connections_do_not_begin() {
 
 #[tokio::test]
 async fn what_does_not_end_is_cut_off() {
-    let world = World::new();
+    let world = Harness::new();
     let (port, asked, _never) = waiting().await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
@@ -81,6 +81,6 @@ async fn what_does_not_end_is_cut_off() {
         http.send(request.body(Full::default()).unwrap()).await
     });
     asked.notified().await;
-    timeout(PATIENCE, edge.drain()).await.expect("a drain ends");
+    timeout(TIMEOUT, edge.drain()).await.expect("a drain ends");
     assert!(request.await.unwrap().is_err());
 }

@@ -13,14 +13,14 @@ use rustls::{
 
 use crate::{
     client::config,
+    harness::{Certificate, Harness, TIMEOUT},
     origin::{saying, server_config},
-    world::{Certificate, PATIENCE, World},
 };
 
 fn dialled(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -83,7 +83,7 @@ fn ask(edge: SocketAddr, early_data: usize, writes: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn early_data_of_a_ticket_from_before_is_passed_over() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;
@@ -98,7 +98,7 @@ async fn early_data_of_a_ticket_from_before_is_passed_over() {
 /// A ticket of the edge allows none.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_ticket_allows_early_data() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;

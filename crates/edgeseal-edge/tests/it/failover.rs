@@ -24,8 +24,8 @@ use tokio::{
 
 use crate::{
     client::{Http, bare, plain},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, origin, saying},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 const HEAD: Duration = Duration::from_millis(300);
@@ -52,8 +52,8 @@ async fn text(edge: &Edge, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_silent_origin_costs_one_visitor_some_time_and_no_answer() {
-    let world = World::new();
+async fn a_silent_origin_delays_one_client_and_loses_no_response() {
+    let world = Harness::new();
     let (mute, tried) = silent().await;
     let backup = saying("backup").await;
     let domain = domain("a.com")
@@ -61,7 +61,7 @@ async fn a_silent_origin_costs_one_visitor_some_time_and_no_answer() {
         .with_origin_at("127.0.0.1", backup, 30);
     world.put(&domain).await;
     let edge = world
-        .edge_with(|options| options.patience.head = HEAD)
+        .edge_with(|options| options.timeouts.header = HEAD)
         .await;
     let began = Instant::now();
     assert_eq!(text(&edge, "/").await, (200, "backup".to_owned()));
@@ -76,7 +76,7 @@ async fn a_silent_origin_costs_one_visitor_some_time_and_no_answer() {
 
 #[tokio::test]
 async fn what_a_silent_origin_may_have_acted_on_is_not_repeated() {
-    let world = World::new();
+    let world = Harness::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let backup = origin(move |_| {
@@ -98,7 +98,7 @@ async fn what_a_silent_origin_may_have_acted_on_is_not_repeated() {
             .with_origin_at("127.0.0.1", backup, 30);
         world.put(&domain).await;
         let edge = world
-            .edge_with(|options| options.patience.head = HEAD)
+            .edge_with(|options| options.timeouts.header = HEAD)
             .await;
         let answer = bare(edge.http_addr().unwrap(), request).await;
         assert!(answer.starts_with("HTTP/1.1 504 "), "{request:?} {answer}");
@@ -109,7 +109,7 @@ async fn what_a_silent_origin_may_have_acted_on_is_not_repeated() {
 
 #[tokio::test]
 async fn several_silent_origins_have_twice_the_time_of_one() {
-    let world = World::new();
+    let world = Harness::new();
     let mut domain = domain("a.com");
     let mut tried = Vec::new();
     for priority in [20, 30, 40, 50] {
@@ -119,7 +119,7 @@ async fn several_silent_origins_have_twice_the_time_of_one() {
     }
     world.put(&domain).await;
     let edge = world
-        .edge_with(|options| options.patience.head = HEAD)
+        .edge_with(|options| options.timeouts.header = HEAD)
         .await;
     let began = Instant::now();
     assert_eq!(text(&edge, "/").await.0, 504);
@@ -158,14 +158,14 @@ async fn an_origin_that_gets_the_rest_of_the_time_is_not_silent() {
         }
     })
     .await;
-    let world = World::new();
+    let world = Harness::new();
     let domain = domain("a.com")
         .with_origin_at("127.0.0.1", address.port(), 20)
         .with_origin_at("127.0.0.1", mute, 30)
         .with_origin_at("127.0.0.1", last, 40);
     world.put(&domain).await;
     let edge = world
-        .edge_with(|options| options.patience.head = HEAD)
+        .edge_with(|options| options.timeouts.header = HEAD)
         .await;
     assert_eq!(text(&edge, "/").await.0, 504);
     let tries = || (tried.load(Ordering::SeqCst), asked.load(Ordering::SeqCst));
@@ -176,7 +176,7 @@ async fn an_origin_that_gets_the_rest_of_the_time_is_not_silent() {
 
 #[tokio::test]
 async fn an_origin_that_is_slow_for_one_and_answers_others_stays() {
-    let world = World::new();
+    let world = Harness::new();
     let first = origin(|request: Request<Incoming>| async move {
         if request.uri().path() == "/slow" {
             std::future::pending::<()>().await;
@@ -190,7 +190,7 @@ async fn an_origin_that_is_slow_for_one_and_answers_others_stays() {
         .with_origin_at("127.0.0.1", backup, 30);
     world.put(&domain).await;
     let edge = world
-        .edge_with(|options| options.patience.head = HEAD)
+        .edge_with(|options| options.timeouts.header = HEAD)
         .await;
     let mut slow = std::pin::pin!(text(&edge, "/slow"));
     let answer = loop {
@@ -269,7 +269,7 @@ pub(crate) async fn refusing(rude: usize, say: Vec<u8>, closes: bool) -> (u16, A
     (address.port(), answered)
 }
 
-async fn h2c_edge(world: &World, ports: Vec<u16>) -> Edge {
+async fn h2c_edge(world: &Harness, ports: Vec<u16>) -> Edge {
     world
         .edge_with(|options| options.origin_h2c_ports = ports)
         .await
@@ -281,7 +281,7 @@ fn post(uri: &str, body: String) -> Request<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn what_an_origin_has_not_looked_at_is_asked_again() {
+async fn unprocessed_requests_are_retried() {
     let refused = frame(RST_STREAM, 1, &[REFUSED_STREAM]);
     let away = frame(GOAWAY, 0, &[0, 0]);
     let table = [
@@ -291,13 +291,13 @@ async fn what_an_origin_has_not_looked_at_is_asked_again() {
         (2, away, true),
     ];
     for (rude, say, closes) in table {
-        let world = World::new();
+        let world = Harness::new();
         let (port, answered) = refusing(rude, say.clone(), closes).await;
         world.serve("a.com", &Certificate::of("a.com"), port).await;
         let edge = h2c_edge(&world, vec![port]).await;
         let body = "x".repeat(20_000);
         let mut http = Http::h2(edge.https_addr(), "a.com").await;
-        let response = timeout(PATIENCE, http.send(post("https://a.com/", body.clone())));
+        let response = timeout(TIMEOUT, http.send(post("https://a.com/", body.clone())));
         let response = response.await.unwrap().unwrap();
         assert_eq!(response.status(), 200, "{rude} {say:?}");
         let got = crate::client::text(response).await;
@@ -308,8 +308,8 @@ async fn what_an_origin_has_not_looked_at_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_origin_that_looks_at_nothing_is_passed_over() {
-    let world = World::new();
+async fn an_origin_that_processes_nothing_is_skipped() {
+    let world = Harness::new();
     let (port, answered) = refusing(usize::MAX, frame(GOAWAY, 0, &[0, 0]), true).await;
     let (backup, answers) = refusing(0, Vec::new(), false).await;
     let domain = domain("a.com")
@@ -318,7 +318,7 @@ async fn an_origin_that_looks_at_nothing_is_passed_over() {
     world.put(&domain).await;
     let edge = h2c_edge(&world, vec![port, backup]).await;
     let mut http = Http::plain(edge.http_addr().unwrap()).await;
-    let response = timeout(PATIENCE, http.send(post("/", "body".to_owned())));
+    let response = timeout(TIMEOUT, http.send(post("/", "body".to_owned())));
     let response = response.await.unwrap().unwrap();
     assert_eq!(crate::client::text(response).await, "POST body");
     assert_eq!(answered.load(Ordering::SeqCst), 0);
@@ -334,12 +334,12 @@ async fn what_an_origin_may_have_looked_at_is_not_asked_again() {
         Vec::new(),
     ];
     for say in table {
-        let world = World::new();
+        let world = Harness::new();
         let (port, answered) = refusing(1, say.clone(), true).await;
         world.put(&domain("a.com").with_origin(port)).await;
         let edge = h2c_edge(&world, vec![port]).await;
         let mut http = Http::plain(edge.http_addr().unwrap()).await;
-        let response = timeout(PATIENCE, http.send(post("/", "body".to_owned())));
+        let response = timeout(TIMEOUT, http.send(post("/", "body".to_owned())));
         assert_eq!(response.await.unwrap().unwrap().status(), 502, "{say:?}");
         assert_eq!(answered.load(Ordering::SeqCst), 0, "{say:?}");
         edge.drain().await;
@@ -349,13 +349,13 @@ async fn what_an_origin_may_have_looked_at_is_not_asked_again() {
 /// A body that is too long to be kept is not sent in part.
 #[tokio::test]
 async fn a_long_body_is_sent_once_or_not_at_all() {
-    let world = World::new();
+    let world = Harness::new();
     let (port, answered) = refusing(1, frame(RST_STREAM, 1, &[REFUSED_STREAM]), false).await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = h2c_edge(&world, vec![port]).await;
     let mut http = Http::plain(edge.http_addr().unwrap()).await;
     // What the first one reads of it fits into its window, and is more than is kept.
-    let response = timeout(PATIENCE, http.send(post("/", "x".repeat(65_535)))).await;
+    let response = timeout(TIMEOUT, http.send(post("/", "x".repeat(65_535)))).await;
     assert_eq!(response.unwrap().unwrap().status(), 502);
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 }
@@ -392,7 +392,7 @@ async fn the_time_between_two_origins_is_not_held_against_the_client() {
         }
     })
     .await;
-    let world = World::new();
+    let world = Harness::new();
     let domain = domain("a.com")
         .with_origin_at("127.0.0.1", address.port(), 20)
         .with_origin_at("127.0.0.1", mute, 30)
@@ -402,18 +402,18 @@ async fn the_time_between_two_origins_is_not_held_against_the_client() {
         .edge_with(|options| {
             options.origin_h2c_ports = vec![address.port()];
             options.origin_tls_ports = vec![mute];
-            options.patience.connect = WINDOW * 3 / 2;
-            options.patience.body_rate = 1_000_000;
-            options.patience.body_window = WINDOW;
+            options.timeouts.connect = WINDOW * 3 / 2;
+            options.timeouts.body_rate_min = 1_000_000;
+            options.timeouts.body_window = WINDOW;
         })
         .await;
     let mut client = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
     let head = "PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();
-    timeout(PATIENCE, begun.notified()).await.unwrap();
+    timeout(TIMEOUT, begun.notified()).await.unwrap();
     client.write_all(b"hello").await.unwrap();
     let mut answer = String::new();
     let reading = client.read_to_string(&mut answer);
-    timeout(PATIENCE, reading).await.unwrap().unwrap();
+    timeout(TIMEOUT, reading).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }

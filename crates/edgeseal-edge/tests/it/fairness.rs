@@ -27,12 +27,12 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     client::{BOTH, Http, config},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, origin, saying},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 const FLOOD: &str = "127.0.0.2";
-const VISITOR: &str = "127.0.0.3";
+const CLIENT: &str = "127.0.0.3";
 
 async fn from(source: &str, edge: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
@@ -50,12 +50,12 @@ async fn tls_from(
     let config = Arc::new(config(BOTH, &[alpn]));
     let name = ServerName::try_from("a.com").unwrap();
     let connecting = TlsConnector::from(config).connect(name, stream);
-    timeout(PATIENCE, connecting).await?
+    timeout(TIMEOUT, connecting).await?
 }
 
 /// Whether the other side closes, which it is given time for.
 async fn is_closed(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
-    let closed = timeout(PATIENCE, stream.read(&mut [0])).await;
+    let closed = timeout(TIMEOUT, stream.read(&mut [0])).await;
     closed.is_ok_and(|read| !matches!(read, Ok(1..)))
 }
 
@@ -67,13 +67,13 @@ async fn is_served(source: &str, edge: SocketAddr) -> bool {
     let ask = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let _ = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
     answer.starts_with(b"HTTP/1.1 200 ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_holds_all_connections_gives_way() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     for slow in [true, false] {
@@ -97,7 +97,7 @@ async fn a_source_that_holds_all_connections_gives_way() {
             }
         }
         for _ in 0..3 {
-            assert!(is_served(VISITOR, address).await, "slow: {slow}");
+            assert!(is_served(CLIENT, address).await, "slow: {slow}");
         }
         let mut closed = 0;
         for stream in &mut slow_ones {
@@ -118,8 +118,8 @@ async fn a_source_that_holds_all_connections_gives_way() {
 
 /// Where nobody holds more than one, there is still room for others, in the place of who does nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_nobody_uses_give_way_to_newcomers() {
-    let world = World::new();
+async fn idle_connections_are_evicted_for_newcomers() {
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
@@ -141,9 +141,7 @@ async fn connections_that_nobody_uses_give_way_to_newcomers() {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, served)
-        .await
-        .expect("in somebody's place");
+    timeout(TIMEOUT, served).await.expect("in somebody's place");
     assert!(is_closed(&mut silent[0]).await, "it was idle for longest");
     ask_once(&mut used).await;
 }
@@ -156,7 +154,7 @@ async fn ask_once(stream: &mut TlsStream<TcpStream>) {
         .unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"hello") {
-        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+        let read = timeout(TIMEOUT, stream.read_buf(&mut answer)).await;
         assert_ne!(read.unwrap().unwrap(), 0, "closed");
     }
 }
@@ -189,7 +187,7 @@ async fn tunnel(source: &str, edge: SocketAddr) -> Option<TcpStream> {
     stream.write_all(ask.as_bytes()).await.ok()?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().ok()?);
+        head.push(timeout(TIMEOUT, stream.read_u8()).await.unwrap().ok()?);
     }
     head.starts_with(b"HTTP/1.1 101 ").then_some(stream)
 }
@@ -197,12 +195,12 @@ async fn tunnel(source: &str, edge: SocketAddr) -> Option<TcpStream> {
 /// What goes through a tunnel comes back.
 async fn echoes(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x").await.is_ok()
-        && matches!(timeout(PATIENCE, stream.read_u8()).await, Ok(Ok(b'x')))
+        && matches!(timeout(TIMEOUT, stream.read_u8()).await, Ok(Ok(b'x')))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_is_a_connection_until_it_ends() {
-    let world = World::new();
+    let world = Harness::new();
     let port = upgrading().await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world
@@ -229,10 +227,10 @@ async fn a_tunnel_is_a_connection_until_it_ends() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    tunnels.push(timeout(PATIENCE, again).await.unwrap());
+    tunnels.push(timeout(TIMEOUT, again).await.unwrap());
     // Two visitors: the first finds a free place, the second one has a tunnel closed.
     let mut visitors = [
-        tunnel(VISITOR, address).await.unwrap(),
+        tunnel(CLIENT, address).await.unwrap(),
         tunnel("127.0.0.4", address).await.unwrap(),
     ];
     for one in &mut visitors {
@@ -254,7 +252,7 @@ async fn an_idle_connection_of_http2_is_closed_and_one_that_waits_is_not() {
         Response::new(Full::from("hello"))
     })
     .await;
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
         .edge_with(|options| options.header_timeout = Duration::from_millis(400))
@@ -267,18 +265,18 @@ async fn an_idle_connection_of_http2_is_closed_and_one_that_waits_is_not() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    let (closed, answer) = tokio::join!(timeout(PATIENCE, closed), waiting.get("a.com", "/slow"));
+    let (closed, answer) = tokio::join!(timeout(TIMEOUT, closed), waiting.get("a.com", "/slow"));
     closed.expect("closed when it is idle");
     assert_eq!(answer, (200, "hello".to_owned()));
 }
 
 /// A client of HTTP/2 that takes nothing of any answer.
-struct Taker {
+struct NonReadingClient {
     send: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
 }
 
-impl Taker {
+impl NonReadingClient {
     async fn new(source: &str, edge: SocketAddr) -> Self {
         let stream = tls_from(source, edge, "h2").await.unwrap();
         let (send, connection) = h2::client::Builder::new()
@@ -295,13 +293,13 @@ impl Taker {
         let request = Request::get("https://a.com/").body(()).unwrap();
         let mut send = self.send.clone().ready().await?;
         let (answer, _) = send.send_request(request, true)?;
-        timeout(PATIENCE, answer).await.unwrap()
+        timeout(TIMEOUT, answer).await.unwrap()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_takes_count_as_streams_of_their_source() {
-    let world = World::new();
+async fn unread_responses_count_as_streams_of_their_source() {
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
@@ -310,7 +308,7 @@ async fn answers_that_nobody_takes_count_as_streams_of_their_source() {
             options.limits.streams_per_source = 3;
         })
         .await;
-    let mut flood = Taker::new(FLOOD, edge.https_addr()).await;
+    let mut flood = NonReadingClient::new(FLOOD, edge.https_addr()).await;
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(flood.ask().await.unwrap());
@@ -327,13 +325,13 @@ async fn answers_that_nobody_takes_count_as_streams_of_their_source() {
             }
         }
     };
-    answers.push(timeout(PATIENCE, again).await.unwrap());
+    answers.push(timeout(TIMEOUT, again).await.unwrap());
     // Another source needs more than are left, and gets it.
-    let mut visitor = Taker::new(VISITOR, edge.https_addr()).await;
+    let mut visitor = NonReadingClient::new(CLIENT, edge.https_addr()).await;
     for _ in 0..3 {
         answers.push(visitor.ask().await.unwrap());
     }
-    let ended = timeout(PATIENCE, flood.connection).await;
+    let ended = timeout(TIMEOUT, flood.connection).await;
     assert!(ended.is_ok(), "the connection with most streams is closed");
     assert!(!visitor.connection.is_finished());
 }
@@ -341,18 +339,18 @@ async fn answers_that_nobody_takes_count_as_streams_of_their_source() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_takes_do_not_hold_an_origin_for_themselves() {
     let port = origin(|_| async { Response::new(Full::from(vec![7_u8; 4 * 1024 * 1024])) }).await;
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
         .edge_with(|options| options.origin_connections = 4)
         .await;
-    let mut flood = Taker::new(FLOOD, edge.https_addr()).await;
+    let mut flood = NonReadingClient::new(FLOOD, edge.https_addr()).await;
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(flood.ask().await.unwrap());
     }
     for _ in 0..2 {
-        assert!(is_served(VISITOR, edge.https_addr()).await);
+        assert!(is_served(CLIENT, edge.https_addr()).await);
     }
     // What gave way is an answer; the connection of the visitor who held it goes on.
     assert!(!flood.connection.is_finished());
@@ -380,14 +378,14 @@ async fn long_over_h2c() -> (u16, Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_takes_leave_room_on_a_shared_connection() {
-    let world = World::new();
+    let world = Harness::new();
     let (port, connections) = long_over_h2c().await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
         .edge_with(|options| options.origin_h2c_ports = vec![port])
         .await;
     let mut answers = Vec::new();
-    let mut flood = Taker::new(FLOOD, edge.https_addr()).await;
+    let mut flood = NonReadingClient::new(FLOOD, edge.https_addr()).await;
     for (count, used) in [(20, 1), (50, 2)] {
         for _ in 0..count {
             answers.push(flood.ask().await.unwrap());
@@ -403,18 +401,18 @@ async fn answers_that_nobody_takes_leave_room_on_a_shared_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_of_http2_bears_more_streams_than_are_good_rather_than_refuse_them() {
-    let world = World::new();
+async fn an_http2_connection_exceeds_its_stream_target_rather_than_refuse() {
+    let world = Harness::new();
     let (port, connections) = long_over_h2c().await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
         .edge_with(|options| {
             options.origin_h2c_ports = vec![port];
             options.origin_connections = 1;
-            options.patience.connect = Duration::from_millis(500);
+            options.timeouts.connect = Duration::from_millis(500);
         })
         .await;
-    let mut visitor = Taker::new(VISITOR, edge.https_addr()).await;
+    let mut visitor = NonReadingClient::new(CLIENT, edge.https_addr()).await;
     let mut answers = Vec::new();
     for _ in 0..70 {
         answers.push(visitor.ask().await.unwrap());
@@ -425,20 +423,20 @@ async fn one_connection_of_http2_bears_more_streams_than_are_good_rather_than_re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_holds_the_origin_s_connection_until_another_source_needs_it() {
-    let world = World::new();
+    let world = Harness::new();
     let port = upgrading().await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world
         .edge_with(|options| {
             options.origin_connections = 2;
-            options.patience.connect = Duration::from_millis(300);
+            options.timeouts.connect = Duration::from_millis(300);
         })
         .await;
     let address = edge.http_addr().unwrap();
     let mut first = tunnel(FLOOD, address).await.unwrap();
     let mut second = tunnel(FLOOD, address).await.unwrap();
     assert!(tunnel(FLOOD, address).await.is_none(), "both are in use");
-    let mut visitor = tunnel(VISITOR, address).await.unwrap();
+    let mut visitor = tunnel(CLIENT, address).await.unwrap();
     assert!(echoes(&mut visitor).await);
     let left = usize::from(echoes(&mut first).await) + usize::from(echoes(&mut second).await);
     assert_eq!(left, 1);

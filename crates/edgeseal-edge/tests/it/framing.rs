@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::{
     client::{BOTH, Http, bare, config, connect, plain},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, origin, recording},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 /// An origin that answers each connection's first request with these octets, and ends, or is silent
@@ -56,13 +56,13 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
             read.push(octet.unwrap_or_else(|error| panic!("{error} after {so_far:?}")));
         }
     };
-    timeout(PATIENCE, reading).await.unwrap();
+    timeout(TIMEOUT, reading).await.unwrap();
     String::from_utf8(read).unwrap()
 }
 
 #[tokio::test]
-async fn an_origin_of_http_1_0_costs_no_visitor_its_connection() {
-    let world = World::new();
+async fn an_http10_origin_closes_no_client_connection() {
+    let world = Harness::new();
     let port = answering("HTTP/1.0 200 OK\r\nServer: old\r\n\r\nhello", false).await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
@@ -88,11 +88,11 @@ async fn an_origin_of_http_1_0_costs_no_visitor_its_connection() {
 
 #[tokio::test]
 async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
-    let world = World::new();
+    let world = Harness::new();
     let port = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
-        .edge_with(|options| options.patience.idle = Duration::from_millis(200))
+        .edge_with(|options| options.timeouts.idle = Duration::from_millis(200))
         .await;
     let mut visitor = h1(&edge).await;
     let request = b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
@@ -100,7 +100,7 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
     let mut answer = Vec::new();
     let reading = visitor.read_to_end(&mut answer);
     // Whether by a reset or by an end: the last chunk is missing.
-    let _ = timeout(PATIENCE, reading).await.unwrap();
+    let _ = timeout(TIMEOUT, reading).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(
         answer.contains("transfer-encoding: chunked\r\n"),
@@ -112,7 +112,7 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
         Http::h2(edge.https_addr(), "a.com").await,
     ] {
         let response = http.ask(Method::GET, "a.com", "/").await;
-        let body = timeout(PATIENCE, response.into_body().collect()).await;
+        let body = timeout(TIMEOUT, response.into_body().collect()).await;
         assert!(body.unwrap().is_err());
     }
 }
@@ -120,14 +120,14 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
 /// To a visitor of HTTP/1.0 the end of the connection is the end of such an answer.
 #[tokio::test]
 async fn an_answer_without_length_that_is_cut_ends_a_connection_of_http_1_0_in_a_reset() {
-    let world = World::new();
+    let world = Harness::new();
     let cut = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
     let whole = answering("HTTP/1.0 200 OK\r\n\r\nhel", false).await;
     world.put(&domain("cut.com").with_origin(cut)).await;
     world.serve("a.com", &Certificate::of("a.com"), cut).await;
     world.put(&domain("whole.com").with_origin(whole)).await;
     let edge = world
-        .edge_with(|options| options.patience.idle = Duration::from_millis(200))
+        .edge_with(|options| options.timeouts.idle = Duration::from_millis(200))
         .await;
     for (host, complete) in [("cut.com", false), ("whole.com", true), ("cut.com", false)] {
         let mut visitor = h1(&edge).await;
@@ -136,7 +136,7 @@ async fn an_answer_without_length_that_is_cut_ends_a_connection_of_http_1_0_in_a
         let answer = until(&mut visitor, "\r\n\r\nhel").await;
         assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
         assert!(!answer.contains("content-length"), "{answer}");
-        let end = timeout(PATIENCE, visitor.read(&mut [0])).await.unwrap();
+        let end = timeout(TIMEOUT, visitor.read(&mut [0])).await.unwrap();
         let end = end.map_err(|error| error.kind());
         let reset = Err(std::io::ErrorKind::ConnectionReset);
         assert_eq!(end, if complete { Ok(0) } else { reset }, "{host}");
@@ -146,14 +146,14 @@ async fn an_answer_without_length_that_is_cut_ends_a_connection_of_http_1_0_in_a
     let request = b"GET / HTTP/1.0\r\nHost: a.com\r\n\r\n";
     visitor.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    let end = timeout(PATIENCE, visitor.read_to_end(&mut answer)).await;
+    let end = timeout(TIMEOUT, visitor.read_to_end(&mut answer)).await;
     assert!(end.unwrap().is_err(), "neither in TLS");
     assert!(answer.ends_with(b"\r\n\r\nhel"));
 }
 
 #[tokio::test]
-async fn of_two_framings_of_an_answer_the_chunks_count() {
-    let world = World::new();
+async fn chunked_wins_over_content_length() {
+    let world = Harness::new();
     let table = [
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -191,7 +191,7 @@ async fn of_two_framings_of_an_answer_the_chunks_count() {
         let certificate = Certificate::of("a.com");
         let revision = world.serve("a.com", &certificate, port).await;
         let edge = world.edge().await;
-        crate::world::served(&edge, revision).await;
+        crate::harness::served(&edge, revision).await;
         let (got, text) = plain(edge.http_addr().unwrap(), "a.com", "/").await;
         assert_eq!(got, status, "{answer:?} {text}");
         for mut http in [
@@ -216,7 +216,7 @@ fn streamed(
 
 #[tokio::test]
 async fn bodies_of_get_and_head_are_delivered() {
-    let world = World::new();
+    let world = Harness::new();
     let port = origin(|request: Request<Incoming>| async move {
         let method = request.method().clone();
         let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -239,7 +239,7 @@ async fn bodies_of_get_and_head_are_delivered() {
             .uri("https://a.com/")
             .body(streamed("{\"q\":1}"))
             .unwrap();
-        let response = timeout(PATIENCE, sender.send_request(request)).await;
+        let response = timeout(TIMEOUT, sender.send_request(request)).await;
         let response = response.unwrap().unwrap();
         let expected = format!("{method} {{\"q\":1}}");
         assert_eq!(response.headers()["x-got"], expected.as_str());
@@ -258,7 +258,7 @@ async fn bodies_of_get_and_head_are_delivered() {
 /// RFC 9112 §6.3: what has two framings ends the connection, so that no rest of it is a request.
 #[tokio::test]
 async fn a_request_with_two_framings_is_the_last_one() {
-    let world = World::new();
+    let world = Harness::new();
     let (port, record) = recording().await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
@@ -274,7 +274,7 @@ async fn a_request_with_two_framings_is_the_last_one() {
 /// Whoever likes can say `application/grpc`: it is no way around the rate that bodies must have.
 #[tokio::test]
 async fn a_slow_body_is_not_excused_by_its_type() {
-    let world = World::new();
+    let world = Harness::new();
     let port = origin(|request: Request<Incoming>| async move {
         let _ = request.into_body().collect().await;
         Response::new(Full::<Bytes>::default())
@@ -284,8 +284,8 @@ async fn a_slow_body_is_not_excused_by_its_type() {
     world.serve("a.com", &certificate, port).await;
     let edge = world
         .edge_with(|options| {
-            options.patience.body_rate = 1000;
-            options.patience.body_window = Duration::from_millis(100);
+            options.timeouts.body_rate_min = 1000;
+            options.timeouts.body_window = Duration::from_millis(100);
         })
         .await;
     let mut visitor = h1(&edge).await;
@@ -300,8 +300,8 @@ async fn a_slow_body_is_not_excused_by_its_type() {
     let edge = world
         .edge_with(|options| {
             options.origin_h2c_ports = vec![h2c];
-            options.patience.body_rate = 1000;
-            options.patience.body_window = Duration::from_millis(100);
+            options.timeouts.body_rate_min = 1000;
+            options.timeouts.body_window = Duration::from_millis(100);
         })
         .await;
     for (host, status) in [("a.com", 408), ("b.com", 200)] {
@@ -322,14 +322,14 @@ async fn a_slow_body_is_not_excused_by_its_type() {
             .header("content-type", "application/grpc")
             .body(StreamBody::new(Box::pin(words)))
             .unwrap();
-        let response = timeout(PATIENCE, sender.send_request(request)).await;
+        let response = timeout(TIMEOUT, sender.send_request(request)).await;
         assert_eq!(response.unwrap().unwrap().status(), status, "{host}");
     }
 }
 
 #[tokio::test]
 async fn trailers_of_an_answer_are_passed_on_to_those_who_take_them() {
-    let world = World::new();
+    let world = Harness::new();
     let answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, X-Seen\r\nTrailer: X-Last\r\n\
                   Transfer-Encoding: chunked\r\n\r\n\
                   2\r\nhi\r\n0\r\nX-Sum: 17\r\nContent-Length: 1\r\nX-Last: 3\r\n\r\n";

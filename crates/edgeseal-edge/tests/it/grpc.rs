@@ -12,8 +12,8 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     client::{BOTH, config, connect},
+    harness::{Authority, Certificate, Harness, TIMEOUT},
     origin::{listener, server_config},
-    world::{Authority, Certificate, PATIENCE, World},
 };
 
 type Parts = mpsc::Sender<Frame<Bytes>>;
@@ -95,7 +95,7 @@ async fn talking(certificate: Option<&Certificate>) -> u16 {
 
 #[tokio::test]
 async fn a_conversation_goes_both_ways_with_trailers_at_both_ends() {
-    let world = World::new();
+    let world = Harness::new();
     let authority = Authority::new();
     let in_tls = talking(Some(&authority.issue("a.com"))).await;
     let clear = talking(None).await;
@@ -123,14 +123,14 @@ async fn a_conversation_goes_both_ways_with_trailers_at_both_ends() {
             .header("content-type", "application/grpc")
             .body(body)
             .unwrap();
-        let response = timeout(PATIENCE, sender.send_request(request))
+        let response = timeout(TIMEOUT, sender.send_request(request))
             .await
             .unwrap()
             .unwrap();
         assert_eq!(response.headers()["x-scheme"], scheme);
         let mut body = response.into_body();
         let next = async |body: &mut Incoming| {
-            let frame = timeout(PATIENCE, body.frame()).await.unwrap();
+            let frame = timeout(TIMEOUT, body.frame()).await.unwrap();
             frame.unwrap().unwrap()
         };
         for message in ["one", "two", "three"] {

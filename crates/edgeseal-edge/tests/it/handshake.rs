@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use edgeseal_core::domain::State;
+use edgeseal_core::domain::DomainState;
 use rustls::{HandshakeKind, client::Resumption};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,13 +12,13 @@ use tokio::{
 
 use crate::{
     client::{BOTH, Http, UNRECOGNIZED, alert_of, chain, chain_of, config, connect, leaf, plain},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, served},
     origin::saying,
-    world::{Building as _, Certificate, PATIENCE, World, domain, served},
 };
 
 #[tokio::test]
 async fn exact_then_wildcard_then_refusal() {
-    let world = World::new();
+    let world = Harness::new();
     let (exact, wildcard, stopped) = (
         Certificate::with_chain("a.com"),
         Certificate::of("*.a.com"),
@@ -30,7 +30,7 @@ async fn exact_then_wildcard_then_refusal() {
     world.put(&domain("never.a.com")).await;
     let stopped_domain = domain("stopped.a.com")
         .bound(&stopped)
-        .in_state(State::Offline);
+        .in_state(DomainState::Offline);
     world.put_all(&stopped_domain, &stopped).await;
     let edge = world.edge().await;
     let table = [
@@ -53,7 +53,7 @@ async fn exact_then_wildcard_then_refusal() {
 
 #[tokio::test]
 async fn a_client_without_a_name() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.serve("a.com", &certificate, 1).await;
     let nameless = || {
@@ -76,7 +76,7 @@ async fn a_client_without_a_name() {
 
 #[tokio::test]
 async fn both_versions_and_both_protocols() {
-    let world = World::new();
+    let world = Harness::new();
     world
         .serve("a.com", &Certificate::of("a.com"), saying("hello").await)
         .await;
@@ -116,7 +116,7 @@ async fn both_versions_and_both_protocols() {
 #[tokio::test]
 async fn a_ticket_resumes_and_does_not_revive() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let world = World::new();
+        let world = Harness::new();
         let certificate = Certificate::of("a.com");
         world
             .serve("a.com", &certificate, saying("hello").await)
@@ -150,7 +150,7 @@ async fn a_ticket_resumes_and_does_not_revive() {
 
 #[tokio::test]
 async fn a_slow_client_hello_is_cut() {
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world
         .edge_with(|o| o.client_hello_timeout = Duration::from_millis(200))
@@ -160,7 +160,7 @@ async fn a_slow_client_hello_is_cut() {
         let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
         stream.write_all(start).await.unwrap();
         let mut rest = Vec::new();
-        let reading = timeout(PATIENCE, stream.read_to_end(&mut rest))
+        let reading = timeout(TIMEOUT, stream.read_to_end(&mut rest))
             .await
             .unwrap();
         assert!(matches!(reading, Ok(0) | Err(_)), "{reading:?}");
@@ -169,7 +169,7 @@ async fn a_slow_client_hello_is_cut() {
 
 #[tokio::test]
 async fn a_client_that_speaks_no_tls_gets_no_answer_but_an_alert() {
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world.edge().await;
     let answer = crate::client::bare(edge.https_addr(), "GET / HTTP/1.1\r\nHost: a.com\r\n\r\n");
@@ -179,14 +179,14 @@ async fn a_client_that_speaks_no_tls_gets_no_answer_but_an_alert() {
 
 #[tokio::test]
 async fn keys_beyond_the_cache_are_opened_again() {
-    let world = World::new();
+    let world = Harness::new();
     let certificates: Vec<Certificate> = (0..20)
         .map(|n| Certificate::of(&format!("d{n}.com")))
         .collect();
     for (n, certificate) in certificates.iter().enumerate() {
         world.serve(&format!("d{n}.com"), certificate, 1).await;
     }
-    let edge = Arc::new(world.edge_with(|o| o.key_cache = 2).await);
+    let edge = Arc::new(world.edge_with(|o| o.key_cache_size = 2).await);
     for _ in 0..2 {
         for (n, certificate) in certificates.iter().enumerate() {
             let got = leaf(edge.https_addr(), &format!("d{n}.com")).await;

@@ -12,12 +12,12 @@ use tokio::{
 
 use crate::{
     client::bare,
+    harness::{DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, recording},
-    world::{Building as _, PATIENCE, World, domain},
 };
 
 /// An origin that answers in HTTP/1.0 and reads no body but one with a length; its port, and the requests.
-async fn old() -> (u16, Arc<Mutex<Vec<String>>>) {
+async fn http10_origin() -> (u16, Arc<Mutex<Vec<String>>>) {
     let (listener, address) = listener().await;
     let requests = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&requests);
@@ -32,7 +32,7 @@ async fn old() -> (u16, Arc<Mutex<Vec<String>>>) {
             let length = head.split("content-length: ").nth(1);
             let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
             let mut body = vec![0; length.unwrap_or(0)];
-            timeout(PATIENCE, stream.read_exact(&mut body))
+            timeout(TIMEOUT, stream.read_exact(&mut body))
                 .await
                 .unwrap()
                 .unwrap();
@@ -66,8 +66,8 @@ async fn knows(edge: SocketAddr) {
 
 #[tokio::test]
 async fn a_body_without_a_length_is_counted_for_an_origin_of_http_1_0() {
-    let (port, requests) = old().await;
-    let world = World::new();
+    let (port, requests) = http10_origin().await;
+    let world = Harness::new();
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
     let address = edge.http_addr().unwrap();
@@ -85,8 +85,8 @@ async fn a_body_without_a_length_is_counted_for_an_origin_of_http_1_0() {
 
 #[tokio::test]
 async fn one_that_is_too_long_to_be_counted_is_refused() {
-    let (port, requests) = old().await;
-    let world = World::new();
+    let (port, requests) = http10_origin().await;
+    let world = Harness::new();
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
     let address = edge.http_addr().unwrap();
@@ -98,9 +98,9 @@ async fn one_that_is_too_long_to_be_counted_is_refused() {
 }
 
 #[tokio::test]
-async fn the_visitor_that_waits_for_the_word_is_told_to_send_it() {
-    let (port, requests) = old().await;
-    let world = World::new();
+async fn a_client_that_expects_continue_is_told_to_send() {
+    let (port, requests) = http10_origin().await;
+    let world = Harness::new();
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
     let address = edge.http_addr().unwrap();
@@ -115,8 +115,8 @@ async fn the_visitor_that_waits_for_the_word_is_told_to_send_it() {
 
 #[tokio::test]
 async fn the_next_origin_gets_it_in_chunks_if_it_speaks_http_1_1() {
-    let ((port, requests), (recording, record)) = (old().await, recording().await);
-    let world = World::new();
+    let ((port, requests), (recording, record)) = (http10_origin().await, recording().await);
+    let world = Harness::new();
     let domain = domain("a.com")
         .with_origin_at("127.0.0.1", port, 20)
         .with_origin_at("127.0.0.1", recording, 30);

@@ -19,8 +19,8 @@ use tokio::{
 
 use crate::{
     client::{BOTH, Http, bare, config, connect},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{origin, saying},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 fn status(answer: &str) -> Option<&str> {
@@ -28,8 +28,8 @@ fn status(answer: &str) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn heads_have_a_size_and_a_number_of_fields() {
-    let world = World::new();
+async fn headers_are_limited_in_size_and_number() {
+    let world = Harness::new();
     let port = saying("hello").await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
@@ -51,7 +51,7 @@ async fn heads_have_a_size_and_a_number_of_fields() {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let reading = stream.read_to_string(&mut answer);
-        timeout(PATIENCE, reading).await.unwrap().unwrap();
+        timeout(TIMEOUT, reading).await.unwrap().unwrap();
         assert_eq!(status(&answer), Some(expected), "{answer}");
     }
 }
@@ -64,11 +64,11 @@ async fn a_client_whose_head_is_too_long_gets_the_answer() {
     let filling = "x".repeat(8_000_000);
     let head = format!("GET / HTTP/1.1\r\nHost: a.com\r\nX: {filling}\r\n\r\n");
     for large_heads in [0, 10] {
-        let world = World::new();
+        let world = Harness::new();
         let port = saying("hello").await;
         world.serve("a.com", &Certificate::of("a.com"), port).await;
         let edge = world
-            .edge_with(|options| options.limits.large_heads = large_heads)
+            .edge_with(|options| options.limits.large_headers = large_heads)
             .await;
         for _ in 0..5 {
             let answer = bare(edge.http_addr().unwrap(), &head).await;
@@ -76,11 +76,11 @@ async fn a_client_whose_head_is_too_long_gets_the_answer() {
             let config = config(BOTH, &["http/1.1"]);
             let mut client = connect(edge.https_addr(), "a.com", config).await.unwrap();
             let sending = client.write_all(head.as_bytes());
-            timeout(PATIENCE, sending).await.unwrap().unwrap();
+            timeout(TIMEOUT, sending).await.unwrap().unwrap();
             client.flush().await.unwrap();
             let mut answer = String::new();
             let reading = client.read_to_string(&mut answer);
-            timeout(PATIENCE, reading).await.unwrap().unwrap();
+            timeout(TIMEOUT, reading).await.unwrap().unwrap();
             assert_eq!(status(&answer), Some("431"), "{answer}");
         }
     }
@@ -88,12 +88,12 @@ async fn a_client_whose_head_is_too_long_gets_the_answer() {
 
 /// A head of 20 KB takes its turn among such heads, of which one source has half at most.
 #[tokio::test]
-async fn a_long_head_waits_for_no_memory_that_is_not_there() {
-    let world = World::new();
+async fn a_large_header_is_refused_under_memory_pressure() {
+    let world = Harness::new();
     let port = saying("hello").await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world
-        .edge_with(|options| options.limits.large_heads = 1)
+        .edge_with(|options| options.limits.large_headers = 1)
         .await;
     let address = edge.http_addr().unwrap();
     let request = |length: usize| {
@@ -113,26 +113,26 @@ async fn a_long_head_waits_for_no_memory_that_is_not_there() {
             }
         }
     };
-    let refused = timeout(PATIENCE, refused).await.unwrap();
+    let refused = timeout(TIMEOUT, refused).await.unwrap();
     assert_eq!(status(&refused), Some("431"), "{refused}");
     let short = bare(address, &request(10_000)).await;
     assert_eq!(status(&short), Some("200"), "{short}");
     first.write_all(end.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    timeout(PATIENCE, first.read_to_string(&mut answer))
+    timeout(TIMEOUT, first.read_to_string(&mut answer))
         .await
         .unwrap()
         .unwrap();
     assert_eq!(status(&answer), Some("200"), "{answer}");
     // What it had is there for the next one, as soon as its exchange is over.
     let next = async { while status(&bare(address, &long).await) != Some("200") {} };
-    timeout(PATIENCE, next).await.unwrap();
+    timeout(TIMEOUT, next).await.unwrap();
 }
 
 /// A head that comes a letter at a time is not waited for, however busy it looks.
 #[tokio::test]
 async fn a_slow_head_is_cut() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world
@@ -166,7 +166,7 @@ async fn a_slow_head_is_cut() {
 
 #[tokio::test]
 async fn bodies_have_a_size() {
-    let world = World::new();
+    let world = Harness::new();
     let whole = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&whole);
     let port = origin(move |request: Request<Incoming>| {
@@ -208,11 +208,11 @@ async fn bodies_have_a_size() {
 
 #[tokio::test]
 async fn a_connection_carries_so_many_requests() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
-        .edge_with(|options| options.connection_requests = 3)
+        .edge_with(|options| options.keepalive_requests = 3)
         .await;
     for mut http in [
         Http::h1(edge.https_addr(), "a.com").await,
@@ -226,6 +226,6 @@ async fn a_connection_carries_so_many_requests() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, closed).await.expect("closed after three");
+        timeout(TIMEOUT, closed).await.expect("closed after three");
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use crate::{
     client::Http,
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{origin, saying},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 /// Answers by the path.
@@ -109,7 +109,7 @@ fn table() -> Vec<Case> {
 
 #[tokio::test]
 async fn each_kind_is_the_same_over_both_versions() {
-    let world = World::new();
+    let world = Harness::new();
     let port = origin(answer).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;
@@ -134,17 +134,14 @@ async fn each_kind_is_the_same_over_both_versions() {
                 request = request.header(*name, value);
             }
             let request = request.body(Full::default()).unwrap();
-            let response = timeout(PATIENCE, http.send(request))
-                .await
-                .unwrap()
-                .unwrap();
+            let response = timeout(TIMEOUT, http.send(request)).await.unwrap().unwrap();
             assert_eq!(response.status().as_u16(), case.status, "{context}");
             let got = response
                 .headers()
                 .get(case.has.0)
                 .unwrap_or_else(|| panic!("{context}"));
             assert_eq!(got.to_str().unwrap(), case.has.1, "{context}");
-            let body = timeout(PATIENCE, response.into_body().collect());
+            let body = timeout(TIMEOUT, response.into_body().collect());
             let body = body.await.unwrap().unwrap().to_bytes();
             if case.body == "<" {
                 assert!(body.starts_with(b"<"), "{context}");
@@ -157,22 +154,19 @@ async fn each_kind_is_the_same_over_both_versions() {
 
 #[tokio::test]
 async fn connect_is_refused_over_http2_too() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;
     let mut http = Http::h2(edge.https_addr(), "a.com").await;
     let request = Request::connect("a.com:443").body(Full::default()).unwrap();
-    let response = timeout(PATIENCE, http.send(request))
-        .await
-        .unwrap()
-        .unwrap();
+    let response = timeout(TIMEOUT, http.send(request)).await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
 async fn the_asterisk_of_options_passes() {
-    let world = World::new();
+    let world = Harness::new();
     let port = origin(answer).await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;

@@ -13,8 +13,8 @@ use std::{
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{KeyAlgorithm, ocsp::Question},
-    delivery::Delivery,
+    certificate::{KeyAlgorithm, ocsp::OcspQuery},
+    delivery::DeliveryConfig,
     domain::Domain,
 };
 use edgeseal_edge::Edge;
@@ -39,7 +39,7 @@ use tokio::{
 
 use crate::{
     client::{BOTH, config, connect},
-    world::{Building as _, Certificate, PATIENCE, World, domain, served},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, served},
 };
 
 /// What `openssl` signs is of now, so the edge goes by the real time here.
@@ -150,17 +150,17 @@ impl Responder {
     async fn asked(&self, times: u32) {
         let mut asked = self.asked.clone();
         let waiting = asked.wait_for(|asked| *asked >= times);
-        timeout(PATIENCE, waiting).await.unwrap().unwrap();
+        timeout(TIMEOUT, waiting).await.unwrap().unwrap();
     }
 
     /// An edge that may ask it.
-    async fn edge(&self, world: &World) -> Edge {
+    async fn edge(&self, world: &Harness) -> Edge {
         let mut options = world.options();
         options.ocsp_private_addresses = true;
-        options.key_cache = 1;
+        options.key_cache_size = 1;
         let (store, keyring) = (Arc::clone(&world.store), world.keyring.clone());
         let start = Edge::start(options, store, keyring, real_time);
-        timeout(PATIENCE, start).await.unwrap().unwrap()
+        timeout(TIMEOUT, start).await.unwrap().unwrap()
     }
 }
 
@@ -210,12 +210,12 @@ async fn answer(mut stream: TcpStream, home: &Path, spoils: bool) {
 
 /// Keeps the response that a handshake brings. Checks signatures of some schemes only.
 #[derive(Debug)]
-struct Keeping {
+struct CapturingVerifier {
     response: Mutex<Vec<u8>>,
     schemes: Vec<SignatureScheme>,
 }
 
-impl ServerCertVerifier for Keeping {
+impl ServerCertVerifier for CapturingVerifier {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -269,13 +269,13 @@ async fn stapled_for(
     versions: &[&'static SupportedProtocolVersion],
     schemes: Vec<SignatureScheme>,
 ) -> Vec<u8> {
-    let keeping = Arc::new(Keeping {
+    let keeping = Arc::new(CapturingVerifier {
         response: Mutex::default(),
         schemes,
     });
     let mut client: ClientConfig = config(versions, &[]);
     client.resumption = Resumption::disabled();
-    let verifier = Arc::<Keeping>::clone(&keeping);
+    let verifier = Arc::<CapturingVerifier>::clone(&keeping);
     client.dangerous().set_certificate_verifier(verifier);
     connect(edge.https_addr(), name, client).await.unwrap();
     let response = keeping.response.lock().unwrap();
@@ -292,13 +292,13 @@ async fn eventually_stapled(edge: &Edge, name: &str) -> Vec<u8> {
             }
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap()
+    timeout(TIMEOUT, waiting).await.unwrap()
 }
 
 fn chosen(name: &str, certificate: &Certificate) -> Domain {
-    domain(name).bound(certificate).delivered(Delivery {
+    domain(name).bound(certificate).delivered(DeliveryConfig {
         ocsp_stapling: true,
-        ..Delivery::default()
+        ..DeliveryConfig::default()
     })
 }
 
@@ -307,14 +307,14 @@ async fn a_good_response_is_stapled_where_the_domain_chose_it() {
     let Some(responder) = Responder::new().await else {
         return;
     };
-    let world = World::new();
+    let world = Harness::new();
     let shared = responder.issue("a.com", 1, false, false);
     world.put_all(&chosen("a.com", &shared), &shared).await;
     world.put(&domain("b.com").bound(&shared)).await;
     let edge = responder.edge(&world).await;
     let response = eventually_stapled(&edge, "a.com").await;
-    let question = Question::new(&shared.leaf, &responder.der).unwrap();
-    let good = question.judge(&response, real_time()).unwrap();
+    let question = OcspQuery::new(&shared.leaf, &responder.der).unwrap();
+    let good = question.verify_response(&response, real_time()).unwrap();
     assert!(good.next_update > real_time());
     for version in [&TLS12, &TLS13] {
         assert_eq!(stapled(&edge, "a.com", &[version]).await, response);
@@ -343,7 +343,7 @@ async fn each_of_two_certificates_has_its_own_response() {
     let Some(responder) = Responder::new().await else {
         return;
     };
-    let world = World::new();
+    let world = Harness::new();
     let ecdsa = responder.issue("a.com", 1, false, false);
     let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
     let rsa = responder.issue_for(&key.unwrap(), "a.com", 2, false, false);
@@ -363,7 +363,7 @@ async fn each_of_two_certificates_has_its_own_response() {
         ),
     ];
     for (certificate, schemes) in schemes {
-        let question = Question::new(&certificate.leaf, &responder.der).unwrap();
+        let question = OcspQuery::new(&certificate.leaf, &responder.der).unwrap();
         for version in [&TLS12, &TLS13] {
             let waiting = async {
                 loop {
@@ -374,8 +374,8 @@ async fn each_of_two_certificates_has_its_own_response() {
                     }
                 }
             };
-            let response = timeout(PATIENCE, waiting).await.unwrap();
-            question.judge(&response, real_time()).unwrap();
+            let response = timeout(TIMEOUT, waiting).await.unwrap();
+            question.verify_response(&response, real_time()).unwrap();
         }
     }
 }
@@ -385,16 +385,18 @@ async fn an_edge_that_follows_again_keeps_its_responses_and_fetches_new_ones() {
     let Some(responder) = Responder::new().await else {
         return;
     };
-    let world = World::new();
+    let world = Harness::new();
     let early = responder.issue("a.com", 1, false, false);
     world.put_all(&chosen("a.com", &early), &early).await;
     let mut edge = responder.edge(&world).await;
     let response = eventually_stapled(&edge, "a.com").await;
-    edge.release().await;
+    edge.stop_replication().await;
     assert_eq!(stapled(&edge, "a.com", BOTH).await, response);
     let later = responder.issue("b.com", 2, false, false);
     let written = world.put_all(&chosen("b.com", &later), &later).await;
-    edge.resume(Arc::clone(&world.store)).await.unwrap();
+    edge.resume_replication(Arc::clone(&world.store))
+        .await
+        .unwrap();
     served(&edge, written).await;
     eventually_stapled(&edge, "b.com").await;
     assert_eq!(stapled(&edge, "a.com", BOTH).await, response);
@@ -410,7 +412,7 @@ async fn a_certificate_that_demands_a_response_gets_it_whatever_the_domain_chose
     let Some(responder) = Responder::new().await else {
         return;
     };
-    let world = World::new();
+    let world = Harness::new();
     let demanding = responder.issue("a.com", 1, false, true);
     let domain = domain("a.com").bound(&demanding);
     world.put_all(&domain, &demanding).await;
@@ -427,7 +429,7 @@ async fn what_is_revoked_or_spoiled_is_not_stapled() {
     let Some(responder) = Responder::new().await else {
         return;
     };
-    let world = World::new();
+    let world = Harness::new();
     let edge = responder.edge(&world).await;
     let revoked = responder.issue("revoked.com", 1, true, true);
     world
@@ -454,7 +456,7 @@ async fn a_responder_in_the_own_network_is_not_asked_unless_that_is_allowed() {
     let Some(responder) = Responder::new().await else {
         return;
     };
-    let world = World::new();
+    let world = Harness::new();
     let certificate = responder.issue("a.com", 1, false, true);
     let wanted = chosen("a.com", &certificate);
     let written = world.put_all(&wanted, &certificate).await;

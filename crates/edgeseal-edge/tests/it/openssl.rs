@@ -5,11 +5,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use edgeseal_core::delivery::{Delivery, TlsVersions};
+use edgeseal_core::delivery::{DeliveryConfig, TlsVersions};
 
 use crate::{
     client::UNRECOGNIZED,
-    world::{Building as _, Certificate, World, domain},
+    harness::{Certificate, DomainBuilder as _, Harness, domain},
 };
 
 /// Everything that `openssl s_client` prints.
@@ -62,7 +62,7 @@ pub(crate) fn base64(der: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_sees_the_leaf_in_any_spelling_of_the_name() {
-    let world = World::new();
+    let world = Harness::new();
     let (exact, wildcard) = (Certificate::of("a.com"), Certificate::of("*.a.com"));
     world.serve("a.com", &exact, 1).await;
     world.serve("*.a.com", &wildcard, 1).await;
@@ -90,7 +90,7 @@ async fn openssl_sees_the_leaf_in_any_spelling_of_the_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_is_told_unrecognized_name() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("off.com");
     let off = domain("off.com").bound(&certificate).off();
     world.put_all(&off, &certificate).await;
@@ -117,16 +117,16 @@ async fn openssl_is_told_unrecognized_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_speaks_the_versions_that_the_domain_allows() {
-    let world = World::new();
+    let world = Harness::new();
     for (name, tls) in [
         ("both.com", TlsVersions::Both),
         ("only12.com", TlsVersions::Only12),
         ("only13.com", TlsVersions::Only13),
     ] {
         let certificate = Certificate::of(name);
-        let delivery = Delivery {
+        let delivery = DeliveryConfig {
             tls,
-            ..Delivery::default()
+            ..DeliveryConfig::default()
         };
         let domain = domain(name).bound(&certificate).delivered(delivery);
         world.put_all(&domain, &certificate).await;

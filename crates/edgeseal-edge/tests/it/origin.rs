@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::world::Certificate;
+use crate::harness::Certificate;
 
 /// An HTTP/1.1 origin; its port.
 pub(crate) async fn origin<F, A, B>(answer: F) -> u16

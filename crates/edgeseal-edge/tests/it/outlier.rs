@@ -12,8 +12,8 @@ use tokio::{
 
 use crate::{
     client::plain,
+    harness::{DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, saying},
-    world::{Building as _, PATIENCE, World, domain},
 };
 
 /// Requests: the method, and the host.
@@ -64,7 +64,7 @@ async fn choosy(welcome: &'static str) -> (u16, Asked) {
 async fn the_next_visitor_does_not_choose_the_host_that_an_origin_is_tried_with() {
     let (primary, asked) = choosy("one.a.com").await;
     let backup = saying("backup").await;
-    let world = World::new();
+    let world = Harness::new();
     let domain = domain("*.a.com")
         .with_origin_at("127.0.0.1", primary, 20)
         .with_origin_at("127.0.0.1", backup, 30);
@@ -86,6 +86,6 @@ async fn the_next_visitor_does_not_choose_the_host_that_an_origin_is_tried_with(
             }
         }
     };
-    let first_trial = timeout(PATIENCE, first_trial).await.unwrap();
+    let first_trial = timeout(TIMEOUT, first_trial).await.unwrap();
     assert_eq!(first_trial, ("HEAD".to_owned(), "one.a.com".to_owned()));
 }

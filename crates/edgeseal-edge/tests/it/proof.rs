@@ -8,12 +8,12 @@ use std::{
     },
 };
 
-use edgeseal_core::{Pattern, Timestamp, domain::Environment};
+use edgeseal_core::{DomainPattern, Timestamp, domain::Environment};
 use edgeseal_edge::{Edge, Options, STAGING};
 use edgeseal_store::{
     Catalog, Revision,
     record::EdgeRecord,
-    rollout::{EdgeState, SILENT_AFTER_MS, Standing},
+    rollout::{EdgeState, RolloutStatus, SILENT_AFTER_MS},
 };
 use rustls::{
     ServerConfig,
@@ -28,8 +28,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::world::{
-    Building as _, Certificate, PATIENCE, World, domain, now, pattern, put, served,
+use crate::harness::{
+    Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now, pattern, put, served,
 };
 
 /// What is behind a store, and what its edges report.
@@ -38,7 +38,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(world: &World) -> Self {
+    fn new(world: &Harness) -> Self {
         let store = Arc::clone(&world.store);
         Self {
             catalog: Catalog::new(store, world.keyring.clone()),
@@ -55,7 +55,7 @@ impl Watch {
     ) -> (usize, usize) {
         let at = now().plus_ms(later_ms);
         let names = [pattern(name)];
-        let proved = self.catalog.proved(&names, revision, environment, at);
+        let proved = self.catalog.count_proved(&names, revision, environment, at);
         proved.await.unwrap()
     }
 
@@ -76,13 +76,16 @@ impl Watch {
     async fn standing<T>(
         &self,
         name: &str,
-        look: impl FnOnce(&EdgeRecord, Standing<'_>) -> T,
+        look: impl FnOnce(&EdgeRecord, RolloutStatus<'_>) -> T,
     ) -> T {
         let edges = self.edges().await;
         let production = Environment::Production;
-        let target = self.catalog.target(&pattern(name), None, production).await;
+        let target = self
+            .catalog
+            .rollout_target(&pattern(name), None, production)
+            .await;
         let target = target.unwrap().unwrap();
-        look(&edges[0], edges[0].standing(&target, now()))
+        look(&edges[0], edges[0].status(&target, now()))
     }
 }
 
@@ -96,10 +99,10 @@ async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, looking).await.expect("in time")
+    timeout(TIMEOUT, looking).await.expect("in time")
 }
 
-fn options(world: &World, group: &str, id: &str) -> Options {
+fn options(world: &Harness, group: &str, id: &str) -> Options {
     let directory = world.directory.path().join(format!("{group}-{id}"));
     std::fs::create_dir(&directory).unwrap();
     let mut options = world.options();
@@ -109,19 +112,19 @@ fn options(world: &World, group: &str, id: &str) -> Options {
     options
 }
 
-async fn edge(world: &World, group: &str, id: &str) -> Edge {
+async fn edge(world: &Harness, group: &str, id: &str) -> Edge {
     let options = options(world, group, id);
     world.start(options, Arc::clone(&world.store)).await
 }
 
 /// An edge that can die: with its runtime, without a word.
-struct Mortal {
+struct KillableEdge {
     runtime: Runtime,
     edge: Edge,
 }
 
-impl Mortal {
-    async fn start(world: &World, group: &str, id: &str) -> Self {
+impl KillableEdge {
+    async fn start(world: &Harness, group: &str, id: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let (options, store) = (options(world, group, id), Arc::clone(&world.store));
         let start = Edge::start(options, store, world.keyring.clone(), now);
@@ -129,7 +132,7 @@ impl Mortal {
         Self { runtime, edge }
     }
 
-    fn die(self) {
+    fn kill(self) {
         self.runtime.shutdown_background();
         drop(self.edge);
     }
@@ -137,9 +140,9 @@ impl Mortal {
 
 #[tokio::test]
 async fn every_live_edge_of_the_environment_counts_and_no_other() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
-    let first = Mortal::start(&world, "default", "e1").await;
+    let first = KillableEdge::start(&world, "default", "e1").await;
     let second = edge(&world, "default", "e2").await;
     let _third = edge(&world, "elsewhere", "e1").await;
     let staging = edge(&world, STAGING, "e1").await;
@@ -153,7 +156,7 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
 
     // One is drained and goes; one dies: its report stays, and proves nothing of what comes after.
     second.drain().await;
-    first.die();
+    first.kill();
     let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
     watch.until_proved("a.com", revision, (1, 2)).await;
     let much_later = async |ms| {
@@ -178,24 +181,24 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
 
 #[tokio::test]
 async fn a_dead_edge_is_told_from_a_living_one() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
-    let dying = Mortal::start(&world, "default", "dying").await;
+    let dying = KillableEdge::start(&world, "default", "dying").await;
     let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
     watch.until_proved("a.com", revision, (1, 1)).await;
-    dying.die();
+    dying.kill();
     let target = watch
         .catalog
-        .target(&pattern("a.com"), None, Environment::Production)
+        .rollout_target(&pattern("a.com"), None, Environment::Production)
         .await;
     let target = target.unwrap().unwrap();
     let later: Timestamp = now().plus_ms(SILENT_AFTER_MS + 1);
     let edges = watch.edges().await;
-    let standing = edges[0].standing(&target, later);
+    let standing = edges[0].status(&target, later);
     assert_eq!(standing.state, EdgeState::Silent);
     assert!(standing.proof.is_none() && !standing.settled);
     // Nothing is remembered for ever.
-    let day = edgeseal_store::rollout::FORGOTTEN_AFTER_MS;
+    let day = edgeseal_store::rollout::REPORT_TTL_MS;
     world.store.sweep(now().plus_ms(day - 1)).await.unwrap();
     assert_eq!(watch.edges().await.len(), 1);
     world.store.sweep(now().plus_ms(day + 1)).await.unwrap();
@@ -204,7 +207,7 @@ async fn a_dead_edge_is_told_from_a_living_one() {
 
 #[tokio::test]
 async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
     let _edge = world.edge().await;
     world.report("default", |_| true).await;
@@ -219,19 +222,19 @@ async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() 
         let proof = until(async || {
             // Read on the news of the first change it may be of the second, which has no time yet.
             let proof = watch.standing("a.com", |_, standing| standing.proof.cloned());
-            proof.await.filter(|proof| proof.changed.is_some())
+            proof.await.filter(|proof| proof.changed_at.is_some())
         })
         .await;
         assert_eq!(proof.revision, revisions[1].0);
         assert_eq!(proof.sha256, Some(certificates[1].sha256()));
-        assert_eq!(proof.took_ms(), Some(40));
+        assert_eq!(proof.propagation_ms(), Some(40));
         watch.until_proved("a.com", revisions[0], (1, 1)).await;
     }
 }
 
 #[tokio::test]
 async fn in_bulk_only_what_was_read_is_claimed_and_who_waits_goes_first() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
     let edge = world.edge().await;
     world.report("default", |_| true).await;
@@ -257,22 +260,25 @@ async fn in_bulk_only_what_was_read_is_claimed_and_who_waits_goes_first() {
 
     // While more comes, and of a commit that the edge has not seen yet.
     let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
-    edge.proofs()
-        .ask(&[pattern(&name(3))], Revision(revision.0 + 1));
+    edge.proof_requests()
+        .request(&[pattern(&name(3))], Revision(revision.0 + 1));
     let revision = world.write(bulk.collect()).await;
     watch.until_proved(&name(3), revision, (1, 1)).await;
     // Later, when nothing changes any more.
-    edge.proofs().ask(&[pattern(&name(0))], revision);
+    edge.proof_requests()
+        .request(&[pattern(&name(0))], revision);
     watch.until_proved(&name(0), revision, (1, 1)).await;
     let found = watch
-        .standing(&name(0), |_, standing| standing.proof.unwrap().took_ms())
+        .standing(&name(0), |_, standing| {
+            standing.proof.unwrap().propagation_ms()
+        })
         .await;
     assert_eq!(found, None, "nobody measured it");
 }
 
 #[tokio::test]
 async fn what_others_put_below_a_wildcard_does_not_hide_it() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
     let _edge = world.edge().await;
     let certificate = Certificate::of("*.b.com");
@@ -332,12 +338,12 @@ impl Interceptor {
 
 #[tokio::test]
 async fn what_somebody_else_serves_is_reported_and_healed() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
     let (certificate, other) = (Certificate::of("a.com"), Certificate::of("a.com"));
     let (interceptor, tell) = Interceptor::start(&other).await;
     let edge = world
-        .edge_with(|options| options.prove_at = Some(interceptor.address))
+        .edge_with(|options| options.probe_address = Some(interceptor.address))
         .await;
     tell.send(edge.https_addr()).unwrap();
     let revision = world.serve("a.com", &certificate, 1).await;
@@ -350,13 +356,13 @@ async fn what_somebody_else_serves_is_reported_and_healed() {
     assert_eq!(record.unproved[0].domain, pattern("a.com"));
     assert_eq!(record.unproved[0].revision, revision.0);
     let why = format!("the listener served another leaf, {}", other.sha256());
-    assert_eq!(record.unproved[0].why, why);
+    assert_eq!(record.unproved[0].reason, why);
     assert!(record.proofs.is_empty(), "{:?}", record.proofs);
     assert!(
         record.revision >= revision.0,
         "the others are not held back for ever"
     );
-    assert_eq!(edge.health().ailing().unproved, 1);
+    assert_eq!(edge.health().status().unproved, 1);
     let state = watch.standing("a.com", |_, standing| standing.state).await;
     assert_eq!(state, EdgeState::Unproved);
     watch.until_proved("a.com", revision, (0, 1)).await;
@@ -364,7 +370,7 @@ async fn what_somebody_else_serves_is_reported_and_healed() {
     interceptor.intercepts.store(false, Ordering::SeqCst);
     // By itself, after ten seconds.
     watch.until_proved("a.com", revision, (1, 1)).await;
-    assert!(edge.health().ailing().is_nothing());
+    assert!(edge.health().status().is_healthy());
     let edges = watch.edges().await;
     assert_eq!((edges[0].unproved_total, edges[0].unproved.len()), (0, 0));
 }
@@ -372,10 +378,10 @@ async fn what_somebody_else_serves_is_reported_and_healed() {
 /// A quarantined domain is named with its reason, and is not waited for in vain once it is healed.
 #[tokio::test]
 async fn a_quarantined_domain_is_named_and_healed() {
-    let world = World::new();
+    let world = Harness::new();
     let watch = Watch::new(&world);
     let edge = world
-        .edge_with(|options| options.recheck_every = std::time::Duration::from_millis(200))
+        .edge_with(|options| options.retry_interval = std::time::Duration::from_millis(200))
         .await;
     let (good, missing) = (Certificate::of("a.com"), Certificate::of("a.com"));
     let first = world.serve("a.com", &good, 1).await;
@@ -384,19 +390,19 @@ async fn a_quarantined_domain_is_named_and_healed() {
     let why = until(async || {
         let edges = watch.edges().await;
         let held = edges[0].quarantined.first()?;
-        Some(held.why.clone())
+        Some(held.reason.clone())
     })
     .await;
     assert!(why.contains("is not in the store"), "{why}");
-    assert_eq!(edge.health().ailing().quarantined, 1);
+    assert_eq!(edge.health().status().quarantined, 1);
     let state = watch.standing("a.com", |_, standing| standing.state).await;
     assert_eq!(state, EdgeState::Quarantined);
     watch.until_proved("a.com", second, (0, 1)).await;
 
     world.write(missing.writes(&world.keyring)).await;
     watch.until_proved("a.com", second, (1, 1)).await;
-    assert!(edge.health().ailing().is_nothing());
-    let names: Vec<Pattern> = watch.edges().await[0]
+    assert!(edge.health().status().is_healthy());
+    let names: Vec<DomainPattern> = watch.edges().await[0]
         .proofs
         .iter()
         .map(|proof| proof.domain.clone())

@@ -12,13 +12,13 @@ use tokio::{
 
 use crate::{
     client::{Http, bare, plain, text},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, served},
     origin::{dead_port, echo_head, listener, saying},
-    world::{Building as _, Certificate, PATIENCE, World, domain, served},
 };
 
 #[tokio::test]
 async fn the_origin_sees_the_client_and_not_the_hop() {
-    let world = World::new();
+    let world = Harness::new();
     world
         .serve("*.a.com", &Certificate::of("*.a.com"), echo_head().await)
         .await;
@@ -68,13 +68,13 @@ fn without_port(head: &str) -> String {
 
 #[tokio::test]
 async fn hosts_that_are_not_served_here() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     world.serve("b.com", &Certificate::of("b.com"), port).await;
     let stopped = domain("stopped.com").with_origin(port);
     world
-        .put(&stopped.in_state(edgeseal_core::domain::State::Offline))
+        .put(&stopped.in_state(edgeseal_core::domain::DomainState::Offline))
         .await;
     let edge = world.edge().await;
     let http = edge.http_addr().unwrap();
@@ -101,7 +101,7 @@ async fn hosts_that_are_not_served_here() {
 
 #[tokio::test]
 async fn an_established_connection_outlives_its_certificate() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     let certificate = Certificate::of("*.a.com");
     world.serve("*.a.com", &certificate, port).await;
@@ -140,7 +140,7 @@ async fn an_established_connection_outlives_its_certificate() {
 
 #[tokio::test]
 async fn failures_of_origins() {
-    let world = World::new();
+    let world = Harness::new();
     let (silent, silent_address) = listener().await;
     let (rude, rude_address) = listener().await;
     tokio::spawn(async move {
@@ -183,8 +183,8 @@ async fn failures_of_origins() {
         .await;
     let edge = world
         .edge_with(|options| {
-            options.patience.connect = Duration::from_millis(300);
-            options.patience.head = Duration::from_millis(300);
+            options.timeouts.connect = Duration::from_millis(300);
+            options.timeouts.header = Duration::from_millis(300);
         })
         .await;
     let http = edge.http_addr().unwrap();
@@ -210,7 +210,7 @@ async fn failures_of_origins() {
 
 #[tokio::test]
 async fn the_next_origin_answers_when_one_cannot_be_connected_to() {
-    let world = World::new();
+    let world = Harness::new();
     let dead = dead_port().await;
     let backup = saying("backup").await;
     let domain = domain("a.com")
@@ -234,7 +234,7 @@ async fn the_next_origin_answers_when_one_cannot_be_connected_to() {
 /// The origin closes a kept connection at the very moment when the next request comes.
 #[tokio::test]
 async fn a_kept_connection_that_the_origin_closes_is_no_failure() {
-    let world = World::new();
+    let world = Harness::new();
     let (origin, address) = listener().await;
     let connections = tokio::spawn(async move {
         let mut head = [0; 4096];
@@ -257,12 +257,12 @@ async fn a_kept_connection_that_the_origin_closes_is_no_failure() {
         let (status, answer) = plain(edge.http_addr().unwrap(), "a.com", "/").await;
         assert_eq!(status, 200, "{answer}");
     }
-    timeout(PATIENCE, connections).await.unwrap().unwrap();
+    timeout(TIMEOUT, connections).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn an_upgrade_becomes_a_tunnel() {
-    let world = World::new();
+    let world = Harness::new();
     let (origin, address) = listener().await;
     let seen = tokio::spawn(async move {
         let (mut stream, _) = origin.accept().await.unwrap();
@@ -290,7 +290,7 @@ async fn an_upgrade_becomes_a_tunnel() {
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"first") {
-        answer.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+        answer.push(timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap());
     }
     let answer = String::from_utf8(answer).unwrap().to_lowercase();
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
@@ -304,14 +304,14 @@ async fn an_upgrade_becomes_a_tunnel() {
     for message in ["ping", "pong"] {
         stream.write_all(message.as_bytes()).await.unwrap();
         let mut echo = [0; 4];
-        timeout(PATIENCE, stream.read_exact(&mut echo))
+        timeout(TIMEOUT, stream.read_exact(&mut echo))
             .await
             .unwrap()
             .unwrap();
         assert_eq!(echo, message.as_bytes());
     }
     stream.shutdown().await.unwrap();
-    let head = timeout(PATIENCE, seen).await.unwrap().unwrap();
+    let head = timeout(TIMEOUT, seen).await.unwrap().unwrap();
     for field in [
         "get /chat http/1.1",
         "upgrade: websocket",
@@ -323,7 +323,7 @@ async fn an_upgrade_becomes_a_tunnel() {
 
 #[tokio::test]
 async fn a_tunnel_does_not_hold_up_the_end() {
-    let world = World::new();
+    let world = Harness::new();
     let (origin, address) = listener().await;
     tokio::spawn(async move {
         let (mut stream, _) = origin.accept().await.unwrap();
@@ -343,13 +343,13 @@ async fn a_tunnel_does_not_hold_up_the_end() {
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+        answer.push(timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap());
     }
     timeout(Duration::from_secs(5), edge.drain())
         .await
         .expect("a drain ends");
     let mut rest = Vec::new();
-    let end = timeout(PATIENCE, stream.read_to_end(&mut rest))
+    let end = timeout(TIMEOUT, stream.read_to_end(&mut rest))
         .await
         .unwrap();
     assert!(matches!(end, Ok(0) | Err(_)));
@@ -357,7 +357,7 @@ async fn a_tunnel_does_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn requests_that_are_not_passed_on() {
-    let world = World::new();
+    let world = Harness::new();
     world
         .put(&domain("a.com").with_origin(saying("hello").await))
         .await;
@@ -400,7 +400,7 @@ async fn requests_that_are_not_passed_on() {
 /// An origin that leads back to the edge must not keep both busy for ever.
 #[tokio::test]
 async fn a_loop_is_stopped() {
-    let world = World::new();
+    let world = Harness::new();
     let edge = world.edge().await;
     let http = edge.http_addr().unwrap();
     // The edge does not ask itself, but there may be another machine in between.

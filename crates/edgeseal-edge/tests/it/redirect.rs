@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use edgeseal_core::{
-    delivery::{Delivery, Hsts, Redirect},
-    domain::{Domain, State},
+    delivery::{DeliveryConfig, Hsts, Redirect},
+    domain::{Domain, DomainState},
 };
 use edgeseal_edge::Edge;
 use http::{Method, Response};
@@ -12,28 +12,28 @@ use hyper::body::Incoming;
 
 use crate::{
     client::{Http, bare, plain},
+    harness::{Certificate, DomainBuilder as _, Harness, domain, served},
     origin::{dead_port, origin, saying},
-    world::{Building as _, Certificate, World, domain, served},
 };
 
-fn redirecting(redirect: Redirect) -> Delivery {
-    Delivery {
+fn redirecting(redirect: Redirect) -> DeliveryConfig {
+    DeliveryConfig {
         redirect: Some(redirect),
-        ..Delivery::default()
+        ..DeliveryConfig::default()
     }
 }
 
-fn strict(max_age_s: u32) -> Delivery {
-    Delivery {
+fn strict(max_age_s: u32) -> DeliveryConfig {
+    DeliveryConfig {
         hsts: Some(Hsts {
             max_age_s,
             include_subdomains: false,
         }),
-        ..Delivery::default()
+        ..DeliveryConfig::default()
     }
 }
 
-async fn apply(world: &World, edge: &Edge, domain: &Domain) {
+async fn apply(world: &Harness, edge: &Edge, domain: &Domain) {
     served(edge, world.put(domain).await).await;
 }
 
@@ -50,7 +50,7 @@ fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn plain_requests_are_sent_to_https_while_it_is_on() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("*.a.com");
     let bound = domain("*.a.com")
         .bound(&certificate)
@@ -94,13 +94,13 @@ async fn plain_requests_are_sent_to_https_while_it_is_on() {
     assert!(status == 200 && answer.ends_with("hello"), "{answer}");
     apply(&world, &edge, &bound).await;
     assert_eq!(plain(http, &own, "/").await.0, 301);
-    apply(&world, &edge, &bound.in_state(State::Offline)).await;
+    apply(&world, &edge, &bound.in_state(DomainState::Offline)).await;
     assert_eq!(plain(http, &own, "/").await.0, 403);
 }
 
 #[tokio::test]
 async fn requests_over_https_are_sent_to_http() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let bound = domain("a.com")
         .bound(&certificate)
@@ -152,7 +152,7 @@ async fn requests_over_https_are_sent_to_http() {
 
 #[tokio::test]
 async fn an_edge_without_plain_http_sends_nobody_there() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let bound = domain("a.com")
         .bound(&certificate)
@@ -166,7 +166,7 @@ async fn an_edge_without_plain_http_sends_nobody_there() {
 
 #[tokio::test]
 async fn strict_transport_security_is_announced_over_https_only() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let announcing = origin(|_| async {
         Response::builder()
@@ -186,12 +186,12 @@ async fn strict_transport_security_is_announced_over_https_only() {
     let dead = domain("a.com")
         .bound(&certificate)
         .with_origin(dead_port().await);
-    let subdomains = Delivery {
+    let subdomains = DeliveryConfig {
         hsts: Some(Hsts {
             max_age_s: 31_536_000,
             include_subdomains: true,
         }),
-        ..Delivery::default()
+        ..DeliveryConfig::default()
     };
     let table = [
         ("the origin's", bound(), 200, Some("max-age=1; preload")),
@@ -221,7 +221,7 @@ async fn strict_transport_security_is_announced_over_https_only() {
         ),
         (
             "on a page, unset",
-            dead.delivered(Delivery::default()),
+            dead.delivered(DeliveryConfig::default()),
             502,
             None,
         ),

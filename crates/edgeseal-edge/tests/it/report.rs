@@ -2,11 +2,11 @@
 
 use edgeseal_store::Key;
 
-use crate::world::{Building as _, Certificate, World, domain, pattern};
+use crate::harness::{Certificate, DomainBuilder as _, Harness, domain, pattern};
 
 #[tokio::test]
 async fn a_change_is_proved_by_what_a_handshake_showed() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let wildcard = Certificate::of("*.b.com");
     let edge = world.edge().await;
@@ -53,17 +53,17 @@ async fn a_change_is_proved_by_what_a_handshake_showed() {
 /// Reports are commits as well; they must not call for the next report.
 #[tokio::test]
 async fn reports_do_not_breed_reports() {
-    let world = World::new();
+    let world = Harness::new();
     let edge = world.edge().await;
     let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
     world
         .report("default", |report| report.revision >= revision.0)
         .await;
     let key = Key::edge("default", "e1");
-    let changed = |entry: Option<edgeseal_store::Entry>| entry.unwrap().changed;
+    let changed = |entry: Option<edgeseal_store::Entry>| entry.unwrap().revision;
     let before = changed(world.store.get(&key).await.unwrap());
     // The edge has seen its own report, and two more seconds have their chance of another.
-    crate::world::served(&edge, before).await;
+    crate::harness::served(&edge, before).await;
     tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
     assert_eq!(changed(world.store.get(&key).await.unwrap()), before);
 }

@@ -3,18 +3,18 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use edgeseal_core::certificate::Digest;
-use edgeseal_edge::{Edge, Resealed};
+use edgeseal_edge::{Edge, ResealStats};
 use edgeseal_store::{Keyring, record::decode_material, seal::KeyId};
 use rusqlite::Connection;
 
 use crate::{
     client::leaf,
-    restart::Failing,
-    world::{Building as _, Certificate, World, domain, served},
+    harness::{Certificate, DomainBuilder as _, Harness, domain, served},
+    restart::FailingStore,
 };
 
 /// The keys that the material on disk is sealed under, as many times as there is material.
-fn on_disk(world: &World) -> Vec<KeyId> {
+fn on_disk(world: &Harness) -> Vec<KeyId> {
     let file = world.directory.path().join("replica.sqlite");
     let connection = Connection::open(file).unwrap();
     let mut statement = connection.prepare("SELECT value FROM material").unwrap();
@@ -29,9 +29,9 @@ fn on_disk(world: &World) -> Vec<KeyId> {
 }
 
 /// A world whose keyring is about to change, with three domains that have two certificates.
-async fn serving() -> (World, Edge, Certificate, Certificate) {
+async fn serving() -> (Harness, Edge, Certificate, Certificate) {
     let old = Keyring::generate();
-    let mut world = World::new();
+    let mut world = Harness::new();
     world.keyring = Keyring::parse(&old).unwrap();
     let (a, b) = (Certificate::with_chain("a.com"), Certificate::of("*.b.com"));
     world.serve("a.com", &a, 1).await;
@@ -40,7 +40,7 @@ async fn serving() -> (World, Edge, Certificate, Certificate) {
     let last = world.put(&shared).await;
     // All of it is on disk once the first edge has ended.
     world.edge().await.drain().await;
-    let edge = world.edge_with(|options| options.key_cache = 1).await;
+    let edge = world.edge_with(|options| options.key_cache_size = 1).await;
     served(&edge, last).await;
     let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
     world.keyring.replace(&new).unwrap();
@@ -56,16 +56,16 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
     assert_eq!(on_disk(&world), [old, old]);
     let done = edge.reseal().run().await;
     let expected = |resealed| {
-        Ok(Resealed {
+        Ok(ResealStats {
             resealed,
-            unopened: 0,
+            failed: 0,
         })
     };
     assert_eq!(done, expected(2));
     assert_eq!(on_disk(&world), [active, active], "once it says so");
     assert_eq!(edge.reseal().run().await, expected(0));
 
-    world.keyring.forget(old).unwrap();
+    world.keyring.remove_key(old).unwrap();
     // One parsed key is remembered, so these go to the sealed ones.
     let hosts = [
         ("a.com", &a),
@@ -84,7 +84,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
     assert_eq!(on_disk(&world), [active, active]);
 
     let edge = world
-        .start(world.options(), Failing::new(&world.store))
+        .start(world.options(), FailingStore::new(&world.store))
         .await;
     for (host, certificate) in hosts {
         let shown = leaf(edge.https_addr(), host).await;
@@ -100,12 +100,12 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
 async fn it_needs_no_store() {
     let (world, edge, a, _) = serving().await;
     edge.drain().await;
-    let store = Failing::new(&world.store);
+    let store = FailingStore::new(&world.store);
     let edge = world
-        .start(world.options(), Arc::<Failing>::clone(&store))
+        .start(world.options(), Arc::<FailingStore>::clone(&store))
         .await;
     let done = edge.reseal().run().await.unwrap();
-    assert_eq!((done.resealed, done.unopened), (2, 0));
+    assert_eq!((done.resealed, done.failed), (2, 0));
     let active = world.keyring.active();
     assert_eq!(on_disk(&world), [active, active]);
     assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(a.leaf));
@@ -117,11 +117,11 @@ async fn what_does_not_open_is_counted_and_the_rest_is_sealed_anew() {
     edge.drain().await;
     spoil_key(&world, &bad.digest());
     let edge = world
-        .start(world.options(), Failing::new(&world.store))
+        .start(world.options(), FailingStore::new(&world.store))
         .await;
     let done = edge.reseal().run().await.unwrap();
     assert_eq!(
-        (done.resealed, done.unopened),
+        (done.resealed, done.failed),
         (1, 2),
         "two domains have the bad one"
     );
@@ -135,7 +135,7 @@ async fn what_does_not_open_is_counted_and_the_rest_is_sealed_anew() {
 
 /// Changes the last octet of a sealed key in the replica, and the row's checksum with it, as if the
 /// key had been broken when it was written.
-fn spoil_key(world: &World, digest: &Digest) {
+fn spoil_key(world: &Harness, digest: &Digest) {
     let connection = Connection::open(world.directory.path().join("replica.sqlite")).unwrap();
     let stored = "SELECT value FROM material WHERE digest = ?1";
     let value = connection.query_row(stored, [digest.0], |row| row.get::<_, Vec<u8>>(0));
@@ -153,7 +153,7 @@ fn spoil_key(world: &World, digest: &Digest) {
 
 #[tokio::test]
 async fn the_replica_is_its_owners_alone() {
-    let world = World::new();
+    let world = Harness::new();
     let file = world.directory.path().join("replica.sqlite");
     // As an earlier release left it.
     Connection::open(&file)

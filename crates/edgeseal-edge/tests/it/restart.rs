@@ -19,19 +19,19 @@ use tokio::time::timeout;
 
 use crate::{
     client::{Http, UNRECOGNIZED, leaf},
+    harness::{Certificate, DomainBuilder as _, Harness, corrupt, domain, now, served},
     origin::saying,
-    world::{Building as _, Certificate, World, domain, now, served, spoil},
 };
 
 /// A store that fails as long as it is told to.
-pub(crate) struct Failing {
+pub(crate) struct FailingStore {
     inner: SharedStore,
     fails: AtomicBool,
     /// How often one domain alone was read.
     single_reads: AtomicUsize,
 }
 
-impl Failing {
+impl FailingStore {
     pub(crate) fn new(inner: &SharedStore) -> Arc<Self> {
         Arc::new(Self {
             inner: Arc::clone(inner),
@@ -58,7 +58,7 @@ impl Failing {
 }
 
 #[async_trait]
-impl Store for Failing {
+impl Store for FailingStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         self.check()?;
         if key.as_str().starts_with(DOMAINS) {
@@ -100,7 +100,7 @@ impl Store for Failing {
 
 #[tokio::test]
 async fn a_cold_start_needs_no_store_and_catches_up_later() {
-    let world = World::new();
+    let world = Harness::new();
     let port = saying("hello").await;
     let (chained, wildcard) = (Certificate::with_chain("a.com"), Certificate::of("*.a.com"));
     world.serve("a.com", &chained, port).await;
@@ -108,9 +108,9 @@ async fn a_cold_start_needs_no_store_and_catches_up_later() {
     world.put(&domain("off.a.com").bound(&wildcard).off()).await;
     world.edge().await.drain().await;
 
-    let store = Failing::new(&world.store);
+    let store = FailingStore::new(&world.store);
     let edge = world
-        .start(world.options(), Arc::<Failing>::clone(&store))
+        .start(world.options(), Arc::<FailingStore>::clone(&store))
         .await;
     assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(chained.leaf));
     assert_eq!(leaf(edge.https_addr(), "x.a.com").await, Ok(wildcard.leaf));
@@ -137,11 +137,11 @@ async fn a_cold_start_needs_no_store_and_catches_up_later() {
 
 #[tokio::test]
 async fn without_a_replica_nothing_listens_before_the_store_has_spoken() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.serve("a.com", &certificate, 1).await;
-    let store = Failing::new(&world.store);
-    let given: SharedStore = Arc::<Failing>::clone(&store);
+    let store = FailingStore::new(&world.store);
+    let given: SharedStore = Arc::<FailingStore>::clone(&store);
     let keyring = world.keyring.clone();
     let mut starting = Box::pin(Edge::start(world.options(), given, keyring, now));
     let early = timeout(Duration::from_millis(300), &mut starting).await;
@@ -153,7 +153,7 @@ async fn without_a_replica_nothing_listens_before_the_store_has_spoken() {
 
 #[tokio::test]
 async fn what_happened_while_it_was_away_is_there_at_once() {
-    let world = World::new();
+    let world = Harness::new();
     let (old, gone) = (Certificate::of("a.com"), Certificate::of("gone.com"));
     world.serve("a.com", &old, 1).await;
     world.serve("gone.com", &gone, 1).await;
@@ -170,12 +170,12 @@ async fn what_happened_while_it_was_away_is_there_at_once() {
 async fn a_corrupted_replica_is_moved_aside_and_made_again() {
     // The header, and the pages after the first.
     for (from, length) in [(0, 100), (4096, 12_000)] {
-        let world = World::new();
+        let world = Harness::new();
         let certificate = Certificate::with_chain("a.com");
         world.serve("a.com", &certificate, 1).await;
         world.edge().await.drain().await;
         let file = world.directory.path().join("replica.sqlite");
-        spoil(&file, from, length);
+        corrupt(&file, from, length);
         let edge = world.edge().await;
         assert_eq!(
             leaf(edge.https_addr(), "a.com").await,
@@ -191,7 +191,7 @@ async fn a_corrupted_replica_is_moved_aside_and_made_again() {
         edge.drain().await;
         // The new one is whole.
         let edge = world
-            .start(world.options(), Failing::new(&world.store))
+            .start(world.options(), FailingStore::new(&world.store))
             .await;
         assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
     }
@@ -199,7 +199,7 @@ async fn a_corrupted_replica_is_moved_aside_and_made_again() {
 
 #[tokio::test]
 async fn one_row_that_does_not_read_costs_one_domain_until_the_store_answers() {
-    let world = World::new();
+    let world = Harness::new();
     let (a, b) = (Certificate::of("a.com"), Certificate::of("b.com"));
     world.serve("a.com", &a, 1).await;
     world.serve("b.com", &b, 1).await;
@@ -210,9 +210,9 @@ async fn one_row_that_does_not_read_costs_one_domain_until_the_store_answers() {
         .execute("UPDATE domain SET record = x'7B' WHERE name = 'a.com'", [])
         .unwrap();
     drop(spoiled);
-    let store = Failing::new(&world.store);
+    let store = FailingStore::new(&world.store);
     let edge = world
-        .start(world.options(), Arc::<Failing>::clone(&store))
+        .start(world.options(), Arc::<FailingStore>::clone(&store))
         .await;
     assert_eq!(leaf(edge.https_addr(), "a.com").await, Err(UNRECOGNIZED));
     assert_eq!(leaf(edge.https_addr(), "b.com").await, Ok(b.leaf));
@@ -224,7 +224,7 @@ async fn one_row_that_does_not_read_costs_one_domain_until_the_store_answers() {
 
 #[tokio::test]
 async fn a_keyring_that_lost_a_key_and_found_it_again() {
-    let mut world = World::new();
+    let mut world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.serve("a.com", &certificate, 1).await;
     world.edge().await.drain().await;
@@ -237,7 +237,7 @@ async fn a_keyring_that_lost_a_key_and_found_it_again() {
         .report("default", |report| report.quarantined.len() == 1)
         .await;
     assert!(
-        report.quarantined[0].why.contains("key-encryption key"),
+        report.quarantined[0].reason.contains("key-encryption key"),
         "{report:?}"
     );
     edge.drain().await;
@@ -252,7 +252,7 @@ async fn a_keyring_that_lost_a_key_and_found_it_again() {
 /// What is quarantined stays so over a restart, and is tried again.
 #[tokio::test]
 async fn quarantine_outlives_a_restart() {
-    let world = World::new();
+    let world = Harness::new();
     let good = Certificate::of("a.com");
     world.serve("a.com", &good, 1).await;
     let edge = world.edge().await;

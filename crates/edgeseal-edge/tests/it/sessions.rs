@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::{Timestamp, delivery::Delivery};
+use edgeseal_core::{Timestamp, delivery::DeliveryConfig};
 use edgeseal_edge::Edge;
 use http::Method;
 use rustls::{
@@ -22,9 +22,9 @@ use tokio::time::timeout;
 use crate::{
     client::Http,
     delivery::{handshake, handshake_for, resuming},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now, served},
     origin::saying,
     tickets::stored,
-    world::{Building as _, Certificate, PATIENCE, World, domain, now, served},
 };
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -47,7 +47,7 @@ async fn sessions(edge: &Edge) -> Vec<ClientConfig> {
 
 #[tokio::test]
 async fn after_a_certificate_was_replaced_the_new_one_is_shown() {
-    let world = World::new();
+    let world = Harness::new();
     let (old, new) = (Certificate::of("a.com"), Certificate::of("a.com"));
     let port = saying("hello").await;
     world.serve("a.com", &old, port).await;
@@ -57,9 +57,9 @@ async fn after_a_certificate_was_replaced_the_new_one_is_shown() {
     let changed = domain("a.com")
         .bound(&old)
         .with_origin(port)
-        .delivered(Delivery {
+        .delivered(DeliveryConfig {
             http2: false,
-            ..Delivery::default()
+            ..DeliveryConfig::default()
         });
     served(&edge, world.put(&changed).await).await;
     for client in &clients {
@@ -82,7 +82,7 @@ async fn after_a_certificate_was_replaced_the_new_one_is_shown() {
 
 #[tokio::test]
 async fn of_two_certificates_each_has_its_sessions() {
-    let world = World::new();
+    let world = Harness::new();
     let (ecdsa, rsa) = (Certificate::of("a.com"), Certificate::rsa("a.com"));
     let both = domain("a.com")
         .bound(&ecdsa)
@@ -106,7 +106,7 @@ async fn of_two_certificates_each_has_its_sessions() {
 
 #[tokio::test]
 async fn another_domain_of_the_same_name_has_nothing_of_the_one_before() {
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let (first, second) = (saying("first").await, saying("second").await);
     world.serve("a.com", &certificate, first).await;
@@ -146,20 +146,20 @@ async fn a_session_ends_after_a_day_and_with_its_certificate() {
         CLOCK.store(moment.unix_ms(), Ordering::Relaxed);
     };
     at(0);
-    let world = World::new();
+    let world = Harness::new();
     let short = Certificate::until("short.com", now().plus_ms(3 * HOUR_MS));
     for (name, certificate) in [("a.com", Certificate::of("a.com")), ("short.com", short)] {
         world.serve(name, &certificate, 1).await;
     }
     let mut options = world.options();
-    options.recheck_every = Duration::from_millis(20);
+    options.retry_interval = Duration::from_millis(20);
     let start = Edge::start(
         options,
         Arc::clone(&world.store),
         world.keyring.clone(),
         clock,
     );
-    let edge = timeout(PATIENCE, start).await.unwrap().unwrap();
+    let edge = timeout(TIMEOUT, start).await.unwrap().unwrap();
     let clients = || VERSIONS.map(|version| resuming(&[version], &[]));
     let (long, short) = (clients(), clients());
     // New tickets are given out each time, and their keys change on the way.

@@ -10,8 +10,8 @@ use tokio::{
 
 use crate::{
     client::{BOTH, bare, config, connect},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::recording,
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 /// What an origin was sent for one request.
@@ -262,7 +262,7 @@ const NASTY: &[(&str, Expected)] = &[
 
 #[tokio::test]
 async fn nasty_requests_are_refused_or_have_one_meaning() {
-    let world = World::new();
+    let world = Harness::new();
     let (port, record) = recording().await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world
@@ -298,7 +298,7 @@ async fn nasty_requests_are_refused_or_have_one_meaning() {
 /// What the edge refuses before it has read the body must not make the body the next request.
 #[tokio::test]
 async fn a_refused_body_is_no_request() {
-    let world = World::new();
+    let world = Harness::new();
     let (port, record) = recording().await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world
@@ -350,7 +350,7 @@ async fn first_frame(edge: std::net::SocketAddr, frames: &[u8]) -> u8 {
     stream.write_all(frames).await.unwrap();
     loop {
         let mut head = [0; 9];
-        timeout(PATIENCE, stream.read_exact(&mut head))
+        timeout(TIMEOUT, stream.read_exact(&mut head))
             .await
             .unwrap()
             .unwrap();
@@ -369,8 +369,8 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
 #[tokio::test]
-async fn http2_has_no_fields_of_a_connection() {
-    let world = World::new();
+async fn http2_rejects_connection_headers() {
+    let world = Harness::new();
     let (port, record) = recording().await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;

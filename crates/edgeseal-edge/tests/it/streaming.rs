@@ -24,8 +24,8 @@ use tokio::{
 
 use crate::{
     client::{BOTH, bare, config, connect},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, origin},
-    world::{Building as _, Certificate, PATIENCE, World, domain},
 };
 
 const CHUNK: usize = 64 * 1024;
@@ -72,7 +72,7 @@ async fn a_slow_reader_slows_the_origin() {
         async move { Response::new(body) }
     })
     .await;
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;
     let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]))
@@ -92,7 +92,7 @@ async fn a_slow_reader_slows_the_origin() {
     assert!(waiting > 0 && waiting < 24 * 1024 * 1024, "{waiting}");
     let mut body = response.into_body();
     let mut read = 0;
-    while let Some(frame) = timeout(PATIENCE, body.frame()).await.unwrap() {
+    while let Some(frame) = timeout(TIMEOUT, body.frame()).await.unwrap() {
         let data = frame.unwrap().into_data().unwrap();
         assert!(data.iter().all(|byte| *byte == 7));
         read += data.len();
@@ -103,7 +103,7 @@ async fn a_slow_reader_slows_the_origin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_origin_slows_the_client() {
     let (listener, address) = listener().await;
-    let world = World::new();
+    let world = Harness::new();
     world
         .put(&domain("a.com").with_origin(address.port()))
         .await;
@@ -111,7 +111,7 @@ async fn a_slow_origin_slows_the_client() {
     let mut client = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
     let head = format!("PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: {TOTAL}\r\n\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
-    let (mut origin, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let (mut origin, _) = timeout(TIMEOUT, listener.accept()).await.unwrap().unwrap();
     let sent = Arc::new(AtomicUsize::new(0));
     let sending = Arc::clone(&sent);
     let client = tokio::spawn(async move {
@@ -133,7 +133,7 @@ async fn a_slow_origin_slows_the_client() {
     let mut left = TOTAL;
     let mut buffer = vec![0; CHUNK];
     while left > 0 {
-        let count = timeout(PATIENCE, origin.read(&mut buffer))
+        let count = timeout(TIMEOUT, origin.read(&mut buffer))
             .await
             .unwrap()
             .unwrap();
@@ -144,7 +144,7 @@ async fn a_slow_origin_slows_the_client() {
         .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
         .await
         .unwrap();
-    timeout(PATIENCE, client).await.unwrap().unwrap();
+    timeout(TIMEOUT, client).await.unwrap().unwrap();
 }
 
 /// Each side sends its next part only when the other has received the last one.
@@ -154,7 +154,7 @@ async fn parts_go_both_ways_at_once() {
         Response::new(request.into_body())
     })
     .await;
-    let world = World::new();
+    let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world.edge().await;
     let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]))
@@ -167,7 +167,7 @@ async fn parts_go_both_ways_at_once() {
     tokio::spawn(connection);
     let (parts, body) = mpsc::channel::<Bytes>(1);
     let request = Request::post("https://a.com/").body(Parts(body)).unwrap();
-    let response = timeout(PATIENCE, sender.send_request(request))
+    let response = timeout(TIMEOUT, sender.send_request(request))
         .await
         .unwrap()
         .unwrap();
@@ -175,7 +175,7 @@ async fn parts_go_both_ways_at_once() {
     for number in 0..10 {
         let part = Bytes::from(format!("part {number}"));
         parts.send(part.clone()).await.unwrap();
-        let frame = timeout(PATIENCE, body.frame())
+        let frame = timeout(TIMEOUT, body.frame())
             .await
             .unwrap()
             .unwrap()
@@ -183,7 +183,7 @@ async fn parts_go_both_ways_at_once() {
         assert_eq!(frame.into_data().unwrap(), part);
     }
     drop(parts);
-    let rest = timeout(PATIENCE, body.collect()).await.unwrap().unwrap();
+    let rest = timeout(TIMEOUT, body.collect()).await.unwrap().unwrap();
     assert_eq!(rest.to_bytes(), "");
 }
 
@@ -217,15 +217,15 @@ async fn a_body_that_stops_is_not_waited_for() {
         stream.write_all(start).await.unwrap();
         std::future::pending::<()>().await;
     });
-    let world = World::new();
+    let world = Harness::new();
     world.put(&domain("upload.com").with_origin(port)).await;
     world
         .put(&domain("download.com").with_origin(address.port()))
         .await;
     let edge = world
         .edge_with(|options| {
-            options.patience.head = Duration::from_millis(200);
-            options.patience.idle = Duration::from_millis(200);
+            options.timeouts.header = Duration::from_millis(200);
+            options.timeouts.idle = Duration::from_millis(200);
         })
         .await;
     let http = edge.http_addr().unwrap();
@@ -238,7 +238,7 @@ async fn a_body_that_stops_is_not_waited_for() {
     let download = b"GET / HTTP/1.1\r\nHost: download.com\r\n\r\n";
     client.write_all(download).await.unwrap();
     let mut answer = Vec::new();
-    let end = timeout(PATIENCE, client.read_to_end(&mut answer))
+    let end = timeout(TIMEOUT, client.read_to_end(&mut answer))
         .await
         .unwrap();
     assert!(end.is_ok() || end.is_err());

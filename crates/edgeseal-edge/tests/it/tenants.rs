@@ -27,8 +27,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     client::plain,
+    harness::{Authority, Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
     origin::{listener, origin, saying, server_config, tls_origin},
-    world::{Authority, Building as _, Certificate, PATIENCE, World, domain},
 };
 
 /// A domain of another account than that of [`domain`].
@@ -48,7 +48,7 @@ async fn get(edge: &Edge, host: &str, path: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn a_name_that_an_origin_has_no_certificate_for_says_nothing_of_other_names() {
-    let world = World::new();
+    let world = Harness::new();
     let authority = Authority::new();
     let primary = tls_origin(&authority.issue("alice.com"), &["h2"]).await;
     let secondary = saying("secondary").await;
@@ -99,8 +99,8 @@ async fn closing_on(what: &'static str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_host_that_an_origin_does_not_want_says_nothing_of_others() {
-    let world = World::new();
+async fn a_rejected_host_does_not_affect_other_hosts() {
+    let world = Harness::new();
     let primary = closing_on("host: evil").await;
     let secondary = saying("secondary").await;
     let with_both = |domain: Domain| {
@@ -144,13 +144,13 @@ async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
     })
     .await;
     let second = saying("second").await;
-    let world = World::new();
+    let world = Harness::new();
     let domain = domain("*.a.com")
         .with_origin_at("127.0.0.1", first, 20)
         .with_origin_at("127.0.0.1", second, 30);
     world.put(&domain).await;
     let edge = world
-        .edge_with(|options| options.patience.head = Duration::from_millis(300))
+        .edge_with(|options| options.timeouts.header = Duration::from_millis(300))
         .await;
     assert_eq!(get(&edge, "good.a.com", "/").await.1, "first");
     assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");
@@ -163,9 +163,9 @@ async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
             }
         }
     };
-    timeout(PATIENCE, visits).await.expect("the edge tries");
+    timeout(TIMEOUT, visits).await.expect("the edge tries");
     let back = async { while get(&edge, "good.a.com", "/").await.1 != "first" {} };
-    timeout(PATIENCE, back).await.expect("it is back");
+    timeout(TIMEOUT, back).await.expect("it is back");
     assert_eq!(trials.available_permits(), 1);
     assert!(slow.load(Ordering::SeqCst) <= 2, "one before, one after it");
 }
@@ -185,20 +185,20 @@ async fn an_account_that_holds_all_connections_to_an_origin_gives_way_to_another
         }
     })
     .await;
-    let world = World::new();
+    let world = Harness::new();
     world.put(&domain("alice.com").with_origin(port)).await;
     world.put(&of_another("bob.com").with_origin(port)).await;
     let edge = world
         .edge_with(|options| {
             options.origin_connections = 4;
-            options.patience.connect = Duration::from_millis(500);
+            options.timeouts.connect = Duration::from_millis(500);
         })
         .await;
     // All come from one address.
     let http = edge.http_addr().unwrap();
     let bob = || tokio::spawn(async move { plain(http, "bob.com", "/slow").await.0 });
     let slow: Vec<_> = (0..4).map(|_| bob()).collect();
-    let all = timeout(PATIENCE, inside.acquire_many(4)).await;
+    let all = timeout(TIMEOUT, inside.acquire_many(4)).await;
     all.unwrap().unwrap().forget();
     assert_eq!(get(&edge, "bob.com", "/").await.0, 503, "they are all his");
     for _ in 0..3 {
@@ -247,7 +247,7 @@ async fn slow_over_h2(certificate: &Certificate) -> (u16, Arc<Semaphore>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_of_http2_give_way_as_well() {
     const BOBS: [&str; 3] = ["b1.site.com", "b2.site.com", "b3.site.com"];
-    let world = World::new();
+    let world = Harness::new();
     let authority = Authority::new();
     let (port, inside) = slow_over_h2(&authority.issue("*.site.com")).await;
     for name in BOBS {
@@ -261,7 +261,7 @@ async fn connections_of_http2_give_way_as_well() {
             options.origin_tls_ports = vec![port];
             options.origin_ca_file = Some(authority.file(&world));
             options.origin_connections = 3;
-            options.patience.connect = Duration::from_secs(2);
+            options.timeouts.connect = Duration::from_secs(2);
         })
         .await;
     // Idle ones at once, whosever they are.
@@ -270,13 +270,13 @@ async fn connections_of_http2_give_way_as_well() {
     }
     let http = edge.http_addr().unwrap();
     let slow = BOBS.map(|name| tokio::spawn(async move { plain(http, name, "/slow").await.0 }));
-    let all = timeout(PATIENCE, inside.acquire_many(3)).await;
+    let all = timeout(TIMEOUT, inside.acquire_many(3)).await;
     all.unwrap().unwrap().forget();
     // Then one of whoever has most.
     for name in ["a1.site.com", "a1.site.com", "a2.site.com"] {
         assert_eq!(get(&edge, name, "/").await.0, 200, "{name}");
     }
-    let (status, _, others) = timeout(PATIENCE, select_all(slow)).await.unwrap();
+    let (status, _, others) = timeout(TIMEOUT, select_all(slow)).await.unwrap();
     assert_eq!(status.unwrap(), 503, "it gave way");
     assert!(
         others.iter().all(|one| !one.is_finished()),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use edgeseal_core::{Timestamp, domain::Environment, ticket::TicketPeriod};
-use edgeseal_edge::{Edge, Listeners, Loaded, Options, STAGING, examine};
+use edgeseal_edge::{Edge, Listeners, LoadedEdge, Options, STAGING, inspect_replica};
 use edgeseal_store::{Key, key, ticket_key::TicketKey};
 use rusqlite::Connection;
 use rustls::{
@@ -24,16 +24,16 @@ use tokio::time::timeout;
 
 use crate::{
     delivery::{handshake, resuming},
+    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now},
     origin::saying,
-    restart::Failing,
-    world::{Building as _, Certificate, PATIENCE, World, domain, now},
+    restart::FailingStore,
 };
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
 /// A world with `a.com` in both environments.
-async fn world() -> World {
-    let world = World::new();
+async fn world() -> Harness {
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let port = saying("hello").await;
     let domain = domain("a.com")
@@ -46,7 +46,7 @@ async fn world() -> World {
 
 fn options(id: &str, group: &str, directory: &Path) -> Options {
     let mut options = Options::new(id, group, "127.0.0.1:0".parse().unwrap(), directory);
-    options.recheck_every = Duration::from_millis(50);
+    options.retry_interval = Duration::from_millis(50);
     options
 }
 
@@ -62,9 +62,9 @@ async fn session(edge: &Edge, version: &'static SupportedProtocolVersion) -> Cli
 }
 
 /// Waits until the store holds the keys of a moment.
-pub(crate) async fn stored(world: &World, now: Timestamp) -> [Key; 2] {
+pub(crate) async fn stored(world: &Harness, now: Timestamp) -> [Key; 2] {
     let keys =
-        TicketPeriod::wanted(now).map(|period| Key::ticket_key(Environment::Production, period));
+        TicketPeriod::required(now).map(|period| Key::ticket_key(Environment::Production, period));
     let waiting = async {
         let prefixes = [key::TICKET_KEYS];
         let mut after = edgeseal_store::Revision::default();
@@ -73,7 +73,7 @@ pub(crate) async fn stored(world: &World, now: Timestamp) -> [Key; 2] {
             after = changes.through;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap();
+    timeout(TIMEOUT, waiting).await.unwrap();
     keys
 }
 
@@ -116,7 +116,7 @@ async fn a_session_resumes_after_a_restart_with_and_without_the_store() {
         let edge = world.edge().await;
         assert_eq!(kind(edge.https_addr(), &one).await, Resumed, "{version:?}");
         edge.drain().await;
-        let store = Failing::new(&world.store);
+        let store = FailingStore::new(&world.store);
         let edge = world.start(world.options(), store).await;
         assert_eq!(
             kind(edge.https_addr(), &other).await,
@@ -133,15 +133,15 @@ async fn a_session_resumes_at_a_process_that_takes_over_without_the_store() {
     let mut edge = world.edge().await;
     let mut next = world.options();
     next.catch_up_timeout = Duration::from_millis(100);
-    let loaded = Loaded::load_beside(next, world.keyring.clone(), now);
-    let loaded = timeout(PATIENCE, loaded).await.unwrap().unwrap();
+    let loaded = LoadedEdge::load_snapshot(next, world.keyring.clone(), now);
+    let loaded = timeout(TIMEOUT, loaded).await.unwrap().unwrap();
     let client = session(&edge, &TLS13).await;
     // Now at the latest its keys are in the replica.
-    edge.release().await;
+    edge.stop_replication().await;
     let any = "127.0.0.1:0".parse().unwrap();
-    let store = Failing::new(&world.store);
+    let store = FailingStore::new(&world.store);
     let serve = loaded.serve(store, || Listeners::bind(any, None));
-    let taken_over = timeout(PATIENCE, serve).await.unwrap().unwrap();
+    let taken_over = timeout(TIMEOUT, serve).await.unwrap().unwrap();
     assert_eq!(kind(taken_over.https_addr(), &client).await, Resumed);
 }
 
@@ -150,12 +150,14 @@ async fn an_edge_that_follows_again_shares_its_keys_again() {
     let world = world().await;
     let mut edge = world.edge().await;
     let client = session(&edge, &TLS13).await;
-    edge.release().await;
+    edge.stop_replication().await;
     assert_eq!(kind(edge.https_addr(), &client).await, Resumed);
     for key in stored(&world, now()).await {
         world.write(vec![edgeseal_store::Write::Delete(key)]).await;
     }
-    edge.resume(Arc::clone(&world.store)).await.unwrap();
+    edge.resume_replication(Arc::clone(&world.store))
+        .await
+        .unwrap();
     // It hears that they were taken away, and makes others.
     stored(&world, now()).await;
     let forgotten = async {
@@ -170,7 +172,7 @@ async fn an_edge_that_follows_again_shares_its_keys_again() {
             }
         }
     };
-    timeout(PATIENCE, forgotten).await.unwrap();
+    timeout(TIMEOUT, forgotten).await.unwrap();
 }
 
 #[tokio::test]
@@ -191,7 +193,7 @@ async fn a_session_outlives_a_change_of_keys_and_no_second_one() {
     let start = async |id, home: &Path| {
         let (store, keyring) = (Arc::clone(&world.store), world.keyring.clone());
         let start = Edge::start(options(id, "default", home), store, keyring, clock);
-        timeout(PATIENCE, start).await.unwrap().unwrap()
+        timeout(TIMEOUT, start).await.unwrap().unwrap()
     };
     for version in VERSIONS {
         hours(11);
@@ -235,13 +237,13 @@ async fn without_any_shared_key_an_edge_resumes_its_own_until_the_store_answers(
     // As an earlier release left it.
     emptied.execute("DROP TABLE ticket_key", []).unwrap();
     drop(emptied);
-    let found = examine(world.directory.path(), &world.keyring, true);
+    let found = inspect_replica(world.directory.path(), &world.keyring, true);
     assert_eq!(found.unwrap().unwrap().ticket_keys, 0);
-    let store = Failing::new(&world.store);
+    let store = FailingStore::new(&world.store);
     let mut alone = world.options();
     alone.catch_up_timeout = Duration::from_millis(100);
-    alone.recheck_every = Duration::from_millis(50);
-    let edge = world.start(alone, Arc::<Failing>::clone(&store)).await;
+    alone.retry_interval = Duration::from_millis(50);
+    let edge = world.start(alone, Arc::<FailingStore>::clone(&store)).await;
     let own = session(&edge, &TLS13).await;
     assert_eq!(kind(edge.https_addr(), &own).await, Resumed);
 
@@ -263,7 +265,7 @@ async fn without_any_shared_key_an_edge_resumes_its_own_until_the_store_answers(
             }
         }
     };
-    timeout(PATIENCE, healed).await.unwrap();
+    timeout(TIMEOUT, healed).await.unwrap();
 }
 
 #[tokio::test]
@@ -272,7 +274,7 @@ async fn the_replica_holds_them_sealed_and_a_damaged_one_is_left_out() {
     let edge = world.edge().await;
     let client = session(&edge, &TLS13).await;
     edge.drain().await;
-    let found = examine(world.directory.path(), &world.keyring, true).unwrap();
+    let found = inspect_replica(world.directory.path(), &world.keyring, true).unwrap();
     let found = found.unwrap();
     assert_eq!((found.ticket_keys, found.under_older_keys), (2, 0));
     assert_eq!(found.unusable, []);
@@ -298,6 +300,6 @@ async fn the_replica_holds_them_sealed_and_a_damaged_one_is_left_out() {
         "the store has it"
     );
     edge.drain().await;
-    let found = examine(world.directory.path(), &world.keyring, true).unwrap();
+    let found = inspect_replica(world.directory.path(), &world.keyring, true).unwrap();
     assert_eq!(found.unwrap().ticket_keys, 2, "and it is written again");
 }

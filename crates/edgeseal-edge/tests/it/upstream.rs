@@ -21,8 +21,8 @@ use tokio::{
 
 use crate::{
     client::{bare, plain},
+    harness::{Authority, Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now},
     origin::{dead_port, listener, origin, saying, tls_origin},
-    world::{Authority, Building as _, Certificate, PATIENCE, World, domain, now},
 };
 
 fn body_of(answer: &str) -> &str {
@@ -36,7 +36,7 @@ async fn get(edge: &Edge, host: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn an_origin_in_tls_is_asked_by_the_clients_host_and_kept() {
-    let world = World::new();
+    let world = Harness::new();
     let authority = Authority::new();
     let certificate = authority.issue("*.a.com");
     let table = [
@@ -69,7 +69,7 @@ async fn an_origin_in_tls_is_asked_by_the_clients_host_and_kept() {
 
 #[tokio::test]
 async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
-    let world = World::new();
+    let world = Harness::new();
     let authority = Authority::new();
     let (asked, plain_origin) = counting().await;
     let stranger = tls_origin(&Certificate::of("a.com"), &["h2"]).await;
@@ -83,7 +83,7 @@ async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
         .await;
     for port in [plain_origin, stranger, other_name] {
         let revision = world.put(&domain("a.com").with_origin(port)).await;
-        crate::world::served(&edge, revision).await;
+        crate::harness::served(&edge, revision).await;
         let (status, page) = get(&edge, "a.com").await;
         assert_eq!(status, 502, "{page}");
         assert!(page.contains("does not prove"), "{page}");
@@ -94,13 +94,13 @@ async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
         .with_origin_at("127.0.0.1", stranger, 20)
         .with_origin_at("127.0.0.1", right, 30);
     let revision = world.put(&both).await;
-    crate::world::served(&edge, revision).await;
+    crate::harness::served(&edge, revision).await;
     assert_eq!(get(&edge, "a.com").await.0, 200);
 }
 
 #[tokio::test]
 async fn authorities_that_cannot_be_read_stop_the_start() {
-    let world = World::new();
+    let world = Harness::new();
     let file = world.directory.path().join("origins.pem");
     for content in [None, Some(""), Some("no certificate")] {
         if let Some(content) = content {
@@ -114,7 +114,7 @@ async fn authorities_that_cannot_be_read_stop_the_start() {
             world.keyring.clone(),
             now,
         );
-        let error = timeout(PATIENCE, start).await.unwrap().unwrap_err();
+        let error = timeout(TIMEOUT, start).await.unwrap().unwrap_err();
         let expected = match content {
             None => matches!(
                 error,
@@ -143,7 +143,7 @@ async fn counting() -> (Arc<AtomicUsize>, u16) {
 
 #[tokio::test]
 async fn an_origin_that_fails_is_left_alone_and_comes_back() {
-    let world = World::new();
+    let world = Harness::new();
     let (flaky, address) = listener().await;
     let tried = Arc::new(AtomicUsize::new(0));
     let (counter, works) = (Arc::clone(&tried), Arc::new(AtomicUsize::new(0)));
@@ -175,13 +175,13 @@ async fn an_origin_that_fails_is_left_alone_and_comes_back() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, back).await.expect("it comes back");
+    timeout(TIMEOUT, back).await.expect("it comes back");
     assert_eq!(get(&edge, "a.com").await.1, "first");
 }
 
 #[tokio::test]
 async fn all_origins_out_are_tried_all_the_same() {
-    let world = World::new();
+    let world = Harness::new();
     let port = dead_port().await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
@@ -203,7 +203,7 @@ async fn all_origins_out_are_tried_all_the_same() {
 
 #[tokio::test]
 async fn what_an_origin_may_have_acted_on_is_not_repeated() {
-    let world = World::new();
+    let world = Harness::new();
     let (rude, address) = listener().await;
     tokio::spawn(async move {
         loop {
@@ -233,7 +233,7 @@ async fn what_an_origin_may_have_acted_on_is_not_repeated() {
 /// As gRPC does it: trailers both ways, and a client that says that it takes them.
 #[tokio::test]
 async fn trailers_pass_both_ways_over_http2() {
-    let world = World::new();
+    let world = Harness::new();
     let authority = Authority::new();
     let port = trailing(&authority.issue("a.com")).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -261,12 +261,12 @@ async fn trailers_pass_both_ways_over_http2() {
         .header("content-type", "application/grpc")
         .body(body)
         .unwrap();
-    let response = timeout(PATIENCE, sender.send_request(request))
+    let response = timeout(TIMEOUT, sender.send_request(request))
         .await
         .unwrap()
         .unwrap();
     assert_eq!(response.headers()["content-type"], "application/grpc");
-    let collected = timeout(PATIENCE, response.into_body().collect())
+    let collected = timeout(TIMEOUT, response.into_body().collect())
         .await
         .unwrap()
         .unwrap();
@@ -305,7 +305,7 @@ async fn trailing(certificate: &Certificate) -> u16 {
 
 #[tokio::test]
 async fn a_part_of_a_body_is_passed_on_as_it_is() {
-    let world = World::new();
+    let world = Harness::new();
     let port = origin(|request| async move {
         assert_eq!(request.headers()["range"], "bytes=2-4");
         assert_eq!(request.headers()["if-range"], "\"tag\"");
@@ -336,7 +336,7 @@ async fn a_part_of_a_body_is_passed_on_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_to_an_origin_are_bounded() {
-    let world = World::new();
+    let world = Harness::new();
     let gate = Arc::new(Semaphore::new(0));
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (opened, seen, peak) = (Arc::clone(&gate), Arc::clone(&inside), Arc::clone(&most));
@@ -355,7 +355,7 @@ async fn connections_to_an_origin_are_bounded() {
     let edge = world
         .edge_with(|options| {
             options.origin_connections = 2;
-            options.patience.connect = Duration::from_secs(2);
+            options.timeouts.connect = Duration::from_secs(2);
         })
         .await;
     let http = edge.http_addr().unwrap();
@@ -366,7 +366,7 @@ async fn connections_to_an_origin_are_bounded() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, full).await.unwrap();
+    timeout(TIMEOUT, full).await.unwrap();
     // Nothing comes free: the third is told so.
     assert_eq!(ask().await.unwrap(), 503);
     // Those that wait when one comes free are served.

@@ -20,13 +20,13 @@ use tokio::{
 
 use crate::{
     client::{BOTH, config, connect, text},
+    harness::{Certificate, Harness, TIMEOUT},
     origin::listener,
-    world::{Certificate, PATIENCE, World},
 };
 
 /// What an origin answers to a request for WebSocket.
 #[derive(Clone, Copy, Debug)]
-enum Answers {
+enum OriginResponse {
     /// As it should, and sends back what it gets.
     Echo,
     WrongAccept,
@@ -45,7 +45,7 @@ fn accept_for(key: &str) -> String {
 }
 
 /// An origin; its port, and the heads that it gets.
-async fn chat(answers: Answers) -> (u16, Arc<Mutex<Vec<String>>>) {
+async fn chat(answers: OriginResponse) -> (u16, Arc<Mutex<Vec<String>>>) {
     let (listener, address) = listener().await;
     let heads = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&heads);
@@ -63,9 +63,9 @@ async fn chat(answers: Answers) -> (u16, Arc<Mutex<Vec<String>>>) {
                     .lines()
                     .find_map(|line| line.strip_prefix("sec-websocket-key: "));
                 let accept = match answers {
-                    Answers::Echo => Some(accept_for(key.unwrap_or_default())),
-                    Answers::WrongAccept => Some(accept_for("another key")),
-                    Answers::NoAccept | Answers::Says(_) => None,
+                    OriginResponse::Echo => Some(accept_for(key.unwrap_or_default())),
+                    OriginResponse::WrongAccept => Some(accept_for("another key")),
+                    OriginResponse::NoAccept | OriginResponse::Says(_) => None,
                 };
                 let accept = accept.map(|it| format!("Sec-WebSocket-Accept: {it}\r\n"));
                 let switching = format!(
@@ -75,7 +75,7 @@ async fn chat(answers: Answers) -> (u16, Arc<Mutex<Vec<String>>>) {
                 );
                 seen.lock().unwrap().push(head);
                 let answer = match answers {
-                    Answers::Says(answer) => answer,
+                    OriginResponse::Says(answer) => answer,
                     _ => &switching,
                 };
                 stream.write_all(answer.as_bytes()).await?;
@@ -88,7 +88,7 @@ async fn chat(answers: Answers) -> (u16, Arc<Mutex<Vec<String>>>) {
 }
 
 /// A visitor of HTTP/2 who has been told that the edge knows RFC 8441.
-async fn visitor(edge: &Edge) -> SendRequest<Full<Bytes>> {
+async fn client(edge: &Edge) -> SendRequest<Full<Bytes>> {
     let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]));
     let stream = TokioIo::new(stream.await.unwrap());
     let (mut sender, connection) =
@@ -100,7 +100,7 @@ async fn visitor(edge: &Edge) -> SendRequest<Full<Bytes>> {
     let request = Request::options("https://unknown.com/").body(Full::default());
     let answer = sender.send_request(request.unwrap());
     assert_eq!(
-        timeout(PATIENCE, answer).await.unwrap().unwrap().status(),
+        timeout(TIMEOUT, answer).await.unwrap().unwrap().status(),
         421
     );
     sender
@@ -120,7 +120,7 @@ async fn ask(
         None => Request::connect("a.com:443"),
     };
     let answer = visitor.send_request(request.body(Full::default()).unwrap());
-    timeout(PATIENCE, answer).await.unwrap()
+    timeout(TIMEOUT, answer).await.unwrap()
 }
 
 async fn opened(visitor: &mut SendRequest<Full<Bytes>>) -> TokioIo<Upgraded> {
@@ -134,20 +134,20 @@ async fn echoes(tunnel: &mut TokioIo<Upgraded>, message: &[u8]) -> bool {
     let (mut read, mut write) = tokio::io::split(tunnel);
     let mut back = vec![0; message.len()];
     let both = async { tokio::join!(write.write_all(message), read.read_exact(&mut back)) };
-    let (sent, got) = timeout(PATIENCE, both).await.unwrap();
+    let (sent, got) = timeout(TIMEOUT, both).await.unwrap();
     sent.is_ok() && got.is_ok() && back == message
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
-    let world = World::new();
-    let (port, heads) = chat(Answers::Echo).await;
+    let world = Harness::new();
+    let (port, heads) = chat(OriginResponse::Echo).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let path = world.directory.path().join("access.log");
     let edge = world
         .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
         .await;
-    let mut visitor = visitor(&edge).await;
+    let mut visitor = client(&edge).await;
     let answer = ask(&mut visitor, Some("websocket")).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
@@ -182,7 +182,7 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
     // An end by the visitor is passed on, and the origin's comes back.
     drop(other);
     tunnel.shutdown().await.unwrap();
-    let rest = timeout(PATIENCE, tunnel.read_to_end(&mut Vec::new())).await;
+    let rest = timeout(TIMEOUT, tunnel.read_to_end(&mut Vec::new())).await;
     assert_eq!(rest.unwrap().unwrap(), 0);
     let line = async {
         loop {
@@ -195,7 +195,7 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
             tokio::task::yield_now().await;
         }
     };
-    let line = timeout(PATIENCE, line).await.expect("its line in the log");
+    let line = timeout(TIMEOUT, line).await.expect("its line in the log");
     for (name, value) in [
         ("method", "CONNECT"),
         ("protocol", "HTTP/2"),
@@ -213,30 +213,30 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
 #[tokio::test]
 async fn what_is_no_websocket_is_no_tunnel() {
     let table = [
-        (Answers::WrongAccept, 502, "broke off"),
-        (Answers::NoAccept, 502, "broke off"),
+        (OriginResponse::WrongAccept, 502, "broke off"),
+        (OriginResponse::NoAccept, 502, "broke off"),
         (
-            Answers::Says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+            OriginResponse::Says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
             502,
             "broke off",
         ),
         (
-            Answers::Says("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nnever"),
+            OriginResponse::Says("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nnever"),
             403,
             "never",
         ),
         (
-            Answers::Says("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"),
+            OriginResponse::Says("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"),
             302,
             "",
         ),
     ];
     for (answers, status, says) in table {
-        let world = World::new();
+        let world = Harness::new();
         let (port, heads) = chat(answers).await;
         world.serve("a.com", &Certificate::of("a.com"), port).await;
         let edge = world.edge().await;
-        let mut visitor = visitor(&edge).await;
+        let mut visitor = client(&edge).await;
         let answer = ask(&mut visitor, Some("websocket")).await.unwrap();
         assert_eq!(answer.status(), status, "{answers:?}");
         let page = text(answer).await;
@@ -253,18 +253,18 @@ async fn what_is_no_websocket_is_no_tunnel() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_over_http2_counts_until_it_ends() {
-    let world = World::new();
-    let (port, _) = chat(Answers::Echo).await;
+    let world = Harness::new();
+    let (port, _) = chat(OriginResponse::Echo).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
     let edge = world
         .edge_with(|options| {
             // Beside the first of a connection.
             options.limits.streams_per_source = 2;
             options.limits.streams = 10;
-            options.patience.tunnel = Duration::from_millis(500);
+            options.timeouts.tunnel = Duration::from_millis(500);
         })
         .await;
-    let mut visitor = visitor(&edge).await;
+    let mut visitor = client(&edge).await;
     let mut tunnels = Vec::new();
     for _ in 0..3 {
         tunnels.push(opened(&mut visitor).await);
@@ -278,15 +278,15 @@ async fn a_websocket_over_http2_counts_until_it_ends() {
     );
     // Through which nothing goes: both the visitor's streams and the origin's connections end.
     for mut tunnel in tunnels {
-        let end = timeout(PATIENCE, tunnel.read(&mut [0])).await.unwrap();
+        let end = timeout(TIMEOUT, tunnel.read(&mut [0])).await.unwrap();
         assert!(!matches!(end, Ok(1..)), "{end:?}");
     }
     let again = async { while ask(&mut visitor, Some("websocket")).await.is_err() {} };
-    timeout(PATIENCE, again).await.expect("there is room");
+    timeout(TIMEOUT, again).await.expect("there is room");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_who_takes_nothing_of_a_websocket_is_cut() {
+async fn a_client_that_reads_nothing_of_a_websocket_is_cut() {
     let (listener, address) = listener().await;
     let origin = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -306,15 +306,15 @@ async fn a_visitor_who_takes_nothing_of_a_websocket_is_cut() {
         // Until nobody wants it any more.
         while stream.write_all(&[0; 65_536]).await.is_ok() {}
     });
-    let world = World::new();
+    let world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.serve("a.com", &certificate, address.port()).await;
     let edge = world
-        .edge_with(|options| options.patience.stall = Duration::from_millis(300))
+        .edge_with(|options| options.timeouts.client_send = Duration::from_millis(300))
         .await;
-    let mut visitor = visitor(&edge).await;
+    let mut visitor = client(&edge).await;
     let _takes_nothing = opened(&mut visitor).await;
-    timeout(PATIENCE, origin).await.unwrap().unwrap();
+    timeout(TIMEOUT, origin).await.unwrap().unwrap();
     // The connection is not, and others on it go on.
     assert_eq!(ask(&mut visitor, None).await.unwrap().status(), 405);
 }

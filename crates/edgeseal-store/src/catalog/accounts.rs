@@ -6,7 +6,7 @@ use edgeseal_core::{
     identity::{USER_ACCESS_KEYS_MAX, User, UserName},
 };
 
-use super::{Catalog, ChangeError, Committed, Deed};
+use super::{AuditContext, Catalog, ChangeError, Committed};
 use crate::{
     Fault, Key, key,
     record::{self, AccessKeyRecord},
@@ -48,9 +48,9 @@ impl KeyOwner<'_> {
 /// A number for a new account.
 #[must_use]
 pub fn random_account_id() -> AccountId {
-    let mut octets = [0; 8];
-    fill_random(&mut octets);
-    AccountId::from_random(u64::from_be_bytes(octets))
+    let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    AccountId::from_random(u64::from_be_bytes(bytes))
 }
 
 impl NewAccessKey {
@@ -108,7 +108,7 @@ fn fill_random(octets: &mut [u8]) {
 
 /// Why an account or a key of it is not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AccountRefused {
+pub enum AccountError {
     /// The name belongs to another account.
     #[error("there is an account named {name:?} already")]
     NameTaken {
@@ -130,7 +130,7 @@ pub enum AccountRefused {
         user: UserName,
     },
     /// The account, or its user, has as many keys as it may.
-    #[error("{} has {max} access keys already; delete one first", holder(.account, .user.as_ref()))]
+    #[error("{} has {max} access keys already; delete one first", owner_description(.account, .user.as_ref()))]
     TooManyKeys {
         /// The account.
         account: AccountId,
@@ -155,14 +155,14 @@ pub enum AccountRefused {
     },
 }
 
-fn holder(account: &AccountId, user: Option<&UserName>) -> String {
+fn owner_description(account: &AccountId, user: Option<&UserName>) -> String {
     match user {
         Some(user) => format!("user {user} of account {account}"),
         None => format!("account {account}"),
     }
 }
 
-type Changed<T> = Result<Committed<T>, ChangeError<AccountRefused>>;
+type Changed<T> = Result<Committed<T>, ChangeError<AccountError>>;
 
 impl Catalog {
     /// An account.
@@ -232,17 +232,17 @@ impl Catalog {
     /// Makes an account with its first access key.
     ///
     /// # Errors
-    /// [`AccountRefused::NameTaken`], or why the store did not do it.
+    /// [`AccountError::NameTaken`], or why the store did not do it.
     pub async fn create_account(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &Account,
         key: &NewAccessKey,
     ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let by_name = Key::account_name(&account.name);
             if draft.has(&by_name).await? || draft.has(&Key::account(&account.id)).await? {
-                return Err(ChangeError::Refused(AccountRefused::NameTaken {
+                return Err(ChangeError::Refused(AccountError::NameTaken {
                     name: account.name.clone(),
                 }));
             }
@@ -253,7 +253,7 @@ impl Catalog {
             );
             draft.put_access_key(key)?;
             draft.note(format!("account {}, access key {}", account.id, key.key.id));
-            draft.record_in(&account.id);
+            draft.also_record_in(&account.id);
             Ok((draft, ()))
         })
         .await
@@ -262,27 +262,27 @@ impl Catalog {
     /// Makes another access key of an account or of one of its users.
     ///
     /// # Errors
-    /// [`AccountRefused`], or why the store did not do it.
-    pub async fn create_access_key(&self, deed: &Deed, key: &NewAccessKey) -> Changed<()> {
+    /// [`AccountError`], or why the store did not do it.
+    pub async fn create_access_key(&self, deed: &AuditContext, key: &NewAccessKey) -> Changed<()> {
         let account = &key.key.account;
         let user = key.key.user.as_ref();
         self.transact(deed, |mut draft| async move {
             if !draft.touch_account(account).await? {
-                return Err(ChangeError::Refused(AccountRefused::NoAccount {
+                return Err(ChangeError::Refused(AccountError::NoAccount {
                     account: account.clone(),
                 }));
             }
             if let Some(user) = user
                 && !draft.touch_user(account, user).await?
             {
-                return Err(ChangeError::Refused(AccountRefused::NoUser {
+                return Err(ChangeError::Refused(AccountError::NoUser {
                     account: account.clone(),
                     user: user.clone(),
                 }));
             }
             let max = user.map_or(ACCESS_KEYS_MAX, |_| USER_ACCESS_KEYS_MAX);
             if self.access_keys_of(account, user).await?.len() >= max {
-                return Err(ChangeError::Refused(AccountRefused::TooManyKeys {
+                return Err(ChangeError::Refused(AccountError::TooManyKeys {
                     account: account.clone(),
                     user: user.cloned(),
                     max,
@@ -290,7 +290,7 @@ impl Catalog {
             }
             draft.put_access_key(key)?;
             draft.note(format!("access key {}", key.key.id));
-            draft.record_in(account);
+            draft.also_record_in(account);
             Ok((draft, ()))
         })
         .await
@@ -299,10 +299,10 @@ impl Catalog {
     /// Switches an access key on or off.
     ///
     /// # Errors
-    /// [`AccountRefused`], or why the store did not do it.
+    /// [`AccountError`], or why the store did not do it.
     pub async fn set_access_key_active(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         owner: KeyOwner<'_>,
         id: &str,
@@ -326,10 +326,10 @@ impl Catalog {
     /// Removes an access key.
     ///
     /// # Errors
-    /// [`AccountRefused`], or why the store did not do it.
+    /// [`AccountError`], or why the store did not do it.
     pub async fn delete_access_key(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         owner: KeyOwner<'_>,
         id: &str,
@@ -344,7 +344,7 @@ impl Catalog {
 
     async fn change_access_key(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         (owner, id): (KeyOwner<'_>, &str),
         stays_active: bool,
@@ -356,7 +356,7 @@ impl Catalog {
             let row: Option<AccessKeyRecord> = draft.get(&holder).await?;
             let Some(row) = row.filter(|row| row.key.account == *account && owner.has(&row.key))
             else {
-                let no_key = AccountRefused::NoKey {
+                let no_key = AccountError::NoKey {
                     account: account.clone(),
                     key: id.to_owned(),
                 };
@@ -364,11 +364,11 @@ impl Catalog {
             };
             draft.touch_account(account).await?;
             if !stays_active && row.key.active && self.is_last_root_key(&row.key).await? {
-                return Err(ChangeError::Refused(AccountRefused::LastRootKey {
+                return Err(ChangeError::Refused(AccountError::LastRootKey {
                     key: id.to_owned(),
                 }));
             }
-            draft.record_in(account);
+            draft.also_record_in(account);
             change(&mut draft, holder, row)?;
             Ok((draft, ()))
         })

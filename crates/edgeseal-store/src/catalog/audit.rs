@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Catalog;
 use crate::{
     CommitError, Entry, Expect, Fault, Key, Txn, Write,
-    chain::{Anchor, ChainKey, Expected, Head, Link, Mac, Report, Walk},
+    audit_chain::{Anchor, ChainKey, ChainVerifier, ExpectedHead, Head, Link, Mac, Report},
     key::{self, AUDIT, AUDIT_HEADS},
     record::{self, AuditRecord, AuditSecretRecord},
 };
@@ -20,7 +20,7 @@ const PAGE: usize = 1000;
 
 /// Which part of an account's audit is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AuditSpan<'a> {
+pub struct AuditQuery<'a> {
     /// From this moment on.
     pub from: Option<Timestamp>,
     /// Up to this moment, without it.
@@ -37,7 +37,7 @@ pub struct AuditPage {
     /// The records, each with its name within the account; `None` if one does not read.
     pub records: Vec<(String, Option<AuditRecord>)>,
     /// Whether more follow.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 impl Catalog {
@@ -48,7 +48,7 @@ impl Catalog {
     pub async fn audit(
         &self,
         account: &AccountId,
-        span: AuditSpan<'_>,
+        span: AuditQuery<'_>,
         limit: usize,
     ) -> Result<AuditPage, Fault> {
         let prefix = key::account_audit(account);
@@ -61,7 +61,7 @@ impl Catalog {
                 (after, until) => after.or(until),
             };
             let store = &self.store;
-            store.list_back(&prefix, before.as_ref(), limit).await?
+            store.list_reverse(&prefix, before.as_ref(), limit).await?
         } else {
             let after = after.max(from.clone());
             self.store.list(&prefix, after.as_ref(), limit).await?
@@ -72,7 +72,7 @@ impl Catalog {
         };
         let inside = page.entries.iter().take_while(|entry| is_inside(entry));
         let inside = inside.count();
-        let more = page.more && inside == page.entries.len();
+        let more = page.has_more && inside == page.entries.len();
         page.entries.truncate(inside);
         let records = page.entries.iter().map(|entry| {
             let name = entry.key.audit_suffix().map_or("", |(_, name)| name);
@@ -80,7 +80,7 @@ impl Catalog {
         });
         Ok(AuditPage {
             records: records.collect(),
-            more,
+            has_more: more,
         })
     }
 
@@ -89,7 +89,7 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed or the keyring does not open it.
     pub async fn chain_key(&self) -> Result<Option<ChainKey>, Fault> {
-        let holder = Key::audit_secret();
+        let holder = Key::audit_chain_secret();
         let Some(record) = self.read::<AuditSecretRecord>(&holder).await? else {
             return Ok(None);
         };
@@ -104,15 +104,15 @@ impl Catalog {
     }
 
     /// As [`chain_key`](Self::chain_key), and makes one if there is none.
-    pub(crate) async fn make_chain_key(&self) -> Result<ChainKey, Fault> {
+    pub(crate) async fn get_or_create_chain_key(&self) -> Result<ChainKey, Fault> {
         loop {
             if let Some(key) = self.chain_key().await? {
                 return Ok(key);
             }
-            let mut octets = Zeroizing::new([0; 32]);
-            rand::fill(octets.as_mut_slice()).map_err(Fault::of("read random octets"))?;
-            let holder = Key::audit_secret();
-            let sealed = self.keyring.seal(&Secret::new(octets.to_vec()), &holder);
+            let mut bytes = Zeroizing::new([0; 32]);
+            rand::fill(bytes.as_mut_slice()).map_err(Fault::of("read random octets"))?;
+            let holder = Key::audit_chain_secret();
+            let sealed = self.keyring.seal(&Secret::new(bytes.to_vec()), &holder);
             let record = AuditSecretRecord {
                 sealed_secret: STANDARD.encode(sealed),
             };
@@ -162,7 +162,7 @@ impl Catalog {
     pub async fn verify_audit(
         &self,
         account: &AccountId,
-        expected: Option<Expected>,
+        expected: Option<ExpectedHead>,
         key: &ChainKey,
         now: Timestamp,
     ) -> Result<Report, Fault> {
@@ -170,7 +170,7 @@ impl Catalog {
             .end(&Key::audit_anchor(account), forged_anchor())
             .await?;
         let head = self.end(&Key::audit_head(account), forged_head()).await?;
-        let mut walk = Walk::new(account, (anchor, head), expected, key);
+        let mut walk = ChainVerifier::new(account, (anchor, head), expected, key);
         let prefix = key::account_audit_links(account);
         let mut after = None;
         loop {
@@ -179,10 +179,10 @@ impl Catalog {
                 let n = entry.key.as_str()[prefix.len()..].parse().unwrap_or(0);
                 let link: Option<Link> = record::decode(&entry.value).ok();
                 let stored = self.digests(account, link.as_ref()).await?;
-                walk.link(n, link.as_ref(), &stored);
+                walk.check_link(n, link.as_ref(), &stored);
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -191,10 +191,10 @@ impl Catalog {
         loop {
             let page = self.store.list(&prefix, after.as_ref(), PAGE).await?;
             for entry in &page.entries {
-                walk.record(&entry.key.as_str()[prefix.len()..], entry.changed.0, now);
+                walk.check_record(&entry.key.as_str()[prefix.len()..], entry.revision.0, now);
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 return Ok(walk.finish());
             }
         }

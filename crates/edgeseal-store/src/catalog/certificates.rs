@@ -1,19 +1,19 @@
 use bytes::Bytes;
 use edgeseal_core::{
-    AccountId, Pattern,
-    certificate::{Certificate, CertificateId, Digest, Texts},
+    AccountId, DomainPattern,
+    certificate::{Certificate, CertificateId, Digest, OriginalPem},
     domain::Domain,
-    quota::{Kind, Quota},
+    quota::{Quota, QuotaKind},
 };
 
-use super::{Catalog, Draft, NotAdded};
+use super::{AddError, Catalog, Draft};
 use crate::{
     Entry, Fault, Key, key,
     record::{self, CertificateRecord, CertificateSummary, Material},
 };
 
 /// Domains that one change can take a certificate from, with room.
-pub(super) const LEAVING_MAX: usize = 100;
+pub(super) const RELEASED_MAX: usize = 100;
 
 impl Catalog {
     /// A certificate, whoever owns it.
@@ -28,7 +28,7 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn certificate_named(
+    pub async fn certificate_by_name(
         &self,
         account: &AccountId,
         name: &str,
@@ -43,7 +43,7 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn users_of_certificate(
+    pub async fn domains_using_certificate(
         &self,
         id: CertificateId,
         limit: usize,
@@ -52,7 +52,7 @@ impl Catalog {
         let page = self.store.list(&prefix, None, limit).await?;
         let names = page.entries.iter().map(|entry| {
             let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            let name = Pattern::parse(name).map_err(Fault::of("decode a domain's name"))?;
+            let name = DomainPattern::parse(name).map_err(Fault::of("decode a domain's name"))?;
             Ok(Key::domain(&name))
         });
         self.read_many(&names.collect::<Result<Vec<_>, Fault>>()?)
@@ -124,12 +124,12 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn has_certificate_named(
+    pub async fn is_certificate_name_taken(
         &mut self,
         account: &AccountId,
         name: &str,
     ) -> Result<bool, Fault> {
-        self.has_unexpectedly(&Key::certificate_name(account, name))
+        self.assume_absent(&Key::certificate_name(account, name))
             .await
     }
 
@@ -137,7 +137,7 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn certificate_named(
+    pub async fn certificate_by_name(
         &mut self,
         account: &AccountId,
         name: &str,
@@ -152,7 +152,7 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn certificate_with(
+    pub async fn certificate_by_content(
         &mut self,
         account: &AccountId,
         material: &Digest,
@@ -170,14 +170,14 @@ impl Draft {
     /// material, unless its account has as many as the quota. The private key is sealed here.
     ///
     /// # Errors
-    /// [`NotAdded`].
+    /// [`AddError`].
     pub async fn add_certificate(
         &mut self,
         row: &CertificateRecord,
         certificate: &Certificate,
         quota: Quota,
-    ) -> Result<(), NotAdded> {
-        self.count_one(&row.account, Kind::Certificates, quota)
+    ) -> Result<(), AddError> {
+        self.increment_count(&row.account, QuotaKind::Certificates, quota)
             .await?;
         let pointer = Pointer {
             certificate: row.id,
@@ -185,7 +185,7 @@ impl Draft {
         self.put(Key::certificate_name(&row.account, &row.name), &pointer)?;
         self.put_certificate(row)?;
         let content = Key::certificate_content(&row.account, &row.material);
-        if !self.has_unexpectedly(&content).await? {
+        if !self.assume_absent(&content).await? {
             self.put(content, &pointer)?;
         }
         self.put_bytes(
@@ -199,12 +199,12 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn user_of_certificate(
+    pub async fn domain_using_certificate(
         &mut self,
         id: CertificateId,
     ) -> Result<Option<String>, Fault> {
         // Read first: a binding that comes after the listing rewrites it, and the commit fails.
-        self.has(&Key::certificate_used(id)).await?;
+        self.has(&Key::certificate_use_guard(id)).await?;
         let prefix = key::certificate_uses(id);
         let mut after = None;
         loop {
@@ -249,13 +249,14 @@ impl Draft {
             removed: true,
             ..row.clone()
         };
-        self.uncount_one(&row.account, Kind::Certificates).await?;
+        self.decrement_count(&row.account, QuotaKind::Certificates)
+            .await?;
         self.delete(Key::certificate_name(&row.account, &row.name));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
         self.put(Key::certificate(row.id), &hidden)?;
-        self.has(&Key::material_used(&row.material)).await?;
+        self.has(&Key::material_use_guard(&row.material)).await?;
         let others = self.others_with_material(row).await?;
-        self.point_content_away(row, &others).await
+        self.repoint_content(row, &others).await
     }
 
     /// Removes a certificate that no domain has bound; with the last certificate of the same
@@ -266,7 +267,8 @@ impl Draft {
     pub async fn delete_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         let stored = self.certificate(row.id).await?;
         if stored.is_some_and(|stored| !stored.removed) {
-            self.uncount_one(&row.account, Kind::Certificates).await?;
+            self.decrement_count(&row.account, QuotaKind::Certificates)
+                .await?;
         }
         let named = Key::certificate_name(&row.account, &row.name);
         let by_name: Option<Pointer> = self.get(&named).await?;
@@ -275,18 +277,19 @@ impl Draft {
         }
         self.delete(Key::certificate(row.id));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
-        self.delete(Key::certificate_used(row.id));
+        self.delete(Key::certificate_use_guard(row.id));
         self.leave_superseded(row).await?;
-        self.keep_texts(row.id, &Texts::default()).await?;
+        self.put_original_pem(row.id, &OriginalPem::default())
+            .await?;
         self.delete_material_use(row).await
     }
 
     async fn delete_material_use(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        let used = Key::material_used(&row.material);
+        let used = Key::material_use_guard(&row.material);
         self.has(&used).await?;
         self.delete(Key::material_use(&row.material, row.id));
         let others = self.others_with_material(row).await?;
-        self.point_content_away(row, &others).await?;
+        self.repoint_content(row, &others).await?;
         if others.is_empty() {
             self.delete(used);
             self.delete_material(&row.material).await?;
@@ -319,7 +322,7 @@ impl Draft {
 
     /// If the account is led to this certificate by its content, it is led to another one of its
     /// own from now on, if it has one.
-    async fn point_content_away(
+    async fn repoint_content(
         &mut self,
         row: &CertificateRecord,
         others: &[(CertificateId, Bytes)],
@@ -370,12 +373,12 @@ impl Draft {
     /// is expected of a key that every upload rewrites. Of two last users that leave at once each sees
     /// the other, and the intermediate stays until its next use ends.
     async fn delete_issuer_if_unused(&mut self, issuer: &Digest) -> Result<(), Fault> {
-        let counted = Key::issuer_counted(issuer);
+        let counted = Key::issuer_uses_complete(issuer);
         if self.is_issuer_used(issuer).await? || !self.has(&counted).await? {
             return Ok(());
         }
         // Read before the second look: a use that comes after that rewrites it, and the commit fails.
-        let used = Key::issuer_used(issuer);
+        let used = Key::issuer_use_guard(issuer);
         self.has(&used).await?;
         if !self.is_issuer_used(issuer).await? {
             self.delete(used);
@@ -389,9 +392,9 @@ impl Draft {
     async fn is_issuer_used(&self, issuer: &Digest) -> Result<bool, Fault> {
         let prefix = key::issuer_uses(issuer);
         // So many at most leave in one change.
-        let page = self.catalog.store.list(&prefix, None, LEAVING_MAX).await?;
+        let page = self.catalog.store.list(&prefix, None, RELEASED_MAX).await?;
         let stays = |entry: &Entry| !self.deletes(&entry.key);
-        let is_stored = page.more || page.entries.iter().any(stays);
+        let is_stored = page.has_more || page.entries.iter().any(stays);
         Ok(is_stored || self.puts_under(&prefix).next().is_some())
     }
 
@@ -401,9 +404,9 @@ impl Draft {
         certificate: &Certificate,
     ) -> Result<(), Fault> {
         let key = Key::material(digest);
-        if self.has_unexpectedly(&key).await? {
+        if self.assume_absent(&key).await? {
             // A removal of the last certificate that had it must not pass this one.
-            self.put_bytes(Key::material_used(digest), Bytes::new());
+            self.put_bytes(Key::material_use_guard(digest), Bytes::new());
             return Ok(());
         }
         let mut issuers = Vec::with_capacity(certificate.intermediates.len());
@@ -412,10 +415,10 @@ impl Draft {
             issuers.push(issuer.0);
             if !self.has(&Key::issuer(&issuer)).await? {
                 self.put_bytes(Key::issuer(&issuer), Bytes::copy_from_slice(der));
-                self.put_bytes(Key::issuer_counted(&issuer), Bytes::new());
+                self.put_bytes(Key::issuer_uses_complete(&issuer), Bytes::new());
             }
             self.put_bytes(Key::issuer_use(&issuer, digest), Bytes::new());
-            self.put_bytes(Key::issuer_used(&issuer), Bytes::new());
+            self.put_bytes(Key::issuer_use_guard(&issuer), Bytes::new());
         }
         let sealed_key = self.catalog.keyring.seal(&certificate.key, &key);
         let material = Material {

@@ -8,18 +8,18 @@
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId,
-    quota::{self, Kind, OverQuota, Quota},
+    quota::{self, OverQuota, Quota, QuotaKind},
 };
 
 use super::{Catalog, ChangeError, Draft};
-use crate::{CommitError, Expect, Fault, Key, Txn, Write, key, number};
+use crate::{CommitError, Expect, Fault, Key, Txn, Write, key, parse_counter};
 
 /// How often a count that others overtake is taken again.
 const ATTEMPTS: u32 = 16;
 
 /// Why something is not added.
 #[derive(Debug, thiserror::Error)]
-pub enum NotAdded {
+pub enum AddError {
     /// The account has as many as it may.
     #[error(transparent)]
     OverQuota(#[from] OverQuota),
@@ -28,31 +28,31 @@ pub enum NotAdded {
     Fault(#[from] Fault),
 }
 
-impl<R: From<OverQuota>> From<NotAdded> for ChangeError<R> {
-    fn from(why: NotAdded) -> Self {
+impl<R: From<OverQuota>> From<AddError> for ChangeError<R> {
+    fn from(why: AddError) -> Self {
         match why {
-            NotAdded::OverQuota(over) => Self::Refused(over.into()),
-            NotAdded::Fault(fault) => Self::Fault(fault),
+            AddError::OverQuota(over) => Self::Refused(over.into()),
+            AddError::Fault(fault) => Self::Fault(fault),
         }
     }
 }
 
 /// A number that was not what it should be, and is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recounted {
+pub struct CountCorrection {
     /// Whose.
     pub account: AccountId,
     /// Of what.
-    pub kind: Kind,
+    pub kind: QuotaKind,
     /// What it said.
-    pub was: Option<u64>,
+    pub recorded: Option<u64>,
     /// What is there.
-    pub is: u64,
+    pub actual: u64,
 }
 
 /// What one change adds to a number.
 #[derive(Clone, Copy)]
-pub(super) struct Added {
+pub(super) struct CounterDelta {
     by: i64,
     at_most: u64,
 }
@@ -62,11 +62,11 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn used(&self, account: &AccountId, kind: Kind) -> Result<u64, Fault> {
+    pub async fn used(&self, account: &AccountId, kind: QuotaKind) -> Result<u64, Fault> {
         let counted = self.store.get(&Key::count(account, kind)).await?;
-        match counted.and_then(|entry| number(&entry.value)) {
+        match counted.and_then(|entry| parse_counter(&entry.value)) {
             Some(count) => Ok(count),
-            None => self.there(account, kind).await,
+            None => self.count_records(account, kind).await,
         }
     }
 
@@ -75,10 +75,10 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn recount_all(&self) -> Result<Vec<Recounted>, Fault> {
+    pub async fn recount_all(&self) -> Result<Vec<CountCorrection>, Fault> {
         let mut corrected = Vec::new();
         for account in self.accounts().await? {
-            for kind in Kind::ALL {
+            for kind in QuotaKind::ALL {
                 let key = Key::count(&account.id, kind);
                 if self.store.get(&key).await?.is_some() {
                     corrected.extend(self.recount(&account.id, kind).await?);
@@ -89,19 +89,23 @@ impl Catalog {
     }
 
     /// Counts what is there; what was corrected, if anything was.
-    async fn recount(&self, account: &AccountId, kind: Kind) -> Result<Option<Recounted>, Fault> {
+    async fn recount(
+        &self,
+        account: &AccountId,
+        kind: QuotaKind,
+    ) -> Result<Option<CountCorrection>, Fault> {
         let key = Key::count(account, kind);
         for _ in 0..ATTEMPTS {
             let entry = self.store.get(&key).await?;
-            let was = entry.as_ref().and_then(|entry| number(&entry.value));
+            let was = entry.as_ref().and_then(|entry| parse_counter(&entry.value));
             // After the number: what comes or goes from here on moves it, and the commit fails.
-            let is = self.there(account, kind).await?;
+            let is = self.count_records(account, kind).await?;
             if was == Some(is) {
                 return Ok(None);
             }
             let txn = Txn {
                 expect: vec![match entry {
-                    Some(entry) => Expect::Unchanged(key.clone(), entry.changed),
+                    Some(entry) => Expect::Unchanged(key.clone(), entry.revision),
                     None => Expect::Absent(key.clone()),
                 }],
                 write: vec![Write::Put {
@@ -113,11 +117,11 @@ impl Catalog {
             match self.store.commit(txn).await {
                 Ok(_) => {
                     let account = account.clone();
-                    return Ok(Some(Recounted {
+                    return Ok(Some(CountCorrection {
                         account,
                         kind,
-                        was,
-                        is,
+                        recorded: was,
+                        actual: is,
                     }));
                 }
                 // Whoever made one where there was none has counted, too.
@@ -129,20 +133,20 @@ impl Catalog {
         Ok(None)
     }
 
-    async fn there(&self, account: &AccountId, kind: Kind) -> Result<u64, Fault> {
+    async fn count_records(&self, account: &AccountId, kind: QuotaKind) -> Result<u64, Fault> {
         let counted = self
             .store
-            .window(&key::counted(account, kind), 0, 0)
+            .window(&key::counted_prefix(account, kind), 0, 0)
             .await?;
         Ok(counted.total as u64)
     }
 
     /// What the number says; counts if there is none.
-    async fn counted(&self, account: &AccountId, kind: Kind) -> Result<u64, Fault> {
+    async fn stored_count(&self, account: &AccountId, kind: QuotaKind) -> Result<u64, Fault> {
         let key = Key::count(account, kind);
         for _ in 0..ATTEMPTS {
             let entry = self.store.get(&key).await?;
-            if let Some(count) = entry.and_then(|entry| number(&entry.value)) {
+            if let Some(count) = entry.and_then(|entry| parse_counter(&entry.value)) {
                 return Ok(count);
             }
             self.recount(account, kind).await?;
@@ -153,19 +157,19 @@ impl Catalog {
 
 impl Draft {
     /// One more of a kind.
-    pub(super) async fn count_one(
+    pub(super) async fn increment_count(
         &mut self,
         account: &AccountId,
-        kind: Kind,
+        kind: QuotaKind,
         quota: Quota,
-    ) -> Result<(), NotAdded> {
+    ) -> Result<(), AddError> {
         let by = self.added_of(account, kind) + 1;
         self.fit(account, kind, by, quota).await
     }
 
     /// What the change adds to a number so far.
-    pub(super) fn added_of(&self, account: &AccountId, kind: Kind) -> i64 {
-        let added = self.added.get(&Key::count(account, kind));
+    pub(super) fn added_of(&self, account: &AccountId, kind: QuotaKind) -> i64 {
+        let added = self.counter_deltas.get(&Key::count(account, kind));
         added.map_or(0, |added| added.by)
     }
 
@@ -173,43 +177,46 @@ impl Draft {
     pub(super) async fn fit(
         &mut self,
         account: &AccountId,
-        kind: Kind,
+        kind: QuotaKind,
         by: i64,
         quota: Quota,
-    ) -> Result<(), NotAdded> {
+    ) -> Result<(), AddError> {
         // Not expected to stay so: the commit looks again, with what others have added meanwhile.
-        let mut used = self.catalog.counted(account, kind).await?;
+        let mut used = self.catalog.stored_count(account, kind).await?;
         let over = |used| quota::check(kind, used, by.max(0).unsigned_abs(), quota);
         if over(used).is_err() && kind.expires() {
             self.catalog.recount(account, kind).await?;
-            used = self.catalog.counted(account, kind).await?;
+            used = self.catalog.stored_count(account, kind).await?;
         }
         over(used)?;
         let at_most = quota.at_most();
-        self.added
-            .insert(Key::count(account, kind), Added { by, at_most });
+        self.counter_deltas
+            .insert(Key::count(account, kind), CounterDelta { by, at_most });
         Ok(())
     }
 
     /// One less of a kind.
-    pub(super) async fn uncount_one(
+    pub(super) async fn decrement_count(
         &mut self,
         account: &AccountId,
-        kind: Kind,
+        kind: QuotaKind,
     ) -> Result<(), Fault> {
         // A number that is made later would not have it.
-        self.catalog.counted(account, kind).await?;
+        self.catalog.stored_count(account, kind).await?;
         let key = Key::count(account, kind);
         let at_most = u64::MAX;
-        let added = self.added.entry(key).or_insert(Added { by: 0, at_most });
+        let added = self
+            .counter_deltas
+            .entry(key)
+            .or_insert(CounterDelta { by: 0, at_most });
         added.by -= 1;
         Ok(())
     }
 
     /// The numbers that the change moves.
-    pub(super) fn take_added(&mut self) -> impl Iterator<Item = Write> + use<> {
-        let added = std::mem::take(&mut self.added).into_iter();
-        added.filter_map(|(key, Added { by, at_most })| {
+    pub(super) fn take_counter_deltas(&mut self) -> impl Iterator<Item = Write> + use<> {
+        let added = std::mem::take(&mut self.counter_deltas).into_iter();
+        added.filter_map(|(key, CounterDelta { by, at_most })| {
             (by != 0).then_some(Write::Add { key, by, at_most })
         })
     }

@@ -7,9 +7,9 @@ use std::{
 
 use edgeseal_core::AccountId;
 
-use super::{Catalog, Draft, Listing, Span};
+use super::{Catalog, Draft, Listing, Pagination};
 use crate::{
-    Entry, Fault, Key, Wanted, key, record,
+    Entry, EntryFilter, Fault, Key, key, record,
     record::{DeploymentCreator, DeploymentRecord},
 };
 
@@ -19,7 +19,7 @@ pub const DEPLOYMENTS_MAX: usize = 100;
 /// names all names of a certificate would be written for each domain of a deployment.
 const FAILURE_MAX: usize = 500;
 /// How long one is shown after its last change: 30 days.
-const SHOWN_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+const DEPLOYMENT_TTL_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
     /// Reads a deployment.
@@ -42,7 +42,7 @@ impl Catalog {
     pub async fn deployments(
         &self,
         account: &AccountId,
-        span: Span,
+        span: Pagination,
     ) -> Result<Listing<DeploymentRecord>, Fault> {
         let prefix = key::deployments(account);
         let total = self.store.window(&prefix, 0, 0).await?.total;
@@ -59,10 +59,10 @@ impl Catalog {
         &self,
         account: &AccountId,
         wanted: impl Fn(&DeploymentRecord) -> bool + Send + Sync + 'static,
-        span: Span,
+        span: Pagination,
     ) -> Result<Listing<DeploymentRecord>, Fault> {
         let prefix = key::deployments(account);
-        let wanted: Wanted = Arc::new(move |_, value| {
+        let wanted: EntryFilter = Arc::new(move |_, value| {
             // One that does not read is shown as broken rather than lost.
             record::decode(value).map_or(true, |deployment| wanted(&deployment))
         });
@@ -75,8 +75,8 @@ impl Catalog {
 }
 
 /// Where a part of a listing is, counted from its end, in one that is the other way round.
-fn from_the_end(total: usize, span: Span) -> (usize, usize) {
-    let end = total.saturating_sub(span.skip);
+fn from_the_end(total: usize, span: Pagination) -> (usize, usize) {
+    let end = total.saturating_sub(span.offset);
     let skip = end.saturating_sub(span.limit);
     (skip, end - skip)
 }
@@ -157,7 +157,7 @@ impl Draft {
                 failure.push_str("...");
             }
         }
-        self.put_until(key, &kept, deployment.changed.plus_ms(SHOWN_MS))
+        self.put_until(key, &kept, deployment.changed.plus_ms(DEPLOYMENT_TTL_MS))
     }
 
     /// Forgets a deployment. What it bound stays bound.

@@ -1,28 +1,31 @@
 use bytes::Bytes;
 use edgeseal_core::{
-    AccountId, DomainName, Pattern,
+    AccountId, DomainName, DomainPattern,
     certificate::CertificateId,
     domain::{Binding, Domain, Environment},
-    quota::{Kind, Quota},
+    quota::{Quota, QuotaKind},
 };
 
-use super::{Catalog, Deed, Draft, NotAdded};
+use super::{AddError, AuditContext, Catalog, Draft};
 use crate::{
     Fault, Key, Revision, key,
-    record::{self, BindingChange, BoundSummary, DomainSummary, HistoryRecord, Leaves, Since},
+    record::{
+        self, BindingChange, BindingSummary, DomainSummary, HistoryRecord, ServedLeaves,
+        TimestampRecord,
+    },
 };
 
 /// How long a family is remembered after a name was added, in milliseconds: changes take seconds.
-const FAMILY_KEPT_MS: i64 = 60 * 60 * 1000;
+const SIBLING_GUARD_TTL_MS: i64 = 60 * 60 * 1000;
 /// How long a deleted domain is remembered, in milliseconds: 90 days.
-const DELETED_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+const DELETED_DOMAIN_TTL_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
     /// A domain, whoever owns it.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn domain(&self, name: &Pattern) -> Result<Option<Domain>, Fault> {
+    pub async fn domain(&self, name: &DomainPattern) -> Result<Option<Domain>, Fault> {
         self.read(&Key::domain(name)).await
     }
 
@@ -40,7 +43,7 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn history(
         &self,
-        name: &Pattern,
+        name: &DomainPattern,
         limit: usize,
     ) -> Result<Vec<(Revision, HistoryRecord)>, Fault> {
         let page = self
@@ -49,7 +52,7 @@ impl Catalog {
             .await?;
         page.entries
             .iter()
-            .map(|entry| Ok((entry.changed, record::decode(&entry.value)?)))
+            .map(|entry| Ok((entry.revision, record::decode(&entry.value)?)))
             .collect()
     }
 }
@@ -59,23 +62,23 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn domain(&mut self, name: &Pattern) -> Result<Option<Domain>, Fault> {
+    pub async fn domain(&mut self, name: &DomainPattern) -> Result<Option<Domain>, Fault> {
         self.get(&Key::domain(name)).await
     }
 
     /// Writes a new domain with its indexes, unless its account has as many as the quota.
     ///
     /// # Errors
-    /// [`NotAdded`].
-    pub async fn add_domain(&mut self, domain: &Domain, quota: Quota) -> Result<(), NotAdded> {
-        self.count_one(&domain.account, Kind::Domains, quota)
+    /// [`AddError`].
+    pub async fn add_domain(&mut self, domain: &Domain, quota: Quota) -> Result<(), AddError> {
+        self.increment_count(&domain.account, QuotaKind::Domains, quota)
             .await?;
-        if let Some((parent, key)) = below(&domain.name) {
+        if let Some((parent, key)) = subdomain_key(&domain.name) {
             self.put_bytes(
                 key,
                 Bytes::copy_from_slice(domain.account.as_str().as_bytes()),
             );
-            self.touch_family(parent).await?;
+            self.touch_sibling_guard(parent).await?;
         }
         self.delete(Key::deleted_domain(&domain.account, &domain.name));
         Ok(self.put_domain(None, domain).await?)
@@ -126,8 +129,8 @@ impl Draft {
             self.note_binding(BindingChange {
                 domain: name.clone(),
                 environment,
-                before: before.first,
-                after: after.first,
+                before: before.primary,
+                after: after.primary,
                 before_companion: before.companion,
                 after_companion: after.companion,
             });
@@ -143,16 +146,16 @@ impl Draft {
         &mut self,
         domain: &Domain,
         environment: Environment,
-    ) -> Result<Leaves, Fault> {
+    ) -> Result<ServedLeaves, Fault> {
         let bound = domain.binding(environment);
         self.leaves_of(bound.filter(|binding| binding.enabled))
             .await
     }
 
-    async fn leaves_of(&mut self, served: Option<&Binding>) -> Result<Leaves, Fault> {
+    async fn leaves_of(&mut self, served: Option<&Binding>) -> Result<ServedLeaves, Fault> {
         let (first, companion) = served.map(ids).unzip();
-        Ok(Leaves {
-            first: self.fingerprint(first).await?,
+        Ok(ServedLeaves {
+            primary: self.fingerprint(first).await?,
             companion: self.fingerprint(companion.flatten()).await?,
         })
     }
@@ -160,19 +163,19 @@ impl Draft {
     async fn fingerprint(&mut self, id: Option<CertificateId>) -> Result<Option<String>, Fault> {
         let Some(id) = id else { return Ok(None) };
         let certificate = self.certificate(id).await?;
-        Ok(certificate.map(|certificate| certificate.facts.sha256))
+        Ok(certificate.map(|certificate| certificate.info.sha256))
     }
 
-    async fn served(&mut self, domain: &Domain) -> Result<Option<BoundSummary>, Fault> {
+    async fn served(&mut self, domain: &Domain) -> Result<Option<BindingSummary>, Fault> {
         let Some(binding) = served_binding(domain, Environment::Production) else {
             return Ok(None);
         };
         let mut ends = Vec::new();
         for (id, _) in binding.certificates() {
             let certificate = self.certificate(id).await?;
-            ends.extend(certificate.map(|certificate| certificate.facts.chain_not_after));
+            ends.extend(certificate.map(|certificate| certificate.info.chain_not_after));
         }
-        Ok(Some(BoundSummary {
+        Ok(Some(BindingSummary {
             certificate: binding.certificate,
             expires: ends.into_iter().min().unwrap_or_default(),
         }))
@@ -182,14 +185,14 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn name_of_others_below(
+    pub async fn foreign_subdomain(
         &mut self,
         base: &DomainName,
         account: &AccountId,
     ) -> Result<Option<String>, Fault> {
         // Read first: a name that is added after the listing changes it, and the commit fails.
-        self.touch_family(base.as_str()).await?;
-        let prefix = key::names_below(base.as_str());
+        self.touch_sibling_guard(base.as_str()).await?;
+        let prefix = key::subdomains(base.as_str());
         let mut after = None;
         loop {
             let page = self
@@ -204,17 +207,17 @@ impl Draft {
             if let Some(other) = other {
                 return Ok(other.key.as_str().strip_prefix(&prefix).map(str::to_owned));
             }
-            if !page.more {
+            if !page.has_more {
                 return Ok(None);
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
         }
     }
 
-    async fn touch_family(&mut self, parent: &str) -> Result<(), Fault> {
-        let key = Key::family(parent);
+    async fn touch_sibling_guard(&mut self, parent: &str) -> Result<(), Fault> {
+        let key = Key::sibling_guard(parent);
         self.has(&key).await?;
-        let until = self.now.plus_ms(FAMILY_KEPT_MS);
+        let until = self.now.plus_ms(SIBLING_GUARD_TTL_MS);
         self.put_bytes_until(key, Bytes::new(), until);
         Ok(())
     }
@@ -224,18 +227,19 @@ impl Draft {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn delete_domain(&mut self, domain: &Domain) -> Result<(), Fault> {
-        self.uncount_one(&domain.account, Kind::Domains).await?;
+        self.decrement_count(&domain.account, QuotaKind::Domains)
+            .await?;
         self.note_bindings(Some(domain), None).await?;
         for id in bound_certificates(domain) {
             self.release_certificate(id, &domain.name).await?;
         }
         self.delete(Key::account_domain(&domain.account, &domain.name));
-        if let Some((_, key)) = below(&domain.name) {
+        if let Some((_, key)) = subdomain_key(&domain.name) {
             self.delete(key);
         }
-        let since = Since { at: self.now };
+        let since = TimestampRecord { at: self.now };
         let deleted = Key::deleted_domain(&domain.account, &domain.name);
-        self.put_until(deleted, &since, self.now.plus_ms(DELETED_KEPT_MS))?;
+        self.put_until(deleted, &since, self.now.plus_ms(DELETED_DOMAIN_TTL_MS))?;
         self.delete(Key::domain(&domain.name));
         Ok(())
     }
@@ -249,8 +253,8 @@ impl Draft {
         &mut self,
         domain: &Domain,
         environment: Option<Environment>,
-        (before, after): (Leaves, Leaves),
-        deed: &Deed,
+        (before, after): (ServedLeaves, ServedLeaves),
+        deed: &AuditContext,
     ) -> Result<(), Fault> {
         let bound = environment.and_then(|environment| domain.binding(environment));
         let (certificate, companion) = bound.map(ids).unzip();
@@ -259,15 +263,18 @@ impl Draft {
             access_key: deed.access_key.clone(),
             action: deed.action.clone(),
             environment,
-            before: before.first,
-            after: after.first,
+            before: before.primary,
+            after: after.primary,
             before_companion: before.companion,
             after_companion: after.companion,
             certificate,
             companion: companion.flatten(),
-            request: deed.request.clone(),
+            request_id: deed.request_id.clone(),
         };
-        self.put(Key::history(&domain.name, self.now, &deed.request), &entry)
+        self.put(
+            Key::history(&domain.name, self.now, &deed.request_id),
+            &entry,
+        )
     }
 }
 
@@ -302,10 +309,10 @@ pub(crate) fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
 
 /// Where an exact name stands below its parent; wildcards and names right below a top-level domain
 /// stand nowhere.
-pub(crate) fn below(name: &Pattern) -> Option<(&str, Key)> {
-    let Pattern::Exact(host) = name else {
+pub(crate) fn subdomain_key(name: &DomainPattern) -> Option<(&str, Key)> {
+    let DomainPattern::Exact(host) = name else {
         return None;
     };
     let parent = host.parent()?;
-    Some((parent, Key::name_below(parent, host)))
+    Some((parent, Key::subdomain(parent, host)))
 }

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use edgeseal_core::{AccountId, Pattern, Timestamp};
+use edgeseal_core::{AccountId, DomainPattern, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Catalog, Deed, counts::Added};
+use super::{AuditContext, Catalog, counts::CounterDelta};
 use crate::{
     Expect, Fault, Key, Txn, Write,
     record::{self, BindingChange, CertificateRecord},
@@ -17,21 +17,21 @@ pub struct Draft {
     pub(super) now: Timestamp,
     read: BTreeMap<Key, (Expect, Option<Bytes>)>,
     /// Keys that were supposed to be absent, and not read.
-    supposed: BTreeSet<Key>,
+    assumed_absent: BTreeSet<Key>,
     /// Whether an earlier attempt supposed so in vain: then all is read.
-    doubts: bool,
+    verify_assumptions: bool,
     /// Certificates that were read or written, as they are now: a change looks at each many times.
     certificates: BTreeMap<Key, CertificateRecord>,
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
     /// What is added to the numbers of what accounts have.
-    pub(super) added: BTreeMap<Key, Added>,
+    pub(super) counter_deltas: BTreeMap<Key, CounterDelta>,
     /// Domains, each with its account, of whose uploads the change supersedes some.
-    pub(super) superseding: BTreeSet<(AccountId, Pattern)>,
+    pub(super) superseding: BTreeSet<(AccountId, DomainPattern)>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
     /// Further accounts in whose audits the change is recorded.
-    recorded_in: BTreeSet<AccountId>,
+    also_recorded_in: BTreeSet<AccountId>,
 }
 
 impl Draft {
@@ -41,16 +41,16 @@ impl Draft {
             catalog,
             now,
             read: BTreeMap::new(),
-            supposed: BTreeSet::new(),
-            doubts,
+            assumed_absent: BTreeSet::new(),
+            verify_assumptions: doubts,
             certificates: BTreeMap::new(),
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
-            added: BTreeMap::new(),
+            counter_deltas: BTreeMap::new(),
             superseding: BTreeSet::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
-            recorded_in: BTreeSet::new(),
+            also_recorded_in: BTreeSet::new(),
         }
     }
 
@@ -62,8 +62,8 @@ impl Draft {
     /// Writes the change into the audit of `account` as well, whose things it acts upon on behalf of
     /// another account. The two records have the same request id. Nothing more happens if the account
     /// is the caller's own.
-    pub fn record_in(&mut self, account: &AccountId) {
-        self.recorded_in.insert(account.clone());
+    pub fn also_record_in(&mut self, account: &AccountId) {
+        self.also_recorded_in.insert(account.clone());
     }
 
     /// Adds to the audit record what a domain serves before and after.
@@ -86,20 +86,20 @@ impl Draft {
 
     /// As [`Draft::has`], for a key that is hardly ever there: it is not read, but supposed to be
     /// absent, and only if the commit finds it all the same is it read by the next attempt.
-    pub(super) async fn has_unexpectedly(&mut self, key: &Key) -> Result<bool, Fault> {
+    pub(super) async fn assume_absent(&mut self, key: &Key) -> Result<bool, Fault> {
         let known = self.write.contains_key(key) || self.read.contains_key(key);
-        if known || self.doubts {
+        if known || self.verify_assumptions {
             return self.has(key).await;
         }
-        self.supposed.insert(key.clone());
+        self.assumed_absent.insert(key.clone());
         self.read
             .insert(key.clone(), (Expect::Absent(key.clone()), None));
         Ok(false)
     }
 
     /// The keys that were supposed to be absent.
-    pub(super) fn take_supposed(&mut self) -> BTreeSet<Key> {
-        std::mem::take(&mut self.supposed)
+    pub(super) fn take_assumed_absent(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.assumed_absent)
     }
 
     /// As [`Draft::get`], of a certificate.
@@ -179,8 +179,8 @@ impl Draft {
         self.write.insert(key, None);
     }
 
-    pub(super) fn into_txn(mut self, deed: &Deed) -> Result<Txn, Fault> {
-        let added = self.take_added();
+    pub(super) fn into_txn(mut self, deed: &AuditContext) -> Result<Txn, Fault> {
+        let added = self.take_counter_deltas();
         let mut txn = Txn {
             expect: self.read.into_values().map(|(expect, _)| expect).collect(),
             write: Vec::with_capacity(self.write.len() + 2),
@@ -197,10 +197,10 @@ impl Draft {
         }
         txn.write.extend(added);
         let mut notes = self.notes;
-        let mut others = self.recorded_in;
+        let mut others = self.also_recorded_in;
         others.remove(&deed.account);
         for account in &others {
-            deed.attach_to(account, &mut txn, &notes, &self.bindings)?;
+            deed.attach_for_account(account, &mut txn, &notes, &self.bindings)?;
         }
         notes.extend(
             others
@@ -221,7 +221,7 @@ impl Draft {
         }
         let entry = self.catalog.store.get(key).await?;
         let expect = match &entry {
-            Some(entry) => Expect::Unchanged(key.clone(), entry.changed),
+            Some(entry) => Expect::Unchanged(key.clone(), entry.revision),
             None => Expect::Absent(key.clone()),
         };
         let value = entry.map(|entry| entry.value);

@@ -1,13 +1,13 @@
 use edgeseal_core::{
-    Pattern, Timestamp,
-    domain::{Binding, Domain, Environment, State},
+    DomainPattern, Timestamp,
+    domain::{Binding, Domain, DomainState, Environment},
 };
 
 use super::Catalog;
 use crate::{
     CommitError, Entry, Fault, Key, Revision, Txn, Write, key,
     record::{self, EdgeRecord},
-    rollout::{Newest, Shows, Target},
+    rollout::{ExpectedHandshake, LatestState, RolloutTarget},
 };
 
 impl Catalog {
@@ -28,7 +28,7 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn forget_edges(&self) -> Result<(), Fault> {
+    pub async fn delete_edge_reports(&self) -> Result<(), Fault> {
         let page = self.store.list(key::EDGES, None, usize::MAX).await?;
         let write: Vec<Write> = page
             .entries
@@ -60,14 +60,14 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn target(
+    pub async fn rollout_target(
         &self,
-        domain: &Pattern,
+        domain: &DomainPattern,
         revision: Option<Revision>,
         environment: Environment,
-    ) -> Result<Option<Target>, Fault> {
+    ) -> Result<Option<RolloutTarget>, Fault> {
         let newest = match self.store.get(&Key::domain(domain)).await? {
-            Some(entry) => Some(self.newest(&entry, environment).await?),
+            Some(entry) => Some(self.latest_state(&entry, environment).await?),
             None => None,
         };
         let changed = newest.as_ref().map(|newest| newest.revision);
@@ -75,10 +75,10 @@ impl Catalog {
             (Some(asked), Some(changed)) => Some(asked.min(changed)),
             (asked, changed) => asked.or(changed),
         };
-        Ok(revision.map(|revision| Target {
+        Ok(revision.map(|revision| RolloutTarget {
             domain: domain.clone(),
             revision,
-            newest,
+            latest: newest,
         }))
     }
 
@@ -87,14 +87,14 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn revision_of(
+    pub async fn revision_of_request(
         &self,
-        domain: &Pattern,
+        domain: &DomainPattern,
         request: &str,
     ) -> Result<Option<Revision>, Fault> {
         const LOOKED_AT: usize = 1000;
         let history = key::domain_history(domain);
-        let page = self.store.list_back(&history, None, LOOKED_AT).await?;
+        let page = self.store.list_reverse(&history, None, LOOKED_AT).await?;
         // A key ends with its request.
         let mut entries = page.entries.iter();
         let found = entries.find(|entry| {
@@ -103,33 +103,37 @@ impl Catalog {
         });
         Ok(found
             .filter(|_| !request.is_empty())
-            .map(|entry| entry.changed))
+            .map(|entry| entry.revision))
     }
 
-    async fn newest(&self, entry: &Entry, environment: Environment) -> Result<Newest, Fault> {
+    async fn latest_state(
+        &self,
+        entry: &Entry,
+        environment: Environment,
+    ) -> Result<LatestState, Fault> {
         let domain: Domain = record::decode(&entry.value)?;
         let binding = domain.binding(environment);
-        let binding = binding.filter(|it| it.enabled && domain.state == State::Online);
+        let binding = binding.filter(|it| it.enabled && domain.state == DomainState::Online);
         let shows = match binding {
-            None => Shows::Refusal,
-            Some(binding) => self.shown_by(binding).await?,
+            None => ExpectedHandshake::Rejected,
+            Some(binding) => self.expected_handshake(binding).await?,
         };
-        Ok(Newest {
-            revision: entry.changed,
+        Ok(LatestState {
+            revision: entry.revision,
             changed: domain.modified,
-            shows,
+            expected: shows,
         })
     }
 
-    async fn shown_by(&self, binding: &Binding) -> Result<Shows, Fault> {
+    async fn expected_handshake(&self, binding: &Binding) -> Result<ExpectedHandshake, Fault> {
         let mut leaves = Vec::new();
         for (id, _) in binding.certificates() {
             match self.certificate(id).await? {
-                Some(certificate) => leaves.push(certificate.facts.sha256),
-                None => return Ok(Shows::Unknown),
+                Some(certificate) => leaves.push(certificate.info.sha256),
+                None => return Ok(ExpectedHandshake::Unknown),
             }
         }
-        Ok(Shows::Leaves(leaves))
+        Ok(ExpectedHandshake::Leaves(leaves))
     }
 
     /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
@@ -137,26 +141,26 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn proved(
+    pub async fn count_proved(
         &self,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
         revision: Revision,
         environment: Environment,
         now: Timestamp,
     ) -> Result<(usize, usize), Fault> {
         let edges = self.edges().await?;
         let wanted = (domains, revision, environment);
-        self.proved_by(&edges, wanted, now).await
+        self.count_proved_in(&edges, wanted, now).await
     }
 
     /// As [`proved`](Self::proved), by these reports, which the caller has read.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn proved_by(
+    pub async fn count_proved_in(
         &self,
         edges: &[EdgeRecord],
-        (domains, revision, environment): (&[Pattern], Revision, Environment),
+        (domains, revision, environment): (&[DomainPattern], Revision, Environment),
         now: Timestamp,
     ) -> Result<(usize, usize), Fault> {
         let live = edges
@@ -166,10 +170,12 @@ impl Catalog {
             .map(|edge| (edge, edge.revision >= revision.0 || !domains.is_empty()))
             .collect();
         for domain in domains {
-            let target = self.target(domain, Some(revision), environment).await?;
+            let target = self
+                .rollout_target(domain, Some(revision), environment)
+                .await?;
             let Some(target) = target else { continue };
             for (edge, all) in &mut live {
-                *all &= edge.standing(&target, now).settled;
+                *all &= edge.status(&target, now).settled;
             }
         }
         let proved = live.iter().filter(|(_, all)| *all).count();

@@ -21,31 +21,31 @@ use crate::{Entry, Fault, Key, Revision, catalog::accounts::random_digits, recor
 
 pub use attachments::Entities;
 
-type Changed<T> = Result<Committed<T>, ChangeError<IdentityRefused>>;
+type Changed<T> = Result<Committed<T>, ChangeError<IdentityError>>;
 
 /// Some of many, in byte order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageOf<T> {
+pub struct CursorPage<T> {
     /// Those of this page.
     pub items: Vec<T>,
     /// Whether more follow.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 /// Who a caller is, as of one moment.
 #[derive(Clone, Debug)]
-pub struct Standing<T> {
+pub struct IdentitySnapshot<T> {
     /// The account; `None` if it is gone.
     pub account: Option<Account>,
     /// The user or role; `None` if it is gone.
     pub identity: Option<T>,
     /// The commit that last changed what anybody in the account may do.
-    pub rights: Revision,
+    pub permissions_revision: Revision,
 }
 
 /// Why a user, role or policy is not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdentityRefused {
+pub enum IdentityError {
     /// There is no such user.
     #[error("there is no user {0}")]
     NoUser(UserName),
@@ -215,47 +215,53 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn user_standing(
+    pub async fn user_snapshot(
         &self,
         account: &AccountId,
         name: &UserName,
-    ) -> Result<Standing<edgeseal_core::identity::User>, Fault> {
-        self.standing(account, Key::user(account, name)).await
+    ) -> Result<IdentitySnapshot<edgeseal_core::identity::User>, Fault> {
+        self.identity_snapshot(account, Key::user(account, name))
+            .await
     }
 
     /// Account and role at one moment.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn role_standing(
+    pub async fn role_snapshot(
         &self,
         account: &AccountId,
         name: &RoleName,
-    ) -> Result<Standing<edgeseal_core::identity::Role>, Fault> {
-        self.standing(account, Key::role(account, name)).await
+    ) -> Result<IdentitySnapshot<edgeseal_core::identity::Role>, Fault> {
+        self.identity_snapshot(account, Key::role(account, name))
+            .await
     }
 
     /// The commit that last changed what anybody in the account may do; zero if there was none.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn rights_changed(&self, account: &AccountId) -> Result<Revision, Fault> {
-        let entry = self.store.get(&Key::rights(account)).await?;
-        Ok(entry.map(|entry| entry.changed).unwrap_or_default())
+    pub async fn permissions_revision(&self, account: &AccountId) -> Result<Revision, Fault> {
+        let entry = self.store.get(&Key::permissions_revision(account)).await?;
+        Ok(entry.map(|entry| entry.revision).unwrap_or_default())
     }
 
-    async fn standing<T: DeserializeOwned>(
+    async fn identity_snapshot<T: DeserializeOwned>(
         &self,
         account: &AccountId,
         identity: Key,
-    ) -> Result<Standing<T>, Fault> {
+    ) -> Result<IdentitySnapshot<T>, Fault> {
         // The revision of the rights first: whatever is read at one moment with it or later is at
         // least as new, and rights that are newer than their revision are read again, not kept.
-        let keys = [Key::rights(account), Key::account(account), identity];
+        let keys = [
+            Key::permissions_revision(account),
+            Key::account(account),
+            identity,
+        ];
         let mut entries = self.store.get_many(&keys).await?.into_iter();
         let mut next = || entries.next().flatten();
-        Ok(Standing {
-            rights: next().map(|entry| entry.changed).unwrap_or_default(),
+        Ok(IdentitySnapshot {
+            permissions_revision: next().map(|entry| entry.revision).unwrap_or_default(),
             account: decoded(next())?,
             identity: decoded(next())?,
         })
@@ -266,13 +272,13 @@ impl Catalog {
         prefix: &str,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<PageOf<T>, Fault> {
+    ) -> Result<CursorPage<T>, Fault> {
         let page = self.store.list(prefix, after, limit).await?;
         let items = page.entries.iter();
         let items = items.map(|entry| record::decode(&entry.value));
-        Ok(PageOf {
+        Ok(CursorPage {
             items: items.collect::<Result<_, _>>()?,
-            more: page.more,
+            has_more: page.has_more,
         })
     }
 
@@ -284,8 +290,8 @@ impl Catalog {
 
 impl Draft {
     /// Tells those who remember rights of the account to forget them.
-    fn change_rights(&mut self, account: &AccountId) {
-        self.put_bytes(Key::rights(account), bytes::Bytes::new());
+    fn bump_permissions_revision(&mut self, account: &AccountId) {
+        self.put_bytes(Key::permissions_revision(account), bytes::Bytes::new());
     }
 }
 
@@ -293,7 +299,7 @@ fn decoded<T: DeserializeOwned>(entry: Option<Entry>) -> Result<Option<T>, Fault
     entry.map(|entry| record::decode(&entry.value)).transpose()
 }
 
-const fn refused<T>(why: IdentityRefused) -> Result<T, ChangeError<IdentityRefused>> {
+const fn refused<T>(why: IdentityError) -> Result<T, ChangeError<IdentityError>> {
     Err(ChangeError::Refused(why))
 }
 

@@ -9,7 +9,7 @@ const BLOCK: i64 = 1000;
 const FIRST: i64 = 1_000_000;
 
 /// Hands out numbers that are unique over all processes on one store, without a write for each.
-pub struct Ids {
+pub struct IdAllocator {
     store: SharedStore,
     certificates: Mutex<Block>,
     domains: Mutex<Block>,
@@ -23,7 +23,7 @@ struct Block {
     end: i64,
 }
 
-impl Ids {
+impl IdAllocator {
     pub(super) fn new(store: SharedStore) -> Self {
         Self {
             store,
@@ -82,7 +82,7 @@ impl Ids {
             let (start, expect) = match &entry {
                 Some(entry) => (
                     parse(&entry.value)?,
-                    Expect::Unchanged(key.clone(), entry.changed),
+                    Expect::Unchanged(key.clone(), entry.revision),
                 ),
                 None => (FIRST, Expect::Absent(key.clone())),
             };

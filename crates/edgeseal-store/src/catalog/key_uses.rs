@@ -5,21 +5,23 @@ use super::Catalog;
 use crate::{CommitError, Fault, Key, Txn, Write, record};
 
 /// How long it is known when a key was last used, in milliseconds: 400 days.
-const KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+const LAST_USED_TTL_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
 /// That an access key was used.
 #[derive(Serialize, Deserialize)]
-struct Used {
+struct LastUsedRecord {
     at: Timestamp,
 }
 
 impl Catalog {
-    /// When an access key was last used, as [`record_key_use`](Self::record_key_use) was told.
+    /// When an access key was last used, as [`record_access_key_use`](Self::record_key_use) was told.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn key_used(&self, id: &str) -> Result<Option<Timestamp>, Fault> {
-        let used = self.read::<Used>(&Key::access_key_use(id)).await?;
+    pub async fn access_key_last_used(&self, id: &str) -> Result<Option<Timestamp>, Fault> {
+        let used = self
+            .read::<LastUsedRecord>(&Key::access_key_last_used(id))
+            .await?;
         Ok(used.map(|used| used.at))
     }
 
@@ -28,11 +30,11 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn record_key_use(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
+    pub async fn record_access_key_use(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
         let write = Write::Put {
-            key: Key::access_key_use(id),
-            value: record::encode(&Used { at })?,
-            expires: Some(at.plus_ms(KEPT_MS)),
+            key: Key::access_key_last_used(id),
+            value: record::encode(&LastUsedRecord { at })?,
+            expires: Some(at.plus_ms(LAST_USED_TTL_MS)),
         };
         let txn = Txn {
             expect: Vec::new(),

@@ -3,20 +3,24 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use edgeseal_core::{AccountId, Pattern, Timestamp, certificate::CertificateId, domain::Domain};
+use edgeseal_core::{
+    AccountId, DomainPattern, Timestamp, certificate::CertificateId, domain::Domain,
+};
 use serde::de::DeserializeOwned;
 
 use super::Catalog;
 use crate::{
-    Fault, Key, Wanted, Window, key,
-    record::{self, CertificateRecord, CertificateSummary, DomainSummary, Since, decode_summary},
+    EntryFilter, Fault, Key, Window, key,
+    record::{
+        self, CertificateRecord, CertificateSummary, DomainSummary, TimestampRecord, decode_summary,
+    },
 };
 
 /// Which part of a listing is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct Pagination {
     /// How many are before it.
-    pub skip: usize,
+    pub offset: usize,
     /// How many it has at most.
     pub limit: usize,
 }
@@ -39,12 +43,12 @@ impl<T> Default for Listing<T> {
     }
 }
 
-impl Span {
+impl Pagination {
     /// The page of this number, from 1, of pages of `size`.
     #[must_use]
     pub const fn of_page(number: usize, size: usize) -> Self {
         Self {
-            skip: number.saturating_sub(1).saturating_mul(size),
+            offset: number.saturating_sub(1).saturating_mul(size),
             limit: size,
         }
     }
@@ -58,9 +62,13 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn domains(&self, account: &AccountId, span: Span) -> Result<Listing<Domain>, Fault> {
+    pub async fn domains(
+        &self,
+        account: &AccountId,
+        span: Pagination,
+    ) -> Result<Listing<Domain>, Fault> {
         let prefix = key::account_domains(account);
-        let window = self.store.window(&prefix, span.skip, span.limit).await?;
+        let window = self.store.window(&prefix, span.offset, span.limit).await?;
         self.domains_in(account, &prefix, window).await
     }
 
@@ -72,16 +80,16 @@ impl Catalog {
         &self,
         account: &AccountId,
         wanted: impl Fn(&str, &DomainSummary<'_>) -> bool + Send + Sync + 'static,
-        span: Span,
+        span: Pagination,
     ) -> Result<Listing<Domain>, Fault> {
         let prefix = key::account_domains(account);
         let skipped = prefix.len();
-        let wanted: Wanted = Arc::new(move |key, value| {
+        let wanted: EntryFilter = Arc::new(move |key, value| {
             let summary = decode_summary(value);
             // One that does not read is shown rather than lost.
             summary.map_or(true, |summary| wanted(&key[skipped..], &summary))
         });
-        let window = self.store.select(&prefix, wanted, span.skip, span.limit);
+        let window = self.store.select(&prefix, wanted, span.offset, span.limit);
         let window = window.await?;
         self.domains_in(account, &prefix, window).await
     }
@@ -100,7 +108,7 @@ impl Catalog {
         let skipped = prefix.len();
         let names = Arc::new(Mutex::new(Vec::new()));
         let collected = Arc::clone(&names);
-        let collect: Wanted = Arc::new(move |key, value| {
+        let collect: EntryFilter = Arc::new(move |key, value| {
             let name = &key[skipped..];
             if decode_summary(value).is_ok_and(|summary| wanted(name, &summary)) {
                 lock(&collected).push(name.to_owned());
@@ -116,7 +124,7 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn ending(
+    pub async fn count_expiring(
         &self,
         account: &AccountId,
         now: Timestamp,
@@ -124,7 +132,7 @@ impl Catalog {
     ) -> Result<(usize, usize), Fault> {
         let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
         let counted = Arc::clone(&counts);
-        let count: Wanted = Arc::new(move |_, value| {
+        let count: EntryFilter = Arc::new(move |_, value| {
             let summary = decode_summary::<DomainSummary<'_>>(value);
             match summary.map(|summary| summary.served) {
                 Ok(Some(bound)) if bound.expires < now => counted.0.fetch_add(1, Ordering::Relaxed),
@@ -146,7 +154,7 @@ impl Catalog {
 
     /// The numbers of the certificates of an account, of one region or of all, in their order within a
     /// region. Those that their owner removed are not shown. Their records
-    /// ([`certificates_numbered`](Self::certificates_numbered)) may be large: not all at once.
+    /// ([`certificates_by_id`](Self::certificates_numbered)) may be large: not all at once.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -154,11 +162,11 @@ impl Catalog {
         &self,
         account: &AccountId,
         region: Option<&str>,
-        span: Span,
+        span: Pagination,
     ) -> Result<Listing<CertificateId>, Fault> {
         let prefix = certificates(account, region);
-        let window = self.store.window(&prefix, span.skip, span.limit).await?;
-        numbers_in(&window)
+        let window = self.store.window(&prefix, span.offset, span.limit).await?;
+        certificate_ids(&window)
     }
 
     /// As [`certificates`](Self::certificates), of those that `wanted` takes.
@@ -170,23 +178,23 @@ impl Catalog {
         account: &AccountId,
         region: Option<&str>,
         wanted: impl Fn(CertificateId, &CertificateSummary<'_>) -> bool + Send + Sync + 'static,
-        span: Span,
+        span: Pagination,
     ) -> Result<Listing<CertificateId>, Fault> {
         let prefix = certificates(account, region);
-        let wanted: Wanted = Arc::new(move |key, value| {
+        let wanted: EntryFilter = Arc::new(move |key, value| {
             let id = key.rsplit('/').next().and_then(|id| id.parse().ok());
             let summary = decode_summary(value);
             summary.map_or(true, |summary| wanted(id.unwrap_or_default(), &summary))
         });
-        let window = self.store.select(&prefix, wanted, span.skip, span.limit);
-        numbers_in(&window.await?)
+        let window = self.store.select(&prefix, wanted, span.offset, span.limit);
+        certificate_ids(&window.await?)
     }
 
     /// Several certificates, in the order of their numbers here; one that is not there is left out.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn certificates_numbered(
+    pub async fn certificates_by_id(
         &self,
         ids: &[CertificateId],
     ) -> Result<Vec<CertificateRecord>, Fault> {
@@ -201,10 +209,10 @@ impl Catalog {
     pub async fn deleted_domains(
         &self,
         account: &AccountId,
-        span: Span,
-    ) -> Result<Listing<(Pattern, Since)>, Fault> {
+        span: Pagination,
+    ) -> Result<Listing<(DomainPattern, TimestampRecord)>, Fault> {
         let prefix = key::deleted_domains(account);
-        let window = self.store.window(&prefix, span.skip, span.limit).await?;
+        let window = self.store.window(&prefix, span.offset, span.limit).await?;
         let items = window
             .entries
             .iter()
@@ -253,21 +261,21 @@ fn certificates(account: &AccountId, region: Option<&str>) -> String {
     }
 }
 
-fn name_in(prefix: &str, key: &Key) -> Result<Pattern, Fault> {
+fn name_in(prefix: &str, key: &Key) -> Result<DomainPattern, Fault> {
     let name = key.as_str().strip_prefix(prefix).unwrap_or_default();
-    Pattern::parse(name).map_err(Fault::of("decode a domain's name"))
+    DomainPattern::parse(name).map_err(Fault::of("decode a domain's name"))
 }
 
-fn numbers_in(window: &Window) -> Result<Listing<CertificateId>, Fault> {
+fn certificate_ids(window: &Window) -> Result<Listing<CertificateId>, Fault> {
     let entries = window.entries.iter();
-    let items = entries.map(|entry| number_at_end(&entry.key));
+    let items = entries.map(|entry| id_suffix(&entry.key));
     Ok(Listing {
         items: items.collect::<Result<_, _>>()?,
         total: window.total,
     })
 }
 
-fn number_at_end(key: &Key) -> Result<CertificateId, Fault> {
+fn id_suffix(key: &Key) -> Result<CertificateId, Fault> {
     let number = key.as_str().rsplit('/').next().unwrap_or_default();
     number.parse().map_err(Fault::of("decode a number"))
 }

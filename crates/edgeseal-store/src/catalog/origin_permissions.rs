@@ -2,42 +2,42 @@
 //! [`edgeseal_core::private_origins`].
 
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     account::Account,
     domain::Domain,
     private_origins::OriginPermission,
-    quota::{Kind, Quota},
+    quota::{Quota, QuotaKind},
 };
 
-use super::{AccountRefused, Catalog, ChangeError, Committed, Deed, Draft, random_text};
+use super::{AccountError, AuditContext, Catalog, ChangeError, Committed, Draft, random_text};
 use crate::{
     CommitError, Fault, Key, Revision, Txn, Write, key,
-    record::{self, Since},
+    record::{self, TimestampRecord},
 };
 
 /// Domains that are changed together.
 const PAGE: usize = 200;
 /// That all records say it.
-const DONE: &str = "origin-permissions";
+const MIGRATED: &str = "origin-permissions";
 
 /// What the operator changes of an account.
 #[derive(Clone, Debug, Default)]
 pub struct AccountUpdate {
     /// Whether its origins may have addresses that are not public; `None` leaves that as it is.
-    pub private_origins: Option<PrivateOriginsOf>,
+    pub private_origins: Option<PrivateOriginsOverride>,
     /// Quotas that change; `None` is as the installation has it.
-    pub quotas: Vec<(Kind, Option<Quota>)>,
+    pub quotas: Vec<(QuotaKind, Option<Quota>)>,
 }
 
 /// Whether an account's origins may have addresses that are not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrivateOriginsOf {
+pub enum PrivateOriginsOverride {
     /// They may.
     Allowed,
     /// They may not.
     Refused,
     /// As the installation has it.
-    Installation,
+    Inherit,
 }
 
 impl Catalog {
@@ -46,17 +46,17 @@ impl Catalog {
     /// again finishes it. The last commit.
     ///
     /// # Errors
-    /// [`AccountRefused::NoAccount`], or why the store did not do it.
+    /// [`AccountError::NoAccount`], or why the store did not do it.
     pub async fn update_account(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         update: &AccountUpdate,
-    ) -> Result<Revision, ChangeError<AccountRefused>> {
+    ) -> Result<Revision, ChangeError<AccountError>> {
         let set = self.transact(deed, |mut draft| async move {
             let key = Key::account(account);
             let Some(mut found) = draft.get::<Account>(&key).await? else {
-                return Err(ChangeError::Refused(AccountRefused::NoAccount {
+                return Err(ChangeError::Refused(AccountError::NoAccount {
                     account: account.clone(),
                 }));
             };
@@ -68,7 +68,7 @@ impl Catalog {
         if update.private_origins.is_none() {
             return Ok(revision);
         }
-        let stamped = self.stamp_origin_permissions(deed, account).await?;
+        let stamped = self.sync_origin_permissions(deed, account).await?;
         Ok(stamped.unwrap_or(revision))
     }
 
@@ -77,33 +77,33 @@ impl Catalog {
     ///
     /// # Errors
     /// Why the store did not do it.
-    pub async fn stamp_all_origin_permissions(
+    pub async fn migrate_origin_permissions(
         &self,
         now: Timestamp,
-    ) -> Result<(), ChangeError<AccountRefused>> {
-        let done = Key::meta(DONE);
+    ) -> Result<(), ChangeError<AccountError>> {
+        let done = Key::meta(MIGRATED);
         if self.store.get(&done).await?.is_some() {
             return Ok(());
         }
         for account in self.accounts().await? {
-            let deed = Deed {
+            let deed = AuditContext {
                 account: account.id.clone(),
                 principal: String::new(),
                 access_key: "-".to_owned(),
                 source: "-".to_owned(),
                 action: "StampOriginPermissions".to_owned(),
                 resource: String::new(),
-                request: random_text::<30>(),
+                request_id: random_text::<30>(),
                 nonce: None,
                 now,
             };
-            self.stamp_origin_permissions(&deed, &account.id).await?;
+            self.sync_origin_permissions(&deed, &account.id).await?;
         }
         let txn = Txn {
             expect: Vec::new(),
             write: vec![Write::Put {
                 key: done,
-                value: record::encode(&Since { at: now })?,
+                value: record::encode(&TimestampRecord { at: now })?,
                 expires: None,
             }],
         };
@@ -114,29 +114,31 @@ impl Catalog {
     }
 
     /// Has all domains of an account say what it may. The last commit, if there was one.
-    async fn stamp_origin_permissions(
+    async fn sync_origin_permissions(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
-    ) -> Result<Option<Revision>, ChangeError<AccountRefused>> {
+    ) -> Result<Option<Revision>, ChangeError<AccountError>> {
         let prefix = key::account_domains(account);
         let (mut after, mut last) = (None, None);
         for page in 1_u64.. {
             let listed = self.store.list(&prefix, after.as_ref(), PAGE).await?;
             let names = listed.entries.iter().filter_map(|entry| {
                 let name = entry.key.as_str().strip_prefix(&prefix)?;
-                Pattern::parse(name).ok()
+                DomainPattern::parse(name).ok()
             });
             let stale = self.stale(account, names.collect()).await?;
             if !stale.is_empty() {
                 // Each commit has a record in the audit of its own.
-                let deed = Deed {
-                    request: format!("{}-{page}", deed.request),
+                let deed = AuditContext {
+                    request_id: format!("{}-{page}", deed.request_id),
                     nonce: None,
                     ..deed.clone()
                 };
                 let stale = &stale;
-                let stamped = self.transact(&deed, |draft| stamp(draft, account, stale, deed.now));
+                let stamped = self.transact(&deed, |draft| {
+                    set_origin_permission(draft, account, stale, deed.now)
+                });
                 last = Some(stamped.await?.revision);
             }
             after = listed
@@ -144,7 +146,7 @@ impl Catalog {
                 .into_iter()
                 .next_back()
                 .map(|entry| entry.key);
-            if !listed.more {
+            if !listed.has_more {
                 break;
             }
         }
@@ -152,7 +154,11 @@ impl Catalog {
     }
 
     /// Those of these domains that do not say what their account may.
-    async fn stale(&self, account: &AccountId, names: Vec<Pattern>) -> Result<Vec<Pattern>, Fault> {
+    async fn stale(
+        &self,
+        account: &AccountId,
+        names: Vec<DomainPattern>,
+    ) -> Result<Vec<DomainPattern>, Fault> {
         let Some(permission) = self.account(account).await?.as_ref().map(permission_of) else {
             return Ok(Vec::new());
         };
@@ -174,9 +180,9 @@ impl AccountUpdate {
     fn apply(&self, account: &mut Account, draft: &mut Draft) {
         if let Some(private_origins) = self.private_origins {
             let (chosen, note) = match private_origins {
-                PrivateOriginsOf::Allowed => (Some(true), "allowed"),
-                PrivateOriginsOf::Refused => (Some(false), "refused"),
-                PrivateOriginsOf::Installation => (None, "as the installation has them"),
+                PrivateOriginsOverride::Allowed => (Some(true), "allowed"),
+                PrivateOriginsOverride::Refused => (Some(false), "refused"),
+                PrivateOriginsOverride::Inherit => (None, "as the installation has them"),
             };
             account.private_origins = chosen;
             draft.note(format!("private origins are {note}"));
@@ -216,15 +222,15 @@ impl Draft {
 }
 
 const fn permission_of(account: &Account) -> OriginPermission {
-    OriginPermission::of(account.root, account.private_origins)
+    OriginPermission::from_account(account.root, account.private_origins)
 }
 
-async fn stamp(
+async fn set_origin_permission(
     mut draft: Draft,
     account: &AccountId,
-    names: &[Pattern],
+    names: &[DomainPattern],
     now: Timestamp,
-) -> Result<(Draft, ()), ChangeError<AccountRefused>> {
+) -> Result<(Draft, ()), ChangeError<AccountError>> {
     let permission = draft.origin_permission(account).await?;
     for name in names {
         let Some(before) = draft.domain(name).await? else {

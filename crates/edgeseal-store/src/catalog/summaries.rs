@@ -10,7 +10,7 @@ use edgeseal_core::{
 use super::{Catalog, domains::served_binding};
 use crate::{
     CommitError, Entry, Expect, Fault, Key, Txn, Write, key,
-    record::{self, BoundSummary, CertificateRecord, CertificateSummary, DomainSummary},
+    record::{self, BindingSummary, CertificateRecord, CertificateSummary, DomainSummary},
 };
 
 /// Entries looked at, and at most written by one commit.
@@ -35,7 +35,7 @@ impl Catalog {
     pub async fn rebuild_summaries(&self) -> Result<u64, Fault> {
         let mut rebuilt = 0;
         for index in [Index::Domains, Index::Certificates] {
-            let stale: crate::Wanted =
+            let stale: crate::EntryFilter =
                 std::sync::Arc::new(|_, value| !record::is_summary_current(value));
             // Once in the life of a store there are some.
             if self.store.select(index.prefix(), stale, 0, 0).await?.total > 0 {
@@ -64,7 +64,7 @@ impl Catalog {
                 break;
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 return Ok(rebuilt);
             }
         }
@@ -82,7 +82,7 @@ impl Catalog {
                 continue;
             };
             txn.expect
-                .push(Expect::Unchanged(key.clone(), entry.changed));
+                .push(Expect::Unchanged(key.clone(), entry.revision));
             txn.write.push(Write::Put {
                 key,
                 value,
@@ -135,16 +135,16 @@ impl Catalog {
         let mut ids: Vec<CertificateId> = ids.collect();
         ids.sort_unstable();
         ids.dedup();
-        let rows = self.certificates_numbered(&ids).await?;
+        let rows = self.certificates_by_id(&ids).await?;
         let ends: BTreeMap<CertificateId, _> = rows
             .into_iter()
-            .map(|row| (row.id, row.facts.chain_not_after))
+            .map(|row| (row.id, row.info.chain_not_after))
             .collect();
         let summaries = domains.iter().map(|domain| {
             let served = bound(domain).map(|binding| {
                 let all = binding.certificates();
                 let ends = all.filter_map(|(id, _)| ends.get(&id).copied());
-                BoundSummary {
+                BindingSummary {
                     certificate: binding.certificate,
                     expires: ends.min().unwrap_or_default(),
                 }
@@ -169,7 +169,9 @@ impl Index {
     fn record(self, entry: &Key) -> Option<Key> {
         let (_, tail) = entry.as_str().rsplit_once('/')?;
         match self {
-            Self::Domains => Some(Key::domain(&edgeseal_core::Pattern::parse(tail).ok()?)),
+            Self::Domains => Some(Key::domain(
+                &edgeseal_core::DomainPattern::parse(tail).ok()?,
+            )),
             Self::Certificates => Some(Key::certificate(tail.parse().ok()?)),
         }
     }

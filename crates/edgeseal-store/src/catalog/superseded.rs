@@ -12,15 +12,15 @@
 //! stay until somebody removes them.
 
 use edgeseal_core::{
-    AccountId, Pattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     certificate::CertificateId,
-    quota::{Kind, Quota},
+    quota::{Quota, QuotaKind},
 };
 
-use super::{Draft, NotAdded};
+use super::{AddError, Draft};
 use crate::{
     Fault, Key, key,
-    record::{CertificateRecord, Since},
+    record::{CertificateRecord, TimestampRecord},
 };
 
 /// Superseded uploads that a domain keeps. With the one that is bound these are the five certificates
@@ -36,21 +36,21 @@ impl Draft {
     /// this change supersedes.
     ///
     /// # Errors
-    /// [`NotAdded`].
+    /// [`AddError`].
     pub async fn make_room(
         &mut self,
         account: &AccountId,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
         quota: Quota,
-    ) -> Result<(), NotAdded> {
+    ) -> Result<(), AddError> {
         let mut superseded: Option<std::vec::IntoIter<CertificateRecord>> = None;
         loop {
-            let by = self.added_of(account, Kind::Certificates);
+            let by = self.added_of(account, QuotaKind::Certificates);
             if by <= 0 {
                 return Ok(());
             }
-            let over = match self.fit(account, Kind::Certificates, by, quota).await {
-                Err(NotAdded::OverQuota(over)) => over,
+            let over = match self.fit(account, QuotaKind::Certificates, by, quota).await {
+                Err(AddError::OverQuota(over)) => over,
                 settled => return settled,
             };
             if superseded.is_none() {
@@ -84,7 +84,7 @@ impl Draft {
             return Ok(());
         };
         let key = Key::superseded(&row.account, domain, row.id);
-        self.put(key, &Since { at: self.now })?;
+        self.put(key, &TimestampRecord { at: self.now })?;
         self.superseding
             .insert((row.account.clone(), domain.clone()));
         Ok(())
@@ -106,13 +106,13 @@ impl Draft {
     async fn superseded_by_age(
         &mut self,
         account: &AccountId,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
     ) -> Result<Vec<CertificateRecord>, Fault> {
         let mut found: Vec<(Timestamp, CertificateRecord)> = Vec::new();
         for domain in domains {
             for (key, id) in self.superseded_keys(account, domain).await? {
                 // Read, so that one that is bound meanwhile, which deletes its key, does not go.
-                let Some(since) = self.get::<Since>(&key).await? else {
+                let Some(since) = self.get::<TimestampRecord>(&key).await? else {
                     continue;
                 };
                 let row = self.certificate(id).await?;
@@ -130,7 +130,7 @@ impl Draft {
     async fn superseded_keys(
         &self,
         account: &AccountId,
-        domain: &Pattern,
+        domain: &DomainPattern,
     ) -> Result<Vec<(Key, CertificateId)>, Fault> {
         let prefix = key::superseded(account, domain);
         let page = self.catalog.store.list(&prefix, None, LISTED_MAX).await?;
@@ -146,7 +146,7 @@ impl Draft {
 
     /// A release that does not know of superseded uploads may have bound it meanwhile: it is then none.
     async fn remove_superseded(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        let is_bound = self.user_of_certificate(row.id).await?.is_some();
+        let is_bound = self.domain_using_certificate(row.id).await?.is_some();
         if is_bound || row.removed {
             return self.leave_superseded(row).await;
         }

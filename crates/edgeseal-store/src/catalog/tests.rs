@@ -1,13 +1,13 @@
 //! What becomes of certificates that are removed, and what listings show.
 
+mod assume_absent;
 mod companion;
 mod counts;
 mod deployments;
-mod freed;
 mod origin_permissions;
+mod release;
 mod summaries;
 mod superseded;
-mod supposed;
 
 use std::sync::{
     Arc,
@@ -15,10 +15,10 @@ use std::sync::{
 };
 
 use edgeseal_core::{
-    AccountId, Pattern, Secret,
-    certificate::{Certificate, Facts, KeyAlgorithm, Subject, Texts},
-    delivery::Delivery,
-    domain::{Binding, Coverage, Domain, Mode, Service, State},
+    AccountId, DomainPattern, Secret,
+    certificate::{Certificate, CertificateInfo, KeyAlgorithm, OriginalPem, Subject},
+    delivery::DeliveryConfig,
+    domain::{Binding, Coverage, Domain, DomainMode, DomainState, ServiceType},
     quota::{OverQuota, Quota},
 };
 
@@ -39,28 +39,28 @@ fn account() -> AccountId {
     AccountId::from_random(7)
 }
 
-fn deed() -> Deed {
+fn audit_context() -> AuditContext {
     static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    Deed {
+    AuditContext {
         account: account(),
         principal: format!("acs:ram::{}:root", account()),
         access_key: "key".to_owned(),
         source: "::1".to_owned(),
         action: "Test".to_owned(),
         resource: String::new(),
-        request: NUMBER.fetch_add(1, Ordering::Relaxed).to_string(),
+        request_id: NUMBER.fetch_add(1, Ordering::Relaxed).to_string(),
         nonce: None,
         now: NOW,
     }
 }
 
 fn certificate(content: &str) -> Certificate {
-    let name = Pattern::parse(&format!("{content}.example.com")).unwrap();
+    let name = DomainPattern::parse(&format!("{content}.example.com")).unwrap();
     Certificate {
         leaf: content.as_bytes().to_vec(),
         intermediates: vec![b"issuer".to_vec()],
         key: Secret::new(b"key".to_vec()),
-        facts: Facts {
+        info: CertificateInfo {
             common_name: name.to_string(),
             subject: Subject::default(),
             names: vec![name],
@@ -77,7 +77,7 @@ fn certificate(content: &str) -> Certificate {
             missing_issuer: None,
         },
         warnings: Vec::new(),
-        texts: Texts::default(),
+        original_pem: OriginalPem::default(),
     }
 }
 
@@ -95,7 +95,7 @@ fn row(id: i64, certificate: &Certificate) -> CertificateRecord {
         removed: false,
         resource_group: String::new(),
         tags: Vec::new(),
-        facts: certificate.facts.clone(),
+        info: certificate.info.clone(),
         created: NOW,
     }
 }
@@ -103,11 +103,11 @@ fn row(id: i64, certificate: &Certificate) -> CertificateRecord {
 fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
     Domain {
         id: 1,
-        name: Pattern::parse(name).unwrap(),
+        name: DomainPattern::parse(name).unwrap(),
         account: account(),
-        state: State::Online,
-        mode: Mode::Normal,
-        service: Service::Web,
+        state: DomainState::Online,
+        mode: DomainMode::Normal,
+        service: ServiceType::Web,
         coverage: Coverage::Domestic,
         origins: Vec::new(),
         origin_permission: Default::default(),
@@ -127,7 +127,7 @@ fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
         staging: None,
         settings: Vec::new(),
         staged_settings: Vec::new(),
-        delivery: Delivery::default(),
+        delivery: DeliveryConfig::default(),
         staged_delivery: None,
     }
 }
@@ -139,7 +139,7 @@ async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord 
     let certificate = certificate(content);
     let row = row(id, &certificate);
     let (certificate, written) = (&certificate, &row);
-    let deed = &deed();
+    let deed = &audit_context();
     let added = catalog.transact(deed, |mut draft| async move {
         draft
             .add_certificate(written, certificate, Quota::Unlimited)
@@ -151,7 +151,7 @@ async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord 
 }
 
 async fn add(catalog: &Catalog, domain: &Domain) {
-    let deed = &deed();
+    let deed = &audit_context();
     let added = catalog.transact(deed, |mut draft| async move {
         draft.add_domain(domain, Quota::Unlimited).await?;
         Ok::<_, Never>((draft, ()))
@@ -160,7 +160,7 @@ async fn add(catalog: &Catalog, domain: &Domain) {
 }
 
 async fn change(catalog: &Catalog, before: &Domain, after: &Domain) {
-    let deed = &deed();
+    let deed = &audit_context();
     let changed = catalog.transact(deed, |mut draft| async move {
         draft.change_domain(before, after).await?;
         Ok::<_, Never>((draft, ()))
@@ -170,9 +170,9 @@ async fn change(catalog: &Catalog, before: &Domain, after: &Domain) {
 
 /// Deletes a certificate unless a domain has it; the domain, if one has.
 async fn delete(catalog: &Catalog, row: &CertificateRecord) -> Option<String> {
-    let deed = &deed();
+    let deed = &audit_context();
     let deleted = catalog.transact(deed, |mut draft| async move {
-        let user = draft.user_of_certificate(row.id).await?;
+        let user = draft.domain_using_certificate(row.id).await?;
         if user.is_none() {
             draft.delete_certificate(row).await?;
         }
@@ -197,13 +197,13 @@ async fn the_key_goes_with_the_last_certificate_of_its_content() {
     let second = upload(&catalog, 2, "a").await;
     assert_eq!(delete(&catalog, &first).await, None);
     assert!(catalog.material(&first.material).await.unwrap().is_some());
-    let left = catalog.certificate_named(&account(), "name-2").await;
+    let left = catalog.certificate_by_name(&account(), "name-2").await;
     assert_eq!(left.unwrap(), Some(second.clone()));
-    let deed = &deed();
+    let deed = &audit_context();
     let of_content = catalog.transact(deed, |mut draft| {
         let material = second.material;
         async move {
-            let found = draft.certificate_with(&account(), &material).await?;
+            let found = draft.certificate_by_content(&account(), &material).await?;
             Ok::<_, Never>((draft, found))
         }
     });
@@ -225,7 +225,7 @@ async fn a_bound_certificate_is_in_use_until_its_last_domain_has_another() {
     );
     add(&catalog, &one).await;
     add(&catalog, &two).await;
-    let users = catalog.users_of_certificate(1, 10).await.unwrap();
+    let users = catalog.domains_using_certificate(1, 10).await.unwrap();
     assert_eq!(users, [one.clone(), two.clone()]);
     assert!(catalog.is_certificate_used(1).await.unwrap());
     assert!(!catalog.is_certificate_used(2).await.unwrap());
@@ -247,7 +247,7 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
     );
     let bound = domain("a.example.com", Some(&old));
     add(&catalog, &bound).await;
-    let deed = &deed();
+    let deed = &audit_context();
     let hidden = catalog.transact(deed, |mut draft| {
         let old = old.clone();
         async move {
@@ -256,12 +256,15 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
         }
     });
     hidden.await.unwrap();
-    let span = Span { skip: 0, limit: 10 };
+    let span = Pagination {
+        offset: 0,
+        limit: 10,
+    };
     let listed = catalog.certificates(&account(), None, span).await.unwrap();
     assert_eq!((listed.total, &listed.items[..]), (1, &[2][..]));
     assert!(
         catalog
-            .certificate_named(&account(), "name-1")
+            .certificate_by_name(&account(), "name-1")
             .await
             .unwrap()
             .is_none()
@@ -285,9 +288,9 @@ async fn a_deletion_never_passes_a_binding() {
     let row = &upload(catalog, 1, "a").await;
     let bound = &domain("a.example.com", Some(row));
     let first_try = &AtomicBool::new(true);
-    let deed = &deed();
+    let deed = &audit_context();
     let deleted = catalog.transact(deed, |mut draft| async move {
-        let user = draft.user_of_certificate(row.id).await?;
+        let user = draft.domain_using_certificate(row.id).await?;
         if first_try.swap(false, Ordering::Relaxed) {
             add(catalog, bound).await;
         }
@@ -317,14 +320,14 @@ async fn two_last_users_do_not_pass_each_other() {
     );
     add(catalog, one).await;
     add(catalog, two).await;
-    let deed = &deed();
+    let deed = &audit_context();
     let hidden = catalog.transact(deed, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
     hidden.await.unwrap();
     let first_try = &AtomicBool::new(true);
-    let again = &self::deed();
+    let again = &self::audit_context();
     let left = catalog.transact(again, |mut draft| async move {
         let after = domain("a.example.com", Some(new));
         draft.change_domain(one, &after).await?;
@@ -346,36 +349,46 @@ async fn listings_count_all_and_show_a_part() {
     for (number, name) in names.iter().enumerate() {
         let mut domain = domain(name, (number % 2 == 0).then_some(&row));
         if number % 5 == 0 {
-            domain.state = State::Offline;
+            domain.state = DomainState::Offline;
         }
         add(&catalog, &domain).await;
     }
-    let span = Span::of_page(2, 10);
+    let span = Pagination::of_page(2, 10);
     let page = catalog.domains(&account(), span).await.unwrap();
     let shown: Vec<String> = page.items.iter().map(|one| one.name.to_string()).collect();
     assert_eq!((page.total, shown.as_slice()), (25, &names[10..20]));
 
-    let second_page = Span::of_page(2, 10);
+    let second_page = Pagination::of_page(2, 10);
     let on = |_: &str, summary: &record::DomainSummary<'_>| summary.served.is_some();
     let https = catalog
         .domains_where(&account(), on, second_page)
         .await
         .unwrap();
     assert_eq!((https.total, https.items.len()), (13, 3));
-    let offline = |_: &str, summary: &record::DomainSummary<'_>| summary.state == State::Offline;
+    let offline =
+        |_: &str, summary: &record::DomainSummary<'_>| summary.state == DomainState::Offline;
     let page = catalog
-        .domains_where(&account(), offline, Span::of_page(1, 3))
+        .domains_where(&account(), offline, Pagination::of_page(1, 3))
         .await
         .unwrap();
     assert_eq!((page.total, page.items.len()), (5, 3));
     let (end, later) = (NOW.plus_ms(1000), NOW.plus_ms(2000));
-    assert_eq!(catalog.ending(&account(), NOW, end).await.unwrap(), (0, 0));
     assert_eq!(
-        catalog.ending(&account(), NOW, later).await.unwrap(),
+        catalog.count_expiring(&account(), NOW, end).await.unwrap(),
+        (0, 0)
+    );
+    assert_eq!(
+        catalog
+            .count_expiring(&account(), NOW, later)
+            .await
+            .unwrap(),
         (0, 13)
     );
     assert_eq!(
-        catalog.ending(&account(), later, later).await.unwrap(),
+        catalog
+            .count_expiring(&account(), later, later)
+            .await
+            .unwrap(),
         (13, 0)
     );
     let other = AccountId::from_random(8);
@@ -388,13 +401,16 @@ async fn deleted_domains_are_remembered_until_they_come_back() {
     let row = &upload(catalog, 1, "a").await;
     let domain = &domain("a.example.com", Some(row));
     add(catalog, domain).await;
-    let deed = &deed();
+    let deed = &audit_context();
     let deleted = catalog.transact(deed, |mut draft| async move {
         draft.delete_domain(domain).await?;
         Ok::<_, Never>((draft, ()))
     });
     deleted.await.unwrap();
-    let span = Span { skip: 0, limit: 10 };
+    let span = Pagination {
+        offset: 0,
+        limit: 10,
+    };
     let gone = catalog.deleted_domains(&account(), span).await.unwrap();
     assert_eq!((gone.total, &gone.items[0].0), (1, &domain.name));
     assert_eq!(
@@ -434,13 +450,13 @@ async fn one_change_may_take_a_hidden_certificate_from_all() {
     for domain in &domains {
         add(catalog, domain).await;
     }
-    let deed = &deed();
+    let deed = &audit_context();
     let hidden = catalog.transact(deed, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
     hidden.await.unwrap();
-    let (domains, again) = (&domains, &self::deed());
+    let (domains, again) = (&domains, &self::audit_context());
     let changed = catalog.transact(again, |mut draft| async move {
         for before in domains {
             let mut after = before.clone();
@@ -465,9 +481,9 @@ async fn hiding_never_passes_the_last_user_who_leaves() {
     let bound = &domain("a.example.com", Some(old));
     add(catalog, bound).await;
     let first_try = &AtomicBool::new(true);
-    let deed = &deed();
+    let deed = &audit_context();
     let removed = catalog.transact(deed, |mut draft| async move {
-        let user = draft.user_of_certificate(old.id).await?;
+        let user = draft.domain_using_certificate(old.id).await?;
         if first_try.swap(false, Ordering::Relaxed) {
             change(catalog, bound, &domain("a.example.com", Some(new))).await;
         }
@@ -489,7 +505,7 @@ async fn content_that_comes_back_as_it_goes_stays() {
     let old = &upload(catalog, 1, "a").await;
     let bound = &domain("a.example.com", Some(old));
     add(catalog, bound).await;
-    let deed = &deed();
+    let deed = &audit_context();
     let hidden = catalog.transact(deed, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
@@ -497,7 +513,7 @@ async fn content_that_comes_back_as_it_goes_stays() {
     hidden.await.unwrap();
     let again = &certificate("a");
     let row = &row(2, again);
-    let second = &self::deed();
+    let second = &self::audit_context();
     let replaced = catalog.transact(second, |mut draft| async move {
         draft.add_certificate(row, again, Quota::Unlimited).await?;
         draft

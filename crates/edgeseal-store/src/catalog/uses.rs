@@ -1,23 +1,23 @@
 //! Which domains have a certificate bound, and what becomes of it when the last of them leaves it.
 
 use bytes::Bytes;
-use edgeseal_core::{Pattern, certificate::CertificateId};
+use edgeseal_core::{DomainPattern, certificate::CertificateId};
 
-use super::{Draft, certificates::LEAVING_MAX};
+use super::{Draft, certificates::RELEASED_MAX};
 use crate::{Fault, Key, key};
 
 impl Draft {
     pub(super) async fn use_certificate(
         &mut self,
         id: CertificateId,
-        name: &Pattern,
+        name: &DomainPattern,
     ) -> Result<(), Fault> {
         self.put_bytes(Key::certificate_use(id, name), Bytes::new());
         // Nobody can be about to remove one that this change adds.
         if self.writes(&Key::certificate(id)) {
             return Ok(());
         }
-        self.put_bytes(Key::certificate_used(id), Bytes::new());
+        self.put_bytes(Key::certificate_use_guard(id), Bytes::new());
         match self.certificate(id).await? {
             Some(row) => self.leave_superseded(&row).await,
             None => Ok(()),
@@ -27,7 +27,7 @@ impl Draft {
     pub(super) async fn release_certificate(
         &mut self,
         id: CertificateId,
-        name: &Pattern,
+        name: &DomainPattern,
     ) -> Result<(), Fault> {
         self.delete(Key::certificate_use(id, name));
         let Some(row) = self.certificate(id).await? else {
@@ -36,11 +36,11 @@ impl Draft {
         if !row.removed && row.uploaded_for.is_none() {
             return Ok(());
         }
-        self.has(&Key::certificate_used(id)).await?;
+        self.has(&Key::certificate_use_guard(id)).await?;
         // More than one change takes away: what the store still lists may be on its way out here.
         let prefix = key::certificate_uses(id);
-        let users = self.catalog.store.list(&prefix, None, LEAVING_MAX).await?;
-        let leaves = !users.more && users.entries.iter().all(|entry| self.deletes(&entry.key));
+        let users = self.catalog.store.list(&prefix, None, RELEASED_MAX).await?;
+        let leaves = !users.has_more && users.entries.iter().all(|entry| self.deletes(&entry.key));
         if leaves && self.puts_under(&prefix).next().is_none() {
             return if row.removed {
                 self.delete_certificate(&row).await
@@ -50,8 +50,8 @@ impl Draft {
         }
         // Written, so that two last users who leave at once do not each see the other. So many cannot
         // all leave at once: domains that share a certificate need not wait for each other until then.
-        if row.removed || !users.more {
-            self.put_bytes(Key::certificate_used(id), Bytes::new());
+        if row.removed || !users.has_more {
+            self.put_bytes(Key::certificate_use_guard(id), Bytes::new());
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(crate) struct Follower {
     pub(crate) held: BTreeMap<String, (Bytes, Revision)>,
     listed: HashSet<String>,
     /// Where it may resume.
-    pub(crate) reached: Option<Revision>,
+    pub(crate) resume_from: Option<Revision>,
     pub(crate) listings: usize,
 }
 
@@ -27,23 +27,26 @@ impl Follower {
         match event {
             Event::ListBegins => {
                 self.listed.clear();
-                self.reached = None;
+                self.resume_from = None;
             }
             Event::Listed(entries) => {
                 for entry in entries {
                     let name = entry.key.to_string();
                     assert!(self.listed.insert(name.clone()), "{name} is listed twice");
-                    self.held.insert(name, (entry.value, entry.changed));
+                    self.held.insert(name, (entry.value, entry.revision));
                 }
             }
             Event::ListEnds { revision, entries } => {
                 assert_eq!(entries, self.listed.len() as u64);
                 self.held.retain(|name, _| self.listed.contains(name));
-                self.reached = Some(revision);
+                self.resume_from = Some(revision);
                 self.listings += 1;
             }
             Event::Changes(changes) => {
-                assert!(Some(changes.through) > self.reached, "each stretch gets on");
+                assert!(
+                    Some(changes.through) > self.resume_from,
+                    "each stretch gets on"
+                );
                 for item in changes.items {
                     let name = item.key.to_string();
                     if self
@@ -58,14 +61,14 @@ impl Follower {
                         None => self.held.remove(&name),
                     };
                 }
-                self.reached = Some(changes.through);
+                self.resume_from = Some(changes.through);
             }
         }
     }
 
     /// Follows until the state of `revision` or a later one is held.
-    pub(crate) async fn follow(&mut self, feed: &mut Feed, revision: Revision) {
-        while self.reached < Some(revision) {
+    pub(crate) async fn catch_up(&mut self, feed: &mut Feed, revision: Revision) {
+        while self.resume_from < Some(revision) {
             self.apply(feed.next().await);
         }
     }
@@ -73,7 +76,7 @@ impl Follower {
 
 /// Writers, sweeps, a follower that starts cold and one that is cut off and resumes again and again;
 /// then both must hold what the store holds.
-pub(super) async fn ends_with_the_state(store: &SharedStore, seed: u64) {
+pub(super) async fn converges(store: &SharedStore, seed: u64) {
     let write: Vec<Write> = (0..30).map(|n| put(&format!("d/{n}"), "0")).collect();
     commit(store, write).await;
     let (end, ended) = watch::channel(None);
@@ -112,7 +115,7 @@ async fn run(
     const PREFIXES: [&str; 3] = ["d/", "e/", "e/1"];
     let mut follower = Follower::default();
     loop {
-        let feed = match follower.reached {
+        let feed = match follower.resume_from {
             Some(reached) => Feed::resume(store.clone(), PREFIXES, reached),
             None => Feed::start(store.clone(), PREFIXES),
         };
@@ -125,7 +128,7 @@ async fn run(
         };
         for _ in 0..events {
             let end = *ended.borrow_and_update();
-            if end.is_some() && follower.reached >= end {
+            if end.is_some() && follower.resume_from >= end {
                 return follower;
             }
             tokio::select! {

@@ -54,27 +54,27 @@ async fn lists_in_pages_then_follows() {
 
 #[tokio::test]
 async fn lists_again_after_a_compaction() {
-    let store: SharedStore = Arc::new(MemoryStore::with_kept_deletes(1));
+    let store: SharedStore = Arc::new(MemoryStore::with_tombstone_limit(1));
     let old = commit(&store, ["d/1", "d/2", "d/3"].map(|name| put(name, "1"))).await;
     let mut feed = Feed::start(store.clone(), ["d/"]);
     let mut follower = Follower::default();
-    follower.follow(&mut feed, old).await;
+    follower.catch_up(&mut feed, old).await;
     commit(&store, [delete("d/1")]).await;
     let head = commit(&store, [delete("d/2")]).await;
     store.sweep(Timestamp::default()).await.unwrap();
-    follower.follow(&mut feed, head).await;
+    follower.catch_up(&mut feed, head).await;
     assert_eq!(follower.held.into_keys().collect::<Vec<_>>(), ["d/3"]);
     assert_eq!(follower.listings, 2);
 }
 
 #[tokio::test]
-async fn takes_an_older_state_from_a_store_that_was_put_back() {
+async fn relists_after_the_store_was_restored() {
     let new: SharedStore = Arc::new(MemoryStore::new());
     commit(&new, [put("d/1", "new"), put("d/2", "new")]).await;
     let mut follower = Follower::default();
     let reached = commit(&new, [put("d/1", "newer")]).await;
     follower
-        .follow(&mut Feed::start(new.clone(), ["d/"]), reached)
+        .catch_up(&mut Feed::start(new.clone(), ["d/"]), reached)
         .await;
 
     let old: SharedStore = Arc::new(MemoryStore::new());
@@ -158,11 +158,11 @@ async fn goes_on_where_it_was_when_the_store_failed() {
         "the same page, not the first"
     );
     follower.apply(Event::ListBegins);
-    while follower.reached < Some(head) {
+    while follower.resume_from < Some(head) {
         match feed.next().await {
             Event::ListEnds { revision, entries } => {
                 assert_eq!(entries, 3);
-                follower.reached = Some(revision);
+                follower.resume_from = Some(revision);
             }
             event => {
                 assert_eq!(keys(&event), ["d/1"]);
@@ -175,7 +175,7 @@ async fn goes_on_where_it_was_when_the_store_failed() {
 #[test]
 fn waits_longer_each_time_up_to_a_bound() {
     let delays: Vec<u128> = [0, 1, 2, 5, 6, 7, u32::MAX]
-        .map(|failures| delay(failures).as_millis())
+        .map(|failures| backoff_delay(failures).as_millis())
         .into();
     assert_eq!(delays, [50, 1000, 2000, 16_000, 30_000, 30_000, 30_000]);
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Fault,
-    catalog::SIGNING_REQUEST_MS,
+    catalog::SIGNING_REQUEST_TTL_MS,
     key,
     record::{self, SigningRequestRecord, TicketKeyRecord},
 };
@@ -19,7 +19,7 @@ pub struct SealedKind {
     pub name: &'static str,
     /// What the keys of all such records begin with, and of no others.
     pub prefix: &'static str,
-    form: Form,
+    form: SealedLocation,
     /// When the store may forget a record: an engine does not tell, and writing it must not change
     /// that.
     expires: Option<Expires>,
@@ -30,7 +30,7 @@ type Expires = fn(&[u8]) -> Result<Timestamp, Fault>;
 
 /// Where the sealed value stands in a record.
 #[derive(Debug)]
-enum Form {
+enum SealedLocation {
     /// In a JSON record, in base64, under this name.
     Field(&'static str),
     /// In [`record::Material`].
@@ -43,43 +43,43 @@ pub static SEALED_KINDS: &[SealedKind] = &[
     SealedKind {
         name: "access keys",
         prefix: key::ACCESS_KEYS,
-        form: Form::Field("sealed_secret"),
+        form: SealedLocation::Field("sealed_secret"),
         expires: None,
     },
     SealedKind {
         name: "audit secrets",
-        prefix: key::AUDIT_SECRET,
-        form: Form::Field("sealed_secret"),
+        prefix: key::AUDIT_CHAIN_SECRET,
+        form: SealedLocation::Field("sealed_secret"),
         expires: None,
     },
     SealedKind {
         name: "certificates",
         prefix: key::MATERIALS,
-        form: Form::Material,
+        form: SealedLocation::Material,
         expires: None,
     },
     SealedKind {
         name: "keys as uploaded",
-        prefix: key::KEY_TEXTS,
-        form: Form::Field("sealed_text"),
+        prefix: key::ORIGINAL_KEYS,
+        form: SealedLocation::Field("sealed_text"),
         expires: None,
     },
     SealedKind {
         name: "session ticket keys",
         prefix: key::TICKET_KEYS,
-        form: Form::Field("sealed_key"),
+        form: SealedLocation::Field("sealed_key"),
         expires: Some(|value| {
             let key: TicketKeyRecord = record::decode(value)?;
-            Ok(key.period.forgotten())
+            Ok(key.period.expires_at())
         }),
     },
     SealedKind {
         name: "signing requests",
         prefix: key::SIGNING_REQUESTS,
-        form: Form::Field("sealed_key"),
+        form: SealedLocation::Field("sealed_key"),
         expires: Some(|value| {
             let request: SigningRequestRecord = record::decode(value)?;
-            Ok(request.created.plus_ms(SIGNING_REQUEST_MS))
+            Ok(request.created.plus_ms(SIGNING_REQUEST_TTL_MS))
         }),
     },
 ];
@@ -91,7 +91,7 @@ impl SealedKind {
     /// A [`Fault`] if the record does not read.
     pub fn sealed(&self, value: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         match self.form {
-            Form::Field(name) => {
+            SealedLocation::Field(name) => {
                 let record: Value =
                     serde_json::from_slice(value).map_err(Fault::of("decode a record"))?;
                 let text = record.get(name).and_then(Value::as_str);
@@ -100,7 +100,7 @@ impl SealedKind {
                 let sealed = STANDARD.decode(text);
                 sealed.map(Some).map_err(Fault::of("decode a sealed value"))
             }
-            Form::Material => {
+            SealedLocation::Material => {
                 let material = record::decode_material(value)?;
                 Ok(Some(material.sealed_key).filter(|sealed| !sealed.is_empty()))
             }
@@ -109,16 +109,16 @@ impl SealedKind {
 
     /// The record with another sealed value in the place of its own; all else stays, also what
     /// only a later release knows.
-    pub(super) fn with(&self, value: &[u8], sealed: Vec<u8>) -> Result<Bytes, Fault> {
+    pub(super) fn replace_sealed(&self, value: &[u8], sealed: Vec<u8>) -> Result<Bytes, Fault> {
         match self.form {
-            Form::Field(name) => {
+            SealedLocation::Field(name) => {
                 let mut record: Value =
                     serde_json::from_slice(value).map_err(Fault::of("decode a record"))?;
                 record[name] = Value::String(STANDARD.encode(sealed));
                 let json = serde_json::to_vec(&record).map_err(Fault::of("encode a record"))?;
                 Ok(Bytes::from(json))
             }
-            Form::Material => {
+            SealedLocation::Material => {
                 let mut material = record::decode_material(value)?;
                 material.sealed_key = sealed;
                 record::encode_material(&material)

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgeseal_core::{
-    AccountId, Pattern, Secret,
+    AccountId, DomainPattern, Secret,
     account::Account,
-    certificate::{Certificate, Digest, Facts, KeyAlgorithm, Subject, Texts},
+    certificate::{Certificate, CertificateInfo, Digest, KeyAlgorithm, OriginalPem, Subject},
     domain::Environment,
     quota::{OverQuota, Quota},
     ticket::TicketPeriod,
@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     Catalog, SharedStore,
-    catalog::{ChangeError, Deed, NewAccessKey},
+    catalog::{AuditContext, ChangeError, NewAccessKey},
     key,
     memory::MemoryStore,
     record::{CertificateRecord, CertificateSource},
@@ -32,23 +32,23 @@ fn account() -> AccountId {
     AccountId::from_random(7)
 }
 
-fn deed(request: &str) -> Deed {
-    Deed {
+fn audit_context(request: &str) -> AuditContext {
+    AuditContext {
         account: account(),
         principal: String::new(),
         access_key: "key".to_owned(),
         source: "::1".to_owned(),
         action: "Test".to_owned(),
         resource: String::new(),
-        request: request.to_owned(),
+        request_id: request.to_owned(),
         nonce: None,
         now: NOW,
     }
 }
 
 fn certificate(content: &str) -> (CertificateRecord, Certificate) {
-    let name = Pattern::parse(&format!("{content}.example.com")).unwrap();
-    let facts = Facts {
+    let name = DomainPattern::parse(&format!("{content}.example.com")).unwrap();
+    let facts = CertificateInfo {
         common_name: name.to_string(),
         subject: Subject::default(),
         names: vec![name],
@@ -68,9 +68,9 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         leaf: content.as_bytes().to_vec(),
         intermediates: Vec::new(),
         key: Secret::new(format!("key of {content}").into_bytes()),
-        facts: facts.clone(),
+        info: facts.clone(),
         warnings: Vec::new(),
-        texts: Texts {
+        original_pem: OriginalPem {
             chain: None,
             key: Some(Secret::new(b"text of a key".to_vec())),
         },
@@ -88,7 +88,7 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         removed: false,
         resource_group: String::new(),
         tags: Vec::new(),
-        facts,
+        info: facts,
         created: NOW,
     };
     (row, certificate)
@@ -106,10 +106,12 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         quotas: Default::default(),
     };
     let key = NewAccessKey::generate(account(), None, NOW);
-    let made = catalog.create_account(&deed("account"), &owner, &key).await;
+    let made = catalog
+        .create_account(&audit_context("account"), &owner, &key)
+        .await;
     made.unwrap();
     add_certificate(&catalog, "certificate").await;
-    let deed = deed("request");
+    let deed = audit_context("request");
     let made = catalog.transact(&deed, |mut draft| async move {
         let secret = Secret::new(b"key of a request".to_vec());
         let keys = (&Digest::of(b"public"), &secret);
@@ -119,21 +121,24 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         Ok::<_, ChangeError<OverQuota>>((draft, ()))
     });
     made.await.unwrap();
-    catalog.make_chain_key().await.unwrap();
+    catalog.get_or_create_chain_key().await.unwrap();
     let (store, period) = (&**catalog.store(), TicketPeriod::at(NOW));
-    let made = ticket_key::obtain(store, keyring, Environment::Production, period, NOW).await;
+    let made =
+        ticket_key::get_or_create(store, keyring, Environment::Production, period, NOW).await;
     made.unwrap();
     (catalog, key)
 }
 
 async fn add_certificate(catalog: &Catalog, content: &str) {
     let (row, certificate) = certificate(content);
-    let (row, certificate, deed) = (&row, &certificate, deed(content));
+    let (row, certificate, deed) = (&row, &certificate, audit_context(content));
     let made = catalog.transact(&deed, |mut draft| async move {
         draft
             .add_certificate(row, certificate, Quota::Unlimited)
             .await?;
-        draft.keep_texts(row.id, &certificate.texts).await?;
+        draft
+            .put_original_pem(row.id, &certificate.original_pem)
+            .await?;
         Ok::<_, ChangeError<OverQuota>>((draft, ()))
     });
     made.await.unwrap();
@@ -147,10 +152,10 @@ fn with_new_key(old: &str) -> (String, Keyring) {
 }
 
 /// Passes until one is the proof.
-async fn reseal(store: &dyn Store, keyring: &Keyring) -> Pass {
+async fn reseal(store: &dyn Store, keyring: &Keyring) -> ResealPass {
     loop {
         let pass = pass(store, keyring, FAST, |_| {}).await.unwrap();
-        if pass.is_proof() {
+        if pass.is_clean() {
             return pass;
         }
     }
@@ -212,7 +217,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         let keyring = Keyring::parse(&old).unwrap();
         let (catalog, key) = filled(Arc::clone(&store), &keyring).await;
         let first = keyring.active();
-        assert_eq!(census(&*store).await.unwrap().under(first), 6);
+        assert_eq!(count_sealed(&*store).await.unwrap().under(first), 6);
         assert!(!is_finished(&*store, &keyring).await.unwrap());
 
         let (_, ring) = with_new_key(&old);
@@ -220,20 +225,20 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         begin(&*store, keyring.active()).await.unwrap();
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
-        assert_eq!((proof.opened, proof.unopened), (6, 0));
+        assert_eq!((proof.opened, proof.failed), (6, 0));
         finish(&*store, keyring.active(), NOW).await.unwrap();
         assert!(is_finished(&*store, &keyring).await.unwrap());
-        let census = census(&*store).await.unwrap();
+        let census = count_sealed(&*store).await.unwrap();
         assert_eq!(
             (census.under(first), census.under(keyring.active())),
             (0, 6)
         );
 
-        keyring.forget(first).unwrap();
+        keyring.remove_key(first).unwrap();
         let (_, secret) = catalog.access_key(&key.key.id).await.unwrap().unwrap();
         assert_eq!(secret, key.secret);
         let (owner, public) = (account(), Digest::of(b"public"));
-        let made = catalog.key_of_signing_request(&owner, &public);
+        let made = catalog.signing_request_key(&owner, &public);
         let made = made.await.unwrap().unwrap();
         assert_eq!(made.expose(), b"key of a request");
         let (row, content) = certificate("certificate");
@@ -241,8 +246,8 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         assert_eq!(material.leaf, content.leaf);
         let opened = keyring.open(&material.sealed_key, &Key::material(&row.material));
         assert_eq!(opened.as_ref(), Ok(&content.key));
-        let text = catalog.key_text(row.id).await.unwrap();
-        assert_eq!(text, content.texts.key);
+        let text = catalog.original_key(row.id).await.unwrap();
+        assert_eq!(text, content.original_pem.key);
     }
 }
 
@@ -261,8 +266,8 @@ async fn what_expires_still_does() {
             let page = store.list(prefix, None, 10).await.unwrap();
             page.entries.len()
         };
-        let request_ends = NOW.plus_ms(crate::catalog::SIGNING_REQUEST_MS);
-        let ticket_key_ends = TicketPeriod::at(NOW).forgotten();
+        let request_ends = NOW.plus_ms(crate::catalog::SIGNING_REQUEST_TTL_MS);
+        let ticket_key_ends = TicketPeriod::at(NOW).expires_at();
         let mut ends = [
             (key::SIGNING_REQUESTS, request_ends),
             (key::TICKET_KEYS, ticket_key_ends),
@@ -285,8 +290,8 @@ async fn a_change_that_comes_between_is_not_lost() {
     let entry = store.get(&holder).await.unwrap().unwrap();
     keyring.replace(&with_new_key(&old).1).unwrap();
     let kind = &SEALED_KINDS[0];
-    let mut passed = Pass::default();
-    let txn = passed.look(kind, &keyring, &entry).unwrap();
+    let mut passed = ResealPass::default();
+    let txn = passed.inspect(kind, &keyring, &entry).unwrap();
 
     // A field that this release does not know, in a record that is changed meanwhile.
     let mut record: Value = serde_json::from_slice(&entry.value).unwrap();
@@ -303,8 +308,8 @@ async fn a_change_that_comes_between_is_not_lost() {
     };
     store.commit(changed).await.unwrap();
     passed.write(&*store, vec![txn]).await.unwrap();
-    assert_eq!((passed.resealed, passed.overtaken), (0, 1));
-    assert!(!passed.is_proof());
+    assert_eq!((passed.resealed, passed.conflicts), (0, 1));
+    assert!(!passed.is_clean());
 
     reseal(&*store, &keyring).await;
     let entry = store.get(&holder).await.unwrap().unwrap();
@@ -317,7 +322,7 @@ async fn a_change_that_comes_between_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_told_and_left_as_it_is() {
+async fn unopenable_records_are_reported_and_kept() {
     let old = Keyring::generate();
     let keyring = Keyring::parse(&old).unwrap();
     let store: SharedStore = Arc::new(MemoryStore::new());
@@ -331,7 +336,7 @@ async fn what_does_not_open_is_told_and_left_as_it_is() {
         .unwrap()
         .unwrap();
     let sealed = stranger.seal(&Secret::new(b"secret".to_vec()), &holder);
-    let foreign = kind.with(&entry.value, sealed).unwrap();
+    let foreign = kind.replace_sealed(&entry.value, sealed).unwrap();
     let write = [
         (holder.clone(), foreign.clone()),
         (Key::from_stored("material/00/x"), Bytes::from_static(b"?")),
@@ -349,19 +354,19 @@ async fn what_does_not_open_is_told_and_left_as_it_is() {
 
     keyring.replace(&with_new_key(&old).1).unwrap();
     let proof = reseal(&*store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (6, 2));
-    let (first, why) = proof.unopened_first.unwrap();
+    assert_eq!((proof.opened, proof.failed), (6, 2));
+    let (first, why) = proof.first_failure.unwrap();
     assert_eq!(first, holder);
     let needed = stranger.active().to_string();
     assert!(why.contains(&needed), "{why}");
     assert_eq!(store.get(&holder).await.unwrap().unwrap().value, foreign);
-    let census = census(&*store).await.unwrap();
+    let census = count_sealed(&*store).await.unwrap();
     assert_eq!((census.under(stranger.active()), census.unreadable), (1, 1));
 }
 
 /// A process that ends in the middle leaves some under the old key; the next one finishes.
 #[tokio::test]
-async fn an_end_in_the_middle_is_made_good() {
+async fn an_interrupted_reseal_is_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let old = Keyring::generate();
@@ -384,7 +389,7 @@ async fn an_end_in_the_middle_is_made_good() {
             _ = slow => panic!("it is not to end"),
             _ = done.wait_for(|resealed| *resealed >= 3) => {}
         }
-        let census = census(&*store).await.unwrap();
+        let census = count_sealed(&*store).await.unwrap();
         assert!(census.under(first.active()) > 0, "{census:?}");
         assert!(census.under(keyring.active()) >= 3, "{census:?}");
     }
@@ -392,6 +397,6 @@ async fn an_end_in_the_middle_is_made_good() {
     let keyring = Keyring::parse(&text).unwrap();
     assert!(!is_finished(&store, &keyring).await.unwrap());
     let proof = reseal(&store, &keyring).await;
-    assert_eq!((proof.opened, proof.unopened), (26, 0));
-    assert_eq!(census(&store).await.unwrap().under(first.active()), 0);
+    assert_eq!((proof.opened, proof.failed), (26, 0));
+    assert_eq!(count_sealed(&store).await.unwrap().under(first.active()), 0);
 }

@@ -4,8 +4,8 @@ use crate::record::{Quarantined, Unproved, decode};
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const LEAF: &str = "aa";
 
-fn name(text: &str) -> Pattern {
-    Pattern::parse(text).unwrap()
+fn name(text: &str) -> DomainPattern {
+    DomainPattern::parse(text).unwrap()
 }
 
 fn edge(revision: u64) -> EdgeRecord {
@@ -30,18 +30,18 @@ fn proof(revision: u64, sha256: Option<&str>) -> Proof {
         companion: None,
         revision,
         at: NOW,
-        changed: Some(NOW.plus_ms(-40)),
+        changed_at: Some(NOW.plus_ms(-40)),
     }
 }
 
-fn target(revision: u64, newest: u64) -> Target {
-    Target {
+fn target(revision: u64, newest: u64) -> RolloutTarget {
+    RolloutTarget {
         domain: name("a.com"),
         revision: Revision(revision),
-        newest: Some(Newest {
+        latest: Some(LatestState {
             revision: Revision(newest),
             changed: NOW,
-            shows: Shows::Leaves(vec![LEAF.to_owned()]),
+            expected: ExpectedHandshake::Leaves(vec![LEAF.to_owned()]),
         }),
     }
 }
@@ -49,30 +49,30 @@ fn target(revision: u64, newest: u64) -> Target {
 fn quarantined(domain: &str) -> Quarantined {
     Quarantined {
         domain: name(domain),
-        why: "broken".to_owned(),
+        reason: "broken".to_owned(),
     }
 }
 
 /// State, whether it is proved, why not.
-fn look<'a>(
+fn status<'a>(
     edge: &'a EdgeRecord,
-    target: &Target,
+    target: &RolloutTarget,
     later_ms: i64,
-) -> (EdgeState, bool, Option<Why<'a>>) {
-    let standing = edge.standing(target, NOW.plus_ms(later_ms));
+) -> (EdgeState, bool, Option<StatusReason<'a>>) {
+    let standing = edge.status(target, NOW.plus_ms(later_ms));
     assert!(standing.proof.is_none() || standing.settled);
-    (standing.state, standing.settled, standing.why)
+    (standing.state, standing.settled, standing.reason)
 }
 
 #[test]
 fn only_a_handshake_proves() {
     let mut edge = edge(9);
-    let behind = (EdgeState::Behind, false, Some(Why::Behind));
-    let followed = (EdgeState::Serving, false, Some(Why::NotRead));
+    let behind = (EdgeState::Behind, false, Some(StatusReason::Behind));
+    let followed = (EdgeState::Serving, false, Some(StatusReason::NoProof));
     let proved = (EdgeState::Serving, true, None);
-    assert_eq!(look(&edge, &target(10, 10), 0), behind);
+    assert_eq!(status(&edge, &target(10, 10), 0), behind);
     edge.revision = 10;
-    assert_eq!(look(&edge, &target(10, 10), 0), followed);
+    assert_eq!(status(&edge, &target(10, 10), 0), followed);
     for (seen, sha256, expected) in [
         (9, Some(LEAF), followed.clone()), // of an older state
         (0, Some(LEAF), followed.clone()), // of a release that did not say of which
@@ -81,39 +81,39 @@ fn only_a_handshake_proves() {
     ] {
         edge.proofs = vec![proof(seen, sha256)];
         assert_eq!(
-            look(&edge, &target(10, 10), 0),
+            status(&edge, &target(10, 10), 0),
             expected,
             "{seen} {sha256:?}"
         );
     }
     // The proof of one domain says nothing of another.
     edge.proofs[0].domain = name("b.com");
-    assert_eq!(look(&edge, &target(10, 10), 0), followed);
+    assert_eq!(status(&edge, &target(10, 10), 0), followed);
     // A proof counts while the report is held back because of others.
     edge.revision = 3;
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert_eq!(look(&edge, &target(10, 10), 0), proved);
+    assert_eq!(status(&edge, &target(10, 10), 0), proved);
     // The target was replaced meanwhile: a proof of what replaced it is as good, one between too.
     edge.proofs = vec![proof(11, Some("zz"))];
-    assert_eq!(look(&edge, &target(10, 12), 0), proved);
-    assert_eq!(look(&edge, &target(12, 12), 0), behind);
+    assert_eq!(status(&edge, &target(10, 12), 0), proved);
+    assert_eq!(status(&edge, &target(12, 12), 0), behind);
 }
 
 #[test]
 fn a_proof_of_something_else_is_none() {
     let mut edge = edge(10);
-    let other = (EdgeState::Unproved, false, Some(Why::OtherThanStored));
+    let other = (EdgeState::Unproved, false, Some(StatusReason::Mismatch));
     for sha256 in [Some("zz"), None] {
         edge.proofs = vec![proof(10, sha256)];
-        assert_eq!(look(&edge, &target(10, 10), 0), other);
+        assert_eq!(status(&edge, &target(10, 10), 0), other);
     }
     let mut off = target(10, 10);
-    off.newest.as_mut().unwrap().shows = Shows::Refusal;
-    assert!(look(&edge, &off, 0).1, "refused, as it must be");
+    off.latest.as_mut().unwrap().expected = ExpectedHandshake::Rejected;
+    assert!(status(&edge, &off, 0).1, "refused, as it must be");
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert_eq!(look(&edge, &off, 0), other);
-    off.newest.as_mut().unwrap().shows = Shows::Unknown;
-    assert!(look(&edge, &off, 0).1);
+    assert_eq!(status(&edge, &off, 0), other);
+    off.latest.as_mut().unwrap().expected = ExpectedHandshake::Unknown;
+    assert!(status(&edge, &off, 0).1);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn both_of_two_certificates_are_proved_or_nothing_is() {
     let mut edge = edge(10);
     let mut two = target(10, 10);
     let leaves = vec![LEAF.to_owned(), "cc".to_owned()];
-    two.newest.as_mut().unwrap().shows = Shows::Leaves(leaves);
+    two.latest.as_mut().unwrap().expected = ExpectedHandshake::Leaves(leaves);
     for (sha256, companion, expected) in [
         (Some(LEAF), Some("cc"), true),
         (Some(LEAF), None, false),
@@ -134,7 +134,7 @@ fn both_of_two_certificates_are_proved_or_nothing_is() {
             companion: companion.map(str::to_owned),
             ..proof(10, sha256)
         }];
-        let proved = look(&edge, &two, 0).1;
+        let proved = status(&edge, &two, 0).1;
         assert_eq!(proved, expected, "{sha256:?} {companion:?}");
     }
     // A companion that is not the store's is none either.
@@ -142,45 +142,49 @@ fn both_of_two_certificates_are_proved_or_nothing_is() {
         companion: Some("cc".to_owned()),
         ..proof(10, Some(LEAF))
     };
-    assert!(!look(&edge, &target(10, 10), 0).1);
+    assert!(!status(&edge, &target(10, 10), 0).1);
 }
 
 #[test]
 fn silence_proves_nothing() {
     let mut edge = edge(10);
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert!(look(&edge, &target(10, 10), SILENT_AFTER_MS).1);
+    assert!(status(&edge, &target(10, 10), SILENT_AFTER_MS).1);
     let age_ms = SILENT_AFTER_MS + 1;
-    let silent = (EdgeState::Silent, false, Some(Why::Silent { age_ms }));
-    assert_eq!(look(&edge, &target(10, 10), age_ms), silent);
+    let silent = (
+        EdgeState::Silent,
+        false,
+        Some(StatusReason::Silent { age_ms }),
+    );
+    assert_eq!(status(&edge, &target(10, 10), age_ms), silent);
     // The edge's clock is ahead.
-    assert!(look(&edge, &target(10, 10), -10 * SILENT_AFTER_MS).1);
+    assert!(status(&edge, &target(10, 10), -10 * SILENT_AFTER_MS).1);
 }
 
 #[test]
 fn quarantine_and_failed_proofs_are_told() {
     let mut edge = edge(10);
     edge.quarantined = vec![quarantined("a.com")];
-    let held = Why::Quarantined { reason: "broken" };
+    let held = StatusReason::Quarantined { reason: "broken" };
     let held = (EdgeState::Quarantined, false, Some(held));
-    assert_eq!(look(&edge, &target(10, 10), 0), held);
-    assert_eq!(edge.quarantined_in_all(), 1, "of a release without a total");
+    assert_eq!(status(&edge, &target(10, 10), 0), held);
+    assert_eq!(edge.quarantined_count(), 1, "of a release without a total");
 
     edge.quarantined.clear();
     let unproved = Unproved {
         domain: name("a.com"),
-        why: "the alert internal_error".to_owned(),
+        reason: "the alert internal_error".to_owned(),
         revision: 10,
         since: NOW,
     };
     let reason = "the alert internal_error";
     edge.unproved = vec![unproved];
-    let failed = Why::Unproved { reason };
+    let failed = StatusReason::Unproved { reason };
     let failed = (EdgeState::Unproved, false, Some(failed));
-    assert_eq!(look(&edge, &target(10, 10), 0), failed);
-    assert_eq!(look(&edge, &target(11, 11), 0).0, EdgeState::Behind);
+    assert_eq!(status(&edge, &target(10, 10), 0), failed);
+    assert_eq!(status(&edge, &target(11, 11), 0).0, EdgeState::Behind);
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert!(look(&edge, &target(10, 10), 0).1, "it was seen after all");
+    assert!(status(&edge, &target(10, 10), 0).1, "it was seen after all");
 }
 
 /// The report names 2 of 5: who comes after these may be one of the other 3.
@@ -193,32 +197,32 @@ fn what_a_cut_list_does_not_name_is_not_taken_for_good() {
         (["0.com", "1.com"], EdgeState::Behind),
     ] {
         edge.quarantined = named.map(quarantined).to_vec();
-        assert_eq!(look(&edge, &target(10, 10), 0).0, expected, "{named:?}");
+        assert_eq!(status(&edge, &target(10, 10), 0).0, expected, "{named:?}");
     }
-    let why = look(&edge, &target(10, 10), 0).2;
-    assert_eq!(why, Some(Why::PerhapsQuarantined { total: 5 }));
+    let why = status(&edge, &target(10, 10), 0).2;
+    assert_eq!(why, Some(StatusReason::PossiblyQuarantined { total: 5 }));
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert!(look(&edge, &target(10, 10), 0).1);
+    assert!(status(&edge, &target(10, 10), 0).1);
 }
 
 #[test]
-fn what_is_gone_is_followed_and_not_read() {
+fn deleted_domains_settle_without_a_proof() {
     let edge = edge(10);
     let mut gone = target(10, 10);
-    gone.newest = None;
-    assert_eq!(look(&edge, &gone, 0), (EdgeState::Serving, true, None));
+    gone.latest = None;
+    assert_eq!(status(&edge, &gone, 0), (EdgeState::Serving, true, None));
     gone.revision = Revision(11);
-    assert_eq!(look(&edge, &gone, 0).0, EdgeState::Behind);
+    assert_eq!(status(&edge, &gone, 0).0, EdgeState::Behind);
 }
 
 #[test]
 fn clocks_that_disagree_are_seen() {
-    assert_eq!(proof(10, None).took_ms(), Some(40));
+    assert_eq!(proof(10, None).propagation_ms(), Some(40));
     let mut proof = proof(10, None);
-    proof.changed = Some(NOW.plus_ms(5000));
-    assert_eq!(proof.took_ms(), Some(-5000));
-    proof.changed = None;
-    assert_eq!(proof.took_ms(), None);
+    proof.changed_at = Some(NOW.plus_ms(5000));
+    assert_eq!(proof.propagation_ms(), Some(-5000));
+    proof.changed_at = None;
+    assert_eq!(proof.propagation_ms(), None);
 }
 
 #[test]
@@ -227,6 +231,9 @@ fn reports_of_the_release_before_read() {
         "quarantined":[],"proofs":[{"domain":"a.com","sha256":"aa"}]}"#;
     let edge: EdgeRecord = decode(old.as_bytes()).unwrap();
     assert_eq!(edge.environment(), Environment::Staging);
-    let look = look(&edge, &target(7, 7), 0);
-    assert_eq!(look, (EdgeState::Serving, false, Some(Why::NotRead)));
+    let look = status(&edge, &target(7, 7), 0);
+    assert_eq!(
+        look,
+        (EdgeState::Serving, false, Some(StatusReason::NoProof))
+    );
 }

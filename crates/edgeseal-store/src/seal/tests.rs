@@ -11,7 +11,7 @@ fn a_sealed_value_opens_only_for_its_record() {
     let ring = Keyring::parse(&Keyring::generate()).unwrap();
     let sealed = ring.seal(&Secret::new(b"key".to_vec()), &holder("a"));
     assert_eq!(ring.open(&sealed, &holder("a")).unwrap().expose(), b"key");
-    assert_eq!(ring.open(&sealed, &holder("b")), Err(OpenError::Broken));
+    assert_eq!(ring.open(&sealed, &holder("b")), Err(UnsealError::Broken));
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn an_older_key_opens_and_the_first_seals() {
     let sealed = after.seal(&Secret::new(b"key".to_vec()), &holder("a"));
     assert_eq!(
         before.open(&sealed, &holder("a")),
-        Err(OpenError::UnknownKey {
+        Err(UnsealError::UnknownKey {
             needed: after.active()
         })
     );
@@ -40,7 +40,7 @@ fn every_clone_sees_a_replacement() {
 
     let without_old = Keyring::parse(&new).unwrap();
     let refused = ring.replace(&without_old).err();
-    assert_eq!(refused, Some(KeyMissing { missing: first }));
+    assert_eq!(refused, Some(MissingKey { missing: first }));
     assert_eq!(clone.active(), first, "nothing has changed");
 
     let both = Keyring::parse(&format!("{}\n{}\n{}\n", *new, *old, *new)).unwrap();
@@ -52,29 +52,29 @@ fn every_clone_sees_a_replacement() {
     let active = clone.active();
     let unknown = KeyId([0; 4]);
     assert_eq!(
-        ring.forget(active),
-        Err(NotForgotten::Active { id: active })
+        ring.remove_key(active),
+        Err(RemoveKeyError::Active { id: active })
     );
     assert_eq!(
-        ring.forget(unknown),
-        Err(NotForgotten::Unknown { id: unknown })
+        ring.remove_key(unknown),
+        Err(RemoveKeyError::Unknown { id: unknown })
     );
-    assert_eq!(ring.forget(first), Ok(()));
-    let needs = OpenError::UnknownKey { needed: first };
+    assert_eq!(ring.remove_key(first), Ok(()));
+    let needs = UnsealError::UnknownKey { needed: first };
     assert_eq!(clone.open(&sealed, &holder("a")), Err(needs));
 }
 
 #[tokio::test]
-async fn who_seals_is_waited_for() {
+async fn replace_waits_for_seal_guards() {
     let (old, new) = (Keyring::generate(), Keyring::generate());
     let ring = Keyring::parse(&old).unwrap();
-    let sealing = ring.sealing();
+    let sealing = ring.seal_guard();
     let both = Keyring::parse(&format!("{}\n{}", *new, *old)).unwrap();
     let superseded = ring.replace(&both).unwrap();
-    let mut released = Box::pin(superseded.released());
+    let mut released = Box::pin(superseded.drained());
     let short = Duration::from_millis(30);
     assert!(tokio::time::timeout(short, &mut released).await.is_err());
-    let _later = ring.sealing();
+    let _later = ring.seal_guard();
     drop(sealing);
     released.await;
 }
@@ -84,10 +84,10 @@ fn a_line_is_taken_out_and_the_rest_stays() {
     let (old, new) = (Keyring::generate(), Keyring::generate());
     let id = Keyring::parse(&old).unwrap().active();
     let text = format!("# ours\n{}\n\n  {}  \n# end", *new, *old);
-    let without = Keyring::without(&text, id).unwrap().unwrap();
+    let without = Keyring::text_without(&text, id).unwrap().unwrap();
     assert_eq!(*without, format!("# ours\n{}\n\n# end", *new));
-    assert_eq!(Keyring::without(&without, id), Ok(None));
-    assert!(Keyring::without("AAAA", id).is_err());
+    assert_eq!(Keyring::text_without(&without, id), Ok(None));
+    assert!(Keyring::text_without("AAAA", id).is_err());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn debug_shows_no_key() {
 
 proptest! {
     #[test]
-    fn any_changed_octet_breaks_it(plain in prop::collection::vec(any::<u8>(), 0..64), at: prop::sample::Index, bit in 0..8_u8) {
+    fn any_changed_byte_breaks_it(plain in prop::collection::vec(any::<u8>(), 0..64), at: prop::sample::Index, bit in 0..8_u8) {
         let ring = Keyring::parse(&Keyring::generate()).unwrap();
         let mut sealed = ring.seal(&Secret::new(plain), &holder("a"));
         let at = at.index(sealed.len());
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_refused_calmly(sealed in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn arbitrary_bytes_are_rejected_without_panic(sealed in prop::collection::vec(any::<u8>(), 0..64)) {
         let ring = Keyring::parse(&Keyring::generate()).unwrap();
         prop_assert!(ring.open(&sealed, &holder("a")).is_err());
     }

@@ -16,20 +16,20 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tempfile::NamedTempFile;
 
 use super::{
-    file::{self, FLAGS, beside, cause_of, directory_of, failed, revision},
-    view::{self, SqliteView},
+    file::{self, FLAGS, cause_of, directory_of, io_error, revision, with_suffix},
+    snapshot::{self, SqliteSnapshot},
 };
 use crate::{Fault, Revision, key::COUNTERS, open::OpenError};
 
 /// A copy that nobody sees yet. Dropped, it is removed.
 #[derive(Debug)]
-pub struct StoreCopy {
+pub struct StoreBackup {
     file: NamedTempFile,
 }
 
 /// Why a copy does not get its place.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum BackupError {
     /// There is something at this path. It was not touched.
     #[error("{} is there already; it was left as it is", path.display())]
     Exists {
@@ -52,36 +52,36 @@ pub enum PlaceError {
 
 /// Numbers that are passed over when a copy is put in the place of a store: more than are handed out
 /// between two backups, so that no number of a certificate or domain is given a second time.
-const PASSED_OVER: i64 = 1_000_000;
+const SKIPPED_IDS: i64 = 1_000_000;
 
-impl StoreCopy {
+impl StoreBackup {
     /// Copies the store in `from`, whether a process owns it or not, into the directory of `to`. Takes
     /// about a second for each few hundred megabytes; the store's log is not folded back meanwhile.
     ///
     /// # Errors
-    /// As [`SqliteView::open`]; [`OpenError::Io`], [`OpenError::Full`] or [`OpenError::Fault`] with the
+    /// As [`SqliteSnapshot::open`]; [`OpenError::Io`], [`OpenError::DiskFull`] or [`OpenError::Fault`] with the
     /// path `to` or its directory if the copy cannot be written.
-    pub fn of(from: &Path, to: &Path) -> Result<Self, OpenError> {
+    pub fn create(from: &Path, to: &Path) -> Result<Self, OpenError> {
         file::check_magic(from)?;
         // Kept to the end: no process begins to write to a store that is looked at as if it were still.
-        let alone = view::lock(from)?;
-        let unreadable = |cause: rusqlite::Error| file::not_read(from, &cause);
-        let source = view::connect(from, alone.is_some()).map_err(unreadable)?;
-        let found = file::identity_of(&source).map_err(unreadable)?;
+        let alone = snapshot::lock(from)?;
+        let unreadable = |cause: rusqlite::Error| file::read_error(from, &cause);
+        let source = snapshot::connect(from, alone.is_some()).map_err(unreadable)?;
+        let found = file::read_identity(&source).map_err(unreadable)?;
         file::check_identity(from, found)?;
         let directory = directory_of(to);
         let file = tempfile::Builder::new()
             .prefix(".store-copy-")
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(directory)
-            .map_err(failed(directory))?;
+            .map_err(io_error(directory))?;
         // SQLite takes an empty file as one that is not there, and leaves its mode alone.
         source
             .execute("VACUUM INTO ?1", [path_text(file.path())?])
             .map_err(|cause| match cause.sqlite_error_code() {
                 // What is read is damaged; anything else befell the copy.
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => unreadable(cause),
-                _ => file::unwritable(to, cause, "copy the store"),
+                _ => file::write_error(to, cause, "copy the store"),
             })?;
         Ok(Self { file })
     }
@@ -89,9 +89,9 @@ impl StoreCopy {
     /// Opens the copy to look at it.
     ///
     /// # Errors
-    /// As [`SqliteView::open`].
-    pub fn view(&self) -> Result<SqliteView, OpenError> {
-        SqliteView::open(self.file.path())
+    /// As [`SqliteSnapshot::open`].
+    pub fn snapshot(&self) -> Result<SqliteSnapshot, OpenError> {
+        SqliteSnapshot::open(self.file.path())
     }
 
     /// Its length in bytes.
@@ -105,9 +105,9 @@ impl StoreCopy {
     /// Gives the copy its name, durably, unless there is something of this name.
     ///
     /// # Errors
-    /// [`PlaceError::Exists`] or [`PlaceError::Io`].
-    pub fn publish(self, to: &Path) -> Result<(), PlaceError> {
-        let io = |cause| PlaceError::Io {
+    /// [`BackupError::Exists`] or [`BackupError::Io`].
+    pub fn persist(self, to: &Path) -> Result<(), BackupError> {
+        let io = |cause| BackupError::Io {
             path: to.to_owned(),
             cause,
         };
@@ -117,7 +117,7 @@ impl StoreCopy {
         match self.file.persist_noclobber(to) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(PlaceError::Exists {
+                return Err(BackupError::Exists {
                     path: to.to_owned(),
                 });
             }
@@ -133,32 +133,32 @@ impl StoreCopy {
     /// and takes everything anew. Numbers of certificates and domains go on far after those in the copy.
     ///
     /// # Errors
-    /// [`PlaceError`].
-    pub fn put_in_place(
+    /// [`BackupError`].
+    pub fn restore_to(
         self,
         path: &Path,
         replace: bool,
         now: Timestamp,
-    ) -> Result<Option<PathBuf>, PlaceError> {
-        let (_owner, there) = take_place(path, replace)?;
-        let numbered = self.pass_over_numbers();
+    ) -> Result<Option<PathBuf>, BackupError> {
+        let (_owner, there) = lock_restore_target(path, replace)?;
+        let numbered = self.skip_ids();
         numbered.map_err(|cause| {
-            file::unwritable(path, cause, "pass over numbers that may have been given")
+            file::write_error(path, cause, "pass over numbers that may have been given")
         })?;
-        let aside = beside(path, &format!(".before-{}", now.unix_ms()));
+        let aside = with_suffix(path, &format!(".before-{}", now.unix_ms()));
         set_aside(path, &aside)?;
-        self.publish(path)?;
+        self.persist(path)?;
         Ok(there.then_some(aside))
     }
 
-    fn pass_over_numbers(&self) -> rusqlite::Result<()> {
+    fn skip_ids(&self) -> rusqlite::Result<()> {
         let flags = FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE;
         let mut connection = Connection::open_with_flags(self.file.path(), flags)?;
         let transaction = connection.transaction()?;
         transaction.execute(
             "UPDATE entry SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + ?1 AS BLOB)
              WHERE key >= ?2 AND key < ?3 AND value IS NOT NULL",
-            params![PASSED_OVER, COUNTERS, format!("{COUNTERS}\u{10ffff}")],
+            params![SKIPPED_IDS, COUNTERS, format!("{COUNTERS}\u{10ffff}")],
         )?;
         transaction.commit()
     }
@@ -167,19 +167,19 @@ impl StoreCopy {
 /// Whether a copy may be [put](StoreCopy::put_in_place) there: it saves the reading of one that may not.
 ///
 /// # Errors
-/// [`PlaceError`]; nothing was touched.
-pub fn check_place(path: &Path, replace: bool) -> Result<(), PlaceError> {
-    take_place(path, replace).map(drop)
+/// [`BackupError`]; nothing was touched.
+pub fn check_restore_target(path: &Path, replace: bool) -> Result<(), BackupError> {
+    lock_restore_target(path, replace).map(drop)
 }
 
 /// Takes the place of the process that would own the store; whether there is a store.
-fn take_place(path: &Path, replace: bool) -> Result<(file::Lock, bool), PlaceError> {
+fn lock_restore_target(path: &Path, replace: bool) -> Result<(file::Lock, bool), BackupError> {
     file::make_directory(path)?;
     let owner = file::lock(path)?;
-    let there = [path.to_owned(), beside(path, "-wal")];
+    let there = [path.to_owned(), with_suffix(path, "-wal")];
     let there = there.iter().any(|path| length(path) > 0);
     if there && !replace {
-        return Err(PlaceError::Exists {
+        return Err(BackupError::Exists {
             path: path.to_owned(),
         });
     }
@@ -187,9 +187,9 @@ fn take_place(path: &Path, replace: bool) -> Result<(file::Lock, bool), PlaceErr
 }
 
 /// Moves a store and what belongs to it away, the log with its database.
-fn set_aside(path: &Path, aside: &Path) -> Result<(), PlaceError> {
+fn set_aside(path: &Path, aside: &Path) -> Result<(), BackupError> {
     for tail in ["", "-wal"] {
-        let (from, to) = (beside(path, tail), beside(aside, tail));
+        let (from, to) = (with_suffix(path, tail), with_suffix(aside, tail));
         // Of an empty log, and of an empty file, there is nothing to be kept.
         let gone = match length(&from) {
             0 => fs::remove_file(&from),
@@ -198,14 +198,14 @@ fn set_aside(path: &Path, aside: &Path) -> Result<(), PlaceError> {
         moved(gone, &from)?;
     }
     // An index of the log, which is made anew.
-    let index = beside(path, "-shm");
+    let index = with_suffix(path, "-shm");
     moved(fs::remove_file(&index), &index)
 }
 
 /// That there was none is fine.
-fn moved(result: io::Result<()>, path: &Path) -> Result<(), PlaceError> {
+fn moved(result: io::Result<()>, path: &Path) -> Result<(), BackupError> {
     match result {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(PlaceError::Io {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(BackupError::Io {
             path: path.to_owned(),
             cause,
         }),
@@ -231,7 +231,7 @@ fn path_text(path: &Path) -> Result<&str, OpenError> {
     })
 }
 
-impl SqliteView {
+impl SqliteSnapshot {
     /// The newest commit that it shows.
     ///
     /// # Errors

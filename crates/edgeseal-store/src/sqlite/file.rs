@@ -14,13 +14,13 @@ use rustix::fs::StatVfsMountFlags;
 
 use crate::{
     Fault, Revision,
-    open::{OpenError, leap},
+    open::{OpenError, revision_jump},
 };
 
 /// `EdSl`: tells our files from those of other programs (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x4564_536c;
 /// The layout that this release knows (`PRAGMA user_version`).
-const SCHEMA: i64 = 2;
+const SCHEMA_VERSION: i64 = 2;
 
 /// A plain rowid table: rows of one commit stand side by side whatever their keys, and a value of
 /// 1–4 kB stays within its page, where an index-organised table would move it to an overflow page.
@@ -37,7 +37,7 @@ const SCHEMA: i64 = 2;
 ///
 /// `log` has one row: the revisions of this life of the file, and up to where deletes are
 /// forgotten. `life` has the revisions of earlier lives.
-const LAYOUT: &str = "
+const SCHEMA_SQL: &str = "
     CREATE TABLE entry (
         id      INTEGER PRIMARY KEY,
         key     TEXT NOT NULL UNIQUE,
@@ -86,12 +86,12 @@ const LAYOUT: &str = "
 ";
 
 /// An open file that this process owns.
-pub(super) struct Opened {
+pub(super) struct OpenedDatabase {
     pub(super) connection: Connection,
     /// Held as long as the file is open.
     pub(super) lock: Lock,
-    pub(super) lives: Vec<(Revision, Revision)>,
-    pub(super) first: Revision,
+    pub(super) incarnations: Vec<(Revision, Revision)>,
+    pub(super) first_revision: Revision,
 }
 
 /// Says that this process owns the file. The kernel takes it back when the process ends, however
@@ -105,36 +105,36 @@ impl Drop for Lock {
     }
 }
 
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path) -> Result<OpenedDatabase, OpenError> {
     make_directory(path)?;
     let lock = lock(path)?;
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => 0,
-        Err(cause) => return Err(failed(path)(cause)),
+        Err(cause) => return Err(io_error(path)(cause)),
     };
     if length == 0 {
         create(path)?;
     }
     inspect(path)?;
-    let failed = |what| move |cause| unwritable(path, cause, what);
+    let failed = |what| move |cause| write_error(path, cause, what);
     let mut connection = connect(path).map_err(failed("open"))?;
-    let leap = leap().map_err(|fault| OpenError::Fault {
+    let leap = revision_jump().map_err(|fault| OpenError::Fault {
         path: path.to_owned(),
         fault,
     })?;
-    let begun = begin_life(&mut connection, leap);
+    let begun = begin_incarnation(&mut connection, leap);
     let (first, lives) = begun.map_err(failed("begin a life of the file"))?;
-    Ok(Opened {
+    Ok(OpenedDatabase {
         connection,
         lock,
-        lives,
-        first,
+        incarnations: lives,
+        first_revision: first,
     })
 }
 
 /// `PATH` with something after it: how SQLite, too, names its companions.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -149,7 +149,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), OpenError> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(failed(directory))?;
+        .map_err(io_error(directory))?;
     // A power cut must not take the way to the file.
     for made in directory
         .ancestors()
@@ -170,7 +170,7 @@ pub(super) fn directory_of(path: &Path) -> &Path {
 }
 
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let beside = beside(path, ".lock");
+    let beside = with_suffix(path, ".lock");
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -178,7 +178,7 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
         .truncate(false)
         .mode(0o600)
         .open(&beside)
-        .map_err(failed(&beside))?;
+        .map_err(io_error(&beside))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -189,22 +189,22 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
                 holder: read.ok().and_then(|_| holder.trim().parse().ok()),
             });
         }
-        Err(TryLockError::Error(cause)) => return Err(failed(&beside)(cause)),
+        Err(TryLockError::Error(cause)) => return Err(io_error(&beside)(cause)),
     }
     // For the message above only.
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(failed(&beside))?;
+        .map_err(io_error(&beside))?;
     Ok(Lock(file))
 }
 
 /// Makes the file under another name first: a crash leaves none or a whole one.
 fn create(path: &Path) -> Result<(), OpenError> {
-    let new = beside(path, ".new");
-    for leftover in [new.clone(), beside(&new, "-journal")] {
+    let new = with_suffix(path, ".new");
+    for leftover in [new.clone(), with_suffix(&new, "-journal")] {
         match fs::remove_file(&leftover) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(&leftover)(cause));
+                return Err(io_error(&leftover)(cause));
             }
             _ => {}
         }
@@ -214,20 +214,20 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .create_new(true)
         .mode(0o600)
         .open(&new)
-        .map_err(failed(&new))?;
-    lay_out(&new).map_err(|cause| unwritable(path, cause, "make the tables"))?;
+        .map_err(io_error(&new))?;
+    create_schema(&new).map_err(|cause| write_error(path, cause, "make the tables"))?;
     fs::rename(&new, path)
         .and_then(|()| File::open(directory_of(path))?.sync_all())
-        .map_err(failed(path))
+        .map_err(io_error(path))
 }
 
-fn lay_out(path: &Path) -> rusqlite::Result<()> {
+fn create_schema(path: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(LAYOUT)?;
+    transaction.execute_batch(SCHEMA_SQL)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
 }
 
@@ -235,8 +235,8 @@ fn lay_out(path: &Path) -> rusqlite::Result<()> {
 fn inspect(path: &Path) -> Result<(), OpenError> {
     check_magic(path)?;
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let found = connection.and_then(|connection| identity_of(&connection));
-    let found = found.map_err(|cause| not_read(path, &cause))?;
+    let found = connection.and_then(|connection| read_identity(&connection));
+    let found = found.map_err(|cause| read_error(path, &cause))?;
     check_identity(path, found)
 }
 
@@ -246,7 +246,7 @@ pub(super) fn check_magic(path: &Path) -> Result<(), OpenError> {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     match read {
         Ok(()) if magic == *b"SQLite format 3\0" => Ok(()),
-        Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => Err(failed(path)(cause)),
+        Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => Err(io_error(path)(cause)),
         _ => Err(unreadable(path, "it is no SQLite database".to_owned())),
     }
 }
@@ -260,28 +260,28 @@ pub(super) fn check_identity(
         let why = "it is a SQLite database of another program";
         return Err(unreadable(path, why.to_owned()));
     }
-    if schema > SCHEMA {
-        return Err(OpenError::Newer {
+    if schema > SCHEMA_VERSION {
+        return Err(OpenError::NewerSchema {
             path: path.to_owned(),
             found: schema,
-            known: SCHEMA,
+            known: SCHEMA_VERSION,
         });
     }
-    if schema < SCHEMA {
-        return Err(OpenError::Older {
+    if schema < SCHEMA_VERSION {
+        return Err(OpenError::OlderSchema {
             path: path.to_owned(),
             found: schema,
-            known: SCHEMA,
+            known: SCHEMA_VERSION,
         });
     }
     Ok(())
 }
 
 /// Application and layout of a database; one of ours is also read a little.
-pub(super) fn identity_of(connection: &Connection) -> rusqlite::Result<(i32, i64)> {
+pub(super) fn read_identity(connection: &Connection) -> rusqlite::Result<(i32, i64)> {
     let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if application == APPLICATION_ID && schema == SCHEMA {
+    if application == APPLICATION_ID && schema == SCHEMA_VERSION {
         connection.query_row("SELECT head, compacted FROM log", [], |_| Ok(()))?;
         connection.query_row("SELECT max(changed), max(key) FROM entry", [], |_| Ok(()))?;
     }
@@ -290,7 +290,7 @@ pub(super) fn identity_of(connection: &Connection) -> rusqlite::Result<(i32, i64
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
         let mode: String = row.get(0)?;
         match mode.as_str() {
@@ -304,24 +304,24 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -32_768)?; // KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    connection.pragma_update(None, "wal_autocheckpoint", FOLD_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES.cast_signed())?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
 
 /// How long an operator's tool may hold the file.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fold the write-ahead log back when it has this many pages, 64 MB. Index pages are written again
 /// and again meanwhile, but to the file only once: twice the commits of a log of 8 MB.
-const FOLD_PAGES: i64 = 16_000;
+const CHECKPOINT_PAGES: i64 = 16_000;
 /// How long the write-ahead log may be after it was folded back.
 pub(super) const WAL_LIMIT_BYTES: u64 = 128 << 20;
 /// Each connection is used by one thread at a time, and paths are no URIs.
 pub(super) const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
 /// Leaps, and remembers which revisions the file gave out before.
-fn begin_life(
+fn begin_incarnation(
     connection: &mut Connection,
     leap: u64,
 ) -> rusqlite::Result<(Revision, Vec<(Revision, Revision)>)> {
@@ -351,9 +351,9 @@ pub(super) fn revision(stored: i64) -> Revision {
 }
 
 /// Why SQLite cannot read a file: the disk may be too full for the index of its log.
-pub(super) fn not_read(path: &Path, cause: &rusqlite::Error) -> OpenError {
+pub(super) fn read_error(path: &Path, cause: &rusqlite::Error) -> OpenError {
     if is_full(path, cause) {
-        return OpenError::Full {
+        return OpenError::DiskFull {
             path: path.to_owned(),
         };
     }
@@ -361,11 +361,11 @@ pub(super) fn not_read(path: &Path, cause: &rusqlite::Error) -> OpenError {
 }
 
 /// Why SQLite cannot write a file.
-pub(super) fn unwritable(path: &Path, cause: rusqlite::Error, what: &'static str) -> OpenError {
+pub(super) fn write_error(path: &Path, cause: rusqlite::Error, what: &'static str) -> OpenError {
     let full = is_full(path, &cause);
     let path = path.to_owned();
     if full {
-        return OpenError::Full { path };
+        return OpenError::DiskFull { path };
     }
     let fault = cause_of(what)(cause);
     OpenError::Fault { path, fault }
@@ -397,7 +397,7 @@ fn unreadable(path: &Path, why: String) -> OpenError {
     }
 }
 
-pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |cause| OpenError::Io { path, cause }
 }

@@ -13,7 +13,7 @@ use tokio::{sync::Semaphore, task};
 
 use super::file::{FLAGS, revision};
 use crate::{
-    Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window, key::LISTED,
+    Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window, key::LISTING_PREFIX,
 };
 
 /// Connections to read with: some for single keys, which must never wait for a long read; some for
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Readers {
     points: Pool,
     scans: Pool,
-    follows: Pool,
+    change_log: Pool,
 }
 
 /// Connections that are lent one reader each.
@@ -32,7 +32,7 @@ pub(super) struct Pool {
 
 pub(super) const POINTS: usize = 4;
 const SCANS: usize = 4;
-const FOLLOWS: usize = 2;
+const CHANGE_LOG_READERS: usize = 2;
 /// What a reader keeps of the file in memory, in KiB: inner pages, mostly. There are ten readers, and
 /// the system keeps the file's pages once for all of them.
 const CACHE_KIB: i64 = 1024;
@@ -41,7 +41,7 @@ const CACHE_KIB: i64 = 1024;
 const SCANNED_ROWS: usize = 20_000;
 
 /// How far the log reaches.
-pub(super) struct Reach {
+pub(super) struct LogBounds {
     pub(super) head: Revision,
     pub(super) compacted: Revision,
 }
@@ -52,7 +52,11 @@ impl Readers {
         Ok(Self {
             points: Pool::of((0..POINTS).map(open).collect::<Result<_, _>>()?),
             scans: Pool::of((0..SCANS).map(open).collect::<Result<_, _>>()?),
-            follows: Pool::of((0..FOLLOWS).map(open).collect::<Result<_, _>>()?),
+            change_log: Pool::of(
+                (0..CHANGE_LOG_READERS)
+                    .map(open)
+                    .collect::<Result<_, _>>()?,
+            ),
         })
     }
 
@@ -62,7 +66,7 @@ impl Readers {
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        Self::lend(this, |readers| &readers.points, read).await
+        Self::with_connection(this, |readers| &readers.points, read).await
     }
 
     /// A read of milliseconds.
@@ -70,18 +74,18 @@ impl Readers {
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        Self::lend(this, |readers| &readers.scans, read).await
+        Self::with_connection(this, |readers| &readers.scans, read).await
     }
 
     /// As [`scan`](Self::scan), for the change log.
-    pub(super) async fn follow<T: Send + 'static>(
+    pub(super) async fn read_changes<T: Send + 'static>(
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        Self::lend(this, |readers| &readers.follows, read).await
+        Self::with_connection(this, |readers| &readers.change_log, read).await
     }
 
-    async fn lend<T: Send + 'static>(
+    async fn with_connection<T: Send + 'static>(
         this: &Arc<Self>,
         pool: fn(&Self) -> &Pool,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -97,7 +101,7 @@ impl Readers {
         task::spawn_blocking(move || {
             let pool = pool(&this);
             let connection = lock(&pool.connections).pop();
-            let lent = Lent { pool, connection };
+            let lent = ConnectionGuard { pool, connection };
             match &lent.connection {
                 Some(connection) => read(connection),
                 None => Err(Fault::new("take a reader: there is none")),
@@ -118,12 +122,12 @@ impl Pool {
 }
 
 /// Gives the connection back whatever happens.
-struct Lent<'a> {
+struct ConnectionGuard<'a> {
     pool: &'a Pool,
     connection: Option<Connection>,
 }
 
-impl Drop for Lent<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         lock(&self.pool.connections).extend(self.connection.take());
         self.pool.free.add_permits(1);
@@ -152,7 +156,7 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Entry>, F
                 Ok(Entry {
                     key: key.clone(),
                     value: Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?),
-                    changed: revision(row.get(1)?),
+                    revision: revision(row.get(1)?),
                 })
             })
             .optional()
@@ -167,11 +171,11 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<Page, Fault> {
     let list = || -> rusqlite::Result<Page> {
-        let snapshot = snapshot(connection)?;
+        let snapshot = read_transaction(connection)?;
         let mut page = Page {
             entries: Vec::new(),
-            more: false,
-            revision: log(&snapshot)?.head,
+            has_more: false,
+            revision: query_log_bounds(&snapshot)?.head,
         };
         let (comparison, start) = match after {
             Some(after) if after.as_str() >= prefix => (">", after.as_str()),
@@ -179,7 +183,7 @@ pub(super) fn list(
         };
         let mut statement = snapshot.prepare_cached(&format!(
             "SELECT key, value, changed FROM {} AND key {comparison} ?1 ORDER BY key",
-            present(prefix)
+            live_rows(prefix)
         ))?;
         let mut rows = statement.query([start])?;
         while let Some(row) = rows.next()? {
@@ -187,7 +191,7 @@ pub(super) fn list(
                 break;
             }
             if page.entries.len() == limit {
-                page.more = true;
+                page.has_more = true;
                 break;
             }
             page.entries.push(entry_of_row(row)?);
@@ -198,7 +202,7 @@ pub(super) fn list(
 }
 
 /// As [`list`], backwards.
-pub(super) fn list_back(
+pub(super) fn list_reverse(
     connection: &Connection,
     prefix: &str,
     before: Option<&Key>,
@@ -208,20 +212,20 @@ pub(super) fn list_back(
     let end = format!("{prefix}\u{10ffff}");
     let before = before.map_or(end.as_str(), |before| before.as_str().min(&end));
     let list = || -> rusqlite::Result<Page> {
-        let snapshot = snapshot(connection)?;
+        let snapshot = read_transaction(connection)?;
         let mut page = Page {
             entries: Vec::new(),
-            more: false,
-            revision: log(&snapshot)?.head,
+            has_more: false,
+            revision: query_log_bounds(&snapshot)?.head,
         };
         let mut statement = snapshot.prepare_cached(&format!(
             "SELECT key, value, changed FROM {} AND key >= ?1 AND key < ?2 ORDER BY key DESC",
-            present(prefix)
+            live_rows(prefix)
         ))?;
         let mut rows = statement.query([prefix, before])?;
         while let Some(row) = rows.next()? {
             if page.entries.len() == limit {
-                page.more = true;
+                page.has_more = true;
                 break;
             }
             page.entries.push(entry_of_row(row)?);
@@ -232,8 +236,8 @@ pub(super) fn list_back(
 }
 
 /// Where the present rows of a prefix are read, with a condition to go on from.
-fn present(prefix: &str) -> &'static str {
-    if prefix.starts_with(LISTED) {
+fn live_rows(prefix: &str) -> &'static str {
+    if prefix.starts_with(LISTING_PREFIX) {
         "listed WHERE TRUE"
     } else {
         "entry WHERE value IS NOT NULL"
@@ -250,8 +254,8 @@ pub(super) fn window(
     let end = format!("{prefix}\u{10ffff}");
     let sql_limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let window = || -> rusqlite::Result<Window> {
-        let snapshot = snapshot(connection)?;
-        let from = present(prefix);
+        let snapshot = read_transaction(connection)?;
+        let from = live_rows(prefix);
         let total: i64 = snapshot
             .prepare_cached(&format!(
                 "SELECT count(*) FROM {from} AND key >= ?1 AND key < ?2"
@@ -290,7 +294,7 @@ pub(super) fn select(
         };
         let mut statement = connection.prepare_cached(&format!(
             "SELECT key, value, changed FROM {} AND key >= ?1 AND key < ?2 ORDER BY key",
-            present(prefix)
+            live_rows(prefix)
         ))?;
         let mut rows = statement.query([prefix, &end])?;
         while let Some(row) = rows.next()? {
@@ -305,19 +309,19 @@ pub(super) fn select(
 
 pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
     // One snapshot: every statement by itself would lock the file again.
-    let snapshot = snapshot(connection).map_err(Fault::of("get several"))?;
+    let snapshot = read_transaction(connection).map_err(Fault::of("get several"))?;
     keys.iter().map(|key| get(&snapshot, key)).collect()
 }
 
 /// One moment for several statements, or a part of the longer one that the connection is in.
-struct Snapshot<'a> {
+struct ReadTransaction<'a> {
     connection: &'a Connection,
     _own: Option<Transaction<'a>>,
 }
 
-fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot<'_>> {
+fn read_transaction(connection: &Connection) -> rusqlite::Result<ReadTransaction<'_>> {
     let free = connection.is_autocommit();
-    Ok(Snapshot {
+    Ok(ReadTransaction {
         _own: free
             .then(|| connection.unchecked_transaction())
             .transpose()?,
@@ -325,7 +329,7 @@ fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot<'_>> {
     })
 }
 
-impl Deref for Snapshot<'_> {
+impl Deref for ReadTransaction<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -338,7 +342,7 @@ fn entry_of_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         key: Key::from_stored(row.get_ref(0)?.as_str()?),
         value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),
-        changed: revision(row.get(2)?),
+        revision: revision(row.get(2)?),
     })
 }
 
@@ -349,8 +353,8 @@ pub(super) fn changes(
     limit: usize,
 ) -> Result<Result<Changes, ChangesError>, Fault> {
     let changes = || -> rusqlite::Result<_> {
-        let snapshot = snapshot(connection)?;
-        let Reach { head, compacted } = log(&snapshot)?;
+        let snapshot = read_transaction(connection)?;
+        let LogBounds { head, compacted } = query_log_bounds(&snapshot)?;
         if after < compacted {
             return Ok(Err(ChangesError::Compacted { oldest: compacted }));
         }
@@ -388,15 +392,15 @@ pub(super) fn changes(
     changes().map_err(Fault::of("read the change log"))
 }
 
-pub(super) fn reach(connection: &Connection) -> Result<Reach, Fault> {
-    log(connection).map_err(Fault::of("read the change log"))
+pub(super) fn log_bounds(connection: &Connection) -> Result<LogBounds, Fault> {
+    query_log_bounds(connection).map_err(Fault::of("read the change log"))
 }
 
-fn log(connection: &Connection) -> rusqlite::Result<Reach> {
+fn query_log_bounds(connection: &Connection) -> rusqlite::Result<LogBounds> {
     connection
         .prepare_cached("SELECT head, compacted FROM log")?
         .query_row([], |row| {
-            Ok(Reach {
+            Ok(LogBounds {
                 head: revision(row.get(0)?),
                 compacted: revision(row.get(1)?),
             })

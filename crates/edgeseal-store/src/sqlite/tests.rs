@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     SharedStore, Write,
-    conformance::{self, KEPT_DELETES, commit, delete, key, put, state},
+    conformance::{self, TOMBSTONES_KEPT, commit, delete, key, put, state},
 };
 
 fn directory() -> (TempDir, PathBuf) {
@@ -32,7 +32,7 @@ async fn keeps_the_contract() {
     conformance::suite(async || {
         let (directory, path) = directory();
         directories.lock().unwrap().push(directory);
-        let store = SqliteStore::with_kept_deletes(path, KEPT_DELETES).unwrap();
+        let store = SqliteStore::with_tombstone_limit(path, TOMBSTONES_KEPT).unwrap();
         Arc::new(store) as SharedStore
     })
     .await;
@@ -70,7 +70,7 @@ async fn reopening_keeps_everything_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_backup_put_back_is_recognised_even_when_it_has_overtaken() {
+async fn a_restored_backup_is_detected_even_with_higher_revisions() {
     let (_directory, path) = directory();
     let backup = path.with_extension("backup");
     SqliteStore::open(&path).unwrap().close().await;
@@ -181,7 +181,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert!(
         matches!(
             error,
-            OpenError::Newer {
+            OpenError::NewerSchema {
                 found: 3,
                 known: 2,
                 ..
@@ -195,11 +195,11 @@ fn a_newer_schema_is_refused_and_left_alone() {
 #[test]
 fn a_crash_while_the_file_is_made_leaves_no_trap() {
     let (_directory, path) = directory();
-    fs::write(file::beside(&path, ".new"), "half").unwrap();
-    fs::write(file::beside(&path, ".new-journal"), "half").unwrap();
+    fs::write(file::with_suffix(&path, ".new"), "half").unwrap();
+    fs::write(file::with_suffix(&path, ".new-journal"), "half").unwrap();
     fs::write(&path, "").unwrap();
     drop(SqliteStore::open(&path).unwrap());
-    assert!(!file::beside(&path, ".new").exists());
+    assert!(!file::with_suffix(&path, ".new").exists());
 }
 
 /// Commits four megabytes, and says how many bytes. Each time others: SQLite writes no page that stays as it
@@ -239,7 +239,9 @@ async fn the_log_stays_bounded_under_busy_readers() {
         written += write_megabytes(&store, written).await;
     }
     store.sweep(Timestamp::default()).await.unwrap();
-    let wal = fs::metadata(file::beside(&path, "-wal")).unwrap().len();
+    let wal = fs::metadata(file::with_suffix(&path, "-wal"))
+        .unwrap()
+        .len();
     assert!(wal <= file::WAL_LIMIT_BYTES, "{wal} octets");
     stop.notify_waiters();
     for reader in readers {
@@ -252,17 +254,21 @@ async fn a_long_reader_does_not_hold_up_the_writer() {
     let (_directory, path) = directory();
     let store = open(&path);
     commit(&store, [put("d/0", "before")]).await;
-    let reader = SqliteView::open(&path).unwrap();
+    let reader = SqliteSnapshot::open(&path).unwrap();
     let mut written = 0;
     while written <= file::WAL_LIMIT_BYTES {
         written += write_megabytes(&store, written).await;
     }
-    let log = || fs::metadata(file::beside(&path, "-wal")).unwrap().len();
+    let log = || {
+        fs::metadata(file::with_suffix(&path, "-wal"))
+            .unwrap()
+            .len()
+    };
     assert!(log() > file::WAL_LIMIT_BYTES, "{} bytes", log());
     let began = std::time::Instant::now();
     store.sweep(Timestamp::default()).await.unwrap();
     let took = began.elapsed();
-    assert!(took < file::BUSY / 2, "the sweep took {took:?}");
+    assert!(took < file::BUSY_TIMEOUT / 2, "the sweep took {took:?}");
     let seen = reader.list("", None, 10).await.unwrap().entries;
     assert_eq!(seen.len(), 1, "the reader sees its moment");
     drop(reader);
@@ -317,7 +323,10 @@ async fn files_that_are_gone_are_noticed_before_a_commit_is_acknowledged() {
     for tail in ["", "-wal"] {
         for replaced in [false, true] {
             let (directory, path) = directory();
-            let (file, aside) = (file::beside(&path, tail), directory.path().join("aside"));
+            let (file, aside) = (
+                file::with_suffix(&path, tail),
+                directory.path().join("aside"),
+            );
             let store = open(&path);
             commit(&store, [put("d/1", "1")]).await;
             store.get(&key("d/1")).await.unwrap();
@@ -347,7 +356,7 @@ async fn files_that_are_gone_are_noticed_before_a_commit_is_acknowledged() {
             if tail.is_empty() {
                 fs::rename(&aside, &file).unwrap();
             }
-            fs::remove_file(file::beside(&path, "-wal")).ok();
+            fs::remove_file(file::with_suffix(&path, "-wal")).ok();
             let store = open(&path);
             let found: Vec<String> = state(&store).await.into_keys().collect();
             assert_eq!(found, ["d/1"], "{label}");
@@ -364,7 +373,7 @@ async fn files_that_are_gone_are_noticed_while_nothing_is_written() {
     tokio::select! {
         biased;
         _ = &mut lost => panic!("all is there"),
-        () = time::sleep(2 * LOOK_EVERY) => {}
+        () = time::sleep(2 * FILE_CHECK_INTERVAL) => {}
     }
     fs::remove_file(&path).unwrap();
     let fault = time::timeout(Duration::from_secs(1), lost).await.unwrap();
@@ -465,7 +474,7 @@ async fn a_killed_process_loses_no_acknowledged_commit() {
         for (name, revision) in &acknowledged {
             let entry = store.get(&key(name)).await.unwrap();
             assert!(
-                entry.is_some_and(|entry| entry.changed == *revision),
+                entry.is_some_and(|entry| entry.revision == *revision),
                 "{name} is lost"
             );
         }

@@ -9,21 +9,21 @@ use rusqlite::{
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
 use super::{
-    file::{BUSY, Lock, WAL_LIMIT_BYTES, revision},
-    files::Files,
-    recent::Recent,
+    cache::ReadCache,
+    file::{BUSY_TIMEOUT, Lock, WAL_LIMIT_BYTES, revision},
+    file_watch::FileWatch,
 };
-use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write, key::LISTED};
+use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write, key::LISTING_PREFIX};
 
 /// What the writer is asked for.
 pub(super) enum Job {
     Commit {
         txn: Txn,
-        answer: oneshot::Sender<Result<Revision, CommitError>>,
+        reply: oneshot::Sender<Result<Revision, CommitError>>,
     },
     Sweep {
         now: Timestamp,
-        answer: oneshot::Sender<Result<usize, Fault>>,
+        reply: oneshot::Sender<Result<usize, Fault>>,
     },
 }
 
@@ -31,10 +31,10 @@ pub(super) struct Writer {
     // Order matters: the connection closes before the lock opens.
     connection: Connection,
     _lock: Lock,
-    files: Arc<Files>,
+    file_watch: Arc<FileWatch>,
     head: watch::Sender<Revision>,
-    recent: Arc<Recent>,
-    kept_deletes: usize,
+    cache: Arc<ReadCache>,
+    tombstone_limit: usize,
 }
 
 type Waiting = (Txn, oneshot::Sender<Result<Revision, CommitError>>);
@@ -46,7 +46,7 @@ pub(super) const SWEEP_CHUNK: usize = 1000;
 /// For readers of a log that is too long, while commits wait. Those that begin once all of it is folded
 /// back do not read the log, so only those have to end that are under way: milliseconds each. One that
 /// takes longer, such as a backup, leaves the log to the next sweep.
-const READERS_PATIENCE: Duration = Duration::from_millis(100);
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Deletes that one job forgets at most.
 const COMPACT_CHUNK: i64 = 2000;
 
@@ -54,17 +54,17 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         lock: Lock,
-        files: Arc<Files>,
-        (head, recent): (watch::Sender<Revision>, Arc<Recent>),
+        files: Arc<FileWatch>,
+        (head, recent): (watch::Sender<Revision>, Arc<ReadCache>),
         kept_deletes: usize,
     ) -> Self {
         Self {
             connection,
             _lock: lock,
-            files,
+            file_watch: files,
             head,
-            recent,
-            kept_deletes,
+            cache: recent,
+            tombstone_limit: kept_deletes,
         }
     }
 
@@ -76,8 +76,8 @@ impl Writer {
             let mut next = Some(first);
             while let Some(job) = next {
                 match job {
-                    Job::Commit { txn, answer } => waiting.push((txn, answer)),
-                    Job::Sweep { now, answer } => sweeps.push((now, answer)),
+                    Job::Commit { txn, reply: answer } => waiting.push((txn, answer)),
+                    Job::Sweep { now, reply: answer } => sweeps.push((now, answer)),
                 }
                 let full = waiting.len() >= BATCH;
                 next = if full { None } else { jobs.try_recv().ok() };
@@ -88,38 +88,38 @@ impl Writer {
                 let _ = answer.send(self.sweep(now));
             }
         }
-        if self.files.check().is_err() {
-            self.let_go();
+        if self.file_watch.check().is_err() {
+            self.abandon_files();
         }
     }
 
     fn commit(&mut self, waiting: Vec<Waiting>) {
         // Nothing is written to files that are gone.
-        if let Err(gone) = self.files.check() {
-            return refuse(waiting, &gone);
+        if let Err(gone) = self.file_watch.check() {
+            return fail_all(waiting, &gone);
         }
         match self.try_commit(&waiting) {
             // Nor is anything acknowledged that is in such a file, or told to followers.
-            Ok(_) if self.files.check().is_err() => {
-                self.recent.forget();
-                if let Err(gone) = self.files.known() {
-                    refuse(waiting, &gone);
+            Ok(_) if self.file_watch.check().is_err() => {
+                self.cache.invalidate();
+                if let Err(gone) = self.file_watch.last_result() {
+                    fail_all(waiting, &gone);
                 }
             }
             Ok((head, results)) => {
                 // Followers first: who gets an answer may ask for changes at once.
-                self.announce(head);
+                self.publish_head(head);
                 for ((_, answer), result) in waiting.into_iter().zip(results) {
                     let _ = answer.send(result.map_err(|key| CommitError::Conflict { key }));
                 }
             }
             Err(cause) => {
-                self.recent.forget();
+                self.cache.invalidate();
                 tracing::error!(error = %cause, transactions = waiting.len(), "commit failed");
-                refuse(waiting, &Arc::new(cause));
+                fail_all(waiting, &Arc::new(cause));
                 // A COMMIT that failed may still have happened.
                 if let Ok(head) = head_of(&self.connection) {
-                    self.announce(head);
+                    self.publish_head(head);
                 }
             }
         }
@@ -158,15 +158,15 @@ impl Writer {
             batch
                 .prepare_cached("UPDATE log SET head = ?1")?
                 .execute([head.0.cast_signed()])?;
-            self.recent
+            self.cache
                 .begin(written.iter().map(|(_, write)| write.key()));
             batch.commit()?;
-            self.recent.commit((before, head), &written);
+            self.cache.commit((before, head), &written);
         }
         Ok((head, results))
     }
 
-    fn announce(&self, head: Revision) {
+    fn publish_head(&self, head: Revision) {
         self.head.send_if_modified(|known| {
             let newer = head > *known;
             *known = head.max(*known);
@@ -175,14 +175,14 @@ impl Writer {
     }
 
     fn sweep(&mut self, now: Timestamp) -> Result<usize, Fault> {
-        self.files.check()?;
-        let removed = self.forget(now).map_err(|cause| {
-            self.recent.forget();
+        self.file_watch.check()?;
+        let removed = self.remove_expired(now).map_err(|cause| {
+            self.cache.invalidate();
             Fault::of("forget expired keys and old deletes")(cause)
         })?;
         // Commits fold the log back as they go, but start it anew only in a moment without readers.
-        if self.files.log_bytes() > WAL_LIMIT_BYTES {
-            self.fold(READERS_PATIENCE)
+        if self.file_watch.log_bytes() > WAL_LIMIT_BYTES {
+            self.checkpoint(CHECKPOINT_TIMEOUT)
                 .map_err(Fault::of("fold the write-ahead log back"))?;
         }
         Ok(removed)
@@ -190,32 +190,32 @@ impl Writer {
 
     /// Folds back what no reader needs any more, and empties the log if that is all of it, for which it
     /// waits for readers as long as this: commits wait too. Whether it is empty.
-    fn fold(&self, patience: Duration) -> rusqlite::Result<bool> {
+    fn checkpoint(&self, patience: Duration) -> rusqlite::Result<bool> {
         self.connection.busy_timeout(patience)?;
         let folded = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map(|busy: i64| busy == 0);
-        self.connection.busy_timeout(BUSY)?;
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
         folded
     }
 
     /// The files are not under their names any more. The log is folded into the database, so that one
     /// that was moved away is whole, and nothing is left that a database that takes its place would
     /// be read with.
-    fn let_go(&self) {
-        match self.fold(BUSY) {
+    fn abandon_files(&self) {
+        match self.checkpoint(BUSY_TIMEOUT) {
             Ok(true) => return,
             Ok(false) => tracing::error!("somebody still reads the file that is gone"),
             Err(cause) => tracing::error!(error = %cause, "the write-ahead log does not fold back"),
         }
-        match self.files.set_log_aside() {
+        match self.file_watch.set_log_aside() {
             Ok(aside) => tracing::error!(path = %aside.display(), "the log was set aside"),
             Err(cause) => tracing::error!(error = %cause, "the log cannot be set aside"),
         }
     }
 
-    fn forget(&mut self, now: Timestamp) -> rusqlite::Result<usize> {
+    fn remove_expired(&mut self, now: Timestamp) -> rusqlite::Result<usize> {
         let sweep = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -232,18 +232,18 @@ impl Writer {
         for key in expired.iter().filter(|key| is_listed(key)) {
             sweep.prepare_cached(UNLIST)?.execute([key.as_str()])?;
         }
-        let compacted = compact(&sweep, self.kept_deletes)?;
+        let compacted = compact(&sweep, self.tombstone_limit)?;
         if !expired.is_empty() || compacted.is_some() {
-            self.recent.begin(expired.iter());
+            self.cache.begin(expired.iter());
             sweep.commit()?;
-            self.recent.swept(&expired, compacted);
+            self.cache.swept(&expired, compacted);
         }
         Ok(expired.len())
     }
 }
 
 /// Fails all that waits, with the same cause.
-fn refuse<E>(waiting: Vec<Waiting>, cause: &E)
+fn fail_all<E>(waiting: Vec<Waiting>, cause: &E)
 where
     E: std::error::Error + Clone + Send + Sync + 'static,
 {
@@ -287,7 +287,7 @@ const LIST: &str = "
 const UNLIST: &str = "DELETE FROM listed WHERE key = ?1";
 
 fn is_listed(key: &Key) -> bool {
-    key.as_str().starts_with(LISTED)
+    key.as_str().starts_with(LISTING_PREFIX)
 }
 
 impl<'a> Statements<'a> {

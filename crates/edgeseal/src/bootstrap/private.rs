@@ -9,18 +9,18 @@ use std::{
 
 use tempfile::{NamedTempFile, PersistError};
 
-use super::{BootstrapError, failed};
+use super::{BootstrapError, file_error};
 
 /// Makes a directory with all above it, for its owner only.
 ///
 /// # Errors
 /// [`BootstrapError::File`].
-pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), BootstrapError> {
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path);
-    made.map_err(failed("make", path))
+    made.map_err(file_error("make", path))
 }
 
 /// Replaces a file that only its owner may read, whole or not at all. The new content is written to a
@@ -29,15 +29,15 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), BootstrapError> {
 ///
 /// # Errors
 /// [`BootstrapError::File`]; the file is as it was then.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
     write(path, content, |new| new.persist(path))
 }
 
-/// As [`write_private`], of a file that must not exist yet.
+/// As [`replace_private_file`], of a file that must not exist yet.
 ///
 /// # Errors
 /// [`BootstrapError::File`].
-pub(crate) fn write_new_private(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+pub(crate) fn create_private_file(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
     write(path, content, |new| new.persist_noclobber(path))
 }
 
@@ -65,7 +65,7 @@ fn write(
         persist(new)?;
         fs::File::open(directory)?.sync_all()
     };
-    write().map_err(failed("write", path))
+    write().map_err(file_error("write", path))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
         fs::write(at("kek"), "old").unwrap();
         fs::set_permissions(at("kek"), Permissions::from_mode(0o644)).unwrap();
         for (name, content) in [("kek", "new"), ("credentials.json", "{}")] {
-            write_private(&at(name), content.as_bytes()).unwrap();
+            replace_private_file(&at(name), content.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(at(name)).unwrap(), content);
             let mode = fs::metadata(at(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -100,7 +100,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("kek");
         fs::create_dir(&target).unwrap();
-        write_private(&target, b"new").unwrap_err();
+        replace_private_file(&target, b"new").unwrap_err();
         assert!(target.is_dir());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }

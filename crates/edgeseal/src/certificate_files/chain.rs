@@ -13,13 +13,13 @@ const DEPTH_MAX: usize = 8;
 
 /// The public key of a private key, as `SubjectPublicKeyInfo`; `None` if it is of no kind that can be
 /// served.
-pub(crate) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+pub(crate) fn spki_of_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let key = any_supported_type(key).ok()?;
     Some(key.public_key()?.as_ref().to_vec())
 }
 
 /// The public key of a certificate, as `SubjectPublicKeyInfo`; `None` if it is no certificate.
-pub(crate) fn spki(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+pub(crate) fn spki_of_certificate(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     Some(parsed.public_key().raw.to_vec())
 }

@@ -1,6 +1,6 @@
 //! The formats, each told by its first bytes.
 
-mod old_pem;
+mod traditional_pem;
 
 use cms::{
     cert::{
@@ -18,34 +18,39 @@ use x509_parser::{
     certification_request::X509CertificationRequest, parse_x509_certificate, prelude::FromDer as _,
 };
 
-use super::{Contents, Password, Unreadable};
+use super::{CertificateFileError, Contents, Password};
 
 const PFX: &str = "PKCS#12 (PFX)";
 const PKCS8: &str = "a private key in PKCS#8";
 
-pub(super) fn parse(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+pub(super) fn parse(
+    bytes: &[u8],
+    password: Option<&Password>,
+) -> Result<Contents, CertificateFileError> {
     if is_pem(bytes) {
-        return blocks(bytes, password);
+        return parse_pem(bytes, password);
     }
     match bytes {
-        [0x30, ..] => der(bytes, password),
-        [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => Err(Unreadable::Format {
-            format: "a Java key store (JKS)",
-            instead: "keytool -importkeystore -srckeystore FILE -destkeystore FILE.pfx -deststoretype PKCS12 makes a PFX \
+        [0x30, ..] => parse_der(bytes, password),
+        [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
+            Err(CertificateFileError::Format {
+                format: "a Java key store (JKS)",
+                hint: "keytool -importkeystore -srckeystore FILE -destkeystore FILE.pfx -deststoretype PKCS12 makes a PFX \
                       of it",
-        }),
-        _ if bytes.starts_with(b"PuTTY-User-Key-File") => Err(ssh()),
-        _ => Err(Unreadable::Unknown),
+            })
+        }
+        _ if bytes.starts_with(b"PuTTY-User-Key-File") => Err(ssh_key_error()),
+        _ => Err(CertificateFileError::Unknown),
     }
 }
 
 /// Whether there is a block of PEM in it.
 pub(crate) fn is_pem(bytes: &[u8]) -> bool {
-    begins(bytes) > 0
+    count_begin_lines(bytes) > 0
 }
 
 /// How many blocks begin.
-fn begins(bytes: &[u8]) -> usize {
+fn count_begin_lines(bytes: &[u8]) -> usize {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let windows = bytes.windows(BEGIN.len());
     windows.filter(|window| *window == BEGIN).count()
@@ -56,17 +61,17 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
     pem::encode_config(&Pem::new(label, der), config)
 }
 
-const fn ssh() -> Unreadable {
-    Unreadable::Format {
+const fn ssh_key_error() -> CertificateFileError {
+    CertificateFileError::Format {
         format: "a key for SSH",
-        instead: "a certificate has a key of its own, which the authority's client wrote beside it",
+        hint: "a certificate has a key of its own, which the authority's client wrote beside it",
     }
 }
 
-fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
-    let damaged = |why: String| Unreadable::Damaged { format: "PEM", why };
+fn parse_pem(bytes: &[u8], password: Option<&Password>) -> Result<Contents, CertificateFileError> {
+    let damaged = |why: String| CertificateFileError::Damaged { format: "PEM", why };
     let blocks = pem::parse_many(bytes).map_err(|error| damaged(error.to_string()))?;
-    if blocks.len() < begins(bytes) {
+    if blocks.len() < count_begin_lines(bytes) {
         return Err(damaged("a block has no end".to_owned()));
     }
     let mut contents = Contents::default();
@@ -77,10 +82,12 @@ fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreada
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
                 contents.certificates.push(der.to_vec().into());
             }
-            "ENCRYPTED PRIVATE KEY" => contents.keys.push(decrypted(der, password)?),
+            "ENCRYPTED PRIVATE KEY" => contents.keys.push(decrypt_pkcs8(der, password)?),
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
                 if let Some(how) = block.headers().get("DEK-Info") {
-                    contents.keys.push(old_pem::decrypted(der, how, password)?);
+                    contents
+                        .keys
+                        .push(traditional_pem::decrypt(der, how, password)?);
                     continue;
                 }
                 let key = PrivateKeyDer::try_from(der.to_vec());
@@ -88,15 +95,17 @@ fn blocks(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreada
                     .keys
                     .push(key.map_err(|why| damaged(why.to_owned()))?);
             }
-            "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => contents.certificates.extend(pkcs7(der)?),
+            "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => {
+                contents.certificates.extend(parse_pkcs7(der)?)
+            }
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => has_request = true,
-            "OPENSSH PRIVATE KEY" => return Err(ssh()),
+            "OPENSSH PRIVATE KEY" => return Err(ssh_key_error()),
             // Parameters, public keys, lists of revoked certificates: nothing to serve.
             _ => {}
         }
     }
     if has_request && contents.is_empty() {
-        return Err(Unreadable::SigningRequest);
+        return Err(CertificateFileError::SigningRequest);
     }
     Ok(contents)
 }
@@ -106,7 +115,7 @@ const SIGNED_DATA: &[u8] = &[
     0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02,
 ];
 
-fn der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+fn parse_der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, CertificateFileError> {
     if let Ok((rest, _)) = parse_x509_certificate(bytes)
         && rest.is_empty()
     {
@@ -116,36 +125,36 @@ fn der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable
         });
     }
     if EncryptedPrivateKeyInfoRef::try_from(bytes).is_ok() {
-        let key = decrypted(bytes, password)?;
-        return Ok(Contents::of_key(key));
+        let key = decrypt_pkcs8(bytes, password)?;
+        return Ok(Contents::from_key(key));
     }
-    if is_pfx(bytes) {
-        return pfx(bytes, password);
+    if is_pkcs12(bytes) {
+        return parse_pkcs12(bytes, password);
     }
     if let Ok(key) = PrivateKeyDer::try_from(bytes.to_vec()) {
-        return Ok(Contents::of_key(key));
+        return Ok(Contents::from_key(key));
     }
     if bytes[..bytes.len().min(32)]
         .windows(SIGNED_DATA.len())
         .any(|window| window == SIGNED_DATA)
     {
         return Ok(Contents {
-            certificates: pkcs7(bytes)?,
+            certificates: parse_pkcs7(bytes)?,
             keys: Vec::new(),
         });
     }
     if X509CertificationRequest::from_der(bytes).is_ok() {
-        return Err(Unreadable::SigningRequest);
+        return Err(CertificateFileError::SigningRequest);
     }
-    Err(Unreadable::Format {
+    Err(CertificateFileError::Format {
         format: "DER of something else than a certificate or a private key",
-        instead: "openssl asn1parse -inform DER shows what",
+        hint: "openssl asn1parse -inform DER shows what",
     })
 }
 
 /// The certificates in a PKCS#7 bundle, whose signers, if there are any, are nobody's concern.
-fn pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unreadable> {
-    let damaged = |why: String| Unreadable::Damaged {
+fn parse_pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
+    let damaged = |why: String| CertificateFileError::Damaged {
         format: "a PKCS#7 bundle (P7B)",
         why: format!("{why}; openssl pkcs7 -inform DER -print_certs -in FILE may read it"),
     };
@@ -169,7 +178,7 @@ fn pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unreadable> {
 
 /// Whether it is a PFX (RFC 7292 §4): a sequence that begins with version 3 and goes on with a sequence
 /// that begins with the content type data, 1.2.840.113549.1.7.1.
-fn is_pfx(bytes: &[u8]) -> bool {
+fn is_pkcs12(bytes: &[u8]) -> bool {
     const VERSION: &[u8] = &[0x02, 0x01, 0x03, 0x30];
     const DATA: &[u8] = &[
         0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01,
@@ -179,13 +188,16 @@ fn is_pfx(bytes: &[u8]) -> bool {
     has(VERSION) && has(DATA)
 }
 
-fn pfx(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable> {
+fn parse_pkcs12(
+    bytes: &[u8],
+    password: Option<&Password>,
+) -> Result<Contents, CertificateFileError> {
     let given = password.map_or("", Password::as_str);
     let archive = Pkcs12Archive::from_pkcs12(bytes, given).map_err(|error| match error {
         Pkcs12Error::MacError(_) | Pkcs12Error::UnpadError | Pkcs12Error::Pkcs5Error(_) => {
-            refused(PFX, password)
+            password_error(PFX, password)
         }
-        other => Unreadable::Damaged {
+        other => CertificateFileError::Damaged {
             format: PFX,
             why: other.to_string(),
         },
@@ -202,33 +214,33 @@ fn pfx(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Unreadable
     })
 }
 
-fn decrypted(
+fn decrypt_pkcs8(
     der: &[u8],
     password: Option<&Password>,
-) -> Result<PrivateKeyDer<'static>, Unreadable> {
-    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| Unreadable::Format {
+) -> Result<PrivateKeyDer<'static>, CertificateFileError> {
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| CertificateFileError::Format {
         format: "a private key in PKCS#8, damaged or encrypted by an algorithm that is not taken",
-        instead: "openssl pkcs8 -topk8 -v2 aes256 writes it anew",
+        hint: "openssl pkcs8 -topk8 -v2 aes256 writes it anew",
     })?;
     let Some(password) = password else {
-        return Err(refused(PKCS8, None));
+        return Err(password_error(PKCS8, None));
     };
     // A wrong password shows as padding that is none, or as a key that is none.
     let opened = encrypted.decrypt(password.as_str());
-    let opened = opened.map_err(|_| refused(PKCS8, Some(password)))?;
+    let opened = opened.map_err(|_| password_error(PKCS8, Some(password)))?;
     let key = PrivateKeyDer::try_from(opened.as_bytes().to_vec());
-    key.map_err(|_| refused(PKCS8, Some(password)))
+    key.map_err(|_| password_error(PKCS8, Some(password)))
 }
 
-const fn refused(format: &'static str, password: Option<&Password>) -> Unreadable {
+const fn password_error(format: &'static str, password: Option<&Password>) -> CertificateFileError {
     match password {
-        None => Unreadable::NeedsPassword { format },
-        Some(_) => Unreadable::WrongPassword { format },
+        None => CertificateFileError::NeedsPassword { format },
+        Some(_) => CertificateFileError::WrongPassword { format },
     }
 }
 
 impl Contents {
-    fn of_key(key: PrivateKeyDer<'static>) -> Self {
+    fn from_key(key: PrivateKeyDer<'static>) -> Self {
         Self {
             certificates: Vec::new(),
             keys: vec![key],

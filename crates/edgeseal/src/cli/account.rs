@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Connection, EDGESEAL, Failure, output, output::say};
+use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -61,7 +61,7 @@ impl Quotas {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Create {
                 name,
@@ -70,13 +70,15 @@ impl Command {
             } => {
                 let mut params = vec![("AccountName", name.as_str())];
                 params.extend(quotas.params());
-                let reply = connection.call(EDGESEAL, "CreateAccount", &params).await?;
-                output::reply(&connection, &reply, || {
+                let reply = connection
+                    .call(EDGESEAL_API_VERSION, "CreateAccount", &params)
+                    .await?;
+                output::print_reply(&connection, &reply, || {
                     say!(
                         "AccountId        {}",
-                        output::text(&reply.body["AccountId"])
+                        output::json_text(&reply.body["AccountId"])
                     )?;
-                    output::new_access_key(&reply.body["AccessKey"])
+                    output::print_new_access_key(&reply.body["AccessKey"])
                 })?;
                 Ok(())
             }
@@ -93,36 +95,40 @@ impl Command {
                         .map(|to| ("PrivateOrigins", to.as_str())),
                 );
                 params.extend(quotas.params());
-                let reply = connection.call(EDGESEAL, "UpdateAccount", &params).await?;
-                output::reply(&connection, &reply, || say!("{account}: updated"))?;
+                let reply = connection
+                    .call(EDGESEAL_API_VERSION, "UpdateAccount", &params)
+                    .await?;
+                output::print_reply(&connection, &reply, || say!("{account}: updated"))?;
                 Ok(())
             }
             Self::List { connection } => {
-                let reply = connection.call(EDGESEAL, "ListAccounts", &[]).await?;
-                output::reply(&connection, &reply, || list(&reply.body["Accounts"]))?;
+                let reply = connection
+                    .call(EDGESEAL_API_VERSION, "ListAccounts", &[])
+                    .await?;
+                output::print_reply(&connection, &reply, || list(&reply.body["Accounts"]))?;
                 Ok(())
             }
         }
     }
 }
 
-fn list(accounts: &serde_json::Value) -> Result<(), Failure> {
+fn list(accounts: &serde_json::Value) -> Result<(), CliError> {
     let rows = accounts.as_array().into_iter().flatten().map(|account| {
         let keys = account["AccessKeys"].as_array().into_iter().flatten();
         let keys: Vec<String> = keys
             .map(|key| {
                 format!(
                     "{} ({})",
-                    output::text(&key["AccessKeyId"]),
-                    output::text(&key["Status"])
+                    output::json_text(&key["AccessKeyId"]),
+                    output::json_text(&key["Status"])
                 )
             })
             .collect();
         [
-            output::text(&account["AccountId"]),
-            output::text(&account["AccountName"]),
+            output::json_text(&account["AccountId"]),
+            output::json_text(&account["AccountName"]),
             keys.join("\n"),
         ]
     });
-    output::table(["ACCOUNT", "NAME", "ACCESS KEYS"], rows)
+    output::print_table(["ACCOUNT", "NAME", "ACCESS KEYS"], rows)
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Connection, EDGESEAL, Failure, output, output::say, time::moment};
+use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say, time::resolve_time};
 use crate::clock;
 
 /// Records of one call at most.
@@ -21,17 +21,17 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
         #[command(flatten)]
-        wanted: Wanted,
+        filter: AuditFilter,
     },
     /// Print all audit records of the caller's account as JSON, one a line, the oldest first
-    Export(Wanted),
+    Export(AuditFilter),
     /// Check the audit in the data directory for removed, changed or inserted records
     Verify(verify::Command),
 }
 
 /// Which records; a * at the end of a word stands for any rest.
 #[derive(Args)]
-pub(super) struct Wanted {
+pub(super) struct AuditFilter {
     /// From this time on: 2026-01-02T03:04:05Z, or 7d for the last seven days (s, m, h, d, w)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -61,9 +61,12 @@ pub(super) struct Wanted {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         match self {
-            Self::List { limit, wanted } => list(&wanted, limit).await?,
+            Self::List {
+                limit,
+                filter: wanted,
+            } => list(&wanted, limit).await?,
             Self::Export(wanted) => export(&wanted).await?,
             Self::Verify(command) => return command.run().await,
         }
@@ -71,7 +74,7 @@ impl Command {
     }
 }
 
-async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
+async fn list(wanted: &AuditFilter, limit: usize) -> Result<(), CliError> {
     let mut records: Vec<Value> = Vec::new();
     let mut token = None;
     while records.len() < limit {
@@ -91,7 +94,7 @@ async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
         "TIME", "WHO", "ACTION", "RESOURCE", "CODE", "REASON", "FROM", "REQUEST",
     ];
     let rows = records.iter().map(|record| {
-        let text = |name: &str| output::text(&record[name]);
+        let text = |name: &str| output::json_text(&record[name]);
         let who = text("Principal");
         let who = who.rsplit(':').next().unwrap_or_default();
         [
@@ -100,22 +103,22 @@ async fn list(wanted: &Wanted, limit: usize) -> Result<(), Failure> {
             text("Action"),
             text("Resource"),
             text("Code"),
-            reason(&record["Notes"]),
+            notes_text(&record["Notes"]),
             text("SourceIp"),
             text("RequestId"),
         ]
     });
-    output::table(heading, rows)?;
+    output::print_table(heading, rows)?;
     Ok(())
 }
 
 /// Why a call was refused, or what it was accepted with.
-fn reason(notes: &Value) -> String {
+fn notes_text(notes: &Value) -> String {
     let notes = notes.as_array().into_iter().flatten();
-    notes.map(output::text).collect::<Vec<_>>().join("; ")
+    notes.map(output::json_text).collect::<Vec<_>>().join("; ")
 }
 
-async fn export(wanted: &Wanted) -> Result<(), Failure> {
+async fn export(wanted: &AuditFilter) -> Result<(), CliError> {
     let mut token = None;
     loop {
         let page = wanted.page("FORWARD", PAGE, token.as_deref()).await?;
@@ -134,15 +137,16 @@ struct Page {
     next_token: Option<String>,
 }
 
-impl Wanted {
+impl AuditFilter {
     async fn page(
         &self,
         direction: &str,
         results: usize,
         token: Option<&str>,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, CliError> {
         let results = results.to_string();
-        let time = |given: &Option<String>| given.as_deref().map(|it| moment(it, clock::now()));
+        let time =
+            |given: &Option<String>| given.as_deref().map(|it| resolve_time(it, clock::now()));
         let (since, until) = (time(&self.since), time(&self.until));
         let filters = [
             ("StartTime", since.as_deref()),
@@ -162,7 +166,7 @@ impl Wanted {
         params.push(("MaxResults", &results));
         let called = self
             .connection
-            .call(EDGESEAL, "DescribeAuditRecords", &params);
+            .call(EDGESEAL_API_VERSION, "DescribeAuditRecords", &params);
         let mut reply = called.await?;
         let records = match reply.body["Records"].take() {
             Value::Array(records) => records,

@@ -9,18 +9,18 @@ use clap::Args;
 use edgeseal_store::{
     Keyring, Revision,
     open::OpenError,
-    sqlite::{PlaceError, StoreCopy},
+    sqlite::{BackupError, StoreBackup},
 };
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{EX_DATA, Failure, output::say};
+use super::{CliError, EX_DATA, output::say};
 use crate::{
     bootstrap,
     config::{Config, Flags},
     doctor::{self, Report},
     kek::{self, KekSource},
-    opening::with_causes,
+    opening::error_chain,
 };
 
 #[derive(Args)]
@@ -31,7 +31,7 @@ pub(super) struct Command {
     #[arg(long, value_name = "FILE")]
     with_kek: Option<PathBuf>,
     #[command(flatten)]
-    of: StoreFlags,
+    store: StoreFlags,
     /// Print what was copied as JSON
     #[arg(long)]
     json: bool,
@@ -52,16 +52,16 @@ pub(super) struct StoreFlags {
 }
 
 /// What a copy holds, by a look at all of it.
-pub(super) struct Proof {
+pub(super) struct CopyReport {
     pub(super) report: Report,
     pub(super) revision: Revision,
     /// Why sealed records were not opened; `None` if they were.
-    pub(super) unopened: Option<String>,
+    pub(super) unopened_reason: Option<String>,
 }
 
 impl StoreFlags {
     /// The configuration, and the file of its store.
-    pub(super) fn load(&self) -> Result<(Config, PathBuf), Failure> {
+    pub(super) fn load(&self) -> Result<(Config, PathBuf), CliError> {
         let config = Config::load(&Flags {
             config: self.config.clone(),
             data: self.data.clone(),
@@ -71,7 +71,7 @@ impl StoreFlags {
         let url = config.store_url();
         let path = url.strip_prefix("sqlite:").map(PathBuf::from);
         let path = path.ok_or_else(|| {
-            Failure::Usage(format!(
+            CliError::Usage(format!(
                 "{url} is no store in a file; one elsewhere is backed up with its own tools"
             ))
         })?;
@@ -79,69 +79,70 @@ impl StoreFlags {
     }
 }
 
-impl Proof {
+impl CopyReport {
     /// Looks at a copy: whether the file is whole, whether it contradicts itself, and whether what is
     /// sealed opens with the keys that are at hand.
-    pub(super) async fn of(copy: &StoreCopy, config: &Config) -> Result<Self, Failure> {
-        let view = copy.view().map_err(|error| not_copied(&error))?;
+    pub(super) async fn check(copy: &StoreBackup, config: &Config) -> Result<Self, CliError> {
+        let view = copy.snapshot().map_err(|error| copy_error(&error))?;
         let keyring = kek::read_all(&config.kek_sources()?).await;
         let examined = doctor::examine_store(&view, keyring.as_ref().ok()).await?;
         Ok(Self {
             report: examined,
             revision: view.revision().map_err(doctor::DoctorError::from)?,
-            unopened: keyring.err().map(|error| error.to_string()),
+            unopened_reason: keyring.err().map(|error| error.to_string()),
         })
     }
 
     /// Whether something is sealed under keys that are not at hand.
     pub(super) fn lacks_keys(&self) -> bool {
         let problems = &self.report.problems;
-        self.unopened.is_some()
+        self.unopened_reason.is_some()
             || problems
                 .iter()
-                .any(|problem| problem.cure == doctor::KEY_BACK)
+                .any(|problem| problem.remedy == doctor::RESTORE_KEY)
     }
 
     /// Says what was found.
-    pub(super) fn print(&self) -> Result<(), Failure> {
-        for line in &self.report.looked_at {
+    pub(super) fn print(&self) -> Result<(), CliError> {
+        for line in &self.report.checked {
             say!("looked at {line}")?;
         }
-        if let Some(why) = &self.unopened {
+        if let Some(why) = &self.unopened_reason {
             say!("warning: what is sealed was not opened: {why}")?;
         }
         for problem in &self.report.problems {
-            say!("problem: {}", problem.what)?;
+            say!("problem: {}", problem.summary)?;
         }
         Ok(())
     }
 
     fn problems(&self) -> Vec<&str> {
         let problems = self.report.problems.iter();
-        problems.map(|problem| problem.what.as_str()).collect()
+        problems.map(|problem| problem.summary.as_str()).collect()
     }
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<std::process::ExitCode, Failure> {
-        let (config, store) = self.of.load()?;
+    pub(super) async fn run(self) -> Result<std::process::ExitCode, CliError> {
+        let (config, store) = self.store.load()?;
         if self.file.exists() {
-            return Err(exists(&self.file));
+            return Err(already_exists(&self.file));
         }
         let keys = match &self.with_kek {
-            Some(to) if to.exists() => return Err(exists(to)),
-            Some(_) => Some(texts(&config.kek_sources()?).await?),
+            Some(to) if to.exists() => return Err(already_exists(to)),
+            Some(_) => Some(read_keys(&config.kek_sources()?).await?),
             None => None,
         };
-        let copy = StoreCopy::of(&store, &self.file);
-        let copy = copy.map_err(|error| not_copied(&error))?;
-        let proof = Proof::of(&copy, &config).await?;
+        let copy = StoreBackup::create(&store, &self.file);
+        let copy = copy.map_err(|error| copy_error(&error))?;
+        let proof = CopyReport::check(&copy, &config).await?;
         let bytes = copy.bytes()?;
         if let (Some(to), Some(keys)) = (&self.with_kek, &keys) {
-            bootstrap::write_new_private(to, keys.as_bytes())
-                .map_err(|error| Failure::Usage(error.to_string()))?;
+            bootstrap::create_private_file(to, keys.as_bytes())
+                .map_err(|error| CliError::Usage(error.to_string()))?;
         }
-        copy.publish(&self.file).map_err(|error| unplaced(&error))?;
+        copy.persist(&self.file)
+            .map_err(|error| place_error(&error))?;
         if self.json {
             say!("{}", self.as_json(&proof, bytes))?;
         } else {
@@ -153,7 +154,7 @@ impl Command {
         })
     }
 
-    fn print(&self, proof: &Proof, bytes: u64) -> Result<(), Failure> {
+    fn print(&self, proof: &CopyReport, bytes: u64) -> Result<(), CliError> {
         proof.print()?;
         say!(
             "{} holds all that was committed up to revision {} ({bytes} bytes)",
@@ -176,57 +177,59 @@ impl Command {
         }
     }
 
-    fn as_json(&self, proof: &Proof, bytes: u64) -> serde_json::Value {
+    fn as_json(&self, proof: &CopyReport, bytes: u64) -> serde_json::Value {
         json!({
             "File": self.file,
             "Bytes": bytes,
             "Revision": proof.revision.0,
             "KekFile": self.with_kek,
-            "Opened": proof.unopened.is_none(),
-            "LookedAt": proof.report.looked_at,
+            "Opened": proof.unopened_reason.is_none(),
+            "LookedAt": proof.report.checked,
             "Problems": proof.problems(),
         })
     }
 }
 
 /// The keys of all sources as one file would hold them.
-async fn texts(sources: &[KekSource]) -> Result<Zeroizing<String>, Failure> {
-    let unread = |error: kek::KekError| Failure::Usage(format!("key-encryption keys: {error}"));
-    let text = kek::text_of_all(sources).await.map_err(unread)?;
+async fn read_keys(sources: &[KekSource]) -> Result<Zeroizing<String>, CliError> {
+    let unread = |error: kek::KekError| CliError::Usage(format!("key-encryption keys: {error}"));
+    let text = kek::read_all_text(sources).await.map_err(unread)?;
     // One that does not parse is not worth keeping.
-    Keyring::parse(&text).map_err(|error| Failure::Usage(error.to_string()))?;
+    Keyring::parse(&text).map_err(|error| CliError::Usage(error.to_string()))?;
     Ok(text)
 }
 
-fn exists(path: &Path) -> Failure {
-    unplaced(&PlaceError::Exists {
+fn already_exists(path: &Path) -> CliError {
+    place_error(&BackupError::Exists {
         path: path.to_owned(),
     })
 }
 
 /// Why there is no copy: what is read is damaged, what is written cannot be, or a path is wrong.
-pub(super) fn not_copied(error: &OpenError) -> Failure {
-    let why = with_causes(error);
+pub(super) fn copy_error(error: &OpenError) -> CliError {
+    let why = error_chain(error);
     match error {
-        OpenError::Full { .. } | OpenError::Fault { .. } => Failure::Unwritten(why),
-        OpenError::Io { cause, .. } if is_of_disk(cause) => Failure::Unwritten(why),
-        OpenError::Unreadable { .. } | OpenError::Newer { .. } | OpenError::Older { .. } => {
-            Failure::Data(why)
-        }
-        _ => Failure::Usage(why),
+        OpenError::DiskFull { .. } | OpenError::Fault { .. } => CliError::WriteFailed(why),
+        OpenError::Io { cause, .. } if is_disk_error(cause) => CliError::WriteFailed(why),
+        OpenError::Unreadable { .. }
+        | OpenError::NewerSchema { .. }
+        | OpenError::OlderSchema { .. } => CliError::Data(why),
+        _ => CliError::Usage(why),
     }
 }
 
-pub(super) fn unplaced(error: &PlaceError) -> Failure {
+pub(super) fn place_error(error: &BackupError) -> CliError {
     match error {
-        PlaceError::Open(error) => not_copied(error),
-        PlaceError::Io { cause, .. } if is_of_disk(cause) => Failure::Unwritten(with_causes(error)),
-        _ => Failure::Usage(with_causes(error)),
+        BackupError::Open(error) => copy_error(error),
+        BackupError::Io { cause, .. } if is_disk_error(cause) => {
+            CliError::WriteFailed(error_chain(error))
+        }
+        _ => CliError::Usage(error_chain(error)),
     }
 }
 
 /// Whether a disk is full or fails, and no path is wrong.
-fn is_of_disk(cause: &io::Error) -> bool {
+fn is_disk_error(cause: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let kind = cause.kind();
     // That input or output failed (EIO) has no kind.

@@ -3,7 +3,7 @@
 use clap::Args;
 use edgeseal_api::actions::ACTIONS;
 
-use super::{CDN, Connection, Failure, output::say};
+use super::{CDN_VERSION, CliError, Connection, output::say};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -24,13 +24,13 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let known = ACTIONS
             .iter()
             .find(|action| action.name == self.action)
             .map(|action| action.version);
-        let version = self.api_version.as_deref().or(known).unwrap_or(CDN);
-        let params = pairs(self.params)?;
+        let version = self.api_version.as_deref().or(known).unwrap_or(CDN_VERSION);
+        let params = parse_params(self.params)?;
         let params: Vec<(&str, &str)> = params
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -46,12 +46,12 @@ impl Command {
     }
 }
 
-fn pairs(args: Vec<String>) -> Result<Vec<(String, String)>, Failure> {
+fn parse_params(args: Vec<String>) -> Result<Vec<(String, String)>, CliError> {
     let mut pairs = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let Some(flag) = arg.strip_prefix("--") else {
-            return Err(Failure::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "{arg:?} is no parameter; write --Name value"
             )));
         };
@@ -60,20 +60,20 @@ fn pairs(args: Vec<String>) -> Result<Vec<(String, String)>, Failure> {
             None => (
                 flag.to_owned(),
                 args.next()
-                    .ok_or_else(|| Failure::Usage(format!("--{flag} has no value")))?,
+                    .ok_or_else(|| CliError::Usage(format!("--{flag} has no value")))?,
             ),
         };
-        pairs.push((name, from_file(value)?));
+        pairs.push((name, read_value(value)?));
     }
     Ok(pairs)
 }
 
-fn from_file(value: String) -> Result<String, Failure> {
+fn read_value(value: String) -> Result<String, CliError> {
     let Some(path) = value.strip_prefix('@') else {
         return Ok(value);
     };
     std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("cannot read {path}: {error}")))
+        .map_err(|error| CliError::Usage(format!("cannot read {path}: {error}")))
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn parsed(args: &[&str]) -> Vec<(String, String)> {
-        pairs(args.iter().map(ToString::to_string).collect()).unwrap()
+        parse_params(args.iter().map(ToString::to_string).collect()).unwrap()
     }
 
     #[test]
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn refused() {
-        assert!(pairs(vec!["A".to_owned()]).is_err());
-        assert!(pairs(vec!["--A".to_owned()]).is_err());
-        assert!(pairs(vec!["--A".to_owned(), "@/no/such/file".to_owned()]).is_err());
+        assert!(parse_params(vec!["A".to_owned()]).is_err());
+        assert!(parse_params(vec!["--A".to_owned()]).is_err());
+        assert!(parse_params(vec!["--A".to_owned(), "@/no/such/file".to_owned()]).is_err());
     }
 }

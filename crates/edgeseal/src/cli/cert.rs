@@ -1,13 +1,13 @@
 //! `edgeseal cert …`
 
-mod material;
+mod files;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{CDN, Connection, Failure, output, output::say};
+use super::{CDN_VERSION, CliError, Connection, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -62,16 +62,16 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Set(set) => set.run().await,
             Self::Show { domain, connection } => show(&domain, &connection).await,
             Self::Off { domain, connection } => {
                 let params = [("DomainName", domain.as_str()), ("SSLProtocol", "off")];
                 let reply = connection
-                    .call(CDN, "SetCdnDomainSSLCertificate", &params)
+                    .call(CDN_VERSION, "SetCdnDomainSSLCertificate", &params)
                     .await?;
-                output::reply(&connection, &reply, || say!("HTTPS of {domain} is off"))?;
+                output::print_reply(&connection, &reply, || say!("HTTPS of {domain} is off"))?;
                 Ok(())
             }
         }
@@ -79,10 +79,10 @@ impl Command {
 }
 
 impl Set {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), CliError> {
         let password = self.password_file.as_deref();
         let material = match &self.cert {
-            Some(cert) => Some(material::read(cert, self.key.as_deref(), password)?),
+            Some(cert) => Some(files::read(cert, self.key.as_deref(), password)?),
             None => None,
         };
         let chain = material.as_ref().map(|material| &material.chain);
@@ -107,9 +107,9 @@ impl Set {
         let headers: Vec<_> = wait.iter().map(|wait| ("prefer", wait.as_str())).collect();
         let reply = self
             .connection
-            .call_with(CDN, "SetCdnDomainSSLCertificate", &params, &headers)
+            .call_with(CDN_VERSION, "SetCdnDomainSSLCertificate", &params, &headers)
             .await?;
-        output::reply(&self.connection, &reply, || {
+        output::print_reply(&self.connection, &reply, || {
             let served = reply
                 .headers
                 .get("x-edgeseal-served")
@@ -123,15 +123,15 @@ impl Set {
     }
 }
 
-async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
+async fn show(domain: &str, connection: &Connection) -> Result<(), CliError> {
     let reply = connection
         .call(
-            CDN,
+            CDN_VERSION,
             "DescribeDomainCertificateInfo",
             &[("DomainName", domain)],
         )
         .await?;
-    output::reply(connection, &reply, || {
+    output::print_reply(connection, &reply, || {
         let infos = reply.body["CertInfos"]["CertInfo"].as_array();
         for info in infos.into_iter().flatten() {
             show_one(domain, info)?;
@@ -141,7 +141,7 @@ async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show_one(domain: &str, info: &Value) -> Result<(), Failure> {
+fn show_one(domain: &str, info: &Value) -> Result<(), CliError> {
     let shown = [
         "ServerCertificateStatus",
         "Companion",
@@ -156,8 +156,8 @@ fn show_one(domain: &str, info: &Value) -> Result<(), Failure> {
     let shown = shown
         .into_iter()
         .filter(|name| *name != "Companion" || info.get(name).is_some());
-    output::table(
+    output::print_table(
         ["", domain],
-        shown.map(|name| [name.to_owned(), output::text(&info[name])]),
+        shown.map(|name| [name.to_owned(), output::json_text(&info[name])]),
     )
 }

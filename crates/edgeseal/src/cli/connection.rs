@@ -1,19 +1,19 @@
 //! Whom to call, and as whom.
 
 mod profile;
-mod trust;
+mod roots;
 
 use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
 
 use clap::Args;
-use edgeseal_api::client::{CallError, Client, Refusal, Reply};
+use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
 use edgeseal_core::Secret;
 
-use super::{Failure, output};
-use crate::{bootstrap, clock, running::Addresses};
+use super::{CliError, output};
+use crate::{bootstrap, clock, node::Addresses};
 
 /// How long a command waits in all for a server that says that calls come too fast.
-const THROTTLED_MAX: Duration = Duration::from_secs(60);
+const THROTTLE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Flags of every command that calls.
 #[derive(Args)]
@@ -77,7 +77,7 @@ impl Connection {
         version: &str,
         action: &str,
         params: &[(&str, &str)],
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, CliError> {
         self.call_with(version, action, params, &[]).await
     }
 
@@ -88,7 +88,7 @@ impl Connection {
         action: &str,
         params: &[(&str, &str)],
         headers: &[(&'static str, &str)],
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, CliError> {
         let called = self.client()?.call_with(version, action, params, headers);
         Ok(called.await?)
     }
@@ -101,37 +101,37 @@ impl Connection {
         action: &str,
         params: &[(&str, &str)],
         headers: &[(&'static str, &str)],
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, CliError> {
         let client = self.client()?;
         let mut waited = Duration::ZERO;
         loop {
             let called = client.call_with(version, action, params, headers).await;
             let wait = match &called {
-                Err(CallError::Refused(refusal)) => retry_after(refusal),
+                Err(CallError::Api(refusal)) => retry_after(refusal),
                 _ => None,
             };
             match wait {
-                Some(wait) if waited + wait <= THROTTLED_MAX => {
+                Some(wait) if waited + wait <= THROTTLE_WAIT_MAX => {
                     tokio::time::sleep(wait).await;
                     waited += wait;
                 }
                 _ => {
                     let reply = called?;
-                    output::warnings(&reply);
+                    output::print_warnings(&reply);
                     return Ok(reply);
                 }
             }
         }
     }
 
-    fn client(&self) -> Result<&Client, Failure> {
+    fn client(&self) -> Result<&Client, CliError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
         let key = self.access_key()?;
         let mut client = Client::new(&self.endpoint(), key.id, key.secret, clock::now)?;
         if client.is_https() {
-            client = client.with_roots(trust::roots(self.cacert.as_deref())?)?;
+            client = client.with_roots(roots::roots(self.cacert.as_deref())?)?;
         }
         if let Some(token) = key.token {
             client = client.with_token(token);
@@ -151,7 +151,7 @@ impl Connection {
         })
     }
 
-    fn access_key(&self) -> Result<AccessKey, Failure> {
+    fn access_key(&self) -> Result<AccessKey, CliError> {
         match (&self.access_key_id, &self.access_key_secret, &self.profile) {
             (Some(id), Some(secret), _) => {
                 return Ok(AccessKey {
@@ -163,16 +163,16 @@ impl Connection {
             (None, None, Some(name)) => return profile::read(name),
             (None, None, None) => {}
             _ => {
-                return Err(Failure::Usage(
+                return Err(CliError::Usage(
                     "give both the access key's id and its secret, or neither".to_owned(),
                 ));
             }
         }
         let path = self.data.join("credentials.json");
         let found = bootstrap::read_credentials(&path)
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+            .map_err(|error| CliError::Usage(error.to_string()))?;
         let found = found.ok_or_else(|| {
-            Failure::Usage(format!(
+            CliError::Usage(format!(
                 "no credentials: {} does not exist; use --data, --profile, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
                 path.display()
             ))
@@ -186,7 +186,7 @@ impl Connection {
 }
 
 /// How long to wait before the call is worth another try; `None` if it is not refused for its rate.
-pub(super) fn retry_after(refusal: &Refusal) -> Option<Duration> {
+pub(super) fn retry_after(refusal: &ErrorResponse) -> Option<Duration> {
     // A server that names no time, such as one behind something that drops headers.
     const UNKNOWN_MS: u64 = 1000;
     let is_throttled = refusal.code == "Throttling" || refusal.code.starts_with("Throttling.");
@@ -207,10 +207,10 @@ mod tests {
             ("ThrottlingX", Some(34), None),
             ("NoPermission", Some(34), None),
         ] {
-            let refusal = Refusal {
+            let refusal = ErrorResponse {
                 code: code.to_owned(),
                 retry_after_ms: told,
-                ..Refusal::default()
+                ..ErrorResponse::default()
             };
             assert_eq!(
                 retry_after(&refusal),

@@ -5,10 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{EX_DATA, Failure, output::say};
+use super::{CliError, EX_DATA, output::say};
 use crate::{
     config::{Config, Flags},
-    doctor::{self, Effort, Problem, Report},
+    doctor::{self, ExamineOptions, Finding, Report},
 };
 
 #[derive(Args)]
@@ -31,14 +31,14 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let config = Config::load(&Flags {
             config: self.config,
             data: self.data,
             store: self.store,
             ..Flags::default()
         })?;
-        let effort = Effort {
+        let effort = ExamineOptions {
             handshakes: self.handshakes,
         };
         let report = doctor::examine(&config, effort).await?;
@@ -54,13 +54,13 @@ impl Command {
     }
 }
 
-fn print(report: &Report) -> Result<(), Failure> {
-    for line in &report.looked_at {
+fn print(report: &Report) -> Result<(), CliError> {
+    for line in &report.checked {
         say!("looked at {line}")?;
     }
     for (kind, found) in [("warning", &report.warnings), ("problem", &report.problems)] {
         for one in found {
-            say!("{kind}: {}\n  {}", one.what, one.cure)?;
+            say!("{kind}: {}\n  {}", one.summary, one.remedy)?;
         }
     }
     let counted = |count: usize, word: &str| match count {
@@ -77,13 +77,13 @@ fn print(report: &Report) -> Result<(), Failure> {
 }
 
 fn as_json(report: &Report) -> Value {
-    let all = |found: &[Problem]| {
+    let all = |found: &[Finding]| {
         let each = found.iter();
-        Value::from_iter(each.map(|one| json!({ "What": one.what, "Cure": one.cure })))
+        Value::from_iter(each.map(|one| json!({ "What": one.summary, "Cure": one.remedy })))
     };
     json!({
         "Sound": report.problems.is_empty(),
-        "LookedAt": report.looked_at,
+        "LookedAt": report.checked,
         "Problems": all(&report.problems),
         "Warnings": all(&report.warnings),
     })

@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{CDN, Connection, EDGESEAL, Failure, output, output::say};
+use super::{CDN_VERSION, CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -75,7 +75,7 @@ pub(super) enum Mode {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Add {
                 domain,
@@ -90,25 +90,25 @@ impl Command {
                     ("CdnType", &service),
                     ("Sources", &sources),
                 ];
-                let reply = match connection.call(CDN, "AddCdnDomain", &params).await {
-                    Err(refused) if if_missing && refused.is_code("DomainAlreadyExist") => {
-                        return is_there(&domain, &connection).await;
+                let reply = match connection.call(CDN_VERSION, "AddCdnDomain", &params).await {
+                    Err(refused) if if_missing && refused.has_code("DomainAlreadyExist") => {
+                        return report_existing(&domain, &connection).await;
                     }
                     called => called?,
                 };
-                output::reply(&connection, &reply, || say!("{domain} is online"))?;
+                output::print_reply(&connection, &reply, || say!("{domain} is online"))?;
                 Ok(())
             }
             Self::List { connection } => list(&connection).await,
             Self::Show { domain, connection } => show(&domain, &connection).await,
             Self::Start { domain, connection } => {
-                on_domain("StartCdnDomain", &domain, &connection, "started").await
+                call_on_domain("StartCdnDomain", &domain, &connection, "started").await
             }
             Self::Stop { domain, connection } => {
-                on_domain("StopCdnDomain", &domain, &connection, "stopped").await
+                call_on_domain("StopCdnDomain", &domain, &connection, "stopped").await
             }
             Self::Delete { domain, connection } => {
-                on_domain("DeleteCdnDomain", &domain, &connection, "deleted").await
+                call_on_domain("DeleteCdnDomain", &domain, &connection, "deleted").await
             }
             Self::Mode {
                 domain,
@@ -121,8 +121,10 @@ impl Command {
                     Mode::Protected => "protected",
                 };
                 let params = [("DomainName", domain.as_str()), ("Mode", mode)];
-                let reply = connection.call(EDGESEAL, "SetDomainMode", &params).await?;
-                output::reply(&connection, &reply, || say!("{domain} is in {mode} mode"))?;
+                let reply = connection
+                    .call(EDGESEAL_API_VERSION, "SetDomainMode", &params)
+                    .await?;
+                output::print_reply(&connection, &reply, || say!("{domain} is in {mode} mode"))?;
                 Ok(())
             }
         }
@@ -130,46 +132,50 @@ impl Command {
 }
 
 /// Succeeds if the domain is the account's, and not another's.
-async fn is_there(domain: &str, connection: &Connection) -> Result<(), Failure> {
+async fn report_existing(domain: &str, connection: &Connection) -> Result<(), CliError> {
     let params = [("DomainName", domain)];
-    let called = connection.call(CDN, "DescribeCdnDomainDetail", &params);
+    let called = connection.call(CDN_VERSION, "DescribeCdnDomainDetail", &params);
     let reply = called.await?;
-    output::reply(connection, &reply, || {
+    output::print_reply(connection, &reply, || {
         say!("{domain} is there already and stays as it is")
     })
 }
 
-async fn on_domain(
+async fn call_on_domain(
     action: &str,
     domain: &str,
     connection: &Connection,
     done: &str,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let reply = connection
-        .call(CDN, action, &[("DomainName", domain)])
+        .call(CDN_VERSION, action, &[("DomainName", domain)])
         .await?;
-    output::reply(connection, &reply, || say!("{domain} is {done}"))?;
+    output::print_reply(connection, &reply, || say!("{domain} is {done}"))?;
     Ok(())
 }
 
-async fn show(domain: &str, connection: &Connection) -> Result<(), Failure> {
+async fn show(domain: &str, connection: &Connection) -> Result<(), CliError> {
     let reply = connection
-        .call(CDN, "DescribeCdnDomainDetail", &[("DomainName", domain)])
+        .call(
+            CDN_VERSION,
+            "DescribeCdnDomainDetail",
+            &[("DomainName", domain)],
+        )
         .await?;
-    output::reply(connection, &reply, || {
+    output::print_reply(connection, &reply, || {
         let Value::Object(detail) = &reply.body["GetDomainDetailModel"] else {
             return Ok(());
         };
         let shown = detail
             .iter()
-            .map(|(name, value)| [name.clone(), output::text(value)]);
-        output::table(["", domain], shown.collect::<Vec<_>>())
+            .map(|(name, value)| [name.clone(), output::json_text(value)]);
+        output::print_table(["", domain], shown.collect::<Vec<_>>())
     })?;
     Ok(())
 }
 
 /// All pages, as one.
-async fn list(connection: &Connection) -> Result<(), Failure> {
+async fn list(connection: &Connection) -> Result<(), CliError> {
     let mut rows = Vec::new();
     loop {
         let page = (rows.len() / 500 + 1).to_string();
@@ -178,7 +184,9 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
             ("PageNumber", page.as_str()),
             ("CheckDomainShow", "true"),
         ];
-        let reply = connection.call(CDN, "DescribeUserDomains", &params).await?;
+        let reply = connection
+            .call(CDN_VERSION, "DescribeUserDomains", &params)
+            .await?;
         let found = reply.body["Domains"]["PageData"]
             .as_array()
             .cloned()
@@ -200,10 +208,10 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
         "CdnType",
         "GmtModified",
     ];
-    output::table(
+    output::print_table(
         ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"],
         rows.iter()
-            .map(|row| columns.map(|name| output::text(&row[name]))),
+            .map(|row| columns.map(|name| output::json_text(&row[name]))),
     )?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Connection, EDGESEAL, Failure, output, output::say};
+use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
 /// How the command exits where the answer is no: unlike a call that is itself refused.
 const DENIED: u8 = 1;
@@ -29,7 +29,7 @@ pub(super) struct Command {
 
 impl Command {
     /// Whether it is allowed: success, or [`DENIED`].
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let permission = if self.action.contains(':') {
             self.action
         } else {
@@ -50,10 +50,10 @@ impl Command {
         );
         let reply = self
             .connection
-            .call(EDGESEAL, "ExplainDecision", &params)
+            .call(EDGESEAL_API_VERSION, "ExplainDecision", &params)
             .await?;
-        output::reply(&self.connection, &reply, || {
-            let text = |name: &str| output::text(&reply.body[name]);
+        output::print_reply(&self.connection, &reply, || {
+            let text = |name: &str| output::json_text(&reply.body[name]);
             say!("{}: {}", text("Decision"), text("Reason"))?;
             say!("  {} for {}", text("Permission"), text("Principal"))?;
             say!("  on {}", text("Resource"))?;
@@ -62,7 +62,7 @@ impl Command {
             }
             Ok(())
         })?;
-        Ok(match output::text(&reply.body["Decision"]).as_str() {
+        Ok(match output::json_text(&reply.body["Decision"]).as_str() {
             "Allowed" => ExitCode::SUCCESS,
             _ => ExitCode::from(DENIED),
         })

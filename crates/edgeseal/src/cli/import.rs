@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Connection, Failure};
+use super::{CliError, Connection};
 use crate::{
-    certificate_files::{Password, shown},
+    certificate_files::{Password, display_path},
     clock,
 };
 
@@ -37,15 +37,16 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let password = self.password_file.as_deref().map(|file| {
-            Password::read(file)
-                .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", shown(file))))
+            Password::read(file).map_err(|error| {
+                CliError::Usage(format!("cannot read {}: {error}", display_path(file)))
+            })
         });
         let password = password.transpose()?;
         let found = scan::scan(&self.paths, password.as_ref())?;
         let plan = plan::plan(found, clock::now());
-        let order = send::Order {
+        let order = send::ImportOptions {
             connection: &self.connection,
             origins: &self.origins,
             dry_run: self.dry_run,

@@ -7,7 +7,7 @@ use edgeseal_api::client::Reply;
 use serde_json::Value;
 
 use super::{
-    Connection, EDGESEAL, Failure, output,
+    CliError, Connection, EDGESEAL_API_VERSION, output,
     output::{say, warn_line},
 };
 
@@ -36,14 +36,14 @@ pub(super) enum Command {
 }
 
 /// How often the progress is asked for.
-const ASK_EVERY: Duration = Duration::from_millis(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Status { connection } => {
                 let reply = describe(&connection, true).await?;
-                output::reply(&connection, &reply, || status(&reply.body))?;
+                output::print_reply(&connection, &reply, || status(&reply.body))?;
                 Ok(())
             }
             Self::Rotate {
@@ -53,36 +53,36 @@ impl Command {
             Self::Retire { id, connection } => {
                 let params = [("KeyId", id.as_str())];
                 let reply = connection
-                    .call(EDGESEAL, "RetireKeyEncryptionKey", &params)
+                    .call(EDGESEAL_API_VERSION, "RetireKeyEncryptionKey", &params)
                     .await?;
-                output::reply(&connection, &reply, || retired(&id, &reply.body["StillIn"]))?;
+                output::print_reply(&connection, &reply, || retired(&id, &reply.body["StillIn"]))?;
                 Ok(())
             }
         }
     }
 }
 
-async fn rotate(connection: &Connection, wait: bool) -> Result<(), Failure> {
+async fn rotate(connection: &Connection, wait: bool) -> Result<(), CliError> {
     let reply = connection
-        .call(EDGESEAL, "RotateKeyEncryptionKey", &[])
+        .call(EDGESEAL_API_VERSION, "RotateKeyEncryptionKey", &[])
         .await?;
-    let key = output::text(&reply.body["KeyId"]);
-    output::reply(connection, &reply, || {
+    let key = output::json_text(&reply.body["KeyId"]);
+    output::print_reply(connection, &reply, || {
         say!("sealing with key {key} from now on")
     })?;
     if wait {
-        await_end(connection, &key).await?;
+        wait_until_resealed(connection, &key).await?;
     }
     Ok(())
 }
 
 /// Waits until everything is sealed anew; progress goes where it does not disturb a script.
-async fn await_end(connection: &Connection, key: &str) -> Result<(), Failure> {
+async fn wait_until_resealed(connection: &Connection, key: &str) -> Result<(), CliError> {
     let mut told = String::new();
     loop {
         let reply = describe(connection, false).await?;
         let resealing = &reply.body["Resealing"];
-        let count = |name: &str| output::text(&resealing[name]);
+        let count = |name: &str| output::json_text(&resealing[name]);
         let (resealed, opened) = (count("Resealed"), count("Opened"));
         match resealing["State"].as_str().unwrap_or_default() {
             "Running" => {
@@ -97,7 +97,7 @@ async fn await_end(connection: &Connection, key: &str) -> Result<(), Failure> {
                 }
             }
             "Stuck" => {
-                return Err(Failure::Unfinished(format!(
+                return Err(CliError::Incomplete(format!(
                     "{resealed} records were sealed anew, {} do not open and stay as they are: {}; edgeseal doctor \
                      shows all of them",
                     count("Unopened"),
@@ -111,21 +111,21 @@ async fn await_end(connection: &Connection, key: &str) -> Result<(), Failure> {
                 return Ok(());
             }
         }
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn describe(connection: &Connection, count: bool) -> Result<Reply, Failure> {
+async fn describe(connection: &Connection, count: bool) -> Result<Reply, CliError> {
     let count = if count { "true" } else { "false" };
     let params = [("Count", count)];
     connection
-        .call(EDGESEAL, "DescribeKeyEncryption", &params)
+        .call(EDGESEAL_API_VERSION, "DescribeKeyEncryption", &params)
         .await
 }
 
-fn status(body: &Value) -> Result<(), Failure> {
+fn status(body: &Value) -> Result<(), CliError> {
     for source in body["Sources"].as_array().into_iter().flatten() {
-        say!("keys come from {}", output::text(source))?;
+        say!("keys come from {}", output::json_text(source))?;
     }
     let rows = body["Keys"].as_array().into_iter().flatten().map(|key| {
         let records = key["Records"].as_array().into_iter().flatten();
@@ -134,8 +134,8 @@ fn status(body: &Value) -> Result<(), Failure> {
             .map(|kind| {
                 format!(
                     "{} {}",
-                    output::text(&kind["Count"]),
-                    output::text(&kind["Kind"])
+                    output::json_text(&kind["Count"]),
+                    output::json_text(&kind["Kind"])
                 )
             })
             .collect();
@@ -149,35 +149,39 @@ fn status(body: &Value) -> Result<(), Failure> {
         } else {
             records.join(", ")
         };
-        [output::text(&key["KeyId"]), standing.to_owned(), records]
+        [
+            output::json_text(&key["KeyId"]),
+            standing.to_owned(),
+            records,
+        ]
     });
-    output::table(["KEY", "", "SEALED UNDER IT"], rows)?;
+    output::print_table(["KEY", "", "SEALED UNDER IT"], rows)?;
     if body["Unreadable"] != 0 {
         say!(
             "{} sealed records do not read; see edgeseal doctor",
-            output::text(&body["Unreadable"])
+            output::json_text(&body["Unreadable"])
         )?;
     }
     let resealing = &body["Resealing"];
     match resealing["State"].as_str().unwrap_or_default() {
         "Running" => say!(
             "sealing anew: {} records so far {}",
-            output::text(&resealing["Resealed"]),
-            output::text(&resealing["Trouble"])
+            output::json_text(&resealing["Resealed"]),
+            output::json_text(&resealing["Trouble"])
         ),
         "Stuck" => say!(
             "{} records do not open: {}",
-            output::text(&resealing["Unopened"]),
-            output::text(&resealing["Trouble"])
+            output::json_text(&resealing["Unopened"]),
+            output::json_text(&resealing["Trouble"])
         ),
         _ => Ok(()),
     }
 }
 
-fn retired(id: &str, still_in: &Value) -> Result<(), Failure> {
+fn retired(id: &str, still_in: &Value) -> Result<(), CliError> {
     say!("key {id} is retired: nothing needs it")?;
     for source in still_in.as_array().into_iter().flatten() {
-        say!("take it out of {} now", output::text(source))?;
+        say!("take it out of {} now", output::json_text(source))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Connection, EDGESEAL, Failure, output, output::say};
+use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -15,16 +15,16 @@ pub(super) enum Command {
         connection: Connection,
     },
     /// Switch an access key off
-    Disable(Named),
+    Disable(KeyArgs),
     /// Switch an access key on
-    Enable(Named),
+    Enable(KeyArgs),
     /// Delete an access key
-    Delete(Named),
+    Delete(KeyArgs),
 }
 
 /// Which key.
 #[derive(Args)]
-pub(super) struct Named {
+pub(super) struct KeyArgs {
     /// The access key's id
     key: String,
     /// Number of its account [default: the caller's]
@@ -35,7 +35,7 @@ pub(super) struct Named {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Create {
                 account,
@@ -46,10 +46,10 @@ impl Command {
                     .map(|account| ("AccountId", account.as_str()))
                     .collect();
                 let reply = connection
-                    .call(EDGESEAL, "CreateAccessKey", &params)
+                    .call(EDGESEAL_API_VERSION, "CreateAccessKey", &params)
                     .await?;
-                output::reply(&connection, &reply, || {
-                    output::new_access_key(&reply.body["AccessKey"])
+                output::print_reply(&connection, &reply, || {
+                    output::print_new_access_key(&reply.body["AccessKey"])
                 })?;
                 Ok(())
             }
@@ -68,8 +68,8 @@ impl Command {
     }
 }
 
-impl Named {
-    async fn run(self, action: &str, status: Option<&str>, done: &str) -> Result<(), Failure> {
+impl KeyArgs {
+    async fn run(self, action: &str, status: Option<&str>, done: &str) -> Result<(), CliError> {
         let mut params = vec![("UserAccessKeyId", self.key.as_str())];
         params.extend(
             self.account
@@ -77,8 +77,11 @@ impl Named {
                 .map(|account| ("AccountId", account.as_str())),
         );
         params.extend(status.map(|status| ("Status", status)));
-        let reply = self.connection.call(EDGESEAL, action, &params).await?;
-        output::reply(&self.connection, &reply, || say!("{} is {done}", self.key))?;
+        let reply = self
+            .connection
+            .call(EDGESEAL_API_VERSION, action, &params)
+            .await?;
+        output::print_reply(&self.connection, &reply, || say!("{} is {done}", self.key))?;
         Ok(())
     }
 }

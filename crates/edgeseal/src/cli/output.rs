@@ -8,69 +8,69 @@ use std::{
 use comfy_table::{ContentArrangement, Table, presets};
 use edgeseal_api::client::{CallError, Reply};
 
-use super::{Connection, Failure};
-use crate::printable::{on_one_line, printable};
+use super::{CliError, Connection};
+use crate::terminal_escape::{escape_controls, escape_line};
 
 /// Prints a line on standard output: a `Result`, since the disk may be full or the reader gone.
 macro_rules! say {
-    ($($arg:tt)*) => { $crate::cli::output::line(format_args!($($arg)*)) };
+    ($($arg:tt)*) => { $crate::cli::output::write_stdout_line(format_args!($($arg)*)) };
 }
 
 /// Prints a line on standard error.
 macro_rules! warn_line {
-    ($($arg:tt)*) => { $crate::cli::output::error_line(format_args!($($arg)*)) };
+    ($($arg:tt)*) => { $crate::cli::output::write_stderr_line(format_args!($($arg)*)) };
 }
 
 pub(super) use {say, warn_line};
 
-/// Prints a line on standard output; see [`printable`].
+/// Prints a line on standard output; see [`escape_controls`].
 ///
 /// # Errors
-/// [`Failure::Output`].
-pub(super) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+/// [`CliError::Output`].
+pub(super) fn write_stdout_line(text: fmt::Arguments<'_>) -> Result<(), CliError> {
     let text = text.to_string();
-    writeln!(io::stdout(), "{}", printable(&text)).map_err(Failure::Output)
+    writeln!(io::stdout(), "{}", escape_controls(&text)).map_err(CliError::Output)
 }
 
 /// Prints a line on standard error. There is nobody to be told if that fails.
-pub(super) fn error_line(text: fmt::Arguments<'_>) {
+pub(super) fn write_stderr_line(text: fmt::Arguments<'_>) {
     let text = text.to_string();
-    let _ = writeln!(io::stderr(), "{}", printable(&text));
+    let _ = writeln!(io::stderr(), "{}", escape_controls(&text));
 }
 
 /// Prints a text of this program's own as it is.
 ///
 /// # Errors
-/// [`Failure::Output`].
-pub(super) fn document(text: &[u8]) -> Result<(), Failure> {
+/// [`CliError::Output`].
+pub(super) fn print_raw(text: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout();
     let written = out.write_all(text).and_then(|()| out.flush());
-    written.map_err(Failure::Output)
+    written.map_err(CliError::Output)
 }
 
 /// Prints help or an error of the parser of arguments, in colours unless that shows an argument that would
 /// steer the terminal.
 ///
 /// # Errors
-/// [`Failure::Output`].
-pub(super) fn of_parser(error: &clap::Error) -> Result<(), Failure> {
+/// [`CliError::Output`].
+pub(super) fn print_clap_error(error: &clap::Error) -> Result<(), CliError> {
     let plain = error.render().to_string();
-    if error.use_stderr() && printable(&plain) != plain {
+    if error.use_stderr() && escape_controls(&plain) != plain {
         warn_line!("{}", plain.trim_end());
         return Ok(());
     }
-    error.print().map_err(Failure::Output)
+    error.print().map_err(CliError::Output)
 }
 
 /// Prints a reply: as JSON if that is wanted, else as `text` says.
 ///
 /// # Errors
-/// [`Failure::Output`].
-pub(super) fn reply(
+/// [`CliError::Output`].
+pub(super) fn print_reply(
     connection: &Connection,
     reply: &Reply,
-    text: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    text: impl FnOnce() -> Result<(), CliError>,
+) -> Result<(), CliError> {
     if connection.json {
         say!("{}", reply.body)
     } else {
@@ -82,11 +82,11 @@ pub(super) fn reply(
 /// program reads it, one row a line.
 ///
 /// # Errors
-/// [`Failure::Output`].
-pub(super) fn table<const COLUMNS: usize>(
+/// [`CliError::Output`].
+pub(super) fn print_table<const COLUMNS: usize>(
     heading: [&str; COLUMNS],
     rows: impl IntoIterator<Item = [String; COLUMNS]>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let mut table = Table::new();
     table.set_header(heading);
     for row in rows {
@@ -105,25 +105,25 @@ pub(super) fn table<const COLUMNS: usize>(
 }
 
 /// Text of a member of a reply, on one line; numbers too.
-pub(super) fn text(value: &serde_json::Value) -> String {
+pub(super) fn json_text(value: &serde_json::Value) -> String {
     match value {
-        serde_json::Value::String(text) => on_one_line(text).into_owned(),
+        serde_json::Value::String(text) => escape_line(text).into_owned(),
         serde_json::Value::Null => String::new(),
-        other => on_one_line(&other.to_string()).into_owned(),
+        other => escape_line(&other.to_string()).into_owned(),
     }
 }
 
 /// Says on standard error what a call was accepted with.
-pub(super) fn warnings(reply: &Reply) {
+pub(super) fn print_warnings(reply: &Reply) {
     for warning in reply.body["Warnings"].as_array().into_iter().flatten() {
-        let (kind, detail) = (text(&warning["Kind"]), text(&warning["Detail"]));
+        let (kind, detail) = (json_text(&warning["Kind"]), json_text(&warning["Detail"]));
         warn_line!("edgeseal: warning: {kind}: {detail}");
     }
 }
 
 /// Says on standard error what failed and what helps.
-pub(super) fn failure(failure: &Failure) {
-    let Failure::Call(CallError::Refused(refusal)) = failure else {
+pub(super) fn print_error(failure: &CliError) {
+    let CliError::Call(CallError::Api(refusal)) = failure else {
         warn_line!("edgeseal: {failure}");
         let mut said = failure.to_string();
         let mut cause = std::error::Error::source(failure);
@@ -157,9 +157,9 @@ pub(super) fn failure(failure: &Failure) {
 /// Shows a new access key, the only time that its secret is seen.
 ///
 /// # Errors
-/// [`Failure::Output`].
-pub(super) fn new_access_key(key: &serde_json::Value) -> Result<(), Failure> {
-    say!("AccessKeyId      {}", text(&key["AccessKeyId"]))?;
-    say!("AccessKeySecret  {}", text(&key["AccessKeySecret"]))?;
+/// [`CliError::Output`].
+pub(super) fn print_new_access_key(key: &serde_json::Value) -> Result<(), CliError> {
+    say!("AccessKeyId      {}", json_text(&key["AccessKeyId"]))?;
+    say!("AccessKeySecret  {}", json_text(&key["AccessKeySecret"]))?;
     say!("The secret is shown this once; keep it.")
 }

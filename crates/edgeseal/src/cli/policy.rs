@@ -1,9 +1,9 @@
 //! `edgeseal policy …`
 
 use clap::{Args, Subcommand};
-use edgeseal_core::{AccountId, Pattern, policy::minimal};
+use edgeseal_core::{AccountId, DomainPattern, policy::renewal_policy};
 
-use super::{Connection, Failure, STS, output, output::say};
+use super::{CliError, Connection, STS_VERSION, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -24,7 +24,7 @@ pub(super) struct Minimal {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Minimal(minimal) => minimal.run().await,
         }
@@ -32,23 +32,26 @@ impl Command {
 }
 
 impl Minimal {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), CliError> {
         let domains = self.domains.iter().map(|given| {
-            Pattern::parse(given).map_err(|why| Failure::Usage(format!("{given}: {why}")))
+            DomainPattern::parse(given).map_err(|why| CliError::Usage(format!("{given}: {why}")))
         });
-        let domains: Vec<Pattern> = domains.collect::<Result<_, _>>()?;
+        let domains: Vec<DomainPattern> = domains.collect::<Result<_, _>>()?;
         let account = match self.account {
             Some(given) => given,
             None => {
-                let caller = self.connection.call(STS, "GetCallerIdentity", &[]).await?;
-                output::text(&caller.body["AccountId"])
+                let caller = self
+                    .connection
+                    .call(STS_VERSION, "GetCallerIdentity", &[])
+                    .await?;
+                output::json_text(&caller.body["AccountId"])
             }
         };
-        let account = AccountId::parse(&account).map_err(|why| Failure::Usage(why.to_string()))?;
+        let account = AccountId::parse(&account).map_err(|why| CliError::Usage(why.to_string()))?;
         let document =
-            minimal(&account, &domains).map_err(|why| Failure::Usage(why.to_string()))?;
+            renewal_policy(&account, &domains).map_err(|why| CliError::Usage(why.to_string()))?;
         let pretty = serde_json::to_string_pretty(&document)
-            .map_err(|why| Failure::Usage(why.to_string()))?;
+            .map_err(|why| CliError::Usage(why.to_string()))?;
         say!("{pretty}")?;
         Ok(())
     }

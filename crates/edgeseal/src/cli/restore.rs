@@ -9,16 +9,16 @@ use std::{
 use clap::Args;
 use edgeseal_store::{
     open::OpenError,
-    sqlite::{PlaceError, StoreCopy, check_place},
+    sqlite::{BackupError, StoreBackup, check_restore_target},
 };
 use tokio::time::{Instant, sleep};
 
 use super::{
-    EX_DATA, Failure,
-    backup::{Proof, StoreFlags, not_copied, unplaced},
+    CliError, EX_DATA,
+    backup::{CopyReport, StoreFlags, copy_error, place_error},
     output::say,
 };
-use crate::{bootstrap, clock, opening::with_causes};
+use crate::{bootstrap, clock, opening::error_chain};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -35,18 +35,18 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let (config, store) = self.of.load()?;
-        bootstrap::make_directory(&config.data)
-            .map_err(|error| Failure::Usage(with_causes(&error)))?;
+        bootstrap::create_private_dir(&config.data)
+            .map_err(|error| CliError::Usage(error_chain(&error)))?;
         // It is looked at again when the copy is put there, which may be much later.
-        let place = self.place(&store).await;
-        place.map_err(|error| unplaced(&error))?;
-        let copy = StoreCopy::of(&self.file, &store);
-        let copy = copy.map_err(|error| not_copied(&error))?;
-        let proof = Proof::of(&copy, &config).await?;
+        let place = self.check_target(&store).await;
+        place.map_err(|error| place_error(&error))?;
+        let copy = StoreBackup::create(&self.file, &store);
+        let copy = copy.map_err(|error| copy_error(&error))?;
+        let proof = CopyReport::check(&copy, &config).await?;
         proof.print()?;
-        let is_proven = proof.report.problems.is_empty() && proof.unopened.is_none();
+        let is_proven = proof.report.problems.is_empty() && proof.unopened_reason.is_none();
         if !is_proven && !self.unproven {
             let keys = match proof.lacks_keys() {
                 true => "put back the key-encryption keys that it was sealed under, ",
@@ -55,8 +55,8 @@ impl Command {
             say!("nothing was changed: {keys}take another backup, or say --unproven")?;
             return Ok(ExitCode::from(EX_DATA));
         }
-        let placed = copy.put_in_place(&store, self.replace, clock::now());
-        let aside = placed.map_err(|error| unplaced(&error))?;
+        let placed = copy.restore_to(&store, self.replace, clock::now());
+        let aside = placed.map_err(|error| place_error(&error))?;
         say!(
             "{} is as it was at revision {}",
             store.display(),
@@ -69,12 +69,14 @@ impl Command {
     }
 
     /// Whether a copy may be put there. A server that has just lost its store lets go of it only then.
-    async fn place(&self, store: &Path) -> Result<(), PlaceError> {
-        const PATIENCE: Duration = Duration::from_secs(1);
+    async fn check_target(&self, store: &Path) -> Result<(), BackupError> {
+        const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
         let began = Instant::now();
         loop {
-            match check_place(store, self.replace) {
-                Err(PlaceError::Open(OpenError::Locked { .. })) if began.elapsed() < PATIENCE => {
+            match check_restore_target(store, self.replace) {
+                Err(BackupError::Open(OpenError::Locked { .. }))
+                    if began.elapsed() < LOCK_TIMEOUT =>
+                {
                     sleep(Duration::from_millis(50)).await;
                 }
                 place => return place,

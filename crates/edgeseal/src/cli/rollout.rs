@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{Connection, EDGESEAL, Failure, output, output::say};
+use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -23,7 +23,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let optional = [
             ("DomainName", self.domain.as_deref()),
             ("Env", self.staging.then_some("staging")),
@@ -37,17 +37,17 @@ impl Command {
         let headers: Vec<_> = wait.iter().map(|wait| ("prefer", wait.as_str())).collect();
         let reply = self
             .connection
-            .call_with(EDGESEAL, "DescribeRollout", &params, &headers)
+            .call_with(EDGESEAL_API_VERSION, "DescribeRollout", &params, &headers)
             .await?;
         let body = &reply.body;
-        output::reply(&self.connection, &reply, || match &self.domain {
+        output::print_reply(&self.connection, &reply, || match &self.domain {
             Some(_) => domain(body),
             None => fleet(body),
         })?;
         let all_proved = body["ProvenEdges"] == body["LiveEdges"] && body["LiveEdges"] != 0;
         if self.wait.is_some() && !all_proved {
-            let count = |name: &str| output::text(&body[name]);
-            return Err(Failure::Unfinished(format!(
+            let count = |name: &str| output::json_text(&body[name]);
+            return Err(CliError::Incomplete(format!(
                 "proved at {} of {} live edges",
                 count("ProvenEdges"),
                 count("LiveEdges")
@@ -57,8 +57,8 @@ impl Command {
     }
 }
 
-fn domain(body: &Value) -> Result<(), Failure> {
-    let text = |name: &str| output::text(&body[name]);
+fn domain(body: &Value) -> Result<(), CliError> {
+    let text = |name: &str| output::json_text(&body[name]);
     say!(
         "{}: proved at {} of {} live edges, served by {}",
         text("DomainName"),
@@ -79,14 +79,14 @@ fn domain(body: &Value) -> Result<(), Failure> {
         say!("  proved everywhere after {} ms", text("TookMs"))?;
     }
     let columns = ["EdgeId", "Group", "State", "ProvenAt", "TookMs", "Why"];
-    output::table(
+    output::print_table(
         ["EDGE", "GROUP", "STATE", "PROVED", "MS", "WHY"],
         rows(body, "Edges", columns),
     )
 }
 
-fn fleet(body: &Value) -> Result<(), Failure> {
-    let text = |name: &str| output::text(&body[name]);
+fn fleet(body: &Value) -> Result<(), CliError> {
+    let text = |name: &str| output::json_text(&body[name]);
     say!(
         "{} live edges, {} silent; domains in quarantine: {}, not proved: {}",
         text("LiveEdges"),
@@ -104,7 +104,7 @@ fn fleet(body: &Value) -> Result<(), Failure> {
         "Quarantined",
         "Unproved",
     ];
-    output::table(
+    output::print_table(
         [
             "EDGE",
             "GROUP",
@@ -120,7 +120,7 @@ fn fleet(body: &Value) -> Result<(), Failure> {
     for list in ["QuarantinedDomains", "UnprovedDomains"] {
         if body[list].as_array().is_some_and(|rows| !rows.is_empty()) {
             let columns = ["EdgeId", "DomainName", "Why"];
-            output::table(["EDGE", "DOMAIN", "WHY"], rows(body, list, columns))?;
+            output::print_table(["EDGE", "DOMAIN", "WHY"], rows(body, list, columns))?;
         }
     }
     Ok(())
@@ -132,6 +132,6 @@ fn rows<const COLUMNS: usize>(
     columns: [&str; COLUMNS],
 ) -> Vec<[String; COLUMNS]> {
     let rows = body[list].as_array().into_iter().flatten();
-    rows.map(|row| columns.map(|name| output::text(&row[name])))
+    rows.map(|row| columns.map(|name| output::json_text(&row[name])))
         .collect()
 }

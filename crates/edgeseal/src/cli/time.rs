@@ -4,7 +4,7 @@ use edgeseal_core::Timestamp;
 
 /// The moment that `text` means, as the API takes it: `7d` is seven days before `now`; units are s,
 /// m, h, d and w. Anything else is left as it is, for the API to judge.
-pub(super) fn moment(text: &str, now: Timestamp) -> String {
+pub(super) fn resolve_time(text: &str, now: Timestamp) -> String {
     ago_ms(text).map_or_else(|| text.to_owned(), |ms| now.plus_ms(-ms).to_string())
 }
 
@@ -41,7 +41,7 @@ mod tests {
             ("0d", 0),
         ] {
             let expected = now.plus_ms(-seconds * 1000).to_string();
-            assert_eq!(moment(given, now), expected, "{given}");
+            assert_eq!(resolve_time(given, now), expected, "{given}");
         }
         for given in [
             "2026-01-02T03:04:05Z",
@@ -55,7 +55,7 @@ mod tests {
             "7 d",
             "7д",
         ] {
-            assert_eq!(moment(given, now), given);
+            assert_eq!(resolve_time(given, now), given);
         }
     }
 }

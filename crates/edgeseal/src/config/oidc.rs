@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use edgeseal_api::oidc_keys::{HttpsSource, KeySource, OidcProviders};
+use edgeseal_api::oidc_providers::{HttpsSource, KeySource, OidcProviders};
 use edgeseal_core::{AccountId, oidc::Provider};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
@@ -29,11 +29,11 @@ pub(crate) struct OidcProvider {
     /// Certificates, in PEM, that vouch for the address of the keys; `None`: the public ones.
     jwks_ca_file: Option<PathBuf>,
     /// How many hours ago a token may have been issued.
-    #[serde(default = "twelve")]
+    #[serde(default = "default_issued_within_hours")]
     issued_within_hours: u32,
 }
 
-const fn twelve() -> u32 {
+const fn default_issued_within_hours() -> u32 {
     12
 }
 
@@ -48,13 +48,13 @@ pub(super) fn providers(tables: &[OidcProvider]) -> Result<OidcProviders, Config
         let same =
             |other: &Provider| (&other.account, &other.name) == (&provider.account, &provider.name);
         if providers.iter().any(|(other, _)| same(other)) {
-            return Err(refused(
+            return Err(invalid_value(
                 "oidc_provider.name",
                 &table.name,
                 "unique in its account",
             ));
         }
-        providers.push((provider, table.source()?));
+        providers.push((provider, table.key_source()?));
     }
     Ok(OidcProviders::new(providers))
 }
@@ -63,7 +63,7 @@ impl OidcProvider {
     fn provider(&self) -> Result<Provider, ConfigError> {
         let account = AccountId::parse(&self.account);
         let account = account.map_err(|_| {
-            refused(
+            invalid_value(
                 "oidc_provider.account",
                 &self.account,
                 "the number of an account",
@@ -72,47 +72,51 @@ impl OidcProvider {
         let good = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
         if !(1..=128).contains(&self.name.len()) || !self.name.bytes().all(good) {
             let expected = "a name of 1 to 128 letters, digits and . - _";
-            return Err(refused("oidc_provider.name", &self.name, expected));
+            return Err(invalid_value("oidc_provider.name", &self.name, expected));
         }
         if !self.issuer.starts_with("https://") {
             let expected = "an address that begins with https://, as OpenID Connect has it";
-            return Err(refused("oidc_provider.issuer", &self.issuer, expected));
+            return Err(invalid_value(
+                "oidc_provider.issuer",
+                &self.issuer,
+                expected,
+            ));
         }
         if self.client_ids.is_empty() || self.client_ids.iter().any(String::is_empty) {
             let given = self.client_ids.join(",");
             let expected = "a list of at least one audience, none of them empty";
-            return Err(refused("oidc_provider.client_ids", &given, expected));
+            return Err(invalid_value("oidc_provider.client_ids", &given, expected));
         }
         if !ISSUED_WITHIN_HOURS.contains(&self.issued_within_hours) {
             let given = self.issued_within_hours.to_string();
             let key = "oidc_provider.issued_within_hours";
-            return Err(refused(key, &given, "1 to 168"));
+            return Err(invalid_value(key, &given, "1 to 168"));
         }
         Ok(Provider {
             account,
             name: self.name.clone(),
             issuer: self.issuer.clone(),
             client_ids: self.client_ids.clone(),
-            issued_within_ms: i64::from(self.issued_within_hours) * 3_600_000,
+            max_token_age_ms: i64::from(self.issued_within_hours) * 3_600_000,
         })
     }
 
-    fn source(&self) -> Result<KeySource, ConfigError> {
+    fn key_source(&self) -> Result<KeySource, ConfigError> {
         let key = "oidc_provider.jwks";
         let expected = "https://host/path or the path of a file";
         if !self.jwks.contains("://") {
             if self.jwks.is_empty() || self.jwks_ca_file.is_some() {
                 let expected = "an https:// address, since jwks_ca_file is given";
-                return Err(refused(key, &self.jwks, expected));
+                return Err(invalid_value(key, &self.jwks, expected));
             }
             return Ok(KeySource::File(PathBuf::from(&self.jwks)));
         }
-        let source = HttpsSource::new(&self.jwks, &self.roots()?);
-        let source = source.map_err(|_| refused(key, &self.jwks, expected))?;
+        let source = HttpsSource::new(&self.jwks, &self.jwks_roots()?);
+        let source = source.map_err(|_| invalid_value(key, &self.jwks, expected))?;
         Ok(KeySource::Https(source))
     }
 
-    fn roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    fn jwks_roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let Some(file) = &self.jwks_ca_file else {
             return Ok(Vec::new());
         };
@@ -122,7 +126,7 @@ impl OidcProvider {
             .filter(|roots| !roots.is_empty());
         roots.ok_or_else(|| {
             let expected = "a readable file with certificates in PEM";
-            refused(
+            invalid_value(
                 "oidc_provider.jwks_ca_file",
                 &file.display().to_string(),
                 expected,
@@ -131,10 +135,10 @@ impl OidcProvider {
     }
 }
 
-fn refused(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
-    ConfigError::Value {
+fn invalid_value(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
+    ConfigError::InvalidValue {
         key,
-        given: given.to_owned(),
+        value: given.to_owned(),
         expected,
     }
 }
@@ -173,7 +177,7 @@ mod tests {
         let providers = read(GOOD, "").unwrap();
         let account = AccountId::parse("1234567890123456").unwrap();
         let known = providers.find(&account, "ci").unwrap();
-        assert_eq!(known.provider().issued_within_ms, 12 * 3_600_000);
+        assert_eq!(known.provider().max_token_age_ms, 12 * 3_600_000);
         assert!(providers.find(&account, "CI").is_none());
         assert!(providers.find(&AccountId::from_random(1), "ci").is_none());
     }

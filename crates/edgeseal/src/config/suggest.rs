@@ -10,7 +10,7 @@ pub(super) fn suggestion<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> 
 }
 
 /// The same as the end of a sentence; empty if there is none.
-pub(super) fn sentence(given: &str, known: &[&str]) -> String {
+pub(super) fn did_you_mean(given: &str, known: &[&str]) -> String {
     suggestion(given, known).map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
 }
 

@@ -3,11 +3,11 @@
 
 use std::env;
 
-use super::{Config, KEYS, suggest};
+use super::{Config, ENV_KEYS, suggest};
 use crate::kek::KekSource;
 
 /// Variables that are read elsewhere.
-const OTHERS: &[&str] = &["log", "endpoint", "cacert"];
+const OTHER_VARIABLES: &[&str] = &["log", "endpoint", "cacert"];
 
 /// Warns in the log of every variable `EDGESEAL_…` that nobody reads.
 pub(crate) fn warn_of_unknown_variables(config: &Config) {
@@ -18,17 +18,17 @@ pub(crate) fn warn_of_unknown_variables(config: &Config) {
     };
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in names.filter(|name| !of_keys(name)) {
-        if let Some(hint) = unknown(&name) {
+        if let Some(hint) = unknown_variable_hint(&name) {
             tracing::warn!(variable = name, "{hint}");
         }
     }
 }
 
 /// What to say of a variable; `None` if it is known, or not ours.
-fn unknown(name: &str) -> Option<String> {
+fn unknown_variable_hint(name: &str) -> Option<String> {
     let key = name.strip_prefix("EDGESEAL_")?.to_ascii_lowercase();
-    let mut known = [KEYS, OTHERS].concat();
-    if known.contains(&key.as_str()) || is_of_kubernetes(&key) {
+    let mut known = [ENV_KEYS, OTHER_VARIABLES].concat();
+    if known.contains(&key.as_str()) || is_kubernetes_service_variable(&key) {
         return None;
     }
     if ["rate_limits", "oidc_provider"].contains(&key.as_str()) {
@@ -48,7 +48,7 @@ fn unknown(name: &str) -> Option<String> {
 /// Whether Kubernetes makes it for a service whose name begins like ours: `…_SERVICE_HOST`,
 /// `…_SERVICE_PORT`, `…_PORT`, `…_PORT_443_TCP…`
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
-fn is_of_kubernetes(key: &str) -> bool {
+fn is_kubernetes_service_variable(key: &str) -> bool {
     let key = format!("_{key}");
     let of_port = |at: usize| {
         let rest = key[at..].trim_start_matches("_port");
@@ -95,7 +95,7 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(unknown(name).as_deref(), says, "{name}");
+            assert_eq!(unknown_variable_hint(name).as_deref(), says, "{name}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Authority {
 }
 
 /// A certificate with its key, in PEM.
-pub(super) struct Leaf {
+pub(super) struct IssuedCertificate {
     /// Leaf and root.
     pub(super) chain: String,
     /// The private key.
@@ -52,13 +52,19 @@ pub(crate) enum AuthorityError {
 impl Authority {
     /// Opens the authority in `directory`, or makes one there.
     pub(super) fn open(directory: &Path, now: Timestamp) -> Result<Self, AuthorityError> {
-        bootstrap::make_directory(directory)?;
+        bootstrap::create_private_dir(directory)?;
         let key_file = directory.join("ca.key");
         if !key_file.exists() {
             let key = KeyPair::generate()?;
             let certificate = ca_params(now.utc()).self_signed(&key)?;
-            bootstrap::write_private(&directory.join("ca.pem"), certificate.pem().as_bytes())?;
-            bootstrap::write_private(&key_file, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+            bootstrap::replace_private_file(
+                &directory.join("ca.pem"),
+                certificate.pem().as_bytes(),
+            )?;
+            bootstrap::replace_private_file(
+                &key_file,
+                Zeroizing::new(key.serialize_pem()).as_bytes(),
+            )?;
         }
         let read = |path: &Path| {
             fs::read_to_string(path).map_err(|cause| AuthorityError::Read {
@@ -73,15 +79,19 @@ impl Authority {
     }
 
     /// A certificate for a domain, good for 90 days.
-    pub(super) fn issue(&self, domain: &str, now: Timestamp) -> Result<Leaf, AuthorityError> {
+    pub(super) fn issue(
+        &self,
+        domain: &str,
+        now: Timestamp,
+    ) -> Result<IssuedCertificate, AuthorityError> {
         let mut params = CertificateParams::new([domain.to_owned()])?;
-        params.distinguished_name = named(domain);
+        params.distinguished_name = common_name(domain);
         params.not_before = now.utc() - Duration::HOUR;
         params.not_after = now.utc() + Duration::days(90);
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let leaf = params.signed_by(&key, &self.issuer)?;
-        Ok(Leaf {
+        Ok(IssuedCertificate {
             chain: format!("{}{}", leaf.pem(), self.ca),
             key: Zeroizing::new(key.serialize_pem()),
         })
@@ -90,7 +100,7 @@ impl Authority {
 
 fn ca_params(now: OffsetDateTime) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = named("Edgeseal demo CA");
+    params.distinguished_name = common_name("Edgeseal demo CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = now - Duration::HOUR;
@@ -98,7 +108,7 @@ fn ca_params(now: OffsetDateTime) -> CertificateParams {
     params
 }
 
-fn named(common_name: &str) -> DistinguishedName {
+fn common_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name

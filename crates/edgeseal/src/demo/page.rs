@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{bootstrap::Credentials, config::Config, running::Addresses};
+use crate::{bootstrap::Credentials, config::Config, node::Addresses};
 
 /// Prints what to try.
 pub(super) fn print(

@@ -10,7 +10,7 @@ use super::{DoctorError, Report};
 use crate::{config::Config, kek::KekSource};
 
 /// Files in the data directory that are their owner's alone.
-const PRIVATE: &[&str] = &[
+const PRIVATE_FILES: &[&str] = &[
     "credentials.json",
     "addresses.json",
     "store.db",
@@ -28,7 +28,10 @@ const PRIVATE: &[&str] = &[
 const DIRECTORIES: &[&str] = &["", "edge", "takeover", "demo"];
 
 pub(super) fn examine(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
-    let mut files: Vec<PathBuf> = PRIVATE.iter().map(|name| config.data.join(name)).collect();
+    let mut files: Vec<PathBuf> = PRIVATE_FILES
+        .iter()
+        .map(|name| config.data.join(name))
+        .collect();
     for source in config.kek_sources()? {
         if let KekSource::File(path) = source {
             files.push(path);
@@ -45,7 +48,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) -> Result<(), Doctor
     for name in DIRECTORIES {
         looked_at += check(&config.data.join(name), "chmod 700 it", report);
     }
-    report.looked_at(format!(
+    report.checked(format!(
         "the permissions of {looked_at} files and directories"
     ));
     Ok(())

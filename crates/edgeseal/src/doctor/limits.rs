@@ -6,19 +6,20 @@ use super::Report;
 use crate::{
     config::Config,
     data_lock::Holder,
-    resources::{self, Descriptors},
+    resources::{self, DescriptorBudget},
 };
 
 /// File descriptors: those of the process that serves, or of one that is started like this command.
 pub(super) fn examine(config: &Config, server: Holder, report: &mut Report) {
     let served = match server {
-        Holder::Process(Some(id)) => allowed_to(id),
+        Holder::Process(Some(id)) => nofile_limit_of(id),
         Holder::Process(None) | Holder::Nobody => None,
     };
-    let Some(allowed) = served.or_else(resources::descriptors_allowed) else {
+    let Some(allowed) = served.or_else(resources::nofile_limit) else {
         return;
     };
-    let shared = Descriptors::share(Some(allowed), config.connections, config.api_connections);
+    let shared =
+        DescriptorBudget::allocate(Some(allowed), config.connections, config.api_connections);
     if shared.connections >= config.connections {
         return;
     }
@@ -41,7 +42,7 @@ pub(super) fn examine(config: &Config, server: Holder, report: &mut Report) {
 
 /// As many descriptors as a process may have open at most; `None` if it may have any number, or cannot be
 /// looked at.
-fn allowed_to(process: u32) -> Option<u64> {
+fn nofile_limit_of(process: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
     let line = limits
         .lines()

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use edgeseal_edge::{Edge, Examined, ReplicaError};
+use edgeseal_edge::{Edge, ReplicaError, ReplicaReport};
 use edgeseal_store::Keyring;
 use tokio::time::sleep;
 
-use super::{RESTORE, Report, bound::Bound};
+use super::{RESTORE, Report, expected::ExpectedState};
 use crate::{config::Config, parts::edge_directory};
 
-const REMADE: &str =
+const REBUILD_REPLICA: &str =
     "stop Edgeseal and remove the files of the replica: it is made anew from the store";
 
 /// Whether an edge has kept a replica.
@@ -22,7 +22,7 @@ pub(super) fn exists(config: &Config) -> bool {
 pub(super) async fn examine(
     config: &Config,
     keyring: &Keyring,
-    (alone, bound): (bool, Option<&Bound>),
+    (alone, bound): (bool, Option<&ExpectedState>),
     report: &mut Report,
 ) {
     if !exists(config) && bound.is_some_and(|bound| !bound.domains.is_empty()) {
@@ -33,10 +33,10 @@ pub(super) async fn examine(
             report.problem(what, "restart Edgeseal with its store");
         }
     }
-    let Some(found) = look(config, keyring, alone, report) else {
+    let Some(found) = read_replica(config, keyring, alone, report) else {
         return;
     };
-    report.looked_at(format!("{} domains in the edge's replica", found.domains));
+    report.checked(format!("{} domains in the edge's replica", found.domains));
     if !found.complete {
         report.problem(
             "the edge's replica is not complete: without the store the edge would serve what is in it".to_owned(),
@@ -44,7 +44,7 @@ pub(super) async fn examine(
         );
     }
     for (name, why) in &found.unusable {
-        report.problem(format!("replica, {name}: {why}"), REMADE);
+        report.problem(format!("replica, {name}: {why}"), REBUILD_REPLICA);
     }
     for (name, why) in &found.quarantined {
         report.problem(
@@ -57,15 +57,20 @@ pub(super) async fn examine(
     }
 }
 
-fn look(config: &Config, keyring: &Keyring, alone: bool, report: &mut Report) -> Option<Examined> {
-    match edgeseal_edge::examine(&edge_directory(config), keyring, alone) {
+fn read_replica(
+    config: &Config,
+    keyring: &Keyring,
+    alone: bool,
+    report: &mut Report,
+) -> Option<ReplicaReport> {
+    match edgeseal_edge::inspect_replica(&edge_directory(config), keyring, alone) {
         Ok(found) => found,
         Err(error) => {
             let what = match &error {
                 ReplicaError::Corrupted { .. } => error.to_string(),
                 other => format!("the edge's replica cannot be read: {other}"),
             };
-            report.problem(what, REMADE);
+            report.problem(what, REBUILD_REPLICA);
             None
         }
     }
@@ -76,18 +81,18 @@ fn look(config: &Config, keyring: &Keyring, alone: bool, report: &mut Report) ->
 async fn compare(
     config: &Config,
     keyring: &Keyring,
-    (alone, mut found, bound): (bool, Examined, &Bound),
+    (alone, mut found, bound): (bool, ReplicaReport, &ExpectedState),
     report: &mut Report,
 ) {
-    const LOOKS: usize = 20;
+    const ATTEMPTS: usize = 20;
     const PAUSE: Duration = Duration::from_millis(100);
     let expected = bound.domains.len() as u64;
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         if alone || found.domains >= expected {
             break;
         }
         sleep(PAUSE).await;
-        match edgeseal_edge::examine(&edge_directory(config), keyring, alone) {
+        match edgeseal_edge::inspect_replica(&edge_directory(config), keyring, alone) {
             Ok(Some(later)) => found = later,
             Ok(None) | Err(_) => break,
         }

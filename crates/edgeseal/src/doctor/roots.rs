@@ -7,32 +7,32 @@ use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
 use crate::demo;
 
 /// Subjects of the roots of this system, and of those that browsers know, as DER.
-static SUBJECTS: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
+static ROOT_SUBJECTS: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
     let system = rustls_native_certs::load_native_certs().certs;
     let system = system.iter().filter_map(|root| subject(root));
     let known = webpki_roots::TLS_SERVER_ROOTS.iter();
     // A trust anchor's subject is what is in the SEQUENCE.
-    let known = known.map(|root| sequence(root.subject.as_ref()));
+    let known = known.map(|root| der_sequence(root.subject.as_ref()));
     system.chain(known).collect()
 });
 
 /// Whether this certificate was issued by itself or by a root.
-pub(super) fn issued(leaf: &[u8]) -> bool {
+pub(super) fn needs_no_intermediate(leaf: &[u8]) -> bool {
     let Ok((_, leaf)) = parse_x509_certificate(leaf) else {
         return false;
     };
     let issuer = leaf.issuer().as_raw();
-    issuer == leaf.subject().as_raw() || SUBJECTS.contains(issuer)
+    issuer == leaf.subject().as_raw() || ROOT_SUBJECTS.contains(issuer)
 }
 
 /// The root of the demo on this data directory, as DER, if there was one: people who look at it trust it.
-pub(super) fn of_demo(data: &Path) -> Option<Vec<u8>> {
+pub(super) fn demo_root(data: &Path) -> Option<Vec<u8>> {
     let pem = fs::read(demo::ca_file(data)).ok()?;
     Some(parse_x509_pem(&pem).ok()?.1.contents)
 }
 
 /// Whether this very root has signed the certificate.
-pub(super) fn signed(root: &[u8], leaf: &[u8]) -> bool {
+pub(super) fn is_signed_by(root: &[u8], leaf: &[u8]) -> bool {
     let (Ok((_, root)), Ok((_, leaf))) =
         (parse_x509_certificate(root), parse_x509_certificate(leaf))
     else {
@@ -48,7 +48,7 @@ fn subject(der: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// DER of a SEQUENCE with this content (X.690 §8.1.3).
-fn sequence(content: &[u8]) -> Vec<u8> {
+fn der_sequence(content: &[u8]) -> Vec<u8> {
     let mut der = vec![0x30];
     match content.len() {
         short @ 0..=0x7f => der.push(short as u8),
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn the_root_of_the_demo_is_known_by_its_key() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(of_demo(directory.path()), None);
+        assert_eq!(demo_root(directory.path()), None);
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         // Of the same name.
@@ -84,13 +84,13 @@ mod tests {
         let file = demo::ca_file(directory.path());
         fs::create_dir(file.parent().unwrap()).unwrap();
         fs::write(&file, root.pem()).unwrap();
-        let root = of_demo(directory.path()).unwrap();
+        let root = demo_root(directory.path()).unwrap();
         for (key, expected) in [(ours, true), (other, false)] {
             let issuer = Issuer::new(authority.clone(), key);
             let leaf = CertificateParams::new(["demo.localhost".to_owned()]).unwrap();
             let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer);
-            assert_eq!(signed(&root, leaf.unwrap().der()), expected);
+            assert_eq!(is_signed_by(&root, leaf.unwrap().der()), expected);
         }
-        assert!(!signed(&root, b"no certificate"));
+        assert!(!is_signed_by(&root, b"no certificate"));
     }
 }

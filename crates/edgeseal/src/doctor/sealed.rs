@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{KEY_BACK, RESTORE, Report};
+use super::{RESTORE, RESTORE_KEY, Report};
 use edgeseal_core::{Secret, certificate::Digest};
 use edgeseal_store::{
     Entry, Fault, Keyring, Store,
     key::TICKET_KEYS,
     record::decode_material,
     reseal::{self, SEALED_KINDS, SealedKind},
-    seal::OpenError,
+    seal::UnsealError,
     ticket_key::TicketKey,
 };
 use rustls::{
@@ -19,7 +19,7 @@ use rustls::{
 };
 
 const PAGE: usize = 500;
-const TICKET_KEY: &str =
+const TICKET_KEY_REMEDY: &str =
     "nothing: its period ends within a day, and until then sessions resume at each edge alone";
 
 /// Opens every sealed record, or without keys tells which of them are needed.
@@ -29,7 +29,7 @@ pub(super) async fn examine(
     report: &mut Report,
 ) -> Result<(), Fault> {
     let Some(keyring) = keyring else {
-        for (id, kinds) in reseal::census(store).await?.records {
+        for (id, kinds) in reseal::count_sealed(store).await?.records {
             let kinds: Vec<String> = kinds
                 .iter()
                 .map(|(kind, n)| format!("{n} {kind}"))
@@ -53,11 +53,11 @@ pub(super) async fn examine(
                 }
             }
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
-        report.looked_at(format!("{count} sealed records of {}", kind.name));
+        report.checked(format!("{count} sealed records of {}", kind.name));
     }
     Ok(())
 }
@@ -73,9 +73,9 @@ fn check(
     };
     let opened = keyring.open(&sealed, &entry.key).map_err(|why| {
         let cure = match why {
-            OpenError::UnknownKey { .. } => KEY_BACK,
-            OpenError::Broken if kind.prefix == TICKET_KEYS => TICKET_KEY,
-            OpenError::Broken => RESTORE,
+            UnsealError::UnknownKey { .. } => RESTORE_KEY,
+            UnsealError::Broken if kind.prefix == TICKET_KEYS => TICKET_KEY_REMEDY,
+            UnsealError::Broken => RESTORE,
         };
         (format!("the sealed value does not open: {why}"), cure)
     })?;
@@ -85,7 +85,7 @@ fn check(
             let opened = TicketKey::open(keyring, &entry.key, &entry.value);
             return opened
                 .map(drop)
-                .map_err(|why| (why.to_string(), TICKET_KEY));
+                .map_err(|why| (why.to_string(), TICKET_KEY_REMEDY));
         }
         "signing requests" => is_key_of_name(&opened, entry),
         "audit secrets" => Some(opened.expose().len() == 32),

@@ -75,7 +75,9 @@ async fn a_command_that_does_not_end_is_ended() {
     let pid = directory.path().join("pid");
     let text = format!("sleep 600 & echo $! > {}; wait", pid.display());
     let argv = ["sh", "-c", &text].map(str::to_owned);
-    let error = printed(&argv, Duration::from_secs(1)).await.unwrap_err();
+    let error = run_command(&argv, Duration::from_secs(1))
+        .await
+        .unwrap_err();
     let said = error.to_string();
     assert!(said.contains("did not end within 1 s"), "{said}");
     let pid = fs::read_to_string(pid).unwrap();
@@ -91,7 +93,7 @@ async fn a_command_that_does_not_end_is_ended() {
 #[test]
 fn settings() {
     let one = |text: &str| {
-        let entry: Entry = serde_json::from_str(text).unwrap();
+        let entry: KekSourceSetting = serde_json::from_str(text).unwrap();
         KekSetting::One(entry)
             .sources()
             .map(|mut sources| sources.remove(0))
@@ -118,6 +120,6 @@ fn settings() {
     assert_eq!(several.sources().unwrap().len(), 2);
     let none: KekSetting = serde_json::from_str("[]").unwrap();
     assert_eq!(none.sources(), None);
-    let key: Entry = serde_json::from_str(r#""AAAABBBBCCCC=""#).unwrap();
+    let key: KekSourceSetting = serde_json::from_str(r#""AAAABBBBCCCC=""#).unwrap();
     assert_eq!(format!("{key:?}"), "(not shown)");
 }

@@ -40,7 +40,7 @@ struct State {
 }
 
 impl State {
-    fn lose(&self, reason: &'static str, lines: u64) {
+    fn record_lost(&self, reason: &'static str, lines: u64) {
         self.lost.fetch_add(lines, Ordering::Relaxed);
         metrics::counter!("edgeseal_log_lines_lost_total", "reason" => reason).increment(lines);
     }
@@ -55,12 +55,12 @@ impl LogQueue {
         let (lines, queued) = channel();
         let state = Arc::new(State::default());
         let writer = Writer {
-            to,
+            sink: to,
             state: Arc::clone(&state),
             batch: Vec::with_capacity(2 * BATCH),
             lines: 0,
-            taken: 0,
-            torn: false,
+            batch_cost: 0,
+            partial_line: false,
         };
         thread::Builder::new()
             .name("log".to_owned())
@@ -74,7 +74,7 @@ impl LogQueue {
         let queued = self.state.queued.fetch_add(size, Ordering::AcqRel);
         if queued + size > QUEUE_MAX || self.lines.send(Message::Line(line.to_vec())).is_err() {
             self.state.queued.fetch_sub(size, Ordering::AcqRel);
-            self.state.lose("queue_full", 1);
+            self.state.record_lost("queue_full", 1);
         }
     }
 
@@ -100,14 +100,14 @@ impl Write for &LogQueue {
 }
 
 struct Writer<W> {
-    to: W,
+    sink: W,
     state: Arc<State>,
     batch: Vec<u8>,
     /// Lines in the batch, and what they take of the queue.
     lines: u64,
-    taken: usize,
+    batch_cost: usize,
     /// A line was written in part: the next one begins on a new line.
-    torn: bool,
+    partial_line: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -131,18 +131,18 @@ impl<W: Write> Writer<W> {
     }
 
     fn add(&mut self, line: &[u8]) {
-        if std::mem::take(&mut self.torn) {
+        if std::mem::take(&mut self.partial_line) {
             self.batch.push(b'\n');
         }
         self.batch.extend_from_slice(line);
         self.lines += 1;
-        self.taken += line.len() + LINE_OVERHEAD;
+        self.batch_cost += line.len() + LINE_OVERHEAD;
     }
 
     fn write(&mut self) {
         let mut left: &[u8] = &self.batch;
         while !left.is_empty() {
-            match self.to.write(left) {
+            match self.sink.write(left) {
                 Ok(written @ 1..) => left = &left[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => break,
@@ -150,20 +150,21 @@ impl<W: Write> Writer<W> {
         }
         let written = self.batch.len() - left.len();
         if written > 0 {
-            self.torn = self.batch[written - 1] != b'\n';
+            self.partial_line = self.batch[written - 1] != b'\n';
         } else if self.batch.first() == Some(&b'\n') {
             // The line feed that was to end a torn line did not go out.
-            self.torn = true;
+            self.partial_line = true;
         }
         if !left.is_empty() {
             // Lines hold no line feed but the one at their end, or almost.
             let missing = left.iter().filter(|byte| **byte == b'\n').count() as u64;
-            self.state.lose("not_written", missing.min(self.lines));
+            self.state
+                .record_lost("not_written", missing.min(self.lines));
         }
         let went_through = left.is_empty() && self.lines > 0;
         self.batch.clear();
         self.lines = 0;
-        let taken = std::mem::take(&mut self.taken);
+        let taken = std::mem::take(&mut self.batch_cost);
         let before = self.state.queued.fetch_sub(taken, Ordering::AcqRel);
         if went_through && before == taken {
             let lines = self.state.lost.swap(0, Ordering::Relaxed);

@@ -37,7 +37,7 @@ pub(super) struct Authority {
     data: PathBuf,
     directory: PathBuf,
     /// When the certificate ends.
-    pub(super) good_until: Timestamp,
+    pub(super) leaf_not_after: Timestamp,
     /// The file of the system's roots that is in the bundle; `None` if there is none.
     pub(super) system_roots: Option<PathBuf>,
 }
@@ -70,28 +70,28 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuthorityError`] names the file.
-    pub(super) fn prepare(
+    pub(super) fn ensure(
         data: &Path,
         address: IpAddr,
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
-        bootstrap::make_directory(data)?;
+        bootstrap::create_private_dir(data)?;
         // The recipe is followed from anywhere.
         let data = data.canonicalize().map_err(|cause| AuthorityError::Read {
             path: data.to_owned(),
             cause,
         })?;
         let directory = data.join("takeover");
-        bootstrap::make_directory(&directory)?;
-        let ca = Pair::at(&directory, "ca");
+        bootstrap::create_private_dir(&directory)?;
+        let ca = CertFiles::at(&directory, "ca");
         let (ca_pem, issuer) = match ca.usable(now, |_| true)? {
             Some(kept) => kept,
             None => ca.write(&new_ca(now)?)?,
         };
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, issuer)?;
-        let leaf = Pair::at(&directory, "api");
+        let leaf = CertFiles::at(&directory, "api");
         let fits =
-            |found: &X509Certificate<'_>| is_for_hosts(found) && is_signed_by(found, &ca_pem);
+            |found: &X509Certificate<'_>| covers_hosts(found) && is_signed_by(found, &ca_pem);
         let (leaf_pem, _) = match leaf.usable(now, fits)? {
             Some(kept) => kept,
             None => leaf.write(&new_leaf(&issuer, now)?)?,
@@ -99,11 +99,11 @@ impl Authority {
         let mut authority = Self {
             data,
             directory,
-            good_until: with_certificate(&leaf_pem, not_after).unwrap_or(now),
+            leaf_not_after: parse_pem_certificate(&leaf_pem, not_after).unwrap_or(now),
             system_roots: None,
         };
         authority.write_bundle(&ca_pem, SYSTEM_ROOTS)?;
-        replace(&authority.hosts_file(), &hosts::lines(address))?;
+        write_if_changed(&authority.hosts_file(), &hosts::lines(address))?;
         Ok(authority)
     }
 
@@ -156,23 +156,23 @@ impl Authority {
             bundle.push('\n');
         }
         bundle.push_str(ca_pem);
-        replace(&self.bundle_file(), &bundle)
+        write_if_changed(&self.bundle_file(), &bundle)
     }
 }
 
 /// A certificate and its key in files.
-struct Pair {
+struct CertFiles {
     cert: PathBuf,
     key: PathBuf,
 }
 
 /// A certificate and its key.
-struct Made {
+struct IssuedCertificate {
     pem: String,
     key: KeyPair,
 }
 
-impl Pair {
+impl CertFiles {
     fn at(directory: &Path, name: &str) -> Self {
         Self {
             cert: directory.join(format!("{name}.pem")),
@@ -193,7 +193,7 @@ impl Pair {
         let Ok(key) = KeyPair::from_pem(&key) else {
             return Ok(None);
         };
-        let usable = with_certificate(&pem, |found| {
+        let usable = parse_pem_certificate(&pem, |found| {
             let left = not_after(found).utc() - now.utc();
             // A crash between the two files leaves a pair that is none.
             found.public_key().raw == key.subject_public_key_info()
@@ -203,10 +203,10 @@ impl Pair {
         Ok((usable == Some(true)).then_some((pem, key)))
     }
 
-    fn write(&self, made: &Made) -> Result<(String, KeyPair), AuthorityError> {
+    fn write(&self, made: &IssuedCertificate) -> Result<(String, KeyPair), AuthorityError> {
         let key = Zeroizing::new(made.key.serialize_pem());
-        bootstrap::write_private(&self.key, key.as_bytes())?;
-        bootstrap::write_private(&self.cert, made.pem.as_bytes())?;
+        bootstrap::replace_private_file(&self.key, key.as_bytes())?;
+        bootstrap::replace_private_file(&self.cert, made.pem.as_bytes())?;
         tracing::info!(file = %self.cert.display(), "certificate made");
         Ok((made.pem.clone(), KeyPair::from_pem(&key)?))
     }
@@ -214,11 +214,11 @@ impl Pair {
 
 /// A CA for names below the cloud's domain, and for nothing else (RFC 5280 §4.2.1.10). A constraint
 /// on host names leaves addresses free, so these are excluded.
-fn new_ca(now: Timestamp) -> Result<Made, rcgen::Error> {
+fn new_ca(now: Timestamp) -> Result<IssuedCertificate, rcgen::Error> {
     let every =
         |address: IpAddr| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0));
     let mut params = CertificateParams::default();
-    params.distinguished_name = named(&format!("Edgeseal take-over of {}", hosts::DOMAIN));
+    params.distinguished_name = common_name(&format!("Edgeseal take-over of {}", hosts::DOMAIN));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(NameConstraints {
@@ -228,40 +228,43 @@ fn new_ca(now: Timestamp) -> Result<Made, rcgen::Error> {
             every(Ipv6Addr::UNSPECIFIED.into()),
         ],
     });
-    valid(&mut params, now, CA_VALIDITY);
+    set_validity(&mut params, now, CA_VALIDITY);
     let key = KeyPair::generate()?;
     let pem = params.self_signed(&key)?.pem();
-    Ok(Made { pem, key })
+    Ok(IssuedCertificate { pem, key })
 }
 
-fn new_leaf(issuer: &Issuer<'_, KeyPair>, now: Timestamp) -> Result<Made, rcgen::Error> {
+fn new_leaf(
+    issuer: &Issuer<'_, KeyPair>,
+    now: Timestamp,
+) -> Result<IssuedCertificate, rcgen::Error> {
     let names = hosts::names();
     let mut params = CertificateParams::new(names.clone())?;
-    params.distinguished_name = named(&names[0]);
+    params.distinguished_name = common_name(&names[0]);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    valid(&mut params, now, LEAF_VALIDITY);
+    set_validity(&mut params, now, LEAF_VALIDITY);
     let key = KeyPair::generate()?;
     let pem = params.signed_by(&key, issuer)?.pem();
-    Ok(Made { pem, key })
+    Ok(IssuedCertificate { pem, key })
 }
 
-fn valid(params: &mut CertificateParams, now: Timestamp, validity: Duration) {
+fn set_validity(params: &mut CertificateParams, now: Timestamp, validity: Duration) {
     let now: OffsetDateTime = now.utc();
     params.not_before = now - Duration::HOUR;
     params.not_after = now + validity;
 }
 
-fn named(common_name: &str) -> DistinguishedName {
+fn common_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
 }
 
 /// Looks at a certificate in PEM; `None` if it is none.
-fn with_certificate<T>(pem: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
+fn parse_pem_certificate<T>(pem: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
     let (_, block) = parse_x509_pem(pem.as_bytes()).ok()?;
     let (_, certificate) = X509Certificate::from_der(&block.contents).ok()?;
     Some(look(&certificate))
@@ -272,7 +275,7 @@ fn not_after(certificate: &X509Certificate<'_>) -> Timestamp {
 }
 
 /// Whether it has today's names: a later version may know more.
-fn is_for_hosts(certificate: &X509Certificate<'_>) -> bool {
+fn covers_hosts(certificate: &X509Certificate<'_>) -> bool {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return false;
     };
@@ -290,7 +293,7 @@ fn is_for_hosts(certificate: &X509Certificate<'_>) -> bool {
 fn is_signed_by(certificate: &X509Certificate<'_>, ca_pem: &str) -> bool {
     let verify =
         |ca: &X509Certificate<'_>| certificate.verify_signature(Some(ca.public_key())).is_ok();
-    with_certificate(ca_pem, verify) == Some(true)
+    parse_pem_certificate(ca_pem, verify) == Some(true)
 }
 
 /// A text file; `None` if there is none.
@@ -309,9 +312,9 @@ fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
 }
 
 /// Writes a file unless it says so already.
-fn replace(path: &Path, content: &str) -> Result<(), AuthorityError> {
+fn write_if_changed(path: &Path, content: &str) -> Result<(), AuthorityError> {
     if read(path)?.as_deref() != Some(content) {
-        bootstrap::write_private(path, content.as_bytes())?;
+        bootstrap::replace_private_file(path, content.as_bytes())?;
     }
     Ok(())
 }

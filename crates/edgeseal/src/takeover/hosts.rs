@@ -8,7 +8,7 @@ use std::{fmt::Write as _, net::IpAddr};
 /// All of them are below this one.
 pub(super) const DOMAIN: &str = "aliyuncs.com";
 /// At the end of each line of the hosts file, to find it again.
-pub(super) const MARK: &str = "# edgeseal takeover";
+pub(super) const HOSTS_MARKER: &str = "# edgeseal takeover";
 
 /// A service under its name alone and in regions.
 struct Service {
@@ -92,7 +92,7 @@ pub(super) fn names() -> Vec<String> {
 pub(super) fn lines(address: IpAddr) -> String {
     let mut lines = String::new();
     for names in names().chunks(5) {
-        let _ = writeln!(lines, "{address} {} {MARK}", names.join(" "));
+        let _ = writeln!(lines, "{address} {} {HOSTS_MARKER}", names.join(" "));
     }
     lines
 }
@@ -109,7 +109,7 @@ mod tests {
         let mut found = Vec::new();
         for line in lines.lines() {
             assert!(line.len() < 512, "{line}");
-            let line = line.strip_suffix(MARK).unwrap();
+            let line = line.strip_suffix(HOSTS_MARKER).unwrap();
             let mut words = line.split_whitespace();
             assert_eq!(words.next(), Some("127.0.0.1"));
             found.extend(words);

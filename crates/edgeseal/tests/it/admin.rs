@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    CDN, Origin, PATIENCE, Server, eventually, origin::Connection, pki::AUTHORITY, raw, tls,
+    CDN_VERSION, Origin, Server, TIMEOUT, eventually, origin::Connection, pki::AUTHORITY, raw, tls,
 };
 
 const NAME: &str = "www.watched.example";
@@ -63,12 +63,16 @@ const FAILURES: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_what_happened_and_name_nobody() {
     let server = Server::start();
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let addresses = server.addresses();
     api.add(NAME, &origin).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
-    api.refused(CDN, "StopCdnDomain", &[("DomainName", "no.example")])
-        .await;
+    api.refused(
+        CDN_VERSION,
+        "StopCdnDomain",
+        &[("DomainName", "no.example")],
+    )
+    .await;
     for _ in 0..2 {
         let stream = tls::connect(addresses.https, NAME, &["http/1.1"]).await;
         let got = Connection::h1(stream.unwrap()).await.get(NAME, "/").await;
@@ -146,7 +150,7 @@ async fn health_is_told_to_the_last() {
     .await;
     assert_eq!(get("/healthz").await.status, 200);
     drop(call);
-    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+    assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +193,7 @@ async fn connections_that_ask_nothing_keep_nobody_out() {
     for (which, connections) in [("made room", flood), ("took too long", newest)] {
         for mut connection in connections {
             let mut bytes = Vec::new();
-            let ended = timeout(PATIENCE, connection.read_to_end(&mut bytes)).await;
+            let ended = timeout(TIMEOUT, connection.read_to_end(&mut bytes)).await;
             assert!(ended.is_ok(), "one that {which} goes on");
         }
     }

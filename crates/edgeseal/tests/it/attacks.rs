@@ -30,7 +30,7 @@ const NAME: &str = "www.attacked.example";
 const WILDCARD: &str = ".wild.example";
 /// How soon a visitor is answered while an attack goes on. Far more than it takes, far less than
 /// any timeout: two cores and other tests share the machine.
-const PROMPT: Duration = Duration::from_secs(8);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A server that is attacked, with [`NAME`] and [`WILDCARD`].
 struct Target {
@@ -39,9 +39,9 @@ struct Target {
 
 impl Target {
     async fn start(config: &str) -> Self {
-        raise_descriptors();
+        raise_nofile_limit();
         let server = Server::start_quiet(config);
-        let (api, origin) = (server.client(), Origin::start().await);
+        let (api, origin) = (server.root_client(), Origin::start().await);
         api.add(NAME, &origin).await;
         api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
         api.add(WILDCARD, &origin).await;
@@ -66,7 +66,7 @@ impl Target {
 
     /// A new visitor is served.
     async fn assert_serves(&self) {
-        visit(self.edge()).await.unwrap();
+        request_once(self.edge()).await.unwrap();
     }
 
     /// A connection to [`NAME`] after its handshake.
@@ -82,12 +82,12 @@ impl Target {
     }
 
     /// Forgets the highest memory so far (proc(5), `clear_refs`), and tells the present one.
-    fn mark_memory(&self) -> u64 {
+    fn baseline_kib(&self) -> u64 {
         fs::write(format!("/proc/{}/clear_refs", self.server.id()), "5").unwrap();
         self.memory_kib("VmRSS:")
     }
 
-    /// Asserts that memory never was this much over what [`Self::mark_memory`] told.
+    /// Asserts that memory never was this much over what [`Self::baseline_kib`] told.
     fn assert_memory(&self, before_kib: u64, more_kib: u64) {
         let highest = self.memory_kib("VmHWM:");
         assert!(
@@ -129,13 +129,13 @@ impl Target {
 }
 
 /// Visitors who come all the time, and one whose connection is never closed.
-struct Visitors {
+struct BackgroundClients {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl Visitors {
+impl BackgroundClients {
     async fn begin(target: &Target) -> Self {
         let (stop, served) = (Arc::default(), Arc::default());
         let mut visitors = Self {
@@ -145,16 +145,19 @@ impl Visitors {
         };
         let edge = target.edge();
         let kept = Connection::h1(target.connect("http/1.1").await).await;
-        visitors.go_on(kept, |mut kept: Connection| async move {
+        visitors.spawn_loop(kept, |mut kept: Connection| async move {
             let got = kept.get(NAME, "/").await;
             assert_eq!(got.unwrap().0, 200, "on a connection from before");
             kept
         });
-        visitors.go_on((), move |()| async move { visit(edge).await.unwrap() });
+        visitors.spawn_loop(
+            (),
+            move |()| async move { request_once(edge).await.unwrap() },
+        );
         visitors
     }
 
-    fn go_on<S: Send + 'static, F>(
+    fn spawn_loop<S: Send + 'static, F>(
         &mut self,
         state: S,
         mut ask: impl FnMut(S) -> F + Send + 'static,
@@ -167,7 +170,7 @@ impl Visitors {
             while !stop.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 state = ask(state).await;
-                assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
+                assert!(begun.elapsed() < RESPONSE_TIMEOUT, "{:?}", begun.elapsed());
                 served.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -186,7 +189,7 @@ impl Visitors {
 }
 
 /// A handshake and a request.
-async fn visit(edge: SocketAddr) -> Result<(), String> {
+async fn request_once(edge: SocketAddr) -> Result<(), String> {
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await;
     let stream = stream.map_err(|error| format!("{error:?}"))?;
     let (status, body) = Connection::h1(stream).await.get(NAME, "/").await?;
@@ -195,7 +198,7 @@ async fn visit(edge: SocketAddr) -> Result<(), String> {
 }
 
 /// As many descriptors as the system lets this process have; the server inherits them.
-fn raise_descriptors() {
+fn raise_nofile_limit() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
         current: limit.maximum,

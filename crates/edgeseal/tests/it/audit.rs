@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use edgeseal_api::{
     actions::{ACTIONS, Access, Action},
     client::CallError,
-    operation::Run,
+    operation::Handler,
 };
 use serde_json::Value;
 
 use crate::harness::{
-    Api, CAS, CDN, EDGESEAL, Origin, PATIENCE, SET, Server, api::upload, eventually,
-    pki::AUTHORITY, unlimited,
+    ApiClient, CAS, CDN_VERSION, EDGESEAL, Origin, SET, Server, TIMEOUT, api::upload_params,
+    eventually, pki::AUTHORITY, unlimited,
 };
 
 /// Parameters of a call.
@@ -23,7 +23,7 @@ type Params<'a> = &'a [(&'a str, &'a str)];
 const NAME: &str = "www.audit.example";
 
 /// All records that agree, the oldest first.
-pub(crate) async fn records(api: &Api, filter: &[(&str, &str)]) -> Vec<Value> {
+pub(crate) async fn records(api: &ApiClient, filter: &[(&str, &str)]) -> Vec<Value> {
     let (mut all, mut token) = (Vec::new(), String::new());
     loop {
         let mut params = filter.to_vec();
@@ -39,7 +39,7 @@ pub(crate) async fn records(api: &Api, filter: &[(&str, &str)]) -> Vec<Value> {
 }
 
 /// The record of this request, which may still be on its way.
-async fn record(api: &Api, request: &str) -> Value {
+async fn record(api: &ApiClient, request: &str) -> Value {
     eventually(&format!("the record of {request}"), async || {
         let found = records(api, &[("RequestId", request)]).await;
         assert!(found.len() < 2, "{found:?}");
@@ -55,13 +55,13 @@ fn fingerprint(der: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_tells_who_and_which_leaves() {
     let server = Server::start();
-    let alice = server.account("alice").await;
+    let alice = server.create_account("alice").await;
     alice.add(NAME, &Origin::start().await).await;
     let (one, other) = (AUTHORITY.issue(&[NAME]), AUTHORITY.issue(&[NAME]));
     let (first, second) = (fingerprint(&one.leaf), fingerprint(&other.leaf));
-    let staged = [&upload(NAME, &one)[..], &[("Env", "staging")]].concat();
-    let on_one = upload(NAME, &one);
-    let on_other = upload(NAME, &other);
+    let staged = [&upload_params(NAME, &one)[..], &[("Env", "staging")]].concat();
+    let on_one = upload_params(NAME, &one);
+    let on_other = upload_params(NAME, &other);
     let off = [("DomainName", NAME), ("SSLProtocol", "off")];
     let named = [("DomainName", NAME)];
     let production =
@@ -83,7 +83,7 @@ async fn a_change_tells_who_and_which_leaves() {
         ("DeleteCdnDomain", &named, vec![production(&second, "")]),
     ];
     for (n, (action, params, expected)) in steps.into_iter().enumerate() {
-        let body = alice.ok(CDN, action, params).await;
+        let body = alice.ok(CDN_VERSION, action, params).await;
         let told = record(&alice, body["RequestId"].as_str().unwrap()).await;
         let text = |name: &str| told[name].as_str().unwrap().to_owned();
         assert_eq!(
@@ -118,7 +118,7 @@ async fn a_change_tells_who_and_which_leaves() {
         assert_eq!(bindings, expected, "step {n}, {action}");
     }
     // Nobody else sees them, not even who operates Edgeseal.
-    let root = server.client();
+    let root = server.root_client();
     assert!(records(&root, &[("ActionName", SET)]).await.is_empty());
     server.stop();
 }
@@ -127,19 +127,19 @@ async fn a_change_tells_who_and_which_leaves() {
 fn signed() -> impl Iterator<Item = &'static Action> {
     ACTIONS
         .iter()
-        .filter(|action| matches!(action.run, Run::Signed(_)))
+        .filter(|action| matches!(action.handler, Handler::Signed(_)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_action_s_refusal_is_recorded() {
     let server = Server::start_with(&unlimited());
-    let bob = server.account("bob").await;
+    let bob = server.create_account("bob").await;
     let mut refused = BTreeSet::new();
     for action in signed() {
         // Without parameters most refuse; an own action of the operator refuses Bob anyway.
         match bob.call(action.version, action.name, &[]).await {
             Ok(_) => {}
-            Err(CallError::Refused(refusal)) => {
+            Err(CallError::Api(refusal)) => {
                 refused.insert((
                     action.name.to_owned(),
                     refusal.code.clone(),
@@ -177,7 +177,7 @@ async fn every_action_s_refusal_is_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_change_is_recorded() {
     let server = Server::start_with(&unlimited());
-    let (root, origin) = (server.client(), Origin::start().await);
+    let (root, origin) = (server.root_client(), Origin::start().await);
     let sources = origin.sources();
     let pem = AUTHORITY.issue(&[NAME]);
     let centre = AUTHORITY.issue(&[NAME]);
@@ -201,7 +201,7 @@ async fn every_kind_of_change_is_recorded() {
         ("ResourceId.1", NAME),
         ("TagKey.1", "k"),
     ];
-    let staged = [&upload(NAME, &pem)[..], &[("Env", "staging")]].concat();
+    let staged = [&upload_params(NAME, &pem)[..], &[("Env", "staging")]].concat();
     let in_centre = [
         ("Name", "in-centre"),
         ("Cert", centre.chain.as_str()),
@@ -210,22 +210,22 @@ async fn every_kind_of_change_is_recorded() {
     let mode = [("DomainName", NAME), ("Mode", "safe")];
     let normal = [("DomainName", NAME), ("Mode", "normal")];
     let steps: [(&str, &str, Params<'_>); 16] = [
-        (CDN, "AddCdnDomain", &added),
-        (CDN, SET, &upload(NAME, &pem)),
-        (CDN, "ModifyCdnDomain", &added),
-        (CDN, "BatchSetCdnDomainConfig", &configured),
-        (CDN, "TagResources", &tagged),
-        (CDN, "UntagResources", &untagged),
-        (CDN, SET, &staged),
-        (CDN, "RollbackStagingConfig", &named),
-        (CDN, SET, &staged),
-        (CDN, "PublishStagingConfigToProduction", &named),
-        (CDN, "StopCdnDomain", &named),
-        (CDN, "StartCdnDomain", &named),
+        (CDN_VERSION, "AddCdnDomain", &added),
+        (CDN_VERSION, SET, &upload_params(NAME, &pem)),
+        (CDN_VERSION, "ModifyCdnDomain", &added),
+        (CDN_VERSION, "BatchSetCdnDomainConfig", &configured),
+        (CDN_VERSION, "TagResources", &tagged),
+        (CDN_VERSION, "UntagResources", &untagged),
+        (CDN_VERSION, SET, &staged),
+        (CDN_VERSION, "RollbackStagingConfig", &named),
+        (CDN_VERSION, SET, &staged),
+        (CDN_VERSION, "PublishStagingConfigToProduction", &named),
+        (CDN_VERSION, "StopCdnDomain", &named),
+        (CDN_VERSION, "StartCdnDomain", &named),
         (CAS, "UploadUserCertificate", &in_centre),
         (EDGESEAL, "SetDomainMode", &mode),
         (EDGESEAL, "SetDomainMode", &normal),
-        (CDN, "DeleteCdnDomain", &named),
+        (CDN_VERSION, "DeleteCdnDomain", &named),
     ];
     for (version, action, params) in steps {
         let body = root.ok(version, action, params).await;
@@ -262,12 +262,16 @@ async fn every_kind_of_change_is_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_filters() {
     let server = Server::start_with(&unlimited());
-    let (alice, origin) = (server.account("alice").await, Origin::start().await);
+    let (alice, origin) = (server.create_account("alice").await, Origin::start().await);
     for n in 0..12 {
         alice.add(&format!("{n}.audit.example"), &origin).await;
     }
     alice
-        .refused(CDN, "StopCdnDomain", &[("DomainName", "none.example")])
+        .refused(
+            CDN_VERSION,
+            "StopCdnDomain",
+            &[("DomainName", "none.example")],
+        )
         .await;
     // The first one is that of the account itself, which whoever made it has as well.
     let all = eventually("all records", async || {
@@ -336,15 +340,15 @@ async fn pages_and_filters() {
 async fn a_flood_of_refusals_is_counted() {
     const FLOOD: usize = 200;
     let mut server = Server::start_with(&unlimited());
-    let bob = server.account("bob").await;
+    let bob = server.create_account("bob").await;
     for _ in 0..FLOOD {
-        let refusal = bob.refused(CDN, SET, &[]).await;
+        let refusal = bob.refused(CDN_VERSION, SET, &[]).await;
         assert_eq!(refusal.code, "MissingDomainName");
     }
     // The end tells of those that were left out.
     assert_eq!(server.terminate().code(), Some(0));
     server.launch();
-    let bob = server.client_of(
+    let bob = server.client_for(
         &bob.account,
         &bob.key,
         core::str::from_utf8(bob.secret.expose()).unwrap(),
@@ -352,7 +356,7 @@ async fn a_flood_of_refusals_is_counted() {
     let found = records(&bob, &[("Code", "MissingDomainName")]).await;
     assert!(
         (2..=8).contains(&found.len()),
-        "{} records in {PATIENCE:?}",
+        "{} records in {TIMEOUT:?}",
         found.len()
     );
     let left_out: usize = found

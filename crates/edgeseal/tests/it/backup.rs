@@ -16,8 +16,8 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::{
-    Api, CDN, Origin, Pem, Server,
-    api::told,
+    ApiClient, CDN_VERSION, Origin, Server, TestCertificate,
+    api::describe_error,
     eventually,
     pki::AUTHORITY,
     raw,
@@ -45,10 +45,10 @@ fn text(path: &Path) -> &str {
 }
 
 /// A server that serves [`NAMES`].
-async fn serving(origin: &Origin) -> (Server, Vec<Pem>) {
+async fn serving(origin: &Origin) -> (Server, Vec<TestCertificate>) {
     // Few, so that the doctor finds file descriptors enough wherever this runs.
     let server = Server::start_with(&format!("connections = 100\n{}", unlimited()));
-    let api = server.client();
+    let api = server.root_client();
     let mut pems = Vec::new();
     for name in NAMES {
         api.add(name, origin).await;
@@ -58,16 +58,16 @@ async fn serving(origin: &Origin) -> (Server, Vec<Pem>) {
 }
 
 /// Sets a new certificate.
-async fn set(api: &Api, name: &str) -> Pem {
+async fn set(api: &ApiClient, name: &str) -> TestCertificate {
     let pem = AUTHORITY.issue(&[name]);
     let set = api.set(name, &pem).await;
-    set.unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
+    set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
     pem
 }
 
 /// Adds domains until it is told to stop, and counts them.
 async fn write(
-    api: Api,
+    api: ApiClient,
     writer: usize,
     sources: String,
     stop: Arc<AtomicBool>,
@@ -80,8 +80,8 @@ async fn write(
             ("CdnType", "web"),
             ("Sources", &sources),
         ];
-        let called = api.call(CDN, "AddCdnDomain", &params).await;
-        called.unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
+        let called = api.call(CDN_VERSION, "AddCdnDomain", &params).await;
+        called.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
         added.fetch_add(1, Ordering::AcqRel);
         if stop.load(Ordering::Acquire) {
             return;
@@ -100,7 +100,7 @@ async fn a_backup_beside_a_busy_writer_is_whole() {
     let began = Instant::now();
     let writers: Vec<_> = (0..8)
         .map(|writer| {
-            let (api, sources) = (server.client(), origin.sources());
+            let (api, sources) = (server.root_client(), origin.sources());
             let (stop, added) = (Arc::clone(&stop), Arc::clone(&added));
             tokio::spawn(write(api, writer, sources, stop, added))
         })
@@ -230,7 +230,7 @@ async fn a_restored_store_is_what_the_edge_serves() {
     let (code, _, errors) = run(&server, &["backup", text(&copy)]);
     assert_eq!(code, Some(0), "{errors}");
     // What comes later is not in it.
-    let api = server.client();
+    let api = server.root_client();
     api.add("late.backup.example", &origin).await;
     let late = set(&api, "late.backup.example").await;
     let newer = set(&api, NAMES[0]).await;
@@ -278,9 +278,11 @@ async fn a_restored_store_is_what_the_edge_serves() {
         server.served("late.backup.example").await.is_err(),
         "{when}"
     );
-    let api = server.client();
+    let api = server.root_client();
     let gone = [("DomainName", "late.backup.example")];
-    let refusal = api.refused(CDN, "DescribeCdnDomainDetail", &gone).await;
+    let refusal = api
+        .refused(CDN_VERSION, "DescribeCdnDomainDetail", &gone)
+        .await;
     assert_eq!(refusal.code, "InvalidDomain.NotFound", "{refusal:?}");
     pems[0] = set(&api, NAMES[0]).await;
     server.assert_serves(NAMES[0], &pems[0].leaf, when).await;
@@ -314,7 +316,7 @@ async fn a_server_without_its_store_takes_a_restored_one_up() {
     let (code, said, errors) = run(&server, &["restore", text(&copy)]);
     assert_eq!(code, Some(0), "{said}{errors}");
     ready(200).await;
-    let newer = set(&server.client(), NAMES[0]).await;
+    let newer = set(&server.root_client(), NAMES[0]).await;
     server
         .assert_serves(NAMES[0], &newer.leaf, "with the store")
         .await;

@@ -6,8 +6,8 @@ mod tags;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Api, CAS, CDN, CDN_2014, Origin, Pem, SET, Server, Stored, pki::AUTHORITY, raw,
-    tls::TurnedAway, unlimited,
+    ApiClient, CAS, CDN_2014, CDN_VERSION, Origin, SET, Server, StoreDump, TestCertificate,
+    pki::AUTHORITY, raw, tls::HandshakeFailure, unlimited,
 };
 
 const ADD: &str = "BatchAddCdnDomain";
@@ -21,9 +21,9 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// Adds these in one call.
-async fn add(api: &Api, names: &[String], origin: &Origin) {
+async fn add(api: &ApiClient, names: &[String], origin: &Origin) {
     let (list, sources) = (names.join(","), origin.sources());
-    api.ok(CDN, ADD, &added(&list, &sources)).await;
+    api.ok(CDN_VERSION, ADD, &added(&list, &sources)).await;
 }
 
 fn added<'a>(list: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
@@ -35,9 +35,9 @@ fn added<'a>(list: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
 }
 
 /// Names and states of all domains of the account.
-async fn domains(api: &Api) -> Vec<(String, String)> {
+async fn domains(api: &ApiClient) -> Vec<(String, String)> {
     let params = [("PageSize", "500")];
-    let listed = api.ok(CDN, "DescribeUserDomains", &params).await;
+    let listed = api.ok(CDN_VERSION, "DescribeUserDomains", &params).await;
     let rows = listed["Domains"]["PageData"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     rows.map(|row| (text(&row["DomainName"]), text(&row["DomainStatus"])))
@@ -52,8 +52,8 @@ fn all_in_state(names: &[String], state: &str) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_domains_are_added_or_none() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
-    let bob = server.account("bob").await;
+    let (api, origin) = (server.root_client(), Origin::start().await);
+    let bob = server.create_account("bob").await;
     bob.add("bob.batch.example", &origin).await;
     let sources = origin.sources();
     let (many, fifty) = (names(51).join(","), names(50));
@@ -66,7 +66,7 @@ async fn fifty_domains_are_added_or_none() {
         (&with("bob.batch.example"), "DomainAlreadyExist"),
         (" , ", "MissingDomainName"),
     ] {
-        let refusal = api.refused(CDN, ADD, &added(list, &sources)).await;
+        let refusal = api.refused(CDN_VERSION, ADD, &added(list, &sources)).await;
         assert_eq!(refusal.code, code, "{}", refusal.detail);
         assert_eq!(domains(&api).await, [], "{code}: none is added");
     }
@@ -80,7 +80,7 @@ async fn fifty_domains_are_added_or_none() {
         let mut params = added(&list, &sources).to_vec();
         params.retain(|(have, _)| *have != name);
         params.push((name, value));
-        let refusal = api.refused(CDN, ADD, &params).await;
+        let refusal = api.refused(CDN_VERSION, ADD, &params).await;
         assert_eq!(refusal.code, code, "{}", refusal.detail);
         assert_eq!(domains(&api).await, [], "{code}: none is added");
     }
@@ -93,13 +93,13 @@ async fn fifty_domains_are_added_or_none() {
     }
     // One that is there already, the last of the list.
     let list = format!("new.batch.example,{}", fifty[49]);
-    let refusal = api.refused(CDN, ADD, &added(&list, &sources)).await;
+    let refusal = api.refused(CDN_VERSION, ADD, &added(&list, &sources)).await;
     assert_eq!(refusal.code, "DomainAlreadyExist");
     assert!(refusal.detail.contains(&fifty[49]), "{}", refusal.detail);
     assert_eq!(domains(&api).await.len(), 50);
     // Named twice it is one.
     let list = "twice.batch.example, TWICE.batch.example";
-    api.ok(CDN, ADD, &added(list, &sources)).await;
+    api.ok(CDN_VERSION, ADD, &added(list, &sources)).await;
     assert_eq!(domains(&api).await.len(), 51);
     server.stop();
 }
@@ -107,7 +107,7 @@ async fn fifty_domains_are_added_or_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn domains_are_stopped_and_started_together() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names = names(5);
     add(&api, &names, &origin).await;
     let pem = AUTHORITY.issue(&["*.batch.example"]);
@@ -124,25 +124,27 @@ async fn domains_are_stopped_and_started_together() {
         ("no domain", "InvalidDomainName.Malformed"),
         ("", "MissingDomainNames"),
     ] {
-        let refusal = api.refused(CDN, stop, &[("DomainNames", list)]).await;
+        let refusal = api
+            .refused(CDN_VERSION, stop, &[("DomainNames", list)])
+            .await;
         assert_eq!(refusal.code, code);
     }
     assert_eq!(domains(&api).await, all_in_state(&names, "online"));
 
-    api.ok(CDN, stop, &[("DomainNames", &list)]).await;
+    api.ok(CDN_VERSION, stop, &[("DomainNames", &list)]).await;
     assert_eq!(domains(&api).await, all_in_state(&names, "offline"));
     for name in &names {
         let served = server.served(name).await;
-        assert_eq!(served, Err(TurnedAway::UnrecognizedName), "{name}");
+        assert_eq!(served, Err(HandshakeFailure::UnrecognizedName), "{name}");
         let page = raw::get(server.addresses().http, name, "/").await;
         assert_eq!(page.status, 403, "{name}");
     }
     let refusal = api
-        .refused(CDN, start, &[("DomainNames", &with_unknown)])
+        .refused(CDN_VERSION, start, &[("DomainNames", &with_unknown)])
         .await;
     assert_eq!(refusal.code, "InvalidDomain.NotFound");
     assert_eq!(domains(&api).await, all_in_state(&names, "offline"));
-    api.ok(CDN, start, &[("DomainNames", &list)]).await;
+    api.ok(CDN_VERSION, start, &[("DomainNames", &list)]).await;
     assert_eq!(domains(&api).await, all_in_state(&names, "online"));
     for name in &names {
         server.assert_serves(name, &pem.leaf, "started again").await;
@@ -151,7 +153,7 @@ async fn domains_are_stopped_and_started_together() {
 }
 
 /// Parameters of the legacy batch.
-fn set<'a>(list: &'a str, pem: &'a Pem) -> Vec<(&'a str, &'a str)> {
+fn set<'a>(list: &'a str, pem: &'a TestCertificate) -> Vec<(&'a str, &'a str)> {
     vec![
         ("DomainName", list),
         ("SSLProtocol", "on"),
@@ -163,24 +165,25 @@ fn set<'a>(list: &'a str, pem: &'a Pem) -> Vec<(&'a str, &'a str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names = names(6);
     add(&api, &names, &origin).await;
     let [before, after] = [(); 2].map(|()| AUTHORITY.issue(&["*.batch.example"]));
     let list = names.join(",");
-    api.ok(CDN, SET_BATCH, &set(&list, &before)).await;
-    let assert_all_serve = async |pem: &Pem, when: &str| {
+    api.ok(CDN_VERSION, SET_BATCH, &set(&list, &before)).await;
+    let assert_all_serve = async |pem: &TestCertificate, when: &str| {
         for name in &names {
             server.assert_serves(name, &pem.leaf, when).await;
         }
     };
     assert_all_serve(&before, "after the batch").await;
-    let listed = api.ok(CDN, "DescribeCdnCertificateList", &[]).await;
+    let listed = api.ok(CDN_VERSION, "DescribeCdnCertificateList", &[]).await;
     assert_eq!(listed["CertificateListModel"]["Count"], 1, "one for all");
 
     api.add("a.other.example", &origin).await;
     api.add("stopped.batch.example", &origin).await;
-    api.on("StopCdnDomain", "stopped.batch.example").await;
+    api.call_on_domain("StopCdnDomain", "stopped.batch.example")
+        .await;
     let too_many = self::names(51).join(",");
     for (list, code) in [
         (
@@ -194,11 +197,13 @@ async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
         ),
         (&too_many, "DomainNameOverLimit"),
     ] {
-        let refusal = api.refused(CDN, SET_BATCH, &set(list, &after)).await;
+        let refusal = api
+            .refused(CDN_VERSION, SET_BATCH, &set(list, &after))
+            .await;
         assert_eq!(refusal.code, code, "{}", refusal.detail);
         assert_all_serve(&before, code).await;
     }
-    let listed = api.ok(CDN, "DescribeCdnCertificateList", &[]).await;
+    let listed = api.ok(CDN_VERSION, "DescribeCdnCertificateList", &[]).await;
     assert_eq!(listed["CertificateListModel"]["Count"], 1, "none was kept");
 
     server.stop();
@@ -207,7 +212,7 @@ async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_switched_off_and_on() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names = names(6);
     add(&api, &names, &origin).await;
     let pem = AUTHORITY.issue(&["*.batch.example"]);
@@ -220,10 +225,10 @@ async fn a_batch_is_switched_off_and_on() {
         server.assert_serves(name, &pem.leaf, when).await;
     }
     let off = [("DomainName", &*list), ("SSLProtocol", "off")];
-    api.ok(CDN, SET_BATCH, &off).await;
+    api.ok(CDN_VERSION, SET_BATCH, &off).await;
     for name in &names {
         let served = server.served(name).await;
-        assert_eq!(served, Err(TurnedAway::UnrecognizedName), "{name}");
+        assert_eq!(served, Err(HandshakeFailure::UnrecognizedName), "{name}");
     }
     let stored = [
         ("DomainName", &*list),
@@ -232,7 +237,7 @@ async fn a_batch_is_switched_off_and_on() {
         ("CertName", "of all"),
         ("Region", "cn-hangzhou"),
     ];
-    api.ok(CDN, SET_BATCH, &stored).await;
+    api.ok(CDN_VERSION, SET_BATCH, &stored).await;
     for name in &names {
         server
             .assert_serves(name, &pem.leaf, "from the store")
@@ -246,11 +251,11 @@ async fn a_batch_is_switched_off_and_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_taken_by_force_takes_nothing_else() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names = names(2);
     add(&api, &names, &origin).await;
     let [one, two] = [(); 2].map(|()| AUTHORITY.issue(&["*.batch.example"]));
-    let legacy = |domain: &'static str, pem: &Pem, force: &'static str| {
+    let legacy = |domain: &'static str, pem: &TestCertificate, force: &'static str| {
         let (chain, key) = (pem.chain.clone(), pem.key.clone());
         [
             ("DomainName", domain.to_owned()),
@@ -261,10 +266,10 @@ async fn a_name_taken_by_force_takes_nothing_else() {
             ("ForceSet", force.to_owned()),
         ]
     };
-    let call = async |domain, pem: &Pem, force| {
+    let call = async |domain, pem: &TestCertificate, force| {
         let params = legacy(domain, pem, force);
         let params = params.each_ref().map(|(name, value)| (*name, &**value));
-        api.call(CDN, SET_LEGACY, &params).await
+        api.call(CDN_VERSION, SET_LEGACY, &params).await
     };
     let (a, b) = ("b000.batch.example", "b001.batch.example");
     call(a, &one, "").await.unwrap();
@@ -281,31 +286,40 @@ async fn a_name_taken_by_force_takes_nothing_else() {
     // The name leads to the new one; nothing but the binding to the one before.
     let by_name = [("CertName", "shared")];
     let action = "DescribeCdnCertificateDetail";
-    let detail = api.ok(CDN, action, &by_name).await;
+    let detail = api.ok(CDN_VERSION, action, &by_name).await;
     assert_eq!(detail["CertId"].to_string(), second);
     assert_eq!(detail["Cert"], two.chain);
     let by_number = [("CertId", first.as_str().unwrap())];
     let action = "DescribeCdnCertificateDetailById";
-    assert_eq!(api.refused(CDN, action, &by_number).await.status, 404);
+    assert_eq!(
+        api.refused(CDN_VERSION, action, &by_number).await.status,
+        404
+    );
     let served = "DescribeCertificateInfoByID";
-    let info = api.ok(CDN, served, &by_number).await;
+    let info = api.ok(CDN_VERSION, served, &by_number).await;
     let domains = &info["CertInfos"]["CertInfo"][0]["DomainList"];
     assert_eq!(*domains, format!("[\"{a}\"]"));
     // The same content by force is the same certificate; the one before goes.
     call(a, &two, "1").await.unwrap();
     assert_eq!(api.info(a).await["CertId"], second);
-    assert_eq!(api.refused(CDN, served, &by_number).await.status, 404);
+    assert_eq!(
+        api.refused(CDN_VERSION, served, &by_number).await.status,
+        404
+    );
     let mut server = server;
     assert_eq!(server.terminate().code(), Some(0));
-    let stored = Stored::of(&server).await;
-    assert!(stored.holding(&one.leaf).is_empty(), "its last use is over");
+    let stored = StoreDump::read(&server).await;
+    assert!(
+        stored.keys_containing(&one.leaf).is_empty(),
+        "its last use is over"
+    );
     assert_eq!(stored.keys("cert/").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_the_centre_makes_way_too() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     add(&api, &names(1), &origin).await;
     let domain = "b000.batch.example";
     let [one, two] = [(); 2].map(|()| AUTHORITY.issue(&["*.batch.example"]));
@@ -313,16 +327,16 @@ async fn a_certificate_of_the_centre_makes_way_too() {
     let uploaded = api.ok(CAS, "UploadUserCertificate", &params).await;
     let mut forced = set(domain, &two);
     forced.extend([("CertName", "centre"), ("ForceSet", "1")]);
-    api.ok(CDN, SET_BATCH, &forced).await;
+    api.ok(CDN_VERSION, SET_BATCH, &forced).await;
     server.assert_serves(domain, &two.leaf, "by force").await;
     let id = uploaded["CertId"].to_string();
     let params = [("CertId", &*id)];
     let action = "GetUserCertificateDetail";
     assert_eq!(api.refused(CAS, action, &params).await.status, 404);
     // The newer operation knows no force.
-    let mut newer = crate::harness::api::upload(domain, &one).to_vec();
+    let mut newer = crate::harness::api::upload_params(domain, &one).to_vec();
     newer.extend([("CertName", "centre"), ("ForceSet", "1")]);
-    let refusal = api.refused(CDN, SET, &newer).await;
+    let refusal = api.refused(CDN_VERSION, SET, &newer).await;
     assert_eq!(refusal.code, "CertNameAlreadyExists");
     server.stop();
 }
@@ -330,7 +344,7 @@ async fn a_certificate_of_the_centre_makes_way_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_edge_does_not_have() {
     let server = Server::start();
-    let (api, origin) = (server.account("alice").await, Origin::start().await);
+    let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     add(&api, &names(1), &origin).await;
     for (action, params) in [
         (
@@ -350,15 +364,15 @@ async fn what_the_edge_does_not_have() {
             &[("CertIdentifier", "1-cn-hangzhou")],
         ),
     ] {
-        let refusal = api.refused(CDN, action, params).await;
+        let refusal = api.refused(CDN_VERSION, action, params).await;
         assert_eq!(refusal.code, "SMCertificate.NotSupported", "{action}");
         let told = refusal.detail.contains("SetCdnDomainSSLCertificate");
         assert!(told, "{action}: what to do instead: {}", refusal.detail);
     }
-    let quota = api.ok(CDN, "DescribeCdnUserQuota", &[]).await;
+    let quota = api.ok(CDN_VERSION, "DescribeCdnUserQuota", &[]).await;
     assert!(quota["DomainQuota"].as_u64().unwrap() >= 1);
     assert_eq!(quota["RefreshUrlRemain"], quota["RefreshUrlQuota"]);
-    for version in [CDN, CDN_2014] {
+    for version in [CDN_VERSION, CDN_2014] {
         let service = api.ok(version, "DescribeCdnService", &[]).await;
         assert_eq!(service["InstanceId"], api.account);
         assert_eq!(service["OperationLocks"], json!({"LockReason": []}));

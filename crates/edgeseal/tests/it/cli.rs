@@ -10,27 +10,27 @@ use serde_json::Value;
 
 use crate::harness::{Server, pki::AUTHORITY, secrets, server::binary};
 
+mod connection;
 mod formats;
-mod importing;
-mod printing;
-mod reaching;
+mod import;
+mod output;
 
 const NAME: &str = "www.cli.example";
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 
 /// What a command did.
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Said {
-    fn of(command: &mut Command) -> Self {
+impl CommandOutput {
+    fn run(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |octets| String::from_utf8(octets).unwrap();
-        secrets::assert_none_in("standard error", &output.stderr);
+        secrets::assert_no_secrets("standard error", &output.stderr);
         Self {
             code: output.status.code(),
             out: text(output.stdout),
@@ -40,7 +40,7 @@ impl Said {
 
     /// Standard output of a success.
     #[track_caller]
-    fn done(self) -> String {
+    fn success(self) -> String {
         assert_eq!(
             (self.code, self.err.as_str()),
             (Some(0), ""),
@@ -52,7 +52,7 @@ impl Said {
 
     /// Standard error of a failure, which prints nothing else.
     #[track_caller]
-    fn failed(self, code: i32) -> String {
+    fn failure(self, code: i32) -> String {
         assert_eq!(
             (self.code, self.out.as_str()),
             (Some(code), ""),
@@ -71,12 +71,12 @@ fn command(server: &Server, line: &str) -> Command {
     command
 }
 
-fn edgeseal(server: &Server, line: &str) -> Said {
-    Said::of(&mut command(server, line))
+fn edgeseal(server: &Server, line: &str) -> CommandOutput {
+    CommandOutput::run(&mut command(server, line))
 }
 
 fn json(server: &Server, line: &str) -> Value {
-    serde_json::from_str(&edgeseal(server, line).done()).unwrap()
+    serde_json::from_str(&edgeseal(server, line).success()).unwrap()
 }
 
 /// Asserts that the table of a command has a row with all of these.
@@ -96,21 +96,21 @@ fn with_domain() -> Server {
     fs::write(server.home().join("cert.pem"), &pem.chain).unwrap();
     fs::write(server.home().join("key.pem"), &pem.key).unwrap();
     let added = edgeseal(&server, &format!("domain add {NAME} --origin 127.0.0.1:1"));
-    assert_eq!(added.done(), format!("{NAME} is online\n"));
+    assert_eq!(added.success(), format!("{NAME} is online\n"));
     server
 }
 
 #[test]
 fn domains() {
     let server = with_domain();
-    let list = || edgeseal(&server, "domain list").done();
+    let list = || edgeseal(&server, "domain list").success();
     assert_row(&list(), &["DOMAIN", "STATE", "HTTPS"]);
     assert_row(&list(), &[NAME, "online", "off", "web"]);
     let listed = json(&server, "domain list --json");
     assert_eq!(listed[0]["DomainName"], NAME);
     assert_eq!(listed.as_array().unwrap().len(), 1);
 
-    let shown = edgeseal(&server, &format!("domain show {NAME}")).done();
+    let shown = edgeseal(&server, &format!("domain show {NAME}")).success();
     assert_row(&shown, &["DomainStatus", "online"]);
     let shown = json(&server, &format!("domain show {NAME} --json"));
     assert_eq!(shown["GetDomainDetailModel"]["DomainName"], NAME);
@@ -119,12 +119,12 @@ fn domains() {
         ("domain stop", "is stopped", "offline"),
         ("domain start", "is started", "online"),
     ] {
-        let said = edgeseal(&server, &format!("{line} {NAME}")).done();
+        let said = edgeseal(&server, &format!("{line} {NAME}")).success();
         assert_eq!(said, format!("{NAME} {says}\n"));
         assert_row(&list(), &[NAME, state]);
     }
     for mode in ["protected", "safe", "normal"] {
-        let said = edgeseal(&server, &format!("domain mode {NAME} {mode}")).done();
+        let said = edgeseal(&server, &format!("domain mode {NAME} {mode}")).success();
         assert_eq!(said, format!("{NAME} is in {mode} mode\n"));
     }
     let deleted = json(&server, &format!("domain delete {NAME} --json"));
@@ -137,22 +137,22 @@ fn domains() {
 async fn certificates() {
     let server = with_domain();
     let set = format!("cert set {NAME} --cert cert.pem --key key.pem --wait 5");
-    let said = edgeseal(&server, &set).done();
+    let said = edgeseal(&server, &set).success();
     let expected = format!("the certificate is bound to {NAME}, served by 1/1 edges\n");
     assert_eq!(said, expected);
     assert!(server.served(NAME).await.is_ok());
 
-    let shown = edgeseal(&server, &format!("cert show {NAME}")).done();
+    let shown = edgeseal(&server, &format!("cert show {NAME}")).success();
     assert_row(&shown, &["ServerCertificateStatus", "on"]);
     assert_row(&shown, &["CertDomainName", NAME]);
     let shown = json(&server, &format!("cert show {NAME} --json"));
     let id = shown["CertInfos"]["CertInfo"][0]["CertId"].clone();
     let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
 
-    let said = edgeseal(&server, &format!("cert off {NAME}")).done();
+    let said = edgeseal(&server, &format!("cert off {NAME}")).success();
     assert_eq!(said, format!("HTTPS of {NAME} is off\n"));
     assert!(server.served(NAME).await.is_err());
-    let said = edgeseal(&server, &format!("cert set {NAME} --cert-id {id}")).done();
+    let said = edgeseal(&server, &format!("cert set {NAME} --cert-id {id}")).success();
     assert_eq!(said, format!("the certificate is bound to {NAME}\n"));
     assert!(server.served(NAME).await.is_ok(), "the stored one");
 
@@ -160,14 +160,14 @@ async fn certificates() {
     let reply = json(&server, &format!("{set} --json"));
     assert!(reply["RequestId"].is_string());
     let publish = format!("call PublishStagingConfigToProduction --DomainName {NAME}");
-    edgeseal(&server, &publish).done();
-    let shown = edgeseal(&server, &format!("cert show {NAME}")).done();
+    edgeseal(&server, &publish).success();
+    let shown = edgeseal(&server, &format!("cert show {NAME}")).success();
     assert_row(&shown, &["CertName", "mine"]);
     server.stop();
 }
 
 /// The value after a label, as `account create` and `key create` print it.
-fn labelled(text: &str, label: &str) -> String {
+fn value_after(text: &str, label: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix(label));
     line.unwrap_or_else(|| panic!("no {label} in {text}"))
         .trim()
@@ -177,23 +177,23 @@ fn labelled(text: &str, label: &str) -> String {
 #[test]
 fn accounts_and_their_keys() {
     let server = with_domain();
-    let created = edgeseal(&server, "account create second").done();
-    let account = labelled(&created, "AccountId ");
+    let created = edgeseal(&server, "account create second").success();
+    let account = value_after(&created, "AccountId ");
     let (first, secret) = (
-        labelled(&created, "AccessKeyId "),
-        labelled(&created, "AccessKeySecret "),
+        value_after(&created, "AccessKeyId "),
+        value_after(&created, "AccessKeySecret "),
     );
     secrets::register_secret(&secret);
     assert!(created.ends_with("The secret is shown this once; keep it.\n"));
-    let list = || edgeseal(&server, "account list").done();
+    let list = || edgeseal(&server, "account list").success();
     assert_row(&list(), &["ACCOUNT", "NAME", "ACCESS KEYS"]);
     assert_row(&list(), &[&account, "second", &first, "(Active)"]);
     let accounts = json(&server, "account list --json");
     assert_eq!(accounts["Accounts"].as_array().unwrap().len(), 2);
     let quotas = "--quota-domains 7 --quota-certificates unlimited --private-origins allowed";
-    let updated = edgeseal(&server, &format!("account update {account} {quotas}")).done();
+    let updated = edgeseal(&server, &format!("account update {account} {quotas}")).success();
     assert_eq!(updated, format!("{account}: updated\n"));
-    let nothing = edgeseal(&server, &format!("account update {account}")).failed(77);
+    let nothing = edgeseal(&server, &format!("account update {account}")).failure(77);
     assert!(nothing.contains("QuotaCsrKeys"), "{nothing}");
     let third = json(&server, "account create third --quota-csr-keys 0 --json");
     secrets::register_secret(third["AccessKey"]["AccessKeySecret"].as_str().unwrap());
@@ -217,36 +217,36 @@ fn accounts_and_their_keys() {
         ("disable", "is disabled", "(Inactive)"),
         ("enable", "is enabled", "(Active)"),
     ] {
-        let said = edgeseal(&server, &format!("key {line} {key} --account {account}")).done();
+        let said = edgeseal(&server, &format!("key {line} {key} --account {account}")).success();
         assert_eq!(said, format!("{key} {says}\n"));
         assert_row(&list(), &[key, status]);
     }
-    let deleted = edgeseal(&server, &format!("key delete {key} --account {account}")).done();
+    let deleted = edgeseal(&server, &format!("key delete {key} --account {account}")).success();
     assert_eq!(deleted, format!("{key} is deleted\n"));
     assert!(!list().contains(key));
-    let own = edgeseal(&server, "key create").done();
-    secrets::register_secret(&labelled(&own, "AccessKeySecret "));
+    let own = edgeseal(&server, "key create").success();
+    secrets::register_secret(&value_after(&own, "AccessKeySecret "));
 
     // The new account's key, from each place; it sees none of the root account's domains.
     let by_flags = format!("domain list --access-key-id {first} --access-key-secret {secret}");
-    let domains = edgeseal(&server, &by_flags).done();
+    let domains = edgeseal(&server, &by_flags).success();
     assert!(!domains.contains(NAME), "{domains}");
     let mut by_variables = command(&server, "domain list");
     by_variables.env(ID, &first).env(SECRET, &secret);
-    let domains = Said::of(&mut by_variables).done();
+    let domains = CommandOutput::run(&mut by_variables).success();
     assert!(!domains.contains(NAME), "{domains}");
-    let domains = edgeseal(&server, "domain list").done();
+    let domains = edgeseal(&server, "domain list").success();
     assert_row(&domains, &[NAME]);
     // A flag is stronger than a variable, a variable stronger than the file.
     let mut both = command(&server, &by_flags);
     let wrong = both.env(ID, "nobody").env(SECRET, "nothing");
-    assert!(!Said::of(wrong).done().contains(NAME));
-    let refused = Said::of(
+    assert!(!CommandOutput::run(wrong).success().contains(NAME));
+    let refused = CommandOutput::run(
         command(&server, "domain list")
             .env(ID, "nobody")
             .env(SECRET, "x"),
     );
-    let told = refused.failed(77);
+    let told = refused.failure(77);
     assert!(told.contains("InvalidAccessKeyId.NotFound"), "{told}");
     server.stop();
 }
@@ -254,21 +254,21 @@ fn accounts_and_their_keys() {
 #[test]
 fn any_action_is_called() {
     let server = with_domain();
-    let text = edgeseal(&server, "call DescribeUserDomains --PageSize 50").done();
+    let text = edgeseal(&server, "call DescribeUserDomains --PageSize 50").success();
     assert!(
         text.lines().count() > 3,
         "for people, on many lines: {text}"
     );
     let reply: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(reply["TotalCount"], 1);
-    let line = edgeseal(&server, "call --json DescribeUserDomains --PageSize=50").done();
+    let line = edgeseal(&server, "call --json DescribeUserDomains --PageSize=50").success();
     assert_eq!(line.lines().count(), 1, "for scripts, on one: {line}");
     let accounts = json(&server, "call --json ListAccounts");
     assert!(accounts["Accounts"].is_array(), "the version is found");
     let files = format!("{NAME} --SSLProtocol on --SSLPub @cert.pem --SSLPri @key.pem");
     let set = format!("call SetCdnDomainSSLCertificate --DomainName {files}");
-    edgeseal(&server, &set).done();
-    let told = edgeseal(&server, "call --api-version 2018-05-10 ListAccounts").failed(77);
+    edgeseal(&server, &set).success();
+    let told = edgeseal(&server, "call --api-version 2018-05-10 ListAccounts").failure(77);
     assert!(told.contains("InvalidAction.NotFound"), "{told}");
     server.stop();
 }
@@ -301,11 +301,12 @@ fn failures_have_their_exit_codes() {
         (&at_nobody, 69, "does not answer"),
         (&mismatch, 77, "refused: DomainAlreadyExist"),
     ] {
-        let told = edgeseal(&server, line).failed(code);
+        let told = edgeseal(&server, line).failure(code);
         assert!(told.contains(says), "{line}: {told}");
     }
-    let bad = Said::of(command(&server, "domain list").env("EDGESEAL_ENDPOINT", "ftp://x"));
-    assert!(bad.failed(64).contains("ftp://x"));
+    let bad =
+        CommandOutput::run(command(&server, "domain list").env("EDGESEAL_ENDPOINT", "ftp://x"));
+    assert!(bad.failure(64).contains("ftp://x"));
 
     // A refusal says what is wrong, in the words of the API.
     let other = AUTHORITY.issue(&["other.example"]);
@@ -314,7 +315,7 @@ fn failures_have_their_exit_codes() {
         &server,
         &format!("cert set {NAME} --cert cert.pem --key other.pem"),
     );
-    let told = told.failed(77);
+    let told = told.failure(77);
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 3, "{told}");
     let first =
@@ -327,7 +328,7 @@ fn failures_have_their_exit_codes() {
     );
 
     for help in ["--help", "--version", "cert set --help"] {
-        assert!(edgeseal(&server, help).done().contains("edgeseal"));
+        assert!(edgeseal(&server, help).success().contains("edgeseal"));
     }
     server.stop();
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     doctor::doctor,
     harness::{
-        Api, CAS, CDN, DCDN, EDGESEAL, Origin, Pem, SET, Server,
-        api::{told, upload},
-        pki::{AUTHORITY, valid_days},
+        ApiClient, CAS, CDN_VERSION, DCDN, EDGESEAL, Origin, SET, Server, TestCertificate,
+        api::{describe_error, upload_params},
+        pki::{AUTHORITY, set_validity_days},
         tls, unlimited,
     },
 };
@@ -31,28 +31,28 @@ const BOTH: &[SignatureScheme] = &[
 ];
 
 /// The parameters that set a second certificate.
-fn beside<'a>(domain: &'a str, pem: &'a Pem) -> Vec<(&'a str, &'a str)> {
-    [&upload(domain, pem)[..], &[("Companion", "true")]].concat()
+fn beside<'a>(domain: &'a str, pem: &'a TestCertificate) -> Vec<(&'a str, &'a str)> {
+    [&upload_params(domain, pem)[..], &[("Companion", "true")]].concat()
 }
 
-async fn serving() -> (Server, Api) {
+async fn serving() -> (Server, ApiClient) {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     (server, api)
 }
 
-async fn set(api: &Api, params: &[(&str, &str)]) {
-    let set = api.call(CDN, SET, params).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+async fn set(api: &ApiClient, params: &[(&str, &str)]) {
+    let set = api.call(CDN_VERSION, SET, params).await;
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
 }
 
 /// Asserts what clients get that check ECDSA only, RSA only, and both, in TLS 1.2 and in 1.3.
-async fn assert_shown(server: &Server, name: &str, leaves: [Option<&Pem>; 3]) {
+async fn assert_shown(server: &Server, name: &str, leaves: [Option<&TestCertificate>; 3]) {
     for version in [&TLS12, &TLS13] {
         for (schemes, leaf) in [ECDSA, RSA, BOTH].into_iter().zip(leaves) {
             let edge = server.addresses().https;
-            let shown = tls::served_checking(edge, name, &[version], schemes).await;
+            let shown = tls::served_with_schemes(edge, name, &[version], schemes).await;
             match (shown, leaf) {
                 (Ok(chain), Some(pem)) => assert_eq!(chain[0], pem.leaf, "{version:?} {schemes:?}"),
                 (Err(_), None) => {}
@@ -63,29 +63,31 @@ async fn assert_shown(server: &Server, name: &str, leaves: [Option<&Pem>; 3]) {
 }
 
 /// The certificates of a domain as the API tells them.
-async fn infos(api: &Api, name: &str) -> Vec<Value> {
-    let reply = api.on("DescribeDomainCertificateInfo", name).await;
+async fn infos(api: &ApiClient, name: &str) -> Vec<Value> {
+    let reply = api
+        .call_on_domain("DescribeDomainCertificateInfo", name)
+        .await;
     let infos = &reply.body["CertInfos"]["CertInfo"];
     infos.as_array().unwrap().clone()
 }
 
-async fn ids(api: &Api, name: &str) -> Vec<String> {
+async fn ids(api: &ApiClient, name: &str) -> Vec<String> {
     let infos = infos(api, name).await;
     let id = |info: &Value| info["CertId"].as_str().unwrap_or_default().to_owned();
     infos.iter().map(id).collect()
 }
 
-async fn delete(api: &Api, id: &str) -> Result<(), String> {
+async fn delete(api: &ApiClient, id: &str) -> Result<(), String> {
     let params = [("CertId", id)];
     let deleted = api.call(CAS, "DeleteUserCertificate", &params).await;
-    deleted.map(drop).map_err(|error| told(&error))
+    deleted.map(drop).map_err(|error| describe_error(&error))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_client_is_shown_what_it_can_check_and_a_call_without_companion_replaces_both() {
     let (server, api) = serving().await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
-    set(&api, &upload(NAME, &rsa)).await;
+    set(&api, &upload_params(NAME, &rsa)).await;
     assert_shown(&server, NAME, [None, Some(&rsa), Some(&rsa)]).await;
     set(&api, &beside(NAME, &ecdsa)).await;
     assert_shown(&server, NAME, [Some(&ecdsa), Some(&rsa), Some(&ecdsa)]).await;
@@ -119,7 +121,7 @@ fn assert_whole(mut server: Server) {
 async fn nothing_is_left_behind() {
     let (server, api) = serving().await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
-    set(&api, &upload(NAME, &ecdsa)).await;
+    set(&api, &upload_params(NAME, &ecdsa)).await;
     set(&api, &beside(NAME, &rsa)).await;
     let old = ids(&api, NAME).await;
 
@@ -129,7 +131,7 @@ async fn nothing_is_left_behind() {
     assert_eq!(off.len(), 1, "remembered, and not shown");
     assert_eq!(off[0]["ServerCertificateStatus"], "off");
     assert!(off[0]["CertId"].is_null());
-    let refusal = api.refused(CDN, SET, &beside(NAME, &rsa)).await;
+    let refusal = api.refused(CDN_VERSION, SET, &beside(NAME, &rsa)).await;
     assert!(
         refusal.detail.contains("HTTPS is off"),
         "{}",
@@ -137,7 +139,7 @@ async fn nothing_is_left_behind() {
     );
 
     let new = AUTHORITY.issue(&[NAME]);
-    set(&api, &upload(NAME, &new)).await;
+    set(&api, &upload_params(NAME, &new)).await;
     assert_shown(&server, NAME, [Some(&new), None, Some(&new)]).await;
     assert_eq!(infos(&api, NAME).await.len(), 1);
     for id in &old {
@@ -170,19 +172,19 @@ async fn what_is_no_companion_is_refused_and_changes_nothing() {
     let (server, api) = serving().await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
     let parameter = "SetDomainCertificate.ParameterError";
-    let refusal = api.refused(CDN, SET, &beside(NAME, &rsa)).await;
+    let refusal = api.refused(CDN_VERSION, SET, &beside(NAME, &rsa)).await;
     assert_eq!(refusal.code, parameter);
     let says = "upload the first certificate without Companion";
     assert!(refusal.detail.contains(says), "{}", refusal.detail);
 
-    set(&api, &upload(NAME, &rsa)).await;
+    set(&api, &upload_params(NAME, &rsa)).await;
     let before = infos(&api, NAME).await;
-    let other = Pem {
+    let other = TestCertificate {
         key: AUTHORITY.issue(&[NAME]).key,
         ..ecdsa.clone()
     };
-    let expired = AUTHORITY.issue_with(&[NAME], |params| valid_days(params, -20, -10));
-    let word = |word| [&upload(NAME, &ecdsa)[..], &[("Companion", word)]].concat();
+    let expired = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, -20, -10));
+    let word = |word| [&upload_params(NAME, &ecdsa)[..], &[("Companion", word)]].concat();
     for (params, code, says) in [
         (
             word("maybe"),
@@ -209,7 +211,7 @@ async fn what_is_no_companion_is_refused_and_changes_nothing() {
         ),
         (beside(NAME, &expired), "Certificate.Expired", ""),
     ] {
-        let refusal = api.refused(CDN, SET, &params).await;
+        let refusal = api.refused(CDN_VERSION, SET, &params).await;
         assert_eq!(refusal.code, code, "{}", refusal.detail);
         assert!(refusal.detail.contains(says), "{}", refusal.detail);
         assert_eq!(infos(&api, NAME).await, before, "{}", refusal.detail);
@@ -225,8 +227,8 @@ async fn what_is_no_companion_is_refused_and_changes_nothing() {
 async fn reads_show_both_the_first_one_first() {
     let (server, api) = serving().await;
     let rsa = AUTHORITY.issue_rsa(&[NAME]);
-    let ecdsa = AUTHORITY.issue_with(&[NAME], |params| valid_days(params, -1, 10));
-    set(&api, &upload(NAME, &rsa)).await;
+    let ecdsa = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, -1, 10));
+    set(&api, &upload_params(NAME, &rsa)).await;
     set(&api, &beside(NAME, &ecdsa)).await;
     let infos = infos(&api, NAME).await;
     let field = |name: &str| -> Vec<Value> { infos.iter().map(|one| one[name].clone()).collect() };
@@ -244,7 +246,7 @@ async fn reads_show_both_the_first_one_first() {
     let shown: Vec<&Value> = shown.iter().map(|one| &one["CertId"]).collect();
     assert_eq!(shown, field("CertId").iter().collect::<Vec<_>>());
 
-    let list = api.ok(CDN, "DescribeCdnHttpsDomainList", &[]).await;
+    let list = api.ok(CDN_VERSION, "DescribeCdnHttpsDomainList", &[]).await;
     assert_eq!(list["TotalCount"], 1);
     let row = &list["CertInfos"]["CertInfo"][0];
     assert_eq!(
@@ -252,11 +254,15 @@ async fn reads_show_both_the_first_one_first() {
         "one row: the first one"
     );
     assert_eq!(row["CertStatus"], "expire_soon", "of both the worse");
-    let count = api.ok(CDN, "DescribeUserCertificateExpireCount", &[]).await;
+    let count = api
+        .ok(CDN_VERSION, "DescribeUserCertificateExpireCount", &[])
+        .await;
     assert_eq!(count["ExpireWithin30DaysCount"], 1);
     for id in field("CertId") {
         let params = [("CertId", id.as_str().unwrap())];
-        let by_id = api.ok(CDN, "DescribeCertificateInfoByID", &params).await;
+        let by_id = api
+            .ok(CDN_VERSION, "DescribeCertificateInfoByID", &params)
+            .await;
         let domains = &by_id["CertInfos"]["CertInfo"][0]["DomainList"];
         assert_eq!(*domains, format!("[\"{NAME}\"]"));
     }
@@ -272,7 +278,7 @@ async fn every_spelling_of_the_call_knows_it() {
     api.add(other, &origin).await;
     let both = &[NAME, other];
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(both), AUTHORITY.issue(both));
-    set(&api, &upload(NAME, &rsa)).await;
+    set(&api, &upload_params(NAME, &rsa)).await;
     let shown = [Some(&ecdsa), Some(&rsa), Some(&ecdsa)];
 
     api.ok(DCDN, "SetDcdnDomainSSLCertificate", &beside(NAME, &ecdsa))
@@ -282,8 +288,8 @@ async fn every_spelling_of_the_call_knows_it() {
     // All or none: the second domain has no certificate yet.
     let list = both.join(",");
     let mut params = beside(&list, &ecdsa);
-    set(&api, &upload(NAME, &rsa)).await;
-    let refusal = api.refused(CDN, BATCH, &params).await;
+    set(&api, &upload_params(NAME, &rsa)).await;
+    let refusal = api.refused(CDN_VERSION, BATCH, &params).await;
     assert_eq!(
         refusal.code, "SetDomainServerCertificate.ParameterError",
         "{}",
@@ -291,16 +297,16 @@ async fn every_spelling_of_the_call_knows_it() {
     );
     assert!(refusal.detail.contains(other), "{}", refusal.detail);
     assert_eq!(infos(&api, NAME).await.len(), 1);
-    set(&api, &upload(other, &rsa)).await;
+    set(&api, &upload_params(other, &rsa)).await;
     params.push(("CertName", "of both"));
-    api.ok(CDN, BATCH, &params).await;
+    api.ok(CDN_VERSION, BATCH, &params).await;
     for name in both {
         assert_shown(&server, name, shown).await;
     }
 
     // A stored one, by its number.
     let id = ids(&api, other).await.swap_remove(1);
-    set(&api, &upload(other, &rsa)).await;
+    set(&api, &upload_params(other, &rsa)).await;
     let stored = [
         ("DomainName", other),
         ("SSLProtocol", "on"),
@@ -311,7 +317,7 @@ async fn every_spelling_of_the_call_knows_it() {
     assert_shown(&server, other, shown).await;
     assert_eq!(ids(&api, other).await[1], id);
 
-    set(&api, &upload(other, &rsa)).await;
+    set(&api, &upload_params(other, &rsa)).await;
     let legacy = [
         ("DomainName", other),
         ("ServerCertificateStatus", "on"),
@@ -319,7 +325,8 @@ async fn every_spelling_of_the_call_knows_it() {
         ("PrivateKey", &ecdsa.key),
         ("Companion", "true"),
     ];
-    api.ok(CDN, "SetDomainServerCertificate", &legacy).await;
+    api.ok(CDN_VERSION, "SetDomainServerCertificate", &legacy)
+        .await;
     assert_shown(&server, other, shown).await;
     server.stop();
 }
@@ -328,11 +335,12 @@ async fn every_spelling_of_the_call_knows_it() {
 async fn staging_gets_it_first_and_a_killed_process_serves_both_again() {
     let (mut server, api) = serving().await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
-    set(&api, &upload(NAME, &rsa)).await;
+    set(&api, &upload_params(NAME, &rsa)).await;
     let staged = [&beside(NAME, &ecdsa)[..], &[("Env", "staging")]].concat();
     set(&api, &staged).await;
     assert_shown(&server, NAME, [None, Some(&rsa), Some(&rsa)]).await;
-    api.on("PublishStagingConfigToProduction", NAME).await;
+    api.call_on_domain("PublishStagingConfigToProduction", NAME)
+        .await;
     let shown = [Some(&ecdsa), Some(&rsa), Some(&ecdsa)];
     assert_shown(&server, NAME, shown).await;
     server.kill();

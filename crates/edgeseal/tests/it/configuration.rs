@@ -180,7 +180,7 @@ fn an_unknown_variable_is_told_and_colours_stay_out_of_files() {
     command
         .env("EDGESEAL_HTPS", "127.0.0.1:0")
         .env("EDGESEAL_SERVICE_HOST", "10.0.0.1");
-    server.launch_by(command);
+    server.launch_with(command);
     let log = server.log();
     let told: Vec<&str> = log
         .lines()

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::harness::{Api, Origin, Pem, Server, UNLIMITED, now, pki::AUTHORITY};
+use crate::harness::{ApiClient, Origin, Server, TestCertificate, UNLIMITED, now, pki::AUTHORITY};
 
 const KILLS: usize = 50;
 const DOMAINS: [&str; 4] = [
@@ -33,7 +33,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
     println!("EDGESEAL_IT_SEED={seed}");
     let mut random = Random(seed);
     let mut server = Server::start_with(UNLIMITED);
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let mut expected = Vec::new();
     for domain in DOMAINS {
         api.add(domain, &origin).await;
@@ -49,7 +49,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
     for kill in 0..KILLS {
         // Made before, so that the moments fall into the calls and not into the making of keys.
         let streams = DOMAINS.map(|domain| (0..60).map(|_| AUTHORITY.issue(&[domain])).collect());
-        let api = Arc::new(server.client());
+        let api = Arc::new(server.root_client());
         let writers = DOMAINS.iter().zip(streams).zip(expected);
         let writers: Vec<_> = writers
             .map(|((domain, pems), state)| {
@@ -79,9 +79,9 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
 
 /// Sets one certificate after the other until the process is gone. How many were acknowledged.
 async fn write(
-    api: Arc<Api>,
+    api: Arc<ApiClient>,
     domain: &str,
-    pems: Vec<Pem>,
+    pems: Vec<TestCertificate>,
     mut state: Expected,
 ) -> (Expected, usize) {
     let mut acknowledged = 0;
@@ -93,7 +93,7 @@ async fn write(
                 state.in_flight = None;
                 acknowledged += 1;
             }
-            Err(edgeseal_api::client::CallError::Refused(refusal)) => {
+            Err(edgeseal_api::client::CallError::Api(refusal)) => {
                 panic!("{domain} is refused: {refusal:?}")
             }
             Err(_) => break,
@@ -104,7 +104,7 @@ async fn write(
 
 /// What the restarted process says and serves. Returns it as the new start.
 async fn check(server: &Server, domain: &str, state: &Expected, kill: usize) -> Expected {
-    let bound = server.client().bound_leaf(domain).await;
+    let bound = server.root_client().bound_leaf(domain).await;
     let is_acknowledged = bound == state.acknowledged;
     assert!(
         is_acknowledged || state.in_flight.as_ref() == Some(&bound),

@@ -17,8 +17,8 @@ use rusqlite::Connection;
 
 use crate::{
     harness::{
-        CDN, Origin, Server,
-        api::{told, upload},
+        CDN_VERSION, Origin, Server,
+        api::{describe_error, upload_params},
         pki::{self, AUTHORITY},
         secrets,
         server::binary,
@@ -46,7 +46,7 @@ pub(crate) fn doctor(data: &Path) -> (Option<i32>, String) {
         stderr,
     } = doctor_command(data).output().unwrap();
     for said in [&stdout, &stderr] {
-        secrets::assert_none_in("the doctor", said);
+        secrets::assert_no_secrets("the doctor", said);
     }
     let said = [stdout, stderr].concat();
     (status.code(), String::from_utf8(said).unwrap())
@@ -56,25 +56,26 @@ pub(crate) fn doctor(data: &Path) -> (Option<i32>, String) {
 /// off, a removed one, a signing request, a further account.
 async fn with_everything() -> Server {
     let server = Server::start_with("bound_certificate = \"release\"\n");
-    let (api, origin) = (server.client(), Origin::start().await);
-    server.account("second").await;
+    let (api, origin) = (server.root_client(), Origin::start().await);
+    server.create_account("second").await;
     let wildcard = "*.doctor.example";
     for name in [NAME, "off.doctor.example", wildcard] {
         api.add(name, &origin).await;
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     }
     api.off("off.doctor.example").await;
     let staged = AUTHORITY.issue(&[NAME]);
-    let mut params = upload(NAME, &staged).to_vec();
+    let mut params = upload_params(NAME, &staged).to_vec();
     params.push(("Env", "staging"));
-    api.ok(CDN, "SetCdnDomainSSLCertificate", &params).await;
+    api.ok(CDN_VERSION, "SetCdnDomainSSLCertificate", &params)
+        .await;
     let asked = [("CommonName", "asked.doctor.example")];
     let asked = api
-        .call(CDN, "CreateCdnCertificateSigningRequest", &asked)
+        .call(CDN_VERSION, "CreateCdnCertificateSigningRequest", &asked)
         .await;
-    asked.unwrap_or_else(|error| panic!("{}", told(&error)));
+    asked.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     server
 }
 
@@ -287,17 +288,17 @@ const DAMAGE: &[Damage] = &[
     ),
     (
         "a store open to others",
-        |data| open(&data.join("store.db")),
+        |data| make_readable(&data.join("store.db")),
         "store.db has mode 0644",
     ),
     (
         "keys open to others",
-        |data| open(&data.join("kek")),
+        |data| make_readable(&data.join("kek")),
         "kek has mode 0644",
     ),
     (
         "a replica open to others",
-        |data| open(&data.join("edge/replica.sqlite")),
+        |data| make_readable(&data.join("edge/replica.sqlite")),
         "replica.sqlite has mode 0644",
     ),
     (
@@ -309,12 +310,12 @@ const DAMAGE: &[Damage] = &[
     ),
     (
         "a damaged store",
-        |data| spoil(&data.join("store.db")),
+        |data| corrupt(&data.join("store.db")),
         "store.db",
     ),
     (
         "a damaged replica",
-        |data| spoil(&data.join("edge/replica.sqlite")),
+        |data| corrupt(&data.join("edge/replica.sqlite")),
         "replica",
     ),
     (
@@ -410,12 +411,12 @@ fn keyring(data: &Path) -> Keyring {
     Keyring::parse(&fs::read_to_string(data.join("kek")).unwrap()).unwrap()
 }
 
-fn open(path: &Path) {
+fn make_readable(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 /// Overwrites the middle of a file.
-fn spoil(path: &Path) {
+fn corrupt(path: &Path) {
     let mut octets = fs::read(path).unwrap();
     let middle = octets.len() / 2;
     octets[100..middle].fill(0xA5);

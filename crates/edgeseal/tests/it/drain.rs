@@ -9,7 +9,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::harness::{
     Server, eventually,
-    held::{HELD, HeldOrigin},
+    held_origin::{HELD_BODY, HeldOrigin},
     origin::Connection,
     pki::AUTHORITY,
     raw, tls,
@@ -18,21 +18,21 @@ use crate::harness::{
 const NAME: &str = "drained.example.com";
 
 /// A request that the origin keeps under way.
-struct UnderWay {
+struct PendingRequest {
     held: HeldOrigin,
     request: JoinHandle<Result<(u16, String), String>>,
 }
 
-async fn begin(server: &Server) -> UnderWay {
-    let (api, held) = (server.client(), HeldOrigin::start().await);
+async fn begin(server: &Server) -> PendingRequest {
+    let (api, held) = (server.root_client(), HeldOrigin::start().await);
     api.add(NAME, &held.origin).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
     let edge = server.addresses().https;
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
     let mut connection = Connection::h1(stream).await;
     let request = tokio::spawn(async move { connection.get(NAME, "/").await });
-    held.asked().await;
-    UnderWay { held, request }
+    held.wait_for_request().await;
+    PendingRequest { held, request }
 }
 
 /// Asks for the end, and waits until the edge accepts no more.
@@ -60,12 +60,12 @@ async fn a_request_under_way_is_finished() {
     let ready = raw::get(addresses.admin, "localhost", "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("draining"), "{}", ready.body);
-    assert!(server.runs(), "it waits for the request");
+    assert!(server.is_running(), "it waits for the request");
 
     under_way.held.release();
     let answer = under_way.request.await.unwrap();
-    assert_eq!(answer, Ok((200, HELD.to_owned())));
-    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+    assert_eq!(answer, Ok((200, HELD_BODY.to_owned())));
+    assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,7 @@ async fn the_drain_time_ends_what_does_not_end_itself() {
     let under_way = begin(&server).await;
     let begun = Instant::now();
     ask_to_end(&server).await;
-    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+    assert_eq!(server.wait_for_exit().code(), Some(0), "{}", server.log());
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(500), "it drained: {took:?}");
     assert!(took < Duration::from_secs(10), "but not for long: {took:?}");
@@ -89,7 +89,7 @@ async fn a_second_signal_ends_at_once() {
     let begun = Instant::now();
     ask_to_end(&server).await;
     server.signal("TERM");
-    assert_eq!(server.ended().code(), Some(1), "{}", server.log());
+    assert_eq!(server.wait_for_exit().code(), Some(1), "{}", server.log());
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(under_way.request.await.unwrap().is_err());
 }

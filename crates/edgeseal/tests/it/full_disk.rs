@@ -11,7 +11,8 @@ use std::{
 };
 
 use crate::harness::{
-    CDN, Origin, Pem, Server, api::told, eventually, pki::AUTHORITY, raw, server::by_shell, tls,
+    CDN_VERSION, Origin, Server, TestCertificate, api::describe_error, eventually, pki::AUTHORITY,
+    raw, server::via_shell, tls,
 };
 
 const NAMES: [&str; 2] = ["www.full.example", "shop.full.example"];
@@ -32,15 +33,15 @@ fn replica(server: &Server) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A server that has served [`NAMES`], and is stopped; the certificates.
-async fn has_served() -> (Server, Vec<Pem>) {
+async fn has_served() -> (Server, Vec<TestCertificate>) {
     let mut server = Server::start();
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let mut pems = Vec::new();
     for name in NAMES {
         api.add(name, &origin).await;
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
         pems.push(pem);
     }
     assert_eq!(server.terminate().code(), Some(0));
@@ -55,7 +56,7 @@ async fn starts_on_a_full_disk_serve_and_leave_the_replica_alone() {
     // No file may be longer than 8 KiB. More than once, as a service manager does it.
     for start in 1..=3 {
         let script = "echo full >&2; trap '' XFSZ && ulimit -f 16 && exec \"$@\"";
-        server.launch_by(by_shell(script, &server.command()));
+        server.launch_with(via_shell(script, &server.command()));
         for (name, pem) in NAMES.iter().zip(&pems) {
             let served = server.served(name).await;
             let served = served.unwrap_or_else(|why| panic!("{name}, start {start}: {why:?}"));
@@ -73,7 +74,7 @@ async fn starts_on_a_full_disk_serve_and_leave_the_replica_alone() {
 }
 
 /// Whether this user may mount, for a process of its own only.
-fn may_mount(script: &str) -> bool {
+fn can_mount(script: &str) -> bool {
     let tried = Command::new("unshare")
         .args(["-m", "sh", "-c", script])
         .status();
@@ -93,7 +94,7 @@ fn on_a_small_disk(server: &Server, besides: &str) -> String {
 }
 
 /// Starts it by this script, in a mount namespace of its own.
-fn launch_apart(server: &mut Server, script: &str) {
+fn launch_in_namespace(server: &mut Server, script: &str) {
     let at = server.addresses();
     let same = [
         ("--api", at.api),
@@ -102,7 +103,7 @@ fn launch_apart(server: &mut Server, script: &str) {
         ("--admin", at.admin),
     ];
     let script = format!("exec unshare -m sh -c \"{script} exec \\\"\\$@\\\"\" sh \"$@\"");
-    server.launch_by(by_shell(&script, &server.command_at(&same)));
+    server.launch_with(via_shell(&script, &server.command_at(&same)));
 }
 
 /// Writes to this file until its disk is full.
@@ -114,7 +115,10 @@ fn fill(file: &Path) {
 /// Asserts that changes are refused, for a reason that `/readyz` tells.
 async fn assert_refuses(server: &Server, why: &str) {
     let at = [("DomainName", NAMES[0])];
-    server.client().refused(CDN, "StopCdnDomain", &at).await;
+    server
+        .root_client()
+        .refused(CDN_VERSION, "StopCdnDomain", &at)
+        .await;
     let ready = raw::get(server.addresses().admin, "admin", "/readyz").await;
     assert_eq!(ready.status, 503, "{}", ready.body);
     assert!(
@@ -131,7 +135,7 @@ async fn assert_refuses(server: &Server, why: &str) {
 async fn a_full_disk_is_told_as_long_as_it_is_full() {
     let (mut server, pems) = has_served().await;
     let small = on_a_small_disk(&server, "");
-    if !may_mount(&format!("{small} true")) {
+    if !can_mount(&format!("{small} true")) {
         eprintln!("skipped: this user may not mount");
         return;
     }
@@ -145,7 +149,7 @@ async fn a_full_disk_is_told_as_long_as_it_is_full() {
         (dd.as_str(), "no space left on the disk of"),
     ] {
         let script = on_a_small_disk(&server, besides);
-        launch_apart(&mut server, &script);
+        launch_in_namespace(&mut server, &script);
         // As the process sees it.
         let seen = format!("/proc/{}/root{}", server.id(), filled.display());
         let seen = Path::new(&seen);
@@ -168,8 +172,8 @@ async fn a_full_disk_is_told_as_long_as_it_is_full() {
         fs::remove_file(seen).unwrap();
         ready(200).await;
         let newer = AUTHORITY.issue(&[NAMES[1]]);
-        let set = server.client().set(NAMES[1], &newer).await;
-        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        let set = server.root_client().set(NAMES[1], &newer).await;
+        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
         server
             .assert_serves(NAMES[1], &newer.leaf, "with room")
             .await;
@@ -182,11 +186,11 @@ async fn starts_on_a_read_only_file_system_serve_and_refuse_changes() {
     let (mut server, pems) = has_served().await;
     let data = server.data().display().to_string();
     let mount = format!("mount --bind '{data}' '{data}' && mount -o remount,bind,ro '{data}'");
-    if !may_mount(&mount) {
+    if !can_mount(&mount) {
         eprintln!("skipped: this user may not mount");
         return;
     }
-    let api = server.client();
+    let api = server.root_client();
     let before = replica(&server);
     for start in 1..=2 {
         // What it writes of its addresses is not written, so that they are chosen here.
@@ -199,7 +203,7 @@ async fn starts_on_a_read_only_file_system_serve_and_refuse_changes() {
         let roles = ["--api", "--https", "--http", "--admin"];
         let at: Vec<(&str, SocketAddr)> = roles.iter().map(|role| (*role, free())).collect();
         let script = format!("exec unshare -m sh -c \"{mount} && exec \\\"\\$@\\\"\" sh \"$@\"");
-        server.launch_by(by_shell(&script, &server.command_at(&at)));
+        server.launch_with(via_shell(&script, &server.command_at(&at)));
         let [(_, api_at), (_, https), _, (_, admin)] = at[..] else {
             unreachable!("four roles")
         };
@@ -216,9 +220,10 @@ async fn starts_on_a_read_only_file_system_serve_and_refuse_changes() {
             ready.body
         );
         let secret = String::from_utf8(api.secret.expose().to_vec()).unwrap();
-        let api = crate::harness::Api::new(&api_at.to_string(), &api.account, &api.key, &secret);
+        let api =
+            crate::harness::ApiClient::new(&api_at.to_string(), &api.account, &api.key, &secret);
         let refusal = api
-            .refused(CDN, "StopCdnDomain", &[("DomainName", NAMES[0])])
+            .refused(CDN_VERSION, "StopCdnDomain", &[("DomainName", NAMES[0])])
             .await;
         assert_eq!(refusal.code, "ServiceUnavailable", "start {start}");
         server.terminate();

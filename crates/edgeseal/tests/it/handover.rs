@@ -24,12 +24,12 @@ use tokio::{
 };
 
 use crate::harness::{
-    Api, CDN, Origin, PATIENCE, Server, UNLIMITED,
-    api::told,
+    ApiClient, CDN_VERSION, Origin, Server, TIMEOUT, UNLIMITED,
+    api::describe_error,
     eventually,
     origin::Connection,
     pki::AUTHORITY,
-    server::{self, by_shell, wait},
+    server::{self, via_shell, wait_for_exit},
     tls,
 };
 
@@ -92,7 +92,7 @@ impl Site {
 
 /// What clients have met.
 #[derive(Default)]
-struct Met {
+struct ClientStats {
     stop: AtomicBool,
     failures: Mutex<Vec<String>>,
 }
@@ -109,7 +109,7 @@ struct Client {
 impl Client {
     fn start<F>(
         what: &'static str,
-        met: &Arc<Met>,
+        met: &Arc<ClientStats>,
         mut act: impl FnMut() -> F + Send + 'static,
     ) -> Self
     where
@@ -120,7 +120,7 @@ impl Client {
         let task = tokio::spawn(async move {
             while !met.stop.load(Ordering::SeqCst) {
                 let began = Instant::now();
-                let result = timeout(PATIENCE, act()).await;
+                let result = timeout(TIMEOUT, act()).await;
                 let result = result.unwrap_or_else(|_| Err("no answer".to_owned()));
                 longest.fetch_max(began.elapsed().as_millis() as u64, Ordering::SeqCst);
                 match result {
@@ -139,7 +139,7 @@ impl Client {
     }
 }
 
-async fn visit(edge: SocketAddr, alpn: &str) -> Result<(), String> {
+async fn get_page(edge: SocketAddr, alpn: &str) -> Result<(), String> {
     let stream = tls::connect(edge, NAME, &[alpn]).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
     let mut connection = match alpn {
@@ -152,7 +152,7 @@ async fn visit(edge: SocketAddr, alpn: &str) -> Result<(), String> {
     }
 }
 
-async fn visit_plainly(edge: SocketAddr) -> Result<(), String> {
+async fn get_plain_page(edge: SocketAddr) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect(edge).await.map_err(failed)?;
     let request = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
@@ -164,20 +164,20 @@ async fn visit_plainly(edge: SocketAddr) -> Result<(), String> {
 }
 
 /// A call on a connection of its own.
-async fn call(api: SocketAddr, of: &Api) -> Result<(), String> {
+async fn call(api: SocketAddr, of: &ApiClient) -> Result<(), String> {
     let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
-    let fresh = Api::new(&api.to_string(), &of.account, &of.key, &secret);
-    let called = fresh.call(CDN, "DescribeUserDomains", &[]).await;
-    called.map(drop).map_err(|error| told(&error))
+    let fresh = ApiClient::new(&api.to_string(), &of.account, &of.key, &secret);
+    let called = fresh.call(CDN_VERSION, "DescribeUserDomains", &[]).await;
+    called.map(drop).map_err(|error| describe_error(&error))
 }
 
 /// Sets another certificate, and looks at once whether it is served.
-async fn change(addresses: (SocketAddr, SocketAddr), of: &Api) -> Result<(), String> {
+async fn change(addresses: (SocketAddr, SocketAddr), of: &ApiClient) -> Result<(), String> {
     let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
-    let fresh = Api::new(&addresses.0.to_string(), &of.account, &of.key, &secret);
+    let fresh = ApiClient::new(&addresses.0.to_string(), &of.account, &of.key, &secret);
     let pem = AUTHORITY.issue(&[NAME]);
     let set = fresh.set(NAME, &pem).await;
-    set.map_err(|error| told(&error))?;
+    set.map_err(|error| describe_error(&error))?;
     // Whichever process answers.
     for _ in 0..4 {
         match tls::served(addresses.1, NAME).await {
@@ -200,7 +200,7 @@ async fn download(edge: SocketAddr) -> Result<(), String> {
 }
 
 /// An echo that goes on until it is told to end.
-async fn echo(edge: SocketAddr, met: &Met) -> Result<(), String> {
+async fn echo(edge: SocketAddr, met: &ClientStats) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     let mut stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
     let head = format!(
@@ -233,12 +233,12 @@ async fn echo(edge: SocketAddr, met: &Met) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hand_overs_under_load_cost_nobody_anything() {
     let mut server = Server::start_with(UNLIMITED);
-    let (api, site) = (server.client(), Site::start().await);
+    let (api, site) = (server.root_client(), Site::start().await);
     api.add(NAME, &site.origin).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
     let addresses = server.addresses();
     let (https, http, calls) = (addresses.https, addresses.http, addresses.api);
-    let met = Arc::new(Met::default());
+    let met = Arc::new(ClientStats::default());
     let long = tokio::spawn(download(https));
     let talk = tokio::spawn({
         let met = Arc::clone(&met);
@@ -246,9 +246,9 @@ async fn three_hand_overs_under_load_cost_nobody_anything() {
     });
     let (caller, changer) = (api.clone(), api.clone());
     let clients = [
-        Client::start("HTTP/1.1", &met, move || visit(https, "http/1.1")),
-        Client::start("HTTP/2", &met, move || visit(https, "h2")),
-        Client::start("plain", &met, move || visit_plainly(http)),
+        Client::start("HTTP/1.1", &met, move || get_page(https, "http/1.1")),
+        Client::start("HTTP/2", &met, move || get_page(https, "h2")),
+        Client::start("plain", &met, move || get_plain_page(http)),
         Client::start("calls", &met, move || {
             let caller = caller.clone();
             async move { call(calls, &caller).await }
@@ -264,10 +264,10 @@ async fn three_hand_overs_under_load_cost_nobody_anything() {
             .iter()
             .map(|c| c.done.load(Ordering::SeqCst))
             .collect();
-        before.push(server.take_over());
+        before.push(server.hand_over());
         assert_eq!(server.addresses(), addresses, "the sockets are the same");
         for (client, seen) in clients.iter().zip(enough) {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             while client.done.load(Ordering::SeqCst) < seen + 5 {
                 assert!(Instant::now() < deadline, "{} stand still", client.what);
                 sleep(Duration::from_millis(5)).await;
@@ -292,15 +292,20 @@ async fn three_hand_overs_under_load_cost_nobody_anything() {
     let failures = std::mem::take(&mut *met.failures.lock().unwrap());
     assert!(failures.is_empty(), "{failures:#?}");
     for mut process in before {
-        assert_eq!(wait(&mut process).code(), Some(0), "{}", server.log());
+        assert_eq!(
+            wait_for_exit(&mut process).code(),
+            Some(0),
+            "{}",
+            server.log()
+        );
     }
     server.stop();
 }
 
 /// A server that serves [`NAME`].
-async fn serving() -> (Server, Api) {
+async fn serving() -> (Server, ApiClient) {
     let server = Server::start_with(UNLIMITED);
-    let (api, site) = (server.client(), Site::start().await);
+    let (api, site) = (server.root_client(), Site::start().await);
     api.add(NAME, &site.origin).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
     (server, api)
@@ -308,25 +313,28 @@ async fn serving() -> (Server, Api) {
 
 /// Asserts that calls are answered, changes served and visitors received, if need be after a while.
 async fn assert_all_is_well(server: &Server, when: &str) {
-    let (addresses, api) = (server.addresses(), server.client());
+    let (addresses, api) = (server.addresses(), server.root_client());
     eventually(when, async || call(addresses.api, &api).await.ok()).await;
     let changed = change((addresses.api, addresses.https), &api).await;
     changed.unwrap_or_else(|why| panic!("{when}: {why}"));
-    visit(addresses.https, "h2").await.unwrap();
+    get_page(addresses.https, "h2").await.unwrap();
 }
 
 /// A next process as far as the running one can tell.
-async fn next_process(server: &Server) -> BufReader<UnixStream> {
+async fn connect_as_successor(server: &Server) -> BufReader<UnixStream> {
     let path = server.data().join("handover/socket");
     let mut stream = BufReader::new(UnixStream::connect(path).await.unwrap());
     stream.write_all(b"take-over 1\n").await.unwrap();
-    assert_eq!(heard(&mut stream).await, "sockets https http api admin");
+    assert_eq!(
+        read_message(&mut stream).await,
+        "sockets https http api admin"
+    );
     stream
 }
 
-async fn heard(stream: &mut BufReader<UnixStream>) -> String {
+async fn read_message(stream: &mut BufReader<UnixStream>) -> String {
     let mut line = String::new();
-    let heard = timeout(PATIENCE, stream.read_line(&mut line)).await;
+    let heard = timeout(TIMEOUT, stream.read_line(&mut line)).await;
     heard.unwrap().unwrap();
     line.trim_end().to_owned()
 }
@@ -338,31 +346,31 @@ async fn a_next_process_that_ends_at_any_step_changes_nothing() {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(directory.clone()), 0o700);
     assert_eq!(mode(directory.join("socket")), 0o600);
-    let met = Arc::new(Met::default());
+    let met = Arc::new(ClientStats::default());
     let https = server.addresses().https;
-    let visitor = Client::start("visits", &met, move || visit(https, "http/1.1"));
+    let visitor = Client::start("visits", &met, move || get_page(https, "http/1.1"));
 
     let mut stranger = UnixStream::connect(directory.join("socket")).await.unwrap();
     stranger.write_all(b"take-over 99\n").await.unwrap();
     assert_eq!(stranger.read(&mut [0; 8]).await.unwrap(), 0, "sent away");
     assert_all_is_well(&server, "after a word that is not known").await;
 
-    drop(next_process(&server).await);
+    drop(connect_as_successor(&server).await);
     assert_all_is_well(&server, "with the sockets given").await;
 
-    let mut next = next_process(&server).await;
+    let mut next = connect_as_successor(&server).await;
     next.write_all(b"nonsense\n").await.unwrap();
-    assert_eq!(heard(&mut next).await, "");
+    assert_eq!(read_message(&mut next).await, "");
     assert_all_is_well(&server, "after nonsense").await;
 
-    let mut next = next_process(&server).await;
+    let mut next = connect_as_successor(&server).await;
     next.write_all(b"loaded\n").await.unwrap();
     drop(next);
     assert_all_is_well(&server, "gone while the store is let go of").await;
 
-    let mut next = next_process(&server).await;
+    let mut next = connect_as_successor(&server).await;
     next.write_all(b"loaded\n").await.unwrap();
-    assert_eq!(heard(&mut next).await, "released");
+    assert_eq!(read_message(&mut next).await, "released");
     // The store is free, calls wait, visitors do not.
     let free = edgeseal_store::sqlite::SqliteStore::open(server.data().join("store.db"));
     let free = free.unwrap();
@@ -383,8 +391,13 @@ async fn a_next_process_that_ends_at_any_step_changes_nothing() {
     visitor.task.await.unwrap();
     let failures = std::mem::take(&mut *met.failures.lock().unwrap());
     assert!(failures.is_empty(), "{failures:#?}");
-    let mut before = server.take_over();
-    assert_eq!(wait(&mut before).code(), Some(0), "{}", server.log());
+    let mut before = server.hand_over();
+    assert_eq!(
+        wait_for_exit(&mut before).code(),
+        Some(0),
+        "{}",
+        server.log()
+    );
     assert_all_is_well(&server, "taken over in the end").await;
     server.stop();
 }
@@ -400,9 +413,9 @@ async fn a_killed_next_process_leaves_the_other_serving() {
         sleep(Duration::from_millis(delay)).await;
         next.kill().unwrap();
         next.wait().unwrap();
-        if eventually_left(&mut server).await {
+        if stops_accepting(&mut server).await {
             // Too late: it had taken over, and its end was a crash like any other.
-            assert_eq!(server.ended().code(), Some(0));
+            assert_eq!(server.wait_for_exit().code(), Some(0));
             server.launch();
         }
         assert_all_is_well(&server, &format!("killed after {delay} ms")).await;
@@ -411,10 +424,10 @@ async fn a_killed_next_process_leaves_the_other_serving() {
 }
 
 /// Whether it has handed over and ends.
-async fn eventually_left(server: &mut Server) -> bool {
-    let (address, api) = (server.addresses().api, server.client());
-    let deadline = Instant::now() + PATIENCE;
-    while server.runs() {
+async fn stops_accepting(server: &mut Server) -> bool {
+    let (address, api) = (server.addresses().api, server.root_client());
+    let deadline = Instant::now() + TIMEOUT;
+    while server.is_running() {
         if call(address, &api).await.is_ok() {
             return false;
         }
@@ -428,7 +441,7 @@ async fn what_is_in_the_way_is_told_and_nothing_has_changed() {
     let (mut server, _) = serving().await;
     let says = |command: &mut Command| {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-        let status = wait(&mut process);
+        let status = wait_for_exit(&mut process);
         let mut said = String::new();
         process
             .stderr
@@ -467,13 +480,18 @@ async fn what_is_in_the_way_is_told_and_nothing_has_changed() {
 }
 
 /// A fresh process on the data of one that is killed while it hands over.
-async fn goes_on_alone(server: &mut Server, mut next: std::process::Child, when: &str) {
+async fn assert_continues_alone(server: &mut Server, mut next: std::process::Child, when: &str) {
     server.kill();
     if server::first_line(&mut next) == "ready" {
         server.adopt(next);
     } else {
         // It came too late to ask.
-        assert_eq!(wait(&mut next).code(), Some(64), "{when}: {}", server.log());
+        assert_eq!(
+            wait_for_exit(&mut next).code(),
+            Some(64),
+            "{when}: {}",
+            server.log()
+        );
         assert!(server.log().contains("no process serves"), "{when}");
         server.launch();
     }
@@ -495,13 +513,13 @@ async fn a_process_that_is_killed_while_it_hands_over_leaves_the_next_one_servin
         (sockets.matches(&path).count() > 1).then_some(())
     })
     .await;
-    goes_on_alone(&mut server, next, "killed before it gave anything").await;
+    assert_continues_alone(&mut server, next, "killed before it gave anything").await;
     let told = "ended in the middle of the hand-over";
     assert!(server.log().contains(told), "{}", server.log());
     for delay in [0, 10, 20, 40, 80, 160] {
         let next = server.spawn(&["--take-over"]);
         sleep(Duration::from_millis(delay)).await;
-        goes_on_alone(&mut server, next, &format!("killed after {delay} ms")).await;
+        assert_continues_alone(&mut server, next, &format!("killed after {delay} ms")).await;
     }
     server.stop();
 }
@@ -516,9 +534,9 @@ async fn a_process_that_breaks_off_and_lives_is_left_alone() {
     let mut next = server.spawn(&["--take-over"]);
     let (stream, _) = other.accept().await.unwrap();
     let mut stream = BufReader::new(stream);
-    assert_eq!(heard(&mut stream).await, "take-over 1");
+    assert_eq!(read_message(&mut stream).await, "take-over 1");
     drop(stream);
-    let status = tokio::task::spawn_blocking(move || wait(&mut next)).await;
+    let status = tokio::task::spawn_blocking(move || wait_for_exit(&mut next)).await;
     assert_eq!(status.unwrap().code(), Some(64), "{}", server.log());
     assert!(server.log().contains("the other process is gone"));
     fs::remove_file(path).unwrap();
@@ -530,39 +548,44 @@ async fn a_process_that_breaks_off_and_lives_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_of_a_service_manager_are_served_on() {
     let mut server = Server::start();
-    let (api, site) = (server.client(), Site::start().await);
+    let (api, site) = (server.root_client(), Site::start().await);
     api.add(NAME, &site.origin).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
     assert_eq!(server.terminate().code(), Some(0));
 
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let early = tokio::spawn(async move { visit(address, "h2").await });
+    let early = tokio::spawn(async move { get_page(address, "h2").await });
     let with = |names: &str, socket: &std::net::TcpListener| {
         let edgeseal = server.command();
         let script = format!(
             "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={names} exec \"$@\" 3<&0 </dev/null"
         );
-        let mut command = by_shell(&script, &edgeseal);
+        let mut command = via_shell(&script, &edgeseal);
         let socket = OwnedFd::from(socket.try_clone().unwrap());
         command.stdin(socket);
         command
     };
     let mut unknown = with("web", &socket).stderr(Stdio::piped()).spawn().unwrap();
-    assert_eq!(wait(&mut unknown).code(), Some(64));
+    assert_eq!(wait_for_exit(&mut unknown).code(), Some(64));
     let mut said = String::new();
     let mut stderr = unknown.stderr.take().unwrap();
     stderr.read_to_string(&mut said).unwrap();
     assert!(said.contains("FileDescriptorName="), "{said}");
 
     let command = with("https", &socket);
-    server.launch_by(command);
+    server.launch_with(command);
     assert_eq!(server.addresses().https, address);
     early.await.unwrap().unwrap();
     // They are handed on like all others.
-    let mut before = server.take_over();
+    let mut before = server.hand_over();
     assert_eq!(server.addresses().https, address);
-    assert_eq!(wait(&mut before).code(), Some(0), "{}", server.log());
-    visit(address, "http/1.1").await.unwrap();
+    assert_eq!(
+        wait_for_exit(&mut before).code(),
+        Some(0),
+        "{}",
+        server.log()
+    );
+    get_page(address, "http/1.1").await.unwrap();
     server.stop();
 }

@@ -1,16 +1,16 @@
 //! What every test stands on: a server process, signed calls, certificates, TLS clients, an origin.
 
 pub(crate) mod api;
-pub(crate) mod attempt;
 pub(crate) mod dns;
-pub(crate) mod held;
+pub(crate) mod held_origin;
 pub(crate) mod openssl;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod secrets;
 pub(crate) mod server;
-pub(crate) mod stored;
+pub(crate) mod signed_call;
+pub(crate) mod store_dump;
 pub(crate) mod tls;
 
 use std::{
@@ -23,14 +23,15 @@ use edgeseal_api::actions::ACTIONS;
 use edgeseal_core::Timestamp;
 
 pub(crate) use api::{
-    Api, CAS, CAS_2018, CAS_2018_08, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS, upload,
+    ApiClient, CAS, CAS_2018, CAS_2018_08, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, RAM, SET, STS,
+    upload_params,
 };
-pub(crate) use attempt::{Attempt, Scheme, Signature};
-pub(crate) use dns::Dns;
+pub(crate) use dns::DnsServer;
 pub(crate) use origin::Origin;
-pub(crate) use pki::{Authority, Pem};
+pub(crate) use pki::{Authority, TestCertificate};
 pub(crate) use server::Server;
-pub(crate) use stored::Stored;
+pub(crate) use signed_call::{Scheme, Signature, SignedCall};
+pub(crate) use store_dump::StoreDump;
 
 /// Configuration: no rate stands in the way of many calls. Goes last, since it is a table.
 pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n";
@@ -43,7 +44,7 @@ pub(crate) fn unlimited() -> String {
 }
 
 /// How long a condition may take to come true before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time now, by the system's clock.
 #[expect(clippy::disallowed_methods, reason = "tests sign for the present")]
@@ -57,7 +58,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = ask().await {
             return answer;

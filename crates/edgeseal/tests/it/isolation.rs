@@ -1,45 +1,53 @@
 //! What one account may know and do of another one: nothing.
 
+mod all_actions;
 mod members;
 mod rows;
-mod walk;
 
 use serde_json::Value;
 
 use crate::harness::{
-    Api, Attempt, CDN, EDGESEAL, Origin, SET, Scheme, Server,
-    api::upload,
+    ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Scheme, Server, SignedCall,
+    api::upload_params,
     pki::AUTHORITY,
-    raw::{self, Answer},
+    raw::{self, RawResponse},
 };
 
-const HERS: &str = "hers.example.com";
-const NOBODYS: &str = "none.example.com";
+const OWNER_DOMAIN: &str = "hers.example.com";
+const UNKNOWN_DOMAIN: &str = "none.example.com";
 
 /// Status and body of an answer without what must differ: the request's id and the name asked for.
-fn shape(answer: &Answer, domain: &str) -> (u16, Value) {
+fn shape(answer: &RawResponse, domain: &str) -> (u16, Value) {
     let mut body: Value = serde_json::from_str(&answer.body.replace(domain, "{domain}")).unwrap();
     let id = body.as_object_mut().unwrap().remove("RequestId");
     assert!(id.is_some());
     (answer.status, body)
 }
 
-async fn call(server: &Server, api: &Api, action: &str, params: &[(&str, &str)]) -> Answer {
-    let attempt = Attempt::new(Scheme::V3, api, (CDN, action), params);
-    raw::exchange(server.addresses().api, &attempt.octets()).await
+async fn call(
+    server: &Server,
+    api: &ApiClient,
+    action: &str,
+    params: &[(&str, &str)],
+) -> RawResponse {
+    let attempt = SignedCall::new(Scheme::V3, api, (CDN_VERSION, action), params);
+    raw::send_raw(server.addresses().api, &attempt.to_bytes()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_accounts_domain_is_one_that_does_not_exist() {
     let server = Server::start();
-    let (alice, bob) = (server.account("alice").await, server.account("bob").await);
-    alice.add(HERS, &Origin::start().await).await;
-    let pem = AUTHORITY.issue(&[HERS, NOBODYS]);
-    alice.set(HERS, &pem).await.unwrap();
+    let (alice, bob) = (
+        server.create_account("alice").await,
+        server.create_account("bob").await,
+    );
+    alice.add(OWNER_DOMAIN, &Origin::start().await).await;
+    let pem = AUTHORITY.issue(&[OWNER_DOMAIN, UNKNOWN_DOMAIN]);
+    alice.set(OWNER_DOMAIN, &pem).await.unwrap();
 
     let nothing: [(&str, &str); 0] = [];
     let off = [("SSLProtocol", "off")];
-    let on = &upload("", &pem)[1..];
+    let on = &upload_params("", &pem)[1..];
     let wrong = [("SSLProtocol", "neither")];
     let calls: [(&str, &[(&str, &str)]); 11] = [
         (SET, on),
@@ -56,7 +64,7 @@ async fn another_accounts_domain_is_one_that_does_not_exist() {
     ];
     for (action, further) in calls {
         let mut answers = Vec::new();
-        for domain in [HERS, NOBODYS] {
+        for domain in [OWNER_DOMAIN, UNKNOWN_DOMAIN] {
             let params = [&[("DomainName", domain)], further].concat();
             let answer = call(&server, &bob, action, &params).await;
             assert_eq!(
@@ -71,24 +79,27 @@ async fn another_accounts_domain_is_one_that_does_not_exist() {
         assert_eq!(answers[0], answers[1], "{action}");
     }
     server
-        .assert_serves(HERS, &pem.leaf, "whatever the other account called")
+        .assert_serves(OWNER_DOMAIN, &pem.leaf, "whatever the other account called")
         .await;
-    assert_eq!(alice.bound_leaf(HERS).await, pem.leaf);
+    assert_eq!(alice.bound_leaf(OWNER_DOMAIN).await, pem.leaf);
     server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_certificates_are_an_accounts_own() {
     let server = Server::start();
-    let (alice, bob) = (server.account("alice").await, server.account("bob").await);
+    let (alice, bob) = (
+        server.create_account("alice").await,
+        server.create_account("bob").await,
+    );
     let origin = Origin::start().await;
-    alice.add(HERS, &origin).await;
+    alice.add(OWNER_DOMAIN, &origin).await;
     bob.add("his.example.com", &origin).await;
-    let pem = AUTHORITY.issue(&[HERS, "his.example.com"]);
-    alice.set(HERS, &pem).await.unwrap();
+    let pem = AUTHORITY.issue(&[OWNER_DOMAIN, "his.example.com"]);
+    alice.set(OWNER_DOMAIN, &pem).await.unwrap();
 
     let listed = bob
-        .call(CDN, "DescribeUserDomains", &[])
+        .call(CDN_VERSION, "DescribeUserDomains", &[])
         .await
         .unwrap()
         .body;
@@ -101,7 +112,7 @@ async fn lists_and_certificates_are_an_accounts_own() {
     assert_eq!(names, ["his.example.com"]);
 
     // Neither by number nor by name does one bind the certificate of another account.
-    let info = alice.info(HERS).await;
+    let info = alice.info(OWNER_DOMAIN).await;
     for by in ["CertId", "CertName"] {
         let value = info[by].as_str().unwrap();
         let params = [
@@ -109,7 +120,7 @@ async fn lists_and_certificates_are_an_accounts_own() {
             ("SSLProtocol", "on"),
             (by, value),
         ];
-        let refusal = bob.refused(CDN, SET, &params).await;
+        let refusal = bob.refused(CDN_VERSION, SET, &params).await;
         assert_eq!(refusal.code, "Certificate.NotFind", "{by}");
     }
     server.stop();
@@ -118,7 +129,7 @@ async fn lists_and_certificates_are_an_accounts_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_root_account_operates_edgeseal() {
     let server = Server::start();
-    let bob = server.account("bob").await;
+    let bob = server.create_account("bob").await;
     bob.add("his.example.com", &Origin::start().await).await;
     for (action, params) in [
         ("CreateAccount", vec![("AccountName", "eve")]),
@@ -138,8 +149,8 @@ async fn only_the_root_account_operates_edgeseal() {
         ),
         ("UpdateAccount", vec![("PrivateOrigins", "allowed")]),
     ] {
-        let attempt = Attempt::new(Scheme::V3, &bob, (EDGESEAL, action), &params);
-        let answer = raw::exchange(server.addresses().api, &attempt.octets()).await;
+        let attempt = SignedCall::new(Scheme::V3, &bob, (EDGESEAL, action), &params);
+        let answer = raw::send_raw(server.addresses().api, &attempt.to_bytes()).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (403, "NoPermission"),

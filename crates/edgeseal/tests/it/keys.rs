@@ -13,16 +13,16 @@ use std::{
 
 use edgeseal_store::{
     Keyring,
-    reseal::{Census, census},
+    reseal::{SealedCounts, count_sealed},
     seal::KeyId,
-    sqlite::SqliteView,
+    sqlite::SqliteSnapshot,
 };
 use serde_json::Value;
 
 use crate::{
     harness::{
-        Api, EDGESEAL, Origin, Pem, Server, api::told, eventually, pki::AUTHORITY, secrets,
-        server::binary, tls, unlimited,
+        ApiClient, EDGESEAL, Origin, Server, TestCertificate, api::describe_error, eventually,
+        pki::AUTHORITY, secrets, server::binary, tls, unlimited,
     },
     restart::{differing, files, refused_to_start},
 };
@@ -45,14 +45,14 @@ fn kek(server: &Server, arguments: &[&str]) -> Output {
         .arg("--data")
         .arg(server.data());
     let output = command.stdin(Stdio::null()).output().unwrap();
-    secrets::assert_none_in("standard output", &output.stdout);
-    secrets::assert_none_in("standard error", &output.stderr);
+    secrets::assert_no_secrets("standard output", &output.stdout);
+    secrets::assert_no_secrets("standard error", &output.stderr);
     output
 }
 
 /// What it printed, if it succeeded.
 #[track_caller]
-fn done(output: &Output) -> String {
+fn stdout_of_success(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -60,7 +60,7 @@ fn done(output: &Output) -> String {
 
 /// What it said, if the server refused.
 #[track_caller]
-fn refused(output: &Output) -> String {
+fn stderr_of_failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(77), "{output:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -72,21 +72,21 @@ fn ids(server: &Server) -> Vec<KeyId> {
 }
 
 /// What is sealed under which key, read beside whoever has the store open.
-async fn counted(server: &Server) -> Census {
-    let view = SqliteView::open(&server.data().join("store.db")).unwrap();
-    census(&view).await.unwrap()
+async fn census(server: &Server) -> SealedCounts {
+    let view = SqliteSnapshot::open(&server.data().join("store.db")).unwrap();
+    count_sealed(&view).await.unwrap()
 }
 
-async fn resealing(api: &Api) -> Value {
+async fn resealing(api: &ApiClient) -> Value {
     let params = [("Count", "false")];
     let reply = api.call(EDGESEAL, "DescribeKeyEncryption", &params).await;
     reply
-        .unwrap_or_else(|error| panic!("{}", told(&error)))
+        .unwrap_or_else(|error| panic!("{}", describe_error(&error)))
         .body["Resealing"]
         .clone()
 }
 
-async fn finished(api: &Api) {
+async fn finished(api: &ApiClient) {
     eventually("sealing anew", async || {
         (resealing(api).await["State"] == "Finished").then_some(())
     })
@@ -94,9 +94,12 @@ async fn finished(api: &Api) {
 }
 
 /// A server that serves [`NAMES`], each with some further certificates.
-async fn serving(config: &str, certificates: usize) -> (Server, BTreeMap<&'static str, Pem>) {
+async fn serving(
+    config: &str,
+    certificates: usize,
+) -> (Server, BTreeMap<&'static str, TestCertificate>) {
     let server = Server::start_with(&format!("{config}{}", unlimited()));
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let mut served = BTreeMap::new();
     for name in NAMES {
         api.add(name, &origin).await;
@@ -113,19 +116,24 @@ async fn serving(config: &str, certificates: usize) -> (Server, BTreeMap<&'stati
         }
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", told(&error)));
+        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
         served.insert(name, pem);
     }
     (server, served)
 }
 
 /// Sets certificates and looks at what is served until it is told to stop; how many it has set.
-async fn set_and_look(api: Api, https: std::net::SocketAddr, name: &str, over: &AtomicBool) -> Pem {
+async fn set_and_look(
+    api: ApiClient,
+    https: std::net::SocketAddr,
+    name: &str,
+    over: &AtomicBool,
+) -> TestCertificate {
     let mut last = None;
     while last.is_none() || !over.load(Ordering::SeqCst) {
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
+        set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
         let shown = tls::served(https, name).await;
         assert_eq!(
             shown.map(|chain| chain[0].clone()),
@@ -144,7 +152,7 @@ async fn a_rotation_disturbs_nobody_and_the_old_key_can_go() {
     let https = server.addresses().https;
     let over = Arc::new(AtomicBool::new(false));
     let clients = NAMES.map(|name| {
-        let (api, over) = (server.client(), Arc::clone(&over));
+        let (api, over) = (server.root_client(), Arc::clone(&over));
         tokio::spawn(async move { set_and_look(api, https, name, &over).await })
     });
     let before = ids(&server);
@@ -162,7 +170,7 @@ async fn a_rotation_disturbs_nobody_and_the_old_key_can_go() {
     for client in clients {
         last.push(client.await.unwrap());
     }
-    let said = done(&output);
+    let said = stdout_of_success(&output);
     let [new, old] = ids(&server)[..] else {
         panic!("there are two keys");
     };
@@ -172,24 +180,24 @@ async fn a_rotation_disturbs_nobody_and_the_old_key_can_go() {
         "{said}"
     );
     assert!(said.contains(&format!("are under key {new}\n")), "{said}");
-    let census = counted(&server).await;
+    let census = census(&server).await;
     assert_eq!((census.under(old), census.unreadable), (0, 0));
     assert!(census.under(new) >= 41, "{census:?}");
 
-    let status = done(&kek(&server, &["status"]));
+    let status = stdout_of_success(&kek(&server, &["status"]));
     assert!(status.contains(&format!("{new}  seals  ")), "{status}");
     assert!(
         status.contains(&format!("{old}  opens  nothing")),
         "{status}"
     );
-    let said = refused(&kek(&server, &["retire", &new.to_string()]));
+    let said = stderr_of_failure(&kek(&server, &["retire", &new.to_string()]));
     assert!(said.contains("is the one that seals"), "{said}");
-    let said = refused(&kek(&server, &["retire", "00000000"]));
+    let said = stderr_of_failure(&kek(&server, &["retire", "00000000"]));
     assert!(
         said.contains("has no key-encryption key 00000000"),
         "{said}"
     );
-    done(&kek(&server, &["retire", &old.to_string()]));
+    stdout_of_success(&kek(&server, &["retire", &old.to_string()]));
     assert_eq!(ids(&server), [new]);
     for (name, pem) in NAMES.iter().zip(&last) {
         server
@@ -213,27 +221,27 @@ async fn a_rotation_disturbs_nobody_and_the_old_key_can_go() {
 async fn a_rotation_goes_on_after_each_kill() {
     let (mut server, served) = serving("reseal_per_second = 40\n", 20).await;
     let old = ids(&server)[0];
-    let all = counted(&server).await.under(old);
-    let api = server.client();
+    let all = census(&server).await.under(old);
+    let api = server.root_client();
     // Killed at once: the call may or may not have been answered, and the key may be in the file.
     let call = api.call(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
-    call.unwrap_or_else(|error| panic!("{}", told(&error)));
+    call.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     server.kill();
     let [new, _] = ids(&server)[..] else {
         panic!("there are two keys");
     };
-    let mut left = vec![counted(&server).await.under(old)];
+    let mut left = vec![census(&server).await.under(old)];
     assert!(left[0] > 0, "the kill came too late");
     for _ in 0..3 {
         server.launch();
-        let api = server.client();
+        let api = server.root_client();
         eventually("a step", async || {
             let resealed = resealing(&api).await["Resealed"].as_u64();
             (resealed >= Some(10)).then_some(())
         })
         .await;
         server.kill();
-        let census = counted(&server).await;
+        let census = census(&server).await;
         assert_eq!(
             census.under(old) + census.under(new),
             all,
@@ -248,22 +256,22 @@ async fn a_rotation_goes_on_after_each_kill() {
     );
 
     server.launch();
-    let refusal = server.client();
+    let refusal = server.root_client();
     let refusal = refusal
         .refused(EDGESEAL, "RotateKeyEncryptionKey", &[])
         .await;
     assert_eq!(refusal.code, "KeyEncryption.Resealing");
-    finished(&server.client()).await;
-    let census = counted(&server).await;
+    finished(&server.root_client()).await;
+    let census = census(&server).await;
     assert_eq!((census.under(old), census.under(new)), (0, all));
-    done(&kek(&server, &["retire", &old.to_string()]));
+    stdout_of_success(&kek(&server, &["retire", &old.to_string()]));
     for (name, pem) in &served {
         server.assert_serves(name, &pem.leaf, "after it all").await;
     }
     server.terminate();
     server.launch();
     assert_eq!(
-        resealing(&server.client()).await["Resealed"],
+        resealing(&server.root_client()).await["Resealed"],
         0,
         "nothing is left to do"
     );
@@ -275,7 +283,7 @@ async fn a_rotation_goes_on_after_each_kill() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     let (mut server, served) = serving("reseal_per_second = 1\n", 5).await;
-    let api = server.client();
+    let api = server.root_client();
     api.call(EDGESEAL, "RotateKeyEncryptionKey", &[])
         .await
         .unwrap();
@@ -293,7 +301,7 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
         }
         fs::write(&path, whole.lines().next().unwrap()).unwrap();
         let before = files(&server.data());
-        let under = counted(&server).await;
+        let under = census(&server).await;
         let needs = &under.records[&old]["certificates"];
         let said = refused_to_start(&server);
         let expected = format!("it needs key-encryption key {old} (for ");
@@ -310,16 +318,16 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
 
     // Access keys come first, so the new key opens the root account's. The rest is given up.
     server.kill();
-    let kinds = &counted(&server).await.records[&old];
+    let kinds = &census(&server).await.records[&old];
     assert!(!kinds.contains_key("access keys"), "{kinds:?}");
     fs::write(&path, whole.lines().next().unwrap()).unwrap();
     let config = format!("lost_keys = \"accept\"\n{}", unlimited());
     fs::write(server.home().join("edgeseal.toml"), config).unwrap();
     server.launch();
-    let api = server.client();
+    let api = server.root_client();
     let pem = AUTHORITY.issue(&[NAMES[0]]);
     let set = api.set(NAMES[0], &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     server.assert_serves(NAMES[0], &pem.leaf, "as new").await;
     let state = eventually("the end of the look", async || {
         let state = resealing(&api).await;
@@ -333,7 +341,7 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
         state["Trouble"].as_str().unwrap().contains(&needs),
         "{state}"
     );
-    let status = done(&kek(&server, &["status"]));
+    let status = stdout_of_success(&kek(&server, &["status"]));
     assert!(status.contains(&format!("{old}  missing  ")), "{status}");
     server.stop();
 }
@@ -363,7 +371,7 @@ async fn no_core_is_dumped_unless_that_is_wished() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_is_the_operators_alone_and_is_audited() {
     let server = Server::start();
-    let other = server.account("other").await;
+    let other = server.create_account("other").await;
     for action in [
         "RotateKeyEncryptionKey",
         "DescribeKeyEncryption",
@@ -374,12 +382,12 @@ async fn a_rotation_is_the_operators_alone_and_is_audited() {
             .await;
         assert_eq!(refusal.status, 403, "{refusal:?}");
     }
-    let api = server.client();
+    let api = server.root_client();
     let rotated = api.ok(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
     finished(&api).await;
     let mut server = server;
     server.terminate();
-    let view = SqliteView::open(&server.data().join("store.db")).unwrap();
+    let view = SqliteSnapshot::open(&server.data().join("store.db")).unwrap();
     let prefix = format!("audit/{}/", api.account);
     let page = edgeseal_store::Store::list(&view, &prefix, None, 1000)
         .await

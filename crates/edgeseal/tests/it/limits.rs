@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::harness::{
-    CDN, Origin, Server, api::told, eventually, origin::Connection, pki::AUTHORITY, raw,
-    server::by_shell, tls,
+    CDN_VERSION, Origin, Server, api::describe_error, eventually, origin::Connection,
+    pki::AUTHORITY, raw, server::via_shell, tls,
 };
 
 const NAME: &str = "www.crowded.example";
@@ -25,14 +25,14 @@ const NAME: &str = "www.crowded.example";
 /// A server that serves [`NAME`].
 async fn serving(config: &str) -> Server {
     let server = Server::start_with(config);
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let set = api.set(NAME, &AUTHORITY.issue(&[NAME])).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     server
 }
 
-async fn established(edge: SocketAddr) -> Result<Connection, String> {
+async fn connect_h1(edge: SocketAddr) -> Result<Connection, String> {
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
     Ok(Connection::h1(stream).await)
@@ -44,11 +44,11 @@ async fn assert_answers(connection: &mut Connection, when: &str) {
 }
 
 async fn assert_api_answers(server: &Server, when: &str) {
-    let api = server.client();
-    let called = api.call(CDN, "DescribeUserDomains", &[]);
+    let api = server.root_client();
+    let called = api.call(CDN_VERSION, "DescribeUserDomains", &[]);
     let called = timeout(Duration::from_secs(5), called).await;
     let called = called.unwrap_or_else(|_| panic!("no answer {when}"));
-    called.unwrap_or_else(|error| panic!("{when}: {}", told(&error)));
+    called.unwrap_or_else(|error| panic!("{when}: {}", describe_error(&error)));
 }
 
 /// A series of the metrics.
@@ -69,7 +69,7 @@ fn next_descriptor(server: &Server) -> u32 {
 }
 
 /// It opens none of this number or a higher one from now on.
-fn allow_descriptors(server: &Server, below: u32) {
+fn set_nofile_limit(server: &Server, below: u32) {
     let status = Command::new("prlimit")
         .args(["--pid", &server.id().to_string()])
         .arg(format!("--nofile={below}:"))
@@ -81,7 +81,7 @@ fn allow_descriptors(server: &Server, below: u32) {
 async fn with_descriptors(server: &mut Server, descriptors: u32) {
     assert_eq!(server.terminate().code(), Some(0));
     let script = format!("ulimit -n {descriptors} && exec \"$@\"");
-    server.launch_by(by_shell(&script, &server.command()));
+    server.launch_with(via_shell(&script, &server.command()));
     assert!(server.log().contains("too few file descriptors"));
 }
 
@@ -90,7 +90,7 @@ async fn visitors_do_not_take_the_descriptors_of_others() {
     let mut server = serving("").await;
     with_descriptors(&mut server, 256).await;
     let edge = server.addresses().https;
-    let mut first = established(edge).await.unwrap();
+    let mut first = connect_h1(edge).await.unwrap();
     let mut crowd = Vec::new();
     for _ in 0..200 {
         crowd.push(TcpStream::connect(edge).await.unwrap());
@@ -107,7 +107,7 @@ async fn visitors_do_not_take_the_descriptors_of_others() {
     assert_api_answers(&server, "beside a crowd").await;
     drop(crowd);
     // The edge sees the end of each when it sees it.
-    let next = eventually("room after a crowd", async || established(edge).await.ok());
+    let next = eventually("room after a crowd", async || connect_h1(edge).await.ok());
     assert_answers(&mut next.await, "after a crowd").await;
     let failures = metric(
         &server,
@@ -126,12 +126,12 @@ async fn without_descriptors_nothing_spins_and_what_is_open_goes_on() {
     let mut server = serving("").await;
     with_descriptors(&mut server, 256).await;
     let edge = server.addresses().https;
-    let mut first = established(edge).await.unwrap();
+    let mut first = connect_h1(edge).await.unwrap();
     assert_answers(&mut first, "before").await;
     let began = Instant::now();
-    allow_descriptors(&server, next_descriptor(&server));
+    set_nofile_limit(&server, next_descriptor(&server));
     // Several: one may find the place of what the process itself has just closed.
-    let waiting = [(); 8].map(|()| tokio::spawn(established(edge)));
+    let waiting = [(); 8].map(|()| tokio::spawn(connect_h1(edge)));
     eventually("the system refuses", async || {
         server
             .log()
@@ -140,7 +140,7 @@ async fn without_descriptors_nothing_spins_and_what_is_open_goes_on() {
     })
     .await;
     assert_answers(&mut first, "on a kept connection").await;
-    allow_descriptors(&server, 256);
+    set_nofile_limit(&server, 256);
     for waited in waiting {
         let mut waited = waited.await.unwrap().unwrap();
         assert_answers(&mut waited, "once there is room").await;
@@ -177,7 +177,7 @@ async fn a_flood_of_handshakes_from_one_address_is_its_own_trouble() {
     })
     .await;
     for _ in 0..5 {
-        let mut other = established(edge).await.unwrap();
+        let mut other = connect_h1(edge).await.unwrap();
         assert_answers(&mut other, "beside a flood").await;
     }
     assert_api_answers(&server, "beside a flood").await;
@@ -196,18 +196,18 @@ async fn one_address_has_so_many_connections() {
     })
     .await;
     while open.len() < 3 {
-        if let Ok(connection) = established(edge).await {
+        if let Ok(connection) = connect_h1(edge).await {
             open.push(connection);
         }
     }
-    let refused = established(edge).await;
+    let refused = connect_h1(edge).await;
     assert!(refused.is_err());
     for connection in &mut open {
         assert_answers(connection, "of three").await;
     }
     open.pop();
     loop {
-        if let Ok(mut next) = established(edge).await {
+        if let Ok(mut next) = connect_h1(edge).await {
             break assert_answers(&mut next, "in the place of another").await;
         }
     }
@@ -215,7 +215,7 @@ async fn one_address_has_so_many_connections() {
 }
 
 /// Octets that a process has in memory.
-fn resident(server: &Server) -> u64 {
+fn resident_bytes(server: &Server) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{}/statm", server.id())).unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * rustix::param::page_size() as u64
@@ -227,7 +227,7 @@ async fn established_from(source: &str, edge: SocketAddr) -> Result<Connection, 
     let source: IpAddr = source.parse().unwrap();
     socket.bind(SocketAddr::new(source, 0)).unwrap();
     let stream = socket.connect(edge).await.map_err(|why| why.to_string())?;
-    let stream = tls::connect_over(stream, NAME, &["h2"]).await;
+    let stream = tls::handshake_over(stream, NAME, &["h2"]).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
     Ok(Connection::h2(stream).await)
 }
@@ -237,16 +237,16 @@ async fn established_from(source: &str, edge: SocketAddr) -> Result<Connection, 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_kept_for_those_who_take_little() {
     let mut server = serving("").await;
-    let mut warm = established(server.addresses().https).await.unwrap();
+    let mut warm = connect_h1(server.addresses().https).await.unwrap();
     assert_answers(&mut warm, "at first").await;
-    let most = (resident(&server) + (16 << 20)) * 100 / 85;
+    let most = (resident_bytes(&server) + (16 << 20)) * 100 / 85;
     drop(warm);
     assert_eq!(server.terminate().code(), Some(0));
     let config = format!("memory_max = {most}\nheader_timeout_ms = 600000\n");
     fs::write(server.home().join("edgeseal.toml"), config).unwrap();
     server.launch();
     let edge = server.addresses().https;
-    let mut first = established(edge).await.unwrap();
+    let mut first = connect_h1(edge).await.unwrap();
     let mut crowd = Vec::new();
     let refused = loop {
         match established_from("127.0.0.2", edge).await {
@@ -259,7 +259,7 @@ async fn memory_is_kept_for_those_who_take_little() {
         assert!(
             crowd.len() < 5000,
             "memory is never short: {}",
-            resident(&server)
+            resident_bytes(&server)
         );
     };
     let short = metric(&server, "edgeseal_memory_short ").await;
@@ -273,7 +273,11 @@ async fn memory_is_kept_for_those_who_take_little() {
     assert!(server.log().contains("memory is short"));
     let revoked = metric(&server, "edgeseal_revoked_total{reason=\"memory\"} ").await;
     assert!(revoked.is_some_and(|revoked| revoked >= 1));
-    assert!(resident(&server) < most, "{} of {most}", resident(&server));
+    assert!(
+        resident_bytes(&server) < most,
+        "{} of {most}",
+        resident_bytes(&server)
+    );
     drop(crowd);
     eventually("everybody is served again", async || {
         let mut next = established_from("127.0.0.2", edge).await.ok()?;
@@ -281,7 +285,7 @@ async fn memory_is_kept_for_those_who_take_little() {
     })
     .await;
     eventually("the memory is back", async || {
-        (resident(&server) < most / 100 * 80).then_some(())
+        (resident_bytes(&server) < most / 100 * 80).then_some(())
     })
     .await;
     server.stop();
@@ -302,9 +306,9 @@ async fn unfinished_head(source: [u8; 4], edge: SocketAddr, head: &[u8]) -> TcpS
 async fn long_heads_of_a_crowd_do_not_take_all_memory() {
     const SOURCES: u8 = 200;
     let mut server = serving("").await;
-    let mut warm = established(server.addresses().https).await.unwrap();
+    let mut warm = connect_h1(server.addresses().https).await.unwrap();
     assert_answers(&mut warm, "at first").await;
-    let most = resident(&server) + (48 << 20);
+    let most = resident_bytes(&server) + (48 << 20);
     drop(warm);
     assert_eq!(server.terminate().code(), Some(0));
     let config = format!("memory_max = {most}\nheader_timeout_ms = 600000\n");
@@ -319,9 +323,9 @@ async fn long_heads_of_a_crowd_do_not_take_all_memory() {
             let source = [127, source, round, 1];
             crowd.push(unfinished_head(source, edge.http, head.as_bytes()).await);
         }
-        let mut visitor = established(edge.https).await.unwrap();
+        let mut visitor = connect_h1(edge.https).await.unwrap();
         assert_answers(&mut visitor, "beside unfinished heads").await;
-        let taken = resident(&server);
+        let taken = resident_bytes(&server);
         assert!(taken < most / 100 * 95, "{taken} of {most} after {round}");
     }
     let refused = metric(&server, "edgeseal_shed_total{reason=\"large_heads\"} ").await;

@@ -15,8 +15,8 @@ use std::{
 use tokio::time::timeout;
 
 use crate::harness::{
-    Api, CDN, Origin, PATIENCE, Server, api::told, eventually, pki::AUTHORITY, raw,
-    server::by_shell, unlimited,
+    ApiClient, CDN_VERSION, Origin, Server, TIMEOUT, api::describe_error, eventually,
+    pki::AUTHORITY, raw, server::via_shell, unlimited,
 };
 
 const NAME: &str = "www.logged.example";
@@ -30,12 +30,12 @@ async fn metric(server: &Server, series: &str) -> u64 {
 }
 
 /// Makes calls with long lines in the log.
-async fn talk(api: &Api) {
+async fn talk(api: &ApiClient) {
     let long = "x".repeat(1000);
     let params = [("DomainName", long.as_str())];
     for _ in 0..25 {
-        let call = api.refused(CDN, "StopCdnDomain", &params);
-        let answered = timeout(PATIENCE, call).await;
+        let call = api.refused(CDN_VERSION, "StopCdnDomain", &params);
+        let answered = timeout(TIMEOUT, call).await;
         answered.expect("a call waits for the reader of the log");
     }
 }
@@ -57,11 +57,11 @@ fn unread(server: &Server) -> File {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
     let mut server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let pem = AUTHORITY.issue(&[NAME]);
     let set = api.set(NAME, &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     assert_eq!(server.terminate().code(), Some(0));
 
     let reader = unread(&server);
@@ -69,8 +69,8 @@ async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
         "echo the log goes elsewhere >&2; exec \"$@\" 2>'{}'",
         server.home().join("fifo").display()
     );
-    server.launch_by(by_shell(&script, &server.command()));
-    let api = server.client();
+    server.launch_with(via_shell(&script, &server.command()));
+    let api = server.root_client();
     let lost = "edgeseal_log_lines_lost_total{reason=\"queue_full\"}";
     eventually("lines are lost", async || {
         server
@@ -95,7 +95,7 @@ async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
         }
         let _ = told.send(());
     });
-    missing.recv_timeout(PATIENCE).expect("the log tells of it");
+    missing.recv_timeout(TIMEOUT).expect("the log tells of it");
 
     // Nobody reads again, and a pipe holds less than these: it ends all the same.
     tokio::join!(talk(&api), talk(&api), talk(&api), talk(&api));
@@ -119,7 +119,10 @@ async fn strangers_cannot_fill_the_log() {
     .await;
     let unlogged = metric(&server, unlogged).await;
     // Callers with a key get theirs, and the log says how many got none.
-    let refusal = server.client().refused(CDN, "StopCdnDomain", &[]).await;
+    let refusal = server
+        .root_client()
+        .refused(CDN_VERSION, "StopCdnDomain", &[])
+        .await;
     eventually("the log says so", async || {
         let _ = raw::get(api, "api", "/").await;
         server.log().contains("\"unlogged\":").then_some(())

@@ -7,7 +7,9 @@ mod parameters;
 
 use std::collections::BTreeSet;
 
-use crate::harness::{CDN, Origin, Pem, SET, Server, UNLIMITED, pki::AUTHORITY};
+use crate::harness::{
+    CDN_VERSION, Origin, SET, Server, TestCertificate, UNLIMITED, pki::AUTHORITY,
+};
 
 pub(crate) const NAME: &str = "www.malformed.example";
 
@@ -29,13 +31,13 @@ impl Case {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_malformed_is_refused_and_changes_nothing() {
     let server = Server::start_with(UNLIMITED);
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let bound = AUTHORITY.issue(&[NAME]);
     api.set(NAME, &bound).await.unwrap();
     let before = api.info(NAME).await;
 
-    let sound: Pem = AUTHORITY.issue(&[NAME]);
+    let sound: TestCertificate = AUTHORITY.issue(&[NAME]);
     let cases: Vec<Case> = [
         chains::cases(&sound),
         keys::cases(&sound),
@@ -58,7 +60,7 @@ async fn what_is_malformed_is_refused_and_changes_nothing() {
                 .iter()
                 .map(|(name, value)| (*name, value.as_str())),
         );
-        let refusal = api.refused(CDN, SET, &params).await;
+        let refusal = api.refused(CDN_VERSION, SET, &params).await;
         if refusal.code != case.code {
             wrong.push(format!(
                 "{}: expected {}, {refusal:?}",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Api, CDN, EDGESEAL, Origin, Server};
+use crate::harness::{ApiClient, CDN_VERSION, EDGESEAL, Origin, Server};
 
 const NAME: &str = "www.origins.example";
 
@@ -19,7 +19,7 @@ fn added<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
 }
 
 /// Asserts that neither a new domain nor one that is there gets this origin; the reason.
-async fn assert_refused(api: &Api, there: &str, sources: &str) -> String {
+async fn assert_refused(api: &ApiClient, there: &str, sources: &str) -> String {
     let modified = [("DomainName", there), ("Sources", sources)];
     let named = added("new.origins.example", sources);
     let mut told = String::new();
@@ -28,19 +28,19 @@ async fn assert_refused(api: &Api, there: &str, sources: &str) -> String {
         ("BatchAddCdnDomain", &named),
         ("ModifyCdnDomain", &modified),
     ] {
-        let refusal = api.refused(CDN, action, params).await;
+        let refusal = api.refused(CDN_VERSION, action, params).await;
         assert_eq!(refusal.code, "InvalidSources.Malformed", "{sources}");
         told = refusal.detail;
     }
     told
 }
 
-async fn update(root: &Api, account: &str, to: &str) {
+async fn update(root: &ApiClient, account: &str, to: &str) {
     let params = [("AccountId", account), ("PrivateOrigins", to)];
     root.ok(EDGESEAL, "UpdateAccount", &params).await;
 }
 
-async fn chosen(root: &Api, account: &str) -> String {
+async fn chosen(root: &ApiClient, account: &str) -> String {
     let listed = root.ok(EDGESEAL, "ListAccounts", &[]).await;
     let mut rows = listed["Accounts"].as_array().unwrap().iter();
     let found = rows.find(|row| row["AccountId"] == account).unwrap();
@@ -50,12 +50,16 @@ async fn chosen(root: &Api, account: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_inside_are_the_operators_to_allow() {
     let server = Server::start_with("origin_private_addresses = \"root\"\n");
-    let (root, bob) = (server.client(), server.account("bob").await);
+    let (root, bob) = (server.root_client(), server.create_account("bob").await);
     let origin = Origin::start().await;
     root.add(NAME, &origin).await;
     let public = source("ipaddr", "198.41.0.4", 80);
-    bob.ok(CDN, "AddCdnDomain", &added("bob.origins.example", &public))
-        .await;
+    bob.ok(
+        CDN_VERSION,
+        "AddCdnDomain",
+        &added("bob.origins.example", &public),
+    )
+    .await;
     let inside = origin.sources();
     for private in [
         inside.clone(),
@@ -96,7 +100,7 @@ async fn addresses_inside_are_the_operators_to_allow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn some_addresses_are_nobodys() {
     let server = Server::start_with("origin_private_addresses = \"all\"\n");
-    let (root, origin) = (server.client(), Origin::start().await);
+    let (root, origin) = (server.root_client(), Origin::start().await);
     root.add(NAME, &origin).await;
     for (kind, address) in [
         ("ipaddr", "169.254.169.254"),
@@ -125,19 +129,19 @@ async fn some_addresses_are_nobodys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wildcard_of_everybodys_names_is_the_operators_alone() {
     let server = Server::start();
-    let (root, bob) = (server.client(), server.account("bob").await);
+    let (root, bob) = (server.root_client(), server.create_account("bob").await);
     let sources = Origin::start().await.sources();
     for name in [".co.uk", "*.github.io"] {
         let refusal = bob
-            .refused(CDN, "AddCdnDomain", &added(name, &sources))
+            .refused(CDN_VERSION, "AddCdnDomain", &added(name, &sources))
             .await;
         assert_eq!(refusal.code, "InvalidDomainName.Malformed", "{name}");
         assert!(refusal.detail.contains("public suffixes"), "{refusal:?}");
     }
-    bob.ok(CDN, "AddCdnDomain", &added(".bobs.co.uk", &sources))
+    bob.ok(CDN_VERSION, "AddCdnDomain", &added(".bobs.co.uk", &sources))
         .await;
     let added: Value = root
-        .ok(CDN, "AddCdnDomain", &added("*.github.io", &sources))
+        .ok(CDN_VERSION, "AddCdnDomain", &added("*.github.io", &sources))
         .await;
     assert!(added["RequestId"].is_string());
     server.stop();

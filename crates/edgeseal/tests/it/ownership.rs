@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 
-use crate::harness::{Api, CDN, Dns, Origin, Server, origin::serve, unlimited};
+use crate::harness::{ApiClient, CDN_VERSION, DnsServer, Origin, Server, origin::serve, unlimited};
 
 const ADD: &str = "AddCdnDomain";
 const VERIFY: &str = "VerifyDomainOwner";
 const ROOT: &str = "owned.example";
 
-async fn start(dns: &Dns, config: &str) -> Server {
+async fn start(dns: &DnsServer, config: &str) -> Server {
     let dns = dns.address;
     let unlimited = unlimited();
     Server::start_with(&format!("dns = \"{dns}\"\n{config}{unlimited}"))
@@ -24,8 +24,11 @@ fn adding<'a>(domain: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
 }
 
 /// What the owner must publish for this account.
-async fn content(api: &Api, domain: &str) -> String {
-    let reply = api.on("DescribeVerifyContent", domain).await.body;
+async fn content(api: &ApiClient, domain: &str) -> String {
+    let reply = api
+        .call_on_domain("DescribeVerifyContent", domain)
+        .await
+        .body;
     let content = reply["Content"].as_str().unwrap();
     let hex = content.strip_prefix("verify_").unwrap();
     assert!(hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -33,29 +36,34 @@ async fn content(api: &Api, domain: &str) -> String {
 }
 
 /// The account may add nothing below the root domain.
-async fn assert_held(api: &Api, domains: &[&str], origin: &Origin) {
+async fn assert_unproven(api: &ApiClient, domains: &[&str], origin: &Origin) {
     let sources = origin.sources();
     for domain in domains {
-        let refusal = api.refused(CDN, ADD, &adding(domain, &sources)).await;
+        let refusal = api
+            .refused(CDN_VERSION, ADD, &adding(domain, &sources))
+            .await;
         assert_eq!(refusal.code, "DomainOwnerVerifyFail", "{domain}");
         assert!(refusal.detail.contains(ROOT), "{}", refusal.detail);
     }
     let list = domains.join(",");
     let params = adding(&list, &sources);
-    let refusal = api.refused(CDN, "BatchAddCdnDomain", &params).await;
+    let refusal = api.refused(CDN_VERSION, "BatchAddCdnDomain", &params).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
-    let listed = api.ok(CDN, "DescribeUserDomains", &[]).await;
+    let listed = api.ok(CDN_VERSION, "DescribeUserDomains", &[]).await;
     assert_eq!(listed["TotalCount"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_in_the_dns_proves_it() {
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let server = start(&dns, "owner_check = \"on\"\n").await;
-    let (alice, bob) = (server.account("alice").await, server.account("bob").await);
+    let (alice, bob) = (
+        server.create_account("alice").await,
+        server.create_account("bob").await,
+    );
     let origin = Origin::start().await;
     let names = ["www.owned.example", "a.b.owned.example"];
-    assert_held(&alice, &names, &origin).await;
+    assert_unproven(&alice, &names, &origin).await;
 
     let wanted = content(&alice, names[0]).await;
     assert_eq!(
@@ -68,13 +76,16 @@ async fn a_record_in_the_dns_proves_it() {
         wanted,
         "each account has its own"
     );
-    let data = alice.on("DescribeDomainVerifyData", names[0]).await.body;
+    let data = alice
+        .call_on_domain("DescribeDomainVerifyData", names[0])
+        .await
+        .body;
     assert_eq!(data["Content"]["verifyKey"], "verification");
     assert_eq!(data["Content"]["verifyCode"], wanted);
     assert_eq!(data["Content"]["RootDomain"], ROOT);
 
     let verify = [("DomainName", names[0]), ("VerifyType", "dnsCheck")];
-    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     let record = "verification.owned.example";
     for told in [&*wanted, record, "no TXT record"] {
@@ -82,17 +93,17 @@ async fn a_record_in_the_dns_proves_it() {
     }
     // What proves one account's right does not prove another's.
     dns.txt(record, &content(&bob, ROOT).await).await;
-    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     assert!(refusal.detail.contains("says"), "{}", refusal.detail);
-    assert_held(&alice, &names, &origin).await;
+    assert_unproven(&alice, &names, &origin).await;
     for (kind, code) in [("", "VerifyError"), ("mailCheck", "VerifyError")] {
         let params = [("DomainName", ROOT), ("VerifyType", kind)];
-        assert_eq!(alice.refused(CDN, VERIFY, &params).await.code, code);
+        assert_eq!(alice.refused(CDN_VERSION, VERIFY, &params).await.code, code);
     }
 
     dns.txt(record, &wanted).await;
-    alice.ok(CDN, VERIFY, &verify).await;
+    alice.ok(CDN_VERSION, VERIFY, &verify).await;
     for name in names {
         alice.add(name, &origin).await;
     }
@@ -100,32 +111,32 @@ async fn a_record_in_the_dns_proves_it() {
     // The proof is of this root and of this account.
     let sources = origin.sources();
     let elsewhere = adding("www.other.example", &sources);
-    let refusal = alice.refused(CDN, ADD, &elsewhere).await;
+    let refusal = alice.refused(CDN_VERSION, ADD, &elsewhere).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
-    assert_held(&bob, &["bob.owned.example"], &origin).await;
+    assert_unproven(&bob, &["bob.owned.example"], &origin).await;
     // Two accounts have their records there by now, a third one has not.
-    let carol = server.account("carol").await;
-    let refusal = carol.refused(CDN, VERIFY, &verify).await;
+    let carol = server.create_account("carol").await;
+    let refusal = carol.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_on_the_web_server_proves_it() {
-    let (dns, origin) = (Dns::start().await, Origin::start().await);
+    let (dns, origin) = (DnsServer::start().await, Origin::start().await);
     let (page, web) = serve("nothing of the kind").await;
     let config = format!(
         "owner_check = \"on\"\nowner_check_port = {}\nowner_check_private_addresses = true\n",
         web.port()
     );
     let server = start(&dns, &config).await;
-    let alice = server.account("alice").await;
+    let alice = server.create_account("alice").await;
     let verify = [
         ("DomainName", "www.owned.example"),
         ("VerifyType", "fileCheck"),
     ];
     let refused = async |told: &str| {
-        let refusal = alice.refused(CDN, VERIFY, &verify).await;
+        let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
         assert_eq!(refusal.code, "DomainOwnerVerifyFail");
         let url = "http://owned.example/verification.html";
         for told in [told, url] {
@@ -133,11 +144,11 @@ async fn a_file_on_the_web_server_proves_it() {
         }
     };
     refused("has no address").await;
-    dns.here(ROOT).await;
+    dns.add_loopback(ROOT).await;
     refused("nothing of the kind").await;
-    assert_held(&alice, &["www.owned.example"], &origin).await;
+    assert_unproven(&alice, &["www.owned.example"], &origin).await;
     page.send_replace(format!("{}\n", content(&alice, ROOT).await));
-    alice.ok(CDN, VERIFY, &verify).await;
+    alice.ok(CDN_VERSION, VERIFY, &verify).await;
     alice.add("www.owned.example", &origin).await;
     server.stop();
 }
@@ -145,15 +156,15 @@ async fn a_file_on_the_web_server_proves_it() {
 /// By default nobody makes this process ask inside of its own network.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_at_a_private_address_is_not_asked_for() {
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let (page, web) = serve("").await;
     let config = format!("owner_check = \"on\"\nowner_check_port = {}\n", web.port());
     let server = start(&dns, &config).await;
-    let alice = server.account("alice").await;
-    dns.here(ROOT).await;
+    let alice = server.create_account("alice").await;
+    dns.add_loopback(ROOT).await;
     page.send_replace(content(&alice, ROOT).await);
     let verify = [("DomainName", ROOT), ("VerifyType", "fileCheck")];
-    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     let told = &refusal.detail;
     assert!(told.contains("is not at a public address"), "{told}");
@@ -163,14 +174,14 @@ async fn a_file_at_a_private_address_is_not_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_demand_there_is_nothing_to_prove() {
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let server = start(&dns, "").await;
-    let (alice, origin) = (server.account("alice").await, Origin::start().await);
+    let (alice, origin) = (server.create_account("alice").await, Origin::start().await);
     alice.add("www.owned.example", &origin).await;
     dns.txt("verification.owned.example", &content(&alice, ROOT).await)
         .await;
     let verify = [("DomainName", ROOT), ("VerifyType", "dnsCheck")];
-    let refusal = alice.refused(CDN, VERIFY, &verify).await;
+    let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     assert!(refusal.detail.contains("owner_check"), "{}", refusal.detail);
     server.stop();
@@ -178,9 +189,9 @@ async fn without_the_demand_there_is_nothing_to_prove() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whether_visitors_come_to_the_edge() {
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let server = start(&dns, "cname_suffix = \"edge.example.net\"\n").await;
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names = ["a.owned.example", "b.owned.example", "c.owned.example"];
     for name in names {
         api.add(name, &origin).await;
@@ -190,7 +201,7 @@ async fn whether_visitors_come_to_the_edge() {
         .await;
     dns.cname(names[1], "somewhere.else.example").await;
     let asked = format!("{},.w.owned.example", names.join(","));
-    let reply = api.on("DescribeDomainCname", &asked).await.body;
+    let reply = api.call_on_domain("DescribeDomainCname", &asked).await.body;
     let rows = reply["CnameDatas"]["Data"].as_array().unwrap();
     for (row, (domain, cname, status, told)) in rows.iter().zip([
         (names[0], "a.owned.example.edge.example.net", 0, ""),
@@ -224,14 +235,22 @@ async fn whether_visitors_come_to_the_edge() {
     // The DNS is asked anew each time.
     dns.cname(names[2], "C.owned.example.EDGE.example.net")
         .await;
-    let reply = api.on("DescribeDomainCname", names[2]).await.body;
+    let reply = api
+        .call_on_domain("DescribeDomainCname", names[2])
+        .await
+        .body;
     assert_eq!(reply["CnameDatas"]["Data"][0]["Status"], 0);
     // It is the name that the other reads tell to point to.
-    let detail = api.on("DescribeCdnDomainDetail", names[2]).await.body;
+    let detail = api
+        .call_on_domain("DescribeCdnDomainDetail", names[2])
+        .await
+        .body;
     let told: &Value = &detail["GetDomainDetailModel"]["Cname"];
     assert_eq!(reply["CnameDatas"]["Data"][0]["Cname"], *told);
     let params = [("DomainName", "a.owned.example,none.owned.example")];
-    let refusal = api.refused(CDN, "DescribeDomainCname", &params).await;
+    let refusal = api
+        .refused(CDN_VERSION, "DescribeDomainCname", &params)
+        .await;
     assert_eq!(refusal.code, "InvalidDomain.NotFound");
     server.stop();
 }

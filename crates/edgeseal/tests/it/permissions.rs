@@ -4,25 +4,26 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Api, CAS, CDN, EDGESEAL, Origin, RAM, STS, Server, pki::AUTHORITY, server::binary, unlimited,
+    ApiClient, CAS, CDN_VERSION, EDGESEAL, Origin, RAM, STS, Server, pki::AUTHORITY,
+    server::binary, unlimited,
 };
 
-const OURS: &str = "www.rights.example";
-const OTHERS: &str = "www.forbidden.example";
+const OWN_DOMAIN: &str = "www.rights.example";
+const OTHER_DOMAIN: &str = "www.forbidden.example";
 
 /// A server with an account that has two domains.
-struct World {
+struct PermissionFixture {
     server: Server,
-    admin: Api,
+    admin: ApiClient,
 }
 
-impl World {
+impl PermissionFixture {
     async fn new() -> Self {
         let server = Server::start_with(&unlimited());
         let origin = Origin::start().await;
-        let admin = server.account("rights").await;
-        admin.add(OURS, &origin).await;
-        admin.add(OTHERS, &origin).await;
+        let admin = server.create_account("rights").await;
+        admin.add(OWN_DOMAIN, &origin).await;
+        admin.add(OTHER_DOMAIN, &origin).await;
         Self { server, admin }
     }
 
@@ -31,7 +32,7 @@ impl World {
     }
 
     /// A new user with an access key.
-    async fn user(&self, name: &str) -> Api {
+    async fn user(&self, name: &str) -> ApiClient {
         let named = [("UserName", name)];
         self.admin.ok(RAM, "CreateUser", &named).await;
         let made = self.admin.ok(RAM, "CreateAccessKey", &named).await;
@@ -54,7 +55,7 @@ impl World {
     }
 
     async fn attach(&self, user: &str, policy: &str) {
-        let params = on(user, policy);
+        let params = policy_params(user, policy);
         self.admin.ok(RAM, "AttachPolicyToUser", &params).await;
     }
 
@@ -63,7 +64,7 @@ impl World {
     }
 }
 
-fn on<'a>(user: &'a str, policy: &'a str) -> [(&'a str, &'a str); 3] {
+fn policy_params<'a>(user: &'a str, policy: &'a str) -> [(&'a str, &'a str); 3] {
     [
         ("PolicyType", "Custom"),
         ("PolicyName", policy),
@@ -80,30 +81,30 @@ fn document(statements: &[Value]) -> Value {
 }
 
 /// The code of a refusal, or nothing.
-async fn code(api: &Api, version: &str, action: &str, params: &[(&str, &str)]) -> String {
+async fn code(api: &ApiClient, version: &str, action: &str, params: &[(&str, &str)]) -> String {
     match api.call(version, action, params).await {
         Ok(_) => String::new(),
-        Err(edgeseal_api::client::CallError::Refused(refusal)) => refusal.code.clone(),
+        Err(edgeseal_api::client::CallError::Api(refusal)) => refusal.code.clone(),
         Err(other) => panic!("{other}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_minimal_policy_sets_one_domain_and_no_other() {
-    let world = World::new().await;
+    let world = PermissionFixture::new().await;
     let bot = world.user("bot").await;
     let printed = binary()
-        .args(["policy", "minimal", "--domain", OURS, "--account"])
+        .args(["policy", "minimal", "--domain", OWN_DOMAIN, "--account"])
         .arg(&world.admin.account)
         .output()
         .unwrap();
     assert!(printed.status.success(), "{printed:?}");
     let minimal: Value = serde_json::from_slice(&printed.stdout).unwrap();
-    let pem = AUTHORITY.issue(&[OURS, OTHERS]);
+    let pem = AUTHORITY.issue(&[OWN_DOMAIN, OTHER_DOMAIN]);
 
     // Before it has any policy, nothing is allowed.
-    let params = crate::harness::upload(OURS, &pem);
-    let refused = bot.refused(CDN, crate::harness::SET, &params).await;
+    let params = crate::harness::upload_params(OWN_DOMAIN, &pem);
+    let refused = bot.refused(CDN_VERSION, crate::harness::SET, &params).await;
     assert_eq!(
         (refused.status, refused.code.as_str()),
         (403, "NoPermission")
@@ -111,15 +112,15 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
     assert_eq!(refused.detail, "no policy of user bot allows it");
 
     world.grant("bot", "minimal", &minimal).await;
-    bot.set(OURS, &pem).await.unwrap();
+    bot.set(OWN_DOMAIN, &pem).await.unwrap();
     world
         .server
-        .assert_serves(OURS, &pem.leaf, "set by a user")
+        .assert_serves(OWN_DOMAIN, &pem.leaf, "set by a user")
         .await;
 
-    let params = crate::harness::upload(OTHERS, &pem);
-    let refused = bot.refused(CDN, crate::harness::SET, &params).await;
-    let resource = world.domain(OTHERS);
+    let params = crate::harness::upload_params(OTHER_DOMAIN, &pem);
+    let refused = bot.refused(CDN_VERSION, crate::harness::SET, &params).await;
+    let resource = world.domain(OTHER_DOMAIN);
     assert_eq!(
         refused.message,
         format!(
@@ -157,7 +158,7 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
         code(&bot, RAM, "DecodeDiagnosticMessage", &sealed).await,
         "NoPermission"
     );
-    let stranger = world.server.account("stranger").await;
+    let stranger = world.server.create_account("stranger").await;
     let refused = code(&stranger, RAM, "DecodeDiagnosticMessage", &sealed).await;
     assert_eq!(refused, "InvalidParameter.EncodedDiagnosticMessage");
     world.server.stop();
@@ -165,7 +166,7 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_away_is_gone_at_once() {
-    let world = World::new().await;
+    let world = PermissionFixture::new().await;
     let bot = world.user("bot").await;
     let all = document(&[statement("Allow", "*", "*")]);
     world.grant("bot", "all", &all).await;
@@ -173,9 +174,9 @@ async fn what_is_taken_away_is_gone_at_once() {
     let look = async || {
         code(
             &bot,
-            CDN,
+            CDN_VERSION,
             "DescribeCdnDomainDetail",
-            &[("DomainName", OURS)],
+            &[("DomainName", OWN_DOMAIN)],
         )
         .await
     };
@@ -208,7 +209,7 @@ async fn what_is_taken_away_is_gone_at_once() {
     assert_eq!(look().await, "");
 
     admin
-        .ok(RAM, "DetachPolicyFromUser", &on("bot", "all"))
+        .ok(RAM, "DetachPolicyFromUser", &policy_params("bot", "all"))
         .await;
     assert_eq!(look().await, "NoPermission");
     let named = [("UserName", "bot"), ("UserAccessKeyId", key)];
@@ -221,22 +222,22 @@ async fn what_is_taken_away_is_gone_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denial_reaches_into_batches_tags_and_addresses() {
-    let world = World::new().await;
+    let world = PermissionFixture::new().await;
     let (bot, admin) = (world.user("bot").await, &world.admin);
     let allow = statement("Allow", "cdn:*", "*");
-    let deny = statement("Deny", "cdn:*", &world.domain(OTHERS));
+    let deny = statement("Deny", "cdn:*", &world.domain(OTHER_DOMAIN));
     world
         .grant("bot", "but-one", &document(&[allow.clone(), deny]))
         .await;
-    let both = format!("{OURS},{OTHERS}");
+    let both = format!("{OWN_DOMAIN},{OTHER_DOMAIN}");
     let functions =
         r#"[{"functionName":"https_option","functionArgs":[{"argName":"http2","argValue":"on"}]}]"#;
     let batch = |names| [("DomainNames", names), ("Functions", functions)];
     let refused = bot
-        .refused(CDN, "BatchSetCdnDomainConfig", &batch(&both))
+        .refused(CDN_VERSION, "BatchSetCdnDomainConfig", &batch(&both))
         .await;
     assert!(
-        refused.message.contains(&world.domain(OTHERS)),
+        refused.message.contains(&world.domain(OTHER_DOMAIN)),
         "{refused:?}"
     );
     assert_eq!(
@@ -247,13 +248,14 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
         refused.access_denied.unwrap()["NoPermissionType"],
         "ExplicitDeny"
     );
-    bot.ok(CDN, "BatchSetCdnDomainConfig", &batch(OURS)).await;
+    bot.ok(CDN_VERSION, "BatchSetCdnDomainConfig", &batch(OWN_DOMAIN))
+        .await;
 
     // Capitals and another spelling of the domain are the same domain.
-    let shouted = OTHERS.to_uppercase();
+    let shouted = OTHER_DOMAIN.to_uppercase();
     let looked = [("DomainName", shouted.as_str())];
     assert_eq!(
-        code(&bot, CDN, "DescribeCdnDomainDetail", &looked).await,
+        code(&bot, CDN_VERSION, "DescribeCdnDomainDetail", &looked).await,
         "NoPermission"
     );
 
@@ -263,20 +265,20 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
         "Condition": {"StringEquals": {"acs:ResourceTag/team": "shop"}},
     });
     world.grant("tagged", "by-tag", &document(&[by_tag])).await;
-    let looked = [("DomainName", OURS)];
+    let looked = [("DomainName", OWN_DOMAIN)];
     assert_eq!(
-        code(&tagged, CDN, "DescribeCdnDomainDetail", &looked).await,
+        code(&tagged, CDN_VERSION, "DescribeCdnDomainDetail", &looked).await,
         "NoPermission"
     );
     let tag = [
         ("ResourceType", "DOMAIN"),
-        ("ResourceId.1", OURS),
+        ("ResourceId.1", OWN_DOMAIN),
         ("Tag.1.Key", "team"),
         ("Tag.1.Value", "shop"),
     ];
-    admin.ok(CDN, "TagResources", &tag).await;
+    admin.ok(CDN_VERSION, "TagResources", &tag).await;
     assert_eq!(
-        code(&tagged, CDN, "DescribeCdnDomainDetail", &looked).await,
+        code(&tagged, CDN_VERSION, "DescribeCdnDomainDetail", &looked).await,
         ""
     );
 
@@ -289,7 +291,7 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
         .grant("far", "from-elsewhere", &document(&[from_elsewhere]))
         .await;
     assert_eq!(
-        code(&far, CDN, "DescribeCdnDomainDetail", &looked).await,
+        code(&far, CDN_VERSION, "DescribeCdnDomainDetail", &looked).await,
         "NoPermission"
     );
     world.server.stop();
@@ -297,7 +299,7 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_neither_raise_themselves_nor_operate_edgeseal() {
-    let world = World::new().await;
+    let world = PermissionFixture::new().await;
     let bot = world.user("bot").await;
     let cdn = document(&[statement("Allow", "cdn:*", "*")]);
     world.grant("bot", "cdn", &cdn).await;
@@ -339,7 +341,7 @@ async fn users_neither_raise_themselves_nor_operate_edgeseal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_is_narrowed_by_its_session() {
-    let world = World::new().await;
+    let world = PermissionFixture::new().await;
     let (bot, admin) = (world.user("bot").await, &world.admin);
     let account = &admin.account;
     let trust = json!({"Version": "1", "Statement": [{
@@ -361,7 +363,7 @@ async fn a_role_is_narrowed_by_its_session() {
     ];
     admin.ok(RAM, "AttachPolicyToRole", &attached).await;
     let arn = format!("acs:ram::{account}:role/deploy");
-    let narrowed = document(&[statement("Allow", "cdn:*", &world.domain(OURS))]).to_string();
+    let narrowed = document(&[statement("Allow", "cdn:*", &world.domain(OWN_DOMAIN))]).to_string();
     let assume = [
         ("RoleArn", arn.as_str()),
         ("RoleSessionName", "ci"),
@@ -374,14 +376,16 @@ async fn a_role_is_narrowed_by_its_session() {
     let session = bot.ok(STS, "AssumeRole", &assume).await;
     let session = admin.as_user(&session["Credentials"]);
 
-    let pem = AUTHORITY.issue(&[OURS, OTHERS]);
-    session.set(OURS, &pem).await.unwrap();
+    let pem = AUTHORITY.issue(&[OWN_DOMAIN, OTHER_DOMAIN]);
+    session.set(OWN_DOMAIN, &pem).await.unwrap();
     world
         .server
-        .assert_serves(OURS, &pem.leaf, "set by a session")
+        .assert_serves(OWN_DOMAIN, &pem.leaf, "set by a session")
         .await;
-    let params = crate::harness::upload(OTHERS, &pem);
-    let refused = session.refused(CDN, crate::harness::SET, &params).await;
+    let params = crate::harness::upload_params(OTHER_DOMAIN, &pem);
+    let refused = session
+        .refused(CDN_VERSION, crate::harness::SET, &params)
+        .await;
     assert_eq!(
         refused.detail,
         "the policy of the session does not allow it"
@@ -404,17 +408,17 @@ async fn a_role_is_narrowed_by_its_session() {
     let detached = attached;
     admin.ok(RAM, "DetachPolicyFromRole", &detached).await;
     assert_eq!(
-        code(&session, CDN, "DescribeCdnService", &[]).await,
+        code(&session, CDN_VERSION, "DescribeCdnService", &[]).await,
         "NoPermission"
     );
     admin.ok(RAM, "DeleteRole", &[("RoleName", "deploy")]).await;
     assert_eq!(
-        code(&session, CDN, "DescribeCdnService", &[]).await,
+        code(&session, CDN_VERSION, "DescribeCdnService", &[]).await,
         "InvalidSecurityToken.Expired"
     );
     admin.ok(RAM, "CreateRole", &role).await;
     assert_eq!(
-        code(&session, CDN, "DescribeCdnService", &[]).await,
+        code(&session, CDN_VERSION, "DescribeCdnService", &[]).await,
         "InvalidSecurityToken.Expired"
     );
     world.server.stop();
@@ -422,9 +426,9 @@ async fn a_role_is_narrowed_by_its_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn explanations_name_the_statement() {
-    let world = World::new().await;
+    let world = PermissionFixture::new().await;
     world.user("bot").await;
-    let deny = statement("Deny", "cdn:Delete*", &world.domain(OURS));
+    let deny = statement("Deny", "cdn:Delete*", &world.domain(OWN_DOMAIN));
     let allow = statement("Allow", "cdn:*", "*");
     world
         .grant("bot", "careful", &document(&[allow.clone(), deny.clone()]))
@@ -452,7 +456,7 @@ async fn explanations_name_the_statement() {
         said["Reason"],
         "statement 2 of policy careful, which user bot has, denies it"
     );
-    assert_eq!(said["Resource"], world.domain(OURS));
+    assert_eq!(said["Resource"], world.domain(OWN_DOMAIN));
     assert_eq!(said["Statement"], deny.to_string());
     let said = explain("--action cdn:StopCdnDomain --resource www.rights.example");
     assert_eq!(

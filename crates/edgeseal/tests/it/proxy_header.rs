@@ -9,7 +9,7 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use crate::harness::{Origin, PATIENCE, Server, eventually, pki::AUTHORITY, raw, tls};
+use crate::harness::{Origin, Server, TIMEOUT, eventually, pki::AUTHORITY, raw, tls};
 
 const NAME: &str = "www.balanced.example";
 /// Version 2, TCP over IPv4, from 203.0.113.9:4711 to 198.51.100.1:443, and a field that is ignored.
@@ -18,7 +18,7 @@ const LINE: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n";
 const REQUEST: &str = "GET / HTTP/1.1\r\nhost: www.balanced.example\r\nconnection: close\r\n\r\n";
 
 /// An origin that says for whom it is asked.
-async fn telling() -> Origin {
+async fn echo_origin() -> Origin {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -54,7 +54,7 @@ async fn from(source: &str, to: SocketAddr) -> TcpStream {
 }
 
 /// What the origin says, or nothing if there is no answer.
-async fn asked(mut stream: TcpStream, parts: &[&[u8]]) -> String {
+async fn send_parts(mut stream: TcpStream, parts: &[&[u8]]) -> String {
     for part in parts {
         if stream.write_all(part).await.is_err() {
             break;
@@ -62,7 +62,7 @@ async fn asked(mut stream: TcpStream, parts: &[&[u8]]) -> String {
         sleep(Duration::from_millis(5)).await; // so that they come one by one
     }
     let mut answer = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
     let _ = read.expect("it ends");
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
@@ -78,7 +78,7 @@ async fn a_balancer_speaks_for_its_clients_and_nobody_else_does() {
     let server = Server::start_with(
         "proxy_protocol_from = [\"127.0.0.3\", \"192.0.2.0/24\"]\nclient_hello_timeout_ms = 500\n",
     );
-    let (api, origin) = (server.client(), telling().await);
+    let (api, origin) = (server.root_client(), echo_origin().await);
     api.add(NAME, &origin).await;
     let pem = AUTHORITY.issue(&[NAME]);
     api.set(NAME, &pem).await.unwrap();
@@ -113,13 +113,13 @@ async fn a_balancer_speaks_for_its_clients_and_nobody_else_does() {
         ("127.0.0.4", &[request], ""),
     ];
     for (source, parts, expected) in table {
-        let said = asked(from(source, http).await, parts).await;
+        let said = send_parts(from(source, http).await, parts).await;
         assert_eq!(said, *expected, "{source}: {parts:?}");
     }
 
     let mut stream = from("127.0.0.3", https).await;
     stream.write_all(HEADER).await.unwrap();
-    let mut stream = tls::connect_over(stream, NAME, &["http/1.1"])
+    let mut stream = tls::handshake_over(stream, NAME, &["http/1.1"])
         .await
         .unwrap();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! How much an account may have: refused at the quota and not before, however many call at once.
 
-use edgeseal_api::client::{CallError, Refusal};
+use edgeseal_api::client::{CallError, ErrorResponse};
 use rusqlite::Connection;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use crate::{
     doctor::doctor,
     harness::{
-        Api, CAS, CDN, EDGESEAL, Origin, Pem, RAM, SET, Server,
-        api::{told, upload},
+        ApiClient, CAS, CDN_VERSION, EDGESEAL, Origin, RAM, SET, Server, TestCertificate,
+        api::{describe_error, upload_params},
         pki::AUTHORITY,
         unlimited,
     },
@@ -28,13 +28,13 @@ fn domain<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
 
 /// Asserts that a call is refused with this code and a reason that says how to get on.
 async fn assert_over(
-    api: &Api,
+    api: &ApiClient,
     call: (&str, &str),
     params: &[(&str, &str)],
     code: &str,
     used: &str,
 ) {
-    let refusal: Refusal = api.refused(call.0, call.1, params).await;
+    let refusal: ErrorResponse = api.refused(call.0, call.1, params).await;
     assert_eq!((refusal.status, &*refusal.code), (403, code), "{}", call.1);
     let told = &refusal.detail;
     assert!(told.contains(used), "{}: {told}", call.1);
@@ -44,11 +44,11 @@ async fn assert_over(
     );
 }
 
-async fn quotas(api: &Api) -> Value {
-    api.ok(CDN, "DescribeCdnUserQuota", &[]).await
+async fn quotas(api: &ApiClient) -> Value {
+    api.ok(CDN_VERSION, "DescribeCdnUserQuota", &[]).await
 }
 
-async fn choose(root: &Api, account: &str, quota: (&str, &str)) {
+async fn choose(root: &ApiClient, account: &str, quota: (&str, &str)) {
     let params = [("AccountId", account), quota];
     root.ok(EDGESEAL, "UpdateAccount", &params).await;
 }
@@ -64,7 +64,7 @@ fn config(quotas: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_adds_as_many_domains_as_it_may() {
     let server = Server::start_with(&config("quota_domains = 3"));
-    let (root, bob) = (server.client(), server.account("bob").await);
+    let (root, bob) = (server.root_client(), server.create_account("bob").await);
     let origin = Origin::start().await;
     let sources = origin.sources();
     for name in ["1.quota.example", "2.quota.example"] {
@@ -73,7 +73,7 @@ async fn an_account_adds_as_many_domains_as_it_may() {
     let two = domain("3.quota.example,4.quota.example", &sources);
     assert_over(
         &bob,
-        (CDN, "BatchAddCdnDomain"),
+        (CDN_VERSION, "BatchAddCdnDomain"),
         &two,
         OVER,
         "2 of 3 domains, and 2 more",
@@ -82,7 +82,7 @@ async fn an_account_adds_as_many_domains_as_it_may() {
     assert_eq!(quotas(&bob).await["DomainRemain"], 1, "all or none");
     bob.add("3.quota.example", &origin).await;
     let fourth = domain("4.quota.example", &sources);
-    let add = (CDN, "AddCdnDomain");
+    let add = (CDN_VERSION, "AddCdnDomain");
     assert_over(
         &bob,
         add,
@@ -92,7 +92,11 @@ async fn an_account_adds_as_many_domains_as_it_may() {
     )
     .await;
     let pem = AUTHORITY.issue(&["4.quota.example"]);
-    let imported = [upload("4.quota.example", &pem).as_slice(), &fourth[2..]].concat();
+    let imported = [
+        upload_params("4.quota.example", &pem).as_slice(),
+        &fourth[2..],
+    ]
+    .concat();
     assert_over(
         &bob,
         (EDGESEAL, "ImportCertificate"),
@@ -116,12 +120,13 @@ async fn an_account_adds_as_many_domains_as_it_may() {
     root.add("10.quota.example", &origin).await;
 
     // What goes makes room; a lower quota takes nothing away.
-    bob.on("DeleteCdnDomain", "1.quota.example").await;
+    bob.call_on_domain("DeleteCdnDomain", "1.quota.example")
+        .await;
     bob.add("4.quota.example", &origin).await;
     choose(&root, &bob.account, ("QuotaDomains", "0")).await;
     let fifth = domain("5.bob.example", &sources);
     assert_over(&bob, add, &fifth, OVER, "3 of 0 domains").await;
-    bob.on("StopCdnDomain", "4.quota.example").await;
+    bob.call_on_domain("StopCdnDomain", "4.quota.example").await;
     choose(&root, &bob.account, ("QuotaDomains", "unlimited")).await;
     bob.add("5.bob.example", &origin).await;
     choose(&root, &bob.account, ("QuotaDomains", "default")).await;
@@ -139,13 +144,13 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
     const NAME: &str = "www.quota.example";
     const OTHER: &str = "other.quota.example";
     let server = Server::start_with(&config("quota_certificates = 2"));
-    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    let (bob, origin) = (server.create_account("bob").await, Origin::start().await);
     bob.add(NAME, &origin).await;
-    let pems: [Pem; 4] = std::array::from_fn(|_| AUTHORITY.issue(&[NAME, OTHER]));
+    let pems: [TestCertificate; 4] = std::array::from_fn(|_| AUTHORITY.issue(&[NAME, OTHER]));
     let [first, second, third, fourth] = &pems;
-    let mut kept = upload(NAME, first).to_vec();
+    let mut kept = upload_params(NAME, first).to_vec();
     kept.push(("CertName", "kept"));
-    bob.ok(CDN, SET, &kept).await;
+    bob.ok(CDN_VERSION, SET, &kept).await;
     let centre = [
         ("Name", "centre"),
         ("Cert", &second.chain),
@@ -155,8 +160,8 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
     let over = "2 of 2 certificates";
     // Of a domain that has none it takes no other's place.
     bob.add(OTHER, &origin).await;
-    let third_up = upload(OTHER, third);
-    assert_over(&bob, (CDN, SET), &third_up, OVER_CERTIFICATES, over).await;
+    let third_up = upload_params(OTHER, third);
+    assert_over(&bob, (CDN_VERSION, SET), &third_up, OVER_CERTIFICATES, over).await;
     assert_over(
         &bob,
         (EDGESEAL, "ImportCertificate"),
@@ -180,7 +185,7 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
             ("PrivateKey", &third.key),
         ]
     };
-    let call = (CDN, "SetDomainServerCertificate");
+    let call = (CDN_VERSION, "SetDomainServerCertificate");
     assert_over(&bob, call, &legacy(OTHER), OVER_CERTIFICATES, over).await;
     server
         .assert_serves(NAME, &first.leaf, "nothing was bound")
@@ -194,20 +199,21 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
         ("CertType", "cas"),
         ("CertId", &id),
     ];
-    bob.ok(CDN, SET, &by_id).await;
+    bob.ok(CDN_VERSION, SET, &by_id).await;
     server
         .assert_serves(NAME, &second.leaf, "by its number")
         .await;
     let mut forced = legacy(NAME).to_vec();
     forced.extend([("CertName", "kept"), ("ForceSet", "1")]);
-    bob.ok(CDN, "SetDomainServerCertificate", &forced).await;
+    bob.ok(CDN_VERSION, "SetDomainServerCertificate", &forced)
+        .await;
     server
         .assert_serves(NAME, &third.leaf, "in place of the first")
         .await;
     assert_eq!(quotas(&bob).await["CertificateRemain"], 0);
     bob.ok(CAS, "DeleteUserCertificate", &[("CertId", &id)])
         .await;
-    bob.ok(CDN, SET, &upload(NAME, fourth)).await;
+    bob.ok(CDN_VERSION, SET, &upload_params(NAME, fourth)).await;
     server
         .assert_serves(NAME, &fourth.leaf, "there was room")
         .await;
@@ -215,8 +221,8 @@ async fn an_account_uploads_as_many_certificates_as_it_may() {
 }
 
 /// The numbers and names of the account's certificates, in order of their numbers.
-async fn certificates(api: &Api) -> Vec<(i64, String)> {
-    let listed = api.ok(CDN, "DescribeCdnCertificateList", &[]).await;
+async fn certificates(api: &ApiClient) -> Vec<(i64, String)> {
+    let listed = api.ok(CDN_VERSION, "DescribeCdnCertificateList", &[]).await;
     let model = &listed["CertificateListModel"];
     let rows = model["CertList"]["Cert"].as_array().unwrap().iter();
     let rows = rows.map(|row| {
@@ -236,7 +242,7 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
     const OTHER: &str = "other.quota.example";
     const QUOTA: usize = 12;
     let server = Server::start_with(&config(&format!("quota_certificates = {QUOTA}")));
-    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    let (bob, origin) = (server.create_account("bob").await, Origin::start().await);
     for name in [OWN, OTHER] {
         bob.add(name, &origin).await;
         bob.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
@@ -245,13 +251,13 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
     let pem = &AUTHORITY.issue(&[OWN, OTHER]);
     for number in 0..30 {
         let name = format!("renewal-{number}");
-        let mut params = upload(OWN, pem).to_vec();
+        let mut params = upload_params(OWN, pem).to_vec();
         match number % 3 {
             0 => {}
             1 => params.push(("CertName", &name)),
             _ => params.extend([("CertName", name.as_str()), ("Env", "staging")]),
         }
-        renewer.ok(CDN, SET, &params).await;
+        renewer.ok(CDN_VERSION, SET, &params).await;
     }
     // What is bound (two, one of them staged) and four that were bound before.
     let there = certificates(&bob).await;
@@ -265,8 +271,8 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
         ("SSLProtocol", "on"),
         ("CertName", name),
     ];
-    renewer.ok(CDN, SET, &back).await;
-    renewer.ok(CDN, SET, &upload(OWN, pem)).await;
+    renewer.ok(CDN_VERSION, SET, &back).await;
+    renewer.ok(CDN_VERSION, SET, &upload_params(OWN, pem)).await;
     let there = certificates(&bob).await;
     assert!(there.iter().any(|known| known.0 == *id), "{there:?}");
 
@@ -296,7 +302,7 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
 }
 
 /// A user of the account who may set the certificate of this domain, and nothing else.
-async fn user_who_sets(api: &Api, domain: &str) -> Api {
+async fn user_who_sets(api: &ApiClient, domain: &str) -> ApiClient {
     let policy = serde_json::json!({"Version": "1", "Statement": [{
         "Effect": "Allow",
         "Action": "cdn:SetCdnDomainSSLCertificate",
@@ -320,21 +326,21 @@ async fn user_who_sets(api: &Api, domain: &str) -> Api {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_has_as_many_signing_requests_as_it_may() {
     let server = Server::start_with(&config("quota_csr_keys = 1"));
-    let (root, bob) = (server.client(), server.account("bob").await);
-    let call = (CDN, "CreateCdnCertificateSigningRequest");
+    let (root, bob) = (server.root_client(), server.create_account("bob").await);
+    let call = (CDN_VERSION, "CreateCdnCertificateSigningRequest");
     let name = [("CommonName", "www.quota.example")];
-    bob.ok(CDN, call.1, &name).await;
+    bob.ok(CDN_VERSION, call.1, &name).await;
     let code = "QuotaExceeded.CertificateSigningRequest";
     assert_over(&bob, call, &name, code, "1 of 1 signing requests").await;
     assert_eq!(quotas(&bob).await["CsrKeyRemain"], 0);
     choose(&root, &bob.account, ("QuotaCsrKeys", "2")).await;
-    bob.ok(CDN, call.1, &name).await;
+    bob.ok(CDN_VERSION, call.1, &name).await;
     server.stop();
 }
 
 /// Adds all of these at once; those that were added.
 async fn add_at_once(
-    api: &Api,
+    api: &ApiClient,
     action: &'static str,
     lists: Vec<String>,
     sources: &str,
@@ -343,13 +349,16 @@ async fn add_at_once(
     for names in lists {
         let (api, sources) = (api.clone(), sources.to_owned());
         calls.spawn(async move {
-            match api.call(CDN, action, &domain(&names, &sources)).await {
+            match api
+                .call(CDN_VERSION, action, &domain(&names, &sources))
+                .await
+            {
                 Ok(_) => names.split(',').map(str::to_owned).collect(),
-                Err(CallError::Refused(refusal)) => {
+                Err(CallError::Api(refusal)) => {
                     assert_eq!(refusal.code, OVER, "{}", refusal.detail);
                     Vec::new()
                 }
-                Err(error) => panic!("{names}: {}", told(&error)),
+                Err(error) => panic!("{names}: {}", describe_error(&error)),
             }
         });
     }
@@ -360,7 +369,7 @@ async fn add_at_once(
 async fn many_calls_at_once_end_exactly_at_the_quota() {
     const LIMIT: usize = 100;
     let server = Server::start_with(&config(&format!("quota_domains = {LIMIT}")));
-    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    let (bob, origin) = (server.create_account("bob").await, Origin::start().await);
     let sources = origin.sources();
     // Names below one parent get in one another's way all the same.
     let batch = |batch: usize| {
@@ -375,7 +384,7 @@ async fn many_calls_at_once_end_exactly_at_the_quota() {
     assert_eq!(added.len(), LIMIT);
     added.sort();
     let listed = bob
-        .ok(CDN, "DescribeUserDomains", &[("PageSize", "500")])
+        .ok(CDN_VERSION, "DescribeUserDomains", &[("PageSize", "500")])
         .await;
     let rows = listed["Domains"]["PageData"].as_array().unwrap().iter();
     let mut there: Vec<&str> = rows
@@ -391,7 +400,7 @@ async fn many_calls_at_once_end_exactly_at_the_quota() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_number_is_corrected_at_the_next_start() {
     let mut server = Server::start_with(&config("quota_domains = 2"));
-    let (bob, origin) = (server.account("bob").await, Origin::start().await);
+    let (bob, origin) = (server.create_account("bob").await, Origin::start().await);
     bob.add("1.quota.example", &origin).await;
     for (planted, found) in [("x'39'", true), ("NULL", false)] {
         server.terminate();
@@ -407,16 +416,17 @@ async fn a_wrong_number_is_corrected_at_the_next_start() {
             "{said}"
         );
         server.launch();
-        let bob = server.client_of(&bob.account, &bob.key, text(&bob));
+        let bob = server.client_for(&bob.account, &bob.key, text(&bob));
         let corrected = crate::harness::eventually("the number", async || {
             (quotas(&bob).await["DomainRemain"] == 1).then_some(())
         });
         corrected.await;
         bob.add("2.quota.example", &origin).await;
         let (name, sources) = ("3.quota.example", origin.sources());
-        let call = (CDN, "AddCdnDomain");
+        let call = (CDN_VERSION, "AddCdnDomain");
         assert_over(&bob, call, &domain(name, &sources), OVER, "2 of 2 domains").await;
-        bob.on("DeleteCdnDomain", "2.quota.example").await;
+        bob.call_on_domain("DeleteCdnDomain", "2.quota.example")
+            .await;
         assert_eq!(doctor(&server.data()).0, Some(0));
     }
     server.stop();
@@ -426,7 +436,7 @@ async fn a_wrong_number_is_corrected_at_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_filter_by_what_another_release_left() {
     let mut server = Server::start_with(&config(""));
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     for name in ["1.list.example", "2.list.example"] {
         api.add(name, &origin).await;
     }
@@ -443,12 +453,14 @@ async fn listings_filter_by_what_another_release_left() {
     drop(store);
     assert_eq!(doctor(&server.data()).0, Some(65));
     server.launch();
-    let api = server.client();
+    let api = server.root_client();
     let filtered = crate::harness::eventually("a right listing", async || {
         let offline = [("DomainStatus", "offline")];
-        let domains = api.ok(CDN, "DescribeUserDomains", &offline).await;
+        let domains = api.ok(CDN_VERSION, "DescribeUserDomains", &offline).await;
         let without = [("DomainName", "2.list.example")];
-        let known = api.ok(CDN, "DescribeCdnCertificateList", &without).await;
+        let known = api
+            .ok(CDN_VERSION, "DescribeCdnCertificateList", &without)
+            .await;
         let listed = &known["CertificateListModel"]["Count"];
         (domains["TotalCount"] == 0 && *listed == 0).then_some(())
     });
@@ -457,6 +469,6 @@ async fn listings_filter_by_what_another_release_left() {
     server.stop();
 }
 
-fn text(api: &Api) -> &str {
+fn text(api: &ApiClient) -> &str {
     std::str::from_utf8(api.secret.expose()).unwrap()
 }

@@ -11,19 +11,19 @@ mod wire;
 
 use std::collections::BTreeSet;
 
-use edgeseal_api::client::Refusal;
+use edgeseal_api::client::ErrorResponse;
 
 use crate::harness::SET;
 
 /// Codes of the operation besides those of its own reference page.
-const OF_NAMES: [&str; 4] = [
+const NAME_CODES: [&str; 4] = [
     "MissingDomainName",
     "InvalidDomainName.Malformed",
     "InvalidDomain.NotFound",
     "MissingSSLProtocol",
 ];
 /// Answered as `CreateCertificateFailed` by this operation, which says more.
-const NEVER: [&str; 1] = ["ServiceBusy"];
+const UNREACHABLE: [&str; 1] = ["ServiceBusy"];
 
 /// Of Edgeseal's own; see the tests of quotas.
 const ADDED: [&str; 1] = ["QuotaExceeded.Certificate"];
@@ -34,7 +34,7 @@ struct Row {
     code: &'static str,
     message: &'static str,
     /// Whether it is of the operation's own reference page.
-    own: bool,
+    is_operation_specific: bool,
 }
 
 /// The rows that name the operation.
@@ -51,7 +51,9 @@ fn rows() -> Vec<Row> {
             status: status.parse().unwrap(),
             code,
             message,
-            own: ![&OF_NAMES[..], &NEVER, &ADDED].concat().contains(&code),
+            is_operation_specific: ![&NAME_CODES[..], &UNREACHABLE, &ADDED]
+                .concat()
+                .contains(&code),
         })
     });
     rows.collect()
@@ -59,7 +61,7 @@ fn rows() -> Vec<Row> {
 
 /// Asserts that a refusal is the row of its code, and that it says more than the row.
 #[track_caller]
-fn assert_documented(refusal: &Refusal, expected: &str, how: &str) {
+fn assert_documented(refusal: &ErrorResponse, expected: &str, how: &str) {
     assert_eq!(refusal.code, expected, "{how}: {refusal:?}");
     let rows = rows();
     let row = rows.iter().find(|row| row.code == refusal.code);
@@ -73,19 +75,19 @@ fn assert_documented(refusal: &Refusal, expected: &str, how: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_code_has_a_cause() {
-    let mut seen = wire::pull().await;
-    seen.extend(node::pull().await);
+    let mut seen = wire::collect_codes().await;
+    seen.extend(node::collect_codes().await);
 
     let rows = rows();
     let own: BTreeSet<&str> = rows
         .iter()
-        .filter(|row| row.own)
+        .filter(|row| row.is_operation_specific)
         .map(|row| row.code)
         .collect();
     assert_eq!(own.len(), 32, "the reference page has 32 codes");
     let documented: BTreeSet<&str> = rows.iter().map(|row| row.code).collect();
-    let expected: BTreeSet<&str> = own.iter().chain(&OF_NAMES).copied().collect();
+    let expected: BTreeSet<&str> = own.iter().chain(&NAME_CODES).copied().collect();
     assert_eq!(seen, expected);
     let never: BTreeSet<&str> = documented.difference(&expected).copied().collect();
-    assert_eq!(never, NEVER.into_iter().chain(ADDED).collect());
+    assert_eq!(never, UNREACHABLE.into_iter().chain(ADDED).collect());
 }

@@ -2,14 +2,16 @@
 
 use std::fs;
 
-use crate::harness::{CDN, Pem, Server, eventually, origin::Connection, pki::AUTHORITY, tls};
+use crate::harness::{
+    CDN_VERSION, Server, TestCertificate, eventually, origin::Connection, pki::AUTHORITY, tls,
+};
 
 /// SIGHUP has the files read again; what cannot be used changes nothing, and no signal of this kind ends
 /// the process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_of_the_api_is_taken_up_at_sighup() {
     let home = tempfile::tempdir().unwrap();
-    let write = |pem: &Pem| {
+    let write = |pem: &TestCertificate| {
         fs::write(home.path().join("cert.pem"), &pem.chain).unwrap();
         fs::write(home.path().join("key.pem"), &pem.key).unwrap();
     };
@@ -49,7 +51,10 @@ async fn a_renewed_certificate_of_the_api_is_taken_up_at_sighup() {
     // What was open goes on, and so does everything else.
     let mut open = Connection::h1(open).await;
     assert_eq!(open.get(name, "/").await.unwrap().0, 400);
-    let listed = server.client().call(CDN, "DescribeUserDomains", &[]).await;
+    let listed = server
+        .root_client()
+        .call(CDN_VERSION, "DescribeUserDomains", &[])
+        .await;
     assert_eq!(listed.unwrap().body["TotalCount"], 0);
     server.stop();
 }

@@ -13,32 +13,32 @@ use std::{
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Api, Attempt, CDN, Origin, Pem, SET, Scheme, Server,
-    api::{told, upload},
+    ApiClient, CDN_VERSION, Origin, SET, Scheme, Server, SignedCall, TestCertificate,
+    api::{describe_error, upload_params},
     origin::Connection,
     pki::AUTHORITY,
     raw,
-    server::wait,
-    tls::{self, TurnedAway},
+    server::wait_for_exit,
+    tls::{self, HandshakeFailure},
 };
 
 const NAME: &str = "www.restart.example";
 
 /// A server that serves [`NAME`].
-async fn serving() -> (Server, Api, Pem) {
+async fn serving() -> (Server, ApiClient, TestCertificate) {
     let server = Server::start();
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let pem = AUTHORITY.issue(&[NAME]);
     let set = api.set(NAME, &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     (server, api, pem)
 }
 
 /// Starts a process on the server's data that must not start; what it says.
 pub(crate) fn refused_to_start(server: &Server) -> String {
     let mut process = server.command().stderr(Stdio::piped()).spawn().unwrap();
-    let status = wait(&mut process);
+    let status = wait_for_exit(&mut process);
     let mut said = String::new();
     let mut stderr = process.stderr.take().unwrap();
     stderr.read_to_string(&mut said).unwrap();
@@ -75,15 +75,18 @@ pub(crate) fn differing(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nonce_is_used_up_over_a_restart() {
     let (mut server, api, pem) = serving().await;
-    let calls = [Scheme::V1, Scheme::V3]
-        .map(|scheme| Attempt::new(scheme, &api, (CDN, SET), &upload(NAME, &pem)).octets());
+    let calls = [Scheme::V1, Scheme::V3].map(|scheme| {
+        SignedCall::new(scheme, &api, (CDN_VERSION, SET), &upload_params(NAME, &pem)).to_bytes()
+    });
     for call in &calls {
-        let answer = raw::exchange(server.addresses().api, call).await;
+        let answer = raw::send_raw(server.addresses().api, call).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
     // What a replay is told does not depend on what has become of its subject.
     let gone = [("DomainName", NAME)];
-    api.call(CDN, "DeleteCdnDomain", &gone).await.unwrap();
+    api.call(CDN_VERSION, "DeleteCdnDomain", &gone)
+        .await
+        .unwrap();
     for killed in [false, true] {
         if killed {
             server.kill();
@@ -92,7 +95,7 @@ async fn a_nonce_is_used_up_over_a_restart() {
         }
         server.launch();
         for call in &calls {
-            let answer = raw::exchange(server.addresses().api, call).await;
+            let answer = raw::send_raw(server.addresses().api, call).await;
             assert_eq!(answer.code(), "SignatureNonceUsed", "killed: {killed}");
             assert_eq!(answer.status, 400);
         }
@@ -132,7 +135,7 @@ async fn sigterm_ends_it_at_once_although_clients_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_let_go_is_dropped_in_time() {
     let server = Server::start_with("drain_timeout_ms = 300\n");
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
     let https = server.addresses().https;
@@ -223,9 +226,9 @@ async fn a_damaged_store_leaves_the_edge_serving() {
     server
         .assert_serves(NAME, &pem.leaf, "out of the replica")
         .await;
-    let api = server.client();
+    let api = server.root_client();
     let refusal = api
-        .refused(CDN, "StopCdnDomain", &[("DomainName", NAME)])
+        .refused(CDN_VERSION, "StopCdnDomain", &[("DomainName", NAME)])
         .await;
     assert_eq!(
         (refusal.status, refusal.code.as_str()),
@@ -241,8 +244,8 @@ async fn a_damaged_store_leaves_the_edge_serving() {
     server.launch();
     let admin = server.addresses().admin;
     assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 200);
-    let set = server.client().set(NAME, &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    let set = server.root_client().set(NAME, &pem).await;
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     server.stop();
 }
 
@@ -261,12 +264,12 @@ async fn ready_means_that_everything_is_served() {
             .await;
     }
     let pem = AUTHORITY.issue(&[NAME]);
-    let params = upload(NAME, &pem);
+    let params = upload_params(NAME, &pem);
     let reply = server
-        .client()
-        .call_with(CDN, SET, &params, &[("prefer", "wait=5")])
+        .root_client()
+        .call_with(CDN_VERSION, SET, &params, &[("prefer", "wait=5")])
         .await;
-    let reply = reply.unwrap_or_else(|error| panic!("{}", told(&error)));
+    let reply = reply.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     assert_eq!(reply.headers["x-edgeseal-served"], "1/1");
     server
         .assert_serves(NAME, &pem.leaf, "when it says so")
@@ -284,7 +287,7 @@ async fn what_is_off_or_stopped_stays_so() {
         api.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
     }
     api.off(off).await;
-    api.on("StopCdnDomain", stopped).await;
+    api.call_on_domain("StopCdnDomain", stopped).await;
     let was = api.bound_leaf(stopped).await;
     for killed in [false, true] {
         if killed {
@@ -297,10 +300,17 @@ async fn what_is_off_or_stopped_stays_so() {
         server.assert_serves(NAME, &pem.leaf, when).await;
         for name in [off, stopped] {
             let served = server.served(name).await;
-            assert_eq!(served, Err(TurnedAway::UnrecognizedName), "{name} {when}");
+            assert_eq!(
+                served,
+                Err(HandshakeFailure::UnrecognizedName),
+                "{name} {when}"
+            );
         }
     }
-    server.client().on("StartCdnDomain", stopped).await;
+    server
+        .root_client()
+        .call_on_domain("StartCdnDomain", stopped)
+        .await;
     let when = "once it is started";
     server.assert_serves(stopped, &was, when).await;
     server.stop();
@@ -309,7 +319,7 @@ async fn what_is_off_or_stopped_stays_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_secrets_stay_and_are_their_owners_alone() {
     let (mut server, _, _) = serving().await;
-    let second = server.account("second").await;
+    let second = server.create_account("second").await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let secrets = ["credentials.json", "kek"].map(|name| server.data().join(name));
     assert_eq!(mode(&server.data()), 0o700);
@@ -322,7 +332,10 @@ async fn keys_and_secrets_stay_and_are_their_owners_alone() {
     let after = secrets.each_ref().map(|path| fs::read(path).unwrap());
     assert!(before == after, "they are made once");
     let secret = String::from_utf8(second.secret.expose().to_vec()).unwrap();
-    let again = server.client_of(&second.account, &second.key, &secret);
-    again.call(CDN, "DescribeUserDomains", &[]).await.unwrap();
+    let again = server.client_for(&second.account, &second.key, &secret);
+    again
+        .call(CDN_VERSION, "DescribeUserDomains", &[])
+        .await
+        .unwrap();
     server.stop();
 }

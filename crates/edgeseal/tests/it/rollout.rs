@@ -1,7 +1,7 @@
 //! What is told of edges: to whom, and that it is so.
 
 use edgeseal_api::client::{CallError, Reply};
-use edgeseal_core::{Pattern, certificate::Digest, domain::Domain};
+use edgeseal_core::{DomainPattern, certificate::Digest, domain::Domain};
 use edgeseal_store::{
     Key, Txn, Write,
     record::{decode, encode},
@@ -9,8 +9,8 @@ use edgeseal_store::{
 use serde_json::Value;
 
 use crate::harness::{
-    Api, CDN, EDGESEAL, Origin, SET, Server,
-    api::{told, upload},
+    ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Server,
+    api::{describe_error, upload_params},
     eventually,
     pki::AUTHORITY,
     raw, unlimited,
@@ -22,17 +22,21 @@ const ROLLOUT: &str = "DescribeRollout";
 const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
 
 async fn call(
-    api: &Api,
+    api: &ApiClient,
     action: &str,
     params: &[(&str, &str)],
     wait: &[(&'static str, &str)],
 ) -> Reply {
-    let version = if action == ROLLOUT { EDGESEAL } else { CDN };
+    let version = if action == ROLLOUT {
+        EDGESEAL
+    } else {
+        CDN_VERSION
+    };
     let called = api.call_with(version, action, params, wait).await;
-    called.unwrap_or_else(|error: CallError| panic!("{action}: {}", told(&error)))
+    called.unwrap_or_else(|error: CallError| panic!("{action}: {}", describe_error(&error)))
 }
 
-async fn rollout(api: &Api, params: &[(&str, &str)]) -> Value {
+async fn rollout(api: &ApiClient, params: &[(&str, &str)]) -> Value {
     call(api, ROLLOUT, params, &[]).await.body
 }
 
@@ -47,10 +51,10 @@ fn counts(body: &Value) -> [u64; 3] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_followed_to_its_proof() {
     let server = Server::start();
-    let (api, origin) = (server.account("alice").await, Origin::start().await);
+    let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     api.add(NAME, &origin).await;
     let pem = AUTHORITY.issue(&[NAME]);
-    let set = call(&api, SET, &upload(NAME, &pem), WAIT).await;
+    let set = call(&api, SET, &upload_params(NAME, &pem), WAIT).await;
     assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
 
     let body = rollout(&api, &[("DomainName", NAME)]).await;
@@ -126,11 +130,11 @@ async fn a_change_is_followed_to_its_proof() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_with_two_certificates_is_proved_by_both() {
     let mut server = Server::start();
-    let (api, origin) = (server.account("alice").await, Origin::start().await);
+    let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     api.add(NAME, &origin).await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
-    call(&api, SET, &upload(NAME, &rsa), WAIT).await;
-    let second = [&upload(NAME, &ecdsa)[..], &[("Companion", "true")]].concat();
+    call(&api, SET, &upload_params(NAME, &rsa), WAIT).await;
+    let second = [&upload_params(NAME, &ecdsa)[..], &[("Companion", "true")]].concat();
     let set = call(&api, SET, &second, WAIT).await;
     assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
 
@@ -147,7 +151,7 @@ async fn a_domain_with_two_certificates_is_proved_by_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_served_once_each_of_its_domains_is_proved() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names: Vec<String> = (0..50).map(|n| format!("d{n}.rolled.example")).collect();
     for name in &names {
         api.add(name, &origin).await;
@@ -168,7 +172,7 @@ async fn a_batch_is_served_once_each_of_its_domains_is_proved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
     let server = Server::start();
-    let (root, alice) = (server.client(), server.account("alice").await);
+    let (root, alice) = (server.root_client(), server.create_account("alice").await);
     alice.add(NAME, &Origin::start().await).await;
     let of_alice = [("DomainName", NAME)];
     let operated = call(&root, ROLLOUT, &of_alice, WAIT).await.body;
@@ -176,7 +180,7 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
 
     let unnamed = alice.refused(EDGESEAL, ROLLOUT, &[]).await;
     assert_eq!(unnamed.code, "MissingDomainName");
-    let bob = server.account("bob").await;
+    let bob = server.create_account("bob").await;
     let foreign = bob.refused(EDGESEAL, ROLLOUT, &of_alice).await;
     assert_eq!(foreign.code, "InvalidDomain.NotFound");
     // A row of a domain holds nothing about others.
@@ -212,7 +216,7 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
 async fn spoil(server: &Server) {
     let url = format!("sqlite:{}", server.data().join("store.db").display());
     let store = edgeseal_store::open::open(&url).await.unwrap();
-    let key = Key::domain(&Pattern::parse(NAME).unwrap());
+    let key = Key::domain(&DomainPattern::parse(NAME).unwrap());
     let mut domain: Domain = decode(&store.get(&key).await.unwrap().unwrap().value).unwrap();
     domain.production.as_mut().unwrap().material = Digest::of(b"nothing");
     let put = Write::Put {
@@ -231,14 +235,14 @@ async fn spoil(server: &Server) {
 async fn quarantine_raises_an_alarm_and_ends_it() {
     let mut server = Server::start();
     let pem = AUTHORITY.issue(&[NAME]);
-    server.account("alice").await;
-    let api = server.client();
+    server.create_account("alice").await;
+    let api = server.root_client();
     api.add(NAME, &Origin::start().await).await;
     api.set(NAME, &pem).await.unwrap();
     server.terminate();
     spoil(&server).await;
     server.launch();
-    let api = server.client();
+    let api = server.root_client();
     server
         .assert_serves(NAME, &pem.leaf, "from the last good state")
         .await;
@@ -271,7 +275,7 @@ async fn quarantine_raises_an_alarm_and_ends_it() {
     assert_eq!(fleet["QuarantinedDomains"][0]["DomainName"], NAME);
 
     let second = AUTHORITY.issue(&[NAME]);
-    let healed = call(&api, SET, &upload(NAME, &second), WAIT).await;
+    let healed = call(&api, SET, &upload_params(NAME, &second), WAIT).await;
     assert_eq!(header(&healed, "x-edgeseal-served"), "1/1");
     assert_eq!(get("/readyz").await.body, "ready\n");
     assert!(gauge(&get("/metrics").await.body, 0));

@@ -19,8 +19,8 @@ use rustls::{
 use serde_json::Value;
 
 use crate::harness::{
-    Attempt, CDN, Scheme, Server,
-    pki::{self, AUTHORITY, unblock},
+    CDN_VERSION, Scheme, Server, SignedCall,
+    pki::{self, AUTHORITY, pem_decode},
     secrets,
     server::binary,
     tls,
@@ -33,9 +33,9 @@ const LISTEN: &[&str] = &["takeover", "--listen", "127.0.0.1:0"];
 fn takeover() -> (Server, SocketAddr) {
     let server = Server::start_as(LISTEN, "");
     let key = fs::read_to_string(file(&server, "ca.key")).unwrap();
-    secrets::register_key(&unblock(&key));
+    secrets::register_key(&pem_decode(&key));
     let key = fs::read_to_string(file(&server, "api.key")).unwrap();
-    secrets::register_key(&unblock(&key));
+    secrets::register_key(&pem_decode(&key));
     let address = server.addresses().api_tls.expect("it listens in TLS");
     (server, address)
 }
@@ -94,8 +94,8 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
     let trusting = ["--cacert", ca.to_str().unwrap()];
 
     // A signed call. The signature of version 1 covers no host.
-    let what = (CDN, "DescribeUserDomains");
-    let octets = Attempt::new(Scheme::V1, &server.client(), what, &[]).octets();
+    let what = (CDN_VERSION, "DescribeUserDomains");
+    let octets = SignedCall::new(Scheme::V1, &server.root_client(), what, &[]).to_bytes();
     let (_, body) = std::str::from_utf8(&octets)
         .unwrap()
         .split_once("\r\n\r\n")
@@ -177,7 +177,7 @@ fn the_authority_is_for_the_cloud_s_names_only() {
         ("::1", Some("excluded subtree violation")),
     ] {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        pki::valid_days(&mut params, -1, 30);
+        pki::set_validity_days(&mut params, -1, 30);
         let leaf = params.signed_by(&pki::new_key(), &issuer).unwrap();
         let judged = judged(&ca, leaf.der(), name);
         let leaf_file = server.home().join("leaf.pem");
@@ -231,7 +231,7 @@ async fn the_next_start_keeps_what_tools_were_told_to_trust() {
     let address = server.addresses().api_tls.unwrap();
     let shown = tls::served(address, "cdn.aliyuncs.com").await.unwrap();
     let served = fs::read_to_string(file(&server, "api.pem")).unwrap();
-    assert_eq!(shown, [unblock(&served)]);
+    assert_eq!(shown, [pem_decode(&served)]);
     server.stop();
 }
 
@@ -392,7 +392,10 @@ async fn the_api_in_tls_with_a_certificate_of_the_operator() {
     let refused = answer(&mut curl(address, "api.example.com", &trusting));
     assert_eq!(refused["Code"], "MissingAction", "{refused}");
     // The plain one is there as well.
-    let listed = server.client().call(CDN, "DescribeUserDomains", &[]).await;
+    let listed = server
+        .root_client()
+        .call(CDN_VERSION, "DescribeUserDomains", &[])
+        .await;
     assert_eq!(listed.unwrap().body["TotalCount"], 0);
     server.stop();
 }
@@ -441,7 +444,7 @@ fn files_of_the_api_in_tls_that_cannot_be_used() {
             serve.args([role, "127.0.0.1:0"]);
         }
         let output = serve.output().unwrap();
-        secrets::assert_none_in("standard error", &output.stderr);
+        secrets::assert_no_secrets("standard error", &output.stderr);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(64), "{said}");
         assert!(said.contains(says), "{says}: {said}");

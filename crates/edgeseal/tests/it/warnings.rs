@@ -7,10 +7,11 @@ use rcgen::CertificateParams;
 use serde_json::Value;
 
 use crate::harness::{
-    Api, CAS, CAS_2018, CDN, CDN_2014, DCDN, EDGESEAL, Origin, Pem, SET, Server,
-    api::{told, upload},
+    ApiClient, CAS, CAS_2018, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, Origin, SET, Server,
+    TestCertificate,
+    api::{describe_error, upload_params},
     eventually,
-    pki::{self, AUTHORITY, valid_days},
+    pki::{self, AUTHORITY, set_validity_days},
     raw,
     server::binary,
     unlimited,
@@ -22,14 +23,14 @@ const LEGACY: &str = "SetDomainServerCertificate";
 const BATCH: &str = "BatchSetCdnDomainServerCertificate";
 
 /// A certificate without the intermediate that issued it.
-fn leaf_only(mut pem: Pem) -> Pem {
-    pem.chain = pki::block("CERTIFICATE", &pem.leaf);
+fn leaf_only(mut pem: TestCertificate) -> TestCertificate {
+    pem.chain = pki::pem_encode("CERTIFICATE", &pem.leaf);
     pem
 }
 
-async fn call(api: &Api, version: &str, action: &str, params: &[(&str, &str)]) -> Reply {
+async fn call(api: &ApiClient, version: &str, action: &str, params: &[(&str, &str)]) -> Reply {
     let called = api.call(version, action, params).await;
-    called.unwrap_or_else(|error| panic!("{action}: {}", told(&error)))
+    called.unwrap_or_else(|error| panic!("{action}: {}", describe_error(&error)))
 }
 
 /// The kinds in the body, which the header repeats, each once.
@@ -62,13 +63,13 @@ fn kinds(reply: &Reply) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_spelling_warns_of_a_missing_intermediate() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     api.add(OTHER, &origin).await;
     let whole = AUTHORITY.issue(&[NAME, OTHER]);
     let bare = leaf_only(whole.clone());
 
-    let new = upload(NAME, &bare);
+    let new = upload_params(NAME, &bare);
     let legacy = [
         ("DomainName", NAME),
         ("ServerCertificateStatus", "on"),
@@ -76,15 +77,15 @@ async fn every_spelling_warns_of_a_missing_intermediate() {
         ("PrivateKey", &bare.key),
     ];
     let both = format!("{NAME},{OTHER}");
-    let batch = upload(&both, &bare);
+    let batch = upload_params(&both, &bare);
     let centre = [("Name", "bare"), ("Cert", &bare.chain), ("Key", &bare.key)];
     type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
     let table: [Row<'_>; 8] = [
-        (CDN, SET, &new),
+        (CDN_VERSION, SET, &new),
         (DCDN, "SetDcdnDomainSSLCertificate", &new),
-        (CDN, LEGACY, &legacy),
+        (CDN_VERSION, LEGACY, &legacy),
         (CDN_2014, LEGACY, &legacy),
-        (CDN, BATCH, &batch),
+        (CDN_VERSION, BATCH, &batch),
         (CDN_2014, BATCH, &batch),
         (CAS, "UploadUserCertificate", &centre),
         (CAS_2018, "CreateUserCertificate", &centre),
@@ -102,7 +103,7 @@ async fn every_spelling_warns_of_a_missing_intermediate() {
         ("CertType", "cas"),
         ("CertName", "bare"),
     ];
-    let reply = call(&api, CDN, SET, &stored).await;
+    let reply = call(&api, CDN_VERSION, SET, &stored).await;
     assert_eq!(kinds(&reply), ["IncompleteChain"]);
     // And a whole one does not, nor does switching off.
     let reply = api.set(NAME, &whole).await.unwrap();
@@ -115,19 +116,19 @@ async fn every_spelling_warns_of_a_missing_intermediate() {
 async fn each_kind_of_warning_is_told() {
     let config = format!("name_mismatch = \"accept\"\n{}", unlimited());
     let server = Server::start_with(&config);
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     for name in [NAME, OTHER] {
         api.add(name, &origin).await;
     }
     let good = AUTHORITY.issue(&[NAME]);
     let shorter = |days| {
-        let adjust = move |params: &mut CertificateParams| valid_days(params, -1, days);
+        let adjust = move |params: &mut CertificateParams| set_validity_days(params, -1, days);
         AUTHORITY.issue_with(&[NAME], adjust)
     };
     let mut mixed_up = AUTHORITY.issue(&[NAME]);
-    let leaf = pki::block("CERTIFICATE", &mixed_up.leaf);
+    let leaf = pki::pem_encode("CERTIFICATE", &mixed_up.leaf);
     mixed_up.chain = format!("{}{leaf}", AUTHORITY.intermediate.pem());
-    let steps: [(&Pem, &[&str]); 6] = [
+    let steps: [(&TestCertificate, &[&str]); 6] = [
         (&good, &[]),
         (&shorter(60), &["ExpiresEarlier"]),
         (&shorter(20), &["ExpiresSoon", "ExpiresEarlier"]),
@@ -139,24 +140,29 @@ async fn each_kind_of_warning_is_told() {
         assert_eq!(kinds(&api.set(NAME, pem).await.unwrap()), expected);
     }
     let rsa = AUTHORITY.issue_rsa(&[NAME]);
-    let beside = [&upload(NAME, &rsa)[..], &[("Companion", "true")]].concat();
-    assert_eq!(kinds(&call(&api, CDN, SET, &beside).await), [] as [&str; 0]);
+    let beside = [&upload_params(NAME, &rsa)[..], &[("Companion", "true")]].concat();
+    assert_eq!(
+        kinds(&call(&api, CDN_VERSION, SET, &beside).await),
+        [] as [&str; 0]
+    );
     let replaced = kinds(&api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap());
     assert_eq!(replaced, ["ReplacesCompanion", "KeyTypeChanged"]);
 
     // In a batch each domain is warned of, by its name.
     let both = format!("{NAME},{OTHER}");
     let newest = AUTHORITY.issue(&[NAME]);
-    let reply = call(&api, CDN, BATCH, &upload(&both, &newest)).await;
+    let reply = call(&api, CDN_VERSION, BATCH, &upload_params(&both, &newest)).await;
     assert_eq!(kinds(&reply), ["NameMismatch"]);
     let detail = reply.body["Warnings"][0]["Detail"].as_str().unwrap();
     assert!(detail.contains(OTHER), "{detail}");
 
     // What is published is told again: it is production's now.
     let staged = leaf_only(shorter(10));
-    let staged = [&upload(NAME, &staged)[..], &[("Env", "staging")]].concat();
-    call(&api, CDN, SET, &staged).await;
-    let reply = api.on("PublishStagingConfigToProduction", NAME).await;
+    let staged = [&upload_params(NAME, &staged)[..], &[("Env", "staging")]].concat();
+    call(&api, CDN_VERSION, SET, &staged).await;
+    let reply = api
+        .call_on_domain("PublishStagingConfigToProduction", NAME)
+        .await;
     let expected = ["IncompleteChain", "ExpiresSoon", "ExpiresEarlier"];
     assert_eq!(kinds(&reply), expected);
     server.stop();
@@ -165,7 +171,7 @@ async fn each_kind_of_warning_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_warnings_in_log_metrics_audit_and_on_the_terminal() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let bare = leaf_only(AUTHORITY.issue(&[NAME]));
     let reply = api.set(NAME, &bare).await.unwrap();
@@ -219,10 +225,12 @@ async fn operators_see_warnings_in_log_metrics_audit_and_on_the_terminal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_why_a_call_was_refused() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let other = AUTHORITY.issue(&[OTHER]);
-    let refusal = api.refused(CDN, SET, &upload(NAME, &other)).await;
+    let refusal = api
+        .refused(CDN_VERSION, SET, &upload_params(NAME, &other))
+        .await;
     assert!(refusal.detail.contains(OTHER), "{refusal:?}");
 
     let line = eventually("the line of the refusal", || async {

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use edgeseal_core::rate::Limit;
+use edgeseal_core::rate::RateLimit;
 use edgeseal_store::{Changes, ChangesError, CommitError, Entry, Key, Page, Revision, Store, Txn};
 
 use super::*;
-use crate::admit::Failures;
+use crate::admit::AuthFailureLimiter;
 
 const V1_SIGNED: &str = "SignatureMethod=HMAC-SHA1&SignatureVersion=1.0";
 
@@ -15,29 +15,29 @@ const V1_SIGNED: &str = "SignatureMethod=HMAC-SHA1&SignatureVersion=1.0";
 #[derive(Default)]
 struct Counting {
     store: MemoryStore,
-    asked: AtomicUsize,
+    reads: AtomicUsize,
 }
 
 #[async_trait]
 impl Store for Counting {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.store.get(key).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         let asked = keys.len();
-        self.asked.fetch_add(asked, Ordering::Relaxed);
+        self.reads.fetch_add(asked, Ordering::Relaxed);
         self.store.get_many(keys).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.store.list(prefix, after, limit).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.store.commit(txn).await
     }
 
@@ -147,7 +147,7 @@ fn guesses(keyring: &Keyring) -> Vec<(Code, RawRequest)> {
     all
 }
 
-async fn guarded(active: bool) -> (Arc<Counting>, Context) {
+async fn context_with_counting_store(active: bool) -> (Arc<Counting>, Context) {
     let store = Arc::new(Counting::default());
     let context = context_over(Arc::clone(&store) as SharedStore, active).await;
     (store, context)
@@ -156,7 +156,7 @@ async fn guarded(active: bool) -> (Arc<Counting>, Context) {
 /// So many failures are allowed from now on.
 fn allow(context: &mut Context, calls: u32) {
     let per_ms = 60_000;
-    context.failures = Failures::new(Limit { calls, per_ms });
+    context.auth_failures = AuthFailureLimiter::new(RateLimit { calls, per_ms });
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn every_kind_of_guess_counts_against_its_source_alone() {
         .find(|capture| !capture.has_token())
         .unwrap();
     for number in 0..16 {
-        let (_, mut context) = guarded(true).await;
+        let (_, mut context) = context_with_counting_store(true).await;
         let (code, guess) = guesses(context.catalog.keyring()).swap_remove(number);
         allow(&mut context, 1);
         assert_eq!(authenticated(&context, guess).await.err(), Some(code));
@@ -181,7 +181,7 @@ async fn every_kind_of_guess_counts_against_its_source_alone() {
 
 #[tokio::test]
 async fn disabled_keys_and_replays_count_as_well() {
-    let (_, mut context) = guarded(false).await;
+    let (_, mut context) = context_with_counting_store(false).await;
     for guess in [v1("testid", "n", ""), v3("testid", "n", None)] {
         allow(&mut context, 1);
         for code in [Code::AccessKeyInactive, Code::Throttling] {
@@ -193,7 +193,7 @@ async fn disabled_keys_and_replays_count_as_well() {
             assert_eq!(authenticated(&context, raw).await.err(), Some(code));
         }
     }
-    let (_, mut context) = guarded(true).await;
+    let (_, mut context) = context_with_counting_store(true).await;
     for name in ["python-v3-ak.http", "popcore-v1-get.http"] {
         let captures = Capture::all();
         let capture = captures.iter().find(|capture| capture.name == name);
@@ -206,26 +206,26 @@ async fn disabled_keys_and_replays_count_as_well() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_locked_out_costs_no_look_into_the_store() {
-    let (store, mut context) = guarded(true).await;
+async fn a_throttled_source_causes_no_store_reads() {
+    let (store, mut context) = context_with_counting_store(true).await;
     allow(&mut context, 1);
     let first = authenticated(&context, v1("testid", "n", "")).await;
     assert_eq!(first.err(), Some(Code::SignatureDoesNotMatch));
-    let asked = store.asked.load(Ordering::Relaxed);
+    let asked = store.reads.load(Ordering::Relaxed);
     assert!(asked > 0, "the first guess was looked up");
     for (_, guess) in guesses(context.catalog.keyring()) {
         let answer = authenticated(&context, guess).await;
         assert_eq!(answer.err(), Some(Code::Throttling));
     }
-    assert_eq!(store.asked.load(Ordering::Relaxed), asked);
+    assert_eq!(store.reads.load(Ordering::Relaxed), asked);
 }
 
 #[tokio::test]
 async fn what_is_too_long_is_refused_before_any_key_is_looked_up() {
-    let (store, mut context) = guarded(true).await;
+    let (store, mut context) = context_with_counting_store(true).await;
     // Not even a failure is counted.
     allow(&mut context, 1);
-    let before = store.asked.load(Ordering::Relaxed);
+    let before = store.reads.load(Ordering::Relaxed);
     let long = |length| "x".repeat(length);
     let signature = v1("testid", "n", "");
     let body = String::from_utf8(signature.body.clone().unwrap().to_vec()).unwrap();
@@ -265,7 +265,7 @@ async fn what_is_too_long_is_refused_before_any_key_is_looked_up() {
     let many: Vec<&str> = names.iter().map(String::as_str).collect();
     let many = authenticated(&context, v3_signing("testid", "n", None, &many)).await;
     assert_eq!(many.err(), Some(Code::IncompleteSignature));
-    assert_eq!(store.asked.load(Ordering::Relaxed), before);
+    assert_eq!(store.reads.load(Ordering::Relaxed), before);
     let longest = authenticated(&context, v1("testid", &long(256), "")).await;
     assert_eq!(longest.err(), Some(Code::SignatureDoesNotMatch));
 }
@@ -280,7 +280,10 @@ async fn the_clock_is_right_to_the_second_on_either_side() {
             .find(|capture| capture.name == name)
             .unwrap();
         let given = Request::parse(capture.raw()).ok().unwrap();
-        let given = given.common("x-acs-date", "Timestamp").unwrap().to_owned();
+        let given = given
+            .common_param("x-acs-date", "Timestamp")
+            .unwrap()
+            .to_owned();
         let given = Timestamp::parse_iso(&given).unwrap();
         for (off_ms, is_refused) in [
             (CLOCK_WINDOW_MS + 1, true),

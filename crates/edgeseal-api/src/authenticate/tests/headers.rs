@@ -1,7 +1,7 @@
 //! What somebody on the way can do to the headers of a V3 call without breaking its signature.
 
 use super::*;
-use crate::world::{Credentials, World, raw};
+use crate::test_server::{Credentials, TestServer, raw};
 
 const ACCOUNT: &str = "1000000000000001";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -20,7 +20,7 @@ impl Call {
                 ("host", text("ram.example")),
                 ("x-acs-action", text("CreateAccessKey")),
                 ("x-acs-content-sha256", String::new()),
-                ("x-acs-date", crate::world::NOW.to_string()),
+                ("x-acs-date", crate::test_server::NOW.to_string()),
                 ("x-acs-signature-nonce", text("nonce")),
                 ("x-acs-version", text("2015-05-01")),
             ],
@@ -63,28 +63,28 @@ impl Call {
     }
 }
 
-async fn world() -> World {
-    let mut world = World::empty(Settings::default());
+async fn world() -> TestServer {
+    let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
     world.user(ACCOUNT, "weak", &[]).await;
     world
 }
 
 /// The code of the refusal, or `None`.
-async fn code(world: &World, raw: RawRequest) -> Option<String> {
-    let answer = crate::pipeline::answer(&world.context, raw).await;
+async fn code(world: &TestServer, raw: RawRequest) -> Option<String> {
+    let answer = crate::pipeline::handle_request(&world.context, raw).await;
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     body["Code"].as_str().map(str::to_owned)
 }
 
-async fn keys(world: &World) -> usize {
+async fn keys(world: &TestServer) -> usize {
     let account = AccountId::parse(ACCOUNT).unwrap();
     let keys = world.context.catalog.access_keys_of(&account, None).await;
     keys.unwrap().len()
 }
 
 #[tokio::test]
-async fn a_form_that_is_not_read_is_no_call_without_parameters() {
+async fn an_unread_form_is_refused() {
     let world = world().await;
     let own = &world.keys["own"];
     let call = Call::new("UserName=weak");

@@ -7,10 +7,10 @@ use super::tagged;
 use crate::{
     authenticate::Caller,
     context::Context,
-    operation::Trouble,
+    operation::StoreError,
     ops::{
         cas::deployment,
-        named_certificate::{self, By},
+        certificate_lookup::{self, CertificateParam},
     },
 };
 
@@ -23,7 +23,7 @@ pub(super) async fn with_tags(
     context: &Context,
     caller: &Caller,
     resources: Vec<Resource>,
-) -> Result<Vec<Resource>, Trouble> {
+) -> Result<Vec<Resource>, StoreError> {
     let certificates = named(context, caller).await?;
     if certificates.is_empty() {
         return Ok(resources);
@@ -36,16 +36,20 @@ pub(super) async fn with_tags(
 }
 
 /// The certificates of the caller's account that the call names, or that the job has which it names.
-async fn named(context: &Context, caller: &Caller) -> Result<Vec<CertificateRecord>, Trouble> {
-    let (catalog, account) = (&context.catalog, caller.principal.account());
+async fn named(context: &Context, caller: &Caller) -> Result<Vec<CertificateRecord>, StoreError> {
+    let (catalog, account) = (&context.catalog, caller.principal.account_id());
     let params = &caller.request.params;
-    let number = |by| named_certificate::number(params, by).into_iter().collect();
-    let ids: Vec<i64> = match caller.action.named_by {
-        "CertId" => number(By::CertId),
-        "CertificateId" => number(By::CertificateId),
+    let number = |by| {
+        certificate_lookup::parse_id(params, by)
+            .into_iter()
+            .collect()
+    };
+    let ids: Vec<i64> = match caller.action.resource_param {
+        "CertId" => number(CertificateParam::CertId),
+        "CertificateId" => number(CertificateParam::CertificateId),
         "CertName" => {
-            let found = match named_certificate::name(params) {
-                Ok(name) => catalog.certificate_named(account, &name).await?,
+            let found = match certificate_lookup::parse_name(params) {
+                Ok(name) => catalog.certificate_by_name(account, &name).await?,
                 Err(_) => None,
             };
             return Ok(found.into_iter().collect());
@@ -56,7 +60,7 @@ async fn named(context: &Context, caller: &Caller) -> Result<Vec<CertificateReco
     };
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
-        found.extend(named_certificate::find(catalog, account, id).await?);
+        found.extend(certificate_lookup::find(catalog, account, id).await?);
     }
     Ok(found)
 }

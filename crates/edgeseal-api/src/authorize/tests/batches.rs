@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use edgeseal_core::{Pattern, rate::Limit};
+use edgeseal_core::{DomainPattern, rate::RateLimit};
 use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    actions::{ACTIONS, Access, Action, Target},
-    context::NameMismatch,
-    world::{World, document, statement},
+    actions::{ACTIONS, Access, Action, ResourceKind},
+    context::NameMismatchPolicy,
+    test_server::{TestServer, document, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
@@ -120,11 +120,11 @@ fn certificate() -> (String, String) {
 async fn every_batch_acts_on_what_it_is_judged_by() {
     let mut batches = ACTIONS
         .iter()
-        .filter(|action| action.target == Target::EachDomain);
+        .filter(|action| action.resource == ResourceKind::EachDomain);
     assert!(batches.clone().count() >= 12);
     for action in &mut batches {
         let world = world().await;
-        for call in calls(action.named_by) {
+        for call in calls(action.resource_param) {
             let extra = particulars(action);
             assert_acts_as_judged(&world, action, &extra, &call).await;
         }
@@ -132,7 +132,7 @@ async fn every_batch_acts_on_what_it_is_judged_by() {
 }
 
 async fn assert_acts_as_judged(
-    world: &World,
+    world: &TestServer,
     action: &Action,
     extra: &[(&'static str, String)],
     call: &Call,
@@ -177,17 +177,17 @@ async fn assert_acts_as_judged(
 
 /// An account with all of the domains but what `BatchAddCdnDomain` is to add, and users of whom each
 /// may do everything but to one of them.
-async fn world() -> World {
-    let unlimited = Limit {
+async fn world() -> TestServer {
+    let unlimited = RateLimit {
         calls: 1_000_000,
         per_ms: 1000,
     };
     let limits = ACTIONS
         .iter()
         .map(|action| (action.name.to_owned(), unlimited));
-    let mut world = World::empty(Settings {
-        limits: limits.collect::<HashMap<_, _>>(),
-        name_mismatch: NameMismatch::Accept,
+    let mut world = TestServer::empty(Settings {
+        rate_limits: limits.collect::<HashMap<_, _>>(),
+        name_mismatch: NameMismatchPolicy::Accept,
         ..Settings::default()
     });
     world.account(ACCOUNT, "own").await;
@@ -206,7 +206,7 @@ async fn world() -> World {
 }
 
 /// What the action needs to find.
-async fn prepare(world: &World, action: &Action) {
+async fn prepare(world: &TestServer, action: &Action) {
     let own = &world.keys["own"];
     let cdn = "2018-05-10";
     let is_there = world
@@ -262,12 +262,12 @@ async fn prepare(world: &World, action: &Action) {
     }
 }
 
-fn pattern(index: usize) -> Pattern {
-    Pattern::parse(DOMAINS[index][0]).unwrap()
+fn pattern(index: usize) -> DomainPattern {
+    DomainPattern::parse(DOMAINS[index][0]).unwrap()
 }
 
 /// How many changes each domain has had.
-async fn histories(world: &World) -> Vec<usize> {
+async fn histories(world: &TestServer) -> Vec<usize> {
     let mut counts = Vec::new();
     for index in 0..DOMAINS.len() {
         let history = world

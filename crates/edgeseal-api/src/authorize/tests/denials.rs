@@ -1,18 +1,18 @@
 //! Calls without permission cost whoever makes them, and nobody else.
 
-use edgeseal_core::rate::Limit;
+use edgeseal_core::rate::RateLimit;
 
 use crate::{
     Settings,
-    world::{World, allow},
+    test_server::{TestServer, allow},
 };
 
 const ACCOUNT: &str = "1000000000000001";
 const CDN: &str = "2018-05-10";
 
-async fn world(denials: u32) -> World {
-    let mut world = World::empty(Settings {
-        denials: Limit {
+async fn world(denials: u32) -> TestServer {
+    let mut world = TestServer::empty(Settings {
+        denial_limit: RateLimit {
             calls: denials,
             per_ms: 60_000,
         },
@@ -26,7 +26,7 @@ async fn world(denials: u32) -> World {
     world
 }
 
-async fn list(world: &World, who: &str) -> Option<String> {
+async fn list(world: &TestServer, who: &str) -> Option<String> {
     let answer = world
         .call(&world.keys[who], CDN, "DescribeUserDomains", &[])
         .await;
@@ -75,7 +75,7 @@ async fn whoever_is_denied_too_often_waits_with_all_calls() {
 
 #[tokio::test]
 async fn a_key_in_the_wrong_parameter_does_not_reach_the_audit() {
-    let world = World::with_tasks(Settings::default());
+    let world = TestServer::with_tasks(Settings::default());
     let (mut world, tasks) = world;
     world.account(ACCOUNT, "own").await;
     let tasks = tokio::spawn(tasks);
@@ -94,7 +94,7 @@ async fn a_key_in_the_wrong_parameter_does_not_reach_the_audit() {
     let catalog = world.context.catalog.clone();
     drop(world);
     tasks.await.unwrap();
-    let mut world = World::empty(Settings::default());
+    let mut world = TestServer::empty(Settings::default());
     world.context.catalog = catalog;
     let mut seen = 0;
     for action in ["UploadUserCertificate", "StopCdnDomain"] {

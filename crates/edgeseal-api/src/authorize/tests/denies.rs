@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    world::{World, document, statement},
+    test_server::{TestServer, document, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
@@ -18,7 +18,7 @@ fn deny(action: &str, resource: &str) -> Value {
 
 /// Whether a user that may do everything but what `deny` says is denied this call.
 async fn denied(deny: Value, (version, action): (&str, &str), params: &[(&str, &str)]) -> bool {
-    let mut world = World::empty(Settings::default());
+    let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
     let policy = document(&[statement("*", "*"), deny]);
     world.user(ACCOUNT, "user", &[&policy]).await;
@@ -125,7 +125,7 @@ async fn cdn_and_dcdn_have_the_same_domains() {
 }
 
 #[tokio::test]
-async fn what_a_deny_leaves_alone_stays_alone() {
+async fn not_action_and_not_resource_exempt_what_they_name() {
     let set = (CDN, "SetCdnDomainSSLCertificate");
     let set_dcdn = (DCDN, "SetDcdnDomainSSLCertificate");
     let all_but_cdn = json!({"Effect": "Deny", "NotAction": "cdn:*", "Resource": "*"});
@@ -175,7 +175,7 @@ async fn what_has_no_name_in_policies_is_denied_by_the_name_of_its_service() {
         assert_eq!(is_denied, expected, "{resource} {call:?}");
     }
     // An Allow grants no more than it says.
-    let mut world = World::empty(Settings::default());
+    let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
     let policy = document(&[statement("*", "acs:yundun-cert:*:*:*")]);
     world.user(ACCOUNT, "user", &[&policy]).await;
@@ -207,7 +207,7 @@ async fn domains_are_denied_however_the_policy_spells_them() {
 
 #[tokio::test]
 async fn a_spelling_that_matches_nothing_is_refused_when_the_policy_is_made() {
-    let mut world = World::empty(Settings::default());
+    let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
     let own = &world.keys["own"];
     for (number, spelt) in ["büch*.example.com", "*bücher.example.com", "*."]
@@ -229,7 +229,7 @@ async fn a_spelling_that_matches_nothing_is_refused_when_the_policy_is_made() {
 }
 
 #[tokio::test]
-async fn neither_a_region_nor_a_missing_account_takes_the_force_of_a_denial() {
+async fn a_deny_applies_with_any_region_and_without_an_account() {
     const RAM: &str = "2015-05-01";
     const STS: &str = "2015-04-01";
     let role_arn = format!("acs:ram::{ACCOUNT}:role/r1");

@@ -1,7 +1,7 @@
 //! Who comes to a key of the account that operates Edgeseal, and who operates it.
 
 use edgeseal_core::policy::{
-    self, Attached, Context, Decision, Policies, Resource, Sphere, system,
+    self, AttachedPolicy, Decision, Policies, RequestContext, Resource, Scope, system,
 };
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::super::resources;
 use crate::{
     Settings,
     actions::ACTIONS,
-    world::{Credentials, NOW, World, allow, document, refused, statement},
+    test_server::{Credentials, NOW, TestServer, allow, document, error_of, statement},
 };
 
 const ROOT: &str = "1000000000000001";
@@ -18,8 +18,8 @@ const OWN: &str = "2026-12-01";
 const STS: &str = "2015-04-01";
 
 /// The root account with a user and a role that may do everything, and a tenant.
-async fn world() -> World {
-    let mut world = World::empty(Settings::default());
+async fn world() -> TestServer {
+    let mut world = TestServer::empty(Settings::default());
     world.root_account(ROOT).await;
     world.account(TENANT, "tenant").await;
     let all = allow("*", "*");
@@ -34,11 +34,11 @@ async fn world() -> World {
     world
 }
 
-async fn session(world: &World) -> Credentials {
+async fn session(world: &TestServer) -> Credentials {
     let role = format!("acs:ram::{ROOT}:role/all");
     let params = [("RoleArn", role.as_str()), ("RoleSessionName", "ci")];
     let helper = &world.keys["helper"];
-    Credentials::in_answer(&world.call(helper, STS, "AssumeRole", &params).await)
+    Credentials::from_reply(&world.call(helper, STS, "AssumeRole", &params).await)
 }
 
 fn key_of(answer: &Value) -> &str {
@@ -81,7 +81,7 @@ async fn only_a_key_of_the_root_account_touches_its_keys() {
             ),
         ] {
             let answer = world.call(who, OWN, action, &params).await;
-            let (code, _) = refused(&answer);
+            let (code, _) = error_of(&answer);
             let is_elsewhere = params.contains(&("AccountId", TENANT));
             let expected = if is_elsewhere {
                 "EntityNotExist.AccessKey"
@@ -122,21 +122,21 @@ async fn a_right_on_one_account_is_none_on_another() {
         vec![],
     ] {
         let answer = world.call(support, OWN, "CreateAccessKey", &params).await;
-        assert_eq!(refused(&answer).0, "NoPermission", "{params:?}");
+        assert_eq!(error_of(&answer).0, "NoPermission", "{params:?}");
     }
     for (action, params) in [
         ("ListAccounts", vec![]),
         ("CreateAccount", vec![("AccountName", "x")]),
     ] {
         let answer = world.call(support, OWN, action, &params).await;
-        assert_eq!(refused(&answer).0, "NoPermission", "{action}");
+        assert_eq!(error_of(&answer).0, "NoPermission", "{action}");
     }
 }
 
 #[test]
 fn an_administrator_does_everything_in_the_account_and_does_not_operate() {
     let administrator = system::find("AdministratorAccess").unwrap();
-    let attached = [Attached {
+    let attached = [AttachedPolicy {
         name: administrator.name,
         document: administrator.document(),
     }];
@@ -148,10 +148,10 @@ fn an_administrator_does_everything_in_the_account_and_does_not_operate() {
         let request = policy::Request {
             action: action.permission,
             resources: &[Resource::new("*")],
-            context: &Context::new(NOW),
+            context: &RequestContext::new(NOW),
         };
         let decision: Decision = policy::evaluate(&policies, &request);
-        let is_operators = action.sphere == Sphere::Operator;
+        let is_operators = action.scope == Scope::Operator;
         assert_eq!(
             decision.is_allowed(),
             !is_operators,
@@ -188,24 +188,27 @@ fn permissions_of_cdn_and_dcdn_are_paired_as_the_actions_are() {
         .iter()
         .filter(|action| action.permission.starts_with("dcdn:"))
     {
-        let twin = crate::actions::twin(action.permission).unwrap();
+        let twin = crate::actions::equivalent_permission(action.permission).unwrap();
         assert!(
             ACTIONS.iter().any(|other| other.permission == twin),
             "{twin}"
         );
-        assert_eq!(crate::actions::twin(twin), Some(action.permission));
-        assert_eq!(format!("cdn:{}", action.counted_as()), twin);
+        assert_eq!(
+            crate::actions::equivalent_permission(twin),
+            Some(action.permission)
+        );
+        assert_eq!(format!("cdn:{}", action.rate_limit_key()), twin);
     }
     assert_eq!(resources::service("dcdn:X"), "dcdn");
 }
 
 /// What the audits of both accounts say of the last call: notes and access key.
-async fn last(world: &World, account: &str, action: &str) -> (String, Vec<String>, String) {
+async fn last(world: &TestServer, account: &str, action: &str) -> (String, Vec<String>, String) {
     let records = world.audit(account).await;
     let last = records.into_iter().rfind(|record| record.action == action);
     let last = last.unwrap_or_else(|| panic!("{account} knows nothing of {action}"));
     assert_eq!(last.code, "OK");
-    (last.request, last.notes, last.access_key)
+    (last.request_id, last.notes, last.access_key)
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use edgeseal_core::{
     AccountId, Timestamp,
     account::Account,
-    policy::{Decision, Layer, Principal, Reason, Sphere, Verdict},
+    policy::{Decision, Layer, Principal, Reason, Scope, Verdict},
 };
 
-use super::super::{policy_type, reason, sphere};
-use crate::actions::{ACTIONS, Target};
+use super::super::{policy_type, reason, scope};
+use crate::actions::{ACTIONS, ResourceKind};
 
 const OWN: &str = "1000000000000001";
 
@@ -40,7 +40,10 @@ fn role() -> Principal {
 }
 
 fn decided(verdict: Verdict, by: Option<Reason>) -> Decision {
-    Decision { verdict, by }
+    Decision {
+        verdict,
+        reason: by,
+    }
 }
 
 fn by(layer: Layer, policy: Option<&str>) -> Option<Reason> {
@@ -58,17 +61,17 @@ fn every_reason_is_a_sentence() {
     use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
     let no = |layer| Some(Reason::NoAllow { layer, resource: 0 });
     for (principal, sphere, verdict, why, expected) in [
-        (user(), Sphere::Operator, ImplicitDeny, None, "only the root account of this Edgeseal, and whom it lets, may do this"),
-        (user(), Sphere::RootKeys, ImplicitDeny, None, "only a key of the root account itself may make, change or delete its keys; no right to do so can be given to a user or a session"),
-        (user(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of user alice allows it"),
-        (role(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of role deployer allows it"),
-        (Principal::Account(account()), Sphere::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of account acme allows it"),
-        (role(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Session), "the policy of the session does not allow it"),
-        (user(), Sphere::OwnAccount, ImplicitDeny, no(Layer::Trust), "the trust policy of the role does not name the caller"),
-        (user(), Sphere::OwnAccount, ExplicitDeny, by(Layer::Identity, Some("p")), "statement 3 of policy p, which user alice has, denies it"),
-        (user(), Sphere::OwnAccount, Allowed, by(Layer::Identity, Some("p")), "statement 3 of policy p, which user alice has, allows it"),
-        (role(), Sphere::OwnAccount, ExplicitDeny, by(Layer::Session, None), "statement 3 of the policy of the session denies it"),
-        (user(), Sphere::OwnAccount, ExplicitDeny, by(Layer::Trust, None), "statement 3 of the trust policy of the role denies it"),
+        (user(), Scope::Operator, ImplicitDeny, None, "only the root account of this Edgeseal, and whom it lets, may do this"),
+        (user(), Scope::RootKeys, ImplicitDeny, None, "only a key of the root account itself may make, change or delete its keys; no right to do so can be given to a user or a session"),
+        (user(), Scope::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of user alice allows it"),
+        (role(), Scope::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of role deployer allows it"),
+        (Principal::Account(account()), Scope::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of account acme allows it"),
+        (role(), Scope::OwnAccount, ImplicitDeny, no(Layer::Session), "the policy of the session does not allow it"),
+        (user(), Scope::OwnAccount, ImplicitDeny, no(Layer::Trust), "the trust policy of the role does not name the caller"),
+        (user(), Scope::OwnAccount, ExplicitDeny, by(Layer::Identity, Some("p")), "statement 3 of policy p, which user alice has, denies it"),
+        (user(), Scope::OwnAccount, Allowed, by(Layer::Identity, Some("p")), "statement 3 of policy p, which user alice has, allows it"),
+        (role(), Scope::OwnAccount, ExplicitDeny, by(Layer::Session, None), "statement 3 of the policy of the session denies it"),
+        (user(), Scope::OwnAccount, ExplicitDeny, by(Layer::Trust, None), "statement 3 of the trust policy of the role denies it"),
     ] {
         assert_eq!(reason(&principal, sphere, &decided(verdict, why)), expected);
     }
@@ -89,12 +92,12 @@ fn kinds_of_policies_are_the_cloud_s() {
 fn only_what_names_the_root_account_is_about_its_keys() {
     let root = Principal::Account(account());
     for action in ACTIONS {
-        let is_on_keys = action.target == Target::Account;
-        let about_own = sphere(action, &root, OWN);
-        assert_eq!(about_own == Sphere::RootKeys, is_on_keys, "{}", action.name);
+        let is_on_keys = action.resource == ResourceKind::Account;
+        let about_own = scope(action, &root, OWN);
+        assert_eq!(about_own == Scope::RootKeys, is_on_keys, "{}", action.name);
         assert_eq!(
-            sphere(action, &root, "2000000000000002"),
-            action.sphere,
+            scope(action, &root, "2000000000000002"),
+            action.scope,
             "{}",
             action.name
         );

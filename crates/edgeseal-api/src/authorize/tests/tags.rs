@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    actions::{ACTIONS, Target},
-    world::{World, document, statement},
+    actions::{ACTIONS, ResourceKind},
+    test_server::{TestServer, document, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
@@ -20,7 +20,7 @@ const JOB: &str = "CreateDeploymentJob";
 /// An account with a domain, a certificate with the tag `env=prod` and one without, and a job with
 /// both; the numbers of all of these.
 struct Stage {
-    world: World,
+    world: TestServer,
     tagged: String,
     bare: String,
     both: String,
@@ -28,7 +28,7 @@ struct Stage {
     job: String,
 }
 
-async fn ok(world: &World, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
+async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
     let answer = world.call(&world.keys[who], call.0, call.1, params).await;
     assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
     answer
@@ -39,7 +39,7 @@ fn pem() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-async fn upload(world: &World, who: &str, name: &str, tags: &[(&str, &str)]) -> String {
+async fn upload(world: &TestServer, who: &str, name: &str, tags: &[(&str, &str)]) -> String {
     let (chain, key) = pem();
     let params = [("Name", name), ("Cert", &*chain), ("Key", &*key)];
     let params = [&params[..], tags].concat();
@@ -60,7 +60,7 @@ fn job<'a>(certificates: &'a str, domain: &'a str) -> [(&'a str, &'a str); 4] {
 
 impl Stage {
     async fn new() -> Self {
-        let mut world = World::empty(Settings::default());
+        let mut world = TestServer::empty(Settings::default());
         world.account(ACCOUNT, "own").await;
         world.account(OTHER, "other").await;
         let sources = r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#;
@@ -225,11 +225,11 @@ fn every_action_of_the_centre_says_whether_it_names_a_certificate() {
     for action in ACTIONS {
         let by_number = BY_NUMBER.iter();
         let mut by_number = by_number.filter(|row| row.1 == action.name);
-        if !matches!(action.target, Target::Centre | Target::Service) {
+        if !matches!(action.resource, ResourceKind::Cas | ResourceKind::Service) {
             assert!(by_number.next().is_none(), "{}", action.name);
             continue;
         }
-        match action.named_by {
+        match action.resource_param {
             // Nothing, something new, or what is no certificate.
             "" | "Name" | "CommonName" | "TaskId" | "CertIdentifier" | "CertName" | "JobId" => {}
             param => assert!(by_number.any(|row| row.2 == param), "{}", action.name),

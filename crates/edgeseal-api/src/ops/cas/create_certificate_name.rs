@@ -7,24 +7,24 @@ use edgeseal_store::{
     record::CertificateRecord,
 };
 
-use super::upload::{self, BadName};
+use super::upload::{self, InvalidCertificateName};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
+    operation::{ApiError, EmptyReply, Operation, StoreError, Success, from_change_error},
     ops::{
-        cdn::tags::{self, BadGroup, BadTags},
-        named_certificate::{self, By, NoCertificate},
+        cdn::tags::{self, InvalidResourceGroup, InvalidTags},
+        certificate_lookup::{self, CertificateError, CertificateParam},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct CreateCertificateName;
 
 /// Which certificate, and what is to change of it.
-pub struct Changes {
+pub struct Params {
     id: CertificateId,
     name: Option<String>,
     /// All that it is to have; none given and empty are two things.
@@ -37,19 +37,19 @@ pub struct Changes {
 pub enum Error {
     /// There is no such certificate.
     #[error(transparent)]
-    Certificate(#[from] NoCertificate),
+    Certificate(#[from] CertificateError),
     /// Nothing is given.
     #[error("nothing is to change: give Name, Tags.1.Key or ResourceGroupId")]
-    Nothing,
+    NoChange,
     /// Not a name.
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] InvalidCertificateName),
     /// Not labels.
     #[error(transparent)]
-    Tags(#[from] BadTags),
+    Tags(#[from] InvalidTags),
     /// Not a grouping label.
     #[error(transparent)]
-    Group(#[from] BadGroup),
+    Group(#[from] InvalidResourceGroup),
     /// The name is taken.
     #[error("your account has another certificate named {name:?} (CertId {id})")]
     NameTaken {
@@ -60,18 +60,18 @@ pub enum Error {
     },
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for CreateCertificateName {
-    type Params = Changes;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
         Code::MissingCertificateId,
         Code::InvalidCertificateId,
-        Code::NotInCertificateCentre,
+        Code::CasCertificateNotFound,
         Code::MissingName,
         Code::InvalidName,
         Code::NameRepeat,
@@ -80,18 +80,21 @@ impl Operation for CreateCertificateName {
         Code::InvalidResourceGroup,
     ];
 
-    fn parse(params: &Params) -> Result<Changes, Error> {
-        let id = named_certificate::number(params, By::CertificateId)?;
-        let name = params.given("Name").map(upload::checked).transpose()?;
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let id = certificate_lookup::parse_id(params, CertificateParam::CertificateId)?;
+        let name = params
+            .get_non_empty("Name")
+            .map(upload::parse_name)
+            .transpose()?;
         // `Tags.1.Key=` takes all of them away; no `Tags` at all leaves them.
         let is_tag = |(name, _): (&str, &str)| name.starts_with("Tags.");
         let tags = params.iter().any(is_tag);
-        let tags = tags.then(|| tags::wanted(params, "Tags")).transpose()?;
+        let tags = tags.then(|| tags::parse_tags(params, "Tags")).transpose()?;
         let resource_group = tags::group(params)?;
         if name.is_none() && tags.is_none() && resource_group.is_none() {
-            return Err(Error::Nothing);
+            return Err(Error::NoChange);
         }
-        Ok(Changes {
+        Ok(Params {
             id,
             name,
             tags,
@@ -102,37 +105,37 @@ impl Operation for CreateCertificateName {
     async fn run(
         context: &Context,
         call: &Authorized,
-        changes: Changes,
-    ) -> Result<Done<Nothing>, Error> {
+        changes: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         let changes = &changes;
         let changed = context
             .catalog
-            .transact(&call.deed, |mut draft| async move {
+            .transact(&call.audit, |mut draft| async move {
                 let found = draft.certificate(changes.id).await?;
                 let own = found.filter(|found| found.account == *call.account() && !found.removed);
                 let Some(before) = own else {
                     let which = format!("with the number {}", changes.id);
-                    let why = NoCertificate::NotInCentre { which };
+                    let why = CertificateError::NotFoundInCas { which };
                     return Err(ChangeError::Refused(why.into()));
                 };
-                let after = changes.made_to(&mut draft, &before).await?;
+                let after = changes.applied_to(&mut draft, &before).await?;
                 draft.change_certificate(&before, &after).await?;
                 Ok((draft, ()))
             });
-        let committed = changed.await.map_err(refused_or::<Error, Error>)?;
-        Ok(Done::changed(committed.revision))
+        let committed = changed.await.map_err(from_change_error::<Error, Error>)?;
+        Ok(Success::changed(committed.revision))
     }
 }
 
-impl Changes {
-    async fn made_to(
+impl Params {
+    async fn applied_to(
         &self,
         draft: &mut Draft,
         before: &CertificateRecord,
     ) -> Result<CertificateRecord, ChangeError<Error>> {
         let mut after = before.clone();
         if let Some(name) = self.name.as_ref().filter(|name| **name != before.name) {
-            if let Some(named) = draft.certificate_named(&before.account, name).await? {
+            if let Some(named) = draft.certificate_by_name(&before.account, name).await? {
                 let (name, id) = (name.clone(), named.id);
                 return Err(ChangeError::Refused(Error::NameTaken { name, id }));
             }
@@ -148,23 +151,23 @@ impl Changes {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Certificate(why) => why.code(),
-            Self::Nothing => Code::MissingName,
+            Self::NoChange => Code::MissingName,
             Self::Name(why) => why.code(),
             Self::Tags(why) => why.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::NameTaken { .. } => Code::NameRepeat,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Certificate(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -11,10 +11,10 @@ use edgeseal_store::{Revision, catalog::ChangeError};
 use crate::{
     authorize::Authorized,
     code::Code,
-    context::{BoundCertificate, Context},
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
-    ops::named_certificate::{self, By, NoCertificate},
-    request::Params,
+    context::{BoundCertificatePolicy, Context},
+    operation::{ApiError, EmptyReply, Operation, StoreError, Success, from_change_error},
+    ops::certificate_lookup::{self, CertificateError, CertificateParam},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -28,7 +28,7 @@ pub struct DeleteUserCertificate2018;
 pub enum Error {
     /// There is no such certificate.
     #[error(transparent)]
-    Certificate(#[from] NoCertificate),
+    Certificate(#[from] CertificateError),
     /// A domain has it bound.
     #[error(
         "{domain} has the certificate bound, also if HTTPS is off; bind another one there first"
@@ -39,56 +39,62 @@ pub enum Error {
     },
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 const CODES: &[Code] = &[
     Code::MissingCertId,
     Code::InvalidCertId,
-    Code::NotInCertificateCentre,
+    Code::CasCertificateNotFound,
     Code::CertificateInUse,
 ];
 
 impl Operation for DeleteUserCertificate {
     type Params = CertificateId;
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<CertificateId, Error> {
-        Ok(named_certificate::number(params, By::CertId)?)
+    fn parse(params: &ParamMap) -> Result<CertificateId, Error> {
+        Ok(certificate_lookup::parse_id(
+            params,
+            CertificateParam::CertId,
+        )?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         id: CertificateId,
-    ) -> Result<Done<Nothing>, Error> {
-        Ok(Done::changed(
-            delete(context, call, id, context.settings.bound_certificate).await?,
+    ) -> Result<Success<EmptyReply>, Error> {
+        Ok(Success::changed(
+            delete(context, call, id, context.settings.delete_bound_certificate).await?,
         ))
     }
 }
 
 impl Operation for DeleteUserCertificate2018 {
     type Params = CertificateId;
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<CertificateId, Error> {
-        Ok(named_certificate::number(params, By::CertId)?)
+    fn parse(params: &ParamMap) -> Result<CertificateId, Error> {
+        Ok(certificate_lookup::parse_id(
+            params,
+            CertificateParam::CertId,
+        )?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         id: CertificateId,
-    ) -> Result<Done<Nothing>, Error> {
-        Ok(Done::changed(
-            delete(context, call, id, BoundCertificate::Release).await?,
+    ) -> Result<Success<EmptyReply>, Error> {
+        Ok(Success::changed(
+            delete(context, call, id, BoundCertificatePolicy::Release).await?,
         ))
     }
 }
@@ -97,38 +103,38 @@ async fn delete(
     context: &Context,
     call: &Authorized,
     id: CertificateId,
-    bound: BoundCertificate,
+    bound: BoundCertificatePolicy,
 ) -> Result<Revision, Error> {
     let deleted = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             let found = draft.certificate(id).await?;
             let own = found.filter(|found| found.account == *call.account() && !found.removed);
             let Some(certificate) = own else {
-                let why = NoCertificate::NotInCentre {
+                let why = CertificateError::NotFoundInCas {
                     which: format!("with the number {id}"),
                 };
                 return Err(ChangeError::Refused(Error::Certificate(why)));
             };
-            match draft.user_of_certificate(id).await? {
+            match draft.domain_using_certificate(id).await? {
                 None => draft.delete_certificate(&certificate).await?,
-                Some(_) if bound == BoundCertificate::Release => {
+                Some(_) if bound == BoundCertificatePolicy::Release => {
                     draft.hide_certificate(&certificate).await?
                 }
                 Some(domain) => return Err(ChangeError::Refused(Error::InUse { domain })),
             }
             Ok((draft, ()))
         });
-    let committed = deleted.await.map_err(refused_or::<Error, Error>)?;
+    let committed = deleted.await.map_err(from_change_error::<Error, Error>)?;
     Ok(committed.revision)
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Certificate(why) => why.code(),
             Self::InUse { .. } => Code::CertificateInUse,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -136,7 +142,7 @@ impl Failure for Error {
         match self {
             Self::Certificate(why) => why.detail(),
             Self::InUse { .. } => Some(self.to_string()),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
         }
     }
 }

@@ -26,8 +26,8 @@ use edgeseal_store::{
 
 use crate::{
     code::Code,
-    operation::{Failure, Trouble, shown},
-    request::Params,
+    operation::{ApiError, StoreError, sanitize},
+    request::ParamMap,
 };
 
 /// The action that makes a job.
@@ -37,16 +37,16 @@ const PRODUCT: &str = "CDN";
 /// What the centre calls the provider whose product it is.
 const PROVIDER: &str = "aliyun";
 /// The kind of job that callers make.
-const KIND: &str = "user";
+const JOB_TYPE: &str = "user";
 /// Certificates that a job may have.
 const CERTIFICATES_MAX: usize = 20;
 
 /// Why there is no such job.
 #[derive(Debug, thiserror::Error)]
-pub enum NoJob {
+pub enum JobError {
     /// No number.
     #[error("name the job in JobId")]
-    Unnamed,
+    Missing,
     /// Not a number.
     #[error("JobId is {given:?}; it must be a positive number")]
     Malformed {
@@ -61,39 +61,42 @@ pub enum NoJob {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// How a job or a part of it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum JobOutcome {
     Success,
     Error,
 }
 
 /// Statuses that a job can be asked for, but is never in here.
-const OTHERS: [&str; 4] = ["editing", "pending", "scheduling", "processing"];
+const UNUSED_STATUSES: [&str; 4] = ["editing", "pending", "scheduling", "processing"];
 
 /// Which jobs or parts are wanted; one that was not given wants all.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StatusFilter {
     All,
-    Of(Outcome),
+    Of(JobOutcome),
     None,
 }
 
 /// `JobId`.
-fn job_id(params: &Params) -> Result<i64, NoJob> {
-    let given = params.given("JobId").ok_or(NoJob::Unnamed)?.trim();
+fn job_id(params: &ParamMap) -> Result<i64, JobError> {
+    let given = params
+        .get_non_empty("JobId")
+        .ok_or(JobError::Missing)?
+        .trim();
     let id = given.parse().ok().filter(|id| *id > 0);
-    id.ok_or_else(|| NoJob::Malformed {
-        given: shown(given),
+    id.ok_or_else(|| JobError::Malformed {
+        given: sanitize(given),
     })
 }
 
 /// The certificates that [`CREATE`] is asked to bind; none if they are not named rightly.
-pub(crate) fn certificates_wanted(params: &Params) -> Vec<CertificateId> {
-    let given = params.given("CertIds");
+pub(crate) fn certificates_wanted(params: &ParamMap) -> Vec<CertificateId> {
+    let given = params.get_non_empty("CertIds");
     let numbers = given.and_then(|given| numbers(given, CERTIFICATES_MAX));
     numbers.unwrap_or_default()
 }
@@ -105,8 +108,8 @@ pub(crate) fn certificates_wanted(params: &Params) -> Vec<CertificateId> {
 pub(crate) async fn certificates_of_job(
     catalog: &Catalog,
     account: &AccountId,
-    params: &Params,
-) -> Result<Vec<CertificateId>, Trouble> {
+    params: &ParamMap,
+) -> Result<Vec<CertificateId>, StoreError> {
     let Ok(id) = job_id(params) else {
         return Ok(Vec::new());
     };
@@ -134,20 +137,20 @@ fn numbers(given: &str, max: usize) -> Option<Vec<i64>> {
 }
 
 /// `Status` as a filter; what was given if it is none.
-fn status_filter(params: &Params) -> Result<StatusFilter, String> {
-    let Some(given) = params.given("Status") else {
+fn status_filter(params: &ParamMap) -> Result<StatusFilter, String> {
+    let Some(given) = params.get_non_empty("Status") else {
         return Ok(StatusFilter::All);
     };
     match given {
-        "success" => Ok(StatusFilter::Of(Outcome::Success)),
-        "error" => Ok(StatusFilter::Of(Outcome::Error)),
-        other if OTHERS.contains(&other) => Ok(StatusFilter::None),
-        other => Err(shown(other)),
+        "success" => Ok(StatusFilter::Of(JobOutcome::Success)),
+        "error" => Ok(StatusFilter::Of(JobOutcome::Error)),
+        other if UNUSED_STATUSES.contains(&other) => Ok(StatusFilter::None),
+        other => Err(sanitize(other)),
     }
 }
 
 impl StatusFilter {
-    fn matches(self, outcome: Outcome) -> bool {
+    fn matches(self, outcome: JobOutcome) -> bool {
         match self {
             Self::All => true,
             Self::Of(status) => status == outcome,
@@ -156,7 +159,7 @@ impl StatusFilter {
     }
 }
 
-impl Outcome {
+impl JobOutcome {
     fn of_job(job: &DeploymentRecord) -> Self {
         let failed = job.domains.iter().any(|domain| domain.failure.is_some());
         if failed { Self::Error } else { Self::Success }
@@ -169,7 +172,7 @@ impl Outcome {
         }
     }
 
-    const fn word(self) -> &'static str {
+    const fn wire_name(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Error => "error",
@@ -177,19 +180,19 @@ impl Outcome {
     }
 }
 
-impl Failure for NoJob {
+impl ApiError for JobError {
     fn code(&self) -> Code {
         match self {
-            Self::Unnamed => Code::MissingJobId,
+            Self::Missing => Code::MissingJobId,
             Self::Malformed { .. } => Code::InvalidJobId,
             Self::NotFound { .. } => Code::JobNotFound,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

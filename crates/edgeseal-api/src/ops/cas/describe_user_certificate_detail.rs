@@ -8,12 +8,12 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::{
-        issued::{names, public_pem},
-        named_certificate::{self, By, NoCertificate},
+        certificate_lookup::{self, CertificateError, CertificateParam},
+        certificate_view::{names, public_pem},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -32,29 +32,29 @@ pub struct Reply {
 impl Operation for DescribeUserCertificateDetail {
     type Params = CertificateId;
     type Reply = Reply;
-    type Error = NoCertificate;
+    type Error = CertificateError;
 
     const CODES: &'static [Code] = &[
         Code::MissingCertId,
         Code::InvalidCertId,
-        Code::NotInCertificateCentre,
+        Code::CasCertificateNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<CertificateId, NoCertificate> {
-        named_certificate::number(params, By::CertId)
+    fn parse(params: &ParamMap) -> Result<CertificateId, CertificateError> {
+        certificate_lookup::parse_id(params, CertificateParam::CertId)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         id: CertificateId,
-    ) -> Result<Done<Reply>, NoCertificate> {
+    ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
-        let certificate = named_certificate::in_centre(catalog, call.account(), id).await?;
+        let certificate = certificate_lookup::find_in_cas(catalog, call.account(), id).await?;
         let cert = public_pem(catalog, &certificate).await;
-        let names = names(&certificate.facts);
-        Ok(Done::read(Reply {
-            cert: cert.map_err(Trouble::from)?,
+        let names = names(&certificate.info);
+        Ok(Success::read(Reply {
+            cert: cert.map_err(StoreError::from)?,
             row: Row::of(certificate, names, call.now()),
             key: "",
         }))

@@ -1,21 +1,21 @@
 //! `DescribeUserCertificateList` of 2018: the certificates of the centre, paged.
 
 use edgeseal_core::{Timestamp, certificate::CertificateId};
-use edgeseal_store::{catalog::Span, record::CertificateRecord};
+use edgeseal_store::{catalog::Pagination, record::CertificateRecord};
 use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{ApiError, Operation, StoreError, Success},
     ops::{
-        certificate_page::{self, Names},
-        issued::date,
-        paging::{BadPage, Page, Spelling},
+        certificate_page::{self, NameBudget},
+        certificate_view::date,
+        paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -56,10 +56,10 @@ pub(super) struct Row {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeUserCertificateList {
@@ -69,22 +69,31 @@ impl Operation for DescribeUserCertificateList {
 
     const CODES: &'static [Code] = &[Code::InvalidCurrentPage, Code::InvalidShowSize];
 
-    fn parse(params: &Params) -> Result<Page, Error> {
-        Ok(Page::spelt(Spelling::Show, params, 50, 1000)?)
+    fn parse(params: &ParamMap) -> Result<Page, Error> {
+        Ok(Page::parse_with(
+            PageParamNames::CurrentShow,
+            params,
+            50,
+            1000,
+        )?)
     }
 
-    async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
-        let region = Some(region::of_call(call));
-        let span = Span::of_page(page.number, page.size);
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        page: Page,
+    ) -> Result<Success<Reply>, Error> {
+        let region = Some(region::from_call(call));
+        let span = Pagination::of_page(page.number, page.size);
         let listing = context.catalog.certificates(call.account(), region, span);
-        let listing = listing.await.map_err(Trouble::from)?;
-        let (now, mut names) = (call.now(), Names::of_page(listing.items.len()));
+        let listing = listing.await.map_err(StoreError::from)?;
+        let (now, mut names) = (call.now(), NameBudget::for_rows(listing.items.len()));
         let rows = certificate_page::rows(&context.catalog, &listing.items, |certificate| {
-            let names = names.next(&certificate.facts);
+            let names = names.take_names(&certificate.info);
             Row::of(certificate, names, now)
         });
-        let rows = rows.await.map_err(Trouble::from)?;
-        Ok(Done::read(Reply {
+        let rows = rows.await.map_err(StoreError::from)?;
+        Ok(Success::read(Reply {
             total_count: listing.total,
             current_page: page.number,
             show_size: page.size,
@@ -95,7 +104,7 @@ impl Operation for DescribeUserCertificateList {
 
 impl Row {
     pub(super) fn of(certificate: CertificateRecord, names: String, now: Timestamp) -> Self {
-        let facts = certificate.facts;
+        let facts = certificate.info;
         Self {
             id: certificate.id,
             name: certificate.name,
@@ -115,18 +124,18 @@ impl Row {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Page(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
         }
     }
 }

@@ -2,22 +2,22 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{CertificateId, Facts},
+    certificate::{CertificateId, CertificateInfo},
 };
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 use serde::Serialize;
 
-use super::{algorithm, get_user_certificate_detail::days_left, identifier, instance};
+use super::{algorithm, get_user_certificate_detail::days_left, identifier, instance_id};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::{
-        issued::{Standing, chain_facts},
-        named_certificate::{self, By, NoCertificate},
+        certificate_lookup::{self, CertificateError, CertificateParam},
+        certificate_view::{CertificateStatus, chain_facts},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -30,13 +30,13 @@ pub struct Reply {
     certificate_id: CertificateId,
     certificate_chain_list: Vec<Link>,
     #[serde(flatten)]
-    shown: Shown,
+    shown: CertificateView,
 }
 
 /// What lists show of a certificate too.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct CertificateView {
     certificate_name: String,
     cert_identifier: String,
     certificate_source: &'static str,
@@ -70,27 +70,27 @@ struct Link {
 impl Operation for GetCertificateDetail {
     type Params = CertificateId;
     type Reply = Reply;
-    type Error = NoCertificate;
+    type Error = CertificateError;
 
     const CODES: &'static [Code] = &[
         Code::MissingCertificateId,
         Code::InvalidCertificateId,
-        Code::NotInCertificateCentre,
+        Code::CasCertificateNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<CertificateId, NoCertificate> {
-        named_certificate::number(params, By::CertificateId)
+    fn parse(params: &ParamMap) -> Result<CertificateId, CertificateError> {
+        certificate_lookup::parse_id(params, CertificateParam::CertificateId)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         id: CertificateId,
-    ) -> Result<Done<Reply>, NoCertificate> {
+    ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
-        let certificate = named_certificate::in_centre(catalog, call.account(), id).await?;
+        let certificate = certificate_lookup::find_in_cas(catalog, call.account(), id).await?;
         let reply = Reply::of(catalog, &certificate, call.now()).await;
-        Ok(Done::read(reply.map_err(Trouble::from)?))
+        Ok(Success::read(reply.map_err(StoreError::from)?))
     }
 }
 
@@ -104,26 +104,26 @@ impl Reply {
         Ok(Self {
             certificate_id: certificate.id,
             certificate_chain_list: chain.iter().map(|facts| Link::of(facts, now)).collect(),
-            shown: Shown::of(catalog, certificate, now).await?,
+            shown: CertificateView::of(catalog, certificate, now).await?,
         })
     }
 }
 
-impl Shown {
+impl CertificateView {
     pub(super) async fn of(
         catalog: &Catalog,
         certificate: &CertificateRecord,
         now: Timestamp,
     ) -> Result<Self, Fault> {
         let is_used = catalog.is_certificate_used(certificate.id).await?;
-        let facts = &certificate.facts;
-        let names: Vec<String> = facts.names.iter().map(|name| name.display_star()).collect();
-        let standing = Standing::of(facts.not_after, certificate.revoked, now);
+        let facts = &certificate.info;
+        let names: Vec<String> = facts.names.iter().map(|name| name.to_san()).collect();
+        let standing = CertificateStatus::of(facts.not_after, certificate.revoked, now);
         Ok(Self {
             certificate_name: certificate.name.clone(),
             cert_identifier: identifier(certificate),
             certificate_source: "UPLOAD",
-            certificate_status: standing.newer_word(),
+            certificate_status: standing.certificate_status(),
             common_name: facts.common_name.clone(),
             domain: names.join(","),
             subject_alternative_names: names,
@@ -135,14 +135,14 @@ impl Shown {
             algorithm: algorithm(facts.key),
             key_size: facts.key_bits,
             exist_private_key: certificate.has_key,
-            instance_id: instance(certificate.id),
+            instance_id: instance_id(certificate.id),
             using_product_list: if is_used { vec!["CDN"] } else { Vec::new() },
         })
     }
 }
 
 impl Link {
-    fn of(facts: &Facts, now: Timestamp) -> Self {
+    fn of(facts: &CertificateInfo, now: Timestamp) -> Self {
         Self {
             subject: facts.common_name.clone(),
             issuer: facts.issuer.clone(),

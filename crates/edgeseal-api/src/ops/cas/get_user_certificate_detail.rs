@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{CertificateId, Facts, key_pem},
+    certificate::{CertificateId, CertificateInfo, key_to_pem},
 };
 use edgeseal_store::{
     Catalog, Fault,
@@ -11,29 +11,29 @@ use edgeseal_store::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{algorithm, identifier, instance};
+use super::{algorithm, identifier, instance_id};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble, refused_or},
+    operation::{Operation, StoreError, Success, from_change_error},
     ops::{
-        issued::{chain_facts, date, names, public_pem},
-        named_certificate::{self, By, NoCertificate},
+        certificate_lookup::{self, CertificateError, CertificateParam},
+        certificate_view::{chain_facts, date, names, public_pem},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// What a caller who is not the account itself needs besides, to be given a private key.
 const READ_PRIVATE_KEY: &str = "edgeseal:GetPrivateKey";
 /// What the audit says of it.
-const GIVEN_BACK: &str = "the private key was given back";
+const KEY_RETURNED_NOTE: &str = "the private key was given back";
 
 /// The operation.
 pub struct GetUserCertificateDetail;
 
 /// Which certificate, and whether with its text.
-pub struct Wanted {
+pub struct Params {
     id: CertificateId,
     with_text: bool,
 }
@@ -65,7 +65,7 @@ pub struct Reply {
     order_id: i64,
     instance_id: String,
     resource_group_id: String,
-    tags: Vec<Label>,
+    tags: Vec<Tag>,
     cert_identifier: String,
     #[serde(flatten)]
     text: Option<Text>,
@@ -83,7 +83,7 @@ struct Text {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Label {
+struct Tag {
     tag_key: String,
     tag_value: String,
 }
@@ -100,22 +100,22 @@ struct Link {
 }
 
 impl Operation for GetUserCertificateDetail {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
-    type Error = NoCertificate;
+    type Error = CertificateError;
 
     const CODES: &'static [Code] = &[
         Code::MissingCertId,
         Code::InvalidCertId,
-        Code::NotInCertificateCentre,
+        Code::CasCertificateNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, NoCertificate> {
+    fn parse(params: &ParamMap) -> Result<Params, CertificateError> {
         let filtered = params
-            .given("CertFilter")
+            .get_non_empty("CertFilter")
             .is_some_and(|word| word.eq_ignore_ascii_case("true"));
-        Ok(Wanted {
-            id: named_certificate::number(params, By::CertId)?,
+        Ok(Params {
+            id: certificate_lookup::parse_id(params, CertificateParam::CertId)?,
             with_text: !filtered,
         })
     }
@@ -123,20 +123,21 @@ impl Operation for GetUserCertificateDetail {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, NoCertificate> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
-        let certificate = named_certificate::in_centre(catalog, call.account(), wanted.id).await?;
+        let certificate =
+            certificate_lookup::find_in_cas(catalog, call.account(), wanted.id).await?;
         let text = if wanted.with_text {
             let cert = public_pem(catalog, &certificate).await;
-            let cert = cert.map_err(Trouble::from)?;
+            let cert = cert.map_err(StoreError::from)?;
             let key = private_key(context, call, &certificate).await?;
             Some(Text { cert, key })
         } else {
             None
         };
         let reply = Reply::of(catalog, certificate, text, call.now()).await;
-        Ok(Done::read(reply.map_err(Trouble::from)?))
+        Ok(Success::read(reply.map_err(StoreError::from)?))
     }
 }
 
@@ -146,7 +147,7 @@ async fn private_key(
     context: &Context,
     call: &Authorized,
     certificate: &CertificateRecord,
-) -> Result<Zeroizing<String>, NoCertificate> {
+) -> Result<Zeroizing<String>, CertificateError> {
     let given_back = context.settings.return_private_keys
         && certificate.source == CertificateSource::Centre
         && call
@@ -156,22 +157,22 @@ async fn private_key(
         return Ok(Zeroizing::default());
     }
     let catalog = &context.catalog;
-    let text = match catalog.key_text(certificate.id).await {
+    let text = match catalog.original_key(certificate.id).await {
         Ok(Some(text)) => Zeroizing::new(String::from_utf8_lossy(text.expose()).into_owned()),
         Ok(None) => {
             let key = catalog.private_key(certificate).await;
-            let key = key.map_err(Trouble::from)?;
-            key.as_ref().map(key_pem).unwrap_or_default()
+            let key = key.map_err(StoreError::from)?;
+            key.as_ref().map(key_to_pem).unwrap_or_default()
         }
-        Err(fault) => return Err(Trouble::from(fault).into()),
+        Err(fault) => return Err(StoreError::from(fault).into()),
     };
-    let audited = catalog.transact(&call.deed, |mut draft| async move {
-        draft.note(GIVEN_BACK.to_owned());
+    let audited = catalog.transact(&call.audit, |mut draft| async move {
+        draft.note(KEY_RETURNED_NOTE.to_owned());
         Ok((draft, ()))
     });
     audited
         .await
-        .map_err(refused_or::<Trouble, NoCertificate>)?;
+        .map_err(from_change_error::<StoreError, CertificateError>)?;
     Ok(text)
 }
 
@@ -184,7 +185,7 @@ impl Reply {
     ) -> Result<Self, Fault> {
         let chain = chain_facts(catalog, &certificate).await?;
         let cert_identifier = identifier(&certificate);
-        let facts = certificate.facts;
+        let facts = certificate.info;
         Ok(Self {
             id: certificate.id,
             name: certificate.name,
@@ -207,9 +208,9 @@ impl Reply {
             expired: facts.not_after < now,
             buy_in_aliyun: false,
             order_id: 0,
-            instance_id: instance(certificate.id),
+            instance_id: instance_id(certificate.id),
             resource_group_id: certificate.resource_group,
-            tags: certificate.tags.into_iter().map(Label::of).collect(),
+            tags: certificate.tags.into_iter().map(Tag::of).collect(),
             cert_identifier,
             text,
             cert_chain: chain.iter().map(|facts| Link::of(facts, now)).collect(),
@@ -217,14 +218,14 @@ impl Reply {
     }
 }
 
-impl Label {
+impl Tag {
     fn of((tag_key, tag_value): (String, String)) -> Self {
         Self { tag_key, tag_value }
     }
 }
 
 impl Link {
-    fn of(facts: &Facts, now: Timestamp) -> Self {
+    fn of(facts: &CertificateInfo, now: Timestamp) -> Self {
         Self {
             common_name: facts.common_name.clone(),
             issuer_common_name: facts.issuer.clone(),

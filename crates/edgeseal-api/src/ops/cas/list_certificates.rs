@@ -2,33 +2,33 @@
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{
-    catalog::{Listing, Span},
+    catalog::{Listing, Pagination},
     record::CertificateSummary,
 };
 use serde::Serialize;
 
-use super::{Keyword, get_certificate_detail::Shown, of_instance};
+use super::{Keyword, get_certificate_detail::CertificateView, parse_instance_id};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
     ops::{
-        issued::Standing,
-        paging::{BadPage, Page, Spelling},
+        certificate_view::CertificateStatus,
+        paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct ListCertificates;
 
 /// What is looked for.
-pub struct Search {
+pub struct Params {
     page: Page,
     source: Source,
-    standing: Option<Standing>,
+    standing: Option<CertificateStatus>,
     keyword: Option<Keyword>,
     /// Only that of this instance; `Some(None)` if there is no such instance.
     instance: Option<Option<CertificateId>>,
@@ -58,7 +58,7 @@ struct Row {
     /// Text here, though a number in the detail.
     certificate_id: String,
     #[serde(flatten)]
-    shown: Shown,
+    shown: CertificateView,
 }
 
 /// Why not.
@@ -66,7 +66,7 @@ struct Row {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// No such source.
     #[error("CertificateSource is {given:?}; use BUY, TEST or UPLOAD")]
     Source {
@@ -81,11 +81,11 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for ListCertificates {
-    type Params = Search;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -96,9 +96,9 @@ impl Operation for ListCertificates {
         Code::InvalidCertificateStatus,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        let given = shown;
-        let source = match params.given("CertificateSource") {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let given = sanitize;
+        let source = match params.get_non_empty("CertificateSource") {
             None => Source::Any,
             Some(word) if word.eq_ignore_ascii_case("upload") => Source::Upload,
             Some(word)
@@ -110,39 +110,40 @@ impl Operation for ListCertificates {
             }
             Some(word) => return Err(Error::Source { given: given(word) }),
         };
-        let standing = params.given("CertificateStatus").map(|word| {
-            Standing::of_newer_word(word).ok_or_else(|| Error::Status { given: given(word) })
+        let standing = params.get_non_empty("CertificateStatus").map(|word| {
+            CertificateStatus::from_certificate_status(word)
+                .ok_or_else(|| Error::Status { given: given(word) })
         });
-        Ok(Search {
-            page: Page::spelt(Spelling::Show, params, 10, 100)?,
+        Ok(Params {
+            page: Page::parse_with(PageParamNames::CurrentShow, params, 10, 100)?,
             source,
             standing: standing.transpose()?,
-            keyword: Keyword::of(params),
-            instance: params.given("InstanceId").map(of_instance),
+            keyword: Keyword::parse(params),
+            instance: params.get_non_empty("InstanceId").map(parse_instance_id),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, Error> {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
         let now = call.now();
         let listing = search.listing(context, call).await?;
         let mut rows = Vec::with_capacity(listing.items.len());
         // A hundred rows at most, and of a certificate 24 KiB of names.
         for id in &listing.items {
             let found = context.catalog.certificate(*id).await;
-            let Some(certificate) = found.map_err(Trouble::from)? else {
+            let Some(certificate) = found.map_err(StoreError::from)? else {
                 continue;
             };
-            let shown = Shown::of(&context.catalog, &certificate, now).await;
+            let shown = CertificateView::of(&context.catalog, &certificate, now).await;
             rows.push(Row {
                 certificate_id: id.to_string(),
-                shown: shown.map_err(Trouble::from)?,
+                shown: shown.map_err(StoreError::from)?,
             });
         }
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             total_count: listing.total,
             current_page: search.page.number,
             show_size: search.page.size,
@@ -151,15 +152,15 @@ impl Operation for ListCertificates {
     }
 }
 
-impl Search {
+impl Params {
     async fn listing(
         &self,
         context: &Context,
         call: &Authorized,
-    ) -> Result<Listing<CertificateId>, Trouble> {
+    ) -> Result<Listing<CertificateId>, StoreError> {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
-        let region = Some(region::of_call(call));
-        let span = Span::of_page(self.page.number, self.page.size);
+        let region = Some(region::from_call(call));
+        let span = Pagination::of_page(self.page.number, self.page.size);
         let instance = self.instance;
         let listing = match (self.source, self.standing, self.keyword.clone()) {
             (Source::Other, ..) => Listing::default(),
@@ -168,11 +169,11 @@ impl Search {
             }
             (_, standing, keyword) => {
                 let wanted = move |id, certificate: &CertificateSummary<'_>| {
-                    let is = Standing::of(certificate.not_after, certificate.revoked, now);
+                    let is = CertificateStatus::of(certificate.not_after, certificate.revoked, now);
                     standing.is_none_or(|wanted| wanted == is)
                         && keyword
                             .as_ref()
-                            .is_none_or(|keyword| keyword.finds(id, certificate))
+                            .is_none_or(|keyword| keyword.matches(id, certificate))
                         && instance.is_none_or(|instance| instance == Some(id))
                 };
                 catalog
@@ -184,19 +185,19 @@ impl Search {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
             Self::Source { .. } => Code::InvalidCertificateSource,
             Self::Status { .. } => Code::InvalidCertificateStatus,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -3,31 +3,31 @@
 
 use edgeseal_core::{Timestamp, certificate::CertificateId};
 use edgeseal_store::{
-    catalog::{Listing, Span},
+    catalog::{Listing, Pagination},
     record::{CertificateRecord, CertificateSummary},
 };
 use serde::Serialize;
 
-use super::{Keyword, algorithm, instance};
+use super::{Keyword, algorithm, instance_id};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
     ops::{
-        certificate_page::{self, Names},
-        issued::{Standing, date},
-        paging::{BadPage, Page, Spelling},
+        certificate_page::{self, NameBudget},
+        certificate_view::{CertificateStatus, date},
+        paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct ListUserCertificateOrder;
 
 /// What is looked for.
-pub struct Search {
+pub struct Params {
     page: Page,
     kind: Kind,
     status: Status,
@@ -46,9 +46,9 @@ enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
     Any,
-    Of(Standing),
+    Of(CertificateStatus),
     /// One that only orders have.
-    OfOrders,
+    OrderOnly,
 }
 
 /// Statuses of orders that were not delivered.
@@ -100,7 +100,7 @@ struct Row {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// No such kind.
     #[error("OrderType is {given:?}; use CPACK, BUY, UPLOAD or CERT")]
     Kind {
@@ -117,11 +117,11 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for ListUserCertificateOrder {
-    type Params = Search;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -132,29 +132,31 @@ impl Operation for ListUserCertificateOrder {
         Code::InvalidStatus,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        Ok(Search {
-            page: Page::spelt(Spelling::Show, params, 50, 1000)?,
-            kind: kind(params.given("OrderType").unwrap_or("CPACK"))?,
-            status: params.given("Status").map_or(Ok(Status::Any), status)?,
-            keyword: Keyword::of(params),
-            resource_group: params.given("ResourceGroupId").map(str::to_owned),
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Ok(Params {
+            page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 1000)?,
+            kind: kind(params.get_non_empty("OrderType").unwrap_or("CPACK"))?,
+            status: params
+                .get_non_empty("Status")
+                .map_or(Ok(Status::Any), status)?,
+            keyword: Keyword::parse(params),
+            resource_group: params.get_non_empty("ResourceGroupId").map(str::to_owned),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, Error> {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
         let listing = search.listing(context, call).await?;
-        let (now, mut names) = (call.now(), Names::of_page(listing.items.len()));
+        let (now, mut names) = (call.now(), NameBudget::for_rows(listing.items.len()));
         let rows = certificate_page::rows(&context.catalog, &listing.items, |certificate| {
-            let names = names.next(&certificate.facts);
+            let names = names.take_names(&certificate.info);
             Row::of(certificate, names, now)
         });
-        let rows = rows.await.map_err(Trouble::from)?;
-        Ok(Done::read(Reply {
+        let rows = rows.await.map_err(StoreError::from)?;
+        Ok(Success::read(Reply {
             total_count: listing.total,
             current_page: search.page.number,
             show_size: search.page.size,
@@ -167,7 +169,9 @@ fn kind(word: &str) -> Result<Kind, Error> {
     match word.to_ascii_uppercase().as_str() {
         "CERT" | "UPLOAD" => Ok(Kind::Certificate),
         "CPACK" | "BUY" => Ok(Kind::Order),
-        _ => Err(Error::Kind { given: shown(word) }),
+        _ => Err(Error::Kind {
+            given: sanitize(word),
+        }),
     }
 }
 
@@ -175,38 +179,40 @@ fn status(word: &str) -> Result<Status, Error> {
     let of_orders = OF_ORDERS
         .iter()
         .any(|known| word.eq_ignore_ascii_case(known));
-    match Standing::of_word(word) {
+    match CertificateStatus::from_order_status(word) {
         Some(standing) => Ok(Status::Of(standing)),
-        None if of_orders => Ok(Status::OfOrders),
-        None => Err(Error::Status { given: shown(word) }),
+        None if of_orders => Ok(Status::OrderOnly),
+        None => Err(Error::Status {
+            given: sanitize(word),
+        }),
     }
 }
 
-impl Search {
+impl Params {
     async fn listing(
         &self,
         context: &Context,
         call: &Authorized,
-    ) -> Result<Listing<CertificateId>, Trouble> {
+    ) -> Result<Listing<CertificateId>, StoreError> {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
-        let region = Some(region::of_call(call));
-        let span = Span::of_page(self.page.number, self.page.size);
+        let region = Some(region::from_call(call));
+        let span = Pagination::of_page(self.page.number, self.page.size);
         let group = self.resource_group.clone();
         let listing = match (self.kind, self.status, self.keyword.clone()) {
-            (Kind::Order, ..) | (_, Status::OfOrders, _) => Listing::default(),
+            (Kind::Order, ..) | (_, Status::OrderOnly, _) => Listing::default(),
             (_, Status::Any, None) if group.is_none() => {
                 catalog.certificates(account, region, span).await?
             }
             (_, status, keyword) => {
                 let wanted = move |id, certificate: &CertificateSummary<'_>| {
-                    let is = Standing::of(certificate.not_after, certificate.revoked, now);
+                    let is = CertificateStatus::of(certificate.not_after, certificate.revoked, now);
                     (status == Status::Any || status == Status::Of(is))
                         && group
                             .as_ref()
                             .is_none_or(|group| certificate.resource_group == group)
                         && keyword
                             .as_ref()
-                            .is_none_or(|keyword| keyword.finds(id, certificate))
+                            .is_none_or(|keyword| keyword.matches(id, certificate))
                 };
                 catalog
                     .certificates_where(account, region, wanted, span)
@@ -219,9 +225,9 @@ impl Search {
 
 impl Row {
     fn of(certificate: CertificateRecord, names: String, now: Timestamp) -> Self {
-        let facts = certificate.facts;
+        let facts = certificate.info;
         let wildcards = facts.names.iter().filter(|name| name.is_wildcard()).count();
-        let standing = Standing::of(facts.not_after, certificate.revoked, now);
+        let standing = CertificateStatus::of(facts.not_after, certificate.revoked, now);
         Self {
             certificate_id: certificate.id,
             name: certificate.name,
@@ -242,30 +248,30 @@ impl Row {
             cert_end_time: facts.not_after.unix_ms(),
             expired: facts.not_after < now,
             upload: true,
-            status: standing.word(),
+            status: standing.order_status(),
             source_type: "upload",
             algorithm: algorithm(facts.key),
             fingerprint: facts.sha1.to_uppercase(),
             sha2: facts.sha256.to_uppercase(),
-            instance_id: instance(certificate.id),
+            instance_id: instance_id(certificate.id),
             resource_group_id: certificate.resource_group,
         }
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
             Self::Kind { .. } => Code::InvalidOrderType,
             Self::Status { .. } => Code::InvalidStatus,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     certificate::{Certificate, CertificateId, InvalidCertificate, admit},
-    quota::{Kind, OverQuota, Quota},
+    quota::{OverQuota, Quota, QuotaKind},
 };
 use edgeseal_store::{
     catalog::{ChangeError, Committed, Draft},
@@ -15,13 +15,13 @@ use crate::{
     code::Code,
     context::Context,
     key_material,
-    operation::{Done, Failure, Trouble, refused_or},
+    operation::{ApiError, StoreError, Success, from_change_error},
     ops::{
-        cdn::tags::{self, BadGroup, BadTags},
-        issued::texts,
+        cdn::tags::{self, InvalidResourceGroup, InvalidTags},
+        certificate_view::retained_texts,
         quota, region,
     },
-    request::Params,
+    request::ParamMap,
     warning::Warning,
 };
 
@@ -55,7 +55,7 @@ pub struct Upload {
 
 /// A name that no certificate can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadName {
+pub enum InvalidCertificateName {
     /// Too long, or with characters that do not print.
     #[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
     Characters {
@@ -64,7 +64,7 @@ pub enum BadName {
     },
     /// The audit would show nothing of what it names.
     #[error("Name looks like a private key; give the certificate a name of its own")]
-    LikeAKey,
+    LooksLikeKey,
 }
 
 /// Why not.
@@ -75,7 +75,7 @@ pub enum Error {
     NoName,
     /// Not a name.
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] InvalidCertificateName),
     /// No chain.
     #[error("Cert is absent or empty: give the certificate and its chain in PEM")]
     NoChain,
@@ -90,10 +90,10 @@ pub enum Error {
     Certificate(#[from] InvalidCertificate),
     /// Not labels.
     #[error(transparent)]
-    Tags(#[from] BadTags),
+    Tags(#[from] InvalidTags),
     /// Not a grouping label.
     #[error(transparent)]
-    Group(#[from] BadGroup),
+    Group(#[from] InvalidResourceGroup),
     /// The name is taken.
     #[error("your account has another certificate named {name:?} (CertId {id})")]
     NameTaken {
@@ -103,23 +103,23 @@ pub enum Error {
         id: CertificateId,
     },
     /// The account has as many as it may.
-    #[error("{}", quota::told(.0))]
+    #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// Reads the parameters.
-pub(super) fn parse(params: &Params) -> Result<Upload, Error> {
-    let name = checked(params.given("Name").ok_or(Error::NoName)?)?;
-    if params.given("Cert").is_none() && params.given("SignCert").is_some() {
+pub(super) fn parse(params: &ParamMap) -> Result<Upload, Error> {
+    let name = parse_name(params.get_non_empty("Name").ok_or(Error::NoName)?)?;
+    if params.get_non_empty("Cert").is_none() && params.get_non_empty("SignCert").is_some() {
         return Err(Error::Sm2);
     }
-    let chain = params.given("Cert").ok_or(Error::NoChain)?;
-    let key = params.given("Key").ok_or(Error::NoKey)?;
+    let chain = params.get_non_empty("Cert").ok_or(Error::NoChain)?;
+    let key = params.get_non_empty("Key").ok_or(Error::NoKey)?;
     Ok(Upload {
-        tags: tags::wanted(params, "Tags")?,
+        tags: tags::parse_tags(params, "Tags")?,
         resource_group: tags::group(params)?.unwrap_or_default(),
         name,
         chain: chain.to_owned(),
@@ -128,13 +128,13 @@ pub(super) fn parse(params: &Params) -> Result<Upload, Error> {
 }
 
 /// A name that a certificate may have.
-pub(super) fn checked(name: &str) -> Result<String, BadName> {
+pub(super) fn parse_name(name: &str) -> Result<String, InvalidCertificateName> {
     let characters = name.chars().count();
     if characters > NAME_MAX || name.chars().any(char::is_control) || name.trim().is_empty() {
-        return Err(BadName::Characters { characters });
+        return Err(InvalidCertificateName::Characters { characters });
     }
-    if key_material::is_in(name) {
-        return Err(BadName::LikeAKey);
+    if key_material::contains_private_key(name) {
+        return Err(InvalidCertificateName::LooksLikeKey);
     }
     Ok(name.to_owned())
 }
@@ -145,22 +145,22 @@ pub(super) async fn store(
     context: &Context,
     call: &Authorized,
     upload: Upload,
-) -> Result<Done<CertificateId>, Error> {
+) -> Result<Success<CertificateId>, Error> {
     let certificate = admit(&upload.chain, &upload.key, call.now())?;
     let (certificate, upload) = (&certificate, &upload);
     let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
-    let (warnings, texts) = (&warnings, &texts(context, certificate));
-    let quota = quota::of(context, call.account(), Kind::Certificates).await;
-    let quota = quota.map_err(Trouble::from)?;
+    let (warnings, texts) = (&warnings, &retained_texts(context, certificate));
+    let quota = quota::for_account(context, call.account(), QuotaKind::Certificates).await;
+    let quota = quota.map_err(StoreError::from)?;
     let stored = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             let named = draft
-                .certificate_named(call.account(), &upload.name)
+                .certificate_by_name(call.account(), &upload.name)
                 .await?;
             let id = match named {
                 Some(named) if upload.is(&named, certificate) => {
-                    draft.keep_texts(named.id, texts).await?;
+                    draft.put_original_pem(named.id, texts).await?;
                     named.id
                 }
                 Some(named) => {
@@ -169,7 +169,7 @@ pub(super) async fn store(
                 }
                 None => {
                     let id = upload.add(&mut draft, call, quota, certificate).await?;
-                    draft.keep_texts(id, texts).await?;
+                    draft.put_original_pem(id, texts).await?;
                     id
                 }
             };
@@ -178,8 +178,8 @@ pub(super) async fn store(
             }
             Ok((draft, id))
         });
-    let Committed { value, revision } = stored.await.map_err(refused_or::<Error, Error>)?;
-    Ok(Done::with(value, revision, None).warned(warnings.clone()))
+    let Committed { value, revision } = stored.await.map_err(from_change_error::<Error, Error>)?;
+    Ok(Success::changed_with(value, revision, None).with_warnings(warnings.clone()))
 }
 
 impl Upload {
@@ -203,7 +203,7 @@ impl Upload {
             account: call.account().clone(),
             name: self.name.clone(),
             source: CertificateSource::Centre,
-            region: region::of_call(call).to_owned(),
+            region: region::from_call(call).to_owned(),
             uploaded_for: None,
             material: certificate.digest(),
             has_key: true,
@@ -211,7 +211,7 @@ impl Upload {
             removed: false,
             resource_group: self.resource_group.clone(),
             tags: self.tags.clone(),
-            facts: certificate.facts.clone(),
+            info: certificate.info.clone(),
             created: call.now(),
         };
         draft.add_certificate(&row, certificate, quota).await?;
@@ -219,7 +219,7 @@ impl Upload {
     }
 }
 
-impl Failure for BadName {
+impl ApiError for InvalidCertificateName {
     fn code(&self) -> Code {
         Code::InvalidName
     }
@@ -229,7 +229,7 @@ impl Failure for BadName {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoName => Code::MissingName,
@@ -242,13 +242,13 @@ impl Failure for Error {
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::NameTaken { .. } => Code::NameRepeat,
             Self::Quota(over) => quota::code(over.kind),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
@@ -256,12 +256,12 @@ impl Failure for Error {
 
 /// The centre has one code where the CDN has ten; the detail says which cause it is.
 const fn code_of(why: &InvalidCertificate) -> Code {
-    use edgeseal_core::certificate::{BlockName, TooLong, Undecodable};
+    use edgeseal_core::certificate::{BlockName, InvalidBase64, TooLong};
     match why {
         InvalidCertificate::BlankKey => Code::MissingKey,
         InvalidCertificate::TooLong(TooLong::Key { .. })
         | InvalidCertificate::KeyText(_)
-        | InvalidCertificate::Undecodable(Undecodable {
+        | InvalidCertificate::Base64(InvalidBase64 {
             block: BlockName::PrivateKey,
             ..
         })
@@ -270,7 +270,7 @@ const fn code_of(why: &InvalidCertificate) -> Code {
         InvalidCertificate::Mismatch { .. } => Code::CertKeyNotMatch,
         InvalidCertificate::TooLong(_)
         | InvalidCertificate::ChainText(_)
-        | InvalidCertificate::Undecodable(_)
+        | InvalidCertificate::Base64(_)
         | InvalidCertificate::Chain(_)
         | InvalidCertificate::Format(_)
         | InvalidCertificate::Untrusted(_)
@@ -287,18 +287,21 @@ mod tests {
     fn names() {
         let long = "ü".repeat(NAME_MAX);
         for name in ["shop 2026-11 (new)", &long] {
-            assert_eq!(checked(name).as_deref(), Ok(name));
+            assert_eq!(parse_name(name).as_deref(), Ok(name));
         }
         let longer = format!("{long}x");
         for name in ["", " ", "a\nb", &longer] {
             assert!(
-                matches!(checked(name), Err(BadName::Characters { .. })),
+                matches!(
+                    parse_name(name),
+                    Err(InvalidCertificateName::Characters { .. })
+                ),
                 "{name:?}"
             );
         }
         assert_eq!(
-            checked("-----BEGIN PRIVATE KEY-----"),
-            Err(BadName::LikeAKey)
+            parse_name("-----BEGIN PRIVATE KEY-----"),
+            Err(InvalidCertificateName::LooksLikeKey)
         );
     }
 }

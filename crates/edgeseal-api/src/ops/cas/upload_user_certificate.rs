@@ -5,15 +5,15 @@ use edgeseal_core::certificate::CertificateId;
 use serde::Serialize;
 
 use super::{
-    instance,
+    instance_id,
     upload::{self, CODES, Error, Upload},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    request::Params,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -44,7 +44,7 @@ impl Operation for UploadUserCertificate {
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<Upload, Error> {
+    fn parse(params: &ParamMap) -> Result<Upload, Error> {
         upload::parse(params)
     }
 
@@ -52,11 +52,11 @@ impl Operation for UploadUserCertificate {
         context: &Context,
         call: &Authorized,
         upload: Upload,
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let done = upload::store(context, call, upload).await?;
         Ok(done.map(|cert_id| Reply {
             cert_id,
-            resource_id: instance(cert_id),
+            resource_id: instance_id(cert_id),
         }))
     }
 }
@@ -68,7 +68,7 @@ impl Operation for CreateUserCertificate {
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<Upload, Error> {
+    fn parse(params: &ParamMap) -> Result<Upload, Error> {
         upload::parse(params)
     }
 
@@ -76,7 +76,7 @@ impl Operation for CreateUserCertificate {
         context: &Context,
         call: &Authorized,
         upload: Upload,
-    ) -> Result<Done<Reply2018>, Error> {
+    ) -> Result<Success<Reply2018>, Error> {
         let done = upload::store(context, call, upload).await?;
         Ok(done.map(|cert_id| Reply2018 { cert_id }))
     }

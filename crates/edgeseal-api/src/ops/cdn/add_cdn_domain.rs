@@ -3,10 +3,10 @@
 //! Divergence: the cloud reviews a domain for minutes; here it is online at once.
 
 use edgeseal_core::{
-    AccountId, DomainName, Pattern,
-    delivery::Delivery,
-    domain::{Coverage, Domain, Environment, Mode, Origin, Service, State},
-    quota::{Kind, OverQuota},
+    AccountId, DomainName, DomainPattern,
+    delivery::DeliveryConfig,
+    domain::{Coverage, Domain, DomainMode, DomainState, Environment, Origin, ServiceType},
+    quota::{OverQuota, QuotaKind},
 };
 use edgeseal_store::{
     Fault,
@@ -14,21 +14,24 @@ use edgeseal_store::{
 };
 
 use super::{
-    named_domain::{self, NoDomain},
-    named_domains::NoDomains,
+    domain_list_error::DomainListError,
+    domain_lookup::{self, DomainError},
     sources::{self, InvalidSources},
-    tags::{self, BadGroup, BadTags},
-    words::Word as _,
+    tags::{self, InvalidResourceGroup, InvalidTags},
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
+    operation::{
+        ApiError, BatchOperation, EmptyReply, Operation, StoreError, Success, from_change_error,
+        sanitize,
+    },
     ops::quota,
     ownership,
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -38,9 +41,9 @@ pub struct AddCdnDomain;
 pub struct BatchAddCdnDomain;
 
 /// The domains to be.
-pub struct Wanted {
-    names: Vec<Pattern>,
-    service: Service,
+pub struct Params {
+    names: Vec<DomainPattern>,
+    service: ServiceType,
     coverage: Coverage,
     origins: Vec<Origin>,
     resource_group: String,
@@ -52,32 +55,32 @@ pub struct Wanted {
 pub enum Error {
     /// The name is none.
     #[error(transparent)]
-    Name(#[from] NoDomain),
+    Name(#[from] DomainError),
     /// The list of names is none.
     #[error(transparent)]
-    Names(#[from] NoDomains),
+    Names(#[from] DomainListError),
     /// Wildcards are added one by one.
     #[error("{name} is a wildcard; add it alone, with AddCdnDomain or AddDcdnDomain")]
     Wildcard {
         /// The name.
-        name: Pattern,
+        name: DomainPattern,
     },
     /// Names that everybody's are below, or those of all customers of somebody.
     #[error(
-        "{} stands for names of whoever registers them: {base} is in the list of public suffixes (publicsuffix.org)", name.display_star()
+        "{} stands for names of whoever registers them: {base} is in the list of public suffixes (publicsuffix.org)", name.to_san()
     )]
     PublicSuffix {
         /// The wildcard.
-        name: Pattern,
+        name: DomainPattern,
         /// What it is below.
         base: DomainName,
     },
     /// Labels that a domain cannot have.
     #[error(transparent)]
-    Tags(#[from] BadTags),
+    Tags(#[from] InvalidTags),
     /// A grouping label that a domain cannot have.
     #[error(transparent)]
-    Group(#[from] BadGroup),
+    Group(#[from] InvalidResourceGroup),
     /// The account has not proven to own it.
     #[error(
         "prove first that {root} is yours: DescribeVerifyContent tells what to publish, VerifyDomainOwner checks it"
@@ -87,10 +90,13 @@ pub enum Error {
         root: DomainName,
     },
     /// No CdnType.
-    #[error("say in CdnType what the domain delivers: {}", Service::all_words())]
+    #[error(
+        "say in CdnType what the domain delivers: {}",
+        ServiceType::all_wire_names()
+    )]
     NoService,
     /// No such CdnType.
-    #[error("CdnType is {given:?}; use one of {}", Service::all_words())]
+    #[error("CdnType is {given:?}; use one of {}", ServiceType::all_wire_names())]
     Service {
         /// What was given.
         given: String,
@@ -99,7 +105,7 @@ pub enum Error {
     #[error(transparent)]
     Sources(#[from] InvalidSources),
     /// No such Scope.
-    #[error("Scope is {given:?}; use one of {}", Coverage::all_words())]
+    #[error("Scope is {given:?}; use one of {}", Coverage::all_wire_names())]
     Coverage {
         /// What was given.
         given: String,
@@ -108,19 +114,19 @@ pub enum Error {
     #[error("{name} is on this Edgeseal already, in your account or in another")]
     Exists {
         /// The domain.
-        name: Pattern,
+        name: DomainPattern,
     },
     /// A wildcard and its names must be of one account.
     #[error(
         "{wildcard} belongs to another account; a wildcard and its names must be of one account"
     )]
-    WildcardElsewhere {
+    WildcardOfOtherAccount {
         /// The wildcard.
-        wildcard: Pattern,
+        wildcard: DomainPattern,
     },
     /// A wildcard and its names must be of one account.
     #[error("{name} belongs to another account; a wildcard and its names must be of one account")]
-    NameElsewhere {
+    NameOfOtherAccount {
         /// The name.
         name: String,
     },
@@ -128,19 +134,19 @@ pub enum Error {
     #[error("{other} exists, and its CNAME would be the same")]
     WildcardAndAll {
         /// The other domain.
-        other: Pattern,
+        other: DomainPattern,
     },
     /// The account has as many as it may.
-    #[error("{}", quota::told(.0))]
+    #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for AddCdnDomain {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -162,22 +168,22 @@ impl Operation for AddCdnDomain {
         Code::DomainOverLimit,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(params, vec![named_domain::name(params)?])
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(params, vec![domain_lookup::parse_name(params)?])
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         add(context, call, &wanted).await
     }
 }
 
 impl BatchOperation for BatchAddCdnDomain {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -200,17 +206,17 @@ impl BatchOperation for BatchAddCdnDomain {
         Code::DomainOverLimit,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        let names = domains.names().map_err(NoDomains::from)?;
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        let names = domains.names().map_err(DomainListError::from)?;
         check_exact(&names)?;
-        Wanted::parse(params, names)
+        Params::parse(params, names)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         add(context, call, &wanted).await
     }
 }
@@ -219,7 +225,7 @@ impl BatchOperation for BatchAddCdnDomain {
 ///
 /// # Errors
 /// [`Error::Wildcard`].
-pub(in crate::ops) fn check_exact(names: &[Pattern]) -> Result<(), Error> {
+pub(in crate::ops) fn check_exact(names: &[DomainPattern]) -> Result<(), Error> {
     match names.iter().find(|name| name.is_wildcard()) {
         Some(name) => Err(Error::Wildcard { name: name.clone() }),
         None => Ok(()),
@@ -233,16 +239,16 @@ pub(in crate::ops) fn check_exact(names: &[Pattern]) -> Result<(), Error> {
 pub(in crate::ops) async fn add(
     context: &Context,
     call: &Authorized,
-    wanted: &Wanted,
-) -> Result<Done<Nothing>, Error> {
+    wanted: &Params,
+) -> Result<Success<EmptyReply>, Error> {
     check_ownership(context, call, &wanted.names).await?;
-    let deed = &call.deed;
+    let deed = &call.audit;
     let added = context.catalog.transact(deed, |mut draft| async move {
         add_in(&mut draft, context, call, wanted).await?;
         Ok((draft, ()))
     });
-    let committed = added.await.map_err(refused_or::<Error, Error>)?;
-    Ok(Done::served(committed.revision, Environment::Production))
+    let committed = added.await.map_err(from_change_error::<Error, Error>)?;
+    Ok(Success::served(committed.revision, Environment::Production))
 }
 
 /// Adds the domains inside a change; see [`check_ownership`].
@@ -253,25 +259,25 @@ pub(super) async fn add_in(
     draft: &mut Draft,
     context: &Context,
     call: &Authorized,
-    wanted: &Wanted,
+    wanted: &Params,
 ) -> Result<(), ChangeError<Error>> {
     if wanted.names.is_empty() {
         return Ok(());
     }
     let (account, origins) = (call.account(), &wanted.origins);
-    let permission = sources::permit(draft, context, account, origins).await?;
+    let permission = sources::check_permitted(draft, context, account, origins).await?;
     let found = draft.account(account).await?;
     let is_root = found.as_ref().is_some_and(|account| account.root);
-    let quota = quota::of_account(context, found.as_ref(), Kind::Domains);
+    let quota = quota::for_loaded_account(context, found.as_ref(), QuotaKind::Domains);
     for name in &wanted.names {
         if !is_root {
             check_suffix(name).map_err(ChangeError::Refused)?;
         }
-        check_neighbours(draft, account, name).await?;
+        check_wildcard_conflicts(draft, account, name).await?;
         let mut domain = wanted.domain(name, draft.new_domain_id().await?, call);
         domain.origin_permission = permission;
         draft.add_domain(&domain, quota).await?;
-        draft.add_history(&domain, None, Default::default(), &call.deed)?;
+        draft.add_history(&domain, None, Default::default(), &call.audit)?;
     }
     Ok(())
 }
@@ -283,27 +289,27 @@ pub(super) async fn add_in(
 pub(super) async fn check_ownership(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
+    names: &[DomainPattern],
 ) -> Result<(), Error> {
-    if !context.settings.demand_ownership {
+    if !context.settings.require_ownership {
         return Ok(());
     }
     for name in names {
-        let root = ownership::root_of(name);
-        let since = context.catalog.owner_since(call.account(), &root).await;
-        if since.map_err(Trouble::from)?.is_none() {
+        let root = ownership::registrable_domain(name);
+        let since = context.catalog.ownership_since(call.account(), &root).await;
+        if since.map_err(StoreError::from)?.is_none() {
             return Err(Error::NotOwned { root });
         }
     }
     Ok(())
 }
 
-impl Wanted {
+impl Params {
     /// Domains for web content with these origins.
-    pub(super) fn web(names: Vec<Pattern>, origins: Vec<Origin>) -> Self {
+    pub(super) fn web(names: Vec<DomainPattern>, origins: Vec<Origin>) -> Self {
         Self {
             names,
-            service: Service::Web,
+            service: ServiceType::Web,
             coverage: Coverage::default(),
             origins,
             resource_group: String::new(),
@@ -312,14 +318,14 @@ impl Wanted {
     }
 
     /// Their names.
-    pub(super) fn names(&self) -> &[Pattern] {
+    pub(super) fn names(&self) -> &[DomainPattern] {
         &self.names
     }
 
-    fn parse(params: &Params, names: Vec<Pattern>) -> Result<Self, Error> {
-        let service = params.given("CdnType").ok_or(Error::NoService)?;
-        let service = Service::of_word(service).ok_or_else(|| Error::Service {
-            given: shown(service),
+    fn parse(params: &ParamMap, names: Vec<DomainPattern>) -> Result<Self, Error> {
+        let service = params.get_non_empty("CdnType").ok_or(Error::NoService)?;
+        let service = ServiceType::from_wire_name(service).ok_or_else(|| Error::Service {
+            given: sanitize(service),
         })?;
         Self::parse_for(service, params, names)
     }
@@ -329,15 +335,19 @@ impl Wanted {
     /// # Errors
     /// [`Error`] of the parameters.
     pub(in crate::ops) fn parse_for(
-        service: Service,
-        params: &Params,
-        names: Vec<Pattern>,
+        service: ServiceType,
+        params: &ParamMap,
+        names: Vec<DomainPattern>,
     ) -> Result<Self, Error> {
-        let origins = sources::parse(params.given("Sources").ok_or(InvalidSources::Missing)?)?;
-        let coverage = match params.given("Scope") {
-            Some(word) => {
-                Coverage::of_word(word).ok_or_else(|| Error::Coverage { given: shown(word) })?
-            }
+        let origins = sources::parse(
+            params
+                .get_non_empty("Sources")
+                .ok_or(InvalidSources::Missing)?,
+        )?;
+        let coverage = match params.get_non_empty("Scope") {
+            Some(word) => Coverage::from_wire_name(word).ok_or_else(|| Error::Coverage {
+                given: sanitize(word),
+            })?,
             None => Coverage::default(),
         };
         let resource_group = tags::group(params)?.unwrap_or_default();
@@ -347,17 +357,17 @@ impl Wanted {
             coverage,
             origins,
             resource_group,
-            tags: tags::wanted(params, "Tag")?,
+            tags: tags::parse_tags(params, "Tag")?,
         })
     }
 
-    fn domain(&self, name: &Pattern, id: i64, call: &Authorized) -> Domain {
+    fn domain(&self, name: &DomainPattern, id: i64, call: &Authorized) -> Domain {
         Domain {
             id,
             name: name.clone(),
             account: call.account().clone(),
-            state: State::Online,
-            mode: Mode::Normal,
+            state: DomainState::Online,
+            mode: DomainMode::Normal,
             service: self.service,
             coverage: self.coverage,
             origins: self.origins.clone(),
@@ -371,7 +381,7 @@ impl Wanted {
             staging: None,
             settings: Vec::new(),
             staged_settings: Vec::new(),
-            delivery: Delivery::default(),
+            delivery: DeliveryConfig::default(),
             staged_delivery: None,
         }
     }
@@ -379,8 +389,8 @@ impl Wanted {
 
 /// A wildcard and its names must be of one account, so one below a public suffix would keep all
 /// others from theirs. The operator may have registered the suffix.
-fn check_suffix(name: &Pattern) -> Result<(), Error> {
-    let Pattern::Wildcard(base) = name else {
+fn check_suffix(name: &DomainPattern) -> Result<(), Error> {
+    let DomainPattern::Wildcard(base) = name else {
         return Ok(());
     };
     let suffix = psl::suffix(base.as_str().as_bytes());
@@ -393,27 +403,29 @@ fn check_suffix(name: &Pattern) -> Result<(), Error> {
 }
 
 /// Looks at the domains that a new one may clash with. What is absent must stay so until the commit.
-async fn check_neighbours(
+async fn check_wildcard_conflicts(
     draft: &mut Draft,
     account: &AccountId,
-    name: &Pattern,
+    name: &DomainPattern,
 ) -> Result<(), ChangeError<Error>> {
     if draft.domain(name).await?.is_some() {
         return Err(ChangeError::Refused(Error::Exists { name: name.clone() }));
     }
     match name {
-        Pattern::Exact(host) => {
+        DomainPattern::Exact(host) => {
             let Some(parent) = host.parent() else {
                 return Ok(());
             };
-            let wildcard = Pattern::Wildcard(
+            let wildcard = DomainPattern::Wildcard(
                 DomainName::parse(parent).map_err(Fault::of("parse a parent's name"))?,
             );
             let Some(found) = draft.domain(&wildcard).await? else {
                 return Ok(());
             };
             if found.account != *account {
-                return Err(ChangeError::Refused(Error::WildcardElsewhere { wildcard }));
+                return Err(ChangeError::Refused(Error::WildcardOfOtherAccount {
+                    wildcard,
+                }));
             }
             if host.as_str().starts_with("all.") {
                 return Err(ChangeError::Refused(Error::WildcardAndAll {
@@ -421,12 +433,13 @@ async fn check_neighbours(
                 }));
             }
         }
-        Pattern::Wildcard(base) => {
-            if let Some(name) = draft.name_of_others_below(base, account).await? {
-                return Err(ChangeError::Refused(Error::NameElsewhere { name }));
+        DomainPattern::Wildcard(base) => {
+            if let Some(name) = draft.foreign_subdomain(base, account).await? {
+                return Err(ChangeError::Refused(Error::NameOfOtherAccount { name }));
             }
             // Too long a name for its `all.` neighbour has none.
-            let Ok(all) = DomainName::parse(&format!("all.{base}")).map(Pattern::Exact) else {
+            let Ok(all) = DomainName::parse(&format!("all.{base}")).map(DomainPattern::Exact)
+            else {
                 return Ok(());
             };
             if draft.domain(&all).await?.is_some() {
@@ -437,7 +450,7 @@ async fn check_neighbours(
     Ok(())
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Name(why) => why.code(),
@@ -450,19 +463,19 @@ impl Failure for Error {
             Self::Service { .. } => Code::InvalidCdnType,
             Self::Sources(why) => why.code(),
             Self::Coverage { .. } => Code::InvalidScope,
-            Self::Exists { .. } | Self::WildcardElsewhere { .. } | Self::NameElsewhere { .. } => {
-                Code::DomainAlreadyExists
-            }
+            Self::Exists { .. }
+            | Self::WildcardOfOtherAccount { .. }
+            | Self::NameOfOtherAccount { .. } => Code::DomainAlreadyExists,
             Self::WildcardAndAll { .. } => Code::WildcardAndAll,
             Self::Quota(over) => quota::code(over.kind),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Names(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
@@ -488,7 +501,7 @@ mod tests {
             (".private.example", true),
         ];
         for (name, allowed) in table {
-            let parsed = Pattern::parse(name).unwrap();
+            let parsed = DomainPattern::parse(name).unwrap();
             assert_eq!(check_suffix(&parsed).is_ok(), allowed, "{name}");
         }
     }

@@ -1,22 +1,22 @@
 //! `BatchSetCdnDomainConfig`: functions of up to 50 domains are set, all or none; and
 //! `SetCdnDomainStagingConfig`, for one domain on the staging edges only.
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 use serde::Serialize;
 
 use super::{
     configure::{self, Configured, Error},
+    domain_list_error::DomainListError,
+    domain_lookup,
     functions::{self, Function},
-    named_domain,
-    named_domains::NoDomains,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Operation},
-    request::Params,
+    operation::{BatchOperation, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation for many domains.
@@ -46,7 +46,7 @@ pub struct StagedReply {
 }
 
 impl BatchOperation for BatchSetCdnDomainConfig {
-    type Params = (Vec<Pattern>, Vec<Function>);
+    type Params = (Vec<DomainPattern>, Vec<Function>);
     type Reply = Reply;
     type Error = Error;
 
@@ -64,17 +64,17 @@ impl BatchOperation for BatchSetCdnDomainConfig {
 
     fn parse(
         domains: &DomainList,
-        params: &Params,
-    ) -> Result<(Vec<Pattern>, Vec<Function>), Error> {
-        let names = domains.names().map_err(NoDomains::from)?;
-        Ok((names, functions::parse(params.given("Functions"))?))
+        params: &ParamMap,
+    ) -> Result<(Vec<DomainPattern>, Vec<Function>), Error> {
+        let names = domains.names().map_err(DomainListError::from)?;
+        Ok((names, functions::parse(params.get_non_empty("Functions"))?))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (names, functions): (Vec<Pattern>, Vec<Function>),
-    ) -> Result<Done<Reply>, Error> {
+        (names, functions): (Vec<DomainPattern>, Vec<Function>),
+    ) -> Result<Success<Reply>, Error> {
         let environment = Environment::Production;
         let set = configure::set(context, call, &names, &functions, environment);
         let (revision, domain_config_model) = set.await?;
@@ -82,12 +82,12 @@ impl BatchOperation for BatchSetCdnDomainConfig {
             domain_config_model,
         };
         let reply = Reply { domain_config_list };
-        Ok(Done::with(reply, revision, Some(environment)))
+        Ok(Success::changed_with(reply, revision, Some(environment)))
     }
 }
 
 impl Operation for SetCdnDomainStagingConfig {
-    type Params = (Pattern, Vec<Function>);
+    type Params = (DomainPattern, Vec<Function>);
     type Reply = StagedReply;
     type Error = Error;
 
@@ -102,20 +102,20 @@ impl Operation for SetCdnDomainStagingConfig {
         Code::InvalidArgValue,
     ];
 
-    fn parse(params: &Params) -> Result<(Pattern, Vec<Function>), Error> {
-        let name = named_domain::name(params)?;
-        Ok((name, functions::parse(params.given("Functions"))?))
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Vec<Function>), Error> {
+        let name = domain_lookup::parse_name(params)?;
+        Ok((name, functions::parse(params.get_non_empty("Functions"))?))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, functions): (Pattern, Vec<Function>),
-    ) -> Result<Done<StagedReply>, Error> {
+        (name, functions): (DomainPattern, Vec<Function>),
+    ) -> Result<Success<StagedReply>, Error> {
         let (names, environment) = (std::slice::from_ref(&name), Environment::Staging);
         let set = configure::set(context, call, names, &functions, environment);
         let (revision, domain_config_list) = set.await?;
         let reply = StagedReply { domain_config_list };
-        Ok(Done::with(reply, revision, Some(environment)))
+        Ok(Success::changed_with(reply, revision, Some(environment)))
     }
 }

@@ -2,21 +2,21 @@
 //! or none.
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Environment, State},
+    DomainPattern,
+    domain::{DomainState, Environment},
 };
 
 use super::{
-    named_domain,
-    named_domains::{NO_DOMAINS, NoDomains},
+    domain_list_error::{DOMAIN_LIST_ERROR_CODES, DomainListError},
+    domain_lookup,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Nothing},
-    request::Params,
+    operation::{BatchOperation, EmptyReply, Success},
+    request::ParamMap,
 };
 
 /// The operation that starts.
@@ -26,63 +26,63 @@ pub struct BatchStartCdnDomain;
 pub struct BatchStopCdnDomain;
 
 impl BatchOperation for BatchStartCdnDomain {
-    type Params = Vec<Pattern>;
-    type Reply = Nothing;
-    type Error = NoDomains;
+    type Params = Vec<DomainPattern>;
+    type Reply = EmptyReply;
+    type Error = DomainListError;
 
-    const CODES: &'static [Code] = &NO_DOMAINS;
+    const CODES: &'static [Code] = &DOMAIN_LIST_ERROR_CODES;
 
-    fn parse(domains: &DomainList, _: &Params) -> Result<Vec<Pattern>, NoDomains> {
+    fn parse(domains: &DomainList, _: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
         Ok(domains.names()?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        names: Vec<Pattern>,
-    ) -> Result<Done<Nothing>, NoDomains> {
-        set(context, call, &names, State::Online).await
+        names: Vec<DomainPattern>,
+    ) -> Result<Success<EmptyReply>, DomainListError> {
+        set(context, call, &names, DomainState::Online).await
     }
 }
 
 impl BatchOperation for BatchStopCdnDomain {
-    type Params = Vec<Pattern>;
-    type Reply = Nothing;
-    type Error = NoDomains;
+    type Params = Vec<DomainPattern>;
+    type Reply = EmptyReply;
+    type Error = DomainListError;
 
-    const CODES: &'static [Code] = &NO_DOMAINS;
+    const CODES: &'static [Code] = &DOMAIN_LIST_ERROR_CODES;
 
-    fn parse(domains: &DomainList, _: &Params) -> Result<Vec<Pattern>, NoDomains> {
+    fn parse(domains: &DomainList, _: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
         Ok(domains.names()?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        names: Vec<Pattern>,
-    ) -> Result<Done<Nothing>, NoDomains> {
-        set(context, call, &names, State::Offline).await
+        names: Vec<DomainPattern>,
+    ) -> Result<Success<EmptyReply>, DomainListError> {
+        set(context, call, &names, DomainState::Offline).await
     }
 }
 
 async fn set(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
-    state: State,
-) -> Result<Done<Nothing>, NoDomains> {
+    names: &[DomainPattern],
+    state: DomainState,
+) -> Result<Success<EmptyReply>, DomainListError> {
     let (owner, environment) = (Some(call.account()), Environment::Production);
-    let changed = named_domain::change_each(
+    let changed = domain_lookup::update_each(
         context,
-        &call.deed,
+        &call.audit,
         owner,
         names,
         environment,
         |domain, now| {
             domain.state = state;
             domain.modified = now;
-            Ok::<_, NoDomains>(())
+            Ok::<_, DomainListError>(())
         },
     );
-    Ok(Done::served(changed.await?, environment))
+    Ok(Success::served(changed.await?, environment))
 }

@@ -1,9 +1,9 @@
 //! Changes of settings: what all operations on configuration functions do.
 
 use edgeseal_core::{
-    Pattern,
+    DomainPattern,
     delivery::Setting,
-    domain::{Domain, Environment, State},
+    domain::{Domain, DomainState, Environment},
 };
 use edgeseal_store::{
     Revision,
@@ -12,15 +12,15 @@ use edgeseal_store::{
 use serde::Serialize;
 
 use super::{
-    functions::{self, BadFunctions, Function},
-    named_domain::{self, NoDomain},
-    named_domains::NoDomains,
+    domain_list_error::DomainListError,
+    domain_lookup::{self, DomainError},
+    functions::{self, Function, InvalidFunctions},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Failure, Trouble, refused_or},
+    operation::{ApiError, StoreError, from_change_error},
 };
 
 /// Why settings are not changed.
@@ -28,19 +28,19 @@ use crate::{
 pub enum Error {
     /// There are no such domains.
     #[error(transparent)]
-    Domains(#[from] NoDomains),
+    Domains(#[from] DomainListError),
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// The domain is stopped.
     #[error("{name} is stopped; start it first")]
     Stopped {
         /// The domain.
-        name: Pattern,
+        name: DomainPattern,
     },
     /// No such functions.
     #[error(transparent)]
-    Functions(#[from] BadFunctions),
+    Functions(#[from] InvalidFunctions),
     /// No functions are named.
     #[error("name the functions in FunctionNames, separated by commas")]
     NoFunctionNames,
@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// A setting that was made or changed.
@@ -80,23 +80,23 @@ pub(super) struct Configured {
 pub(super) async fn set(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
+    names: &[DomainPattern],
     functions: &[Function],
     environment: Environment,
 ) -> Result<(Revision, Vec<Configured>), Error> {
     let mut ids = Vec::with_capacity(names.len() * functions.len());
     for _ in 0..names.len() * functions.len() {
         let id = context.catalog.new_setting_id().await;
-        ids.push(id.map_err(Trouble::from)?);
+        ids.push(id.map_err(StoreError::from)?);
     }
     let ids = &ids;
     let changed = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             let mut ids = ids.iter().copied();
             let mut configured = Vec::new();
             for name in names {
-                let before = online(&mut draft, call, name).await?;
+                let before = find_started(&mut draft, call, name).await?;
                 let (mut settings, mut staged) =
                     (before.settings.clone(), before.staged_settings.clone());
                 let changed = match environment {
@@ -116,7 +116,7 @@ pub(super) async fn set(
             }
             Ok((draft, configured))
         });
-    let committed = changed.await.map_err(refused_or::<Error, Error>)?;
+    let committed = changed.await.map_err(from_change_error::<Error, Error>)?;
     Ok((committed.revision, committed.value))
 }
 
@@ -128,41 +128,41 @@ pub(super) async fn set(
 pub(super) async fn remove(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
+    names: &[DomainPattern],
     gone: impl Fn(&Setting) -> bool + Send + Sync,
     environment: Environment,
 ) -> Result<Revision, Error> {
-    let gone = &gone;
+    let matches = &gone;
     let changed = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             for name in names {
-                let before = named_domain::find_in(&mut draft, call.account(), name)
+                let before = domain_lookup::find_in(&mut draft, call.account(), name)
                     .await
                     .map_err(|why| ChangeError::Refused(Error::from(why)))?;
                 let (mut settings, mut staged) =
                     (before.settings.clone(), before.staged_settings.clone());
                 match environment {
-                    Environment::Production => settings.retain(|setting| !gone(setting)),
-                    Environment::Staging => staged.retain(|setting| !gone(setting)),
+                    Environment::Production => settings.retain(|setting| !matches(setting)),
+                    Environment::Staging => staged.retain(|setting| !matches(setting)),
                 }
                 let change = (settings, staged);
                 write(context, &mut draft, call, environment, &before, change).await?;
             }
             Ok((draft, ()))
         });
-    let committed = changed.await.map_err(refused_or::<Error, Error>)?;
+    let committed = changed.await.map_err(from_change_error::<Error, Error>)?;
     Ok(committed.revision)
 }
 
-async fn online(
+async fn find_started(
     draft: &mut Draft,
     call: &Authorized,
-    name: &Pattern,
+    name: &DomainPattern,
 ) -> Result<Domain, ChangeError<Error>> {
-    let found = named_domain::find_in(draft, call.account(), name).await;
+    let found = domain_lookup::find_in(draft, call.account(), name).await;
     let domain = found.map_err(|why| ChangeError::Refused(Error::from(why)))?;
-    if matches!(domain.state, State::Offline | State::Stopping) {
+    if matches!(domain.state, DomainState::Offline | DomainState::Stopping) {
         let name = name.clone();
         return Err(ChangeError::Refused(Error::Stopped { name }));
     }
@@ -181,18 +181,16 @@ async fn write(
         return Ok(());
     }
     let new_id = context.catalog.new_setting_id().await?;
-    staged.extend(functions::missing_end_of_redirect(
-        &settings, &staged, new_id,
-    ));
+    staged.extend(functions::staged_redirect_off(&settings, &staged, new_id));
     let mut after = before.clone();
     after
         .configure(settings, staged, functions::derive, call.now())
         .map_err(|why| ChangeError::Refused(Error::from(why)))?;
-    named_domain::write_change(draft, &call.deed, environment, before, &after).await?;
+    domain_lookup::write_change(draft, &call.audit, environment, before, &after).await?;
     Ok(())
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domains(why) => why.code(),
@@ -204,14 +202,14 @@ impl Failure for Error {
             Self::ConfigId { .. } => Code::InvalidConfigId,
             Self::RedirectType { given } if given.is_empty() => Code::MissingRedirectType,
             Self::RedirectType { .. } => Code::InvalidRedirectType,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
-    fn wire(&self) -> String {
+    fn wire_code(&self) -> String {
         match self {
-            Self::Functions(why) => why.wire(),
-            other => other.code().row().wire.to_owned(),
+            Self::Functions(why) => why.wire_code(),
+            other => other.code().row().wire_code.to_owned(),
         }
     }
 
@@ -226,7 +224,7 @@ impl Failure for Error {
         match self {
             Self::Domains(why) => why.detail(),
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -2,9 +2,9 @@
 //! request (RFC 2986) that a certificate authority signs.
 
 use edgeseal_core::{
-    Pattern, Secret,
+    DomainPattern, Secret,
     certificate::Digest,
-    quota::{Kind, OverQuota},
+    quota::{OverQuota, QuotaKind},
 };
 use edgeseal_store::{Fault, catalog::ChangeError};
 use md5::{Digest as _, Md5};
@@ -18,9 +18,9 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, refused_or},
+    operation::{ApiError, Operation, StoreError, Success, from_change_error},
     ops::quota,
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -32,9 +32,9 @@ const NAMES_MAX: usize = 100;
 const ATTRIBUTE_MAX: usize = 64;
 
 /// What is asked for.
-pub struct Wanted {
-    common_name: Pattern,
-    names: Vec<Pattern>,
+pub struct Params {
+    common_name: DomainPattern,
+    names: Vec<DomainPattern>,
     attributes: Vec<(DnType, String)>,
 }
 
@@ -75,11 +75,11 @@ pub enum Error {
         max: usize,
     },
     /// The account has as many as it may.
-    #[error("{}", quota::told(.0))]
+    #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// Attributes with what they are if nobody says otherwise (the operation's documentation).
@@ -92,7 +92,7 @@ const ATTRIBUTES: [(&str, &str); 5] = [
 ];
 
 impl Operation for CreateCdnCertificateSigningRequest {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -104,16 +104,18 @@ impl Operation for CreateCdnCertificateSigningRequest {
         Code::TooManySigningRequests,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let given = params.given("CommonName").ok_or(Error::NoCommonName)?;
-        let common_name = Pattern::parse(given).map_err(|_| Error::CommonName {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let given = params
+            .get_non_empty("CommonName")
+            .ok_or(Error::NoCommonName)?;
+        let common_name = DomainPattern::parse(given).map_err(|_| Error::CommonName {
             given: given.chars().take(80).collect(),
         })?;
         let attributes = ATTRIBUTES
             .into_iter()
             .map(|(param, default)| attribute(params, param, default))
             .collect::<Result<_, _>>()?;
-        Ok(Wanted {
+        Ok(Params {
             names: names(params, &common_name)?,
             common_name,
             attributes,
@@ -123,35 +125,35 @@ impl Operation for CreateCdnCertificateSigningRequest {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
-        let made = make(&wanted).map_err(|fault| Error::Trouble(fault.into()))?;
-        let common_name = wanted.common_name.display_star();
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
+        let made = make(&wanted).map_err(|fault| Error::Store(fault.into()))?;
+        let common_name = wanted.common_name.to_san();
         let (made, name) = (&made, common_name.as_str());
-        let quota = quota::of(context, call.account(), Kind::CsrKeys).await;
-        let quota = quota.map_err(Trouble::from)?;
+        let quota = quota::for_account(context, call.account(), QuotaKind::CsrKeys).await;
+        let quota = quota.map_err(StoreError::from)?;
         let stored = context
             .catalog
-            .transact(&call.deed, |mut draft| async move {
+            .transact(&call.audit, |mut draft| async move {
                 let keys = (&made.public_key, &made.private_key);
                 draft
                     .add_signing_request(call.account(), keys, name, quota)
                     .await?;
                 Ok::<_, ChangeError<Error>>((draft, ()))
             });
-        let committed = stored.await.map_err(refused_or::<Error, Error>)?;
+        let committed = stored.await.map_err(from_change_error::<Error, Error>)?;
         let reply = Reply {
             csr: made.csr.clone(),
             pub_md5: made.md5.clone(),
             common_name,
         };
-        Ok(Done::with(reply, committed.revision, None))
+        Ok(Success::changed_with(reply, committed.revision, None))
     }
 }
 
-fn names(params: &Params, common_name: &Pattern) -> Result<Vec<Pattern>, Error> {
+fn names(params: &ParamMap, common_name: &DomainPattern) -> Result<Vec<DomainPattern>, Error> {
     let mut names = vec![common_name.clone()];
-    let given = params.given("SANs").unwrap_or_default();
+    let given = params.get_non_empty("SANs").unwrap_or_default();
     for part in given
         .split(',')
         .map(str::trim)
@@ -160,7 +162,7 @@ fn names(params: &Params, common_name: &Pattern) -> Result<Vec<Pattern>, Error> 
         let refused = || Error::Names {
             given: part.chars().take(80).collect(),
         };
-        let name = Pattern::parse(part).map_err(|_| refused())?;
+        let name = DomainPattern::parse(part).map_err(|_| refused())?;
         if names.len() > NAMES_MAX {
             return Err(refused());
         }
@@ -172,7 +174,7 @@ fn names(params: &Params, common_name: &Pattern) -> Result<Vec<Pattern>, Error> 
 }
 
 fn attribute(
-    params: &Params,
+    params: &ParamMap,
     param: &'static str,
     default: &str,
 ) -> Result<(DnType, String), Error> {
@@ -183,7 +185,7 @@ fn attribute(
         "State" => (DnType::StateOrProvinceName, ATTRIBUTE_MAX),
         _ => (DnType::LocalityName, ATTRIBUTE_MAX),
     };
-    let value = params.given(param).unwrap_or(default);
+    let value = params.get_non_empty(param).unwrap_or(default);
     let printable = !value.chars().any(char::is_control);
     let is_country = value.len() == 2 && value.bytes().all(|b| b.is_ascii_alphabetic());
     if value.chars().count() > max || !printable || (max == 2 && !is_country) {
@@ -200,12 +202,12 @@ struct Made {
 }
 
 /// P-256: every public authority signs it, and every client of today speaks it.
-fn make(wanted: &Wanted) -> Result<Made, Fault> {
+fn make(wanted: &Params) -> Result<Made, Fault> {
     let failed = Fault::of::<rcgen::Error>;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed("make a key"))?;
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();
-    let common_name = wanted.common_name.display_star();
+    let common_name = wanted.common_name.to_san();
     // A longer one is no common name (RFC 5280 appendix A.1); it is among the names all the same.
     if common_name.chars().count() <= ATTRIBUTE_MAX {
         subject.push(DnType::CommonName, common_name);
@@ -217,7 +219,7 @@ fn make(wanted: &Wanted) -> Result<Made, Fault> {
     params.subject_alt_names = wanted
         .names
         .iter()
-        .map(|name| Ia5String::try_from(name.display_star()).map(rcgen::SanType::DnsName))
+        .map(|name| Ia5String::try_from(name.to_san()).map(rcgen::SanType::DnsName))
         .collect::<Result<_, _>>()
         .map_err(failed("write a name"))?;
     let request = params
@@ -233,7 +235,7 @@ fn make(wanted: &Wanted) -> Result<Made, Fault> {
     })
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoCommonName => Code::MissingCommonName,
@@ -241,13 +243,13 @@ impl Failure for Error {
             Self::Names { .. } => Code::InvalidSans,
             Self::Attribute { .. } => Code::InvalidSubject,
             Self::Quota(over) => quota::code(over.kind),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,18 +1,18 @@
 //! `DeleteCdnDomain`: a domain is gone, online or not. Its certificates and its history stay.
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Environment, Held},
+    DomainPattern,
+    domain::{CertificateLocked, Environment},
 };
-use edgeseal_store::{catalog::ChangeError, record::Leaves};
+use edgeseal_store::{catalog::ChangeError, record::ServedLeaves};
 
-use super::named_domain::{self, NoDomain};
+use super::domain_lookup::{self, DomainError};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
-    request::Params,
+    operation::{ApiError, EmptyReply, Operation, StoreError, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -23,18 +23,18 @@ pub struct DeleteCdnDomain;
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// The operator holds it. Deleted and added again it would be free.
     #[error("{0}; until the operator lets it go, it cannot be deleted")]
-    Held(#[from] Held),
+    Held(#[from] CertificateLocked),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DeleteCdnDomain {
-    type Params = Pattern;
-    type Reply = Nothing;
+    type Params = DomainPattern;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -44,39 +44,39 @@ impl Operation for DeleteCdnDomain {
         Code::OperationDenied,
     ];
 
-    fn parse(params: &Params) -> Result<Pattern, Error> {
-        Ok(named_domain::name(params)?)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, Error> {
+        Ok(domain_lookup::parse_name(params)?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Nothing>, Error> {
-        let (name, deed) = (&name, &call.deed);
+        name: DomainPattern,
+    ) -> Result<Success<EmptyReply>, Error> {
+        let (name, deed) = (&name, &call.audit);
         let deleted = context.catalog.transact(deed, |mut draft| async move {
-            let found = named_domain::find_in(&mut draft, call.account(), name).await;
+            let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
             let domain = found.map_err(|why| ChangeError::Refused(Error::from(why)))?;
             domain
                 .mode
-                .allows_changes()
+                .check_unlocked()
                 .map_err(|held| ChangeError::Refused(held.into()))?;
             let leaves = draft.leaves(&domain, Environment::Production).await?;
-            draft.add_history(&domain, None, (leaves, Leaves::default()), deed)?;
+            draft.add_history(&domain, None, (leaves, ServedLeaves::default()), deed)?;
             draft.delete_domain(&domain).await?;
             Ok((draft, ()))
         });
-        let committed = deleted.await.map_err(refused_or::<Error, Error>)?;
-        Ok(Done::served(committed.revision, Environment::Production))
+        let committed = deleted.await.map_err(from_change_error::<Error, Error>)?;
+        Ok(Success::served(committed.revision, Environment::Production))
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
             Self::Held(_) => Code::OperationDenied,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -84,7 +84,7 @@ impl Failure for Error {
         match self {
             Self::Domain(why) => why.detail(),
             Self::Held(_) => Some(self.to_string()),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
         }
     }
 }

@@ -1,20 +1,20 @@
 //! `DeleteSpecificConfig`, `DeleteSpecificStagingConfig` and `BatchDeleteCdnDomainConfig`: settings
 //! are gone, by number or by function.
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 
 use super::{
     configure::{self, Error},
-    functions, named_domain,
-    named_domains::NoDomains,
+    domain_list_error::DomainListError,
+    domain_lookup, functions,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Nothing, Operation},
-    request::Params,
+    operation::{BatchOperation, EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation that takes numbers.
@@ -35,48 +35,48 @@ const SPECIFIC: &[Code] = &[
 ];
 
 impl Operation for DeleteSpecificConfig {
-    type Params = (Pattern, Vec<i64>);
-    type Reply = Nothing;
+    type Params = (DomainPattern, Vec<i64>);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = SPECIFIC;
 
-    fn parse(params: &Params) -> Result<(Pattern, Vec<i64>), Error> {
-        Ok((named_domain::name(params)?, ids(params)?))
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Vec<i64>), Error> {
+        Ok((domain_lookup::parse_name(params)?, ids(params)?))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, ids): (Pattern, Vec<i64>),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, ids): (DomainPattern, Vec<i64>),
+    ) -> Result<Success<EmptyReply>, Error> {
         delete(context, call, &name, &ids, Environment::Production).await
     }
 }
 
 impl Operation for DeleteSpecificStagingConfig {
-    type Params = (Pattern, Vec<i64>);
-    type Reply = Nothing;
+    type Params = (DomainPattern, Vec<i64>);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = SPECIFIC;
 
-    fn parse(params: &Params) -> Result<(Pattern, Vec<i64>), Error> {
-        Ok((named_domain::name(params)?, ids(params)?))
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Vec<i64>), Error> {
+        Ok((domain_lookup::parse_name(params)?, ids(params)?))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, ids): (Pattern, Vec<i64>),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, ids): (DomainPattern, Vec<i64>),
+    ) -> Result<Success<EmptyReply>, Error> {
         delete(context, call, &name, &ids, Environment::Staging).await
     }
 }
 
 impl BatchOperation for BatchDeleteCdnDomainConfig {
-    type Params = (Vec<Pattern>, Vec<String>);
-    type Reply = Nothing;
+    type Params = (Vec<DomainPattern>, Vec<String>);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -89,9 +89,13 @@ impl BatchOperation for BatchDeleteCdnDomainConfig {
         Code::FunctionNotSupported,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Vec<String>), Error> {
-        let names = domains.names().map_err(NoDomains::from)?;
-        let functions = functions::names(params.given("FunctionNames").unwrap_or_default())?;
+    fn parse(
+        domains: &DomainList,
+        params: &ParamMap,
+    ) -> Result<(Vec<DomainPattern>, Vec<String>), Error> {
+        let names = domains.names().map_err(DomainListError::from)?;
+        let functions =
+            functions::names(params.get_non_empty("FunctionNames").unwrap_or_default())?;
         if functions.is_empty() {
             return Err(Error::NoFunctionNames);
         }
@@ -101,8 +105,8 @@ impl BatchOperation for BatchDeleteCdnDomainConfig {
     async fn run(
         context: &Context,
         call: &Authorized,
-        (names, functions): (Vec<Pattern>, Vec<String>),
-    ) -> Result<Done<Nothing>, Error> {
+        (names, functions): (Vec<DomainPattern>, Vec<String>),
+    ) -> Result<Success<EmptyReply>, Error> {
         let environment = Environment::Production;
         let removed = configure::remove(
             context,
@@ -111,12 +115,12 @@ impl BatchOperation for BatchDeleteCdnDomainConfig {
             |setting| functions.contains(&setting.name),
             environment,
         );
-        Ok(Done::served(removed.await?, environment))
+        Ok(Success::served(removed.await?, environment))
     }
 }
 
-fn ids(params: &Params) -> Result<Vec<i64>, Error> {
-    let given = params.given("ConfigId").ok_or(Error::NoConfigId)?;
+fn ids(params: &ParamMap) -> Result<Vec<i64>, Error> {
+    let given = params.get_non_empty("ConfigId").ok_or(Error::NoConfigId)?;
     let refused = || Error::ConfigId {
         given: given.chars().take(80).collect(),
     };
@@ -134,10 +138,10 @@ fn ids(params: &Params) -> Result<Vec<i64>, Error> {
 async fn delete(
     context: &Context,
     call: &Authorized,
-    name: &Pattern,
+    name: &DomainPattern,
     ids: &[i64],
     environment: Environment,
-) -> Result<Done<Nothing>, Error> {
+) -> Result<Success<EmptyReply>, Error> {
     let removed = configure::remove(
         context,
         call,
@@ -145,5 +149,5 @@ async fn delete(
         |setting| ids.contains(&setting.id),
         environment,
     );
-    Ok(Done::served(removed.await?, environment))
+    Ok(Success::served(removed.await?, environment))
 }

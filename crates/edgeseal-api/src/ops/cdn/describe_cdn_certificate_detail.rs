@@ -9,13 +9,13 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble, shown},
+    operation::{Operation, StoreError, Success, sanitize},
     ops::{
-        issued::public_pem,
-        named_certificate::{self, By, NoCertificate},
+        certificate_lookup::{self, CertificateError, CertificateParam},
+        certificate_view::public_pem,
         region,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation that takes a name.
@@ -38,34 +38,35 @@ pub struct Reply {
 impl Operation for DescribeCdnCertificateDetail {
     type Params = String;
     type Reply = Reply;
-    type Error = NoCertificate;
+    type Error = CertificateError;
 
     const CODES: &'static [Code] = &[Code::MissingCertName, Code::NoSuchCertificate];
 
-    fn parse(params: &Params) -> Result<String, NoCertificate> {
-        named_certificate::name(params)
+    fn parse(params: &ParamMap) -> Result<String, CertificateError> {
+        certificate_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         name: String,
-    ) -> Result<Done<Reply>, NoCertificate> {
+    ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
-        let found = catalog.certificate_named(call.account(), &name).await;
-        let certificate = found
-            .map_err(Trouble::from)?
-            .ok_or_else(|| NoCertificate::NotFound {
-                which: format!("named {:?}", shown(&name)),
-            })?;
-        Ok(Done::read(Reply::of(catalog, certificate).await?))
+        let found = catalog.certificate_by_name(call.account(), &name).await;
+        let certificate =
+            found
+                .map_err(StoreError::from)?
+                .ok_or_else(|| CertificateError::NotFound {
+                    which: format!("named {:?}", sanitize(&name)),
+                })?;
+        Ok(Success::read(Reply::of(catalog, certificate).await?))
     }
 }
 
 impl Operation for DescribeCdnCertificateDetailById {
     type Params = (CertificateId, String);
     type Reply = Reply;
-    type Error = NoCertificate;
+    type Error = CertificateError;
 
     const CODES: &'static [Code] = &[
         Code::MissingCertId,
@@ -74,12 +75,14 @@ impl Operation for DescribeCdnCertificateDetailById {
         Code::NoSuchCertificate,
     ];
 
-    fn parse(params: &Params) -> Result<(CertificateId, String), NoCertificate> {
-        let id = named_certificate::number(params, By::CertId)?;
-        let region = params.given("CertRegion").unwrap_or(region::HOME);
+    fn parse(params: &ParamMap) -> Result<(CertificateId, String), CertificateError> {
+        let id = certificate_lookup::parse_id(params, CertificateParam::CertId)?;
+        let region = params
+            .get_non_empty("CertRegion")
+            .unwrap_or(region::DEFAULT);
         if !region::REGIONS.contains(&region) {
-            return Err(NoCertificate::Region {
-                given: shown(region),
+            return Err(CertificateError::Region {
+                given: sanitize(region),
             });
         }
         Ok((id, region.to_owned()))
@@ -89,20 +92,20 @@ impl Operation for DescribeCdnCertificateDetailById {
         context: &Context,
         call: &Authorized,
         (id, region): (CertificateId, String),
-    ) -> Result<Done<Reply>, NoCertificate> {
+    ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
-        let found = named_certificate::find(catalog, call.account(), id).await?;
+        let found = certificate_lookup::find(catalog, call.account(), id).await?;
         let certificate = found
             .filter(|found| found.region == region)
-            .ok_or_else(|| NoCertificate::NotFound {
+            .ok_or_else(|| CertificateError::NotFound {
                 which: format!("with CertId {id} in region {region}"),
             })?;
-        Ok(Done::read(Reply::of(catalog, certificate).await?))
+        Ok(Success::read(Reply::of(catalog, certificate).await?))
     }
 }
 
 impl Reply {
-    async fn of(catalog: &Catalog, certificate: CertificateRecord) -> Result<Self, Trouble> {
+    async fn of(catalog: &Catalog, certificate: CertificateRecord) -> Result<Self, StoreError> {
         Ok(Self {
             cert: public_pem(catalog, &certificate).await?,
             cert_id: certificate.id,

@@ -1,25 +1,25 @@
 //! `DescribeCdnSSLCertificateList` and its elder `DescribeCdnCertificateList`: the certificates that
 //! a domain could be bound to.
 
-use edgeseal_core::{Pattern, certificate::CertificateId};
+use edgeseal_core::{DomainPattern, certificate::CertificateId};
 use edgeseal_store::{
-    catalog::{Listing, Span},
+    catalog::{Listing, Pagination},
     record::{CertificateRecord, CertificateSummary},
 };
 use serde::Serialize;
 
-use super::{named_domain, named_domains::NoDomains};
+use super::{domain_list_error::DomainListError, domain_lookup};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{ApiError, Operation, StoreError, Success},
     ops::{
         certificate_page,
-        paging::{BadPage, Page},
+        paging::{InvalidPage, Page},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -30,9 +30,9 @@ pub struct DescribeCdnCertificateList;
 
 /// What is looked for.
 #[derive(Clone)]
-pub struct Search {
+pub struct Params {
     page: Page,
-    domains: Vec<Pattern>,
+    domains: Vec<DomainPattern>,
     keyword: Option<String>,
 }
 
@@ -48,13 +48,13 @@ pub struct Reply {
 struct Model {
     count: usize,
     #[serde(flatten)]
-    page: Option<Shown>,
+    page: Option<PageInfo>,
     cert_list: List,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shown {
+struct PageInfo {
     page_number: usize,
     page_size: usize,
 }
@@ -85,20 +85,20 @@ struct Row {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// There are no such domains.
     #[error(transparent)]
-    Domains(#[from] NoDomains),
+    Domains(#[from] DomainListError),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// Most rows of an answer, and as many as the elder operation shows.
 const ROWS_MAX: usize = 1000;
 
 impl Operation for DescribeCdnSslCertificateList {
-    type Params = Search;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -111,30 +111,30 @@ impl Operation for DescribeCdnSslCertificateList {
         Code::DomainNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        Ok(Search {
-            page: Page::of(params, ROWS_MAX, ROWS_MAX)?,
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Ok(Params {
+            page: Page::parse(params, ROWS_MAX, ROWS_MAX)?,
             domains: domains(params)?,
-            keyword: params.given("SearchKeyword").map(str::to_lowercase),
+            keyword: params.get_non_empty("SearchKeyword").map(str::to_lowercase),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, Error> {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
         let (count, rows) = search.rows(context, call, true).await?;
-        let shown = Shown {
+        let shown = PageInfo {
             page_number: search.page.number,
             page_size: search.page.size,
         };
-        Ok(Done::read(Reply::of(count, rows, Some(shown))))
+        Ok(Success::read(Reply::of(count, rows, Some(shown))))
     }
 }
 
 impl Operation for DescribeCdnCertificateList {
-    type Params = Search;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -145,8 +145,8 @@ impl Operation for DescribeCdnCertificateList {
         Code::DomainNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        Ok(Search {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Ok(Params {
             page: Page {
                 number: 1,
                 size: ROWS_MAX,
@@ -159,22 +159,22 @@ impl Operation for DescribeCdnCertificateList {
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, Error> {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
         let (count, rows) = search.rows(context, call, false).await?;
-        Ok(Done::read(Reply::of(count, rows, None)))
+        Ok(Success::read(Reply::of(count, rows, None)))
     }
 }
 
 /// The domains that certificates are looked for; none if all are wanted.
-fn domains(params: &Params) -> Result<Vec<Pattern>, NoDomains> {
-    match params.given("DomainName") {
-        Some(_) => Ok(DomainList::separated(params, "DomainName").names()?),
+fn domains(params: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
+    match params.get_non_empty("DomainName") {
+        Some(_) => Ok(DomainList::from_param(params, "DomainName").names()?),
         None => Ok(Vec::new()),
     }
 }
 
-impl Search {
+impl Params {
     /// How many certificates are found, and the rows of the page.
     async fn rows(
         &self,
@@ -186,7 +186,7 @@ impl Search {
         let rows = certificate_page::rows(&context.catalog, &listing.items, |certificate| {
             Row::of(certificate, with_region)
         });
-        Ok((listing.total, rows.await.map_err(Trouble::from)?))
+        Ok((listing.total, rows.await.map_err(StoreError::from)?))
     }
 
     async fn listing(
@@ -195,24 +195,24 @@ impl Search {
         call: &Authorized,
     ) -> Result<Listing<CertificateId>, Error> {
         for name in &self.domains {
-            let found = named_domain::find(&context.catalog, call.account(), name).await;
-            found.map_err(NoDomains::from)?;
+            let found = domain_lookup::find(&context.catalog, call.account(), name).await;
+            found.map_err(DomainListError::from)?;
         }
         let (catalog, account) = (&context.catalog, call.account());
-        let span = Span::of_page(self.page.number, self.page.size);
+        let span = Pagination::of_page(self.page.number, self.page.size);
         let listing = if self.domains.is_empty() && self.keyword.is_none() {
             catalog.certificates(account, None, span).await
         } else {
             let search = self.clone();
-            let wanted = move |_, certificate: &CertificateSummary<'_>| search.finds(certificate);
+            let wanted = move |_, certificate: &CertificateSummary<'_>| search.matches(certificate);
             catalog
                 .certificates_where(account, None, wanted, span)
                 .await
         };
-        Ok(listing.map_err(Trouble::from)?)
+        Ok(listing.map_err(StoreError::from)?)
     }
 
-    fn finds(&self, certificate: &CertificateSummary<'_>) -> bool {
+    fn matches(&self, certificate: &CertificateSummary<'_>) -> bool {
         let holds = |keyword: &String| {
             certificate.name.to_lowercase().contains(keyword)
                 || certificate.common_name.to_lowercase().contains(keyword)
@@ -224,13 +224,13 @@ impl Search {
     fn covers_one(&self, names: &str) -> bool {
         let mut names = names
             .split(',')
-            .filter_map(|name| Pattern::parse(name).ok());
+            .filter_map(|name| DomainPattern::parse(name).ok());
         names.any(|name| self.domains.iter().any(|domain| name.covers(domain)))
     }
 }
 
 impl Reply {
-    const fn of(count: usize, cert: Vec<Row>, page: Option<Shown>) -> Self {
+    const fn of(count: usize, cert: Vec<Row>, page: Option<PageInfo>) -> Self {
         let cert_list = List { cert };
         Self {
             certificate_list_model: Model {
@@ -248,20 +248,20 @@ impl Row {
             cert_id: certificate.id,
             cert_name: certificate.name,
             cert_region: with_region.then_some(certificate.region),
-            common: certificate.facts.common_name,
-            fingerprint: certificate.facts.sha1,
-            issuer: certificate.facts.issuer,
+            common: certificate.info.common_name,
+            fingerprint: certificate.info.sha1,
+            issuer: certificate.info.issuer,
             last_time: certificate.created.unix_seconds(),
         }
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
             Self::Domains(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -269,7 +269,7 @@ impl Failure for Error {
         match self {
             Self::Page(why) => why.detail(),
             Self::Domains(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
         }
     }
 }

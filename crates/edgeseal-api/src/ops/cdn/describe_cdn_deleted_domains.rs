@@ -2,16 +2,16 @@
 
 use serde::Serialize;
 
-use edgeseal_store::catalog::Span;
+use edgeseal_store::catalog::Pagination;
 
 use super::describe_cdn_https_domain_list::Error;
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::paging::Page,
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -47,19 +47,23 @@ impl Operation for DescribeCdnDeletedDomains {
 
     const CODES: &'static [Code] = &[Code::InvalidPageNumber, Code::InvalidPageSize];
 
-    fn parse(params: &Params) -> Result<Page, Error> {
-        Ok(Page::of(params, 20, 500)?)
+    fn parse(params: &ParamMap) -> Result<Page, Error> {
+        Ok(Page::parse(params, 20, 500)?)
     }
 
-    async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
-        let span = Span::of_page(page.number, page.size);
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        page: Page,
+    ) -> Result<Success<Reply>, Error> {
+        let span = Pagination::of_page(page.number, page.size);
         let listing = context.catalog.deleted_domains(call.account(), span).await;
-        let listing = listing.map_err(Trouble::from)?;
+        let listing = listing.map_err(StoreError::from)?;
         let rows = listing.items.into_iter().map(|(name, since)| Row {
             domain_name: name.to_string(),
             gmt_modified: since.at.to_string(),
         });
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             page_number: page.number,
             page_size: page.size,
             total_count: listing.total,

@@ -3,31 +3,31 @@
 use std::collections::HashSet;
 
 use edgeseal_core::{
-    Pattern, Timestamp,
-    certificate::{Facts, InvalidCertificate, inspect},
+    DomainPattern, Timestamp,
+    certificate::{CertificateInfo, InvalidCertificate, inspect},
 };
 use edgeseal_store::{Fault, record::DomainSummary};
 use serde::Serialize;
 
-use super::words::Word as _;
+use super::wire_names::WireName as _;
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{ApiError, Operation, StoreError, Success},
     ops::{
-        encoded_pem::{self, NotEncodedPem},
-        issued::{names, openssl_time},
+        certificate_view::{names, openssl_time},
+        encoded_pem::{self, InvalidEncodedPem},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct DescribeCdnDomainByCertificate;
 
 /// What is looked for.
-pub struct Search {
-    facts: Facts,
+pub struct Params {
+    facts: CertificateInfo,
     /// The whole name of its issuer.
     issuer: String,
     /// Only domains with HTTPS on, or off.
@@ -71,17 +71,17 @@ pub enum Error {
     Missing,
     /// Neither PEM nor base64 of it.
     #[error(transparent)]
-    Encoding(#[from] NotEncodedPem),
+    Encoding(#[from] InvalidEncodedPem),
     /// No certificate can be read from it.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeCdnDomainByCertificate {
-    type Params = Search;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -92,16 +92,16 @@ impl Operation for DescribeCdnDomainByCertificate {
         Code::CertificateFormat,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        let text = params.given("SSLPub").ok_or(Error::Missing)?;
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let text = params.get_non_empty("SSLPub").ok_or(Error::Missing)?;
         let leaf = inspect(&encoded_pem::decode(text)?)?;
         let flag = |name| {
             params
-                .given(name)
+                .get_non_empty(name)
                 .map(|word| word.eq_ignore_ascii_case("true"))
         };
-        Ok(Search {
-            facts: leaf.facts,
+        Ok(Params {
+            facts: leaf.info,
             issuer: leaf.issuer,
             https: flag("SSLStatus"),
             exact: flag("Exact").unwrap_or(false),
@@ -111,10 +111,13 @@ impl Operation for DescribeCdnDomainByCertificate {
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, Error> {
-        let domains = search.domains(context, call).await.map_err(Trouble::from)?;
-        Ok(Done::read(Reply {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
+        let domains = search
+            .domains(context, call)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(Success::read(Reply {
             cert_infos: CertInfos {
                 cert_info: [CertInfo::of(search, domains.join(","), call.now())],
             },
@@ -122,9 +125,9 @@ impl Operation for DescribeCdnDomainByCertificate {
     }
 }
 
-impl Search {
+impl Params {
     async fn domains(&self, context: &Context, call: &Authorized) -> Result<Vec<String>, Fault> {
-        let (covered, https) = (Covered::by(&self.facts, self.exact), self.https);
+        let (covered, https) = (CoveredNames::by(&self.facts, self.exact), self.https);
         let wanted = move |name: &str, domain: &DomainSummary<'_>| {
             https.is_none_or(|on| domain.served.is_some() == on) && covered.has(name)
         };
@@ -134,17 +137,17 @@ impl Search {
 }
 
 /// The names that a certificate covers, as domains are spelt: for a look at each of very many.
-struct Covered {
+struct CoveredNames {
     /// Names, and `.x` for `*.x`.
     names: HashSet<String>,
     /// Whether names below a wildcard count.
     below: bool,
 }
 
-impl Covered {
-    fn by(facts: &Facts, exact: bool) -> Self {
+impl CoveredNames {
+    fn by(facts: &CertificateInfo, exact: bool) -> Self {
         Self {
-            names: facts.names.iter().map(Pattern::to_string).collect(),
+            names: facts.names.iter().map(DomainPattern::to_string).collect(),
             below: !exact,
         }
     }
@@ -157,13 +160,13 @@ impl Covered {
 }
 
 impl CertInfo {
-    fn of(Search { facts, issuer, .. }: Search, domain_list: String, now: Timestamp) -> Self {
+    fn of(Params { facts, issuer, .. }: Params, domain_list: String, now: Timestamp) -> Self {
         let yes_no = |yes| if yes { "yes" } else { "no" };
         Self {
             domain_names: names(&facts),
             cert_start_time: openssl_time(facts.not_before),
             cert_expire_time: openssl_time(facts.not_after),
-            cert_type: facts.key.word(),
+            cert_type: facts.key.wire_name(),
             cert_expired: yes_no(facts.not_after < now),
             // Whether its authority is obsolete: what is signed as obsolete ones did is refused.
             cert_ca_is_legacy: "no",
@@ -174,20 +177,20 @@ impl CertInfo {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Missing => Code::CertParameterMissing,
             Self::Encoding(_) => Code::SslPubDecodeError,
             Self::Certificate(InvalidCertificate::Format(_)) => Code::CertificateFormat,
             Self::Certificate(_) => Code::CertificateDecodeError,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
@@ -199,9 +202,10 @@ mod tests {
 
     #[test]
     fn covered_as_the_rule_says() {
-        let patterns = ["a.com", "*.a.com", "x.b.com"].map(|name| Pattern::parse(name).unwrap());
-        let names: HashSet<String> = patterns.iter().map(Pattern::to_string).collect();
-        let covered = Covered { names, below: true };
+        let patterns =
+            ["a.com", "*.a.com", "x.b.com"].map(|name| DomainPattern::parse(name).unwrap());
+        let names: HashSet<String> = patterns.iter().map(DomainPattern::to_string).collect();
+        let covered = CoveredNames { names, below: true };
         for name in [
             "a.com",
             "b.a.com",
@@ -213,7 +217,7 @@ mod tests {
             "b.com",
             ".b.com",
         ] {
-            let domain = Pattern::parse(name).unwrap();
+            let domain = DomainPattern::parse(name).unwrap();
             let rule = patterns.iter().any(|pattern| pattern.covers(&domain));
             assert_eq!(covered.has(name), rule, "{name}");
         }

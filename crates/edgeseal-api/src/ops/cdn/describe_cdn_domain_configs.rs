@@ -1,20 +1,20 @@
 //! `DescribeCdnDomainConfigs`: the settings of a domain; and `DescribeCdnDomainStagingConfig`, what
 //! is staged of them.
 
-use edgeseal_core::{Pattern, delivery::Setting};
+use edgeseal_core::{DomainPattern, delivery::Setting};
 use serde::Serialize;
 
 use super::{
     configure::Error,
+    domain_lookup,
     functions::{self, effect},
-    named_domain,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    request::Params,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -24,8 +24,8 @@ pub struct DescribeCdnDomainConfigs;
 pub struct DescribeCdnDomainStagingConfig;
 
 /// Which settings of which domain.
-pub struct Wanted {
-    name: Pattern,
+pub struct Params {
+    name: DomainPattern,
     /// All functions if there is none.
     functions: Vec<String>,
     id: Option<String>,
@@ -79,7 +79,7 @@ struct Argument {
 }
 
 impl Operation for DescribeCdnDomainConfigs {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -91,18 +91,18 @@ impl Operation for DescribeCdnDomainConfigs {
         Code::FunctionNotSupported,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(params)
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
-        let found = named_domain::find(&context.catalog, call.account(), &wanted.name);
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
+        let found = domain_lookup::find(&context.catalog, call.account(), &wanted.name);
         let domain = found.await?;
-        let settings = domain.settings.iter().filter(|one| wanted.takes(one));
+        let settings = domain.settings.iter().filter(|one| wanted.matches(one));
         let rows = settings.map(|setting| {
             Row::of(
                 setting,
@@ -111,7 +111,7 @@ impl Operation for DescribeCdnDomainConfigs {
                 },
             )
         });
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             domain_configs: Configs {
                 domain_config: rows.collect(),
             },
@@ -120,7 +120,7 @@ impl Operation for DescribeCdnDomainConfigs {
 }
 
 impl Operation for DescribeCdnDomainStagingConfig {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = StagedReply;
     type Error = Error;
 
@@ -133,8 +133,8 @@ impl Operation for DescribeCdnDomainStagingConfig {
         Code::FunctionNotSupported,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let wanted = Wanted::parse(params)?;
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let wanted = Params::parse(params)?;
         if wanted.functions.is_empty() {
             return Err(Error::NoFunctionNames);
         }
@@ -144,15 +144,15 @@ impl Operation for DescribeCdnDomainStagingConfig {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<StagedReply>, Error> {
-        let found = named_domain::find(&context.catalog, call.account(), &wanted.name);
+        wanted: Params,
+    ) -> Result<Success<StagedReply>, Error> {
+        let found = domain_lookup::find(&context.catalog, call.account(), &wanted.name);
         let domain = found.await?;
         let settings = domain
             .staged_settings
             .iter()
-            .filter(|one| wanted.takes(one));
-        Ok(Done::read(StagedReply {
+            .filter(|one| wanted.matches(one));
+        Ok(Success::read(StagedReply {
             domain_name: domain.name.to_string(),
             domain_configs: settings
                 .map(|setting| Row::of(setting, arguments(setting)))
@@ -161,16 +161,16 @@ impl Operation for DescribeCdnDomainStagingConfig {
     }
 }
 
-impl Wanted {
-    fn parse(params: &Params) -> Result<Self, Error> {
+impl Params {
+    fn parse(params: &ParamMap) -> Result<Self, Error> {
         Ok(Self {
-            name: named_domain::name(params)?,
-            functions: functions::names(params.given("FunctionNames").unwrap_or_default())?,
-            id: params.given("ConfigId").map(str::to_owned),
+            name: domain_lookup::parse_name(params)?,
+            functions: functions::names(params.get_non_empty("FunctionNames").unwrap_or_default())?,
+            id: params.get_non_empty("ConfigId").map(str::to_owned),
         })
     }
 
-    fn takes(&self, setting: &Setting) -> bool {
+    fn matches(&self, setting: &Setting) -> bool {
         (self.functions.is_empty() || self.functions.contains(&setting.name))
             && self
                 .id

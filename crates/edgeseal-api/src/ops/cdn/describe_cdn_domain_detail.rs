@@ -1,21 +1,21 @@
 //! `DescribeCdnDomainDetail`: one domain. Version 2014-11-11 shows its certificate too, which
 //! certbot-aliyun-cdn compares with its own.
 
-use edgeseal_core::{Pattern, domain::Domain};
+use edgeseal_core::{DomainPattern, domain::Domain};
 use serde::Serialize;
 
 use super::{
-    named_domain::{self, NO_DOMAIN, NoDomain},
-    sources::Source,
-    words::{Word as _, cname, on_off},
+    domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+    sources::OriginView,
+    wire_names::{WireName as _, cname, on_off},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    ops::issued::served_pem,
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    ops::certificate_view::served_pem,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -53,55 +53,55 @@ struct Detail {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct SourceModels {
-    source_model: Vec<Source>,
+    source_model: Vec<OriginView>,
 }
 
 impl Operation for DescribeCdnDomainDetail {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Reply;
-    type Error = NoDomain;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Reply>, NoDomain> {
-        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        name: DomainPattern,
+    ) -> Result<Success<Reply>, DomainError> {
+        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
         let detail = Detail::of(&domain, &context.settings.cname_suffix);
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             get_domain_detail_model: detail,
         }))
     }
 }
 
 impl Operation for DescribeCdnDomainDetail2014 {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Reply;
-    type Error = NoDomain;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Reply>, NoDomain> {
-        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        name: DomainPattern,
+    ) -> Result<Success<Reply>, DomainError> {
+        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
         let served = served_pem(&context.catalog, &domain).await;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             get_domain_detail_model: Detail {
                 // Absent, not empty: the client takes only that for "none".
-                server_certificate: Some(served.map_err(Trouble::from)?)
+                server_certificate: Some(served.map_err(StoreError::from)?)
                     .filter(|text| !text.is_empty()),
                 ..Detail::of(&domain, &context.settings.cname_suffix)
             },
@@ -115,11 +115,11 @@ impl Detail {
         let cname = cname(&domain.name, cname_suffix);
         Self {
             domain_name: domain.name.to_string(),
-            cdn_type: domain.service.word(),
+            cdn_type: domain.service.wire_name(),
             https_cname: if https { cname.clone() } else { String::new() },
             cname,
-            domain_status: domain.state.word(),
-            scope: domain.coverage.word(),
+            domain_status: domain.state.wire_name(),
+            scope: domain.coverage.wire_name(),
             description: domain.description.clone(),
             resource_group_id: domain.resource_group.clone(),
             gmt_created: domain.created.to_string(),
@@ -127,7 +127,7 @@ impl Detail {
             server_certificate_status: on_off(https),
             server_certificate: None,
             source_models: SourceModels {
-                source_model: domain.origins.iter().map(Source::detailed).collect(),
+                source_model: domain.origins.iter().map(OriginView::detailed).collect(),
             },
         }
     }

@@ -9,29 +9,29 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Fault,
-    catalog::Span,
+    catalog::Pagination,
     record::{CertificateRecord, DomainSummary},
 };
 use serde::Serialize;
 
-use super::words::Word as _;
+use super::wire_names::WireName as _;
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{ApiError, Operation, StoreError, Success},
     ops::{
-        issued::{date_time, standing_on_domain},
-        paging::{BadPage, Page},
+        certificate_view::{date_time, domain_certificate_status},
+        paging::{InvalidPage, Page},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct DescribeCdnHttpsDomainList;
 
 /// What is looked for.
-pub struct Search {
+pub struct Params {
     page: Page,
     keyword: Option<String>,
 }
@@ -70,23 +70,23 @@ struct Row {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeCdnHttpsDomainList {
-    type Params = Search;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[Code::InvalidPageNumber, Code::InvalidPageSize];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        let keyword = params.given("Keyword").map(str::to_lowercase);
-        Ok(Search {
-            page: Page::of(params, 20, 500)?,
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let keyword = params.get_non_empty("Keyword").map(str::to_lowercase);
+        Ok(Params {
+            page: Page::parse(params, 20, 500)?,
             keyword: keyword.map(|word| word.trim_start_matches('*').to_owned()),
         })
     }
@@ -94,21 +94,21 @@ impl Operation for DescribeCdnHttpsDomainList {
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, Error> {
-        let span = Span::of_page(search.page.number, search.page.size);
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
+        let span = Pagination::of_page(search.page.number, search.page.size);
         let keyword = search.keyword;
         let wanted = move |name: &str, domain: &DomainSummary<'_>| {
             domain.served.is_some() && keyword.as_ref().is_none_or(|word| name.contains(word))
         };
         let catalog = &context.catalog;
         let listing = catalog.domains_where(call.account(), wanted, span).await;
-        let listing = listing.map_err(Trouble::from)?;
+        let listing = listing.map_err(StoreError::from)?;
         let rows = rows(&context.catalog, listing.items, call.now()).await;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             total_count: listing.total,
             cert_infos: CertInfos {
-                cert_info: rows.map_err(Trouble::from)?,
+                cert_info: rows.map_err(StoreError::from)?,
             },
         }))
     }
@@ -128,7 +128,7 @@ async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result
     ids.sort_unstable();
     ids.dedup();
     let certificates: HashMap<CertificateId, CertificateRecord> = catalog
-        .certificates_numbered(&ids)
+        .certificates_by_id(&ids)
         .await?
         .into_iter()
         .map(|certificate| (certificate.id, certificate))
@@ -136,9 +136,9 @@ async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result
     let rows = bound.into_iter().filter_map(|(name, binding)| {
         let certificate = certificates.get(&binding.certificate)?;
         let all = binding.certificates();
-        let ends = all.filter_map(|(id, _)| Some(certificates.get(&id)?.facts.chain_not_after));
+        let ends = all.filter_map(|(id, _)| Some(certificates.get(&id)?.info.chain_not_after));
         let expires = ends.min()?;
-        let standing = standing_on_domain(binding.all_cover(), expires, now);
+        let standing = domain_certificate_status(binding.all_cover(), expires, now);
         Some(Row::of(name, &binding, certificate, standing))
     });
     Ok(rows.collect())
@@ -151,11 +151,11 @@ impl Row {
         certificate: &CertificateRecord,
         cert_status: &'static str,
     ) -> Self {
-        let facts = &certificate.facts;
+        let facts = &certificate.info;
         Self {
             domain_name,
             cert_name: certificate.name.clone(),
-            cert_type: certificate.source.word(),
+            cert_type: certificate.source.wire_name(),
             cert_common_name: facts.common_name.clone(),
             cert_status,
             cert_start_time: date_time(facts.not_before),
@@ -165,18 +165,18 @@ impl Row {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Page(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
         }
     }
 }

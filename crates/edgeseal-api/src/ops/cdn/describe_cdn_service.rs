@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -37,17 +37,17 @@ struct Locks {
 impl Operation for DescribeCdnService {
     type Params = ();
     type Reply = Reply;
-    type Error = Trouble;
+    type Error = StoreError;
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Trouble> {
+    fn parse(_: &ParamMap) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn run(_: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
+    async fn run(_: &Context, call: &Authorized, (): ()) -> Result<Success<Reply>, StoreError> {
         let account = call.principal().owner();
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             instance_id: account.id.to_string(),
             opening_time: account.created.to_string(),
             internet_charge_type: "PayByTraffic",

@@ -2,28 +2,28 @@
 //! its number.
 
 use edgeseal_core::domain::Domain;
-use edgeseal_store::catalog::{Listing, Span};
+use edgeseal_store::catalog::{Listing, Pagination};
 use serde::Serialize;
 
 use super::{
     functions,
-    sources::Source,
-    words::{Word as _, cname, on_off},
+    sources::OriginView,
+    wire_names::{WireName as _, cname, on_off},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
-    ops::paging::{BadPage, Page},
-    request::Params,
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    ops::paging::{InvalidPage, Page},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct DescribeCdnUserDomainsByFunc;
 
 /// Which domains.
-pub struct Wanted {
+pub struct Params {
     page: Page,
     /// The function; `None` if none has the number.
     function: Option<&'static str>,
@@ -64,7 +64,7 @@ struct Row {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Sources {
-    source: Vec<Source>,
+    source: Vec<OriginView>,
 }
 
 /// Why not.
@@ -81,14 +81,14 @@ pub enum Error {
     },
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeCdnUserDomainsByFunc {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -99,27 +99,27 @@ impl Operation for DescribeCdnUserDomainsByFunc {
         Code::InvalidPageSize,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let given = params.given("FuncId").ok_or(Error::Unnamed)?;
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let given = params.get_non_empty("FuncId").ok_or(Error::Unnamed)?;
         let number: u32 = given.trim().parse().map_err(|_| Error::Function {
-            given: shown(given),
+            given: sanitize(given),
         })?;
-        Ok(Wanted {
-            page: Page::of(params, 20, 500)?,
-            function: functions::numbered(number),
-            resource_group: params.given("ResourceGroupId").map(str::to_owned),
+        Ok(Params {
+            page: Page::parse(params, 20, 500)?,
+            function: functions::by_id(number),
+            resource_group: params.get_non_empty("ResourceGroupId").map(str::to_owned),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
         let listing = wanted.listing(context, call).await?;
         let suffix = &context.settings.cname_suffix;
         let rows = listing.items.into_iter();
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             page_number: wanted.page.number,
             page_size: wanted.page.size,
             total_count: listing.total,
@@ -130,12 +130,12 @@ impl Operation for DescribeCdnUserDomainsByFunc {
     }
 }
 
-impl Wanted {
+impl Params {
     async fn listing(
         &self,
         context: &Context,
         call: &Authorized,
-    ) -> Result<Listing<Domain>, Trouble> {
+    ) -> Result<Listing<Domain>, StoreError> {
         let Some(function) = self.function else {
             return Ok(Listing::default());
         };
@@ -148,7 +148,7 @@ impl Wanted {
                         .as_ref()
                         .is_none_or(|group| domain.resource_group == *group)
             },
-            Span::of_page(self.page.number, self.page.size),
+            Pagination::of_page(self.page.number, self.page.size),
         );
         Ok(listing.await?)
     }
@@ -159,13 +159,13 @@ impl Row {
         Self {
             domain_name: domain.name.to_string(),
             cname: cname(&domain.name, cname_suffix),
-            cdn_type: domain.service.word(),
-            domain_status: domain.state.word(),
+            cdn_type: domain.service.wire_name(),
+            domain_status: domain.state.wire_name(),
             ssl_protocol: on_off(domain.is_https_on()),
             gmt_created: domain.created.to_string(),
             gmt_modified: domain.modified.to_string(),
             sources: Sources {
-                source: domain.origins.iter().map(Source::listed).collect(),
+                source: domain.origins.iter().map(OriginView::listed).collect(),
             },
             description: domain.description,
             resource_group_id: domain.resource_group,
@@ -173,19 +173,19 @@ impl Row {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Unnamed => Code::MissingFuncId,
             Self::Function { .. } => Code::InvalidFuncId,
             Self::Page(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! `DomainRemain`, and what is told of certificates and signing requests, are additions.
 
-use edgeseal_core::quota::{Kind, Quota};
+use edgeseal_core::quota::{Quota, QuotaKind};
 use serde::Serialize;
 
 use super::describe_refresh_quota::{DIRECTORIES, IGNORE_PARAMS, PRELOADS, URLS};
@@ -11,9 +11,9 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::quota,
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -47,20 +47,24 @@ const UNLIMITED: u64 = i32::MAX as u64;
 impl Operation for DescribeCdnUserQuota {
     type Params = ();
     type Reply = Reply;
-    type Error = Trouble;
+    type Error = StoreError;
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Trouble> {
+    fn parse(_: &ParamMap) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
-        let (domain_quota, domain_remain) = shown(context, call, Kind::Domains).await?;
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (): (),
+    ) -> Result<Success<Reply>, StoreError> {
+        let (domain_quota, domain_remain) = shown(context, call, QuotaKind::Domains).await?;
         let (certificate_quota, certificate_remain) =
-            shown(context, call, Kind::Certificates).await?;
-        let (csr_key_quota, csr_key_remain) = shown(context, call, Kind::CsrKeys).await?;
-        Ok(Done::read(Reply {
+            shown(context, call, QuotaKind::Certificates).await?;
+        let (csr_key_quota, csr_key_remain) = shown(context, call, QuotaKind::CsrKeys).await?;
+        Ok(Success::read(Reply {
             domain_quota,
             domain_remain,
             certificate_quota,
@@ -82,8 +86,12 @@ impl Operation for DescribeCdnUserQuota {
 }
 
 /// The quota of a kind, and what is left of it.
-async fn shown(context: &Context, call: &Authorized, kind: Kind) -> Result<(u64, u64), Trouble> {
-    let quota = match quota::of(context, call.account(), kind).await? {
+async fn shown(
+    context: &Context,
+    call: &Authorized,
+    kind: QuotaKind,
+) -> Result<(u64, u64), StoreError> {
+    let quota = match quota::for_account(context, call.account(), kind).await? {
         Quota::AtMost(limit) => u64::from(limit).min(UNLIMITED),
         Quota::Unlimited => UNLIMITED,
     };

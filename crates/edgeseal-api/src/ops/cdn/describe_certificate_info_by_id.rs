@@ -8,17 +8,17 @@ use edgeseal_core::{
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 use serde::Serialize;
 
-use super::words::Word as _;
+use super::wire_names::WireName as _;
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::{
-        issued::{date_time, public_pem},
-        named_certificate::{self, By, NoCertificate},
+        certificate_lookup::{self, CertificateError, CertificateParam},
+        certificate_view::{date_time, public_pem},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -27,7 +27,7 @@ pub struct DescribeCertificateInfoById;
 /// Domains that one answer names.
 const DOMAINS_MAX: usize = 1000;
 /// Domains that are looked at for it: some have the certificate bound with HTTPS off.
-const LOOKED_AT_MAX: usize = 5000;
+const SCANNED_MAX: usize = 5000;
 
 /// The certificate.
 #[derive(Serialize)]
@@ -58,7 +58,7 @@ struct CertInfo {
 impl Operation for DescribeCertificateInfoById {
     type Params = CertificateId;
     type Reply = Reply;
-    type Error = NoCertificate;
+    type Error = CertificateError;
 
     const CODES: &'static [Code] = &[
         Code::MissingCertId,
@@ -66,31 +66,31 @@ impl Operation for DescribeCertificateInfoById {
         Code::NoSuchCertificate,
     ];
 
-    fn parse(params: &Params) -> Result<CertificateId, NoCertificate> {
-        named_certificate::number(params, By::CertId)
+    fn parse(params: &ParamMap) -> Result<CertificateId, CertificateError> {
+        certificate_lookup::parse_id(params, CertificateParam::CertId)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         id: CertificateId,
-    ) -> Result<Done<Reply>, NoCertificate> {
+    ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
-        let missing = || NoCertificate::NotFound {
+        let missing = || CertificateError::NotFound {
             which: format!("with CertId {id} that HTTPS is on with"),
         };
         // One that was removed while it was bound is still served, and shown here.
-        let found = catalog.certificate(id).await.map_err(Trouble::from)?;
+        let found = catalog.certificate(id).await.map_err(StoreError::from)?;
         let own = found.filter(|found| found.account == *call.account());
         let certificate = own.ok_or_else(missing)?;
-        let domains = served_on(catalog, id).await.map_err(Trouble::from)?;
+        let domains = served_on(catalog, id).await.map_err(StoreError::from)?;
         if domains.is_empty() {
             return Err(missing());
         }
         let info = CertInfo::of(catalog, certificate, &domains).await;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             cert_infos: CertInfos {
-                cert_info: [info.map_err(Trouble::from)?],
+                cert_info: [info.map_err(StoreError::from)?],
             },
         }))
     }
@@ -103,7 +103,7 @@ async fn served_on(catalog: &Catalog, id: CertificateId) -> Result<Vec<String>, 
         on.flat_map(Binding::certificates)
             .any(|(bound, _)| bound == id)
     };
-    let users = catalog.users_of_certificate(id, LOOKED_AT_MAX).await?;
+    let users = catalog.domains_using_certificate(id, SCANNED_MAX).await?;
     let serving = users.iter().filter(|domain| serves(domain));
     let names = serving.map(|domain| domain.name.to_string());
     Ok(names.take(DOMAINS_MAX).collect())
@@ -121,9 +121,9 @@ impl CertInfo {
             https_crt: public_pem(catalog, &certificate).await?,
             cert_id: certificate.id.to_string(),
             cert_name: certificate.name,
-            cert_type: certificate.source.word(),
+            cert_type: certificate.source.wire_name(),
             create_time: go_time(certificate.created),
-            cert_expire_time: go_time(certificate.facts.not_after),
+            cert_expire_time: go_time(certificate.info.not_after),
             domain_list,
         })
     }

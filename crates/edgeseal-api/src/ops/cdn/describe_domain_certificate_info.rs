@@ -1,20 +1,20 @@
 //! `DescribeDomainCertificateInfo`: what is bound to one domain.
 
-use edgeseal_core::{Pattern, Timestamp, certificate::CertificateId, domain::Domain};
+use edgeseal_core::{DomainPattern, Timestamp, certificate::CertificateId, domain::Domain};
 use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
 use super::{
-    named_domain::{self, NO_DOMAIN, NoDomain},
-    words::{Word as _, on_off},
+    domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+    wire_names::{WireName as _, on_off},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    ops::issued::{public_pem, standing_on_domain},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    ops::certificate_view::{domain_certificate_status, public_pem},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -40,13 +40,13 @@ struct CertInfo {
     domain_name: String,
     server_certificate_status: &'static str,
     #[serde(flatten)]
-    bound: Option<Bound>,
+    bound: Option<BoundCertificate>,
 }
 
 /// What is there only if a certificate is served. All values are strings on the wire.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::ops) struct Bound {
+pub(in crate::ops) struct BoundCertificate {
     pub(in crate::ops) cert_name: String,
     pub(in crate::ops) cert_id: String,
     pub(in crate::ops) cert_region: String,
@@ -69,38 +69,38 @@ pub(in crate::ops) struct Bound {
 }
 
 impl Operation for DescribeDomainCertificateInfo {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Reply;
-    type Error = NoDomain;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Reply>, NoDomain> {
-        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
-        let bound = Bound::of_domain(&context.catalog, &domain, call.now()).await;
-        let infos = each_or_none(bound.map_err(Trouble::from)?, |bound| CertInfo {
+        name: DomainPattern,
+    ) -> Result<Success<Reply>, DomainError> {
+        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
+        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await;
+        let infos = entries_or_empty_one(bound.map_err(StoreError::from)?, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             server_certificate_status: on_off(domain.is_https_on()),
             bound,
         });
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             cert_infos: CertInfos { cert_info: infos },
         }))
     }
 }
 
 /// An entry for each certificate, or one without any.
-pub(in crate::ops) fn each_or_none<T>(
-    bound: Vec<Bound>,
-    entry: impl FnMut(Option<Bound>) -> T,
+pub(in crate::ops) fn entries_or_empty_one<T>(
+    bound: Vec<BoundCertificate>,
+    entry: impl FnMut(Option<BoundCertificate>) -> T,
 ) -> Vec<T> {
     if bound.is_empty() {
         return std::iter::once(None).map(entry).collect();
@@ -108,7 +108,7 @@ pub(in crate::ops) fn each_or_none<T>(
     bound.into_iter().map(Some).map(entry).collect()
 }
 
-impl Bound {
+impl BoundCertificate {
     /// What the production edges serve, the first certificate first. With HTTPS off that is none,
     /// although the binding is remembered: Terraform's acceptance tests read no certificate then.
     pub(in crate::ops) async fn of_domain(
@@ -145,13 +145,13 @@ impl Bound {
             return Ok(None);
         };
         let server_certificate = public_pem(catalog, &certificate).await?;
-        let facts = certificate.facts;
-        let cert_status = standing_on_domain(covers, facts.chain_not_after, now);
+        let facts = certificate.info;
+        let cert_status = domain_certificate_status(covers, facts.chain_not_after, now);
         Ok(Some(Self {
             cert_name: certificate.name,
             cert_id: certificate.id.to_string(),
             cert_region: certificate.region,
-            cert_type: certificate.source.word(),
+            cert_type: certificate.source.wire_name(),
             cert_domain_name: facts.common_name,
             cert_org: facts.issuer,
             cert_life: life(facts.not_before, facts.not_after),

@@ -1,17 +1,17 @@
 //! `DescribeDomainCname`: whether visitors' DNS points to the edge. The DNS is asked now.
 
-use edgeseal_core::{AccountId, Pattern};
+use edgeseal_core::{AccountId, DomainPattern};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
-use super::{named_domain, named_domains::NoDomains, words::cname};
+use super::{domain_list_error::DomainListError, domain_lookup, wire_names::cname};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done},
-    request::Params,
+    operation::{BatchOperation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -43,9 +43,9 @@ struct Row {
 }
 
 impl BatchOperation for DescribeDomainCname {
-    type Params = Vec<Pattern>;
+    type Params = Vec<DomainPattern>;
     type Reply = Reply;
-    type Error = NoDomains;
+    type Error = DomainListError;
 
     const CODES: &'static [Code] = &[
         Code::MissingDomainName,
@@ -54,34 +54,34 @@ impl BatchOperation for DescribeDomainCname {
         Code::DomainNotFound,
     ];
 
-    fn parse(domains: &DomainList, _: &Params) -> Result<Vec<Pattern>, NoDomains> {
+    fn parse(domains: &DomainList, _: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
         Ok(domains.names()?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        names: Vec<Pattern>,
-    ) -> Result<Done<Reply>, NoDomains> {
+        names: Vec<DomainPattern>,
+    ) -> Result<Success<Reply>, DomainListError> {
         for name in &names {
-            named_domain::find(&context.catalog, call.account(), name).await?;
+            domain_lookup::find(&context.catalog, call.account(), name).await?;
         }
         // Several at once: a DNS server that does not answer costs its time a few times only.
         let account = call.account();
         let rows = names.iter().map(|name| Row::of(context, account, name));
         let rows: Vec<_> = rows.collect();
         let data = stream::iter(rows).buffered(8).collect().await;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             cname_datas: Found { data },
         }))
     }
 }
 
 impl Row {
-    async fn of(context: &Context, account: &AccountId, name: &Pattern) -> Self {
+    async fn of(context: &Context, account: &AccountId, name: &DomainPattern) -> Self {
         let wanted = cname(name, &context.settings.cname_suffix);
-        let found = match &context.settings.owner_check {
-            Some(check) => check.points_to(account, name, &wanted).await,
+        let found = match &context.settings.ownership_verifier {
+            Some(check) => check.verify_cname(account, name, &wanted).await,
             None => Err("this machine has no DNS server to ask".to_owned()),
         };
         let (status, passed) = if found.is_ok() { (0, "yes") } else { (1, "no") };

@@ -8,8 +8,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -60,16 +60,16 @@ pub struct Shared {
 impl Operation for DescribeRefreshQuota {
     type Params = ();
     type Reply = Reply;
-    type Error = Trouble;
+    type Error = StoreError;
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Trouble> {
+    fn parse(_: &ParamMap) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
-        Ok(Done::read(Reply {
+    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Success<Reply>, StoreError> {
+        Ok(Success::read(Reply {
             shared: Shared::unused(),
             preload_edge_quota: PRELOADS.to_string(),
             preload_edge_remain: PRELOADS.to_string(),
@@ -80,16 +80,16 @@ impl Operation for DescribeRefreshQuota {
 impl Operation for DescribeDcdnRefreshQuota {
     type Params = ();
     type Reply = Shared;
-    type Error = Trouble;
+    type Error = StoreError;
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Trouble> {
+    fn parse(_: &ParamMap) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Done<Shared>, Trouble> {
-        Ok(Done::read(Shared::unused()))
+    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Success<Shared>, StoreError> {
+        Ok(Success::read(Shared::unused()))
     }
 }
 

@@ -1,21 +1,21 @@
 //! `DescribeRefreshTasks` and `DescribeRefreshTaskById`, in the DCDN `DescribeDcdnRefreshTasks` and
 //! `DescribeDcdnRefreshTaskById`: tasks by their numbers; see [`super::refresh_task`].
 
-use edgeseal_core::{Pattern, Timestamp};
+use edgeseal_core::{DomainPattern, Timestamp};
 use serde::Serialize;
 
 use super::{
-    named_domain::{self, NoDomain},
-    refresh_task::{self, BadTaskId, Kind, Shown, Task},
-    words::Word as _,
+    domain_lookup::{self, DomainError},
+    refresh_task::{self, InvalidTaskId, Task, TaskKind, TaskView},
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
-    ops::paging::{BadPage, Page},
-    request::Params,
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    ops::paging::{InvalidPage, Page},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -28,15 +28,15 @@ pub struct DescribeDcdnRefreshTasks;
 pub struct DescribeRefreshTaskById;
 
 /// What is asked for.
-pub struct Wanted {
+pub struct Params {
     page: Page,
     ids: Option<String>,
     object_path: String,
-    domain: Option<Pattern>,
-    kind: Option<Kind>,
+    domain: Option<DomainPattern>,
+    kind: Option<TaskKind>,
     /// Whether tasks are wanted that are complete: all are.
     complete: bool,
-    between: Option<(Timestamp, Timestamp)>,
+    time_range: Option<(Timestamp, Timestamp)>,
 }
 
 /// A page of tasks.
@@ -52,7 +52,7 @@ pub struct Reply {
 #[derive(Serialize)]
 struct CdnTasks {
     #[serde(rename = "CDNTask")]
-    tasks: Vec<Shown>,
+    tasks: Vec<TaskView>,
 }
 
 /// A page of tasks.
@@ -68,7 +68,7 @@ pub struct DcdnReply {
 #[derive(Serialize)]
 struct DcdnTasks {
     #[serde(rename = "Task")]
-    tasks: Vec<Shown>,
+    tasks: Vec<TaskView>,
 }
 
 /// Tasks, in a list without a wrapper.
@@ -76,7 +76,7 @@ struct DcdnTasks {
 #[serde(rename_all = "PascalCase")]
 pub struct ById {
     total_count: usize,
-    tasks: Vec<Shown>,
+    tasks: Vec<TaskView>,
 }
 
 /// Why not.
@@ -84,13 +84,13 @@ pub struct ById {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// No number of a task.
     #[error("name the task in TaskId")]
     Unnamed,
     /// Not a number of a task.
     #[error(transparent)]
-    Id(#[from] BadTaskId),
+    Id(#[from] InvalidTaskId),
     /// A domain or a status without a kind.
     #[error("with DomainName or Status, say in ObjectType what kind of task is meant")]
     NoKind,
@@ -108,7 +108,7 @@ pub enum Error {
     },
     /// One end of a time without the other.
     #[error("give both StartTime and EndTime, or neither")]
-    OneTime,
+    IncompleteTimeRange,
     /// Not a time.
     #[error("StartTime must be a time as 2026-01-02T03:04:05Z")]
     From,
@@ -117,13 +117,13 @@ pub enum Error {
     Until,
     /// An end before its start.
     #[error("EndTime must be later than StartTime")]
-    Backwards,
+    ReversedTimeRange,
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 const CODES: &[Code] = &[
@@ -145,23 +145,23 @@ const CODES: &[Code] = &[
 const STATUSES: [&str; 4] = ["Complete", "Refreshing", "Failed", "Pending"];
 
 impl Operation for DescribeRefreshTasks {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(params)
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
         let (total_count, tasks) = wanted.tasks(context, call).await?;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             page_number: wanted.page.number,
             page_size: wanted.page.size,
             total_count,
@@ -171,23 +171,23 @@ impl Operation for DescribeRefreshTasks {
 }
 
 impl Operation for DescribeDcdnRefreshTasks {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = DcdnReply;
     type Error = Error;
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(params)
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<DcdnReply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<DcdnReply>, Error> {
         let (total_count, tasks) = wanted.tasks(context, call).await?;
-        Ok(Done::read(DcdnReply {
+        Ok(Success::read(DcdnReply {
             page_number: wanted.page.number,
             page_size: wanted.page.size,
             total_count,
@@ -203,48 +203,56 @@ impl Operation for DescribeRefreshTaskById {
 
     const CODES: &'static [Code] = &[Code::MissingTaskId, Code::InvalidTaskId];
 
-    fn parse(params: &Params) -> Result<String, Error> {
-        let given = params.given("TaskId").ok_or(Error::Unnamed)?;
+    fn parse(params: &ParamMap) -> Result<String, Error> {
+        let given = params.get_non_empty("TaskId").ok_or(Error::Unnamed)?;
         refresh_task::ids(given)?;
         Ok(given.to_owned())
     }
 
-    async fn run(_: &Context, call: &Authorized, ids: String) -> Result<Done<ById>, Error> {
+    async fn run(_: &Context, call: &Authorized, ids: String) -> Result<Success<ById>, Error> {
         let account = call.account();
         let tasks = Task::parse(&ids, account, call.now())?;
-        Ok(Done::read(ById {
+        Ok(Success::read(ById {
             total_count: tasks.len(),
-            tasks: tasks.iter().map(|task| task.shown(account, "")).collect(),
+            tasks: tasks.iter().map(|task| task.view(account, "")).collect(),
         }))
     }
 }
 
-impl Wanted {
-    fn parse(params: &Params) -> Result<Self, Error> {
-        let page = Page::of(params, 20, 100)?;
-        let ids = params.given("TaskId");
+impl Params {
+    fn parse(params: &ParamMap) -> Result<Self, Error> {
+        let page = Page::parse(params, 20, 100)?;
+        let ids = params.get_non_empty("TaskId");
         ids.map(refresh_task::ids).transpose()?;
-        let status = params.given("Status");
-        let name = params.given("DomainName");
-        let kind = params.given("ObjectType");
+        let status = params.get_non_empty("Status");
+        let name = params.get_non_empty("DomainName");
+        let kind = params.get_non_empty("ObjectType");
         if (status.is_some() || name.is_some()) && kind.is_none() {
             return Err(Error::NoKind);
         }
-        let kind =
-            kind.map(|word| Kind::of_word(word).ok_or_else(|| Error::Kind { given: shown(word) }));
+        let kind = kind.map(|word| {
+            TaskKind::from_wire_name(word).ok_or_else(|| Error::Kind {
+                given: sanitize(word),
+            })
+        });
         let kind = kind.transpose()?;
         let is_status = |word: &&str| STATUSES.iter().any(|one| one.eq_ignore_ascii_case(word));
         if let Some(other) = status.filter(|word| !is_status(word)) {
             return Err(Error::Status {
-                given: shown(other),
+                given: sanitize(other),
             });
         }
         Ok(Self {
             page,
             ids: ids.map(str::to_owned),
-            object_path: params.given("ObjectPath").unwrap_or_default().to_owned(),
-            between: between(params)?,
-            domain: name.map(|_| named_domain::name(params)).transpose()?,
+            object_path: params
+                .get_non_empty("ObjectPath")
+                .unwrap_or_default()
+                .to_owned(),
+            time_range: parse_time_range(params)?,
+            domain: name
+                .map(|_| domain_lookup::parse_name(params))
+                .transpose()?,
             kind,
             complete: status.is_none_or(|word| word.eq_ignore_ascii_case(STATUSES[0])),
         })
@@ -255,47 +263,50 @@ impl Wanted {
         &self,
         context: &Context,
         call: &Authorized,
-    ) -> Result<(usize, Vec<Shown>), Error> {
+    ) -> Result<(usize, Vec<TaskView>), Error> {
         let account = call.account();
         if let Some(name) = &self.domain {
-            named_domain::find(&context.catalog, account, name).await?;
+            domain_lookup::find(&context.catalog, account, name).await?;
         }
         // Without a number nothing is known of any task.
         let ids = self.ids.as_deref().filter(|_| self.complete);
         let tasks = ids.map(|ids| Task::parse(ids, account, call.now()));
         let mut tasks = tasks.transpose()?.unwrap_or_default();
-        tasks.retain(|task| self.takes(*task));
+        tasks.retain(|task| self.matches(*task));
         let total = tasks.len();
         let skipped = (self.page.number - 1).saturating_mul(self.page.size);
         let page = tasks.into_iter().skip(skipped).take(self.page.size);
-        let shown = page.map(|task| task.shown(account, &self.object_path));
+        let shown = page.map(|task| task.view(account, &self.object_path));
         Ok((total, shown.collect()))
     }
 
-    fn takes(&self, task: Task) -> bool {
+    fn matches(&self, task: Task) -> bool {
         self.kind.is_none_or(|kind| task.kind == kind)
             && self
-                .between
+                .time_range
                 .is_none_or(|(from, until)| (from..=until).contains(&task.at))
     }
 }
 
-fn between(params: &Params) -> Result<Option<(Timestamp, Timestamp)>, Error> {
-    let times = (params.given("StartTime"), params.given("EndTime"));
+fn parse_time_range(params: &ParamMap) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+    let times = (
+        params.get_non_empty("StartTime"),
+        params.get_non_empty("EndTime"),
+    );
     let (from, until) = match times {
         (None, None) => return Ok(None),
         (Some(from), Some(until)) => (from, until),
-        _ => return Err(Error::OneTime),
+        _ => return Err(Error::IncompleteTimeRange),
     };
     let from = Timestamp::parse_iso(from).ok_or(Error::From)?;
     let until = Timestamp::parse_iso(until).ok_or(Error::Until)?;
     if until <= from {
-        return Err(Error::Backwards);
+        return Err(Error::ReversedTimeRange);
     }
     Ok(Some((from, until)))
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
@@ -304,19 +315,19 @@ impl Failure for Error {
             Self::NoKind => Code::MissingObjectType,
             Self::Kind { .. } => Code::UnknownObjectType,
             Self::Status { .. } => Code::UnknownTaskStatus,
-            Self::OneTime => Code::MissingTimeParameter,
+            Self::IncompleteTimeRange => Code::MissingTimeParameter,
             Self::From => Code::TaskStartTime,
             Self::Until => Code::TaskEndTime,
-            Self::Backwards => Code::TaskTimesMismatch,
+            Self::ReversedTimeRange => Code::TaskTimesMismatch,
             Self::Domain(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

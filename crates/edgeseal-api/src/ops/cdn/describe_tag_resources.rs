@@ -1,12 +1,12 @@
 //! `DescribeTagResources`, in the DCDN `DescribeDcdnTagResources`: the labels of the domains that are
 //! named, domain by domain.
 
-use edgeseal_core::{Pattern, domain::Domain};
+use edgeseal_core::{DomainPattern, domain::Domain};
 use serde::Serialize;
 
 use super::{
-    named_domain,
-    tag_resources::{self, Error, takes},
+    domain_lookup,
+    tag_resources::{self, Error, matches_filter},
     tags,
 };
 use crate::{
@@ -14,16 +14,16 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done},
-    request::Params,
+    operation::{BatchOperation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct DescribeTagResources;
 
 /// Which labels of which domains; all labels if none is named.
-pub struct Wanted {
-    names: Vec<Pattern>,
+pub struct Params {
+    names: Vec<DomainPattern>,
     tags: Vec<(String, String)>,
 }
 
@@ -49,7 +49,7 @@ struct Tag {
 }
 
 impl BatchOperation for DescribeTagResources {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -62,33 +62,33 @@ impl BatchOperation for DescribeTagResources {
         Code::DomainNotFound,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        Ok(Wanted {
-            names: tag_resources::some(domains, params)?,
-            tags: tags::parse(params),
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        Ok(Params {
+            names: tag_resources::required_domains(domains, params)?,
+            tags: tags::parse_filter(params),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
         let mut rows = Vec::new();
         for name in &wanted.names {
-            let domain = named_domain::find(&context.catalog, call.account(), name).await?;
+            let domain = domain_lookup::find(&context.catalog, call.account(), name).await?;
             rows.extend(wanted.row(&domain));
         }
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             tag_resources: rows,
         }))
     }
 }
 
-impl Wanted {
+impl Params {
     fn row(&self, domain: &Domain) -> Option<Row> {
         let tags = domain.tags.iter();
-        let tags = tags.filter(|(key, value)| takes(&self.tags, key, value));
+        let tags = tags.filter(|(key, value)| matches_filter(&self.tags, key, value));
         let tags = tags.map(|(key, value)| Tag {
             key: key.clone(),
             value: value.clone(),

@@ -1,14 +1,14 @@
 //! `DescribeUserCertificateExpireCount`: how many domains need a new certificate.
 
-use edgeseal_core::certificate::SOON_MS;
+use edgeseal_core::certificate::EXPIRY_WARNING_MS;
 use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -27,24 +27,28 @@ pub struct Reply {
 impl Operation for DescribeUserCertificateExpireCount {
     type Params = ();
     type Reply = Reply;
-    type Error = Trouble;
+    type Error = StoreError;
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Trouble> {
+    fn parse(_: &ParamMap) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (): (),
+    ) -> Result<Success<Reply>, StoreError> {
         let now = call.now();
         let (expired_count, expire_within_30_days_count) = context
             .catalog
-            .ending(call.account(), now, now.plus_ms(SOON_MS))
+            .count_expiring(call.account(), now, now.plus_ms(EXPIRY_WARNING_MS))
             .await?;
         let reply = Reply {
             expired_count,
             expire_within_30_days_count,
         };
-        Ok(Done::read(reply))
+        Ok(Success::read(reply))
     }
 }

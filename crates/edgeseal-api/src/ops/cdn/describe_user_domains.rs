@@ -4,16 +4,16 @@ use edgeseal_core::domain::Domain;
 use serde::Serialize;
 
 use super::{
-    domain_search::{BAD_SEARCH, BadSearch, Search},
-    sources::Source,
-    words::{Word as _, cname, on_off},
+    domain_filter::{DOMAIN_FILTER_CODES, DomainFilter, InvalidDomainFilter},
+    sources::OriginView,
+    wire_names::{WireName as _, cname, on_off},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -56,30 +56,30 @@ struct Row {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Sources {
-    source: Vec<Source>,
+    source: Vec<OriginView>,
 }
 
 impl Operation for DescribeUserDomains {
-    type Params = Search;
+    type Params = DomainFilter;
     type Reply = Reply;
-    type Error = BadSearch;
+    type Error = InvalidDomainFilter;
 
-    const CODES: &'static [Code] = &BAD_SEARCH;
+    const CODES: &'static [Code] = &DOMAIN_FILTER_CODES;
 
-    fn parse(params: &Params) -> Result<Search, BadSearch> {
-        Search::parse(params)
+    fn parse(params: &ParamMap) -> Result<DomainFilter, InvalidDomainFilter> {
+        DomainFilter::parse(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, BadSearch> {
-        let listing = search.listing(&context.catalog, call.account()).await;
-        let listing = listing.map_err(Trouble::from)?;
+        search: DomainFilter,
+    ) -> Result<Success<Reply>, InvalidDomainFilter> {
+        let listing = search.list(&context.catalog, call.account()).await;
+        let listing = listing.map_err(StoreError::from)?;
         let suffix = &context.settings.cname_suffix;
         let rows = listing.items.iter().map(|domain| Row::of(domain, suffix));
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             page_number: search.page.number,
             page_size: search.page.size,
             total_count: listing.total,
@@ -96,9 +96,9 @@ impl Row {
             domain_id: domain.id,
             domain_name: domain.name.to_string(),
             cname: cname(&domain.name, cname_suffix),
-            cdn_type: domain.service.word(),
-            domain_status: domain.state.word(),
-            coverage: domain.coverage.word(),
+            cdn_type: domain.service.wire_name(),
+            domain_status: domain.state.wire_name(),
+            coverage: domain.coverage.wire_name(),
             ssl_protocol: on_off(domain.is_https_on()),
             sandbox: "normal",
             description: domain.description.clone(),
@@ -106,7 +106,7 @@ impl Row {
             gmt_created: domain.created.to_string(),
             gmt_modified: domain.modified.to_string(),
             sources: Sources {
-                source: domain.origins.iter().map(Source::listed).collect(),
+                source: domain.origins.iter().map(OriginView::listed).collect(),
             },
         }
     }

@@ -11,13 +11,13 @@
 //!
 //! Any other function is stored, read back, and without effect.
 
-use crate::{code::Code, operation::Failure};
-use edgeseal_core::delivery::{Delivery, Hsts, Redirect, Setting, TlsVersions};
+use crate::{code::Code, operation::ApiError};
+use edgeseal_core::delivery::{DeliveryConfig, Hsts, Redirect, Setting, TlsVersions};
 
-mod numbers;
+mod ids;
 mod parse;
 
-pub(super) use numbers::numbered;
+pub(super) use ids::by_id;
 pub(super) use parse::{names, parse};
 
 const OPTION: &str = "https_option";
@@ -27,11 +27,11 @@ const TLS: &str = "https_tls_version";
 const HSTS: &str = "HSTS";
 
 /// Functions that the edge obeys.
-const OBEYED: [&str; 5] = [OPTION, TO_HTTPS, TO_HTTP, TLS, HSTS];
+const SUPPORTED: [&str; 5] = [OPTION, TO_HTTPS, TO_HTTP, TLS, HSTS];
 
 /// Functions that a domain can have several times: each has its own condition or value. Any other
 /// is replaced when it is set again.
-const SEVERAL: [&str; 12] = [
+const REPEATABLE: [&str; 12] = [
     "advanced_origin",
     "back_to_origin_argument_rewrite",
     "back_to_origin_url_rewrite",
@@ -69,7 +69,7 @@ pub struct Function {
 
 /// Why functions are not set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadFunctions {
+pub enum InvalidFunctions {
     /// The parameter is absent or empty.
     #[error(
         "give a JSON list in Functions, as in [{{\"functionName\":\"https_force\",\"functionArgs\":[{{\"argName\":\"enable\",\"argValue\":\"on\"}}]}}]"
@@ -111,11 +111,11 @@ pub enum BadFunctions {
     },
     /// Longer than a domain may have.
     #[error(
-        "the arguments of all settings would have {octets} octets; at most {ALL_ARGUMENTS_MAX} are accepted"
+        "the arguments of all settings would have {bytes} bytes; at most {ALL_ARGUMENTS_MAX} are accepted"
     )]
     TooLong {
         /// How many.
-        octets: usize,
+        bytes: usize,
     },
     /// An argument that the edge cannot obey.
     #[error("{function}: {argument} is {given:?}; use {expected}")]
@@ -142,7 +142,7 @@ pub(super) fn effect(setting: &Setting) -> &'static str {
         TLS => is_on("tls10") || is_on("tls11"),
         _ => false,
     };
-    if !OBEYED.contains(&setting.name.as_str()) || setting.parent.is_some() {
+    if !SUPPORTED.contains(&setting.name.as_str()) || setting.parent.is_some() {
         "none"
     } else if beyond {
         "part"
@@ -153,7 +153,7 @@ pub(super) fn effect(setting: &Setting) -> &'static str {
 
 /// The staged setting that must stand beside `staged` so that both redirects are not on at once: the
 /// other one off. `None` if nothing is missing.
-pub(super) fn missing_end_of_redirect(
+pub(super) fn staged_redirect_off(
     settings: &[Setting],
     staged: &[Setting],
     new_id: i64,
@@ -172,7 +172,7 @@ pub(super) fn missing_end_of_redirect(
         id: new_id,
         name: other.to_owned(),
         arguments: vec![("enable".to_owned(), "off".to_owned())],
-        several: false,
+        repeatable: false,
         parent: None,
     })
 }
@@ -181,7 +181,10 @@ pub(super) fn missing_end_of_redirect(
 pub(super) fn redirect(to: Option<Redirect>) -> Vec<Function> {
     let force = |name: &str, on: bool| Function {
         name: name.to_owned(),
-        arguments: vec![("enable".to_owned(), super::words::on_off(on).to_owned())],
+        arguments: vec![(
+            "enable".to_owned(),
+            super::wire_names::on_off(on).to_owned(),
+        )],
         id: None,
         parent: None,
     };
@@ -195,19 +198,19 @@ pub(super) fn redirect(to: Option<Redirect>) -> Vec<Function> {
 /// it replaces, or `new_id`. To redirect one way ends redirecting the other way.
 ///
 /// # Errors
-/// [`BadFunctions`] of what the domain has or would have.
+/// [`InvalidFunctions`] of what the domain has or would have.
 pub(super) fn set(
     settings: &mut Vec<Setting>,
     function: &Function,
     new_id: i64,
-) -> Result<i64, BadFunctions> {
-    let several = SEVERAL.contains(&function.name.as_str());
+) -> Result<i64, InvalidFunctions> {
+    let several = REPEATABLE.contains(&function.name.as_str());
     let present = match function.id {
         Some(id) => Some(
             settings
                 .iter()
                 .position(|have| have.id == id && have.name == function.name)
-                .ok_or_else(|| BadFunctions::NoSetting {
+                .ok_or_else(|| InvalidFunctions::NoSetting {
                     name: function.name.clone(),
                     id,
                 })?,
@@ -219,12 +222,12 @@ pub(super) fn set(
         id: present.map_or(new_id, |at| settings[at].id),
         name: function.name.clone(),
         arguments: function.arguments.clone(),
-        several,
+        repeatable: several,
         parent: function.parent,
     };
     let id = setting.id;
     if is_redirect_on(&setting) {
-        settings.iter_mut().for_each(end_redirect);
+        settings.iter_mut().for_each(disable_redirect);
     }
     match present {
         Some(at) => settings[at] = setting,
@@ -234,16 +237,19 @@ pub(super) fn set(
     Ok(id)
 }
 
-fn check_size(settings: &[Setting]) -> Result<(), BadFunctions> {
-    let octets = settings.iter().map(|one| octets(&one.arguments)).sum();
+fn check_size(settings: &[Setting]) -> Result<(), InvalidFunctions> {
+    let octets = settings
+        .iter()
+        .map(|one| arguments_size(&one.arguments))
+        .sum();
     match settings.len() {
-        count if count > SETTINGS_MAX => Err(BadFunctions::TooMany { count }),
-        _ if octets > ALL_ARGUMENTS_MAX => Err(BadFunctions::TooLong { octets }),
+        count if count > SETTINGS_MAX => Err(InvalidFunctions::TooMany { count }),
+        _ if octets > ALL_ARGUMENTS_MAX => Err(InvalidFunctions::TooLong { bytes: octets }),
         _ => Ok(()),
     }
 }
 
-fn octets(arguments: &[(String, String)]) -> usize {
+fn arguments_size(arguments: &[(String, String)]) -> usize {
     arguments
         .iter()
         // What stands around them in a record counts too.
@@ -255,10 +261,10 @@ fn octets(arguments: &[(String, String)]) -> usize {
 /// conditions, and to obey it for every request would be wrong.
 ///
 /// # Errors
-/// [`BadFunctions::Argument`], [`BadFunctions::NoTls`], or they are too many or too long together.
-pub(super) fn derive(settings: &[Setting]) -> Result<Delivery, BadFunctions> {
+/// [`InvalidFunctions::Argument`], [`InvalidFunctions::NoTls`], or they are too many or too long together.
+pub(super) fn derive(settings: &[Setting]) -> Result<DeliveryConfig, InvalidFunctions> {
     check_size(settings)?;
-    let mut delivery = Delivery::default();
+    let mut delivery = DeliveryConfig::default();
     for setting in settings.iter().filter(|setting| setting.parent.is_none()) {
         match setting.name.as_str() {
             OPTION => {
@@ -284,7 +290,7 @@ fn is_redirect_on(setting: &Setting) -> bool {
         && value(setting, "enable").is_some_and(|word| word.eq_ignore_ascii_case("on"))
 }
 
-fn end_redirect(setting: &mut Setting) {
+fn disable_redirect(setting: &mut Setting) {
     if is_redirect_on(setting) {
         let enable = setting
             .arguments
@@ -296,7 +302,7 @@ fn end_redirect(setting: &mut Setting) {
     }
 }
 
-fn tls(setting: &Setting) -> Result<TlsVersions, BadFunctions> {
+fn tls(setting: &Setting) -> Result<TlsVersions, InvalidFunctions> {
     for old in ["tls10", "tls11"] {
         flag(setting, TLS, old)?;
     }
@@ -306,11 +312,11 @@ fn tls(setting: &Setting) -> Result<TlsVersions, BadFunctions> {
         (true, true) => Ok(TlsVersions::Both),
         (true, false) => Ok(TlsVersions::Only12),
         (false, true) => Ok(TlsVersions::Only13),
-        (false, false) => Err(BadFunctions::NoTls),
+        (false, false) => Err(InvalidFunctions::NoTls),
     }
 }
 
-fn hsts(setting: &Setting) -> Result<Option<Hsts>, BadFunctions> {
+fn hsts(setting: &Setting) -> Result<Option<Hsts>, InvalidFunctions> {
     /// Two months, as the documentation recommends.
     const MAX_AGE_S: u32 = 5_184_000;
     let enabled = flag(setting, HSTS, "enabled")?.unwrap_or(false);
@@ -318,7 +324,7 @@ fn hsts(setting: &Setting) -> Result<Option<Hsts>, BadFunctions> {
     let given = value(setting, "https_hsts_max_age").filter(|text| !text.is_empty());
     let max_age_s = match given {
         None => MAX_AGE_S,
-        Some(text) => text.parse().map_err(|_| BadFunctions::Argument {
+        Some(text) => text.parse().map_err(|_| InvalidFunctions::Argument {
             function: HSTS,
             argument: "https_hsts_max_age",
             given: text.to_owned(),
@@ -336,12 +342,12 @@ fn flag(
     setting: &Setting,
     function: &'static str,
     argument: &'static str,
-) -> Result<Option<bool>, BadFunctions> {
+) -> Result<Option<bool>, InvalidFunctions> {
     match value(setting, argument) {
         None | Some("") => Ok(None),
         Some(on) if on.eq_ignore_ascii_case("on") => Ok(Some(true)),
         Some(off) if off.eq_ignore_ascii_case("off") => Ok(Some(false)),
-        Some(other) => Err(BadFunctions::Argument {
+        Some(other) => Err(InvalidFunctions::Argument {
             function,
             argument,
             given: other.chars().take(40).collect(),
@@ -358,7 +364,7 @@ fn value<'a>(setting: &'a Setting, argument: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-impl Failure for BadFunctions {
+impl ApiError for InvalidFunctions {
     fn code(&self) -> Code {
         match self {
             Self::Missing => Code::MissingFunctions,
@@ -372,8 +378,8 @@ impl Failure for BadFunctions {
         }
     }
 
-    fn wire(&self) -> String {
-        let wire = self.code().row().wire;
+    fn wire_code(&self) -> String {
+        let wire = self.code().row().wire_code;
         match self {
             Self::Name { given } => {
                 let name: String = given.chars().filter(char::is_ascii_alphanumeric).collect();

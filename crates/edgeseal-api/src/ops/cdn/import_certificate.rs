@@ -3,9 +3,9 @@
 //! the certificate is bound already, so that an import can be called again until it is complete.
 
 use edgeseal_core::{
-    Pattern,
+    DomainPattern,
     certificate::{Certificate, admit},
-    domain::{Binding, Domain, Environment, Origin, State},
+    domain::{Binding, Domain, DomainState, Environment, Origin},
 };
 use edgeseal_store::{Revision, catalog::ChangeError};
 use serde::Serialize;
@@ -13,19 +13,19 @@ use zeroize::Zeroizing;
 
 use super::{
     add_cdn_domain,
-    named_domain::NoDomain,
-    named_domains::NoDomains,
-    set_certificate::{self, Source, Upload, check_covers},
+    domain_list_error::DomainListError,
+    domain_lookup::DomainError,
+    set_certificate::{self, CertificateInput, UploadedCertificate, check_covers},
     sources::{self, InvalidSources},
-    words::Word as _,
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Failure, Trouble, refused_or, shown},
-    request::Params,
+    operation::{ApiError, BatchOperation, StoreError, Success, from_change_error, sanitize},
+    request::ParamMap,
     warning::Warning,
 };
 
@@ -33,8 +33,8 @@ use crate::{
 pub struct ImportCertificate;
 
 /// What is to be imported.
-pub struct Wanted {
-    names: Vec<Pattern>,
+pub struct Params {
+    names: Vec<DomainPattern>,
     /// Origins of domains that are missing; without them a missing domain is refused.
     origins: Option<Vec<Origin>>,
     chain: String,
@@ -81,7 +81,7 @@ enum Outcome {
 pub enum Error {
     /// The list of names is none.
     #[error(transparent)]
-    Names(#[from] NoDomains),
+    Names(#[from] DomainListError),
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
@@ -99,11 +99,11 @@ pub enum Error {
     Set(#[from] set_certificate::Error),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl BatchOperation for ImportCertificate {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Imported;
     type Error = Error;
 
@@ -143,23 +143,26 @@ impl BatchOperation for ImportCertificate {
         Code::DomainInProtectedMode,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        let names = domains.names().map_err(NoDomains::from)?;
-        let origins = params.given("Sources").map(sources::parse).transpose()?;
-        let dry_run = match params.given("DryRun") {
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        let names = domains.names().map_err(DomainListError::from)?;
+        let origins = params
+            .get_non_empty("Sources")
+            .map(sources::parse)
+            .transpose()?;
+        let dry_run = match params.get_non_empty("DryRun") {
             None => false,
             Some(yes) if yes.eq_ignore_ascii_case("true") => true,
             Some(no) if no.eq_ignore_ascii_case("false") => false,
             Some(other) => {
-                let given = shown(other);
+                let given = sanitize(other);
                 return Err(Error::DryRun { given });
             }
         };
         let missing_key = set_certificate::Error::NoKey { param: "SSLPri" };
         let missing_chain = set_certificate::Error::NoChain { param: "SSLPub" };
-        let key = params.given("SSLPri").ok_or(missing_key)?;
-        let chain = params.given("SSLPub").ok_or(missing_chain)?;
-        Ok(Wanted {
+        let key = params.get_non_empty("SSLPri").ok_or(missing_key)?;
+        let chain = params.get_non_empty("SSLPub").ok_or(missing_chain)?;
+        Ok(Params {
             names,
             origins,
             chain: chain.to_owned(),
@@ -171,18 +174,18 @@ impl BatchOperation for ImportCertificate {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Imported>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Imported>, Error> {
         let certificate = admit(&wanted.chain, &wanted.key, call.now());
         let certificate = certificate.map_err(set_certificate::Error::from)?;
-        check_covers(context, &wanted.names, &certificate.facts)?;
+        check_covers(context, &wanted.names, &certificate.info)?;
         let mut domains = Vec::with_capacity(wanted.names.len());
         for name in &wanted.names {
-            let domain = own_or_missing(context, call, name).await?;
+            let domain = find_owned(context, call, name).await?;
             let outcome = outcome(context, domain.as_ref(), &certificate).await?;
             domains.push(Row::new(name, domain.as_ref(), outcome));
         }
-        let of = |wanted_outcomes: &[Outcome]| -> Vec<Pattern> {
+        let of = |wanted_outcomes: &[Outcome]| -> Vec<DomainPattern> {
             let pairs = wanted.names.iter().zip(&domains);
             let chosen = pairs.filter(|(_, row)| wanted_outcomes.contains(&row.result));
             chosen.map(|(name, _)| name.clone()).collect()
@@ -198,15 +201,15 @@ impl BatchOperation for ImportCertificate {
         };
         let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
         if wanted.dry_run {
-            return Ok(Done::read(reply).warned(warnings));
+            return Ok(Success::read(reply).with_warnings(warnings));
         }
         let (revision, warnings) = if to_bind.is_empty() {
             (newest(context, &wanted.names).await?, warnings)
         } else {
-            let missing = add_cdn_domain::Wanted::web(missing, origins);
+            let missing = add_cdn_domain::Params::web(missing, origins);
             import(context, call, &missing, &to_bind, certificate).await?
         };
-        Ok(Done::with(reply, revision, Some(PRODUCTION)).warned(warnings))
+        Ok(Success::changed_with(reply, revision, Some(PRODUCTION)).with_warnings(warnings))
     }
 }
 
@@ -214,26 +217,26 @@ impl BatchOperation for ImportCertificate {
 async fn import(
     context: &Context,
     call: &Authorized,
-    missing: &add_cdn_domain::Wanted,
-    to_bind: &[Pattern],
+    missing: &add_cdn_domain::Params,
+    to_bind: &[DomainPattern],
     certificate: Certificate,
 ) -> Result<(Revision, Vec<Warning>), Error> {
     add_cdn_domain::check_ownership(context, call, missing.names()).await?;
-    let source = &Source::Upload(Box::new(Upload::unnamed(certificate)));
+    let source = &CertificateInput::Upload(Box::new(UploadedCertificate::unnamed(certificate)));
     let imported = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             let added = add_cdn_domain::add_in(&mut draft, context, call, missing).await;
-            added.map_err(of_step)?;
+            added.map_err(map_change_error)?;
             let bound = set_certificate::bind_in(draft, context, call, to_bind, source).await;
-            bound.map_err(of_step)
+            bound.map_err(map_change_error)
         });
-    let committed = imported.await.map_err(refused_or::<Error, Error>)?;
+    let committed = imported.await.map_err(from_change_error::<Error, Error>)?;
     Ok((committed.revision, committed.value))
 }
 
 /// Why a step of the change is refused, as why the change is.
-fn of_step<E: Into<Error>>(error: ChangeError<E>) -> ChangeError<Error> {
+fn map_change_error<E: Into<Error>>(error: ChangeError<E>) -> ChangeError<Error> {
     match error {
         ChangeError::Refused(why) => ChangeError::Refused(why.into()),
         ChangeError::NonceUsed => ChangeError::NonceUsed,
@@ -246,12 +249,16 @@ const PRODUCTION: Environment = Environment::Production;
 
 /// The account's domain of this name; `None` if nobody has it. That another account has it is told
 /// when it is added, as everywhere.
-async fn own_or_missing(
+async fn find_owned(
     context: &Context,
     call: &Authorized,
-    name: &Pattern,
+    name: &DomainPattern,
 ) -> Result<Option<Domain>, Error> {
-    let found = context.catalog.domain(name).await.map_err(Trouble::from)?;
+    let found = context
+        .catalog
+        .domain(name)
+        .await
+        .map_err(StoreError::from)?;
     Ok(found.filter(|domain| domain.account == *call.account()))
 }
 
@@ -270,45 +277,45 @@ async fn outcome(
             return Ok(Outcome::Unchanged);
         }
         let bound = context.catalog.certificate(id).await;
-        let bound = bound.map_err(Trouble::from)?;
+        let bound = bound.map_err(StoreError::from)?;
         issued_later |=
-            bound.is_some_and(|bound| bound.facts.not_before > certificate.facts.not_before);
+            bound.is_some_and(|bound| bound.info.not_before > certificate.info.not_before);
     }
     Ok(match binding {
         Some(_) if issued_later => Outcome::Newer,
-        _ if domain.may_change_certificate().is_err() => Outcome::Held,
+        _ if domain.check_certificate_change().is_err() => Outcome::Held,
         Some(_) => Outcome::Replaced,
         None => Outcome::Bound,
     })
 }
 
 /// The commit of the domain that was changed last.
-async fn newest(context: &Context, names: &[Pattern]) -> Result<Revision, Error> {
+async fn newest(context: &Context, names: &[DomainPattern]) -> Result<Revision, Error> {
     let mut newest = Revision::default();
     for name in names {
-        let target = context.catalog.target(name, None, PRODUCTION).await;
-        let target = target.map_err(Trouble::from)?;
+        let target = context.catalog.rollout_target(name, None, PRODUCTION).await;
+        let target = target.map_err(StoreError::from)?;
         newest = newest.max(target.map_or(newest, |target| target.revision));
     }
     Ok(newest)
 }
 
-fn not_found(name: &Pattern) -> set_certificate::Error {
-    NoDomain::NotFound(name.clone()).into()
+fn not_found(name: &DomainPattern) -> set_certificate::Error {
+    DomainError::NotFound(name.clone()).into()
 }
 
 impl Row {
-    fn new(name: &Pattern, domain: Option<&Domain>, result: Outcome) -> Self {
-        let state = domain.map_or(State::Online, |domain| domain.state);
+    fn new(name: &DomainPattern, domain: Option<&Domain>, result: Outcome) -> Self {
+        let state = domain.map_or(DomainState::Online, |domain| domain.state);
         Self {
             domain_name: name.to_string(),
-            domain_status: state.word(),
+            domain_status: state.wire_name(),
             result,
         }
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Names(why) => why.code(),
@@ -316,7 +323,7 @@ impl Failure for Error {
             Self::DryRun { .. } => Code::SetCertificateParameter,
             Self::Add(why) => why.code(),
             Self::Set(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -325,7 +332,7 @@ impl Failure for Error {
             Self::Names(why) => why.detail(),
             Self::Add(why) => why.detail(),
             Self::Set(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -2,24 +2,26 @@
 //! `BatchUpdateCdnDomain`, the same for up to 50 domains or for none.
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Environment, Origin, State},
+    DomainPattern,
+    domain::{DomainState, Environment, Origin},
 };
 use edgeseal_store::catalog::{ChangeError, Draft};
 
 use super::{
-    named_domain::{self, NoDomain},
-    named_domains::NoDomains,
+    domain_list_error::DomainListError,
+    domain_lookup::{self, DomainError},
     sources::{self, InvalidSources},
-    tags::{self, BadGroup},
+    tags::{self, InvalidResourceGroup},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Failure, Nothing, Operation, Trouble, refused_or},
-    request::Params,
+    operation::{
+        ApiError, BatchOperation, EmptyReply, Operation, StoreError, Success, from_change_error,
+    },
+    request::ParamMap,
 };
 
 /// The operation.
@@ -29,8 +31,8 @@ pub struct ModifyCdnDomain;
 pub struct BatchUpdateCdnDomain;
 
 /// What to change; what is `None` stays.
-pub struct Wanted {
-    names: Vec<Pattern>,
+pub struct Params {
+    names: Vec<DomainPattern>,
     origins: Option<Vec<Origin>>,
     resource_group: Option<String>,
 }
@@ -40,30 +42,30 @@ pub struct Wanted {
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// The list of domains is none.
     #[error(transparent)]
-    Domains(#[from] NoDomains),
+    Domains(#[from] DomainListError),
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
     /// A grouping label that a domain cannot have.
     #[error(transparent)]
-    Group(#[from] BadGroup),
+    Group(#[from] InvalidResourceGroup),
     /// It is stopped.
     #[error("{name} is stopped; start it first")]
     Stopped {
         /// The domain.
-        name: Pattern,
+        name: DomainPattern,
     },
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for ModifyCdnDomain {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -78,22 +80,22 @@ impl Operation for ModifyCdnDomain {
         Code::DomainOffline,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(params, vec![named_domain::name(params)?])
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(params, vec![domain_lookup::parse_name(params)?])
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         modify(context, call, &wanted).await
     }
 }
 
 impl BatchOperation for BatchUpdateCdnDomain {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -109,22 +111,25 @@ impl BatchOperation for BatchUpdateCdnDomain {
         Code::DomainOffline,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(params, domains.names().map_err(NoDomains::from)?)
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(params, domains.names().map_err(DomainListError::from)?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         modify(context, call, &wanted).await
     }
 }
 
-impl Wanted {
-    fn parse(params: &Params, names: Vec<Pattern>) -> Result<Self, Error> {
-        let origins = params.given("Sources").map(sources::parse).transpose()?;
+impl Params {
+    fn parse(params: &ParamMap, names: Vec<DomainPattern>) -> Result<Self, Error> {
+        let origins = params
+            .get_non_empty("Sources")
+            .map(sources::parse)
+            .transpose()?;
         Ok(Self {
             names,
             origins,
@@ -136,36 +141,36 @@ impl Wanted {
 async fn modify(
     context: &Context,
     call: &Authorized,
-    wanted: &Wanted,
-) -> Result<Done<Nothing>, Error> {
+    wanted: &Params,
+) -> Result<Success<EmptyReply>, Error> {
     let modified = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             for name in &wanted.names {
                 modify_one(&mut draft, context, call, wanted, name).await?;
             }
             Ok((draft, ()))
         });
-    let committed = modified.await.map_err(refused_or::<_, Error>)?;
-    Ok(Done::served(committed.revision, Environment::Production))
+    let committed = modified.await.map_err(from_change_error::<_, Error>)?;
+    Ok(Success::served(committed.revision, Environment::Production))
 }
 
 async fn modify_one(
     draft: &mut Draft,
     context: &Context,
     call: &Authorized,
-    wanted: &Wanted,
-    name: &Pattern,
+    wanted: &Params,
+    name: &DomainPattern,
 ) -> Result<(), ChangeError<Error>> {
-    let found = named_domain::find_in(draft, call.account(), name).await;
+    let found = domain_lookup::find_in(draft, call.account(), name).await;
     let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
-    if matches!(before.state, State::Offline | State::Stopping) {
+    if matches!(before.state, DomainState::Offline | DomainState::Stopping) {
         let name = name.clone();
         return Err(ChangeError::Refused(Error::Stopped { name }));
     }
     let mut after = before.clone();
     if let Some(origins) = &wanted.origins {
-        let permitted = sources::permit(draft, context, call.account(), origins);
+        let permitted = sources::check_permitted(draft, context, call.account(), origins);
         after.origin_permission = permitted.await?;
         after.origins.clone_from(origins);
     }
@@ -174,11 +179,11 @@ async fn modify_one(
     }
     after.modified = call.now();
     let environment = Environment::Production;
-    named_domain::write_change(draft, &call.deed, environment, &before, &after).await?;
+    domain_lookup::write_change(draft, &call.audit, environment, &before, &after).await?;
     Ok(())
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
@@ -186,7 +191,7 @@ impl Failure for Error {
             Self::Sources(why) => why.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::Stopped { .. } => Code::DomainOffline,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -194,7 +199,7 @@ impl Failure for Error {
         match self {
             Self::Domain(why) => why.detail(),
             Self::Domains(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

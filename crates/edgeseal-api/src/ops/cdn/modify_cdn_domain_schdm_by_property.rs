@@ -4,21 +4,21 @@
 //! Divergence: every edge serves every domain; the area is kept and shown.
 
 use edgeseal_core::{
-    Pattern,
+    DomainPattern,
     domain::{Coverage, Environment},
 };
 use serde_json::Value;
 
 use super::{
-    named_domain::{self, NoDomain},
-    words::Word as _,
+    domain_lookup::{self, DomainError},
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, shown},
-    request::Params,
+    operation::{ApiError, EmptyReply, Operation, StoreError, Success, sanitize},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -29,14 +29,14 @@ pub struct ModifyCdnDomainSchdmByProperty;
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// No property.
     #[error("say in Property where the domain is delivered, as in {{\"coverage\":\"overseas\"}}")]
     Unnamed,
     /// Not a property.
     #[error(
         "Property is {given:?}; it must be {{\"coverage\":WHERE}} with one of {}",
-        Coverage::all_words()
+        Coverage::all_wire_names()
     )]
     Property {
         /// What was given.
@@ -44,12 +44,12 @@ pub enum Error {
     },
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for ModifyCdnDomainSchdmByProperty {
-    type Params = (Pattern, Coverage);
-    type Reply = Nothing;
+    type Params = (DomainPattern, Coverage);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -60,16 +60,16 @@ impl Operation for ModifyCdnDomainSchdmByProperty {
         Code::InvalidProperty,
     ];
 
-    fn parse(params: &Params) -> Result<(Pattern, Coverage), Error> {
-        let name = named_domain::name(params)?;
-        let given = params.given("Property").ok_or(Error::Unnamed)?;
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Coverage), Error> {
+        let name = domain_lookup::parse_name(params)?;
+        let given = params.get_non_empty("Property").ok_or(Error::Unnamed)?;
         let property: Option<Value> = serde_json::from_str(given).ok();
         let coverage = property
             .as_ref()
             .and_then(|it| it.get("coverage")?.as_str());
-        let coverage = coverage.and_then(Coverage::of_word);
+        let coverage = coverage.and_then(Coverage::from_wire_name);
         let coverage = coverage.ok_or_else(|| Error::Property {
-            given: shown(given),
+            given: sanitize(given),
         });
         Ok((name, coverage?))
     }
@@ -77,12 +77,12 @@ impl Operation for ModifyCdnDomainSchdmByProperty {
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, coverage): (Pattern, Coverage),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, coverage): (DomainPattern, Coverage),
+    ) -> Result<Success<EmptyReply>, Error> {
         let (owner, environment) = (Some(call.account()), Environment::Production);
-        let changed = named_domain::change(
+        let changed = domain_lookup::update(
             context,
-            &call.deed,
+            &call.audit,
             owner,
             &name,
             environment,
@@ -92,24 +92,24 @@ impl Operation for ModifyCdnDomainSchdmByProperty {
                 Ok::<_, Error>(())
             },
         );
-        Ok(Done::served(changed.await?, environment))
+        Ok(Success::served(changed.await?, environment))
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
             Self::Unnamed => Code::MissingProperty,
             Self::Property { .. } => Code::InvalidProperty,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

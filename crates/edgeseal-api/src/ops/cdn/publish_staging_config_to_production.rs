@@ -1,18 +1,18 @@
 //! `PublishStagingConfigToProduction`: what was tried on the staging edges goes to all.
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 use edgeseal_store::catalog::{ChangeError, Committed, Draft};
 
 use super::{
-    named_domain::{self, Staged},
-    set_certificate::{bound, gone},
+    domain_lookup::{self, StagingError},
+    set_certificate::{new_binding_warnings, replaced_binding_warnings},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
     warning::Warning,
 };
 
@@ -20,59 +20,61 @@ use crate::{
 pub struct PublishStagingConfigToProduction;
 
 impl Operation for PublishStagingConfigToProduction {
-    type Params = Pattern;
-    type Reply = Nothing;
-    type Error = Staged;
+    type Params = DomainPattern;
+    type Reply = EmptyReply;
+    type Error = StagingError;
 
     const CODES: &'static [Code] = &[
         Code::MissingDomainName,
         Code::DomainNameMalformed,
         Code::DomainNotFound,
-        Code::NothingStaged,
+        Code::StagingConfigNotFound,
         Code::DomainInProtectedMode,
         Code::DomainInSafeMode,
         Code::DomainOffline,
         Code::DomainNotOnline,
     ];
 
-    fn parse(params: &Params) -> Result<Pattern, Staged> {
-        Ok(named_domain::name(params)?)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, StagingError> {
+        Ok(domain_lookup::parse_name(params)?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Nothing>, Staged> {
+        name: DomainPattern,
+    ) -> Result<Success<EmptyReply>, StagingError> {
         let name = &name;
         let published = context
             .catalog
-            .transact(&call.deed, |draft| publish(draft, call, name));
-        let Committed { value, revision } = published.await.map_err(refused_or::<_, Staged>)?;
-        Ok(Done::served(revision, Environment::Production).warned(value))
+            .transact(&call.audit, |draft| publish(draft, call, name));
+        let Committed { value, revision } = published
+            .await
+            .map_err(from_change_error::<_, StagingError>)?;
+        Ok(Success::served(revision, Environment::Production).with_warnings(value))
     }
 }
 
 async fn publish(
     mut draft: Draft,
     call: &Authorized,
-    name: &Pattern,
-) -> Result<(Draft, Vec<Warning>), ChangeError<Staged>> {
-    let found = named_domain::find_in(&mut draft, call.account(), name).await;
+    name: &DomainPattern,
+) -> Result<(Draft, Vec<Warning>), ChangeError<StagingError>> {
+    let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
     let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
     if before.staging.is_some() {
-        let held = before.may_change_certificate();
+        let held = before.check_certificate_change();
         held.map_err(|held| ChangeError::Refused(held.into()))?;
     }
     let mut after = before.clone();
     let published = after.publish_staging(call.now());
     published.map_err(|nothing| ChangeError::Refused(nothing.into()))?;
     let (change, environment) = ((&before, &after), Environment::Production);
-    let mut warnings = bound(&mut draft, change, environment, call.now()).await?;
-    warnings.extend(gone(&mut draft, change, environment).await?);
+    let mut warnings = new_binding_warnings(&mut draft, change, environment, call.now()).await?;
+    warnings.extend(replaced_binding_warnings(&mut draft, change, environment).await?);
     for warning in &warnings {
         draft.note(warning.detail.clone());
     }
-    named_domain::write_change(&mut draft, &call.deed, environment, &before, &after).await?;
+    domain_lookup::write_change(&mut draft, &call.audit, environment, &before, &after).await?;
     Ok((draft, warnings))
 }

@@ -3,7 +3,7 @@
 //!
 //! Divergence: the edge has no cache. What is asked for is so already, and the task is complete.
 
-use edgeseal_core::{DomainName, Pattern, domain::Domain, name::InvalidName};
+use edgeseal_core::{DomainName, DomainPattern, domain::Domain, name::InvalidDomainName};
 use edgeseal_store::{
     Fault,
     catalog::{ChangeError, Draft},
@@ -11,17 +11,17 @@ use edgeseal_store::{
 use serde::Serialize;
 
 use super::{
-    named_domain::{self, NoDomain},
-    refresh_task::{Kind, Task},
-    words::Word as _,
+    domain_lookup::{self, DomainError},
+    refresh_task::{Task, TaskKind},
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    domain_list::{BadDomainList, DomainList, host_and_path},
-    operation::{BatchOperation, Done, Failure, Trouble, refused_or, shown},
-    request::Params,
+    domain_list::{DomainList, InvalidDomainList, host_and_path},
+    operation::{ApiError, BatchOperation, StoreError, Success, from_change_error, sanitize},
+    request::ParamMap,
 };
 
 /// The operation that removes.
@@ -36,12 +36,12 @@ pub struct PreloadDcdnObjectCaches;
 /// Domains that the addresses of one call may be of.
 const DOMAINS_MAX: usize = 10;
 /// Longest address, in characters.
-const ADDRESS_MAX: usize = 1024;
+const URL_MAX: usize = 1024;
 
 /// What is asked for.
-pub struct Wanted {
-    kind: Kind,
-    domains: Vec<Pattern>,
+pub struct Params {
+    kind: TaskKind,
+    domains: Vec<DomainPattern>,
 }
 
 /// The task.
@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// An address that is none.
     #[error("address {position}, {given:?}: {why}")]
-    Address {
+    Url {
         /// Its position, from 1.
         position: usize,
         /// What was given.
@@ -106,13 +106,13 @@ pub enum Error {
     TooManyDomains,
     /// A name that is none.
     #[error(transparent)]
-    Name(#[from] InvalidName),
+    Name(#[from] InvalidDomainName),
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 const REFRESH: &[Code] = &[
@@ -133,88 +133,94 @@ const PRELOAD: &[Code] = &[
 ];
 
 impl BatchOperation for RefreshObjectCaches {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Refreshed;
     type Error = Error;
 
     const CODES: &'static [Code] = REFRESH;
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        let word = params.given("ObjectType").unwrap_or("File");
-        let kind = Kind::of_word(word).filter(|kind| *kind != Kind::Preload);
-        let kind = kind.ok_or_else(|| Error::Kind { given: shown(word) })?;
-        Wanted::parse(domains, params, kind)
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        let word = params.get_non_empty("ObjectType").unwrap_or("File");
+        let kind = TaskKind::from_wire_name(word).filter(|kind| *kind != TaskKind::Preload);
+        let kind = kind.ok_or_else(|| Error::Kind {
+            given: sanitize(word),
+        })?;
+        Params::parse(domains, params, kind)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Refreshed>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Refreshed>, Error> {
         let done = run(context, call, &wanted).await?;
         Ok(done.map(|refresh_task_id| Refreshed { refresh_task_id }))
     }
 }
 
 impl BatchOperation for PushObjectCache {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Pushed;
     type Error = Error;
 
     const CODES: &'static [Code] = PRELOAD;
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(domains, params, Kind::Preload)
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(domains, params, TaskKind::Preload)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Pushed>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Pushed>, Error> {
         let done = run(context, call, &wanted).await?;
         Ok(done.map(|push_task_id| Pushed { push_task_id }))
     }
 }
 
 impl BatchOperation for PreloadDcdnObjectCaches {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Preloaded;
     type Error = Error;
 
     const CODES: &'static [Code] = PRELOAD;
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        Wanted::parse(domains, params, Kind::Preload)
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+        Params::parse(domains, params, TaskKind::Preload)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Preloaded>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Preloaded>, Error> {
         let done = run(context, call, &wanted).await?;
         Ok(done.map(|preload_task_id| Preloaded { preload_task_id }))
     }
 }
 
 /// Writes down who asked for it: that is all that changes.
-async fn run(context: &Context, call: &Authorized, wanted: &Wanted) -> Result<Done<String>, Error> {
+async fn run(
+    context: &Context,
+    call: &Authorized,
+    wanted: &Params,
+) -> Result<Success<String>, Error> {
     let done = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             for name in &wanted.domains {
-                let served = served_by(&mut draft, call, name).await;
+                let served = find_serving_domain(&mut draft, call, name).await;
                 served.map_err(ChangeError::Refused)?;
             }
             Ok((draft, ()))
         });
-    let committed = done.await.map_err(refused_or::<Error, Error>)?;
+    let committed = done.await.map_err(from_change_error::<Error, Error>)?;
     let task = Task {
         kind: wanted.kind,
         at: call.now(),
     };
-    Ok(Done::with(
+    Ok(Success::changed_with(
         task.id(call.account()),
         committed.revision,
         None,
@@ -222,25 +228,29 @@ async fn run(context: &Context, call: &Authorized, wanted: &Wanted) -> Result<Do
 }
 
 /// The account's domain that serves a host: that of the name, or the wildcard above it.
-async fn served_by(draft: &mut Draft, call: &Authorized, name: &Pattern) -> Result<Domain, Error> {
-    let exact = named_domain::find_in(draft, call.account(), name).await;
-    let (Err(NoDomain::NotFound(_)), Pattern::Exact(host)) = (&exact, name) else {
+async fn find_serving_domain(
+    draft: &mut Draft,
+    call: &Authorized,
+    name: &DomainPattern,
+) -> Result<Domain, Error> {
+    let exact = domain_lookup::find_in(draft, call.account(), name).await;
+    let (Err(DomainError::NotFound(_)), DomainPattern::Exact(host)) = (&exact, name) else {
         return Ok(exact?);
     };
     let Some(parent) = host.parent() else {
         return Ok(exact?);
     };
     let parent = DomainName::parse(parent).map_err(Fault::of("parse a parent's name"));
-    let wildcard = Pattern::Wildcard(parent.map_err(Trouble::from)?);
-    match named_domain::find_in(draft, call.account(), &wildcard).await {
-        Err(NoDomain::NotFound(_)) => Ok(exact?),
+    let wildcard = DomainPattern::Wildcard(parent.map_err(StoreError::from)?);
+    match domain_lookup::find_in(draft, call.account(), &wildcard).await {
+        Err(DomainError::NotFound(_)) => Ok(exact?),
         found => Ok(found?),
     }
 }
 
-impl Kind {
+impl TaskKind {
     /// Addresses that one call may have, as the reference pages say.
-    const fn addresses_max(self) -> usize {
+    const fn urls_max(self) -> usize {
         match self {
             Self::File | Self::IgnoreParams => 1000,
             Self::Directory | Self::Preload => 100,
@@ -249,12 +259,12 @@ impl Kind {
     }
 }
 
-impl Wanted {
-    fn parse(domains: &DomainList, params: &Params, kind: Kind) -> Result<Self, Error> {
-        let text = params.given("ObjectPath").unwrap_or_default();
+impl Params {
+    fn parse(domains: &DomainList, params: &ParamMap, kind: TaskKind) -> Result<Self, Error> {
+        let text = params.get_non_empty("ObjectPath").unwrap_or_default();
         let lines = text.lines().map(str::trim);
         let addresses: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        let (count, max) = (addresses.len(), kind.addresses_max());
+        let (count, max) = (addresses.len(), kind.urls_max());
         match count {
             0 => return Err(Error::Unnamed),
             _ if count > max => return Err(Error::TooMany { count, max }),
@@ -264,11 +274,11 @@ impl Wanted {
             check(position, address, kind)?;
         }
         let domains = domains.names().map_err(|why| match why {
-            BadDomainList::Malformed(why) => Error::Name(why),
+            InvalidDomainList::Malformed(why) => Error::Name(why),
             // Numbers there are none, and empty it is not.
-            BadDomainList::TooMany { .. }
-            | BadDomainList::Gap(_)
-            | BadDomainList::Unnamed { .. } => Error::TooManyDomains,
+            InvalidDomainList::TooMany { .. }
+            | InvalidDomainList::Gap(_)
+            | InvalidDomainList::Empty { .. } => Error::TooManyDomains,
         })?;
         if domains.len() > DOMAINS_MAX {
             return Err(Error::TooManyDomains);
@@ -277,47 +287,47 @@ impl Wanted {
     }
 }
 
-fn check(position: usize, address: &str, kind: Kind) -> Result<(), Error> {
-    let wrong = |why: String| Error::Address {
+fn check(position: usize, address: &str, kind: TaskKind) -> Result<(), Error> {
+    let wrong = |why: String| Error::Url {
         position,
-        given: shown(address),
+        given: sanitize(address),
         why,
     };
-    if address.chars().count() > ADDRESS_MAX {
-        return Err(wrong(format!("it has more than {ADDRESS_MAX} characters")));
+    if address.chars().count() > URL_MAX {
+        return Err(wrong(format!("it has more than {URL_MAX} characters")));
     }
     let (host, path) = host_and_path(address);
-    match Pattern::parse(host) {
-        Ok(Pattern::Exact(_)) => {}
-        Ok(Pattern::Wildcard(_)) => return Err(Error::Wildcard { position }),
+    match DomainPattern::parse(host) {
+        Ok(DomainPattern::Exact(_)) => {}
+        Ok(DomainPattern::Wildcard(_)) => return Err(Error::Wildcard { position }),
         Err(why) => return Err(wrong(why.to_string())),
     }
     if !path.starts_with('/') {
         return Err(wrong("a path must follow the host, at least /".to_owned()));
     }
-    if kind == Kind::Directory && !path.ends_with('/') {
+    if kind == TaskKind::Directory && !path.ends_with('/') {
         return Err(wrong("a directory must end with /".to_owned()));
     }
     Ok(())
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Unnamed => Code::MissingObjectPath,
             Self::Kind { .. } => Code::InvalidObjectType,
             Self::TooMany { .. } => Code::TooManyObjectPaths,
-            Self::Address { .. } | Self::TooManyDomains | Self::Name(_) => Code::InvalidObjectPath,
+            Self::Url { .. } | Self::TooManyDomains | Self::Name(_) => Code::InvalidObjectPath,
             Self::Wildcard { .. } => Code::ExtensiveObjectPath,
             Self::Domain(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -5,12 +5,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{AccountId, Timestamp};
 use serde::Serialize;
 
-use super::words::Word;
+use super::wire_names::WireName;
 
 /// How long a task is shown: three days, as the reference pages of the reads say.
-const SHOWN_MS: i64 = 3 * 24 * 60 * 60 * 1000;
+const RETENTION_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 /// How far the clock of another node may be ahead.
-const AHEAD_MS: i64 = 15 * 60 * 1000;
+const CLOCK_SKEW_MS: i64 = 15 * 60 * 1000;
 /// Numbers of tasks that one call may name.
 pub(super) const IDS_MAX: usize = 10;
 /// 5 digits for the account.
@@ -20,7 +20,7 @@ const SECONDS: u64 = 10_000_000_000;
 
 /// What a task does to caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TaskKind {
     /// Removes files.
     File,
     /// Removes what is in directories.
@@ -36,7 +36,7 @@ pub(super) enum Kind {
 /// A task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Task {
-    pub(super) kind: Kind,
+    pub(super) kind: TaskKind,
     /// When it was asked for; of the part below a second nothing is known.
     pub(super) at: Timestamp,
 }
@@ -44,7 +44,7 @@ pub(super) struct Task {
 /// A task as the reads of both products show it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct TaskView {
     task_id: String,
     object_path: String,
     object_type: String,
@@ -57,12 +57,12 @@ pub(super) struct Shown {
 /// Why a text is no number of a task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("TaskId is {given:?}; it must be at most {IDS_MAX} numbers, separated by commas")]
-pub struct BadTaskId {
+pub struct InvalidTaskId {
     given: String,
 }
 
-impl Word for Kind {
-    const WORDS: &'static [(Self, &'static str)] = &[
+impl WireName for TaskKind {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
         (Self::File, "File"),
         (Self::Directory, "Directory"),
         (Self::Regex, "Regex"),
@@ -71,7 +71,7 @@ impl Word for Kind {
     ];
 }
 
-impl Kind {
+impl TaskKind {
     const fn digit(self) -> u64 {
         match self {
             Self::File => 1,
@@ -94,18 +94,18 @@ impl Task {
     }
 
     /// The task of this number, if it is one of the account's of the last three days.
-    fn of_id(id: u64, account: &AccountId, now: Timestamp) -> Option<Self> {
+    fn from_id(id: u64, account: &AccountId, now: Timestamp) -> Option<Self> {
         let task = id / CHECKS;
         if id % CHECKS != check(account, task) {
             return None;
         }
-        let kinds = Kind::WORDS.iter().map(|(kind, _)| *kind);
+        let kinds = TaskKind::WIRE_NAMES.iter().map(|(kind, _)| *kind);
         let kind = kinds
             .into_iter()
             .find(|kind| kind.digit() == task / SECONDS)?;
         let seconds = i64::try_from(task % SECONDS).ok()?;
         let at = Timestamp::from_unix_seconds(seconds);
-        (-AHEAD_MS..=SHOWN_MS)
+        (-CLOCK_SKEW_MS..=RETENTION_MS)
             .contains(&now.since_ms(at))
             .then_some(Self { kind, at })
     }
@@ -113,26 +113,26 @@ impl Task {
     /// The tasks of an account among numbers separated by commas, each once.
     ///
     /// # Errors
-    /// [`BadTaskId`] if one is no number, or if they are too many.
+    /// [`InvalidTaskId`] if one is no number, or if they are too many.
     pub(super) fn parse(
         text: &str,
         account: &AccountId,
         now: Timestamp,
-    ) -> Result<Vec<Self>, BadTaskId> {
+    ) -> Result<Vec<Self>, InvalidTaskId> {
         let mut tasks = Vec::new();
         for id in ids(text)? {
-            let task = Self::of_id(id, account, now);
+            let task = Self::from_id(id, account, now);
             tasks.extend(task.filter(|task| !tasks.contains(task)));
         }
         Ok(tasks)
     }
 
     /// As it is shown to who asked for `object_path`; empty if nobody said what it was about.
-    pub(super) fn shown(self, account: &AccountId, object_path: &str) -> Shown {
-        Shown {
+    pub(super) fn view(self, account: &AccountId, object_path: &str) -> TaskView {
+        TaskView {
             task_id: self.id(account),
             object_path: object_path.to_owned(),
-            object_type: self.kind.word().to_ascii_lowercase(),
+            object_type: self.kind.wire_name().to_ascii_lowercase(),
             status: "Complete",
             process: "100%",
             creation_time: self.at.to_string(),
@@ -145,8 +145,8 @@ impl Task {
 ///
 /// # Errors
 /// As for [`Task::parse`].
-pub(super) fn ids(text: &str) -> Result<Vec<u64>, BadTaskId> {
-    let bad = || BadTaskId {
+pub(super) fn ids(text: &str) -> Result<Vec<u64>, InvalidTaskId> {
+    let bad = || InvalidTaskId {
         given: text.chars().take(80).collect(),
     };
     let parts = text.split(',').map(|id| id.trim().parse());
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_number_says_all_to_its_account_alone() {
         let (own, other) = (account("1000000000000001"), account("2000000000000002"));
-        for (kind, word) in Kind::WORDS {
+        for (kind, word) in TaskKind::WIRE_NAMES {
             let task = Task {
                 kind: *kind,
                 at: NOW,
@@ -185,7 +185,7 @@ mod tests {
             let id = task.id(&own);
             assert_eq!(id.len(), 16, "{id}");
             assert_eq!(Task::parse(&id, &own, NOW), Ok(vec![task]));
-            let shown = task.shown(&own, "http://example.com/a");
+            let shown = task.view(&own, "http://example.com/a");
             assert_eq!(shown.task_id, id);
             assert_eq!(shown.object_type, word.to_ascii_lowercase());
             assert_eq!((shown.status, shown.process), ("Complete", "100%"));
@@ -196,14 +196,14 @@ mod tests {
     #[test]
     fn a_task_is_shown_for_three_days() {
         let own = account("1000000000000001");
-        let (kind, at) = (Kind::File, NOW);
+        let (kind, at) = (TaskKind::File, NOW);
         let id = Task { kind, at }.id(&own);
         for (after_ms, is_shown) in [
-            (-AHEAD_MS - 1, false),
-            (-AHEAD_MS, true),
+            (-CLOCK_SKEW_MS - 1, false),
+            (-CLOCK_SKEW_MS, true),
             (0, true),
-            (SHOWN_MS, true),
-            (SHOWN_MS + 1, false),
+            (RETENTION_MS, true),
+            (RETENTION_MS + 1, false),
         ] {
             let found = Task::parse(&id, &own, NOW.plus_ms(after_ms)).unwrap();
             assert_eq!(!found.is_empty(), is_shown, "after {after_ms} ms");
@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(Task::parse(text, &own, NOW), Ok(vec![]), "{text}");
         }
         let id = Task {
-            kind: Kind::Preload,
+            kind: TaskKind::Preload,
             at: NOW,
         }
         .id(&own);

@@ -1,44 +1,44 @@
 //! `RollbackStagingConfig`: what was tried on the staging edges is dropped.
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 
-use super::named_domain::{self, STAGED, Staged};
+use super::domain_lookup::{self, STAGING_ERROR_CODES, StagingError};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
-    request::Params,
+    operation::{EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct RollbackStagingConfig;
 
 impl Operation for RollbackStagingConfig {
-    type Params = Pattern;
-    type Reply = Nothing;
-    type Error = Staged;
+    type Params = DomainPattern;
+    type Reply = EmptyReply;
+    type Error = StagingError;
 
-    const CODES: &'static [Code] = &STAGED;
+    const CODES: &'static [Code] = &STAGING_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, Staged> {
-        Ok(named_domain::name(params)?)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, StagingError> {
+        Ok(domain_lookup::parse_name(params)?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Nothing>, Staged> {
+        name: DomainPattern,
+    ) -> Result<Success<EmptyReply>, StagingError> {
         let (owner, environment) = (Some(call.account()), Environment::Staging);
-        let dropped = named_domain::change(
+        let dropped = domain_lookup::update(
             context,
-            &call.deed,
+            &call.audit,
             owner,
             &name,
             environment,
-            |domain, now| domain.roll_back_staging(now).map_err(Staged::from),
+            |domain, now| domain.roll_back_staging(now).map_err(StagingError::from),
         );
-        Ok(Done::served(dropped.await?, environment))
+        Ok(Success::served(dropped.await?, environment))
     }
 }

@@ -2,22 +2,22 @@
 //! this account is bound to a domain, with the key that stayed here.
 
 use edgeseal_core::{
-    Pattern,
-    certificate::{Certificate, InvalidCertificate, Leaf, admit, inspect, key_pem},
+    DomainPattern,
+    certificate::{Certificate, InvalidCertificate, Leaf, admit, inspect, key_to_pem},
     domain::Environment,
 };
 
 use super::{
-    named_domain::{self, NoDomain},
-    set_certificate::{self, Place, Source, Upload},
+    domain_lookup::{self, DomainError},
+    set_certificate::{self, BindingRole, CertificateInput, UploadedCertificate},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble},
-    ops::encoded_pem::{self, NotEncodedPem},
-    request::Params,
+    operation::{ApiError, EmptyReply, Operation, StoreError, Success},
+    ops::encoded_pem::{self, InvalidEncodedPem},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -31,7 +31,7 @@ pub enum Error {
     Missing,
     /// Neither PEM nor base64 of it.
     #[error(transparent)]
-    Encoding(#[from] NotEncodedPem),
+    Encoding(#[from] InvalidEncodedPem),
     /// It is not let in.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
@@ -48,18 +48,18 @@ pub enum Error {
     Set(#[from] set_certificate::Error),
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
-impl From<NoDomain> for Error {
-    fn from(why: NoDomain) -> Self {
+impl From<DomainError> for Error {
+    fn from(why: DomainError) -> Self {
         Self::Set(why.into())
     }
 }
 
 impl Operation for SetCdnDomainCsrCertificate {
-    type Params = (Pattern, String);
-    type Reply = Nothing;
+    type Params = (DomainPattern, String);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -83,49 +83,53 @@ impl Operation for SetCdnDomainCsrCertificate {
         Code::ConfigError,
     ];
 
-    fn parse(params: &Params) -> Result<(Pattern, String), Error> {
-        let name = named_domain::name(params)?;
-        let text = params.given("ServerCertificate").ok_or(Error::Missing)?;
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, String), Error> {
+        let name = domain_lookup::parse_name(params)?;
+        let text = params
+            .get_non_empty("ServerCertificate")
+            .ok_or(Error::Missing)?;
         Ok((name, encoded_pem::decode(text)?))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, chain): (Pattern, String),
-    ) -> Result<Done<Nothing>, Error> {
-        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        (name, chain): (DomainPattern, String),
+    ) -> Result<Success<EmptyReply>, Error> {
+        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
         domain
-            .may_change_certificate()
+            .check_certificate_change()
             .map_err(set_certificate::Error::from)?;
-        let certificate = with_its_key(context, call, &chain).await?;
-        let source = Source::Upload(Box::new(Upload::unnamed(certificate)));
+        let certificate = with_stored_key(context, call, &chain).await?;
+        let source = CertificateInput::Upload(Box::new(UploadedCertificate::unnamed(certificate)));
         let (names, environment) = (std::slice::from_ref(&name), Environment::Production);
-        let bound = Some((&source, Place::First));
+        let bound = Some((&source, BindingRole::Primary));
         Ok(set_certificate::bind(context, call, names, environment, bound).await?)
     }
 }
 
-async fn with_its_key(
+async fn with_stored_key(
     context: &Context,
     call: &Authorized,
     chain: &str,
 ) -> Result<Certificate, Error> {
     let Leaf {
-        public_key, facts, ..
+        spki_sha256: public_key,
+        info: facts,
+        ..
     } = inspect(chain)?;
     let key = context
         .catalog
-        .key_of_signing_request(call.account(), &public_key)
+        .signing_request_key(call.account(), &public_key)
         .await
-        .map_err(Trouble::from)?;
+        .map_err(StoreError::from)?;
     let key = key.ok_or(Error::NoRequest {
         name: facts.common_name,
     })?;
-    Ok(admit(chain, &key_pem(&key), call.now())?)
+    Ok(admit(chain, &key_to_pem(&key), call.now())?)
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         use set_certificate::Error as Set;
         match self {
@@ -142,14 +146,14 @@ impl Failure for Error {
             Self::Set(Set::NotCovered { .. }) => Code::CertificateNotOfDomain,
             Self::Set(Set::NotStored(_) | Set::Contended) => Code::ConfigError,
             Self::Set(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Set(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

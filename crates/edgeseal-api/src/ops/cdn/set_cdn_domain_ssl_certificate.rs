@@ -1,25 +1,25 @@
 //! `SetCdnDomainSSLCertificate`, in the DCDN `SetDcdnDomainSSLCertificate`: HTTPS of a domain on or
 //! off, and with which certificate.
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 
 use super::{
-    named_domain,
-    set_certificate::{self, Ask, CODES, Error, Spelling},
+    domain_lookup,
+    set_certificate::{self, CODES, Error, ParamNames, Params},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
-    request::Params,
+    operation::{EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct SetCdnDomainSslCertificate;
 
-const SPELLING: Spelling = Spelling {
-    switch: "SSLProtocol",
+const PARAM_NAMES: ParamNames = ParamNames {
+    enabled: "SSLProtocol",
     chain: "SSLPub",
     key: "SSLPri",
     region: "CertRegion",
@@ -27,21 +27,24 @@ const SPELLING: Spelling = Spelling {
 };
 
 impl Operation for SetCdnDomainSslCertificate {
-    type Params = (Pattern, Ask);
-    type Reply = Nothing;
+    type Params = (DomainPattern, Params);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = CODES;
 
-    fn parse(params: &Params) -> Result<(Pattern, Ask), Error> {
-        Ok((named_domain::name(params)?, Ask::of(params, SPELLING)))
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Params), Error> {
+        Ok((
+            domain_lookup::parse_name(params)?,
+            Params::parse(params, PARAM_NAMES),
+        ))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, ask): (Pattern, Ask),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, ask): (DomainPattern, Params),
+    ) -> Result<Success<EmptyReply>, Error> {
         let names = std::slice::from_ref(&name);
         set_certificate::set(context, call, names, ask).await
     }

@@ -3,41 +3,41 @@
 //! The order of refusals is part of the contract; [`set`], [`ask`] and [`source`] read in that
 //! order.
 
-mod ask;
+mod binding_warnings;
 mod error;
 mod legacy;
-mod replaced;
+mod params;
 mod source;
 
 use std::slice;
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Binding, Companion, Domain, Environment, NoCompanion},
-    quota::Kind,
+    DomainPattern,
+    domain::{Binding, Companion, CompanionError, Domain, Environment},
+    quota::QuotaKind,
 };
 use edgeseal_store::{
     catalog::{ChangeError, Committed, Draft},
     record::CertificateRecord,
 };
 
-use super::named_domain;
+use super::domain_lookup;
 use crate::{
     authorize::Authorized,
     context::Context,
-    operation::{Done, Nothing},
+    operation::{EmptyReply, Success},
     ops::{quota, region},
     warning::Warning,
 };
 
-pub(in crate::ops) use ask::{Ask, LEGACY};
-pub(super) use ask::{Place, Spelling};
+pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
 pub(super) use error::CODES;
 pub(in crate::ops) use error::Error;
-pub(super) use legacy::{BATCH_CODES, Legacy, SINGLE_CODES};
-pub(super) use replaced::{bound, gone};
+pub(super) use legacy::{BATCH_CODES, LegacyError, SINGLE_CODES};
+pub(super) use params::{BindingRole, ParamNames};
+pub(in crate::ops) use params::{LEGACY_PARAM_NAMES, Params};
 use source::Reference;
-pub(super) use source::{Source, Upload, check_covers};
+pub(super) use source::{CertificateInput, UploadedCertificate, check_covers};
 
 /// What a certificate needs that is to be in the centre, as of any other upload to there.
 const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
@@ -49,20 +49,20 @@ const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
 pub(in crate::ops) async fn set(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
-    ask: Ask,
-) -> Result<Done<Nothing>, Error> {
+    names: &[DomainPattern],
+    ask: Params,
+) -> Result<Success<EmptyReply>, Error> {
     let mut domains = Vec::with_capacity(names.len());
     for name in names {
-        domains.push(named_domain::find(&context.catalog, call.account(), name).await?);
+        domains.push(domain_lookup::find(&context.catalog, call.account(), name).await?);
     }
-    let on = ask.switch()?;
+    let on = ask.is_enabled()?;
     let (environment, unknown) = ask.environment()?;
     for domain in &domains {
-        domain.may_change_certificate()?;
+        domain.check_certificate_change()?;
     }
     let source = if on {
-        let place = ask.place()?;
+        let place = ask.binding_role()?;
         if ask.uploads_to_centre() {
             call.check_in_centre(context, UPLOAD).await?;
         }
@@ -71,7 +71,7 @@ pub(in crate::ops) async fn set(
         None
     };
     let bound = source.as_ref().map(|(source, place)| (source, *place));
-    let change = Change {
+    let change = CertificateChange {
         context,
         call,
         names,
@@ -89,11 +89,11 @@ pub(in crate::ops) async fn set(
 pub(super) async fn bind(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
+    names: &[DomainPattern],
     environment: Environment,
-    source: Option<(&Source, Place)>,
-) -> Result<Done<Nothing>, Error> {
-    let change = Change {
+    source: Option<(&CertificateInput, BindingRole)>,
+) -> Result<Success<EmptyReply>, Error> {
+    let change = CertificateChange {
         context,
         call,
         names,
@@ -112,15 +112,15 @@ pub(super) async fn bind_in(
     draft: Draft,
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
-    source: &Source,
+    names: &[DomainPattern],
+    source: &CertificateInput,
 ) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
-    let change = Change {
+    let change = CertificateChange {
         context,
         call,
         names,
         environment: Environment::Production,
-        source: Some((source, Place::First)),
+        source: Some((source, BindingRole::Primary)),
         warnings: &[],
     };
     change.decide(draft).await
@@ -135,57 +135,57 @@ pub(in crate::ops) async fn bind_stored(
     draft: Draft,
     context: &Context,
     call: &Authorized,
-    name: &Pattern,
+    name: &DomainPattern,
     certificate: &CertificateRecord,
 ) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
     let mut regions = region::REGIONS.into_iter();
-    let source = Source::Stored(Reference::Id {
+    let source = CertificateInput::Stored(Reference::Id {
         id: certificate.id,
         region: regions
             .find(|region| *region == certificate.region)
-            .unwrap_or(region::HOME),
+            .unwrap_or(region::DEFAULT),
     });
     bind_in(draft, context, call, slice::from_ref(name), &source).await
 }
 
 /// What is to be done, once it is clear.
 #[derive(Clone, Copy)]
-struct Change<'a> {
+struct CertificateChange<'a> {
     context: &'a Context,
     call: &'a Authorized,
-    names: &'a [Pattern],
+    names: &'a [DomainPattern],
     environment: Environment,
     /// Where the certificate comes from, and its place; `None` switches off.
-    source: Option<(&'a Source, Place)>,
+    source: Option<(&'a CertificateInput, BindingRole)>,
     /// What the parameters warn of.
     warnings: &'a [Warning],
 }
 
-impl Change<'_> {
-    async fn commit(self) -> Result<Done<Nothing>, Error> {
+impl CertificateChange<'_> {
+    async fn commit(self) -> Result<Success<EmptyReply>, Error> {
         let changed = self
             .context
             .catalog
-            .transact(&self.call.deed, |draft| self.decide(draft))
+            .transact(&self.call.audit, |draft| self.decide(draft))
             .await;
         let Committed { value, revision } =
-            changed.map_err(|error| Error::of_change(error, self.source.is_some()))?;
-        Ok(Done::served(revision, self.environment).warned(value))
+            changed.map_err(|error| Error::from_change(error, self.source.is_some()))?;
+        Ok(Success::served(revision, self.environment).with_warnings(value))
     }
 
     async fn decide(self, mut draft: Draft) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
         let refused = |error| ChangeError::Refused(error);
         let mut domains = Vec::with_capacity(self.names.len());
         for name in self.names {
-            let found = named_domain::find_in(&mut draft, self.call.account(), name).await;
+            let found = domain_lookup::find_in(&mut draft, self.call.account(), name).await;
             let domain = found.map_err(|why| refused(why.into()))?;
             // Looked at before; another call may have changed it meanwhile.
             domain
-                .may_change_certificate()
+                .check_certificate_change()
                 .map_err(|held| refused(held.into()))?;
-            if self.place() == Some(Place::Companion) {
-                let joined = domain.joinable(self.environment);
-                joined.map_err(|why| refused(Error::of_companion(&domain.name, why)))?;
+            if self.binding_role() == Some(BindingRole::Companion) {
+                let joined = domain.companion_base(self.environment);
+                joined.map_err(|why| refused(Error::companion_refused(&domain.name, why)))?;
             }
             domains.push(domain);
         }
@@ -203,9 +203,9 @@ impl Change<'_> {
             let applied = self.apply(&mut draft, before, certificate.as_ref());
             warnings.extend(applied.await?);
         }
-        if matches!(self.source, Some((Source::Upload(_), _))) {
+        if matches!(self.source, Some((CertificateInput::Upload(_), _))) {
             let account = self.call.account();
-            let quota = quota::of(self.context, account, Kind::Certificates).await?;
+            let quota = quota::for_account(self.context, account, QuotaKind::Certificates).await?;
             draft.make_room(account, self.names, quota).await?;
         }
         for warning in &warnings {
@@ -214,7 +214,7 @@ impl Change<'_> {
         Ok((draft, warnings))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn binding_role(&self) -> Option<BindingRole> {
         self.source.map(|(_, place)| place)
     }
 
@@ -227,29 +227,31 @@ impl Change<'_> {
         let mut after = before.clone();
         let mut warnings = Vec::new();
         match certificate {
-            None => after.switch_off(self.environment, self.call.now()),
+            None => after.disable_https(self.environment, self.call.now()),
             Some(certificate) => {
-                warnings.extend(replaced::mismatch(before, certificate));
-                if self.place() == Some(Place::Companion) {
+                warnings.extend(binding_warnings::mismatch(before, certificate));
+                if self.binding_role() == Some(BindingRole::Companion) {
                     self.bind_companion(draft, &mut after, certificate).await?;
                 } else {
                     let binding = self.binding(certificate, &before.name);
                     after.bind(binding, self.environment, self.call.now());
                 }
-                warnings.extend(gone(draft, (before, &after), self.environment).await?);
+                warnings.extend(
+                    replaced_binding_warnings(draft, (before, &after), self.environment).await?,
+                );
             }
         }
-        let deed = &self.call.deed;
-        named_domain::write_change(draft, deed, self.environment, before, &after).await?;
+        let deed = &self.call.audit;
+        domain_lookup::write_change(draft, deed, self.environment, before, &after).await?;
         Ok(warnings)
     }
 
-    fn binding(&self, certificate: &CertificateRecord, domain: &Pattern) -> Binding {
+    fn binding(&self, certificate: &CertificateRecord, domain: &DomainPattern) -> Binding {
         Binding {
             enabled: true,
             certificate: certificate.id,
             material: certificate.material,
-            covers: certificate.facts.covers(domain),
+            covers: certificate.info.covers(domain),
             updated: self.call.now(),
             companion: None,
         }
@@ -262,24 +264,19 @@ impl Change<'_> {
         certificate: &CertificateRecord,
     ) -> Result<(), ChangeError<Error>> {
         let name = domain.name.clone();
-        let refused = |why| ChangeError::Refused(Error::of_companion(&name, why));
-        let first = domain.joinable(self.environment).map_err(refused)?;
+        let refused = |why| ChangeError::Refused(Error::companion_refused(&name, why));
+        let first = domain.companion_base(self.environment).map_err(refused)?;
         let first = draft.certificate(first.certificate).await?;
-        let first = first.ok_or_else(|| refused(NoCompanion::NothingBound))?;
+        let first = first.ok_or_else(|| refused(CompanionError::NothingBound))?;
         let companion = Companion {
             certificate: certificate.id,
             material: certificate.material,
-            key: certificate.facts.key,
-            covers: certificate.facts.covers(&name),
+            key: certificate.info.key,
+            covers: certificate.info.covers(&name),
             updated: self.call.now(),
         };
         domain
-            .bind_companion(
-                companion,
-                first.facts.key,
-                self.environment,
-                self.call.now(),
-            )
+            .bind_companion(companion, first.info.key, self.environment, self.call.now())
             .map_err(refused)
     }
 }

@@ -2,20 +2,22 @@
 //! `SetCdnDomainSSLCertificate`, gone from the SDKs and still sent by tools in use. `ForceSet=1`
 //! takes a name from the certificate that has it.
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 
 use super::{
-    named_domain,
-    named_domains::NoDomains,
-    set_certificate::{self, Ask, BATCH_CODES, LEGACY, Legacy, SINGLE_CODES, Spelling},
+    domain_list_error::DomainListError,
+    domain_lookup,
+    set_certificate::{
+        self, BATCH_CODES, LEGACY_PARAM_NAMES, LegacyError, ParamNames, Params, SINGLE_CODES,
+    },
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Nothing, Operation},
-    request::Params,
+    operation::{BatchOperation, EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation for one domain.
@@ -24,8 +26,8 @@ pub struct SetDomainServerCertificate;
 /// The operation for up to 50 domains: all or none.
 pub struct BatchSetCdnDomainServerCertificate;
 
-const SINGLE: Spelling = Spelling {
-    switch: "ServerCertificateStatus",
+const SINGLE_PARAM_NAMES: ParamNames = ParamNames {
+    enabled: "ServerCertificateStatus",
     chain: "ServerCertificate",
     key: "PrivateKey",
     region: "Region",
@@ -33,43 +35,49 @@ const SINGLE: Spelling = Spelling {
 };
 
 impl Operation for SetDomainServerCertificate {
-    type Params = (Pattern, Ask);
-    type Reply = Nothing;
-    type Error = Legacy;
+    type Params = (DomainPattern, Params);
+    type Reply = EmptyReply;
+    type Error = LegacyError;
 
     const CODES: &'static [Code] = SINGLE_CODES;
 
-    fn parse(params: &Params) -> Result<(Pattern, Ask), Legacy> {
-        Ok((named_domain::name(params)?, Ask::of(params, SINGLE)))
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Params), LegacyError> {
+        Ok((
+            domain_lookup::parse_name(params)?,
+            Params::parse(params, SINGLE_PARAM_NAMES),
+        ))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, ask): (Pattern, Ask),
-    ) -> Result<Done<Nothing>, Legacy> {
+        (name, ask): (DomainPattern, Params),
+    ) -> Result<Success<EmptyReply>, LegacyError> {
         let names = std::slice::from_ref(&name);
         Ok(set_certificate::set(context, call, names, ask).await?)
     }
 }
 
 impl BatchOperation for BatchSetCdnDomainServerCertificate {
-    type Params = (Vec<Pattern>, Ask);
-    type Reply = Nothing;
-    type Error = Legacy;
+    type Params = (Vec<DomainPattern>, Params);
+    type Reply = EmptyReply;
+    type Error = LegacyError;
 
     const CODES: &'static [Code] = BATCH_CODES;
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Ask), Legacy> {
-        let names = domains.names().map_err(NoDomains::from)?;
-        Ok((names, Ask::of(params, LEGACY)))
+    fn parse(
+        domains: &DomainList,
+        params: &ParamMap,
+    ) -> Result<(Vec<DomainPattern>, Params), LegacyError> {
+        let names = domains.names().map_err(DomainListError::from)?;
+        Ok((names, Params::parse(params, LEGACY_PARAM_NAMES)))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (names, ask): (Vec<Pattern>, Ask),
-    ) -> Result<Done<Nothing>, Legacy> {
+        (names, ask): (Vec<DomainPattern>, Params),
+    ) -> Result<Success<EmptyReply>, LegacyError> {
         Ok(set_certificate::set(context, call, &names, ask).await?)
     }
 }

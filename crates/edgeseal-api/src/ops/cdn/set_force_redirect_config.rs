@@ -1,25 +1,25 @@
 //! `SetForceRedirectConfig` of 2014: one scheme is redirected to the other, or none is.
 
-use edgeseal_core::{Pattern, delivery::Redirect, domain::Environment};
+use edgeseal_core::{DomainPattern, delivery::Redirect, domain::Environment};
 
 use super::{
     configure::{self, Error},
-    functions, named_domain,
+    domain_lookup, functions,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
-    request::Params,
+    operation::{EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct SetForceRedirectConfig;
 
 impl Operation for SetForceRedirectConfig {
-    type Params = (Pattern, Option<Redirect>);
-    type Reply = Nothing;
+    type Params = (DomainPattern, Option<Redirect>);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -32,9 +32,9 @@ impl Operation for SetForceRedirectConfig {
         Code::InvalidFunctions,
     ];
 
-    fn parse(params: &Params) -> Result<(Pattern, Option<Redirect>), Error> {
-        let name = named_domain::name(params)?;
-        let given = params.given("RedirectType").unwrap_or_default();
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Option<Redirect>), Error> {
+        let name = domain_lookup::parse_name(params)?;
+        let given = params.get_non_empty("RedirectType").unwrap_or_default();
         let to = match given.to_ascii_lowercase().as_str() {
             "off" => None,
             "http" => Some(Redirect::ToHttp),
@@ -51,11 +51,11 @@ impl Operation for SetForceRedirectConfig {
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, to): (Pattern, Option<Redirect>),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, to): (DomainPattern, Option<Redirect>),
+    ) -> Result<Success<EmptyReply>, Error> {
         let (names, environment) = (std::slice::from_ref(&name), Environment::Production);
         let functions = functions::redirect(to);
         let (revision, _) = configure::set(context, call, names, &functions, environment).await?;
-        Ok(Done::served(revision, environment))
+        Ok(Success::served(revision, environment))
     }
 }

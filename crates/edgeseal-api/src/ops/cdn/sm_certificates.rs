@@ -5,8 +5,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation},
-    request::Params,
+    operation::{ApiError, EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// `SetCdnDomainSMCertificate`, `DescribeCdnSMCertificateList` and `DescribeCdnSMCertificateDetail`.
@@ -17,25 +17,29 @@ pub struct SmCertificates;
 #[error(
     "SM2 certificates cannot be served by this edge, so none are kept; use SetCdnDomainSSLCertificate with an RSA or ECDSA certificate"
 )]
-pub struct NoSm2;
+pub struct Sm2NotSupported;
 
 impl Operation for SmCertificates {
     type Params = ();
-    type Reply = Nothing;
-    type Error = NoSm2;
+    type Reply = EmptyReply;
+    type Error = Sm2NotSupported;
 
     const CODES: &'static [Code] = &[Code::SmNotSupported];
 
-    fn parse(_: &Params) -> Result<(), NoSm2> {
-        Err(NoSm2)
+    fn parse(_: &ParamMap) -> Result<(), Sm2NotSupported> {
+        Err(Sm2NotSupported)
     }
 
-    async fn run(_: &Context, _: &Authorized, (): ()) -> Result<Done<Nothing>, NoSm2> {
-        Err(NoSm2)
+    async fn run(
+        _: &Context,
+        _: &Authorized,
+        (): (),
+    ) -> Result<Success<EmptyReply>, Sm2NotSupported> {
+        Err(Sm2NotSupported)
     }
 }
 
-impl Failure for NoSm2 {
+impl ApiError for Sm2NotSupported {
     fn code(&self) -> Code {
         Code::SmNotSupported
     }

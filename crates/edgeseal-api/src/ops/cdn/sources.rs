@@ -8,7 +8,7 @@ use std::{
 
 use edgeseal_core::{
     AccountId, DomainName,
-    address::{OriginRefused, check_origin},
+    address::{OriginAddressError, check_origin},
     domain::{Origin, OriginKind},
     private_origins::OriginPermission,
 };
@@ -16,8 +16,8 @@ use edgeseal_store::catalog::{ChangeError, Draft};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::words::Word as _;
-use crate::{code::Code, context::Context, operation::Failure};
+use super::wire_names::WireName as _;
+use crate::{code::Code, context::Context, operation::ApiError};
 
 /// Origins that a domain may have.
 const ORIGINS_MAX: usize = 20;
@@ -57,7 +57,7 @@ pub enum InvalidSources {
     /// No such kind.
     #[error(
         "origin {position}: type is {given:?}; use one of {}",
-        OriginKind::all_words()
+        OriginKind::all_wire_names()
     )]
     Kind {
         /// Its position, from 1.
@@ -76,14 +76,14 @@ pub enum InvalidSources {
         expected: &'static str,
     },
     /// An address that nobody may have as an origin, or not this account.
-    #[error("origin {position}: {address} cannot be an origin: {why}{}", instead(*why))]
+    #[error("origin {position}: {address} cannot be an origin: {why}{}", advice(*why))]
     Address {
         /// Its position, from 1.
         position: usize,
         /// The address.
         address: String,
         /// Why not.
-        why: OriginRefused,
+        why: OriginAddressError,
     },
     /// A name of whatever machine asks (RFC 6761 section 6.3).
     #[error(
@@ -98,10 +98,12 @@ pub enum InvalidSources {
 }
 
 /// What helps.
-const fn instead(why: OriginRefused) -> &'static str {
+const fn advice(why: OriginAddressError) -> &'static str {
     match why {
-        OriginRefused::Private => "; the operator can allow them for your account",
-        OriginRefused::NotAHost | OriginRefused::Metadata | OriginRefused::OwnListener => "",
+        OriginAddressError::Private => "; the operator can allow them for your account",
+        OriginAddressError::NotAHost
+        | OriginAddressError::Metadata
+        | OriginAddressError::OwnListener => "",
     }
 }
 
@@ -111,7 +113,7 @@ const fn instead(why: OriginRefused) -> &'static str {
 ///
 /// # Errors
 /// [`InvalidSources::Address`] and [`InvalidSources::Localhost`], or the store failed.
-pub(super) async fn permit<E: From<InvalidSources>>(
+pub(super) async fn check_permitted<E: From<InvalidSources>>(
     draft: &mut Draft,
     context: &Context,
     account: &AccountId,
@@ -119,7 +121,7 @@ pub(super) async fn permit<E: From<InvalidSources>>(
 ) -> Result<OriginPermission, ChangeError<E>> {
     let permission = draft.origin_permission(account).await?;
     let private = context.settings.private_origins.permits(permission);
-    let listeners = context.own_listeners();
+    let listeners = context.listen_addresses();
     check(origins, private, &listeners, is_local)
         .map_err(|why| ChangeError::Refused(why.into()))?;
     Ok(permission)
@@ -174,7 +176,7 @@ fn is_local(address: IpAddr) -> bool {
 /// An origin as reads show it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::ops) struct Source {
+pub(in crate::ops) struct OriginView {
     r#type: &'static str,
     content: String,
     port: u16,
@@ -184,11 +186,11 @@ pub(in crate::ops) struct Source {
     enabled: Option<&'static str>,
 }
 
-impl Source {
+impl OriginView {
     /// As lists of domains show it.
     pub(in crate::ops) fn listed(origin: &Origin) -> Self {
         Self {
-            r#type: origin.kind.word(),
+            r#type: origin.kind.wire_name(),
             content: origin.address.clone(),
             port: origin.port,
             priority: origin.priority.to_string(),
@@ -240,7 +242,8 @@ fn origin(item: Value, position: usize) -> Result<Origin, InvalidSources> {
         expected,
     };
     let given = text(&members, "type").unwrap_or_default();
-    let kind = OriginKind::of_word(&given).ok_or(InvalidSources::Kind { position, given })?;
+    let kind =
+        OriginKind::from_wire_name(&given).ok_or(InvalidSources::Kind { position, given })?;
     let address = text(&members, "content").unwrap_or_default();
     let address = match kind {
         OriginKind::Ipaddr => address.parse::<IpAddr>().ok().map(|ip| ip.to_string()),
@@ -306,7 +309,7 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
-impl Failure for InvalidSources {
+impl ApiError for InvalidSources {
     fn code(&self) -> Code {
         match self {
             Self::Missing => Code::MissingSources,

@@ -1,39 +1,39 @@
 //! `StartCdnDomain`: a stopped domain is served again, with all that it had.
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Environment, State},
+    DomainPattern,
+    domain::{DomainState, Environment},
 };
 
-use super::named_domain::{self, NO_DOMAIN, NoDomain};
+use super::domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
-    request::Params,
+    operation::{EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct StartCdnDomain;
 
 impl Operation for StartCdnDomain {
-    type Params = Pattern;
-    type Reply = Nothing;
-    type Error = NoDomain;
+    type Params = DomainPattern;
+    type Reply = EmptyReply;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Nothing>, NoDomain> {
-        let start = named_domain::set_state(context, call, &name, State::Online).await?;
-        Ok(Done::served(start, Environment::Production))
+        name: DomainPattern,
+    ) -> Result<Success<EmptyReply>, DomainError> {
+        let start = domain_lookup::set_state(context, call, &name, DomainState::Online).await?;
+        Ok(Success::served(start, Environment::Production))
     }
 }

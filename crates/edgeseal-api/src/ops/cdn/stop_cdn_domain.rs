@@ -1,39 +1,39 @@
 //! `StopCdnDomain`: a domain is no longer served; what it has, its certificate included, stays.
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Environment, State},
+    DomainPattern,
+    domain::{DomainState, Environment},
 };
 
-use super::named_domain::{self, NO_DOMAIN, NoDomain};
+use super::domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation},
-    request::Params,
+    operation::{EmptyReply, Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct StopCdnDomain;
 
 impl Operation for StopCdnDomain {
-    type Params = Pattern;
-    type Reply = Nothing;
-    type Error = NoDomain;
+    type Params = DomainPattern;
+    type Reply = EmptyReply;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Nothing>, NoDomain> {
-        let stopped = named_domain::set_state(context, call, &name, State::Offline).await?;
-        Ok(Done::served(stopped, Environment::Production))
+        name: DomainPattern,
+    ) -> Result<Success<EmptyReply>, DomainError> {
+        let stopped = domain_lookup::set_state(context, call, &name, DomainState::Offline).await?;
+        Ok(Success::served(stopped, Environment::Production))
     }
 }

@@ -2,24 +2,24 @@
 //! two are `TagDcdnResources` and `UntagDcdnResources`.
 
 use edgeseal_core::{
-    Pattern, Timestamp,
+    DomainPattern, Timestamp,
     domain::{Domain, Environment},
 };
-use edgeseal_store::catalog::Span;
+use edgeseal_store::catalog::Pagination;
 use serde::Serialize;
 
 use super::{
-    named_domain::{self, NoDomain},
-    tags::{self, BadTags, TAGS_MAX},
+    domain_lookup::{self, DomainError},
+    tags::{self, InvalidTags, TAGS_MAX},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    domain_list::{BadDomainList, DomainList, NAMES_MAX},
-    numbered::Gap,
-    operation::{BatchOperation, Done, Failure, Nothing, Trouble},
-    request::Params,
+    domain_list::{DomainList, InvalidDomainList, NAMES_MAX},
+    indexed_params::MissingIndex,
+    operation::{ApiError, BatchOperation, EmptyReply, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation that labels.
@@ -37,15 +37,15 @@ const DOMAIN: &str = "DOMAIN";
 const PAGE: usize = 100;
 
 /// Which labels to take off.
-pub struct Taken {
-    names: Vec<Pattern>,
+pub struct UntagParams {
+    names: Vec<DomainPattern>,
     /// All if there is none.
     keys: Vec<String>,
 }
 
 /// Which labels to list.
-pub struct Wanted {
-    names: Vec<Pattern>,
+pub struct ListParams {
+    names: Vec<DomainPattern>,
     tags: Vec<(String, String)>,
     /// How many domains earlier answers have shown.
     skip: usize,
@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// A number is missing in the list of domains.
     #[error(transparent)]
-    ResourceGap(Gap),
+    ResourceGap(MissingIndex),
     /// No labels.
     #[error("give the labels in Tag.1.Key and Tag.1.Value and so on")]
     NoTag,
@@ -109,27 +109,27 @@ pub enum Error {
     #[error("{name} would have {count} labels; at most {TAGS_MAX} are accepted")]
     TooManyTags {
         /// The domain.
-        name: Pattern,
+        name: DomainPattern,
         /// How many.
         count: usize,
     },
     /// Labels that a domain cannot have.
     #[error(transparent)]
-    Tags(#[from] BadTags),
+    Tags(#[from] InvalidTags),
     /// Not a token of an earlier answer.
     #[error("NextToken is none of an earlier answer")]
     Token,
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl BatchOperation for TagResources {
-    type Params = (Vec<Pattern>, Vec<(String, String)>);
-    type Reply = Nothing;
+    type Params = (Vec<DomainPattern>, Vec<(String, String)>);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -144,9 +144,9 @@ impl BatchOperation for TagResources {
         Code::DomainNotFound,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Self::Params, Error> {
-        let names = some(domains, params)?;
-        let tags = tags::wanted(params, "Tag")?;
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Self::Params, Error> {
+        let names = required_domains(domains, params)?;
+        let tags = tags::parse_tags(params, "Tag")?;
         if tags.is_empty() {
             return Err(Error::NoTag);
         }
@@ -157,7 +157,7 @@ impl BatchOperation for TagResources {
         context: &Context,
         call: &Authorized,
         (names, tags): Self::Params,
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let tag = |domain: &mut Domain, now: Timestamp| {
             for (key, value) in &tags {
                 domain.tags.retain(|(have, _)| have != key);
@@ -178,8 +178,8 @@ impl BatchOperation for TagResources {
 }
 
 impl BatchOperation for UntagResources {
-    type Params = Taken;
-    type Reply = Nothing;
+    type Params = UntagParams;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -194,24 +194,24 @@ impl BatchOperation for UntagResources {
         Code::DomainNotFound,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Taken, Error> {
-        let names = some(domains, params)?;
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<UntagParams, Error> {
+        let names = required_domains(domains, params)?;
         let keys = tags::keys(params)?;
         let all = params
-            .given("All")
+            .get_non_empty("All")
             .is_some_and(|word| word.eq_ignore_ascii_case("true"));
         // To take all off by an empty list would be to guess.
         if keys.is_empty() && !all {
             return Err(Error::NoTagKey);
         }
-        Ok(Taken { names, keys })
+        Ok(UntagParams { names, keys })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        taken: Taken,
-    ) -> Result<Done<Nothing>, Error> {
+        taken: UntagParams,
+    ) -> Result<Success<EmptyReply>, Error> {
         let untag = |domain: &mut Domain, now: Timestamp| {
             domain
                 .tags
@@ -224,7 +224,7 @@ impl BatchOperation for UntagResources {
 }
 
 impl BatchOperation for ListTagResources {
-    type Params = Wanted;
+    type Params = ListParams;
     type Reply = Reply;
     type Error = Error;
 
@@ -237,11 +237,11 @@ impl BatchOperation for ListTagResources {
         Code::DomainNotFound,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Error> {
-        let token = params.given("NextToken").map_or(Ok(0), str::parse);
-        Ok(Wanted {
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<ListParams, Error> {
+        let token = params.get_non_empty("NextToken").map_or(Ok(0), str::parse);
+        Ok(ListParams {
             names: resources(domains, params)?,
-            tags: tags::parse(params),
+            tags: tags::parse_filter(params),
             skip: token.map_err(|_| Error::Token)?,
         })
     }
@@ -249,15 +249,15 @@ impl BatchOperation for ListTagResources {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: ListParams,
+    ) -> Result<Success<Reply>, Error> {
         if !wanted.names.is_empty() {
             let mut rows = Vec::new();
             for name in &wanted.names {
-                let domain = named_domain::find(&context.catalog, call.account(), name).await?;
+                let domain = domain_lookup::find(&context.catalog, call.account(), name).await?;
                 rows.extend(wanted.rows(&domain));
             }
-            return Ok(Done::read(Reply::of(rows, String::new())));
+            return Ok(Success::read(Reply::of(rows, String::new())));
         }
         let tags = wanted.tags.clone();
         let listing = context.catalog.domains_where(
@@ -266,14 +266,14 @@ impl BatchOperation for ListTagResources {
                 domain
                     .tags
                     .iter()
-                    .any(|(key, value)| takes(&tags, key, value))
+                    .any(|(key, value)| matches_filter(&tags, key, value))
             },
-            Span {
-                skip: wanted.skip,
+            Pagination {
+                offset: wanted.skip,
                 limit: PAGE,
             },
         );
-        let listing = listing.await.map_err(Trouble::from)?;
+        let listing = listing.await.map_err(StoreError::from)?;
         let shown = wanted.skip.saturating_add(PAGE);
         let next = if shown < listing.total {
             shown.to_string()
@@ -282,22 +282,22 @@ impl BatchOperation for ListTagResources {
         };
         let domains = listing.items.iter();
         let rows = domains.flat_map(|domain| wanted.rows(domain)).collect();
-        Ok(Done::read(Reply::of(rows, next)))
+        Ok(Success::read(Reply::of(rows, next)))
     }
 }
 
 /// Whether a label is one of those wanted; any is if none is named.
-pub(super) fn takes(wanted: &[(String, String)], key: &str, value: &str) -> bool {
+pub(super) fn matches_filter(wanted: &[(String, String)], key: &str, value: &str) -> bool {
     wanted.is_empty()
         || wanted
             .iter()
             .any(|(name, of)| name == key && (of.is_empty() || of == value))
 }
 
-impl Wanted {
+impl ListParams {
     fn rows(&self, domain: &Domain) -> Vec<Row> {
         let tags = domain.tags.iter();
-        let tags = tags.filter(|(key, value)| takes(&self.tags, key, value));
+        let tags = tags.filter(|(key, value)| matches_filter(&self.tags, key, value));
         tags.map(|(key, value)| Row {
             resource_id: domain.name.to_string(),
             resource_type: DOMAIN,
@@ -321,7 +321,10 @@ impl Reply {
 ///
 /// # Errors
 /// [`Error`] of the kind of thing and of the list.
-pub(super) fn some(domains: &DomainList, params: &Params) -> Result<Vec<Pattern>, Error> {
+pub(super) fn required_domains(
+    domains: &DomainList,
+    params: &ParamMap,
+) -> Result<Vec<DomainPattern>, Error> {
     let names = resources(domains, params)?;
     if names.is_empty() {
         return Err(Error::NoResource);
@@ -330,33 +333,34 @@ pub(super) fn some(domains: &DomainList, params: &Params) -> Result<Vec<Pattern>
 }
 
 /// The domains named, after the kind of thing was looked at.
-fn resources(domains: &DomainList, params: &Params) -> Result<Vec<Pattern>, Error> {
-    let given = params.given("ResourceType").ok_or(Error::NoType)?;
+fn resources(domains: &DomainList, params: &ParamMap) -> Result<Vec<DomainPattern>, Error> {
+    let given = params.get_non_empty("ResourceType").ok_or(Error::NoType)?;
     if !given.eq_ignore_ascii_case(DOMAIN) {
         return Err(Error::Type {
             given: given.chars().take(40).collect(),
         });
     }
-    domains.names_if_any().map_err(|why| match why {
-        BadDomainList::Unnamed { .. } => Error::NoResource,
-        BadDomainList::TooMany { count } => Error::TooManyResources { count },
-        BadDomainList::Gap(gap) => Error::ResourceGap(gap),
-        BadDomainList::Malformed(why) => Error::Domain(why.into()),
+    domains.optional_names().map_err(|why| match why {
+        InvalidDomainList::Empty { .. } => Error::NoResource,
+        InvalidDomainList::TooMany { count } => Error::TooManyResources { count },
+        InvalidDomainList::Gap(gap) => Error::ResourceGap(gap),
+        InvalidDomainList::Malformed(why) => Error::Domain(why.into()),
     })
 }
 
 async fn change(
     context: &Context,
     call: &Authorized,
-    names: &[Pattern],
+    names: &[DomainPattern],
     decide: impl Fn(&mut Domain, Timestamp) -> Result<(), Error> + Send + Sync,
-) -> Result<Done<Nothing>, Error> {
+) -> Result<Success<EmptyReply>, Error> {
     let (owner, environment) = (Some(call.account()), Environment::Production);
-    let changed = named_domain::change_each(context, &call.deed, owner, names, environment, decide);
-    Ok(Done::changed(changed.await?))
+    let changed =
+        domain_lookup::update_each(context, &call.audit, owner, names, environment, decide);
+    Ok(Success::changed(changed.await?))
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoType => Code::MissingResourceType,
@@ -369,14 +373,14 @@ impl Failure for Error {
             Self::Tags(why) => why.code(),
             Self::Token => Code::InvalidNextToken,
             Self::Domain(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -3,9 +3,9 @@
 
 use crate::{
     code::Code,
-    numbered::{self, Gap},
-    operation::Failure,
-    request::Params,
+    indexed_params::{self, MissingIndex},
+    operation::ApiError,
+    request::ParamMap,
 };
 
 /// Labels that a domain or a certificate may have.
@@ -16,7 +16,7 @@ const LENGTH_MAX: usize = 128;
 
 /// Labels that nothing can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTags {
+pub enum InvalidTags {
     /// More than one thing may have.
     #[error("more than {TAGS_MAX} labels are given; there may be {TAGS_MAX}")]
     TooMany,
@@ -25,7 +25,7 @@ pub enum BadTags {
     TooLong,
     /// A number is missing in the list.
     #[error(transparent)]
-    Gap(#[from] Gap),
+    Gap(#[from] MissingIndex),
     /// A value without a key.
     #[error("a {0}.N.Value is given whose {0}.N.Key is not")]
     NoKey(&'static str),
@@ -34,19 +34,23 @@ pub enum BadTags {
 /// The labels that something is to have, in the parameters of this list.
 ///
 /// # Errors
-/// [`BadTags`].
-pub(in crate::ops) fn wanted(
-    params: &Params,
+/// [`InvalidTags`].
+pub(in crate::ops) fn parse_tags(
+    params: &ParamMap,
     list: &'static str,
-) -> Result<Vec<(String, String)>, BadTags> {
-    let (keys, gap) = numbered::fields(params, list, ".Key");
+) -> Result<Vec<(String, String)>, InvalidTags> {
+    let (keys, gap) = indexed_params::field_values(params, list, ".Key");
     if keys.len() > TAGS_MAX {
-        return Err(BadTags::TooMany);
+        return Err(InvalidTags::TooMany);
     }
     if let Some(gap) = gap {
         return Err(gap.into());
     }
-    let named = |number: &str| params.given(&format!("{list}.{number}.Key")).is_some();
+    let named = |number: &str| {
+        params
+            .get_non_empty(&format!("{list}.{number}.Key"))
+            .is_some()
+    };
     let mut values = params.iter().filter(|(_, value)| !value.is_empty());
     let keyless = values.any(|(name, _)| {
         let number = name.strip_prefix(list).and_then(|rest| {
@@ -56,7 +60,7 @@ pub(in crate::ops) fn wanted(
         number.is_some_and(|number| !named(number))
     });
     if keyless {
-        return Err(BadTags::NoKey(list));
+        return Err(InvalidTags::NoKey(list));
     }
     let tags = listed(params, list);
     let too_long = |text: &String| text.chars().count() > LENGTH_MAX;
@@ -64,7 +68,7 @@ pub(in crate::ops) fn wanted(
         .iter()
         .any(|(key, value)| too_long(key) || too_long(value))
     {
-        return Err(BadTags::TooLong);
+        return Err(InvalidTags::TooLong);
     }
     Ok(tags)
 }
@@ -72,11 +76,11 @@ pub(in crate::ops) fn wanted(
 /// The keys in `TagKey.1`, `TagKey.2` and so on.
 ///
 /// # Errors
-/// [`BadTags::TooMany`] and [`BadTags::Gap`].
-pub(super) fn keys(params: &Params) -> Result<Vec<String>, BadTags> {
-    let (keys, gap) = numbered::values(params, "TagKey");
+/// [`InvalidTags::TooMany`] and [`InvalidTags::Gap`].
+pub(super) fn keys(params: &ParamMap) -> Result<Vec<String>, InvalidTags> {
+    let (keys, gap) = indexed_params::values(params, "TagKey");
     if keys.len() > TAGS_MAX {
-        return Err(BadTags::TooMany);
+        return Err(InvalidTags::TooMany);
     }
     match gap {
         Some(gap) => Err(gap.into()),
@@ -86,14 +90,14 @@ pub(super) fn keys(params: &Params) -> Result<Vec<String>, BadTags> {
 
 /// The labels given, in order of their keys; a later one of the same key wins. Only the first
 /// twenty are read, as many as a domain may have.
-pub(super) fn parse(params: &Params) -> Vec<(String, String)> {
+pub(super) fn parse_filter(params: &ParamMap) -> Vec<(String, String)> {
     listed(params, "Tag")
 }
 
-fn listed(params: &Params, list: &str) -> Vec<(String, String)> {
+fn listed(params: &ParamMap, list: &str) -> Vec<(String, String)> {
     let mut tags = std::collections::BTreeMap::new();
     for number in 1..=TAGS_MAX {
-        let Some(key) = params.given(&format!("{list}.{number}.Key")) else {
+        let Some(key) = params.get_non_empty(&format!("{list}.{number}.Key")) else {
             continue;
         };
         let value = params.get(&format!("{list}.{number}.Value"));
@@ -103,7 +107,7 @@ fn listed(params: &Params, list: &str) -> Vec<(String, String)> {
     tags.into_iter().collect()
 }
 
-impl Failure for BadTags {
+impl ApiError for InvalidTags {
     fn code(&self) -> Code {
         match self {
             Self::TooMany => Code::TooManyTags,
@@ -122,16 +126,16 @@ const GROUP_MAX: usize = 64;
 /// A grouping label that nothing can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ResourceGroupId must have at most {GROUP_MAX} characters that print")]
-pub struct BadGroup;
+pub struct InvalidResourceGroup;
 
 /// Reads `ResourceGroupId`.
 ///
 /// # Errors
-/// [`BadGroup`].
-pub(in crate::ops) fn group(params: &Params) -> Result<Option<String>, BadGroup> {
-    match params.given("ResourceGroupId") {
-        Some(group) if group.chars().count() > GROUP_MAX => Err(BadGroup),
-        Some(group) if group.chars().any(char::is_control) => Err(BadGroup),
+/// [`InvalidResourceGroup`].
+pub(in crate::ops) fn group(params: &ParamMap) -> Result<Option<String>, InvalidResourceGroup> {
+    match params.get_non_empty("ResourceGroupId") {
+        Some(group) if group.chars().count() > GROUP_MAX => Err(InvalidResourceGroup),
+        Some(group) if group.chars().any(char::is_control) => Err(InvalidResourceGroup),
         group => Ok(group.map(str::to_owned)),
     }
 }

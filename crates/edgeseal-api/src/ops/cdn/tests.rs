@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::{
     Settings,
-    context::NameMismatch,
-    world::{Credentials, World, allow, document, statement},
+    context::NameMismatchPolicy,
+    test_server::{Credentials, TestServer, allow, document, statement},
 };
 
 const ROOT: &str = "1000000000000001";
@@ -15,13 +15,13 @@ const CDN: &str = "2018-05-10";
 const CDN_2014: &str = "2014-11-11";
 const SOURCES: &str = r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#;
 
-async fn ok(world: &World, who: &Credentials, call: (&str, &str), params: &[(&str, &str)]) {
+async fn ok(world: &TestServer, who: &Credentials, call: (&str, &str), params: &[(&str, &str)]) {
     let answer = world.call(who, call.0, call.1, params).await;
     assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
 }
 
 async fn code(
-    world: &World,
+    world: &TestServer,
     who: &Credentials,
     call: (&str, &str),
     params: &[(&str, &str)],
@@ -31,9 +31,9 @@ async fn code(
 }
 
 /// A tenant with two domains.
-async fn world() -> World {
-    let mut world = World::empty(Settings {
-        name_mismatch: NameMismatch::Accept,
+async fn world() -> TestServer {
+    let mut world = TestServer::empty(Settings {
+        name_mismatch: NameMismatchPolicy::Accept,
         ..Settings::default()
     });
     world.root_account(ROOT).await;
@@ -56,7 +56,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn a_held_domain_cannot_be_deleted_and_added_again() {
+async fn a_protected_domain_cannot_be_deleted_and_re_added() {
     let world = world().await;
     let (root, tenant) = (&world.keys["root"], &world.keys["tenant"]);
     let name = ("DomainName", "a.example.com");
@@ -108,7 +108,7 @@ fn certificate() -> (String, String) {
 }
 
 /// A certificate of this name, new, in the elder spelling.
-async fn force(world: &World, who: &Credentials, domain: &str, name: &str) -> Value {
+async fn force(world: &TestServer, who: &Credentials, domain: &str, name: &str) -> Value {
     let (chain, key) = certificate();
     let params = [
         ("DomainName", domain),
@@ -124,7 +124,7 @@ async fn force(world: &World, who: &Credentials, domain: &str, name: &str) -> Va
 }
 
 #[tokio::test]
-async fn force_set_replaces_what_is_the_domains_own() {
+async fn force_set_replaces_only_the_domains_own_certificate() {
     let mut world = world().await;
     let one = allow(
         "cdn:SetDomainServerCertificate",

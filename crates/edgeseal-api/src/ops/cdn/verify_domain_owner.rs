@@ -1,18 +1,18 @@
 //! `VerifyDomainOwner`, `DescribeVerifyContent` and `DescribeDomainVerifyData`: proof that an
 //! account owns a root domain. An operator may demand it before a domain is added.
 
-use edgeseal_core::{DomainName, Pattern};
+use edgeseal_core::{DomainName, DomainPattern};
 use edgeseal_store::catalog::ChangeError;
 use serde::Serialize;
 
-use super::named_domain::{self, NoDomain};
+use super::domain_lookup::{self, DomainError};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or},
-    ownership::{self, NotProven},
-    request::Params,
+    operation::{ApiError, EmptyReply, Operation, StoreError, Success, from_change_error},
+    ownership::{self, OwnershipError},
+    request::ParamMap,
 };
 
 /// The operation that checks.
@@ -26,7 +26,7 @@ pub struct DescribeDomainVerifyData;
 
 /// How it is checked.
 #[derive(Clone, Copy)]
-pub enum Way {
+pub enum VerifyMethod {
     /// By a TXT record.
     Dns,
     /// By a file on the web server.
@@ -44,11 +44,11 @@ pub struct Content {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Data {
-    content: Place,
+    content: VerifyData,
 }
 
 #[derive(Serialize)]
-struct Place {
+struct VerifyData {
     #[serde(rename = "verifyKey")]
     key: &'static str,
     #[serde(rename = "verifyCode")]
@@ -62,7 +62,7 @@ struct Place {
 pub enum Error {
     /// Not a name.
     #[error(transparent)]
-    Name(#[from] NoDomain),
+    Name(#[from] DomainError),
     /// No such way to check, or none.
     #[error("VerifyType is {given:?}; use dnsCheck or fileCheck")]
     Way {
@@ -73,12 +73,12 @@ pub enum Error {
     #[error(
         "ownership is not checked on this Edgeseal (owner_check is off): domains can be added without"
     )]
-    Off,
+    Disabled,
     /// The proof is not in the DNS.
     #[error("{why}; publish {content} as the TXT record of verification.{root}")]
     NotInDns {
         /// What was found.
-        why: NotProven,
+        why: OwnershipError,
         /// What must be.
         content: String,
         /// Of which domain.
@@ -88,7 +88,7 @@ pub enum Error {
     #[error("{why}; publish {content} as http://{root}/verification.html")]
     NotInFile {
         /// What was found.
-        why: NotProven,
+        why: OwnershipError,
         /// What must be.
         content: String,
         /// Of which domain.
@@ -96,12 +96,12 @@ pub enum Error {
     },
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for VerifyDomainOwner {
-    type Params = (Pattern, Way);
-    type Reply = Nothing;
+    type Params = (DomainPattern, VerifyMethod);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -112,12 +112,12 @@ impl Operation for VerifyDomainOwner {
         Code::InvalidFile,
     ];
 
-    fn parse(params: &Params) -> Result<(Pattern, Way), Error> {
-        let name = named_domain::name(params)?;
-        let given = params.given("VerifyType").unwrap_or_default();
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, VerifyMethod), Error> {
+        let name = domain_lookup::parse_name(params)?;
+        let given = params.get_non_empty("VerifyType").unwrap_or_default();
         let way = match given.to_ascii_lowercase().as_str() {
-            "dnscheck" => Way::Dns,
-            "filecheck" => Way::File,
+            "dnscheck" => VerifyMethod::Dns,
+            "filecheck" => VerifyMethod::File,
             _ => {
                 return Err(Error::Way {
                     given: given.chars().take(40).collect(),
@@ -130,41 +130,41 @@ impl Operation for VerifyDomainOwner {
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, way): (Pattern, Way),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, way): (DomainPattern, VerifyMethod),
+    ) -> Result<Success<EmptyReply>, Error> {
         check(context, call, &name, way).await?;
-        let root = &ownership::root_of(&name);
+        let root = &ownership::registrable_domain(&name);
         let kept = context
             .catalog
-            .transact(&call.deed, |mut draft| async move {
+            .transact(&call.audit, |mut draft| async move {
                 draft.add_ownership(call.account(), root)?;
                 Ok::<_, ChangeError<Error>>((draft, ()))
             });
-        let committed = kept.await.map_err(refused_or::<Error, Error>)?;
-        Ok(Done::changed(committed.revision))
+        let committed = kept.await.map_err(from_change_error::<Error, Error>)?;
+        Ok(Success::changed(committed.revision))
     }
 }
 
 async fn check(
     context: &Context,
     call: &Authorized,
-    name: &Pattern,
-    way: Way,
+    name: &DomainPattern,
+    way: VerifyMethod,
 ) -> Result<(), Error> {
     let settings = &context.settings;
-    let asked = settings.owner_check.as_ref();
+    let asked = settings.ownership_verifier.as_ref();
     let asked = asked
-        .filter(|_| settings.demand_ownership)
-        .ok_or(Error::Off)?;
-    let root = ownership::root_of(name);
+        .filter(|_| settings.require_ownership)
+        .ok_or(Error::Disabled)?;
+    let root = ownership::registrable_domain(name);
     let account = call.account();
-    let content = ownership::content(account, &root);
+    let content = ownership::verification_content(account, &root);
     match way {
-        Way::Dns => match asked.by_dns(account, &root, &content).await {
+        VerifyMethod::Dns => match asked.verify_dns(account, &root, &content).await {
             Ok(()) => Ok(()),
             Err(why) => Err(Error::NotInDns { why, content, root }),
         },
-        Way::File => match asked.by_file(account, &root, &content).await {
+        VerifyMethod::File => match asked.verify_file(account, &root, &content).await {
             Ok(()) => Ok(()),
             Err(why) => Err(Error::NotInFile { why, content, root }),
         },
@@ -172,66 +172,74 @@ async fn check(
 }
 
 impl Operation for DescribeVerifyContent {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Content;
-    type Error = NoDomain;
+    type Error = DomainError;
 
     const CODES: &'static [Code] = &[Code::MissingDomainName, Code::DomainNameMalformed];
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
-    async fn run(_: &Context, call: &Authorized, name: Pattern) -> Result<Done<Content>, NoDomain> {
-        let root = ownership::root_of(&name);
-        let content = ownership::content(call.account(), &root);
-        Ok(Done::read(Content { content }))
+    async fn run(
+        _: &Context,
+        call: &Authorized,
+        name: DomainPattern,
+    ) -> Result<Success<Content>, DomainError> {
+        let root = ownership::registrable_domain(&name);
+        let content = ownership::verification_content(call.account(), &root);
+        Ok(Success::read(Content { content }))
     }
 }
 
 impl Operation for DescribeDomainVerifyData {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Data;
-    type Error = NoDomain;
+    type Error = DomainError;
 
     const CODES: &'static [Code] = &[Code::MissingDomainName, Code::DomainNameMalformed];
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
-    async fn run(_: &Context, call: &Authorized, name: Pattern) -> Result<Done<Data>, NoDomain> {
-        let root = ownership::root_of(&name);
-        Ok(Done::read(Data {
-            content: Place {
+    async fn run(
+        _: &Context,
+        call: &Authorized,
+        name: DomainPattern,
+    ) -> Result<Success<Data>, DomainError> {
+        let root = ownership::registrable_domain(&name);
+        Ok(Success::read(Data {
+            content: VerifyData {
                 key: "verification",
-                code: ownership::content(call.account(), &root),
+                code: ownership::verification_content(call.account(), &root),
                 root: root.to_string(),
             },
         }))
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Name(why) => why.code(),
             Self::Way { .. } => Code::VerifyError,
             Self::NotInFile {
-                why: NotProven::NoFile { .. },
+                why: OwnershipError::UnexpectedStatus { .. },
                 ..
             } => Code::InvalidFile,
-            Self::Off | Self::NotInDns { .. } | Self::NotInFile { .. } => {
+            Self::Disabled | Self::NotInDns { .. } | Self::NotInFile { .. } => {
                 Code::DomainOwnerVerifyFail
             }
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Name(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,20 +1,20 @@
 //! `AddDcdnDomain` and `BatchAddDcdnDomain`: as `AddCdnDomain`, for whatever a site delivers. What
 //! belongs to the routines of the DCDN is refused: a domain would not do what its owner expects.
 
-use edgeseal_core::domain::Service;
+use edgeseal_core::domain::ServiceType;
 
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{BatchOperation, Done, Failure, Nothing, Operation, shown},
+    operation::{ApiError, BatchOperation, EmptyReply, Operation, Success, sanitize},
     ops::cdn::{
-        add_cdn_domain::{self, Wanted},
-        named_domain,
-        named_domains::NoDomains,
+        add_cdn_domain::{self, Params},
+        domain_list_error::DomainListError,
+        domain_lookup,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -44,8 +44,8 @@ pub enum Error {
 }
 
 impl Operation for AddDcdnDomain {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -67,29 +67,29 @@ impl Operation for AddDcdnDomain {
         Code::WildcardAndAll,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let name = named_domain::name(params).map_err(add_cdn_domain::Error::from)?;
-        if let Some(given) = params.given("FunctionType").map(shown) {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let name = domain_lookup::parse_name(params).map_err(add_cdn_domain::Error::from)?;
+        if let Some(given) = params.get_non_empty("FunctionType").map(sanitize) {
             return Err(Error::FunctionType { given });
         }
-        if let Some(given) = params.given("Scene").map(shown) {
+        if let Some(given) = params.get_non_empty("Scene").map(sanitize) {
             return Err(Error::Scene { given });
         }
-        Ok(Wanted::parse_for(Service::Web, params, vec![name])?)
+        Ok(Params::parse_for(ServiceType::Web, params, vec![name])?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         Ok(add_cdn_domain::add(context, call, &wanted).await?)
     }
 }
 
 impl BatchOperation for BatchAddDcdnDomain {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = add_cdn_domain::Error;
 
     const CODES: &'static [Code] = &[
@@ -110,22 +110,22 @@ impl BatchOperation for BatchAddDcdnDomain {
         Code::WildcardAndAll,
     ];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<Wanted, Self::Error> {
-        let names = domains.names().map_err(NoDomains::from)?;
+    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Self::Error> {
+        let names = domains.names().map_err(DomainListError::from)?;
         add_cdn_domain::check_exact(&names)?;
-        Wanted::parse_for(Service::Web, params, names)
+        Params::parse_for(ServiceType::Web, params, names)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Self::Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Self::Error> {
         add_cdn_domain::add(context, call, &wanted).await
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),

@@ -1,19 +1,19 @@
 //! `DescribeDcdnDomainCertificateInfo`: what is bound to one domain.
 
-use edgeseal_core::Pattern;
+use edgeseal_core::DomainPattern;
 use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::cdn::{
-        describe_domain_certificate_info::{Bound, each_or_none},
-        named_domain::{self, NO_DOMAIN, NoDomain},
-        words::on_off,
+        describe_domain_certificate_info::{BoundCertificate, entries_or_empty_one},
+        domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+        wire_names::on_off,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -39,13 +39,13 @@ struct CertInfo {
     #[serde(rename = "SSLProtocol")]
     ssl_protocol: &'static str,
     #[serde(flatten)]
-    bound: Option<Shown>,
+    bound: Option<BoundView>,
 }
 
 /// What is there only if a certificate is bound. All values are strings on the wire.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shown {
+struct BoundView {
     cert_name: String,
     cert_id: String,
     cert_region: String,
@@ -62,36 +62,36 @@ struct Shown {
 }
 
 impl Operation for DescribeDcdnDomainCertificateInfo {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Reply;
-    type Error = NoDomain;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Reply>, NoDomain> {
-        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
-        let bound = Bound::of_domain(&context.catalog, &domain, call.now()).await;
-        let infos = each_or_none(bound.map_err(Trouble::from)?, |bound| CertInfo {
+        name: DomainPattern,
+    ) -> Result<Success<Reply>, DomainError> {
+        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
+        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await;
+        let infos = entries_or_empty_one(bound.map_err(StoreError::from)?, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             ssl_protocol: on_off(domain.is_https_on()),
-            bound: bound.map(Shown::from),
+            bound: bound.map(BoundView::from),
         });
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             cert_infos: CertInfos { cert_info: infos },
         }))
     }
 }
 
-impl From<Bound> for Shown {
-    fn from(bound: Bound) -> Self {
+impl From<BoundCertificate> for BoundView {
+    fn from(bound: BoundCertificate) -> Self {
         Self {
             cert_name: bound.cert_name,
             cert_id: bound.cert_id,

@@ -1,22 +1,22 @@
 //! `DescribeDcdnDomainDetail`: one domain, with the text of its certificate.
 
-use edgeseal_core::{Pattern, domain::Domain};
+use edgeseal_core::{DomainPattern, domain::Domain};
 use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::{
         cdn::{
-            named_domain::{self, NO_DOMAIN, NoDomain},
-            sources::Source,
-            words::{Word as _, cname, on_off},
+            domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+            sources::OriginView,
+            wire_names::{WireName as _, cname, on_off},
         },
-        issued::served_pem,
+        certificate_view::served_pem,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -52,30 +52,30 @@ struct Detail {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Sources {
-    source: Vec<Source>,
+    source: Vec<OriginView>,
 }
 
 impl Operation for DescribeDcdnDomainDetail {
-    type Params = Pattern;
+    type Params = DomainPattern;
     type Reply = Reply;
-    type Error = NoDomain;
+    type Error = DomainError;
 
-    const CODES: &'static [Code] = &NO_DOMAIN;
+    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
 
-    fn parse(params: &Params) -> Result<Pattern, NoDomain> {
-        named_domain::name(params)
+    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+        domain_lookup::parse_name(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        name: Pattern,
-    ) -> Result<Done<Reply>, NoDomain> {
-        let domain = named_domain::find(&context.catalog, call.account(), &name).await?;
+        name: DomainPattern,
+    ) -> Result<Success<Reply>, DomainError> {
+        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
         let ssl_pub = served_pem(&context.catalog, &domain).await;
         let suffix = &context.settings.cname_suffix;
-        Ok(Done::read(Reply {
-            domain_detail: Detail::of(domain, suffix, ssl_pub.map_err(Trouble::from)?),
+        Ok(Success::read(Reply {
+            domain_detail: Detail::of(domain, suffix, ssl_pub.map_err(StoreError::from)?),
         }))
     }
 }
@@ -85,8 +85,8 @@ impl Detail {
         Self {
             domain_name: domain.name.to_string(),
             cname: cname(&domain.name, cname_suffix),
-            domain_status: domain.state.word(),
-            scope: domain.coverage.word(),
+            domain_status: domain.state.wire_name(),
+            scope: domain.coverage.wire_name(),
             scene: "",
             function_type: "",
             gmt_created: domain.created.to_string(),
@@ -94,7 +94,7 @@ impl Detail {
             ssl_protocol: on_off(domain.is_https_on()),
             ssl_pub,
             sources: Sources {
-                source: domain.origins.iter().map(Source::detailed).collect(),
+                source: domain.origins.iter().map(OriginView::detailed).collect(),
             },
             description: domain.description,
             resource_group_id: domain.resource_group,

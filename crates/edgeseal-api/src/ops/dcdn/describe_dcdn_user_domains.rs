@@ -7,13 +7,13 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
+    operation::{Operation, StoreError, Success},
     ops::cdn::{
-        domain_search::{BAD_SEARCH, BadSearch, Search},
-        sources::Source,
-        words::{Word as _, cname, on_off},
+        domain_filter::{DOMAIN_FILTER_CODES, DomainFilter, InvalidDomainFilter},
+        sources::OriginView,
+        wire_names::{WireName as _, cname, on_off},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
@@ -57,30 +57,30 @@ struct Row {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Sources {
-    source: Vec<Source>,
+    source: Vec<OriginView>,
 }
 
 impl Operation for DescribeDcdnUserDomains {
-    type Params = Search;
+    type Params = DomainFilter;
     type Reply = Reply;
-    type Error = BadSearch;
+    type Error = InvalidDomainFilter;
 
-    const CODES: &'static [Code] = &BAD_SEARCH;
+    const CODES: &'static [Code] = &DOMAIN_FILTER_CODES;
 
-    fn parse(params: &Params) -> Result<Search, BadSearch> {
-        Search::parse(params)
+    fn parse(params: &ParamMap) -> Result<DomainFilter, InvalidDomainFilter> {
+        DomainFilter::parse(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Reply>, BadSearch> {
-        let listing = search.listing(&context.catalog, call.account()).await;
-        let listing = listing.map_err(Trouble::from)?;
+        search: DomainFilter,
+    ) -> Result<Success<Reply>, InvalidDomainFilter> {
+        let listing = search.list(&context.catalog, call.account()).await;
+        let listing = listing.map_err(StoreError::from)?;
         let suffix = &context.settings.cname_suffix;
         let rows = listing.items.into_iter();
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             page_number: search.page.number,
             page_size: search.page.size,
             total_count: listing.total,
@@ -97,7 +97,7 @@ impl Row {
             domain_id: domain.id,
             domain_name: domain.name.to_string(),
             cname: cname(&domain.name, cname_suffix),
-            domain_status: domain.state.word(),
+            domain_status: domain.state.wire_name(),
             ssl_protocol: on_off(domain.is_https_on()),
             sandbox: "normal",
             scene: "",
@@ -105,7 +105,7 @@ impl Row {
             gmt_created: domain.created.to_string(),
             gmt_modified: domain.modified.to_string(),
             sources: Sources {
-                source: domain.origins.iter().map(Source::listed).collect(),
+                source: domain.origins.iter().map(OriginView::listed).collect(),
             },
             description: domain.description,
             resource_group_id: domain.resource_group,

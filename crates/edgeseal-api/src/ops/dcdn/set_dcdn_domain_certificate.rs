@@ -3,20 +3,20 @@
 //! parameters are the legacy ones, `ForceSet` and `Region`; their codes those of the newer operation,
 //! as far as the legacy page has them.
 
-use edgeseal_core::{Pattern, domain::Held};
+use edgeseal_core::{DomainPattern, domain::CertificateLocked};
 
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{AccessDenied, BatchOperation, Done, Failure, Nothing, Operation},
+    operation::{AccessDenied, ApiError, BatchOperation, EmptyReply, Operation, Success},
     ops::cdn::{
-        named_domain::{self, NoDomain},
-        named_domains::NoDomains,
-        set_certificate::{self, Ask, LEGACY},
+        domain_list_error::DomainListError,
+        domain_lookup::{self, DomainError},
+        set_certificate::{self, LEGACY_PARAM_NAMES, Params},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation for one domain.
@@ -30,10 +30,10 @@ pub struct BatchSetDcdnDomainCertificate;
 pub enum Error {
     /// The list of domains is none.
     #[error(transparent)]
-    Domains(#[from] NoDomains),
+    Domains(#[from] DomainListError),
     /// Any other cause.
     #[error(transparent)]
-    Cause(#[from] set_certificate::Error),
+    Set(#[from] set_certificate::Error),
 }
 
 macro_rules! codes {
@@ -76,73 +76,79 @@ macro_rules! codes {
 }
 
 impl Operation for SetDcdnDomainCertificate {
-    type Params = (Pattern, Ask);
-    type Reply = Nothing;
+    type Params = (DomainPattern, Params);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = codes![];
 
-    fn parse(params: &Params) -> Result<(Pattern, Ask), Error> {
-        Ok((named_domain::name(params)?, Ask::of(params, LEGACY)))
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, Params), Error> {
+        Ok((
+            domain_lookup::parse_name(params)?,
+            Params::parse(params, LEGACY_PARAM_NAMES),
+        ))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, ask): (Pattern, Ask),
-    ) -> Result<Done<Nothing>, Error> {
+        (name, ask): (DomainPattern, Params),
+    ) -> Result<Success<EmptyReply>, Error> {
         let names = std::slice::from_ref(&name);
         Ok(set_certificate::set(context, call, names, ask).await?)
     }
 }
 
 impl BatchOperation for BatchSetDcdnDomainCertificate {
-    type Params = (Vec<Pattern>, Ask);
-    type Reply = Nothing;
+    type Params = (Vec<DomainPattern>, Params);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = codes![DomainNameOverLimit];
 
-    fn parse(domains: &DomainList, params: &Params) -> Result<(Vec<Pattern>, Ask), Error> {
-        let names = domains.names().map_err(NoDomains::from)?;
-        Ok((names, Ask::of(params, LEGACY)))
+    fn parse(
+        domains: &DomainList,
+        params: &ParamMap,
+    ) -> Result<(Vec<DomainPattern>, Params), Error> {
+        let names = domains.names().map_err(DomainListError::from)?;
+        Ok((names, Params::parse(params, LEGACY_PARAM_NAMES)))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (names, ask): (Vec<Pattern>, Ask),
-    ) -> Result<Done<Nothing>, Error> {
+        (names, ask): (Vec<DomainPattern>, Params),
+    ) -> Result<Success<EmptyReply>, Error> {
         Ok(set_certificate::set(context, call, &names, ask).await?)
     }
 }
 
-impl From<NoDomain> for Error {
-    fn from(why: NoDomain) -> Self {
-        Self::Cause(why.into())
+impl From<DomainError> for Error {
+    fn from(why: DomainError) -> Self {
+        Self::Set(why.into())
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         use set_certificate::Error as Cause;
         match self {
             Self::Domains(why) => why.code(),
             // The legacy page has one code for taken names, one for parameters, and one for domains
             // that are not online.
-            Self::Cause(Cause::NameTaken { .. } | Cause::NameInUse { .. }) => {
+            Self::Set(Cause::NameTaken { .. } | Cause::NameInUse { .. }) => {
                 Code::CertificateDuplicated
             }
-            Self::Cause(Cause::Region { .. } | Cause::NoReference) => Code::SetCertificateParameter,
-            Self::Cause(Cause::Held(Held::Stopped)) => Code::DomainNotOnline,
-            Self::Cause(Cause::Contended) => Code::ServiceBusy,
-            Self::Cause(why) => why.code(),
+            Self::Set(Cause::Region { .. } | Cause::NoReference) => Code::SetCertificateParameter,
+            Self::Set(Cause::Held(CertificateLocked::Stopped)) => Code::DomainNotOnline,
+            Self::Set(Cause::Contended) => Code::ServiceBusy,
+            Self::Set(why) => why.code(),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Cause(set_certificate::Error::Unauthorized(why)) => why.message(),
+            Self::Set(set_certificate::Error::Unauthorized(why)) => why.message(),
             other => other.code().row().message.to_owned(),
         }
     }
@@ -150,14 +156,14 @@ impl Failure for Error {
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
             Self::Domains(_) => None,
-            Self::Cause(why) => why.access_denied(),
+            Self::Set(why) => why.access_denied(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domains(why) => why.detail(),
-            Self::Cause(why) => why.detail(),
+            Self::Set(why) => why.detail(),
         }
     }
 }

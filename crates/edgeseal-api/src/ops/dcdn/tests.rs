@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    context::NameMismatch,
-    world::{World, allow},
+    context::NameMismatchPolicy,
+    test_server::{TestServer, allow},
 };
 
 const OWN: &str = "1000000000000001";
@@ -14,16 +14,16 @@ const DCDN: &str = "2018-01-15";
 const SOURCES: &str = r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#;
 const NAME: (&str, &str) = ("DomainName", "a.example.com");
 
-async fn world() -> World {
-    let mut world = World::empty(Settings {
-        name_mismatch: NameMismatch::Accept,
+async fn world() -> TestServer {
+    let mut world = TestServer::empty(Settings {
+        name_mismatch: NameMismatchPolicy::Accept,
         ..Settings::default()
     });
     world.account(OWN, "own").await;
     world
 }
 
-async fn call(world: &World, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
+async fn call(world: &TestServer, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
     let answer = world
         .call(&world.keys["own"], version, action, params)
         .await;
@@ -31,12 +31,12 @@ async fn call(world: &World, version: &str, action: &str, params: &[(&str, &str)
     answer
 }
 
-async fn code(world: &World, action: &str, params: &[(&str, &str)]) -> Option<String> {
+async fn code(world: &TestServer, action: &str, params: &[(&str, &str)]) -> Option<String> {
     let answer = world.call(&world.keys["own"], DCDN, action, params).await;
     answer["Code"].as_str().map(str::to_owned)
 }
 
-async fn detail(world: &World) -> Value {
+async fn detail(world: &TestServer) -> Value {
     let answer = call(world, CDN, "DescribeCdnDomainDetail", &[NAME]).await;
     answer["GetDomainDetailModel"].clone()
 }

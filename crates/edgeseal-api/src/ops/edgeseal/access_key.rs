@@ -3,23 +3,23 @@
 use edgeseal_core::{
     AccountId,
     account::{AccessKey, InvalidAccountId},
-    quota::{InvalidQuota, Kind, Quota},
+    quota::{InvalidQuota, Quota, QuotaKind},
 };
-use edgeseal_store::catalog::{AccountRefused, NewAccessKey};
+use edgeseal_store::catalog::{AccountError, NewAccessKey};
 use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
     code::Code,
-    operation::{Failure, Trouble},
+    operation::{ApiError, StoreError},
     ops::quota,
-    request::Params,
+    request::ParamMap,
 };
 
 /// Which account: `None` means the caller's own.
-pub(super) fn account(params: &Params) -> Result<Option<AccountId>, Error> {
+pub(super) fn account(params: &ParamMap) -> Result<Option<AccountId>, Error> {
     params
-        .given("AccountId")
+        .get_non_empty("AccountId")
         .map(|text| AccountId::parse(text).map_err(Error::AccountId))
         .transpose()
 }
@@ -33,11 +33,11 @@ pub(super) fn account_or_own<'a>(
 }
 
 /// The quotas that are spoken of; `None` is as the installation has it.
-pub(super) fn quotas(params: &Params) -> Result<Vec<(Kind, Option<Quota>)>, Error> {
+pub(super) fn quotas(params: &ParamMap) -> Result<Vec<(QuotaKind, Option<Quota>)>, Error> {
     let mut chosen = Vec::new();
-    for kind in Kind::ALL {
+    for kind in QuotaKind::ALL {
         let param = quota::parameter(kind);
-        match params.given(param) {
+        match params.get_non_empty(param) {
             None => {}
             Some(word) if word.eq_ignore_ascii_case("default") => chosen.push((kind, None)),
             Some(text) => {
@@ -51,9 +51,9 @@ pub(super) fn quotas(params: &Params) -> Result<Vec<(Kind, Option<Quota>)>, Erro
 }
 
 /// Which key.
-pub(super) fn key(params: &Params) -> Result<String, Error> {
+pub(super) fn key(params: &ParamMap) -> Result<String, Error> {
     params
-        .given("UserAccessKeyId")
+        .get_non_empty("UserAccessKeyId")
         .map(str::to_owned)
         .ok_or(Error::NoKeyNamed)
 }
@@ -61,7 +61,7 @@ pub(super) fn key(params: &Params) -> Result<String, Error> {
 /// An access key as it is shown, its secret only right after it was made.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct AccessKeyView {
     access_key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_key_secret: Option<String>,
@@ -69,8 +69,8 @@ pub(super) struct Shown {
     create_date: String,
 }
 
-impl Shown {
-    pub(super) fn known(key: &AccessKey) -> Self {
+impl AccessKeyView {
+    pub(super) fn without_secret(key: &AccessKey) -> Self {
         Self {
             access_key_id: key.id.clone(),
             access_key_secret: None,
@@ -80,11 +80,11 @@ impl Shown {
     }
 
     /// The only sight of a new key's secret.
-    pub(super) fn new(new: &NewAccessKey) -> Self {
+    pub(super) fn with_secret(new: &NewAccessKey) -> Self {
         let secret = String::from_utf8_lossy(new.secret.expose()).into_owned();
         Self {
             access_key_secret: Some(secret),
-            ..Self::known(&new.key)
+            ..Self::without_secret(&new.key)
         }
     }
 }
@@ -122,7 +122,7 @@ pub enum Error {
     #[error(
         "say what is to change: PrivateOrigins, QuotaDomains, QuotaCertificates or QuotaCsrKeys"
     )]
-    Nothing,
+    NoChange,
     /// Not a quota.
     #[error("{param}: {why}, or \"default\", which is what the installation has")]
     Quota {
@@ -133,13 +133,13 @@ pub enum Error {
     },
     /// A rule forbids it.
     #[error(transparent)]
-    Refused(#[from] AccountRefused),
+    Refused(#[from] AccountError),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::AccountId(_) => Code::InvalidAccountId,
@@ -148,29 +148,29 @@ impl Failure for Error {
             Self::Status { .. } => Code::InvalidStatus,
             Self::NoName => Code::MissingAccountName,
             Self::Name => Code::InvalidAccountName,
-            Self::PrivateOrigins | Self::Nothing => Code::InvalidPrivateOrigins,
+            Self::PrivateOrigins | Self::NoChange => Code::InvalidPrivateOrigins,
             Self::Quota { .. } => Code::InvalidQuota,
             Self::Refused(why) => refused_code(why),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
-const fn refused_code(why: &AccountRefused) -> Code {
+const fn refused_code(why: &AccountError) -> Code {
     match why {
-        AccountRefused::NameTaken { .. } => Code::AccountAlreadyExists,
-        AccountRefused::NoAccount { .. } => Code::AccountNotFound,
+        AccountError::NameTaken { .. } => Code::AccountAlreadyExists,
+        AccountError::NoAccount { .. } => Code::AccountNotFound,
         // Keys of users are made elsewhere.
-        AccountRefused::NoUser { .. } => Code::UserAccessKeyNotFound,
-        AccountRefused::TooManyKeys { .. } => Code::TooManyAccessKeys,
-        AccountRefused::NoKey { .. } => Code::UserAccessKeyNotFound,
-        AccountRefused::LastRootKey { .. } => Code::LastRootAccessKey,
+        AccountError::NoUser { .. } => Code::UserAccessKeyNotFound,
+        AccountError::TooManyKeys { .. } => Code::TooManyAccessKeys,
+        AccountError::NoKey { .. } => Code::UserAccessKeyNotFound,
+        AccountError::LastRootKey { .. } => Code::LastRootAccessKey,
     }
 }

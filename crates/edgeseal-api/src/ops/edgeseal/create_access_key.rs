@@ -4,13 +4,13 @@ use edgeseal_core::AccountId;
 use edgeseal_store::catalog::NewAccessKey;
 use serde::Serialize;
 
-use super::access_key::{self, Error, Shown};
+use super::access_key::{self, AccessKeyView, Error};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Change, Done, Operation, refused_or},
-    request::Params,
+    operation::{Change, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -20,7 +20,7 @@ pub struct CreateAccessKey;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    access_key: Shown,
+    access_key: AccessKeyView,
 }
 
 impl Operation for CreateAccessKey {
@@ -34,7 +34,7 @@ impl Operation for CreateAccessKey {
         Code::TooManyAccessKeys,
     ];
 
-    fn parse(params: &Params) -> Result<Option<AccountId>, Error> {
+    fn parse(params: &ParamMap) -> Result<Option<AccountId>, Error> {
         access_key::account(params)
     }
 
@@ -42,18 +42,18 @@ impl Operation for CreateAccessKey {
         context: &Context,
         call: &Authorized,
         account: Option<AccountId>,
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let account = access_key::account_or_own(&account, call);
         let key = NewAccessKey::generate(account.clone(), None, call.now());
-        let created = context.catalog.create_access_key(&call.deed, &key).await;
-        let committed = created.map_err(refused_or::<_, Error>)?;
+        let created = context.catalog.create_access_key(&call.audit, &key).await;
+        let committed = created.map_err(from_change_error::<_, Error>)?;
         let change = Some(Change {
             revision: committed.revision,
             environment: None,
         });
-        Ok(Done {
+        Ok(Success {
             reply: Reply {
-                access_key: Shown::new(&key),
+                access_key: AccessKeyView::with_secret(&key),
             },
             change,
             warnings: Vec::new(),

@@ -1,16 +1,16 @@
 //! `CreateAccount`: an account with its first access key.
 
-use edgeseal_core::{account::Account, quota::AccountQuotas};
+use edgeseal_core::{account::Account, quota::QuotaOverrides};
 use edgeseal_store::catalog::{NewAccessKey, random_account_id};
 use serde::Serialize;
 
-use super::access_key::{Error, Shown, quotas};
+use super::access_key::{AccessKeyView, Error, quotas};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -22,11 +22,11 @@ pub struct CreateAccount;
 pub struct Reply {
     account_id: String,
     account_name: String,
-    access_key: Shown,
+    access_key: AccessKeyView,
 }
 
 impl Operation for CreateAccount {
-    type Params = (String, AccountQuotas);
+    type Params = (String, QuotaOverrides);
     type Reply = Reply;
     type Error = Error;
 
@@ -37,13 +37,13 @@ impl Operation for CreateAccount {
         Code::AccountAlreadyExists,
     ];
 
-    fn parse(params: &Params) -> Result<(String, AccountQuotas), Error> {
-        let name = params.given("AccountName").ok_or(Error::NoName)?;
+    fn parse(params: &ParamMap) -> Result<(String, QuotaOverrides), Error> {
+        let name = params.get_non_empty("AccountName").ok_or(Error::NoName)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if name.len() > 64 || !name.chars().all(plain) {
             return Err(Error::Name);
         }
-        let mut chosen = AccountQuotas::default();
+        let mut chosen = QuotaOverrides::default();
         for (kind, quota) in quotas(params)? {
             chosen.set(kind, quota);
         }
@@ -53,8 +53,8 @@ impl Operation for CreateAccount {
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, quotas): (String, AccountQuotas),
-    ) -> Result<Done<Reply>, Error> {
+        (name, quotas): (String, QuotaOverrides),
+    ) -> Result<Success<Reply>, Error> {
         let account = Account {
             id: random_account_id(),
             name,
@@ -66,14 +66,14 @@ impl Operation for CreateAccount {
         let key = NewAccessKey::generate(account.id.clone(), None, call.now());
         let created = context
             .catalog
-            .create_account(&call.deed, &account, &key)
+            .create_account(&call.audit, &account, &key)
             .await;
-        let committed = created.map_err(refused_or::<_, Error>)?;
+        let committed = created.map_err(from_change_error::<_, Error>)?;
         let reply = Reply {
             account_id: account.id.to_string(),
             account_name: account.name,
-            access_key: Shown::new(&key),
+            access_key: AccessKeyView::with_secret(&key),
         };
-        Ok(Done::with(reply, committed.revision, None))
+        Ok(Success::changed_with(reply, committed.revision, None))
     }
 }

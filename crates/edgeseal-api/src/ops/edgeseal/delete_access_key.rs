@@ -9,8 +9,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -18,7 +18,7 @@ pub struct DeleteAccessKey;
 
 impl Operation for DeleteAccessKey {
     type Params = (Option<AccountId>, String);
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -28,7 +28,7 @@ impl Operation for DeleteAccessKey {
         Code::LastRootAccessKey,
     ];
 
-    fn parse(params: &Params) -> Result<(Option<AccountId>, String), Error> {
+    fn parse(params: &ParamMap) -> Result<(Option<AccountId>, String), Error> {
         Ok((access_key::account(params)?, access_key::key(params)?))
     }
 
@@ -36,14 +36,14 @@ impl Operation for DeleteAccessKey {
         context: &Context,
         call: &Authorized,
         (account, key): (Option<AccountId>, String),
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let account = access_key::account_or_own(&account, call);
         let deleted = context
             .catalog
-            .delete_access_key(&call.deed, account, KeyOwner::Any, &key)
+            .delete_access_key(&call.audit, account, KeyOwner::Any, &key)
             .await;
-        Ok(Done::changed(
-            deleted.map_err(refused_or::<_, Error>)?.revision,
+        Ok(Success::changed(
+            deleted.map_err(from_change_error::<_, Error>)?.revision,
         ))
     }
 }

@@ -3,7 +3,7 @@
 use edgeseal_core::{Timestamp, domain::Environment};
 use edgeseal_store::{
     Fault,
-    catalog::{AuditPage, AuditSpan},
+    catalog::{AuditPage, AuditQuery},
     record::AuditRecord,
 };
 use serde::Serialize;
@@ -12,8 +12,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
-    request::Params,
+    operation::{ApiError, Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// Records of an answer, unless the caller asks for more or fewer.
@@ -29,7 +29,7 @@ pub struct DescribeAuditRecords;
 
 /// What is looked for, and where.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub struct Params {
     from: Option<Timestamp>,
     until: Option<Timestamp>,
     newest_first: bool,
@@ -74,7 +74,7 @@ struct Row {
     action: String,
     resource: String,
     code: String,
-    bindings: Vec<Bound>,
+    bindings: Vec<BindingChangeRow>,
     notes: Vec<String>,
     request_id: String,
 }
@@ -82,7 +82,7 @@ struct Row {
 /// What a domain served before and after.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Bound {
+struct BindingChangeRow {
     domain_name: String,
     environment: &'static str,
     before_sha256: String,
@@ -104,7 +104,7 @@ pub enum Error {
     End,
     /// The end is not after the start.
     #[error("EndTime must be after StartTime")]
-    Backwards,
+    ReversedTimeRange,
     /// Out of range.
     #[error("MaxResults must be a number from 1 to {RESULTS_MAX}")]
     Results,
@@ -116,11 +116,11 @@ pub enum Error {
     Token,
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeAuditRecords {
-    type Params = Query;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -132,18 +132,18 @@ impl Operation for DescribeAuditRecords {
         Code::InvalidNextToken,
     ];
 
-    fn parse(params: &Params) -> Result<Query, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let from = time(params, "StartTime").ok_or(Error::Start)?;
         let until = time(params, "EndTime").ok_or(Error::End)?;
         if from.is_some_and(|from| until.is_some_and(|until| until <= from)) {
-            return Err(Error::Backwards);
+            return Err(Error::ReversedTimeRange);
         }
-        let given = |name| params.given(name).map(str::to_owned);
-        Ok(Query {
+        let given = |name| params.get_non_empty(name).map(str::to_owned);
+        Ok(Params {
             from,
             until,
             results: results(params)?,
-            newest_first: match params.given("Direction") {
+            newest_first: match params.get_non_empty("Direction") {
                 None | Some("BACKWARD") => true,
                 Some("FORWARD") => false,
                 Some(_) => return Err(Error::Direction),
@@ -163,13 +163,17 @@ impl Operation for DescribeAuditRecords {
         })
     }
 
-    async fn run(context: &Context, call: &Authorized, query: Query) -> Result<Done<Reply>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        query: Params,
+    ) -> Result<Success<Reply>, Error> {
         let reply = find(context, call, &query).await;
-        Ok(Done::read(reply.map_err(Trouble::from)?))
+        Ok(Success::read(reply.map_err(StoreError::from)?))
     }
 }
 
-async fn find(context: &Context, call: &Authorized, query: &Query) -> Result<Reply, Fault> {
+async fn find(context: &Context, call: &Authorized, query: &Params) -> Result<Reply, Fault> {
     let mut reply = Reply {
         records: Vec::new(),
         max_results: query.results,
@@ -177,17 +181,20 @@ async fn find(context: &Context, call: &Authorized, query: &Query) -> Result<Rep
         next_token: query.after.clone(),
     };
     while reply.scanned < SCANNED_MAX {
-        let span = AuditSpan {
+        let span = AuditQuery {
             from: query.from,
             until: query.until,
             newest_first: query.newest_first,
             after: reply.next_token.as_deref(),
         };
         let page = context.catalog.audit(call.account(), span, PAGE).await?;
-        let AuditPage { records, more } = page;
+        let AuditPage {
+            records,
+            has_more: more,
+        } = page;
         for (name, record) in records {
             // One that does not read is no match; `edgeseal audit verify` names it.
-            let wanted = record.filter(|record| query.filter.takes(record));
+            let wanted = record.filter(|record| query.filter.matches(record));
             if wanted.is_some() && reply.records.len() == query.results {
                 return Ok(reply);
             }
@@ -204,30 +211,32 @@ async fn find(context: &Context, call: &Authorized, query: &Query) -> Result<Rep
 }
 
 impl Filter {
-    fn takes(&self, record: &AuditRecord) -> bool {
+    fn matches(&self, record: &AuditRecord) -> bool {
         let principal = |wanted: &String| {
             // `root`, `user/alice` and `assumed-role/r/s` say enough within an account.
             let local = record.principal.rsplit(':').next().unwrap_or_default();
-            agrees(wanted, &record.principal) || agrees(wanted, local)
+            matches_pattern(wanted, &record.principal) || matches_pattern(wanted, local)
         };
         let resource = |wanted: &String| {
             let mut bound = record.bindings.iter();
-            agrees(wanted, &record.resource)
-                || bound.any(|change| agrees(wanted, &change.domain.to_string()))
+            matches_pattern(wanted, &record.resource)
+                || bound.any(|change| matches_pattern(wanted, &change.domain.to_string()))
         };
         let is = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| agrees(wanted, found))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| matches_pattern(wanted, found))
         };
         self.principal.as_ref().is_none_or(principal)
             && self.resource.as_ref().is_none_or(resource)
             && is(&self.action, &record.action)
             && is(&self.code, &record.code)
             && is(&self.source, &record.source)
-            && is(&self.request, &record.request)
+            && is(&self.request, &record.request_id)
     }
 }
 
-fn agrees(wanted: &str, found: &str) -> bool {
+fn matches_pattern(wanted: &str, found: &str) -> bool {
     match wanted.strip_suffix('*') {
         Some(start) => found.starts_with(start),
         None => found == wanted,
@@ -235,15 +244,15 @@ fn agrees(wanted: &str, found: &str) -> bool {
 }
 
 /// `None` if it is given and no time.
-fn time(params: &Params, name: &str) -> Option<Option<Timestamp>> {
-    match params.given(name) {
+fn time(params: &ParamMap, name: &str) -> Option<Option<Timestamp>> {
+    match params.get_non_empty(name) {
         None => Some(None),
         Some(text) => Timestamp::parse_iso(text).map(Some),
     }
 }
 
-fn results(params: &Params) -> Result<usize, Error> {
-    let Some(text) = params.given("MaxResults") else {
+fn results(params: &ParamMap) -> Result<usize, Error> {
+    let Some(text) = params.get_non_empty("MaxResults") else {
         return Ok(RESULTS);
     };
     let number = text.trim().parse().ok();
@@ -266,7 +275,7 @@ fn is_token(text: &str) -> bool {
 
 impl Row {
     fn of(record: AuditRecord) -> Self {
-        let bindings = record.bindings.into_iter().map(|change| Bound {
+        let bindings = record.bindings.into_iter().map(|change| BindingChangeRow {
             domain_name: change.domain.to_string(),
             environment: match change.environment {
                 Environment::Production => "production",
@@ -288,26 +297,26 @@ impl Row {
             code: record.code,
             bindings: bindings.collect(),
             notes: record.notes,
-            request_id: record.request,
+            request_id: record.request_id,
         }
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Start => Code::InvalidStartTime,
-            Self::End | Self::Backwards => Code::InvalidEndTime,
+            Self::End | Self::ReversedTimeRange => Code::InvalidEndTime,
             Self::Results => Code::InvalidMaxResults,
             Self::Direction => Code::InvalidDirection,
             Self::Token => Code::InvalidNextToken,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use edgeseal_store::{
-    reseal::{Census, SEALED_KINDS},
+    reseal::{SEALED_KINDS, SealedCounts},
     seal::KeyId,
 };
 use serde::Serialize;
 
-use super::key_encryption_key::{Error, keeper};
+use super::key_encryption_key::{Error, key_encryption};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    key_encryption::{Resealing, Standing},
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    key_encryption::{KeyEncryptionStatus, ResealProgress},
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -70,23 +70,23 @@ impl Operation for DescribeKeyEncryption {
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(params: &Params) -> Result<bool, Error> {
-        Ok(params.given("Count") != Some("false"))
+    fn parse(params: &ParamMap) -> Result<bool, Error> {
+        Ok(params.get_non_empty("Count") != Some("false"))
     }
 
-    async fn run(context: &Context, _: &Authorized, count: bool) -> Result<Done<Reply>, Error> {
-        let keeper = keeper(context)?;
+    async fn run(context: &Context, _: &Authorized, count: bool) -> Result<Success<Reply>, Error> {
+        let keeper = key_encryption(context)?;
         let census = if count {
-            Some(keeper.census().await.map_err(Trouble::from)?)
+            Some(keeper.census().await.map_err(StoreError::from)?)
         } else {
             None
         };
-        Ok(Done::read(Reply::of(keeper.standing(), census.as_ref())))
+        Ok(Success::read(Reply::of(keeper.status(), census.as_ref())))
     }
 }
 
 impl Reply {
-    fn of(standing: Standing, census: Option<&Census>) -> Self {
+    fn of(standing: KeyEncryptionStatus, census: Option<&SealedCounts>) -> Self {
         let mut ids = standing.keys.clone();
         let needed = census.iter().flat_map(|census| census.records.keys());
         ids.extend(needed.filter(|id| !standing.keys.contains(id)));
@@ -106,7 +106,7 @@ impl Reply {
 }
 
 /// A row for each kind, so that what is not there is seen not to be.
-fn records(census: &Census, id: KeyId) -> Vec<Records> {
+fn records(census: &SealedCounts, id: KeyId) -> Vec<Records> {
     let none = BTreeMap::new();
     let under = census.records.get(&id).unwrap_or(&none);
     let rows = SEALED_KINDS.iter().map(|kind| Records {
@@ -117,13 +117,13 @@ fn records(census: &Census, id: KeyId) -> Vec<Records> {
 }
 
 impl Progress {
-    fn of(resealing: Resealing) -> Self {
+    fn of(resealing: ResealProgress) -> Self {
         Self {
             state: resealing.state.as_str(),
             opened: resealing.opened,
             resealed: resealing.resealed,
             unopened: resealing.unopened,
-            trouble: resealing.trouble,
+            trouble: resealing.error,
         }
     }
 }

@@ -4,29 +4,29 @@
 mod fleet;
 mod row;
 
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 use edgeseal_store::{
     Revision,
-    rollout::{EdgeState, Shows, Target},
+    rollout::{EdgeState, ExpectedHandshake, RolloutTarget},
 };
 use serde::Serialize;
 
-use self::{fleet::Fleet, row::Row};
+use self::{fleet::Fleet, row::EdgeRow};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
-    ops::cdn::named_domain::{self, NoDomain},
-    request::Params,
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    ops::cdn::domain_lookup::{self, DomainError},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct DescribeRollout;
 
 /// Of what.
-pub struct Query {
-    domain: Option<Pattern>,
+pub struct Params {
+    domain: Option<DomainPattern>,
     since: Since,
     environment: Environment,
 }
@@ -75,7 +75,7 @@ pub struct Rollout {
     /// Until the last live edge proved it; absent while one has not, or where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     took_ms: Option<i64>,
-    edges: Vec<Row>,
+    edges: Vec<EdgeRow>,
 }
 
 /// Why not.
@@ -83,7 +83,7 @@ pub struct Rollout {
 pub enum Error {
     /// There is no such domain, or none is named and the caller is no operator.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// Neither environment.
     #[error("Env is {given:?}; use production or staging")]
     Environment {
@@ -106,11 +106,11 @@ pub enum Error {
     },
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeRollout {
-    type Params = Query;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -122,31 +122,38 @@ impl Operation for DescribeRollout {
         Code::InvalidRevision,
     ];
 
-    fn parse(params: &Params) -> Result<Query, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let domain = params
-            .given("DomainName")
-            .map(|_| named_domain::name(params));
-        let environment = match params.given("Env") {
+            .get_non_empty("DomainName")
+            .map(|_| domain_lookup::parse_name(params));
+        let environment = match params.get_non_empty("Env") {
             None | Some("production") => Environment::Production,
             Some("staging") => Environment::Staging,
             Some(other) => {
-                let given = shown(other);
+                let given = sanitize(other);
                 return Err(Error::Environment { given });
             }
         };
-        let since = match (params.given("Revision"), params.given("ChangeRequestId")) {
+        let since = match (
+            params.get_non_empty("Revision"),
+            params.get_non_empty("ChangeRequestId"),
+        ) {
             (Some(given), _) => Since::Revision(revision(given)?),
             (None, Some(request)) => Since::Request(request.to_owned()),
             (None, None) => Since::Newest,
         };
-        Ok(Query {
+        Ok(Params {
             domain: domain.transpose()?,
             since,
             environment,
         })
     }
 
-    async fn run(context: &Context, call: &Authorized, query: Query) -> Result<Done<Reply>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        query: Params,
+    ) -> Result<Success<Reply>, Error> {
         let is_operator = call.is_of_operator(context).await?;
         let reply = match query.domain {
             Some(name) => {
@@ -158,19 +165,19 @@ impl Operation for DescribeRollout {
                     Since::Revision(revision) => Some(revision),
                     Since::Newest | Since::Request(_) => None,
                 };
-                let edges = context.catalog.edges().await.map_err(Trouble::from)?;
+                let edges = context.catalog.edges().await.map_err(StoreError::from)?;
                 Reply::Fleet(Fleet::of(edges, asked, call.now()))
             }
-            None => return Err(NoDomain::Unnamed.into()),
+            None => return Err(DomainError::Missing.into()),
         };
-        Ok(Done::read(reply))
+        Ok(Success::read(reply))
     }
 }
 
 fn revision(given: &str) -> Result<Revision, Error> {
     let number = given.trim().parse().ok().filter(|number| *number > 0);
     let invalid = || Error::Revision {
-        given: shown(given),
+        given: sanitize(given),
     };
     number.map(Revision).ok_or_else(invalid)
 }
@@ -179,7 +186,7 @@ fn revision(given: &str) -> Result<Revision, Error> {
 async fn rollout(
     context: &Context,
     call: &Authorized,
-    name: &Pattern,
+    name: &DomainPattern,
     since: &Since,
     environment: Environment,
 ) -> Result<Rollout, Error> {
@@ -189,25 +196,27 @@ async fn rollout(
         Since::Newest => None,
         Since::Revision(revision) => Some(*revision),
         Since::Request(request) => {
-            let found = catalog.revision_of(name, request);
-            let found = found.await.map_err(Trouble::from)?;
-            let given = shown(request);
+            let found = catalog.revision_of_request(name, request);
+            let found = found.await.map_err(StoreError::from)?;
+            let given = sanitize(request);
             Some(found.ok_or(Error::Request { given })?)
         }
     };
     let target = async || {
-        let target = catalog.target(name, asked, environment).await;
-        let target = target.map_err(Trouble::from)?;
-        let gone = || NoDomain::NotFound(name.clone());
-        Ok::<Target, Error>(target.ok_or_else(gone)?)
+        let target = catalog.rollout_target(name, asked, environment).await;
+        let target = target.map_err(StoreError::from)?;
+        let gone = || DomainError::NotFound(name.clone());
+        Ok::<RolloutTarget, Error>(target.ok_or_else(gone)?)
     };
-    if let Some(wait) = call.wait() {
+    if let Some(wait) = call.prefer_wait() {
         let revision = target().await?.revision;
         let names = std::slice::from_ref(name);
-        let _ = context.proved(names, revision, environment, wait).await;
+        let _ = context
+            .count_proved(names, revision, environment, wait)
+            .await;
     }
     // Reports first: what they show must not be newer than what they are compared with.
-    let edges = catalog.edges().await.map_err(Trouble::from)?;
+    let edges = catalog.edges().await.map_err(StoreError::from)?;
     let target = target().await?;
     // It may have gone to somebody else meanwhile.
     check_owner(context, call, name).await?;
@@ -216,32 +225,40 @@ async fn rollout(
     let rows = edges
         .iter()
         .filter(|edge| edge.environment() == environment)
-        .map(|edge| Row::of(edge, &edge.standing(&target, now), is_operator, now));
+        .map(|edge| EdgeRow::of(edge, &edge.status(&target, now), is_operator, now));
     Ok(Rollout::of(&target, environment, rows.collect()))
 }
 
 /// An operator may name any domain, an account its own.
-async fn check_owner(context: &Context, call: &Authorized, name: &Pattern) -> Result<(), Error> {
+async fn check_owner(
+    context: &Context,
+    call: &Authorized,
+    name: &DomainPattern,
+) -> Result<(), Error> {
     if call.is_of_operator(context).await? {
-        let found = context.catalog.domain(name).await.map_err(Trouble::from)?;
-        found.ok_or_else(|| NoDomain::NotFound(name.clone()))?;
+        let found = context
+            .catalog
+            .domain(name)
+            .await
+            .map_err(StoreError::from)?;
+        found.ok_or_else(|| DomainError::NotFound(name.clone()))?;
     } else {
-        named_domain::find(&context.catalog, call.account(), name).await?;
+        domain_lookup::find(&context.catalog, call.account(), name).await?;
     }
     Ok(())
 }
 
 impl Rollout {
-    fn of(target: &Target, environment: Environment, edges: Vec<Row>) -> Self {
+    fn of(target: &RolloutTarget, environment: Environment, edges: Vec<EdgeRow>) -> Self {
         let live = || {
             edges
                 .iter()
                 .filter(|row| row.state != EdgeState::Silent.to_string())
         };
-        let newest = target.newest.as_ref();
+        let newest = target.latest.as_ref();
         let changed = newest.map(|newest| newest.changed).unwrap_or_default();
-        let mut leaves = match newest.map(|newest| &newest.shows) {
-            Some(Shows::Leaves(leaves)) => leaves.as_slice(),
+        let mut leaves = match newest.map(|newest| &newest.expected) {
+            Some(ExpectedHandshake::Leaves(leaves)) => leaves.as_slice(),
             _ => &[],
         }
         .iter()
@@ -271,23 +288,23 @@ const fn env(environment: Environment) -> &'static str {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
             Self::Environment { .. } => Code::InvalidEnv,
             Self::Revision { .. } | Self::Request { .. } => Code::InvalidRevision,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(NoDomain::Unnamed) => {
+            Self::Domain(DomainError::Missing) => {
                 Some("name one of your domains in DomainName; all edges are shown to the root account only, and to its users with a right on acs:edgeseal:*:ROOT:*".to_owned())
             }
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

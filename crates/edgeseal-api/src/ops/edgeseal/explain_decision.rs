@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use edgeseal_core::{
-    Pattern,
+    DomainPattern,
     identity::{RoleName, UserName},
-    policy::{self, Decision, Layer, Principal, Reason, Resource, Sphere, Verdict},
+    policy::{self, Decision, Layer, Principal, Reason, Resource, Scope, Verdict},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -15,24 +15,24 @@ use crate::{
     authorize::{self, Authorized, domain_resource},
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
-    request::Params,
-    rights::Power,
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    policy_cache::EffectivePolicies,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct ExplainDecision;
 
 /// The question.
-pub struct Question {
+pub struct Params {
     permission: String,
     resource: String,
-    who: Who,
+    subject: Subject,
     source_ip: Option<IpAddr>,
 }
 
 /// About whom.
-enum Who {
+enum Subject {
     Caller,
     User(String),
     Role(String),
@@ -97,11 +97,11 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for ExplainDecision {
-    type Params = Question;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -113,23 +113,28 @@ impl Operation for ExplainDecision {
         Code::RoleNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Question, Error> {
-        let permission = params.given("Permission").ok_or(Error::NoPermission)?;
-        let resource = params.given("Resource").ok_or(Error::NoResource)?;
-        let source_ip = params.given("SourceIp").map(|given| {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let permission = params
+            .get_non_empty("Permission")
+            .ok_or(Error::NoPermission)?;
+        let resource = params.get_non_empty("Resource").ok_or(Error::NoResource)?;
+        let source_ip = params.get_non_empty("SourceIp").map(|given| {
             given.parse().map_err(|_| Error::SourceIp {
-                given: shown(given),
+                given: sanitize(given),
             })
         });
-        let who = match (params.given("UserName"), params.given("RoleName")) {
-            (Some(user), _) => Who::User(user.to_owned()),
-            (None, Some(role)) => Who::Role(role.to_owned()),
-            (None, None) => Who::Caller,
+        let who = match (
+            params.get_non_empty("UserName"),
+            params.get_non_empty("RoleName"),
+        ) {
+            (Some(user), _) => Subject::User(user.to_owned()),
+            (None, Some(role)) => Subject::Role(role.to_owned()),
+            (None, None) => Subject::Caller,
         };
-        Ok(Question {
+        Ok(Params {
             permission: permission.to_owned(),
             resource: resource.to_owned(),
-            who,
+            subject: who,
             source_ip: source_ip.transpose()?,
         })
     }
@@ -137,57 +142,61 @@ impl Operation for ExplainDecision {
     async fn run(
         context: &Context,
         call: &Authorized,
-        question: Question,
-    ) -> Result<Done<Reply>, Error> {
-        let (principal, power) = find(context, call, &question.who).await?;
-        let reads_tags = power.as_ref().is_some_and(Power::reads_tags);
+        question: Params,
+    ) -> Result<Success<Reply>, Error> {
+        let (principal, power) = find(context, call, &question.subject).await?;
+        let reads_tags = power.as_ref().is_some_and(EffectivePolicies::reads_tags);
         let resource = resource(context, call, &question, reads_tags).await?;
-        let mut circumstances = call.circumstances();
+        let mut circumstances = call.policy_context();
         circumstances.source_ip = question.source_ip.or(circumstances.source_ip);
         let known = ACTIONS.iter();
         let mut known = known.filter(|action| action.permission == question.permission);
         let account = resource.arn().rsplit_once(":account/");
         let account = account.map_or("", |(_, account)| account);
-        let sphere = known.next().map_or(Sphere::OwnAccount, |action| {
-            authorize::sphere(action, &principal, account)
+        let sphere = known.next().map_or(Scope::OwnAccount, |action| {
+            authorize::scope(action, &principal, account)
         });
         let arn = resource.arn().to_owned();
-        let asked = authorize::Question {
-            sphere,
+        let asked = authorize::PolicyQuery {
+            scope: sphere,
             action: question.permission.clone(),
             resources: vec![resource],
-            circumstances,
+            context: circumstances,
         };
-        let judged = authorize::judge(context, &principal, power.as_ref(), asked).await;
+        let judged = authorize::evaluate(context, &principal, power.as_ref(), asked).await;
         let (decision, _) = judged?;
         let decided = (sphere, &decision);
         let reply = Reply::new(&principal, power.as_ref(), decided, question, arn);
-        Ok(Done::read(reply))
+        Ok(Success::read(reply))
     }
 }
 
 async fn find(
     context: &Context,
     call: &Authorized,
-    who: &Who,
-) -> Result<(Principal, Option<Power>), Error> {
-    let (rights, catalog, account) = (&context.rights, &context.catalog, call.account());
+    who: &Subject,
+) -> Result<(Principal, Option<EffectivePolicies>), Error> {
+    let (rights, catalog, account) = (&context.policy_cache, &context.catalog, call.account());
     let found = match who {
-        Who::Caller => return Ok((call.principal().clone(), call.power().cloned())),
-        Who::User(given) => match UserName::parse(given) {
+        Subject::Caller => return Ok((call.principal().clone(), call.policies().cloned())),
+        Subject::User(given) => match UserName::parse(given) {
             Ok(name) => rights.user(catalog, account, &name).await,
             Err(_) => Ok(None),
         },
-        Who::Role(given) => match RoleName::parse(given) {
+        Subject::Role(given) => match RoleName::parse(given) {
             Ok(name) => rights.role(catalog, account, &name, "explained").await,
             Err(_) => Ok(None),
         },
     };
-    let found = found.map_err(Trouble::from)?;
+    let found = found.map_err(StoreError::from)?;
     let (principal, power) = found.ok_or_else(|| match who {
-        Who::Role(given) => Error::NoRole { name: shown(given) },
-        Who::User(given) => Error::NoUser { name: shown(given) },
-        Who::Caller => Error::NoUser {
+        Subject::Role(given) => Error::NoRole {
+            name: sanitize(given),
+        },
+        Subject::User(given) => Error::NoUser {
+            name: sanitize(given),
+        },
+        Subject::Caller => Error::NoUser {
             name: String::new(),
         },
     })?;
@@ -198,12 +207,12 @@ async fn find(
 async fn resource(
     context: &Context,
     call: &Authorized,
-    question: &Question,
+    question: &Params,
     reads_tags: bool,
 ) -> Result<Resource, Error> {
     let given = &question.resource;
     let permission = &question.permission;
-    match Pattern::parse(given) {
+    match DomainPattern::parse(given) {
         Ok(name) if !given.contains(':') => {
             Ok(domain_resource(context, permission, call.account(), &name, reads_tags).await?)
         }
@@ -214,12 +223,12 @@ async fn resource(
 impl Reply {
     fn new(
         principal: &Principal,
-        power: Option<&Power>,
-        (sphere, decision): (Sphere, &Decision),
-        question: Question,
+        power: Option<&EffectivePolicies>,
+        (sphere, decision): (Scope, &Decision),
+        question: Params,
         resource: String,
     ) -> Self {
-        let (layer, policy_name, statement) = match &decision.by {
+        let (layer, policy_name, statement) = match &decision.reason {
             Some(Reason::Statement {
                 layer,
                 policy,
@@ -233,7 +242,7 @@ impl Reply {
             .zip(power)
             .and_then(|(layer, power)| match layer {
                 Layer::Session => power.session.as_ref(),
-                Layer::Identity => power.rights.document(policy_name.as_deref()?),
+                Layer::Identity => power.identity.document(policy_name.as_deref()?),
                 Layer::Trust => None,
             })
             .map(policy::Document::text);
@@ -272,7 +281,7 @@ fn nth(text: &str, at: usize) -> Option<String> {
     Some(statement.to_string())
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoPermission => Code::MissingPermission,
@@ -280,13 +289,13 @@ impl Failure for Error {
             Self::SourceIp { .. } => Code::InvalidSourceIp,
             Self::NoUser { .. } => Code::UserNotFound,
             Self::NoRole { .. } => Code::RoleNotFound,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

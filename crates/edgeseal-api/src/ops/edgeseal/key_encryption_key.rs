@@ -12,22 +12,22 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    key_encryption::{KeyEncryption, KeyRefused},
-    operation::{Failure, Trouble, refused_or, shown},
-    request::Params,
+    key_encryption::{KeyEncryption, KeyEncryptionError},
+    operation::{ApiError, StoreError, from_change_error, sanitize},
+    request::ParamMap,
 };
 
 /// The keeper of the keys.
-pub(super) fn keeper(context: &Context) -> Result<&Arc<dyn KeyEncryption>, Error> {
-    let none = || Trouble::Fault(Fault::new("reach the keeper of the keys: there is none"));
+pub(super) fn key_encryption(context: &Context) -> Result<&Arc<dyn KeyEncryption>, Error> {
+    let none = || StoreError::Fault(Fault::new("reach the keeper of the keys: there is none"));
     Ok(context.key_encryption.as_ref().ok_or_else(none)?)
 }
 
 /// Which key.
-pub(super) fn key(params: &Params) -> Result<KeyId, Error> {
-    let given = params.given("KeyId").ok_or(Error::NoKeyNamed)?;
+pub(super) fn key(params: &ParamMap) -> Result<KeyId, Error> {
+    let given = params.get_non_empty("KeyId").ok_or(Error::NoKeyNamed)?;
     KeyId::parse(given).ok_or_else(|| Error::KeyId {
-        given: shown(given),
+        given: sanitize(given),
     })
 }
 
@@ -39,11 +39,11 @@ pub(super) async fn record(
 ) -> Result<Committed<()>, Error> {
     let recorded = context
         .catalog
-        .transact(&call.deed, |mut draft| async move {
+        .transact(&call.audit, |mut draft| async move {
             draft.note(note.to_owned());
             Ok::<_, ChangeError<Error>>((draft, ()))
         });
-    recorded.await.map_err(refused_or::<_, Error>)
+    recorded.await.map_err(from_change_error::<_, Error>)
 }
 
 /// Why not.
@@ -60,41 +60,41 @@ pub enum Error {
     },
     /// The keeper of the keys refuses.
     #[error(transparent)]
-    Refused(#[from] KeyRefused),
+    Refused(#[from] KeyEncryptionError),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoKeyNamed => Code::MissingKeyId,
             Self::KeyId { .. } => Code::InvalidKeyId,
             Self::Refused(why) => refused_code(why),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             // The cause is logged and stays inside.
-            Self::Refused(KeyRefused::Fault(_)) => Some("the store failed".to_owned()),
+            Self::Refused(KeyEncryptionError::Fault(_)) => Some("the store failed".to_owned()),
             other => Some(other.to_string()),
         }
     }
 }
 
-const fn refused_code(why: &KeyRefused) -> Code {
+const fn refused_code(why: &KeyEncryptionError) -> Code {
     match why {
-        KeyRefused::Resealing { .. } => Code::ResealingUnderWay,
-        KeyRefused::NoNewKey { .. } => Code::NoNewKeyEncryptionKey,
-        KeyRefused::Source { .. } => Code::KeySourceUnusable,
-        KeyRefused::Active { .. } | KeyRefused::InUse { .. } | KeyRefused::Unreadable { .. } => {
-            Code::KeyEncryptionKeyInUse
-        }
-        KeyRefused::Unknown { .. } => Code::KeyEncryptionKeyNotFound,
-        KeyRefused::Fault(_) => Code::ServiceUnavailable,
+        KeyEncryptionError::Resealing { .. } => Code::ResealInProgress,
+        KeyEncryptionError::NoNewKey { .. } => Code::NoNewKeyEncryptionKey,
+        KeyEncryptionError::Source { .. } => Code::KeySourceUnusable,
+        KeyEncryptionError::Active { .. }
+        | KeyEncryptionError::InUse { .. }
+        | KeyEncryptionError::Unreadable { .. } => Code::KeyEncryptionKeyInUse,
+        KeyEncryptionError::Unknown { .. } => Code::KeyEncryptionKeyNotFound,
+        KeyEncryptionError::Fault(_) => Code::ServiceUnavailable,
     }
 }

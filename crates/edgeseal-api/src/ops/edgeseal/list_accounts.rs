@@ -4,13 +4,13 @@ use edgeseal_core::{account::Account, quota::Quota};
 use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
-use super::access_key::{Error, Shown};
+use super::access_key::{AccessKeyView, Error};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -36,7 +36,7 @@ struct Row {
     quota_domains: String,
     quota_certificates: String,
     quota_csr_keys: String,
-    access_keys: Vec<Shown>,
+    access_keys: Vec<AccessKeyView>,
 }
 
 impl Operation for ListAccounts {
@@ -46,20 +46,20 @@ impl Operation for ListAccounts {
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Error> {
+    fn parse(_: &ParamMap) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn run(context: &Context, _: &Authorized, (): ()) -> Result<Done<Reply>, Error> {
+    async fn run(context: &Context, _: &Authorized, (): ()) -> Result<Success<Reply>, Error> {
         let mut rows = Vec::new();
-        for account in context.catalog.accounts().await.map_err(Trouble::from)? {
+        for account in context.catalog.accounts().await.map_err(StoreError::from)? {
             rows.push(
                 Row::of(&context.catalog, account)
                     .await
-                    .map_err(Trouble::from)?,
+                    .map_err(StoreError::from)?,
             );
         }
-        Ok(Done::read(Reply { accounts: rows }))
+        Ok(Success::read(Reply { accounts: rows }))
     }
 }
 
@@ -82,7 +82,7 @@ impl Row {
             quota_domains: chosen(account.quotas.domains),
             quota_certificates: chosen(account.quotas.certificates),
             quota_csr_keys: chosen(account.quotas.csr_keys),
-            access_keys: keys.iter().map(Shown::known).collect(),
+            access_keys: keys.iter().map(AccessKeyView::without_secret).collect(),
         })
     }
 }

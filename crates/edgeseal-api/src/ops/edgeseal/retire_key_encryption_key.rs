@@ -3,13 +3,13 @@
 use edgeseal_store::seal::KeyId;
 use serde::Serialize;
 
-use super::key_encryption_key::{self, Error, keeper, record};
+use super::key_encryption_key::{self, Error, key_encryption, record};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    request::Params,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -31,21 +31,29 @@ impl Operation for RetireKeyEncryptionKey {
     const CODES: &'static [Code] = &[
         Code::MissingKeyId,
         Code::InvalidKeyId,
-        Code::ResealingUnderWay,
+        Code::ResealInProgress,
         Code::KeySourceUnusable,
         Code::KeyEncryptionKeyInUse,
         Code::KeyEncryptionKeyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<KeyId, Error> {
+    fn parse(params: &ParamMap) -> Result<KeyId, Error> {
         key_encryption_key::key(params)
     }
 
-    async fn run(context: &Context, call: &Authorized, key: KeyId) -> Result<Done<Reply>, Error> {
-        let keeper = keeper(context)?;
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        key: KeyId,
+    ) -> Result<Success<Reply>, Error> {
+        let keeper = key_encryption(context)?;
         let still_in = keeper.retire(key).await?;
         let note = format!("key {key} opens nothing any more");
         let recorded = record(context, call, &note).await?;
-        Ok(Done::with(Reply { still_in }, recorded.revision, None))
+        Ok(Success::changed_with(
+            Reply { still_in },
+            recorded.revision,
+            None,
+        ))
     }
 }

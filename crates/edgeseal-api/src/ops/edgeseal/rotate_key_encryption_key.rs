@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::key_encryption_key::{Error, keeper, record};
+use super::key_encryption_key::{Error, key_encryption, record};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    request::Params,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -27,23 +27,23 @@ impl Operation for RotateKeyEncryptionKey {
     type Error = Error;
 
     const CODES: &'static [Code] = &[
-        Code::ResealingUnderWay,
+        Code::ResealInProgress,
         Code::NoNewKeyEncryptionKey,
         Code::KeySourceUnusable,
     ];
 
-    fn parse(_: &Params) -> Result<(), Error> {
+    fn parse(_: &ParamMap) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Error> {
-        let keeper = keeper(context)?;
+    async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Success<Reply>, Error> {
+        let keeper = key_encryption(context)?;
         let active = keeper.rotate().await?;
         let note = format!("sealing with key {active} from now on");
         let recorded = record(context, call, &note).await?;
         let reply = Reply {
             key_id: active.to_string(),
         };
-        Ok(Done::with(reply, recorded.revision, None))
+        Ok(Success::changed_with(reply, recorded.revision, None))
     }
 }

@@ -1,8 +1,8 @@
 //! `SetDomainMode`: the operator holds the certificate of a domain, or lets it go.
 
 use edgeseal_core::{
-    Pattern,
-    domain::{Environment, Mode},
+    DomainPattern,
+    domain::{DomainMode, Environment},
 };
 
 use edgeseal_store::catalog::ChangeError;
@@ -11,9 +11,11 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
-    ops::cdn::named_domain::{self, NoDomain},
-    request::Params,
+    operation::{
+        ApiError, EmptyReply, Operation, StoreError, Success, from_change_error, sanitize,
+    },
+    ops::cdn::domain_lookup::{self, DomainError},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -24,7 +26,7 @@ pub struct SetDomainMode;
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// No mode.
     #[error("say in Mode what the domain is to be: normal, safe or protected")]
     NoMode,
@@ -36,12 +38,12 @@ pub enum Error {
     },
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for SetDomainMode {
-    type Params = (Pattern, Mode);
-    type Reply = Nothing;
+    type Params = (DomainPattern, DomainMode);
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -52,15 +54,15 @@ impl Operation for SetDomainMode {
         Code::InvalidMode,
     ];
 
-    fn parse(params: &Params) -> Result<(Pattern, Mode), Error> {
-        let name = named_domain::name(params)?;
-        let mode = match params.given("Mode").ok_or(Error::NoMode)? {
-            "normal" => Mode::Normal,
-            "safe" => Mode::Safe,
-            "protected" => Mode::Protected,
+    fn parse(params: &ParamMap) -> Result<(DomainPattern, DomainMode), Error> {
+        let name = domain_lookup::parse_name(params)?;
+        let mode = match params.get_non_empty("Mode").ok_or(Error::NoMode)? {
+            "normal" => DomainMode::Normal,
+            "safe" => DomainMode::Safe,
+            "protected" => DomainMode::Protected,
             other => {
                 return Err(Error::Mode {
-                    given: shown(other),
+                    given: sanitize(other),
                 });
             }
         };
@@ -70,50 +72,54 @@ impl Operation for SetDomainMode {
     async fn run(
         context: &Context,
         call: &Authorized,
-        (name, mode): (Pattern, Mode),
-    ) -> Result<Done<Nothing>, Error> {
-        let (name, deed) = (&name, &call.deed);
+        (name, mode): (DomainPattern, DomainMode),
+    ) -> Result<Success<EmptyReply>, Error> {
+        let (name, deed) = (&name, &call.audit);
         let set = context.catalog.transact(deed, |mut draft| async move {
             let Some(before) = draft.domain(name).await? else {
-                let not_found = NoDomain::NotFound(name.clone());
+                let not_found = DomainError::NotFound(name.clone());
                 return Err(ChangeError::Refused(Error::from(not_found)));
             };
             let mut after = before.clone();
             after.mode = mode;
             after.modified = deed.now;
-            named_domain::write_change(&mut draft, deed, Environment::Production, &before, &after)
+            domain_lookup::write_change(&mut draft, deed, Environment::Production, &before, &after)
                 .await?;
-            draft.note(format!("mode {}, before {}", word(mode), word(before.mode)));
-            draft.record_in(&before.account);
+            draft.note(format!(
+                "mode {}, before {}",
+                mode_name(mode),
+                mode_name(before.mode)
+            ));
+            draft.also_record_in(&before.account);
             Ok((draft, ()))
         });
-        let committed = set.await.map_err(refused_or::<Error, Error>)?;
-        Ok(Done::changed(committed.revision))
+        let committed = set.await.map_err(from_change_error::<Error, Error>)?;
+        Ok(Success::changed(committed.revision))
     }
 }
 
-const fn word(mode: Mode) -> &'static str {
+const fn mode_name(mode: DomainMode) -> &'static str {
     match mode {
-        Mode::Normal => "normal",
-        Mode::Safe => "safe",
-        Mode::Protected => "protected",
+        DomainMode::Normal => "normal",
+        DomainMode::Safe => "safe",
+        DomainMode::Protected => "protected",
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
             Self::NoMode => Code::MissingMode,
             Self::Mode { .. } => Code::InvalidMode,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domain(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

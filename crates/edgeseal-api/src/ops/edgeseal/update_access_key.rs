@@ -9,23 +9,23 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or, shown},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error, sanitize},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct UpdateAccessKey;
 
 /// Which key, and what it is to be.
-pub struct Wanted {
+pub struct Params {
     account: Option<AccountId>,
     key: String,
     active: bool,
 }
 
 impl Operation for UpdateAccessKey {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -37,18 +37,18 @@ impl Operation for UpdateAccessKey {
         Code::LastRootAccessKey,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let (account, key) = (access_key::account(params)?, access_key::key(params)?);
-        let active = match params.given("Status").ok_or(Error::NoStatus)? {
+        let active = match params.get_non_empty("Status").ok_or(Error::NoStatus)? {
             "Active" => true,
             "Inactive" => false,
             other => {
                 return Err(Error::Status {
-                    given: shown(other),
+                    given: sanitize(other),
                 });
             }
         };
-        Ok(Wanted {
+        Ok(Params {
             account,
             key,
             active,
@@ -58,21 +58,21 @@ impl Operation for UpdateAccessKey {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         let account = access_key::account_or_own(&wanted.account, call);
         let updated = context
             .catalog
             .set_access_key_active(
-                &call.deed,
+                &call.audit,
                 account,
                 KeyOwner::Any,
                 &wanted.key,
                 wanted.active,
             )
             .await;
-        Ok(Done::changed(
-            updated.map_err(refused_or::<_, Error>)?.revision,
+        Ok(Success::changed(
+            updated.map_err(from_change_error::<_, Error>)?.revision,
         ))
     }
 }

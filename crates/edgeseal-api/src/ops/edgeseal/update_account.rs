@@ -1,29 +1,29 @@
 //! `UpdateAccount`: what the operator allows an account.
 
 use edgeseal_core::{AccountId, domain::Environment};
-use edgeseal_store::catalog::{AccountUpdate, PrivateOriginsOf};
+use edgeseal_store::catalog::{AccountUpdate, PrivateOriginsOverride};
 
 use super::access_key::{Error, account, account_or_own, quotas};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct UpdateAccount;
 
 /// Which account, and what changes.
-pub struct Wanted {
+pub struct Params {
     account: Option<AccountId>,
     update: AccountUpdate,
 }
 
 impl Operation for UpdateAccount {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -33,35 +33,35 @@ impl Operation for UpdateAccount {
         Code::AccountNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let account = account(params)?;
-        let private_origins = match params.given("PrivateOrigins") {
+        let private_origins = match params.get_non_empty("PrivateOrigins") {
             None => None,
-            Some("allowed") => Some(PrivateOriginsOf::Allowed),
-            Some("refused") => Some(PrivateOriginsOf::Refused),
-            Some("default") => Some(PrivateOriginsOf::Installation),
+            Some("allowed") => Some(PrivateOriginsOverride::Allowed),
+            Some("refused") => Some(PrivateOriginsOverride::Refused),
+            Some("default") => Some(PrivateOriginsOverride::Inherit),
             Some(_) => return Err(Error::PrivateOrigins),
         };
         let quotas = quotas(params)?;
         if private_origins.is_none() && quotas.is_empty() {
-            return Err(Error::Nothing);
+            return Err(Error::NoChange);
         }
         let update = AccountUpdate {
             private_origins,
             quotas,
         };
-        Ok(Wanted { account, update })
+        Ok(Params { account, update })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         let account = account_or_own(&wanted.account, call);
         let catalog = &context.catalog;
-        let updated = catalog.update_account(&call.deed, account, &wanted.update);
-        let revision = updated.await.map_err(refused_or::<_, Error>)?;
-        Ok(Done::served(revision, Environment::Production))
+        let updated = catalog.update_account(&call.audit, account, &wanted.update);
+        let revision = updated.await.map_err(from_change_error::<_, Error>)?;
+        Ok(Success::served(revision, Environment::Production))
     }
 }

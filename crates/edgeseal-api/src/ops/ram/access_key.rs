@@ -3,20 +3,20 @@
 use edgeseal_core::{AccountId, account::AccessKey, identity::UserName, policy::Principal};
 use edgeseal_store::{
     Catalog,
-    catalog::{IdentityRefused, KeyOwner, NewAccessKey},
+    catalog::{IdentityError, KeyOwner, NewAccessKey},
 };
 use serde::Serialize;
 
 use super::{
     error::Error,
-    parameters::{self, BadParameter},
+    parameters::{self, InvalidParameter},
 };
-use crate::{authorize::Authorized, code::Code, operation::Trouble, request::Params};
+use crate::{authorize::Authorized, code::Code, operation::StoreError, request::ParamMap};
 
 /// An access key as it is shown, its secret only right after it was made.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct AccessKeyView {
     access_key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_key_secret: Option<String>,
@@ -24,8 +24,8 @@ pub(super) struct Shown {
     create_date: String,
 }
 
-impl Shown {
-    pub(super) fn known(key: &AccessKey) -> Self {
+impl AccessKeyView {
+    pub(super) fn without_secret(key: &AccessKey) -> Self {
         Self {
             access_key_id: key.id.clone(),
             access_key_secret: None,
@@ -35,44 +35,53 @@ impl Shown {
     }
 
     /// The only sight of a new key's secret.
-    pub(super) fn new(new: &NewAccessKey) -> Self {
+    pub(super) fn with_secret(new: &NewAccessKey) -> Self {
         let secret = String::from_utf8_lossy(new.secret.expose()).into_owned();
         Self {
             access_key_secret: Some(secret),
-            ..Self::known(&new.key)
+            ..Self::without_secret(&new.key)
         }
     }
 }
 
 /// Which key.
-pub(super) fn named(params: &Params) -> Result<String, BadParameter> {
+pub(super) fn parse_key_id(params: &ParamMap) -> Result<String, InvalidParameter> {
     let code = Code::MissingUserAccessKeyId;
     let key = parameters::required(params, "UserAccessKeyId", code)?;
     Ok(key.to_owned())
 }
 
 /// Whose keys: the user's that is named, or the caller's own; `None` means the account's.
-pub(super) fn owner(named: Option<UserName>, call: &Authorized) -> Result<Option<UserName>, Error> {
+pub(super) fn resolve_user(
+    named: Option<UserName>,
+    call: &Authorized,
+) -> Result<Option<UserName>, Error> {
     if named.is_some() {
         return Ok(named);
     }
     match call.principal() {
         Principal::Account(_) => Ok(None),
-        Principal::User { name, .. } => UserName::parse(name).map(Some).map_err(|_| Error::NoUser),
-        Principal::Role { .. } => Err(Error::NoUser),
+        Principal::User { name, .. } => UserName::parse(name)
+            .map(Some)
+            .map_err(|_| Error::SessionHasNoKeys),
+        Principal::Role { .. } => Err(Error::SessionHasNoKeys),
     }
 }
 
 /// Refuses a user that is not there.
-pub(super) async fn must_be(
+pub(super) async fn check_user_exists(
     catalog: &Catalog,
     account: &AccountId,
     user: Option<&UserName>,
 ) -> Result<(), Error> {
     let Some(name) = user else { return Ok(()) };
-    match catalog.user(account, name).await.map_err(Trouble::from)? {
+    match catalog
+        .user(account, name)
+        .await
+        .map_err(StoreError::from)?
+    {
         Some(_) => Ok(()),
-        None => Err(IdentityRefused::NoUser(name.clone()).into()),
+        None => Err(IdentityError::NoUser(name.clone()).into()),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -19,7 +19,7 @@ pub struct AttachPolicyToUser;
 
 impl Operation for AttachPolicyToUser {
     type Params = (UserName, PolicyRef);
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -38,7 +38,7 @@ impl Operation for AttachPolicyToUser {
         Code::TooManyUserPolicies,
     ];
 
-    fn parse(params: &Params) -> Result<(UserName, PolicyRef), Error> {
+    fn parse(params: &ParamMap) -> Result<(UserName, PolicyRef), Error> {
         Ok((parameters::user(params)?, parameters::policy_ref(params)?))
     }
 
@@ -46,13 +46,13 @@ impl Operation for AttachPolicyToUser {
         context: &Context,
         call: &Authorized,
         (name, policy): (UserName, PolicyRef),
-    ) -> Result<Done<Nothing>, Error> {
-        error::whole_account(call)?;
+    ) -> Result<Success<EmptyReply>, Error> {
+        error::check_resource_group(call)?;
         let (catalog, account) = (&context.catalog, call.account());
         let attached = catalog
-            .attach_to_user(&call.deed, account, &name, &policy)
+            .attach_to_user(&call.audit, account, &name, &policy)
             .await;
-        let revision = attached.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+        let revision = attached.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed(revision))
     }
 }

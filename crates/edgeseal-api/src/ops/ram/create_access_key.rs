@@ -5,7 +5,7 @@ use edgeseal_store::catalog::NewAccessKey;
 use serde::Serialize;
 
 use super::{
-    access_key::{self, Shown},
+    access_key::{self, AccessKeyView},
     error::Error,
     parameters,
 };
@@ -13,8 +13,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -24,7 +24,7 @@ pub struct CreateAccessKey;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    access_key: Shown,
+    access_key: AccessKeyView,
 }
 
 impl Operation for CreateAccessKey {
@@ -39,20 +39,20 @@ impl Operation for CreateAccessKey {
         Code::TooManyUserKeys,
     ];
 
-    fn parse(params: &Params) -> Result<Option<UserName>, Error> {
-        Ok(parameters::user_if_named(params)?)
+    fn parse(params: &ParamMap) -> Result<Option<UserName>, Error> {
+        Ok(parameters::optional_user(params)?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         named: Option<UserName>,
-    ) -> Result<Done<Reply>, Error> {
-        let user = access_key::owner(named, call)?;
+    ) -> Result<Success<Reply>, Error> {
+        let user = access_key::resolve_user(named, call)?;
         let key = NewAccessKey::generate(call.account().clone(), user, call.now());
-        let created = context.catalog.create_access_key(&call.deed, &key).await;
-        let revision = created.map_err(refused_or::<_, Error>)?.revision;
-        let access_key = Shown::new(&key);
-        Ok(Done::with(Reply { access_key }, revision, None))
+        let created = context.catalog.create_access_key(&call.audit, &key).await;
+        let revision = created.map_err(from_change_error::<_, Error>)?.revision;
+        let access_key = AccessKeyView::with_secret(&key);
+        Ok(Success::changed_with(Reply { access_key }, revision, None))
     }
 }

@@ -6,21 +6,21 @@ use serde::Serialize;
 use super::{
     error::Error,
     parameters::{self, DESCRIPTION_MAX},
-    policy::{self, Shown},
+    policy::{self, PolicyView},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct CreatePolicy;
 
 /// The policy to be.
-pub struct Wanted {
+pub struct Params {
     name: PolicyName,
     description: String,
     text: String,
@@ -30,11 +30,11 @@ pub struct Wanted {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    policy: Shown,
+    policy: PolicyView,
 }
 
 impl Operation for CreatePolicy {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -52,12 +52,12 @@ impl Operation for CreatePolicy {
         Code::TooManyPolicies,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        parameters::no_tags(params)?;
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        parameters::reject_tags(params)?;
         let name = parameters::custom_policy(params)?;
         let code = Code::DescriptionLength;
         let description = parameters::text(params, "Description", DESCRIPTION_MAX, code)?;
-        Ok(Wanted {
+        Ok(Params {
             name,
             description: description.unwrap_or_default(),
             text: policy::text(params)?,
@@ -67,15 +67,15 @@ impl Operation for CreatePolicy {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
         let own = Policy::new(wanted.name, wanted.description, wanted.text, call.now());
         let catalog = &context.catalog;
         let created = catalog
-            .create_policy(&call.deed, call.account(), &own)
+            .create_policy(&call.audit, call.account(), &own)
             .await;
-        let revision = created.map_err(refused_or::<_, Error>)?.revision;
-        let policy = Shown::made(own);
-        Ok(Done::with(Reply { policy }, revision, None))
+        let revision = created.map_err(from_change_error::<_, Error>)?.revision;
+        let policy = PolicyView::created(own);
+        Ok(Success::changed_with(Reply { policy }, revision, None))
     }
 }

@@ -5,22 +5,22 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    parameters::{self, BadParameter},
-    policy::{self, ShownVersion},
+    parameters::{self, InvalidParameter},
+    policy::{self, PolicyVersionView},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct CreatePolicyVersion;
 
 /// What the policy is to say.
-pub struct Wanted {
+pub struct Params {
     name: PolicyName,
     text: String,
     as_default: bool,
@@ -31,11 +31,11 @@ pub struct Wanted {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    policy_version: ShownVersion,
+    policy_version: PolicyVersionView,
 }
 
 impl Operation for CreatePolicyVersion {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -53,8 +53,8 @@ impl Operation for CreatePolicyVersion {
         Code::TooManyPolicyVersions,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        Ok(Wanted {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Ok(Params {
             name: parameters::custom_policy(params)?,
             text: policy::text(params)?,
             as_default: parameters::flag(params, "SetAsDefault", Code::SetAsDefaultValue)?,
@@ -65,21 +65,21 @@ impl Operation for CreatePolicyVersion {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
         let created = context.catalog.create_policy_version(
-            &call.deed,
+            &call.audit,
             call.account(),
             &wanted.name,
             &wanted.text,
             wanted.as_default,
             wanted.drop_oldest,
         );
-        let committed = created.await.map_err(refused_or::<_, Error>)?;
+        let committed = created.await.map_err(from_change_error::<_, Error>)?;
         let number = committed.value.number;
         let default = if wanted.as_default { number } else { 0 };
-        let policy_version = ShownVersion::of(&committed.value, default);
-        Ok(Done::with(
+        let policy_version = PolicyVersionView::of(&committed.value, default);
+        Ok(Success::changed_with(
             Reply { policy_version },
             committed.revision,
             None,
@@ -88,15 +88,20 @@ impl Operation for CreatePolicyVersion {
 }
 
 /// Whether an old version may go to make room.
-fn drops_oldest(params: &Params) -> Result<bool, BadParameter> {
+fn drops_oldest(params: &ParamMap) -> Result<bool, InvalidParameter> {
     const DROPS: &str = "DeleteOldestNonDefaultVersionWhenLimitExceeded";
-    match params.given("RotateStrategy") {
+    match params.get_non_empty("RotateStrategy") {
         None | Some("None") => Ok(false),
         Some(DROPS) => Ok(true),
         Some(other) => {
             let expected = "None or DeleteOldestNonDefaultVersionWhenLimitExceeded";
             let code = Code::RotateStrategyValue;
-            Err(BadParameter::value("RotateStrategy", other, expected, code))
+            Err(InvalidParameter::value(
+                "RotateStrategy",
+                other,
+                expected,
+                code,
+            ))
         }
     }
 }

@@ -9,21 +9,21 @@ use edgeseal_store::catalog::random_identity_id;
 use super::{
     error::Error,
     parameters::{self, DESCRIPTION_MAX},
-    role, trusted,
+    role, trusted_identities,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble, refused_or},
-    request::Params,
+    operation::{Operation, StoreError, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct CreateRole;
 
 /// The role to be.
-pub struct Wanted {
+pub struct Params {
     name: RoleName,
     trust: String,
     description: String,
@@ -31,7 +31,7 @@ pub struct Wanted {
 }
 
 impl Operation for CreateRole {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = role::Reply;
     type Error = Error;
 
@@ -49,17 +49,17 @@ impl Operation for CreateRole {
         Code::TooManyRoles,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         const TRUST: &str = "AssumeRolePolicyDocument";
         let name = parameters::role(params)?;
-        parameters::no_tags(params)?;
+        parameters::reject_tags(params)?;
         let trust = parameters::required(params, TRUST, Code::MissingAssumeRolePolicyDocument)?;
         let too_long = Code::AssumeRolePolicyDocumentLength;
         let code = Code::DescriptionLength;
         let description = parameters::text(params, "Description", DESCRIPTION_MAX, code)?;
         let code = Code::MaxSessionDurationValue;
         let session = parameters::session_length(params, "MaxSessionDuration", code)?;
-        Ok(Wanted {
+        Ok(Params {
             name,
             trust: parameters::document(trust, TRUST, too_long, TrustDocument::parse)?,
             description: description.unwrap_or_default(),
@@ -70,23 +70,27 @@ impl Operation for CreateRole {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<role::Reply>, Error> {
-        let trusted = trusted::identities(&context.catalog, &wanted.trust).await;
+        wanted: Params,
+    ) -> Result<Success<role::Reply>, Error> {
+        let trusted = trusted_identities::resolve(&context.catalog, &wanted.trust).await;
         let role = Role {
             id: random_identity_id(),
             name: wanted.name,
             description: wanted.description,
-            trust: wanted.trust,
-            trusted: trusted.map_err(Trouble::from)?,
+            trust_policy: wanted.trust,
+            trusted_identities: trusted.map_err(StoreError::from)?,
             max_session_s: wanted.max_session_s,
             created: call.now(),
             updated: call.now(),
             policies: Vec::new(),
         };
         let (catalog, account) = (&context.catalog, call.account());
-        let created = catalog.create_role(&call.deed, account, &role).await;
-        let revision = created.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::with(role::Reply::made(account, role), revision, None))
+        let created = catalog.create_role(&call.audit, account, &role).await;
+        let revision = created.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed_with(
+            role::Reply::created(account, role),
+            revision,
+            None,
+        ))
     }
 }

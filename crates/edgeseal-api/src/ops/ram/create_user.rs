@@ -12,15 +12,15 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct CreateUser;
 
 /// The user to be.
-pub struct Wanted {
+pub struct Params {
     name: UserName,
     display_name: String,
     mobile: String,
@@ -29,7 +29,7 @@ pub struct Wanted {
 }
 
 impl Operation for CreateUser {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = user::Reply;
     type Error = Error;
 
@@ -46,14 +46,14 @@ impl Operation for CreateUser {
         Code::TooManyUsers,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let name = parameters::user(params)?;
         let codes = (Code::DisplayNameChars, Code::DisplayNameLength);
         let display_name = parameters::display_name(params, "DisplayName", codes)?;
         let mobile = parameters::phone(params, "MobilePhone", Code::MobilePhoneFormat)?;
         let email = parameters::email(params, "Email", Code::EmailFormat)?;
         let comments = parameters::text(params, "Comments", COMMENTS_MAX, Code::CommentsLength)?;
-        Ok(Wanted {
+        Ok(Params {
             name,
             display_name: display_name.unwrap_or_default(),
             mobile: mobile.unwrap_or_default(),
@@ -65,8 +65,8 @@ impl Operation for CreateUser {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<user::Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<user::Reply>, Error> {
         let user = User {
             id: random_identity_id(),
             name: wanted.name,
@@ -79,8 +79,14 @@ impl Operation for CreateUser {
             policies: Vec::new(),
         };
         let catalog = &context.catalog;
-        let created = catalog.create_user(&call.deed, call.account(), &user).await;
-        let revision = created.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::with(user::Reply::made(user), revision, None))
+        let created = catalog
+            .create_user(&call.audit, call.account(), &user)
+            .await;
+        let revision = created.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed_with(
+            user::Reply::created(user),
+            revision,
+            None,
+        ))
     }
 }

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use super::{error::Error, parameters::BadParameter};
+use super::{error::Error, parameters::InvalidParameter};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    diagnosis::Diagnosis,
-    operation::{Done, Operation},
-    request::Params,
+    diagnostic_message::DiagnosticMessage,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -61,9 +61,9 @@ impl Operation for DecodeDiagnosticMessage {
         Code::EncodedDiagnosticMessageValue,
     ];
 
-    fn parse(params: &Params) -> Result<String, Error> {
-        let given = params.given(PARAMETER).map(str::to_owned);
-        let missing = BadParameter::Missing {
+    fn parse(params: &ParamMap) -> Result<String, Error> {
+        let given = params.get_non_empty(PARAMETER).map(str::to_owned);
+        let missing = InvalidParameter::Missing {
             parameter: PARAMETER,
             code: Code::MissingEncodedDiagnosticMessage,
         };
@@ -74,19 +74,19 @@ impl Operation for DecodeDiagnosticMessage {
         context: &Context,
         call: &Authorized,
         message: String,
-    ) -> Result<Done<Reply>, Error> {
-        let diagnosis = Diagnosis::decode(&message, context.catalog.keyring());
+    ) -> Result<Success<Reply>, Error> {
+        let diagnosis = DiagnosticMessage::decode(&message, context.catalog.keyring());
         // One of another account's is none.
         let diagnosis = diagnosis
-            .filter(|found| found.denied.auth_principal_owner_id == call.account().as_str());
-        let Diagnosis {
-            denied,
+            .filter(|found| found.access_denied.auth_principal_owner_id == call.account().as_str());
+        let DiagnosticMessage {
+            access_denied: denied,
             resource,
             policy,
             reason,
         } = diagnosis.ok_or_else(|| {
             let expected = "a message of a refusal in your account";
-            BadParameter::value(
+            InvalidParameter::value(
                 PARAMETER,
                 &message,
                 expected,
@@ -98,7 +98,7 @@ impl Operation for DecodeDiagnosticMessage {
             policy_identifier,
             policy_type: denied.policy_type.clone(),
         });
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             decoded_diagnostic_message: Decoded {
                 auth_action: denied.auth_action,
                 auth_principal: Principal {

@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -16,7 +16,7 @@ pub struct DeleteAccessKey;
 
 impl Operation for DeleteAccessKey {
     type Params = (Option<UserName>, String);
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -28,10 +28,10 @@ impl Operation for DeleteAccessKey {
         Code::LastRootAccessKey,
     ];
 
-    fn parse(params: &Params) -> Result<(Option<UserName>, String), Error> {
+    fn parse(params: &ParamMap) -> Result<(Option<UserName>, String), Error> {
         Ok((
-            parameters::user_if_named(params)?,
-            access_key::named(params)?,
+            parameters::optional_user(params)?,
+            access_key::parse_key_id(params)?,
         ))
     }
 
@@ -39,15 +39,15 @@ impl Operation for DeleteAccessKey {
         context: &Context,
         call: &Authorized,
         (named, key): (Option<UserName>, String),
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let user = access_key::owner(named, call)?;
-        access_key::must_be(catalog, account, user.as_ref()).await?;
+        let user = access_key::resolve_user(named, call)?;
+        access_key::check_user_exists(catalog, account, user.as_ref()).await?;
         let owner = access_key::key_owner(user.as_ref());
         let deleted = catalog
-            .delete_access_key(&call.deed, account, owner, &key)
+            .delete_access_key(&call.audit, account, owner, &key)
             .await;
-        let revision = deleted.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+        let revision = deleted.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed(revision))
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -16,7 +16,7 @@ pub struct DeletePolicy;
 
 impl Operation for DeletePolicy {
     type Params = (PolicyName, bool);
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -31,7 +31,7 @@ impl Operation for DeletePolicy {
         Code::PolicyHasVersions,
     ];
 
-    fn parse(params: &Params) -> Result<(PolicyName, bool), Error> {
+    fn parse(params: &ParamMap) -> Result<(PolicyName, bool), Error> {
         let name = parameters::custom_policy(params)?;
         let cascading = parameters::flag(params, "CascadingDelete", Code::CascadingDeleteValue)?;
         Ok((name, cascading))
@@ -41,12 +41,12 @@ impl Operation for DeletePolicy {
         context: &Context,
         call: &Authorized,
         (name, with_versions): (PolicyName, bool),
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         let deleted = catalog
-            .delete_policy(&call.deed, account, &name, with_versions)
+            .delete_policy(&call.audit, account, &name, with_versions)
             .await;
-        let revision = deleted.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+        let revision = deleted.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed(revision))
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -16,7 +16,7 @@ pub struct DeletePolicyVersion;
 
 impl Operation for DeletePolicyVersion {
     type Params = (PolicyName, u32);
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -31,7 +31,7 @@ impl Operation for DeletePolicyVersion {
         Code::DefaultPolicyVersion,
     ];
 
-    fn parse(params: &Params) -> Result<(PolicyName, u32), Error> {
+    fn parse(params: &ParamMap) -> Result<(PolicyName, u32), Error> {
         Ok((
             parameters::custom_policy(params)?,
             parameters::version(params)?,
@@ -42,10 +42,13 @@ impl Operation for DeletePolicyVersion {
         context: &Context,
         call: &Authorized,
         (name, number): (PolicyName, u32),
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let changed = catalog.delete_policy_version(&call.deed, account, &name, number);
-        let revision = changed.await.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+        let changed = catalog.delete_policy_version(&call.audit, account, &name, number);
+        let revision = changed
+            .await
+            .map_err(from_change_error::<_, Error>)?
+            .revision;
+        Ok(Success::changed(revision))
     }
 }

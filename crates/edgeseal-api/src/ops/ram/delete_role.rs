@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -16,7 +16,7 @@ pub struct DeleteRole;
 
 impl Operation for DeleteRole {
     type Params = RoleName;
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -27,7 +27,7 @@ impl Operation for DeleteRole {
         Code::RoleHasPolicies,
     ];
 
-    fn parse(params: &Params) -> Result<RoleName, Error> {
+    fn parse(params: &ParamMap) -> Result<RoleName, Error> {
         Ok(parameters::role(params)?)
     }
 
@@ -35,10 +35,12 @@ impl Operation for DeleteRole {
         context: &Context,
         call: &Authorized,
         name: RoleName,
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let catalog = &context.catalog;
-        let deleted = catalog.delete_role(&call.deed, call.account(), &name).await;
-        let revision = deleted.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+        let deleted = catalog
+            .delete_role(&call.audit, call.account(), &name)
+            .await;
+        let revision = deleted.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed(revision))
     }
 }

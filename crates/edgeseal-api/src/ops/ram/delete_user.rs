@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -16,7 +16,7 @@ pub struct DeleteUser;
 
 impl Operation for DeleteUser {
     type Params = UserName;
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -28,7 +28,7 @@ impl Operation for DeleteUser {
         Code::UserHasPolicies,
     ];
 
-    fn parse(params: &Params) -> Result<UserName, Error> {
+    fn parse(params: &ParamMap) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 
@@ -36,10 +36,12 @@ impl Operation for DeleteUser {
         context: &Context,
         call: &Authorized,
         name: UserName,
-    ) -> Result<Done<Nothing>, Error> {
+    ) -> Result<Success<EmptyReply>, Error> {
         let catalog = &context.catalog;
-        let deleted = catalog.delete_user(&call.deed, call.account(), &name).await;
-        let revision = deleted.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+        let deleted = catalog
+            .delete_user(&call.audit, call.account(), &name)
+            .await;
+        let revision = deleted.map_err(from_change_error::<_, Error>)?.revision;
+        Ok(Success::changed(revision))
     }
 }

@@ -1,12 +1,12 @@
 //! Why RAM does not do something, in its codes.
 
-use edgeseal_store::catalog::{AccountRefused, IdentityRefused};
+use edgeseal_store::catalog::{AccountError, IdentityError};
 
-use super::parameters::BadParameter;
+use super::parameters::InvalidParameter;
 use crate::{
     authorize::Authorized,
     code::Code,
-    operation::{Failure, Trouble},
+    operation::{ApiError, StoreError},
 };
 
 /// Why not.
@@ -14,13 +14,13 @@ use crate::{
 pub enum Error {
     /// A parameter is not taken.
     #[error(transparent)]
-    Parameter(#[from] BadParameter),
+    Parameter(#[from] InvalidParameter),
     /// A policy is to be attached for a part of the account only.
     #[error("policies are attached for the whole account; leave ResourceGroupId out")]
     ResourceGroup,
     /// A session asks for what only users have.
     #[error("a session of a role has no access keys of its own; name a user in UserName")]
-    NoUser,
+    SessionHasNoKeys,
     /// Nobody signs in here.
     #[error("nobody signs in here with a password; there is none to take away")]
     NoLoginProfile,
@@ -29,34 +29,34 @@ pub enum Error {
     NoMfaDevice,
     /// The rules of users, roles and policies forbid it.
     #[error(transparent)]
-    Refused(#[from] IdentityRefused),
+    Identity(#[from] IdentityError),
     /// The rules of access keys forbid it.
     #[error(transparent)]
-    Key(#[from] AccountRefused),
+    Key(#[from] AccountError),
     /// The store did not do it.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// Refuses to attach a policy for a resource group: there is none but the account itself.
-pub(super) fn whole_account(call: &Authorized) -> Result<(), Error> {
-    match call.params().given("ResourceGroupId") {
+pub(super) fn check_resource_group(call: &Authorized) -> Result<(), Error> {
+    match call.params().get_non_empty("ResourceGroupId") {
         Some(group) if group != call.account().as_str() => Err(Error::ResourceGroup),
         _ => Ok(()),
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Parameter(bad) => bad.code(),
             Self::ResourceGroup => Code::ResourceGroupNotFound,
-            Self::NoUser => Code::UserNotFound,
+            Self::SessionHasNoKeys => Code::UserNotFound,
             Self::NoLoginProfile => Code::LoginProfileNotFound,
             Self::NoMfaDevice => Code::MfaDeviceNotFound,
-            Self::Refused(why) => refused_code(why),
+            Self::Identity(why) => refused_code(why),
             Self::Key(why) => key_code(why),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -69,49 +69,49 @@ impl Failure for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
-const fn refused_code(why: &IdentityRefused) -> Code {
+const fn refused_code(why: &IdentityError) -> Code {
     match why {
-        IdentityRefused::NoUser(_) => Code::UserNotFound,
-        IdentityRefused::NoRole(_) => Code::RoleNotFound,
-        IdentityRefused::NoPolicy(_) => Code::PolicyNotFound,
-        IdentityRefused::NoVersion { .. } => Code::PolicyVersionNotFound,
-        IdentityRefused::UserExists(_) => Code::UserAlreadyExists,
-        IdentityRefused::RoleExists(_) => Code::RoleAlreadyExists,
-        IdentityRefused::PolicyExists(_) => Code::PolicyAlreadyExists,
-        IdentityRefused::UserHasKeys { .. } => Code::UserHasAccessKeys,
-        IdentityRefused::UserHasPolicies { .. } => Code::UserHasPolicies,
-        IdentityRefused::RoleHasPolicies { .. } => Code::RoleHasPolicies,
-        IdentityRefused::PolicyOfUser { .. } => Code::PolicyOfUser,
-        IdentityRefused::PolicyOfRole { .. } => Code::PolicyOfRole,
-        IdentityRefused::PolicyHasVersions { .. } => Code::PolicyHasVersions,
-        IdentityRefused::DefaultVersion { .. } => Code::DefaultPolicyVersion,
-        IdentityRefused::UserHasPolicy { .. } => Code::UserPolicyAlreadyExists,
-        IdentityRefused::RoleHasPolicy { .. } => Code::RolePolicyAlreadyExists,
-        IdentityRefused::UserLacksPolicy { .. } => Code::UserPolicyNotFound,
-        IdentityRefused::RoleLacksPolicy { .. } => Code::RolePolicyNotFound,
-        IdentityRefused::TooManyUsers { .. } => Code::TooManyUsers,
-        IdentityRefused::TooManyRoles { .. } => Code::TooManyRoles,
-        IdentityRefused::TooManyPolicies { .. } => Code::TooManyPolicies,
-        IdentityRefused::TooManyVersions { .. } => Code::TooManyPolicyVersions,
-        IdentityRefused::TooManyOfUser { .. } => Code::TooManyUserPolicies,
-        IdentityRefused::TooManyOfRole { .. } => Code::TooManyRolePolicies,
+        IdentityError::NoUser(_) => Code::UserNotFound,
+        IdentityError::NoRole(_) => Code::RoleNotFound,
+        IdentityError::NoPolicy(_) => Code::PolicyNotFound,
+        IdentityError::NoVersion { .. } => Code::PolicyVersionNotFound,
+        IdentityError::UserExists(_) => Code::UserAlreadyExists,
+        IdentityError::RoleExists(_) => Code::RoleAlreadyExists,
+        IdentityError::PolicyExists(_) => Code::PolicyAlreadyExists,
+        IdentityError::UserHasKeys { .. } => Code::UserHasAccessKeys,
+        IdentityError::UserHasPolicies { .. } => Code::UserHasPolicies,
+        IdentityError::RoleHasPolicies { .. } => Code::RoleHasPolicies,
+        IdentityError::PolicyOfUser { .. } => Code::PolicyOfUser,
+        IdentityError::PolicyOfRole { .. } => Code::PolicyOfRole,
+        IdentityError::PolicyHasVersions { .. } => Code::PolicyHasVersions,
+        IdentityError::DefaultVersion { .. } => Code::DefaultPolicyVersion,
+        IdentityError::UserHasPolicy { .. } => Code::UserPolicyAlreadyExists,
+        IdentityError::RoleHasPolicy { .. } => Code::RolePolicyAlreadyExists,
+        IdentityError::UserLacksPolicy { .. } => Code::UserPolicyNotFound,
+        IdentityError::RoleLacksPolicy { .. } => Code::RolePolicyNotFound,
+        IdentityError::TooManyUsers { .. } => Code::TooManyUsers,
+        IdentityError::TooManyRoles { .. } => Code::TooManyRoles,
+        IdentityError::TooManyPolicies { .. } => Code::TooManyPolicies,
+        IdentityError::TooManyVersions { .. } => Code::TooManyPolicyVersions,
+        IdentityError::TooManyOfUser { .. } => Code::TooManyUserPolicies,
+        IdentityError::TooManyOfRole { .. } => Code::TooManyRolePolicies,
     }
 }
 
-const fn key_code(why: &AccountRefused) -> Code {
+const fn key_code(why: &AccountError) -> Code {
     match why {
         // The first is about new accounts, the second about the caller's own, which is there.
-        AccountRefused::NameTaken { .. }
-        | AccountRefused::NoAccount { .. }
-        | AccountRefused::NoUser { .. } => Code::UserNotFound,
-        AccountRefused::TooManyKeys { .. } => Code::TooManyUserKeys,
-        AccountRefused::NoKey { .. } => Code::UserKeyNotFound,
-        AccountRefused::LastRootKey { .. } => Code::LastRootAccessKey,
+        AccountError::NameTaken { .. }
+        | AccountError::NoAccount { .. }
+        | AccountError::NoUser { .. } => Code::UserNotFound,
+        AccountError::TooManyKeys { .. } => Code::TooManyUserKeys,
+        AccountError::NoKey { .. } => Code::UserKeyNotFound,
+        AccountError::LastRootKey { .. } => Code::LastRootAccessKey,
     }
 }

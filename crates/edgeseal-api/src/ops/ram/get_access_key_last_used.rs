@@ -1,7 +1,7 @@
 //! `GetAccessKeyLastUsed`: the hour in which an access key was last used.
 
 use edgeseal_core::identity::UserName;
-use edgeseal_store::catalog::AccountRefused;
+use edgeseal_store::catalog::AccountError;
 use serde::Serialize;
 
 use super::{access_key, error::Error, parameters};
@@ -9,8 +9,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -44,10 +44,10 @@ impl Operation for GetAccessKeyLastUsed {
         Code::UserKeyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<(Option<UserName>, String), Error> {
+    fn parse(params: &ParamMap) -> Result<(Option<UserName>, String), Error> {
         Ok((
-            parameters::user_if_named(params)?,
-            access_key::named(params)?,
+            parameters::optional_user(params)?,
+            access_key::parse_key_id(params)?,
         ))
     }
 
@@ -55,19 +55,23 @@ impl Operation for GetAccessKeyLastUsed {
         context: &Context,
         call: &Authorized,
         (named, id): (Option<UserName>, String),
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let user = access_key::owner(named, call)?;
-        access_key::must_be(catalog, account, user.as_ref()).await?;
+        let user = access_key::resolve_user(named, call)?;
+        access_key::check_user_exists(catalog, account, user.as_ref()).await?;
         let keys = catalog.access_keys_of(account, user.as_ref()).await;
-        if !keys.map_err(Trouble::from)?.iter().any(|key| key.id == id) {
+        if !keys
+            .map_err(StoreError::from)?
+            .iter()
+            .any(|key| key.id == id)
+        {
             let account = account.clone();
-            return Err(AccountRefused::NoKey { account, key: id }.into());
+            return Err(AccountError::NoKey { account, key: id }.into());
         }
-        let used = context.key_uses.last(catalog, &id).await;
-        let used = used.map_err(Trouble::from)?;
+        let used = context.key_uses.last_used(catalog, &id).await;
+        let used = used.map_err(StoreError::from)?;
         let last_used_date = used.map(|used| used.to_string());
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             access_key_last_used: LastUsed { last_used_date },
         }))
     }

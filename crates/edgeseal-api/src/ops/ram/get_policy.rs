@@ -6,14 +6,14 @@ use serde::Serialize;
 use super::{
     error::Error,
     parameters,
-    policy::{AnyPolicy, Shown, ShownVersion},
+    policy::{AnyPolicy, PolicyVersionView, PolicyView},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -23,9 +23,9 @@ pub struct GetPolicy;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    policy: Shown,
+    policy: PolicyView,
     #[serde(skip_serializing_if = "Option::is_none")]
-    default_policy_version: Option<ShownVersion>,
+    default_policy_version: Option<PolicyVersionView>,
 }
 
 impl Operation for GetPolicy {
@@ -42,7 +42,7 @@ impl Operation for GetPolicy {
         Code::PolicyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<PolicyRef, Error> {
+    fn parse(params: &ParamMap) -> Result<PolicyRef, Error> {
         Ok(parameters::policy_ref(params)?)
     }
 
@@ -50,13 +50,13 @@ impl Operation for GetPolicy {
         context: &Context,
         call: &Authorized,
         wanted: PolicyRef,
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         let policy = AnyPolicy::find(catalog, account, &wanted).await?;
         let attachments = catalog.policy_attachments(account, &wanted).await;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             default_policy_version: policy.default_version(),
-            policy: policy.whole(attachments.map_err(Trouble::from)?),
+            policy: policy.detail(attachments.map_err(StoreError::from)?),
         }))
     }
 }

@@ -1,20 +1,20 @@
 //! `GetPolicyVersion`: a version of a policy.
 
 use edgeseal_core::identity::PolicyRef;
-use edgeseal_store::catalog::IdentityRefused;
+use edgeseal_store::catalog::IdentityError;
 use serde::Serialize;
 
 use super::{
     error::Error,
     parameters,
-    policy::{AnyPolicy, ShownVersion},
+    policy::{AnyPolicy, PolicyVersionView},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    request::Params,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -24,7 +24,7 @@ pub struct GetPolicyVersion;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    policy_version: ShownVersion,
+    policy_version: PolicyVersionView,
 }
 
 impl Operation for GetPolicyVersion {
@@ -44,7 +44,7 @@ impl Operation for GetPolicyVersion {
         Code::PolicyVersionNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<(PolicyRef, u32), Error> {
+    fn parse(params: &ParamMap) -> Result<(PolicyRef, u32), Error> {
         Ok((
             parameters::policy_ref(params)?,
             parameters::version(params)?,
@@ -55,13 +55,13 @@ impl Operation for GetPolicyVersion {
         context: &Context,
         call: &Authorized,
         (policy, number): (PolicyRef, u32),
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let found = AnyPolicy::find(&context.catalog, call.account(), &policy).await?;
-        let version = found.version(number).ok_or(IdentityRefused::NoVersion {
+        let version = found.version(number).ok_or(IdentityError::NoVersion {
             policy,
             version: number,
         })?;
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             policy_version: version,
         }))
     }

@@ -1,15 +1,15 @@
 //! `GetRole`: a role, and who may assume it.
 
 use edgeseal_core::identity::RoleName;
-use edgeseal_store::catalog::IdentityRefused;
+use edgeseal_store::catalog::IdentityError;
 
 use super::{error::Error, parameters, role};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -27,7 +27,7 @@ impl Operation for GetRole {
         Code::RoleNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<RoleName, Error> {
+    fn parse(params: &ParamMap) -> Result<RoleName, Error> {
         Ok(parameters::role(params)?)
     }
 
@@ -35,11 +35,11 @@ impl Operation for GetRole {
         context: &Context,
         call: &Authorized,
         name: RoleName,
-    ) -> Result<Done<role::Reply>, Error> {
+    ) -> Result<Success<role::Reply>, Error> {
         let account = call.account();
         let found = context.catalog.role(account, &name).await;
-        let role = found.map_err(Trouble::from)?;
-        let role = role.ok_or(IdentityRefused::NoRole(name))?;
-        Ok(Done::read(role::Reply::of(account, role)))
+        let role = found.map_err(StoreError::from)?;
+        let role = role.ok_or(IdentityError::NoRole(name))?;
+        Ok(Success::read(role::Reply::of(account, role)))
     }
 }

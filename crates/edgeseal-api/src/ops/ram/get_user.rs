@@ -1,15 +1,15 @@
 //! `GetUser`: a user.
 
 use edgeseal_core::identity::UserName;
-use edgeseal_store::catalog::IdentityRefused;
+use edgeseal_store::catalog::IdentityError;
 
 use super::{error::Error, parameters, user};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -27,7 +27,7 @@ impl Operation for GetUser {
         Code::UserNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<UserName, Error> {
+    fn parse(params: &ParamMap) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 
@@ -35,10 +35,10 @@ impl Operation for GetUser {
         context: &Context,
         call: &Authorized,
         name: UserName,
-    ) -> Result<Done<user::Reply>, Error> {
+    ) -> Result<Success<user::Reply>, Error> {
         let found = context.catalog.user(call.account(), &name).await;
-        let user = found.map_err(Trouble::from)?;
-        let user = user.ok_or(IdentityRefused::NoUser(name))?;
-        Ok(Done::read(user::Reply::whole(user)))
+        let user = found.map_err(StoreError::from)?;
+        let user = user.ok_or(IdentityError::NoUser(name))?;
+        Ok(Success::read(user::Reply::with_last_login(user)))
     }
 }

@@ -4,7 +4,7 @@ use edgeseal_core::identity::UserName;
 use serde::Serialize;
 
 use super::{
-    access_key::{self, Shown},
+    access_key::{self, AccessKeyView},
     error::Error,
     parameters,
 };
@@ -12,8 +12,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -29,7 +29,7 @@ pub struct Reply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct AccessKeys {
-    access_key: Vec<Shown>,
+    access_key: Vec<AccessKeyView>,
 }
 
 impl Operation for ListAccessKeys {
@@ -43,22 +43,22 @@ impl Operation for ListAccessKeys {
         Code::UserNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Option<UserName>, Error> {
-        Ok(parameters::user_if_named(params)?)
+    fn parse(params: &ParamMap) -> Result<Option<UserName>, Error> {
+        Ok(parameters::optional_user(params)?)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         named: Option<UserName>,
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let user = access_key::owner(named, call)?;
-        access_key::must_be(catalog, account, user.as_ref()).await?;
+        let user = access_key::resolve_user(named, call)?;
+        access_key::check_user_exists(catalog, account, user.as_ref()).await?;
         let keys = catalog.access_keys_of(account, user.as_ref()).await;
-        let keys = keys.map_err(Trouble::from)?;
-        let access_key = keys.iter().map(Shown::known).collect();
-        Ok(Done::read(Reply {
+        let keys = keys.map_err(StoreError::from)?;
+        let access_key = keys.iter().map(AccessKeyView::without_secret).collect();
+        Ok(Success::read(Reply {
             access_keys: AccessKeys { access_key },
         }))
     }

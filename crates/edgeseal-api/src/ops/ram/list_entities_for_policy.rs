@@ -13,8 +13,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -80,7 +80,7 @@ impl Operation for ListEntitiesForPolicy {
         Code::PolicyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<PolicyRef, Error> {
+    fn parse(params: &ParamMap) -> Result<PolicyRef, Error> {
         Ok(parameters::policy_ref(params)?)
     }
 
@@ -88,22 +88,22 @@ impl Operation for ListEntitiesForPolicy {
         context: &Context,
         call: &Authorized,
         policy: PolicyRef,
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         AnyPolicy::find(catalog, account, &policy).await?;
         let entities = catalog.entities_with_policy(account, &policy).await;
-        let entities = entities.map_err(Trouble::from)?;
+        let entities = entities.map_err(StoreError::from)?;
         let users = entities.users.iter().map(async |(name, at)| {
             let user = catalog.user(account, name).await?;
             Ok::<_, Fault>(user.map(|user| HolderUser::of(user, *at)))
         });
-        let users = try_join_all(users).await.map_err(Trouble::from)?;
+        let users = try_join_all(users).await.map_err(StoreError::from)?;
         let roles = entities.roles.iter().map(async |(name, at)| {
             let role = catalog.role(account, name).await?;
             Ok::<_, Fault>(role.map(|role| HolderRole::of(account, role, *at)))
         });
-        let roles = try_join_all(roles).await.map_err(Trouble::from)?;
-        Ok(Done::read(Reply {
+        let roles = try_join_all(roles).await.map_err(StoreError::from)?;
+        Ok(Success::read(Reply {
             users: Users {
                 user: users.into_iter().flatten().collect(),
             },

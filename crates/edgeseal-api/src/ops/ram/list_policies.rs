@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    page::{Page, Position},
+    marker_page::{MarkerPage, PageInfo},
     parameters,
     policy::{AnyPolicy, List},
 };
@@ -15,8 +15,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -27,12 +27,12 @@ pub struct ListPolicies;
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     #[serde(flatten)]
-    position: Position,
+    position: PageInfo,
     policies: List,
 }
 
 impl Operation for ListPolicies {
-    type Params = (Option<PolicyKind>, Page);
+    type Params = (Option<PolicyKind>, MarkerPage);
     type Reply = Reply;
     type Error = Error;
 
@@ -43,34 +43,37 @@ impl Operation for ListPolicies {
         Code::TagValue,
     ];
 
-    fn parse(params: &Params) -> Result<(Option<PolicyKind>, Page), Error> {
-        parameters::no_tags(params)?;
-        Ok((parameters::kind_if_named(params)?, Page::of(params)?))
+    fn parse(params: &ParamMap) -> Result<(Option<PolicyKind>, MarkerPage), Error> {
+        parameters::reject_tags(params)?;
+        Ok((
+            parameters::optional_policy_kind(params)?,
+            MarkerPage::parse(params)?,
+        ))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        (kind, page): (Option<PolicyKind>, Page),
-    ) -> Result<Done<Reply>, Error> {
+        (kind, page): (Option<PolicyKind>, MarkerPage),
+    ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         let mut all = Vec::new();
         if kind != Some(PolicyKind::System) {
             let own = catalog.policies(account, None, usize::MAX).await;
-            let own = own.map_err(Trouble::from)?.items.into_iter();
+            let own = own.map_err(StoreError::from)?.items.into_iter();
             all.extend(own.map(Box::new).map(AnyPolicy::Custom));
         }
         if kind != Some(PolicyKind::Custom) {
             all.extend(AnyPolicy::system());
         }
-        let (policies, position) = page.cut(all, AnyPolicy::place);
+        let (policies, position) = page.cut(all, AnyPolicy::sort_key);
         let counts = policies.iter().map(async |policy| {
             let reference = policy.reference();
             let count = catalog.policy_attachments(account, &reference).await?;
-            Ok::<_, Fault>(policy.counted(count))
+            Ok::<_, Fault>(policy.summary(count))
         });
-        let shown = try_join_all(counts).await.map_err(Trouble::from)?;
-        Ok(Done::read(Reply {
+        let shown = try_join_all(counts).await.map_err(StoreError::from)?;
+        Ok(Success::read(Reply {
             position,
             policies: List::of(shown),
         }))

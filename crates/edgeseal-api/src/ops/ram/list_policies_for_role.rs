@@ -1,15 +1,15 @@
 //! `ListPoliciesForRole`: the policies that a role has.
 
 use edgeseal_core::identity::RoleName;
-use edgeseal_store::catalog::IdentityRefused;
+use edgeseal_store::catalog::IdentityError;
 
-use super::{error::Error, parameters, policy::Attached};
+use super::{error::Error, parameters, policy::AttachedPolicies};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -17,7 +17,7 @@ pub struct ListPoliciesForRole;
 
 impl Operation for ListPoliciesForRole {
     type Params = RoleName;
-    type Reply = Attached;
+    type Reply = AttachedPolicies;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -27,7 +27,7 @@ impl Operation for ListPoliciesForRole {
         Code::RoleNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<RoleName, Error> {
+    fn parse(params: &ParamMap) -> Result<RoleName, Error> {
         Ok(parameters::role(params)?)
     }
 
@@ -35,11 +35,14 @@ impl Operation for ListPoliciesForRole {
         context: &Context,
         call: &Authorized,
         name: RoleName,
-    ) -> Result<Done<Attached>, Error> {
+    ) -> Result<Success<AttachedPolicies>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let found = catalog.role(account, &name).await.map_err(Trouble::from)?;
-        let found = found.ok_or(IdentityRefused::NoRole(name))?;
-        let attached = Attached::of(catalog, account, &found.policies).await?;
-        Ok(Done::read(attached))
+        let found = catalog
+            .role(account, &name)
+            .await
+            .map_err(StoreError::from)?;
+        let found = found.ok_or(IdentityError::NoRole(name))?;
+        let attached = AttachedPolicies::of(catalog, account, &found.policies).await?;
+        Ok(Success::read(attached))
     }
 }

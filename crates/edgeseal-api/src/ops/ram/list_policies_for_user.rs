@@ -1,15 +1,15 @@
 //! `ListPoliciesForUser`: the policies that a user has.
 
 use edgeseal_core::identity::UserName;
-use edgeseal_store::catalog::IdentityRefused;
+use edgeseal_store::catalog::IdentityError;
 
-use super::{error::Error, parameters, policy::Attached};
+use super::{error::Error, parameters, policy::AttachedPolicies};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -17,7 +17,7 @@ pub struct ListPoliciesForUser;
 
 impl Operation for ListPoliciesForUser {
     type Params = UserName;
-    type Reply = Attached;
+    type Reply = AttachedPolicies;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -27,7 +27,7 @@ impl Operation for ListPoliciesForUser {
         Code::UserNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<UserName, Error> {
+    fn parse(params: &ParamMap) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 
@@ -35,11 +35,14 @@ impl Operation for ListPoliciesForUser {
         context: &Context,
         call: &Authorized,
         name: UserName,
-    ) -> Result<Done<Attached>, Error> {
+    ) -> Result<Success<AttachedPolicies>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let found = catalog.user(account, &name).await.map_err(Trouble::from)?;
-        let found = found.ok_or(IdentityRefused::NoUser(name))?;
-        let attached = Attached::of(catalog, account, &found.policies).await?;
-        Ok(Done::read(attached))
+        let found = catalog
+            .user(account, &name)
+            .await
+            .map_err(StoreError::from)?;
+        let found = found.ok_or(IdentityError::NoUser(name))?;
+        let attached = AttachedPolicies::of(catalog, account, &found.policies).await?;
+        Ok(Success::read(attached))
     }
 }

@@ -6,14 +6,14 @@ use serde::Serialize;
 use super::{
     error::Error,
     parameters,
-    policy::{AnyPolicy, ShownVersion},
+    policy::{AnyPolicy, PolicyVersionView},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    request::Params,
+    operation::{Operation, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -29,7 +29,7 @@ pub struct Reply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Versions {
-    policy_version: Vec<ShownVersion>,
+    policy_version: Vec<PolicyVersionView>,
 }
 
 impl Operation for ListPolicyVersions {
@@ -46,7 +46,7 @@ impl Operation for ListPolicyVersions {
         Code::PolicyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<PolicyRef, Error> {
+    fn parse(params: &ParamMap) -> Result<PolicyRef, Error> {
         Ok(parameters::policy_ref(params)?)
     }
 
@@ -54,10 +54,10 @@ impl Operation for ListPolicyVersions {
         context: &Context,
         call: &Authorized,
         policy: PolicyRef,
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let found = AnyPolicy::find(&context.catalog, call.account(), &policy).await?;
         let policy_version = found.versions();
-        Ok(Done::read(Reply {
+        Ok(Success::read(Reply {
             policy_versions: Versions { policy_version },
         }))
     }

@@ -4,16 +4,16 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    page::{Page, Position},
+    marker_page::{MarkerPage, PageInfo},
     parameters,
-    role::Shown,
+    role::RoleView,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -24,35 +24,41 @@ pub struct ListRoles;
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     #[serde(flatten)]
-    position: Position,
+    position: PageInfo,
     roles: Roles,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Roles {
-    role: Vec<Shown>,
+    role: Vec<RoleView>,
 }
 
 impl Operation for ListRoles {
-    type Params = Page;
+    type Params = MarkerPage;
     type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[Code::MaxItemsValue, Code::MarkerValue, Code::TagValue];
 
-    fn parse(params: &Params) -> Result<Page, Error> {
-        parameters::no_tags(params)?;
-        Ok(Page::of(params)?)
+    fn parse(params: &ParamMap) -> Result<MarkerPage, Error> {
+        parameters::reject_tags(params)?;
+        Ok(MarkerPage::parse(params)?)
     }
 
-    async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        page: MarkerPage,
+    ) -> Result<Success<Reply>, Error> {
         let account = call.account();
         let all = context.catalog.roles(account, None, usize::MAX).await;
-        let roles = all.map_err(Trouble::from)?.items;
+        let roles = all.map_err(StoreError::from)?.items;
         let (roles, position) = page.cut(roles, |role| role.name.to_string());
-        let shown = roles.into_iter().map(|role| Shown::listed(account, role));
-        Ok(Done::read(Reply {
+        let shown = roles
+            .into_iter()
+            .map(|role| RoleView::summary(account, role));
+        Ok(Success::read(Reply {
             position,
             roles: Roles {
                 role: shown.collect(),

@@ -2,20 +2,20 @@
 //! told; a tool that reads the tags of what it has made must find that there are none.
 
 use edgeseal_core::identity::{PolicyKind, PolicyName, PolicyRef, RoleName};
-use edgeseal_store::catalog::IdentityRefused;
+use edgeseal_store::catalog::IdentityError;
 use serde::Serialize;
 
 use super::{
     error::Error,
-    parameters::{self, BadParameter},
+    parameters::{self, InvalidParameter},
     policy::AnyPolicy,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -25,7 +25,7 @@ pub struct ListTagResources;
 const NAMES_MAX: usize = 50;
 
 /// Whose tags.
-pub enum Wanted {
+pub enum Params {
     /// Of these roles; of all if there is none.
     Roles(Vec<RoleName>),
     /// Of these policies; of all if there is none.
@@ -40,7 +40,7 @@ pub struct Reply {
 }
 
 impl Operation for ListTagResources {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -52,29 +52,29 @@ impl Operation for ListTagResources {
         Code::PolicyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let kind = parameters::required(params, "ResourceType", Code::MissingResourceType)?;
         let names = names(params)?;
         let bad = |name: &str| {
-            BadParameter::value("ResourceNames", name, "names", Code::ResourceNamesFormat)
+            InvalidParameter::value("ResourceNames", name, "names", Code::ResourceNamesFormat)
         };
         match kind {
             "role" => {
                 let names = names
                     .iter()
                     .map(|name| RoleName::parse(name).map_err(|_| bad(name)));
-                Ok(Wanted::Roles(names.collect::<Result<_, _>>()?))
+                Ok(Params::Roles(names.collect::<Result<_, _>>()?))
             }
             "policy" => {
                 let names = names
                     .iter()
                     .map(|name| PolicyName::parse(name).map_err(|_| bad(name)));
-                Ok(Wanted::Policies(names.collect::<Result<_, _>>()?))
+                Ok(Params::Policies(names.collect::<Result<_, _>>()?))
             }
             other => {
                 let expected = "role or policy";
                 let code = Code::InvalidResourceType;
-                Err(BadParameter::value("ResourceType", other, expected, code).into())
+                Err(InvalidParameter::value("ResourceType", other, expected, code).into())
             }
         }
     }
@@ -82,36 +82,39 @@ impl Operation for ListTagResources {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         match wanted {
-            Wanted::Roles(names) => {
+            Params::Roles(names) => {
                 for name in names {
-                    let found = catalog.role(account, &name).await.map_err(Trouble::from)?;
-                    found.ok_or(IdentityRefused::NoRole(name))?;
+                    let found = catalog
+                        .role(account, &name)
+                        .await
+                        .map_err(StoreError::from)?;
+                    found.ok_or(IdentityError::NoRole(name))?;
                 }
             }
-            Wanted::Policies(names) => {
+            Params::Policies(names) => {
                 for name in names {
                     let policy = PolicyRef::new(PolicyKind::Custom, name);
                     AnyPolicy::find(catalog, account, &policy).await?;
                 }
             }
         }
-        Ok(Done::read(Reply { tag_resources: [] }))
+        Ok(Success::read(Reply { tag_resources: [] }))
     }
 }
 
 /// `ResourceNames`, a JSON list of names.
-fn names(params: &Params) -> Result<Vec<String>, Error> {
-    let Some(given) = params.given("ResourceNames") else {
+fn names(params: &ParamMap) -> Result<Vec<String>, Error> {
+    let Some(given) = params.get_non_empty("ResourceNames") else {
         return Ok(Vec::new());
     };
     let names: Option<Vec<String>> = serde_json::from_str(given).ok();
     let names = names.filter(|names| names.len() <= NAMES_MAX);
     names.ok_or_else(|| {
         let expected = "a JSON list of at most 50 names";
-        BadParameter::value("ResourceNames", given, expected, Code::ResourceNamesFormat).into()
+        InvalidParameter::value("ResourceNames", given, expected, Code::ResourceNamesFormat).into()
     })
 }

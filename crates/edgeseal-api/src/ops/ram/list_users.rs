@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    page::{Page, Position},
-    user::Shown,
+    marker_page::{MarkerPage, PageInfo},
+    user::UserView,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -23,36 +23,40 @@ pub struct ListUsers;
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     #[serde(flatten)]
-    position: Position,
+    position: PageInfo,
     users: Users,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Users {
-    user: Vec<Shown>,
+    user: Vec<UserView>,
 }
 
 impl Operation for ListUsers {
-    type Params = Page;
+    type Params = MarkerPage;
     type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[Code::MaxItemsValue, Code::MarkerValue];
 
-    fn parse(params: &Params) -> Result<Page, Error> {
-        Ok(Page::of(params)?)
+    fn parse(params: &ParamMap) -> Result<MarkerPage, Error> {
+        Ok(MarkerPage::parse(params)?)
     }
 
-    async fn run(context: &Context, call: &Authorized, page: Page) -> Result<Done<Reply>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        page: MarkerPage,
+    ) -> Result<Success<Reply>, Error> {
         let all = context
             .catalog
             .users(call.account(), None, usize::MAX)
             .await;
-        let users = all.map_err(Trouble::from)?.items;
+        let users = all.map_err(StoreError::from)?.items;
         let (users, position) = page.cut(users, |user| user.name.to_string());
-        let user = users.into_iter().map(Shown::of).collect();
-        Ok(Done::read(Reply {
+        let user = users.into_iter().map(UserView::of).collect();
+        Ok(Success::read(Reply {
             position,
             users: Users { user },
         }))

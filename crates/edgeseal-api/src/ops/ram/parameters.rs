@@ -1,19 +1,19 @@
 //! What RAM's parameters must be.
 
 use edgeseal_core::{
-    identity::{InvalidName, PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
+    identity::{InvalidIdentityName, PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
     policy::InvalidPolicy,
 };
 
 use crate::{
     code::Code,
-    operation::{Failure, shown},
-    request::Params,
+    operation::{ApiError, sanitize},
+    request::ParamMap,
 };
 
 /// Why a parameter is not taken. Each parameter has its own codes, so they come with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadParameter {
+pub enum InvalidParameter {
     /// It is not there.
     #[error("{parameter} is not given")]
     Missing {
@@ -28,7 +28,7 @@ pub enum BadParameter {
         /// Which.
         parameter: &'static str,
         /// What is wrong with it.
-        why: InvalidName,
+        why: InvalidIdentityName,
         /// Its code for that.
         code: Code,
     },
@@ -69,33 +69,33 @@ pub enum BadParameter {
 }
 
 /// A parameter that holds a name, with its codes.
-struct Named {
+struct NameParam {
     parameter: &'static str,
     missing: Code,
     chars: Code,
     length: Code,
 }
 
-const USER: Named = Named {
+const USER: NameParam = NameParam {
     parameter: "UserName",
     missing: Code::MissingUserName,
     chars: Code::UserNameChars,
     length: Code::UserNameLength,
 };
 /// It may be absent, so it is never missing.
-const NEW_USER: Named = Named {
+const NEW_USER: NameParam = NameParam {
     parameter: "NewUserName",
     missing: Code::NewUserNameLength,
     chars: Code::NewUserNameChars,
     length: Code::NewUserNameLength,
 };
-const ROLE: Named = Named {
+const ROLE: NameParam = NameParam {
     parameter: "RoleName",
     missing: Code::MissingRoleName,
     chars: Code::RoleNameChars,
     length: Code::RoleNameLength,
 };
-const POLICY: Named = Named {
+const POLICY: NameParam = NameParam {
     parameter: "PolicyName",
     missing: Code::MissingPolicyName,
     chars: Code::PolicyNameChars,
@@ -111,7 +111,7 @@ const DISPLAY_NAME_MARKS: &str = "@._-";
 /// Characters of a display name at most (the same page).
 const DISPLAY_NAME_MAX: usize = 128;
 
-impl BadParameter {
+impl InvalidParameter {
     pub(super) fn value(
         parameter: &'static str,
         given: &str,
@@ -120,7 +120,7 @@ impl BadParameter {
     ) -> Self {
         Self::Value {
             parameter,
-            given: shown(given),
+            given: sanitize(given),
             expected,
             code,
         }
@@ -128,41 +128,41 @@ impl BadParameter {
 }
 
 /// The user that must be named.
-pub(super) fn user(params: &Params) -> Result<UserName, BadParameter> {
+pub(super) fn user(params: &ParamMap) -> Result<UserName, InvalidParameter> {
     USER.required(params, UserName::parse)
 }
 
 /// The user that may be named.
-pub(super) fn user_if_named(params: &Params) -> Result<Option<UserName>, BadParameter> {
+pub(super) fn optional_user(params: &ParamMap) -> Result<Option<UserName>, InvalidParameter> {
     USER.given(params, UserName::parse)
 }
 
 /// The name that a user is to have.
-pub(super) fn new_user(params: &Params) -> Result<Option<UserName>, BadParameter> {
+pub(super) fn new_user(params: &ParamMap) -> Result<Option<UserName>, InvalidParameter> {
     NEW_USER.given(params, UserName::parse)
 }
 
 /// The role that must be named.
-pub(super) fn role(params: &Params) -> Result<RoleName, BadParameter> {
+pub(super) fn role(params: &ParamMap) -> Result<RoleName, InvalidParameter> {
     ROLE.required(params, RoleName::parse)
 }
 
 /// The custom policy that must be named. Another type is refused and not passed over, because the
 /// caller was judged by it.
-pub(super) fn custom_policy(params: &Params) -> Result<PolicyName, BadParameter> {
+pub(super) fn custom_policy(params: &ParamMap) -> Result<PolicyName, InvalidParameter> {
     let name = POLICY.required(params, PolicyName::parse)?;
-    match params.given("PolicyType") {
+    match params.get_non_empty("PolicyType") {
         None | Some("Custom") => Ok(name),
         Some(given) => {
             let expected = "Custom: only custom policies can be changed";
             let code = Code::PolicyTypeValue;
-            Err(BadParameter::value("PolicyType", given, expected, code))
+            Err(InvalidParameter::value("PolicyType", given, expected, code))
         }
     }
 }
 
 /// The policy that must be named with its type.
-pub(super) fn policy_ref(params: &Params) -> Result<PolicyRef, BadParameter> {
+pub(super) fn policy_ref(params: &ParamMap) -> Result<PolicyRef, InvalidParameter> {
     let given = required(params, "PolicyType", Code::MissingPolicyType)?;
     Ok(PolicyRef::new(
         kind(given)?,
@@ -171,12 +171,14 @@ pub(super) fn policy_ref(params: &Params) -> Result<PolicyRef, BadParameter> {
 }
 
 /// The type of policies that may be named.
-pub(super) fn kind_if_named(params: &Params) -> Result<Option<PolicyKind>, BadParameter> {
-    params.given("PolicyType").map(kind).transpose()
+pub(super) fn optional_policy_kind(
+    params: &ParamMap,
+) -> Result<Option<PolicyKind>, InvalidParameter> {
+    params.get_non_empty("PolicyType").map(kind).transpose()
 }
 
 /// The number in a version's name, `v1` and so on.
-pub(super) fn version(params: &Params) -> Result<u32, BadParameter> {
+pub(super) fn version(params: &ParamMap) -> Result<u32, InvalidParameter> {
     let given = required(params, "VersionId", Code::MissingVersionId)?;
     let digits = given
         .strip_prefix('v')
@@ -185,7 +187,7 @@ pub(super) fn version(params: &Params) -> Result<u32, BadParameter> {
         .and_then(|digits| digits.parse().ok())
         .ok_or_else(|| {
             let expected = "v and a number, as in v2";
-            BadParameter::value("VersionId", given, expected, Code::VersionIdFormat)
+            InvalidParameter::value("VersionId", given, expected, Code::VersionIdFormat)
         })
 }
 
@@ -195,10 +197,10 @@ pub(super) fn document<T>(
     parameter: &'static str,
     too_long: Code,
     parse: fn(&str) -> Result<T, InvalidPolicy>,
-) -> Result<String, BadParameter> {
+) -> Result<String, InvalidParameter> {
     match parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(why) => Err(BadParameter::Document {
+        Err(why) => Err(InvalidParameter::Document {
             parameter,
             code: match why {
                 InvalidPolicy::TooLong { .. } => too_long,
@@ -211,13 +213,13 @@ pub(super) fn document<T>(
 
 /// A number of seconds that a session may last; `None` if the parameter is absent.
 pub(super) fn session_length(
-    params: &Params,
+    params: &ParamMap,
     parameter: &'static str,
     code: Code,
-) -> Result<Option<u32>, BadParameter> {
+) -> Result<Option<u32>, InvalidParameter> {
     // The page of `CreateRole`; sessions themselves may be shorter.
     const RANGE_S: std::ops::RangeInclusive<u32> = 3600..=43_200;
-    let Some(given) = params.given(parameter) else {
+    let Some(given) = params.get_non_empty(parameter) else {
         return Ok(None);
     };
     let seconds = given.trim().parse().ok();
@@ -225,35 +227,35 @@ pub(super) fn session_length(
         Some(seconds) => Ok(Some(seconds)),
         None => {
             let expected = "a number of seconds from 3600 to 43200";
-            Err(BadParameter::value(parameter, given, expected, code))
+            Err(InvalidParameter::value(parameter, given, expected, code))
         }
     }
 }
 
 /// A parameter that must be there.
 pub(super) fn required<'a>(
-    params: &'a Params,
+    params: &'a ParamMap,
     parameter: &'static str,
     code: Code,
-) -> Result<&'a str, BadParameter> {
+) -> Result<&'a str, InvalidParameter> {
     params
-        .given(parameter)
-        .ok_or(BadParameter::Missing { parameter, code })
+        .get_non_empty(parameter)
+        .ok_or(InvalidParameter::Missing { parameter, code })
 }
 
 /// A text of at most `max` characters; `None` if the parameter is absent. It may be empty.
 pub(super) fn text(
-    params: &Params,
+    params: &ParamMap,
     parameter: &'static str,
     max: usize,
     code: Code,
-) -> Result<Option<String>, BadParameter> {
+) -> Result<Option<String>, InvalidParameter> {
     let Some(text) = params.get(parameter) else {
         return Ok(None);
     };
     let length = text.chars().count();
     if length > max {
-        return Err(BadParameter::Length {
+        return Err(InvalidParameter::Length {
             parameter,
             length,
             max,
@@ -265,16 +267,16 @@ pub(super) fn text(
 
 /// A display name; `None` if the parameter is absent. It may be empty.
 pub(super) fn display_name(
-    params: &Params,
+    params: &ParamMap,
     parameter: &'static str,
     (chars, length): (Code, Code),
-) -> Result<Option<String>, BadParameter> {
+) -> Result<Option<String>, InvalidParameter> {
     let name = text(params, parameter, DISPLAY_NAME_MAX, length)?;
     let good = |c: char| c.is_alphanumeric() || DISPLAY_NAME_MARKS.contains(c);
     match name {
         Some(name) if !name.chars().all(good) => {
             let expected = "letters, digits, @, dots, dashes and underscores only";
-            Err(BadParameter::value(parameter, &name, expected, chars))
+            Err(InvalidParameter::value(parameter, &name, expected, chars))
         }
         name => Ok(name),
     }
@@ -282,10 +284,10 @@ pub(super) fn display_name(
 
 /// A phone number as RAM writes it, `86-18600008888`; `None` if the parameter is absent.
 pub(super) fn phone(
-    params: &Params,
+    params: &ParamMap,
     parameter: &'static str,
     code: Code,
-) -> Result<Option<String>, BadParameter> {
+) -> Result<Option<String>, InvalidParameter> {
     let digits = |part: &str, max: usize| {
         (1..=max).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
     };
@@ -294,47 +296,52 @@ pub(super) fn phone(
         parts.is_some_and(|(country, number)| digits(country, 4) && digits(number, 20))
     };
     let expected = "a country code, a dash and a number, as in 86-18600008888";
-    formed(params, parameter, good, expected, code)
+    text_matching(params, parameter, good, expected, code)
 }
 
 /// A mail address, as far as its form can tell; `None` if the parameter is absent.
 pub(super) fn email(
-    params: &Params,
+    params: &ParamMap,
     parameter: &'static str,
     code: Code,
-) -> Result<Option<String>, BadParameter> {
+) -> Result<Option<String>, InvalidParameter> {
     // RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them brackets.
-    const OCTETS_MAX: usize = 254;
+    const EMAIL_MAX: usize = 254;
     let good = |text: &str| {
         let parts = text.rsplit_once('@');
         let plain = |part: &str| {
             let bad = |c: char| c.is_whitespace() || c.is_control() || c == '@';
             !part.is_empty() && !part.contains(bad)
         };
-        text.len() <= OCTETS_MAX
+        text.len() <= EMAIL_MAX
             && parts
                 .is_some_and(|(name, domain)| plain(name) && plain(domain) && domain.contains('.'))
     };
-    formed(params, parameter, good, "a mail address", code)
+    text_matching(params, parameter, good, "a mail address", code)
 }
 
 /// `true` or `false`, which some SDKs begin with a capital; `false` if the parameter is absent.
 pub(super) fn flag(
-    params: &Params,
+    params: &ParamMap,
     parameter: &'static str,
     code: Code,
-) -> Result<bool, BadParameter> {
-    let given = params.given(parameter).unwrap_or("false");
+) -> Result<bool, InvalidParameter> {
+    let given = params.get_non_empty(parameter).unwrap_or("false");
     match given.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(BadParameter::value(parameter, given, "true or false", code)),
+        _ => Err(InvalidParameter::value(
+            parameter,
+            given,
+            "true or false",
+            code,
+        )),
     }
 }
 
 /// Refuses tags: there are none of policies and roles, and to pass over a filter would show what
 /// was not asked for.
-pub(super) fn no_tags(params: &Params) -> Result<(), BadParameter> {
+pub(super) fn reject_tags(params: &ParamMap) -> Result<(), InvalidParameter> {
     // An SDK sends a list of none as `[]`.
     let is_tag = |name: &str, given: &str| {
         name.starts_with("Tag.") || (name == "Tag" && !matches!(given, "" | "[]"))
@@ -342,19 +349,24 @@ pub(super) fn no_tags(params: &Params) -> Result<(), BadParameter> {
     match params.iter().find(|(name, given)| is_tag(name, given)) {
         Some((_, given)) => {
             let expected = "left out: policies and roles have no tags here";
-            Err(BadParameter::value("Tag", given, expected, Code::TagValue))
+            Err(InvalidParameter::value(
+                "Tag",
+                given,
+                expected,
+                Code::TagValue,
+            ))
         }
         None => Ok(()),
     }
 }
 
-fn kind(given: &str) -> Result<PolicyKind, BadParameter> {
+fn kind(given: &str) -> Result<PolicyKind, InvalidParameter> {
     match given {
         "System" => Ok(PolicyKind::System),
         "Custom" => Ok(PolicyKind::Custom),
         _ => {
             let code = Code::PolicyTypeValue;
-            Err(BadParameter::value(
+            Err(InvalidParameter::value(
                 "PolicyType",
                 given,
                 "System or Custom",
@@ -364,13 +376,13 @@ fn kind(given: &str) -> Result<PolicyKind, BadParameter> {
     }
 }
 
-impl Named {
+impl NameParam {
     fn required<T>(
         &self,
-        params: &Params,
-        parse: fn(&str) -> Result<T, InvalidName>,
-    ) -> Result<T, BadParameter> {
-        let missing = BadParameter::Missing {
+        params: &ParamMap,
+        parse: fn(&str) -> Result<T, InvalidIdentityName>,
+    ) -> Result<T, InvalidParameter> {
+        let missing = InvalidParameter::Missing {
             parameter: self.parameter,
             code: self.missing,
         };
@@ -379,15 +391,15 @@ impl Named {
 
     fn given<T>(
         &self,
-        params: &Params,
-        parse: fn(&str) -> Result<T, InvalidName>,
-    ) -> Result<Option<T>, BadParameter> {
-        let name = params.given(self.parameter).map(parse).transpose();
-        name.map_err(|why| BadParameter::Name {
+        params: &ParamMap,
+        parse: fn(&str) -> Result<T, InvalidIdentityName>,
+    ) -> Result<Option<T>, InvalidParameter> {
+        let name = params.get_non_empty(self.parameter).map(parse).transpose();
+        name.map_err(|why| InvalidParameter::Name {
             parameter: self.parameter,
             code: match why {
-                InvalidName::Length { .. } => self.length,
-                InvalidName::Character { .. } => self.chars,
+                InvalidIdentityName::Length { .. } => self.length,
+                InvalidIdentityName::Character { .. } => self.chars,
             },
             why,
         })
@@ -395,22 +407,22 @@ impl Named {
 }
 
 /// A text that `good` finds well-formed, or an empty one; `None` if the parameter is absent.
-fn formed(
-    params: &Params,
+fn text_matching(
+    params: &ParamMap,
     parameter: &'static str,
     good: impl Fn(&str) -> bool,
     expected: &'static str,
     code: Code,
-) -> Result<Option<String>, BadParameter> {
+) -> Result<Option<String>, InvalidParameter> {
     match params.get(parameter) {
         Some(text) if !text.is_empty() && !good(text) => {
-            Err(BadParameter::value(parameter, text, expected, code))
+            Err(InvalidParameter::value(parameter, text, expected, code))
         }
         text => Ok(text.map(str::to_owned)),
     }
 }
 
-impl Failure for BadParameter {
+impl ApiError for InvalidParameter {
     fn code(&self) -> Code {
         match self {
             Self::Missing { code, .. }

@@ -8,14 +8,14 @@ use edgeseal_core::{
         system::{self, SystemPolicy},
     },
 };
-use edgeseal_store::{Catalog, catalog::IdentityRefused};
+use edgeseal_store::{Catalog, catalog::IdentityError};
 use serde::Serialize;
 
 use super::{
     error::Error,
-    parameters::{self, BadParameter},
+    parameters::{self, InvalidParameter},
 };
-use crate::{code::Code, operation::Trouble, request::Params};
+use crate::{code::Code, operation::StoreError, request::ParamMap};
 
 /// System policies are as old as this version of Edgeseal's own actions.
 const SYSTEM_SINCE: Timestamp = Timestamp::from_unix_seconds(1_796_083_200); // 2026-12-01T00:00:00Z
@@ -29,7 +29,7 @@ pub(super) enum AnyPolicy {
 /// A policy as replies show it; which of the dates and counts, differs.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct PolicyView {
     policy_name: String,
     policy_type: &'static str,
     description: String,
@@ -49,7 +49,7 @@ pub(super) struct Shown {
 /// A version of a policy as replies show it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ShownVersion {
+pub(super) struct PolicyVersionView {
     version_id: String,
     is_default_version: bool,
     policy_document: String,
@@ -60,20 +60,20 @@ pub(super) struct ShownVersion {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct List {
-    policy: Vec<Shown>,
+    policy: Vec<PolicyView>,
 }
 
 /// What a user or a role has.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Attached {
+pub struct AttachedPolicies {
     policies: List,
 }
 
 impl AnyPolicy {
     /// All system policies.
     pub(super) fn system() -> impl Iterator<Item = Self> {
-        system::POLICIES.iter().filter_map(|policy| {
+        system::SYSTEM_POLICIES.iter().filter_map(|policy| {
             let name = PolicyName::parse(policy.name).ok()?;
             Some(Self::System(name, policy))
         })
@@ -92,10 +92,12 @@ impl AnyPolicy {
             }
             PolicyKind::Custom => {
                 let own = catalog.policy(account, &reference.name).await;
-                own.map_err(Trouble::from)?.map(Box::new).map(Self::Custom)
+                own.map_err(StoreError::from)?
+                    .map(Box::new)
+                    .map(Self::Custom)
             }
         };
-        found.ok_or_else(|| IdentityRefused::NoPolicy(reference.clone()).into())
+        found.ok_or_else(|| IdentityError::NoPolicy(reference.clone()).into())
     }
 
     pub(super) const fn kind(&self) -> PolicyKind {
@@ -120,14 +122,14 @@ impl AnyPolicy {
     }
 
     /// Where it stands in a listing of both types.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn sort_key(&self) -> String {
         format!("{}/{}", type_name(self.kind()), self.name())
     }
 
     /// Its versions, oldest first.
-    pub(super) fn versions(&self) -> Vec<ShownVersion> {
+    pub(super) fn versions(&self) -> Vec<PolicyVersionView> {
         match self {
-            Self::System(_, policy) => vec![ShownVersion {
+            Self::System(_, policy) => vec![PolicyVersionView {
                 version_id: version_id(1),
                 is_default_version: true,
                 policy_document: policy.document().text().to_owned(),
@@ -136,49 +138,54 @@ impl AnyPolicy {
             Self::Custom(policy) => {
                 let versions = policy.versions.iter();
                 versions
-                    .map(|one| ShownVersion::of(one, policy.default))
+                    .map(|one| PolicyVersionView::of(one, policy.default_version))
                     .collect()
             }
         }
     }
 
     /// One of its versions.
-    pub(super) fn version(&self, number: u32) -> Option<ShownVersion> {
+    pub(super) fn version(&self, number: u32) -> Option<PolicyVersionView> {
         let id = version_id(number);
         self.versions().into_iter().find(|one| one.version_id == id)
     }
 
     /// The version that is in force.
-    pub(super) fn default_version(&self) -> Option<ShownVersion> {
+    pub(super) fn default_version(&self) -> Option<PolicyVersionView> {
         self.versions()
             .into_iter()
             .find(|one| one.is_default_version)
     }
 
     /// As it is shown of itself: with what it says, and with the number of those who have it.
-    pub(super) fn whole(&self, attachments: usize) -> Shown {
+    pub(super) fn detail(&self, attachments: usize) -> PolicyView {
         let default = self.default_version();
-        Shown {
+        PolicyView {
             policy_document: default.map(|version| version.policy_document),
-            ..self.counted(attachments)
+            ..self.summary(attachments)
         }
     }
 
     /// As lists show it, with the number of those who have it.
-    pub(super) fn counted(&self, attachments: usize) -> Shown {
-        Shown {
+    pub(super) fn summary(&self, attachments: usize) -> PolicyView {
+        PolicyView {
             attachment_count: Some(attachments),
-            ..self.shown()
+            ..self.view()
         }
     }
 
     /// As it is shown when it was just changed.
-    pub(super) fn shown(&self) -> Shown {
+    pub(super) fn view(&self) -> PolicyView {
         let (default, description, created, updated) = match self {
             Self::System(_, policy) => (1, policy.description, SYSTEM_SINCE, SYSTEM_SINCE),
-            Self::Custom(own) => (own.default, &*own.description, own.created, own.updated),
+            Self::Custom(own) => (
+                own.default_version,
+                &*own.description,
+                own.created,
+                own.updated,
+            ),
         };
-        Shown {
+        PolicyView {
             policy_name: self.name().to_owned(),
             policy_type: type_name(self.kind()),
             description: description.to_owned(),
@@ -192,12 +199,12 @@ impl AnyPolicy {
     }
 }
 
-impl Shown {
+impl PolicyView {
     /// As it is shown when it was just made.
-    pub(super) fn made(policy: Policy) -> Self {
+    pub(super) fn created(policy: Policy) -> Self {
         Self {
             update_date: None,
-            ..AnyPolicy::Custom(Box::new(policy)).shown()
+            ..AnyPolicy::Custom(Box::new(policy)).view()
         }
     }
 
@@ -207,12 +214,12 @@ impl Shown {
             create_date: None,
             update_date: None,
             attach_date: Some(at.to_string()),
-            ..policy.shown()
+            ..policy.view()
         }
     }
 }
 
-impl ShownVersion {
+impl PolicyVersionView {
     pub(super) fn of(version: &PolicyVersion, default: u32) -> Self {
         Self {
             version_id: version_id(version.number),
@@ -224,12 +231,12 @@ impl ShownVersion {
 }
 
 impl List {
-    pub(super) const fn of(policy: Vec<Shown>) -> Self {
+    pub(super) const fn of(policy: Vec<PolicyView>) -> Self {
         Self { policy }
     }
 }
 
-impl Attached {
+impl AttachedPolicies {
     /// What one has. A policy that is gone since is left out.
     pub(super) async fn of(
         catalog: &Catalog,
@@ -239,8 +246,8 @@ impl Attached {
         let mut policy = Vec::with_capacity(attachments.len());
         for attachment in attachments {
             match AnyPolicy::find(catalog, account, &attachment.policy).await {
-                Ok(found) => policy.push(Shown::attached(&found, attachment.at)),
-                Err(Error::Refused(IdentityRefused::NoPolicy(_))) => {}
+                Ok(found) => policy.push(PolicyView::attached(&found, attachment.at)),
+                Err(Error::Identity(IdentityError::NoPolicy(_))) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -251,7 +258,7 @@ impl Attached {
 }
 
 /// What a custom policy is to say, as it was written.
-pub(super) fn text(params: &Params) -> Result<String, BadParameter> {
+pub(super) fn text(params: &ParamMap) -> Result<String, InvalidParameter> {
     const NAME: &str = "PolicyDocument";
     let text = parameters::required(params, NAME, Code::MissingPolicyDocument)?;
     parameters::document(text, NAME, Code::PolicyDocumentLength, Document::parse)

@@ -10,13 +10,13 @@ use serde::Serialize;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    role: Shown,
+    role: RoleView,
 }
 
 /// A role.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct RoleView {
     role_id: String,
     role_name: String,
     arn: String,
@@ -37,28 +37,28 @@ pub(super) fn arn(account: &AccountId, name: &RoleName) -> String {
 impl Reply {
     pub(super) fn of(account: &AccountId, role: Role) -> Self {
         Self {
-            role: Shown::of(account, role),
+            role: RoleView::of(account, role),
         }
     }
 
     /// A role that was just made: such replies do not say when it was changed.
-    pub(super) fn made(account: &AccountId, role: Role) -> Self {
-        let role = Shown {
+    pub(super) fn created(account: &AccountId, role: Role) -> Self {
+        let role = RoleView {
             update_date: None,
-            ..Shown::of(account, role)
+            ..RoleView::of(account, role)
         };
         Self { role }
     }
 }
 
-impl Shown {
+impl RoleView {
     fn of(account: &AccountId, role: Role) -> Self {
         Self {
             arn: arn(account, &role.name),
             role_id: role.id,
             role_name: role.name.to_string(),
             description: role.description,
-            assume_role_policy_document: Some(role.trust),
+            assume_role_policy_document: Some(role.trust_policy),
             max_session_duration: role.max_session_s,
             create_date: role.created.to_string(),
             update_date: Some(role.updated.to_string()),
@@ -66,7 +66,7 @@ impl Shown {
     }
 
     /// In a list, without the trust policy.
-    pub(super) fn listed(account: &AccountId, role: Role) -> Self {
+    pub(super) fn summary(account: &AccountId, role: Role) -> Self {
         Self {
             assume_role_policy_document: None,
             ..Self::of(account, role)

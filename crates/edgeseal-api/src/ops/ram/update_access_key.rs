@@ -5,29 +5,29 @@ use edgeseal_core::identity::UserName;
 use super::{
     access_key,
     error::Error,
-    parameters::{self, BadParameter},
+    parameters::{self, InvalidParameter},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct UpdateAccessKey;
 
 /// Which key, and what it is to be.
-pub struct Wanted {
+pub struct Params {
     user: Option<UserName>,
     key: String,
     active: bool,
 }
 
 impl Operation for UpdateAccessKey {
-    type Params = Wanted;
-    type Reply = Nothing;
+    type Params = Params;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -41,20 +41,20 @@ impl Operation for UpdateAccessKey {
         Code::LastRootAccessKey,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
-        let key = access_key::named(params)?;
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let key = access_key::parse_key_id(params)?;
         let status = parameters::required(params, "Status", Code::MissingStatus)?;
         let active = match status {
             "Active" => true,
             "Inactive" => false,
             other => {
                 let expected = "Active or Inactive";
-                let bad = BadParameter::value("Status", other, expected, Code::StatusValue);
+                let bad = InvalidParameter::value("Status", other, expected, Code::StatusValue);
                 return Err(bad.into());
             }
         };
-        Ok(Wanted {
-            user: parameters::user_if_named(params)?,
+        Ok(Params {
+            user: parameters::optional_user(params)?,
             key,
             active,
         })
@@ -63,15 +63,18 @@ impl Operation for UpdateAccessKey {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<Nothing>, Error> {
+        wanted: Params,
+    ) -> Result<Success<EmptyReply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let user = access_key::owner(wanted.user, call)?;
-        access_key::must_be(catalog, account, user.as_ref()).await?;
+        let user = access_key::resolve_user(wanted.user, call)?;
+        access_key::check_user_exists(catalog, account, user.as_ref()).await?;
         let owner = access_key::key_owner(user.as_ref());
         let updated =
-            catalog.set_access_key_active(&call.deed, account, owner, &wanted.key, wanted.active);
-        let revision = updated.await.map_err(refused_or::<_, Error>)?.revision;
-        Ok(Done::changed(revision))
+            catalog.set_access_key_active(&call.audit, account, owner, &wanted.key, wanted.active);
+        let revision = updated
+            .await
+            .map_err(from_change_error::<_, Error>)?
+            .revision;
+        Ok(Success::changed(revision))
     }
 }

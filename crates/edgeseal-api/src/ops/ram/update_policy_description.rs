@@ -6,14 +6,14 @@ use serde::Serialize;
 use super::{
     error::Error,
     parameters::{self, DESCRIPTION_MAX},
-    policy::{AnyPolicy, Shown},
+    policy::{AnyPolicy, PolicyView},
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -23,7 +23,7 @@ pub struct UpdatePolicyDescription;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    policy: Shown,
+    policy: PolicyView,
 }
 
 impl Operation for UpdatePolicyDescription {
@@ -40,7 +40,7 @@ impl Operation for UpdatePolicyDescription {
         Code::PolicyNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<(PolicyName, String), Error> {
+    fn parse(params: &ParamMap) -> Result<(PolicyName, String), Error> {
         let code = Code::NewDescriptionLength;
         let description = parameters::text(params, "NewDescription", DESCRIPTION_MAX, code)?;
         Ok((
@@ -53,11 +53,16 @@ impl Operation for UpdatePolicyDescription {
         context: &Context,
         call: &Authorized,
         (name, description): (PolicyName, String),
-    ) -> Result<Done<Reply>, Error> {
+    ) -> Result<Success<Reply>, Error> {
         let catalog = &context.catalog;
-        let described = catalog.describe_policy(&call.deed, call.account(), &name, &description);
-        let committed = described.await.map_err(refused_or::<_, Error>)?;
-        let policy = AnyPolicy::Custom(Box::new(committed.value)).shown();
-        Ok(Done::with(Reply { policy }, committed.revision, None))
+        let described =
+            catalog.set_policy_description(&call.audit, call.account(), &name, &description);
+        let committed = described.await.map_err(from_change_error::<_, Error>)?;
+        let policy = AnyPolicy::Custom(Box::new(committed.value)).view();
+        Ok(Success::changed_with(
+            Reply { policy },
+            committed.revision,
+            None,
+        ))
     }
 }

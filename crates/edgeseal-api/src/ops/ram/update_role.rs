@@ -8,21 +8,21 @@ use edgeseal_core::{
 use super::{
     error::Error,
     parameters::{self, DESCRIPTION_MAX},
-    role, trusted,
+    role, trusted_identities,
 };
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble, refused_or},
-    request::Params,
+    operation::{Operation, StoreError, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct UpdateRole;
 
 /// Which role, and what it is to be.
-pub struct Wanted {
+pub struct Params {
     name: RoleName,
     trust: Option<String>,
     description: Option<String>,
@@ -30,7 +30,7 @@ pub struct Wanted {
 }
 
 impl Operation for UpdateRole {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = role::Reply;
     type Error = Error;
 
@@ -45,17 +45,17 @@ impl Operation for UpdateRole {
         Code::RoleNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         const TRUST: &str = "NewAssumeRolePolicyDocument";
         let name = parameters::role(params)?;
         let too_long = Code::NewAssumeRolePolicyDocumentLength;
         let parse = TrustDocument::parse;
-        let trust = params.given(TRUST);
+        let trust = params.get_non_empty(TRUST);
         let trust = trust.map(|text| parameters::document(text, TRUST, too_long, parse));
         let code = Code::NewDescriptionLength;
         let description = parameters::text(params, "NewDescription", DESCRIPTION_MAX, code)?;
         let code = Code::NewMaxSessionDurationValue;
-        Ok(Wanted {
+        Ok(Params {
             name,
             trust: trust.transpose()?,
             description,
@@ -66,29 +66,29 @@ impl Operation for UpdateRole {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<role::Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<role::Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         let trusted = match &wanted.trust {
-            Some(trust) => trusted::identities(catalog, trust).await,
+            Some(trust) => trusted_identities::resolve(catalog, trust).await,
             None => Ok(Vec::new()),
         };
-        let trusted = trusted.map_err(Trouble::from)?;
+        let trusted = trusted.map_err(StoreError::from)?;
         let change = |role: &mut Role| wanted.apply(role, &trusted);
         let updated = catalog
-            .update_role(&call.deed, account, &wanted.name, change)
+            .update_role(&call.audit, account, &wanted.name, change)
             .await;
-        let committed = updated.map_err(refused_or::<_, Error>)?;
+        let committed = updated.map_err(from_change_error::<_, Error>)?;
         let reply = role::Reply::of(account, committed.value);
-        Ok(Done::with(reply, committed.revision, None))
+        Ok(Success::changed_with(reply, committed.revision, None))
     }
 }
 
-impl Wanted {
+impl Params {
     fn apply(&self, role: &mut Role, trusted: &[TrustedIdentity]) {
         if let Some(trust) = &self.trust {
-            role.trust.clone_from(trust);
-            role.trusted = trusted.to_vec();
+            role.trust_policy.clone_from(trust);
+            role.trusted_identities = trusted.to_vec();
         }
         if let Some(description) = &self.description {
             role.description.clone_from(description);

@@ -11,15 +11,15 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, refused_or},
-    request::Params,
+    operation::{Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct UpdateUser;
 
 /// Which user, and what it is to be.
-pub struct Wanted {
+pub struct Params {
     name: UserName,
     new_name: Option<UserName>,
     display_name: Option<String>,
@@ -29,7 +29,7 @@ pub struct Wanted {
 }
 
 impl Operation for UpdateUser {
-    type Params = Wanted;
+    type Params = Params;
     type Reply = user::Reply;
     type Error = Error;
 
@@ -48,9 +48,9 @@ impl Operation for UpdateUser {
         Code::UserAlreadyExists,
     ];
 
-    fn parse(params: &Params) -> Result<Wanted, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let codes = (Code::NewDisplayNameChars, Code::NewDisplayNameLength);
-        Ok(Wanted {
+        Ok(Params {
             name: parameters::user(params)?,
             new_name: parameters::new_user(params)?,
             display_name: parameters::display_name(params, "NewDisplayName", codes)?,
@@ -68,27 +68,27 @@ impl Operation for UpdateUser {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Wanted,
-    ) -> Result<Done<user::Reply>, Error> {
+        wanted: Params,
+    ) -> Result<Success<user::Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         let change = |user: &mut User| wanted.apply(user);
         let changed = match &wanted.new_name {
             Some(new) if *new != wanted.name => {
-                let renamed = catalog.rename_user(&call.deed, account, &wanted.name, new, change);
+                let renamed = catalog.rename_user(&call.audit, account, &wanted.name, new, change);
                 renamed.await
             }
             _ => {
-                let updated = catalog.update_user(&call.deed, account, &wanted.name, change);
+                let updated = catalog.update_user(&call.audit, account, &wanted.name, change);
                 updated.await
             }
         };
-        let committed = changed.map_err(refused_or::<_, Error>)?;
+        let committed = changed.map_err(from_change_error::<_, Error>)?;
         let reply = user::Reply::of(committed.value);
-        Ok(Done::with(reply, committed.revision, None))
+        Ok(Success::changed_with(reply, committed.revision, None))
     }
 }
 
-impl Wanted {
+impl Params {
     /// Changes what is given; an empty text empties.
     fn apply(&self, user: &mut User) {
         let set = |old: &mut String, new: &Option<String>| {

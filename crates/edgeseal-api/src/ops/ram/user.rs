@@ -7,13 +7,13 @@ use serde::Serialize;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    user: Shown,
+    user: UserView,
 }
 
 /// A user.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Shown {
+pub(super) struct UserView {
     user_id: String,
     user_name: String,
     display_name: String,
@@ -30,30 +30,30 @@ pub(super) struct Shown {
 impl Reply {
     pub(super) fn of(user: User) -> Self {
         Self {
-            user: Shown::of(user),
+            user: UserView::of(user),
         }
     }
 
     /// A user with the last login to a console, of which there is none.
-    pub(super) fn whole(user: User) -> Self {
-        let user = Shown {
+    pub(super) fn with_last_login(user: User) -> Self {
+        let user = UserView {
             last_login_date: Some(""),
-            ..Shown::of(user)
+            ..UserView::of(user)
         };
         Self { user }
     }
 
     /// A user that was just made: such replies do not say when it was changed.
-    pub(super) fn made(user: User) -> Self {
-        let user = Shown {
+    pub(super) fn created(user: User) -> Self {
+        let user = UserView {
             update_date: None,
-            ..Shown::of(user)
+            ..UserView::of(user)
         };
         Self { user }
     }
 }
 
-impl Shown {
+impl UserView {
     pub(super) fn of(user: User) -> Self {
         Self {
             user_id: user.id,

@@ -8,21 +8,23 @@
 use edgeseal_core::policy::Principal;
 use serde::Serialize;
 
-use super::session::{Asked, Closed, InvalidSession, Opened, trusting};
+use super::session::{
+    AssumeDenied, InvalidSession, SessionParams, SessionReply, find_trusting_role,
+};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
-    request::Params,
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct AssumeRole;
 
 /// What is asked for.
-pub struct Wish {
-    session: Asked,
+pub struct Params {
+    session: SessionParams,
     external_id: Option<String>,
     source_identity: Option<String>,
 }
@@ -32,7 +34,7 @@ pub struct Wish {
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     #[serde(flatten)]
-    opened: Opened,
+    opened: SessionReply,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_identity: Option<String>,
 }
@@ -57,7 +59,7 @@ pub enum Error {
     },
     /// An account itself assumes nothing.
     #[error("the key of an account itself assumes no role; use the key of a user of the account")]
-    Root,
+    AccountCaller,
     /// The caller's own account has no such role.
     #[error("your account has no role {name}")]
     NoRole {
@@ -76,14 +78,14 @@ pub enum Error {
     },
     /// A role of another account.
     #[error("there is no such role, or its trust policy does not let you assume it")]
-    Closed,
+    NotFoundOrDenied,
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for AssumeRole {
-    type Params = Wish;
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -97,41 +99,49 @@ impl Operation for AssumeRole {
         InvalidSession::CODES[6],
         Code::InvalidExternalId,
         Code::InvalidSourceIdentity,
-        Code::RootAssumesNothing,
+        Code::AccountCannotAssumeRole,
         Code::AssumedRoleNotFound,
-        Code::RoleNotTrusting,
+        Code::AssumeRoleDenied,
     ];
 
-    fn parse(params: &Params) -> Result<Wish, Error> {
-        let session = Asked::parse(params)?;
-        let external_id = params.given("ExternalId");
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let session = SessionParams::parse(params)?;
+        let external_id = params.get_non_empty("ExternalId");
         if let Some(id) = external_id.filter(|id| !is_made_of(id, 2..=1224, b"_+=,.@:/-")) {
-            return Err(Error::ExternalId { given: shown(id) });
+            return Err(Error::ExternalId {
+                given: sanitize(id),
+            });
         }
-        let source_identity = params.given("SourceIdentity");
+        let source_identity = params.get_non_empty("SourceIdentity");
         if let Some(name) = source_identity.filter(|name| !is_made_of(name, 2..=64, b"_+=,.@-")) {
-            return Err(Error::SourceIdentity { given: shown(name) });
+            return Err(Error::SourceIdentity {
+                given: sanitize(name),
+            });
         }
-        Ok(Wish {
+        Ok(Params {
             session,
             external_id: external_id.map(str::to_owned),
             source_identity: source_identity.map(str::to_owned),
         })
     }
 
-    async fn run(context: &Context, call: &Authorized, wish: Wish) -> Result<Done<Reply>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        wish: Params,
+    ) -> Result<Success<Reply>, Error> {
         let principal = call.principal();
         let chained = match principal {
-            Principal::Account(_) => return Err(Error::Root),
+            Principal::Account(_) => return Err(Error::AccountCaller),
             Principal::User { .. } => false,
             Principal::Role { .. } => true,
         };
-        let mut circumstances = call.circumstances();
+        let mut circumstances = call.policy_context();
         if let Some(id) = wish.external_id {
-            circumstances = circumstances.with("sts:ExternalId", id);
+            circumstances = circumstances.with_key("sts:ExternalId", id);
         }
         let arn = &wish.session.role;
-        let role = match trusting(
+        let role = match find_trusting_role(
             context,
             arn,
             (&principal.arn(), principal.id()),
@@ -140,19 +150,21 @@ impl Operation for AssumeRole {
         .await?
         {
             Ok(role) => role,
-            Err(_) if arn.account != *principal.account() => return Err(Error::Closed),
-            Err(Closed::NoRole) => {
+            Err(_) if arn.account != *principal.account_id() => {
+                return Err(Error::NotFoundOrDenied);
+            }
+            Err(AssumeDenied::NoRole) => {
                 let name = arn.name.to_string();
                 return Err(Error::NoRole { name });
             }
-            Err(Closed::Untrusted) => {
+            Err(AssumeDenied::Untrusted) => {
                 return Err(Error::Untrusted {
                     name: arn.name.to_string(),
                     who: principal.arn().to_string(),
                 });
             }
         };
-        let duration_s = wish.session.lasts(&role, chained)?;
+        let duration_s = wish.session.duration(&role, chained)?;
         let source = wish.source_identity.as_ref();
         let notes: Vec<String> = source
             .map(|name| format!("on behalf of {name}, as the caller says"))
@@ -160,9 +172,9 @@ impl Operation for AssumeRole {
             .collect();
         let opened = wish
             .session
-            .open(context, &call.deed, &role, duration_s, &notes)
+            .issue(context, &call.audit, &role, duration_s, &notes)
             .await?;
-        Ok(Done {
+        Ok(Success {
             reply: Reply {
                 opened: opened.reply,
                 source_identity: wish.source_identity,
@@ -178,29 +190,29 @@ fn is_made_of(text: &str, length: std::ops::RangeInclusive<usize>, others: &[u8]
     length.contains(&text.len()) && text.bytes().all(good)
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Session(why) => why.code(),
             Self::ExternalId { .. } => Code::InvalidExternalId,
             Self::SourceIdentity { .. } => Code::InvalidSourceIdentity,
-            Self::Root => Code::RootAssumesNothing,
+            Self::AccountCaller => Code::AccountCannotAssumeRole,
             Self::NoRole { .. } => Code::AssumedRoleNotFound,
-            Self::Untrusted { .. } | Self::Closed => Code::RoleNotTrusting,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Untrusted { .. } | Self::NotFoundOrDenied => Code::AssumeRoleDenied,
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             Self::Session(_)
             | Self::ExternalId { .. }
             | Self::SourceIdentity { .. }
-            | Self::Root
+            | Self::AccountCaller
             | Self::NoRole { .. }
             | Self::Untrusted { .. }
-            | Self::Closed => Some(self.to_string()),
+            | Self::NotFoundOrDenied => Some(self.to_string()),
         }
     }
 }

@@ -12,25 +12,25 @@ use edgeseal_core::{
 use serde::Serialize;
 
 use super::{
-    role_arn::OidcProviderArn,
-    session::{Asked, InvalidSession, Opened, trusting},
+    arn::OidcProviderArn,
+    session::{InvalidSession, SessionParams, SessionReply, find_trusting_role},
 };
 use crate::{
-    admit::{TooOften, spend_call},
-    authorize::deed_of,
+    admit::{RateLimited, check_rate},
+    authorize::unverified_audit_context,
     code::Code,
     context::Context,
-    oidc_keys::NoKeys,
-    operation::{Done, Failure, Trouble, Unsigned, UnsignedCall, shown},
-    request::Params,
+    oidc_providers::JwksError,
+    operation::{ApiError, StoreError, Success, UnsignedCall, UnsignedOperation, sanitize},
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct AssumeRoleWithOidc;
 
 /// What is asked for.
-pub struct Wish {
-    session: Asked,
+pub struct Params {
+    session: SessionParams,
     provider: OidcProviderArn,
     token: String,
 }
@@ -40,7 +40,7 @@ pub struct Wish {
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     #[serde(flatten)]
-    opened: Opened,
+    opened: SessionReply,
     #[serde(rename = "OIDCTokenInfo")]
     token: TokenInfo,
 }
@@ -82,28 +82,28 @@ pub enum Error {
     },
     /// The provider's keys cannot be had.
     #[error("the keys of the identity provider cannot be had just now")]
-    NoKeys(#[from] NoKeys),
+    Jwks(#[from] JwksError),
     /// The token is not believed.
     #[error(transparent)]
     Token(#[from] InvalidIdToken),
     /// Over the rate of the account.
     #[error(transparent)]
-    TooOften(#[from] TooOften),
+    RateLimited(#[from] RateLimited),
     /// The role does not let the token in, or is none.
     #[error(
         "there is no such role, or its trust policy does not let {subject:?} of this provider assume it"
     )]
-    Closed {
+    NotFoundOrDenied {
         /// Whom the token is about.
         subject: String,
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
-impl Unsigned for AssumeRoleWithOidc {
-    type Params = Wish;
+impl UnsignedOperation for AssumeRoleWithOidc {
+    type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
@@ -118,7 +118,7 @@ impl Unsigned for AssumeRoleWithOidc {
         Code::MissingOidcProviderArn,
         Code::InvalidOidcProviderArn,
         Code::OidcProviderUnknown,
-        Code::OidcRoleNotTrusting,
+        Code::AssumeRoleWithOidcDenied,
         Code::OidcTokenEmpty,
         Code::OidcTokenParts,
         Code::OidcTokenEncoding,
@@ -130,14 +130,16 @@ impl Unsigned for AssumeRoleWithOidc {
         Code::ThrottlingUser,
     ];
 
-    fn parse(params: &Params) -> Result<Wish, Error> {
-        let arn = params.given("OIDCProviderArn");
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        let arn = params.get_non_empty("OIDCProviderArn");
         let arn = arn.ok_or(Error::NoProviderArn)?;
         let provider = OidcProviderArn::parse(arn);
-        let provider = provider.ok_or_else(|| Error::ProviderArn { given: shown(arn) })?;
-        let session = Asked::parse(params)?;
-        let token = params.given("OIDCToken").ok_or(Error::NoToken)?;
-        Ok(Wish {
+        let provider = provider.ok_or_else(|| Error::ProviderArn {
+            given: sanitize(arn),
+        })?;
+        let session = SessionParams::parse(params)?;
+        let token = params.get_non_empty("OIDCToken").ok_or(Error::NoToken)?;
+        Ok(Params {
             session,
             provider,
             token: token.to_owned(),
@@ -147,15 +149,15 @@ impl Unsigned for AssumeRoleWithOidc {
     async fn run(
         context: &Context,
         call: UnsignedCall<'_>,
-        wish: Wish,
-    ) -> Result<Done<Reply>, Error> {
+        wish: Params,
+    ) -> Result<Success<Reply>, Error> {
         let UnsignedCall {
             request,
             action,
-            suspect,
+            audit: suspect,
             now,
         } = call;
-        let Wish {
+        let Params {
             session,
             provider: arn,
             token,
@@ -167,27 +169,28 @@ impl Unsigned for AssumeRoleWithOidc {
             });
         };
         let who = format!("oidc-provider/{}", arn.name);
-        let deed = deed_of(request, action, &arn.account, &who, now);
+        let deed = unverified_audit_context(request, action, &arn.account, &who, now);
         *suspect = Some(deed.clone());
         let claims = known.verify(&token, now).await??;
-        spend_call(context, &arn.account, action, now)?;
+        check_rate(context, &arn.account, action, now)?;
         let circumstances = circumstances(&claims, request.source, request.secure, now);
         let principal = PrincipalArn::Federated(arn.to_string());
-        let trusting = trusting(context, &session.role, (&principal, None), &circumstances).await?;
+        let trusting =
+            find_trusting_role(context, &session.role, (&principal, None), &circumstances).await?;
         // A provider opens roles of its own account only, whatever the trust policy of another says.
-        let closed = || Error::Closed {
+        let closed = || Error::NotFoundOrDenied {
             subject: claims.subject.clone(),
         };
         let role = trusting
             .ok()
             .filter(|_| session.role.account == arn.account)
             .ok_or_else(closed)?;
-        let duration_s = session.lasts(&role, false)?;
+        let duration_s = session.duration(&role, false)?;
         let notes = [format!("for {:?} of {}", claims.subject, claims.issuer)];
         let opened = session
-            .open(context, &deed, &role, duration_s, &notes)
+            .issue(context, &deed, &role, duration_s, &notes)
             .await?;
-        Ok(Done {
+        Ok(Success {
             reply: Reply {
                 opened: opened.reply,
                 token: TokenInfo::new(claims, known.provider()),
@@ -197,10 +200,10 @@ impl Unsigned for AssumeRoleWithOidc {
         })
     }
 
-    fn is_a_guess(error: &Error) -> bool {
+    fn is_auth_failure(error: &Error) -> bool {
         matches!(
             error,
-            Error::Token(_) | Error::UnknownProvider { .. } | Error::Closed { .. }
+            Error::Token(_) | Error::UnknownProvider { .. } | Error::NotFoundOrDenied { .. }
         )
     }
 }
@@ -211,16 +214,16 @@ fn circumstances(
     source: std::net::IpAddr,
     secure: bool,
     now: edgeseal_core::Timestamp,
-) -> policy::Context {
-    let context = policy::Context {
+) -> policy::RequestContext {
+    let context = policy::RequestContext {
         source_ip: Some(source),
         secure_transport: Some(secure),
-        ..policy::Context::new(now)
+        ..policy::RequestContext::new(now)
     };
     context
-        .with("oidc:iss", &*claims.issuer)
-        .with("oidc:aud", &*claims.audience)
-        .with("oidc:sub", &*claims.subject)
+        .with_key("oidc:iss", &*claims.issuer)
+        .with_key("oidc:aud", &*claims.audience)
+        .with_key("oidc:sub", &*claims.subject)
 }
 
 impl TokenInfo {
@@ -236,7 +239,7 @@ impl TokenInfo {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Session(why) => why.code(),
@@ -244,11 +247,11 @@ impl Failure for Error {
             Self::ProviderArn { .. } => Code::InvalidOidcProviderArn,
             Self::NoToken => Code::OidcTokenEmpty,
             Self::UnknownProvider { .. } => Code::OidcProviderUnknown,
-            Self::NoKeys(_) => Code::ServiceUnavailable,
+            Self::Jwks(_) => Code::ServiceUnavailable,
             Self::Token(why) => code_of(why),
-            Self::TooOften(too_often) => too_often.code(),
-            Self::Closed { .. } => Code::OidcRoleNotTrusting,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::RateLimited(too_often) => too_often.code(),
+            Self::NotFoundOrDenied { .. } => Code::AssumeRoleWithOidcDenied,
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -264,21 +267,21 @@ impl Failure for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             _ => Some(self.to_string()),
         }
     }
 
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::TooOften(too_often) => too_often.retry_after_ms(),
+            Self::RateLimited(too_often) => too_often.retry_after_ms(),
             _ => None,
         }
     }
 
-    fn is_news(&self) -> bool {
+    fn should_audit(&self) -> bool {
         match self {
-            Self::TooOften(too_often) => too_often.is_news(),
+            Self::RateLimited(too_often) => too_often.should_audit(),
             _ => true,
         }
     }
@@ -293,12 +296,12 @@ const fn code_of(why: &InvalidIdToken) -> Code {
             Code::OidcTokenSignature
         }
         InvalidIdToken::Audience { .. } => Code::OidcTokenAudience,
-        InvalidIdToken::Expired { .. } | InvalidIdToken::Stale { .. } => Code::OidcTokenExpired,
+        InvalidIdToken::Expired { .. } | InvalidIdToken::TooOld { .. } => Code::OidcTokenExpired,
         InvalidIdToken::TooLong { .. }
         | InvalidIdToken::Json { .. }
         | InvalidIdToken::Critical
         | InvalidIdToken::NoKeyId
         | InvalidIdToken::Issuer { .. }
-        | InvalidIdToken::NotYet { .. } => Code::OidcTokenContent,
+        | InvalidIdToken::NotYetValid { .. } => Code::OidcTokenContent,
     }
 }

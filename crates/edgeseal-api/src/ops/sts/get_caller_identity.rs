@@ -7,8 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation, Trouble},
-    request::Params,
+    operation::{Operation, StoreError, Success},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -31,21 +31,21 @@ pub struct Reply {
 impl Operation for GetCallerIdentity {
     type Params = ();
     type Reply = Reply;
-    type Error = Trouble;
+    type Error = StoreError;
 
     const CODES: &'static [Code] = &[];
 
-    fn parse(_: &Params) -> Result<(), Trouble> {
+    fn parse(_: &ParamMap) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn run(_: &Context, call: &Authorized, (): ()) -> Result<Done<Reply>, Trouble> {
-        Ok(Done::read(reply(call.principal())))
+    async fn run(_: &Context, call: &Authorized, (): ()) -> Result<Success<Reply>, StoreError> {
+        Ok(Success::read(reply(call.principal())))
     }
 }
 
 fn reply(principal: &Principal) -> Reply {
-    let account = principal.account().to_string();
+    let account = principal.account_id().to_string();
     let (identity_type, principal_id, user_id, role_id) = match principal {
         Principal::Account(_) => ("Account", account.clone(), Some(account.clone()), None),
         Principal::User { id, .. } => ("RAMUser", id.clone(), Some(id.clone()), None),

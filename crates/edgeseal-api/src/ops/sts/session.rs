@@ -5,21 +5,21 @@ use std::convert::Infallible;
 use edgeseal_core::{
     Timestamp,
     identity::{Role, SESSION_DEFAULT_S, SESSION_MAX_S, SESSION_MIN_S},
-    policy::{self, Assumer, Document, InvalidPolicy, PrincipalArn, TrustDocument},
+    policy::{self, AssumingPrincipal, Document, InvalidPolicy, PrincipalArn, TrustDocument},
 };
 use edgeseal_store::{
     Fault,
-    catalog::{ChangeError, Deed},
+    catalog::{AuditContext, ChangeError},
     session::{Session, temporary_key},
 };
 use serde::Serialize;
 
-use super::role_arn::RoleArn;
+use super::arn::RoleArn;
 use crate::{
     code::Code,
     context::Context,
-    operation::{Change, Done, Trouble, shown},
-    request::Params,
+    operation::{Change, StoreError, Success, sanitize},
+    request::ParamMap,
 };
 
 /// Characters of the longest policy of a session.
@@ -29,7 +29,7 @@ const NAME: std::ops::RangeInclusive<usize> = 2..=64;
 
 /// A session that somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct SessionParams {
     pub(super) role: RoleArn,
     pub(super) name: String,
     /// Seconds; within what any role allows.
@@ -82,7 +82,7 @@ pub enum InvalidSession {
 /// A session with its temporary key, in the shape of the cloud's reply.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Opened {
+pub(super) struct SessionReply {
     credentials: Credentials,
     assumed_role_user: AssumedRoleUser,
 }
@@ -103,19 +103,24 @@ struct AssumedRoleUser {
     assumed_role_id: String,
 }
 
-impl Asked {
+impl SessionParams {
     /// Reads the parameters that both ways have.
-    pub(super) fn parse(params: &Params) -> Result<Self, InvalidSession> {
-        let role = params.given("RoleArn").ok_or(InvalidSession::NoRole)?;
-        let role =
-            RoleArn::parse(role).ok_or_else(|| InvalidSession::Role { given: shown(role) })?;
-        let name = params.given("RoleSessionName");
+    pub(super) fn parse(params: &ParamMap) -> Result<Self, InvalidSession> {
+        let role = params
+            .get_non_empty("RoleArn")
+            .ok_or(InvalidSession::NoRole)?;
+        let role = RoleArn::parse(role).ok_or_else(|| InvalidSession::Role {
+            given: sanitize(role),
+        })?;
+        let name = params.get_non_empty("RoleSessionName");
         let name = name.ok_or(InvalidSession::NoName)?;
         if !is_session_name(name) {
-            return Err(InvalidSession::Name { given: shown(name) });
+            return Err(InvalidSession::Name {
+                given: sanitize(name),
+            });
         }
-        let duration_s = params.given("DurationSeconds").map(parse_duration);
-        let policy = params.given("Policy").map(parse_policy);
+        let duration_s = params.get_non_empty("DurationSeconds").map(parse_duration);
+        let policy = params.get_non_empty("Policy").map(parse_policy);
         Ok(Self {
             role,
             name: name.to_owned(),
@@ -126,7 +131,7 @@ impl Asked {
 
     /// How long the session lasts, in seconds. A session that opens another one gives it an hour at
     /// most, so that nobody holds a role longer than its owner meant by passing it on and on.
-    pub(super) fn lasts(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
+    pub(super) fn duration(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
         const CHAINED_MAX_S: u32 = 3600;
         let (max, why) = if chained && role.max_session_s > CHAINED_MAX_S {
             (CHAINED_MAX_S, "to a session that assumes another role")
@@ -145,14 +150,14 @@ impl Asked {
     }
 
     /// Opens the session, puts it into the audit of `deed` with `notes`, and hands its key out.
-    pub(super) async fn open(
+    pub(super) async fn issue(
         self,
         context: &Context,
-        deed: &Deed,
+        deed: &AuditContext,
         role: &Role,
         duration_s: u32,
         notes: &[String],
-    ) -> Result<Done<Opened>, Trouble> {
+    ) -> Result<Success<SessionReply>, StoreError> {
         let (access_key, secret) = temporary_key();
         let ends = deed.now.plus_ms(i64::from(duration_s) * 1000);
         let session = Session {
@@ -166,10 +171,10 @@ impl Asked {
             access_key,
             secret,
         };
-        let opened = Opened::new(&session, context)?;
+        let opened = SessionReply::new(&session, context)?;
         let committed = context.catalog.transact(deed, |mut draft| {
             // The role may be another account's: its owner is to see who has it.
-            draft.record_in(&session.account);
+            draft.also_record_in(&session.account);
             draft.note(format!(
                 "session {} with key {}, until {}",
                 session.name, session.access_key, session.expires
@@ -177,12 +182,12 @@ impl Asked {
             notes.iter().cloned().for_each(|note| draft.note(note));
             std::future::ready(Ok::<_, ChangeError<Infallible>>((draft, ())))
         });
-        let revision = committed.await.map_err(trouble)?.revision;
+        let revision = committed.await.map_err(store_error)?.revision;
         let change = Some(Change {
             revision,
             environment: None,
         });
-        Ok(Done {
+        Ok(Success {
             reply: opened,
             change,
             warnings: Vec::new(),
@@ -190,8 +195,8 @@ impl Asked {
     }
 }
 
-impl Opened {
-    fn new(session: &Session, context: &Context) -> Result<Self, Trouble> {
+impl SessionReply {
+    fn new(session: &Session, context: &Context) -> Result<Self, StoreError> {
         let (account, role, name) = (&session.account, &session.role, &session.name);
         let secret = String::from_utf8(session.secret.expose().to_vec());
         let secret = secret.map_err(|_| Fault::new("a temporary secret is not text"))?;
@@ -212,34 +217,34 @@ impl Opened {
 
 /// The role, if there is one and its trust policy lets `principal` assume it, whose number is `id` if
 /// it is a user or a session.
-pub(super) async fn trusting(
+pub(super) async fn find_trusting_role(
     context: &Context,
     arn: &RoleArn,
     (principal, id): (&PrincipalArn, Option<&str>),
-    circumstances: &policy::Context,
-) -> Result<Result<Role, Closed>, Trouble> {
+    circumstances: &policy::RequestContext,
+) -> Result<Result<Role, AssumeDenied>, StoreError> {
     let Some(role) = context.catalog.role(&arn.account, &arn.name).await? else {
-        return Ok(Err(Closed::NoRole));
+        return Ok(Err(AssumeDenied::NoRole));
     };
-    let trust = TrustDocument::parse(&role.trust);
+    let trust = TrustDocument::parse(&role.trust_policy);
     let trust = trust.map_err(Fault::of("read the trust policy of a role"))?;
     let name = principal.identity().map(|name| name.to_string());
-    let mut named = role.trusted.iter();
-    let assumer = Assumer {
+    let mut named = role.trusted_identities.iter();
+    let assumer = AssumingPrincipal {
         arn: principal,
-        is_namesake: named.any(|one| Some(&one.name) == name.as_ref() && Some(&*one.id) != id),
+        is_recreated: named.any(|one| Some(&one.name) == name.as_ref() && Some(&*one.id) != id),
     };
     let decision = policy::may_assume(&trust, assumer, circumstances);
     Ok(if decision.is_allowed() {
         Ok(role)
     } else {
-        Err(Closed::Untrusted)
+        Err(AssumeDenied::Untrusted)
     })
 }
 
 /// Why a role is closed to somebody. Only his own account may tell him which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closed {
+pub(super) enum AssumeDenied {
     NoRole,
     Untrusted,
 }
@@ -278,7 +283,7 @@ fn parse_duration(given: &str) -> Result<u32, InvalidSession> {
     seconds
         .filter(|seconds| (SESSION_MIN_S..=SESSION_MAX_S).contains(seconds))
         .ok_or_else(|| InvalidSession::Duration {
-            given: shown(given),
+            given: sanitize(given),
             max: SESSION_MAX_S,
             why: "to any role",
         })
@@ -294,12 +299,12 @@ fn parse_policy(given: &str) -> Result<String, InvalidSession> {
 }
 
 /// What is left of a failed change that has no rules of its own.
-fn trouble(error: ChangeError<Infallible>) -> Trouble {
+fn store_error(error: ChangeError<Infallible>) -> StoreError {
     match error {
         ChangeError::Refused(never) => match never {},
-        ChangeError::NonceUsed => Trouble::NonceUsed,
-        ChangeError::Contended => Trouble::Contended,
-        ChangeError::Fault(fault) => Trouble::Fault(fault),
+        ChangeError::NonceUsed => StoreError::NonceUsed,
+        ChangeError::Contended => StoreError::Contended,
+        ChangeError::Fault(fault) => StoreError::Fault(fault),
     }
 }
 

@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    oidc_keys::OidcProviders,
+    oidc_providers::OidcProviders,
     pipeline,
-    world::{Credentials, NOW, World, allow, document, query, raw, refused, statement},
+    test_server::{Credentials, NOW, TestServer, allow, document, error_of, query, raw, statement},
 };
 
 const OWN: &str = "1000000000000001";
 const OTHER: &str = "2000000000000002";
 
 /// Two accounts: `OWN` with users and roles, `OTHER` with a user and a role.
-impl World {
+impl TestServer {
     async fn new() -> Self {
         Self::with(OidcProviders::default()).await
     }

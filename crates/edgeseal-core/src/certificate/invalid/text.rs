@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A character that PEM cannot carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadText {
+pub enum InvalidPemCharacter {
     /// NUL, another control character, or anything but ASCII.
     #[error("line {line}, column {column} has the character U+{code:04X}", code = *character as u32)]
     Character {
@@ -25,19 +25,19 @@ pub enum BadText {
 
 /// The markers of a block are there, but what is between them is not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{block}, which begins in line {line}, is not base64: {why}")]
-pub struct Undecodable {
+#[error("{block}, which begins in line {line}, is not base64: {reason}")]
+pub struct InvalidBase64 {
     /// Which block.
     pub block: BlockName,
     /// The line of its BEGIN marker, from 1.
     pub line: usize,
     /// What is wrong.
-    pub why: NotBase64,
+    pub reason: Base64Error,
 }
 
 /// What is wrong with base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotBase64 {
+pub enum Base64Error {
     /// A `+` became a space on the way.
     #[error("line {line} has a space where a + may have been; encode + as %2B in a form or query")]
     PlusAsSpace {
@@ -66,7 +66,7 @@ pub enum BlockName {
 
 /// What a text holds instead of the block that was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum UnexpectedContent {
     /// Blocks of other kinds.
     Other {
         /// The label of the first one, if it is a known one.
@@ -82,16 +82,16 @@ pub enum Found {
 
 /// Markers of blocks that are broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BrokenArmour {
+pub enum InvalidPemBoundary {
     /// A marker shares its line with other text.
     #[error("line {line} has a marker and other text; the line breaks around the marker are gone")]
-    LineBreaks {
+    MissingLineBreak {
         /// Line, from 1.
         line: usize,
     },
     /// A marker with percent signs, or with `+` for spaces.
     #[error("line {line} has a marker that is still URL-encoded; the text was encoded twice")]
-    Encoded {
+    UrlEncoded {
         /// Line, from 1.
         line: usize,
     },
@@ -99,7 +99,7 @@ pub enum BrokenArmour {
     #[error(
         "line {line} is not quite a marker; one has five dashes, BEGIN or END, a label, and five dashes"
     )]
-    Marker {
+    Malformed {
         /// Line, from 1.
         line: usize,
     },
@@ -111,7 +111,7 @@ pub enum BrokenArmour {
     },
     /// A block whose END line has another label than its BEGIN line.
     #[error("line {line} ends another kind of block than the one that begins in line {begin}")]
-    OtherEnd {
+    LabelMismatch {
         /// The line of the END marker, from 1.
         line: usize,
         /// The line of the BEGIN marker, from 1.
@@ -119,7 +119,7 @@ pub enum BrokenArmour {
     },
     /// An end without a block.
     #[error("line {line} ends a block that has not begun")]
-    NoBegin {
+    MissingBegin {
         /// Line, from 1.
         line: usize,
     },
@@ -134,7 +134,7 @@ impl fmt::Display for BlockName {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for UnexpectedContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Other { label, line } => match label {

@@ -53,24 +53,24 @@ fn responder_params() -> CertificateParams {
 }
 
 /// An answer in the making.
-struct Answer {
-    said: ResponseData,
+struct ResponseBuilder {
+    response_data: ResponseData,
     signer: KeyPair,
     algorithm: &'static [u8],
     certificates: Vec<Vec<u8>>,
 }
 
-impl Answer {
+impl ResponseBuilder {
     /// What the authority itself says of a good leaf.
     fn good(authority: &Authority, leaf: &[u8]) -> Self {
-        let question = Question::new(leaf, &authority.der).unwrap();
+        let question = OcspQuery::new(leaf, &authority.der).unwrap();
         Self {
-            said: ResponseData {
+            response_data: ResponseData {
                 version: Version::V1,
                 responder_id: by_key(&authority.der),
                 produced_at: at(NOW),
                 responses: vec![SingleResponse {
-                    cert_id: question.about,
+                    cert_id: question.cert_id,
                     cert_status: CertStatus::good(),
                     this_update: at(NOW.plus_ms(-1000 * HOUR_S)),
                     next_update: Some(at(NOW.plus_ms(1000 * HOUR_S))),
@@ -85,23 +85,23 @@ impl Answer {
     }
 
     fn signed_by(&mut self, responder: Vec<u8>, key: KeyPair) {
-        self.said.responder_id = by_key(&responder);
+        self.response_data.responder_id = by_key(&responder);
         self.signer = key;
         self.certificates.push(responder);
     }
 
     fn single(&mut self) -> &mut SingleResponse {
-        &mut self.said.responses[0]
+        &mut self.response_data.responses[0]
     }
 
     fn der(&self) -> Vec<u8> {
-        let signed = self.said.to_der().unwrap();
+        let signed = self.response_data.to_der().unwrap();
         let signature = self.signer.sign(&signed).unwrap();
         let certificates = self.certificates.iter();
         let certificates: Vec<_> = certificates
             .map(|der| AnyRef::try_from(&der[..]).unwrap())
             .collect();
-        let basic = Basic {
+        let basic = BasicResponse {
             signed: AnyRef::try_from(&signed[..]).unwrap(),
             algorithm: AnyRef::try_from(self.algorithm).unwrap(),
             signature: BitStringRef::from_bytes(&signature).unwrap(),
@@ -148,7 +148,7 @@ const fn hours(hours: i64) -> Timestamp {
 fn which_answers_are_stapled() {
     let (authority, namesake) = (Authority::new(), Authority::new());
     let (leaf, other) = (authority.leaf(Vec::new()), authority.leaf(Vec::new()));
-    let good = Ok(Good {
+    let good = Ok(GoodStatus {
         this_update: hours(-1),
         next_update: hours(1),
     });
@@ -164,7 +164,7 @@ fn which_answers_are_stapled() {
     let mut future = responder_params();
     future.not_before = hours(1).utc();
 
-    type Change<'a> = Box<dyn Fn(&mut Answer) + 'a>;
+    type Change<'a> = Box<dyn Fn(&mut ResponseBuilder) + 'a>;
     let delegated = |params: CertificateParams, by| -> Change<'_> {
         let (der, key) = appointed(&params, by);
         Box::new(move |answer| answer.signed_by(der.clone(), same(&key)))
@@ -176,14 +176,14 @@ fn which_answers_are_stapled() {
         revocation_time: at(hours(-2)),
         revocation_reason: None,
     });
-    let of_other = Question::new(&other, &authority.der).unwrap().about;
-    let of_namesake = Question::new(&leaf, &namesake.der).unwrap().about;
+    let of_other = OcspQuery::new(&other, &authority.der).unwrap().cert_id;
+    let of_namesake = OcspQuery::new(&leaf, &namesake.der).unwrap().cert_id;
     let stranger = same(namesake.issuer.key());
-    let table: Vec<(&str, Change<'_>, Result<Good, NotGood>)> = vec![
+    let table: Vec<(&str, Change<'_>, Result<GoodStatus, OcspError>)> = vec![
         ("as it should be", Box::new(|_| {}), good),
         (
             "the issuer by name",
-            Box::new(|answer| answer.said.responder_id = by_name(&authority.der)),
+            Box::new(|answer| answer.response_data.responder_id = by_name(&authority.der)),
             good,
         ),
         ("appointed", delegated(responder_params(), &authority), good),
@@ -193,7 +193,7 @@ fn which_answers_are_stapled() {
                 let (der, key) = appointed(&responder_params(), &authority);
                 Box::new(move |answer| {
                     answer.signed_by(der.clone(), same(&key));
-                    answer.said.responder_id = by_name(&der);
+                    answer.response_data.responder_id = by_name(&der);
                 })
             },
             good,
@@ -206,7 +206,7 @@ fn which_answers_are_stapled() {
                 let (der, key) = appointed(&params, &authority);
                 Box::new(move |answer| {
                     answer.signed_by(der.clone(), same(&key));
-                    answer.said.responder_id = by_name(&der);
+                    answer.response_data.responder_id = by_name(&der);
                 })
             },
             good,
@@ -214,27 +214,27 @@ fn which_answers_are_stapled() {
         (
             "not marked for it",
             delegated(unmarked, &authority),
-            Err(NotGood::UnknownSigner),
+            Err(OcspError::UnauthorizedResponder),
         ),
         (
             "no key usage at all",
             delegated(named("x"), &authority),
-            Err(NotGood::UnknownSigner),
+            Err(OcspError::UnauthorizedResponder),
         ),
         (
             "appointed in the past",
             delegated(past, &authority),
-            Err(NotGood::UnknownSigner),
+            Err(OcspError::UnauthorizedResponder),
         ),
         (
             "appointed in the future",
             delegated(future, &authority),
-            Err(NotGood::UnknownSigner),
+            Err(OcspError::UnauthorizedResponder),
         ),
         (
             "appointed by a namesake of the issuer",
             delegated(responder_params(), &namesake),
-            Err(NotGood::UnknownSigner),
+            Err(OcspError::UnauthorizedResponder),
         ),
         (
             "the signer is not enclosed",
@@ -245,27 +245,27 @@ fn which_answers_are_stapled() {
                     answer.certificates.clear();
                 })
             },
-            Err(NotGood::UnknownSigner),
+            Err(OcspError::UnauthorizedResponder),
         ),
         (
             "a stranger's signature",
             Box::new(|answer| answer.signer = same(&stranger)),
-            Err(NotGood::BadSignature),
+            Err(OcspError::BadSignature),
         ),
         (
             "a weak hash",
             Box::new(|answer| answer.algorithm = ECDSA_SHA1),
-            Err(NotGood::BadSignature),
+            Err(OcspError::BadSignature),
         ),
         (
             "about another leaf",
             Box::new(|answer| answer.single().cert_id = of_other.clone()),
-            Err(NotGood::OtherCertificate),
+            Err(OcspError::CertificateMismatch),
         ),
         (
             "about another issuer's leaf",
             Box::new(|answer| answer.single().cert_id = of_namesake.clone()),
-            Err(NotGood::OtherCertificate),
+            Err(OcspError::CertificateMismatch),
         ),
         (
             "about several, this one among them",
@@ -273,19 +273,19 @@ fn which_answers_are_stapled() {
                 let mut first = answer.single().clone();
                 first.cert_id = of_other.clone();
                 first.cert_status = revoked;
-                answer.said.responses.insert(0, first);
+                answer.response_data.responses.insert(0, first);
             }),
             good,
         ),
         (
             "about nothing",
-            Box::new(|answer| answer.said.responses.clear()),
-            Err(NotGood::OtherCertificate),
+            Box::new(|answer| answer.response_data.responses.clear()),
+            Err(OcspError::CertificateMismatch),
         ),
         (
             "a clock five minutes ahead",
             Box::new(|answer| answer.single().this_update = at(NOW.plus_ms(300_000))),
-            Ok(Good {
+            Ok(GoodStatus {
                 this_update: NOW.plus_ms(300_000),
                 next_update: hours(1),
             }),
@@ -293,76 +293,82 @@ fn which_answers_are_stapled() {
         (
             "not yet",
             Box::new(|answer| answer.single().this_update = at(NOW.plus_ms(301_000))),
-            Err(NotGood::Early {
+            Err(OcspError::NotYetValid {
                 this_update: NOW.plus_ms(301_000),
             }),
         ),
         (
             "to this second",
             Box::new(|answer| answer.single().next_update = Some(at(NOW))),
-            Err(NotGood::Expired { next_update: NOW }),
+            Err(OcspError::Expired { next_update: NOW }),
         ),
         (
             "without an end",
             Box::new(|answer| answer.single().next_update = None),
-            Err(NotGood::Endless),
+            Err(OcspError::MissingNextUpdate),
         ),
         (
             "revoked",
             status(revoked),
-            Err(NotGood::Revoked { since: hours(-2) }),
+            Err(OcspError::Revoked {
+                revoked_at: hours(-2),
+            }),
         ),
         (
             "unknown",
             status(CertStatus::unknown()),
-            Err(NotGood::Unknown),
+            Err(OcspError::Unknown),
         ),
     ];
-    let question = Question::new(&leaf, &authority.der).unwrap();
+    let question = OcspQuery::new(&leaf, &authority.der).unwrap();
     for (what, change, expected) in table {
-        let mut answer = Answer::good(&authority, &leaf);
+        let mut answer = ResponseBuilder::good(&authority, &leaf);
         change(&mut answer);
-        assert_eq!(question.judge(&answer.der(), NOW), expected, "{what}");
+        assert_eq!(
+            question.verify_response(&answer.der(), NOW),
+            expected,
+            "{what}"
+        );
     }
 }
 
 #[test]
-fn a_revocation_that_nobody_signed_is_not_believed() {
+fn an_unsigned_revocation_is_rejected() {
     let authority = Authority::new();
     let leaf = authority.leaf(Vec::new());
-    let mut answer = Answer::good(&authority, &leaf);
+    let mut answer = ResponseBuilder::good(&authority, &leaf);
     answer.single().cert_status = CertStatus::Revoked(RevokedInfo {
         revocation_time: at(hours(-2)),
         revocation_reason: None,
     });
     answer.signer = KeyPair::generate().unwrap();
-    let question = Question::new(&leaf, &authority.der).unwrap();
-    let judged = question.judge(&answer.der(), NOW);
-    assert_eq!(judged, Err(NotGood::BadSignature));
+    let question = OcspQuery::new(&leaf, &authority.der).unwrap();
+    let judged = question.verify_response(&answer.der(), NOW);
+    assert_eq!(judged, Err(OcspError::BadSignature));
 }
 
 #[test]
-fn no_octet_that_is_signed_can_be_changed() {
+fn a_changed_signed_byte_is_rejected() {
     let authority = Authority::new();
     let leaf = authority.leaf(Vec::new());
-    let answer = Answer::good(&authority, &leaf).der();
-    let question = Question::new(&leaf, &authority.der).unwrap();
-    let good = question.judge(&answer, NOW);
+    let answer = ResponseBuilder::good(&authority, &leaf).der();
+    let question = OcspQuery::new(&leaf, &authority.der).unwrap();
+    let good = question.verify_response(&answer, NOW);
     assert!(good.is_ok());
     for place in 0..answer.len() {
         let mut changed = answer.clone();
         changed[place] ^= 1;
         // A few octets around what is signed mean nothing.
-        let judged = question.judge(&changed, NOW);
+        let judged = question.verify_response(&changed, NOW);
         assert!(judged.is_err() || judged == good, "octet {place}");
-        assert!(question.judge(&answer[..place], NOW).is_err());
+        assert!(question.verify_response(&answer[..place], NOW).is_err());
     }
 }
 
 #[test]
-fn a_responder_without_an_answer_is_told_apart() {
+fn responder_errors_are_distinguished() {
     let authority = Authority::new();
-    let question = Question::new(&authority.leaf(Vec::new()), &authority.der).unwrap();
+    let question = OcspQuery::new(&authority.leaf(Vec::new()), &authority.der).unwrap();
     for (response, word) in [
         (OcspResponse::try_later(), "tryLater"),
         (OcspResponse::unauthorized(), "unauthorized"),
@@ -370,21 +376,24 @@ fn a_responder_without_an_answer_is_told_apart() {
         (OcspResponse::malformed_request(), "malformedRequest"),
         (OcspResponse::sig_required(), "sigRequired"),
     ] {
-        let judged = question.judge(&response.to_der().unwrap(), NOW);
-        assert_eq!(judged, Err(NotGood::NoAnswer(word)));
+        let judged = question.verify_response(&response.to_der().unwrap(), NOW);
+        assert_eq!(judged, Err(OcspError::ResponderError(word)));
     }
 }
 
 #[test]
-fn a_question_needs_the_leafs_own_issuer() {
+fn a_query_needs_the_leafs_issuer() {
     let authority = Authority::new();
     let leaf = authority.leaf(Vec::new());
-    let question = Question::new(&leaf, &authority.der).unwrap();
+    let question = OcspQuery::new(&leaf, &authority.der).unwrap();
     let request = OcspRequest::from_der(question.request()).unwrap();
-    assert_eq!(request.tbs_request.request_list[0].req_cert, question.about);
-    assert!(Question::new(&leaf, &leaf).is_none());
-    assert!(Question::new(b"x", &authority.der).is_none());
-    assert!(Question::new(&leaf, &[]).is_none());
+    assert_eq!(
+        request.tbs_request.request_list[0].req_cert,
+        question.cert_id
+    );
+    assert!(OcspQuery::new(&leaf, &leaf).is_none());
+    assert!(OcspQuery::new(b"x", &authority.der).is_none());
+    assert!(OcspQuery::new(&leaf, &[]).is_none());
 }
 
 /// The extension of RFC 7633 with these features.
@@ -444,29 +453,29 @@ fn what_a_leaf_demands_and_names() {
         (&["!http://ca.example"], None),
         (&["http"], None),
     ] {
-        let found = responder(&authority.leaf(vec![access(addresses)]));
+        let found = responder_url(&authority.leaf(vec![access(addresses)]));
         assert_eq!(found.as_deref(), expected, "{addresses:?}");
     }
-    assert_eq!(responder(&authority.leaf(Vec::new())), None);
+    assert_eq!(responder_url(&authority.leaf(Vec::new())), None);
 }
 
 proptest! {
     #[test]
-    fn nothing_that_comes_is_too_much(bytes: Vec<u8>, place: prop::sample::Index, octet: u8) {
-        static MADE: std::sync::LazyLock<(Question, Vec<u8>)> = std::sync::LazyLock::new(|| {
+    fn arbitrary_responses_do_not_panic(bytes: Vec<u8>, place: prop::sample::Index, octet: u8) {
+        static MADE: std::sync::LazyLock<(OcspQuery, Vec<u8>)> = std::sync::LazyLock::new(|| {
             let authority = Authority::new();
             let leaf = authority.leaf(Vec::new());
-            let mut answer = Answer::good(&authority, &leaf);
+            let mut answer = ResponseBuilder::good(&authority, &leaf);
             let key = KeyPair::generate().unwrap();
             answer.signed_by(authority.issue(&responder_params(), &key), key);
-            (Question::new(&leaf, &authority.der).unwrap(), answer.der())
+            (OcspQuery::new(&leaf, &authority.der).unwrap(), answer.der())
         });
         let (question, answer) = &*MADE;
-        prop_assert!(question.judge(&bytes, NOW).is_err());
+        prop_assert!(question.verify_response(&bytes, NOW).is_err());
         let mut changed = answer.clone();
         let place = place.index(changed.len());
         changed[place] = octet;
-        let _ = question.judge(&changed, NOW);
-        let _ = (must_staple(&changed), responder(&bytes), Question::new(&bytes, &changed));
+        let _ = question.verify_response(&changed, NOW);
+        let _ = (must_staple(&changed), responder_url(&bytes), OcspQuery::new(&bytes, &changed));
     }
 }

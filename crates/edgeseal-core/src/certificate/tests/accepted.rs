@@ -9,8 +9,8 @@ use super::pki::{
     CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
 };
 use crate::certificate::{
-    CHAIN_BYTES_MAX, Certificate, Facts, KEY_BYTES_MAX, KeyAlgorithm, TEXT_SURPLUS_MAX, Texts,
-    Warning, admit, inspect, key_pem, pem,
+    CHAIN_BYTES_MAX, Certificate, CertificateInfo, KEY_BYTES_MAX, KeyAlgorithm, OriginalPem,
+    TEXT_SURPLUS_MAX, Warning, admit, inspect, key_to_pem,
 };
 
 #[test]
@@ -126,11 +126,11 @@ fn names_in_a_circle() {
 }
 
 #[test]
-fn texts_are_kept_where_they_are_not_ours() {
+fn original_pem_is_kept_if_it_differs() {
     let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
     let key = CHAIN.leaf.key_pem();
     let texts = |chain: &str, key: &str| {
-        let Texts { chain, key } = admit_now(chain, key).unwrap().texts;
+        let OriginalPem { chain, key } = admit_now(chain, key).unwrap().original_pem;
         (chain, key.map(|key| key.expose().to_vec()))
     };
     assert_eq!(texts(&chain, &key), (None, None));
@@ -156,7 +156,7 @@ fn texts_with_much_around_their_blocks_are_not_kept() {
         let (wide_chain, wide_key) = (around(&chain), around(&key));
         let admitted = admit_now(&wide_chain, &wide_key).unwrap();
         assert_eq!(admitted.leaf, CHAIN.leaf.der);
-        let Texts { chain, key } = admitted.texts;
+        let OriginalPem { chain, key } = admitted.original_pem;
         assert_eq!(chain, is_kept.then_some(wide_chain), "{surplus}");
         let key = key.map(|key| key.expose().to_vec());
         assert_eq!(key, is_kept.then_some(wide_key.into_bytes()), "{surplus}");
@@ -223,8 +223,8 @@ fn algorithms() {
         let root = Issued::root_with("Root", key(), |_| {});
         let leaf = root.leaf_with("www.example.com", key(), |_| {});
         let admitted = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem()).unwrap();
-        assert_eq!(admitted.facts.key, algorithm);
-        assert_eq!(admitted.facts.key_bits, bits);
+        assert_eq!(admitted.info.key, algorithm);
+        assert_eq!(admitted.info.key_bits, bits);
         assert_eq!(admitted.warnings, []);
     }
 }
@@ -236,7 +236,7 @@ fn rsa_of_another_size() {
     let leaf = CHAIN
         .intermediate
         .leaf_with("www.example.com", pair, |_| {});
-    assert_eq!(admit_now(&leaf.pem(), &key).unwrap().facts.key_bits, 3072);
+    assert_eq!(admit_now(&leaf.pem(), &key).unwrap().info.key_bits, 3072);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_leaf_covers_its_names() {
                 params.subject_alt_names.push(wildcard);
             });
     let chain = concat(&[&leaf, &CHAIN.intermediate]);
-    let facts = admit_now(&chain, &leaf.key_pem()).unwrap().facts;
+    let facts = admit_now(&chain, &leaf.key_pem()).unwrap().info;
     for (domain, covered) in [
         ("example.com", true),
         ("a.example.com", true),
@@ -269,7 +269,7 @@ fn a_leaf_covers_its_names() {
         ("*.a.example.com", false),
         ("example.org", false),
     ] {
-        let domain = crate::Pattern::parse(domain).unwrap();
+        let domain = crate::DomainPattern::parse(domain).unwrap();
         assert_eq!(facts.covers(&domain), covered, "{domain}");
     }
 }
@@ -303,7 +303,7 @@ fn warnings() {
     assert_eq!(warnings(&[leaf]), [missing("Test Intermediate")]);
     // A private root, as it seems: those who know it have it.
     assert_eq!(warnings(&[leaf, intermediate]), []);
-    let told = root.authority_with("Told", KeyPair::generate().unwrap(), tells_its_issuer);
+    let told = root.authority_with("Told", KeyPair::generate().unwrap(), add_ca_issuers_url);
     let below = told.leaf("www.example.com");
     let admitted = admit_now(&concat(&[&below, &told]), &below.key_pem()).unwrap();
     assert_eq!(admitted.warnings, [missing("Test Root")]);
@@ -333,14 +333,14 @@ fn warnings() {
     };
     let soon = short(29);
     let not_after = NOW.plus_ms(29 * 86_400_000);
-    assert_eq!(soon.facts.chain_not_after, not_after);
-    assert_eq!(soon.facts.not_after, NOW.plus_ms(90 * 86_400_000));
+    assert_eq!(soon.info.chain_not_after, not_after);
+    assert_eq!(soon.info.not_after, NOW.plus_ms(90 * 86_400_000));
     assert_eq!(soon.warnings, [Warning::ExpiresSoon { not_after }]);
     assert_eq!(short(30).warnings, []);
 }
 
 /// Says where its issuer is to be had, as public authorities do (RFC 5280 §4.2.2.1).
-fn tells_its_issuer(params: &mut CertificateParams) {
+fn add_ca_issuers_url(params: &mut CertificateParams) {
     let location = b"http://ca.example/root";
     // SEQUENCE OF SEQUENCE { id-ad-caIssuers, [6] location }
     let mut access = b"\x30\x24\x30\x22\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02\x86\x16".to_vec();
@@ -367,14 +367,14 @@ fn a_chain_below_a_root_that_clients_know_is_complete() {
     };
     let root = Issued::root_with("", KeyPair::generate().unwrap(), known);
     let key = KeyPair::generate().unwrap();
-    let intermediate = root.authority_with("Some Intermediate", key, tells_its_issuer);
+    let intermediate = root.authority_with("Some Intermediate", key, add_ca_issuers_url);
     let leaf = intermediate.leaf("www.example.com");
     let admitted = |chain: &[&Issued]| admit_now(&concat(chain), &leaf.key_pem()).unwrap();
     let whole = admitted(&[&leaf, &intermediate]);
-    assert_eq!((whole.warnings, whole.facts.missing_issuer), (vec![], None));
+    assert_eq!((whole.warnings, whole.info.missing_issuer), (vec![], None));
     let alone = admitted(&[&leaf]);
     let missing_issuer = "CN=Some Intermediate".to_owned();
-    assert_eq!(alone.facts.missing_issuer.as_ref(), Some(&missing_issuer));
+    assert_eq!(alone.info.missing_issuer.as_ref(), Some(&missing_issuer));
     assert_eq!(
         alone.warnings,
         [Warning::IncompleteChain { missing_issuer }]
@@ -413,7 +413,7 @@ fn facts() {
     let leaf = root.leaf_with("ignored", KeyPair::generate().unwrap(), adjust);
     let facts = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem())
         .unwrap()
-        .facts;
+        .info;
     let names: Vec<String> = facts.names.iter().map(ToString::to_string).collect();
     assert_eq!(
         names,
@@ -425,8 +425,8 @@ fn facts() {
     assert_eq!(facts.serial, "8000ab");
     assert_eq!(facts.not_before, NOW.plus_ms(-30 * 86_400_000));
     assert_eq!(facts.chain_not_after, facts.not_after);
-    assert_eq!(Facts::read(&leaf.der), Some(facts));
-    assert_eq!(Facts::read(b"no certificate"), None);
+    assert_eq!(CertificateInfo::from_der(&leaf.der), Some(facts));
+    assert_eq!(CertificateInfo::from_der(b"no certificate"), None);
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn openssl_reads_the_same() {
         .leaf_with("x.example.com", key, |params| {
             params.serial_number = Some(SerialNumber::from_slice(&[0x80, 0, 0xab]));
         });
-    let facts = Facts::read(&leaf.der).unwrap();
+    let facts = CertificateInfo::from_der(&leaf.der).unwrap();
     let shown = openssl("x509 -noout -serial -fingerprint -sha1", &leaf.pem());
     let shown = shown.replace(':', "").to_ascii_lowercase();
     assert!(
@@ -461,7 +461,7 @@ fn no_name_is_taken_from_the_subject() {
     let adjust = |params: &mut CertificateParams| params.subject_alt_names.clear();
     let key = KeyPair::generate().unwrap();
     let leaf = CHAIN.intermediate.leaf_with("www.example.com", key, adjust);
-    let facts = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap().facts;
+    let facts = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap().info;
     assert_eq!(facts.common_name, "www.example.com");
     assert_eq!(facts.names, []);
 }
@@ -477,7 +477,7 @@ fn a_printed_chain_is_the_one_that_was_admitted() {
         &CHAIN.leaf.key_pem(),
     )
     .unwrap();
-    let printed = pem(&leaf, &intermediates);
+    let printed = crate::certificate::chain_to_pem(&leaf, &intermediates);
     assert_eq!(printed, concat(&[&CHAIN.leaf, &CHAIN.intermediate]));
     assert!(printed.lines().all(|line| line.len() <= 64));
     assert!(admit(&printed, &CHAIN.leaf.key_pem(), NOW).is_ok());
@@ -507,8 +507,8 @@ fn a_leaf_is_inspected_without_a_key_and_a_key_prints() {
     let seen = inspect(&text).expect("readable");
     let admitted = admit_now(&text, &CHAIN.leaf.key_pem()).expect("servable");
     assert_eq!(seen.der, admitted.leaf);
-    assert_eq!(seen.facts.sha256, admitted.facts.sha256);
-    let again = admit_now(&text, &key_pem(&admitted.key)).expect("the same key");
+    assert_eq!(seen.info.sha256, admitted.info.sha256);
+    let again = admit_now(&text, &key_to_pem(&admitted.key)).expect("the same key");
     assert_eq!(again.key.expose(), admitted.key.expose());
     assert!(inspect("no certificate").is_err());
 }

@@ -6,7 +6,7 @@ use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, block};
 use crate::certificate::{Warning, admit};
 
 /// Admits; a refusal must have a text without any of the key in it.
-fn calmly(chain: &str, key: &str) {
+fn admit_without_panic(chain: &str, key: &str) {
     match admit(chain, key, NOW) {
         Ok(admitted) => assert!(!admitted.leaf.is_empty()),
         Err(why) => {
@@ -47,34 +47,34 @@ fn without_line(text: &str, at: &Index) -> String {
 proptest! {
     #[test]
     fn any_text(chain in any::<String>(), key in any::<String>()) {
-        calmly(&chain, &key);
-        calmly(&chain, &CHAIN.leaf.key_pem());
-        calmly(&CHAIN.leaf.pem(), &key);
+        admit_without_panic(&chain, &key);
+        admit_without_panic(&chain, &CHAIN.leaf.key_pem());
+        admit_without_panic(&CHAIN.leaf.pem(), &key);
     }
 
     #[test]
     fn any_lines(lines in prop::collection::vec("(-----(BEGIN|END) (CERTIFICATE|EC PRIVATE KEY|X)-----|[A-Za-z0-9+/=]{0,8}|Proc-Type: 4,ENCRYPTED|)", 0..12)) {
         let text = lines.join("\n");
-        calmly(&text, &text);
-        calmly(&text, &CHAIN.leaf.key_pem());
-        calmly(&CHAIN.leaf.pem(), &text);
+        admit_without_panic(&text, &text);
+        admit_without_panic(&text, &CHAIN.leaf.key_pem());
+        admit_without_panic(&CHAIN.leaf.pem(), &text);
     }
 
     #[test]
-    fn any_octets_in_a_block(der in prop::collection::vec(any::<u8>(), 0..200)) {
-        calmly(&block("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
-        calmly(&CHAIN.leaf.pem(), &block("PRIVATE KEY", &der));
+    fn arbitrary_bytes_in_a_block(der in prop::collection::vec(any::<u8>(), 0..200)) {
+        admit_without_panic(&block("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
+        admit_without_panic(&CHAIN.leaf.pem(), &block("PRIVATE KEY", &der));
     }
 
     #[test]
     fn a_changed_character(at in any::<Index>(), to in prop_oneof![any::<char>(), "[A-Za-z0-9+/= -]".prop_map(|s| s.chars().next().unwrap())]) {
         let (chain, key) = (blocks().concat(), CHAIN.leaf.key_pem());
-        calmly(&change(&chain, &at, to), &key);
-        calmly(&chain, &change(&key, &at, to));
+        admit_without_panic(&change(&chain, &at, to), &key);
+        admit_without_panic(&chain, &change(&key, &at, to));
     }
 
     #[test]
-    fn a_changed_octet(at in any::<Index>(), bit in 0..8_u8) {
+    fn a_changed_byte(at in any::<Index>(), bit in 0..8_u8) {
         let flip = |der: &[u8]| {
             let mut der = der.to_vec();
             let at = at.index(der.len());
@@ -83,20 +83,20 @@ proptest! {
         };
         let chain = &*CHAIN;
         let leaf = block("CERTIFICATE", &flip(&chain.leaf.der));
-        calmly(&(leaf + &chain.intermediate.pem()), &chain.leaf.key_pem());
+        admit_without_panic(&(leaf + &chain.intermediate.pem()), &chain.leaf.key_pem());
         let issuer = block("CERTIFICATE", &flip(&chain.intermediate.der));
-        calmly(&(chain.leaf.pem() + &issuer), &chain.leaf.key_pem());
+        admit_without_panic(&(chain.leaf.pem() + &issuer), &chain.leaf.key_pem());
         let key = block("PRIVATE KEY", &flip(chain.leaf.key.serialized_der()));
-        calmly(&chain.leaf.pem(), &key);
+        admit_without_panic(&chain.leaf.pem(), &key);
         let key = block("PRIVATE KEY", &flip(RSA.leaf.key.serialized_der()));
-        calmly(&RSA.leaf.pem(), &key);
+        admit_without_panic(&RSA.leaf.pem(), &key);
     }
 
     #[test]
     fn a_lost_line(at in any::<Index>()) {
         let (chain, key) = (blocks().concat(), CHAIN.leaf.key_pem());
-        calmly(&without_line(&chain, &at), &key);
-        calmly(&chain, &without_line(&key, &at));
+        admit_without_panic(&without_line(&chain, &at), &key);
+        admit_without_panic(&chain, &without_line(&key, &at));
     }
 
     #[test]
@@ -107,7 +107,7 @@ proptest! {
         let straight = admit(&self::blocks().concat(), &key, NOW).unwrap();
         prop_assert_eq!(got.leaf, straight.leaf);
         prop_assert_eq!(got.intermediates, straight.intermediates);
-        prop_assert_eq!(got.facts, straight.facts);
+        prop_assert_eq!(got.info, straight.info);
         prop_assert_eq!(got.warnings, straight.warnings);
     }
 }

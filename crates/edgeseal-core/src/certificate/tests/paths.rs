@@ -127,15 +127,15 @@ fn an_authority_that_signs_under_its_own_name() {
         got,
         Err(InvalidCertificate::Chain(
             InvalidChain::TwoLeaves { .. }
-                | InvalidChain::Stray { .. }
-                | InvalidChain::NotTheIssuer { .. }
+                | InvalidChain::Unrelated { .. }
+                | InvalidChain::WrongIssuer { .. }
         ))
     ));
 }
 
 /// Where a way up is sound, a broken one beside it is dropped; where none is, it is named.
 #[test]
-fn a_broken_way_counts_only_if_it_is_the_only_one() {
+fn a_broken_path_matters_only_if_it_is_the_only_one() {
     let other = Issued::root("Other Root");
     let impostor = Issued::root("Other Root");
     let twin = other.cross_sign(&CHAIN.intermediate, |_| {});

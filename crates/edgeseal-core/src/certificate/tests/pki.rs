@@ -13,7 +13,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Certificate, InvalidCertificate, Named, admit};
+use super::{BlockRef, Certificate, InvalidCertificate, admit};
 use crate::Timestamp;
 
 /// The time of every test, unless it says otherwise: 2026-06-01.
@@ -264,8 +264,8 @@ pub(super) fn key_refused(what: &str, key: String, why: InvalidCertificate) {
     assert_eq!(got, Err(why), "{what}");
 }
 
-pub(super) fn named(block: usize, subject: &str) -> Named {
-    Named {
+pub(super) fn named(block: usize, subject: &str) -> BlockRef {
+    BlockRef {
         block,
         subject: subject.to_owned(),
     }

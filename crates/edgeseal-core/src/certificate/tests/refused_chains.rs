@@ -4,8 +4,8 @@ use rcgen::{CustomExtension, KeyPair, SanType};
 
 use super::pki::{CHAIN, RSA, admit_now, block, concat, named, openssl, patch, refused};
 use crate::certificate::{
-    BadText, BlockName, BrokenArmour, Found, InvalidCertificate as Invalid, InvalidChain,
-    InvalidFormat, NotBase64, TooLong, Undecodable, Untrusted,
+    Base64Error, BlockName, InvalidBase64, InvalidCertificate as Invalid, InvalidChain,
+    InvalidFormat, InvalidPemBoundary, InvalidPemCharacter, TooLong, UnexpectedContent, Untrusted,
 };
 
 fn good() -> String {
@@ -27,7 +27,7 @@ fn many_names() {
     };
     let most = with(250);
     let admitted = admit_now(&most.pem(), &most.key_pem()).unwrap();
-    assert_eq!(admitted.facts.names.len(), 250);
+    assert_eq!(admitted.info.names.len(), 250);
     let more = with(251);
     let count = 251;
     refused(
@@ -55,7 +55,7 @@ fn texts() {
         Invalid::TooLong(TooLong::Certificates { count: 11 }),
     );
     let character = |line, column, character| {
-        Invalid::ChainText(BadText::Character {
+        Invalid::ChainText(InvalidPemCharacter::Character {
             line,
             column,
             character,
@@ -77,20 +77,20 @@ fn texts() {
         "escaped line breaks",
         good().replace('\n', "\\n"),
         leaf,
-        Invalid::ChainText(BadText::EscapedLineBreak { line: 1 }),
+        Invalid::ChainText(InvalidPemCharacter::EscapedLineBreak { line: 1 }),
     );
     let mut chain = CHAIN.leaf.pem();
     let second = chain.lines().count() + 1;
     chain.push_str(&CHAIN.intermediate.pem().replacen("MII", "M I", 1));
-    let why = NotBase64::PlusAsSpace { line: second + 1 };
+    let why = Base64Error::PlusAsSpace { line: second + 1 };
     refused(
         "a space in the second block",
         chain,
         leaf,
-        Invalid::Undecodable(Undecodable {
+        Invalid::Base64(InvalidBase64 {
             block: BlockName::Certificate(2),
             line: second,
-            why,
+            reason: why,
         }),
     );
 }
@@ -100,18 +100,33 @@ fn blocks() {
     let leaf = &CHAIN.leaf;
     let refuse = Invalid::Chain;
     let none = |found| Invalid::Chain(InvalidChain::NoCertificate { found });
-    refused("empty", String::new(), leaf, none(Found::Nothing));
-    refused("words", "hello".to_owned(), leaf, none(Found::Nothing));
+    refused(
+        "empty",
+        String::new(),
+        leaf,
+        none(UnexpectedContent::Nothing),
+    );
+    refused(
+        "words",
+        "hello".to_owned(),
+        leaf,
+        none(UnexpectedContent::Nothing),
+    );
     let bare = leaf.pem().lines().skip(1).take(6).collect::<String>();
-    refused("without markers", bare, leaf, none(Found::BareBase64));
+    refused(
+        "without markers",
+        bare,
+        leaf,
+        none(UnexpectedContent::BareBase64),
+    );
     for label in ["TRUSTED CERTIFICATE", "PKCS7", "CERTIFICATE REQUEST"] {
-        let found = Found::Other {
+        let found = UnexpectedContent::Other {
             label: Some(label),
             line: 1,
         };
         refused("labels", block(label, &leaf.der), leaf, none(found));
     }
-    let unknown = Found::Other {
+    let unknown = UnexpectedContent::Other {
         label: None,
         line: 2,
     };
@@ -130,18 +145,18 @@ fn blocks() {
 #[test]
 fn markers() {
     let leaf = &CHAIN.leaf;
-    let armour = |why| Invalid::Chain(InvalidChain::Armour(why));
+    let armour = |why| Invalid::Chain(InvalidChain::Boundary(why));
     refused(
         "line breaks stripped",
         good().replace('\n', ""),
         leaf,
-        armour(BrokenArmour::LineBreaks { line: 1 }),
+        armour(InvalidPemBoundary::MissingLineBreak { line: 1 }),
     );
     refused(
         "a missing line break between blocks",
         good().replace("-----\n-----BEGIN", "----------BEGIN"),
         leaf,
-        armour(BrokenArmour::LineBreaks {
+        armour(InvalidPemBoundary::MissingLineBreak {
             line: leaf.pem().lines().count(),
         }),
     );
@@ -149,25 +164,25 @@ fn markers() {
         "encoded twice",
         good().replace(' ', "%20").replace('\n', "%0A"),
         leaf,
-        armour(BrokenArmour::Encoded { line: 1 }),
+        armour(InvalidPemBoundary::UrlEncoded { line: 1 }),
     );
     refused(
         "spaces as +",
         good().replace(' ', "+"),
         leaf,
-        armour(BrokenArmour::Encoded { line: 1 }),
+        armour(InvalidPemBoundary::UrlEncoded { line: 1 }),
     );
     refused(
         "the first END is missing",
         good().replacen("-----END CERTIFICATE-----\n", "", 1),
         leaf,
-        armour(BrokenArmour::Unterminated { line: 1 }),
+        armour(InvalidPemBoundary::Unterminated { line: 1 }),
     );
     refused(
         "the first BEGIN is missing",
         good().replacen("-----BEGIN CERTIFICATE-----\n", "", 1),
         leaf,
-        armour(BrokenArmour::NoBegin {
+        armour(InvalidPemBoundary::MissingBegin {
             line: leaf.pem().lines().count() - 1,
         }),
     );
@@ -175,7 +190,7 @@ fn markers() {
         "another END",
         leaf.pem().replace("END CERTIFICATE", "END PKCS7"),
         leaf,
-        armour(BrokenArmour::OtherEnd {
+        armour(InvalidPemBoundary::LabelMismatch {
             line: leaf.pem().lines().count(),
             begin: 1,
         }),

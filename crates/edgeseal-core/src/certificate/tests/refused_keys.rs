@@ -2,8 +2,8 @@
 
 use super::pki::{CHAIN, RSA, block, key_refused, named, openssl};
 use crate::certificate::{
-    BadText, BlockName, BrokenArmour, Found, InvalidCertificate as Invalid, InvalidKey,
-    InvalidKeyBlock, NotBase64, TooLong, Undecodable,
+    Base64Error, BlockName, InvalidBase64, InvalidCertificate as Invalid, InvalidKey,
+    InvalidKeyBlock, InvalidPemBoundary, InvalidPemCharacter, TooLong, UnexpectedContent,
 };
 
 fn unsupported(what: &str) -> Invalid {
@@ -22,7 +22,7 @@ fn texts() {
         Invalid::TooLong(TooLong::Key { bytes: 16385 }),
     );
     let character = |line, column, character| {
-        Invalid::KeyText(BadText::Character {
+        Invalid::KeyText(InvalidPemCharacter::Character {
             line,
             column,
             character,
@@ -37,17 +37,17 @@ fn texts() {
     key_refused(
         "escaped line breaks",
         good.replace('\n', "\\n"),
-        Invalid::KeyText(BadText::EscapedLineBreak { line: 1 }),
+        Invalid::KeyText(InvalidPemCharacter::EscapedLineBreak { line: 1 }),
     );
 }
 
 #[test]
 fn base64() {
     let refuse = |why| {
-        Invalid::Undecodable(Undecodable {
+        Invalid::Base64(InvalidBase64 {
             block: BlockName::PrivateKey,
             line: 1,
-            why,
+            reason: why,
         })
     };
     let good = CHAIN.leaf.key_pem();
@@ -60,19 +60,23 @@ fn base64() {
     key_refused(
         "a space for one character",
         with(70, " "),
-        refuse(NotBase64::PlusAsSpace { line: 3 }),
+        refuse(Base64Error::PlusAsSpace { line: 3 }),
     );
     key_refused(
         "a character that is not base64",
         with(70, "%"),
-        refuse(NotBase64::Character { line: 3 }),
+        refuse(Base64Error::Character { line: 3 }),
     );
-    key_refused("one character lost", with(5, ""), refuse(NotBase64::Length));
+    key_refused(
+        "one character lost",
+        with(5, ""),
+        refuse(Base64Error::Length),
+    );
     let headed = with(70, "%").replacen('\n', "\nComment: x\n\n", 1);
     key_refused(
         "a character that is not base64, below headers",
         headed,
-        refuse(NotBase64::Character { line: 5 }),
+        refuse(Base64Error::Character { line: 5 }),
     );
     // Four lost characters leave base64 that decodes; the DER tells.
     let mut key = good;
@@ -82,7 +86,7 @@ fn base64() {
     key_refused(
         "spaces for four characters",
         key,
-        refuse(NotBase64::PlusAsSpace { line: 2 }),
+        refuse(Base64Error::PlusAsSpace { line: 2 }),
     );
 }
 
@@ -107,7 +111,7 @@ fn blocks() {
         "no PEM",
         "secret".to_owned(),
         block_error(InvalidKeyBlock::NoKey {
-            found: Found::Nothing,
+            found: UnexpectedContent::Nothing,
         }),
     );
     let bare = good.lines().filter(|line| !line.starts_with('-'));
@@ -115,14 +119,14 @@ fn blocks() {
         "base64 without markers",
         bare.collect::<Vec<_>>().join("\n"),
         block_error(InvalidKeyBlock::NoKey {
-            found: Found::BareBase64,
+            found: UnexpectedContent::BareBase64,
         }),
     );
     key_refused(
         "a public key",
         CHAIN.leaf.key.public_key_pem(),
         block_error(InvalidKeyBlock::NoKey {
-            found: Found::Other {
+            found: UnexpectedContent::Other {
                 label: Some("PUBLIC KEY"),
                 line: 1,
             },
@@ -133,26 +137,26 @@ fn blocks() {
 #[test]
 fn markers() {
     let good = CHAIN.leaf.key_pem();
-    let armour = |why| Invalid::KeyBlock(InvalidKeyBlock::Armour(why));
+    let armour = |why| Invalid::KeyBlock(InvalidKeyBlock::Boundary(why));
     key_refused(
         "line breaks stripped",
         good.replace('\n', ""),
-        armour(BrokenArmour::LineBreaks { line: 1 }),
+        armour(InvalidPemBoundary::MissingLineBreak { line: 1 }),
     );
     key_refused(
         "line breaks to spaces",
         good.replace('\n', " "),
-        armour(BrokenArmour::LineBreaks { line: 1 }),
+        armour(InvalidPemBoundary::MissingLineBreak { line: 1 }),
     );
     key_refused(
         "cut off",
         good[..good.len() - 30].to_owned(),
-        armour(BrokenArmour::Unterminated { line: 1 }),
+        armour(InvalidPemBoundary::Unterminated { line: 1 }),
     );
     key_refused(
         "a dash lost",
         good.replacen("-----BEGIN", "----BEGIN", 1),
-        armour(BrokenArmour::Marker { line: 1 }),
+        armour(InvalidPemBoundary::Malformed { line: 1 }),
     );
 }
 

@@ -8,7 +8,7 @@ use super::pki::{
 use crate::{
     Timestamp,
     certificate::{
-        InvalidCertificate as Invalid, InvalidChain, Named, NotAnAuthority, Untrusted, admit,
+        BlockRef, InvalidCertificate as Invalid, InvalidChain, NotACa, Untrusted, admit,
     },
 };
 
@@ -51,7 +51,7 @@ fn not_one_chain() {
         "a self-signed authority of the same name",
         concat(&[&authority, leaf]),
         leaf,
-        refuse(InvalidChain::NotTheIssuer {
+        refuse(InvalidChain::WrongIssuer {
             child: named(2, "CN=www.example.com"),
             wanted: "CN=Test Intermediate".to_owned(),
             issuer: named(1, "CN=www.example.com"),
@@ -61,7 +61,7 @@ fn not_one_chain() {
         "the issuer's issuer without the issuer",
         concat(&[leaf, &CHAIN.root]),
         leaf,
-        refuse(InvalidChain::NotTheIssuer {
+        refuse(InvalidChain::WrongIssuer {
             child: named(1, "CN=www.example.com"),
             wanted: "CN=Test Intermediate".to_owned(),
             issuer: named(2, "CN=Test Root"),
@@ -71,7 +71,7 @@ fn not_one_chain() {
         "another root",
         concat(&[&other, leaf, &CHAIN.intermediate]),
         leaf,
-        refuse(InvalidChain::NotTheIssuer {
+        refuse(InvalidChain::WrongIssuer {
             child: named(3, "CN=Test Intermediate"),
             wanted: "CN=Test Root".to_owned(),
             issuer: named(1, "CN=Other Root"),
@@ -81,7 +81,7 @@ fn not_one_chain() {
         "another root after the whole chain",
         concat(&[leaf, &CHAIN.intermediate, &CHAIN.root, &other]),
         leaf,
-        refuse(InvalidChain::Stray {
+        refuse(InvalidChain::Unrelated {
             certificate: named(4, "CN=Other Root"),
         }),
     );
@@ -103,7 +103,7 @@ fn untrusted() {
         named(1, "CN=www.example.com"),
         named(2, "CN=Test Intermediate"),
     );
-    let wrong = |child: &Named, issuer: &Named| {
+    let wrong = |child: &BlockRef, issuer: &BlockRef| {
         let (child, issuer) = (child.clone(), issuer.clone());
         Invalid::Untrusted(Untrusted::Signature { child, issuer })
     };
@@ -135,14 +135,18 @@ fn not_authorities() {
     let not_an_authority = |why| {
         let child = named(1, "CN=www.example.com");
         let issuer = named(2, "CN=Test Intermediate");
-        Invalid::Untrusted(Untrusted::NotAnAuthority { child, issuer, why })
+        Invalid::Untrusted(Untrusted::NotACa {
+            child,
+            issuer,
+            reason: why,
+        })
     };
     for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
         let key = KeyPair::generate().unwrap();
         let adjust = |params: &mut rcgen::CertificateParams| params.is_ca = is_ca;
         let no_ca = CHAIN.root.authority_with("Test Intermediate", key, adjust);
         let leaf = no_ca.leaf("www.example.com");
-        let why = not_an_authority(NotAnAuthority::BasicConstraints);
+        let why = not_an_authority(NotACa::BasicConstraints);
         refused("no CA", concat(&[&leaf, &no_ca]), &leaf, why);
     }
     let key = KeyPair::generate().unwrap();
@@ -159,7 +163,7 @@ fn not_authorities() {
         key: same_key(&no_signer.key),
     };
     let leaf = signer.leaf("www.example.com");
-    let why = not_an_authority(NotAnAuthority::KeyUsage);
+    let why = not_an_authority(NotACa::KeyUsage);
     refused("no signer", concat(&[&leaf, &no_signer]), &leaf, why);
 }
 
@@ -235,7 +239,7 @@ fn the_order_of_refusals() {
     let broken = broken_base64(leaf.pem());
     assert!(matches!(kind(&broken, "\0"), Invalid::KeyText(_)));
     let broken = broken_base64(leaf.key_pem());
-    assert!(matches!(kind("no chain", &broken), Invalid::Undecodable(_)));
+    assert!(matches!(kind("no chain", &broken), Invalid::Base64(_)));
     assert!(matches!(kind("no chain", "no key"), Invalid::Chain(_)));
     let no_x509 = block("CERTIFICATE", b"x");
     assert!(matches!(kind(&no_x509, "no key"), Invalid::Format(_)));

@@ -3,7 +3,9 @@
 use rcgen::{CustomExtension, KeyPair, SerialNumber};
 
 use super::pki::{CHAIN, RSA, block, concat, named};
-use crate::certificate::{Digest, Facts, Found, InvalidCertificate, InvalidChain, InvalidFormat};
+use crate::certificate::{
+    CertificateInfo, Digest, InvalidCertificate, InvalidChain, InvalidFormat, UnexpectedContent,
+};
 
 #[test]
 fn a_key_that_is_not_the_leaf_s() {
@@ -59,7 +61,7 @@ fn a_serial_number_of_one_byte() {
             .leaf_with("x.example.com", key, |params| {
                 params.serial_number = Some(SerialNumber::from_slice(&[serial]));
             });
-        assert_eq!(Facts::read(&leaf.der).unwrap().serial, shown);
+        assert_eq!(CertificateInfo::from_der(&leaf.der).unwrap().serial, shown);
     }
 }
 
@@ -101,7 +103,10 @@ fn a_critical_extension_that_the_tls_library_does_not_know() {
 /// Base64 of some length is taken for a block without its markers; less of it is a word.
 #[test]
 fn bare_base64_from_its_length_on() {
-    for (length, expected) in [(100, Found::Nothing), (101, Found::BareBase64)] {
+    for (length, expected) in [
+        (100, UnexpectedContent::Nothing),
+        (101, UnexpectedContent::BareBase64),
+    ] {
         let got = super::pki::admit_now(&"A".repeat(length), &CHAIN.leaf.key_pem()).unwrap_err();
         let none = InvalidChain::NoCertificate { found: expected };
         assert_eq!(got, InvalidCertificate::Chain(none), "{length}");

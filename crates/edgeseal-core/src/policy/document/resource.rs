@@ -6,35 +6,35 @@ use super::{
     super::{
         glob::Glob,
         invalid::InvalidPolicy,
-        tree::{Node, Path},
+        json::{JsonPath, Node},
     },
-    name, value,
+    invalid_value, parse_text,
 };
 
 /// What a resource without an account stands for: the resources of every account, where that makes a
 /// policy allow less, or nothing, as its letters say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anyones {
-    All,
-    None,
+pub(super) enum MissingAccount {
+    EveryAccount,
+    NoAccount,
 }
 
 /// As [`read_stored_resource`]; refused is also one that is spelt so that it matches nothing.
 pub(super) fn read_resource(
     node: &Node,
-    path: &Path<'_>,
-    anyones: Anyones,
+    path: &JsonPath<'_>,
+    anyones: MissingAccount,
 ) -> Result<Glob, InvalidPolicy> {
     let glob = read_stored_resource(node, path, anyones)?;
     let text = glob.as_str();
-    if canonical(text).is_none() {
+    if canonicalize(text).is_none() {
         let expected = "a resource in whose domain each label is either ASCII or free of wildcards, \
                         without a dot after a wildcard at its end";
-        return Err(value(text, path, expected));
+        return Err(invalid_value(text, path, expected));
     }
-    if anyones == Anyones::None && text.split(':').nth(ACCOUNT) == Some("") {
+    if anyones == MissingAccount::NoAccount && text.split(':').nth(ACCOUNT) == Some("") {
         let expected = "a resource with an account, acs:service:region:account:name; it may be *";
-        return Err(value(text, path, expected));
+        return Err(invalid_value(text, path, expected));
     }
     Ok(glob)
 }
@@ -44,19 +44,19 @@ pub(super) fn read_resource(
 /// the end (see [`crate::DomainName`]), however they are spelt.
 pub(super) fn read_stored_resource(
     node: &Node,
-    path: &Path<'_>,
-    anyones: Anyones,
+    path: &JsonPath<'_>,
+    anyones: MissingAccount,
 ) -> Result<Glob, InvalidPolicy> {
-    let text = name(node, path)?;
+    let text = parse_text(node, path)?;
     let complete = text.split(':').count() >= PARTS || text.contains('*');
     if text == "*" || (text.starts_with("acs:") && complete) {
-        let placed = placed(text, anyones);
-        Ok(match canonical(&placed) {
-            Some(canonical) => Glob::spelt(text, &canonical),
+        let placed = with_any_region(text, anyones);
+        Ok(match canonicalize(&placed) {
+            Some(canonical) => Glob::with_canonical(text, &canonical),
             None => Glob::new(text),
         })
     } else {
-        Err(value(
+        Err(invalid_value(
             text,
             path,
             "a resource, acs:service:region:account:name or *",
@@ -73,20 +73,20 @@ const ACCOUNT: usize = 3;
 
 /// A resource with `*` for its region: nothing here is in one, whichever a policy names, and the
 /// cloud prints the names of users and roles without.
-fn placed(text: &str, anyones: Anyones) -> Cow<'_, str> {
+fn with_any_region(text: &str, anyones: MissingAccount) -> Cow<'_, str> {
     let mut parts: Vec<&str> = text.splitn(PARTS, ':').collect();
     if parts.len() < PARTS {
         return Cow::Borrowed(text);
     }
     parts[REGION] = "*";
-    if parts[ACCOUNT].is_empty() && anyones == Anyones::All {
+    if parts[ACCOUNT].is_empty() && anyones == MissingAccount::EveryAccount {
         parts[ACCOUNT] = "*";
     }
     Cow::Owned(parts.join(":"))
 }
 
 /// A resource with its domain as domains are stored; `None` if it matches none however it is read.
-fn canonical(text: &str) -> Option<String> {
+fn canonicalize(text: &str) -> Option<String> {
     let is_wildcard = |c: char| matches!(c, '*' | '?');
     let is_domain = text.contains("domain/")
         || ["acs:cdn:", "acs:dcdn:"]

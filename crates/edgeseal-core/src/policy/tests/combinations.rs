@@ -10,7 +10,7 @@ const ALLOW_A: &str = r#"{"Effect":"Allow","Action":"*","Resource":"acs:cdn:*:*:
 const DENY_B: &str = r#"{"Effect":"Deny","Action":"*","Resource":"acs:cdn:*:*:domain/b.com"}"#;
 
 /// A statement that decides, by its layer, its policy's number, its own and its resource's.
-const fn says(layer: Layer, policy: usize, statement: usize, resource: usize) -> By {
+const fn decided_by(layer: Layer, policy: usize, statement: usize, resource: usize) -> By {
     By::Statement(layer, policy, statement, resource)
 }
 
@@ -38,33 +38,33 @@ type Row = (
 #[rustfmt::skip]
 const LAYERS: &[Row] = &[
     ("an identity without policies",          &[],                                None,                      &["a.com"], ImplicitDeny, By::Lack(Identity, 0)),
-    ("one allow",                             &[&[ALLOW]],                        None,                      &["a.com"], Allowed,      says(Identity, 0, 0, 0)),
+    ("one allow",                             &[&[ALLOW]],                        None,                      &["a.com"], Allowed,      decided_by(Identity, 0, 0, 0)),
     ("an allow of something else",            &[&[OTHER_ALLOW]],                  None,                      &["a.com"], ImplicitDeny, By::Lack(Identity, 0)),
-    ("one deny",                              &[&[DENY]],                         None,                      &["a.com"], ExplicitDeny, says(Identity, 0, 0, 0)),
-    ("deny after allow",                      &[&[ALLOW, DENY]],                  None,                      &["a.com"], ExplicitDeny, says(Identity, 0, 1, 0)),
-    ("deny before allow",                     &[&[DENY, ALLOW]],                  None,                      &["a.com"], ExplicitDeny, says(Identity, 0, 0, 0)),
-    ("deny in another policy",                &[&[ALLOW], &[DENY]],               None,                      &["a.com"], ExplicitDeny, says(Identity, 1, 0, 0)),
-    ("deny in an earlier policy",             &[&[DENY], &[ALLOW]],               None,                      &["a.com"], ExplicitDeny, says(Identity, 0, 0, 0)),
-    ("a deny of something else",              &[&[OTHER_DENY, ALLOW]],            None,                      &["a.com"], Allowed,      says(Identity, 0, 1, 0)),
-    ("the first allow is named",              &[&[OTHER_ALLOW], &[OTHER_ALLOW, ALLOW], &[ALLOW]], None,      &["a.com"], Allowed,      says(Identity, 1, 1, 0)),
-    ("session and identity allow",            &[&[ALLOW]],                        Some(&[ALLOW]),            &["a.com"], Allowed,      says(Identity, 0, 0, 0)),
+    ("one deny",                              &[&[DENY]],                         None,                      &["a.com"], ExplicitDeny, decided_by(Identity, 0, 0, 0)),
+    ("deny after allow",                      &[&[ALLOW, DENY]],                  None,                      &["a.com"], ExplicitDeny, decided_by(Identity, 0, 1, 0)),
+    ("deny before allow",                     &[&[DENY, ALLOW]],                  None,                      &["a.com"], ExplicitDeny, decided_by(Identity, 0, 0, 0)),
+    ("deny in another policy",                &[&[ALLOW], &[DENY]],               None,                      &["a.com"], ExplicitDeny, decided_by(Identity, 1, 0, 0)),
+    ("deny in an earlier policy",             &[&[DENY], &[ALLOW]],               None,                      &["a.com"], ExplicitDeny, decided_by(Identity, 0, 0, 0)),
+    ("a deny of something else",              &[&[OTHER_DENY, ALLOW]],            None,                      &["a.com"], Allowed,      decided_by(Identity, 0, 1, 0)),
+    ("the first allow is named",              &[&[OTHER_ALLOW], &[OTHER_ALLOW, ALLOW], &[ALLOW]], None,      &["a.com"], Allowed,      decided_by(Identity, 1, 1, 0)),
+    ("session and identity allow",            &[&[ALLOW]],                        Some(&[ALLOW]),            &["a.com"], Allowed,      decided_by(Identity, 0, 0, 0)),
     ("the session narrows",                   &[&[ALLOW]],                        Some(&[OTHER_ALLOW]),      &["a.com"], ImplicitDeny, By::Lack(Session, 0)),
-    ("the session narrows to a resource",     &[&[ALLOW]],                        Some(&[ALLOW_A]),          &["a.com"], Allowed,      says(Identity, 0, 0, 0)),
+    ("the session narrows to a resource",     &[&[ALLOW]],                        Some(&[ALLOW_A]),          &["a.com"], Allowed,      decided_by(Identity, 0, 0, 0)),
     ("the session narrows to another",        &[&[ALLOW]],                        Some(&[ALLOW_A]),          &["c.com"], ImplicitDeny, By::Lack(Session, 0)),
     ("the session does not widen",            &[],                                Some(&[ALLOW]),            &["a.com"], ImplicitDeny, By::Lack(Identity, 0)),
     ("the session does not widen an allow",   &[&[OTHER_ALLOW]],                  Some(&[ALLOW]),            &["a.com"], ImplicitDeny, By::Lack(Identity, 0)),
-    ("the session denies",                    &[&[ALLOW]],                        Some(&[ALLOW, DENY]),      &["a.com"], ExplicitDeny, says(Session, 0, 1, 0)),
-    ("the identity denies",                   &[&[ALLOW, DENY]],                  Some(&[ALLOW]),            &["a.com"], ExplicitDeny, says(Identity, 0, 1, 0)),
-    ("the identity denies, the session lacks", &[&[DENY]],                        Some(&[OTHER_ALLOW]),      &["a.com"], ExplicitDeny, says(Identity, 0, 0, 0)),
-    ("both deny: the session is named",       &[&[DENY]],                         Some(&[DENY]),             &["a.com"], ExplicitDeny, says(Session, 0, 0, 0)),
+    ("the session denies",                    &[&[ALLOW]],                        Some(&[ALLOW, DENY]),      &["a.com"], ExplicitDeny, decided_by(Session, 0, 1, 0)),
+    ("the identity denies",                   &[&[ALLOW, DENY]],                  Some(&[ALLOW]),            &["a.com"], ExplicitDeny, decided_by(Identity, 0, 1, 0)),
+    ("the identity denies, the session lacks", &[&[DENY]],                        Some(&[OTHER_ALLOW]),      &["a.com"], ExplicitDeny, decided_by(Identity, 0, 0, 0)),
+    ("both deny: the session is named",       &[&[DENY]],                         Some(&[DENY]),             &["a.com"], ExplicitDeny, decided_by(Session, 0, 0, 0)),
     ("both lack: the session is named",       &[],                                Some(&[OTHER_ALLOW]),      &["a.com"], ImplicitDeny, By::Lack(Session, 0)),
-    ("the session denies, the identity lacks", &[],                               Some(&[DENY]),             &["a.com"], ExplicitDeny, says(Session, 0, 0, 0)),
-    ("two resources, both allowed",           &[&[ALLOW]],                        None,             &["a.com", "b.com"], Allowed,      says(Identity, 0, 0, 0)),
-    ("two resources, by two policies",        &[&[ALLOW_A], &[ALLOW]],            None,             &["a.com", "c.com"], Allowed,      says(Identity, 0, 0, 0)),
+    ("the session denies, the identity lacks", &[],                               Some(&[DENY]),             &["a.com"], ExplicitDeny, decided_by(Session, 0, 0, 0)),
+    ("two resources, both allowed",           &[&[ALLOW]],                        None,             &["a.com", "b.com"], Allowed,      decided_by(Identity, 0, 0, 0)),
+    ("two resources, by two policies",        &[&[ALLOW_A], &[ALLOW]],            None,             &["a.com", "c.com"], Allowed,      decided_by(Identity, 0, 0, 0)),
     ("two resources, the first not allowed",  &[&[ALLOW_A]],                      None,             &["c.com", "a.com"], ImplicitDeny, By::Lack(Identity, 0)),
     ("two resources, the last not allowed",   &[&[ALLOW_A]],                      None,             &["a.com", "c.com"], ImplicitDeny, By::Lack(Identity, 1)),
-    ("two resources, the last denied",        &[&[ALLOW, DENY_B]],                None,             &["a.com", "b.com"], ExplicitDeny, says(Identity, 0, 1, 1)),
-    ("two resources, one lacks, one denied",  &[&[ALLOW_A, DENY_B]],              None,             &["c.com", "b.com"], ExplicitDeny, says(Identity, 0, 1, 1)),
+    ("two resources, the last denied",        &[&[ALLOW, DENY_B]],                None,             &["a.com", "b.com"], ExplicitDeny, decided_by(Identity, 0, 1, 1)),
+    ("two resources, one lacks, one denied",  &[&[ALLOW_A, DENY_B]],              None,             &["c.com", "b.com"], ExplicitDeny, decided_by(Identity, 0, 1, 1)),
     ("two resources, one outside the session", &[&[ALLOW]],                       Some(&[ALLOW_A]), &["a.com", "c.com"], ImplicitDeny, By::Lack(Session, 1)),
     ("a request that names nothing",          &[&[ALLOW]],                        None,                      &[],        ImplicitDeny, By::Lack(Identity, 0)),
 ];
@@ -76,8 +76,8 @@ fn layers() {
         let documents: Vec<Document> = identity.iter().map(|one| parse(one)).collect();
         let policy_names: Vec<String> = (0..documents.len()).map(|at| at.to_string()).collect();
         let attached = documents.iter().zip(&policy_names);
-        let attached: Vec<Attached<'_>> = attached
-            .map(|(document, name)| Attached { name, document })
+        let attached: Vec<AttachedPolicy<'_>> = attached
+            .map(|(document, name)| AttachedPolicy { name, document })
             .collect();
         let session = session.map(parse);
         let policies = Policies {
@@ -88,7 +88,7 @@ fn layers() {
         let request = Request {
             action: SET,
             resources: &resources,
-            context: &Context::new(noon()),
+            context: &RequestContext::new(noon()),
         };
         let by = match *by {
             By::Lack(layer, resource) => Reason::NoAllow { layer, resource },
@@ -101,7 +101,7 @@ fn layers() {
         };
         let expected = Decision {
             verdict: *verdict,
-            by: Some(by),
+            reason: Some(by),
         };
         assert_eq!(evaluate(&policies, &request), expected, "{what}");
     }
@@ -113,7 +113,7 @@ fn tags_are_those_of_each_resource() {
         "Condition":{"StringEquals":{"acs:ResourceTag/team":"dev"}}}"#;
     let one = document(statement);
     let policies = Policies {
-        identity: &[Attached {
+        identity: &[AttachedPolicy {
             name: "p",
             document: &one,
         }],
@@ -128,7 +128,7 @@ fn tags_are_those_of_each_resource() {
         let request = Request {
             action: SET,
             resources: &teams.map(tagged),
-            context: &Context::new(noon()),
+            context: &RequestContext::new(noon()),
         };
         assert_eq!(
             evaluate(&policies, &request).is_allowed(),
@@ -141,7 +141,7 @@ fn tags_are_those_of_each_resource() {
 #[test]
 fn nothing_is_allowed_on_names_that_do_not_exist() {
     let long = |octets: usize| Resource::new(format!("acs:{}", "a".repeat(octets - 4)));
-    let context = Context::new(noon());
+    let context = RequestContext::new(noon());
     assert!(alone(ALLOW, SET, long(512), &context).is_allowed());
     assert!(!alone(ALLOW, SET, long(513), &context).is_allowed());
 }
@@ -213,15 +213,15 @@ fn trust_rows() -> Vec<TrustRow> {
     rows
 }
 
-const fn known(arn: &PrincipalArn) -> Assumer<'_> {
-    Assumer {
+const fn known(arn: &PrincipalArn) -> AssumingPrincipal<'_> {
+    AssumingPrincipal {
         arn,
-        is_namesake: false,
+        is_recreated: false,
     }
 }
 
 #[test]
-fn a_namesake_is_not_meant_by_name_but_denied_by_it() {
+fn a_recreated_identity_is_not_allowed_but_denied_by_name() {
     let user = PrincipalArn::User {
         account: AccountId::parse(ACCOUNT).unwrap(),
         name: "alice".to_owned(),
@@ -241,11 +241,11 @@ fn a_namesake_is_not_meant_by_name_but_denied_by_it() {
         (format!("[{named},{all}]"), true, Allowed),
         (format!("[{all},{denied}]"), true, ExplicitDeny),
     ] {
-        let assumer = Assumer {
+        let assumer = AssumingPrincipal {
             arn: &user,
-            is_namesake,
+            is_recreated: is_namesake,
         };
-        let decision = may_assume(&trust(&statements), assumer, &Context::new(noon()));
+        let decision = may_assume(&trust(&statements), assumer, &RequestContext::new(noon()));
         assert_eq!(decision.verdict, expected, "{statements} {is_namesake}");
     }
 }
@@ -257,7 +257,7 @@ fn trust(statements: &str) -> TrustDocument {
 
 #[test]
 fn trust_policies() {
-    let context = Context::new(noon()).with("sts:ExternalId", "e-1");
+    let context = RequestContext::new(noon()).with_key("sts:ExternalId", "e-1");
     for (what, principal, rest, who, verdict) in trust_rows() {
         let document = trust(&format!(r#"{{{rest},"Principal":{principal}}}"#));
         let decision = may_assume(&document, known(&who), &context);
@@ -278,7 +278,7 @@ fn trust_policies() {
                 statement: at,
                 resource: 0,
             };
-            assert_eq!(decision.by == Some(reason), named, "{what}");
+            assert_eq!(decision.reason == Some(reason), named, "{what}");
             assert!(!decision.is_allowed(), "{what}");
         }
     }

@@ -186,8 +186,8 @@ const SEVERAL: &[Row] = &[
 
 /// The circumstances and the resource that `text` describes. What it spells as the documentation
 /// does is set where it belongs, the rest given as keys of other services are.
-fn circumstances(text: &str) -> (Context, Resource) {
-    let (mut context, mut resource) = (Context::new(noon()), domain("example.com"));
+fn circumstances(text: &str) -> (RequestContext, Resource) {
+    let (mut context, mut resource) = (RequestContext::new(noon()), domain("example.com"));
     for (key, value) in text.split(' ').filter_map(|pair| pair.split_once('=')) {
         match key {
             "acs:SourceIp" => context.source_ip = Some(value.parse().unwrap()),
@@ -195,7 +195,7 @@ fn circumstances(text: &str) -> (Context, Resource) {
             "acs:MFAPresent" => context.mfa_present = Some(value.parse().unwrap()),
             other => match other.strip_prefix("acs:ResourceTag/") {
                 Some(tag) => resource = resource.with_tag(tag, value),
-                None => context = context.with(other, value),
+                None => context = context.with_key(other, value),
             },
         }
     }
@@ -229,7 +229,7 @@ fn conditions() {
 #[test]
 fn every_operator_is_in_the_table() {
     let tables = [STRINGS, NUMBERS, DATES, BOOLEANS, ADDRESSES, SEVERAL];
-    for operator in condition::names() {
+    for operator in condition::operator_names() {
         let (mut yes, mut no) = (0, 0);
         for (_, condition, _, holds) in tables.into_iter().flatten() {
             if condition.starts_with(&format!("\"{operator}\"")) {

@@ -1,19 +1,23 @@
 //! What decisions cost, in steps.
 
 use super::{
-    super::{document::CHARACTERS_MAX, evaluate::evaluate_counting, steps::Steps},
+    super::{budget::StepBudget, document::POLICY_CHARS_MAX, evaluate::evaluate_with_budget},
     *,
 };
 
 const ALL: &str = r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#;
 
 /// The decision of these policies, and the steps that it takes.
-fn counted(documents: &[Document], resources: &[Resource], context: &Context) -> (Decision, u32) {
-    let attach = |document| Attached {
+fn counted(
+    documents: &[Document],
+    resources: &[Resource],
+    context: &RequestContext,
+) -> (Decision, u32) {
+    let attach = |document| AttachedPolicy {
         name: "p",
         document,
     };
-    let identity: Vec<Attached<'_>> = documents.iter().map(attach).collect();
+    let identity: Vec<AttachedPolicy<'_>> = documents.iter().map(attach).collect();
     let policies = Policies {
         identity: &identity,
         session: None,
@@ -23,13 +27,13 @@ fn counted(documents: &[Document], resources: &[Resource], context: &Context) ->
         resources,
         context,
     };
-    let steps = Steps::new(u32::MAX);
-    let decision = evaluate_counting(&policies, &request, &steps);
-    let taken = u32::MAX - steps.left();
+    let steps = StepBudget::new(u32::MAX);
+    let decision = evaluate_with_budget(&policies, &request, &steps);
+    let taken = u32::MAX - steps.remaining();
     // As many are enough, and with one less nothing is decided.
-    assert_eq!(evaluate_within(&policies, &request, taken), decision);
-    let less = evaluate_within(&policies, &request, taken - 1);
-    assert!(less.took_too_many_steps() && !less.is_allowed(), "{less:?}");
+    assert_eq!(evaluate_with_steps(&policies, &request, taken), decision);
+    let less = evaluate_with_steps(&policies, &request, taken - 1);
+    assert!(less.exceeded_steps() && !less.is_allowed(), "{less:?}");
     (decision, taken)
 }
 
@@ -39,7 +43,7 @@ fn domains(count: usize, name: impl Fn(usize) -> String) -> Vec<Resource> {
 
 /// Twenty policies with as many of these as one has room for, and one that allows everything.
 fn hostile(glob: &str) -> Vec<Document> {
-    let globs = vec![format!("\"{glob}\""); (CHARACTERS_MAX - 200) / (glob.len() + 3)];
+    let globs = vec![format!("\"{glob}\""); (POLICY_CHARS_MAX - 200) / (glob.len() + 3)];
     let globs = globs.join(",");
     let deny = document(&format!(
         r#"{{"Effect":"Deny","Action":"*","Resource":[{globs}]}}"#
@@ -50,7 +54,7 @@ fn hostile(glob: &str) -> Vec<Document> {
 }
 
 #[test]
-fn what_people_write_takes_a_part_of_the_steps() {
+fn typical_policies_stay_within_the_budget() {
     let statement = |at: usize| {
         format!(
             r#"{{"Effect":"Allow","Action":["cdn:Describe*","cdn:Set*Server*"],
@@ -61,16 +65,16 @@ fn what_people_write_takes_a_part_of_the_steps() {
     let statements: Vec<String> = (0..20).map(statement).collect();
     let documents = vec![document(&format!("[{}]", statements.join(","))); 20];
     let names = domains(50, |at| format!("www.host-{at}.example.com"));
-    let (decision, steps) = counted(&documents, &names, &Context::new(noon()));
+    let (decision, steps) = counted(&documents, &names, &RequestContext::new(noon()));
     assert_eq!(decision.verdict, Verdict::ImplicitDeny);
     assert!(steps < STEPS_MAX / 4, "{steps}");
 }
 
 #[test]
-fn nothing_is_allowed_by_policies_that_take_too_many() {
+fn over_budget_policies_allow_nothing() {
     let long = |at: usize| format!("{at}.{}z.example.com", "a.".repeat(110));
     let names = domains(50, long);
-    let context = Context::new(noon());
+    let context = RequestContext::new(noon());
     let request = Request {
         action: SET,
         resources: &names,
@@ -78,29 +82,29 @@ fn nothing_is_allowed_by_policies_that_take_too_many() {
     };
     for glob in ["acs:*b?*", "acs:*a?a?a?b?*m", "acs:*.z.*a.a*m"] {
         let documents = hostile(glob);
-        let attach = |document| Attached {
+        let attach = |document| AttachedPolicy {
             name: "p",
             document,
         };
-        let identity: Vec<Attached<'_>> = documents.iter().map(attach).collect();
+        let identity: Vec<AttachedPolicy<'_>> = documents.iter().map(attach).collect();
         let policies = Policies {
             identity: &identity,
             session: None,
         };
         let decision = evaluate(&policies, &request);
         assert_eq!(decision.verdict, Verdict::ImplicitDeny, "{glob}");
-        assert!(decision.took_too_many_steps(), "{glob}: {decision:?}");
+        assert!(decision.exceeded_steps(), "{glob}: {decision:?}");
     }
 }
 
 #[test]
-fn what_cannot_be_compared_is_no_exception() {
+fn incomparable_values_are_no_exception() {
     let names = domains(3, |at| format!("{at}.example.com"));
     for (effect, verdict) in [("Allow", Verdict::Allowed), ("Deny", Verdict::ExplicitDeny)] {
         let statement =
             format!(r#"{{"Effect":"{effect}","NotAction":"ram:*","NotResource":"acs:cdn:*q?*"}}"#);
         let documents = [document(&format!("[{ALL},{statement}]"))];
-        let (decision, _) = counted(&documents, &names, &Context::new(noon()));
+        let (decision, _) = counted(&documents, &names, &RequestContext::new(noon()));
         assert_eq!(decision.verdict, verdict);
     }
 }
@@ -110,7 +114,7 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
     let statements = r#"[{"Effect":"Allow","Action":"*","Resource":"acs:cdn:*:*:domain/*.example.com"},
         {"Effect":"Deny","Action":"*","Resource":"acs:cdn:*:*:domain/b.example.com"}]"#;
     let document = document(statements);
-    let attached = [Attached {
+    let attached = [AttachedPolicy {
         name: "p",
         document: &document,
     }];
@@ -125,14 +129,14 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
         "d.example.com",
     ]
     .map(domain);
-    let context = Context::new(noon());
+    let context = RequestContext::new(noon());
     let request = Request {
         action: SET,
         resources: &names,
         context: &context,
     };
     let each =
-        |steps| decide_each_within(&user(false), Sphere::OwnAccount, &policies, &request, steps);
+        |steps| decide_each_within(&user(false), Scope::OwnAccount, &policies, &request, steps);
     let decisions = each(STEPS_MAX);
     let verdicts: Vec<Verdict> = decisions.iter().map(|it| it.verdict).collect();
     assert_eq!(
@@ -149,7 +153,7 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
             resources: std::slice::from_ref(resource),
             ..request
         };
-        let alone = evaluate_within(&policies, &alone, STEPS_MAX);
+        let alone = evaluate_with_steps(&policies, &alone, STEPS_MAX);
         assert_eq!(alone.verdict, decisions[index].verdict, "{index}");
     }
     // As many steps as the first takes decide it and nothing after it.
@@ -157,14 +161,14 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
         resources: &names[..1],
         ..request
     };
-    let enough = (1..).find(|steps| evaluate_within(&policies, &first, *steps).is_allowed());
+    let enough = (1..).find(|steps| evaluate_with_steps(&policies, &first, *steps).is_allowed());
     let few = each(enough.unwrap());
-    let cut: Vec<bool> = few.iter().map(Decision::took_too_many_steps).collect();
+    let cut: Vec<bool> = few.iter().map(Decision::exceeded_steps).collect();
     assert_eq!(cut, [false, true, true, true]);
     assert_eq!(few[0], decisions[0]);
     // Where no policy is asked, each is decided all the same.
     let owner = Principal::Account(account(false));
-    let of_owner = decide_each_within(&owner, Sphere::OwnAccount, &policies, &request, 0);
+    let of_owner = decide_each_within(&owner, Scope::OwnAccount, &policies, &request, 0);
     assert!(of_owner.len() == 4 && of_owner.iter().all(Decision::is_allowed));
 }
 
@@ -172,7 +176,7 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
 fn a_text_is_prepared_once_for_all_conditions() {
     let condition = r#"{"Effect":"Deny","Action":"*","Resource":"*",
         "Condition":{"StringLike":{"sts:ExternalId":"*b?*"}}}"#;
-    let context = Context::new(noon()).with("sts:ExternalId", "a".repeat(1216) + "b");
+    let context = RequestContext::new(noon()).with_key("sts:ExternalId", "a".repeat(1216) + "b");
     let steps = |count: usize| {
         let statements = vec![condition; count].join(",");
         let documents = [document(&format!("[{ALL},{statements}]"))];
@@ -187,7 +191,7 @@ fn a_text_is_prepared_once_for_all_conditions() {
 }
 
 #[test]
-fn a_trust_policy_that_takes_too_many_lets_nobody_in() {
+fn an_over_budget_trust_policy_allows_nobody() {
     let globs = vec![r#""*a?b*""#; 500].join(",");
     let principal = format!(r#""Principal":{{"RAM":"acs:ram::{ACCOUNT}:root"}}"#);
     let statements = format!(
@@ -198,14 +202,14 @@ fn a_trust_policy_that_takes_too_many_lets_nobody_in() {
     let trust = TrustDocument::parse(&format!(r#"{{"Version":"1","Statement":{statements}}}"#));
     let assume = |id: String| {
         let arn = user(false).arn();
-        let assumer = Assumer {
+        let assumer = AssumingPrincipal {
             arn: &arn,
-            is_namesake: false,
+            is_recreated: false,
         };
-        let context = Context::new(noon()).with("sts:ExternalId", id);
+        let context = RequestContext::new(noon()).with_key("sts:ExternalId", id);
         may_assume(trust.as_ref().unwrap(), assumer, &context)
     };
     assert!(assume("c".repeat(1000)).is_allowed());
     let decision = assume("c".repeat(1_000_000));
-    assert!(decision.took_too_many_steps() && !decision.is_allowed());
+    assert!(decision.exceeded_steps() && !decision.is_allowed());
 }

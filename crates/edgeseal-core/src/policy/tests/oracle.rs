@@ -10,7 +10,7 @@ use super::*;
 
 /// A request in plain texts, as the oracle reads it.
 #[derive(Clone, Debug)]
-struct Asked {
+struct OracleRequest {
     action: &'static str,
     /// Name and tags.
     resources: Vec<(&'static str, Vec<(&'static str, &'static str)>)>,
@@ -26,7 +26,7 @@ struct Applying {
     deny: BTreeSet<usize>,
 }
 
-fn oracle(identity: &[Value], session: Option<&Value>, asked: &Asked) -> Verdict {
+fn oracle(identity: &[Value], session: Option<&Value>, asked: &OracleRequest) -> Verdict {
     let mut of_each = Vec::new();
     for (arn, tags) in &asked.resources {
         let applying = |policy: &Value| {
@@ -59,7 +59,7 @@ fn oracle(identity: &[Value], session: Option<&Value>, asked: &Asked) -> Verdict
     }
 }
 
-fn applies(statement: &Value, arn: &str, tags: &[(&str, &str)], asked: &Asked) -> bool {
+fn applies(statement: &Value, arn: &str, tags: &[(&str, &str)], asked: &OracleRequest) -> bool {
     let any = |value: &Value, is_it: &dyn Fn(&str) -> bool| match value {
         Value::Array(list) => list.iter().any(|one| is_it(one.as_str().unwrap())),
         one => is_it(one.as_str().unwrap()),
@@ -92,7 +92,7 @@ fn applies(statement: &Value, arn: &str, tags: &[(&str, &str)], asked: &Asked) -
         })
 }
 
-fn circumstance(key: &str, tags: &[(&str, &str)], asked: &Asked) -> Option<String> {
+fn circumstance(key: &str, tags: &[(&str, &str)], asked: &OracleRequest) -> Option<String> {
     match key {
         "acs:SourceIp" => asked
             .ip
@@ -288,7 +288,7 @@ fn policy() -> impl Strategy<Value = Value> {
         .prop_map(|statements| json!({ "Version": "1", "Statement": statements }))
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn oracle_request() -> impl Strategy<Value = OracleRequest> {
     let tags = (
         prop::option::of(select(&TAG_VALUES)),
         prop::option::of(select(&NUMBERS)),
@@ -306,7 +306,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         select(&TIMES),
         prop::option::of(any::<bool>()),
     )
-        .prop_map(|(action, resources, ip, time, tls)| Asked {
+        .prop_map(|(action, resources, ip, time, tls)| OracleRequest {
             action,
             resources,
             ip,
@@ -315,15 +315,15 @@ fn asked() -> impl Strategy<Value = Asked> {
         })
 }
 
-fn engine(identity: &[Value], session: Option<&Value>, asked: &Asked) -> Verdict {
+fn engine(identity: &[Value], session: Option<&Value>, asked: &OracleRequest) -> Verdict {
     let parse = |policy: &Value| Document::parse(&policy.to_string()).unwrap();
     let documents: Vec<Document> = identity.iter().map(parse).collect();
     let session = session.map(parse);
-    let attach = |document| Attached {
+    let attach = |document| AttachedPolicy {
         name: "p",
         document,
     };
-    let attached: Vec<Attached<'_>> = documents.iter().map(attach).collect();
+    let attached: Vec<AttachedPolicy<'_>> = documents.iter().map(attach).collect();
     let tagged = |(arn, tags): &(&str, Vec<(&str, &str)>)| {
         tags.iter()
             .fold(Resource::new(*arn), |resource, (key, value)| {
@@ -331,10 +331,10 @@ fn engine(identity: &[Value], session: Option<&Value>, asked: &Asked) -> Verdict
             })
     };
     let resources: Vec<Resource> = asked.resources.iter().map(tagged).collect();
-    let context = Context {
+    let context = RequestContext {
         source_ip: asked.ip.map(Into::into),
         secure_transport: asked.tls,
-        ..Context::new(Timestamp::parse_iso(asked.time).unwrap())
+        ..RequestContext::new(Timestamp::parse_iso(asked.time).unwrap())
     };
     let policies = Policies {
         identity: &attached,
@@ -352,10 +352,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn as_the_oracle(
+    fn agrees_with_the_oracle(
         identity in prop::collection::vec(policy(), 0..4),
         session in prop::option::of(policy()),
-        asked in asked(),
+        asked in oracle_request(),
     ) {
         let session = session.as_ref();
         prop_assert_eq!(engine(&identity, session, &asked), oracle(&identity, session, &asked));
@@ -377,7 +377,7 @@ fn generated_cases_are_of_all_kinds() {
     let case = (
         prop::collection::vec(policy(), 0..4),
         prop::option::of(policy()),
-        asked(),
+        oracle_request(),
     );
     let (mut allowed, mut explicit, mut implicit) = (0, 0, 0);
     for _ in 0..2000 {

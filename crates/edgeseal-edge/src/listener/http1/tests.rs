@@ -11,7 +11,7 @@ use tokio::{
 use super::*;
 use crate::{
     drain::Drain,
-    limits::{HEAD_ROOM, Limits},
+    limits::{HEADER_BUFFER_SIZE, Limits},
 };
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,10 +38,10 @@ impl Client {
         let (stream, far) = duplex(64 * 1024);
         let (drain, token) = Drain::new();
         let unread = UnreadBody::default();
-        let ends = Ends {
+        let ends = ConnectionEnd {
             header_timeout: HEADER_TIMEOUT,
-            allowance: Allowance::new(requests),
-            flow: Flow::new(STALL),
+            request_budget: RequestBudget::new(requests),
+            stall_monitor: StallMonitor::new(STALL),
             unread: unread.clone(),
             token,
             permit: ConnectionPermit::for_tests(limits),
@@ -121,7 +121,7 @@ async fn it_is_parked_between_requests_and_nothing_is_lost() {
     for _ in 0..3 {
         client.is_served().await;
         assert!(!is_parked(&client));
-        sleep(REST * 2).await;
+        sleep(PARK_AFTER * 2).await;
         assert!(is_parked(&client));
         sleep(HEADER_TIMEOUT / 2).await;
     }
@@ -138,12 +138,12 @@ async fn it_is_parked_between_requests_and_nothing_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_of_the_next_head_goes_along() {
+async fn a_partial_next_header_survives_parking() {
     let mut client = Client::new(100);
     let (begin, rest) = REQUEST.split_at(10);
     client.send(&format!("{REQUEST}{begin}")).await;
     client.until("/ ").await;
-    sleep(REST * 4).await;
+    sleep(PARK_AFTER * 4).await;
     for letter in rest.chars() {
         sleep(Duration::from_secs(1)).await;
         client.send(letter.encode_utf8(&mut [0; 4])).await;
@@ -153,7 +153,7 @@ async fn a_part_of_the_next_head_goes_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_has_its_time_and_no_more() {
+async fn the_header_timeout_is_enforced() {
     // (octets before, when the first octet of the head comes, whether it is one of many)
     let half = HEADER_TIMEOUT / 2;
     for (requests, first) in [(0, None), (1, None), (0, Some(half)), (1, Some(half))] {
@@ -189,11 +189,16 @@ fn request_of(length: usize) -> String {
 async fn a_large_head_has_room_until_its_exchange_is_over() {
     // One at a time.
     let limits = Limits {
-        large_heads: 1,
+        large_headers: 1,
         ..Limits::default()
     };
     let mut client = Client::within(100, limits);
-    for length in [HEAD_ROOM, HEAD_ROOM + 1, HEAD_MAX - 100, HEAD_ROOM] {
+    for length in [
+        HEADER_BUFFER_SIZE,
+        HEADER_BUFFER_SIZE + 1,
+        HEADER_SIZE_MAX - 100,
+        HEADER_BUFFER_SIZE,
+    ] {
         for _ in 0..3 {
             client.send(&request_of(length)).await;
             let answer = client.until("/ ").await;
@@ -201,7 +206,7 @@ async fn a_large_head_has_room_until_its_exchange_is_over() {
         }
     }
     // Not all of it is taken.
-    let long = request_of(HEAD_MAX + 10);
+    let long = request_of(HEADER_SIZE_MAX + 10);
     let _ = client.stream.write_all(long.as_bytes()).await;
     let (answer, _) = client.end().await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -210,16 +215,16 @@ async fn a_large_head_has_room_until_its_exchange_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_large_head_without_room_is_refused() {
     let limits = Limits {
-        large_heads: 0,
+        large_headers: 0,
         ..Limits::default()
     };
     for before in [0, 1, 2] {
         let mut client = Client::within(100, limits);
         for _ in 0..before {
-            client.send(&request_of(HEAD_ROOM)).await;
+            client.send(&request_of(HEADER_BUFFER_SIZE)).await;
             client.until("/ ").await;
         }
-        client.send(&request_of(HEAD_ROOM + 1)).await;
+        client.send(&request_of(HEADER_BUFFER_SIZE + 1)).await;
         let (answer, took) = client.end().await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
         assert_eq!((client.served.load(SeqCst), took), (before, Duration::ZERO));
@@ -236,14 +241,22 @@ async fn it_is_closed_when_the_client_sends_no_more_of_what_nobody_reads() {
         )
     };
     let limits = Limits {
-        large_heads: 0,
+        large_headers: 0,
         ..Limits::default()
     };
     let table = [
         (post("/", "hello"), "200", Duration::ZERO),
-        (post("/early", "hel"), "200", SILENCE),
-        (request_of(HEAD_ROOM + 1), "431", SILENCE),
-        (format!("{}\r\n", "?".repeat(100)), "400", SILENCE),
+        (post("/early", "hel"), "200", LINGER_READ_TIMEOUT),
+        (
+            request_of(HEADER_BUFFER_SIZE + 1),
+            "431",
+            LINGER_READ_TIMEOUT,
+        ),
+        (
+            format!("{}\r\n", "?".repeat(100)),
+            "400",
+            LINGER_READ_TIMEOUT,
+        ),
     ];
     for (request, status, lingers) in table {
         let mut client = Client::within(100, limits);
@@ -267,28 +280,31 @@ async fn it_is_closed_when_the_client_sends_no_more_of_what_nobody_reads() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_on_sending_for_nobody_is_cut() {
     let limits = Limits {
-        large_heads: 0,
+        large_headers: 0,
         ..Limits::default()
     };
     let mut client = Client::within(100, limits);
-    client.send(&request_of(HEAD_ROOM + 1)).await;
+    client.send(&request_of(HEADER_BUFFER_SIZE + 1)).await;
     let (answer, _) = client.end().await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let since = Instant::now();
     while client.stream.write_all(b"x").await.is_ok() {
-        sleep(SILENCE / 2).await;
+        sleep(LINGER_READ_TIMEOUT / 2).await;
     }
     client.server.await.unwrap();
     let took = since.elapsed();
-    assert!((LINGER..LINGER + SILENCE).contains(&took), "{took:?}");
+    assert!(
+        (LINGER_TIMEOUT..LINGER_TIMEOUT + LINGER_READ_TIMEOUT).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_carries_so_many_requests() {
+async fn the_request_budget_ends_the_connection() {
     let mut client = Client::new(3);
     for _ in 0..2 {
         client.is_served().await;
-        sleep(REST * 2).await;
+        sleep(PARK_AFTER * 2).await;
         assert!(is_parked(&client));
     }
     client.send(REQUEST).await;
@@ -303,16 +319,16 @@ async fn parked_it_ends_with_the_edge() {
     // Another process takes over: one that was used ends, one that was not may be used.
     let mut used = Client::new(100);
     used.is_served().await;
-    sleep(REST * 2).await;
+    sleep(PARK_AFTER * 2).await;
     assert!(is_parked(&used));
-    used.drain.leave();
+    used.drain.stop_accepting();
     let (answer, took) = used.end().await;
     assert_eq!((answer.as_str(), took), ("", Duration::ZERO));
     used.server.await.unwrap();
 
     let mut fresh = Client::new(100);
     tokio::task::yield_now().await;
-    fresh.drain.leave();
+    fresh.drain.stop_accepting();
     advance(HEADER_TIMEOUT / 2).await;
     fresh.send(REQUEST).await;
     let (answer, took) = fresh.end().await;
@@ -329,7 +345,7 @@ async fn parked_it_ends_with_the_edge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_taken_is_not_at_rest() {
+async fn a_connection_with_an_unread_response_is_not_idle() {
     let mut client = Client::new(100);
     // More than the pipe holds, both ways.
     let body = "x".repeat(100 * 1024);
@@ -354,7 +370,7 @@ async fn a_client_may_leave_at_any_time() {
         let mut client = Client::new(100);
         for _ in 0..requests {
             client.is_served().await;
-            sleep(REST * 2).await;
+            sleep(PARK_AFTER * 2).await;
         }
         drop(client.stream);
         client.server.await.unwrap();
@@ -362,7 +378,7 @@ async fn a_client_may_leave_at_any_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_and_takes_no_answer_is_cut() {
+async fn a_client_that_reads_no_response_is_cut() {
     let mut client = Client::new(u32::MAX);
     let begin = Instant::now();
     // Until neither its requests nor the answers fit into what is between the two.
@@ -405,10 +421,10 @@ async fn a_client_that_takes_answers_slowly_is_not_cut() {
 async fn parked_it_is_small() {
     let (_, far) = duplex(1);
     let (_drain, token) = Drain::new();
-    let ends = Ends {
+    let ends = ConnectionEnd {
         header_timeout: HEADER_TIMEOUT,
-        allowance: Allowance::new(1),
-        flow: Flow::new(HEADER_TIMEOUT),
+        request_budget: RequestBudget::new(1),
+        stall_monitor: StallMonitor::new(HEADER_TIMEOUT),
         unread: UnreadBody::default(),
         token,
         permit: ConnectionPermit::for_tests(Limits::default()),

@@ -10,13 +10,13 @@ use time::{format_description::BorrowedFormatItem, macros::format_description};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Log;
-use crate::proxy::{Inbound, body::Loan};
+use super::AccessLogger;
+use crate::proxy::{Inbound, body::ReplayableBody};
 
 /// What is written about one request, when its answer or its tunnel has ended.
 #[derive(Debug)]
-pub(crate) struct Record {
-    log: Arc<Log>,
+pub(crate) struct AccessRecord {
+    log: Arc<AccessLogger>,
     id: Uuid,
     began: Instant,
     at: Timestamp,
@@ -31,8 +31,8 @@ pub(crate) struct Record {
     truncated: bool,
     status: StatusCode,
     reason: Option<&'static str>,
-    trace: Trace,
-    request_body: Option<Arc<Loan>>,
+    trace: UpstreamTiming,
+    request_body: Option<Arc<ReplayableBody>>,
     bytes_received: u64,
     bytes_sent: u64,
     end: End,
@@ -44,14 +44,14 @@ pub(crate) struct Record {
 enum End {
     Complete,
     /// The origin broke off, or was silent for too long.
-    OriginBroke,
+    OriginAborted,
     /// The client broke off, or was cut.
-    ClientLeft,
+    ClientAborted,
 }
 
 /// What a request met on its way to an origin.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Trace {
+pub(in crate::proxy) struct UpstreamTiming {
     /// Whether anybody wants to know.
     pub(in crate::proxy) wanted: bool,
     /// The origin asked last.
@@ -62,9 +62,9 @@ pub(in crate::proxy) struct Trace {
     pub(in crate::proxy) first_byte: Option<Duration>,
 }
 
-impl Trace {
+impl UpstreamTiming {
     /// An origin is asked.
-    pub(in crate::proxy) fn asks(&mut self, origin: &str) -> Option<Instant> {
+    pub(in crate::proxy) fn start_attempt(&mut self, origin: &str) -> Option<Instant> {
         self.wanted.then(|| {
             self.origin = Some(origin.into());
             self.connect = None;
@@ -79,7 +79,7 @@ impl Trace {
     }
 
     /// The head of its answer is there.
-    pub(in crate::proxy) fn answered(&mut self, connected: Option<Instant>) {
+    pub(in crate::proxy) fn response_received(&mut self, connected: Option<Instant>) {
         self.first_byte = connected.map(|connected| connected.elapsed());
     }
 }
@@ -139,16 +139,16 @@ fn head_of(text: &[u8], most: usize) -> Box<str> {
 }
 
 /// JSON without characters that do something to a terminal or to the order of a line.
-struct Harmless;
+struct EscapingFormatter;
 
-impl Formatter for Harmless {
+impl Formatter for EscapingFormatter {
     fn write_string_fragment<W: io::Write + ?Sized>(
         &mut self,
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some(at) = rest.find(acts) {
+        while let Some(at) = rest.find(is_unsafe) {
             let (harmless, from) = rest.split_at(at);
             writer.write_all(harmless.as_bytes())?;
             let mut characters = from.chars();
@@ -164,7 +164,7 @@ impl Formatter for Harmless {
 
 /// Whether a character is a control character (those of ASCII are escaped anyway, but for DEL), a
 /// separator of lines, or one that changes the direction of writing (Unicode, Bidi_Control).
-const fn acts(character: char) -> bool {
+const fn is_unsafe(character: char) -> bool {
     matches!(
         character,
         '\u{7f}'..='\u{9f}'
@@ -184,10 +184,10 @@ fn time_of(at: Timestamp) -> String {
     utc.format(RFC_3339_MS).unwrap_or_default()
 }
 
-impl Record {
+impl AccessRecord {
     /// The beginning of a request.
     pub(in crate::proxy) fn new<B>(
-        log: &Arc<Log>,
+        log: &Arc<AccessLogger>,
         id: Uuid,
         request: &Request<B>,
         inbound: &Inbound,
@@ -220,23 +220,31 @@ impl Record {
             truncated: lengths.iter().any(|(length, most)| length > most),
             status: StatusCode::OK,
             reason: None,
-            trace: Trace::default(),
+            trace: UpstreamTiming::default(),
             request_body: None,
             bytes_received: 0,
             bytes_sent: 0,
-            end: End::ClientLeft,
+            end: End::ClientAborted,
             duration: Duration::ZERO,
         })
     }
 
     /// An origin, or the edge for `reason`, has answered.
-    pub(in crate::proxy) fn answered(&mut self, status: StatusCode, reason: Option<&'static str>) {
+    pub(in crate::proxy) fn set_response(
+        &mut self,
+        status: StatusCode,
+        reason: Option<&'static str>,
+    ) {
         self.status = status;
         self.reason = reason;
     }
 
     /// What the request met, and its body.
-    pub(in crate::proxy) fn traced(&mut self, trace: Trace, request_body: Option<Arc<Loan>>) {
+    pub(in crate::proxy) fn traced(
+        &mut self,
+        trace: UpstreamTiming,
+        request_body: Option<Arc<ReplayableBody>>,
+    ) {
         self.trace = trace;
         self.request_body = request_body;
     }
@@ -254,13 +262,13 @@ impl Record {
     }
 
     /// The origin broke off.
-    pub(in crate::proxy) fn broke(&mut self) {
-        self.end = End::OriginBroke;
+    pub(in crate::proxy) fn origin_aborted(&mut self) {
+        self.end = End::OriginAborted;
     }
 
     /// All of the answer was handed over.
     pub(in crate::proxy) fn ended(&mut self) {
-        if self.end != End::OriginBroke {
+        if self.end != End::OriginAborted {
             self.end = End::Complete;
         }
     }
@@ -282,7 +290,7 @@ impl Record {
         let read = self.request_body.take().map_or(0, |body| body.bytes());
         self.bytes_received += read;
         let log = Arc::clone(&self.log);
-        log.take(self);
+        log.enqueue(self);
     }
 
     /// The line, with its end.
@@ -307,8 +315,8 @@ impl Record {
             reason: self.reason,
             end: match self.end {
                 End::Complete => "complete",
-                End::OriginBroke => "origin_broke",
-                End::ClientLeft => "client_left",
+                End::OriginAborted => "origin_broke",
+                End::ClientAborted => "client_left",
             },
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
@@ -318,7 +326,7 @@ impl Record {
             first_byte_ms: self.trace.first_byte.map(ms),
         };
         let before = lines.len();
-        let mut serializer = Serializer::with_formatter(&mut *lines, Harmless);
+        let mut serializer = Serializer::with_formatter(&mut *lines, EscapingFormatter);
         match line.serialize(&mut serializer) {
             Ok(()) => lines.push(b'\n'),
             Err(_) => lines.truncate(before),
@@ -327,9 +335,9 @@ impl Record {
 }
 
 #[cfg(test)]
-impl Record {
+impl AccessRecord {
     /// Of an ordinary request for `path`.
-    pub(super) fn of_path(log: &Arc<Log>, path: &str) -> Box<Self> {
+    pub(super) fn of_path(log: &Arc<AccessLogger>, path: &str) -> Box<Self> {
         Box::new(Self {
             log: Arc::clone(log),
             id: Uuid::nil(),
@@ -345,7 +353,7 @@ impl Record {
             truncated: path.len() > PATH_MAX,
             status: StatusCode::OK,
             reason: None,
-            trace: Trace::default(),
+            trace: UpstreamTiming::default(),
             request_body: None,
             bytes_received: 0,
             bytes_sent: 0,
@@ -406,7 +414,7 @@ mod tests {
         ];
         for (text, expected) in table {
             let mut written = Vec::new();
-            let mut serializer = Serializer::with_formatter(&mut written, Harmless);
+            let mut serializer = Serializer::with_formatter(&mut written, EscapingFormatter);
             text.serialize(&mut serializer).unwrap();
             let written = String::from_utf8(written).unwrap();
             assert_eq!(written, format!("\"{expected}\""));

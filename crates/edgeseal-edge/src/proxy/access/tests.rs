@@ -67,13 +67,13 @@ fn a_file_that_was_moved_away_or_cut_is_followed() {
     let mut file = LogFile::open(path.clone()).unwrap();
     file.write_all(b"one\n").unwrap();
     std::fs::rename(&path, &moved).unwrap();
-    file.look().unwrap();
+    file.reopen_if_rotated().unwrap();
     file.write_all(b"two\n").unwrap();
     assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
     // As `copytruncate` does it.
     std::fs::write(&path, "").unwrap();
-    file.look().unwrap();
+    file.reopen_if_rotated().unwrap();
     file.write_all(b"three\n").unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
 }
@@ -84,10 +84,10 @@ fn the_queue_is_bounded_in_records_and_in_bytes() {
         ("/an/ordinary/path/of/a/page", true),
         (&*"x".repeat(60_000), false),
     ] {
-        let (log, lines) = Log::queue();
+        let (log, lines) = AccessLogger::queue();
         let log = Arc::new(log);
         for _ in 0..2 * QUEUE {
-            Record::of_path(&log, path).write();
+            AccessRecord::of_path(&log, path).write();
         }
         let queued = log.queued_bytes.load(Relaxed);
         assert!(queued <= QUEUE_BYTES, "{queued}");

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use edgeseal_core::delivery::{Delivery, Hsts};
+use edgeseal_core::delivery::{DeliveryConfig, Hsts};
 use edgeseal_store::Revision;
 
 use super::*;
-use crate::entry::{Certificates, Chain, Entry, Https, Material, SharedMaterial};
+use crate::served_domain::{Certificates, Chain, Https, Material, ServedDomain, SharedMaterial};
 
-const PORTS: Ports = Ports {
+const PORTS: ListenPorts = ListenPorts {
     https: 8443,
     http: Some(8080),
 };
@@ -14,14 +14,14 @@ const PORTS: Ports = Ports {
 fn routed(redirect: Redirect, authority: &'static str) -> Routed {
     let digest = edgeseal_core::certificate::Digest::of(b"leaf");
     let material = Material::new(digest, b"leaf", Arc::new(Chain::default()), b"key");
-    let entry = Entry {
-        domain: 1,
+    let entry = ServedDomain {
+        domain_id: 1,
         online: true,
-        https: Https::On(Certificates::one(SharedMaterial::new(material))),
+        https: Https::On(Certificates::single(SharedMaterial::new(material))),
         origins: Arc::default(),
-        delivery: Delivery {
+        delivery: DeliveryConfig {
             redirect: Some(redirect),
-            ..Delivery::default()
+            ..DeliveryConfig::default()
         },
         revision: Revision(1),
     };
@@ -34,7 +34,7 @@ fn request(method: Method, uri: &str) -> Request<()> {
     request.body(()).unwrap()
 }
 
-fn location(routed: &Routed, uri: &str, secure: bool, ports: Ports) -> Option<String> {
+fn location(routed: &Routed, uri: &str, secure: bool, ports: ListenPorts) -> Option<String> {
     let redirection = redirection(routed, &request(Method::GET, uri), secure, ports)?;
     Some(redirection.location.to_str().unwrap().to_owned())
 }
@@ -42,7 +42,7 @@ fn location(routed: &Routed, uri: &str, secure: bool, ports: Ports) -> Option<St
 #[test]
 fn the_port_is_the_one_that_a_client_needs() {
     use Redirect::{ToHttp, ToHttps};
-    let ports = |https, http| Ports {
+    let ports = |https, http| ListenPorts {
         https,
         http: Some(http),
     };
@@ -140,7 +140,7 @@ fn no_redirect_leads_nowhere_or_in_a_circle() {
     assert_eq!(location(&to_https(), challenge, false, PORTS), None);
     assert_eq!(location(&to_http(), challenge, true, PORTS), None);
 
-    let no_http = Ports {
+    let no_http = ListenPorts {
         http: None,
         ..PORTS
     };

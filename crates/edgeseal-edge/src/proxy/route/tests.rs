@@ -1,10 +1,10 @@
-use edgeseal_core::{Pattern, delivery::Delivery};
+use edgeseal_core::{DomainPattern, delivery::DeliveryConfig};
 use edgeseal_store::Revision;
 
 use super::*;
-use crate::entry::Https;
+use crate::served_domain::Https;
 
-fn index() -> Index<Entry> {
+fn index() -> Index<ServedDomain> {
     let index = Index::new();
     for (domain, name, online) in [
         (1, "a.com", true),
@@ -12,15 +12,15 @@ fn index() -> Index<Entry> {
         (3, "own.a.com", true),
         (4, "stopped.com", false),
     ] {
-        let entry = Entry {
-            domain,
+        let entry = ServedDomain {
+            domain_id: domain,
             online,
             https: Https::Off,
             origins: std::sync::Arc::default(),
-            delivery: Delivery::default(),
+            delivery: DeliveryConfig::default(),
             revision: Revision(1),
         };
-        index.put(&Pattern::parse(name).unwrap(), entry);
+        index.put(&DomainPattern::parse(name).unwrap(), entry);
     }
     index
 }
@@ -45,23 +45,29 @@ fn hosts_of_plain_requests() {
         (get("https://a.com/", h2, &["a.com"]), Ok("a.com")),
         (
             get("https://a.com/", h2, &["x.a.com"]),
-            Err(Unrouted::Malformed),
+            Err(RouteError::Malformed),
         ),
-        (get("/", h1, &[]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["a.com", "a.com"]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["a.com, b.com"]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["user@a.com"]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["a.com:x"]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["a.com:+80"]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["a.com:-0"]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["a.com:65536"]), Err(Unrouted::Malformed)),
+        (get("/", h1, &[]), Err(RouteError::Malformed)),
+        (
+            get("/", h1, &["a.com", "a.com"]),
+            Err(RouteError::Malformed),
+        ),
+        (get("/", h1, &["a.com, b.com"]), Err(RouteError::Malformed)),
+        (get("/", h1, &["user@a.com"]), Err(RouteError::Malformed)),
+        (get("/", h1, &["a.com:x"]), Err(RouteError::Malformed)),
+        (get("/", h1, &["a.com:+80"]), Err(RouteError::Malformed)),
+        (get("/", h1, &["a.com:-0"]), Err(RouteError::Malformed)),
+        (get("/", h1, &["a.com:65536"]), Err(RouteError::Malformed)),
         (get("/", h1, &["a.com:00080"]), Ok("a.com:00080")),
-        (get("/", h1, &[""]), Err(Unrouted::Malformed)),
-        (get("/", h1, &["127.0.0.1:80"]), Err(Unrouted::UnknownHost)),
-        (get("/", h1, &["[::1]:80"]), Err(Unrouted::UnknownHost)),
-        (get("/", h1, &["b.com"]), Err(Unrouted::UnknownHost)),
-        (get("/", h1, &["y.x.a.com"]), Err(Unrouted::UnknownHost)),
-        (get("/", h1, &["stopped.com"]), Err(Unrouted::Stopped)),
+        (get("/", h1, &[""]), Err(RouteError::Malformed)),
+        (
+            get("/", h1, &["127.0.0.1:80"]),
+            Err(RouteError::UnknownHost),
+        ),
+        (get("/", h1, &["[::1]:80"]), Err(RouteError::UnknownHost)),
+        (get("/", h1, &["b.com"]), Err(RouteError::UnknownHost)),
+        (get("/", h1, &["y.x.a.com"]), Err(RouteError::UnknownHost)),
+        (get("/", h1, &["stopped.com"]), Err(RouteError::Stopped)),
     ];
     let index = index();
     for (request, expected) in table {
@@ -73,7 +79,7 @@ fn hosts_of_plain_requests() {
 #[test]
 fn a_certificate_answers_for_its_domain_only() {
     use Match::{Exact, Wildcard};
-    let misdirected = Some(Unrouted::Misdirected);
+    let misdirected = Some(RouteError::Misdirected);
     let table = [
         (("a.com", Exact, 1), "a.com", None),
         (("a.com", Exact, 1), "x.a.com", misdirected),
@@ -90,15 +96,15 @@ fn a_certificate_answers_for_its_domain_only() {
         (
             ("stopped.com", Exact, 4),
             "stopped.com",
-            Some(Unrouted::Stopped),
+            Some(RouteError::Stopped),
         ),
     ];
     let index = index();
     for ((name, found, domain), host, expected) in table {
-        let certified = Certified {
+        let certified = TlsDomain {
             host: &Host::parse(name).unwrap().into_owned(),
             found,
-            domain,
+            domain_id: domain,
         };
         let request = get("/", Version::HTTP_11, &[host]);
         let got = route(&index, &request, Some(certified)).err();
@@ -110,8 +116,8 @@ fn a_certificate_answers_for_its_domain_only() {
 fn the_asterisk_is_for_options_only() {
     for (method, expected) in [
         (Method::OPTIONS, None),
-        (Method::GET, Some(Unrouted::Malformed)),
-        (Method::POST, Some(Unrouted::Malformed)),
+        (Method::GET, Some(RouteError::Malformed)),
+        (Method::POST, Some(RouteError::Malformed)),
     ] {
         let mut request = get("*", Version::HTTP_11, &["a.com"]);
         *request.method_mut() = method.clone();
@@ -126,6 +132,6 @@ fn methods_that_are_not_for_origins() {
         let mut request = get("/", Version::HTTP_11, &["a.com"]);
         *request.method_mut() = method;
         let got = route(&index(), &request, None).err();
-        assert_eq!(got, Some(Unrouted::Method));
+        assert_eq!(got, Some(RouteError::Method));
     }
 }

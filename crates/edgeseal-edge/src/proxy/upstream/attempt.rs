@@ -8,15 +8,15 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
-        Patience,
-        access::Trace,
-        body::{Fault, Lent, Loan},
-        fields,
+        Timeouts,
+        access::UpstreamTiming,
+        body::{BodyFault, ReplayableBody, UpstreamBody},
+        headers,
     },
-    Answer, Head, NoAnswer, Upstream,
-    dial::NotConnected,
-    exchange::{Exchange, OpenStream},
-    pool::{Destination, Line},
+    Upstream, UpstreamError, UpstreamRequestHead, UpstreamResponse,
+    connect::ConnectError,
+    limiter::{StreamGuard, UpstreamPermit},
+    pool::{Destination, PooledConnection},
 };
 use crate::telemetry;
 /// For how long an origin that does not say that it wants a body is thought to read the expectation;
@@ -26,41 +26,41 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 const RETRIES: usize = 2;
 
 /// A failed attempt.
-pub(super) struct Failed {
-    pub(super) why: NoAnswer,
+pub(super) struct AttemptError {
+    pub(super) why: UpstreamError,
     /// Whether nothing of the request can have been acted on.
-    pub(super) unsent: bool,
+    pub(super) not_processed: bool,
     /// Whether another connection to the same origin may do better: this one was a kept one, or the
     /// origin said that it has not looked at the request.
-    stale: bool,
+    retry_same_origin: bool,
     /// Whether there was a connection of TCP.
     pub(super) connected: bool,
     /// When the request was sent, or was to be.
-    pub(super) asked: Instant,
+    pub(super) sent_at: Instant,
     /// Whether it was waited for a shorter time than an origin has, as others had taken the rest.
     pub(super) cut_short: bool,
 }
 
-impl Failed {
-    fn unsent(why: NoAnswer, connected: bool) -> Self {
+impl AttemptError {
+    fn unsent(why: UpstreamError, connected: bool) -> Self {
         Self {
             why,
-            unsent: true,
-            stale: false,
+            not_processed: true,
+            retry_same_origin: false,
             connected,
-            asked: Instant::now(),
+            sent_at: Instant::now(),
             cut_short: false,
         }
     }
 
     /// The request was sent, and nothing came of it.
-    const fn sent(why: NoAnswer, asked: Instant) -> Self {
+    const fn sent(why: UpstreamError, asked: Instant) -> Self {
         Self {
             why,
-            unsent: false,
-            stale: false,
+            not_processed: false,
+            retry_same_origin: false,
             connected: true,
-            asked,
+            sent_at: asked,
             cut_short: false,
         }
     }
@@ -72,11 +72,11 @@ impl Upstream {
     pub(super) async fn send_to(
         &self,
         to: &Destination,
-        head: &Head,
-        loan: &Arc<Loan>,
+        head: &UpstreamRequestHead,
+        loan: &Arc<ReplayableBody>,
         left: &mut Duration,
-        trace: &mut Trace,
-    ) -> Result<Answer, Failed> {
+        trace: &mut UpstreamTiming,
+    ) -> Result<UpstreamResponse, AttemptError> {
         if loan.exact_length().is_none() && !loan.is_empty() && self.lock().speaks_http10(to) {
             self.count(head, loan).await?;
         }
@@ -87,12 +87,12 @@ impl Upstream {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let taken = failed.asked.elapsed().min(self.patience.head);
+            let taken = failed.sent_at.elapsed().min(self.timeouts.header);
             *left = left.saturating_sub(taken);
-            let again = failed.stale
+            let again = failed.retry_same_origin
                 && retries < RETRIES
-                && loan.is_whole()
-                && (failed.unsent || repeats(head, loan, &failed));
+                && loan.is_replayable()
+                && (failed.not_processed || is_retryable(head, loan, &failed));
             if !again || (loan.is_empty() && left.is_zero()) {
                 return Err(failed);
             }
@@ -102,80 +102,84 @@ impl Upstream {
 
     /// Finds out the length of a body for an origin of HTTP/1.0, which takes none without (RFC 9112 §6.1:
     /// no chunks for a server that is not known to speak HTTP/1.1).
-    async fn count(&self, head: &Head, loan: &Loan) -> Result<(), Failed> {
-        loan.open();
+    async fn count(
+        &self,
+        head: &UpstreamRequestHead,
+        loan: &ReplayableBody,
+    ) -> Result<(), AttemptError> {
+        loan.send_continue();
         let why = tokio::select! {
             biased;
-            counted = loan.count() => match (counted, loan.fault()) {
+            counted = loan.buffer_all() => match (counted, loan.fault()) {
                 (Ok(true), _) => return Ok(()),
-                (Ok(false), _) => NoAnswer::LengthRequired,
-                (Err(_), Fault::TooLarge) => NoAnswer::TooLarge,
-                (Err(_), Fault::None | Fault::Client) => NoAnswer::ClientBroke,
+                (Ok(false), _) => UpstreamError::LengthRequired,
+                (Err(_), BodyFault::TooLarge) => UpstreamError::TooLarge,
+                (Err(_), BodyFault::None | BodyFault::ClientAborted) => UpstreamError::ClientAborted,
             },
-            why = self.give_up(loan, head.conversation, self.patience.head) => why,
+            why = self.time_out(loan, head.is_grpc, self.timeouts.header) => why,
         };
         telemetry::origin_failure(why.label());
         // Another origin may speak HTTP/1.1.
-        let unsent = why == NoAnswer::LengthRequired;
-        Err(Failed {
-            unsent,
-            ..Failed::unsent(why, false)
+        let unsent = why == UpstreamError::LengthRequired;
+        Err(AttemptError {
+            not_processed: unsent,
+            ..AttemptError::unsent(why, false)
         })
     }
 
     pub(super) async fn attempt(
         &self,
         to: &Destination,
-        head: &Head,
-        loan: &Arc<Loan>,
+        head: &UpstreamRequestHead,
+        loan: &Arc<ReplayableBody>,
         (fresh, left): (bool, Duration),
-        trace: &mut Trace,
-    ) -> Result<Answer, Failed> {
-        let began = trace.asks(&to.authority);
+        trace: &mut UpstreamTiming,
+    ) -> Result<UpstreamResponse, AttemptError> {
+        let began = trace.start_attempt(&to.authority);
         let mut line = self
             .pool
-            .line(to, head.upgrade, fresh, head.source)
+            .checkout(to, head.upgrade, fresh, head.source)
             .await
             .map_err(|error| not_connected(to, &error))?;
         let connected = trace.connected(began);
-        let request =
-            request(head, loan, &line).ok_or_else(|| Failed::unsent(NoAnswer::Broken, true))?;
+        let request = request(head, loan, &line)
+            .ok_or_else(|| AttemptError::unsent(UpstreamError::BadResponse, true))?;
         let (reused, http2) = (line.reused, line.is_http2());
         let asked = Instant::now();
-        let full = self.patience.head;
+        let full = self.timeouts.header;
         let wait = if loan.is_empty() {
             left.min(full)
         } else {
             full
         };
-        let (exchange, stream) = (line.exchange.take(), line.stream.take());
+        let (exchange, stream) = (line.permit.take(), line.stream.take());
         let answer = tokio::select! {
             biased;
             answer = line.send(request) => answer,
-            () = revoked(exchange.as_ref()) => {
-                let why = NoAnswer::Busy;
+            () = evicted(exchange.as_ref()) => {
+                let why = UpstreamError::ConnectionLimit;
                 telemetry::origin_failure(why.label());
-                return Err(Failed::sent(why, asked));
+                return Err(AttemptError::sent(why, asked));
             }
-            why = self.give_up(loan, head.conversation && http2, wait) => {
+            why = self.time_out(loan, head.is_grpc && http2, wait) => {
                 telemetry::origin_failure(why.label());
-                return Err(Failed {
+                return Err(AttemptError {
                     cut_short: wait < full,
-                    ..Failed::sent(why, asked)
+                    ..AttemptError::sent(why, asked)
                 });
             }
         };
         match answer {
             Ok(response) => {
-                trace.answered(connected);
-                loan.is_answered();
+                trace.response_received(connected);
+                loan.stop_buffering();
                 // A request that is not through keeps its connection from any other.
-                if !loan.is_shut() {
-                    line.give_back();
+                if !loan.awaits_continue() {
+                    line.return_to_pool();
                 }
-                Ok(Answer {
+                Ok(UpstreamResponse {
                     response,
-                    exchange,
+                    permit: exchange,
                     stream,
                 })
             }
@@ -187,19 +191,20 @@ impl Upstream {
                     "an origin did not answer"
                 );
                 // An origin that cannot get the rest of a body is not to blame.
-                let revoked = stream.as_ref().is_some_and(OpenStream::is_revoked);
+                let revoked = stream.as_ref().is_some_and(StreamGuard::is_evicted);
                 let why = match loan.fault() {
-                    Fault::None if revoked => NoAnswer::Busy,
-                    Fault::None => NoAnswer::Broken,
-                    Fault::TooLarge => NoAnswer::TooLarge,
-                    Fault::Client => NoAnswer::ClientBroke,
+                    BodyFault::None if revoked => UpstreamError::ConnectionLimit,
+                    BodyFault::None => UpstreamError::BadResponse,
+                    BodyFault::TooLarge => UpstreamError::TooLarge,
+                    BodyFault::ClientAborted => UpstreamError::ClientAborted,
                 };
                 telemetry::origin_failure(why.label());
-                let unprocessed = why == NoAnswer::Broken && is_unprocessed(error.error());
-                Err(Failed {
-                    unsent: unprocessed || error.message().is_some(),
-                    stale: unprocessed || (reused && !revoked),
-                    ..Failed::sent(why, asked)
+                let unprocessed =
+                    why == UpstreamError::BadResponse && is_unprocessed(error.error());
+                Err(AttemptError {
+                    not_processed: unprocessed || error.message().is_some(),
+                    retry_same_origin: unprocessed || (reused && !revoked),
+                    ..AttemptError::sent(why, asked)
                 })
             }
         }
@@ -208,16 +213,21 @@ impl Upstream {
     /// Waits until nothing has moved for `wait`: neither a part of the request's body nor, else
     /// this would not be polled any more, the head of the response; or until the client has sent
     /// too little of its body for as long as an origin wanted it.
-    async fn give_up(&self, loan: &Loan, conversation: bool, wait: Duration) -> NoAnswer {
-        if loan.is_shut() {
+    async fn time_out(
+        &self,
+        loan: &ReplayableBody,
+        conversation: bool,
+        wait: Duration,
+    ) -> UpstreamError {
+        if loan.awaits_continue() {
             sleep(CONTINUE_WAIT).await;
-            loan.open();
+            loan.send_continue();
         }
-        let Patience {
-            body_rate,
+        let Timeouts {
+            body_rate_min: body_rate,
             body_window,
             ..
-        } = self.patience;
+        } = self.timeouts;
         let rated = body_rate > 0 && !loan.is_empty() && !conversation;
         let tick = if rated { wait.min(body_window) } else { wait };
         let mut seen = (loan.progress(), Instant::now());
@@ -229,37 +239,41 @@ impl Upstream {
                 seen = (now, Instant::now());
             } else if seen.1.elapsed() >= wait {
                 return if loan.awaits_client() {
-                    NoAnswer::ClientTooSlow
+                    UpstreamError::ClientTooSlow
                 } else {
-                    NoAnswer::HeadTimedOut
+                    UpstreamError::ResponseTimeout
                 };
             }
-            let (waited, bytes) = (loan.waited() - window.0, loan.bytes() - window.1);
+            let (waited, bytes) = (loan.client_wait() - window.0, loan.bytes() - window.1);
             if rated && waited >= body_window {
                 let wanted = u128::from(body_rate) * waited.as_millis() / 1000;
                 if u128::from(bytes) < wanted {
-                    return NoAnswer::ClientTooSlow;
+                    return UpstreamError::ClientTooSlow;
                 }
-                window = (loan.waited(), loan.bytes());
+                window = (loan.client_wait(), loan.bytes());
             }
         }
     }
 }
 
 /// Waits until the connection is needed for another visitor.
-async fn revoked(exchange: Option<&Exchange>) {
+async fn evicted(exchange: Option<&UpstreamPermit>) {
     match exchange {
-        Some(exchange) => exchange.revoked().await,
+        Some(exchange) => exchange.evicted().await,
         None => std::future::pending().await,
     }
 }
 
 /// Whether asking again does no harm although the request may have been acted on.
-pub(super) fn repeats(head: &Head, loan: &Loan, failed: &Failed) -> bool {
-    failed.why == NoAnswer::Broken && is_harmless(head, loan)
+pub(super) fn is_retryable(
+    head: &UpstreamRequestHead,
+    loan: &ReplayableBody,
+    failed: &AttemptError,
+) -> bool {
+    failed.why == UpstreamError::BadResponse && is_safe_without_body(head, loan)
 }
 
-pub(super) fn is_harmless(head: &Head, loan: &Loan) -> bool {
+pub(super) fn is_safe_without_body(head: &UpstreamRequestHead, loan: &ReplayableBody) -> bool {
     head.method.is_safe() && loan.is_empty()
 }
 
@@ -274,15 +288,15 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
     cause.is_remote() && (refused || cause.is_go_away())
 }
 
-fn not_connected(to: &Destination, error: &NotConnected) -> Failed {
+fn not_connected(to: &Destination, error: &ConnectError) -> AttemptError {
     let why = match error {
-        NotConnected::Unresolved(_) | NotConnected::Tcp(_) | NotConnected::Http(_) => {
-            NoAnswer::Unreachable
+        ConnectError::Unresolved(_) | ConnectError::Tcp(_) | ConnectError::Http(_) => {
+            UpstreamError::Unreachable
         }
-        NotConnected::Refused(..) => NoAnswer::NotAllowed,
-        NotConnected::Tls { .. } => NoAnswer::Untrusted,
-        NotConnected::Busy => NoAnswer::Busy,
-        NotConnected::TimedOut | NotConnected::HandshakeTimedOut => NoAnswer::ConnectTimedOut,
+        ConnectError::AddressNotAllowed(..) => UpstreamError::AddressNotAllowed,
+        ConnectError::Tls { .. } => UpstreamError::TlsUntrusted,
+        ConnectError::ConnectionLimit => UpstreamError::ConnectionLimit,
+        ConnectError::TcpTimeout | ConnectError::HandshakeTimeout => UpstreamError::ConnectTimeout,
     };
     telemetry::origin_failure(why.label());
     tracing::warn!(
@@ -291,13 +305,17 @@ fn not_connected(to: &Destination, error: &NotConnected) -> Failed {
         error = error as &dyn std::error::Error,
         "no connection to an origin"
     );
-    Failed::unsent(why, error.is_after_tcp())
+    AttemptError::unsent(why, error.is_after_tcp())
 }
 
 /// The request in the form that the connection's version has.
-fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> {
+fn request(
+    head: &UpstreamRequestHead,
+    loan: &Arc<ReplayableBody>,
+    line: &PooledConnection,
+) -> Option<Request<UpstreamBody>> {
     // Over HTTP/1.1 nobody says that a request was not looked at.
-    let mut request = Request::new(loan.lend(line.is_http2()));
+    let mut request = Request::new(loan.start_attempt(line.is_http2()));
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
     *request.uri_mut() = if line.is_http2() {
@@ -314,17 +332,17 @@ fn request(head: &Head, loan: &Arc<Loan>, line: &Line) -> Option<Request<Lent>> 
             .build()
             .ok()?
     } else {
-        if let Some(length) = loan.counted() {
-            fields::set_length(request.headers_mut(), Some(length));
+        if let Some(length) = loan.buffered_length() {
+            headers::set_length(request.headers_mut(), Some(length));
             request.headers_mut().remove(header::EXPECT);
         } else if !loan.is_empty() && loan.exact_length().is_none() {
-            fields::set_chunked(request.headers_mut());
+            headers::set_chunked(request.headers_mut());
         }
-        if loan.is_shut() {
+        if loan.awaits_continue() {
             let loan = Arc::clone(loan);
             hyper::ext::on_informational(&mut request, move |response| {
                 if response.status() == StatusCode::CONTINUE {
-                    loan.open();
+                    loan.send_continue();
                 }
             });
         }

@@ -3,7 +3,7 @@
 //! HTTP/1.1 connections are in the pool while nobody uses them; an HTTP/2 connection to a destination
 //! is shared by up to [`STREAMS_MAX`] requests, and then there is another one. To one origin there are
 //! never more connections than allowed, whatever hosts it is asked for: who finds all of them in use
-//! waits, or gets one of whoever has most ([`Exchanges`]). Connections to addresses that the origin's
+//! waits, or gets one of whoever has most ([`UpstreamLimiter`]). Connections to addresses that the origin's
 //! name has left are closed after a while.
 
 use std::{
@@ -27,29 +27,29 @@ use tokio::{
 };
 
 use super::{
-    super::{Patience, body::Lent},
-    dial::{Dial, Dialled, NotConnected, STREAMS_MAX},
-    exchange::{Exchange, Exchanges, OpenStream, Streams},
+    super::{Timeouts, body::UpstreamBody},
+    connect::{ConnectError, Connector, NewConnection, STREAMS_MAX},
+    limiter::{StreamCounter, StreamGuard, UpstreamLimiter, UpstreamPermit},
 };
 
-mod kept;
+mod idle;
 
-use kept::{Kept, Taken};
+use idle::{CheckedOut, IdleConnections};
 
 /// The connections to all origins.
 #[derive(Debug)]
 pub(super) struct Pool {
-    dial: Dial,
-    patience: Patience,
+    connector: Connector,
+    timeouts: Timeouts,
     connections_max: usize,
-    origins: Mutex<HashMap<Box<str>, Arc<Lines>>>,
+    origins: Mutex<HashMap<Box<str>, Arc<OriginPool>>>,
 }
 
 /// Where a connection leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
     /// The account on whose behalf.
-    pub(super) account: u64,
+    pub(super) account_id: u64,
     /// `host:port` of the origin.
     pub(super) authority: Box<str>,
     /// The host that it must prove to be; `None` without TLS.
@@ -62,34 +62,34 @@ pub(super) struct Destination {
 
 /// A connection to send one request on.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct PooledConnection {
     sender: Sender,
     /// Whether it was used before: the origin may be about to close it.
     pub(super) reused: bool,
     /// `None` over HTTP/2, where many share a connection.
-    pub(super) exchange: Option<Exchange>,
+    pub(super) permit: Option<UpstreamPermit>,
     /// `None` over HTTP/1.1.
-    pub(super) stream: Option<OpenStream>,
+    pub(super) stream: Option<StreamGuard>,
     tls_host: Option<Box<str>>,
     peer: IpAddr,
-    lines: Arc<Lines>,
+    lines: Arc<OriginPool>,
 }
 
 #[derive(Debug)]
 pub(super) enum Sender {
-    Http1(http1::SendRequest<Lent>),
-    Http2(http2::SendRequest<Lent>),
+    Http1(http1::SendRequest<UpstreamBody>),
+    Http2(http2::SendRequest<UpstreamBody>),
 }
 
 /// The connections to one origin.
 #[derive(Debug)]
-struct Lines {
+struct OriginPool {
     permits: Arc<Semaphore>,
-    exchanges: Arc<Exchanges>,
+    limiter: Arc<UpstreamLimiter>,
     returned: Notify,
-    kept: Mutex<Kept>,
+    idle: Mutex<IdleConnections>,
     /// For a kept connection to an address that its name has left.
-    left_address: Duration,
+    stale_address_timeout: Duration,
 }
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -98,27 +98,27 @@ const NAMES_AT_ONCE: usize = 16;
 
 impl Pool {
     /// An empty pool. Must be called on the runtime: what is idle for too long is closed by a task.
-    pub(super) fn new(dial: Dial, patience: Patience, connections_max: usize) -> Arc<Self> {
+    pub(super) fn new(dial: Connector, patience: Timeouts, connections_max: usize) -> Arc<Self> {
         let pool = Arc::new(Self {
-            dial,
-            patience,
+            connector: dial,
+            timeouts: patience,
             connections_max: connections_max.clamp(1, Semaphore::MAX_PERMITS),
             origins: Mutex::default(),
         });
-        let every = SWEEP_EVERY.min(patience.left_address / 2);
+        let every = SWEEP_EVERY.min(patience.stale_address / 2);
         tokio::spawn(sweep(Arc::downgrade(&pool), every));
         pool
     }
 
     /// A connection to `to` for a visitor of `source`: a kept one, or a new one. With `fresh` always a
     /// new one.
-    pub(super) async fn line(
+    pub(super) async fn checkout(
         &self,
         to: &Destination,
         http1_only: bool,
         fresh: bool,
         source: IpAddr,
-    ) -> Result<Line, NotConnected> {
+    ) -> Result<PooledConnection, ConnectError> {
         let lines = self.lines(&to.authority);
         if !fresh
             && !http1_only
@@ -126,9 +126,9 @@ impl Pool {
         {
             return Ok(used(lines, to, shared, true));
         }
-        let deadline = Instant::now() + self.patience.connect;
-        let holder = (to.account, source);
-        let exchange = match lines.exchanges.try_begin(holder) {
+        let deadline = Instant::now() + self.timeouts.connect;
+        let holder = (to.account_id, source);
+        let exchange = match lines.limiter.try_acquire(holder) {
             Some(exchange) => exchange,
             None => {
                 // Rather one that has too many streams than none.
@@ -138,8 +138,8 @@ impl Pool {
                 {
                     return Ok(used(lines, to, shared, true));
                 }
-                let begun = lines.exchanges.begin(holder, deadline).await;
-                begun.ok_or(NotConnected::Busy)?
+                let begun = lines.limiter.acquire(holder, deadline).await;
+                begun.ok_or(ConnectError::ConnectionLimit)?
             }
         };
         if !fresh && let Some(taken) = lines.take(to, http1_only) {
@@ -147,19 +147,19 @@ impl Pool {
         }
         // Rare, and large: on the heap, so that the many requests that take a kept connection do not
         // carry the room for it about.
-        let dialled = self.wait_or_dial(lines, to, http1_only, (fresh, deadline), exchange);
+        let dialled = self.wait_or_connect(lines, to, http1_only, (fresh, deadline), exchange);
         Box::pin(dialled).await
     }
 
     /// A connection that comes free, or a new one as soon as it is allowed.
-    async fn wait_or_dial(
+    async fn wait_or_connect(
         &self,
-        lines: Arc<Lines>,
+        lines: Arc<OriginPool>,
         to: &Destination,
         http1_only: bool,
         (fresh, deadline): (bool, Instant),
-        exchange: Exchange,
-    ) -> Result<Line, NotConnected> {
+        exchange: UpstreamPermit,
+    ) -> Result<PooledConnection, ConnectError> {
         let permit = loop {
             // Asked for before looking, so that what comes back in between is not missed.
             let mut returned = pin!(lines.returned.notified());
@@ -173,26 +173,29 @@ impl Pool {
             tokio::select! {
                 biased;
                 permit = Arc::clone(&lines.permits).acquire_owned() => {
-                    break permit.map_err(|_| NotConnected::Busy)?;
+                    break permit.map_err(|_| ConnectError::ConnectionLimit)?;
                 }
                 () = returned => {}
-                () = sleep_until(deadline) => return Err(NotConnected::Busy),
+                () = sleep_until(deadline) => return Err(ConnectError::ConnectionLimit),
             }
         };
-        let deadline = Instant::now() + self.patience.connect;
-        let Dialled {
+        let deadline = Instant::now() + self.timeouts.connect;
+        let NewConnection {
             sender,
             peer,
-            answer,
-            keeps,
-        } = self.dial.connect(to, http1_only, permit, deadline).await?;
+            resolution: answer,
+            http2_permit: keeps,
+        } = self
+            .connector
+            .connect(to, http1_only, permit, deadline)
+            .await?;
         if let Some(answer) = answer {
             lines.resolved(&answer.addresses, answer.valid_until);
         }
         let (Sender::Http2(shared), Some(keeps)) = (&sender, keeps) else {
             return Ok(used(lines, to, (sender, peer, None), false).with(exchange));
         };
-        let (streams, stream) = exchange.shared();
+        let (streams, stream) = exchange.mark_http2();
         lines.keep_http2(to, peer, shared.clone(), streams);
         // If the connection has ended already, nothing is counted any more.
         let _ = keeps.send(exchange);
@@ -200,18 +203,18 @@ impl Pool {
         Ok(used(lines, to, taken, false))
     }
 
-    fn lines(&self, authority: &str) -> Arc<Lines> {
+    fn lines(&self, authority: &str) -> Arc<OriginPool> {
         let mut origins = lock(&self.origins);
         if let Some(lines) = origins.get(authority) {
             return Arc::clone(lines);
         }
         let permits = Arc::new(Semaphore::new(self.connections_max));
-        let lines = Arc::new(Lines {
-            exchanges: Exchanges::new(self.connections_max, Arc::clone(&permits)),
+        let lines = Arc::new(OriginPool {
+            limiter: UpstreamLimiter::new(self.connections_max, Arc::clone(&permits)),
             permits,
             returned: Notify::new(),
-            kept: Mutex::default(),
-            left_address: self.patience.left_address,
+            idle: Mutex::default(),
+            stale_address_timeout: self.timeouts.stale_address,
         });
         origins.insert(authority.into(), Arc::clone(&lines));
         lines
@@ -219,9 +222,9 @@ impl Pool {
 
     fn sweep(&self, now: Instant) {
         lock(&self.origins).retain(|_, lines| {
-            let nothing_kept = lines.kept().sweep(self.patience.left_address, now);
+            let nothing_kept = lines.kept().sweep(self.timeouts.stale_address, now);
             let unused = lines.permits.available_permits() == self.connections_max
-                && lines.exchanges.open() == 0;
+                && lines.limiter.open() == 0;
             !(nothing_kept && unused && Arc::strong_count(lines) == 1)
         });
     }
@@ -238,7 +241,7 @@ impl Pool {
         };
         let asking =
             stream::iter(due).for_each_concurrent(NAMES_AT_ONCE, async |(authority, lines)| {
-                let asked = timeout(self.patience.connect, self.dial.resolve(&authority));
+                let asked = timeout(self.timeouts.connect, self.connector.resolve(&authority));
                 if let Ok(Some(Ok(answer))) = asked.await {
                     lines.resolved(&answer.addresses, answer.valid_until);
                 }
@@ -247,11 +250,16 @@ impl Pool {
     }
 }
 
-fn used(lines: Arc<Lines>, to: &Destination, (sender, peer, stream): Taken, reused: bool) -> Line {
-    Line {
+fn used(
+    lines: Arc<OriginPool>,
+    to: &Destination,
+    (sender, peer, stream): CheckedOut,
+    reused: bool,
+) -> PooledConnection {
+    PooledConnection {
         sender,
         reused,
-        exchange: None,
+        permit: None,
         stream,
         tls_host: to.tls_host.clone(),
         peer,
@@ -269,11 +277,14 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
     }
 }
 
-impl Line {
+impl PooledConnection {
     /// One over HTTP/1.1 has the connection for itself.
-    fn with(self, exchange: Exchange) -> Self {
+    fn with(self, exchange: UpstreamPermit) -> Self {
         let exchange = (!self.is_http2()).then_some(exchange);
-        Self { exchange, ..self }
+        Self {
+            permit: exchange,
+            ..self
+        }
     }
 
     /// Whether it speaks HTTP/2.
@@ -289,8 +300,8 @@ impl Line {
     /// Sends a request. The error gives it back if nothing of it was sent.
     pub(super) async fn send(
         &mut self,
-        request: Request<Lent>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Lent>>> {
+        request: Request<UpstreamBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>> {
         match &mut self.sender {
             Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
@@ -298,7 +309,7 @@ impl Line {
     }
 
     /// Keeps the connection for the next request as soon as this one is through.
-    pub(super) fn give_back(self) {
+    pub(super) fn return_to_pool(self) {
         // The shared HTTP/2 connection never left the pool.
         let Sender::Http1(mut sender) = self.sender else {
             return;
@@ -324,22 +335,22 @@ impl Destination {
     }
 }
 
-impl Lines {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        lock(&self.kept)
+impl OriginPool {
+    fn kept(&self) -> MutexGuard<'_, IdleConnections> {
+        lock(&self.idle)
     }
 
-    fn take_http2(&self, to: &Destination, streams_max: usize) -> Option<Taken> {
+    fn take_http2(&self, to: &Destination, streams_max: usize) -> Option<CheckedOut> {
         self.kept().take_http2(to, streams_max)
     }
 
-    fn take(&self, to: &Destination, http1_only: bool) -> Option<Taken> {
+    fn take(&self, to: &Destination, http1_only: bool) -> Option<CheckedOut> {
         self.kept().take(to, http1_only)
     }
 
     /// The origin's name has these addresses until then.
     fn resolved(&self, addresses: &[IpAddr], valid_until: Instant) {
-        let (now, left) = (Instant::now(), self.left_address);
+        let (now, left) = (Instant::now(), self.stale_address_timeout);
         let mut kept = self.kept();
         kept.addresses.answer(addresses, valid_until, left, now);
     }
@@ -353,8 +364,8 @@ impl Lines {
         &self,
         to: &Destination,
         peer: IpAddr,
-        sender: http2::SendRequest<Lent>,
-        streams: Streams,
+        sender: http2::SendRequest<UpstreamBody>,
+        streams: StreamCounter,
     ) {
         self.kept().keep_http2(to, peer, sender, streams);
         self.returned.notify_waiters();
@@ -364,9 +375,9 @@ impl Lines {
         &self,
         tls_host: Option<Box<str>>,
         peer: IpAddr,
-        sender: http1::SendRequest<Lent>,
+        sender: http1::SendRequest<UpstreamBody>,
     ) {
-        let left = self.left_address;
+        let left = self.stale_address_timeout;
         self.kept().keep_http1(tls_host, peer, sender, left);
         self.returned.notify_one();
     }

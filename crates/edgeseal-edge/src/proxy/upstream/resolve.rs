@@ -17,18 +17,18 @@ use tokio::{sync::Mutex, time::Instant};
 #[derive(Debug)]
 pub(super) struct Resolver {
     server: Option<SocketAddr>,
-    current: Mutex<Option<Current>>,
+    current: Mutex<Option<LoadedResolver>>,
 }
 
 /// The addresses of a name.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Resolution {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) valid_until: Instant,
 }
 
 #[derive(Debug)]
-struct Current {
+struct LoadedResolver {
     dns: TokioResolver,
     written: Written,
     looked: Instant,
@@ -61,11 +61,11 @@ impl Resolver {
     ///
     /// # Errors
     /// [`NetError`] if there is none, nobody answers, or the system's configuration does not read.
-    pub(super) async fn addresses(&self, name: &str) -> Result<Answer, NetError> {
+    pub(super) async fn addresses(&self, name: &str) -> Result<Resolution, NetError> {
         let dns = self.dns().await?;
         let found = dns.lookup_ip(name).await?;
         let addresses = found.iter().map(|address| address.to_canonical());
-        Ok(Answer {
+        Ok(Resolution {
             addresses: addresses.collect(),
             valid_until: Instant::from_std(found.valid_until()).min(Instant::now() + ASK_AGAIN),
         })
@@ -80,7 +80,7 @@ impl Resolver {
             current.looked = Instant::now();
         }
         let (server, known) = (self.server, current.as_ref().map(|current| current.written));
-        let looking = tokio::task::spawn_blocking(move || look(server, known));
+        let looking = tokio::task::spawn_blocking(move || reload_if_changed(server, known));
         let found = looking
             .await
             .map_err(|error| std::io::Error::other(error).into());
@@ -99,7 +99,10 @@ impl Resolver {
 }
 
 /// Reads the system's configuration, if it is another one than that `known`.
-fn look(server: Option<SocketAddr>, known: Option<Written>) -> Result<Option<Current>, NetError> {
+fn reload_if_changed(
+    server: Option<SocketAddr>,
+    known: Option<Written>,
+) -> Result<Option<LoadedResolver>, NetError> {
     let written = FILES.map(|file| fs::metadata(file).and_then(|file| file.modified()).ok());
     if known == Some(written) {
         return Ok(None);
@@ -113,7 +116,7 @@ fn look(server: Option<SocketAddr>, known: Option<Written>) -> Result<Option<Cur
     options.cache_size = CACHE;
     options.timeout = options.timeout.min(TIMEOUT);
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    Ok(Some(Current {
+    Ok(Some(LoadedResolver {
         dns: builder.build()?,
         written,
         looked: Instant::now(),

@@ -1,12 +1,12 @@
 use std::{collections::HashSet, path::PathBuf};
 
 use bytes::Bytes;
-use edgeseal_core::{Pattern, domain::Environment};
+use edgeseal_core::{DomainPattern, domain::Environment};
 use edgeseal_store::Revision;
 use tempfile::TempDir;
 
 use super::*;
-use crate::replica::{Batch, FILE, Reached, Replica, Row};
+use crate::replica::{Batch, CursorUpdate, DomainWrite, FILE, Replica};
 
 const DOMAINS: usize = 400;
 
@@ -15,17 +15,17 @@ async fn replica() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let open = Replica::open(directory.path(), Environment::Production).unwrap();
     let writer = open.into_writer().unwrap();
-    let put = (0..DOMAINS).map(|number| Row {
-        name: Pattern::parse(&format!("d{number}.com")).unwrap(),
+    let put = (0..DOMAINS).map(|number| DomainWrite {
+        name: DomainPattern::parse(&format!("d{number}.com")).unwrap(),
         revision: Revision(number as u64 + 1),
         record: Bytes::from(vec![b'r'; 10 + number * 7]),
         material: Some(material(number)),
         companion: None,
     });
-    writer.write(Batch {
+    writer.try_write(Batch {
         issuers: vec![(Digest::of(b"issuer"), b"issuer"[..].into())],
         put: put.collect(),
-        reached: Reached::Complete(Revision(1000)),
+        cursor: CursorUpdate::Complete(Revision(1000)),
         ..Batch::default()
     });
     writer.close().await;

@@ -6,7 +6,7 @@ use tokio::{
 use super::*;
 
 /// What comes of asking a responder that says this.
-async fn asked(says: &'static str, length: usize) -> Result<Bytes, Unanswered> {
+async fn asked(says: &'static str, length: usize) -> Result<Bytes, FetchError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let responder = format!("http://{}/ocsp?x=1", listener.local_addr().unwrap());
     let answering = async {
@@ -32,12 +32,12 @@ async fn an_answer_is_read_up_to_a_length_and_no_redirect_is_followed() {
     let read = asked("HTTP/1.1 200 OK", RESPONSE_MAX).await.unwrap();
     assert_eq!(read.len(), RESPONSE_MAX);
     let long = asked("HTTP/1.1 200 OK", RESPONSE_MAX + 1).await;
-    assert!(matches!(long, Err(Unanswered::TooLong)), "{long:?}");
+    assert!(matches!(long, Err(FetchError::TooLong)), "{long:?}");
     let to = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/";
     let moved = asked(to, 0).await;
-    assert!(matches!(moved, Err(Unanswered::Status(StatusCode::FOUND))));
+    assert!(matches!(moved, Err(FetchError::Status(StatusCode::FOUND))));
     let broken = asked("SMTP", 0).await;
-    assert!(matches!(broken, Err(Unanswered::Broken(_))), "{broken:?}");
+    assert!(matches!(broken, Err(FetchError::Broken(_))), "{broken:?}");
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn only_port_80_of_public_addresses_is_asked() {
     ] {
         let found = ask(address, vec![1], false).await;
         assert!(
-            matches!(found, Err(Unanswered::NotPublic)),
+            matches!(found, Err(FetchError::NotPublic)),
             "{address}: {found:?}"
         );
     }
@@ -78,7 +78,7 @@ async fn only_port_80_of_public_addresses_is_asked() {
     ] {
         let found = ask(address, vec![1], true).await;
         assert!(
-            matches!(found, Err(Unanswered::Address)),
+            matches!(found, Err(FetchError::Address)),
             "{address}: {found:?}"
         );
     }

@@ -91,7 +91,7 @@ async fn pair(
 
 /// What a connection holds besides itself.
 fn held(stream: &TlsStream) -> usize {
-    let pending = stream.plain.octets.capacity() + stream.outgoing.octets.capacity();
+    let pending = stream.plain.bytes.capacity() + stream.outgoing.bytes.capacity();
     stream.incoming.capacity() + pending
 }
 
@@ -100,7 +100,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn octets_go_both_ways_and_nothing_is_held_after_them() {
+async fn bytes_flow_both_ways_and_idle_holds_nothing() {
     for (version, step) in [(&TLS13, 1), (&TLS12, 1), (&TLS13, 70_000), (&TLS12, 70_000)] {
         let (client, mut server) = pair(version, step).await;
         assert_eq!(server.protocol_version(), Some(version.version));
@@ -163,7 +163,11 @@ async fn a_reader_that_does_not_read_stops_the_writer() {
     let mut written = Vec::new();
     loop {
         let write = poll_fn(|cx| Poll::Ready(Pin::new(&mut *server).poll_write(cx, &part))).await;
-        assert!(held(&server) <= 2 * RECORDS * ROOM, "{}", held(&server));
+        assert!(
+            held(&server) <= 2 * RECORDS_PER_WRITE * ENCRYPTED_RECORD_MAX,
+            "{}",
+            held(&server)
+        );
         match write {
             Poll::Ready(length) => written.extend_from_slice(&part[..length.unwrap()]),
             Poll::Pending => break,
@@ -180,7 +184,7 @@ async fn a_reader_that_does_not_read_stops_the_writer() {
 }
 
 #[tokio::test]
-async fn an_end_that_was_told_is_an_end_and_any_other_is_none() {
+async fn only_close_notify_is_a_clean_end() {
     for version in [&TLS13, &TLS12] {
         let (mut client, mut server) = pair(version, 70_000).await;
         client.write_all(b"last").await.unwrap();

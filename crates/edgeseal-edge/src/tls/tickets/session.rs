@@ -1,5 +1,5 @@
 //! How long a session goes on: at most as long as the certificate that its full handshake showed, and
-//! [`LIFE_MS`] in all, however often it is resumed (RFC 8446 §4.6.1 leaves the end to the server).
+//! [`SESSION_LIFETIME_MAX_MS`] in all, however often it is resumed (RFC 8446 §4.6.1 leaves the end to the server).
 //!
 //! Each ticket says when its full handshake was and which certificate that showed. A ticket that is given
 //! out in a resumed handshake says the same, so that a chain of them has one end. And a session goes on
@@ -14,16 +14,16 @@ use std::{
 use edgeseal_core::{Timestamp, certificate::Digest, ticket::PERIOD_MS};
 use rustls::server::ProducesTickets;
 
-use super::{super::answer::Answer, Tickets};
+use super::{super::cert_resolver::CertResolver, TicketKeys};
 
 /// How long a session goes on from its full handshake, in milliseconds: a day.
-const LIFE_MS: i64 = 24 * 60 * 60 * 1000;
+const SESSION_LIFETIME_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The tickets of one handshake.
-pub(in crate::tls) struct SessionTickets {
-    tickets: Arc<Tickets>,
-    domain: i64,
-    answer: Arc<Answer>,
+pub(in crate::tls) struct SessionTicketer {
+    tickets: Arc<TicketKeys>,
+    domain_id: i64,
+    answer: Arc<CertResolver>,
     /// What the client's ticket says. If the handshake is a full one all the same, what comes of it is a
     /// session that ends sooner than it would have to.
     resumed: Mutex<Option<Session>>,
@@ -43,16 +43,16 @@ struct Session {
 /// Two moments and a digest.
 const HEAD: usize = 8 + 8 + 32;
 
-impl SessionTickets {
+impl SessionTicketer {
     /// For a handshake with a domain that is answered with `answer`.
     pub(in crate::tls) const fn new(
-        tickets: Arc<Tickets>,
+        tickets: Arc<TicketKeys>,
         domain: i64,
-        answer: Arc<Answer>,
+        answer: Arc<CertResolver>,
     ) -> Self {
         Self {
             tickets,
-            domain,
+            domain_id: domain,
             answer,
             resumed: Mutex::new(None),
         }
@@ -74,7 +74,9 @@ impl SessionTickets {
 
 impl Session {
     fn ends(&self) -> Timestamp {
-        self.began.plus_ms(LIFE_MS).min(self.not_after)
+        self.began
+            .plus_ms(SESSION_LIFETIME_MAX_MS)
+            .min(self.not_after)
     }
 
     fn left_ms(&self, now: Timestamp) -> i64 {
@@ -104,7 +106,7 @@ impl Session {
     }
 }
 
-impl ProducesTickets for SessionTickets {
+impl ProducesTickets for SessionTicketer {
     /// Always: rustls takes early data only where sessions are kept at the server, so that this also says
     /// that it takes none.
     fn enabled(&self) -> bool {
@@ -123,11 +125,11 @@ impl ProducesTickets for SessionTickets {
             return None;
         }
         let whole = [&session.encode()[..], plain].concat();
-        self.tickets.seal(self.domain, &whole)
+        self.tickets.seal(self.domain_id, &whole)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let opened = self.tickets.open(self.domain, ticket)?;
+        let opened = self.tickets.open(self.domain_id, ticket)?;
         let (session, plain) = Session::decode(&opened)?;
         if session.left_ms(self.tickets.now()) == 0 || !self.answer.has(&session.certificate) {
             return None;
@@ -137,10 +139,10 @@ impl ProducesTickets for SessionTickets {
     }
 }
 
-impl fmt::Debug for SessionTickets {
+impl fmt::Debug for SessionTicketer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionTickets")
-            .field("domain", &self.domain)
+            .field("domain", &self.domain_id)
             .finish_non_exhaustive()
     }
 }

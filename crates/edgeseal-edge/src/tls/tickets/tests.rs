@@ -23,11 +23,11 @@ fn keyring() -> Keyring {
     Keyring::parse(&Keyring::generate()).unwrap()
 }
 
-fn edge(keyring: &Keyring) -> Tickets {
-    Tickets::new(Environment::Production, keyring.clone(), clock)
+fn edge(keyring: &Keyring) -> TicketKeys {
+    TicketKeys::new(Environment::Production, keyring.clone(), clock)
 }
 
-fn shared(keyring: &Keyring, period: TicketPeriod) -> Stored {
+fn shared(keyring: &Keyring, period: TicketPeriod) -> StoredTicketKey {
     let holder = Key::ticket_key(Environment::Production, period);
     let value = TicketKey::generate(period, clock()).seal(keyring, &holder);
     (holder, value.unwrap())
@@ -37,10 +37,10 @@ fn shared(keyring: &Keyring, period: TicketPeriod) -> Stored {
 fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
     let keyring = keyring();
     let (a, b) = (edge(&keyring), edge(&keyring));
-    for period in TicketPeriod::wanted(clock()) {
+    for period in TicketPeriod::required(clock()) {
         let (holder, value) = shared(&keyring, period);
-        a.take(&holder, &value);
-        b.take(&holder, &value);
+        a.insert_stored(&holder, &value);
+        b.insert_stored(&holder, &value);
     }
     assert!(a.missing().is_empty());
     let ticket = a.seal(A_COM, b"session").unwrap();
@@ -68,7 +68,7 @@ fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
     assert_eq!(a.missing(), [TicketPeriod::at(clock()).next()]);
     // What opens nothing any more is not even there.
     NOW.set(NOON + 18 * HOUR);
-    b.tidy();
+    b.expire_and_fill();
     let name = &ticket[..NAME_LEN];
     assert!(b.held().iter().all(|one| one.name != name));
 }
@@ -84,12 +84,12 @@ fn without_shared_keys_an_edge_has_its_own() {
     // Periods pass without the store.
     NOW.set(NOON + 12 * HOUR);
     assert!(a.seal(A_COM, b"x").is_some(), "its own next key was ready");
-    a.tidy();
+    a.expire_and_fill();
     assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
     // Then it comes, and from now on tickets are everybody's; older ones stay good here.
     let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
-    a.take(&holder, &value);
-    b.take(&holder, &value);
+    a.insert_stored(&holder, &value);
+    b.insert_stored(&holder, &value);
     let ticket = a.seal(A_COM, b"shared").unwrap();
     assert_eq!(b.open(A_COM, &ticket).as_deref(), Some(&b"shared"[..]));
     assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
@@ -122,17 +122,17 @@ fn what_is_no_ticket_is_refused() {
 }
 
 #[test]
-fn what_is_not_its_own_to_use_is_left() {
+fn keys_of_other_environments_are_ignored() {
     let (ours, theirs) = (keyring(), keyring());
     let edge = edge(&ours);
     let period = TicketPeriod::at(clock());
     let (holder, value) = shared(&theirs, period);
-    edge.take(&holder, &value);
+    edge.insert_stored(&holder, &value);
     let staging = Key::ticket_key(Environment::Staging, period);
     let value = TicketKey::generate(period, clock()).seal(&ours, &staging);
-    edge.take(&staging, &value.unwrap());
+    edge.insert_stored(&staging, &value.unwrap());
     let (holder, value) = shared(&ours, period.next().next());
-    edge.take(&holder, &value);
+    edge.insert_stored(&holder, &value);
     assert!(edge.stored().is_empty());
 }
 
@@ -142,7 +142,7 @@ fn after_another_key_encryption_key_the_replica_needs_the_old_one_no_more() {
     let keyring = Keyring::parse(&old).unwrap();
     let edge = edge(&keyring);
     let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
-    edge.take(&holder, &value);
+    edge.insert_stored(&holder, &value);
     let ticket = edge.seal(A_COM, b"session").unwrap();
     let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
     keyring.replace(&new).unwrap();
@@ -151,7 +151,7 @@ fn after_another_key_encryption_key_the_replica_needs_the_old_one_no_more() {
         panic!("there is one");
     };
     assert!(*same == holder && *resealed != value);
-    keyring.forget(keyring.ids()[1]).unwrap();
+    keyring.remove_key(keyring.ids()[1]).unwrap();
     assert!(TicketKey::open(&keyring, &holder, resealed).is_ok());
     assert_eq!(edge.open(A_COM, &ticket).as_deref(), Some(&b"session"[..]));
 }

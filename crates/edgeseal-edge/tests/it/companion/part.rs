@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use edgeseal_store::{Key, Keyring, record::Quarantined};
 
 use super::*;
-use crate::world::pattern;
+use crate::harness::pattern;
 
 /// The report as soon as the domain is in quarantine for this reason.
-async fn quarantined(world: &World, why: &str) -> Vec<Quarantined> {
-    let has = |one: &Quarantined| one.domain == pattern(NAME) && one.why.contains(why);
+async fn quarantined(world: &Harness, why: &str) -> Vec<Quarantined> {
+    let has = |one: &Quarantined| one.domain == pattern(NAME) && one.reason.contains(why);
     let report = world
         .report("default", |report| report.quarantined.iter().any(has))
         .await;
@@ -18,7 +18,7 @@ async fn quarantined(world: &World, why: &str) -> Vec<Quarantined> {
 
 #[tokio::test]
 async fn the_other_one_is_served_alone_until_both_can_be() {
-    let both = Both::new();
+    let both = CertificatePair::new();
     for (first, missing, which, seen) in [
         (
             KeyAlgorithm::Ecdsa,
@@ -39,19 +39,19 @@ async fn the_other_one_is_served_alone_until_both_can_be() {
             ["ecdsa", "failure", "ecdsa"],
         ),
     ] {
-        let world = World::new();
+        let world = Harness::new();
         let domain = both.domain(first);
         let key = Key::material(&missing.digest());
         let mut writes = both.writes(&world, &domain);
         writes.retain(|write| !matches!(write, Write::Put { key: put, .. } if *put == key));
         world.write(writes).await;
         let soon = |options: &mut edgeseal_edge::Options| {
-            options.recheck_every = Duration::from_millis(50);
+            options.retry_interval = Duration::from_millis(50);
         };
         let edge = world.edge_with(soon).await;
         assert_eq!(both.seen(edge.https_addr()).await, seen, "{which}");
         let found = quarantined(&world, &format!("its {which} certificate")).await;
-        assert!(found[0].why.contains("is not in the store"), "{found:?}");
+        assert!(found[0].reason.contains("is not in the store"), "{found:?}");
         let report = world
             .report("default", |report| !report.proofs.is_empty())
             .await;
@@ -60,7 +60,7 @@ async fn the_other_one_is_served_alone_until_both_can_be() {
         // After a restart without the store it is the same.
         edge.drain().await;
         assert_eq!(on_disk(&world), 1);
-        let failing = Failing::new(&world.store);
+        let failing = FailingStore::new(&world.store);
         let edge = world.start(world.options(), failing).await;
         assert_eq!(both.seen(edge.https_addr()).await, seen, "{which}");
         edge.drain().await;
@@ -84,7 +84,11 @@ async fn the_other_one_is_served_alone_until_both_can_be() {
 
 #[tokio::test]
 async fn without_either_the_last_good_state_stays() {
-    let (world, both, before) = (World::new(), Both::new(), Both::new());
+    let (world, both, before) = (
+        Harness::new(),
+        CertificatePair::new(),
+        CertificatePair::new(),
+    );
     let domain = before.domain(KeyAlgorithm::Ecdsa);
     before.serve(&world, &domain).await;
     let edge = world.edge().await;
@@ -96,8 +100,8 @@ async fn without_either_the_last_good_state_stays() {
 
 #[tokio::test]
 async fn two_keys_of_one_kind_are_no_pair() {
-    let world = World::new();
-    let both = Both {
+    let world = Harness::new();
+    let both = CertificatePair {
         ecdsa: Certificate::of(NAME),
         rsa: Certificate::p384(NAME), // whatever the record says
     };
@@ -119,7 +123,7 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
         (KeyAlgorithm::Ecdsa, ["failure", "rsa", "rsa"]),
     ] {
         let (kept, lost) = (Keyring::generate(), Keyring::generate());
-        let (mut world, both) = (World::new(), Both::new());
+        let (mut world, both) = (Harness::new(), CertificatePair::new());
         world.keyring = Keyring::parse(&format!("{}\n{}", *kept, *lost)).unwrap();
         let other = Keyring::parse(&lost).unwrap();
         let (rsa_under, ecdsa_under) = match kind {
@@ -131,11 +135,11 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
         writes.push(put(&both.domain(KeyAlgorithm::Ecdsa)));
         world.write(writes).await;
         // None of the two is remembered after the handshakes of others.
-        let edge = world.edge_with(|options| options.key_cache = 1).await;
+        let edge = world.edge_with(|options| options.key_cache_size = 1).await;
         world
             .report("default", |report| !report.proofs.is_empty())
             .await;
-        world.keyring.forget(other.active()).unwrap();
+        world.keyring.remove_key(other.active()).unwrap();
         for other in ["b.com", "c.com"] {
             let revision = world.serve(other, &Certificate::of(other), 1).await;
             served(&edge, revision).await;
@@ -150,7 +154,7 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
 /// with the store.
 #[tokio::test]
 async fn damage_of_one_on_disk_costs_that_one_until_the_store_is_there() {
-    let (world, both) = (World::new(), Both::new());
+    let (world, both) = (Harness::new(), CertificatePair::new());
     both.serve(&world, &both.domain(KeyAlgorithm::Ecdsa)).await;
     world.edge().await.drain().await;
     let file = world.directory.path().join("replica.sqlite");
@@ -158,9 +162,9 @@ async fn damage_of_one_on_disk_costs_that_one_until_the_store_is_there() {
     let spoil = "UPDATE material SET value = substr(value, 2) WHERE digest = ?1";
     connection.execute(spoil, [both.rsa.digest().0]).unwrap();
     drop(connection);
-    let failing = Failing::new(&world.store);
+    let failing = FailingStore::new(&world.store);
     let mut options = world.options();
-    options.recheck_every = Duration::from_millis(50);
+    options.retry_interval = Duration::from_millis(50);
     let edge = world.start(options, Arc::clone(&failing) as _).await;
     let seen = both.seen(edge.https_addr()).await;
     assert_eq!(seen, ["ecdsa", "failure", "ecdsa"]);

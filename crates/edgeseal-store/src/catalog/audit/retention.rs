@@ -5,12 +5,14 @@ use edgeseal_core::{AccountId, Timestamp};
 use super::Catalog;
 use crate::{
     CommitError, Expect, Fault, Key, Txn, Write,
-    chain::{Anchor, ChainKey, ClockWatch, Head, Link, Linked, Mac, expired_before},
+    audit_chain::{
+        Anchor, ChainKey, ClockMonitor, Head, Link, LinkedRecord, Mac, retention_cutoff,
+    },
     key, record,
 };
 
 /// Records that one transaction removes: some engines take 128 operations.
-const REMOVED_AT_ONCE: usize = 100;
+const DELETE_BATCH: usize = 100;
 
 impl Catalog {
     /// Removes all records that are older than so many days, as far as that is [certain](ClockWatch): how many.
@@ -18,29 +20,29 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn expire_audits(&self, now: Timestamp, days: u32) -> Result<usize, Fault> {
+    pub async fn expire_audit_records(&self, now: Timestamp, days: u32) -> Result<usize, Fault> {
         let Some(key) = self.chain_key().await? else {
             return Ok(0);
         };
-        let watch = self.watch_clock(now).await?;
+        let watch = self.observe_clock(now).await?;
         let newest = self.newest_linked(&key).await?;
-        let Some(before) = expired_before(watch, newest, days) else {
+        let Some(before) = retention_cutoff(watch, newest, days) else {
             return Ok(0);
         };
         let mut removed = 0;
         for account in self.audited_accounts().await? {
-            removed += self.expire_audit(&account, before, &key).await?;
+            removed += self.expire_account_audit(&account, before, &key).await?;
         }
         Ok(removed)
     }
 
     /// Notes that the clock shows `now`.
-    async fn watch_clock(&self, now: Timestamp) -> Result<ClockWatch, Fault> {
+    async fn observe_clock(&self, now: Timestamp) -> Result<ClockMonitor, Fault> {
         let holder = Key::meta("audit-clock");
         // One that does not read is as good as none: it makes the removal wait.
         let before = self.store.get(&holder).await?;
         let before = before.and_then(|entry| record::decode(&entry.value).ok());
-        let watch = ClockWatch::look(before, now);
+        let watch = ClockMonitor::observe(before, now);
         let txn = Txn {
             expect: Vec::new(),
             write: vec![Write::Put {
@@ -58,7 +60,7 @@ impl Catalog {
     /// Removes the records of an account from before this moment, and the links that are over such
     /// records only. How many records were removed. Does nothing to a chain that was tampered with,
     /// and leaves what is not linked yet.
-    pub(crate) async fn expire_audit(
+    pub(crate) async fn expire_account_audit(
         &self,
         account: &AccountId,
         before: Timestamp,
@@ -116,12 +118,12 @@ impl Catalog {
         let mut after = None;
         loop {
             // On from the last one: what was removed leaves rows behind that a listing passes over.
-            let list = self.store.list(&prefix, after.as_ref(), REMOVED_AT_ONCE);
+            let list = self.store.list(&prefix, after.as_ref(), DELETE_BATCH);
             let page = list.await?;
             let old = page
                 .entries
                 .iter()
-                .take_while(|entry| entry.key < bound && entry.changed.0 <= head.through);
+                .take_while(|entry| entry.key < bound && entry.revision.0 <= head.through);
             let mut txn = Txn::default();
             txn.write
                 .extend(old.map(|entry| Write::Delete(entry.key.clone())));
@@ -151,7 +153,7 @@ impl Catalog {
         (mut end, before, told): ((u64, Mac), Timestamp, Timestamp),
         key: &ChainKey,
     ) -> Result<(), Fault> {
-        let is_old = |record: &Linked| record.at().is_some_and(|at| at < before);
+        let is_old = |record: &LinkedRecord| record.at().is_some_and(|at| at < before);
         loop {
             let link_key = Key::audit_link(account, end.0 + 1);
             let Some(link) = self.read::<Link>(&link_key).await? else {
@@ -191,7 +193,7 @@ impl Catalog {
             return Ok(false);
         }
         txn.expect.push(match stored {
-            Some(entry) => Expect::Unchanged(holder.clone(), entry.changed),
+            Some(entry) => Expect::Unchanged(holder.clone(), entry.revision),
             None => Expect::Absent(holder.clone()),
         });
         txn.write.push(Write::Put {

@@ -1,15 +1,17 @@
 use edgeseal_core::{
     AccountId, Timestamp,
-    identity::{ATTACHED_MAX, Attachment, PolicyKind, PolicyRef, Role, RoleName, User, UserName},
+    identity::{
+        ATTACHED_POLICIES_MAX, Attachment, PolicyKind, PolicyRef, Role, RoleName, User, UserName,
+    },
     policy::system,
 };
 
-use super::{Changed, IdentityRefused, refused};
+use super::{Changed, IdentityError, refused};
 use crate::{
     Entry, Fault, Key,
-    catalog::{Catalog, ChangeError, Deed, Draft},
+    catalog::{AuditContext, Catalog, ChangeError, Draft},
     key,
-    record::{self, Since},
+    record::{self, TimestampRecord},
 };
 
 /// Who has a policy, and since when.
@@ -62,10 +64,10 @@ impl Catalog {
     /// Gives a user a policy.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn attach_to_user(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &UserName,
         policy: &PolicyRef,
@@ -73,27 +75,27 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(mut user) = draft.get::<User>(&key).await? else {
-                return refused(IdentityRefused::NoUser(name.clone()));
+                return refused(IdentityError::NoUser(name.clone()));
             };
             draft.touch_policy(account, policy).await?;
             if has(&user.policies, policy) {
-                return refused(IdentityRefused::UserHasPolicy {
+                return refused(IdentityError::UserHasPolicy {
                     name: name.clone(),
                     policy: policy.clone(),
                 });
             }
             if is_full(&user.policies, policy) {
-                return refused(IdentityRefused::TooManyOfUser {
+                return refused(IdentityError::TooManyOfUser {
                     name: name.clone(),
-                    max: ATTACHED_MAX,
+                    max: ATTACHED_POLICIES_MAX,
                 });
             }
             user.policies.push(attachment(policy, draft.now));
-            draft.note(noted(policy));
-            let since = Since { at: draft.now };
+            draft.note(audit_note(policy));
+            let since = TimestampRecord { at: draft.now };
             draft.put(Key::user_with_policy(account, policy, name), &since)?;
             draft.put(key, &user)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
@@ -102,10 +104,10 @@ impl Catalog {
     /// Takes a policy from a user.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn detach_from_user(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &UserName,
         policy: &PolicyRef,
@@ -113,20 +115,20 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(mut user) = draft.get::<User>(&key).await? else {
-                return refused(IdentityRefused::NoUser(name.clone()));
+                return refused(IdentityError::NoUser(name.clone()));
             };
             draft.touch_policy(account, policy).await?;
             if !has(&user.policies, policy) {
-                return refused(IdentityRefused::UserLacksPolicy {
+                return refused(IdentityError::UserLacksPolicy {
                     name: name.clone(),
                     policy: policy.clone(),
                 });
             }
             user.policies.retain(|one| one.policy != *policy);
-            draft.note(noted(policy));
+            draft.note(audit_note(policy));
             draft.delete(Key::user_with_policy(account, policy, name));
             draft.put(key, &user)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
@@ -135,10 +137,10 @@ impl Catalog {
     /// Gives a role a policy.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn attach_to_role(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &RoleName,
         policy: &PolicyRef,
@@ -146,27 +148,27 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(mut role) = draft.get::<Role>(&key).await? else {
-                return refused(IdentityRefused::NoRole(name.clone()));
+                return refused(IdentityError::NoRole(name.clone()));
             };
             draft.touch_policy(account, policy).await?;
             if has(&role.policies, policy) {
-                return refused(IdentityRefused::RoleHasPolicy {
+                return refused(IdentityError::RoleHasPolicy {
                     name: name.clone(),
                     policy: policy.clone(),
                 });
             }
             if is_full(&role.policies, policy) {
-                return refused(IdentityRefused::TooManyOfRole {
+                return refused(IdentityError::TooManyOfRole {
                     name: name.clone(),
-                    max: ATTACHED_MAX,
+                    max: ATTACHED_POLICIES_MAX,
                 });
             }
             role.policies.push(attachment(policy, draft.now));
-            draft.note(noted(policy));
-            let since = Since { at: draft.now };
+            draft.note(audit_note(policy));
+            let since = TimestampRecord { at: draft.now };
             draft.put(Key::role_with_policy(account, policy, name), &since)?;
             draft.put(key, &role)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
@@ -175,10 +177,10 @@ impl Catalog {
     /// Takes a policy from a role.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn detach_from_role(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &RoleName,
         policy: &PolicyRef,
@@ -186,20 +188,20 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(mut role) = draft.get::<Role>(&key).await? else {
-                return refused(IdentityRefused::NoRole(name.clone()));
+                return refused(IdentityError::NoRole(name.clone()));
             };
             draft.touch_policy(account, policy).await?;
             if !has(&role.policies, policy) {
-                return refused(IdentityRefused::RoleLacksPolicy {
+                return refused(IdentityError::RoleLacksPolicy {
                     name: name.clone(),
                     policy: policy.clone(),
                 });
             }
             role.policies.retain(|one| one.policy != *policy);
-            draft.note(noted(policy));
+            draft.note(audit_note(policy));
             draft.delete(Key::role_with_policy(account, policy, name));
             draft.put(key, &role)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
@@ -213,11 +215,11 @@ impl Draft {
         &mut self,
         account: &AccountId,
         policy: &PolicyRef,
-    ) -> Result<(), ChangeError<IdentityRefused>> {
+    ) -> Result<(), ChangeError<IdentityError>> {
         match policy.kind {
             PolicyKind::System => match system::find(policy.name.as_str()) {
                 Some(_) => Ok(()),
-                None => refused(IdentityRefused::NoPolicy(policy.clone())),
+                None => refused(IdentityError::NoPolicy(policy.clone())),
             },
             PolicyKind::Custom => {
                 let (key, own) = self.policy(account, &policy.name).await?;
@@ -228,7 +230,7 @@ impl Draft {
 }
 
 /// What the audit says of a policy that somebody is given or loses.
-fn noted(policy: &PolicyRef) -> String {
+fn audit_note(policy: &PolicyRef) -> String {
     let kind = match policy.kind {
         PolicyKind::System => "system",
         PolicyKind::Custom => "custom",
@@ -242,7 +244,7 @@ fn has(attachments: &[Attachment], policy: &PolicyRef) -> bool {
 
 fn is_full(attachments: &[Attachment], policy: &PolicyRef) -> bool {
     let of_kind = attachments.iter().map(|one| one.policy.kind);
-    of_kind.filter(|kind| *kind == policy.kind).count() >= ATTACHED_MAX
+    of_kind.filter(|kind| *kind == policy.kind).count() >= ATTACHED_POLICIES_MAX
 }
 
 fn attachment(policy: &PolicyRef, now: Timestamp) -> Attachment {
@@ -253,5 +255,5 @@ fn attachment(policy: &PolicyRef, now: Timestamp) -> Attachment {
 }
 
 fn since(entry: &Entry) -> Result<Timestamp, Fault> {
-    Ok(record::decode::<Since>(&entry.value)?.at)
+    Ok(record::decode::<TimestampRecord>(&entry.value)?.at)
 }

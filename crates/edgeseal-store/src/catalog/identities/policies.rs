@@ -1,16 +1,16 @@
 use edgeseal_core::{
     AccountId,
     identity::{
-        Attachment, POLICIES_MAX, Policy, PolicyKind, PolicyName, PolicyRef, PolicyVersion,
-        VERSIONS_MAX,
+        Attachment, POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind, PolicyName, PolicyRef,
+        PolicyVersion,
     },
     policy::system,
 };
 
-use super::{Changed, IdentityRefused, PageOf, decoded, refused};
+use super::{Changed, CursorPage, IdentityError, decoded, refused};
 use crate::{
     Fault, Key,
-    catalog::{Catalog, ChangeError, Deed, Draft},
+    catalog::{AuditContext, Catalog, ChangeError, Draft},
     key,
 };
 
@@ -36,7 +36,7 @@ impl Catalog {
         account: &AccountId,
         after: Option<&PolicyName>,
         limit: usize,
-    ) -> Result<PageOf<Policy>, Fault> {
+    ) -> Result<CursorPage<Policy>, Fault> {
         let after = after.map(|name| Key::policy(account, name));
         self.page_of(&key::policies(account), after.as_ref(), limit)
             .await
@@ -47,7 +47,7 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed or a policy is not there: nobody is judged by a part of his
     /// policies.
-    pub async fn policy_texts(
+    pub async fn policy_documents(
         &self,
         account: &AccountId,
         attachments: &[Attachment],
@@ -75,21 +75,21 @@ impl Catalog {
     /// Makes a policy.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn create_policy(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         policy: &Policy,
     ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let key = Key::policy(account, &policy.name);
             if draft.has(&key).await? || system::find(policy.name.as_str()).is_some() {
-                return refused(IdentityRefused::PolicyExists(custom(&policy.name)));
+                return refused(IdentityError::PolicyExists(custom(&policy.name)));
             }
             draft.touch_account(account).await?;
             if self.count(&key::policies(account)).await? >= POLICIES_MAX {
-                return refused(IdentityRefused::TooManyPolicies { max: POLICIES_MAX });
+                return refused(IdentityError::TooManyPolicies { max: POLICIES_MAX });
             }
             draft.put(key, policy)?;
             Ok((draft, ()))
@@ -101,10 +101,10 @@ impl Catalog {
     /// the oldest that is not the default makes room if there are too many.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn create_policy_version(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         text: &str,
@@ -112,28 +112,28 @@ impl Catalog {
         drop_oldest: bool,
     ) -> Changed<PolicyVersion> {
         self.change_policy(deed, account, name, |policy, now| {
-            if policy.versions.len() >= VERSIONS_MAX {
-                let default = policy.default;
+            if policy.versions.len() >= POLICY_VERSIONS_MAX {
+                let default = policy.default_version;
                 let oldest = policy.versions.iter();
                 let oldest = oldest.map(|one| one.number).find(|one| *one != default);
                 match oldest.filter(|_| drop_oldest) {
                     Some(oldest) => policy.versions.retain(|one| one.number != oldest),
                     None => {
-                        return Err(IdentityRefused::TooManyVersions {
+                        return Err(IdentityError::TooManyVersions {
                             policy: custom(name),
-                            max: VERSIONS_MAX,
+                            max: POLICY_VERSIONS_MAX,
                         });
                     }
                 }
             }
             let version = PolicyVersion {
-                number: policy.next,
+                number: policy.next_version,
                 text: text.to_owned(),
                 created: now,
             };
-            policy.next = policy.next.saturating_add(1);
+            policy.next_version = policy.next_version.saturating_add(1);
             if as_default {
-                policy.default = version.number;
+                policy.default_version = version.number;
             }
             policy.versions.push(version.clone());
             Ok(version)
@@ -144,10 +144,10 @@ impl Catalog {
     /// Makes a version what the policy says.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn set_default_policy_version(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         version: u32,
@@ -156,7 +156,7 @@ impl Catalog {
             if policy.version(version).is_none() {
                 return Err(no_version(name, version));
             }
-            policy.default = version;
+            policy.default_version = version;
             Ok(())
         })
         .await
@@ -165,10 +165,10 @@ impl Catalog {
     /// Removes a version that is not the default.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn delete_policy_version(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         version: u32,
@@ -177,8 +177,8 @@ impl Catalog {
             if policy.version(version).is_none() {
                 return Err(no_version(name, version));
             }
-            if policy.default == version {
-                return Err(IdentityRefused::DefaultVersion {
+            if policy.default_version == version {
+                return Err(IdentityError::DefaultVersion {
                     policy: custom(name),
                     version,
                 });
@@ -192,10 +192,10 @@ impl Catalog {
     /// Describes a policy in other words.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
-    pub async fn describe_policy(
+    /// [`IdentityError`], or why the store did not do it.
+    pub async fn set_policy_description(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         description: &str,
@@ -211,10 +211,10 @@ impl Catalog {
     /// Removes a policy that nobody has; its default version alone, unless `with_versions`.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn delete_policy(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         with_versions: bool,
@@ -225,19 +225,19 @@ impl Catalog {
             // Attaching rewrites the policy, so nobody comes to have it meanwhile.
             let entities = self.entities_with_policy(account, &reference).await?;
             if let Some((user, _)) = entities.users.first() {
-                return refused(IdentityRefused::PolicyOfUser {
+                return refused(IdentityError::PolicyOfUser {
                     policy: reference,
                     name: user.to_string(),
                 });
             }
             if let Some((role, _)) = entities.roles.first() {
-                return refused(IdentityRefused::PolicyOfRole {
+                return refused(IdentityError::PolicyOfRole {
                     policy: reference,
                     name: role.to_string(),
                 });
             }
             if policy.versions.len() > 1 && !with_versions {
-                return refused(IdentityRefused::PolicyHasVersions {
+                return refused(IdentityError::PolicyHasVersions {
                     policy: reference,
                     versions: policy.versions.len(),
                 });
@@ -250,12 +250,10 @@ impl Catalog {
 
     async fn change_policy<T: Send>(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
-        change: impl Fn(&mut Policy, edgeseal_core::Timestamp) -> Result<T, IdentityRefused>
-        + Send
-        + Sync,
+        change: impl Fn(&mut Policy, edgeseal_core::Timestamp) -> Result<T, IdentityError> + Send + Sync,
     ) -> Changed<T> {
         let change = &change;
         self.transact(deed, |mut draft| async move {
@@ -263,7 +261,7 @@ impl Catalog {
             let value = change(&mut policy, draft.now).map_err(ChangeError::Refused)?;
             policy.updated = draft.now;
             draft.put(key, &policy)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, value))
         })
         .await
@@ -276,11 +274,11 @@ impl Draft {
         &mut self,
         account: &AccountId,
         name: &PolicyName,
-    ) -> Result<(Key, Policy), ChangeError<IdentityRefused>> {
+    ) -> Result<(Key, Policy), ChangeError<IdentityError>> {
         let key = Key::policy(account, name);
         match self.get::<Policy>(&key).await? {
             Some(policy) => Ok((key, policy)),
-            None => refused(IdentityRefused::NoPolicy(custom(name))),
+            None => refused(IdentityError::NoPolicy(custom(name))),
         }
     }
 }
@@ -289,8 +287,8 @@ fn custom(name: &PolicyName) -> PolicyRef {
     PolicyRef::new(PolicyKind::Custom, name.clone())
 }
 
-fn no_version(name: &PolicyName, version: u32) -> IdentityRefused {
-    IdentityRefused::NoVersion {
+fn no_version(name: &PolicyName, version: u32) -> IdentityError {
+    IdentityError::NoVersion {
         policy: custom(name),
         version,
     }

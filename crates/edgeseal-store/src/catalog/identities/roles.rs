@@ -3,10 +3,10 @@ use edgeseal_core::{
     identity::{ROLES_MAX, Role, RoleName},
 };
 
-use super::{Changed, IdentityRefused, PageOf, refused};
+use super::{Changed, CursorPage, IdentityError, refused};
 use crate::{
     Fault, Key,
-    catalog::{Catalog, Deed},
+    catalog::{AuditContext, Catalog},
     key,
 };
 
@@ -28,7 +28,7 @@ impl Catalog {
         account: &AccountId,
         after: Option<&RoleName>,
         limit: usize,
-    ) -> Result<PageOf<Role>, Fault> {
+    ) -> Result<CursorPage<Role>, Fault> {
         let after = after.map(|name| Key::role(account, name));
         self.page_of(&key::roles(account), after.as_ref(), limit)
             .await
@@ -37,20 +37,25 @@ impl Catalog {
     /// Makes a role.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
-    pub async fn create_role(&self, deed: &Deed, account: &AccountId, role: &Role) -> Changed<()> {
+    /// [`IdentityError`], or why the store did not do it.
+    pub async fn create_role(
+        &self,
+        deed: &AuditContext,
+        account: &AccountId,
+        role: &Role,
+    ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let key = Key::role(account, &role.name);
             if draft.has(&key).await? {
-                return refused(IdentityRefused::RoleExists(role.name.clone()));
+                return refused(IdentityError::RoleExists(role.name.clone()));
             }
             draft.touch_account(account).await?;
             if self.count(&key::roles(account)).await? >= ROLES_MAX {
-                return refused(IdentityRefused::TooManyRoles { max: ROLES_MAX });
+                return refused(IdentityError::TooManyRoles { max: ROLES_MAX });
             }
-            draft.note(format!("trust policy: {}", role.trust));
+            draft.note(format!("trust policy: {}", role.trust_policy));
             draft.put(key, role)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
@@ -59,10 +64,10 @@ impl Catalog {
     /// Changes a role as `change` says; its name, number, time of making and policies stay.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn update_role(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &RoleName,
         change: impl Fn(&mut Role) + Send + Sync,
@@ -71,7 +76,7 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(old) = draft.get::<Role>(&key).await? else {
-                return refused(IdentityRefused::NoRole(name.clone()));
+                return refused(IdentityError::NoRole(name.clone()));
             };
             let mut new = old.clone();
             change(&mut new);
@@ -83,11 +88,11 @@ impl Catalog {
                 policies: old.policies,
                 ..new
             };
-            if role.trust != old.trust {
-                draft.note(format!("trust policy: {}", role.trust));
+            if role.trust_policy != old.trust_policy {
+                draft.note(format!("trust policy: {}", role.trust_policy));
             }
             draft.put(key, &role)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, role))
         })
         .await
@@ -96,26 +101,26 @@ impl Catalog {
     /// Removes a role that has no policies. Its sessions end with it.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn delete_role(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &RoleName,
     ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(role) = draft.get::<Role>(&key).await? else {
-                return refused(IdentityRefused::NoRole(name.clone()));
+                return refused(IdentityError::NoRole(name.clone()));
             };
             if !role.policies.is_empty() {
-                return refused(IdentityRefused::RoleHasPolicies {
+                return refused(IdentityError::RoleHasPolicies {
                     name: name.clone(),
                     policies: role.policies.len(),
                 });
             }
             draft.delete(key);
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await

@@ -4,25 +4,26 @@ use edgeseal_core::{
     Timestamp,
     account::Account,
     identity::{
-        ATTACHED_MAX, Policy, PolicyKind, PolicyName, Role, SESSION_DEFAULT_S, User, VERSIONS_MAX,
+        ATTACHED_POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind, PolicyName, Role,
+        SESSION_DEFAULT_S, User,
     },
 };
 
 use super::*;
 use crate::{
     Keyring,
-    catalog::{AccountRefused, Deed, KeyOwner, NewAccessKey, random_account_id},
+    catalog::{AccountError, AuditContext, KeyOwner, NewAccessKey, random_account_id},
     memory::MemoryStore,
 };
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 
-struct World {
+struct Fixture {
     catalog: Catalog,
     account: AccountId,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
@@ -37,21 +38,21 @@ impl World {
             quotas: Default::default(),
         };
         let key = NewAccessKey::generate(world.account.clone(), None, NOW);
-        let deed = world.deed();
+        let deed = world.audit_context();
         let made = world.catalog.create_account(&deed, &account, &key);
         made.await.unwrap();
         world
     }
 
-    fn deed(&self) -> Deed {
-        Deed {
+    fn audit_context(&self) -> AuditContext {
+        AuditContext {
             account: self.account.clone(),
             principal: String::new(),
             access_key: "-".to_owned(),
             source: "-".to_owned(),
             action: "Test".to_owned(),
             resource: String::new(),
-            request: random_identity_id(),
+            request_id: random_identity_id(),
             nonce: None,
             now: NOW,
         }
@@ -70,7 +71,7 @@ impl World {
             updated: NOW,
             policies: Vec::new(),
         };
-        let deed = self.deed();
+        let deed = self.audit_context();
         let made = self.catalog.create_user(&deed, &self.account, &user);
         made.await.unwrap();
         name
@@ -79,19 +80,19 @@ impl World {
     async fn policy(&self, name: &str) -> PolicyRef {
         let name = PolicyName::parse(name).unwrap();
         let policy = Policy::new(name.clone(), String::new(), "{1}".to_owned(), NOW);
-        let deed = self.deed();
+        let deed = self.audit_context();
         let made = self.catalog.create_policy(&deed, &self.account, &policy);
         made.await.unwrap();
         PolicyRef::new(PolicyKind::Custom, name)
     }
 
     async fn rights(&self, user: &UserName) -> Revision {
-        let standing = self.catalog.user_standing(&self.account, user).await;
-        standing.unwrap().rights
+        let standing = self.catalog.user_snapshot(&self.account, user).await;
+        standing.unwrap().permissions_revision
     }
 }
 
-fn why<T: std::fmt::Debug>(changed: Changed<T>) -> IdentityRefused {
+fn why<T: std::fmt::Debug>(changed: Changed<T>) -> IdentityError {
     match changed.unwrap_err() {
         ChangeError::Refused(why) => why,
         other => panic!("{other:?}"),
@@ -100,8 +101,8 @@ fn why<T: std::fmt::Debug>(changed: Changed<T>) -> IdentityRefused {
 
 #[tokio::test]
 async fn a_user_with_keys_or_policies_stays() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let name = world.user("bot").await;
     let key = NewAccessKey::generate(account.clone(), Some(name.clone()), NOW);
     catalog.create_access_key(&deed, &key).await.unwrap();
@@ -110,16 +111,16 @@ async fn a_user_with_keys_or_policies_stays() {
     attached.unwrap();
 
     let kept = why(catalog.delete_user(&deed, account, &name).await);
-    assert!(matches!(kept, IdentityRefused::UserHasKeys { keys: 1, .. }));
+    assert!(matches!(kept, IdentityError::UserHasKeys { keys: 1, .. }));
     let kept = why(catalog
         .delete_policy(&deed, account, &policy.name, false)
         .await);
-    assert!(matches!(kept, IdentityRefused::PolicyOfUser { .. }));
+    assert!(matches!(kept, IdentityError::PolicyOfUser { .. }));
     let owner = KeyOwner::User(&name);
     let gone = catalog.delete_access_key(&deed, account, owner, &key.key.id);
     gone.await.unwrap();
     let kept = why(catalog.delete_user(&deed, account, &name).await);
-    assert!(matches!(kept, IdentityRefused::UserHasPolicies { .. }));
+    assert!(matches!(kept, IdentityError::UserHasPolicies { .. }));
     let detached = catalog.detach_from_user(&deed, account, &name, &policy);
     detached.await.unwrap();
     catalog.delete_user(&deed, account, &name).await.unwrap();
@@ -132,8 +133,8 @@ async fn a_user_with_keys_or_policies_stays() {
 
 #[tokio::test]
 async fn a_key_is_its_owners_alone() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let (one, other) = (world.user("one").await, world.user("other").await);
     let key = NewAccessKey::generate(account.clone(), Some(one.clone()), NOW);
     catalog.create_access_key(&deed, &key).await.unwrap();
@@ -143,7 +144,7 @@ async fn a_key_is_its_owners_alone() {
             .await;
         assert!(matches!(
             refused,
-            Err(ChangeError::Refused(AccountRefused::NoKey { .. }))
+            Err(ChangeError::Refused(AccountError::NoKey { .. }))
         ));
     }
     let own = catalog.access_keys_of(account, Some(&one)).await.unwrap();
@@ -157,7 +158,7 @@ async fn a_key_is_its_owners_alone() {
     let third = NewAccessKey::generate(account.clone(), Some(one), NOW);
     assert!(matches!(
         catalog.create_access_key(&deed, &third).await,
-        Err(ChangeError::Refused(AccountRefused::TooManyKeys {
+        Err(ChangeError::Refused(AccountError::TooManyKeys {
             max: 2,
             ..
         }))
@@ -166,8 +167,8 @@ async fn a_key_is_its_owners_alone() {
 
 #[tokio::test]
 async fn a_renamed_user_keeps_what_it_has() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let (old, policy) = (world.user("old").await, world.policy("p").await);
     let attached = catalog.attach_to_user(&deed, account, &old, &policy).await;
     attached.unwrap();
@@ -207,8 +208,8 @@ async fn a_renamed_user_keeps_what_it_has() {
 
 #[tokio::test]
 async fn whatever_changes_rights_is_seen() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let (user, policy) = (world.user("u").await, world.policy("p").await);
     let mut last = world.rights(&user).await;
     let mut has_changed = async |what: &str| {
@@ -233,7 +234,7 @@ async fn whatever_changes_rights_is_seen() {
         .unwrap()
         .policies;
     assert_eq!(
-        catalog.policy_texts(account, &attached).await.unwrap(),
+        catalog.policy_documents(account, &attached).await.unwrap(),
         ["{2}"]
     );
     let back = catalog
@@ -242,7 +243,7 @@ async fn whatever_changes_rights_is_seen() {
     back.unwrap();
     has_changed("default").await;
     assert_eq!(
-        catalog.policy_texts(account, &attached).await.unwrap(),
+        catalog.policy_documents(account, &attached).await.unwrap(),
         ["{1}"]
     );
     catalog
@@ -254,18 +255,18 @@ async fn whatever_changes_rights_is_seen() {
 
 #[tokio::test]
 async fn versions_are_few_and_the_one_that_counts_stays() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let policy = world.policy("p").await;
     let add = |drop_oldest| {
         catalog.create_policy_version(&deed, account, &policy.name, "{}", false, drop_oldest)
     };
-    for _ in 1..VERSIONS_MAX {
+    for _ in 1..POLICY_VERSIONS_MAX {
         add(false).await.unwrap();
     }
     assert!(matches!(
         why(add(false).await),
-        IdentityRefused::TooManyVersions { .. }
+        IdentityError::TooManyVersions { .. }
     ));
     add(true).await.unwrap();
     let now = catalog
@@ -278,21 +279,24 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
     let delete = |version| catalog.delete_policy_version(&deed, account, &policy.name, version);
     assert!(matches!(
         why(delete(1).await),
-        IdentityRefused::DefaultVersion { version: 1, .. }
+        IdentityError::DefaultVersion { version: 1, .. }
     ));
     assert!(matches!(
         why(delete(2).await),
-        IdentityRefused::NoVersion { version: 2, .. }
+        IdentityError::NoVersion { version: 2, .. }
     ));
     assert!(matches!(
         why(catalog
             .delete_policy(&deed, account, &policy.name, false)
             .await),
-        IdentityRefused::PolicyHasVersions { versions: 5, .. }
+        IdentityError::PolicyHasVersions { versions: 5, .. }
     ));
-    let described = catalog.describe_policy(&deed, account, &policy.name, "told");
+    let described = catalog.set_policy_description(&deed, account, &policy.name, "told");
     let described = described.await.unwrap().value;
-    assert_eq!((&*described.description, described.default), ("told", 1));
+    assert_eq!(
+        (&*described.description, described.default_version),
+        ("told", 1)
+    );
     for version in [3, 4, 5, 6] {
         delete(version).await.unwrap();
     }
@@ -304,22 +308,22 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
 
 #[tokio::test]
 async fn roles_have_policies_up_to_a_limit_of_each_kind() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let name = RoleName::parse("r").unwrap();
     let role = Role {
         id: random_identity_id(),
         name: name.clone(),
         description: String::new(),
-        trust: "{}".to_owned(),
-        trusted: Vec::new(),
+        trust_policy: "{}".to_owned(),
+        trusted_identities: Vec::new(),
         max_session_s: SESSION_DEFAULT_S,
         created: NOW,
         updated: NOW,
         policies: Vec::new(),
     };
     catalog.create_role(&deed, account, &role).await.unwrap();
-    for n in 0..ATTACHED_MAX {
+    for n in 0..ATTACHED_POLICIES_MAX {
         let policy = world.policy(&format!("p{n}")).await;
         catalog
             .attach_to_role(&deed, account, &name, &policy)
@@ -329,7 +333,7 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
     let more = world.policy("more").await;
     assert!(matches!(
         why(catalog.attach_to_role(&deed, account, &name, &more).await),
-        IdentityRefused::TooManyOfRole { .. }
+        IdentityError::TooManyOfRole { .. }
     ));
     let system = PolicyRef::new(
         PolicyKind::System,
@@ -341,25 +345,25 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
         .unwrap();
     assert!(matches!(
         why(catalog.attach_to_role(&deed, account, &name, &system).await),
-        IdentityRefused::RoleHasPolicy { .. }
+        IdentityError::RoleHasPolicy { .. }
     ));
     assert!(matches!(
         why(catalog.delete_role(&deed, account, &name).await),
-        IdentityRefused::RoleHasPolicies { policies: 21, .. }
+        IdentityError::RoleHasPolicies { policies: 21, .. }
     ));
     let unknown = PolicyRef::new(PolicyKind::System, PolicyName::parse("Nothing").unwrap());
     assert_eq!(
         why(catalog
             .attach_to_role(&deed, account, &name, &unknown)
             .await),
-        IdentityRefused::NoPolicy(unknown)
+        IdentityError::NoPolicy(unknown)
     );
 }
 
 #[tokio::test]
 async fn a_policy_goes_with_all_its_versions_if_it_is_to() {
-    let world = World::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.deed());
+    let world = Fixture::new().await;
+    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
     let name = world.policy("p").await.name;
     let added = catalog.create_policy_version(&deed, account, &name, "{}", true, false);
     added.await.unwrap();

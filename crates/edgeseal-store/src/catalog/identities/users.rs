@@ -3,12 +3,12 @@ use edgeseal_core::{
     identity::{USERS_MAX, User, UserName},
 };
 
-use super::{Changed, IdentityRefused, PageOf, refused};
+use super::{Changed, CursorPage, IdentityError, refused};
 use crate::{
     Fault, Key,
-    catalog::{Catalog, Deed},
+    catalog::{AuditContext, Catalog},
     key,
-    record::Since,
+    record::TimestampRecord,
 };
 
 impl Catalog {
@@ -29,7 +29,7 @@ impl Catalog {
         account: &AccountId,
         after: Option<&UserName>,
         limit: usize,
-    ) -> Result<PageOf<User>, Fault> {
+    ) -> Result<CursorPage<User>, Fault> {
         let after = after.map(|name| Key::user(account, name));
         self.page_of(&key::users(account), after.as_ref(), limit)
             .await
@@ -38,19 +38,24 @@ impl Catalog {
     /// Makes a user.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
-    pub async fn create_user(&self, deed: &Deed, account: &AccountId, user: &User) -> Changed<()> {
+    /// [`IdentityError`], or why the store did not do it.
+    pub async fn create_user(
+        &self,
+        deed: &AuditContext,
+        account: &AccountId,
+        user: &User,
+    ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let key = Key::user(account, &user.name);
             if draft.has(&key).await? {
-                return refused(IdentityRefused::UserExists(user.name.clone()));
+                return refused(IdentityError::UserExists(user.name.clone()));
             }
             draft.touch_account(account).await?;
             if self.count(&key::users(account)).await? >= USERS_MAX {
-                return refused(IdentityRefused::TooManyUsers { max: USERS_MAX });
+                return refused(IdentityError::TooManyUsers { max: USERS_MAX });
             }
             draft.put(key, user)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
@@ -59,10 +64,10 @@ impl Catalog {
     /// Changes a user as `change` says; its name, number, time of making and policies stay.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn update_user(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &UserName,
         change: impl Fn(&mut User) + Send + Sync,
@@ -71,7 +76,7 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(old) = draft.get::<User>(&key).await? else {
-                return refused(IdentityRefused::NoUser(name.clone()));
+                return refused(IdentityError::NoUser(name.clone()));
             };
             let mut new = old.clone();
             change(&mut new);
@@ -93,10 +98,10 @@ impl Catalog {
     /// [`update_user`](Self::update_user) does.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn rename_user(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &UserName,
         new: &UserName,
@@ -106,11 +111,11 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let old_key = Key::user(account, name);
             let Some(old) = draft.get::<User>(&old_key).await? else {
-                return refused(IdentityRefused::NoUser(name.clone()));
+                return refused(IdentityError::NoUser(name.clone()));
             };
             let key = Key::user(account, new);
             if draft.has(&key).await? {
-                return refused(IdentityRefused::UserExists(new.clone()));
+                return refused(IdentityError::UserExists(new.clone()));
             }
             for key in self.access_keys_of(account, Some(name)).await? {
                 draft.move_access_key(&key, new).await?;
@@ -118,7 +123,7 @@ impl Catalog {
             for attachment in &old.policies {
                 let policy = &attachment.policy;
                 draft.delete(Key::user_with_policy(account, policy, name));
-                let since = Since { at: attachment.at };
+                let since = TimestampRecord { at: attachment.at };
                 draft.put(Key::user_with_policy(account, policy, new), &since)?;
             }
             let mut changed = old.clone();
@@ -133,7 +138,7 @@ impl Catalog {
             };
             draft.delete(old_key);
             draft.put(key, &user)?;
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, user))
         })
         .await
@@ -142,33 +147,33 @@ impl Catalog {
     /// Removes a user that has neither access keys nor policies.
     ///
     /// # Errors
-    /// [`IdentityRefused`], or why the store did not do it.
+    /// [`IdentityError`], or why the store did not do it.
     pub async fn delete_user(
         &self,
-        deed: &Deed,
+        deed: &AuditContext,
         account: &AccountId,
         name: &UserName,
     ) -> Changed<()> {
         self.transact(deed, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(user) = draft.get::<User>(&key).await? else {
-                return refused(IdentityRefused::NoUser(name.clone()));
+                return refused(IdentityError::NoUser(name.clone()));
             };
             let keys = self.access_keys_of(account, Some(name)).await?.len();
             if keys > 0 {
-                return refused(IdentityRefused::UserHasKeys {
+                return refused(IdentityError::UserHasKeys {
                     name: name.clone(),
                     keys,
                 });
             }
             if !user.policies.is_empty() {
-                return refused(IdentityRefused::UserHasPolicies {
+                return refused(IdentityError::UserHasPolicies {
                     name: name.clone(),
                     policies: user.policies.len(),
                 });
             }
             draft.delete(key);
-            draft.change_rights(account);
+            draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await

@@ -10,7 +10,7 @@ fn with_companion(first: &CertificateRecord, second: &CertificateRecord) -> Doma
     domain.production.as_mut().unwrap().companion = Some(Companion {
         certificate: second.id,
         material: second.material,
-        key: second.facts.key,
+        key: second.info.key,
         covers: true,
         updated: NOW,
     });
@@ -20,12 +20,12 @@ fn with_companion(first: &CertificateRecord, second: &CertificateRecord) -> Doma
 /// A certificate of this content with an RSA key, that ends `ms` after [`NOW`].
 async fn upload_rsa(catalog: &Catalog, id: i64, content: &str, ms: i64) -> CertificateRecord {
     let mut certificate = certificate(content);
-    certificate.facts.key = KeyAlgorithm::Rsa;
-    certificate.facts.chain_not_after = NOW.plus_ms(ms);
-    certificate.facts.sha256 = content.to_owned();
+    certificate.info.key = KeyAlgorithm::Rsa;
+    certificate.info.chain_not_after = NOW.plus_ms(ms);
+    certificate.info.sha256 = content.to_owned();
     let row = row(id, &certificate);
     let (certificate, written) = (&certificate, &row);
-    let deed = &deed();
+    let deed = &audit_context();
     let added = catalog.transact(deed, |mut draft| async move {
         draft
             .add_certificate(written, certificate, Quota::Unlimited)
@@ -65,7 +65,7 @@ async fn a_companion_is_in_use_until_the_domain_has_others() {
     }
 
     let mut off = both.clone();
-    off.switch_off(Environment::Production, NOW);
+    off.disable_https(Environment::Production, NOW);
     change(&catalog, &both, &off).await;
     assert_consistent(&catalog).await;
     let user = delete(&catalog, &second).await;
@@ -87,7 +87,7 @@ async fn a_hidden_companion_goes_with_its_binding() {
     let second = upload_rsa(&catalog, 2, "b", 1000).await;
     let both = with_companion(&first, &second);
     add(&catalog, &both).await;
-    let (deed, hidden) = (&deed(), &second);
+    let (deed, hidden) = (&audit_context(), &second);
     let hiding = catalog.transact(deed, |mut draft| async move {
         draft.hide_certificate(hidden).await?;
         Ok::<_, Never>((draft, ()))
@@ -110,7 +110,7 @@ async fn the_earlier_end_of_two_chains_counts() {
         let both = with_companion(&first, &second);
         add(&catalog, &both).await;
         let (now, soon) = (NOW.plus_ms(501), NOW.plus_ms(1500));
-        let ending = catalog.ending(&account(), now, soon).await.unwrap();
+        let ending = catalog.count_expiring(&account(), now, soon).await.unwrap();
         assert_eq!(ending, expected, "{ms}");
         assert_consistent(&catalog).await;
     }
@@ -124,9 +124,9 @@ async fn audit_and_history_name_both_leaves() {
     let alone = domain("a.example.com", Some(&first));
     add(&catalog, &alone).await;
     let both = with_companion(&first, &second);
-    let deed = &Deed {
-        request: "adds".to_owned(),
-        ..deed()
+    let deed = &AuditContext {
+        request_id: "adds".to_owned(),
+        ..audit_context()
     };
     let (before, after) = (&alone, &both);
     let changed = catalog.transact(deed, |mut draft| async move {
@@ -190,8 +190,8 @@ async fn the_doctor_sees_a_companion_that_is_wrong() {
         let findings = findings.filter(|one| one.key == Key::domain(&domain.name));
         findings.map(|one| one.what).collect()
     };
-    type Spoil = fn(&mut Companion);
-    let spoilt: [(Spoil, &str); 3] = [
+    type Corrupt = fn(&mut Companion);
+    let spoilt: [(Corrupt, &str); 3] = [
         (
             |it| it.certificate = 9,
             "certificate 9, which it has bound, is not there",

@@ -1,7 +1,7 @@
 //! What accounts have of what they may have only so much of.
 
 use bytes::Bytes;
-use edgeseal_core::quota::Kind;
+use edgeseal_core::quota::QuotaKind;
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::*;
@@ -9,7 +9,7 @@ use crate::{SharedStore, Write, sqlite::SqliteStore};
 
 async fn counts(catalog: &Catalog) -> [u64; 3] {
     let mut found = [0; 3];
-    for (kind, found) in Kind::ALL.into_iter().zip(&mut found) {
+    for (kind, found) in QuotaKind::ALL.into_iter().zip(&mut found) {
         *found = catalog.used(&account(), kind).await.unwrap();
     }
     found
@@ -26,7 +26,7 @@ async fn add_at_once(
     quota: Quota,
     all: &Barrier,
 ) -> Result<(), OverQuota> {
-    let (domain, deed) = (&domain(name, None), &deed());
+    let (domain, deed) = (&domain(name, None), &audit_context());
     let mut is_first = true;
     let added = catalog.transact(deed, |mut draft| {
         let waits = std::mem::take(&mut is_first);
@@ -47,7 +47,7 @@ async fn add_at_once(
 }
 
 async fn delete_domain(catalog: &Catalog, name: &str) {
-    let (domain, deed) = (&domain(name, None), &deed());
+    let (domain, deed) = (&domain(name, None), &audit_context());
     let deleted = catalog.transact(deed, |mut draft| async move {
         draft.delete_domain(domain).await?;
         Ok::<_, Never>((draft, ()))
@@ -56,7 +56,7 @@ async fn delete_domain(catalog: &Catalog, name: &str) {
 }
 
 async fn request_within(catalog: &Catalog, number: u8, quota: Quota) -> Result<(), OverQuota> {
-    let deed = &deed();
+    let deed = &audit_context();
     let added = catalog.transact(deed, |mut draft| async move {
         let keys = (
             &edgeseal_core::certificate::Digest::of(&[number]),
@@ -74,7 +74,7 @@ async fn request_within(catalog: &Catalog, number: u8, quota: Quota) -> Result<(
     }
 }
 
-async fn set(catalog: &Catalog, kind: Kind, to: Option<&'static str>) {
+async fn set(catalog: &Catalog, kind: QuotaKind, to: Option<&'static str>) {
     let key = Key::count(&account(), kind);
     let write = vec![match to {
         None => Write::Delete(key),
@@ -98,9 +98,15 @@ async fn every_change_counts() {
     add(catalog, &domain("b.example.com", None)).await;
     request_within(catalog, 1, Quota::Unlimited).await.unwrap();
     assert_eq!(counts(catalog).await, [2, 2, 1]);
-    let deed = &deed();
+    let deed = &audit_context();
     // Removed while a domain has it: out of its owner's sight, and gone with its last binding.
-    let (old, listed) = (&first, Span { skip: 0, limit: 9 });
+    let (old, listed) = (
+        &first,
+        Pagination {
+            offset: 0,
+            limit: 9,
+        },
+    );
     let hidden = catalog.transact(deed, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
@@ -120,10 +126,10 @@ async fn every_change_counts() {
 
 /// One makes way for another in the same change: that is no more than before.
 #[tokio::test]
-async fn at_the_quota_one_may_be_replaced() {
+async fn replacing_is_allowed_at_the_quota() {
     let catalog = &catalog();
     let (old, other) = (upload(catalog, 1, "a").await, certificate("b"));
-    let (old, other, new, deed) = (&old, &other, &row(2, &other), &deed());
+    let (old, other, new, deed) = (&old, &other, &row(2, &other), &audit_context());
     for (quota, removes, fits) in [
         (Quota::AtMost(1), false, false),
         (Quota::AtMost(1), true, true),
@@ -156,7 +162,7 @@ async fn many_at_once_end_exactly_at_the_quota() {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(store, keyring);
         add(&catalog, &domain("first.example.com", None)).await;
-        set(&catalog, Kind::Domains, None).await;
+        set(&catalog, QuotaKind::Domains, None).await;
         let all = Arc::new(Barrier::new(2 * LIMIT as usize));
         let mut tasks = JoinSet::new();
         for task in 0..2 * LIMIT {
@@ -173,7 +179,7 @@ async fn many_at_once_end_exactly_at_the_quota() {
         for over in results.into_iter().filter_map(Result::err) {
             assert_eq!(
                 (over.kind, over.adding, over.limit),
-                (Kind::Domains, 1, LIMIT)
+                (QuotaKind::Domains, 1, LIMIT)
             );
             assert_eq!(
                 over.used,
@@ -181,7 +187,10 @@ async fn many_at_once_end_exactly_at_the_quota() {
                 "refused at the limit, not before"
             );
         }
-        let span = Span { skip: 0, limit: 0 };
+        let span = Pagination {
+            offset: 0,
+            limit: 0,
+        };
         let there = catalog.domains(&account(), span).await.unwrap().total;
         assert_eq!(there, LIMIT as usize);
         assert_eq!(counts(&catalog).await[0], u64::from(LIMIT));
@@ -192,13 +201,13 @@ async fn many_at_once_end_exactly_at_the_quota() {
 }
 
 #[tokio::test]
-async fn what_was_there_before_is_counted_once() {
+async fn existing_records_are_counted_once() {
     let catalog = &catalog();
     for number in 0..3 {
         add(catalog, &domain(&format!("{number}.example.com"), None)).await;
     }
     for first in ["add", "delete"] {
-        set(catalog, Kind::Domains, None).await;
+        set(catalog, QuotaKind::Domains, None).await;
         assert_eq!(counts(catalog).await[0], 3, "without a number");
         match first {
             "add" => {
@@ -227,19 +236,25 @@ async fn a_wrong_number_is_corrected() {
         quotas: Default::default(),
     };
     let key = NewAccessKey::generate(account(), None, NOW);
-    catalog.create_account(&deed(), &owner, &key).await.unwrap();
+    catalog
+        .create_account(&audit_context(), &owner, &key)
+        .await
+        .unwrap();
     assert_eq!(catalog.recount_all().await.unwrap(), []);
     add(catalog, &domain("a.example.com", None)).await;
     upload(catalog, 1, "a").await;
     assert_eq!(catalog.recount_all().await.unwrap(), []);
-    set(catalog, Kind::Domains, Some("7")).await;
-    set(catalog, Kind::Certificates, Some("many")).await;
-    let corrected = [(Kind::Domains, Some(7)), (Kind::Certificates, None)];
-    let corrected = corrected.map(|(kind, was)| Recounted {
+    set(catalog, QuotaKind::Domains, Some("7")).await;
+    set(catalog, QuotaKind::Certificates, Some("many")).await;
+    let corrected = [
+        (QuotaKind::Domains, Some(7)),
+        (QuotaKind::Certificates, None),
+    ];
+    let corrected = corrected.map(|(kind, was)| CountCorrection {
         account: account(),
         kind,
-        was,
-        is: 1,
+        recorded: was,
+        actual: 1,
     });
     assert_eq!(catalog.recount_all().await.unwrap(), corrected);
     assert_eq!(counts(catalog).await, [1, 1, 0]);
@@ -252,7 +267,7 @@ async fn signing_requests_that_are_forgotten_make_room() {
         let added = request_within(catalog, number, quota).await;
         assert_eq!(added.is_ok(), fits, "{number}");
     }
-    let later = NOW.plus_ms(SIGNING_REQUEST_MS + 1);
+    let later = NOW.plus_ms(SIGNING_REQUEST_TTL_MS + 1);
     assert_eq!(catalog.sweep(later).await.unwrap(), 2);
     assert_eq!(request_within(catalog, 3, quota).await, Ok(()));
     assert_eq!(counts(catalog).await, [0, 0, 1]);

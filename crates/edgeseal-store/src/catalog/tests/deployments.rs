@@ -10,7 +10,7 @@ fn deployment(id: i64, failure: Option<&str>) -> DeploymentRecord {
         certificates: vec![1],
         domains: vec![DeployedDomain {
             id: 1,
-            name: Pattern::parse("a.example.com").unwrap(),
+            name: DomainPattern::parse("a.example.com").unwrap(),
             certificate: 1,
             before: None,
             failure: failure.map(str::to_owned),
@@ -22,7 +22,7 @@ fn deployment(id: i64, failure: Option<&str>) -> DeploymentRecord {
 }
 
 async fn deploy(catalog: &Catalog, deployment: &DeploymentRecord) {
-    let deed = &deed();
+    let deed = &audit_context();
     let added = catalog.transact(deed, |mut draft| async move {
         draft.put_deployment(&account(), deployment)?;
         Ok::<_, Never>((draft, ()))
@@ -52,7 +52,7 @@ async fn a_page_of_deployments_is_all_that_is_read() {
         (4, vec![], vec![]),
         (usize::MAX, vec![], vec![]),
     ] {
-        let span = Span::of_page(page, 10);
+        let span = Pagination::of_page(page, 10);
         let found = catalog.deployments(&account(), span).await.unwrap();
         assert_eq!(numbers(found), (25, all), "page {page}");
         let has_failed = |one: &DeploymentRecord| one.domains[0].failure.is_some();
@@ -61,7 +61,7 @@ async fn a_page_of_deployments_is_all_that_is_read() {
             .await;
         assert_eq!(numbers(found.unwrap()), (5, failed), "page {page}");
     }
-    let second = Span::of_page(2, 2);
+    let second = Pagination::of_page(2, 2);
     let odd = |one: &DeploymentRecord| one.id % 2 == 1;
     let found = catalog.deployments_where(&account(), odd, second).await;
     assert_eq!(numbers(found.unwrap()), (13, vec![21, 19]));
@@ -76,7 +76,7 @@ async fn a_page_of_deployments_is_all_that_is_read() {
     catalog.store().commit(Txn { expect, write }).await.unwrap();
     for (page, reads) in [(1, true), (2, true), (3, false)] {
         let found = catalog
-            .deployments(&account(), Span::of_page(page, 10))
+            .deployments(&account(), Pagination::of_page(page, 10))
             .await;
         assert_eq!(found.is_ok(), reads, "page {page}");
         assert!(found.is_err() || found.unwrap().total == 26, "page {page}");

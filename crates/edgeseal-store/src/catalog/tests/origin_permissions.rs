@@ -7,7 +7,7 @@ use super::*;
 /// More than one page.
 const DOMAINS: usize = 205;
 
-async fn permissions(catalog: &Catalog, names: &[Pattern]) -> Vec<OriginPermission> {
+async fn permissions(catalog: &Catalog, names: &[DomainPattern]) -> Vec<OriginPermission> {
     let mut found = Vec::new();
     for name in names {
         let domain: Domain = catalog.domain(name).await.unwrap().unwrap();
@@ -34,14 +34,14 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
         };
         let key = NewAccessKey::generate(id.clone(), None, NOW);
         catalog
-            .create_account(&deed(), &account, &key)
+            .create_account(&audit_context(), &account, &key)
             .await
             .unwrap();
         for number in 0..DOMAINS {
             let mut one = domain(&format!("d{number}.of-{id}.example"), None);
             one.account = id.clone();
             let added = &one;
-            let deed = deed();
+            let deed = audit_context();
             let added = catalog.transact(&deed, |mut draft| async move {
                 draft.add_domain(added, Quota::Unlimited).await?;
                 Ok::<_, ChangeError<OverQuota>>((draft, ()))
@@ -55,7 +55,7 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
         permissions(&catalog, &names[0]).await,
         [OriginPermission::Unknown]
     );
-    catalog.stamp_all_origin_permissions(NOW).await.unwrap();
+    catalog.migrate_origin_permissions(NOW).await.unwrap();
     assert_eq!(
         permissions(&catalog, &names[0]).await,
         [OriginPermission::Tenant]
@@ -67,11 +67,11 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
 
     let tenant = AccountId::parse(accounts[0].0).unwrap();
     for (chosen, permission) in [
-        (PrivateOriginsOf::Allowed, OriginPermission::Allowed),
-        (PrivateOriginsOf::Refused, OriginPermission::Refused),
-        (PrivateOriginsOf::Installation, OriginPermission::Tenant),
+        (PrivateOriginsOverride::Allowed, OriginPermission::Allowed),
+        (PrivateOriginsOverride::Refused, OriginPermission::Refused),
+        (PrivateOriginsOverride::Inherit, OriginPermission::Tenant),
     ] {
-        let deed = deed();
+        let deed = audit_context();
         let update = AccountUpdate {
             private_origins: Some(chosen),
             quotas: Vec::new(),
@@ -86,9 +86,11 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
     }
     let nobody = AccountId::parse("3000000000000003").unwrap();
     let nothing = AccountUpdate::default();
-    let refused = catalog.update_account(&deed(), &nobody, &nothing).await;
+    let refused = catalog
+        .update_account(&audit_context(), &nobody, &nothing)
+        .await;
     assert!(matches!(
         refused,
-        Err(ChangeError::Refused(AccountRefused::NoAccount { .. }))
+        Err(ChangeError::Refused(AccountError::NoAccount { .. }))
     ));
 }

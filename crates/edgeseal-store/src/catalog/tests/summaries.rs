@@ -42,7 +42,7 @@ async fn summaries_of_another_release_are_written_anew() {
     // One that has changed since is of this release, and one leads nowhere.
     let changed = domain("d1.example.com", None);
     change(catalog, &domain("d1.example.com", Some(&rows[1])), &changed).await;
-    let nowhere = Key::account_domain(&account(), &Pattern::parse("no.example.com").unwrap());
+    let nowhere = Key::account_domain(&account(), &DomainPattern::parse("no.example.com").unwrap());
     age(catalog, &[(nowhere.clone(), Bytes::from_static(&[1, 0]))]).await;
 
     assert_eq!(catalog.rebuild_summaries().await.unwrap(), 1101);

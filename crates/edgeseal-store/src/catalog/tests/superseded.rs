@@ -1,6 +1,6 @@
 //! Uploads whose place others took: which stay, which go, and what makes room at the quota.
 
-use edgeseal_core::quota::Kind;
+use edgeseal_core::quota::QuotaKind;
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::*;
@@ -10,12 +10,12 @@ const A: &str = "a.example.com";
 const B: &str = "b.example.com";
 
 /// A call that comes after all before it.
-fn deed() -> Deed {
+fn deed() -> AuditContext {
     static CALLS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     let now = NOW.plus_ms(CALLS.fetch_add(1, Ordering::Relaxed));
-    Deed {
+    AuditContext {
         now,
-        ..super::deed()
+        ..super::audit_context()
     }
 }
 
@@ -75,9 +75,15 @@ async fn bind(catalog: &Catalog, before: &Domain, id: i64) -> Domain {
 
 /// The numbers of the account's certificates. What is counted, and what the doctor says, agrees.
 async fn numbers(catalog: &Catalog) -> Vec<i64> {
-    let span = Span { skip: 0, limit: 99 };
+    let span = Pagination {
+        offset: 0,
+        limit: 99,
+    };
     let listed = catalog.certificates(&account(), None, span).await.unwrap();
-    let counted = catalog.used(&account(), Kind::Certificates).await.unwrap();
+    let counted = catalog
+        .used(&account(), QuotaKind::Certificates)
+        .await
+        .unwrap();
     assert_eq!(counted, listed.total as u64);
     let found = consistency::check(catalog.store().as_ref()).await.unwrap();
     let without_accounts = |finding: &&consistency::Finding| {
@@ -211,7 +217,7 @@ async fn one_that_its_last_domains_leave_at_once_is_superseded() {
             });
         }
         tasks.join_all().await;
-        let name = Pattern::parse(A).unwrap();
+        let name = DomainPattern::parse(A).unwrap();
         let key = Key::superseded(&account(), &name, 1);
         assert!(catalog.store().get(&key).await.unwrap().is_some());
     }
@@ -261,7 +267,7 @@ async fn one_that_is_bound_does_not_go_whatever_the_index_says() {
     let key = Key::superseded(&account(), &a.name, 1);
     let write = vec![crate::Write::Put {
         key,
-        value: record::encode(&record::Since { at: NOW }).unwrap(),
+        value: record::encode(&record::TimestampRecord { at: NOW }).unwrap(),
         expires: None,
     }];
     let expect = Vec::new();
@@ -276,7 +282,7 @@ async fn the_doctor_finds_one_that_is_none() {
     let a = with_uploads(catalog, A, 1..=2).await;
     let (centre, b) = (
         upload(catalog, 3, "centre").await,
-        Pattern::parse(B).unwrap(),
+        DomainPattern::parse(B).unwrap(),
     );
     for (name, id, finds) in [
         (&a.name, 1, 0),
@@ -286,7 +292,7 @@ async fn the_doctor_finds_one_that_is_none() {
     ] {
         let write = vec![crate::Write::Put {
             key: Key::superseded(&account(), name, id),
-            value: record::encode(&record::Since { at: NOW }).unwrap(),
+            value: record::encode(&record::TimestampRecord { at: NOW }).unwrap(),
             expires: None,
         }];
         let expect = Vec::new();

@@ -28,7 +28,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_is_one_moment_of_a_store_that_is_written_to() {
+async fn a_backup_is_one_snapshot_of_a_busy_store() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("store.db");
     let store = open(&path);
@@ -47,13 +47,13 @@ async fn a_copy_is_one_moment_of_a_store_that_is_written_to() {
     for round in 0..5 {
         let to = home.path().join(format!("copy-{round}"));
         let before = written.load(Ordering::Acquire);
-        let copy = StoreCopy::of(&path, &to).unwrap();
+        let copy = StoreBackup::create(&path, &to).unwrap();
         {
-            let view = copy.view().unwrap();
-            assert_eq!(view.damage().unwrap(), Vec::<String>::new());
-            assert_eq!(view.listings_amiss().unwrap(), 0);
+            let view = copy.snapshot().unwrap();
+            assert_eq!(view.integrity_errors().unwrap(), Vec::<String>::new());
+            assert_eq!(view.listing_mismatches().unwrap(), 0);
         }
-        copy.publish(&to).unwrap();
+        copy.persist(&to).unwrap();
         let mode = fs::metadata(&to).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let found = state(&open(&to)).await;
@@ -72,33 +72,36 @@ async fn nothing_is_written_over_and_nothing_is_left_behind() {
     open(&path);
     fs::write(&to, "precious").unwrap();
     let before = names(home.path());
-    let refused = StoreCopy::of(&path, &to).unwrap().publish(&to);
-    assert!(matches!(refused, Err(PlaceError::Exists { .. })));
+    let refused = StoreBackup::create(&path, &to).unwrap().persist(&to);
+    assert!(matches!(refused, Err(BackupError::Exists { .. })));
     assert_eq!(fs::read_to_string(&to).unwrap(), "precious");
-    drop(StoreCopy::of(&path, &to).unwrap());
-    let foreign = StoreCopy::of(&to, &path).unwrap_err();
+    drop(StoreBackup::create(&path, &to).unwrap());
+    let foreign = StoreBackup::create(&to, &path).unwrap_err();
     assert!(matches!(foreign, OpenError::Unreadable { .. }), "{foreign}");
-    let missing = StoreCopy::of(&home.path().join("none"), &path).unwrap_err();
+    let missing = StoreBackup::create(&home.path().join("none"), &path).unwrap_err();
     assert!(matches!(missing, OpenError::Io { .. }), "{missing}");
     assert_eq!(names(home.path()), before);
 }
 
 #[tokio::test]
-async fn a_copy_takes_the_place_of_a_store_that_nobody_owns() {
+async fn a_backup_replaces_a_store_that_no_process_owns() {
     let home = tempfile::tempdir().unwrap();
     let (path, to) = (home.path().join("store.db"), home.path().join("copy"));
     let store = open(&path);
     let kept = commit(&store, [put("d/1", "kept"), put("counter/x", "1002000")]).await;
-    StoreCopy::of(&path, &to).unwrap().publish(&to).unwrap();
+    StoreBackup::create(&path, &to)
+        .unwrap()
+        .persist(&to)
+        .unwrap();
     let lost = commit(&store, [put("d/2", "lost")]).await;
     assert!(kept < lost);
     let put_in_place = |replace| {
-        let copy = StoreCopy::of(&to, &path).unwrap();
-        copy.put_in_place(&path, replace, NOW)
+        let copy = StoreBackup::create(&to, &path).unwrap();
+        copy.restore_to(&path, replace, NOW)
     };
     let owned = put_in_place(true);
     assert!(
-        matches!(owned, Err(PlaceError::Open(OpenError::Locked { .. }))),
+        matches!(owned, Err(BackupError::Open(OpenError::Locked { .. }))),
         "{owned:?}"
     );
     assert_eq!(
@@ -107,21 +110,32 @@ async fn a_copy_takes_the_place_of_a_store_that_nobody_owns() {
             .await
             .unwrap()
             .unwrap()
-            .changed,
+            .revision,
         lost
     );
     // As after a crash: the log has what the database has not.
     let crashed = home.path().join("crashed");
     fs::create_dir(&crashed).unwrap();
     for tail in ["", "-wal"] {
-        fs::copy(beside(&path, tail), crashed.join(format!("store.db{tail}"))).unwrap();
+        fs::copy(
+            with_suffix(&path, tail),
+            crashed.join(format!("store.db{tail}")),
+        )
+        .unwrap();
     }
     drop(store);
     for tail in ["", "-wal"] {
-        fs::copy(crashed.join(format!("store.db{tail}")), beside(&path, tail)).unwrap();
+        fs::copy(
+            crashed.join(format!("store.db{tail}")),
+            with_suffix(&path, tail),
+        )
+        .unwrap();
     }
     let there = put_in_place(false);
-    assert!(matches!(there, Err(PlaceError::Exists { .. })), "{there:?}");
+    assert!(
+        matches!(there, Err(BackupError::Exists { .. })),
+        "{there:?}"
+    );
 
     let aside = put_in_place(true).unwrap().unwrap();
     let store = open(&path);
@@ -154,10 +168,13 @@ async fn of_an_empty_log_nothing_is_kept_beside_the_store() {
     let home = tempfile::tempdir().unwrap();
     let (path, to) = (home.path().join("store.db"), home.path().join("copy"));
     SqliteStore::open(&path).unwrap().close().await;
-    StoreCopy::of(&path, &to).unwrap().publish(&to).unwrap();
-    fs::write(beside(&path, "-wal"), "").unwrap();
-    let copy = StoreCopy::of(&to, &path).unwrap();
-    let aside = copy.put_in_place(&path, true, NOW).unwrap().unwrap();
+    StoreBackup::create(&path, &to)
+        .unwrap()
+        .persist(&to)
+        .unwrap();
+    fs::write(with_suffix(&path, "-wal"), "").unwrap();
+    let copy = StoreBackup::create(&to, &path).unwrap();
+    let aside = copy.restore_to(&path, true, NOW).unwrap().unwrap();
     assert!(aside.exists());
     let found = names(home.path());
     assert!(
@@ -168,17 +185,17 @@ async fn of_an_empty_log_nothing_is_kept_beside_the_store() {
 
 /// Before anything is read: what is there may take long to read.
 #[tokio::test]
-async fn a_place_that_is_taken_is_told() {
+async fn an_occupied_target_is_an_error() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("store.db");
-    check_place(&path, false).unwrap();
+    check_restore_target(&path, false).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     for replace in [false, true] {
-        let taken = check_place(&path, replace).unwrap_err();
-        assert!(matches!(taken, PlaceError::Open(OpenError::Locked { .. })));
+        let taken = check_restore_target(&path, replace).unwrap_err();
+        assert!(matches!(taken, BackupError::Open(OpenError::Locked { .. })));
     }
     store.close().await;
-    let exists = check_place(&path, false).unwrap_err();
-    assert!(matches!(exists, PlaceError::Exists { .. }), "{exists}");
-    check_place(&path, true).unwrap();
+    let exists = check_restore_target(&path, false).unwrap_err();
+    assert!(matches!(exists, BackupError::Exists { .. }), "{exists}");
+    check_restore_target(&path, true).unwrap();
 }

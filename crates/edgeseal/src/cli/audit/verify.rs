@@ -10,13 +10,13 @@ use clap::Args;
 use edgeseal_core::{AccountId, Secret, Timestamp};
 use edgeseal_store::{
     Catalog, Fault, Keyring,
-    chain::{ChainKey, Expected, Mac, Report},
-    sqlite::SqliteView,
+    audit_chain::{ChainKey, ExpectedHead, Mac, Report},
+    sqlite::SqliteSnapshot,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{EX_DATA, Failure, output::say},
+    cli::{CliError, EX_DATA, output::say},
     clock,
     config::{Config, Flags},
     kek,
@@ -42,29 +42,29 @@ pub(in crate::cli) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let expected = self.head.as_deref().map(expected).transpose()?;
-        let one = self.account.as_deref().map(account).transpose()?;
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
+        let expected = self.head.as_deref().map(parse_head).transpose()?;
+        let one = self.account.as_deref().map(parse_account).transpose()?;
         let config = Config::load(&Flags {
             config: self.config,
             data: self.data,
             ..Flags::default()
         })?;
-        let catalog = look_at(&config).await?;
-        let key = match catalog.chain_key().await.map_err(data)? {
+        let catalog = open_catalog(&config).await?;
+        let key = match catalog.chain_key().await.map_err(data_error)? {
             Some(key) => key,
             // It was never made, or it was removed: a secret that nobody knows finds all forged.
             None => ChainKey::new(&Secret::new(Keyring::generate().as_bytes().to_vec())),
         };
         let accounts = match one {
             Some(one) => vec![one],
-            None => catalog.audited_accounts().await.map_err(data)?,
+            None => catalog.audited_accounts().await.map_err(data_error)?,
         };
         let now = clock::now();
         let mut problems = 0;
         for account in accounts {
             let verified = catalog.verify_audit(&account, expected, &key, now).await;
-            let report = verified.map_err(data)?;
+            let report = verified.map_err(data_error)?;
             problems += report.problems_total;
             if self.json {
                 say!("{}", as_json(&report))?;
@@ -80,45 +80,45 @@ impl Command {
 }
 
 /// One moment of the store, read only.
-async fn look_at(config: &Config) -> Result<Catalog, Failure> {
+async fn open_catalog(config: &Config) -> Result<Catalog, CliError> {
     let url = config.store_url();
     let path = url.strip_prefix("sqlite:").ok_or_else(|| {
-        Failure::Usage(format!(
+        CliError::Usage(format!(
             "{url} is no store in a file: give the data directory"
         ))
     })?;
     let view =
-        SqliteView::open(Path::new(path)).map_err(|error| Failure::Data(error.to_string()))?;
+        SqliteSnapshot::open(Path::new(path)).map_err(|error| CliError::Data(error.to_string()))?;
     let sources = config.kek_sources()?;
     let keyring = kek::read_all(&sources).await;
-    let keyring = keyring.map_err(|error| Failure::Usage(error.to_string()))?;
+    let keyring = keyring.map_err(|error| CliError::Usage(error.to_string()))?;
     Ok(Catalog::new(Arc::new(view), keyring))
 }
 
-fn expected(text: &str) -> Result<Expected, Failure> {
+fn parse_head(text: &str) -> Result<ExpectedHead, CliError> {
     let parsed = text.split_once(':').and_then(|(n, mac)| {
-        Some(Expected {
+        Some(ExpectedHead {
             n: n.parse().ok()?,
             mac: Mac::parse(mac)?,
         })
     });
     parsed.ok_or_else(|| {
-        Failure::Usage(format!(
+        CliError::Usage(format!(
             "{text:?} is no head: a number, a colon, 64 hex digits"
         ))
     })
 }
 
-fn account(text: &str) -> Result<AccountId, Failure> {
-    AccountId::parse(text).map_err(|error| Failure::Usage(format!("--account: {error}")))
+fn parse_account(text: &str) -> Result<AccountId, CliError> {
+    AccountId::parse(text).map_err(|error| CliError::Usage(format!("--account: {error}")))
 }
 
-fn data(fault: Fault) -> Failure {
+fn data_error(fault: Fault) -> CliError {
     let cause = fault.cause.as_ref().map(|cause| format!(": {cause}"));
-    Failure::Data(format!("{fault}{}", cause.unwrap_or_default()))
+    CliError::Data(format!("{fault}{}", cause.unwrap_or_default()))
 }
 
-fn print(report: &Report) -> Result<(), Failure> {
+fn print(report: &Report) -> Result<(), CliError> {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     say!("account   {}", report.account)?;
     say!("  links   {}", report.links)?;
@@ -136,7 +136,7 @@ fn print(report: &Report) -> Result<(), Failure> {
         Some((n, mac)) => say!("  head    {n}:{mac}"),
         None => say!("  head    -"),
     }?;
-    for remark in &report.remarks {
+    for remark in &report.warnings {
         say!("  note    {remark}")?;
     }
     for problem in &report.problems {
@@ -156,7 +156,7 @@ fn print(report: &Report) -> Result<(), Failure> {
 
 fn as_json(report: &Report) -> Value {
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let remarks = report.remarks.iter().map(ToString::to_string);
+    let remarks = report.warnings.iter().map(ToString::to_string);
     let problems = report.problems.iter().map(ToString::to_string);
     json!({
         "AccountId": report.account.to_string(),

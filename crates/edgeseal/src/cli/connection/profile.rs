@@ -6,7 +6,7 @@ use edgeseal_core::Secret;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{AccessKey, Failure};
+use super::{AccessKey, CliError};
 
 #[derive(Deserialize)]
 struct Configuration {
@@ -31,14 +31,14 @@ struct Profile {
 }
 
 /// The access key of the profile of this name.
-pub(super) fn read(name: &str) -> Result<AccessKey, Failure> {
+pub(super) fn read(name: &str) -> Result<AccessKey, CliError> {
     let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let path = home.join(".aliyun/config.json");
     let text = fs::read_to_string(&path).map(Zeroizing::new);
     let text =
-        text.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
+        text.map_err(|error| CliError::Usage(format!("cannot read {}: {error}", path.display())))?;
     access_key(&text, name)
-        .map_err(|why| Failure::Usage(format!("profile {name:?} of {}: {why}", path.display())))
+        .map_err(|why| CliError::Usage(format!("profile {name:?} of {}: {why}", path.display())))
 }
 
 fn access_key(text: &str, name: &str) -> Result<AccessKey, String> {

@@ -5,27 +5,27 @@ use std::{
     path::PathBuf,
 };
 
-use edgeseal_core::{Pattern, Timestamp};
+use edgeseal_core::{DomainPattern, Timestamp};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
-use super::scan::Found;
-use crate::certificate_files::{Issuers, UnreadableFile, public_key, spki};
+use super::scan::ScanResult;
+use crate::certificate_files::{Issuers, UnreadableFile, spki_of_certificate, spki_of_key};
 
 /// What is to be done.
 pub(super) struct Plan {
     /// Certificates to be sent, by their file.
-    pub(super) certificates: Vec<Planned>,
+    pub(super) certificates: Vec<PlannedCertificate>,
     /// Certificates that are not, with the reason.
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedCertificate>,
     /// Keys without a certificate, such as those of accounts at an authority.
-    pub(super) lone_keys: usize,
+    pub(super) unused_keys: usize,
     /// Files that should hold something and cannot be read.
     pub(super) unreadable: Vec<UnreadableFile>,
 }
 
 /// A certificate to be sent.
-pub(super) struct Planned {
+pub(super) struct PlannedCertificate {
     /// Where the leaf stands.
     pub(super) file: PathBuf,
     /// Leaf and intermediates.
@@ -33,24 +33,24 @@ pub(super) struct Planned {
     /// The leaf's key.
     pub(super) key: PrivateKeyDer<'static>,
     /// The domains that it is for.
-    pub(super) domains: Vec<Pattern>,
+    pub(super) domains: Vec<DomainPattern>,
     /// When it ends.
     pub(super) not_after: Timestamp,
 }
 
 /// A certificate that is not sent.
-pub(super) struct Skipped {
+pub(super) struct SkippedCertificate {
     /// Where it stands.
     pub(super) file: PathBuf,
     /// The names that it is for.
     pub(super) names: Vec<String>,
     /// Why it is not.
-    pub(super) why: Why,
+    pub(super) reason: SkipReason,
 }
 
 /// Why a certificate is not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Why {
+pub(super) enum SkipReason {
     /// Its end has come.
     #[error("it expired at {0}")]
     Expired(Timestamp),
@@ -65,13 +65,13 @@ pub(super) enum Why {
     NoDomain,
     /// All of its names have a certificate that was issued later.
     #[error("{} was issued later for the same names", .0.display())]
-    Older(PathBuf),
+    Superseded(PathBuf),
 }
 
-impl Skipped {
+impl SkippedCertificate {
     /// Whether something is left without a certificate: not if a later one is sent.
-    pub(super) const fn is_missed(&self) -> bool {
-        !matches!(self.why, Why::Older(_))
+    pub(super) const fn leaves_gap(&self) -> bool {
+        !matches!(self.reason, SkipReason::Superseded(_))
     }
 }
 
@@ -80,41 +80,41 @@ struct Leaf {
     file: PathBuf,
     chain: Vec<CertificateDer<'static>>,
     /// Names of domains, then those that cannot be.
-    domains: BTreeSet<Pattern>,
-    others: Vec<String>,
+    domains: BTreeSet<DomainPattern>,
+    other_names: Vec<String>,
     not_before: Timestamp,
     not_after: Timestamp,
     spki: Vec<u8>,
 }
 
 /// Decides.
-pub(super) fn plan(found: Found, now: Timestamp) -> Plan {
+pub(super) fn plan(found: ScanResult, now: Timestamp) -> Plan {
     let mut keys: HashMap<Vec<u8>, PrivateKeyDer<'static>> = HashMap::new();
     let mut issuers = Issuers::default();
     for file in &found.files {
         for key in &file.keys {
-            if let Some(public) = public_key(key) {
+            if let Some(public) = spki_of_key(key) {
                 keys.entry(public).or_insert_with(|| key.clone_key());
             }
         }
         file.certificates.iter().for_each(|it| issuers.add(it));
     }
-    let leaves = leaves(&found, &issuers, &keys);
+    let leaves = collect_leaves(&found, &issuers, &keys);
     let used: BTreeSet<&Vec<u8>> = leaves.iter().map(|leaf| &leaf.spki).collect();
     let lone_keys = keys.keys().filter(|public| !used.contains(public)).count();
     let (usable, mut skipped) = usable(leaves, &keys, now);
     let mut certificates = Vec::new();
-    let winners = winners(&usable);
+    let winners = newest_by_name(&usable);
     for (number, leaf) in usable.iter().enumerate() {
-        let won = |name: &&Pattern| winners.get(name) == Some(&number);
-        let domains: Vec<Pattern> = leaf.domains.iter().filter(won).cloned().collect();
+        let won = |name: &&DomainPattern| winners.get(name) == Some(&number);
+        let domains: Vec<DomainPattern> = leaf.domains.iter().filter(won).cloned().collect();
         let Some(key) = keys.get(&leaf.spki).filter(|_| !domains.is_empty()) else {
             let winner = leaf.domains.first().and_then(|name| winners.get(name));
             let winner = winner.map(|number| usable[*number].file.clone());
-            skipped.push(leaf.skipped(Why::Older(winner.unwrap_or_default())));
+            skipped.push(leaf.skipped(SkipReason::Superseded(winner.unwrap_or_default())));
             continue;
         };
-        certificates.push(Planned {
+        certificates.push(PlannedCertificate {
             file: leaf.file.clone(),
             chain: leaf.chain.clone(),
             key: key.clone_key(),
@@ -128,22 +128,22 @@ pub(super) fn plan(found: Found, now: Timestamp) -> Plan {
     Plan {
         certificates,
         skipped,
-        lone_keys,
+        unused_keys: lone_keys,
         unreadable: found.unreadable,
     }
 }
 
 /// Whether all names of an expired certificate, or one without its key, have another that is sent: an
 /// archive of what was renewed is nothing to report.
-fn is_covered(skipped: &Skipped, winners: &BTreeMap<&Pattern, usize>) -> bool {
+fn is_covered(skipped: &SkippedCertificate, winners: &BTreeMap<&DomainPattern, usize>) -> bool {
     let is_sent =
-        |name: &String| Pattern::parse(name).is_ok_and(|name| winners.contains_key(&name));
-    !skipped.names.is_empty() && skipped.is_missed() && skipped.names.iter().all(is_sent)
+        |name: &String| DomainPattern::parse(name).is_ok_and(|name| winners.contains_key(&name));
+    !skipped.names.is_empty() && skipped.leaves_gap() && skipped.names.iter().all(is_sent)
 }
 
 /// Every leaf once. A certificate is a leaf if it issues nothing, or if its key is there.
-fn leaves(
-    found: &Found,
+fn collect_leaves(
+    found: &ScanResult,
     issuers: &Issuers,
     keys: &HashMap<Vec<u8>, PrivateKeyDer<'static>>,
 ) -> Vec<Leaf> {
@@ -151,7 +151,9 @@ fn leaves(
     let mut by_der: HashMap<CertificateDer<'static>, usize> = HashMap::new();
     for file in &found.files {
         for der in &file.certificates {
-            let Some(spki) = spki(der) else { continue };
+            let Some(spki) = spki_of_certificate(der) else {
+                continue;
+            };
             let Some(mut leaf) = Leaf::read(der, file.path.clone(), spki) else {
                 continue;
             };
@@ -178,14 +180,14 @@ fn usable(
     leaves: Vec<Leaf>,
     keys: &HashMap<Vec<u8>, PrivateKeyDer<'static>>,
     now: Timestamp,
-) -> (Vec<Leaf>, Vec<Skipped>) {
+) -> (Vec<Leaf>, Vec<SkippedCertificate>) {
     let (mut usable, mut skipped) = (Vec::new(), Vec::new());
     for leaf in leaves {
         let why = match () {
-            () if now > leaf.not_after => Why::Expired(leaf.not_after),
-            () if now < leaf.not_before => Why::NotYetValid(leaf.not_before),
-            () if leaf.domains.is_empty() => Why::NoDomain,
-            () if !keys.contains_key(&leaf.spki) => Why::NoKey,
+            () if now > leaf.not_after => SkipReason::Expired(leaf.not_after),
+            () if now < leaf.not_before => SkipReason::NotYetValid(leaf.not_before),
+            () if leaf.domains.is_empty() => SkipReason::NoDomain,
+            () if !keys.contains_key(&leaf.spki) => SkipReason::NoKey,
             () => {
                 usable.push(leaf);
                 continue;
@@ -198,8 +200,8 @@ fn usable(
 
 /// For each name the one that was issued last; of two at once the one that lasts longer, then the one
 /// whose DER is the greater, so that the same files give the same plan.
-fn winners(usable: &[Leaf]) -> BTreeMap<&Pattern, usize> {
-    let mut winners: BTreeMap<&Pattern, usize> = BTreeMap::new();
+fn newest_by_name(usable: &[Leaf]) -> BTreeMap<&DomainPattern, usize> {
+    let mut winners: BTreeMap<&DomainPattern, usize> = BTreeMap::new();
     let rank = |number: usize| {
         let leaf = &usable[number];
         (leaf.not_before, leaf.not_after, leaf.chain[0].as_ref())
@@ -223,7 +225,7 @@ impl Leaf {
             file,
             chain: Vec::new(),
             domains: BTreeSet::new(),
-            others: Vec::new(),
+            other_names: Vec::new(),
             not_before: Timestamp::from_unix_seconds(validity.not_before.timestamp()),
             not_after: Timestamp::from_unix_seconds(validity.not_after.timestamp()),
             spki,
@@ -232,11 +234,11 @@ impl Leaf {
         let names = names.map(|extension| extension.value.general_names.as_slice());
         for name in names.unwrap_or_default() {
             match name {
-                GeneralName::DNSName(name) => match Pattern::parse(name) {
+                GeneralName::DNSName(name) => match DomainPattern::parse(name) {
                     Ok(domain) => drop(leaf.domains.insert(domain)),
-                    Err(_) => leaf.others.push((*name).to_owned()),
+                    Err(_) => leaf.other_names.push((*name).to_owned()),
                 },
-                GeneralName::IPAddress(_) => leaf.others.push("an IP address".to_owned()),
+                GeneralName::IPAddress(_) => leaf.other_names.push("an IP address".to_owned()),
                 _ => {}
             }
         }
@@ -248,12 +250,12 @@ impl Leaf {
         self.domains.is_empty() && parsed.is_ok_and(|(_, parsed)| parsed.is_ca())
     }
 
-    fn skipped(&self, why: Why) -> Skipped {
-        let names = self.domains.iter().map(Pattern::display_star);
-        Skipped {
+    fn skipped(&self, why: SkipReason) -> SkippedCertificate {
+        let names = self.domains.iter().map(DomainPattern::to_san);
+        SkippedCertificate {
             file: self.file.clone(),
-            names: names.chain(self.others.iter().cloned()).collect(),
-            why,
+            names: names.chain(self.other_names.iter().cloned()).collect(),
+            reason: why,
         }
     }
 }

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    plan::{Plan, Planned, Skipped},
-    send::{Order, Row, Sent},
+    plan::{Plan, PlannedCertificate, SkippedCertificate},
+    send::{DomainResult, ImportOptions, ImportResult},
 };
 use crate::{
-    certificate_files::shown,
-    cli::{Failure, output, output::say},
+    certificate_files::display_path,
+    cli::{CliError, output, output::say},
 };
 
 /// Prints it.
 ///
 /// # Errors
-/// [`Failure::Unfinished`] unless all that was found is served, or would be; [`Failure::Interrupted`].
-pub(super) fn print(order: &Order<'_>, plan: &Plan, results: &[Sent]) -> Result<(), Failure> {
+/// [`CliError::Incomplete`] unless all that was found is served, or would be; [`CliError::Interrupted`].
+pub(super) fn print(
+    order: &ImportOptions<'_>,
+    plan: &Plan,
+    results: &[ImportResult],
+) -> Result<(), CliError> {
     let counts = Counts::of(plan, results);
     if order.connection.json {
         say!("{}", as_json(plan, results, &counts))?;
@@ -25,15 +29,15 @@ pub(super) fn print(order: &Order<'_>, plan: &Plan, results: &[Sent]) -> Result<
         table(order, plan, results)?;
         summary(order, plan, &counts)?;
     }
-    match counts.complaint(order.dry_run) {
-        _ if counts.interrupted > 0 => Err(Failure::Interrupted(format!(
+    match counts.failure_summary(order.dry_run) {
+        _ if counts.interrupted > 0 => Err(CliError::Interrupted(format!(
             "interrupted: of {} of {} it is not known whether they are served; start it again: what is served is \
              left as it is",
             counts.interrupted,
-            counted(counts.domains, "domain")
+            pluralize(counts.domains, "domain")
         ))),
         None => Ok(()),
-        Some(complaint) => Err(Failure::Unfinished(complaint)),
+        Some(complaint) => Err(CliError::Incomplete(complaint)),
     }
 }
 
@@ -55,19 +59,19 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(plan: &Plan, results: &[Sent]) -> Self {
+    fn of(plan: &Plan, results: &[ImportResult]) -> Self {
         let mut counts = Self {
-            missed: plan.skipped.iter().filter(|it| it.is_missed()).count(),
+            missed: plan.skipped.iter().filter(|it| it.leaves_gap()).count(),
             unreadable: plan.unreadable.len(),
             ..Self::default()
         };
         for (planned, sent) in plan.certificates.iter().zip(results) {
             counts.domains += planned.domains.len();
             match sent {
-                Sent::Refused(_) => counts.refused += 1,
-                Sent::NotAsked => counts.not_asked += 1,
-                Sent::Interrupted => counts.interrupted += planned.domains.len(),
-                Sent::Done(rows, _) => {
+                ImportResult::Refused(_) => counts.refused += 1,
+                ImportResult::NotAsked => counts.not_asked += 1,
+                ImportResult::Interrupted => counts.interrupted += planned.domains.len(),
+                ImportResult::Done(rows, _) => {
                     for row in rows {
                         counts.served += usize::from(row.is_served);
                         *counts.by_result.entry(row.result.clone()).or_default() += 1;
@@ -78,7 +82,7 @@ impl Counts {
         counts
     }
 
-    fn complaint(&self, dry_run: bool) -> Option<String> {
+    fn failure_summary(&self, dry_run: bool) -> Option<String> {
         let mut parts = Vec::new();
         let unserved = self.domains - self.served;
         if self.not_asked > 0 {
@@ -91,10 +95,13 @@ impl Counts {
             ));
         }
         if self.missed > 0 {
-            parts.push(format!("{} skipped", counted(self.missed, "certificate")));
+            parts.push(format!("{} skipped", pluralize(self.missed, "certificate")));
         }
         if self.unreadable > 0 {
-            parts.push(format!("{} not readable", counted(self.unreadable, "file")));
+            parts.push(format!(
+                "{} not readable",
+                pluralize(self.unreadable, "file")
+            ));
         }
         if self.domains == 0 && parts.is_empty() {
             parts.push("nothing was found that could be served".to_owned());
@@ -103,70 +110,70 @@ impl Counts {
     }
 }
 
-fn counted(count: usize, what: &str) -> String {
+fn pluralize(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     }
 }
 
-fn table(order: &Order<'_>, plan: &Plan, results: &[Sent]) -> Result<(), Failure> {
+fn table(order: &ImportOptions<'_>, plan: &Plan, results: &[ImportResult]) -> Result<(), CliError> {
     let sent = plan.certificates.iter().zip(results);
     // Those that an interruption left out are counted.
     let shown_ones = sent.filter(|(_, sent)| match sent {
-        Sent::Interrupted => false,
-        sent => order.dry_run || !is_all_well(sent),
+        ImportResult::Interrupted => false,
+        sent => order.dry_run || !is_clean(sent),
     });
     let mut rows: Vec<[String; 4]> = shown_ones
-        .map(|(planned, sent)| row_of(planned, sent, order.dry_run))
+        .map(|(planned, sent)| table_row(planned, sent, order.dry_run))
         .collect();
     let skipped = plan.skipped.iter();
-    let skipped = skipped.filter(|it| order.dry_run || it.is_missed());
-    rows.extend(skipped.map(row_of_skipped));
+    let skipped = skipped.filter(|it| order.dry_run || it.leaves_gap());
+    rows.extend(skipped.map(skipped_row));
     for file in &plan.unreadable {
         rows.push([
-            output::text(&shown(&file.path).into()),
+            output::json_text(&display_path(&file.path).into()),
             String::new(),
             String::new(),
-            format!("skipped: {}", file.why),
+            format!("skipped: {}", file.error),
         ]);
     }
     if rows.is_empty() {
         return Ok(());
     }
-    output::table(["CERTIFICATE", "DOMAINS", "EXPIRES", "RESULT"], rows)
+    output::print_table(["CERTIFICATE", "DOMAINS", "EXPIRES", "RESULT"], rows)
 }
 
 /// Whether there is nothing to say of it.
-fn is_all_well(sent: &Sent) -> bool {
-    matches!(sent, Sent::Done(rows, warnings)
+fn is_clean(sent: &ImportResult) -> bool {
+    matches!(sent, ImportResult::Done(rows, warnings)
         if warnings.is_empty() && rows.iter().all(|row| row.is_served))
 }
 
-fn row_of(planned: &Planned, sent: &Sent, dry_run: bool) -> [String; 4] {
-    let names = planned.domains.iter().map(|name| name.display_star());
+fn table_row(planned: &PlannedCertificate, sent: &ImportResult, dry_run: bool) -> [String; 4] {
+    let names = planned.domains.iter().map(|name| name.to_san());
     let names: Vec<String> = names.collect();
     [
-        output::text(&shown(&planned.file).into()),
+        output::json_text(&display_path(&planned.file).into()),
         names.join(","),
         day(&planned.not_after.to_string()),
         match sent {
-            Sent::Refused(why) => format!("refused: {why}"),
-            Sent::NotAsked | Sent::Interrupted => "-".to_owned(),
-            Sent::Done(rows, warnings) => {
+            ImportResult::Refused(why) => format!("refused: {why}"),
+            ImportResult::NotAsked | ImportResult::Interrupted => "-".to_owned(),
+            ImportResult::Done(rows, warnings) => {
                 let warnings = warnings.iter().map(|it| format!("; warning: {it}"));
-                words(rows, dry_run) + &warnings.collect::<String>()
+                results_text(rows, dry_run) + &warnings.collect::<String>()
             }
         },
     ]
 }
 
-fn row_of_skipped(skipped: &Skipped) -> [String; 4] {
+fn skipped_row(skipped: &SkippedCertificate) -> [String; 4] {
     [
-        output::text(&shown(&skipped.file).into()),
-        output::text(&skipped.names.join(",").into()),
+        output::json_text(&display_path(&skipped.file).into()),
+        output::json_text(&skipped.names.join(",").into()),
         String::new(),
-        format!("skipped: {}", skipped.why),
+        format!("skipped: {}", skipped.reason),
     ]
 }
 
@@ -176,10 +183,12 @@ fn day(time: &str) -> String {
 }
 
 /// `added`, or `2 added, 1 replaced`, and which are not served.
-fn words(rows: &[Row], dry_run: bool) -> String {
+fn results_text(rows: &[DomainResult], dry_run: bool) -> String {
     let mut by_result: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {
-        *by_result.entry(word(&row.result, dry_run)).or_default() += 1;
+        *by_result
+            .entry(result_text(&row.result, dry_run))
+            .or_default() += 1;
     }
     let counted = by_result.iter().map(|(word, count)| match rows.len() {
         1 => (*word).to_owned(),
@@ -196,7 +205,7 @@ fn words(rows: &[Row], dry_run: bool) -> String {
     parts.join(", ")
 }
 
-fn word(result: &str, dry_run: bool) -> &'static str {
+fn result_text(result: &str, dry_run: bool) -> &'static str {
     match (result, dry_run) {
         ("Added", false) => "added",
         ("Added", true) => "to be added",
@@ -211,29 +220,30 @@ fn word(result: &str, dry_run: bool) -> &'static str {
     }
 }
 
-fn summary(order: &Order<'_>, plan: &Plan, counts: &Counts) -> Result<(), Failure> {
+fn summary(order: &ImportOptions<'_>, plan: &Plan, counts: &Counts) -> Result<(), CliError> {
     let dry_run = order.dry_run;
     let by_result = counts.by_result.iter();
-    let by_result = by_result.map(|(result, count)| format!("{count} {}", word(result, dry_run)));
+    let by_result =
+        by_result.map(|(result, count)| format!("{count} {}", result_text(result, dry_run)));
     let by_result: Vec<String> = by_result.collect();
     let colon = if by_result.is_empty() { "" } else { ": " };
     say!(
         "{} for {}{colon}{}",
-        counted(plan.certificates.len(), "certificate"),
-        counted(counts.domains, "domain"),
+        pluralize(plan.certificates.len(), "certificate"),
+        pluralize(counts.domains, "domain"),
         by_result.join(", ")
     )?;
     let older = plan.skipped.len() - counts.missed;
     if older > 0 {
         say!(
             "{} passed over for a later one",
-            counted(older, "certificate")
+            pluralize(older, "certificate")
         )?;
     }
-    if plan.lone_keys > 0 {
+    if plan.unused_keys > 0 {
         say!(
             "{} passed over: no certificate is theirs",
-            counted(plan.lone_keys, "key")
+            pluralize(plan.unused_keys, "key")
         )?;
     }
     if !dry_run {
@@ -242,14 +252,14 @@ fn summary(order: &Order<'_>, plan: &Plan, counts: &Counts) -> Result<(), Failur
     Ok(())
 }
 
-fn as_json(plan: &Plan, results: &[Sent], counts: &Counts) -> Value {
+fn as_json(plan: &Plan, results: &[ImportResult], counts: &Counts) -> Value {
     let sent = plan.certificates.iter().zip(results).map(|(planned, sent)| {
         let mut row = json!({
-            "File": shown(&planned.file),
+            "File": display_path(&planned.file),
             "NotAfter": planned.not_after.to_string(),
         });
         match sent {
-            Sent::Done(rows, warnings) => {
+            ImportResult::Done(rows, warnings) => {
                 if !warnings.is_empty() {
                     row["Warnings"] = warnings.as_slice().into();
                 }
@@ -260,10 +270,10 @@ fn as_json(plan: &Plan, results: &[Sent], counts: &Counts) -> Value {
             }
             other => {
                 let names = planned.domains.iter().map(|name| {
-                    json!({ "DomainName": name.display_star(), "Served": false })
+                    json!({ "DomainName": name.to_san(), "Served": false })
                 });
                 row["Domains"] = names.collect();
-                if let Sent::Refused(why) = other {
+                if let ImportResult::Refused(why) = other {
                     row["Refused"] = why.as_str().into();
                 }
             }
@@ -271,16 +281,16 @@ fn as_json(plan: &Plan, results: &[Sent], counts: &Counts) -> Value {
         row
     });
     let skipped = plan.skipped.iter().map(|skipped| {
-        json!({ "File": shown(&skipped.file), "Names": skipped.names, "Why": skipped.why.to_string() })
+        json!({ "File": display_path(&skipped.file), "Names": skipped.names, "Why": skipped.reason.to_string() })
     });
     let unreadable = plan.unreadable.iter();
-    let unreadable =
-        unreadable.map(|file| json!({ "File": shown(&file.path), "Why": file.why.to_string() }));
+    let unreadable = unreadable
+        .map(|file| json!({ "File": display_path(&file.path), "Why": file.error.to_string() }));
     json!({
         "Certificates": sent.collect::<Vec<_>>(),
         "Skipped": skipped.collect::<Vec<_>>(),
         "Unreadable": unreadable.collect::<Vec<_>>(),
-        "LoneKeys": plan.lone_keys,
+        "LoneKeys": plan.unused_keys,
         "Domains": counts.domains,
         "Served": counts.served,
     })

@@ -15,25 +15,25 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::plan::Planned;
+use super::plan::PlannedCertificate;
 use crate::{
     certificate_files::{certificate_pem, key_pem},
-    cli::{Connection, EDGESEAL, Failure, connection::retry_after, domain, output},
+    cli::{CliError, Connection, EDGESEAL_API_VERSION, connection::retry_after, domain, output},
 };
 
 /// Domains of one call at most, as the API has it.
-const NAMES_MAX: usize = 50;
+const DOMAINS_PER_CALL: usize = 50;
 /// Seconds that a call waits for the edges to prove that they serve it; the second time, longer.
-const WAITS: [&str; 2] = ["wait=10", "wait=30"];
+const PREFER_WAITS: [&str; 2] = ["wait=10", "wait=30"];
 /// How long a server that cannot answer is tried again: one that restarts, once it has answered.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same, as long as it has never answered.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is asked of the server.
-pub(super) struct Order<'a> {
+pub(super) struct ImportOptions<'a> {
     pub(super) connection: &'a Connection,
     pub(super) origins: &'a [String],
     pub(super) dry_run: bool,
@@ -42,9 +42,9 @@ pub(super) struct Order<'a> {
 }
 
 /// What became of a certificate.
-pub(super) enum Sent {
+pub(super) enum ImportResult {
     /// What the server did with each domain, or would do, and what it warns of.
-    Done(Vec<Row>, Vec<String>),
+    Done(Vec<DomainResult>, Vec<String>),
     /// It refused.
     Refused(String),
     /// It was not asked: a dry run without a server.
@@ -54,7 +54,7 @@ pub(super) enum Sent {
 }
 
 /// What the server did with a domain.
-pub(super) struct Row {
+pub(super) struct DomainResult {
     pub(super) domain: String,
     /// `Added`, `Bound`, `Replaced`, `Unchanged`, `Newer` or `Held`.
     pub(super) result: String,
@@ -66,34 +66,37 @@ pub(super) struct Row {
 ///
 /// # Errors
 /// The server cannot be called at all.
-pub(super) async fn send(order: &Order<'_>, planned: &[Planned]) -> Result<Vec<Sent>, Failure> {
+pub(super) async fn send(
+    order: &ImportOptions<'_>,
+    planned: &[PlannedCertificate],
+) -> Result<Vec<ImportResult>, CliError> {
     let Some((first, rest)) = planned.split_first() else {
         return Ok(Vec::new());
     };
-    let sender = &Sender {
+    let sender = &Importer {
         order,
         sources: domain::sources(order.origins),
-        queue: Mutex::new(()),
+        throttle_queue: Mutex::new(()),
         contact: std::sync::Mutex::default(),
     };
     let progress = progress(planned.len());
     let mut interrupted = pin!(interrupted());
-    let mut sent: Vec<Sent> = planned.iter().map(|_| Sent::Interrupted).collect();
+    let mut sent: Vec<ImportResult> = planned.iter().map(|_| ImportResult::Interrupted).collect();
     // Alone: if nobody answers, that is told once.
     let first = tokio::select! {
-        first = sender.certificate(first) => first,
+        first = sender.import_certificate(first) => first,
         () = &mut interrupted => return Ok(sent),
     };
     sent[0] = match first {
         Err(failure) if order.dry_run => {
-            output::failure(&failure);
-            return Ok(planned.iter().map(|_| Sent::NotAsked).collect());
+            output::print_error(&failure);
+            return Ok(planned.iter().map(|_| ImportResult::NotAsked).collect());
         }
         first => first?,
     };
     progress.inc(1);
     let calls = stream::iter(rest.iter().zip(1..))
-        .map(|(certificate, at)| async move { (at, sender.certificate(certificate).await) });
+        .map(|(certificate, at)| async move { (at, sender.import_certificate(certificate).await) });
     let mut calls = pin!(calls.buffer_unordered(order.parallel));
     loop {
         let (at, result): (usize, _) = tokio::select! {
@@ -103,7 +106,7 @@ pub(super) async fn send(order: &Order<'_>, planned: &[Planned]) -> Result<Vec<S
             },
             () = &mut interrupted => break,
         };
-        sent[at] = result.unwrap_or_else(|failure| Sent::Refused(described(&failure)));
+        sent[at] = result.unwrap_or_else(|failure| ImportResult::Refused(error_text(&failure)));
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -117,9 +120,9 @@ async fn interrupted() {
     }
 }
 
-fn described(failure: &Failure) -> String {
+fn error_text(failure: &CliError) -> String {
     match failure {
-        Failure::Call(CallError::Refused(refusal)) => match refusal.detail.as_str() {
+        CliError::Call(CallError::Api(refusal)) => match refusal.detail.as_str() {
             "" => format!("{}: {}", refusal.code, refusal.message),
             detail => format!("{}: {detail}", refusal.code),
         },
@@ -141,58 +144,64 @@ fn progress(length: usize) -> ProgressBar {
     }
 }
 
-struct Sender<'a> {
-    order: &'a Order<'a>,
+struct Importer<'a> {
+    order: &'a ImportOptions<'a>,
     sources: String,
     /// Whoever was refused for the rate waits here, one after the other, each as long as the server
     /// said: together they call at just the rate that is allowed.
-    queue: Mutex<()>,
-    contact: std::sync::Mutex<Contact>,
+    throttle_queue: Mutex<()>,
+    contact: std::sync::Mutex<Reachability>,
 }
 
 /// What all calls together know of the server.
 #[derive(Default)]
-struct Contact {
+struct Reachability {
     has_answered: bool,
     /// When a call first failed to reach it since it last answered.
-    lost: Option<Instant>,
+    unreachable_since: Option<Instant>,
 }
 
-impl Contact {
+impl Reachability {
     fn answered(&mut self) {
         *self = Self {
             has_answered: true,
-            lost: None,
+            unreachable_since: None,
         };
     }
 
     /// Whether it is to be tried again. Once patience is over it is for all calls, those to come too.
-    fn may_be_back(&mut self) -> bool {
+    fn should_retry(&mut self) -> bool {
         let patience = if self.has_answered {
-            PATIENCE
+            RECONNECT_TIMEOUT
         } else {
-            FIRST_PATIENCE
+            CONNECT_TIMEOUT
         };
-        self.lost.get_or_insert_with(Instant::now).elapsed() < patience
+        self.unreachable_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            < patience
     }
 }
 
-impl Sender<'_> {
-    fn contact(&self) -> MutexGuard<'_, Contact> {
+impl Importer<'_> {
+    fn contact(&self) -> MutexGuard<'_, Reachability> {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn certificate(&self, planned: &Planned) -> Result<Sent, Failure> {
+    async fn import_certificate(
+        &self,
+        planned: &PlannedCertificate,
+    ) -> Result<ImportResult, CliError> {
         let mut rows = Vec::with_capacity(planned.domains.len());
         let mut warnings = Vec::new();
-        for names in planned.domains.chunks(NAMES_MAX) {
+        for names in planned.domains.chunks(DOMAINS_PER_CALL) {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
             let names = names.join(",");
-            for wait in WAITS {
+            for wait in PREFER_WAITS {
                 let sent = self.call(planned, &names, wait).await;
                 let reply = match sent {
-                    Err(failure @ Failure::Call(CallError::Refused(_))) => {
-                        return Ok(Sent::Refused(described(&failure)));
+                    Err(failure @ CliError::Call(CallError::Api(_))) => {
+                        return Ok(ImportResult::Refused(error_text(&failure)));
                     }
                     sent => sent?,
                 };
@@ -203,16 +212,21 @@ impl Sender<'_> {
                         warnings.push(warning);
                     }
                 }
-                if is_proved || wait == WAITS[1] {
+                if is_proved || wait == PREFER_WAITS[1] {
                     rows.extend(done);
                     break;
                 }
             }
         }
-        Ok(Sent::Done(rows, warnings))
+        Ok(ImportResult::Done(rows, warnings))
     }
 
-    async fn call(&self, planned: &Planned, names: &str, wait: &str) -> Result<Reply, Failure> {
+    async fn call(
+        &self,
+        planned: &PlannedCertificate,
+        names: &str,
+        wait: &str,
+    ) -> Result<Reply, CliError> {
         let chain: String = planned.chain.iter().map(certificate_pem).collect();
         let key = key_pem(&planned.key);
         let mut params = vec![
@@ -226,10 +240,12 @@ impl Sender<'_> {
         }
         let headers = [("prefer", wait)];
         loop {
-            let called =
-                self.order
-                    .connection
-                    .call_once(EDGESEAL, "ImportCertificate", &params, &headers);
+            let called = self.order.connection.call_once(
+                EDGESEAL_API_VERSION,
+                "ImportCertificate",
+                &params,
+                &headers,
+            );
             let failure = match called.await {
                 Ok(reply) => {
                     self.contact().answered();
@@ -237,13 +253,13 @@ impl Sender<'_> {
                 }
                 Err(failure) => failure,
             };
-            match again(&failure) {
-                Again::After(wait) => {
+            match retry_decision(&failure) {
+                Retry::After(wait) => {
                     self.contact().answered();
-                    let _turn = self.queue.lock().await;
+                    let _turn = self.throttle_queue.lock().await;
                     sleep(wait).await;
                 }
-                Again::Soon if self.contact().may_be_back() => sleep(PAUSE).await,
+                Retry::Soon if self.contact().should_retry() => sleep(RETRY_INTERVAL).await,
                 _ => return Err(failure),
             }
         }
@@ -251,7 +267,7 @@ impl Sender<'_> {
 }
 
 /// Whether a call is worth another try.
-enum Again {
+enum Retry {
     /// Once the rate allows it.
     After(Duration),
     /// For a while: the server is restarting, or has too much to do.
@@ -259,15 +275,15 @@ enum Again {
     Never,
 }
 
-fn again(failure: &Failure) -> Again {
+fn retry_decision(failure: &CliError) -> Retry {
     match failure {
-        Failure::Call(CallError::Refused(refusal)) => match retry_after(refusal) {
-            Some(wait) => Again::After(wait),
-            None if refusal.status == 503 || refusal.code == "ServiceBusy" => Again::Soon,
-            None => Again::Never,
+        CliError::Call(CallError::Api(refusal)) => match retry_after(refusal) {
+            Some(wait) => Retry::After(wait),
+            None if refusal.status == 503 || refusal.code == "ServiceBusy" => Retry::Soon,
+            None => Retry::Never,
         },
-        Failure::Call(CallError::Unreachable { .. }) => Again::Soon,
-        _ => Again::Never,
+        CliError::Call(CallError::Unreachable { .. }) => Retry::Soon,
+        _ => Retry::Never,
     }
 }
 
@@ -280,15 +296,17 @@ fn is_proved(reply: &Reply) -> bool {
 
 fn warnings_of(reply: &Reply) -> Vec<String> {
     let warnings = reply.body["Warnings"].as_array().into_iter().flatten();
-    warnings.map(|it| output::text(&it["Detail"])).collect()
+    warnings
+        .map(|it| output::json_text(&it["Detail"]))
+        .collect()
 }
 
-fn rows_of(reply: &Reply, is_proved: bool) -> Vec<Row> {
+fn rows_of(reply: &Reply, is_proved: bool) -> Vec<DomainResult> {
     let rows = reply.body["Domains"].as_array().into_iter().flatten();
     rows.map(|row| {
-        let result = output::text(&row["Result"]);
-        let name = output::text(&row["DomainName"]);
-        Row {
+        let result = output::json_text(&row["Result"]);
+        let name = output::json_text(&row["DomainName"]);
+        DomainResult {
             domain: match name.strip_prefix('.') {
                 Some(base) => format!("*.{base}"),
                 None => name,

@@ -10,13 +10,13 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// CA and certificate as they are after a start so many days after the first.
 fn start_after(data: &TempDir, days: i64) -> (String, String) {
     let now = START.plus_ms(days * 86_400_000);
-    let authority = Authority::prepare(data.path(), HERE, now).unwrap();
+    let authority = Authority::ensure(data.path(), HERE, now).unwrap();
     let read = |path: PathBuf| fs::read_to_string(path).unwrap();
     let (ca, leaf) = (read(authority.ca_file()), read(authority.cert_file()));
     // Whatever was kept or made, it belongs together.
-    let holds = |found: &X509Certificate<'_>| is_for_hosts(found) && is_signed_by(found, &ca);
-    assert_eq!(with_certificate(&leaf, holds), Some(true));
-    assert!(authority.good_until.since_ms(now) > 30 * 86_400_000);
+    let holds = |found: &X509Certificate<'_>| covers_hosts(found) && is_signed_by(found, &ca);
+    assert_eq!(parse_pem_certificate(&leaf, holds), Some(true));
+    assert!(authority.leaf_not_after.since_ms(now) > 30 * 86_400_000);
     assert!(read(authority.bundle_file()).ends_with(&ca));
     crate::api_tls::ApiTls::open(&authority.cert_file(), &authority.key_file()).unwrap();
     (ca, leaf)
@@ -84,11 +84,11 @@ fn a_certificate_for_fewer_names_is_made_anew() {
     let key = fs::read_to_string(directory.join("ca.key")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&ca, KeyPair::from_pem(&key).unwrap()).unwrap();
     let mut params = CertificateParams::new(["cdn.aliyuncs.com".to_owned()]).unwrap();
-    valid(&mut params, START, LEAF_VALIDITY);
+    set_validity(&mut params, START, LEAF_VALIDITY);
     let key = KeyPair::generate().unwrap();
     let pem = params.signed_by(&key, &issuer).unwrap().pem();
-    Pair::at(&directory, "api")
-        .write(&Made {
+    CertFiles::at(&directory, "api")
+        .write(&IssuedCertificate {
             pem: pem.clone(),
             key,
         })
@@ -102,7 +102,7 @@ fn a_file_that_cannot_be_read_is_not_replaced() {
     let in_the_way = data.path().join("takeover/ca.key");
     fs::create_dir_all(&in_the_way).unwrap();
     fs::write(data.path().join("takeover/ca.pem"), "").unwrap();
-    let error = Authority::prepare(data.path(), HERE, START).unwrap_err();
+    let error = Authority::ensure(data.path(), HERE, START).unwrap_err();
     assert!(error.to_string().contains("ca.key"), "{error}");
     assert!(in_the_way.is_dir());
 }
@@ -110,7 +110,7 @@ fn a_file_that_cannot_be_read_is_not_replaced() {
 #[test]
 fn the_bundle_holds_the_first_roots_that_are_there() {
     let data = tempfile::tempdir().unwrap();
-    let mut authority = Authority::prepare(data.path(), HERE, START).unwrap();
+    let mut authority = Authority::ensure(data.path(), HERE, START).unwrap();
     let roots = data.path().join("roots");
     fs::write(&roots, b"# caf\xe9\nroots without a final line break").unwrap();
     let (missing, roots) = (data.path().join("missing"), roots.to_str().unwrap());

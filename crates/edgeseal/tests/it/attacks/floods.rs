@@ -8,11 +8,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{NAME, Target, Visitors, eventually, hellos::hello};
+use super::{BackgroundClients, NAME, Target, eventually, hellos::client_hello};
 
 const CONNECTIONS: usize = 4000;
 /// Connections that may wait to be accepted.
-const AT_ONCE: usize = 500;
+const CONCURRENCY: usize = 500;
 /// What one unfinished handshake may hold: the ClientHello, the state, the flight of the server with
 /// a chain, and the buffers of both directions.
 const KIB_EACH: u64 = 40;
@@ -21,13 +21,13 @@ const KIB_EACH: u64 = 40;
 async fn handshakes_that_are_never_finished_end() {
     let target = Target::start("client_hello_timeout_ms = 10000\n").await;
     let descriptors = target.descriptors();
-    let visitors = Visitors::begin(&target).await;
-    let before = target.mark_memory();
+    let visitors = BackgroundClients::begin(&target).await;
+    let before = target.baseline_kib();
     flood(&target).await;
     target.assert_descriptors_back(descriptors).await;
     target.assert_memory(before, CONNECTIONS as u64 * KIB_EACH);
     // A second one finds room in what the first one left.
-    let between = target.mark_memory();
+    let between = target.baseline_kib();
     flood(&target).await;
     target.assert_descriptors_back(descriptors).await;
     target.assert_memory(between, CONNECTIONS as u64 * KIB_EACH / 2);
@@ -38,14 +38,14 @@ async fn handshakes_that_are_never_finished_end() {
 /// A third says nothing, a third stops within the ClientHello, a third after it. All wait for the
 /// edge to end it.
 async fn flood(target: &Target) {
-    let (edge, whole) = (target.edge(), hello(Some(NAME)));
+    let (edge, whole) = (target.edge(), client_hello(Some(NAME)));
     let mut attack = JoinSet::new();
     let before = target.descriptors();
     for number in 0..CONNECTIONS {
         // More than the backlog at once would wait for the kernel's retransmissions, not the edge.
-        if number % AT_ONCE == 0 {
+        if number % CONCURRENCY == 0 {
             eventually("the acceptance of the flood", async || {
-                (target.descriptors() + AT_ONCE / 2 >= before + number).then_some(())
+                (target.descriptors() + CONCURRENCY / 2 >= before + number).then_some(())
             })
             .await;
         }

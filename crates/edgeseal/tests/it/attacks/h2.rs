@@ -8,13 +8,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{NAME, Target, Visitors};
+use super::{BackgroundClients, NAME, Target};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What an attack may take over what a connection needs: windows, buffers and an allocator's slack.
 /// Each attack sends, or asks for, several times as much.
-const MORE_KIB: u64 = 24 * 1024;
+const GROWTH_MAX_KIB: u64 = 24 * 1024;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -90,7 +90,7 @@ async fn attack(target: &Target, parts: impl Iterator<Item = Vec<u8>> + Send + '
             let silence = Duration::from_secs(if sender.is_finished() { 1 } else { 20 });
             match timeout(silence, reader.read_buf(&mut got)).await {
                 Err(_) => return,
-                Ok(Ok(some)) if some > 0 => outcome.take(&mut got),
+                Ok(Ok(some)) if some > 0 => outcome.parse_frames(&mut got),
                 Ok(_) => {
                     outcome.closed = true;
                     return;
@@ -107,7 +107,7 @@ async fn attack(target: &Target, parts: impl Iterator<Item = Vec<u8>> + Send + '
 
 impl Outcome {
     /// Takes the whole frames off `got`.
-    fn take(&mut self, got: &mut Vec<u8>) {
+    fn parse_frames(&mut self, got: &mut Vec<u8>) {
         let mut at = 0;
         while let Some(head) = got.get(at..at + 9) {
             let length =
@@ -143,13 +143,13 @@ async fn run(
     parts: impl Iterator<Item = Vec<u8>> + Send + 'static,
 ) -> Outcome {
     let target = Target::start("").await;
-    let visitors = Visitors::begin(&target).await;
-    let (before, descriptors) = (target.mark_memory(), target.descriptors());
+    let visitors = BackgroundClients::begin(&target).await;
+    let (before, descriptors) = (target.baseline_kib(), target.descriptors());
     let outcome = attack(&target, parts).await;
     if ends {
         outcome.assert_ended(what);
     }
-    target.assert_memory(before, MORE_KIB);
+    target.assert_memory(before, GROWTH_MAX_KIB);
     target.assert_descriptors_back(descriptors).await;
     visitors.end(2).await;
     target.stop().await;

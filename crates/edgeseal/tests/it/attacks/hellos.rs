@@ -22,7 +22,7 @@ use super::{NAME, Target, tls};
 
 /// A record as rustls sends it: the ClientHello of a client for this name, or for none. Without the
 /// hybrid key share, so that it is small and costs the server little.
-pub(super) fn hello(name: Option<&str>) -> Vec<u8> {
+pub(super) fn client_hello(name: Option<&str>) -> Vec<u8> {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -39,8 +39,8 @@ pub(super) fn hello(name: Option<&str>) -> Vec<u8> {
 }
 
 /// A ClientHello with this extension of type `server_name` (RFC 6066 §3) at its end.
-fn hello_with(server_name: &[u8]) -> Vec<u8> {
-    let mut record = hello(None);
+fn client_hello_with(server_name: &[u8]) -> Vec<u8> {
+    let mut record = client_hello(None);
     record.extend([0, 0]);
     record.extend(length16(server_name.len()));
     record.extend(server_name);
@@ -75,7 +75,7 @@ fn list(entries: &[u8]) -> Vec<u8> {
 }
 
 /// What comes back for these octets, up to the end of the connection.
-async fn sent(edge: SocketAddr, octets: &[u8]) -> Vec<u8> {
+async fn send_raw(edge: SocketAddr, octets: &[u8]) -> Vec<u8> {
     let (mut stream, mut answer) = (TcpStream::connect(edge).await.unwrap(), Vec::new());
     let talk = async {
         // The edge may end it before it has everything, and a reset may come before the answer.
@@ -100,7 +100,11 @@ fn alert(answer: &[u8]) -> Option<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_names_that_are_none_are_refused() {
     let target = Target::start("client_hello_timeout_ms = 5000\n").await;
-    let served = sent(target.edge(), &hello_with(&list(&entry(NAME.as_bytes())))).await;
+    let served = send_raw(
+        target.edge(),
+        &client_hello_with(&list(&entry(NAME.as_bytes()))),
+    )
+    .await;
     assert_eq!(served[0], 22, "the one that all are made of is served");
     let long = "a".repeat(63) + ".";
     let attacked = NAME.as_bytes();
@@ -162,15 +166,19 @@ async fn server_names_that_are_none_are_refused() {
     ];
     let mut wrong = Vec::new();
     for (what, server_name) in table {
-        let answer = sent(target.edge(), &hello_with(&server_name)).await;
+        let answer = send_raw(target.edge(), &client_hello_with(&server_name)).await;
         if alert(&answer).is_none() {
             wrong.push(format!("{what}: {:02x?}", &answer[..answer.len().min(16)]));
         }
         target.assert_serves().await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let twice = [&hello_with(&list(&entry(attacked)))[..], &hello(Some(NAME))].concat();
-    assert_ne!(sent(target.edge(), &twice).await.first(), Some(&23));
+    let twice = [
+        &client_hello_with(&list(&entry(attacked)))[..],
+        &client_hello(Some(NAME)),
+    ]
+    .concat();
+    assert_ne!(send_raw(target.edge(), &twice).await.first(), Some(&23));
     target.stop().await;
 }
 
@@ -186,7 +194,7 @@ async fn records_that_are_none_end_the_connection() {
         ]
         .concat()
     };
-    let whole = hello(Some(NAME));
+    let whole = client_hello(Some(NAME));
     let body = &whole[5..];
     let table: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", vec![]),
@@ -262,9 +270,9 @@ async fn records_that_are_none_end_the_connection() {
             [&whole[..], &record(23, 0x0303, &[0; 100])].concat(),
         ),
     ];
-    let before = target.mark_memory();
+    let before = target.baseline_kib();
     for (what, octets) in table {
-        let answer = sent(target.edge(), &octets).await;
+        let answer = send_raw(target.edge(), &octets).await;
         let expected = [None, Some(&21), Some(&22)];
         assert!(expected.contains(&answer.first()), "{what}: {answer:02x?}");
         // Only for what begins with a sound ClientHello a handshake begins.
@@ -280,16 +288,16 @@ async fn records_that_are_none_end_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hello_in_many_records_is_served() {
     let target = Target::start("").await;
-    let whole = hello(Some(NAME));
+    let whole = client_hello(Some(NAME));
     let part = |part: &[u8]| [&[22, 3, 1, 0, u8::try_from(part.len()).unwrap()], part].concat();
     let pieces: Vec<u8> = whole[5..].chunks(7).flat_map(part).collect();
-    assert_eq!(sent(target.edge(), &pieces).await.first(), Some(&22));
+    assert_eq!(send_raw(target.edge(), &pieces).await.first(), Some(&22));
     target.stop().await;
 }
 
 /// One change of a ClientHello.
 #[derive(Clone, Debug)]
-enum Change {
+enum Mutation {
     Set(usize, u8),
     Remove(usize, usize),
     Insert(usize, Vec<u8>),
@@ -297,8 +305,8 @@ enum Change {
     Repeat(usize, usize),
 }
 
-impl Change {
-    fn on(&self, octets: &mut Vec<u8>) {
+impl Mutation {
+    fn apply(&self, octets: &mut Vec<u8>) {
         let within = |at: usize| at % (octets.len() + 1);
         match self {
             Self::Set(at, value) => {
@@ -328,15 +336,15 @@ impl Change {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_change_of_a_hello_does_harm() {
     let target = Target::start("client_hello_timeout_ms = 5000\n").await;
-    let (edge, whole) = (target.edge(), hello(Some(NAME)));
+    let (edge, whole) = (target.edge(), client_hello(Some(NAME)));
     let at = 0..whole.len();
     let change = prop_oneof![
-        4 => (at.clone(), any::<u8>()).prop_map(|(at, value)| Change::Set(at, value)),
-        1 => (at.clone(), 1..40_usize).prop_map(|(at, count)| Change::Remove(at, count)),
+        4 => (at.clone(), any::<u8>()).prop_map(|(at, value)| Mutation::Set(at, value)),
+        1 => (at.clone(), 1..40_usize).prop_map(|(at, count)| Mutation::Remove(at, count)),
         1 => (at.clone(), proptest::collection::vec(any::<u8>(), 1..300))
-            .prop_map(|(at, more)| Change::Insert(at, more)),
-        1 => at.clone().prop_map(Change::Cut),
-        1 => (at, 1..400_usize).prop_map(|(at, count)| Change::Repeat(at, count)),
+            .prop_map(|(at, more)| Mutation::Insert(at, more)),
+        1 => at.clone().prop_map(Mutation::Cut),
+        1 => (at, 1..400_usize).prop_map(|(at, count)| Mutation::Repeat(at, count)),
     ];
     // Half of them say their new length truly, so that what is within is looked at.
     let case = (
@@ -355,7 +363,7 @@ async fn no_change_of_a_hello_does_harm() {
         let outcome = runner.run(&case, |(changes, told)| {
             let mut octets = whole.clone();
             for change in &changes {
-                change.on(&mut octets);
+                change.apply(&mut octets);
             }
             if told && (9..16_000).contains(&octets.len()) {
                 let length = octets.len();
@@ -364,7 +372,7 @@ async fn no_change_of_a_hello_does_harm() {
                 octets[5..7].copy_from_slice(&[1, 0]);
                 octets[7..9].copy_from_slice(&length16(length - 9));
             }
-            let answer = runtime.block_on(sent(edge, &octets));
+            let answer = runtime.block_on(send_raw(edge, &octets));
             let expected = [None, Some(&21), Some(&22)];
             proptest::prop_assert!(expected.contains(&answer.first()), "{answer:02x?}");
             Ok(())
@@ -383,7 +391,7 @@ async fn the_hybrid_key_exchange_is_preferred() {
     drop(stream);
     // And who has classical groups alone is served too, with TLS 1.2 as well.
     let versions = &[&rustls::version::TLS12];
-    tls::connect_in(target.edge(), NAME, versions, &["h2"])
+    tls::connect_with_versions(target.edge(), NAME, versions, &["h2"])
         .await
         .unwrap();
     target.stop().await;

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{NAME, Target, Visitors};
+use super::{BackgroundClients, NAME, Target};
 
 const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(50);
 async fn a_pipeline_is_answered_up_to_its_limit() {
     const LIMIT: usize = 2000;
     let target = Target::start(&format!("connection_requests = {LIMIT}\n")).await;
-    let visitors = Visitors::begin(&target).await;
-    let before = target.mark_memory();
+    let visitors = BackgroundClients::begin(&target).await;
+    let before = target.baseline_kib();
     let (mut reader, mut writer) = tokio::io::split(target.connect("http/1.1").await);
     let requests = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\n\r\n").repeat(LIMIT * 5);
     let send = tokio::spawn(async move {
@@ -40,7 +40,7 @@ async fn a_pipeline_is_answered_up_to_its_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_answers_is_not_read_either() {
     let target = Target::start("").await;
-    let before = target.mark_memory();
+    let before = target.baseline_kib();
     let mut stream = target.connect("http/1.1").await;
     // The origin's page says the path again, so answers are as long as what asks for them.
     let path = "a".repeat(8000);
@@ -74,7 +74,7 @@ async fn heads_without_end_are_cut_off() {
         ("empty lines", String::new(), "\r\n".repeat(1 << 15)),
         ("a version", "GET / HTTP/".to_owned(), "1".repeat(1 << 16)),
     ];
-    let before = target.mark_memory();
+    let before = target.baseline_kib();
     for (what, begin, more) in table {
         let (mut reader, mut writer) = tokio::io::split(target.connect("http/1.1").await);
         let send = async {

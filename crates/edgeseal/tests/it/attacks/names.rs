@@ -14,14 +14,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Target, Visitors, hellos::hello};
+use super::{BackgroundClients, Target, hellos::client_hello};
 
 /// Of each kind: names that nobody has, and names below a domain for all of them.
 const NAMES: usize = 50_000;
 /// The first ones, after which memory should rise no more.
-const WARM: usize = 5000;
+const WARM_UP: usize = 5000;
 /// Attackers at a time.
-const AT_ONCE: usize = 24;
+const CONCURRENCY: usize = 24;
 /// One entry for each of the 90,000 later names in any map (the name, a hash, a key, a pointer and
 /// the allocator's share: 120 octets at least) would be over 10 MiB. Allowed is half of it, for an
 /// allocator that gives back late.
@@ -34,12 +34,12 @@ const UNRECOGNIZED_NAME: u8 = 112;
 #[tokio::test(flavor = "multi_thread")]
 async fn random_names_leave_nothing_behind() {
     let target = Target::start("").await;
-    let visitors = Visitors::begin(&target).await;
+    let visitors = BackgroundClients::begin(&target).await;
     let edge = target.edge();
     // Random to whoever would cache them: no name comes twice.
-    ask(edge, 0..WARM).await;
+    request_names(edge, 0..WARM_UP).await;
     let before = target.memory_kib("VmRSS:");
-    ask(edge, WARM..NAMES).await;
+    request_names(edge, WARM_UP..NAMES).await;
     let after = target.memory_kib("VmRSS:");
     assert!(after <= before + GROWTH_KIB, "{before} to {after} KiB");
     let keys = target.metric("edgeseal_key_cache_size").await;
@@ -54,7 +54,7 @@ async fn random_names_leave_nothing_behind() {
 }
 
 /// Asks for each name of both kinds. Unknown ones are told so, known ones get the server's flight.
-async fn ask(edge: SocketAddr, numbers: std::ops::Range<usize>) {
+async fn request_names(edge: SocketAddr, numbers: std::ops::Range<usize>) {
     // All have one length, so that one ClientHello serves for all.
     let label = |number: usize| {
         format!(
@@ -67,13 +67,13 @@ async fn ask(edge: SocketAddr, numbers: std::ops::Range<usize>) {
         (".wild.example", [HANDSHAKE, 0]),
     ];
     for (below, expected) in kinds {
-        let pattern = hello(Some(&format!("{}{below}", label(0))));
+        let pattern = client_hello(Some(&format!("{}{below}", label(0))));
         let name = label(0);
         let at = pattern.windows(16).position(|part| part == name.as_bytes());
         let (pattern, at) = (Arc::new(pattern), at.unwrap());
         let next = Arc::new(AtomicUsize::new(numbers.start));
         let mut attack = JoinSet::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..CONCURRENCY {
             let (pattern, next, end) = (Arc::clone(&pattern), Arc::clone(&next), numbers.end);
             attack.spawn(async move {
                 loop {

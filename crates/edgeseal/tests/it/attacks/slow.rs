@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    NAME, Target, Visitors,
-    tls::{self, TurnedAway},
+    BackgroundClients, NAME, Target,
+    tls::{self, HandshakeFailure},
 };
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -21,8 +21,8 @@ const CONNECTIONS: usize = 1000;
 async fn a_slowloris_is_cut_off_and_others_are_served() {
     let config = format!("header_timeout_ms = {}\n", HEADER_TIMEOUT.as_millis());
     let target = Target::start(&config).await;
-    let (before, descriptors) = (target.mark_memory(), target.descriptors());
-    let visitors = Visitors::begin(&target).await;
+    let (before, descriptors) = (target.baseline_kib(), target.descriptors());
+    let visitors = BackgroundClients::begin(&target).await;
     let (edge, plain) = (target.edge(), target.plain());
     let mut attack = JoinSet::new();
     for _ in 0..CONNECTIONS {
@@ -31,7 +31,7 @@ async fn a_slowloris_is_cut_off_and_others_are_served() {
             let stream = loop {
                 match tls::connect(edge, NAME, &["http/1.1"]).await {
                     Ok(stream) => break stream,
-                    Err(why) => assert!(matches!(why, TurnedAway::Otherwise(_)), "{why:?}"),
+                    Err(why) => assert!(matches!(why, HandshakeFailure::Other(_)), "{why:?}"),
                 }
             };
             trickle(stream).await

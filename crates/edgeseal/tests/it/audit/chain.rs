@@ -8,13 +8,13 @@ use std::{
 };
 
 use edgeseal_core::{AccountId, Timestamp};
-use edgeseal_store::{Catalog, Keyring, catalog::Deed};
+use edgeseal_store::{Catalog, Keyring, catalog::AuditContext};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::records;
 use crate::harness::{
-    Api, CDN, EDGESEAL, Origin, Server, eventually, now, server::binary, unlimited,
+    ApiClient, CDN_VERSION, EDGESEAL, Origin, Server, eventually, now, server::binary, unlimited,
 };
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -48,8 +48,8 @@ async fn linked(data: &Path, account: &str) -> Value {
 }
 
 /// Some changes, a few links apart, in an account of their own.
-async fn history(server: &Server) -> (Api, Value) {
-    let (alice, origin) = (server.account("alice").await, Origin::start().await);
+async fn history(server: &Server) -> (ApiClient, Value) {
+    let (alice, origin) = (server.create_account("alice").await, Origin::start().await);
     let mut report = Value::Null;
     for n in 0..3 {
         for m in 0..3 {
@@ -215,7 +215,7 @@ async fn an_older_state_is_found_by_a_head_that_was_kept() {
     server.launch();
     let origin = Origin::start().await;
     let secret = String::from_utf8(alice.secret.expose().to_vec()).unwrap();
-    let alice = server.client_of(&alice.account, &alice.key, &secret);
+    let alice = server.client_for(&alice.account, &alice.key, &secret);
     alice.add("one-more.audit.example", &origin).await;
     let after = linked(&server.data(), &alice.account).await;
     assert_eq!(after["Records"], 11);
@@ -247,11 +247,11 @@ async fn an_older_state_is_found_by_a_head_that_was_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_change_and_link_is_no_tampering() {
     let mut server = Server::start_with(&unlimited());
-    let (root, origin) = (server.client(), Origin::start().await);
+    let (root, origin) = (server.root_client(), Origin::start().await);
     let mut requests = Vec::new();
     let mut was_pending = 0;
     for round in 0..8 {
-        let api = server.client();
+        let api = server.root_client();
         for n in 0..5 {
             let (name, sources) = (format!("{round}-{n}.kill.example"), origin.sources());
             let params = [
@@ -259,7 +259,7 @@ async fn a_kill_between_change_and_link_is_no_tampering() {
                 ("CdnType", "web"),
                 ("Sources", &sources),
             ];
-            let body = api.ok(CDN, "AddCdnDomain", &params).await;
+            let body = api.ok(CDN_VERSION, "AddCdnDomain", &params).await;
             requests.push(body["RequestId"].as_str().unwrap().to_owned());
         }
         // Answered, and perhaps not linked: it links at a distance.
@@ -275,7 +275,7 @@ async fn a_kill_between_change_and_link_is_no_tampering() {
     );
     let report = linked(&server.data(), &root.account).await;
     assert!(report["Records"].as_u64().unwrap() >= requests.len() as u64);
-    let found = records(&server.client(), &[("ActionName", "AddCdnDomain")]).await;
+    let found = records(&server.root_client(), &[("ActionName", "AddCdnDomain")]).await;
     let found: Vec<&str> = found
         .iter()
         .map(|record| record["RequestId"].as_str().unwrap())
@@ -296,12 +296,12 @@ async fn old_records_go_and_the_rest_still_verifies() {
     // And had looked at its clock.
     for hours in [25, 13, 1] {
         let at = Timestamp::from_unix_ms(now().unix_ms() - hours * HOUR_MS);
-        assert_eq!(catalog.expire_audits(at, 30).await.unwrap(), 0);
+        assert_eq!(catalog.expire_audit_records(at, 30).await.unwrap(), 0);
     }
     drop(catalog);
     server.launch();
     let secret = String::from_utf8(alice.secret.expose().to_vec()).unwrap();
-    let alice = server.client_of(&alice.account, &alice.key, &secret);
+    let alice = server.client_for(&alice.account, &alice.key, &secret);
     let left = eventually("the old ones are gone", async || {
         let found = records(&alice, &[]).await;
         (found.len() == 11).then_some(found)
@@ -326,14 +326,14 @@ async fn catalog(data: &Path) -> Catalog {
 
 async fn write_old(catalog: &Catalog, account: &AccountId, days: &[i64]) {
     for days in days {
-        let deed = Deed {
+        let deed = AuditContext {
             account: account.clone(),
             principal: format!("acs:ram::{account}:root"),
             access_key: "-".to_owned(),
             source: "-".to_owned(),
             action: "Test".to_owned(),
             resource: String::new(),
-            request: format!("OLD-{days}"),
+            request_id: format!("OLD-{days}"),
             nonce: None,
             now: Timestamp::from_unix_ms(now().unix_ms() - days * DAY_MS),
         };
@@ -344,7 +344,7 @@ async fn write_old(catalog: &Catalog, account: &AccountId, days: &[i64]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_lists_and_exports() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     for n in 0..4 {
         api.add(&format!("{n}.cli.example"), &origin).await;
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{add, names};
-use crate::harness::{Api, CDN, Origin, Server, unlimited};
+use crate::harness::{ApiClient, CDN_VERSION, Origin, Server, unlimited};
 
 const TAG: &str = "TagResources";
 const UNTAG: &str = "UntagResources";
@@ -44,13 +44,13 @@ impl Flat {
     }
 }
 
-async fn ok(api: &Api, action: &str, flat: Flat) -> Value {
-    api.ok(CDN, action, &flat.params()).await
+async fn ok(api: &ApiClient, action: &str, flat: Flat) -> Value {
+    api.ok(CDN_VERSION, action, &flat.params()).await
 }
 
-async fn assert_refused(api: &Api, action: &str, flat: Flat, code: &str) {
+async fn assert_refused(api: &ApiClient, action: &str, flat: Flat, code: &str) {
     let params = flat.params();
-    let refusal = api.refused(CDN, action, &params).await;
+    let refusal = api.refused(CDN_VERSION, action, &params).await;
     assert_eq!(refusal.code, code, "{action}: {}", refusal.detail);
 }
 
@@ -68,14 +68,14 @@ fn rows(listed: &Value) -> Vec<String> {
 }
 
 /// All labels of these domains.
-async fn labels(api: &Api, names: &[&str]) -> Vec<String> {
+async fn labels(api: &ApiClient, names: &[&str]) -> Vec<String> {
     rows(&ok(api, LIST, Flat::of(names)).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_come_and_go() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     add(&api, &names(2), &origin).await;
     let both = ["b000.batch.example", "b001.batch.example"];
     let [a, b] = both;
@@ -96,7 +96,7 @@ async fn labels_come_and_go() {
     let wanted = Flat::of(&[]).tagged(&[("team", "web")]);
     assert_eq!(rows(&ok(&api, LIST, wanted).await), all[3..]);
     let filter = [("Tag.1.Key", "team"), ("Tag.1.Value", "shop")];
-    let found = api.ok(CDN, "DescribeUserDomains", &filter).await;
+    let found = api.ok(CDN_VERSION, "DescribeUserDomains", &filter).await;
     assert_eq!(found["TotalCount"], 1, "domains are found by label");
 
     let some = Flat::of(&both)
@@ -117,7 +117,7 @@ async fn labels_come_and_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_of_labels() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     add(&api, &names(2), &origin).await;
     let both = ["b000.batch.example", "b001.batch.example"];
     let [a, b] = both;
@@ -164,7 +164,7 @@ async fn limits_of_labels() {
     // One that is there is changed, not added.
     ok(&api, TAG, Flat::of(&both).tagged(&[("key 00", "new")])).await;
     assert_eq!(labels(&api, &both).await.len(), 21);
-    let (bob, listed) = (server.account("bob").await, Flat::of(&[a]));
+    let (bob, listed) = (server.create_account("bob").await, Flat::of(&[a]));
     assert_refused(&bob, LIST, listed, "InvalidDomain.NotFound").await;
     assert_eq!(labels(&bob, &[]).await, [] as [&str; 0]);
     server.stop();
@@ -173,7 +173,7 @@ async fn limits_of_labels() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_is_read_page_by_page() {
     let server = Server::start_with(&unlimited());
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let names = names(250);
     for part in names.chunks(50) {
         add(&api, part, &origin).await;

@@ -2,11 +2,11 @@
 
 use std::{fs, process::Stdio};
 
-use super::{NAME, Said, command, edgeseal, with_domain};
+use super::{CommandOutput, NAME, command, edgeseal, with_domain};
 use crate::harness::{
     Server,
     openssl::openssl,
-    pki::{AUTHORITY, unblock},
+    pki::{AUTHORITY, pem_decode},
 };
 
 const PASSWORD: &str = "correct horse";
@@ -23,7 +23,7 @@ fn with_files() -> Server {
         format!("{}{}", pem.key, pem.chain).as_bytes(),
     );
     put("cert.der", &pem.leaf);
-    put("key.der", &unblock(&pem.key));
+    put("key.der", &pem_decode(&pem.key));
     put("password", format!("{PASSWORD}\n").as_bytes());
     put("wrong", b"wrong");
     put("image.png", b"\x89PNG\r\n\x1a\n");
@@ -84,7 +84,7 @@ fn with_files() -> Server {
     server
 }
 
-fn set(server: &Server, files: &str) -> Said {
+fn set(server: &Server, files: &str) -> CommandOutput {
     edgeseal(server, &format!("cert set {NAME} {files}"))
 }
 
@@ -139,7 +139,7 @@ async fn every_usual_format_is_taken() {
         ("--cert chain-DER.p7b --key key.pem", 2),
         ("--cert chain-PEM.p7b --key key.pem", 2),
     ] {
-        edgeseal(&server, &format!("cert off {NAME}")).done();
+        edgeseal(&server, &format!("cert off {NAME}")).success();
         // A leaf alone is warned of.
         let said = set(&server, files);
         assert_eq!(said.code, Some(0), "{files}: {}", said.err);
@@ -148,7 +148,7 @@ async fn every_usual_format_is_taken() {
         assert_eq!(shown.len(), length, "{files}");
     }
     // Standard input holds both.
-    edgeseal(&server, &format!("cert off {NAME}")).done();
+    edgeseal(&server, &format!("cert off {NAME}")).success();
     for (file, more) in [
         ("combined.pem", ""),
         ("site.pfx", " --password-file password"),
@@ -239,7 +239,7 @@ fn what_cannot_be_taken_is_named() {
             "cannot read nowhere",
         ),
     ] {
-        let told = set(&server, files).failed(64);
+        let told = set(&server, files).failure(64);
         assert!(told.contains(says), "{files}: {told}");
         assert_eq!(told.lines().count(), 1, "{told}");
         assert!(!told.contains(PASSWORD), "{told}");
@@ -247,12 +247,12 @@ fn what_cannot_be_taken_is_named() {
     // Of plain PEM the server says by its lines what is wrong.
     let other = AUTHORITY.issue(&["other.example"]);
     fs::write(server.home().join("other.key"), &other.key).unwrap();
-    let told = set(&server, "--cert chain.pem --key other.key").failed(77);
+    let told = set(&server, "--cert chain.pem --key other.key").failure(77);
     assert!(
         told.contains("is not the key of certificate block 1"),
         "{told}"
     );
-    let told = set(&server, "--cert cert.der --key other.key").failed(77);
+    let told = set(&server, "--cert cert.der --key other.key").failure(77);
     assert!(told.contains("Certificate.MissMatch"), "{told}");
     server.stop();
 }

@@ -9,15 +9,16 @@ use time::OffsetDateTime;
 
 use super::{NAME, doctor, doctor_command};
 use crate::harness::{
-    Api, Origin, Pem, Server, api::told, eventually, now, pki::AUTHORITY, server::by_shell,
+    ApiClient, Origin, Server, TestCertificate, api::describe_error, eventually, now,
+    pki::AUTHORITY, server::via_shell,
 };
 
-async fn serving(config: &str, pem: &Pem) -> (Server, Api) {
+async fn serving(config: &str, pem: &TestCertificate) -> (Server, ApiClient) {
     let server = Server::start_with(config);
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let set = api.set(NAME, pem).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     (server, api)
 }
 
@@ -62,7 +63,7 @@ async fn a_certificate_of_another_name_and_a_leaf_alone_are_found() {
     assert_finds(&server, "its certificate is for other.doctor.example");
     let whole = AUTHORITY.issue(&[NAME]);
     let end = whole.chain.find("-----END CERTIFICATE-----").unwrap();
-    let alone = Pem {
+    let alone = TestCertificate {
         chain: format!("{}-----END CERTIFICATE-----\n", &whole.chain[..end]),
         ..whole.clone()
     };
@@ -85,7 +86,7 @@ async fn what_visitors_are_shown_is_compared_with_the_store() {
     );
     fs::write(&mine, another).unwrap();
     assert_finds(&server, "visitors are shown another certificate");
-    other.client().off(NAME).await;
+    other.root_client().off(NAME).await;
     assert_finds(&server, "visitors are shown no certificate");
     other.stop();
     assert_finds(&server, "visitors are not served");
@@ -131,15 +132,15 @@ async fn an_emptied_replica_is_found_beside_the_server_and_without_it() {
 async fn too_few_descriptors_and_a_store_that_is_away_are_found() {
     let (mut server, _) = serving("", &AUTHORITY.issue(&[NAME])).await;
     assert_eq!(server.terminate().code(), Some(0));
-    let few = by_shell("ulimit -n 300; exec \"$@\"", &server.command());
-    server.launch_by(few);
+    let few = via_shell("ulimit -n 300; exec \"$@\"", &server.command());
+    server.launch_with(few);
     assert_finds(
         &server,
         "the server has 300 file descriptors, which is too few",
     );
     assert_eq!(server.terminate().code(), Some(0));
 
-    let mut few: Command = by_shell(
+    let mut few: Command = via_shell(
         "ulimit -n 300; exec \"$@\"",
         &doctor_command(&server.data()),
     );

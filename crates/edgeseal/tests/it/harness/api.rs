@@ -2,14 +2,14 @@
 
 use std::ops::Deref;
 
-use edgeseal_api::client::{CallError, Client, Refusal, Reply};
+use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
 use edgeseal_core::Secret;
 use serde_json::Value;
 
-use super::{Origin, Pem, now, pki, secrets};
+use super::{Origin, TestCertificate, now, pki, secrets};
 
 /// The CDN's version of the API.
-pub(crate) const CDN: &str = "2018-05-10";
+pub(crate) const CDN_VERSION: &str = "2018-05-10";
 /// The CDN's version of 2014.
 pub(crate) const CDN_2014: &str = "2014-11-11";
 /// The DCDN's version.
@@ -30,7 +30,7 @@ pub(crate) const SET: &str = "SetCdnDomainSSLCertificate";
 
 /// A caller with an access key of its own.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub(crate) struct ApiClient {
     client: Client,
     api: String,
     pub(crate) account: String,
@@ -38,7 +38,7 @@ pub(crate) struct Api {
     pub(crate) secret: Secret,
 }
 
-impl Deref for Api {
+impl Deref for ApiClient {
     type Target = Client;
 
     fn deref(&self) -> &Client {
@@ -46,7 +46,7 @@ impl Deref for Api {
     }
 }
 
-impl Api {
+impl ApiClient {
     pub(crate) fn new(api: &str, account: &str, key: &str, secret: &str) -> Self {
         secrets::register_secret(secret);
         let secret = Secret::from(secret.to_owned());
@@ -79,44 +79,55 @@ impl Api {
             ("CdnType", "web"),
             ("Sources", &sources),
         ];
-        let added = self.call(CDN, "AddCdnDomain", &params).await;
-        added.unwrap_or_else(|error| panic!("{domain} is not added: {}", told(&error)));
+        let added = self.call(CDN_VERSION, "AddCdnDomain", &params).await;
+        added.unwrap_or_else(|error| panic!("{domain} is not added: {}", describe_error(&error)));
     }
 
     /// Sets the certificate of a domain.
-    pub(crate) async fn set(&self, domain: &str, pem: &Pem) -> Result<Reply, CallError> {
-        self.call(CDN, SET, &upload(domain, pem)).await
+    pub(crate) async fn set(
+        &self,
+        domain: &str,
+        pem: &TestCertificate,
+    ) -> Result<Reply, CallError> {
+        self.call(CDN_VERSION, SET, &upload_params(domain, pem))
+            .await
     }
 
     /// Calls an action of the CDN that only needs a domain's name.
-    pub(crate) async fn on(&self, action: &str, domain: &str) -> Reply {
-        let called = self.call(CDN, action, &[("DomainName", domain)]).await;
-        called.unwrap_or_else(|error| panic!("{action} of {domain}: {}", told(&error)))
+    pub(crate) async fn call_on_domain(&self, action: &str, domain: &str) -> Reply {
+        let called = self
+            .call(CDN_VERSION, action, &[("DomainName", domain)])
+            .await;
+        called.unwrap_or_else(|error| panic!("{action} of {domain}: {}", describe_error(&error)))
     }
 
     pub(crate) async fn off(&self, domain: &str) -> Reply {
         let params = [("DomainName", domain), ("SSLProtocol", "off")];
-        let called = self.call(CDN, SET, &params).await;
-        called.unwrap_or_else(|error| panic!("{domain} is not switched off: {}", told(&error)))
+        let called = self.call(CDN_VERSION, SET, &params).await;
+        called.unwrap_or_else(|error| {
+            panic!("{domain} is not switched off: {}", describe_error(&error))
+        })
     }
 
     /// The certificate of a domain as the API tells it.
     pub(crate) async fn info(&self, domain: &str) -> Value {
-        let reply = self.on("DescribeDomainCertificateInfo", domain).await;
+        let reply = self
+            .call_on_domain("DescribeDomainCertificateInfo", domain)
+            .await;
         reply.body["CertInfos"]["CertInfo"][0].clone()
     }
 
     /// DER of the leaf that the API says is bound.
     pub(crate) async fn bound_leaf(&self, domain: &str) -> Vec<u8> {
         let info = self.info(domain).await;
-        pki::unblock(info["ServerCertificate"].as_str().unwrap())
+        pki::pem_decode(info["ServerCertificate"].as_str().unwrap())
     }
 
     /// Calls what must succeed; the answer shows no key material.
     pub(crate) async fn ok(&self, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
         let called = self.call(version, action, params).await;
-        let reply = called.unwrap_or_else(|error| panic!("{action}: {}", told(&error)));
-        secrets::assert_nothing_private_in("an answer", reply.body.to_string().as_bytes());
+        let reply = called.unwrap_or_else(|error| panic!("{action}: {}", describe_error(&error)));
+        secrets::assert_no_private_keys("an answer", reply.body.to_string().as_bytes());
         reply.body
     }
 
@@ -126,10 +137,10 @@ impl Api {
         version: &'a str,
         action: &'a str,
         params: &'a [(&'a str, &'a str)],
-    ) -> Refusal {
+    ) -> ErrorResponse {
         match self.call(version, action, params).await {
-            Err(CallError::Refused(refusal)) => {
-                secrets::assert_none_in("a refusal", format!("{refusal:?}").as_bytes());
+            Err(CallError::Api(refusal)) => {
+                secrets::assert_no_secrets("a refusal", format!("{refusal:?}").as_bytes());
                 *refusal
             }
             Err(error) => panic!("{action} is not answered: {error}"),
@@ -139,7 +150,10 @@ impl Api {
 }
 
 /// Parameters that upload a certificate.
-pub(crate) fn upload<'a>(domain: &'a str, pem: &'a Pem) -> [(&'a str, &'a str); 4] {
+pub(crate) fn upload_params<'a>(
+    domain: &'a str,
+    pem: &'a TestCertificate,
+) -> [(&'a str, &'a str); 4] {
     [
         ("DomainName", domain),
         ("SSLProtocol", "on"),
@@ -149,9 +163,9 @@ pub(crate) fn upload<'a>(domain: &'a str, pem: &'a Pem) -> [(&'a str, &'a str); 
 }
 
 /// An error of a call with all that is known of it.
-pub(crate) fn told(error: &CallError) -> String {
+pub(crate) fn describe_error(error: &CallError) -> String {
     match error {
-        CallError::Refused(refusal) => format!("{refusal:?}"),
+        CallError::Api(refusal) => format!("{refusal:?}"),
         other => format!("{other:?}"),
     }
 }

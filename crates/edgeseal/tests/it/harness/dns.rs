@@ -19,13 +19,13 @@ use hickory_server::{
 use tokio::net::{TcpListener, UdpSocket};
 
 /// See the [module](self).
-pub(crate) struct Dns {
+pub(crate) struct DnsServer {
     pub(crate) address: SocketAddr,
     zone: Arc<InMemoryZoneHandler>,
     _server: Server<Catalog>,
 }
 
-impl Dns {
+impl DnsServer {
     pub(crate) async fn start() -> Self {
         let zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             Name::root(),
@@ -57,7 +57,7 @@ impl Dns {
     }
 
     /// The name is on this machine.
-    pub(crate) async fn here(&self, name: &str) {
+    pub(crate) async fn add_loopback(&self, name: &str) {
         self.add(name, RData::A(A(Ipv4Addr::LOCALHOST))).await;
     }
 

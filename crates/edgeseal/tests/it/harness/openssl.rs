@@ -16,7 +16,7 @@ pub(crate) fn openssl(arguments: &str) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     if let Some(at) = text.find("PRIVATE KEY-----") {
         let begin = text[..at].rfind("-----BEGIN").unwrap();
-        secrets::register_key(&pki::unblock(&text[begin..]));
+        secrets::register_key(&pki::pem_decode(&text[begin..]));
     }
     text
 }

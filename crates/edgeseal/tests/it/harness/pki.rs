@@ -13,12 +13,12 @@ use super::{now, secrets};
 
 /// A CA and an intermediate below it, both ECDSA P-256.
 pub(crate) struct Authority {
-    pub(crate) root: Issued,
-    pub(crate) intermediate: Issued,
+    pub(crate) root: CertificateWithKey,
+    pub(crate) intermediate: CertificateWithKey,
 }
 
 /// A certificate with its key.
-pub(crate) struct Issued {
+pub(crate) struct CertificateWithKey {
     pub(crate) der: Vec<u8>,
     pub(crate) params: CertificateParams,
     pub(crate) key: KeyPair,
@@ -26,7 +26,7 @@ pub(crate) struct Issued {
 
 /// A certificate as it is uploaded.
 #[derive(Clone)]
-pub(crate) struct Pem {
+pub(crate) struct TestCertificate {
     /// Leaf and intermediate.
     pub(crate) chain: String,
     /// The private key.
@@ -40,13 +40,13 @@ pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new)
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let root = Issued::root("Test Root");
+        let root = CertificateWithKey::root("Test Root");
         let intermediate = root.issue(authority_params("Test Intermediate"), new_key());
         Self { root, intermediate }
     }
 
     /// A certificate for these names, good from yesterday for 90 days.
-    pub(crate) fn issue(&self, names: &[&str]) -> Pem {
+    pub(crate) fn issue(&self, names: &[&str]) -> TestCertificate {
         self.issue_with(names, |_| {})
     }
 
@@ -54,27 +54,27 @@ impl Authority {
         &self,
         names: &[&str],
         adjust: impl FnOnce(&mut CertificateParams),
-    ) -> Pem {
+    ) -> TestCertificate {
         let mut params = leaf_params(names);
         adjust(&mut params);
         self.pem(&self.intermediate.issue(params, new_key()))
     }
 
     /// As [`issue`](Self::issue), for an RSA key.
-    pub(crate) fn issue_rsa(&self, names: &[&str]) -> Pem {
+    pub(crate) fn issue_rsa(&self, names: &[&str]) -> TestCertificate {
         self.pem(&self.intermediate.issue(leaf_params(names), new_rsa_key()))
     }
 
     /// As [`issue`](Self::issue), for an Ed25519 key.
-    pub(crate) fn issue_ed25519(&self, names: &[&str]) -> Pem {
+    pub(crate) fn issue_ed25519(&self, names: &[&str]) -> TestCertificate {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         secrets::register_key(key.serialized_der());
         self.pem(&self.intermediate.issue(leaf_params(names), key))
     }
 
     /// A leaf of this authority with the chain that it needs.
-    pub(crate) fn pem(&self, leaf: &Issued) -> Pem {
-        Pem {
+    pub(crate) fn pem(&self, leaf: &CertificateWithKey) -> TestCertificate {
+        TestCertificate {
             chain: format!("{}{}", leaf.pem(), self.intermediate.pem()),
             key: leaf.key_pem(),
             leaf: leaf.der.clone(),
@@ -82,7 +82,7 @@ impl Authority {
     }
 }
 
-impl Issued {
+impl CertificateWithKey {
     pub(crate) fn root(name: &str) -> Self {
         let (mut params, key) = (authority_params(name), new_key());
         params.use_authority_key_identifier_extension = false;
@@ -98,11 +98,11 @@ impl Issued {
     }
 
     pub(crate) fn pem(&self) -> String {
-        block("CERTIFICATE", &self.der)
+        pem_encode("CERTIFICATE", &self.der)
     }
 
     pub(crate) fn key_pem(&self) -> String {
-        block("PRIVATE KEY", self.key.serialized_der())
+        pem_encode("PRIVATE KEY", self.key.serialized_der())
     }
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn leaf_params(names: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::new(names.clone()).unwrap();
     params.distinguished_name = common_name(&names[0]);
     params.use_authority_key_identifier_extension = true;
-    valid_days(&mut params, -1, 90);
+    set_validity_days(&mut params, -1, 90);
     params
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn authority_params(name: &str) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.use_authority_key_identifier_extension = true;
-    valid_days(&mut params, -30, 3650);
+    set_validity_days(&mut params, -30, 3650);
     params
 }
 
@@ -149,14 +149,14 @@ pub(crate) fn common_name(name: &str) -> DistinguishedName {
 }
 
 /// Validity from and to so many days from now.
-pub(crate) fn valid_days(params: &mut CertificateParams, from: i64, to: i64) {
+pub(crate) fn set_validity_days(params: &mut CertificateParams, from: i64, to: i64) {
     let now = OffsetDateTime::from_unix_timestamp(now().unix_seconds()).unwrap();
     params.not_before = now + Duration::days(from);
     params.not_after = now + Duration::days(to);
 }
 
 /// A block of any label around any octets.
-pub(crate) fn block(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem_encode(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let lines: Vec<&str> = (0..base64.len())
         .step_by(64)
@@ -169,7 +169,7 @@ pub(crate) fn block(label: &str, der: &[u8]) -> String {
 }
 
 /// The octets of the first block.
-pub(crate) fn unblock(pem: &str) -> Vec<u8> {
+pub(crate) fn pem_decode(pem: &str) -> Vec<u8> {
     let body = pem.split("-----").nth(2).unwrap();
     let base64: String = body.split_whitespace().collect();
     STANDARD.decode(base64).unwrap()

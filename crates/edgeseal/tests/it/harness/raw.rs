@@ -12,13 +12,13 @@ use super::tls;
 
 /// An answer as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl RawResponse {
     /// A header of the answer.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(':'));
@@ -37,11 +37,11 @@ impl Answer {
 }
 
 /// Sends octets and reads until the server closes; they should ask it to.
-pub(crate) async fn exchange(server: SocketAddr, octets: &[u8]) -> Answer {
+pub(crate) async fn send_raw(server: SocketAddr, octets: &[u8]) -> RawResponse {
     exchange_on(TcpStream::connect(server).await.unwrap(), octets).await
 }
 
-async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> Answer {
+async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> RawResponse {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut answer = Vec::new();
     // Both at once: the server may answer and close before it has read everything.
@@ -55,7 +55,7 @@ async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> Answ
         .split_once("\r\n\r\n")
         .unwrap_or_else(|| panic!("no answer: {read:?}, {text:?}"));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
-    Answer {
+    RawResponse {
         status: status.unwrap_or_else(|| panic!("no status: {head:?}")),
         head: head.to_owned(),
         body: body.to_owned(),
@@ -63,13 +63,13 @@ async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> Answ
 }
 
 /// A GET without anything special.
-pub(crate) async fn get(server: SocketAddr, host: &str, path: &str) -> Answer {
+pub(crate) async fn get(server: SocketAddr, host: &str, path: &str) -> RawResponse {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    exchange(server, request.as_bytes()).await
+    send_raw(server, request.as_bytes()).await
 }
 
 /// As [`get`], over TLS.
-pub(crate) async fn get_over_tls(edge: SocketAddr, host: &str, path: &str) -> Answer {
+pub(crate) async fn get_over_tls(edge: SocketAddr, host: &str, path: &str) -> RawResponse {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     let name = host.split(':').next().unwrap_or_default();
     let stream = tls::connect(edge, name, &["http/1.1"]).await.unwrap();

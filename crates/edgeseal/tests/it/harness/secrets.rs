@@ -12,16 +12,16 @@ const WINDOW: usize = 16;
 
 /// Pieces of every private key and secret that a test has used.
 #[derive(Default)]
-struct Known {
+struct KnownSecrets {
     /// Of base64 and hex texts.
     text: HashSet<[u8; WINDOW]>,
     /// Of octets, as a careless `Debug` would print them.
-    octets: HashSet<[u8; WINDOW]>,
+    bytes: HashSet<[u8; WINDOW]>,
     /// Of texts of what nobody but the owner knows: nothing that stands in a certificate too.
     private: HashSet<[u8; WINDOW]>,
 }
 
-static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+static KNOWN: LazyLock<Mutex<KnownSecrets>> = LazyLock::new(Mutex::default);
 
 /// Remembers a private key (DER).
 pub(crate) fn register_key(der: &[u8]) {
@@ -31,7 +31,7 @@ pub(crate) fn register_key(der: &[u8]) {
         register(&mut known.text, STANDARD.encode(&der[shift..]).as_bytes());
     }
     register(&mut known.text, hex::encode(der).as_bytes());
-    register(&mut known.octets, der);
+    register(&mut known.bytes, der);
 }
 
 /// Remembers what is private of an elliptic-curve key: the scalar without its frame, in which the
@@ -52,7 +52,7 @@ pub(crate) fn register_secret(secret: &str) {
     let mut known = known();
     register(&mut known.private, secret.as_bytes());
     register(&mut known.text, secret.as_bytes());
-    register(&mut known.octets, secret.as_bytes());
+    register(&mut known.bytes, secret.as_bytes());
 }
 
 fn register(set: &mut HashSet<[u8; WINDOW]>, octets: &[u8]) {
@@ -64,15 +64,15 @@ fn register(set: &mut HashSet<[u8; WINDOW]>, octets: &[u8]) {
 
 /// Fails the test if `text` shows a part of a private key or of a secret.
 #[track_caller]
-pub(crate) fn assert_none_in(what: &str, text: &[u8]) {
+pub(crate) fn assert_no_secrets(what: &str, text: &[u8]) {
     if let Some(found) = find(text) {
         panic!("{what} shows key material: {found}");
     }
 }
 
-/// As [`assert_none_in`], for a text in which certificates may be.
+/// As [`assert_no_secrets`], for a text in which certificates may be.
 #[track_caller]
-pub(crate) fn assert_nothing_private_in(what: &str, text: &[u8]) {
+pub(crate) fn assert_no_private_keys(what: &str, text: &[u8]) {
     if let Some(found) = find_private(text) {
         panic!("{what} shows key material: {found}");
     }
@@ -83,10 +83,10 @@ fn find_private(text: &[u8]) -> Option<String> {
     let known = known();
     text.windows(WINDOW)
         .position(|piece| piece == marker || known.private.contains(piece))
-        .map(|at| around(text, at))
+        .map(|at| excerpt(text, at))
 }
 
-fn around(text: &[u8], at: usize) -> String {
+fn excerpt(text: &[u8], at: usize) -> String {
     let around = &text[at.saturating_sub(80)..text.len().min(at + 40)];
     String::from_utf8_lossy(around).into_owned()
 }
@@ -94,15 +94,15 @@ fn around(text: &[u8], at: usize) -> String {
 fn find(text: &[u8]) -> Option<String> {
     let marker = b"PRIVATE KEY-----";
     if let Some(at) = text.windows(marker.len()).position(|piece| piece == marker) {
-        return Some(around(text, at));
+        return Some(excerpt(text, at));
     }
     let known = known();
     if let Some(at) = text.windows(WINDOW).position(|w| known.text.contains(w)) {
-        return Some(around(text, at));
+        return Some(excerpt(text, at));
     }
-    let lists = octet_lists(text);
+    let lists = debug_byte_lists(text);
     // Octets of the key itself, or of a text that holds it.
-    let is_known = |w: &[u8]| known.octets.contains(w) || known.text.contains(w);
+    let is_known = |w: &[u8]| known.bytes.contains(w) || known.text.contains(w);
     let shown = lists
         .iter()
         .any(|octets| octets.windows(WINDOW).any(is_known));
@@ -110,7 +110,7 @@ fn find(text: &[u8]) -> Option<String> {
 }
 
 /// What `Debug` made of octets: `[48, 129, …]` back to octets.
-fn octet_lists(text: &[u8]) -> Vec<Vec<u8>> {
+fn debug_byte_lists(text: &[u8]) -> Vec<Vec<u8>> {
     let mut lists = vec![Vec::new()];
     for part in text
         .split(|b| b" ,[\n".contains(b))
@@ -129,7 +129,7 @@ fn octet_lists(text: &[u8]) -> Vec<Vec<u8>> {
     lists
 }
 
-fn known() -> MutexGuard<'static, Known> {
+fn known() -> MutexGuard<'static, KnownSecrets> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -158,7 +158,7 @@ fn the_search_finds_what_it_must() {
 #[test]
 fn the_search_beside_certificates_finds_what_it_must() {
     let pem = super::pki::AUTHORITY.issue(&["searched.example"]);
-    let key = super::pki::unblock(&pem.key);
+    let key = super::pki::pem_decode(&pem.key);
     let framed = |frame: usize| STANDARD.encode([&vec![0; frame], &key[36..68]].concat());
     for leak in [pem.key.clone(), hex::encode(&key)] {
         assert!(find_private(leak.as_bytes()).is_some(), "{leak}");

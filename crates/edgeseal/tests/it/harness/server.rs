@@ -14,7 +14,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{Api, EDGESEAL, PATIENCE, api::told, secrets, tls};
+use super::{ApiClient, EDGESEAL, TIMEOUT, api::describe_error, secrets, tls};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgeseal");
@@ -29,10 +29,10 @@ pub(crate) struct Server {
     /// What it logs.
     log_filter: &'static str,
     /// What it prints after `ready`.
-    prints: Option<mpsc::Receiver<String>>,
+    stdout_lines: Option<mpsc::Receiver<String>>,
     addresses: Addresses,
     /// How much of the log was searched for key material.
-    searched: usize,
+    log_searched: usize,
 }
 
 /// Where it listens.
@@ -97,8 +97,8 @@ impl Server {
             process: None,
             subcommand,
             log_filter,
-            prints: None,
-            searched: 0,
+            stdout_lines: None,
+            log_searched: 0,
             addresses: Addresses {
                 api: nowhere,
                 api_tls: None,
@@ -115,16 +115,16 @@ impl Server {
     pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let command = self.command();
-        self.launch_by(command);
+        self.launch_with(command);
     }
 
     /// Starts a process that takes over from the one that runs; returns that one once the new one
     /// says `ready`.
-    pub(crate) fn take_over(&mut self) -> Child {
+    pub(crate) fn hand_over(&mut self) -> Child {
         let before = self.process.take().expect("it runs");
         let mut command = self.command();
         command.arg("--take-over");
-        self.launch_by(command);
+        self.launch_with(command);
         before
     }
 
@@ -154,7 +154,7 @@ impl Server {
     }
 
     /// Starts it by this command.
-    pub(crate) fn launch_by(&mut self, mut command: Command) {
+    pub(crate) fn launch_with(&mut self, mut command: Command) {
         let mut process = command.stderr(self.open_log()).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (said, lines) = mpsc::channel();
@@ -164,11 +164,11 @@ impl Server {
             }
         });
         self.process = Some(process);
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(TIMEOUT) {
             Ok(line) => assert_eq!(line, "ready", "the first line on standard output"),
             Err(_) => panic!("it does not get ready: {}", self.log()),
         }
-        self.prints = Some(lines);
+        self.stdout_lines = Some(lines);
         self.read_addresses();
     }
 
@@ -210,32 +210,32 @@ impl Server {
     }
 
     /// The root account.
-    pub(crate) fn client(&self) -> Api {
+    pub(crate) fn root_client(&self) -> ApiClient {
         let json = fs::read(self.data().join("credentials.json")).unwrap();
         let found: Credentials = serde_json::from_slice(&json).unwrap();
-        self.client_of(
+        self.client_for(
             &found.account_id,
             &found.access_key_id,
             &found.access_key_secret,
         )
     }
 
-    pub(crate) fn client_of(&self, account: &str, key: &str, secret: &str) -> Api {
-        Api::new(&self.addresses.api.to_string(), account, key, secret)
+    pub(crate) fn client_for(&self, account: &str, key: &str, secret: &str) -> ApiClient {
+        ApiClient::new(&self.addresses.api.to_string(), account, key, secret)
     }
 
     /// A new account.
-    pub(crate) async fn account(&self, name: &str) -> Api {
+    pub(crate) async fn create_account(&self, name: &str) -> ApiClient {
         let created = self
-            .client()
+            .root_client()
             .call(EDGESEAL, "CreateAccount", &[("AccountName", name)])
             .await;
         let body = created
-            .unwrap_or_else(|error| panic!("{}", told(&error)))
+            .unwrap_or_else(|error| panic!("{}", describe_error(&error)))
             .body;
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let key = &body["AccessKey"];
-        self.client_of(
+        self.client_for(
             &text(&body["AccountId"]),
             &text(&key["AccessKeyId"]),
             &text(&key["AccessKeySecret"]),
@@ -244,10 +244,10 @@ impl Server {
 
     /// What it prints after `ready`, up to the line with this text.
     pub(crate) fn printed_until(&self, last: &str) -> String {
-        let lines = self.prints.as_ref().expect("it was started");
+        let lines = self.stdout_lines.as_ref().expect("it was started");
         let mut text = String::new();
         while !text.lines().last().is_some_and(|line| line.contains(last)) {
-            match lines.recv_timeout(PATIENCE) {
+            match lines.recv_timeout(TIMEOUT) {
                 Ok(line) => text = format!("{text}{line}\n"),
                 Err(_) => panic!("it does not print {last:?}: {text}"),
             }
@@ -285,7 +285,7 @@ impl Server {
     /// Asks it to end (SIGTERM) and waits until it did.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
-        self.ended()
+        self.wait_for_exit()
     }
 
     /// Sends it a signal.
@@ -299,15 +299,15 @@ impl Server {
     }
 
     /// Whether it still runs.
-    pub(crate) fn runs(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         let process = self.process.as_mut().expect("it was started");
         process.try_wait().unwrap().is_none()
     }
 
     /// Waits until it has ended, without a further signal: that would end it at once.
-    pub(crate) fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
-        let status = wait(&mut process);
+        let status = wait_for_exit(&mut process);
         self.search_log();
         status
     }
@@ -321,10 +321,10 @@ impl Server {
     /// Searches what its last process logged for key material.
     fn search_log(&mut self) {
         let log = fs::read(self.log_path()).unwrap();
-        let new = &log[self.searched..];
+        let new = &log[self.log_searched..];
         assert!(!new.is_empty(), "it logs");
-        secrets::assert_none_in("the log", new);
-        self.searched = log.len();
+        secrets::assert_no_secrets("the log", new);
+        self.log_searched = log.len();
     }
 
     fn log_path(&self) -> PathBuf {
@@ -360,7 +360,7 @@ pub(crate) fn first_line(process: &mut Child) -> String {
         // It must be able to go on printing.
         let _ = std::io::copy(&mut stdout, &mut std::io::sink());
     });
-    line.recv_timeout(PATIENCE).unwrap_or_default()
+    line.recv_timeout(TIMEOUT).unwrap_or_default()
 }
 
 /// The binary, without anything that the surroundings would configure.
@@ -375,7 +375,7 @@ pub(crate) fn binary() -> Command {
 }
 
 /// A command by way of a shell script, which ends with `exec "$@"`. Standard output is piped.
-pub(crate) fn by_shell(script: &str, command: &Command) -> Command {
+pub(crate) fn via_shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(command.get_program());
     shell.args(command.get_args());
@@ -398,8 +398,8 @@ pub(crate) fn signal(process: &Child, name: &str) {
 }
 
 /// Waits for the end of a process; fails the test if it does not come.
-pub(crate) fn wait(process: &mut Child) -> ExitStatus {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn wait_for_exit(process: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(status) = process.try_wait().unwrap() {
             return status;

@@ -22,15 +22,15 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::pki;
 
 /// What a client is shown: the chain, leaf first, or how it is turned away.
-pub(crate) type Served = Result<Vec<Vec<u8>>, TurnedAway>;
+pub(crate) type Served = Result<Vec<Vec<u8>>, HandshakeFailure>;
 
 /// How a handshake ends without a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
+pub(crate) enum HandshakeFailure {
     /// The fatal alert `unrecognized_name`.
     UnrecognizedName,
     /// Anything else: a failure of the edge.
-    Otherwise(String),
+    Other(String),
 }
 
 /// Asks with rustls. The server proves that it has the key; no session is resumed.
@@ -46,57 +46,57 @@ pub(crate) async fn connect(
     edge: SocketAddr,
     name: &str,
     alpn: &[&str],
-) -> Result<TlsStream<TcpStream>, TurnedAway> {
-    connect_in(edge, name, rustls::DEFAULT_VERSIONS, alpn).await
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
+    connect_with_versions(edge, name, rustls::DEFAULT_VERSIONS, alpn).await
 }
 
 /// Asks in these versions with a client that checks only these signatures.
-pub(crate) async fn served_checking(
+pub(crate) async fn served_with_schemes(
     edge: SocketAddr,
     name: &str,
     versions: &[&'static SupportedProtocolVersion],
     schemes: &[SignatureScheme],
 ) -> Served {
-    let stream = connect_checking(edge, name, versions, schemes.to_vec(), &[]).await?;
+    let stream = connect_with_schemes(edge, name, versions, schemes.to_vec(), &[]).await?;
     let (_, session) = stream.get_ref();
     let chain = session.peer_certificates().unwrap();
     Ok(chain.iter().map(|der| der.to_vec()).collect())
 }
 
 /// As [`connect`], by a client that speaks these versions only.
-pub(crate) async fn connect_in(
+pub(crate) async fn connect_with_versions(
     edge: SocketAddr,
     name: &str,
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
-) -> Result<TlsStream<TcpStream>, TurnedAway> {
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
     let algorithms = provider().signature_verification_algorithms;
-    connect_checking(edge, name, versions, algorithms.supported_schemes(), alpn).await
+    connect_with_schemes(edge, name, versions, algorithms.supported_schemes(), alpn).await
 }
 
-async fn connect_checking(
+async fn connect_with_schemes(
     edge: SocketAddr,
     name: &str,
     versions: &[&'static SupportedProtocolVersion],
     schemes: Vec<SignatureScheme>,
     alpn: &[&str],
-) -> Result<TlsStream<TcpStream>, TurnedAway> {
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
     let config = config(versions, schemes, alpn);
-    let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
+    let otherwise = |error: std::io::Error| HandshakeFailure::Other(error.to_string());
     let stream = TcpStream::connect(edge).await.map_err(otherwise)?;
-    connect_on(stream, name, config).await
+    handshake_with_config(stream, name, config).await
 }
 
 /// As [`connect`], over a connection that is there.
-pub(crate) async fn connect_over(
+pub(crate) async fn handshake_over(
     stream: TcpStream,
     name: &str,
     alpn: &[&str],
-) -> Result<TlsStream<TcpStream>, TurnedAway> {
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
     let schemes = provider()
         .signature_verification_algorithms
         .supported_schemes();
-    connect_on(
+    handshake_with_config(
         stream,
         name,
         config(rustls::DEFAULT_VERSIONS, schemes, alpn),
@@ -104,19 +104,19 @@ pub(crate) async fn connect_over(
     .await
 }
 
-async fn connect_on(
+async fn handshake_with_config(
     stream: TcpStream,
     name: &str,
     config: ClientConfig,
-) -> Result<TlsStream<TcpStream>, TurnedAway> {
-    let otherwise = |error: std::io::Error| TurnedAway::Otherwise(error.to_string());
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
+    let otherwise = |error: std::io::Error| HandshakeFailure::Other(error.to_string());
     let server = ServerName::try_from(name.to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::new(config)).connect(server, stream);
     connecting.await.map_err(|error| {
         let tls = error.get_ref().and_then(|e| e.downcast_ref());
         match tls {
             Some(rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)) => {
-                TurnedAway::UnrecognizedName
+                HandshakeFailure::UnrecognizedName
             }
             _ => otherwise(error),
         }
@@ -132,7 +132,7 @@ fn config(
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyChain { schemes }))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { schemes }))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -162,16 +162,16 @@ pub(crate) fn served_to_openssl(edge: SocketAddr, name: &str) -> Served {
         .unwrap_or_default();
     let chain: Vec<Vec<u8>> = shown
         .match_indices(begin)
-        .map(|(at, _)| pki::unblock(&shown[at..]))
+        .map(|(at, _)| pki::pem_decode(&shown[at..]))
         .collect();
     if !chain.is_empty() {
         return Ok(chain);
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if said.contains("alert number 112") {
-        Err(TurnedAway::UnrecognizedName)
+        Err(HandshakeFailure::UnrecognizedName)
     } else {
-        Err(TurnedAway::Otherwise(said))
+        Err(HandshakeFailure::Other(said))
     }
 }
 
@@ -181,11 +181,11 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Takes any chain, but only from who has the key of its leaf.
 #[derive(Debug)]
-struct AnyChain {
+struct AcceptAnyCertificate {
     schemes: Vec<SignatureScheme>,
 }
 
-impl ServerCertVerifier for AnyChain {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -9,27 +9,32 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Keyring,
-    catalog::{Deed, NewAccessKey},
+    catalog::{AuditContext, NewAccessKey},
 };
 
-use crate::harness::{Api, Server, now};
+use crate::harness::{ApiClient, Server, now};
 
 /// A user with an access key and, perhaps, a policy of the system. Of its account only; the key
 /// works once the server runs again.
-pub(crate) async fn join(server: &Server, owner: &Api, name: &str, policy: Option<&str>) -> Key {
+pub(crate) async fn join(
+    server: &Server,
+    owner: &ApiClient,
+    name: &str,
+    policy: Option<&str>,
+) -> Key {
     let path = server.data().join("store.db");
     let store = edgeseal_store::open::open(&format!("sqlite:{}", path.display())).await;
     let keys = fs::read_to_string(server.data().join("kek")).unwrap();
     let catalog = Catalog::new(Arc::clone(&store.unwrap()), Keyring::parse(&keys).unwrap());
     let account = AccountId::parse(&owner.account).unwrap();
-    let deed = Deed {
+    let deed = AuditContext {
         account: account.clone(),
         principal: String::new(),
         access_key: owner.key.clone(),
         source: "127.0.0.1".to_owned(),
         action: "Join".to_owned(),
         resource: name.to_owned(),
-        request: uuid::Uuid::new_v4().to_string(),
+        request_id: uuid::Uuid::new_v4().to_string(),
         nonce: None,
         now: now(),
     };
@@ -81,7 +86,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// A caller with it.
-    pub(crate) fn client(&self, server: &Server) -> Api {
-        server.client_of(&self.account, &self.id, &self.secret)
+    pub(crate) fn client(&self, server: &Server) -> ApiClient {
+        server.client_for(&self.account, &self.id, &self.secret)
     }
 }

@@ -1,29 +1,31 @@
 //! How each action names what it acts upon, and what everybody else is told of it.
 
-use Thing::{
-    AccessKey, Account, Address, CentreId, CentreIdentifier, CertId, CertName, ConfigId, Domain,
-    DomainId, Job, KeptName, Pem, Policy, Principal, Requested, Role, RoleArn, RoleList, Sealed,
-    Task, User, UserKey,
+use ResourceKind::{
+    AccessKey, Account, Address, CentreId, CentreIdentifier, CentreName, CertId, CertName,
+    ConfigId, Domain, DomainId, Job, Pem, Policy, Principal, Requested, Role, RoleArn, RoleList,
+    Sealed, Task, User, UserKey,
 };
 
-use crate::harness::{CAS, CAS_2018, CAS_2018_08, CDN, CDN_2014, DCDN, EDGESEAL, RAM, SET, STS};
+use crate::harness::{
+    CAS, CAS_2018, CAS_2018_08, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, RAM, SET, STS,
+};
 
 /// A way of one action to name a thing.
 pub(super) struct Row {
     pub(super) version: &'static str,
     pub(super) action: &'static str,
     /// The parameter that names it, and what it names.
-    pub(super) by: Option<(&'static str, Thing)>,
+    pub(super) names: Option<(&'static str, ResourceKind)>,
     /// What else the action needs before it looks for the thing; `{chain}` and `{key}` stand for a
     /// certificate that nobody has.
-    pub(super) further: &'static [(&'static str, &'static str)],
+    pub(super) extra_params: &'static [(&'static str, &'static str)],
     /// What another account is told, whether or not the thing is there.
-    pub(super) told: &'static str,
+    pub(super) expected: &'static str,
 }
 
 /// What there is of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thing {
+pub(super) enum ResourceKind {
     Domain,
     /// An address of the domain.
     Address,
@@ -36,7 +38,7 @@ pub(super) enum Thing {
     /// The name of the certificate that is bound.
     CertName,
     /// The name of the certificate in the centre.
-    KeptName,
+    CentreName,
     /// The number of the one that is bound.
     CertId,
     /// The number of a certificate in the centre, in the 2020 version and before.
@@ -77,7 +79,7 @@ pub(super) const FRESH: &str = "the account makes its own";
 const FUNCTIONS: &str =
     r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
 const AREA: &str = r#"{"coverage":"global"}"#;
-const HIS: &str = "his.example.com";
+const CALLER_DOMAIN: &str = "his.example.com";
 const TRUST: &str = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":["cdn.aliyuncs.com"]}}]}"#;
 pub(super) const ANY: &str =
     r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"cdn:*","Resource":"*"}]}"#;
@@ -93,16 +95,16 @@ const NO_DOMAIN: &str = "InvalidDomain.NotFound";
 const fn row(
     version: &'static str,
     action: &'static str,
-    by: (&'static str, Thing),
+    by: (&'static str, ResourceKind),
     further: &'static [(&'static str, &'static str)],
     told: &'static str,
 ) -> Row {
     Row {
         version,
         action,
-        by: Some(by),
-        further,
-        told,
+        names: Some(by),
+        extra_params: further,
+        expected: told,
     }
 }
 
@@ -111,83 +113,83 @@ const fn list(version: &'static str, action: &'static str) -> Row {
     Row {
         version,
         action,
-        by: None,
-        further: &[],
-        told: OK,
+        names: None,
+        extra_params: &[],
+        expected: OK,
     }
 }
 
 /// Every action, some in several ways.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    row(CDN, "AddCdnDomain", ("DomainName", Domain), &[], SHARED),
-    row(CDN, "BatchAddCdnDomain", ("DomainName", Domain), &[], SHARED),
-    row(CDN, "BatchDeleteCdnDomainConfig", ("DomainNames", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
-    row(CDN, "BatchSetCdnDomainConfig", ("DomainNames", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
-    row(CDN, "BatchSetCdnDomainServerCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
-    row(CDN, "BatchSetCdnDomainServerCertificate", ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
-    row(CDN, "BatchStartCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
-    row(CDN, "BatchStopCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
-    row(CDN, "BatchUpdateCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "CreateCdnCertificateSigningRequest", ("CommonName", Domain), &[("Country", "CN"), ("State", "Z"), ("City", "H"), ("Organization", "O"), ("OrganizationUnit", "U"), ("Email", "a@example.com")], OK),
-    row(CDN, "DeleteCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "DeleteSpecificConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
-    row(CDN, "DeleteSpecificConfig", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
-    row(CDN, "DeleteSpecificStagingConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
-    row(CDN, "DeleteSpecificStagingConfig", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
-    row(CDN, "DescribeCdnCertificateDetail", ("CertName", CertName), &[], "Certificate.NotFind"),
-    row(CDN, "DescribeCdnCertificateDetailById", ("CertId", CertId), &[], "Certificate.NotFind"),
-    row(CDN, "DescribeCdnCertificateList", ("DomainName", Domain), &[], NO_DOMAIN),
-    list(CDN, "DescribeCdnDeletedDomains"),
-    row(CDN, "DescribeCdnDomainByCertificate", ("SSLPub", Pem), &[], OK),
-    row(CDN, "DescribeCdnDomainConfigs", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "DescribeCdnDomainConfigs", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
-    row(CDN, "DescribeCdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "DescribeCdnDomainStagingConfig", ("DomainName", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
-    list(CDN, "DescribeCdnHttpsDomainList"),
-    row(CDN, "DescribeCdnHttpsDomainList", ("Keyword", Domain), &[], OK),
-    row(CDN, "DescribeCdnSMCertificateDetail", ("CertIdentifier", CentreIdentifier), &[], "SMCertificate.NotSupported"),
-    row(CDN, "DescribeCdnSMCertificateList", ("DomainName", Domain), &[], "SMCertificate.NotSupported"),
-    list(CDN, "DescribeCdnSSLCertificateList"),
-    row(CDN, "DescribeCdnSSLCertificateList", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "DescribeCdnSSLCertificateList", ("SearchKeyword", CertName), &[], OK),
-    list(CDN, "DescribeCdnService"),
-    list(CDN, "DescribeCdnUserQuota"),
-    Row { further: &[("FuncId", "44")], ..list(CDN, "DescribeCdnUserDomainsByFunc") },
-    row(CDN, "DescribeCertificateInfoByID", ("CertId", CertId), &[], "Certificate.NotFind"),
-    row(CDN, "DescribeDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "DescribeDomainCname", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "DescribeDomainVerifyData", ("DomainName", Domain), &[], OK),
-    list(CDN, "DescribeRefreshQuota"),
-    row(CDN, "DescribeRefreshTaskById", ("TaskId", Task), &[], OK),
-    row(CDN, "DescribeRefreshTasks", ("TaskId", Task), &[], OK),
-    row(CDN, "DescribeRefreshTasks", ("DomainName", Domain), &[("ObjectType", "file")], NO_DOMAIN),
-    row(CDN, "DescribeTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
-    list(CDN, "DescribeUserCertificateExpireCount"),
-    list(CDN, "DescribeUserDomains"),
-    row(CDN, "DescribeUserDomains", ("DomainName", Domain), &[], OK),
-    row(CDN, "DescribeVerifyContent", ("DomainName", Domain), &[], OK),
-    row(CDN, "ListTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
-    row(CDN, "ModifyCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "ModifyCdnDomainSchdmByProperty", ("DomainName", Domain), &[("Property", AREA)], NO_DOMAIN),
-    row(CDN, "PublishStagingConfigToProduction", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "PushObjectCache", ("ObjectPath", Address), &[], NO_DOMAIN),
-    row(CDN, "RefreshObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
-    row(CDN, "RollbackStagingConfig", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "SetCdnDomainCSRCertificate", ("DomainName", Domain), &[("ServerCertificate", "{chain}")], NO_DOMAIN),
-    row(CDN, "SetCdnDomainCSRCertificate", ("ServerCertificate", Requested), &[("DomainName", HIS)], "Certificate.NoPrivateKey"),
-    row(CDN, "SetCdnDomainSMCertificate", ("DomainName", Domain), &[("CertIdentifier", "1-cn-hangzhou"), ("SSLProtocol", "on")], "SMCertificate.NotSupported"),
-    row(CDN, SET, ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
-    row(CDN, SET, ("CertId", CertId), &[("DomainName", HIS), ("SSLProtocol", "on")], "Certificate.NotFind"),
-    row(CDN, SET, ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on")], "Certificate.NotFind"),
-    row(CDN, SET, ("CertId", CentreId), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
-    row(CDN, "SetCdnDomainStagingConfig", ("DomainName", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
-    row(CDN, "SetDomainServerCertificate", ("DomainName", Domain), &[("ServerCertificateStatus", "off")], NO_DOMAIN),
-    row(CDN, "StartCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "StopCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
-    row(CDN, "TagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")], NO_DOMAIN),
-    row(CDN, "UntagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("TagKey.1", "k")], NO_DOMAIN),
-    row(CDN, "VerifyDomainOwner", ("DomainName", Domain), &[("VerifyType", "dnsCheck")], "DomainOwnerVerifyFail"),
+    row(CDN_VERSION, "AddCdnDomain", ("DomainName", Domain), &[], SHARED),
+    row(CDN_VERSION, "BatchAddCdnDomain", ("DomainName", Domain), &[], SHARED),
+    row(CDN_VERSION, "BatchDeleteCdnDomainConfig", ("DomainNames", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
+    row(CDN_VERSION, "BatchSetCdnDomainConfig", ("DomainNames", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
+    row(CDN_VERSION, "BatchSetCdnDomainServerCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(CDN_VERSION, "BatchSetCdnDomainServerCertificate", ("CertName", CertName), &[("DomainName", CALLER_DOMAIN), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
+    row(CDN_VERSION, "BatchStartCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "BatchStopCdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "BatchUpdateCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "CreateCdnCertificateSigningRequest", ("CommonName", Domain), &[("Country", "CN"), ("State", "Z"), ("City", "H"), ("Organization", "O"), ("OrganizationUnit", "U"), ("Email", "a@example.com")], OK),
+    row(CDN_VERSION, "DeleteCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "DeleteSpecificConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
+    row(CDN_VERSION, "DeleteSpecificConfig", ("ConfigId", ConfigId), &[("DomainName", CALLER_DOMAIN)], OK),
+    row(CDN_VERSION, "DeleteSpecificStagingConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
+    row(CDN_VERSION, "DeleteSpecificStagingConfig", ("ConfigId", ConfigId), &[("DomainName", CALLER_DOMAIN)], OK),
+    row(CDN_VERSION, "DescribeCdnCertificateDetail", ("CertName", CertName), &[], "Certificate.NotFind"),
+    row(CDN_VERSION, "DescribeCdnCertificateDetailById", ("CertId", CertId), &[], "Certificate.NotFind"),
+    row(CDN_VERSION, "DescribeCdnCertificateList", ("DomainName", Domain), &[], NO_DOMAIN),
+    list(CDN_VERSION, "DescribeCdnDeletedDomains"),
+    row(CDN_VERSION, "DescribeCdnDomainByCertificate", ("SSLPub", Pem), &[], OK),
+    row(CDN_VERSION, "DescribeCdnDomainConfigs", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "DescribeCdnDomainConfigs", ("ConfigId", ConfigId), &[("DomainName", CALLER_DOMAIN)], OK),
+    row(CDN_VERSION, "DescribeCdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "DescribeCdnDomainStagingConfig", ("DomainName", Domain), &[("FunctionNames", "https_force")], NO_DOMAIN),
+    list(CDN_VERSION, "DescribeCdnHttpsDomainList"),
+    row(CDN_VERSION, "DescribeCdnHttpsDomainList", ("Keyword", Domain), &[], OK),
+    row(CDN_VERSION, "DescribeCdnSMCertificateDetail", ("CertIdentifier", CentreIdentifier), &[], "SMCertificate.NotSupported"),
+    row(CDN_VERSION, "DescribeCdnSMCertificateList", ("DomainName", Domain), &[], "SMCertificate.NotSupported"),
+    list(CDN_VERSION, "DescribeCdnSSLCertificateList"),
+    row(CDN_VERSION, "DescribeCdnSSLCertificateList", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "DescribeCdnSSLCertificateList", ("SearchKeyword", CertName), &[], OK),
+    list(CDN_VERSION, "DescribeCdnService"),
+    list(CDN_VERSION, "DescribeCdnUserQuota"),
+    Row { extra_params: &[("FuncId", "44")], ..list(CDN_VERSION, "DescribeCdnUserDomainsByFunc") },
+    row(CDN_VERSION, "DescribeCertificateInfoByID", ("CertId", CertId), &[], "Certificate.NotFind"),
+    row(CDN_VERSION, "DescribeDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "DescribeDomainCname", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "DescribeDomainVerifyData", ("DomainName", Domain), &[], OK),
+    list(CDN_VERSION, "DescribeRefreshQuota"),
+    row(CDN_VERSION, "DescribeRefreshTaskById", ("TaskId", Task), &[], OK),
+    row(CDN_VERSION, "DescribeRefreshTasks", ("TaskId", Task), &[], OK),
+    row(CDN_VERSION, "DescribeRefreshTasks", ("DomainName", Domain), &[("ObjectType", "file")], NO_DOMAIN),
+    row(CDN_VERSION, "DescribeTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
+    list(CDN_VERSION, "DescribeUserCertificateExpireCount"),
+    list(CDN_VERSION, "DescribeUserDomains"),
+    row(CDN_VERSION, "DescribeUserDomains", ("DomainName", Domain), &[], OK),
+    row(CDN_VERSION, "DescribeVerifyContent", ("DomainName", Domain), &[], OK),
+    row(CDN_VERSION, "ListTagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN")], NO_DOMAIN),
+    row(CDN_VERSION, "ModifyCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "ModifyCdnDomainSchdmByProperty", ("DomainName", Domain), &[("Property", AREA)], NO_DOMAIN),
+    row(CDN_VERSION, "PublishStagingConfigToProduction", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "PushObjectCache", ("ObjectPath", Address), &[], NO_DOMAIN),
+    row(CDN_VERSION, "RefreshObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
+    row(CDN_VERSION, "RollbackStagingConfig", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "SetCdnDomainCSRCertificate", ("DomainName", Domain), &[("ServerCertificate", "{chain}")], NO_DOMAIN),
+    row(CDN_VERSION, "SetCdnDomainCSRCertificate", ("ServerCertificate", Requested), &[("DomainName", CALLER_DOMAIN)], "Certificate.NoPrivateKey"),
+    row(CDN_VERSION, "SetCdnDomainSMCertificate", ("DomainName", Domain), &[("CertIdentifier", "1-cn-hangzhou"), ("SSLProtocol", "on")], "SMCertificate.NotSupported"),
+    row(CDN_VERSION, SET, ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
+    row(CDN_VERSION, SET, ("CertId", CertId), &[("DomainName", CALLER_DOMAIN), ("SSLProtocol", "on")], "Certificate.NotFind"),
+    row(CDN_VERSION, SET, ("CertName", CertName), &[("DomainName", CALLER_DOMAIN), ("SSLProtocol", "on")], "Certificate.NotFind"),
+    row(CDN_VERSION, SET, ("CertId", CentreId), &[("DomainName", CALLER_DOMAIN), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
+    row(CDN_VERSION, "SetCdnDomainStagingConfig", ("DomainName", Domain), &[("Functions", FUNCTIONS)], NO_DOMAIN),
+    row(CDN_VERSION, "SetDomainServerCertificate", ("DomainName", Domain), &[("ServerCertificateStatus", "off")], NO_DOMAIN),
+    row(CDN_VERSION, "StartCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "StopCdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(CDN_VERSION, "TagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")], NO_DOMAIN),
+    row(CDN_VERSION, "UntagResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("TagKey.1", "k")], NO_DOMAIN),
+    row(CDN_VERSION, "VerifyDomainOwner", ("DomainName", Domain), &[("VerifyType", "dnsCheck")], "DomainOwnerVerifyFail"),
     row(CDN_2014, "BatchSetCdnDomainServerCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
     row(CDN_2014, "DescribeCdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
     list(CDN_2014, "DescribeCdnService"),
@@ -203,7 +205,7 @@ pub(super) const ROWS: &[Row] = &[
     row(DCDN, "BatchStopDcdnDomain", ("DomainNames", Domain), &[], NO_DOMAIN),
     row(DCDN, "DeleteDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
     row(DCDN, "DeleteDcdnSpecificConfig", ("DomainName", Domain), &[("ConfigId", "1")], NO_DOMAIN),
-    row(DCDN, "DeleteDcdnSpecificConfig", ("ConfigId", ConfigId), &[("DomainName", HIS)], OK),
+    row(DCDN, "DeleteDcdnSpecificConfig", ("ConfigId", ConfigId), &[("DomainName", CALLER_DOMAIN)], OK),
     row(DCDN, "DescribeDcdnDomainCertificateInfo", ("DomainName", Domain), &[], NO_DOMAIN),
     row(DCDN, "DescribeDcdnDomainConfigs", ("DomainName", Domain), &[], NO_DOMAIN),
     row(DCDN, "DescribeDcdnDomainDetail", ("DomainName", Domain), &[], NO_DOMAIN),
@@ -216,7 +218,7 @@ pub(super) const ROWS: &[Row] = &[
     row(DCDN, "PreloadDcdnObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
     row(DCDN, "RefreshDcdnObjectCaches", ("ObjectPath", Address), &[], NO_DOMAIN),
     row(DCDN, "SetDcdnDomainCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
-    row(DCDN, "SetDcdnDomainCertificate", ("CertName", CertName), &[("DomainName", HIS), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
+    row(DCDN, "SetDcdnDomainCertificate", ("CertName", CertName), &[("DomainName", CALLER_DOMAIN), ("SSLProtocol", "on"), ("CertType", "cas")], "Certificate.NotFind"),
     row(DCDN, "SetDcdnDomainSSLCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
     row(DCDN, "StartDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
     row(DCDN, "StopDcdnDomain", ("DomainName", Domain), &[], NO_DOMAIN),
@@ -240,7 +242,7 @@ pub(super) const ROWS: &[Row] = &[
     row(CAS, "UpdateDeploymentJobStatus", ("JobId", Job), &[("Status", "pending")], "NotFound"),
     row(CAS, "ListUserCertificateOrder", ("Keyword", Domain), &[("OrderType", "CERT")], OK),
     row(CAS, "UploadUserCertificate", ("Name", CertName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
-    row(CAS_2018, "CreateUserCertificate", ("Name", KeptName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
+    row(CAS_2018, "CreateUserCertificate", ("Name", CentreName), &[("Cert", "{chain}"), ("Key", "{key}")], FRESH),
     row(CAS_2018, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),
     row(CAS_2018, "DescribeUserCertificateDetail", ("CertId", CentreId), &[], "NotFound"),
     list(CAS_2018, "DescribeUserCertificateList"),
@@ -292,15 +294,15 @@ pub(super) const ROWS: &[Row] = &[
     row(EDGESEAL, "CreateAccessKey", ("AccountId", Account), &[], "NoPermission"),
     row(EDGESEAL, "CreateAccount", ("AccountName", Account), &[], "NoPermission"),
     row(EDGESEAL, "DescribeAuditRecords", ("Principal", Principal), &[], OK),
-    Row { told: "NoPermission", ..list(EDGESEAL, "DescribeKeyEncryption") },
+    Row { expected: "NoPermission", ..list(EDGESEAL, "DescribeKeyEncryption") },
     row(EDGESEAL, "DescribeRollout", ("DomainName", Domain), &[], NO_DOMAIN),
     row(EDGESEAL, "ExplainDecision", ("UserName", User), &[("Permission", "cdn:X"), ("Resource", "*")], NO_USER),
     row(EDGESEAL, "ExplainDecision", ("RoleName", Role), &[("Permission", "cdn:X"), ("Resource", "*")], NO_ROLE),
     row(EDGESEAL, "ImportCertificate", ("DomainName", Domain), &[("SSLPub", "{chain}"), ("SSLPri", "{key}")], "Certificate.MissMatch"),
-    Row { told: "NoPermission", ..list(EDGESEAL, "RetireKeyEncryptionKey") },
-    Row { told: "NoPermission", ..list(EDGESEAL, "RotateKeyEncryptionKey") },
+    Row { expected: "NoPermission", ..list(EDGESEAL, "RetireKeyEncryptionKey") },
+    Row { expected: "NoPermission", ..list(EDGESEAL, "RotateKeyEncryptionKey") },
     row(EDGESEAL, "DeleteAccessKey", ("UserAccessKeyId", AccessKey), &[], "NoPermission"),
-    Row { told: "NoPermission", ..list(EDGESEAL, "ListAccounts") },
+    Row { expected: "NoPermission", ..list(EDGESEAL, "ListAccounts") },
     row(EDGESEAL, "SetDomainMode", ("DomainName", Domain), &[("Mode", "safe")], "NoPermission"),
     row(EDGESEAL, "UpdateAccessKey", ("UserAccessKeyId", AccessKey), &[("Status", "Inactive")], "NoPermission"),
     row(EDGESEAL, "UpdateAccount", ("AccountId", Account), &[("PrivateOrigins", "allowed")], "NoPermission"),

@@ -9,10 +9,10 @@ use std::{
 
 use edgeseal_store::Keyring;
 
-use super::{counted, done, ids, kek, refused, serving};
+use super::{census, ids, kek, serving, stderr_of_failure, stdout_of_success};
 use crate::harness::{
     eventually,
-    server::{BINARY, binary, signal, wait},
+    server::{BINARY, binary, signal, wait_for_exit},
 };
 
 /// Keys that a command prints: Edgeseal changes nothing there, and obeys what it prints.
@@ -29,20 +29,20 @@ async fn keys_of_a_command() {
     );
     let (server, served) = serving(&config, 1).await;
     assert!(!server.data().join("kek").exists());
-    let said = refused(&kek(&server, &["rotate"]));
+    let said = stderr_of_failure(&kek(&server, &["rotate"]));
     assert!(
         said.contains("the command cat still begins with key"),
         "{said}"
     );
 
     fs::write(&printed, &*new).unwrap();
-    let said = refused(&kek(&server, &["rotate"]));
+    let said = stderr_of_failure(&kek(&server, &["rotate"]));
     assert!(said.contains("is in use and has gone"), "{said}");
     fs::write(&printed, format!("{}\n{}\n", *new, *old)).unwrap();
-    done(&kek(&server, &["rotate"]));
-    let census = counted(&server).await;
+    stdout_of_success(&kek(&server, &["rotate"]));
+    let census = census(&server).await;
     assert_eq!((census.under(id(&old)), census.under(id(&new))), (0, 8));
-    let said = done(&kek(&server, &["retire", &id(&old).to_string()]));
+    let said = stdout_of_success(&kek(&server, &["retire", &id(&old).to_string()]));
     assert!(
         said.contains("take it out of the command cat now"),
         "{said}"
@@ -81,15 +81,15 @@ async fn keys_of_a_variable() {
     let waits = said.contains("KeyEncryption.Resealing") || said.contains("put a new key first");
     assert!(waits, "{said}");
     let census = eventually("sealing anew", async || {
-        let census = counted(&server).await;
+        let census = census(&server).await;
         (census.under(first) == 0).then_some(census)
     })
     .await;
     assert_eq!(census.under(id(&new)), 8);
     signal(&process, "TERM");
-    assert_eq!(wait(&mut process).code(), Some(0));
+    assert_eq!(wait_for_exit(&mut process).code(), Some(0));
     let (mut process, line) = start("no key");
-    assert_eq!((line, wait(&mut process).code()), (None, Some(64)));
+    assert_eq!((line, wait_for_exit(&mut process).code()), (None, Some(64)));
 }
 
 /// The commands of the page run, in its order, beside a server; its configurations are ones.
@@ -118,7 +118,7 @@ async fn the_page_about_keys_is_true() {
             .env("EDGESEAL_DATA", server.data())
             .env("EDGESEAL_CONNECTIONS", "100") // the descriptors of any machine are enough
             .stdin(Stdio::null());
-        printed.push(done(&shell.output().unwrap()));
+        printed.push(stdout_of_success(&shell.output().unwrap()));
     }
     for (said, expected) in printed.iter().zip([
         "1 access keys, 1 audit secrets, 4 certificates, 2 session ticket keys",

@@ -2,24 +2,24 @@ use rcgen::{CertificateParams, CertificateSigningRequest, IsCa, KeyUsagePurpose}
 
 use super::{Case, NAME};
 use crate::harness::{
-    Authority, Pem,
+    Authority, TestCertificate,
     openssl::self_signed,
-    pki::{self, AUTHORITY, Issued, valid_days},
+    pki::{self, AUTHORITY, CertificateWithKey, set_validity_days},
 };
 
 /// Malformed chains under a sound key.
-pub(super) fn cases(sound: &Pem) -> Vec<Case> {
-    let texts = texts(sound).into_iter().chain(blocks(sound));
+pub(super) fn cases(sound: &TestCertificate) -> Vec<Case> {
+    let texts = text_cases(sound).into_iter().chain(block_cases(sound));
     let texts = texts.map(|(what, code, chain)| Case::upload(what, code, chain, &sound.key));
-    texts.chain(issued()).collect()
+    texts.chain(issued_cases()).collect()
 }
 
 type Text = (&'static str, &'static str, String);
 
 /// Wrong by its characters and markers.
-fn texts(sound: &Pem) -> Vec<Text> {
+fn text_cases(sound: &TestCertificate) -> Vec<Text> {
     let chain = sound.chain.as_str();
-    let leaf = pki::block("CERTIFICATE", &sound.leaf);
+    let leaf = pki::pem_encode("CERTIFICATE", &sound.leaf);
     let bare: String = leaf.lines().filter(|line| !line.contains('-')).collect();
     let last = leaf.rfind("\n-----END").unwrap();
     // Not the last one: that may be padding, which may be left out.
@@ -82,11 +82,11 @@ fn with_plus() -> String {
 }
 
 /// Wrong by what its blocks are.
-fn blocks(sound: &Pem) -> Vec<Text> {
-    let (chain, leaf) = (&sound.chain, pki::block("CERTIFICATE", &sound.leaf));
+fn block_cases(sound: &TestCertificate) -> Vec<Text> {
+    let (chain, leaf) = (&sound.chain, pki::pem_encode("CERTIFICATE", &sound.leaf));
     let trailing = [sound.leaf.as_slice(), &[0, 0, 0]].concat();
     let cut = &sound.leaf[..sound.leaf.len() / 2];
-    let labelled = |label| pki::block(label, &sound.leaf);
+    let labelled = |label| pki::pem_encode(label, &sound.leaf);
     vec![
         ("a key as chain", "InvalidSSLPub", sound.key.clone()),
         (
@@ -110,37 +110,37 @@ fn blocks(sound: &Pem) -> Vec<Text> {
         (
             "a stranger's CA",
             "InvalidSSLPub",
-            format!("{leaf}{}", Issued::root("Stranger").pem()),
+            format!("{leaf}{}", CertificateWithKey::root("Stranger").pem()),
         ),
         (
             "no DER",
             "Certificate.FormatError",
-            pki::block("CERTIFICATE", b"certificate"),
+            pki::pem_encode("CERTIFICATE", b"certificate"),
         ),
         (
             "an empty block",
             "Certificate.FormatError",
-            pki::block("CERTIFICATE", b""),
+            pki::pem_encode("CERTIFICATE", b""),
         ),
         (
             "a key in a certificate's block",
             "Certificate.FormatError",
-            relabelled(&sound.key),
+            with_wrong_label(&sound.key),
         ),
         (
             "octets after the end",
             "Certificate.FormatError",
-            pki::block("CERTIFICATE", &trailing),
+            pki::pem_encode("CERTIFICATE", &trailing),
         ),
         (
             "half a certificate",
             "Certificate.FormatError",
-            pki::block("CERTIFICATE", cut),
+            pki::pem_encode("CERTIFICATE", cut),
         ),
         (
             "X.509 version 1",
             "Certificate.FormatError",
-            pki::block("CERTIFICATE", &version_1(sound)),
+            pki::pem_encode("CERTIFICATE", &version_1(sound)),
         ),
         (
             "11 certificates",
@@ -161,12 +161,12 @@ fn request() -> String {
     request.pem().unwrap()
 }
 
-fn relabelled(key: &str) -> String {
-    pki::block("CERTIFICATE", &pki::unblock(key))
+fn with_wrong_label(key: &str) -> String {
+    pki::pem_encode("CERTIFICATE", &pki::pem_decode(key))
 }
 
 /// The version is looked at before any signature.
-fn version_1(sound: &Pem) -> Vec<u8> {
+fn version_1(sound: &TestCertificate) -> Vec<u8> {
     const V3: [u8; 5] = [0xa0, 3, 2, 1, 2];
     let mut der = sound.leaf.clone();
     let at = der.windows(5).position(|piece| piece == V3).unwrap();
@@ -175,9 +175,9 @@ fn version_1(sound: &Pem) -> Vec<u8> {
 }
 
 /// Wrong by who signed what, and when.
-fn issued() -> Vec<Case> {
+fn issued_cases() -> Vec<Case> {
     let root = &AUTHORITY.root;
-    let below = |authority: &Issued| {
+    let below = |authority: &CertificateWithKey| {
         let leaf = authority.issue(pki::leaf_params(&[NAME]), pki::new_key());
         let chain = format!("{}{}", leaf.pem(), authority.pem());
         (chain, leaf.key_pem())
@@ -189,9 +189,9 @@ fn issued() -> Vec<Case> {
     };
     let not_ca = authority(|params| params.is_ca = IsCa::ExplicitNoCa);
     let may_not_sign = authority(|p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]);
-    let expired_above = authority(|params| valid_days(params, -90, -1));
+    let expired_above = authority(|params| set_validity_days(params, -90, -1));
     let leaf = |from, to| {
-        let pem = AUTHORITY.issue_with(&[NAME], |params| valid_days(params, from, to));
+        let pem = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, from, to));
         (pem.chain, pem.key)
     };
     let cases = [
@@ -254,7 +254,7 @@ fn other_name(name: &str) -> (String, String) {
 /// The intermediate of another authority that has the same name.
 fn namesake() -> (String, String) {
     let pem = AUTHORITY.issue(&[NAME]);
-    let leaf = pki::block("CERTIFICATE", &pem.leaf);
+    let leaf = pki::pem_encode("CERTIFICATE", &pem.leaf);
     let other = Authority::new().intermediate.pem();
     (format!("{leaf}{other}"), pem.key)
 }
@@ -263,6 +263,6 @@ fn namesake() -> (String, String) {
 fn changed() -> (String, String) {
     let mut pem = AUTHORITY.issue(&[NAME]);
     *pem.leaf.last_mut().unwrap() ^= 1;
-    let leaf = pki::block("CERTIFICATE", &pem.leaf);
+    let leaf = pki::pem_encode("CERTIFICATE", &pem.leaf);
     (format!("{leaf}{}", AUTHORITY.intermediate.pem()), pem.key)
 }

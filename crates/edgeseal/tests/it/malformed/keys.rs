@@ -1,12 +1,12 @@
 use super::Case;
 use crate::harness::{
-    Pem,
+    TestCertificate,
     openssl::openssl,
     pki::{self, AUTHORITY},
 };
 
 /// Malformed keys under a sound chain.
-pub(super) fn cases(sound: &Pem) -> Vec<Case> {
+pub(super) fn cases(sound: &TestCertificate) -> Vec<Case> {
     let texts = texts(sound).into_iter().chain(kinds(sound));
     texts
         .map(|(what, code, key)| Case::upload(what, code, sound.chain.clone(), &key))
@@ -16,13 +16,13 @@ pub(super) fn cases(sound: &Pem) -> Vec<Case> {
 type Text = (&'static str, &'static str, String);
 
 /// Wrong by its characters, markers and blocks.
-fn texts(sound: &Pem) -> Vec<Text> {
+fn texts(sound: &TestCertificate) -> Vec<Text> {
     let key = sound.key.as_str();
     let end = key.find("-----END").unwrap();
     let headers = "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n";
     let encrypted = key.replacen("-----\n", headers, 1);
     let long = format!("{key}{}", "x".repeat(16 * 1024));
-    let der = pki::unblock(key);
+    let der = pki::pem_decode(key);
     vec![
         ("no key", "SSLPri.MissingParameter", String::new()),
         ("a blank key", "Certificate.KeyNull", " \t\r\n".to_owned()),
@@ -34,12 +34,12 @@ fn texts(sound: &Pem) -> Vec<Text> {
         (
             "a public key",
             "InvalidSSLPri",
-            pki::block("PUBLIC KEY", &der),
+            pki::pem_encode("PUBLIC KEY", &der),
         ),
         (
             "a passphrase by label",
             "InvalidSSLPri",
-            pki::block("ENCRYPTED PRIVATE KEY", &der),
+            pki::pem_encode("ENCRYPTED PRIVATE KEY", &der),
         ),
         ("a passphrase by header", "InvalidSSLPri", encrypted),
         (
@@ -66,25 +66,25 @@ fn texts(sound: &Pem) -> Vec<Text> {
 }
 
 /// Wrong by what the key is.
-fn kinds(sound: &Pem) -> Vec<Text> {
-    let der = pki::unblock(&sound.key);
+fn kinds(sound: &TestCertificate) -> Vec<Text> {
+    let der = pki::pem_decode(&sound.key);
     let half = &der[..der.len() / 2];
     let other = AUTHORITY.issue(&[super::NAME]).key;
     vec![
         (
             "no key in the block",
             "Key.Malformed",
-            pki::block("PRIVATE KEY", b"key"),
+            pki::pem_encode("PRIVATE KEY", b"key"),
         ),
         (
             "half a key",
             "Key.Malformed",
-            pki::block("PRIVATE KEY", half),
+            pki::pem_encode("PRIVATE KEY", half),
         ),
         (
             "a certificate in a key's block",
             "Key.Malformed",
-            pki::block("PRIVATE KEY", &sound.leaf),
+            pki::pem_encode("PRIVATE KEY", &sound.leaf),
         ),
         ("RSA of 1024 bits", "Key.Malformed", openssl("genrsa 1024")),
         (
@@ -100,9 +100,13 @@ fn kinds(sound: &Pem) -> Vec<Text> {
         (
             "the form of OpenSSH",
             "Key.Malformed",
-            pki::block("OPENSSH PRIVATE KEY", &der),
+            pki::pem_encode("OPENSSH PRIVATE KEY", &der),
         ),
-        ("DSA", "Key.Malformed", pki::block("DSA PRIVATE KEY", &der)),
+        (
+            "DSA",
+            "Key.Malformed",
+            pki::pem_encode("DSA PRIVATE KEY", &der),
+        ),
         ("another key", "Certificate.MissMatch", other),
         (
             "the intermediate's key",

@@ -1,10 +1,10 @@
 use super::Case;
-use crate::harness::Pem;
+use crate::harness::TestCertificate;
 
 const PARAMETER: &str = "SetDomainCertificate.ParameterError";
 
 /// Combinations of parameters that cannot be.
-pub(super) fn cases(sound: &Pem) -> Vec<Case> {
+pub(super) fn cases(sound: &TestCertificate) -> Vec<Case> {
     let plain = PLAIN.iter().map(|(what, code, params)| Case {
         what,
         code,

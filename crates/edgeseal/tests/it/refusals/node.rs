@@ -13,13 +13,13 @@ use std::{
 use async_trait::async_trait;
 use edgeseal_api::{
     Context, Settings,
-    http::{self, Speaks},
+    http::{self, Protocol},
 };
 use edgeseal_core::{Timestamp, account::Account};
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{
     Catalog, Fault, Key, Keyring, Revision, SharedStore, Store,
-    catalog::{Deed, NewAccessKey, random_account_id},
+    catalog::{AuditContext, NewAccessKey, random_account_id},
     memory::MemoryStore,
 };
 use edgeseal_store::{Changes, ChangesError, CommitError, Entry, Page, Txn, Write};
@@ -28,8 +28,8 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::{assert_documented, stored};
 use crate::harness::{
-    Api, CDN, Origin, Pem, SET,
-    api::{told, upload},
+    ApiClient, CDN_VERSION, Origin, SET, TestCertificate,
+    api::{describe_error, upload_params},
     now,
     pki::AUTHORITY,
     tls,
@@ -40,16 +40,16 @@ pub(super) const NAME: &str = "www.node.example";
 /// A store whose commits of domains fail, or lose their race, on demand.
 pub(super) struct FaultyStore {
     inner: SharedStore,
-    fail: AtomicBool,
+    fail_commits: AtomicBool,
     /// How many races will be lost.
-    lose: AtomicUsize,
+    lost_races: AtomicUsize,
 }
 
 /// API and edge in this process.
 pub(super) struct Node {
-    pub(super) api: Api,
+    pub(super) api: ApiClient,
     pub(super) catalog: Catalog,
-    pub(super) bound: Pem,
+    pub(super) bound: TestCertificate,
     store: Arc<FaultyStore>,
     edge: Edge,
     stop: oneshot::Sender<()>,
@@ -58,27 +58,30 @@ pub(super) struct Node {
 }
 
 /// The codes that were seen.
-pub(super) async fn pull() -> BTreeSet<&'static str> {
+pub(super) async fn collect_codes() -> BTreeSet<&'static str> {
     let node = Node::start().await;
     let mut seen = BTreeSet::new();
     let fresh = AUTHORITY.issue(&[NAME]);
-    let on = upload(NAME, &fresh);
+    let on = upload_params(NAME, &fresh);
     let off = [("DomainName", NAME), ("SSLProtocol", "off")];
 
-    node.store.fail.store(true, Ordering::SeqCst);
+    node.store.fail_commits.store(true, Ordering::SeqCst);
     seen.insert(node.refused("CertStorage.failed", &on).await);
     seen.insert(node.refused("DeleteFailed", &off).await);
-    node.store.fail.store(false, Ordering::SeqCst);
+    node.store.fail_commits.store(false, Ordering::SeqCst);
 
-    node.store.lose.store(usize::MAX, Ordering::SeqCst);
+    node.store.lost_races.store(usize::MAX, Ordering::SeqCst);
     seen.insert(node.refused("CreateCertificateFailed", &on).await);
     // A race that is lost a few times is run again and won.
-    node.store.lose.store(5, Ordering::SeqCst);
-    let set = node.api.call(CDN, SET, &upload(NAME, &node.bound)).await;
-    set.unwrap_or_else(|error| panic!("{}", told(&error)));
-    assert_eq!(node.store.lose.load(Ordering::SeqCst), 0);
+    node.store.lost_races.store(5, Ordering::SeqCst);
+    let set = node
+        .api
+        .call(CDN_VERSION, SET, &upload_params(NAME, &node.bound))
+        .await;
+    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    assert_eq!(node.store.lost_races.load(Ordering::SeqCst), 0);
 
-    seen.extend(stored::pull(&node).await);
+    seen.extend(stored::collect_codes(&node).await);
     node.stop().await;
     seen
 }
@@ -88,8 +91,8 @@ impl Node {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(FaultyStore {
             inner: Arc::new(MemoryStore::new()),
-            fail: AtomicBool::new(false),
-            lose: AtomicUsize::new(0),
+            fail_commits: AtomicBool::new(false),
+            lost_races: AtomicUsize::new(0),
         });
         let shared: SharedStore = store.clone();
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
@@ -99,24 +102,29 @@ impl Node {
         let options = Options::new("node", "production", anywhere, directory.path());
         let edge = Edge::start(options, shared, keyring, now).await.unwrap();
         let settings = Settings {
-            settle: Duration::from_secs(10),
+            settle_timeout: Duration::from_secs(10),
             ..Settings::default()
         };
-        let (context, auditor) = Context::new(catalog.clone(), now, settings, Some(edge.served()));
+        let (context, auditor) = Context::new(
+            catalog.clone(),
+            now,
+            settings,
+            Some(edge.applied_revision()),
+        );
         tokio::spawn(auditor);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
         let stopped = async move {
             let _ = stopped.await;
-            http::Ending {
-                fresh: Duration::ZERO,
-                patience: Duration::from_secs(5),
+            http::ShutdownTimeouts {
+                unused: Duration::ZERO,
+                drain: Duration::from_secs(5),
             }
         };
-        let serving = http::serve(listener, Speaks::Http, Arc::new(context), stopped);
+        let serving = http::serve(listener, Protocol::Http, Arc::new(context), stopped);
         let node = Self {
-            api: Api::new(&address, &account, &key, &secret),
+            api: ApiClient::new(&address, &account, &key, &secret),
             catalog,
             bound: AUTHORITY.issue(&[NAME]),
             store,
@@ -136,7 +144,7 @@ impl Node {
         code: &'static str,
         params: &[(&str, &str)],
     ) -> &'static str {
-        let refusal = self.api.refused(CDN, SET, params).await;
+        let refusal = self.api.refused(CDN_VERSION, SET, params).await;
         assert_documented(&refusal, code, code);
         self.assert_serves_bound(code).await;
         code
@@ -163,7 +171,7 @@ impl Node {
 
     /// Waits until the edge serves this state.
     pub(super) async fn served(&self, revision: Revision) {
-        let mut served = self.edge.served();
+        let mut served = self.edge.applied_revision();
         served.wait_for(|served| *served >= revision).await.unwrap();
     }
 
@@ -185,14 +193,14 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
         quotas: Default::default(),
     };
     let key = NewAccessKey::generate(account.id.clone(), None, now);
-    let deed = Deed {
+    let deed = AuditContext {
         account: account.id.clone(),
         principal: format!("acs:ram::{}:root", account.id),
         access_key: "-".to_owned(),
         source: "-".to_owned(),
         action: "FirstStart".to_owned(),
         resource: String::new(),
-        request: "0".to_owned(),
+        request_id: "0".to_owned(),
         nonce: None,
         now,
     };
@@ -221,12 +229,12 @@ impl Store for FaultyStore {
             Write::Put { .. } | Write::Delete(_) | Write::Add { .. } => None,
         });
         if let Some(key) = written {
-            if self.fail.load(Ordering::SeqCst) {
+            if self.fail_commits.load(Ordering::SeqCst) {
                 return Err(Fault::new("commit: the disk is full").into());
             }
             let one_less = |left: usize| left.checked_sub(1);
             let order = Ordering::SeqCst;
-            if self.lose.fetch_update(order, order, one_less).is_ok() {
+            if self.lost_races.fetch_update(order, order, one_less).is_ok() {
                 return Err(CommitError::Conflict { key });
             }
         }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use edgeseal_core::{
-    Pattern,
+    DomainPattern,
     certificate::CertificateId,
-    domain::{Environment, State},
+    domain::{DomainState, Environment},
 };
 use edgeseal_store::{
     Key,
@@ -15,21 +15,21 @@ use edgeseal_store::{
 use serde_json::json;
 
 use super::node::{NAME, Node};
-use crate::harness::{api::upload, now, pki::AUTHORITY};
+use crate::harness::{api::upload_params, now, pki::AUTHORITY};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What is wrong with a stored certificate, and which code says so.
-type Flaw = (&'static str, fn(&mut CertificateRecord));
+type Defect = (&'static str, fn(&mut CertificateRecord));
 
-const FLAWS: [Flaw; 5] = [
+const FLAWS: [Defect; 5] = [
     ("Certificate.StatusError", |row| row.revoked = true),
     ("Certificate.StatusError", |row| {
-        row.facts.not_before = now().plus_ms(DAY_MS);
+        row.info.not_before = now().plus_ms(DAY_MS);
     }),
     ("Certificate.KeyNull", |row| row.has_key = false),
     ("Certificate.Expired", |row| {
-        row.facts.chain_not_after = now().plus_ms(-DAY_MS);
+        row.info.chain_not_after = now().plus_ms(-DAY_MS);
     }),
     ("Certificate.NotFind", |row| {
         row.region = "ap-southeast-1".to_owned();
@@ -37,9 +37,9 @@ const FLAWS: [Flaw; 5] = [
 ];
 
 /// The codes that were seen.
-pub(super) async fn pull(node: &Node) -> BTreeSet<&'static str> {
+pub(super) async fn collect_codes(node: &Node) -> BTreeSet<&'static str> {
     let mut seen = BTreeSet::new();
-    let sound = sound(node).await;
+    let sound = valid_record(node).await;
     for (position, (code, spoil)) in FLAWS.into_iter().enumerate() {
         let id = 9000 + CertificateId::try_from(position).unwrap();
         let mut row = CertificateRecord {
@@ -59,8 +59,8 @@ pub(super) async fn pull(node: &Node) -> BTreeSet<&'static str> {
 }
 
 /// The record of what is bound.
-async fn sound(node: &Node) -> CertificateRecord {
-    let name = Pattern::parse(NAME).unwrap();
+async fn valid_record(node: &Node) -> CertificateRecord {
+    let name = DomainPattern::parse(NAME).unwrap();
     let domain = node.catalog.domain(&name).await.unwrap().unwrap();
     let bound = domain.binding(Environment::Production).unwrap();
     let found = node.catalog.certificate(bound.certificate).await.unwrap();
@@ -83,30 +83,30 @@ async fn name_of_the_centre(node: &Node, sound: &CertificateRecord) -> &'static 
     node.put(Key::certificate(row.id), value).await;
 
     let fresh = AUTHORITY.issue(&[NAME]);
-    let mut params = upload(NAME, &fresh).to_vec();
+    let mut params = upload_params(NAME, &fresh).to_vec();
     params.push(("CertName", CENTRE));
     node.refused("Certificate.Duplicated", &params).await
 }
 
 async fn under_preparation(node: &Node) -> &'static str {
-    let name = Pattern::parse(NAME).unwrap();
+    let name = DomainPattern::parse(NAME).unwrap();
     let online = node.catalog.domain(&name).await.unwrap().unwrap();
     let fresh = AUTHORITY.issue(&[NAME]);
     for state in [
-        State::Configuring,
-        State::ConfigureFailed,
-        State::Checking,
-        State::CheckFailed,
-        State::Deleting,
+        DomainState::Configuring,
+        DomainState::ConfigureFailed,
+        DomainState::Checking,
+        DomainState::CheckFailed,
+        DomainState::Deleting,
     ] {
         let mut held = online.clone();
         held.state = state;
         node.put(Key::domain(&name), record::encode(&held).unwrap())
             .await;
-        let params = upload(NAME, &fresh);
+        let params = upload_params(NAME, &fresh);
         let refusal = node
             .api
-            .refused(crate::harness::CDN, crate::harness::SET, &params)
+            .refused(crate::harness::CDN_VERSION, crate::harness::SET, &params)
             .await;
         super::assert_documented(&refusal, "InvalidDomain.notOnline", &format!("{state:?}"));
         let revision = node

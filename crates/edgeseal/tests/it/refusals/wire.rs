@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::assert_documented;
 use crate::harness::{
-    Api, Authority, CDN, EDGESEAL, Origin, Pem, SET, Server, UNLIMITED,
-    api::told,
-    pki::{self, AUTHORITY, valid_days},
-    tls::TurnedAway,
+    ApiClient, Authority, CDN_VERSION, EDGESEAL, Origin, SET, Server, TestCertificate, UNLIMITED,
+    api::describe_error,
+    pki::{self, AUTHORITY, set_validity_days},
+    tls::HandshakeFailure,
 };
 
 const NAME: &str = "www.refused.example";
@@ -45,9 +45,9 @@ const BY_PARAMETERS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// The codes that were seen.
-pub(super) async fn pull() -> BTreeSet<&'static str> {
+pub(super) async fn collect_codes() -> BTreeSet<&'static str> {
     let server = Server::start_with(&format!("duplicate_content = \"refuse\"\n{UNLIMITED}"));
-    let (api, origin) = (server.client(), Origin::start().await);
+    let (api, origin) = (server.root_client(), Origin::start().await);
     let bound = AUTHORITY.issue(&[NAME, SAFE, PROTECTED, STOPPED]);
     prepare(&api, &origin, &bound).await;
 
@@ -58,7 +58,7 @@ pub(super) async fn pull() -> BTreeSet<&'static str> {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let refusal = api.refused(CDN, SET, &params).await;
+        let refusal = api.refused(CDN_VERSION, SET, &params).await;
         assert_documented(&refusal, case.code, case.how);
         for name in [NAME, SAFE, PROTECTED] {
             server.assert_serves(name, &bound.leaf, case.how).await;
@@ -67,9 +67,9 @@ pub(super) async fn pull() -> BTreeSet<&'static str> {
     }
     assert_eq!(
         server.served(STOPPED).await,
-        Err(TurnedAway::UnrecognizedName)
+        Err(HandshakeFailure::UnrecognizedName)
     );
-    api.on("StartCdnDomain", STOPPED).await;
+    api.call_on_domain("StartCdnDomain", STOPPED).await;
     server
         .assert_serves(STOPPED, &bound.leaf, "once it is started")
         .await;
@@ -78,7 +78,7 @@ pub(super) async fn pull() -> BTreeSet<&'static str> {
 }
 
 /// All domains serve one certificate; then three of them are held.
-async fn prepare(api: &Api, origin: &Origin, bound: &Pem) {
+async fn prepare(api: &ApiClient, origin: &Origin, bound: &TestCertificate) {
     for name in [NAME, SAFE, PROTECTED, STOPPED] {
         api.add(name, origin).await;
         let params = [
@@ -88,17 +88,17 @@ async fn prepare(api: &Api, origin: &Origin, bound: &Pem) {
             ("SSLPri", &bound.key),
             ("CertName", TAKEN),
         ];
-        let set = api.call(CDN, SET, &params).await;
-        set.unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
+        let set = api.call(CDN_VERSION, SET, &params).await;
+        set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
     }
     for (name, mode) in [(SAFE, "safe"), (PROTECTED, "protected")] {
         let params = [("DomainName", name), ("Mode", mode)];
         api.call(EDGESEAL, "SetDomainMode", &params).await.unwrap();
     }
-    api.on("StopCdnDomain", STOPPED).await;
+    api.call_on_domain("StopCdnDomain", STOPPED).await;
 }
 
-fn cases(bound: &Pem) -> Vec<Case> {
+fn cases(bound: &TestCertificate) -> Vec<Case> {
     let by_parameters = BY_PARAMETERS.iter().map(|(code, params)| Case {
         code,
         how: code,
@@ -127,13 +127,13 @@ fn named(mut case: Case, name: &str) -> Case {
 }
 
 /// Refused by what is in the certificate or the key.
-fn by_content(bound: &Pem) -> Vec<Case> {
+fn by_content(bound: &TestCertificate) -> Vec<Case> {
     let fresh = AUTHORITY.issue(&[NAME]);
     let other = AUTHORITY.issue(&[NAME]);
     let (chain, key) = (fresh.chain.as_str(), fresh.key.as_str());
-    let expired = AUTHORITY.issue_with(&[NAME], |params| valid_days(params, -90, -1));
-    let early = AUTHORITY.issue_with(&[NAME], |params| valid_days(params, 1, 90));
-    let leaf = pki::block("CERTIFICATE", &fresh.leaf);
+    let expired = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, -90, -1));
+    let early = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, 1, 90));
+    let leaf = pki::pem_encode("CERTIFICATE", &fresh.leaf);
     let stranger = Authority::new().intermediate.pem();
     let long = format!("{chain}\n{}", "x".repeat(32 * 1024));
     let garbage = [0x30, 3, 2, 1, 1];
@@ -170,7 +170,7 @@ fn by_content(bound: &Pem) -> Vec<Case> {
         upload(
             "Certificate.FormatError",
             "no X.509",
-            &pki::block("CERTIFICATE", &garbage),
+            &pki::pem_encode("CERTIFICATE", &garbage),
             key,
         ),
         upload("InvalidSSLPri", "a certificate as key", chain, &leaf),
@@ -178,7 +178,7 @@ fn by_content(bound: &Pem) -> Vec<Case> {
             "Key.Malformed",
             "no key in the block",
             chain,
-            &pki::block("PRIVATE KEY", &garbage),
+            &pki::pem_encode("PRIVATE KEY", &garbage),
         ),
         upload("Certificate.MissMatch", "another key", chain, &other.key),
         upload(

@@ -7,9 +7,9 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Operation},
-    ops::paging::{BadPage, Page, Spelling},
-    request::Params,
+    operation::{Operation, Success},
+    ops::paging::{InvalidPage, Page, PageParamNames},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -18,7 +18,7 @@ pub struct ListContact;
 /// An empty page.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Listed {
+pub struct Reply {
     current_page: usize,
     show_size: usize,
     total_count: usize,
@@ -27,17 +27,17 @@ pub struct Listed {
 
 impl Operation for ListContact {
     type Params = Page;
-    type Reply = Listed;
-    type Error = BadPage;
+    type Reply = Reply;
+    type Error = InvalidPage;
 
     const CODES: &'static [Code] = &[Code::InvalidCurrentPage, Code::InvalidShowSize];
 
-    fn parse(params: &Params) -> Result<Page, BadPage> {
-        Page::spelt(Spelling::Show, params, 20, 100)
+    fn parse(params: &ParamMap) -> Result<Page, InvalidPage> {
+        Page::parse_with(PageParamNames::CurrentShow, params, 20, 100)
     }
 
-    async fn run(_: &Context, _: &Authorized, page: Page) -> Result<Done<Listed>, BadPage> {
-        Ok(Done::read(Listed {
+    async fn run(_: &Context, _: &Authorized, page: Page) -> Result<Success<Reply>, InvalidPage> {
+        Ok(Success::read(Reply {
             current_page: page.number,
             show_size: page.size,
             total_count: 0,

@@ -1,28 +1,31 @@
 //! `CreateDeploymentJob` and, for what failed, `UpdateDeploymentJobStatus`.
 
-use edgeseal_core::{Pattern, certificate::CertificateId, domain::Environment};
+use edgeseal_core::{DomainPattern, certificate::CertificateId, domain::Environment};
 use edgeseal_store::{
-    catalog::{ChangeError, Draft, Span},
+    catalog::{ChangeError, Draft, Pagination},
     record::{CertificateRecord, DeployedDomain, DeploymentRecord},
 };
 use serde::Serialize;
 
-use super::{CERTIFICATES_MAX, KIND, NoJob, job_id, numbers};
+use super::{CERTIFICATES_MAX, JOB_TYPE, JobError, job_id, numbers};
 use crate::{
     admit,
     authorize::{Authorized, Unauthorized},
     code::Code,
     context::Context,
-    operation::{AccessDenied, Done, Failure, Nothing, Operation, Trouble, refused_or, shown},
+    operation::{
+        AccessDenied, ApiError, EmptyReply, Operation, StoreError, Success, from_change_error,
+        sanitize,
+    },
     ops::{
-        cas::upload::{self, BadName},
+        cas::upload::{self, InvalidCertificateName},
         cdn::{
-            named_domain::{self, NoDomain},
+            domain_lookup::{self, DomainError},
             set_certificate,
         },
-        named_certificate::NoCertificate,
+        certificate_lookup::CertificateError,
     },
-    request::Params,
+    request::ParamMap,
     warning::Warning,
 };
 
@@ -38,7 +41,7 @@ const DOMAINS_MAX: usize = 50;
 const PERMISSION: &str = "cdn:SetCdnDomainSSLCertificate";
 
 /// What is to be deployed where.
-pub struct JobRequest {
+pub struct CreateParams {
     name: String,
     certificates: Vec<CertificateId>,
     /// Numbers of domains.
@@ -46,9 +49,9 @@ pub struct JobRequest {
 }
 
 /// A domain of a job, and whether the caller may bind a certificate to it.
-struct Target {
+struct DeploymentTarget {
     id: i64,
-    name: Pattern,
+    name: DomainPattern,
     allowed: bool,
 }
 
@@ -67,12 +70,12 @@ pub enum Error {
     NoName,
     /// Not a name.
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] InvalidCertificateName),
     /// No kind.
-    #[error("JobType is absent or empty; use {KIND}")]
+    #[error("JobType is absent or empty; use {JOB_TYPE}")]
     NoKind,
     /// No such kind.
-    #[error("JobType is {given:?}; use {KIND}")]
+    #[error("JobType is {given:?}; use {JOB_TYPE}")]
     Kind {
         /// What was given.
         given: String,
@@ -100,7 +103,7 @@ pub enum Error {
     Schedule,
     /// There is no such certificate.
     #[error(transparent)]
-    Certificate(#[from] NoCertificate),
+    Certificate(#[from] CertificateError),
     /// There is no such resource.
     #[error("your account has no domain with the number {id}")]
     NoResource {
@@ -109,7 +112,7 @@ pub enum Error {
     },
     /// There is no such job.
     #[error(transparent)]
-    Job(#[from] NoJob),
+    Job(#[from] JobError),
     /// No status that a job can be given.
     #[error("Status is {given:?}; use pending, which tries again what failed")]
     Status {
@@ -121,11 +124,11 @@ pub enum Error {
     Unauthorized(#[from] Unauthorized),
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for CreateDeploymentJob {
-    type Params = JobRequest;
+    type Params = CreateParams;
     type Reply = Created;
     type Error = Error;
 
@@ -140,28 +143,32 @@ impl Operation for CreateDeploymentJob {
         Code::InvalidResourceIds,
         Code::InvalidScheduleTime,
         Code::ResourceNotFound,
-        Code::NotInCertificateCentre,
+        Code::CasCertificateNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<JobRequest, Error> {
-        let name = upload::checked(params.given("Name").ok_or(Error::NoName)?)?;
-        match params.given("JobType").ok_or(Error::NoKind)? {
-            KIND => {}
+    fn parse(params: &ParamMap) -> Result<CreateParams, Error> {
+        let name = upload::parse_name(params.get_non_empty("Name").ok_or(Error::NoName)?)?;
+        match params.get_non_empty("JobType").ok_or(Error::NoKind)? {
+            JOB_TYPE => {}
             other => {
-                let given = shown(other);
+                let given = sanitize(other);
                 return Err(Error::Kind { given });
             }
         }
-        let given = params.given("CertIds").ok_or(Error::NoCertificates)?;
+        let given = params
+            .get_non_empty("CertIds")
+            .ok_or(Error::NoCertificates)?;
         let certificates = numbers(given, CERTIFICATES_MAX);
         let certificates = certificates.ok_or_else(|| Error::Certificates {
-            given: shown(given),
+            given: sanitize(given),
         })?;
-        let given = params.given("ResourceIds").ok_or(Error::NoResources)?;
+        let given = params
+            .get_non_empty("ResourceIds")
+            .ok_or(Error::NoResources)?;
         let resources = numbers(given, DOMAINS_MAX).ok_or_else(|| Error::Resources {
-            given: shown(given),
+            given: sanitize(given),
         })?;
-        Ok(JobRequest {
+        Ok(CreateParams {
             name,
             certificates,
             resources,
@@ -171,20 +178,20 @@ impl Operation for CreateDeploymentJob {
     async fn run(
         context: &Context,
         call: &Authorized,
-        request: JobRequest,
-    ) -> Result<Done<Created>, Error> {
-        if let Some(given) = call.params().given("ScheduleTime") {
+        request: CreateParams,
+    ) -> Result<Success<Created>, Error> {
+        if let Some(given) = call.params().get_non_empty("ScheduleTime") {
             // Clients say 0 for at once.
             let at: Option<i64> = given.trim().parse().ok();
             at.filter(|at| *at <= call.now().unix_ms())
                 .ok_or(Error::Schedule)?;
         }
         let targets = domains(context, call, &request.resources).await?;
-        let targets = targets_of(context, call, targets).await?;
+        let targets = with_permissions(context, call, targets).await?;
         let (request, targets) = (&request, &targets);
         let made = context
             .catalog
-            .transact(&call.deed, |mut draft| async move {
+            .transact(&call.audit, |mut draft| async move {
                 let certificates = stored(&mut draft, call, &request.certificates).await?;
                 let id = draft.new_deployment_id().await?;
                 let mut job = DeploymentRecord {
@@ -194,7 +201,7 @@ impl Operation for CreateDeploymentJob {
                     domains: Vec::with_capacity(targets.len()),
                     created: call.now(),
                     changed: call.now(),
-                    created_by: admit::number(call.principal()),
+                    created_by: admit::principal_key(call.principal()),
                 };
                 let mut warnings = Vec::new();
                 for target in targets {
@@ -207,20 +214,20 @@ impl Operation for CreateDeploymentJob {
                 draft.add_deployment(call.account(), &job).await?;
                 Ok((draft, (id, warnings)))
             });
-        let committed = made.await.map_err(refused_or::<Error, Error>)?;
+        let committed = made.await.map_err(from_change_error::<Error, Error>)?;
         let (job_id, warnings) = committed.value;
-        let done = Done::with(
+        let done = Success::changed_with(
             Created { job_id },
             committed.revision,
             Some(Environment::Production),
         );
-        Ok(done.warned(warnings))
+        Ok(done.with_warnings(warnings))
     }
 }
 
 impl Operation for UpdateDeploymentJobStatus {
     type Params = i64;
-    type Reply = Nothing;
+    type Reply = EmptyReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -228,32 +235,36 @@ impl Operation for UpdateDeploymentJobStatus {
         Code::InvalidJobId,
         Code::JobNotFound,
         Code::InvalidStatus,
-        Code::NotInCertificateCentre,
+        Code::CasCertificateNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<i64, Error> {
+    fn parse(params: &ParamMap) -> Result<i64, Error> {
         let id = job_id(params)?;
-        match params.given("Status").unwrap_or_default() {
+        match params.get_non_empty("Status").unwrap_or_default() {
             "pending" | "scheduling" => Ok(id),
             other => Err(Error::Status {
-                given: shown(other),
+                given: sanitize(other),
             }),
         }
     }
 
-    async fn run(context: &Context, call: &Authorized, id: i64) -> Result<Done<Nothing>, Error> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        id: i64,
+    ) -> Result<Success<EmptyReply>, Error> {
         let account = call.account();
         let found = context.catalog.deployment(account, id).await;
-        let job = found.map_err(Trouble::from)?;
-        let job = job.ok_or(Error::Job(NoJob::NotFound { id }))?;
+        let job = found.map_err(StoreError::from)?;
+        let job = job.ok_or(Error::Job(JobError::NotFound { id }))?;
         let failed = job.domains.iter().filter(|domain| domain.failure.is_some());
         let failed = failed.map(|domain| (domain.id, domain.name.clone()));
-        let targets = &targets_of(context, call, failed.collect()).await?;
+        let targets = &with_permissions(context, call, failed.collect()).await?;
         let tried = context
             .catalog
-            .transact(&call.deed, |mut draft| async move {
+            .transact(&call.audit, |mut draft| async move {
                 let Some(mut job) = draft.deployment(account, id).await? else {
-                    return Err(ChangeError::Refused(NoJob::NotFound { id }.into()));
+                    return Err(ChangeError::Refused(JobError::NotFound { id }.into()));
                 };
                 let certificates = stored(&mut draft, call, &job.certificates).await?;
                 let mut warnings = Vec::new();
@@ -271,9 +282,9 @@ impl Operation for UpdateDeploymentJobStatus {
                 draft.put_deployment(account, &job)?;
                 Ok((draft, warnings))
             });
-        let committed = tried.await.map_err(refused_or::<Error, Error>)?;
-        let done = Done::served(committed.revision, Environment::Production);
-        Ok(done.warned(committed.value))
+        let committed = tried.await.map_err(from_change_error::<Error, Error>)?;
+        let done = Success::served(committed.revision, Environment::Production);
+        Ok(done.with_warnings(committed.value))
     }
 }
 
@@ -282,17 +293,17 @@ async fn domains(
     context: &Context,
     call: &Authorized,
     resources: &[i64],
-) -> Result<Vec<(i64, Pattern)>, Error> {
+) -> Result<Vec<(i64, DomainPattern)>, Error> {
     let wanted = resources.to_vec();
     let found = context
         .catalog
         .domains_where(
             call.account(),
             move |_, domain| wanted.contains(&domain.id),
-            Span::of_page(1, DOMAINS_MAX),
+            Pagination::of_page(1, DOMAINS_MAX),
         )
         .await
-        .map_err(Trouble::from)?;
+        .map_err(StoreError::from)?;
     let named = |id: &i64| {
         let mut items = found.items.iter();
         let found = items.find(|domain| domain.id == *id);
@@ -304,15 +315,15 @@ async fn domains(
 
 /// With whether the caller may bind a certificate to each, beside making jobs. Whoever may so to none
 /// of them is refused as of any other call.
-async fn targets_of(
+async fn with_permissions(
     context: &Context,
     call: &Authorized,
-    domains: Vec<(i64, Pattern)>,
-) -> Result<Vec<Target>, Unauthorized> {
+    domains: Vec<(i64, DomainPattern)>,
+) -> Result<Vec<DeploymentTarget>, Unauthorized> {
     let names = domains.iter().map(|(_, name)| name);
     let allowed = call.may_with_domains(context, PERMISSION, names).await?;
     let domains = domains.into_iter().zip(allowed);
-    let targets = domains.map(|((id, name), allowed)| Target { id, name, allowed });
+    let targets = domains.map(|((id, name), allowed)| DeploymentTarget { id, name, allowed });
     Ok(targets.collect())
 }
 
@@ -325,7 +336,7 @@ async fn stored(
     for id in ids {
         let found = draft.certificate(*id).await?;
         let own = found.filter(|found| found.account == *call.account() && !found.removed);
-        let which = || NoCertificate::NotInCentre {
+        let which = || CertificateError::NotFoundInCas {
             which: format!("with the number {id}"),
         };
         certificates.push(own.ok_or_else(|| ChangeError::Refused(which().into()))?);
@@ -340,16 +351,16 @@ async fn deploy(
     context: &Context,
     call: &Authorized,
     certificates: &[CertificateRecord],
-    &Target {
+    &DeploymentTarget {
         id,
         ref name,
         allowed,
-    }: &Target,
+    }: &DeploymentTarget,
 ) -> Result<(Draft, DeployedDomain, Vec<Warning>), ChangeError<Error>> {
-    let covers = |certificate: &&CertificateRecord| certificate.facts.covers(name);
+    let covers = |certificate: &&CertificateRecord| certificate.info.covers(name);
     let mut fitting = certificates.iter().filter(covers);
     let certificate = fitting.next().unwrap_or(&certificates[0]);
-    let found = named_domain::find_in(&mut draft, call.account(), name).await;
+    let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
     let before = match &found {
         Ok(domain) if allowed => domain.binding(Environment::Production),
         _ => None,
@@ -370,7 +381,7 @@ async fn deploy(
             return Ok((draft, domain, Vec::new()));
         }
         Ok(_) => {}
-        Err(NoDomain::Trouble(trouble)) => return Err(ChangeError::Refused(trouble.into())),
+        Err(DomainError::Store(trouble)) => return Err(ChangeError::Refused(trouble.into())),
         Err(why) => {
             domain.failure = why.detail();
             return Ok((draft, domain, Vec::new()));
@@ -395,7 +406,7 @@ async fn deploy(
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoName => Code::MissingName,
@@ -412,7 +423,7 @@ impl Failure for Error {
             Self::Job(why) => why.code(),
             Self::Status { .. } => Code::InvalidStatus,
             Self::Unauthorized(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -435,7 +446,7 @@ impl Failure for Error {
             Self::Certificate(why) => why.detail(),
             Self::Job(why) => why.detail(),
             Self::Unauthorized(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

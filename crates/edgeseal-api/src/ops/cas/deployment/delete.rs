@@ -2,13 +2,13 @@
 
 use edgeseal_store::catalog::ChangeError;
 
-use super::{NoJob, job_id};
+use super::{JobError, job_id};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Nothing, Operation, refused_or},
-    request::Params,
+    operation::{EmptyReply, Operation, Success, from_change_error},
+    request::ParamMap,
 };
 
 /// The operation.
@@ -16,27 +16,33 @@ pub struct DeleteDeploymentJob;
 
 impl Operation for DeleteDeploymentJob {
     type Params = i64;
-    type Reply = Nothing;
-    type Error = NoJob;
+    type Reply = EmptyReply;
+    type Error = JobError;
 
     const CODES: &'static [Code] = &[Code::MissingJobId, Code::InvalidJobId, Code::JobNotFound];
 
-    fn parse(params: &Params) -> Result<i64, NoJob> {
+    fn parse(params: &ParamMap) -> Result<i64, JobError> {
         job_id(params)
     }
 
-    async fn run(context: &Context, call: &Authorized, id: i64) -> Result<Done<Nothing>, NoJob> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        id: i64,
+    ) -> Result<Success<EmptyReply>, JobError> {
         let account = call.account();
         let deleted = context
             .catalog
-            .transact(&call.deed, |mut draft| async move {
+            .transact(&call.audit, |mut draft| async move {
                 if draft.deployment(account, id).await?.is_none() {
-                    return Err(ChangeError::Refused(NoJob::NotFound { id }));
+                    return Err(ChangeError::Refused(JobError::NotFound { id }));
                 }
                 draft.delete_deployment(account, id);
                 Ok((draft, ()))
             });
-        let committed = deleted.await.map_err(refused_or::<NoJob, NoJob>)?;
-        Ok(Done::changed(committed.revision))
+        let committed = deleted
+            .await
+            .map_err(from_change_error::<JobError, JobError>)?;
+        Ok(Success::changed(committed.revision))
     }
 }

@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use edgeseal_core::AccountId;
 use edgeseal_store::{
     Catalog,
-    catalog::{Listing, Span},
+    catalog::{Listing, Pagination},
     record::DeploymentRecord,
 };
 use serde::Serialize;
 
-use super::{KIND, NoJob, Outcome, PRODUCT, StatusFilter, job_id, status_filter};
+use super::{JOB_TYPE, JobError, JobOutcome, PRODUCT, StatusFilter, job_id, status_filter};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
     ops::{
-        certificate_page::Names,
-        paging::{BadPage, Page, Spelling},
+        certificate_page::NameBudget,
+        paging::{InvalidPage, Page, PageParamNames},
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation that shows one.
@@ -56,7 +56,7 @@ struct Job {
 /// The one job.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Described {
+pub struct DescribeReply {
     #[serde(flatten)]
     job: Job,
     /// Nobody is written to.
@@ -66,7 +66,7 @@ pub struct Described {
 /// How it ended, in numbers.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Counts {
+pub struct StatusReply {
     cert_count: usize,
     resource_count: usize,
     worker_count: usize,
@@ -91,10 +91,10 @@ struct OfProduct {
 }
 
 /// What is looked for.
-pub struct Search {
+pub struct ListParams {
     page: Page,
     /// Whether jobs of this kind are here.
-    here: bool,
+    any_match: bool,
     status: StatusFilter,
     /// Number of a certificate.
     certificate: Option<String>,
@@ -105,7 +105,7 @@ pub struct Search {
 /// A page.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Listed {
+pub struct ListReply {
     current_page: usize,
     show_size: usize,
     total: usize,
@@ -117,7 +117,7 @@ pub struct Listed {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// No such status.
     #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
     Status {
@@ -132,25 +132,29 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for DescribeDeploymentJob {
     type Params = i64;
-    type Reply = Described;
-    type Error = NoJob;
+    type Reply = DescribeReply;
+    type Error = JobError;
 
     const CODES: &'static [Code] = &[Code::MissingJobId, Code::InvalidJobId, Code::JobNotFound];
 
-    fn parse(params: &Params) -> Result<i64, NoJob> {
+    fn parse(params: &ParamMap) -> Result<i64, JobError> {
         job_id(params)
     }
 
-    async fn run(context: &Context, call: &Authorized, id: i64) -> Result<Done<Described>, NoJob> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        id: i64,
+    ) -> Result<Success<DescribeReply>, JobError> {
         let record = find(&context.catalog, call.account(), id).await?;
-        let mut names = Names::of_page(record.certificates.len());
+        let mut names = NameBudget::for_rows(record.certificates.len());
         let job = Job::of(&context.catalog, call.account(), record, &mut names).await?;
-        Ok(Done::read(Described {
+        Ok(Success::read(DescribeReply {
             job,
             cas_contacts: [],
         }))
@@ -159,21 +163,25 @@ impl Operation for DescribeDeploymentJob {
 
 impl Operation for DescribeDeploymentJobStatus {
     type Params = i64;
-    type Reply = Counts;
-    type Error = NoJob;
+    type Reply = StatusReply;
+    type Error = JobError;
 
     const CODES: &'static [Code] = &[Code::MissingJobId, Code::InvalidJobId, Code::JobNotFound];
 
-    fn parse(params: &Params) -> Result<i64, NoJob> {
+    fn parse(params: &ParamMap) -> Result<i64, JobError> {
         job_id(params)
     }
 
-    async fn run(context: &Context, call: &Authorized, id: i64) -> Result<Done<Counts>, NoJob> {
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        id: i64,
+    ) -> Result<Success<StatusReply>, JobError> {
         let job = find(&context.catalog, call.account(), id).await?;
         let count = job.domains.len();
         let failed = job.domains.iter().filter(|domain| domain.failure.is_some());
         let failed_count = failed.count();
-        Ok(Done::read(Counts {
+        Ok(Success::read(StatusReply {
             cert_count: job.certificates.len(),
             resource_count: count,
             worker_count: count,
@@ -184,14 +192,14 @@ impl Operation for DescribeDeploymentJobStatus {
                 product_name: PRODUCT,
                 count,
             }],
-            ..Counts::default()
+            ..StatusReply::default()
         }))
     }
 }
 
 impl Operation for ListDeploymentJob {
-    type Params = Search;
-    type Reply = Listed;
+    type Params = ListParams;
+    type Reply = ListReply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -201,47 +209,51 @@ impl Operation for ListDeploymentJob {
         Code::InvalidStatus,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        let here = match params.given("JobType").unwrap_or(KIND) {
-            KIND => true,
+    fn parse(params: &ParamMap) -> Result<ListParams, Error> {
+        let here = match params.get_non_empty("JobType").unwrap_or(JOB_TYPE) {
+            JOB_TYPE => true,
             // Jobs that the cloud makes by itself.
             "cloud" | "trustee" => false,
             other => {
-                let given = shown(other);
+                let given = sanitize(other);
                 return Err(Error::Kind { given });
             }
         };
-        Ok(Search {
-            page: Page::spelt(Spelling::Show, params, 50, 100)?,
-            here,
+        Ok(ListParams {
+            page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 100)?,
+            any_match: here,
             status: status_filter(params).map_err(|given| Error::Status { given })?,
-            certificate: params.given("CertId").map(|id| id.trim().to_owned()),
-            instance: params.given("InstanceId").map(str::to_owned),
+            certificate: params
+                .get_non_empty("CertId")
+                .map(|id| id.trim().to_owned()),
+            instance: params.get_non_empty("InstanceId").map(str::to_owned),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Listed>, Error> {
+        search: ListParams,
+    ) -> Result<Success<ListReply>, Error> {
         let (catalog, account, page) = (&context.catalog, call.account(), search.page);
-        let span = Span::of_page(page.number, page.size);
+        let span = Pagination::of_page(page.number, page.size);
         let found = match search {
-            Search { here: false, .. } => Ok(Listing::default()),
+            ListParams {
+                any_match: false, ..
+            } => Ok(Listing::default()),
             search if search.finds_all() => catalog.deployments(account, span).await,
             search => {
-                let wanted = move |job: &DeploymentRecord| search.finds(job);
+                let wanted = move |job: &DeploymentRecord| search.matches(job);
                 catalog.deployments_where(account, wanted, span).await
             }
         };
-        let Listing { items, total } = found.map_err(Trouble::from)?;
-        let mut names = Names::of_page(items.iter().map(|job| job.certificates.len()).sum());
+        let Listing { items, total } = found.map_err(StoreError::from)?;
+        let mut names = NameBudget::for_rows(items.iter().map(|job| job.certificates.len()).sum());
         let mut data = Vec::with_capacity(items.len());
         for job in items {
             data.push(Job::of(catalog, account, job, &mut names).await?);
         }
-        Ok(Done::read(Listed {
+        Ok(Success::read(ListReply {
             current_page: page.number,
             show_size: page.size,
             total,
@@ -255,31 +267,31 @@ pub(super) async fn find(
     catalog: &Catalog,
     account: &AccountId,
     id: i64,
-) -> Result<DeploymentRecord, NoJob> {
+) -> Result<DeploymentRecord, JobError> {
     let found = catalog.deployment(account, id).await;
-    let found = found.map_err(Trouble::from)?;
-    found.ok_or(NoJob::NotFound { id })
+    let found = found.map_err(StoreError::from)?;
+    found.ok_or(JobError::NotFound { id })
 }
 
-impl Search {
+impl ListParams {
     /// Whether it looks for no jobs in particular.
     fn finds_all(&self) -> bool {
         let nothing = self.certificate.is_none() && self.instance.is_none();
         nothing && self.status == StatusFilter::All
     }
 
-    fn finds(&self, job: &DeploymentRecord) -> bool {
+    fn matches(&self, job: &DeploymentRecord) -> bool {
         let has = |wanted: &String| job.certificates.iter().any(|id| id.to_string() == *wanted);
-        self.status.matches(Outcome::of_job(job))
+        self.status.matches(JobOutcome::of_job(job))
             && self.certificate.as_ref().is_none_or(has)
             && self
                 .instance
                 .as_ref()
-                .is_none_or(|instance| *instance == instance_of(job))
+                .is_none_or(|instance| *instance == job_instance_id(job))
     }
 }
 
-fn instance_of(job: &DeploymentRecord) -> String {
+fn job_instance_id(job: &DeploymentRecord) -> String {
     format!("cas-job-user-{}", job.id)
 }
 
@@ -288,23 +300,23 @@ impl Job {
         catalog: &Catalog,
         account: &AccountId,
         job: DeploymentRecord,
-        names: &mut Names,
-    ) -> Result<Self, Trouble> {
+        names: &mut NameBudget,
+    ) -> Result<Self, StoreError> {
         let mut domains = BTreeSet::new();
         for id in &job.certificates {
             // One that was removed since is left out.
             if let Some(certificate) = catalog.certificate(*id).await? {
-                domains.insert(names.next(&certificate.facts));
+                domains.insert(names.take_names(&certificate.info));
             }
         }
         let domains: Vec<String> = domains.into_iter().collect();
         let changed = job.changed.unix_ms().to_string();
         Ok(Self {
             id: job.id,
-            job_type: KIND,
-            status: Outcome::of_job(&job).word(),
+            job_type: JOB_TYPE,
+            status: JobOutcome::of_job(&job).wire_name(),
             product_name: PRODUCT,
-            instance_id: instance_of(&job),
+            instance_id: job_instance_id(&job),
             cert_type: "upload",
             cert_domain: domains.join(","),
             user_id: account.as_str().parse().ok(),
@@ -319,19 +331,19 @@ impl Job {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
             Self::Status { .. } => Code::InvalidStatus,
             Self::Kind { .. } => Code::InvalidJobType,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -5,7 +5,7 @@ use edgeseal_core::{
     domain::{Domain, Environment},
 };
 use edgeseal_store::{
-    catalog::Span,
+    catalog::Pagination,
     record::{CertificateRecord, DomainSummary},
 };
 use serde::Serialize;
@@ -15,22 +15,22 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble, shown},
+    operation::{ApiError, Operation, StoreError, Success, sanitize},
     ops::{
-        paging::{BadPage, Page, Spelling},
+        paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct ListCloudResources;
 
 /// What is looked for.
-pub struct Search {
+pub struct Params {
     page: Page,
     /// Whether anything of here is asked for at all.
-    here: bool,
+    any_match: bool,
     keyword: Option<String>,
     /// With HTTPS by one of these certificates.
     certificates: Vec<CertificateId>,
@@ -39,7 +39,7 @@ pub struct Search {
 /// A page.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Listed {
+pub struct Reply {
     current_page: usize,
     show_size: usize,
     total: usize,
@@ -82,7 +82,7 @@ struct Bound {
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// Not numbers of certificates.
     #[error("CertIds is {given:?}; it must be a JSON list of at most {CERTIFICATES_MAX} numbers")]
     Certificates {
@@ -91,15 +91,15 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// Certificates that one call may name.
 const CERTIFICATES_MAX: usize = 20;
 
 impl Operation for ListCloudResources {
-    type Params = Search;
-    type Reply = Listed;
+    type Params = Params;
+    type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -108,15 +108,15 @@ impl Operation for ListCloudResources {
         Code::InvalidCertIds,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
         let is = |name: &str, here: &[&str]| {
-            let given = params.given(name);
+            let given = params.get_non_empty(name);
             given.is_none_or(|given| here.iter().any(|here| given.eq_ignore_ascii_case(here)))
         };
-        Ok(Search {
-            page: Page::spelt(Spelling::Show, params, 20, 100)?,
-            here: is("CloudName", &[PROVIDER]) && is("CloudProduct", &[PRODUCT, "DCDN"]),
-            keyword: params.given("Keyword").map(str::to_ascii_lowercase),
+        Ok(Params {
+            page: Page::parse_with(PageParamNames::CurrentShow, params, 20, 100)?,
+            any_match: is("CloudName", &[PROVIDER]) && is("CloudProduct", &[PRODUCT, "DCDN"]),
+            keyword: params.get_non_empty("Keyword").map(str::to_ascii_lowercase),
             certificates: certificates(params)?,
         })
     }
@@ -124,13 +124,13 @@ impl Operation for ListCloudResources {
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Listed>, Error> {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
         let (page, account) = (search.page, call.account());
-        let wanted = move |name: &str, domain: &DomainSummary<'_>| search.finds(name, domain);
-        let span = Span::of_page(page.number, page.size);
+        let wanted = move |name: &str, domain: &DomainSummary<'_>| search.matches(name, domain);
+        let span = Pagination::of_page(page.number, page.size);
         let found = context.catalog.domains_where(account, wanted, span).await;
-        let found = found.map_err(Trouble::from)?;
+        let found = found.map_err(StoreError::from)?;
         let mut data = Vec::with_capacity(found.items.len());
         for domain in &found.items {
             let bound = domain.binding(Environment::Production);
@@ -138,9 +138,9 @@ impl Operation for ListCloudResources {
                 Some(bound) => context.catalog.certificate(bound.certificate).await,
                 None => Ok(None),
             };
-            data.push(Row::of(domain, certificate.map_err(Trouble::from)?));
+            data.push(Row::of(domain, certificate.map_err(StoreError::from)?));
         }
-        Ok(Done::read(Listed {
+        Ok(Success::read(Reply {
             current_page: page.number,
             show_size: page.size,
             total: found.total,
@@ -150,23 +150,23 @@ impl Operation for ListCloudResources {
 }
 
 /// `CertIds`, a JSON list of numbers.
-fn certificates(params: &Params) -> Result<Vec<CertificateId>, Error> {
-    let Some(given) = params.given("CertIds") else {
+fn certificates(params: &ParamMap) -> Result<Vec<CertificateId>, Error> {
+    let Some(given) = params.get_non_empty("CertIds") else {
         return Ok(Vec::new());
     };
     let ids: Option<Vec<CertificateId>> = serde_json::from_str(given).ok();
     let ids = ids.filter(|ids| ids.len() <= CERTIFICATES_MAX);
     ids.ok_or_else(|| Error::Certificates {
-        given: shown(given),
+        given: sanitize(given),
     })
 }
 
-impl Search {
-    fn finds(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
+impl Params {
+    fn matches(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
         let served = domain.served.map(|served| served.certificate);
         let has = || served.is_some_and(|served| self.certificates.contains(&served));
         let keyword = self.keyword.as_deref();
-        self.here
+        self.any_match
             && keyword.is_none_or(|keyword| name.contains(keyword))
             && (self.certificates.is_empty() || has())
     }
@@ -183,7 +183,7 @@ impl Row {
             domain: name,
             cloud_name: PROVIDER,
             cloud_product: PRODUCT,
-            region_id: region::HOME,
+            region_id: region::DEFAULT,
             enable_https: on,
             use_ssl: on,
             default_resource: 0,
@@ -200,24 +200,24 @@ impl Bound {
         Self {
             cert_id: certificate.id,
             cert_name: certificate.name,
-            cert_start_time: certificate.facts.not_before.unix_ms().to_string(),
-            cert_end_time: certificate.facts.not_after.unix_ms().to_string(),
+            cert_start_time: certificate.info.not_before.unix_ms().to_string(),
+            cert_end_time: certificate.info.not_after.unix_ms().to_string(),
         }
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Page(why) => why.code(),
             Self::Certificates { .. } => Code::InvalidCertIds,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,11 +1,11 @@
 //! Who may make jobs, and whose are kept.
 
-use edgeseal_core::rate::Limit;
+use edgeseal_core::rate::RateLimit;
 use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    world::{World, document, refused, statement},
+    test_server::{TestServer, document, error_of, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
@@ -15,7 +15,7 @@ const CREATE: &str = "CreateDeploymentJob";
 const SET: &str = "cdn:SetCdnDomainSSLCertificate";
 const DENIALS: u32 = 4;
 
-async fn ok(world: &World, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
+async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
     let answer = world.call(&world.keys[who], call.0, call.1, params).await;
     assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
     answer
@@ -23,11 +23,11 @@ async fn ok(world: &World, who: &str, call: (&str, &str), params: &[(&str, &str)
 
 /// An account with these domains and a certificate for the first; the number of that, and the
 /// numbers of the domains.
-async fn world(names: &[&str]) -> (World, String, Vec<String>) {
-    let often = Limit::per_second(1000);
-    let mut world = World::empty(Settings {
-        limits: [(CREATE.to_owned(), often)].into(),
-        denials: Limit {
+async fn world(names: &[&str]) -> (TestServer, String, Vec<String>) {
+    let often = RateLimit::per_second(1000);
+    let mut world = TestServer::empty(Settings {
+        rate_limits: [(CREATE.to_owned(), often)].into(),
+        denial_limit: RateLimit {
             calls: DENIALS,
             per_ms: 60_000,
         },
@@ -99,7 +99,7 @@ async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
         let resource = format!("acs:cdn:*:{ACCOUNT}:domain/{domain}");
         let message =
             format!("You are not authorized to do this action. Resource: {resource} Action: {SET}");
-        assert_eq!(refused(&answer), ("NoPermission", &*message));
+        assert_eq!(error_of(&answer), ("NoPermission", &*message));
         assert_eq!(answer["AccessDeniedDetail"]["AuthAction"], SET);
         let detail = answer["Detail"].as_str().unwrap();
         assert!(
@@ -112,14 +112,14 @@ async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
     // One who may bind to one of them is no stranger, also if that one has it.
     let one = job(&certificate, &ids[1]);
     let answer = world.call(&world.keys["one"], CAS, CREATE, &one).await;
-    assert_eq!(refused(&answer).0, "NoPermission");
+    assert_eq!(error_of(&answer).0, "NoPermission");
     for call in 2..=DENIALS {
         let expected = match call {
             DENIALS => "Throttling.User",
             _ => "NoPermission",
         };
         let answer = world.call(none, CAS, CREATE, &both_jobs).await;
-        assert_eq!(refused(&answer).0, expected, "call {call}");
+        assert_eq!(error_of(&answer).0, expected, "call {call}");
     }
     ok(&world, "own", (CAS, CREATE), &both_jobs).await;
 }
@@ -141,7 +141,7 @@ async fn the_domains_of_a_job_are_one_question_with_the_steps_of_one() {
     let answer = world
         .call(slow, CAS, CREATE, &job(&certificate, &ids.join(",")))
         .await;
-    assert_eq!(refused(&answer).0, "NoPermission");
+    assert_eq!(error_of(&answer).0, "NoPermission");
     let detail = answer["Detail"].as_str().unwrap();
     assert!(detail.contains("takes more than 1000000 steps"), "{detail}");
 }

@@ -3,26 +3,26 @@
 use edgeseal_store::record::{CertificateRecord, DeployedDomain, DeploymentRecord};
 use serde::Serialize;
 
-use super::{NoJob, Outcome, PRODUCT, PROVIDER, StatusFilter, job_id, jobs, status_filter};
+use super::{JobError, JobOutcome, PRODUCT, PROVIDER, StatusFilter, job_id, jobs, status_filter};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Done, Failure, Operation, Trouble},
+    operation::{ApiError, Operation, StoreError, Success},
     ops::{
-        cas::instance,
-        issued::names,
-        paging::{BadPage, Page, Spelling},
+        cas::instance_id,
+        certificate_view::names,
+        paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::Params,
+    request::ParamMap,
 };
 
 /// The operation.
 pub struct ListWorkerResource;
 
 /// What is looked for.
-pub struct Search {
+pub struct Params {
     job: i64,
     page: Page,
     status: StatusFilter,
@@ -32,7 +32,7 @@ pub struct Search {
 /// A page.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Listed {
+pub struct Reply {
     current_page: usize,
     show_size: usize,
     total: usize,
@@ -73,10 +73,10 @@ struct Worker {
 pub enum Error {
     /// There is no such job.
     #[error(transparent)]
-    Job(#[from] NoJob),
+    Job(#[from] JobError),
     /// Out of range.
     #[error(transparent)]
-    Page(#[from] BadPage),
+    Page(#[from] InvalidPage),
     /// No such status.
     #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
     Status {
@@ -85,12 +85,12 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 impl Operation for ListWorkerResource {
-    type Params = Search;
-    type Reply = Listed;
+    type Params = Params;
+    type Reply = Reply;
     type Error = Error;
 
     const CODES: &'static [Code] = &[
@@ -102,24 +102,24 @@ impl Operation for ListWorkerResource {
         Code::JobNotFound,
     ];
 
-    fn parse(params: &Params) -> Result<Search, Error> {
-        Ok(Search {
+    fn parse(params: &ParamMap) -> Result<Params, Error> {
+        Ok(Params {
             job: job_id(params)?,
-            page: Page::spelt(Spelling::Show, params, 50, 100)?,
+            page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 100)?,
             status: status_filter(params).map_err(|given| Error::Status { given })?,
-            product: params.given("CloudProduct").map(str::to_owned),
+            product: params.get_non_empty("CloudProduct").map(str::to_owned),
         })
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        search: Search,
-    ) -> Result<Done<Listed>, Error> {
+        search: Params,
+    ) -> Result<Success<Reply>, Error> {
         let job = jobs::find(&context.catalog, call.account(), search.job).await?;
         let product = search.product.as_deref().unwrap_or(PRODUCT);
         let is_wanted = |(_, domain): &(usize, &DeployedDomain)| {
-            product == PRODUCT && search.status.matches(Outcome::of(domain))
+            product == PRODUCT && search.status.matches(JobOutcome::of(domain))
         };
         let found: Vec<_> = job.domains.iter().enumerate().filter(is_wanted).collect();
         let skipped = (search.page.number - 1).saturating_mul(search.page.size);
@@ -127,10 +127,10 @@ impl Operation for ListWorkerResource {
         let mut data = Vec::new();
         for (index, domain) in found.into_iter().skip(skipped).take(search.page.size) {
             let certificate = context.catalog.certificate(domain.certificate).await;
-            let certificate = certificate.map_err(Trouble::from)?;
+            let certificate = certificate.map_err(StoreError::from)?;
             data.push(Worker::of(call, &job, (index, domain), certificate));
         }
-        Ok(Done::read(Listed {
+        Ok(Success::read(Reply {
             current_page: search.page.number,
             show_size: search.page.size,
             total,
@@ -148,14 +148,14 @@ impl Worker {
     ) -> Self {
         // One that was removed since has no name any more.
         let (cert_name, cert_domain) = certificate.map_or_else(Default::default, |certificate| {
-            let domains = names(&certificate.facts);
+            let domains = names(&certificate.info);
             (certificate.name, domains)
         });
         let name = domain.name.to_string();
         Self {
             id: job.id * 100 + i64::try_from(index).unwrap_or_default(),
             job_id: job.id,
-            status: Outcome::of(domain).word(),
+            status: JobOutcome::of(domain).wire_name(),
             detail: domain.failure.clone(),
             resource_id: domain.id,
             instance_id: name.clone(),
@@ -164,10 +164,10 @@ impl Worker {
             cert_id: domain.certificate,
             cert_name,
             cert_domain,
-            cert_instance_id: instance(domain.certificate),
+            cert_instance_id: instance_id(domain.certificate),
             cloud_name: PROVIDER,
             cloud_product: PRODUCT,
-            region_id: region::HOME,
+            region_id: region::DEFAULT,
             default_resource: false,
             user_id: call.account().as_str().parse().ok(),
             gmt_create: job.created.unix_ms().to_string(),
@@ -176,20 +176,20 @@ impl Worker {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Job(why) => why.code(),
             Self::Page(why) => why.code(),
             Self::Status { .. } => Code::InvalidStatus,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Job(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }

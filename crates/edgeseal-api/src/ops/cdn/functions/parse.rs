@@ -2,21 +2,21 @@
 
 use serde_json::{Map, Value};
 
-use super::{ARGUMENTS_MAX, BadFunctions, Function, NAME_MAX, SETTINGS_MAX, octets};
-use crate::ops::cdn::words::on_off;
+use super::{ARGUMENTS_MAX, Function, InvalidFunctions, NAME_MAX, SETTINGS_MAX, arguments_size};
+use crate::ops::cdn::wire_names::on_off;
 
 /// Reads names of functions, separated by commas.
 ///
 /// # Errors
-/// [`BadFunctions::Name`] and [`BadFunctions::TooMany`].
-pub(in crate::ops::cdn) fn names(text: &str) -> Result<Vec<String>, BadFunctions> {
+/// [`InvalidFunctions::Name`] and [`InvalidFunctions::TooMany`].
+pub(in crate::ops::cdn) fn names(text: &str) -> Result<Vec<String>, InvalidFunctions> {
     let parts = text.split(',').map(str::trim);
     let names = parts
         .filter(|name| !name.is_empty())
         .map(|name| checked_name(name).map(str::to_owned))
         .collect::<Result<Vec<_>, _>>()?;
     match names.len() {
-        count if count > SETTINGS_MAX => Err(BadFunctions::TooMany { count }),
+        count if count > SETTINGS_MAX => Err(InvalidFunctions::TooMany { count }),
         _ => Ok(names),
     }
 }
@@ -24,22 +24,22 @@ pub(in crate::ops::cdn) fn names(text: &str) -> Result<Vec<String>, BadFunctions
 /// Reads the parameter `Functions`.
 ///
 /// # Errors
-/// [`BadFunctions`].
-pub(in crate::ops::cdn) fn parse(text: Option<&str>) -> Result<Vec<Function>, BadFunctions> {
-    let text = text.ok_or(BadFunctions::Missing)?;
-    let json: Value = serde_json::from_str(text).map_err(|error| BadFunctions::NotJson {
+/// [`InvalidFunctions`].
+pub(in crate::ops::cdn) fn parse(text: Option<&str>) -> Result<Vec<Function>, InvalidFunctions> {
+    let text = text.ok_or(InvalidFunctions::Missing)?;
+    let json: Value = serde_json::from_str(text).map_err(|error| InvalidFunctions::NotJson {
         why: error.to_string(),
     })?;
     let items = match json {
-        Value::Array(items) if items.is_empty() => return Err(BadFunctions::Missing),
+        Value::Array(items) if items.is_empty() => return Err(InvalidFunctions::Missing),
         Value::Array(items) if items.len() > SETTINGS_MAX => {
             let count = items.len();
-            return Err(BadFunctions::TooMany { count });
+            return Err(InvalidFunctions::TooMany { count });
         }
         Value::Array(items) => items,
         one @ Value::Object(_) => vec![one],
         _ => {
-            return Err(BadFunctions::NotJson {
+            return Err(InvalidFunctions::NotJson {
                 why: "it is no list of objects".to_owned(),
             });
         }
@@ -50,8 +50,8 @@ pub(in crate::ops::cdn) fn parse(text: Option<&str>) -> Result<Vec<Function>, Ba
         .collect()
 }
 
-fn function(position: usize, item: &Value) -> Result<Function, BadFunctions> {
-    let wrong = |expected| BadFunctions::Shape { position, expected };
+fn function(position: usize, item: &Value) -> Result<Function, InvalidFunctions> {
+    let wrong = |expected| InvalidFunctions::Shape { position, expected };
     let Value::Object(members) = item else {
         return Err(wrong("it must be an object"));
     };
@@ -69,7 +69,7 @@ fn function(position: usize, item: &Value) -> Result<Function, BadFunctions> {
             .ok_or_else(|| wrong("each of functionArgs must have argName and argValue"))?,
         Some(_) => return Err(wrong("functionArgs must be a list")),
     };
-    if octets(&arguments) > ARGUMENTS_MAX {
+    if arguments_size(&arguments) > ARGUMENTS_MAX {
         return Err(wrong("its arguments are longer than 16 KiB"));
     }
     let number = |name, expected| match member(members, name) {
@@ -114,11 +114,11 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-fn checked_name(name: &str) -> Result<&str, BadFunctions> {
+fn checked_name(name: &str) -> Result<&str, InvalidFunctions> {
     if is_name(name) {
         Ok(name)
     } else {
-        Err(BadFunctions::Name {
+        Err(InvalidFunctions::Name {
             given: name.chars().take(NAME_MAX).collect(),
         })
     }

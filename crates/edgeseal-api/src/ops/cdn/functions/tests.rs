@@ -9,7 +9,7 @@ fn setting(name: &str, arguments: &[(&str, &str)]) -> Setting {
         id: 1,
         name: name.to_owned(),
         arguments,
-        several: false,
+        repeatable: false,
         parent: None,
     }
 }
@@ -25,21 +25,21 @@ fn one(name: &str, argument: &str, value: &str) -> Function {
 
 #[test]
 fn what_follows_from_settings() {
-    let default = Delivery::default();
-    let hsts = |max_age_s, include_subdomains| Delivery {
+    let default = DeliveryConfig::default();
+    let hsts = |max_age_s, include_subdomains| DeliveryConfig {
         hsts: Some(Hsts {
             max_age_s,
             include_subdomains,
         }),
         ..default
     };
-    let tls = |tls| Delivery { tls, ..default };
+    let tls = |tls| DeliveryConfig { tls, ..default };
     for (name, arguments, delivery) in [
         ("https_option", &[("http2", "on")][..], default),
         (
             "https_option",
             &[("http2", "OFF"), ("ocsp_stapling", "on")],
-            Delivery {
+            DeliveryConfig {
                 http2: false,
                 ocsp_stapling: true,
                 ..default
@@ -48,7 +48,7 @@ fn what_follows_from_settings() {
         (
             "https_force",
             &[("enable", "on")],
-            Delivery {
+            DeliveryConfig {
                 redirect: Some(Redirect::ToHttps),
                 ..default
             },
@@ -57,7 +57,7 @@ fn what_follows_from_settings() {
         (
             "http_force",
             &[("enable", "on")],
-            Delivery {
+            DeliveryConfig {
                 redirect: Some(Redirect::ToHttp),
                 ..default
             },
@@ -95,7 +95,7 @@ fn what_follows_from_settings() {
 }
 
 #[test]
-fn what_the_edge_cannot_obey_is_refused() {
+fn unsupported_arguments_are_refused() {
     for (name, arguments) in [
         ("https_option", &[("http2", "yes")][..]),
         ("https_force", &[("enable", "1")]),
@@ -145,7 +145,7 @@ fn spellings_of_clients() {
         assert_eq!(parse(Some(text)).unwrap_err().code(), code, "{text}");
     }
     let name = parse(Some(r#"[{"functionName":"a b"}]"#)).unwrap_err();
-    assert_eq!(name.wire(), "Invalidab.ValueNotSupported");
+    assert_eq!(name.wire_code(), "Invalidab.ValueNotSupported");
     assert_eq!(name.message(), "FunctionName [a b] is not supported.");
 }
 
@@ -172,7 +172,7 @@ fn a_function_is_replaced_unless_it_stands_several_times() {
     };
     assert!(matches!(
         set(&mut settings, &missing, 9),
-        Err(BadFunctions::NoSetting { id: 8, .. })
+        Err(InvalidFunctions::NoSetting { id: 8, .. })
     ));
 }
 
@@ -196,11 +196,11 @@ fn one_redirect_ends_the_other() {
 fn a_staged_redirect_ends_the_other_one_of_production() {
     let production = [setting("https_force", &[("enable", "on")])];
     let staged = [setting("http_force", &[("enable", "on")])];
-    let end = missing_end_of_redirect(&production, &staged, 9).expect("missing");
+    let end = staged_redirect_off(&production, &staged, 9).expect("missing");
     assert_eq!((end.id, end.name.as_str()), (9, "https_force"));
     let both = [staged[0].clone(), end];
-    assert_eq!(missing_end_of_redirect(&production, &both, 10), None);
-    assert_eq!(missing_end_of_redirect(&[], &staged, 10), None);
+    assert_eq!(staged_redirect_off(&production, &both, 10), None);
+    assert_eq!(staged_redirect_off(&[], &staged, 10), None);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn effects() {
         ..setting("https_force", &[("enable", "on")])
     };
     assert_eq!(effect(&conditional), "none");
-    assert_eq!(derive(&[conditional]), Ok(Delivery::default()));
+    assert_eq!(derive(&[conditional]), Ok(DeliveryConfig::default()));
 }
 
 #[test]
@@ -228,11 +228,11 @@ fn what_a_domain_may_have_is_bounded() {
     let big = one("set_req_header", "key", &"x".repeat(10_000));
     let mut settings = Vec::new();
     let refused = (1..100).find_map(|id| set(&mut settings, &big, id).err());
-    assert!(matches!(refused, Some(BadFunctions::TooLong { .. })));
+    assert!(matches!(refused, Some(InvalidFunctions::TooLong { .. })));
     let many = format!("[{}]", vec![r#"{"functionName":"a"}"#; 101].join(","));
     assert!(matches!(
         parse(Some(&many)),
-        Err(BadFunctions::TooMany { count: 101 })
+        Err(InvalidFunctions::TooMany { count: 101 })
     ));
 }
 
@@ -270,10 +270,10 @@ fn no_function_names_an_origin() {
             let arguments = [(argument, value), ("enabled", "on"), ("enable", "on")];
             let one = setting(name, &arguments);
             assert_eq!(effect(&one), "none", "{name}");
-            assert_eq!(derive(&[one]), Ok(Delivery::default()), "{name}");
+            assert_eq!(derive(&[one]), Ok(DeliveryConfig::default()), "{name}");
         }
     }
-    for name in OBEYED {
+    for name in SUPPORTED {
         let arguments = [
             ("enable", "on"),
             ("enabled", "on"),
@@ -283,7 +283,7 @@ fn no_function_names_an_origin() {
         ];
         let derived = derive(&[setting(name, &arguments)]).unwrap();
         // Whoever adds something that the edge obeys must look at this.
-        let Delivery {
+        let DeliveryConfig {
             http2: _,
             ocsp_stapling: _,
             tls: TlsVersions::Both | TlsVersions::Only12 | TlsVersions::Only13,

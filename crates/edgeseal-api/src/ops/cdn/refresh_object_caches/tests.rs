@@ -1,9 +1,9 @@
-use edgeseal_core::rate::Limit;
+use edgeseal_core::rate::RateLimit;
 use serde_json::{Value, json};
 
 use crate::{
     Settings,
-    world::{Credentials, NOW, World, allow, document, statement},
+    test_server::{Credentials, NOW, TestServer, allow, document, statement},
 };
 
 const OWN: &str = "1000000000000001";
@@ -19,14 +19,14 @@ const CALLS: [(&str, &str, &str); 4] = [
 ];
 
 /// An account with two domains and a wildcard, and one with another domain.
-async fn world() -> World {
-    let unlimited = Limit {
+async fn world() -> TestServer {
+    let unlimited = RateLimit {
         calls: 1_000_000,
         per_ms: 1000,
     };
     let reads = ["DescribeRefreshTasks", "DescribeRefreshTaskById"];
-    let mut world = World::empty(Settings {
-        limits: reads.map(|name| (name.to_owned(), unlimited)).into(),
+    let mut world = TestServer::empty(Settings {
+        rate_limits: reads.map(|name| (name.to_owned(), unlimited)).into(),
         ..Settings::default()
     });
     world.account(OWN, "own").await;
@@ -52,7 +52,7 @@ async fn world() -> World {
 }
 
 async fn refresh(
-    world: &World,
+    world: &TestServer,
     who: &Credentials,
     call: (&str, &str, &str),
     path: &str,

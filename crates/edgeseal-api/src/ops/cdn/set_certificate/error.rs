@@ -2,9 +2,9 @@
 //! here. The legacy operations word the same causes differently; see `legacy`.
 
 use edgeseal_core::{
-    Pattern, Timestamp,
+    DomainPattern, Timestamp,
     certificate::{CertificateId, InvalidCertificate},
-    domain::{Held, NoCompanion},
+    domain::{CertificateLocked, CompanionError},
     quota::OverQuota,
 };
 use edgeseal_store::{Fault, catalog::ChangeError};
@@ -12,9 +12,9 @@ use edgeseal_store::{Fault, catalog::ChangeError};
 use crate::{
     authorize::Unauthorized,
     code::Code,
-    operation::{AccessDenied, Failure, Trouble},
+    operation::{AccessDenied, ApiError, StoreError},
     ops::{
-        cdn::named_domain::{NoDomain, held_code},
+        cdn::domain_lookup::{DomainError, held_code},
         quota,
     },
 };
@@ -24,16 +24,16 @@ use crate::{
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
-    Domain(#[from] NoDomain),
+    Domain(#[from] DomainError),
     /// Neither on nor off is asked for.
     #[error("say in {param} whether HTTPS is to be on or off")]
-    NoProtocol {
+    MissingSwitch {
         /// The parameter.
         param: &'static str,
     },
     /// Neither on nor off.
     #[error("{param} is {given:?}; use on or off")]
-    Protocol {
+    Switch {
         /// The parameter.
         param: &'static str,
         /// What was given.
@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// Held by mode or state.
     #[error(transparent)]
-    Held(#[from] Held),
+    Held(#[from] CertificateLocked),
     /// Neither true nor false.
     #[error("Companion is {given:?}; use true or false")]
     Companion {
@@ -55,12 +55,12 @@ pub enum Error {
         given: String,
     },
     /// It cannot stand beside what is bound.
-    #[error("{}: {why}; {}", domain.display_star(), instead(*why))]
+    #[error("{}: {why}; {}", domain.to_san(), companion_advice(*why))]
     NoCompanion {
         /// The domain.
-        domain: Pattern,
+        domain: DomainPattern,
         /// Why not.
-        why: NoCompanion,
+        why: CompanionError,
     },
     /// The name is too long.
     #[error("CertName has {characters} characters")]
@@ -149,12 +149,12 @@ pub enum Error {
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
     /// No name of the certificate covers the domain.
-    #[error("the certificate does not cover {}{}", domain.display_star(), told(names.as_deref()))]
+    #[error("the certificate does not cover {}{}", domain.to_san(), told(names.as_deref()))]
     NotCovered {
         /// The domain.
-        domain: Pattern,
+        domain: DomainPattern,
         /// What it is for, if the caller may know.
-        names: Option<Vec<Pattern>>,
+        names: Option<Vec<DomainPattern>>,
     },
     /// The name belongs to other content.
     #[error(
@@ -193,7 +193,7 @@ pub enum Error {
         id: CertificateId,
     },
     /// The account has as many as it may.
-    #[error("{}", quota::told(.0))]
+    #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
     /// The store failed while writing.
     #[error("the store failed; the certificate served before is still served")]
@@ -209,7 +209,7 @@ pub enum Error {
     Unauthorized(#[from] Unauthorized),
     /// What every operation can meet.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Store(#[from] StoreError),
 }
 
 /// The 32 codes of the reference page, those of domain names, and Edgeseal's own.
@@ -266,7 +266,7 @@ impl Error {
     }
 
     /// A companion that a domain does not take.
-    pub(super) fn of_companion(domain: &Pattern, why: NoCompanion) -> Self {
+    pub(super) fn companion_refused(domain: &DomainPattern, why: CompanionError) -> Self {
         Self::NoCompanion {
             domain: domain.clone(),
             why,
@@ -274,10 +274,10 @@ impl Error {
     }
 
     /// A change that did not happen, in this operation's words.
-    pub(super) fn of_change(error: ChangeError<Self>, on: bool) -> Self {
+    pub(super) fn from_change(error: ChangeError<Self>, on: bool) -> Self {
         match error {
             ChangeError::Refused(refused) => refused,
-            ChangeError::NonceUsed => Trouble::NonceUsed.into(),
+            ChangeError::NonceUsed => StoreError::NonceUsed.into(),
             ChangeError::Contended => Self::Contended,
             ChangeError::Fault(fault) if on => Self::NotStored(fault),
             ChangeError::Fault(fault) => Self::NotSwitchedOff(fault),
@@ -285,12 +285,12 @@ impl Error {
     }
 }
 
-impl Failure for Error {
+impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Domain(why) => why.code(),
-            Self::NoProtocol { .. } => Code::MissingSslProtocol,
-            Self::Protocol { .. } => Code::InvalidSslProtocol,
+            Self::MissingSwitch { .. } => Code::MissingSslProtocol,
+            Self::Switch { .. } => Code::InvalidSslProtocol,
             Self::Environment { .. } => Code::InvalidEnv,
             Self::Held(held) => held_code(*held),
             Self::NameTooLong { .. } => Code::CertNameTooLong,
@@ -318,7 +318,7 @@ impl Failure for Error {
             Self::NotSwitchedOff(_) => Code::DeleteFailed,
             Self::Contended => Code::CreateCertificateFailed,
             Self::Unauthorized(why) => why.code(),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(trouble) => trouble.code(),
         }
     }
 
@@ -340,7 +340,7 @@ impl Failure for Error {
         match self {
             Self::Domain(why) => why.detail(),
             Self::Unauthorized(why) => why.detail(),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(trouble) => trouble.detail(),
             other => Some(other.to_string()),
         }
     }
@@ -352,7 +352,7 @@ const fn certificate_code(why: &InvalidCertificate) -> Code {
         InvalidCertificate::TooLong(_) => Code::CertificateTooLong,
         InvalidCertificate::ChainText(_) => Code::SslPubEncoding,
         InvalidCertificate::KeyText(_) => Code::SslPriEncoding,
-        InvalidCertificate::Undecodable(_) => Code::DecodeError,
+        InvalidCertificate::Base64(_) => Code::DecodeError,
         InvalidCertificate::Chain(_) => Code::InvalidSslPub,
         InvalidCertificate::Format(_) => Code::CertificateFormat,
         InvalidCertificate::KeyBlock(_) => Code::InvalidSslPri,
@@ -365,12 +365,12 @@ const fn certificate_code(why: &InvalidCertificate) -> Code {
 }
 
 /// What to do where a companion is refused.
-const fn instead(why: NoCompanion) -> &'static str {
+const fn companion_advice(why: CompanionError) -> &'static str {
     match why {
-        NoCompanion::NothingBound | NoCompanion::HttpsOff => {
+        CompanionError::NothingBound | CompanionError::HttpsOff => {
             "upload the first certificate without Companion"
         }
-        NoCompanion::SameKey { .. } | NoCompanion::NoPair { .. } => {
+        CompanionError::SameKey { .. } | CompanionError::UnsupportedPair { .. } => {
             "give one with a key of the other kind, RSA or ECDSA, or leave Companion out to replace \
              what is bound"
         }
@@ -378,7 +378,7 @@ const fn instead(why: NoCompanion) -> &'static str {
 }
 
 /// What a certificate is for, or how to come to know it.
-fn told(names: Option<&[Pattern]>) -> String {
+fn told(names: Option<&[DomainPattern]>) -> String {
     match names {
         Some(names) => format!(": it is for {}", listed(names)),
         None => "; yundun-cert:GetUserCertificateDetail is needed to see what it is for".to_owned(),
@@ -386,12 +386,12 @@ fn told(names: Option<&[Pattern]>) -> String {
 }
 
 /// A few names; a certificate may have hundreds.
-fn listed(names: &[Pattern]) -> String {
+fn listed(names: &[DomainPattern]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = names
         .iter()
         .take(SHOWN)
-        .map(Pattern::display_star)
+        .map(DomainPattern::to_san)
         .collect();
     match names.len() {
         0 => "no domain name at all".to_owned(),

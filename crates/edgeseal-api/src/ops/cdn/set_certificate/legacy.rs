@@ -1,31 +1,31 @@
 //! The same causes in the words of the legacy operations.
 
-use edgeseal_core::{certificate::InvalidCertificate, domain::Held};
+use edgeseal_core::{certificate::InvalidCertificate, domain::CertificateLocked};
 
 use super::error::Error;
 use crate::{
     code::Code,
-    operation::{AccessDenied, Failure},
+    operation::{AccessDenied, ApiError},
     ops::{
-        cdn::{named_domain::NoDomain, named_domains::NoDomains},
+        cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
         quota,
     },
 };
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
-pub enum Legacy {
+pub enum LegacyError {
     /// The list of domains is none.
     #[error(transparent)]
-    Domains(#[from] NoDomains),
+    Domains(#[from] DomainListError),
     /// Any other cause.
     #[error(transparent)]
-    Cause(#[from] Error),
+    Set(#[from] Error),
 }
 
-impl From<NoDomain> for Legacy {
-    fn from(why: NoDomain) -> Self {
-        Self::Cause(why.into())
+impl From<DomainError> for LegacyError {
+    fn from(why: DomainError) -> Self {
+        Self::Set(why.into())
     }
 }
 
@@ -71,17 +71,17 @@ pub(in crate::ops::cdn) const SINGLE_CODES: &[Code] = codes![LegacyInvalidSwitch
 /// Codes of the operation for many domains.
 pub(in crate::ops::cdn) const BATCH_CODES: &[Code] = codes![DomainNameOverLimit MissingSslProtocol];
 
-impl Failure for Legacy {
+impl ApiError for LegacyError {
     fn code(&self) -> Code {
         match self {
             Self::Domains(why) => why.code(),
-            Self::Cause(why) => code_of(why),
+            Self::Set(why) => code_of(why),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Cause(Error::Unauthorized(why)) => why.message(),
+            Self::Set(Error::Unauthorized(why)) => why.message(),
             other => other.code().row().message.to_owned(),
         }
     }
@@ -89,14 +89,14 @@ impl Failure for Legacy {
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
             Self::Domains(_) => None,
-            Self::Cause(why) => why.access_denied(),
+            Self::Set(why) => why.access_denied(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Domains(why) => why.detail(),
-            Self::Cause(why) => why.detail(),
+            Self::Set(why) => why.detail(),
         }
     }
 }
@@ -106,13 +106,13 @@ const SINGLE_SWITCH: &str = "ServerCertificateStatus";
 fn code_of(why: &Error) -> Code {
     match why {
         Error::Domain(why) => why.code(),
-        Error::NoProtocol { param } | Error::Protocol { param, .. } if *param == SINGLE_SWITCH => {
+        Error::MissingSwitch { param } | Error::Switch { param, .. } if *param == SINGLE_SWITCH => {
             Code::LegacyInvalidSwitch
         }
-        Error::NoProtocol { .. } => Code::MissingSslProtocol,
+        Error::MissingSwitch { .. } => Code::MissingSslProtocol,
         Error::Held(held) => held_code(*held),
         Error::NameTooLong { .. } => Code::LegacyCertNameTooLong,
-        Error::Protocol { .. }
+        Error::Switch { .. }
         | Error::Environment { .. }
         | Error::Companion { .. }
         | Error::NoCompanion { .. }
@@ -138,16 +138,16 @@ fn code_of(why: &Error) -> Code {
         Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
         Error::Contended => Code::ServiceBusy,
         Error::Unauthorized(why) => why.code(),
-        Error::Trouble(trouble) => trouble.code(),
+        Error::Store(trouble) => trouble.code(),
     }
 }
 
-const fn held_code(held: Held) -> Code {
+const fn held_code(held: CertificateLocked) -> Code {
     match held {
-        Held::Protected => Code::LegacyProtectedMode,
-        Held::Safe => Code::LegacySafeMode,
-        Held::Stopped => Code::DomainOffline,
-        Held::NotOnline { .. } => Code::LegacyNotOnline,
+        CertificateLocked::Protected => Code::LegacyProtectedMode,
+        CertificateLocked::Safe => Code::LegacySafeMode,
+        CertificateLocked::Stopped => Code::DomainOffline,
+        CertificateLocked::NotOnline { .. } => Code::LegacyNotOnline,
     }
 }
 
@@ -157,7 +157,7 @@ const fn certificate_code(why: &InvalidCertificate) -> Code {
         InvalidCertificate::TooLong(_) => Code::LegacyTooLong,
         InvalidCertificate::ChainText(_) => Code::LegacySslPubEncoding,
         InvalidCertificate::KeyText(_) => Code::LegacySslPriEncoding,
-        InvalidCertificate::Undecodable(_) => Code::LegacyDecodeError,
+        InvalidCertificate::Base64(_) => Code::LegacyDecodeError,
         InvalidCertificate::Chain(_) | InvalidCertificate::Untrusted(_) => {
             Code::LegacyInvalidCertificate
         }

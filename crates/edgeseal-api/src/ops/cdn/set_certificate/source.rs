@@ -1,8 +1,8 @@
 //! Where the certificate comes from: out of the store, or with the call into the store.
 
 use edgeseal_core::{
-    Pattern, Timestamp,
-    certificate::{Certificate, CertificateId, Facts},
+    DomainPattern, Timestamp,
+    certificate::{Certificate, CertificateId, CertificateInfo},
     quota::Quota,
 };
 use edgeseal_store::{
@@ -13,18 +13,18 @@ use edgeseal_store::{
 use super::error::Error;
 use crate::{
     authorize::Authorized,
-    context::{Context, DuplicateContent, NameMismatch},
-    operation::Trouble,
-    ops::{issued::texts, region},
+    context::{Context, DuplicateContentPolicy, NameMismatchPolicy},
+    operation::StoreError,
+    ops::{certificate_view::retained_texts, region},
     warning::Warning,
 };
 
 /// Where a certificate comes from.
-pub(in crate::ops::cdn) enum Source {
+pub(in crate::ops::cdn) enum CertificateInput {
     /// The store has it.
     Stored(Reference),
     /// It came with the call and was admitted.
-    Upload(Box<Upload>),
+    Upload(Box<UploadedCertificate>),
 }
 
 /// How the caller names a stored certificate.
@@ -46,7 +46,7 @@ pub(in crate::ops::cdn) enum Reference {
 }
 
 /// A certificate that came with the call.
-pub(in crate::ops::cdn) struct Upload {
+pub(in crate::ops::cdn) struct UploadedCertificate {
     /// The certificate.
     pub(in crate::ops::cdn) certificate: Certificate,
     /// Its name, if the caller gave one.
@@ -56,7 +56,7 @@ pub(in crate::ops::cdn) struct Upload {
     /// Its region.
     pub(in crate::ops::cdn) region: &'static str,
     /// Whether it takes its name from another certificate that has it.
-    pub(in crate::ops::cdn) replaces: bool,
+    pub(in crate::ops::cdn) force: bool,
 }
 
 type Resolved<T> = Result<T, ChangeError<Error>>;
@@ -66,20 +66,20 @@ const READ: &str = "yundun-cert:GetUserCertificateDetail";
 /// What removes any certificate of the account.
 const DELETE: &str = "yundun-cert:DeleteUserCertificate";
 
-impl Source {
+impl CertificateInput {
     /// The certificate's record for these domains; an upload's is written if it is new.
     pub(super) async fn resolve(
         &self,
         draft: &mut Draft,
         context: &Context,
         call: &Authorized,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
     ) -> Resolved<CertificateRecord> {
         match self {
             Self::Stored(reference) => {
                 let certificate = reference.find(draft, call).await?;
                 check_usable(&certificate, call).map_err(ChangeError::Refused)?;
-                match check_covers(context, domains, &certificate.facts) {
+                match check_covers(context, domains, &certificate.info) {
                     Ok(()) => Ok(certificate),
                     Err(why) => {
                         let may_read = call.may_with_certificate(context, READ, &certificate);
@@ -89,7 +89,7 @@ impl Source {
                 }
             }
             Self::Upload(upload) => {
-                check_covers(context, domains, &upload.certificate.facts)
+                check_covers(context, domains, &upload.certificate.info)
                     .map_err(ChangeError::Refused)?;
                 upload.find_or_add(draft, context, call, domains).await
             }
@@ -100,7 +100,7 @@ impl Source {
     pub(super) fn warnings(&self, resolved: &CertificateRecord, now: Timestamp) -> Vec<Warning> {
         match self {
             Self::Stored(_) => resolved
-                .facts
+                .info
                 .warnings(now)
                 .iter()
                 .map(Warning::from)
@@ -117,9 +117,10 @@ impl Reference {
     async fn find(&self, draft: &mut Draft, call: &Authorized) -> Resolved<CertificateRecord> {
         let (found, region) = match self {
             Self::Id { id, region } => (draft.certificate(*id).await?, region),
-            Self::Name { name, region } => {
-                (draft.certificate_named(call.account(), name).await?, region)
-            }
+            Self::Name { name, region } => (
+                draft.certificate_by_name(call.account(), name).await?,
+                region,
+            ),
         };
         let own = found.filter(|found| {
             found.account == *call.account() && found.region == **region && !found.removed
@@ -139,15 +140,15 @@ impl Reference {
     }
 }
 
-impl Upload {
+impl UploadedCertificate {
     /// A certificate to which the server gives a name.
     pub(in crate::ops::cdn) const fn unnamed(certificate: Certificate) -> Self {
         Self {
             certificate,
             name: None,
             source: CertificateSource::Upload,
-            region: region::HOME,
-            replaces: false,
+            region: region::DEFAULT,
+            force: false,
         }
     }
 
@@ -156,19 +157,19 @@ impl Upload {
         draft: &mut Draft,
         context: &Context,
         call: &Authorized,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
     ) -> Resolved<CertificateRecord> {
         let material = self.certificate.digest();
         if let Some(name) = &self.name
-            && let Some(named) = draft.certificate_named(call.account(), name).await?
+            && let Some(named) = draft.certificate_by_name(call.account(), name).await?
         {
             if named.material == material {
-                let texts = texts(context, &self.certificate);
-                draft.keep_texts(named.id, &texts).await?;
+                let texts = retained_texts(context, &self.certificate);
+                draft.put_original_pem(named.id, &texts).await?;
                 return Ok(named);
             }
-            if !self.replaces {
-                return Err(ChangeError::Refused(self.taken(name, &named)));
+            if !self.force {
+                return Err(ChangeError::Refused(self.name_conflict(name, &named)));
             }
             if !self
                 .may_replace(draft, context, call, domains, &named)
@@ -179,13 +180,15 @@ impl Upload {
             }
             // The one before makes way: it goes with its last binding.
             draft.note(format!("certificate {} makes way for its name", named.id));
-            match draft.user_of_certificate(named.id).await? {
+            match draft.domain_using_certificate(named.id).await? {
                 Some(_) => draft.hide_certificate(&named).await?,
                 None => draft.delete_certificate(&named).await?,
             }
         }
-        if context.settings.duplicate_content == DuplicateContent::Refuse
-            && let Some(same) = draft.certificate_with(call.account(), &material).await?
+        if context.settings.duplicate_content == DuplicateContentPolicy::Refuse
+            && let Some(same) = draft
+                .certificate_by_content(call.account(), &material)
+                .await?
             && !same.removed
         {
             return Err(ChangeError::Refused(Error::ContentTaken {
@@ -198,8 +201,8 @@ impl Upload {
         draft
             .add_certificate(&row, &self.certificate, Quota::Unlimited)
             .await?;
-        let texts = texts(context, &self.certificate);
-        draft.keep_texts(row.id, &texts).await?;
+        let texts = retained_texts(context, &self.certificate);
+        draft.put_original_pem(row.id, &texts).await?;
         Ok(row)
     }
 
@@ -211,15 +214,18 @@ impl Upload {
         draft: &mut Draft,
         context: &Context,
         call: &Authorized,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
         named: &CertificateRecord,
     ) -> Resolved<bool> {
         // A binding that comes after this read rewrites what it read, and the change is decided anew.
-        let is_used = draft.user_of_certificate(named.id).await?.is_some();
+        let is_used = draft.domain_using_certificate(named.id).await?.is_some();
         // Whoever may set the certificate of a domain can bind one of the centre first.
         if is_used && named.source != CertificateSource::Centre {
             let most = domains.len() + 1;
-            let users = context.catalog.users_of_certificate(named.id, most).await?;
+            let users = context
+                .catalog
+                .domains_using_certificate(named.id, most)
+                .await?;
             if users.iter().all(|user| domains.contains(&user.name)) {
                 return Ok(true);
             }
@@ -228,7 +234,7 @@ impl Upload {
         may_delete.await.map_err(refused)
     }
 
-    fn taken(&self, name: &str, named: &CertificateRecord) -> Error {
+    fn name_conflict(&self, name: &str, named: &CertificateRecord) -> Error {
         let name = name.to_owned();
         match (self.source, named.source) {
             (CertificateSource::Upload, CertificateSource::Centre) => Error::NameInCentre { name },
@@ -240,12 +246,12 @@ impl Upload {
         &self,
         draft: &mut Draft,
         call: &Authorized,
-        domains: &[Pattern],
+        domains: &[DomainPattern],
     ) -> Resolved<CertificateRecord> {
         let id = draft.new_certificate_id().await?;
         let name = match &self.name {
             Some(name) => name.clone(),
-            None => free_name(draft, call, id).await?,
+            None => unique_name(draft, call, id).await?,
         };
         Ok(CertificateRecord {
             id,
@@ -263,27 +269,30 @@ impl Upload {
             removed: false,
             resource_group: String::new(),
             tags: Vec::new(),
-            facts: self.certificate.facts.clone(),
+            info: self.certificate.info.clone(),
             created: call.now(),
         })
     }
 }
 
-fn refused(trouble: Trouble) -> ChangeError<Error> {
+fn refused(trouble: StoreError) -> ChangeError<Error> {
     ChangeError::Refused(trouble.into())
 }
 
 /// `cert-<id>`, or with a further number if a caller has taken that name already.
-async fn free_name(draft: &mut Draft, call: &Authorized, id: CertificateId) -> Resolved<String> {
+async fn unique_name(draft: &mut Draft, call: &Authorized, id: CertificateId) -> Resolved<String> {
     let mut name = format!("cert-{id}");
-    while draft.has_certificate_named(call.account(), &name).await? {
+    while draft
+        .is_certificate_name_taken(call.account(), &name)
+        .await?
+    {
         name = format!("cert-{id}-{}", draft.new_certificate_id().await?);
     }
     Ok(name)
 }
 
 fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<(), Error> {
-    let (id, facts) = (certificate.id, &certificate.facts);
+    let (id, facts) = (certificate.id, &certificate.info);
     if certificate.revoked {
         return Err(Error::Revoked { id });
     }
@@ -311,10 +320,10 @@ fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<()
 /// [`Error::NotCovered`], unless the operator accepts such certificates.
 pub(in crate::ops::cdn) fn check_covers(
     context: &Context,
-    domains: &[Pattern],
-    facts: &Facts,
+    domains: &[DomainPattern],
+    facts: &CertificateInfo,
 ) -> Result<(), Error> {
-    if context.settings.name_mismatch == NameMismatch::Accept {
+    if context.settings.name_mismatch == NameMismatchPolicy::Accept {
         return Ok(());
     }
     match domains.iter().find(|domain| !facts.covers(domain)) {

@@ -1,11 +1,11 @@
 //! What the right to set the certificate of a domain does not reach.
 
-use edgeseal_core::{AccountId, Pattern, policy::minimal};
+use edgeseal_core::{AccountId, DomainPattern, policy::renewal_policy};
 use serde_json::Value;
 
 use crate::{
     Settings,
-    world::{World, allow, document, refused, statement},
+    test_server::{TestServer, allow, document, error_of, statement},
 };
 
 const ACCOUNT: &str = "1000000000000001";
@@ -15,7 +15,7 @@ const CAS: &str = "2020-04-07";
 const DOMAIN: &str = "a.example.com";
 const SECRET: &str = "unannounced.example.org";
 
-async fn ok(world: &World, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
+async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
     let answer = world.call(&world.keys[who], call.0, call.1, params).await;
     assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
     answer
@@ -28,8 +28,8 @@ fn pem(name: &str) -> (String, String) {
 
 /// An account with a domain, and users who may set its certificate: one who may nothing else, and one
 /// with the policy that `edgeseal policy minimal` prints.
-async fn world() -> World {
-    let mut world = World::empty(Settings::default());
+async fn world() -> TestServer {
+    let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
     let add = [
         ("DomainName", DOMAIN),
@@ -47,7 +47,7 @@ async fn world() -> World {
     ]);
     world.user(ACCOUNT, "only", &[&only]).await;
     let account = AccountId::parse(ACCOUNT).unwrap();
-    let minimal = minimal(&account, &[Pattern::parse(DOMAIN).unwrap()]).unwrap();
+    let minimal = renewal_policy(&account, &[DomainPattern::parse(DOMAIN).unwrap()]).unwrap();
     let dcdn = allow("dcdn:*", &of_domain("dcdn"));
     let batch = allow("cdn:BatchSetCdnDomainServerCertificate", "*");
     let policies = [minimal.text(), &dcdn, &batch];
@@ -103,7 +103,7 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
         let answer = world.call(only, call.0, call.1, &params("cas")).await;
         let message = "You are not authorized to do this action. Resource: * \
                        Action: yundun-cert:UploadUserCertificate";
-        assert_eq!(refused(&answer), ("NoPermission", message), "{call:?}");
+        assert_eq!(error_of(&answer), ("NoPermission", message), "{call:?}");
         let denied = &answer["AccessDeniedDetail"]["AuthAction"];
         assert_eq!(denied, "yundun-cert:UploadUserCertificate");
         let named = [("CertName", &*name)];
@@ -142,7 +142,7 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
 #[tokio::test]
 async fn refused_uploads_into_the_centre_count_as_calls_without_permission() {
     let mut world = world().await;
-    world.context.denials = crate::admit::Denials::new(edgeseal_core::rate::Limit {
+    world.context.denials = crate::admit::DenialLimiter::new(edgeseal_core::rate::RateLimit {
         calls: 2,
         per_ms: 60_000,
     });
@@ -160,7 +160,7 @@ async fn refused_uploads_into_the_centre_count_as_calls_without_permission() {
         let answer = world
             .call(only, CDN, "SetCdnDomainSSLCertificate", &params)
             .await;
-        assert_eq!(refused(&answer).0, code);
+        assert_eq!(error_of(&answer).0, code);
     }
 }
 
@@ -182,7 +182,7 @@ async fn what_a_stored_certificate_is_for_is_told_to_those_who_may_read_it() {
             let who_calls = &world.keys[who];
             let set = "SetCdnDomainSSLCertificate";
             let answer = world.call(who_calls, CDN, set, &params).await;
-            assert_eq!(refused(&answer).0, "Certificate.MissMatch");
+            assert_eq!(error_of(&answer).0, "Certificate.MissMatch");
             assert_eq!(answer.to_string().contains(SECRET), told, "{who}: {answer}");
             let detail = answer["Detail"].as_str().unwrap();
             assert!(detail.contains(DOMAIN), "{detail}");

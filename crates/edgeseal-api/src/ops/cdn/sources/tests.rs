@@ -101,7 +101,7 @@ proptest! {
 }
 
 #[test]
-fn what_no_origin_may_be() {
+fn forbidden_origins() {
     let listeners = ["127.0.0.1:7081".parse().unwrap()];
     let check = |text: &str, private: bool| {
         let origins = parse(text).unwrap();

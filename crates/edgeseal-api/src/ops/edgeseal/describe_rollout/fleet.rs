@@ -18,9 +18,9 @@ pub struct Fleet {
     unproved: u64,
     edges: Vec<Row>,
     /// Some of the quarantined ones.
-    quarantined_domains: Vec<Ailing>,
+    quarantined_domains: Vec<DomainProblem>,
     /// Some of the unproved ones.
-    unproved_domains: Vec<Ailing>,
+    unproved_domains: Vec<DomainProblem>,
 }
 
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ struct Row {
 /// A domain with which something is wrong at an edge.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Ailing {
+struct DomainProblem {
     edge_id: String,
     group: String,
     domain_name: String,
@@ -50,26 +50,30 @@ struct Ailing {
 
 impl Fleet {
     /// What the reports say, compared with the commit `asked` if one is given.
-    pub(super) fn of(edges: Vec<EdgeRecord>, asked: Option<Revision>, now: Timestamp) -> Self {
+    pub(super) fn of(
+        edges: Vec<EdgeRecord>,
+        min_revision: Option<Revision>,
+        now: Timestamp,
+    ) -> Self {
         let silent = edges.iter().filter(|edge| edge.is_silent(now)).count();
         let quarantined = edges.iter().flat_map(|edge| {
             let named = edge.quarantined.iter();
-            named.map(|one| Ailing::of(edge, one.domain.to_string(), &one.why))
+            named.map(|one| DomainProblem::of(edge, one.domain.to_string(), &one.reason))
         });
         let unproved = edges.iter().flat_map(|edge| {
             let named = edge.unproved.iter();
-            named.map(|one| Ailing::of(edge, one.domain.to_string(), &one.why))
+            named.map(|one| DomainProblem::of(edge, one.domain.to_string(), &one.reason))
         });
         Self {
             live_edges: edges.len() - silent,
             silent_edges: silent,
-            quarantined: edges.iter().map(EdgeRecord::quarantined_in_all).sum(),
+            quarantined: edges.iter().map(EdgeRecord::quarantined_count).sum(),
             unproved: edges.iter().map(|edge| edge.unproved_total).sum(),
             quarantined_domains: quarantined.take(NAMED_MAX).collect(),
             unproved_domains: unproved.take(NAMED_MAX).collect(),
             edges: edges
                 .iter()
-                .map(|edge| Row::of(edge, state(edge, asked, now), now))
+                .map(|edge| Row::of(edge, state(edge, min_revision, now), now))
                 .collect(),
         }
     }
@@ -81,7 +85,7 @@ fn state(edge: &EdgeRecord, asked: Option<Revision>, now: Timestamp) -> EdgeStat
         EdgeState::Silent
     } else if asked.is_some_and(|asked| edge.revision < asked.0) {
         EdgeState::Behind
-    } else if edge.quarantined_in_all() > 0 {
+    } else if edge.quarantined_count() > 0 {
         EdgeState::Quarantined
     } else if edge.unproved_total > 0 {
         EdgeState::Unproved
@@ -101,13 +105,13 @@ impl Row {
             reported_at: edge.at.to_string(),
             report_age_ms: edge.age_ms(now),
             domains: edge.domains,
-            quarantined: edge.quarantined_in_all(),
+            quarantined: edge.quarantined_count(),
             unproved: edge.unproved_total,
         }
     }
 }
 
-impl Ailing {
+impl DomainProblem {
     fn of(edge: &EdgeRecord, domain_name: String, why: &str) -> Self {
         Self {
             edge_id: edge.id.clone(),

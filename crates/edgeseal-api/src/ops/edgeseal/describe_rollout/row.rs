@@ -3,14 +3,14 @@
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
     record::EdgeRecord,
-    rollout::{EdgeState, Standing, Why},
+    rollout::{EdgeState, RolloutStatus, StatusReason},
 };
 use serde::Serialize;
 
 /// How an edge stands to the domain.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Row {
+pub(super) struct EdgeRow {
     edge_id: String,
     group: String,
     pub(super) state: String,
@@ -45,15 +45,15 @@ pub(super) struct Row {
     why: Option<String>,
 }
 
-impl Row {
+impl EdgeRow {
     pub(super) fn of(
         edge: &EdgeRecord,
-        standing: &Standing<'_>,
+        standing: &RolloutStatus<'_>,
         is_operator: bool,
         now: Timestamp,
     ) -> Self {
         let proof = standing.proof;
-        let took = proof.and_then(|proof| proof.took_ms());
+        let took = proof.and_then(|proof| proof.propagation_ms());
         Self {
             edge_id: edge.id.clone(),
             group: edge.group.clone(),
@@ -69,13 +69,16 @@ impl Row {
             proven_at: proof.map(|proof| proof.at.to_string()),
             took_ms: took.map(|ms| ms.max(0)),
             clock_skew: took.is_some_and(|ms| ms < 0),
-            why: standing.why.as_ref().map(|why| said(why, is_operator)),
+            why: standing
+                .reason
+                .as_ref()
+                .map(|why| reason_text(why, is_operator)),
         }
     }
 }
 
 /// Reasons in the words of an edge may name what others have: they are for the operator.
-fn said(why: &Why<'_>, is_operator: bool) -> String {
+fn reason_text(why: &StatusReason<'_>, is_operator: bool) -> String {
     let with = |text: &str, reason: &str| {
         if is_operator {
             format!("{text}: {reason}")
@@ -84,24 +87,28 @@ fn said(why: &Why<'_>, is_operator: bool) -> String {
         }
     };
     match why {
-        Why::Silent { age_ms } => format!(
+        StatusReason::Silent { age_ms } => format!(
             "no report for {} s: the edge may be gone, and is not waited for",
             age_ms / 1000
         ),
-        Why::Quarantined { reason } => with(
+        StatusReason::Quarantined { reason } => with(
             "the edge cannot use the newest record and serves the last good state",
             reason,
         ),
-        Why::Behind => "the edge has not reported this commit yet".to_owned(),
-        Why::PerhapsQuarantined { total } => {
+        StatusReason::Behind => "the edge has not reported this commit yet".to_owned(),
+        StatusReason::PossiblyQuarantined { total } => {
             let text = "the edge has so many domains in quarantine that its report does not name \
                         all of them; ask with Prefer: wait";
             with(text, &total.to_string())
         }
-        Why::Unproved { reason } => with("a handshake with the edge did not show it", reason),
-        Why::OtherThanStored => {
+        StatusReason::Unproved { reason } => {
+            with("a handshake with the edge did not show it", reason)
+        }
+        StatusReason::Mismatch => {
             "a handshake with the edge showed something else than what is stored".to_owned()
         }
-        Why::NotRead => "no handshake was read for it lately; ask with Prefer: wait".to_owned(),
+        StatusReason::NoProof => {
+            "no handshake was read for it lately; ask with Prefer: wait".to_owned()
+        }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-fn one(name: &str, value: &str) -> Params {
+fn one(name: &str, value: &str) -> ParamMap {
     [(name.to_owned(), value.to_owned())].into_iter().collect()
 }
 
@@ -90,10 +90,10 @@ fn flags() {
 #[test]
 fn tags_in_each_spelling() {
     for name in ["Tag", "Tag.1.Key"] {
-        let bad = no_tags(&one(name, "x")).unwrap_err();
+        let bad = reject_tags(&one(name, "x")).unwrap_err();
         assert_eq!(bad.code(), Code::TagValue);
     }
     for (name, value) in [("Tags", "x"), ("Tag", ""), ("Tag", "[]")] {
-        assert_eq!(no_tags(&one(name, value)), Ok(()), "{name}={value}");
+        assert_eq!(reject_tags(&one(name, value)), Ok(()), "{name}={value}");
     }
 }

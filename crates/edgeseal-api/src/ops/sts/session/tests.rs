@@ -4,7 +4,7 @@ use super::*;
 
 const ROLE: &str = "acs:ram::1234567890123456:role/r";
 
-fn params(change: &[(&str, &str)]) -> Params {
+fn params(change: &[(&str, &str)]) -> ParamMap {
     let mut all = vec![("RoleArn", ROLE), ("RoleSessionName", "ci")];
     all.retain(|(name, _)| change.iter().all(|(changed, _)| changed != name));
     all.extend(change);
@@ -19,8 +19,8 @@ fn role(max_session_s: u32) -> Role {
         id: "300000000000000001".to_owned(),
         name: RoleName::parse("r").unwrap(),
         description: String::new(),
-        trust: String::new(),
-        trusted: Vec::new(),
+        trust_policy: String::new(),
+        trusted_identities: Vec::new(),
         max_session_s,
         created: now,
         updated: now,
@@ -35,7 +35,7 @@ fn what_is_asked_for() {
         given: given.to_owned(),
     };
     let name = |given: &str| InvalidSession::Name {
-        given: shown(given),
+        given: sanitize(given),
     };
     let duration = |given: &str| InvalidSession::Duration {
         given: given.to_owned(),
@@ -57,7 +57,7 @@ fn what_is_asked_for() {
         ("DurationSeconds", "1h", duration("1h")),
         ("DurationSeconds", "99999999999", duration("99999999999")),
     ] {
-        let asked = Asked::parse(&params(&[(param, value)]));
+        let asked = SessionParams::parse(&params(&[(param, value)]));
         assert_eq!(asked, Err(why), "{param}={value}");
     }
     for (param, value) in [
@@ -65,7 +65,10 @@ fn what_is_asked_for() {
         ("DurationSeconds", "900"),
         ("DurationSeconds", "43200"),
     ] {
-        assert!(Asked::parse(&params(&[(param, value)])).is_ok(), "{value}");
+        assert!(
+            SessionParams::parse(&params(&[(param, value)])).is_ok(),
+            "{value}"
+        );
     }
 }
 
@@ -74,7 +77,9 @@ fn policies_of_sessions() {
     let policy =
         r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"cdn:*","Resource":"*"}]}"#;
     let padded = |length: usize| format!("{policy}{}", " ".repeat(length - policy.len()));
-    let of = |policy: &str| Asked::parse(&params(&[("Policy", policy)])).map(|asked| asked.policy);
+    let of = |policy: &str| {
+        SessionParams::parse(&params(&[("Policy", policy)])).map(|asked| asked.policy)
+    };
     assert_eq!(of(policy), Ok(Some(policy.to_owned())));
     assert_eq!(of(""), Ok(None));
     assert!(of(&padded(2048)).is_ok());
@@ -107,11 +112,13 @@ fn how_long_a_session_lasts() {
         (Some("1801"), 1800, true, Err(1800)),
     ] {
         let given: Vec<_> = asked.map(|s| ("DurationSeconds", s)).into_iter().collect();
-        let session = Asked::parse(&params(&given)).unwrap();
-        let lasted = session.lasts(&role(max), chained).map_err(|why| match why {
-            InvalidSession::Duration { max, .. } => max,
-            other => panic!("{other}"),
-        });
+        let session = SessionParams::parse(&params(&given)).unwrap();
+        let lasted = session
+            .duration(&role(max), chained)
+            .map_err(|why| match why {
+                InvalidSession::Duration { max, .. } => max,
+                other => panic!("{other}"),
+            });
         assert_eq!(lasted, lasts, "{asked:?} of {max}, chained: {chained}");
     }
 }

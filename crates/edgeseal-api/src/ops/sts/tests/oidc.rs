@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use edgeseal_core::{oidc::Provider, rate::Limit};
+use edgeseal_core::{oidc::Provider, rate::RateLimit};
 
 use ::http::HeaderMap;
 use edgeseal_core::AccountId;
 
 use super::*;
-use crate::oidc_keys::{
+use crate::oidc_providers::{
     KeySource,
     tests::{Key, key_set},
 };
@@ -17,7 +17,7 @@ const ISSUER: &str = "https://issuer.example";
 
 /// A world with an identity provider, `ci` of `OWN`.
 struct Federation {
-    world: World,
+    world: TestServer,
     key: Key,
     folder: tempfile::TempDir,
 }
@@ -33,10 +33,10 @@ impl Federation {
             name: "ci".to_owned(),
             issuer: ISSUER.to_owned(),
             client_ids: vec!["edgeseal".to_owned()],
-            issued_within_ms: 12 * 3_600_000,
+            max_token_age_ms: 12 * 3_600_000,
         };
         let providers = OidcProviders::new([(provider, KeySource::File(jwks))]);
-        let world = World::with(providers).await;
+        let world = TestServer::with(providers).await;
         let federated = json!({ "Federated": provider_arn(OWN, "ci") });
         let of_the_repository = json!({
             "StringEquals": {"oidc:iss": ISSUER, "oidc:aud": "edgeseal"},
@@ -73,7 +73,8 @@ impl Federation {
         ];
         params.retain(|(name, _)| change.iter().all(|(changed, _)| changed != name));
         params.extend(change);
-        let answer = pipeline::answer(&self.world.context, raw(query(&params), HeaderMap::new()));
+        let answer =
+            pipeline::handle_request(&self.world.context, raw(query(&params), HeaderMap::new()));
         let answer = answer.await;
         (
             answer.status.as_u16(),
@@ -99,7 +100,7 @@ async fn a_good_token_opens_a_role_that_trusts_it() {
     );
     let identity = federation
         .world
-        .identity(&Credentials::in_answer(&opened))
+        .identity(&Credentials::from_reply(&opened))
         .await;
     assert_eq!(
         identity["Arn"],
@@ -211,7 +212,7 @@ async fn what_is_refused_and_how() {
         ("OIDCProviderArn", &no_provider, unregistered),
     ] {
         let (status, answer) = federation.call(&[(param, value)]).await;
-        assert_eq!((status, refused(&answer)), (401, why), "{param}={value}");
+        assert_eq!((status, error_of(&answer)), (401, why), "{param}={value}");
     }
     for (param, value, code) in [
         ("OIDCProviderArn", "", "MissingOIDCProviderArn"),
@@ -226,18 +227,22 @@ async fn what_is_refused_and_how() {
         ("Policy", "{}", "InvalidParameter.PolicyGrammar"),
     ] {
         let (status, answer) = federation.call(&[(param, value)]).await;
-        assert_eq!((status, refused(&answer).0), (400, code), "{param}={value}");
+        assert_eq!(
+            (status, error_of(&answer).0),
+            (400, code),
+            "{param}={value}"
+        );
     }
 }
 
 #[tokio::test]
 async fn guesses_count_against_the_address_and_never_against_the_account() {
     let mut federation = Federation::new().await;
-    let limit = Limit {
+    let limit = RateLimit {
         calls: 2,
         per_ms: 60_000,
     };
-    federation.world.context.failures = crate::admit::Failures::new(limit);
+    federation.world.context.auth_failures = crate::admit::AuthFailureLimiter::new(limit);
     let code = |(_, answer): (u16, Value)| answer["Code"].as_str().map(str::to_owned);
     for expected in [
         "AuthenticationFail.OIDCToken.Invalid",
@@ -254,7 +259,7 @@ async fn guesses_count_against_the_address_and_never_against_the_account() {
 }
 
 #[tokio::test]
-async fn good_tokens_keep_to_the_rate_of_the_account() {
+async fn valid_tokens_count_against_the_account_rate() {
     let federation = Federation::new().await;
     let mut answers = Vec::new();
     for _ in 0..31 {
@@ -265,11 +270,11 @@ async fn good_tokens_keep_to_the_rate_of_the_account() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_had_are_nobody_s_fault() {
+async fn unavailable_provider_keys_are_a_503_and_no_auth_failure() {
     let federation = Federation::new().await;
     fs::remove_file(federation.folder.path().join("jwks.json")).unwrap();
     let (status, answer) = federation.call(&[]).await;
-    assert_eq!((status, refused(&answer).0), (503, "ServiceUnavailable"));
+    assert_eq!((status, error_of(&answer).0), (503, "ServiceUnavailable"));
     let path = federation.folder.path().display().to_string();
     assert!(!answer.to_string().contains(&path), "{answer}");
 }

@@ -10,12 +10,12 @@ const UNTRUSTED: (&str, &str) = (
 );
 
 #[tokio::test]
-async fn everybody_may_ask_who_he_is() {
-    let world = World::new().await;
+async fn every_caller_may_call_get_caller_identity() {
+    let world = TestServer::new().await;
     let opened = world
         .assume("dev", &[("RoleArn", &role_arn(OWN, "reader"))])
         .await;
-    let session = Credentials::in_answer(&opened);
+    let session = Credentials::from_reply(&opened);
     for (who, identity) in [
         (
             &world.keys["own"],
@@ -37,8 +37,8 @@ async fn everybody_may_ask_who_he_is() {
 }
 
 #[tokio::test]
-async fn a_session_may_what_its_role_may_and_its_policy_leaves() {
-    let world = World::new().await;
+async fn a_session_is_limited_by_its_role_and_its_policy() {
+    let world = TestServer::new().await;
     let arn = role_arn(OWN, "reader");
     let opened = world
         .assume("dev", &[("RoleArn", &arn), ("DurationSeconds", "7200")])
@@ -48,7 +48,7 @@ async fn a_session_may_what_its_role_may_and_its_policy_leaves() {
         opened["AssumedRoleUser"],
         json!({"Arn": format!("{arn}/ci"), "AssumedRoleId": "id-of-reader:ci"})
     );
-    let session = Credentials::in_answer(&opened);
+    let session = Credentials::from_reply(&opened);
     let domains = async |who| {
         world
             .call(who, "2018-05-10", "DescribeUserDomains", &[])
@@ -59,7 +59,7 @@ async fn a_session_may_what_its_role_may_and_its_policy_leaves() {
     let denied = world
         .call(&session, "2018-05-10", "StopCdnDomain", &write)
         .await;
-    assert_eq!(refused(&denied).0, "NoPermission");
+    assert_eq!(error_of(&denied).0, "NoPermission");
     assert_eq!(
         denied["AccessDeniedDetail"]["AuthPrincipalType"],
         "AssumedRoleUser"
@@ -68,14 +68,14 @@ async fn a_session_may_what_its_role_may_and_its_policy_leaves() {
     let narrow = world
         .assume("dev", &[("RoleArn", &arn), ("Policy", &only_stop)])
         .await;
-    let narrow = Credentials::in_answer(&narrow);
+    let narrow = Credentials::from_reply(&narrow);
     let denied = domains(&narrow).await;
     assert_eq!(denied["AccessDeniedDetail"]["PolicyType"], "SessionPolicy");
     let denied = world
         .call(&narrow, "2018-05-10", "StopCdnDomain", &write)
         .await;
     assert_eq!(
-        refused(&denied).0,
+        error_of(&denied).0,
         "NoPermission",
         "what the role lacks, no session gains"
     );
@@ -83,7 +83,7 @@ async fn a_session_may_what_its_role_may_and_its_policy_leaves() {
 
 #[tokio::test]
 async fn both_sides_must_agree() {
-    let world = World::new().await;
+    let world = TestServer::new().await;
     let not_allowed = |resource: &str| {
         format!(
             "You are not authorized to do this action. Resource: {resource} Action: sts:AssumeRole"
@@ -109,7 +109,7 @@ async fn both_sides_must_agree() {
         let answer = world
             .assume(who, &[("RoleArn", &role_arn(account, role))])
             .await;
-        assert_eq!(refused(&answer), why, "{who} to {role} of {account}");
+        assert_eq!(error_of(&answer), why, "{who} to {role} of {account}");
     }
     let closed = world
         .assume("dev", &[("RoleArn", &role_arn(OTHER, "closed"))])
@@ -126,14 +126,14 @@ async fn both_sides_must_agree() {
         let opened = world
             .assume(who, &[("RoleArn", &role_arn(account, role))])
             .await;
-        let identity = world.identity(&Credentials::in_answer(&opened)).await;
+        let identity = world.identity(&Credentials::from_reply(&opened)).await;
         assert_eq!(identity["AccountId"], account, "{who} to {role}");
     }
 }
 
 #[tokio::test]
 async fn an_external_id_is_what_the_trust_policy_says() {
-    let world = World::new().await;
+    let world = TestServer::new().await;
     let arn = role_arn(OWN, "external");
     for (id, opens) in [
         (None, false),
@@ -157,43 +157,43 @@ async fn an_external_id_is_what_the_trust_policy_says() {
         let answer = world
             .assume("dev", &[("RoleArn", &arn), (name, given)])
             .await;
-        assert_eq!(refused(&answer).0, code);
+        assert_eq!(error_of(&answer).0, code);
     }
 }
 
 #[tokio::test]
 async fn a_session_opens_another_one_for_an_hour_at_most() {
-    let world = World::new().await;
+    let world = TestServer::new().await;
     let first = world
         .assume("dev", &[("RoleArn", &role_arn(OWN, "reader"))])
         .await;
-    let first = Credentials::in_answer(&first);
+    let first = Credentials::from_reply(&first);
     let arn = role_arn(OWN, "next");
     let too_long = world
         .assume_as(&first, &[("RoleArn", &arn), ("DurationSeconds", "3601")])
         .await;
-    assert_eq!(refused(&too_long).0, "InvalidParameter.DurationSeconds");
+    assert_eq!(error_of(&too_long).0, "InvalidParameter.DurationSeconds");
     let detail = too_long["Detail"].as_str().unwrap();
     assert!(detail.contains("900 to 3600"), "{detail}");
     let opened = world
         .assume_as(&first, &[("RoleArn", &arn), ("DurationSeconds", "3600")])
         .await;
-    let second = Credentials::in_answer(&opened);
+    let second = Credentials::from_reply(&opened);
     let identity = world.identity(&second).await;
     assert_eq!(identity["PrincipalId"], "id-of-next:ci");
     // The role `next` has no policies: its session gets no further.
     let denied = world
         .assume_as(&second, &[("RoleArn", &role_arn(OWN, "reader"))])
         .await;
-    assert_eq!(refused(&denied).0, "NoPermission");
+    assert_eq!(error_of(&denied).0, "NoPermission");
 }
 
 #[tokio::test]
 async fn a_token_belongs_to_its_key_and_its_time() {
-    let world = World::new().await;
+    let world = TestServer::new().await;
     let arn = role_arn(OWN, "reader");
-    let one = Credentials::in_answer(&world.assume("dev", &[("RoleArn", &arn)]).await);
-    let two = Credentials::in_answer(&world.assume("dev", &[("RoleArn", &arn)]).await);
+    let one = Credentials::from_reply(&world.assume("dev", &[("RoleArn", &arn)]).await);
+    let two = Credentials::from_reply(&world.assume("dev", &[("RoleArn", &arn)]).await);
     let with = |token: Option<String>| Credentials {
         token,
         ..one.clone()
@@ -234,10 +234,10 @@ async fn a_token_belongs_to_its_key_and_its_time() {
 
 #[tokio::test]
 async fn the_owner_of_a_role_sees_who_assumes_it_from_another_account() {
-    let world = World::new().await;
+    let world = TestServer::new().await;
     let shared = role_arn(OTHER, "shared");
     let answer = world.assume("dev", &[("RoleArn", &shared)]).await;
-    let key = Credentials::in_answer(&answer).access_key;
+    let key = Credentials::from_reply(&answer).access_key;
     let record = async |account| {
         let records = world.audit(account).await;
         let found = records
@@ -246,7 +246,7 @@ async fn the_owner_of_a_role_sees_who_assumes_it_from_another_account() {
         found.unwrap()
     };
     let (own, theirs) = (record(OWN).await, record(OTHER).await);
-    assert_eq!(own.request, theirs.request);
+    assert_eq!(own.request_id, theirs.request_id);
     assert_eq!(own.principal, format!("acs:ram::{OWN}:user/dev"));
     assert_eq!(own.principal, theirs.principal);
     assert!(
@@ -269,9 +269,9 @@ async fn the_owner_of_a_role_sees_who_assumes_it_from_another_account() {
 #[tokio::test]
 async fn a_namesake_of_a_trusted_user_is_not_trusted() {
     const RAM: &str = "2015-05-01";
-    let mut world = World::new().await;
+    let mut world = TestServer::new().await;
     let own = world.keys["own"].clone();
-    let ram = async |world: &World, action: &str, params: &[(&str, &str)]| {
+    let ram = async |world: &TestServer, action: &str, params: &[(&str, &str)]| {
         let answer = world.call(&own, RAM, action, params).await;
         assert_eq!(answer.get("Code"), None, "{action} {params:?}: {answer}");
         answer
@@ -312,7 +312,7 @@ async fn a_namesake_of_a_trusted_user_is_not_trusted() {
         token: None,
     };
     let answer = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
-    assert_eq!(refused(&answer).0, "NoPermission", "{answer}");
+    assert_eq!(error_of(&answer).0, "NoPermission", "{answer}");
     // Named once more, it is meant.
     let again = [
         ("RoleName", "named"),

@@ -1,0 +1,120 @@
+//! Handshakes one after the other on several connections at a time.
+
+use std::{cell::Cell, net::SocketAddr, rc::Rc};
+
+use rustls::pki_types::ServerName;
+use tokio::task::LocalSet;
+
+use crate::{
+    BenchResult, bulk_store,
+    tls::{Client, HandshakeMode, HandshakeProfile},
+};
+
+/// What is done in one turn with one server.
+#[derive(Clone)]
+pub(crate) struct HandshakeLoad {
+    pub(crate) names: ServerNames,
+    pub(crate) profile: HandshakeProfile,
+    pub(crate) then: AfterHandshake,
+    /// Connections at a time.
+    pub(crate) clients: usize,
+}
+
+/// Whom the clients ask for.
+#[derive(Clone)]
+pub(crate) enum ServerNames {
+    One(Rc<str>),
+    /// Any of so many, uniformly; the same ones in each turn.
+    Random(usize),
+}
+
+/// What is done on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterHandshake {
+    Close,
+    /// One request, and the server closes.
+    Request,
+}
+
+/// What the clients of a turn share.
+struct LoadState {
+    remaining: Cell<usize>,
+    numbers: Cell<Rng>,
+    address: SocketAddr,
+}
+
+impl HandshakeLoad {
+    /// So many handshakes, all of which succeed, in the wanted way, and show the right certificate.
+    pub(crate) async fn run(&self, address: SocketAddr, handshakes: usize) -> BenchResult<()> {
+        let turn = Rc::new(LoadState {
+            remaining: Cell::new(handshakes),
+            numbers: Cell::new(Rng::default()),
+            address,
+        });
+        let tasks = LocalSet::new();
+        tasks
+            .run_until(async {
+                let clients = (0..self.clients).map(|_| {
+                    let (work, turn) = (self.clone(), Rc::clone(&turn));
+                    tokio::task::spawn_local(async move { work.client(&turn).await })
+                });
+                for client in clients.collect::<Vec<_>>() {
+                    client.await??;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn client(&self, turn: &LoadState) -> BenchResult<()> {
+        let client = Client::with(self.profile)?;
+        if self.profile.mode == HandshakeMode::Resumed {
+            let name = ServerName::try_from(self.names.next(turn))?;
+            client.obtain_ticket(turn.address, &name).await?;
+        }
+        while let Some(less) = turn.remaining.get().checked_sub(1) {
+            turn.remaining.set(less);
+            let name = self.names.next(turn);
+            let connection = client.connect_expecting(turn.address, &name).await?;
+            match self.then {
+                AfterHandshake::Close => connection.close().await?,
+                AfterHandshake::Request => connection.request(&name).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServerNames {
+    fn next(&self, turn: &LoadState) -> String {
+        match self {
+            Self::One(name) => name.to_string(),
+            Self::Random(count) => {
+                let mut numbers = turn.numbers.get();
+                let number = numbers.below(*count);
+                turn.numbers.set(numbers);
+                bulk_store::domain_name(number)
+            }
+        }
+    }
+}
+
+/// xorshift64*: the same numbers in every run.
+#[derive(Clone, Copy)]
+pub(crate) struct Rng(u64);
+
+impl Default for Rng {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Rng {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let random = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        ((u128::from(random) * limit as u128) >> 64) as usize
+    }
+}

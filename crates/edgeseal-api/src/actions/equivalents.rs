@@ -1,0 +1,63 @@
+//! What CDN and DCDN have both, under two names.
+
+use super::Action;
+
+/// Permissions of CDN and DCDN for one and the same thing: both act on the same domains, so a `Deny` of
+/// one counts for the other and they have one rate.
+#[rustfmt::skip]
+const EQUIVALENT_PERMISSIONS: [(&str, &str); 27] = [
+    ("cdn:SetCdnDomainSSLCertificate", "dcdn:SetDcdnDomainSSLCertificate"),
+    ("cdn:DescribeCdnDomainDetail", "dcdn:DescribeDcdnDomainDetail"),
+    ("cdn:DescribeUserDomains", "dcdn:DescribeDcdnUserDomains"),
+    ("cdn:DescribeDomainCertificateInfo", "dcdn:DescribeDcdnDomainCertificateInfo"),
+    ("cdn:AddCdnDomain", "dcdn:AddDcdnDomain"),
+    ("cdn:BatchAddCdnDomain", "dcdn:BatchAddDcdnDomain"),
+    ("cdn:ModifyCdnDomain", "dcdn:UpdateDcdnDomain"),
+    ("cdn:DeleteCdnDomain", "dcdn:DeleteDcdnDomain"),
+    ("cdn:StartCdnDomain", "dcdn:StartDcdnDomain"),
+    ("cdn:StopCdnDomain", "dcdn:StopDcdnDomain"),
+    ("cdn:BatchStartCdnDomain", "dcdn:BatchStartDcdnDomain"),
+    ("cdn:BatchStopCdnDomain", "dcdn:BatchStopDcdnDomain"),
+    ("cdn:BatchSetCdnDomainConfig", "dcdn:BatchSetDcdnDomainConfigs"),
+    ("cdn:BatchDeleteCdnDomainConfig", "dcdn:BatchDeleteDcdnDomainConfigs"),
+    ("cdn:DescribeCdnDomainConfigs", "dcdn:DescribeDcdnDomainConfigs"),
+    ("cdn:DeleteSpecificConfig", "dcdn:DeleteDcdnSpecificConfig"),
+    ("cdn:TagResources", "dcdn:TagDcdnResources"),
+    ("cdn:UntagResources", "dcdn:UntagDcdnResources"),
+    ("cdn:DescribeTagResources", "dcdn:DescribeDcdnTagResources"),
+    ("cdn:SetDomainServerCertificate", "dcdn:SetDcdnDomainCertificate"),
+    ("cdn:BatchSetCdnDomainServerCertificate", "dcdn:BatchSetDcdnDomainCertificate"),
+    ("cdn:ModifyCdnDomainSchdmByProperty", "dcdn:ModifyDCdnDomainSchdmByProperty"),
+    ("cdn:RefreshObjectCaches", "dcdn:RefreshDcdnObjectCaches"),
+    ("cdn:PushObjectCache", "dcdn:PreloadDcdnObjectCaches"),
+    ("cdn:DescribeRefreshTasks", "dcdn:DescribeDcdnRefreshTasks"),
+    ("cdn:DescribeRefreshTaskById", "dcdn:DescribeDcdnRefreshTaskById"),
+    ("cdn:DescribeRefreshQuota", "dcdn:DescribeDcdnRefreshQuota"),
+];
+
+/// What CDN and DCDN call the same thing: `permission` in the words of the other service, if it is one
+/// of those that both have.
+#[must_use]
+pub fn equivalent_permission(permission: &str) -> Option<&'static str> {
+    // To import a certificate is to set it.
+    if permission == "edgeseal:ImportCertificate" {
+        return Some("cdn:SetCdnDomainSSLCertificate");
+    }
+    EQUIVALENT_PERMISSIONS
+        .iter()
+        .find_map(|(cdn, dcdn)| match permission {
+            one if one == *cdn => Some(*dcdn),
+            one if one == *dcdn => Some(*cdn),
+            _ => None,
+        })
+}
+
+impl Action {
+    /// Under which name its calls are counted: twins of CDN and DCDN have one rate.
+    pub(crate) fn rate_limit_key(&self) -> &'static str {
+        let mut twins = EQUIVALENT_PERMISSIONS.iter();
+        let twin = twins.find(|(_, dcdn)| *dcdn == self.permission);
+        twin.and_then(|(cdn, _)| cdn.strip_prefix("cdn:"))
+            .unwrap_or(self.name)
+    }
+}

@@ -1,0 +1,115 @@
+//! What edges report: one table for all callers who wait, kept by one follower, and none while nobody
+//! waits.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use edgeseal_store::{
+    Catalog, ChangesError, Fault, Key, Revision, key,
+    record::{self, EdgeRecord},
+};
+use tokio::sync::{Notify, watch};
+
+use crate::operation::error_chain;
+
+/// The last report of each edge; `None` while it is not known.
+pub(crate) type EdgeTable = Option<Arc<Vec<EdgeRecord>>>;
+
+/// Where callers wait for news.
+pub(crate) struct EdgeReports {
+    table: watch::Receiver<EdgeTable>,
+    subscribed: Arc<Notify>,
+}
+
+impl EdgeReports {
+    /// A place to wait, and the task that brings the news; it ends with the place.
+    pub(crate) fn new(catalog: Catalog) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, table) = watch::channel(None);
+        let somebody_waits = Arc::new(Notify::new());
+        let follower = run(catalog, sender, Arc::clone(&somebody_waits));
+        let reports = Self {
+            table,
+            subscribed: somebody_waits,
+        };
+        (reports, follower)
+    }
+
+    /// The reports as they change, as long as this is held.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<EdgeTable> {
+        let table = self.table.clone();
+        self.subscribed.notify_one();
+        table
+    }
+}
+
+async fn run(catalog: Catalog, table: watch::Sender<EdgeTable>, somebody_waits: Arc<Notify>) {
+    // Fails once the store does; a later waiter begins anew.
+    const RETRY_DELAY: Duration = Duration::from_secs(1);
+    loop {
+        tokio::select! {
+            () = table.closed() => return,
+            () = somebody_waits.notified() => {}
+        }
+        let followed = watch_while_subscribed(&catalog, &table).await;
+        // From here on it grows old.
+        table.send_replace(None);
+        if let Err(fault) = followed {
+            tracing::warn!(
+                why = error_chain(&fault),
+                "cannot follow the edges' reports"
+            );
+            tokio::time::sleep(RETRY_DELAY).await;
+            if table.receiver_count() > 1 {
+                somebody_waits.notify_one();
+            }
+        }
+    }
+}
+
+async fn watch_while_subscribed(
+    catalog: &Catalog,
+    table: &watch::Sender<EdgeTable>,
+) -> Result<(), Fault> {
+    let (mut reports, mut seen) = list(catalog).await?;
+    publish(table, &reports);
+    // One receiver is the place itself.
+    while table.receiver_count() > 1 {
+        let changes = catalog.store().changes(seen, &[key::EDGES], 1000);
+        match tokio::time::timeout(Duration::from_secs(1), changes).await {
+            Err(_) => {}
+            Ok(Ok(changes)) => {
+                seen = changes.through;
+                let quiet = changes.items.is_empty();
+                for change in changes.items {
+                    match change.value {
+                        Some(value) => reports.insert(change.key, record::decode(&value)?),
+                        None => reports.remove(&change.key),
+                    };
+                }
+                if !quiet {
+                    publish(table, &reports);
+                }
+            }
+            Ok(Err(ChangesError::Compacted { .. })) => {
+                (reports, seen) = list(catalog).await?;
+                publish(table, &reports);
+            }
+            Ok(Err(ChangesError::Fault(fault))) => return Err(fault),
+        }
+    }
+    Ok(())
+}
+
+async fn list(catalog: &Catalog) -> Result<(BTreeMap<Key, EdgeRecord>, Revision), Fault> {
+    let page = catalog.store().list(key::EDGES, None, usize::MAX).await?;
+    let entries = page.entries.into_iter();
+    let reports = entries.map(|entry| Ok((entry.key, record::decode(&entry.value)?)));
+    Ok((reports.collect::<Result<_, Fault>>()?, page.revision))
+}
+
+fn publish(table: &watch::Sender<EdgeTable>, reports: &BTreeMap<Key, EdgeRecord>) {
+    let reports = reports.values().cloned().collect();
+    table.send_replace(Some(Arc::new(reports)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Turns at what only a few can do at once, of which an account has a few of these at most: the rest of
+//! what it asks for waits without being in the way of others.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use edgeseal_core::AccountId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The turns, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct FairSemaphore {
+    all: Arc<Semaphore>,
+    per_account: usize,
+    /// The turns of each account that has one or waits for one.
+    accounts: Mutex<HashMap<AccountId, Arc<Semaphore>>>,
+}
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct FairPermit {
+    _of_all: Option<OwnedSemaphorePermit>,
+    _own: AccountPermit,
+}
+
+/// A turn among those of its account, or a place in the queue for one.
+#[derive(Debug)]
+struct AccountPermit {
+    turns: Arc<FairSemaphore>,
+    account: AccountId,
+    semaphore: Option<Arc<Semaphore>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl FairSemaphore {
+    /// So many in all, and so many for one account.
+    pub(crate) fn new(in_all: usize, of_account: usize) -> Arc<Self> {
+        Arc::new(Self {
+            all: Arc::new(Semaphore::new(in_all)),
+            per_account: of_account,
+            accounts: Mutex::default(),
+        })
+    }
+
+    /// Waits for a turn: first among those of the account, then among all. Both go in the order in
+    /// which they were asked for.
+    pub(crate) async fn acquire(self: &Arc<Self>, account: &AccountId) -> FairPermit {
+        let queue = {
+            let mut accounts = self.accounts();
+            let none = || Arc::new(Semaphore::new(self.per_account));
+            Arc::clone(accounts.entry(account.clone()).or_insert_with(none))
+        };
+        let mut own = AccountPermit {
+            turns: Arc::clone(self),
+            account: account.clone(),
+            semaphore: Some(Arc::clone(&queue)),
+            permit: None,
+        };
+        // Neither is ever closed.
+        own.permit = queue.acquire_owned().await.ok();
+        let of_all = Arc::clone(&self.all).acquire_owned().await.ok();
+        FairPermit {
+            _of_all: of_all,
+            _own: own,
+        }
+    }
+
+    /// Whether an account has a turn or waits for one.
+    #[cfg(test)]
+    pub(crate) fn is_asked_by(&self, account: &AccountId) -> bool {
+        self.accounts().contains_key(account)
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, Arc<Semaphore>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AccountPermit {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        drop(self.semaphore.take());
+        let mut accounts = self.turns.accounts();
+        // Nobody else has a turn of it or waits.
+        if accounts
+            .get(&self.account)
+            .is_some_and(|queue| Arc::strong_count(queue) == 1)
+        {
+            accounts.remove(&self.account);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_account_has_some_of_them_and_all_have_the_rest() {
+        let turns = FairSemaphore::new(3, 2);
+        let account = |number: u64| AccountId::parse(&number.to_string()).unwrap();
+        let [a, b, c] = [
+            1_000_000_000_000_001,
+            1_000_000_000_000_002,
+            1_000_000_000_000_003,
+        ]
+        .map(account);
+        let one = turns.acquire(&a).await;
+        let two = turns.acquire(&a).await;
+        let mut third = Box::pin(turns.acquire(&a));
+        assert!((&mut third).now_or_never().is_none(), "its own are taken");
+        let other = turns.acquire(&b).await;
+        let mut waits = Box::pin(turns.acquire(&c));
+        assert!((&mut waits).now_or_never().is_none(), "all are taken");
+        drop(one);
+        assert!(
+            (&mut third).now_or_never().is_none(),
+            "it stands behind the other in the queue of all"
+        );
+        let waited = waits.await;
+        drop(two);
+        let third = third.await;
+        drop((waited, other, third));
+        assert!(turns.accounts().is_empty(), "nobody is remembered");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_waiter_is_removed() {
+        let turns = FairSemaphore::new(1, 1);
+        let account = AccountId::parse("1000000000000001").unwrap();
+        let turn = turns.acquire(&account).await;
+        assert!(turns.acquire(&account).now_or_never().is_none());
+        assert_eq!(turns.accounts().len(), 1);
+        drop(turn);
+        assert!(turns.accounts().is_empty());
+        assert!(turns.acquire(&account).now_or_never().is_some());
+    }
+}

@@ -1,0 +1,156 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::http::{Request, StatusCode, Uri, header, uri::Scheme};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+/// For the whole of a question, from the DNS to the last octet of the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An address that is asked over HTTPS: TLS with a certificate that the roots vouch for, one request,
+/// no redirect.
+#[derive(Clone)]
+pub struct HttpsSource {
+    uri: Uri,
+    host: String,
+    server: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+}
+
+/// Why an address cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSource {
+    /// Not an address of the form `https://host/path`.
+    #[error("{given:?} is not https://host/path")]
+    Uri {
+        /// What was given.
+        given: String,
+    },
+    /// The certificates that should vouch for it cannot.
+    #[error("the certificates that should vouch for it cannot be used")]
+    Roots(#[source] rustls::Error),
+}
+
+/// Why an address did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Not within the time.
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// It cannot be reached, or not in TLS.
+    #[error("it cannot be reached")]
+    Connect(#[from] std::io::Error),
+    /// It does not speak HTTP.
+    #[error("it does not answer as HTTP has it")]
+    Http(#[from] hyper::Error),
+    /// It answers with something else.
+    #[error("it answers with status {0}")]
+    Status(StatusCode),
+    /// The answer breaks off, or is longer than allowed.
+    #[error("its answer breaks off or is too long")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl HttpsSource {
+    /// The address `given`. `roots` vouch for its certificate; those of the Mozilla programme if
+    /// there are none.
+    ///
+    /// # Errors
+    /// [`InvalidSource`].
+    pub fn new(given: &str, roots: &[CertificateDer<'static>]) -> Result<Self, InvalidSource> {
+        let refused = || InvalidSource::Uri {
+            given: given.to_owned(),
+        };
+        let uri: Uri = given.parse().map_err(|_| refused())?;
+        let authority = uri.authority().ok_or_else(refused)?;
+        if uri.scheme() != Some(&Scheme::HTTPS) || authority.as_str().contains('@') {
+            return Err(refused());
+        }
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let server = ServerName::try_from(host.clone()).map_err(|_| refused())?;
+        let mut store = RootCertStore::empty();
+        if roots.is_empty() {
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        for root in roots {
+            store.add(root.clone()).map_err(InvalidSource::Roots)?;
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(InvalidSource::Roots)?
+            .with_root_certificates(store)
+            .with_no_client_auth();
+        Ok(Self {
+            uri,
+            host,
+            server,
+            tls: Arc::new(tls),
+        })
+    }
+
+    /// What is there now: at most `octets_max` of it.
+    pub(super) async fn fetch(&self, max_bytes: usize) -> Result<Bytes, FetchError> {
+        timeout(TIMEOUT, self.fetch_once(max_bytes))
+            .await
+            .unwrap_or(Err(FetchError::Timeout))
+    }
+
+    async fn fetch_once(&self, octets_max: usize) -> Result<Bytes, FetchError> {
+        let port = self.uri.port_u16().unwrap_or(443);
+        let stream = TcpStream::connect((self.host.as_str(), port)).await?;
+        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        let stream = connector.connect(self.server.clone(), stream).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let authority = self.uri.authority().map_or("", |host| host.as_str());
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        let headers = [
+            (header::HOST, authority),
+            (header::ACCEPT, "application/json, application/jwk-set+json"),
+            (header::USER_AGENT, "edgeseal"),
+            (header::CONNECTION, "close"),
+        ];
+        for (name, value) in headers {
+            if let Ok(value) = value.parse() {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            if response.status() != StatusCode::OK {
+                return Err(FetchError::Status(response.status()));
+            }
+            let body = Limited::new(response.into_body(), octets_max)
+                .collect()
+                .await;
+            Ok(body.map_err(FetchError::Body)?.to_bytes())
+        };
+        // The connection is driven here and ends with this future, not with the other side.
+        let mut exchange = std::pin::pin!(exchange);
+        tokio::select! {
+            biased;
+            answer = &mut exchange => answer,
+            ended = connection => {
+                ended?;
+                exchange.await
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HttpsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpsSource").field(&self.uri).finish()
+    }
+}

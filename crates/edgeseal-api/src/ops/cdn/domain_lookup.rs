@@ -1,0 +1,275 @@
+//! The parameter `DomainName` and the domain behind it: what most operations begin with.
+
+use edgeseal_core::{
+    AccountId, DomainPattern, Timestamp,
+    domain::{CertificateLocked, Domain, DomainState, Environment, NothingStaged},
+    name::InvalidDomainName,
+};
+use edgeseal_store::{
+    Catalog, Fault, Revision,
+    catalog::{AuditContext, ChangeError, Draft},
+};
+
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{ApiError, StoreError, from_change_error},
+    request::ParamMap,
+};
+
+/// Why there is no such domain.
+#[derive(Debug, thiserror::Error)]
+pub enum DomainError {
+    /// The parameter is absent or empty.
+    #[error("name the domain in DomainName")]
+    Missing,
+    /// It is no name of a domain.
+    #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
+    Malformed(#[from] InvalidDomainName),
+    /// The account has no such domain.
+    #[error("your account has no domain {}", display_name(.0))]
+    NotFound(DomainPattern),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Codes of [`DomainError`].
+pub(crate) const DOMAIN_ERROR_CODES: [Code; 3] = [
+    Code::MissingDomainName,
+    Code::DomainNameMalformed,
+    Code::DomainNotFound,
+];
+
+/// Reads the parameter.
+///
+/// # Errors
+/// [`DomainError::Unnamed`] and [`DomainError::Malformed`].
+pub(crate) fn parse_name(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    let text = params
+        .get_non_empty("DomainName")
+        .ok_or(DomainError::Missing)?;
+    Ok(DomainPattern::parse(text)?)
+}
+
+/// Reads the account's domain of this name. A domain of another account is not found, exactly like
+/// one that does not exist.
+///
+/// # Errors
+/// [`DomainError::NotFound`], or the store failed.
+pub(crate) async fn find(
+    catalog: &Catalog,
+    account: &AccountId,
+    name: &DomainPattern,
+) -> Result<Domain, DomainError> {
+    require_owner(catalog.domain(name).await, account, name)
+}
+
+/// As [`find`], inside a change.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) async fn find_in(
+    draft: &mut Draft,
+    account: &AccountId,
+    name: &DomainPattern,
+) -> Result<Domain, DomainError> {
+    require_owner(draft.domain(name).await, account, name)
+}
+
+/// Changes a domain by a pure decision, with its entry in the history for `environment`. `owner` is
+/// the account whose domain it must be, or `None` for an operator, who may name any.
+///
+/// # Errors
+/// There is no such domain, or the decision refuses, or the store did not do it.
+pub(crate) async fn update<E>(
+    context: &Context,
+    deed: &AuditContext,
+    owner: Option<&AccountId>,
+    name: &DomainPattern,
+    environment: Environment,
+    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), E> + Send + Sync,
+) -> Result<Revision, E>
+where
+    E: From<DomainError> + From<StoreError> + Send,
+{
+    let names = std::slice::from_ref(name);
+    update_each(context, deed, owner, names, environment, decide).await
+}
+
+/// As [`change`] for several domains: all of them or none.
+///
+/// # Errors
+/// As [`change`], for the first domain that has one.
+pub(crate) async fn update_each<E>(
+    context: &Context,
+    deed: &AuditContext,
+    owner: Option<&AccountId>,
+    names: &[DomainPattern],
+    environment: Environment,
+    decide: impl Fn(&mut Domain, Timestamp) -> Result<(), E> + Send + Sync,
+) -> Result<Revision, E>
+where
+    E: From<DomainError> + From<StoreError> + Send,
+{
+    let decide = &decide;
+    let changed = context.catalog.transact(deed, |mut draft| async move {
+        for name in names {
+            let found = match owner {
+                Some(account) => find_in(&mut draft, account, name).await,
+                None => find_any_in(&mut draft, name).await,
+            };
+            let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+            let mut after = before.clone();
+            decide(&mut after, deed.now).map_err(ChangeError::Refused)?;
+            write_change(&mut draft, deed, environment, &before, &after).await?;
+        }
+        Ok((draft, ()))
+    });
+    changed
+        .await
+        .map(|committed| committed.revision)
+        .map_err(from_change_error)
+}
+
+/// Writes a changed domain and its entry in the history.
+///
+/// # Errors
+/// A [`Fault`] if the store failed.
+pub(crate) async fn write_change(
+    draft: &mut Draft,
+    deed: &AuditContext,
+    environment: Environment,
+    before: &Domain,
+    after: &Domain,
+) -> Result<(), Fault> {
+    let leaves = (
+        draft.leaves(before, environment).await?,
+        draft.leaves(after, environment).await?,
+    );
+    draft.add_history(after, Some(environment), leaves, deed)?;
+    draft.change_domain(before, after).await
+}
+
+/// Starts or stops a domain.
+///
+/// # Errors
+/// There is no such domain, or the store did not do it.
+pub(crate) async fn set_state(
+    context: &Context,
+    call: &Authorized,
+    name: &DomainPattern,
+    state: DomainState,
+) -> Result<Revision, DomainError> {
+    update(
+        context,
+        &call.audit,
+        Some(call.account()),
+        name,
+        Environment::Production,
+        |domain, now| {
+            domain.state = state;
+            domain.modified = now;
+            Ok(())
+        },
+    )
+    .await
+}
+
+async fn find_any_in(draft: &mut Draft, name: &DomainPattern) -> Result<Domain, DomainError> {
+    let found = draft.domain(name).await.map_err(StoreError::from)?;
+    found.ok_or_else(|| DomainError::NotFound(name.clone()))
+}
+
+fn require_owner(
+    found: Result<Option<Domain>, Fault>,
+    account: &AccountId,
+    name: &DomainPattern,
+) -> Result<Domain, DomainError> {
+    let found = found.map_err(StoreError::from)?;
+    found
+        .filter(|domain| domain.account == *account)
+        .ok_or_else(|| DomainError::NotFound(name.clone()))
+}
+
+fn display_name(name: &DomainPattern) -> String {
+    if name.is_wildcard() {
+        format!("{} (that is {name})", name.to_san())
+    } else {
+        name.to_string()
+    }
+}
+
+impl ApiError for DomainError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing => Code::MissingDomainName,
+            Self::Malformed(_) => Code::DomainNameMalformed,
+            Self::NotFound(_) => Code::DomainNotFound,
+            Self::Store(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Store(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+/// Why nothing staged is published or dropped.
+#[derive(Debug, thiserror::Error)]
+pub enum StagingError {
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
+    /// Nothing is staged.
+    #[error(transparent)]
+    NothingStaged(#[from] NothingStaged),
+    /// The certificate of production is held by mode or state.
+    #[error(transparent)]
+    Held(#[from] CertificateLocked),
+    /// The store did not do it.
+    #[error(transparent)]
+    Trouble(#[from] StoreError),
+}
+
+/// Codes of [`StagingError`].
+pub(crate) const STAGING_ERROR_CODES: [Code; 4] = [
+    Code::MissingDomainName,
+    Code::DomainNameMalformed,
+    Code::DomainNotFound,
+    Code::StagingConfigNotFound,
+];
+
+impl ApiError for StagingError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Domain(why) => why.code(),
+            Self::NothingStaged(_) => Code::StagingConfigNotFound,
+            Self::Held(held) => held_code(*held),
+            Self::Trouble(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Domain(why) => why.detail(),
+            Self::NothingStaged(why) => Some(why.to_string()),
+            Self::Held(why) => Some(why.to_string()),
+            Self::Trouble(trouble) => trouble.detail(),
+        }
+    }
+}
+
+/// The code of a hold, in the words of `SetCdnDomainSSLCertificate`.
+pub(crate) const fn held_code(held: CertificateLocked) -> Code {
+    match held {
+        CertificateLocked::Protected => Code::DomainInProtectedMode,
+        CertificateLocked::Safe => Code::DomainInSafeMode,
+        CertificateLocked::Stopped => Code::DomainOffline,
+        CertificateLocked::NotOnline { .. } => Code::DomainNotOnline,
+    }
+}

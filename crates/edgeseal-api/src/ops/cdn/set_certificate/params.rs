@@ -1,0 +1,245 @@
+//! What the caller asks for, read parameter by parameter in the order of refusals.
+
+use edgeseal_core::{
+    Timestamp,
+    certificate::{CertificateId, admit},
+    domain::Environment,
+};
+use edgeseal_store::record::CertificateSource;
+use zeroize::Zeroizing;
+
+use super::{
+    error::Error,
+    source::{CertificateInput, Reference, UploadedCertificate},
+};
+use crate::{
+    operation::sanitize,
+    ops::region,
+    request::ParamMap,
+    warning::{self, Warning},
+};
+
+/// Longest name of a certificate, in characters.
+const NAME_MAX: usize = 128;
+/// Longest `Env`, in characters.
+const WORD_MAX: usize = 64;
+
+/// How a family of operations spells the parameters that differ.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct ParamNames {
+    /// On or off.
+    pub(in crate::ops::cdn) enabled: &'static str,
+    /// The chain.
+    pub(in crate::ops::cdn) chain: &'static str,
+    /// The private key.
+    pub(in crate::ops::cdn) key: &'static str,
+    /// The region of a stored certificate.
+    pub(in crate::ops::cdn) region: &'static str,
+    /// Whether `Env` and `ForceSet` count, of which a family has one.
+    pub(in crate::ops::cdn) has_env: bool,
+}
+
+/// Of the legacy operations that say `SSLProtocol`: for many domains, and those of the DCDN.
+pub(in crate::ops) const LEGACY_PARAM_NAMES: ParamNames = ParamNames {
+    enabled: "SSLProtocol",
+    chain: "SSLPub",
+    key: "SSLPri",
+    region: "Region",
+    has_env: false,
+};
+
+/// Where a certificate goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops::cdn) enum BindingRole {
+    /// In the place of all that is bound.
+    Primary,
+    /// Beside the one that is bound.
+    Companion,
+}
+
+/// The parameters as they came. The key is wiped when they are dropped.
+pub struct Params {
+    names: ParamNames,
+    enabled: Option<String>,
+    environment: Option<String>,
+    kind: Option<String>,
+    name: Option<String>,
+    id: Option<String>,
+    region: Option<String>,
+    chain: Option<String>,
+    key: Option<Zeroizing<String>>,
+    companion: Option<String>,
+    force: bool,
+}
+
+impl Params {
+    pub(in crate::ops) fn parse(params: &ParamMap, spelling: ParamNames) -> Self {
+        let given = |name| params.get_non_empty(name).map(str::to_owned);
+        Self {
+            names: spelling,
+            enabled: given(spelling.enabled),
+            environment: given("Env").filter(|_| spelling.has_env),
+            kind: given("CertType"),
+            name: given("CertName"),
+            id: given("CertId"),
+            region: given(spelling.region),
+            chain: given(spelling.chain),
+            key: given(spelling.key).map(Zeroizing::new),
+            companion: given("Companion"),
+            force: !spelling.has_env && params.get_non_empty("ForceSet") == Some("1"),
+        }
+    }
+
+    /// Whether HTTPS is to be on.
+    pub(super) fn is_enabled(&self) -> Result<bool, Error> {
+        let param = self.names.enabled;
+        match self.enabled.as_deref() {
+            None => Err(Error::MissingSwitch { param }),
+            Some(on) if on.eq_ignore_ascii_case("on") => Ok(true),
+            Some(off) if off.eq_ignore_ascii_case("off") => Ok(false),
+            Some(other) => Err(Error::Switch {
+                param,
+                given: sanitize(other),
+            }),
+        }
+    }
+
+    /// For which edges. "Not passing or passing any other value is a formal certificate", says the
+    /// Terraform provider's documentation of `env`; what is no word at all is refused.
+    pub(super) fn environment(&self) -> Result<(Environment, Option<Warning>), Error> {
+        match self.environment.as_deref() {
+            None | Some("production") => Ok((Environment::Production, None)),
+            Some("staging") => Ok((Environment::Staging, None)),
+            Some(word) if is_printable(word) => {
+                let detail =
+                    format!("Env is {word:?}, which is read as production; staging is another");
+                let warning = Warning::new(warning::WarningKind::UnknownEnvironment, detail);
+                Ok((Environment::Production, Some(warning)))
+            }
+            Some(other) => Err(Error::Environment {
+                given: sanitize(other),
+            }),
+        }
+    }
+
+    /// Whether the certificate stands beside another one.
+    pub(super) fn binding_role(&self) -> Result<BindingRole, Error> {
+        match self.companion.as_deref() {
+            None => Ok(BindingRole::Primary),
+            Some(yes) if yes.eq_ignore_ascii_case("true") => Ok(BindingRole::Companion),
+            Some(no) if no.eq_ignore_ascii_case("false") => Ok(BindingRole::Primary),
+            Some(other) => Err(Error::Companion {
+                given: sanitize(other),
+            }),
+        }
+    }
+
+    /// Whether the call is an upload to the certificate centre as well.
+    pub(super) fn uploads_to_centre(&self) -> bool {
+        self.kind.as_deref() == Some("cas") && self.uploads_to_cas()
+    }
+
+    /// Where the certificate comes from; an uploaded one is admitted here.
+    pub(super) fn source(self, now: Timestamp) -> Result<CertificateInput, Error> {
+        if let Some(name) = &self.name {
+            check_name(name)?;
+        }
+        let implied = match () {
+            () if self.chain.is_some() || self.key.is_some() => "upload",
+            () if self.id.is_some() || self.name.is_some() => "cas",
+            () => "upload",
+        };
+        match self.kind.as_deref().unwrap_or(implied) {
+            "upload" => {
+                let upload = self.upload(CertificateSource::Upload, region::DEFAULT, now)?;
+                Ok(CertificateInput::Upload(Box::new(upload)))
+            }
+            "cas" if self.uploads_to_cas() => {
+                let region = self.region()?;
+                if self.name.is_none() {
+                    return Err(Error::NoReference);
+                }
+                let upload = self.upload(CertificateSource::Centre, region, now)?;
+                Ok(CertificateInput::Upload(Box::new(upload)))
+            }
+            "cas" => self.reference().map(CertificateInput::Stored),
+            "free" => Err(Error::Free),
+            other => Err(Error::Kind {
+                given: sanitize(other),
+            }),
+        }
+    }
+
+    /// Whether a certificate for the centre comes with the call: Terraform's acceptance tests send
+    /// `cas` with a name, chain and key, and read it back as `cas` under that name.
+    const fn uploads_to_cas(&self) -> bool {
+        self.id.is_none() && self.chain.is_some() && self.key.is_some()
+    }
+
+    fn region(&self) -> Result<&'static str, Error> {
+        let given = self.region.as_deref().unwrap_or(region::DEFAULT);
+        let known = region::REGIONS.into_iter().find(|known| *known == given);
+        known.ok_or_else(|| Error::Region {
+            param: self.names.region,
+            given: sanitize(given),
+        })
+    }
+
+    fn reference(self) -> Result<Reference, Error> {
+        let region = self.region()?;
+        match (self.id, self.name) {
+            (Some(id), _) => Ok(Reference::Id {
+                id: parse_id(&id)?,
+                region,
+            }),
+            (None, Some(name)) => Ok(Reference::Name { name, region }),
+            (None, None) => Err(Error::NoReference),
+        }
+    }
+
+    fn upload(
+        self,
+        source: CertificateSource,
+        region: &'static str,
+        now: Timestamp,
+    ) -> Result<UploadedCertificate, Error> {
+        let ParamNames { chain, key, .. } = self.names;
+        let key = self.key.ok_or(Error::NoKey { param: key })?;
+        let chain = self.chain.ok_or(Error::NoChain { param: chain })?;
+        let certificate = admit(&chain, &key, now)?;
+        Ok(UploadedCertificate {
+            certificate,
+            name: self.name,
+            source,
+            region,
+            force: self.force,
+        })
+    }
+}
+
+/// Whether a text is short and prints.
+fn is_printable(text: &str) -> bool {
+    text.chars().count() <= WORD_MAX && !text.chars().any(char::is_control)
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let characters = name.chars().count();
+    if characters > NAME_MAX {
+        return Err(Error::NameTooLong { characters });
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::NameControl);
+    }
+    Ok(())
+}
+
+fn parse_id(text: &str) -> Result<CertificateId, Error> {
+    let id = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|id: &CertificateId| *id > 0);
+    id.ok_or_else(|| Error::Id {
+        given: sanitize(text),
+    })
+}

@@ -1,0 +1,108 @@
+//! The cloud's words for our nouns, both ways.
+
+use edgeseal_core::{
+    DomainPattern,
+    certificate::KeyAlgorithm,
+    domain::{Coverage, DomainState, OriginKind, ServiceType},
+};
+use edgeseal_store::record::CertificateSource;
+
+/// Spellings of a noun, both ways.
+pub(in crate::ops) trait WireName: Copy + Sized + 'static {
+    /// Every value with its spelling.
+    const WIRE_NAMES: &'static [(Self, &'static str)];
+
+    /// The value of a spelling; ASCII case does not count.
+    fn from_wire_name(word: &str) -> Option<Self> {
+        Self::WIRE_NAMES
+            .iter()
+            .find(|(_, have)| have.eq_ignore_ascii_case(word))
+            .map(|(value, _)| *value)
+    }
+
+    /// The spelling of a value.
+    fn wire_name(self) -> &'static str
+    where
+        Self: PartialEq,
+    {
+        Self::WIRE_NAMES
+            .iter()
+            .find(|(value, _)| *value == self)
+            .map_or("", |(_, word)| *word)
+    }
+
+    /// All spellings, for a sentence.
+    fn all_wire_names() -> String {
+        Self::WIRE_NAMES
+            .iter()
+            .map(|(_, word)| *word)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+impl WireName for ServiceType {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Web, "web"),
+        (Self::Download, "download"),
+        (Self::Video, "video"),
+    ];
+}
+
+impl WireName for Coverage {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Domestic, "domestic"),
+        (Self::Overseas, "overseas"),
+        (Self::Global, "global"),
+    ];
+}
+
+impl WireName for DomainState {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Online, "online"),
+        (Self::Offline, "offline"),
+        (Self::Configuring, "configuring"),
+        (Self::ConfigureFailed, "configure_failed"),
+        (Self::Checking, "checking"),
+        (Self::CheckFailed, "check_failed"),
+        (Self::Stopping, "stopping"),
+        (Self::Deleting, "deleting"),
+    ];
+}
+
+impl WireName for OriginKind {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Ipaddr, "ipaddr"),
+        (Self::Domain, "domain"),
+        (Self::Oss, "oss"),
+        (Self::FcDomain, "fc_domain"),
+        (Self::Common, "common"),
+    ];
+}
+
+impl WireName for CertificateSource {
+    const WIRE_NAMES: &'static [(Self, &'static str)] =
+        &[(Self::Upload, "upload"), (Self::Centre, "cas")];
+}
+
+impl WireName for KeyAlgorithm {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Rsa, "RSA"),
+        (Self::Ecdsa, "ECDSA"),
+        (Self::Ed25519, "Ed25519"),
+    ];
+}
+
+/// The name that visitors' DNS should point to: `<domain>.<suffix>`; a wildcard's begins with
+/// `all.`, as the cloud's does.
+pub(in crate::ops) fn cname(name: &DomainPattern, suffix: &str) -> String {
+    match name {
+        DomainPattern::Exact(name) => format!("{name}.{suffix}"),
+        DomainPattern::Wildcard(base) => format!("all.{base}.{suffix}"),
+    }
+}
+
+/// `on` or `off`.
+pub(in crate::ops) const fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}

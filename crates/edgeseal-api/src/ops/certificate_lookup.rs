@@ -1,0 +1,157 @@
+//! A certificate that the caller names, and the one behind the name.
+
+use edgeseal_core::{AccountId, certificate::CertificateId};
+use edgeseal_store::{Catalog, record::CertificateRecord};
+
+use crate::{
+    code::Code,
+    operation::{ApiError, StoreError},
+    ops::region,
+    request::ParamMap,
+};
+
+/// The parameter that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateParam {
+    /// `CertId`, a number.
+    CertId,
+    /// `CertificateId`, a number.
+    CertificateId,
+    /// `CertName`.
+    CertName,
+}
+
+/// Why there is no such certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The parameter is absent or empty.
+    #[error("name the certificate in {}", .0.param())]
+    Missing(CertificateParam),
+    /// Not a number of a certificate.
+    #[error("{} is {given:?}; it must be a positive number", by.param())]
+    Malformed {
+        /// The parameter.
+        by: CertificateParam,
+        /// What was given.
+        given: String,
+    },
+    /// No such region.
+    #[error("CertRegion is {given:?}; use cn-hangzhou or ap-southeast-1")]
+    Region {
+        /// What was given.
+        given: String,
+    },
+    /// A CDN operation looked for it.
+    #[error("your account has no certificate {which}")]
+    NotFound {
+        /// How it was named.
+        which: String,
+    },
+    /// An operation of the certificate centre looked for it.
+    #[error("your account has no certificate {which}")]
+    NotFoundInCas {
+        /// How it was named.
+        which: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CertificateParam {
+    const fn param(self) -> &'static str {
+        match self {
+            Self::CertId => "CertId",
+            Self::CertificateId => "CertificateId",
+            Self::CertName => "CertName",
+        }
+    }
+}
+
+/// Reads a number. `<id>-<region>`, the long form that some clients pass on, is understood too.
+///
+/// # Errors
+/// [`NoCertificate::Unnamed`] and [`NoCertificate::Malformed`].
+pub(crate) fn parse_id(
+    params: &ParamMap,
+    by: CertificateParam,
+) -> Result<CertificateId, CertificateError> {
+    let given = params
+        .get_non_empty(by.param())
+        .ok_or(CertificateError::Missing(by))?
+        .trim();
+    let digits = match given.split_once('-') {
+        Some((digits, region)) if region::REGIONS.contains(&region) => digits,
+        _ => given,
+    };
+    let id = digits.parse().ok().filter(|id: &CertificateId| *id > 0);
+    id.ok_or_else(|| CertificateError::Malformed {
+        by,
+        given: given.chars().take(40).collect(),
+    })
+}
+
+/// Reads a name.
+///
+/// # Errors
+/// [`NoCertificate::Unnamed`].
+pub(crate) fn parse_name(params: &ParamMap) -> Result<String, CertificateError> {
+    let name = params.get_non_empty(CertificateParam::CertName.param());
+    name.map(str::to_owned)
+        .ok_or(CertificateError::Missing(CertificateParam::CertName))
+}
+
+/// Reads the account's certificate of this number. That of another account is not there, nor is one
+/// that was removed.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn find(
+    catalog: &Catalog,
+    account: &AccountId,
+    id: CertificateId,
+) -> Result<Option<CertificateRecord>, StoreError> {
+    let found = catalog.certificate(id).await?;
+    Ok(found.filter(|found| found.account == *account && !found.removed))
+}
+
+/// As [`find`], for the certificate centre.
+///
+/// # Errors
+/// [`NoCertificate::NotFoundInCas`], or the store failed.
+pub(super) async fn find_in_cas(
+    catalog: &Catalog,
+    account: &AccountId,
+    id: CertificateId,
+) -> Result<CertificateRecord, CertificateError> {
+    let found = find(catalog, account, id).await?;
+    found.ok_or_else(|| CertificateError::NotFoundInCas {
+        which: format!("with the number {id}"),
+    })
+}
+
+impl ApiError for CertificateError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing(CertificateParam::CertId) => Code::MissingCertId,
+            Self::Missing(CertificateParam::CertificateId) => Code::MissingCertificateId,
+            Self::Missing(CertificateParam::CertName) => Code::MissingCertName,
+            Self::Malformed {
+                by: CertificateParam::CertificateId,
+                ..
+            } => Code::InvalidCertificateId,
+            Self::Malformed { .. } => Code::InvalidCertId,
+            Self::Region { .. } => Code::InvalidCertRegionParameter,
+            Self::NotFound { .. } => Code::NoSuchCertificate,
+            Self::NotFoundInCas { .. } => Code::CasCertificateNotFound,
+            Self::Store(trouble) => trouble.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Store(trouble) => trouble.detail(),
+            other => Some(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a user has for people to sign in with, and the groups that it is in: nothing here. Clients
+//! ask for it before they delete a user, and go on once they are told that there is none.
+
+use edgeseal_core::identity::UserName;
+use edgeseal_store::catalog::IdentityError;
+use serde::Serialize;
+
+use super::{error::Error, parameters};
+use crate::{
+    authorize::Authorized,
+    code::Code,
+    context::Context,
+    operation::{EmptyReply, Operation, StoreError, Success},
+    request::ParamMap,
+};
+
+/// The operation that lists the groups of a user.
+pub struct ListGroupsForUser;
+
+/// The operation that takes its password away.
+pub struct DeleteLoginProfile;
+
+/// The operation that takes its MFA device away.
+pub struct UnbindMfaDevice;
+
+/// No groups.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reply {
+    groups: Groups,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Groups {
+    group: [(); 0],
+}
+
+impl Operation for ListGroupsForUser {
+    type Params = UserName;
+    type Reply = Reply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingUserName,
+        Code::UserNameChars,
+        Code::UserNameLength,
+        Code::UserNotFound,
+    ];
+
+    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+        Ok(parameters::user(params)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: UserName,
+    ) -> Result<Success<Reply>, Error> {
+        check_user_exists(context, call, name).await?;
+        let groups = Groups { group: [] };
+        Ok(Success::read(Reply { groups }))
+    }
+}
+
+impl Operation for DeleteLoginProfile {
+    type Params = UserName;
+    type Reply = EmptyReply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingUserName,
+        Code::UserNameChars,
+        Code::UserNameLength,
+        Code::UserNotFound,
+        Code::LoginProfileNotFound,
+    ];
+
+    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+        Ok(parameters::user(params)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: UserName,
+    ) -> Result<Success<EmptyReply>, Error> {
+        check_user_exists(context, call, name).await?;
+        Err(Error::NoLoginProfile)
+    }
+}
+
+impl Operation for UnbindMfaDevice {
+    type Params = UserName;
+    type Reply = EmptyReply;
+    type Error = Error;
+
+    const CODES: &'static [Code] = &[
+        Code::MissingUserName,
+        Code::UserNameChars,
+        Code::UserNameLength,
+        Code::UserNotFound,
+        Code::MfaDeviceNotFound,
+    ];
+
+    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+        Ok(parameters::user(params)?)
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        name: UserName,
+    ) -> Result<Success<EmptyReply>, Error> {
+        check_user_exists(context, call, name).await?;
+        Err(Error::NoMfaDevice)
+    }
+}
+
+async fn check_user_exists(
+    context: &Context,
+    call: &Authorized,
+    name: UserName,
+) -> Result<(), Error> {
+    let found = context.catalog.user(call.account(), &name).await;
+    let found = found.map_err(StoreError::from)?;
+    found.ok_or(IdentityError::NoUser(name))?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Waiting for edges: the one in this process to follow, all of them to prove.
+
+use std::time::Duration;
+
+use edgeseal_core::{DomainPattern, domain::Environment};
+use edgeseal_store::Revision;
+
+use crate::context::Context;
+
+/// Has an edge read these domains from a handshake once it has followed the commit, before whatever
+/// else it has to read.
+pub type RequestProof = Box<dyn Fn(&[DomainPattern], Revision) + Send + Sync>;
+
+impl Context {
+    /// Waits until the edge in this process serves `revision`, or the settling time is over.
+    pub async fn settle(&self, revision: Revision) {
+        let Some(mut edge) = self.local_edge_revision.clone() else {
+            return;
+        };
+        let served = edge.wait_for(|served| *served >= revision);
+        if tokio::time::timeout(self.settings.settle_timeout, served)
+            .await
+            .is_err()
+        {
+            metrics::counter!("edgeseal_settle_timeouts_total").increment(1);
+            tracing::warn!(
+                store.revision = revision.0,
+                "answered a change before the edge in this process served it"
+            );
+        }
+    }
+
+    /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
+    /// once all prove it or `wait` is over; and how many live edges there are. As long as none is known
+    /// to live, the edge in this process is waited for: after a restart it has not reported yet. `None`
+    /// if the store failed.
+    pub async fn count_proved(
+        &self,
+        domains: &[DomainPattern],
+        revision: Revision,
+        environment: Environment,
+        wait: Duration,
+    ) -> Option<(usize, usize)> {
+        if let Some(ask) = &self.request_proof {
+            ask(domains, revision);
+        }
+        let wanted = (domains, revision, environment);
+        let mut reports = self.reports.subscribe();
+        let all_prove = async {
+            loop {
+                let known = reports.borrow_and_update().clone();
+                if let Some(edges) = known {
+                    let now = (self.clock)();
+                    let counted = self.catalog.count_proved_in(&edges, wanted, now);
+                    let (proved, live) = counted.await.ok()?;
+                    let is_awaited = live == 0 && self.local_edge_environment == Some(environment);
+                    if proved == live && !is_awaited {
+                        return Some((proved, live));
+                    }
+                }
+                reports.changed().await.ok()?;
+            }
+        };
+        if let Ok(Some(all)) = tokio::time::timeout(wait, all_prove).await {
+            return Some(all);
+        }
+        // However the wait ends, what counts is what the edges say then.
+        let (known, now) = (reports.borrow().clone(), (self.clock)());
+        let counted = match known {
+            Some(edges) => self.catalog.count_proved_in(&edges, wanted, now).await,
+            None => {
+                let proved = self
+                    .catalog
+                    .count_proved(domains, revision, environment, now);
+                proved.await
+            }
+        };
+        counted.ok()
+    }
+}

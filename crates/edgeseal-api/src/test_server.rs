@@ -1,0 +1,310 @@
+//! Whole calls, from the request to the answer, against a store in memory: what tests of steps and of
+//! operations stand on.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use bytes::Bytes;
+use edgeseal_core::{
+    AccountId, Secret, Timestamp,
+    account::Account,
+    identity::{Policy, PolicyKind, PolicyName, PolicyRef, Role, RoleName, User, UserName},
+    private_origins::PrivateOrigins,
+};
+use edgeseal_store::{
+    Catalog, Keyring,
+    catalog::{AuditContext, AuditQuery, NewAccessKey, ROOT_ACCOUNT_NAME, random_identity_id},
+    memory::MemoryStore,
+    record::AuditRecord,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Context, Settings,
+    canonical::{V3_ALGORITHM, v3_canonical_request, v3_sign, v3_string_to_sign},
+    pipeline,
+    request::{ParamMap, RawRequest},
+};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_522_200);
+
+/// Who calls.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) access_key: String,
+    pub(crate) secret: Secret,
+    pub(crate) token: Option<String>,
+}
+
+/// A server without accounts, until some are made.
+pub(crate) struct TestServer {
+    pub(crate) context: Context,
+    /// By the name of the account or user; of two of one name the last.
+    pub(crate) keys: HashMap<String, Credentials>,
+}
+
+impl TestServer {
+    pub(crate) fn empty(settings: Settings) -> Self {
+        Self::with_tasks(settings).0
+    }
+
+    /// The same, and what runs beside it until it is dropped.
+    pub(crate) fn with_tasks(
+        settings: Settings,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
+        // Origins of tests have addresses of the blocks for documentation.
+        let settings = Settings {
+            private_origins: PrivateOrigins::All,
+            ..settings
+        };
+        let (context, tasks) = Context::new(catalog, || NOW, settings, None);
+        let keys = HashMap::new();
+        (Self { context, keys }, tasks)
+    }
+
+    pub(crate) fn audit_context(&self, account: &str) -> AuditContext {
+        AuditContext {
+            account: AccountId::parse(account).unwrap(),
+            principal: String::new(),
+            access_key: "-".to_owned(),
+            source: "-".to_owned(),
+            action: "Test".to_owned(),
+            resource: String::new(),
+            request_id: random_identity_id(),
+            nonce: None,
+            now: NOW,
+        }
+    }
+
+    pub(crate) async fn account(&mut self, id: &str, name: &str) {
+        self.make_account(id, name, false).await;
+    }
+
+    /// The account that operates.
+    pub(crate) async fn root_account(&mut self, id: &str) {
+        self.make_account(id, ROOT_ACCOUNT_NAME, true).await;
+    }
+
+    async fn make_account(&mut self, id: &str, name: &str, root: bool) {
+        let account = Account {
+            id: AccountId::parse(id).unwrap(),
+            name: name.to_owned(),
+            root,
+            created: NOW,
+            private_origins: None,
+            quotas: Default::default(),
+        };
+        let key = NewAccessKey::generate(account.id.clone(), None, NOW);
+        let deed = self.audit_context(id);
+        let catalog = &self.context.catalog;
+        catalog.create_account(&deed, &account, &key).await.unwrap();
+        self.keys.insert(name.to_owned(), Credentials::of(&key));
+    }
+
+    pub(crate) async fn user(&mut self, account: &str, name: &str, policies: &[&str]) {
+        let deed = self.audit_context(account);
+        let user = User {
+            id: format!("id-of-{name}"),
+            name: UserName::parse(name).unwrap(),
+            display_name: String::new(),
+            comments: String::new(),
+            email: String::new(),
+            mobile: String::new(),
+            created: NOW,
+            updated: NOW,
+            policies: Vec::new(),
+        };
+        let catalog = &self.context.catalog;
+        let made = catalog.create_user(&deed, &deed.account, &user).await;
+        made.unwrap();
+        for (index, text) in policies.iter().enumerate() {
+            let policy = self.policy(&deed, &format!("{name}-{index}"), text).await;
+            let deed = self.audit_context(account);
+            let attached = catalog.attach_to_user(&deed, &deed.account, &user.name, &policy);
+            attached.await.unwrap();
+        }
+        let key = NewAccessKey::generate(deed.account.clone(), Some(user.name), NOW);
+        let deed = self.audit_context(account);
+        catalog.create_access_key(&deed, &key).await.unwrap();
+        self.keys.insert(name.to_owned(), Credentials::of(&key));
+    }
+
+    pub(crate) async fn role(
+        &self,
+        account: &str,
+        name: &str,
+        trust: &str,
+        max_s: u32,
+        policy: Option<&str>,
+    ) {
+        let deed = self.audit_context(account);
+        let role = Role {
+            id: format!("id-of-{name}"),
+            name: RoleName::parse(name).unwrap(),
+            description: String::new(),
+            trust_policy: trust.to_owned(),
+            trusted_identities: Vec::new(),
+            max_session_s: max_s,
+            created: NOW,
+            updated: NOW,
+            policies: Vec::new(),
+        };
+        let catalog = &self.context.catalog;
+        let made = catalog.create_role(&deed, &deed.account, &role).await;
+        made.unwrap();
+        if let Some(text) = policy {
+            let policy = self.policy(&deed, &format!("of-{name}"), text).await;
+            let deed = self.audit_context(account);
+            let attached = catalog.attach_to_role(&deed, &deed.account, &role.name, &policy);
+            attached.await.unwrap();
+        }
+    }
+
+    pub(crate) async fn policy(&self, deed: &AuditContext, name: &str, text: &str) -> PolicyRef {
+        let name = PolicyName::parse(name).unwrap();
+        let policy = Policy::new(name.clone(), String::new(), text.to_owned(), NOW);
+        let deed = self.audit_context(deed.account.as_str());
+        let made = self
+            .context
+            .catalog
+            .create_policy(&deed, &deed.account, &policy);
+        made.await.unwrap();
+        PolicyRef::new(PolicyKind::Custom, name)
+    }
+
+    /// The audit of an account, oldest first.
+    pub(crate) async fn audit(&self, account: &str) -> Vec<AuditRecord> {
+        let span = AuditQuery {
+            from: None,
+            until: None,
+            newest_first: false,
+            after: None,
+        };
+        let account = AccountId::parse(account).unwrap();
+        let page = self.context.catalog.audit(&account, span, 1000).await;
+        let records = page.unwrap().records.into_iter();
+        records.filter_map(|(_, record)| record).collect()
+    }
+
+    /// A signed call of `who`; the body of the answer.
+    pub(crate) async fn call(
+        &self,
+        who: &Credentials,
+        version: &str,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Value {
+        let raw = who.sign(version, action, params);
+        let answer = pipeline::handle_request(&self.context, raw).await;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(
+            answer.status.is_success(),
+            body.get("Code").is_none(),
+            "{body}"
+        );
+        body
+    }
+}
+
+impl Credentials {
+    pub(crate) fn of(key: &NewAccessKey) -> Self {
+        Self {
+            access_key: key.key.id.clone(),
+            secret: key.secret.clone(),
+            token: None,
+        }
+    }
+
+    /// The temporary key in an answer of STS.
+    pub(crate) fn from_reply(answer: &Value) -> Self {
+        let text = |name: &str| {
+            answer["Credentials"][name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{answer}"))
+                .to_owned()
+        };
+        Self {
+            access_key: text("AccessKeyId"),
+            secret: Secret::from(text("AccessKeySecret")),
+            token: Some(text("SecurityToken")),
+        }
+    }
+
+    pub(crate) fn sign(&self, version: &str, action: &str, params: &[(&str, &str)]) -> RawRequest {
+        let query = query(params);
+        let nonce = random_identity_id();
+        let mut signed = vec![
+            ("host", "sts.example".to_owned()),
+            ("x-acs-action", action.to_owned()),
+            ("x-acs-content-sha256", String::new()),
+            ("x-acs-date", NOW.to_string()),
+            ("x-acs-signature-nonce", nonce),
+            ("x-acs-version", version.to_owned()),
+        ];
+        let token = self.token.iter();
+        signed.extend(token.map(|token| ("x-acs-security-token", token.clone())));
+        let mut headers = HeaderMap::new();
+        for (name, value) in &signed {
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+        let decoded = ParamMap::decode(query.as_bytes()).unwrap();
+        let canonical = v3_canonical_request("POST", &decoded, &headers, &names, &[]);
+        let signature = v3_sign(&self.secret, &v3_string_to_sign(&canonical));
+        let authorization = format!(
+            "{V3_ALGORITHM} Credential={},SignedHeaders={},Signature={signature}",
+            self.access_key,
+            names.join(";")
+        );
+        headers.insert("authorization", authorization.parse().unwrap());
+        raw(query, headers)
+    }
+}
+
+pub(crate) fn query(params: &[(&str, &str)]) -> String {
+    let encode = crate::canonical::encode;
+    let pairs = params
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+pub(crate) fn raw(query: String, headers: HeaderMap) -> RawRequest {
+    RawRequest {
+        method: Method::POST,
+        path: "/".to_owned(),
+        query,
+        headers,
+        body: Some(Bytes::new()),
+        source: [192, 0, 2, 1].into(),
+        secure: false,
+        id: random_identity_id(),
+    }
+}
+
+pub(crate) fn statement(action: &str, resource: &str) -> Value {
+    json!({"Effect": "Allow", "Action": action, "Resource": resource})
+}
+
+pub(crate) fn document(statements: &[Value]) -> String {
+    json!({"Version": "1", "Statement": statements}).to_string()
+}
+
+pub(crate) fn allow(action: &str, resource: &str) -> String {
+    document(&[statement(action, resource)])
+}
+
+/// Code and message of a refusal.
+pub(crate) fn error_of(answer: &Value) -> (&str, &str) {
+    let text = |name: &str| {
+        answer[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("not refused: {answer}"))
+    };
+    (text("Code"), text("Message"))
+}

@@ -1,0 +1,163 @@
+//! What this module relies on, asked of hyper itself: none of it is documented there.
+
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::mpsc::{Receiver, Sender, channel},
+};
+
+use super::*;
+use crate::limits::{ConnectionPermit, Limits};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection that hyper has, from both ends.
+struct Watch {
+    client: DuplexStream,
+    idleness: Arc<IdleTracker>,
+    /// Parts of the answer under way; an empty one is its end.
+    parts: Sender<&'static str>,
+}
+
+/// The body of an answer, part by part as the test has it.
+struct Parts(Arc<Mutex<Receiver<&'static str>>>);
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.poll_recv(cx).map(|part| {
+            let part = part.filter(|part| !part.is_empty())?;
+            Some(Ok(Frame::data(Bytes::from_static(part.as_bytes()))))
+        })
+    }
+}
+
+impl Watch {
+    /// A request for `/read` is answered when its body has been read, any other at once. The pipe to the
+    /// client takes so many octets.
+    fn new(room: usize) -> Self {
+        let (client, far) = duplex(room);
+        let heads = HeaderBudget::new(ConnectionPermit::for_tests(Limits::default()));
+        let idleness = IdleTracker::new(Instant::now(), TIMEOUT, TIMEOUT, heads);
+        let (parts, taken) = channel(8);
+        let taken = Arc::new(Mutex::new(taken));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let parts = Parts(Arc::clone(&taken));
+            async move {
+                if request.uri().path() == "/read" {
+                    let _ = request.into_body().collect().await;
+                }
+                Ok::<_, Infallible>(Response::new(parts))
+            }
+        });
+        let watched = TrackedStream::new(far, Bytes::new(), Arc::clone(&idleness));
+        let connection = http1::Builder::new()
+            .timer(HeaderTimer(Arc::clone(&idleness)))
+            .header_read_timeout(TIMEOUT)
+            .serve_connection(TokioIo::new(watched), service);
+        tokio::spawn(connection);
+        Self {
+            client,
+            idleness,
+            parts,
+        }
+    }
+
+    async fn send(&mut self, octets: &str) {
+        self.client.write_all(octets.as_bytes()).await.unwrap();
+    }
+
+    async fn answer(&self, part: &'static str) {
+        self.parts.send(part).await.unwrap();
+    }
+
+    /// Whether a head is waited for, and all that was written is flushed, once hyper has done all that it
+    /// can; and how many heads were waited for.
+    async fn state(&self) -> (bool, bool, u32) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        let waits = matches!(self.idleness.waiting_for(), WaitingFor::Head(_));
+        let settled = self.idleness.flushed.load(Relaxed);
+        (waits, settled, self.idleness.heads.load(Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_head_is_waited_for_only_when_the_exchange_before_is_through() {
+    let mut watch = Watch::new(64 * 1024);
+    assert_eq!(watch.state().await, (true, true, 1), "from the beginning");
+    watch.send("POST /read HTTP/1.1\r\nHost: a.com\r\n").await;
+    assert_eq!(watch.state().await, (true, true, 1), "a part of a head");
+    watch.send("Content-Length: 4\r\n\r\n").await;
+    assert!(!watch.state().await.0, "the head is there");
+    watch.send("bo").await;
+    assert!(!watch.state().await.0, "a part of the body is there");
+    watch.send("dy").await;
+    assert!(!watch.state().await.0, "nothing of the answer is there");
+    watch.answer("an").await;
+    assert!(!watch.state().await.0, "a part of the answer is there");
+    watch.answer("").await;
+    assert_eq!(watch.state().await, (true, true, 2), "all is there");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_first_ends_nothing() {
+    let mut watch = Watch::new(64 * 1024);
+    let head = "POST /early HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\n\r\nbo";
+    watch.send(head).await;
+    watch.answer("all of it").await;
+    watch.answer("").await;
+    let (waits, _, heads) = watch.state().await;
+    // hyper may give the rest of the body up, and then ends the connection; it never waits for a head in
+    // the middle of a body.
+    assert!(!waits && heads == 1, "the rest of the body is not a head");
+}
+
+#[tokio::test]
+async fn what_was_written_is_flushed_when_a_head_is_waited_for_and_not_before() {
+    // Less than the answer, so that it does not go out at once.
+    let mut watch = Watch::new(100);
+    watch.send("GET / HTTP/1.1\r\nHost: a.com\r\n\r\n").await;
+    watch
+        .answer("0123456789012345678901234567890123456789")
+        .await;
+    watch.answer("").await;
+    let (_, settled, _) = watch.state().await;
+    assert!(!settled, "the client has not taken it");
+    let mut taken = [0; 10_000];
+    let mut length = 0;
+    while !taken[..length].ends_with(b"\r\n0\r\n\r\n") {
+        length += watch.client.read(&mut taken[length..]).await.unwrap();
+    }
+    assert_eq!(watch.state().await, (true, true, 2));
+}
+
+#[tokio::test]
+async fn requests_one_after_another_are_waited_for_one_by_one() {
+    let mut watch = Watch::new(64 * 1024);
+    let request = "GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
+    watch.send(&request.repeat(2)).await;
+    assert!(!watch.state().await.0);
+    watch.answer("").await;
+    // The second one is there already, whether its head was waited for or not.
+    assert!(!watch.state().await.0, "the second one is under way");
+    watch.answer("").await;
+    let (waits, settled, _) = watch.state().await;
+    assert!(waits && settled);
+}

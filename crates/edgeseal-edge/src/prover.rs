@@ -1,0 +1,432 @@
+//! What is served, read from real handshakes, and the report of it.
+//!
+//! After changes were applied, the edge connects to its own listener like any client, reads the leaf
+//! of each changed domain (or both leaves, by one handshake for each kind of key), and reports the
+//! fingerprints and the revision to the store. A report never says of a domain what was not seen. In
+//! bulk a sample is read: the latest of what changed, and before all others what somebody waits for.
+//! A domain of which something else is seen, or nothing, is reported as unproved and tried again
+//! until it is seen or gone.
+//!
+//! A report goes out promptly after the first change, then once a second at most, and once a minute
+//! when nothing changed, so that it can be told which edges live. A report that cannot be written is
+//! written later; serving does not depend on it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use edgeseal_core::{DomainPattern, Timestamp, certificate::Digest};
+use edgeseal_store::{
+    CommitError, Key, Revision, SharedStore, Txn, Write,
+    record::{EdgeRecord, Proof, encode},
+    rollout::{HEARTBEAT_MS, REPORT_TTL_MS},
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{
+    index::{Host, Match},
+    replication::ServingState,
+    select::select,
+    served_domain::{CertificateSet, KeyKind, Material},
+    telemetry,
+    tls::{OfferedKeys, Probe, ProbeError, ProbeResult, SetupError},
+};
+
+mod queue;
+mod unproved;
+
+pub use queue::ProofRequests;
+pub(crate) use queue::{AppliedChange, ProofQueue};
+
+use queue::PendingProof;
+use unproved::UnprovedDomains;
+
+/// Handshakes at a time.
+const AT_A_TIME: usize = 4;
+/// How often a proof is tried at once before the domain is reported as unproved.
+const ATTEMPTS: u8 = 3;
+/// Proofs in a report: the latest. A proof is about 250 octets of JSON.
+const PROOFS_MAX: usize = 256;
+/// Quarantined domains that a report names, and again unproved ones. With names of 253 octets and
+/// reasons that hold one, all of a report is below 400 kB; a value may have 1 MiB.
+const NAMED_MAX: usize = 256;
+/// Between two reports.
+const REPORT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Between two reports if nothing changed.
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS.unsigned_abs());
+/// What a store has to take a report.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Proves and reports.
+pub(crate) struct Prover {
+    serving: Arc<ServingState>,
+    proof_queue: Arc<ProofQueue>,
+    probe: Probe,
+    store: SharedStore,
+    clock: fn() -> Timestamp,
+    key: Key,
+    record: EdgeRecord,
+    unproved: UnprovedDomains,
+}
+
+/// A handshake with what it shows.
+type ProbedHandshake = (OfferedKeys, ProbeResult);
+
+/// What one attempt to prove a domain came to.
+enum Outcome {
+    /// Seen as it should be.
+    Proof(Box<Proof>),
+    /// The domain is not there any more, or changes under the probe: its next change proves it.
+    Superseded,
+    /// Not seen, or not as it should be.
+    Failed {
+        /// What was seen.
+        why: String,
+        /// The state that should have been seen.
+        revision: Revision,
+    },
+}
+
+/// What handshakes should show.
+#[derive(Debug, PartialEq, Eq)]
+struct ExpectedState {
+    /// The first certificate first.
+    handshakes: Vec<ProbedHandshake>,
+    /// The commit of this state, or an earlier one.
+    revision: Revision,
+}
+
+/// Why the prover woke up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// There is something to prove or to report.
+    Changed,
+    /// The last report is a minute old.
+    Heartbeat,
+    /// Something that failed is to be tried again.
+    Retry,
+}
+
+impl Prover {
+    /// A prover for the listener that is reached at `listener`, and expects headers of the PROXY
+    /// protocol or not; it reports as edge `id` of `group`.
+    pub(crate) fn new(
+        holdings: Arc<ServingState>,
+        applied: Arc<ProofQueue>,
+        store: SharedStore,
+        clock: fn() -> Timestamp,
+        (group, id): (&str, &str),
+        (listener, expects_headers): (SocketAddr, bool),
+    ) -> Result<Self, SetupError> {
+        Ok(Self {
+            serving: holdings,
+            proof_queue: applied,
+            probe: Probe::new(listener, expects_headers)?,
+            store,
+            clock,
+            key: Key::edge(group, id),
+            record: EdgeRecord {
+                id: id.to_owned(),
+                group: group.to_owned(),
+                revision: 0,
+                at: Timestamp::default(),
+                domains: 0,
+                quarantined: Vec::new(),
+                quarantined_total: 0,
+                unproved: Vec::new(),
+                unproved_total: 0,
+                proofs: Vec::new(),
+            },
+            unproved: UnprovedDomains::default(),
+        })
+    }
+
+    /// Proves and reports until `stop` is ready; then takes the report back, since an edge that was
+    /// drained is no edge that anybody should wait for.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.prove_and_report() => {}
+            () = stop => {}
+        }
+        let withdrawn = Txn {
+            write: vec![Write::Delete(self.key)],
+            ..Txn::default()
+        };
+        let _ = timeout(REPORT_INTERVAL_MIN, self.store.commit(withdrawn)).await;
+    }
+
+    async fn prove_and_report(&mut self) {
+        telemetry::quarantined(self.serving.quarantine().len());
+        telemetry::unproved(self.unproved.len());
+        // The first report says that the edge is there.
+        self.proof_queue.request_report();
+        let mut written = Instant::now();
+        loop {
+            let wake = self.wait_for_news(written + HEARTBEAT).await;
+            let next = Instant::now() + REPORT_INTERVAL_MIN;
+            let changed = self.prove().await;
+            if changed || wake != Wake::Retry {
+                self.report().await;
+                written = Instant::now();
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    async fn wait_for_news(&self, heartbeat: Instant) -> Wake {
+        let retry = self.unproved.next_retry();
+        loop {
+            if self.proof_queue.is_report_due() {
+                return Wake::Changed;
+            }
+            tokio::select! {
+                () = self.proof_queue.notified() => {}
+                () = self.serving.quarantine().changed() => return Wake::Changed,
+                () = sleep_until(heartbeat) => return Wake::Heartbeat,
+                () = sleep_until(retry.unwrap_or(heartbeat)), if retry.is_some() => return Wake::Retry,
+            }
+        }
+    }
+
+    /// Tries what is due, and says whether there is anything new to report.
+    async fn prove(&mut self) -> bool {
+        let (revision, mut due) = self.proof_queue.take();
+        for again in self.unproved.due(Instant::now(), ATTEMPTS) {
+            let name = &again.changed.name;
+            if due.iter().all(|have| have.changed.name != *name) {
+                due.push(again);
+            }
+        }
+        due.retain(|due| !(due.requested && self.is_proved(&due.changed)));
+        let this = &*self;
+        let attempts: Vec<_> = due
+            .into_iter()
+            .map(|due| async move {
+                let outcome = this.prove_one(&due.changed).await;
+                (due, outcome)
+            })
+            .collect();
+        let outcomes: Vec<(PendingProof, Outcome)> =
+            stream::iter(attempts).buffered(AT_A_TIME).collect().await;
+        let (unproved, mut tried_again) = (self.unproved.len(), false);
+        let mut news = false;
+        for (due, outcome) in outcomes {
+            news |= matches!(outcome, Outcome::Proof(_));
+            tried_again |= self.record_outcome(due, outcome);
+        }
+        self.record.proofs.truncate(PROOFS_MAX);
+        self.proof_queue.set_unproved(self.unproved.len());
+        // "Served" means seen: while a proof is tried again, the report stays at what it said.
+        if !tried_again {
+            self.record.revision = revision.0;
+        }
+        news || unproved != self.unproved.len()
+    }
+
+    /// Whether the report has a proof of this state or a later one.
+    fn is_proved(&self, state: &AppliedChange) -> bool {
+        let mut proofs = self.record.proofs.iter();
+        proofs.any(|proof| proof.domain == state.name && proof.revision >= state.revision.0)
+    }
+
+    /// Notes what an attempt came to; whether it is tried again at once.
+    fn record_outcome(&mut self, due: PendingProof, outcome: Outcome) -> bool {
+        let name = &due.changed.name;
+        self.record.proofs.retain(|proof| proof.domain != *name);
+        match outcome {
+            Outcome::Proof(proof) => {
+                telemetry::proof_latency(proof.propagation_ms());
+                self.unproved.recover(name);
+                self.record.proofs.insert(0, *proof);
+                false
+            }
+            Outcome::Superseded => {
+                self.unproved.forget(name);
+                false
+            }
+            Outcome::Failed { .. } if due.attempts + 1 < ATTEMPTS => {
+                let attempts = due.attempts + 1;
+                self.proof_queue.retry(PendingProof { attempts, ..due });
+                true
+            }
+            Outcome::Failed { why, revision } => {
+                self.unproved.put(name, why, revision, (self.clock)());
+                false
+            }
+        }
+    }
+
+    async fn prove_one(&self, changed: &AppliedChange) -> Outcome {
+        let name = &changed.name;
+        if self.serving.index().get(name).is_none() {
+            return Outcome::Superseded;
+        }
+        let Some(host) = self.host(name) else {
+            return Outcome::Failed {
+                why: "no host name is left that only the wildcard answers for".to_owned(),
+                revision: changed.revision,
+            };
+        };
+        let Some(before) = self.expected(name, &host) else {
+            return Outcome::Superseded;
+        };
+        let seen = self.probe_all(&host, &before.handshakes).await;
+        let at = (self.clock)();
+        let after = self.expected(name, &host);
+        let shown = [Some(&before), after.as_ref()].into_iter().flatten();
+        let shown = seen.as_ref().ok().and_then(|seen| {
+            let mut shown = shown.filter(|expected| expected.handshakes == *seen);
+            shown.next()
+        });
+        if let Some(shown) = shown {
+            telemetry::proof(true);
+            let mut leaves = shown.handshakes.iter().map(|(_, seen)| match seen {
+                ProbeResult::Leaf(digest) => Some(digest.to_string()),
+                ProbeResult::UnrecognizedName => None,
+            });
+            return Outcome::Proof(Box::new(Proof {
+                domain: name.clone(),
+                sha256: leaves.next().flatten(),
+                companion: leaves.next().flatten(),
+                revision: shown.revision.0,
+                at,
+                // The time of a change belongs to the state that it made.
+                changed_at: changed.at.filter(|_| shown.revision == changed.revision),
+            }));
+        }
+        if after.as_ref() != Some(&before) {
+            return Outcome::Superseded;
+        }
+        telemetry::proof(false);
+        let why = match seen {
+            Ok(seen) => not_shown(&before.handshakes, &seen),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            domain.name = %name,
+            why,
+            expected = ?before.handshakes,
+            "a handshake with the own listener did not show what it should"
+        );
+        Outcome::Failed {
+            why,
+            revision: before.revision,
+        }
+    }
+
+    /// Makes these handshakes.
+    async fn probe_all(
+        &self,
+        host: &str,
+        wanted: &[ProbedHandshake],
+    ) -> Result<Vec<ProbedHandshake>, ProbeError> {
+        let mut seen = Vec::with_capacity(wanted.len());
+        for (offer, _) in wanted {
+            seen.push((*offer, self.probe.probe(host, *offer).await?));
+        }
+        Ok(seen)
+    }
+
+    /// A host name that the domain answers for: below a wildcard one that has no domain of its own.
+    fn host(&self, name: &DomainPattern) -> Option<String> {
+        const LABELS: [&str; 6] = ["edgeseal-proof", "edgeseal-proof-2", "p", "q", "p-3", "q-4"];
+        let base = match name {
+            DomainPattern::Exact(name) => return Some(name.as_str().to_owned()),
+            DomainPattern::Wildcard(base) => base,
+        };
+        let mut hosts = LABELS.iter().map(|label| format!("{label}.{base}"));
+        hosts.find(|host| {
+            let found = Host::parse(host).and_then(|host| self.serving.index().find(&host));
+            found.is_some_and(|(_, found)| found == Match::Wildcard)
+        })
+    }
+
+    /// What handshakes should show, the first certificate first; `None` if nothing can be said of
+    /// this domain by them.
+    fn expected(&self, name: &DomainPattern, host: &str) -> Option<ExpectedState> {
+        let index = self.serving.index();
+        // The revision first: what is selected is of this commit or a later one.
+        let (entry, found) = index.find(&Host::parse(host)?)?;
+        if name.is_wildcard() != (found == Match::Wildcard) {
+            return None;
+        }
+        let shows = match select(index, Some(host)) {
+            Ok(selected) => expected_handshakes(&selected.material.as_set()),
+            Err(_) => vec![(OfferedKeys::Any, ProbeResult::UnrecognizedName)],
+        };
+        Some(ExpectedState {
+            handshakes: shows,
+            revision: entry.revision,
+        })
+    }
+
+    /// Writes the report; tries again until the store takes it.
+    async fn report(&mut self) {
+        let mut pause = REPORT_INTERVAL_MIN;
+        loop {
+            let (quarantine, unproved) = (self.serving.quarantine(), &self.unproved);
+            self.record.at = (self.clock)();
+            self.record.domains = self.serving.index().len() as u64;
+            self.record.quarantined = quarantine.some(None, NAMED_MAX);
+            self.record.quarantined_total = quarantine.len() as u64;
+            self.record.unproved = unproved.some(NAMED_MAX);
+            self.record.unproved_total = unproved.len() as u64;
+            match timeout(STORE_TIMEOUT, self.write()).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the report cannot be written; trying again"
+                ),
+                Err(_) => tracing::warn!("the store does not take the report; trying again"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(30));
+            // What changed meanwhile belongs into the report as well.
+            self.prove().await;
+        }
+    }
+
+    async fn write(&self) -> Result<Revision, CommitError> {
+        let put = Write::Put {
+            key: self.key.clone(),
+            value: encode(&self.record)?,
+            // An edge that died without a word is not remembered for ever.
+            expires: Some(self.record.at.plus_ms(REPORT_TTL_MS)),
+        };
+        let txn = Txn {
+            write: vec![put],
+            ..Txn::default()
+        };
+        self.store.commit(txn).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The handshakes that show all that is served.
+fn expected_handshakes(choice: &CertificateSet<'_>) -> Vec<ProbedHandshake> {
+    let leaf = |material: &Material| ProbeResult::Leaf(Digest::of(material.leaf()));
+    match choice {
+        CertificateSet::Single(material) => vec![(OfferedKeys::Any, leaf(material))],
+        CertificateSet::Pair { ecdsa, rsa, first } => {
+            let ecdsa = (OfferedKeys::Only(KeyKind::Ecdsa), leaf(ecdsa));
+            let rsa = (OfferedKeys::Only(KeyKind::Rsa), leaf(rsa));
+            match first {
+                KeyKind::Ecdsa => vec![ecdsa, rsa],
+                KeyKind::Rsa => vec![rsa, ecdsa],
+            }
+        }
+    }
+}
+
+/// What the first handshake that differs showed instead.
+fn not_shown(wanted: &[ProbedHandshake], seen: &[ProbedHandshake]) -> String {
+    let mut differing = seen
+        .iter()
+        .zip(wanted)
+        .filter(|(seen, wanted)| seen != wanted);
+    match differing.next().map(|((_, seen), _)| seen) {
+        Some(ProbeResult::Leaf(other)) => format!("the listener served another leaf, {other}"),
+        Some(ProbeResult::UnrecognizedName) | None => "the listener refused the name".to_owned(),
+    }
+}

@@ -1,0 +1,305 @@
+//! What was applied and is to be proved: written by the follower and by those who ask, read by the
+//! prover.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use edgeseal_core::{DomainPattern, Timestamp};
+use edgeseal_store::Revision;
+use tokio::sync::Notify;
+
+/// Domains read after one batch of changes, which is also at most this many a second.
+pub(super) const SAMPLE: usize = 32;
+/// Domains that somebody asked for, read at a time besides.
+const ASKED_AT_A_TIME: usize = 64;
+/// Domains that somebody asked for and that wait. Who is pushed out waits in vain, and is told so.
+const ASKED_MAX: usize = 1024;
+
+/// What was applied and not yet proved.
+#[derive(Debug, Default)]
+pub(crate) struct ProofQueue {
+    state: Mutex<QueueState>,
+    notify: Notify,
+    unproved: AtomicUsize,
+}
+
+/// A domain whose change was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AppliedChange {
+    /// The domain.
+    pub(crate) name: DomainPattern,
+    /// The commit.
+    pub(crate) revision: Revision,
+    /// When the call came that made it; `None` if it was not heard of as a change.
+    pub(crate) at: Option<Timestamp>,
+}
+
+/// A proof that is to be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PendingProof {
+    pub(super) changed: AppliedChange,
+    /// How often it was tried before.
+    pub(super) attempts: u8,
+    /// Whether somebody asked for it, who is served by an earlier proof as well.
+    pub(super) requested: bool,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    revision: Revision,
+    /// Latest last, each domain once.
+    changed: VecDeque<PendingProof>,
+    /// Oldest first, each domain once, with the commit that must be applied first.
+    requested: VecDeque<(DomainPattern, Revision)>,
+    /// Whether there is anything to report.
+    report_due: bool,
+}
+
+/// Has an edge prove some domains before others. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ProofRequests(Arc<ProofQueue>);
+
+impl ProofRequests {
+    pub(crate) const fn new(applied: Arc<ProofQueue>) -> Self {
+        Self(applied)
+    }
+
+    /// Has the edge read these domains from a handshake as soon as it has followed the commit
+    /// `revision`, however many others changed, and report what it saw. A proof that its next report
+    /// has anyway is not read again.
+    pub fn request(&self, domains: &[DomainPattern], revision: Revision) {
+        self.0.ask(domains, revision);
+    }
+}
+
+impl ProofQueue {
+    /// Says that all changes up to `revision` are served, and which domains changed last.
+    pub(crate) fn push_applied(&self, revision: Revision, changed: Vec<AppliedChange>) {
+        let mut state = self.lock();
+        state.revision = revision;
+        state.report_due |= !changed.is_empty();
+        state.push_latest(changed);
+        let ready = state
+            .requested
+            .iter()
+            .any(|(_, needed)| *needed <= revision);
+        state.report_due |= ready;
+        drop(state);
+        self.notify.notify_one();
+    }
+
+    /// Says which domains changed, before a revision is reached.
+    pub(crate) fn push_changes(&self, changed: Vec<AppliedChange>) {
+        self.lock().push_latest(changed);
+    }
+
+    /// Has a report written even if no domain changed, as after a listing.
+    pub(crate) fn request_report(&self) {
+        self.lock().report_due = true;
+        self.notify.notify_one();
+    }
+
+    fn ask(&self, domains: &[DomainPattern], revision: Revision) {
+        let mut state = self.lock();
+        for name in domains {
+            state.requested.retain(|(have, _)| have != name);
+            state.requested.push_back((name.clone(), revision));
+        }
+        let over = state.requested.len().saturating_sub(ASKED_MAX);
+        state.requested.drain(..over);
+        state.report_due |= state.revision >= revision;
+        drop(state);
+        self.notify.notify_one();
+    }
+
+    /// Tries again, unless the domain has changed since.
+    pub(super) fn retry(&self, due: PendingProof) {
+        let mut state = self.lock();
+        let name = &due.changed.name;
+        if state.changed.iter().all(|have| have.changed.name != *name) {
+            state.push(due);
+        }
+        state.report_due = true;
+    }
+
+    /// Whether there is anything to report.
+    pub(super) fn is_report_due(&self) -> bool {
+        self.lock().report_due
+    }
+
+    /// Waits for a call of any of the others after the last one of this.
+    pub(super) async fn notified(&self) {
+        self.notify.notified().await;
+    }
+
+    /// What is to be proved now, each domain once, and the revision that is then proved.
+    pub(super) fn take(&self) -> (Revision, Vec<PendingProof>) {
+        let mut state = self.lock();
+        let revision = state.revision;
+        let mut due = Vec::from(std::mem::take(&mut state.changed));
+        let (ready, mut left): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut state.requested)
+            .into_iter()
+            .partition(|(_, needed)| *needed <= revision);
+        let mut ready = ready.into_iter();
+        for (name, needed) in ready.by_ref().take(ASKED_AT_A_TIME) {
+            if due.iter().all(|have| have.changed.name != name) {
+                due.push(PendingProof::requested(name, needed));
+            }
+        }
+        // The rest keeps its turn.
+        let rest: VecDeque<_> = ready.collect();
+        state.report_due = !rest.is_empty();
+        for one in rest.into_iter().rev() {
+            left.push_front(one);
+        }
+        state.requested = left;
+        (revision, due)
+    }
+
+    /// How many domains are not proved.
+    pub(crate) fn unproved(&self) -> usize {
+        self.unproved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unproved(&self, domains: usize) {
+        self.unproved.store(domains, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueState {
+    fn push_latest(&mut self, changed: Vec<AppliedChange>) {
+        let skipped = changed.len().saturating_sub(SAMPLE);
+        for changed in changed.into_iter().skip(skipped) {
+            self.push(PendingProof::new(changed));
+        }
+    }
+
+    fn push(&mut self, due: PendingProof) {
+        let name = &due.changed.name;
+        self.changed.retain(|have| have.changed.name != *name);
+        self.changed.push_back(due);
+        while self.changed.len() > SAMPLE {
+            self.changed.pop_front();
+        }
+    }
+}
+
+impl PendingProof {
+    const fn new(changed: AppliedChange) -> Self {
+        Self {
+            changed,
+            attempts: 0,
+            requested: false,
+        }
+    }
+
+    /// One that is due for another reason than a change.
+    const fn requested(name: DomainPattern, revision: Revision) -> Self {
+        Self {
+            changed: AppliedChange {
+                name,
+                revision,
+                at: None,
+            },
+            attempts: 0,
+            requested: true,
+        }
+    }
+
+    /// One that failed before and may be healed.
+    pub(super) const fn retried(name: DomainPattern, revision: Revision, attempts: u8) -> Self {
+        Self {
+            changed: AppliedChange {
+                name,
+                revision,
+                at: None,
+            },
+            attempts,
+            requested: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(n: usize) -> DomainPattern {
+        DomainPattern::parse(&format!("d{n}.example.com")).unwrap()
+    }
+
+    fn changed(n: usize) -> AppliedChange {
+        AppliedChange {
+            name: name(n),
+            revision: Revision(n as u64),
+            at: None,
+        }
+    }
+
+    fn names(due: &[PendingProof]) -> Vec<DomainPattern> {
+        due.iter().map(|due| due.changed.name.clone()).collect()
+    }
+
+    #[test]
+    fn in_bulk_the_latest_and_the_requested_domains_are_proved() {
+        let applied = ProofQueue::default();
+        applied.ask(&[name(3)], Revision(3));
+        assert!(!applied.is_report_due(), "not applied yet");
+        applied.push_applied(Revision(1000), (1..=1000).map(changed).collect());
+        let (revision, due) = applied.take();
+        assert_eq!(revision, Revision(1000));
+        let latest = (1000 - SAMPLE + 1..=1000).chain([3]).map(name);
+        assert_eq!(names(&due), latest.collect::<Vec<_>>());
+        assert!(!applied.is_report_due());
+        assert_eq!(applied.take().1, []);
+    }
+
+    #[test]
+    fn early_requests_wait_and_large_requests_are_batched() {
+        let applied = ProofQueue::default();
+        applied.ask(&[name(7)], Revision(7));
+        applied.push_applied(Revision(6), vec![changed(6)]);
+        assert_eq!(names(&applied.take().1), [name(6)]);
+        // Nothing that this edge serves changed, but the revision is reached.
+        applied.push_applied(Revision(7), Vec::new());
+        assert!(applied.is_report_due());
+        assert_eq!(names(&applied.take().1), [name(7)]);
+
+        let many: Vec<DomainPattern> = (0..2 * ASKED_MAX).map(name).collect();
+        applied.ask(&many, Revision(1));
+        let mut read = Vec::new();
+        while applied.is_report_due() {
+            let due = applied.take().1;
+            assert!(due.len() <= ASKED_AT_A_TIME);
+            read.extend(names(&due));
+        }
+        assert_eq!(read, many[ASKED_MAX..]);
+    }
+
+    #[test]
+    fn a_domain_is_due_once_with_its_latest_change() {
+        let applied = ProofQueue::default();
+        let second = AppliedChange {
+            revision: Revision(2),
+            ..changed(1)
+        };
+        applied.ask(&[name(1)], Revision(1));
+        applied.push_applied(Revision(1), vec![changed(1)]);
+        applied.push_applied(Revision(2), vec![second.clone()]);
+        let due = applied.take().1;
+        assert_eq!(due, [PendingProof::new(second)]);
+        // What failed is not tried again in place of a later change.
+        applied.push_applied(Revision(3), vec![changed(1)]);
+        applied.retry(due[0].clone());
+        assert_eq!(applied.take().1, [PendingProof::new(changed(1))]);
+    }
+}

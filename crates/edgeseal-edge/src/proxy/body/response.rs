@@ -1,0 +1,309 @@
+//! The body of an answer.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
+};
+
+use super::{BoxError, ReplayableBody};
+use crate::{
+    limits::InFlight,
+    proxy::{
+        StallMonitor,
+        access::AccessRecord,
+        stall::{PendingWrite, PendingWrites},
+        upstream::{StreamGuard, UpstreamPermit},
+    },
+};
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    kind: Kind,
+    /// What is written about the request when its answer ends, or is dropped.
+    record: Option<Box<AccessRecord>>,
+    held: InFlightHold,
+}
+
+/// What ends with an answer.
+#[derive(Debug)]
+enum InFlightHold {
+    Nothing,
+    /// By what comes after the answer.
+    ByTunnel(oneshot::Sender<InFlight>),
+    /// When it is dropped.
+    Whole(#[expect(dead_code, reason = "dropped in time")] InFlight),
+    /// When the last part of it is dropped, which may wait in a buffer of HTTP/2.
+    Parts(Arc<InFlight>, StallMonitor),
+}
+
+/// A part of an answer, with what is held until it is sent.
+struct HeldChunk {
+    data: Bytes,
+    _in_flight: Arc<InFlight>,
+    _offered: PendingWrite,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Fixed(Full<Bytes>),
+    Streamed(Box<Streamed>),
+}
+
+/// An origin's body. Fails if the origin is silent for too long; time that the client takes to
+/// read does not count.
+#[derive(Debug)]
+struct Streamed {
+    body: StreamedSource,
+    idle: Duration,
+    /// Made at the first wait: most bodies come with their head.
+    silence: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    offers: PendingWrites,
+    /// The request's body, of which nobody wants the rest after this.
+    request_body: Option<Arc<ReplayableBody>>,
+}
+
+/// Where an answer's body comes from.
+#[derive(Debug)]
+enum StreamedSource {
+    /// A stream of HTTP/2, or a body of no length.
+    Stream(
+        Incoming,
+        #[expect(dead_code, reason = "dropped in time")] Option<StreamGuard>,
+    ),
+    /// A connection of its own, as long as it lasts.
+    Exchange(UpstreamPermit),
+    /// All of it was there.
+    Ended,
+}
+
+impl ResponseBody {
+    pub(in crate::proxy) fn empty() -> Self {
+        Self::fixed(Bytes::new())
+    }
+
+    /// Of an answer that changes the protocol: it has no body. The tunnel gets what would be held until
+    /// the end of the body.
+    pub(in crate::proxy) fn tunnel() -> (Self, oneshot::Receiver<InFlight>) {
+        let (to_tunnel, held) = oneshot::channel();
+        let mut reply = Self::empty();
+        reply.held = InFlightHold::ByTunnel(to_tunnel);
+        (reply, held)
+    }
+
+    pub(in crate::proxy) fn fixed(content: Bytes) -> Self {
+        Self {
+            kind: Kind::Fixed(Full::new(content)),
+            record: None,
+            held: InFlightHold::Nothing,
+        }
+    }
+
+    /// An origin's body, which may be silent for `idle`, and the exchange, which ends with it. With it
+    /// ends the wait for a request's body that was never asked for.
+    pub(in crate::proxy) fn streamed(
+        body: Incoming,
+        (exchange, stream): (Option<UpstreamPermit>, Option<StreamGuard>),
+        idle: Duration,
+        offers: PendingWrites,
+        rest: Option<Arc<ReplayableBody>>,
+    ) -> Self {
+        let body = match exchange {
+            Some(exchange) if !body.is_end_stream() => {
+                exchange.set_body(body);
+                StreamedSource::Exchange(exchange)
+            }
+            _ => StreamedSource::Stream(body, stream),
+        };
+        Self {
+            kind: Kind::Streamed(Box::new(Streamed {
+                body,
+                idle,
+                silence: None,
+                waiting: false,
+                offers,
+                request_body: rest,
+            })),
+            record: None,
+            held: InFlightHold::Nothing,
+        }
+    }
+
+    /// Has `record` written when the answer ends.
+    pub(in crate::proxy) fn record(&mut self, record: Box<AccessRecord>) {
+        self.record = Some(record);
+    }
+
+    /// Has the request in flight until the answer ends.
+    pub(crate) fn hold(&mut self, in_flight: InFlight) {
+        if let Some(in_flight) = self.pass_on(in_flight) {
+            self.held = InFlightHold::Whole(in_flight);
+        }
+    }
+
+    /// Has the request in flight until the last part of the answer has left the buffers of HTTP/2, and
+    /// each part in `flow` as long as it waits there.
+    pub(crate) fn hold_until_sent(&mut self, in_flight: InFlight, flow: &StallMonitor) {
+        if let Some(in_flight) = self.pass_on(in_flight) {
+            self.held = InFlightHold::Parts(Arc::new(in_flight), flow.clone());
+        }
+    }
+
+    /// Gives it to the tunnel, if there is one.
+    fn pass_on(&mut self, in_flight: InFlight) -> Option<InFlight> {
+        match std::mem::replace(&mut self.held, InFlightHold::Nothing) {
+            // A tunnel that has ended already lets go of it at once.
+            InFlightHold::ByTunnel(to_tunnel) => drop(to_tunnel.send(in_flight)),
+            _ => return Some(in_flight),
+        }
+        None
+    }
+}
+
+impl InFlightHold {
+    fn keep(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Self::Parts(in_flight, flow) = self else {
+            return frame;
+        };
+        frame.map_data(|data| {
+            if data.is_empty() {
+                return data;
+            }
+            Bytes::from_owner(HeldChunk {
+                data,
+                _in_flight: Arc::clone(in_flight),
+                _offered: flow.pending_write(),
+            })
+        })
+    }
+}
+
+impl AsRef<[u8]> for HeldChunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(match &mut self.kind {
+            Kind::Fixed(page) => Pin::new(page)
+                .poll_frame(cx)
+                .map_err(|never: Infallible| match never {}),
+            Kind::Streamed(streamed) => streamed.poll(cx),
+        });
+        if let Some(record) = &mut self.record {
+            match &frame {
+                Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(_)) => record.origin_aborted(),
+                None => record.ended(),
+            }
+        }
+        let held = &self.held;
+        Poll::Ready(frame.map(|frame| frame.map(|frame| held.keep(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Fixed(page) => page.is_end_stream(),
+            Kind::Streamed(streamed) => streamed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Fixed(page) => page.size_hint(),
+            Kind::Streamed(streamed) => streamed.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.record.take() {
+            if self.is_end_stream() || record.is_head() {
+                record.ended();
+            }
+            record.write();
+        }
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.offers.clear();
+        if let Poll::Ready(frame) = self.body.poll_frame(cx) {
+            self.waiting = false;
+            if frame.is_none() || self.body.is_end_stream() {
+                self.body = StreamedSource::Ended;
+            } else {
+                self.offers.set_pending();
+            }
+            return Poll::Ready(frame);
+        }
+        let idle = self.idle;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
+        if !self.waiting {
+            self.waiting = true;
+            silence.as_mut().reset(Instant::now() + idle);
+        }
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Some(Err("the origin went silent in the middle".into())))
+    }
+}
+
+impl StreamedSource {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Stream(body, _) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Self::Exchange(exchange) => exchange.poll_frame(cx),
+            Self::Ended => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Stream(body, _) => body.is_end_stream(),
+            Self::Exchange(exchange) => exchange.is_end_stream(),
+            Self::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Stream(body, _) => body.size_hint(),
+            Self::Exchange(exchange) => exchange.size_hint(),
+            Self::Ended => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if let Some(loan) = &self.request_body {
+            loan.abandon();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether a visitor takes what is there for it.
+//!
+//! While a visitor reads nothing, nothing of the answer is asked for, so the answer itself cannot
+//! notice. Therefore each connection counts the answers of which a part was handed over and the next
+//! was not asked for. If there are some, and none of them moves for too long, the visitor is gone or
+//! means harm, and the connection is cut. On HTTP/2 one answer that moves keeps all of them: a player
+//! on pause is no attack. Silence of an origin is not the visitor's and does not count.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+/// What one connection's visitor takes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct StallMonitor(Arc<StallState>);
+
+#[derive(Debug)]
+struct StallState {
+    timeout: Duration,
+    /// Answers that wait for the visitor.
+    pending: AtomicUsize,
+    epoch: Instant,
+    /// When one of them moved.
+    last_progress_ms: AtomicU64,
+    watched: AtomicBool,
+    stalled: Notify,
+}
+
+/// The offers of one answer, one at a time.
+#[derive(Debug)]
+pub(super) struct PendingWrites {
+    flow: StallMonitor,
+    offered: Option<PendingWrite>,
+}
+
+/// A part of an answer that waits for the visitor until this is dropped.
+#[derive(Debug)]
+pub(super) struct PendingWrite(StallMonitor);
+
+impl StallMonitor {
+    /// Of a visitor who may take nothing for `limit`.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self(Arc::new(StallState {
+            timeout: limit,
+            pending: AtomicUsize::new(0),
+            epoch: Instant::now(),
+            last_progress_ms: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            stalled: Notify::new(),
+        }))
+    }
+
+    /// For how long the visitor may take nothing.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
+    /// Waits until the visitor has taken nothing for too long.
+    pub(crate) async fn stalled(&self) {
+        self.0.stalled.notified().await;
+    }
+
+    pub(super) fn pending_writes(&self) -> PendingWrites {
+        PendingWrites {
+            flow: self.clone(),
+            offered: None,
+        }
+    }
+
+    /// A part was handed over.
+    pub(super) fn pending_write(&self) -> PendingWrite {
+        let shared = &self.0;
+        shared.note_progress();
+        shared.pending.fetch_add(1, SeqCst);
+        if !shared.watched.swap(true, SeqCst) {
+            tokio::spawn(watch(Arc::downgrade(shared)));
+        }
+        PendingWrite(self.clone())
+    }
+}
+
+impl PendingWrites {
+    /// A part was handed over, and there is more.
+    pub(super) fn set_pending(&mut self) {
+        self.offered = Some(self.flow.pending_write());
+    }
+
+    /// A part was offered, and the visitor does not take it yet.
+    pub(super) fn set_blocked(&mut self) {
+        if self.offered.is_none() {
+            self.set_pending();
+        }
+    }
+
+    /// The next part is asked for.
+    pub(super) fn clear(&mut self) {
+        self.offered = None;
+    }
+}
+
+impl Drop for PendingWrite {
+    fn drop(&mut self) {
+        self.0.0.note_progress();
+        self.0.0.pending.fetch_sub(1, SeqCst);
+    }
+}
+
+impl StallState {
+    fn note_progress(&self) {
+        self.last_progress_ms.store(self.now_ms(), SeqCst);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn stalled_for(&self) -> Duration {
+        Duration::from_millis(
+            self.now_ms()
+                .saturating_sub(self.last_progress_ms.load(SeqCst)),
+        )
+    }
+
+    /// Whether there is nothing to watch. An offer that comes at this moment has either seen that
+    /// there is no watch any more, or is seen here.
+    fn stop_if_idle(&self) -> bool {
+        if self.pending.load(SeqCst) > 0 {
+            return false;
+        }
+        self.watched.store(false, SeqCst);
+        self.pending.load(SeqCst) == 0 || self.watched.swap(true, SeqCst)
+    }
+}
+
+async fn watch(shared: Weak<StallState>) {
+    loop {
+        let left = {
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            if shared.stop_if_idle() {
+                return;
+            }
+            let left = shared.timeout.saturating_sub(shared.stalled_for());
+            if left.is_zero() {
+                shared.stalled.notify_one();
+                return;
+            }
+            left
+        };
+        sleep(left).await;
+    }
+}

@@ -1,0 +1,533 @@
+//! Who uses the connections to an origin.
+//!
+//! An exchange is a request to an origin over HTTP/1.1 with its answer, which has a connection of its
+//! own until the end; or a tunnel; or a connection of HTTP/2, whatever streams it has. They are shared out among the accounts by
+//! [`edgeseal_core::fairness`], and within an account among the visitors' sources: when all are in use,
+//! an account that has clearly fewer gets one of the account that has most. Of that account it is
+//! the source that has most that gives way, and there the exchange whose visitor has taken nothing for
+//! longest is ended. Of an answer that nobody takes everybody may have the connection, after [`STALL_GRACE`],
+//! and before anything else that of HTTP/2 without a stream.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use edgeseal_core::fairness::{Capacity, FairLimiter};
+use futures_util::task::AtomicWaker;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+use super::super::body::BoxError;
+use crate::telemetry::{self, Eviction};
+
+/// The exchanges with one origin.
+#[derive(Debug)]
+pub(super) struct UpstreamLimiter {
+    state: Mutex<State>,
+    /// One has ended.
+    ended: Notify,
+    epoch: Instant,
+    connections: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Those of each account that has any, by source.
+    accounts: HashMap<u64, FairLimiter>,
+    capacity: Capacity,
+    open: BTreeMap<Id, Arc<PermitState>>,
+    next: u64,
+}
+
+/// An account, a source, and a number in the order of begin.
+type Id = (u64, IpAddr, u64);
+
+/// An account, and where its visitor comes from.
+pub(super) type PermitOwner = (u64, IpAddr);
+
+/// An exchange; dropped, it has ended.
+#[derive(Debug)]
+pub(in crate::proxy) struct UpstreamPermit {
+    exchanges: Arc<UpstreamLimiter>,
+    shared: Arc<PermitState>,
+}
+
+#[derive(Debug)]
+struct PermitState {
+    id: Id,
+    /// The body of the answer, once its head is there. Gone if the exchange was ended for another.
+    body: Mutex<Option<Incoming>>,
+    /// Who waits for a part of the body.
+    reader: AtomicWaker,
+    /// Since when the visitor has not asked for more, in milliseconds and one more; 0: it has.
+    unread_since: AtomicU64,
+    evicted: AtomicBool,
+    evicted_notify: Notify,
+    /// Whether it is a connection of HTTP/2.
+    is_http2: AtomicBool,
+    /// Its streams.
+    streams: AtomicUsize,
+}
+
+/// The streams of a connection of HTTP/2.
+#[derive(Clone, Debug)]
+pub(super) struct StreamCounter(Arc<PermitState>);
+
+/// A stream, until its answer ends.
+#[derive(Debug)]
+pub(in crate::proxy) struct StreamGuard(Arc<PermitState>);
+
+/// For so long a visitor may take nothing, before somebody else gets the connection.
+const STALL_GRACE: Duration = Duration::from_secs(5);
+/// Exchanges of a source that are looked at to find the one to be ended.
+const SEARCHED: usize = 64;
+
+impl UpstreamLimiter {
+    /// At most `most` at a time. One source may have them all as long as nobody else wants any: behind
+    /// a proxy all visitors are one. `connections` are those that are open, those that nobody uses
+    /// included.
+    pub(super) fn new(most: usize, connections: Arc<Semaphore>) -> Arc<Self> {
+        let capacity = Capacity {
+            total: most,
+            per_source: most,
+        };
+        let state = State {
+            accounts: HashMap::new(),
+            capacity,
+            open: BTreeMap::new(),
+            next: 0,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            ended: Notify::new(),
+            epoch: Instant::now(),
+            connections,
+        })
+    }
+
+    /// Begins one for `holder`, when it may; `None`: not until `deadline`.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        holder: PermitOwner,
+        deadline: Instant,
+    ) -> Option<UpstreamPermit> {
+        if let Some(exchange) = self.try_acquire(holder) {
+            return Some(exchange);
+        }
+        // Rare, and large.
+        Box::pin(async {
+            loop {
+                let mut ended = pin!(self.ended.notified());
+                ended.as_mut().enable();
+                if let Some(exchange) = self.try_acquire(holder) {
+                    return Some(exchange);
+                }
+                // One may be stalled for long enough before one ends.
+                let look = Instant::now() + STALL_GRACE / 10;
+                tokio::select! {
+                    () = ended => {}
+                    () = sleep_until(look.min(deadline)) => {}
+                }
+                if Instant::now() >= deadline {
+                    return None;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The same, if it may at once.
+    pub(super) fn try_acquire(self: &Arc<Self>, holder: PermitOwner) -> Option<UpstreamPermit> {
+        let now_ms = self.now_ms();
+        let mut state = self.lock();
+        let ended = state.make_room(holder, now_ms)?;
+        let (account, source) = holder;
+        let shared = Arc::new(PermitState::new((account, source, state.next)));
+        state.next += 1;
+        state.open.insert(shared.id, Arc::clone(&shared));
+        drop(state);
+        if let Some(ended) = ended {
+            ended.evict();
+            telemetry::evicted(Eviction::OriginConnection);
+        }
+        Some(UpstreamPermit {
+            exchanges: Arc::clone(self),
+            shared,
+        })
+    }
+
+    /// How many there are.
+    pub(super) fn open(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    fn end(&self, id: &Id) {
+        let mut state = self.lock();
+        // One that was ended for another holds nothing any more.
+        if state.open.remove(id).is_some() {
+            state.release(id);
+            drop(state);
+            self.ended.notify_one();
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes a place for `holder`, and the exchange out that gives way, if one has to; `None`: there
+    /// is no place.
+    fn make_room(&mut self, holder: PermitOwner, now_ms: u64) -> Option<Option<Arc<PermitState>>> {
+        let ended = if self.open.len() < self.capacity.total {
+            None
+        } else {
+            let id = match (self.idle(), self.eviction_candidate(holder)) {
+                (Some(idle), _) => idle,
+                (None, Some(payer)) => self.pick_victim(payer)?,
+                (None, None) => self.stalled(now_ms)?,
+            };
+            self.release(&id);
+            Some(self.open.remove(&id)?)
+        };
+        let (account, source) = holder;
+        let sources = self.accounts.entry(account);
+        let sources = sources.or_insert_with(|| FairLimiter::new(self.capacity));
+        // It has fewer than there are places in all.
+        sources.acquire(source).ok()?;
+        Some(ended)
+    }
+
+    /// Who has to give one up for `holder`: of the account that has most, if that is clearly more than
+    /// its own has, the source that has most; else such a source of its own account.
+    fn eviction_candidate(&self, (account, source): PermitOwner) -> Option<PermitOwner> {
+        let held = |account| self.accounts.get(account).map_or(0, FairLimiter::total);
+        // Looked for only when all are in use, among those that use them.
+        let largest = self.accounts.keys().max_by_key(|account| held(account))?;
+        // With a difference of one the two would end each other's in turns.
+        if held(largest) > held(&account) + 1 {
+            let (source, _) = self.accounts.get(largest)?.largest()?;
+            return Some((*largest, source));
+        }
+        let sources = self.accounts.get(&account)?;
+        Some((account, sources.eviction_candidate(source)?))
+    }
+
+    fn release(&mut self, (account, source, _): &Id) {
+        if let Some(sources) = self.accounts.get_mut(account) {
+            sources.release(*source);
+            if sources.total() == 0 {
+                self.accounts.remove(account);
+            }
+        }
+    }
+
+    /// Of the oldest exchanges of a source the one whose visitor has taken nothing for longest; else the
+    /// one that fewest would miss, a connection of HTTP/2 being many visitors', and the oldest of them.
+    fn pick_victim(&self, (account, source): PermitOwner) -> Option<Id> {
+        let open = (account, source, 0)..=(account, source, u64::MAX);
+        let least = self.open.range(open).take(SEARCHED);
+        let least = least.min_by_key(|(id, shared)| {
+            let since = shared.unread_since.load(SeqCst);
+            let since = if since == 0 { u64::MAX } else { since };
+            (since, shared.streams.load(SeqCst), id.2)
+        });
+        least.map(|(id, _)| *id)
+    }
+
+    /// A connection of HTTP/2 that nobody uses, the oldest first.
+    fn idle(&self) -> Option<Id> {
+        let idle =
+            |shared: &PermitState| shared.is_http2.load(SeqCst) && shared.streams.load(SeqCst) == 0;
+        let idle = self.open.iter().filter(|(_, shared)| idle(shared));
+        idle.map(|(id, _)| *id).min_by_key(|id| id.2)
+    }
+
+    /// Any whose visitor has taken nothing for [`STALL_GRACE`], the longest first.
+    fn stalled(&self, now_ms: u64) -> Option<Id> {
+        let limit = u64::try_from(STALL_GRACE.as_millis()).unwrap_or(u64::MAX);
+        let since = |shared: &PermitState| match shared.unread_since.load(SeqCst) {
+            0 => u64::MAX,
+            since => since,
+        };
+        let (id, longest) = self.open.iter().min_by_key(|(_, shared)| since(shared))?;
+        (since(longest).saturating_add(limit) <= now_ms + 1).then_some(*id)
+    }
+}
+
+impl UpstreamPermit {
+    /// The head of the answer is there, and this comes after it.
+    pub(in crate::proxy) fn set_body(&self, body: Incoming) {
+        if body.is_end_stream() {
+            return;
+        }
+        self.mark_unread();
+        *self.shared.body() = Some(body);
+        if self.shared.evicted.load(SeqCst) {
+            self.shared.body().take();
+        }
+    }
+
+    /// The next part of the body. An error if the exchange was ended for another.
+    pub(in crate::proxy) fn poll_frame(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.shared.unread_since.store(0, SeqCst);
+        self.shared.reader.register(cx.waker());
+        let mut body = self.shared.body();
+        let Some(body) = body.as_mut() else {
+            let why = "the connection to the origin was needed for another visitor";
+            return Poll::Ready(Some(Err(why.into())));
+        };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &polled
+            && !body.is_end_stream()
+        {
+            self.mark_unread();
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    pub(in crate::proxy) fn is_end_stream(&self) -> bool {
+        self.shared
+            .body()
+            .as_ref()
+            .is_some_and(Incoming::is_end_stream)
+    }
+
+    pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
+        self.shared
+            .body()
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+
+    /// Makes it that of a connection of HTTP/2, which has one stream so far.
+    pub(super) fn mark_http2(&self) -> (StreamCounter, StreamGuard) {
+        let streams = StreamCounter(Arc::clone(&self.shared));
+        let first = streams.open_stream();
+        self.shared.is_http2.store(true, SeqCst);
+        (streams, first)
+    }
+
+    /// Waits until it is ended for another.
+    pub(in crate::proxy) async fn evicted(&self) {
+        let mut told = pin!(self.shared.evicted_notify.notified());
+        told.as_mut().enable();
+        if !self.shared.evicted.load(SeqCst) {
+            told.await;
+        }
+    }
+
+    /// Has the connection counted for as long as this is waited for, which does not end: after a change
+    /// of the protocol nobody else counts it.
+    pub(in crate::proxy) async fn hold_connection(&self) {
+        let permit = self.exchanges.connections.acquire().await;
+        std::future::pending::<()>().await;
+        drop(permit);
+    }
+
+    fn mark_unread(&self) {
+        let now = self.exchanges.now_ms() + 1;
+        self.shared.unread_since.store(now, SeqCst);
+    }
+}
+
+impl Drop for UpstreamPermit {
+    fn drop(&mut self) {
+        // The connection comes first: who waits for its place wants it.
+        self.shared.body().take();
+        self.exchanges.end(&self.shared.id);
+    }
+}
+
+impl StreamCounter {
+    /// How many there are.
+    pub(super) fn open(&self) -> usize {
+        self.0.streams.load(SeqCst)
+    }
+
+    /// Whether the connection is to end, so that another can take its place.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.0.evicted.load(SeqCst)
+    }
+
+    pub(super) fn open_stream(&self) -> StreamGuard {
+        self.0.streams.fetch_add(1, SeqCst);
+        StreamGuard(Arc::clone(&self.0))
+    }
+}
+
+impl StreamGuard {
+    /// Whether its connection was needed for another.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.0.evicted.load(SeqCst)
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, SeqCst);
+    }
+}
+
+impl PermitState {
+    fn new(id: Id) -> Self {
+        Self {
+            id,
+            body: Mutex::default(),
+            reader: AtomicWaker::new(),
+            unread_since: AtomicU64::new(0),
+            evicted: AtomicBool::new(false),
+            evicted_notify: Notify::new(),
+            is_http2: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
+        }
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn evict(&self) {
+        self.evicted.store(true, SeqCst);
+        // Without its body the connection ends, though nobody may ask for the next part.
+        let body = self.body().take();
+        drop(body);
+        self.evicted_notify.notify_waiters();
+        self.reader.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PermitOwner = (1, from(1));
+    const B: PermitOwner = (1, from(2));
+    const C: PermitOwner = (1, from(3));
+
+    const fn from(host: u8) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, host))
+    }
+
+    async fn is_revoked(exchange: &UpstreamPermit) -> bool {
+        let now = tokio::time::timeout(Duration::ZERO, exchange.evicted());
+        now.await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_source_is_evicted_first() {
+        let exchanges = UpstreamLimiter::new(4, Arc::new(Semaphore::new(4)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let mut of_a = Vec::new();
+        for _ in 0..4 {
+            of_a.push(exchanges.acquire(A, soon()).await.unwrap());
+        }
+        assert!(exchanges.acquire(A, soon()).await.is_none());
+        of_a[2].mark_unread();
+        let mut of_b = vec![exchanges.acquire(B, soon()).await.unwrap()];
+        assert!(is_revoked(&of_a[2]).await, "the one that nobody takes");
+        of_b.push(exchanges.acquire(B, soon()).await.unwrap());
+        assert!(is_revoked(&of_a[0]).await, "else the oldest");
+        assert!(!is_revoked(&of_a[1]).await && !is_revoked(&of_a[3]).await);
+        assert!(
+            exchanges.acquire(B, soon()).await.is_none(),
+            "both have two"
+        );
+        assert!(exchanges.acquire(C, soon()).await.is_some());
+        drop((of_a, of_b));
+        assert_eq!(exchanges.open(), 0);
+        assert!(exchanges.lock().accounts.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unread_response_is_evicted_for_anyone_after_the_grace() {
+        let exchanges = UpstreamLimiter::new(2, Arc::new(Semaphore::new(2)));
+        let within = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let a = exchanges.acquire(A, within(1)).await.unwrap();
+        let b = exchanges.acquire(B, within(1)).await.unwrap();
+        assert!(exchanges.acquire(C, within(1)).await.is_none());
+        b.mark_unread();
+        assert!(exchanges.acquire(C, within(4)).await.is_none(), "not yet");
+        let c = exchanges.acquire(C, within(4)).await.unwrap();
+        assert!(is_revoked(&b).await && !is_revoked(&a).await);
+        // One that waits is told when one ends.
+        let (next, ()) = tokio::join!(exchanges.acquire(B, within(1)), async { drop(c) });
+        assert!(next.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_account_is_evicted_first_however_many_sources() {
+        let exchanges = UpstreamLimiter::new(4, Arc::new(Semaphore::new(4)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let mut of_one = Vec::new();
+        for host in [1, 1, 2, 3] {
+            let begun = exchanges.acquire((1, from(host)), soon()).await;
+            of_one.push(begun.unwrap());
+        }
+        // One source has as many as two of the other account's.
+        let mut of_two = vec![exchanges.acquire((2, from(9)), soon()).await.unwrap()];
+        of_two.push(exchanges.acquire((2, from(9)), soon()).await.unwrap());
+        assert!(is_revoked(&of_one[0]).await, "of the source that has most");
+        assert_eq!(exchanges.lock().accounts[&1].total(), 2);
+        assert!(exchanges.acquire((2, from(9)), soon()).await.is_none());
+        assert!(exchanges.acquire((2, from(8)), soon()).await.is_some());
+        assert!(is_revoked(&of_two[0]).await, "its own source that has most");
+        assert_eq!(exchanges.lock().accounts[&1].total(), 2, "not the other's");
+        drop((of_one, of_two));
+        assert!(exchanges.lock().accounts.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_connections_in_use_are_evicted_last() {
+        let exchanges = UpstreamLimiter::new(3, Arc::new(Semaphore::new(3)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let shared = exchanges.acquire(A, soon()).await.unwrap();
+        let (_streams, _open) = shared.mark_http2();
+        let alone = exchanges.acquire(A, soon()).await.unwrap();
+        let other = exchanges.acquire(A, soon()).await.unwrap();
+        assert!(exchanges.acquire(B, soon()).await.is_some());
+        assert!(is_revoked(&alone).await, "the oldest of one visitor alone");
+        assert!(!is_revoked(&shared).await && !is_revoked(&other).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_http2_connections_are_evicted_first() {
+        let exchanges = UpstreamLimiter::new(3, Arc::new(Semaphore::new(3)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let http1 = exchanges.acquire(A, soon()).await.unwrap();
+        let busy = exchanges.acquire(A, soon()).await.unwrap();
+        let idle = exchanges.acquire(B, soon()).await.unwrap();
+        let (_streams, _open) = busy.mark_http2();
+        let (streams, first) = idle.mark_http2();
+        assert_eq!(streams.open(), 1);
+        assert!(exchanges.acquire(B, soon()).await.is_none());
+        drop(first);
+        let second = streams.open_stream();
+        assert!(exchanges.acquire(B, soon()).await.is_none());
+        drop(second);
+        assert!(exchanges.acquire(A, soon()).await.is_some());
+        assert!(is_revoked(&idle).await, "though its source has fewer");
+        assert!(!is_revoked(&busy).await && !is_revoked(&http1).await);
+    }
+}

@@ -1,0 +1,363 @@
+//! Which origins are left alone for a while: a pure state machine, fed with what requests meet.
+//!
+//! What a failure says, and of whom, is [`scope`]. That an address cannot be connected to is the same
+//! for everybody. All that follows is known for one account and one TLS name alone: whoever may add a
+//! domain can point it at anybody's origin, where it fails by itself.
+//!
+//! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as an origin may be, is out for
+//! [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each trial that fails. The trial is the edge's own
+//! request, for a host that was answered before: no visitor's request decides whether an origin comes
+//! back. If none was, it is for the host that took the origin out and for the next visitor's in turns: below
+//! a wildcard anybody can name a host that the origin does not want, and neither who did so before nor who
+//! does so now should decide alone. An answer to anybody forgets the past. Being out never refuses a request: when all others
+//! fail, an origin that is out is tried all the same.
+
+use std::{collections::HashMap, hash::Hash};
+
+use http::{Version, uri::Authority};
+
+use super::{UpstreamError, pool::Destination};
+
+/// Failures in a row that take an origin out.
+const FAILURES_MAX: u32 = 3;
+/// How long it is out at first.
+const FIRST_MS: u64 = 2_000;
+/// How long it is out at most.
+const LONGEST_MS: u64 = 60_000;
+/// How long a trial is waited for, before another one may begin.
+pub(super) const PROBE_TIMEOUT_MS: u64 = 10_000;
+/// For so long after an answer a request that breaks off says something of itself, not of the origin.
+const LATELY_MS: u64 = 10_000;
+/// For so long a failure is remembered of what nobody asks for any more.
+const FORGOTTEN_AFTER_MS: u64 = 10 * 60_000;
+/// How often what is old is looked for.
+const FORGET_EVERY_MS: u64 = 60_000;
+/// How often the host of the last answer is noted.
+const NOTE_EVERY_MS: u64 = 1_000;
+/// What is remembered at most of each kind: 65,536 destinations of 200 bytes are 13 MB.
+const KNOWN_MAX: usize = 65_536;
+
+/// What requests have met lately.
+#[derive(Debug, Default)]
+pub(super) struct OutlierDetector {
+    /// By authority, of those that may be at private addresses and those that may not: a name can have both.
+    addresses: [Outliers<Box<str>>; 2],
+    destinations: Outliers<Destination>,
+    answered: HashMap<Destination, LastSuccess>,
+    /// When `answered` was last looked through.
+    swept_ms: u64,
+    /// When the failures were.
+    forgot_ms: u64,
+}
+
+/// Those that failed lately.
+#[derive(Debug)]
+struct Outliers<K>(HashMap<K, OutlierState>);
+
+#[derive(Debug, Default)]
+struct OutlierState {
+    failures: u32,
+    failed_ms: u64,
+    ejected_until_ms: u64,
+    /// Since when the edge tries it.
+    probe_started_ms: Option<u64>,
+    trials: u32,
+    /// Of the request that took it out, as in [`LastSuccess`].
+    host: Option<Authority>,
+}
+
+/// The last answer of a destination.
+#[derive(Debug)]
+struct LastSuccess {
+    at_ms: u64,
+    /// Which host was answered. Without TLS alone: in TLS the destination has the host.
+    host: Option<Authority>,
+    noted_ms: u64,
+    /// Whether it was in HTTP/1.0.
+    http10: bool,
+}
+
+/// What a request met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) why: UpstreamError,
+    /// Whether there was a connection of TCP.
+    pub(super) connected: bool,
+    /// When the request was sent.
+    pub(super) asked_ms: u64,
+    /// Whether it was the edge's own request, made to find out.
+    pub(super) is_probe: bool,
+    /// Whether it was waited for a shorter time than an origin has.
+    pub(super) cut_short: bool,
+}
+
+/// Whom a failure says something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailureScope {
+    /// Nobody but the domain, its visitor or the edge.
+    None,
+    /// Everybody who connects to the address.
+    Address,
+    /// The requests of one account for one TLS name.
+    Destination {
+        /// Whether once is enough.
+        at_once: bool,
+    },
+}
+
+/// Whom `failure` says something of, if the destination answered last at `answered_ms`.
+const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) -> FailureScope {
+    const COUNTED: FailureScope = FailureScope::Destination { at_once: false };
+    match failure.why {
+        UpstreamError::Unreachable | UpstreamError::ConnectTimeout if !failure.connected => {
+            FailureScope::Address
+        }
+        UpstreamError::Unreachable
+        | UpstreamError::ConnectTimeout
+        | UpstreamError::TlsUntrusted => COUNTED,
+        UpstreamError::BadResponse => match answered_ms {
+            // A request that the origin does not want is the visitor's doing.
+            Some(at) if !failure.is_probe && now_ms < at.saturating_add(LATELY_MS) => {
+                FailureScope::None
+            }
+            _ => COUNTED,
+        },
+        UpstreamError::ResponseTimeout if failure.cut_short && !failure.is_probe => {
+            FailureScope::None
+        }
+        UpstreamError::ResponseTimeout => match answered_ms {
+            Some(at) if !failure.is_probe && at >= failure.asked_ms => FailureScope::None,
+            _ => FailureScope::Destination { at_once: true },
+        },
+        // Who may not go there says nothing to those who may, and being busy is no illness.
+        UpstreamError::NoOrigin
+        | UpstreamError::AddressNotAllowed
+        | UpstreamError::ConnectionLimit
+        | UpstreamError::ClientTooSlow
+        | UpstreamError::TooLarge
+        | UpstreamError::ClientAborted
+        | UpstreamError::LengthRequired => FailureScope::None,
+    }
+}
+
+impl OutlierDetector {
+    /// Whether nothing failed lately.
+    pub(super) fn has_no_failures(&self) -> bool {
+        self.addresses.iter().all(|ones| ones.0.is_empty()) && self.destinations.0.is_empty()
+    }
+
+    /// Forgets what failed long ago, now and then.
+    pub(super) fn forget_old(&mut self, now_ms: u64) {
+        if now_ms >= self.forgot_ms + FORGET_EVERY_MS {
+            self.forgot_ms = now_ms;
+            for addresses in &mut self.addresses {
+                addresses.forget_old(now_ms);
+            }
+            self.destinations.forget_old(now_ms);
+        }
+    }
+
+    /// Whether requests may go there.
+    pub(super) fn is_available(&self, to: &Destination) -> bool {
+        self.addresses(to).is_available(&to.authority) && self.destinations.is_available(to)
+    }
+
+    /// Whether it is out and should be tried now. Then this is said once, until the trial has ended.
+    pub(super) fn start_probe(&mut self, to: &Destination, now_ms: u64) -> bool {
+        if self.is_available(to) {
+            return false;
+        }
+        let address = self.addresses_mut(to).start_probe(&to.authority, now_ms);
+        // Both: one trial finds out about both.
+        self.destinations.start_probe(to, now_ms) | address
+    }
+
+    /// The host for the trial that has begun, where the destination itself does not say it. `None`: the next
+    /// visitor's.
+    pub(super) fn trial_host(&self, to: &Destination) -> Option<&Authority> {
+        let answered = self.answered.get(to);
+        let answered = answered.and_then(|answered| answered.host.as_ref());
+        answered.or_else(|| {
+            let state = self.destinations.0.get(to)?;
+            state.host.as_ref().filter(|_| state.trials % 2 == 1)
+        })
+    }
+
+    /// Whether its last answer was in HTTP/1.0: it knows no chunks (RFC 9112 §6.1).
+    pub(super) fn speaks_http10(&self, to: &Destination) -> bool {
+        self.answered
+            .get(to)
+            .is_some_and(|answered| answered.http10)
+    }
+
+    /// It answered for `host`, in `version`. Whether it comes back by that.
+    pub(super) fn record_success(
+        &mut self,
+        to: &Destination,
+        host: &Authority,
+        version: Version,
+        now_ms: u64,
+    ) -> bool {
+        self.note_answer(to, host, version, now_ms);
+        if self.has_no_failures() {
+            return false;
+        }
+        let address = self.addresses_mut(to).recover(&to.authority);
+        self.destinations.recover(to) | address
+    }
+
+    /// It failed when asked for `host`. For how long it goes out by that, if it does.
+    pub(super) fn failed(
+        &mut self,
+        to: &Destination,
+        host: &Authority,
+        failure: Failure,
+        now_ms: u64,
+    ) -> Option<u64> {
+        let answered_ms = self.answered.get(to).map(|answered| answered.at_ms);
+        let scope = failure_scope(failure, answered_ms, now_ms);
+        if failure.connected && failure.is_probe {
+            self.addresses_mut(to).recover(&to.authority);
+        }
+        match scope {
+            FailureScope::None => None,
+            FailureScope::Address => {
+                let ones = self.addresses_mut(to);
+                ones.failed(&to.authority, failure.is_probe, false, now_ms)
+            }
+            FailureScope::Destination { at_once } => {
+                let out_ms = self
+                    .destinations
+                    .failed(to, failure.is_probe, at_once, now_ms)?;
+                let state = self.destinations.0.get_mut(to);
+                if let Some(state) = state.filter(|state| state.host.is_none())
+                    && to.tls_host.is_none()
+                {
+                    state.host = copy(host);
+                }
+                Some(out_ms)
+            }
+        }
+    }
+
+    fn addresses(&self, to: &Destination) -> &Outliers<Box<str>> {
+        &self.addresses[usize::from(to.private)]
+    }
+
+    fn addresses_mut(&mut self, to: &Destination) -> &mut Outliers<Box<str>> {
+        &mut self.addresses[usize::from(to.private)]
+    }
+
+    fn note_answer(&mut self, to: &Destination, host: &Authority, version: Version, now_ms: u64) {
+        let http10 = version <= Version::HTTP_10;
+        if let Some(answered) = self.answered.get_mut(to) {
+            answered.at_ms = now_ms;
+            answered.http10 = http10;
+            if now_ms >= answered.noted_ms + NOTE_EVERY_MS {
+                answered.noted_ms = now_ms;
+                if answered.host.as_ref().is_some_and(|known| known != host) {
+                    answered.host = copy(host);
+                }
+            }
+            return;
+        }
+        if self.answered.len() >= KNOWN_MAX {
+            if now_ms < self.swept_ms + NOTE_EVERY_MS {
+                return;
+            }
+            self.swept_ms = now_ms;
+            self.answered
+                .retain(|_, answered| now_ms < answered.at_ms + LATELY_MS);
+            if self.answered.len() >= KNOWN_MAX {
+                return;
+            }
+        }
+        let host = if to.tls_host.is_none() {
+            copy(host)
+        } else {
+            None
+        };
+        let answered = LastSuccess {
+            at_ms: now_ms,
+            host,
+            noted_ms: now_ms,
+            http10,
+        };
+        self.answered.insert(to.clone(), answered);
+    }
+}
+
+/// In memory of its own: what is parsed shares the buffer of the whole head.
+fn copy(host: &Authority) -> Option<Authority> {
+    Authority::try_from(host.as_str().as_bytes()).ok()
+}
+
+impl<K> Default for Outliers<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Clone + Eq + Hash> Outliers<K> {
+    fn is_available(&self, key: &K) -> bool {
+        self.0.get(key).is_none_or(|state| !state.is_ejected())
+    }
+
+    fn start_probe(&mut self, key: &K, now_ms: u64) -> bool {
+        let Some(state) = self.0.get_mut(key) else {
+            return false;
+        };
+        let running = state
+            .probe_started_ms
+            .is_some_and(|since| now_ms < since + PROBE_TIMEOUT_MS);
+        if !state.is_ejected() || running || now_ms < state.ejected_until_ms {
+            return false;
+        }
+        state.probe_started_ms = Some(now_ms);
+        state.trials = state.trials.wrapping_add(1);
+        true
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        self.0
+            .retain(|_, state| now_ms < state.failed_ms + FORGOTTEN_AFTER_MS);
+    }
+
+    /// Whether it was out.
+    fn recover(&mut self, key: &K) -> bool {
+        self.0.remove(key).is_some_and(|state| state.is_ejected())
+    }
+
+    fn failed(&mut self, key: &K, trial: bool, at_once: bool, now_ms: u64) -> Option<u64> {
+        if self.0.len() >= KNOWN_MAX && !self.0.contains_key(key) {
+            self.0.retain(|_, state| now_ms < state.ejected_until_ms);
+            if self.0.len() >= KNOWN_MAX {
+                return None;
+            }
+        }
+        let state = self.0.entry(key.clone()).or_default();
+        // Requests that went there all the same, or were on their way, say nothing new.
+        if state.is_ejected() && !trial {
+            return None;
+        }
+        state.failed_ms = now_ms;
+        state.failures = state.failures.saturating_add(1);
+        if at_once {
+            state.failures = state.failures.max(FAILURES_MAX);
+        }
+        state.probe_started_ms = None;
+        let over = state.failures.checked_sub(FAILURES_MAX)?;
+        let out_ms = (FIRST_MS << over.min(16)).min(LONGEST_MS);
+        state.ejected_until_ms = now_ms + out_ms;
+        Some(out_ms)
+    }
+}
+
+impl OutlierState {
+    const fn is_ejected(&self) -> bool {
+        self.failures >= FAILURES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests;

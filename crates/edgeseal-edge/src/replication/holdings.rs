@@ -1,0 +1,221 @@
+//! What an edge holds in memory, each thing once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use edgeseal_core::{
+    DomainPattern,
+    certificate::Digest,
+    domain::{Domain, Environment},
+    private_origins::PrivateOrigins,
+};
+
+use crate::{
+    index::Index,
+    quarantine::Quarantine,
+    served_domain::{
+        Chain, Https, Material, MaterialInterner, OriginInterner, Origins, ServedDomain,
+        SharedMaterial,
+    },
+    tls::KeyCache,
+};
+
+/// Index, material, chains, origins, keys, quarantine.
+#[derive(Debug)]
+pub(crate) struct ServingState {
+    index: Arc<Index<ServedDomain>>,
+    keys: Arc<KeyCache>,
+    environment: Environment,
+    private_origins: PrivateOrigins,
+    quarantine: Quarantine,
+    materials: Mutex<MaterialInterner>,
+    chains: Mutex<Chains>,
+    origins: Mutex<OriginInterner>,
+}
+
+/// Issuers and chains of them, as long as some material has them.
+#[derive(Debug, Default)]
+struct Chains {
+    issuers: HashMap<Digest, Arc<[u8]>>,
+    /// By the digest of the issuers' digests.
+    chains: HashMap<Digest, Arc<Chain>>,
+    /// Issuers from which on it is worth to look for those that nobody has.
+    sweep_threshold: usize,
+}
+
+impl Chains {
+    /// Looks when there are twice as many as after the last time, so each costs a look or two.
+    fn sweep(&mut self) {
+        const SMALL: usize = 64;
+        if self.issuers.len() < self.sweep_threshold.max(SMALL) {
+            return;
+        }
+        self.chains.retain(|_, chain| Arc::strong_count(chain) > 1);
+        self.issuers.retain(|_, der| Arc::strong_count(der) > 1);
+        self.sweep_threshold = 2 * self.issuers.len();
+    }
+}
+
+impl ServingState {
+    /// Nothing yet.
+    pub(crate) fn new(
+        keys: Arc<KeyCache>,
+        environment: Environment,
+        private_origins: PrivateOrigins,
+    ) -> Self {
+        Self {
+            index: Arc::default(),
+            keys,
+            environment,
+            private_origins,
+            quarantine: Quarantine::default(),
+            materials: Mutex::default(),
+            chains: Mutex::default(),
+            origins: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn index(&self) -> &Arc<Index<ServedDomain>> {
+        &self.index
+    }
+
+    pub(crate) const fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    pub(crate) const fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    pub(super) fn keys(&self) -> &KeyCache {
+        &self.keys
+    }
+
+    /// Serves `entry` from now on, and ends the domain's quarantine.
+    pub(super) fn put(&self, name: &DomainPattern, entry: ServedDomain) {
+        self.replace(name, entry);
+        self.quarantine.release(name);
+    }
+
+    /// Serves `entry`, which is only part of what the domain should have, from now on; the domain is
+    /// in quarantine for the rest.
+    pub(super) fn put_partial(&self, name: &DomainPattern, entry: ServedDomain, why: &str) {
+        self.replace(name, entry);
+        self.quarantine.put(name, why);
+    }
+
+    /// Serves `entry`, whose material is kept already, from now on; there is nothing in its place.
+    pub(super) fn insert(&self, name: &DomainPattern, entry: ServedDomain) {
+        self.keys.staples().serve(&entry);
+        self.index.put(name, entry);
+    }
+
+    fn replace(&self, name: &DomainPattern, mut entry: ServedDomain) {
+        if let Https::On(certificates) = entry.https {
+            let mut materials = self.materials();
+            entry.https = Https::On(certificates.map(|material| materials.intern(material)));
+        }
+        let before = self.index.get(name);
+        self.keys.staples().serve(&entry);
+        self.index.put(name, entry);
+        self.retire(before);
+    }
+
+    /// Makes room for so many more domains, each with material of its own.
+    pub(super) fn reserve(&self, domains: usize) {
+        self.index.reserve(domains);
+        self.materials().reserve(domains);
+    }
+
+    /// Serves the domain no more.
+    pub(super) fn remove(&self, name: &DomainPattern) {
+        let before = self.index.get(name);
+        self.index.remove(name);
+        self.retire(before);
+        self.quarantine.release(name);
+    }
+
+    /// Lets go of material, chains and issuers that nobody uses. Not between the moment that an issuer
+    /// is [kept](Self::keep_issuer) and the one that its [chain](Self::chain) is asked for.
+    pub(super) fn sweep(&self) {
+        self.materials().sweep();
+        self.chains().sweep();
+    }
+
+    /// Keeps material for domains that are about to come.
+    pub(super) fn keep_material(&self, material: Material) {
+        self.materials().intern(SharedMaterial::new(material));
+    }
+
+    /// Lets go of material that no domain came for.
+    pub(super) fn sweep_all(&self) {
+        self.materials().sweep_all();
+    }
+
+    /// Material in use.
+    pub(crate) fn material(&self, digest: &Digest) -> Option<SharedMaterial> {
+        self.materials().get(digest)
+    }
+
+    /// Whether an issuer is known.
+    pub(super) fn has_issuer(&self, digest: &Digest) -> bool {
+        self.chains().issuers.contains_key(digest)
+    }
+
+    /// Keeps an issuer.
+    pub(crate) fn keep_issuer(&self, digest: Digest, der: Arc<[u8]>) {
+        self.chains().issuers.entry(digest).or_insert(der);
+    }
+
+    /// The chain of these issuers, all of which are known; `None` if one is not.
+    pub(super) fn chain(&self, issuers: &[Digest]) -> Option<Arc<Chain>> {
+        let id = Digest::of_chain(issuers.iter().map(|issuer| &issuer.0[..]));
+        let mut chains = self.chains();
+        if let Some(chain) = chains.chains.get(&id) {
+            return Some(Arc::clone(chain));
+        }
+        let ders = issuers
+            .iter()
+            .map(|issuer| chains.issuers.get(issuer).cloned());
+        let chain = Arc::new(Chain::new(ders.collect::<Option<_>>()?));
+        chains.chains.insert(id, Arc::clone(&chain));
+        Some(chain)
+    }
+
+    /// The origins of a domain's record.
+    pub(super) fn origins(&self, domain: &Domain) -> Arc<Origins> {
+        let private = self.private_origins.permits(domain.origin_permission);
+        let origins = Origins::of(&domain.account, &domain.origins, private);
+        self.origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .intern(origins)
+    }
+
+    fn retire(&self, before: Option<ServedDomain>) {
+        if let Some(before) = &before {
+            self.keys.staples().release(before);
+        }
+        if let Some(Https::On(certificates)) = before.map(|entry| entry.https) {
+            let mut materials = self.materials();
+            for material in certificates.materials() {
+                materials.retire(material.digest());
+            }
+        }
+    }
+
+    fn materials(&self) -> MutexGuard<'_, MaterialInterner> {
+        self.materials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chains(&self) -> MutexGuard<'_, Chains> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

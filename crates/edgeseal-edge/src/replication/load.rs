@@ -1,0 +1,293 @@
+//! A cold start: what the replica holds becomes what is served, before the store is asked.
+//!
+//! Issuers first, then all material, then all domains: each in one pass over the file, in the order
+//! in which it lies there, while all cores take apart what was read.
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use edgeseal_core::{
+    DomainPattern,
+    certificate::Digest,
+    domain::{Binding, Domain},
+};
+use edgeseal_store::record::{decode, decode_material};
+
+use super::{
+    ServingState,
+    prepare::{recorded_kind_of_first, served_binding, served_domain},
+};
+use crate::{
+    replica::{DomainRow, MaterialRow, Replica, ReplicaError, ReplicaStatus},
+    served_domain::{Certificates, Material},
+    tls::MaterialError,
+};
+
+/// Serves everything in `replica` that reads. What does not read is left out, and the cursor is
+/// forgotten, so that the store is asked for everything; a file that breaks while it is read is read
+/// again, as far as it is whole.
+///
+/// # Errors
+/// [`ReplicaError`] if nothing can be read any more.
+pub(crate) fn load_replica(
+    holdings: &ServingState,
+    mut replica: Replica,
+) -> Result<(Replica, ReplicaStatus), ReplicaError> {
+    let why = match load_all(holdings, &mut replica) {
+        Ok(standing) => return Ok((replica, standing)),
+        Err(why) => why,
+    };
+    tracing::error!(
+        error = &why as &dyn std::error::Error,
+        "the replica broke while it was read: what is whole of it is served, and the store is asked \
+         for everything"
+    );
+    let mut replica = replica.recover(&why, holdings.environment())?;
+    let mut standing = match load_all(holdings, &mut replica) {
+        Ok(standing) => standing,
+        Err(why) => {
+            let error: &dyn std::error::Error = &why;
+            tracing::error!(error, "the replica broke again while it was read");
+            replica.status()
+        }
+    };
+    standing.cursor = None;
+    // There is something to serve, so the store is not waited for without end.
+    standing.complete |= !holdings.index().is_empty();
+    Ok((replica, standing))
+}
+
+/// Serves everything in a replica that another process writes, and leaves the file alone. If not all
+/// of it reads, the cursor is forgotten, so that the store is asked for everything.
+///
+/// # Errors
+/// [`ReplicaError`] if the file cannot be read to its end.
+pub(crate) fn load_snapshot(
+    holdings: &ServingState,
+    replica: Replica,
+) -> Result<(Replica, ReplicaStatus), ReplicaError> {
+    let whole = read_all(holdings, &replica)?;
+    replica.end_snapshot()?;
+    let mut standing = replica.status();
+    if !whole {
+        standing.cursor = None;
+    }
+    Ok((replica, standing))
+}
+
+fn load_all(holdings: &ServingState, replica: &mut Replica) -> Result<ReplicaStatus, ReplicaError> {
+    let mut standing = replica.status();
+    if !read_all(holdings, replica)? {
+        match replica.rebuild() {
+            Ok(()) => standing = replica.status(),
+            Err(why) if Replica::is_corruption(&why) => return Err(why),
+            // The disk does not take it now. The store is asked for everything all the same.
+            Err(why) => {
+                let error: &dyn std::error::Error = &why;
+                tracing::error!(error, "the replica cannot be rebuilt");
+                standing.cursor = None;
+            }
+        }
+    }
+    Ok(standing)
+}
+
+/// Whether everything is there and reads.
+fn read_all(holdings: &ServingState, replica: &Replica) -> Result<bool, ReplicaError> {
+    let written = replica.status().domains;
+    holdings.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
+    for (name, why) in replica.quarantine()? {
+        holdings.quarantine().put(&name, &why);
+    }
+    let loading = Loading::new(holdings);
+    for (digest, der) in replica.issuers()? {
+        if Digest::of(&der) == digest {
+            holdings.keep_issuer(digest, der);
+        } else {
+            loading.unreadable.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let known = holdings.keys().kek_checker();
+    in_parallel(
+        |each| replica.visit_materials(each),
+        |row| loading.material(&row, &known),
+    )?;
+    in_parallel(
+        |each| replica.visit_domains(each),
+        |row| loading.domain(&row),
+    )?;
+    holdings.sweep_all();
+    let visited = loading.visited.into_inner();
+    let unreadable = loading.unreadable.into_inner();
+    let whole = unreadable == 0 && visited == written;
+    if !whole {
+        tracing::error!(
+            unreadable,
+            missing = written.saturating_sub(visited),
+            "the replica is not what was written: the store is asked for everything"
+        );
+    }
+    tracing::info!(
+        domains = holdings.index().len(),
+        unreadable,
+        "the last good state was loaded"
+    );
+    Ok(whole)
+}
+
+/// A number of domains that is believed without looking: what a file says of itself is not to take
+/// all memory.
+const MOST_RESERVED: u64 = 4_000_000;
+
+/// What goes on while a replica is read.
+struct Loading<'a> {
+    serving: &'a ServingState,
+    visited: AtomicU64,
+    unreadable: AtomicU64,
+    /// Keys that do not open; none, unless the keyring is another one.
+    unusable: Mutex<HashMap<Digest, MaterialError>>,
+}
+
+impl<'a> Loading<'a> {
+    fn new(holdings: &'a ServingState) -> Self {
+        Self {
+            serving: holdings,
+            visited: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
+            unusable: Mutex::default(),
+        }
+    }
+
+    /// Keeps material. It was checked when it came; here only whether its key can be opened, since
+    /// the keyring may be another.
+    fn material(&self, row: &MaterialRow, known: &impl Fn(&Material) -> Result<(), MaterialError>) {
+        let whole = row.is_intact();
+        let Some(material) = self.read_material(row).filter(|_| whole) else {
+            self.unreadable.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if let Err(why) = known(&material) {
+            let unusable = self.unusable.lock();
+            unusable
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(row.digest, why);
+        }
+        self.serving.keep_material(material);
+    }
+
+    fn read_material(&self, row: &MaterialRow) -> Option<Material> {
+        let decoded = decode_material(&row.value).ok()?;
+        let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
+        let chain = self.serving.chain(&issuers)?;
+        let (leaf, sealed_key) = (&decoded.leaf, &decoded.sealed_key);
+        Some(Material::new(row.digest, leaf, chain, sealed_key))
+    }
+
+    /// Serves a domain, if all of it can be.
+    fn domain(&self, row: &DomainRow) {
+        self.visited.fetch_add(1, Ordering::Relaxed);
+        if row.is_intact() && self.serve(row).is_some() {
+            return;
+        }
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(domain.name = %row.name, "a row of the replica does not read");
+    }
+
+    /// `None` if the row is of another release, or its material is not there.
+    fn serve(&self, row: &DomainRow) -> Option<()> {
+        let name = DomainPattern::parse(&row.name).ok()?;
+        let domain: Domain = decode(&row.record).ok()?;
+        let certificates = match served_binding(&domain, self.serving.environment()) {
+            None => None,
+            Some(binding) => Some(self.certificates(&name, binding, row)?),
+        };
+        for material in certificates.iter().flat_map(Certificates::materials) {
+            let unusable = self.unusable.lock();
+            let unusable = unusable.unwrap_or_else(PoisonError::into_inner);
+            if let Some(why) = unusable.get(material.digest()) {
+                self.serving.quarantine().put(&name, &why.to_string());
+            }
+        }
+        let entry = served_domain(self.serving, &domain, certificates, row.revision);
+        self.serving.insert(&name, entry);
+        Some(())
+    }
+
+    /// What a row has of a binding. If that is one certificate of two, the domain is in quarantine.
+    fn certificates(
+        &self,
+        name: &DomainPattern,
+        binding: &Binding,
+        row: &DomainRow,
+    ) -> Option<Certificates> {
+        let companion = binding.companion.as_ref();
+        let expected = [
+            (row.material, Some(binding.material)),
+            (row.companion, companion.map(|companion| companion.material)),
+        ];
+        let [first, second] = expected.map(|(has, bound)| match (has, bound) {
+            (Some(has), Some(bound)) if has == bound => self.serving.material(&has),
+            _ => None,
+        });
+        let (one, two) = (first.clone().or_else(|| second.clone())?, first.zip(second));
+        let kind = companion.and_then(recorded_kind_of_first);
+        if let (Some((first, second)), Some(kind)) = (two, kind) {
+            return Some(Certificates::pair(first, second, kind));
+        }
+        if companion.is_some() {
+            // The store is asked for the other one as soon as it can be.
+            let why = "one of its two certificates is not in the replica";
+            self.serving.quarantine().put(name, why);
+        }
+        Some(Certificates::single(one))
+    }
+}
+
+/// Reads on this thread while others do the work: one for each core.
+fn in_parallel<T: Send>(
+    read: impl FnOnce(&mut dyn FnMut(T)) -> Result<(), ReplicaError>,
+    work: impl Fn(T) + Sync,
+) -> Result<(), ReplicaError> {
+    const TOGETHER: usize = 128;
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let (sender, receiver) = mpsc::sync_channel::<Vec<T>>(2 * cores);
+    let receiver = Mutex::new(receiver);
+    let next = || {
+        let receiver = receiver.lock();
+        receiver.unwrap_or_else(PoisonError::into_inner).recv()
+    };
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Ok(rows) = next() {
+                    rows.into_iter().for_each(&work);
+                }
+            });
+        }
+        let mut rows = Vec::with_capacity(TOGETHER);
+        let send = |rows| {
+            // The others end after the sender is gone, or by a panic, which the scope passes on.
+            let _ = sender.send(rows);
+        };
+        let read = read(&mut |row| {
+            rows.push(row);
+            if rows.len() == TOGETHER {
+                send(std::mem::replace(&mut rows, Vec::with_capacity(TOGETHER)));
+            }
+        });
+        send(rows);
+        drop(sender);
+        read
+    })
+}
+
+#[cfg(test)]
+mod tests;

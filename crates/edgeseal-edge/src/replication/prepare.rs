@@ -1,0 +1,313 @@
+//! From a stored record to an entry that can be served, or the reason why not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgeseal_core::{
+    DomainPattern, Timestamp,
+    certificate::{Digest, KeyAlgorithm},
+    domain::{Binding, Companion, Domain, DomainState, Environment},
+};
+use edgeseal_store::{
+    Change, Fault, Key, Revision, Store,
+    record::{self, decode, decode_material, encode_material},
+};
+
+use super::{ServingState, name_of};
+use crate::{
+    replica::{DomainWrite, Issuer},
+    served_domain::{Certificates, Https, KeyKind, Material, ServedDomain, SharedMaterial},
+};
+
+/// A change, ready to be applied.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// Serve this.
+    Serve(Box<UsableRecord>),
+    /// Serve it no more.
+    Remove(DomainPattern, Revision),
+    /// It cannot be used.
+    Quarantine {
+        /// The domain.
+        name: DomainPattern,
+        /// Why, for people.
+        why: String,
+    },
+    /// The key is no domain's. Logged already.
+    Ignore,
+}
+
+/// A record that can be used.
+#[derive(Debug)]
+pub(super) struct UsableRecord {
+    pub(super) entry: ServedDomain,
+    /// When the call came that made the change.
+    pub(super) modified: Timestamp,
+    pub(super) row: DomainWrite,
+    /// All issuers of its material: the replica tells which of them are new to it.
+    pub(super) issuers: Vec<Issuer>,
+    /// Why one of its two certificates cannot be used; the entry has the other one.
+    pub(super) unusable: Option<String>,
+}
+
+/// Why something cannot be used: it is wrong itself, or the store failed.
+enum PrepareError {
+    Invalid(String),
+    Store(Fault),
+}
+
+impl From<Fault> for PrepareError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault)
+    }
+}
+
+/// Fetches what a change needs and checks all of it.
+pub(super) async fn prepare(
+    store: &dyn Store,
+    holdings: &ServingState,
+    change: &Change,
+) -> Result<Prepared, Fault> {
+    let Some(name) = name_of(&change.key) else {
+        tracing::error!(key = %change.key, "a key under the domains' prefix is no domain's");
+        return Ok(Prepared::Ignore);
+    };
+    let Some(value) = &change.value else {
+        return Ok(Prepared::Remove(name, change.revision));
+    };
+    match prepare_record(store, holdings, &name, value, change).await {
+        Ok(good) => Ok(Prepared::Serve(Box::new(good))),
+        Err(PrepareError::Invalid(why)) => Ok(Prepared::Quarantine { name, why }),
+        Err(PrepareError::Store(fault)) => Err(fault),
+    }
+}
+
+async fn prepare_record(
+    store: &dyn Store,
+    holdings: &ServingState,
+    name: &DomainPattern,
+    value: &Bytes,
+    change: &Change,
+) -> Result<UsableRecord, PrepareError> {
+    let domain: Domain = decode(value).map_err(|fault| {
+        PrepareError::Invalid(format!("the record does not read: {}", cause(&fault)))
+    })?;
+    if domain.name != *name {
+        let why = format!("the record is of {}", domain.name);
+        return Err(PrepareError::Invalid(why));
+    }
+    let served = match served_binding(&domain, holdings.environment()) {
+        Some(binding) => fetch_bound(store, holdings, binding).await?,
+        None => Fetched::default(),
+    };
+    let materials = served.certificates.iter().flat_map(Certificates::materials);
+    let issuers = materials.flat_map(|material| material.get().issuers());
+    Ok(UsableRecord {
+        issuers: issuers
+            .map(|der| (Digest::of(der), Arc::clone(der)))
+            .collect(),
+        modified: domain.modified,
+        row: DomainWrite {
+            name: name.clone(),
+            revision: change.revision,
+            record: value.clone(),
+            material: served.first,
+            companion: served.companion,
+        },
+        entry: served_domain(holdings, &domain, served.certificates, change.revision),
+        unusable: served.unusable,
+    })
+}
+
+/// What a domain serves, or with HTTPS off nothing.
+pub(super) fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
+    domain
+        .binding(environment)
+        .filter(|binding| binding.enabled)
+}
+
+/// The kind of the first certificate's key, as the record has it.
+pub(super) const fn recorded_kind_of_first(companion: &Companion) -> Option<KeyKind> {
+    match companion.key {
+        KeyAlgorithm::Rsa => Some(KeyKind::Ecdsa),
+        KeyAlgorithm::Ecdsa => Some(KeyKind::Rsa),
+        KeyAlgorithm::Ed25519 => None,
+    }
+}
+
+pub(super) fn served_domain(
+    holdings: &ServingState,
+    domain: &Domain,
+    certificates: Option<Certificates>,
+    revision: Revision,
+) -> ServedDomain {
+    ServedDomain {
+        domain_id: domain.id,
+        online: domain.state == DomainState::Online,
+        https: certificates.map_or(Https::Off, Https::On),
+        origins: holdings.origins(domain),
+        delivery: *domain.delivery(holdings.environment()),
+        revision,
+    }
+}
+
+/// What there is of a binding.
+#[derive(Default)]
+struct Fetched {
+    certificates: Option<Certificates>,
+    first: Option<Stored>,
+    companion: Option<Stored>,
+    unusable: Option<String>,
+}
+
+/// An address and what is stored under it.
+type Stored = (Digest, Bytes);
+
+/// The certificates of a binding; if one of two cannot be used, the other one.
+async fn fetch_bound(
+    store: &dyn Store,
+    holdings: &ServingState,
+    binding: &Binding,
+) -> Result<Fetched, PrepareError> {
+    let first = fetch(store, holdings, binding.material).await;
+    let Some(companion) = &binding.companion else {
+        return Ok(Fetched::only_first(first?));
+    };
+    let second = fetch(store, holdings, companion.material).await;
+    let part = |fetched, which, why| Fetched {
+        unusable: Some(format!("its {which} certificate cannot be used: {why}")),
+        ..fetched
+    };
+    match (split_invalid(first)?, split_invalid(second)?) {
+        (Ok(first), Ok(second)) => match kind_of_first(holdings, companion, &first.0, &second.0) {
+            Some(kind) => Ok(Fetched {
+                certificates: Some(Certificates::pair(first.0, second.0, kind)),
+                first: Some(first.1),
+                companion: Some(second.1),
+                unusable: None,
+            }),
+            None => {
+                let why = "the kind of its key is not what the record says";
+                Ok(part(Fetched::only_first(first), "second", why.to_owned()))
+            }
+        },
+        (Ok(first), Err(why)) => Ok(part(Fetched::only_first(first), "second", why)),
+        (Err(why), Ok(second)) => {
+            let only_second = Fetched {
+                certificates: Some(Certificates::single(second.0)),
+                companion: Some(second.1),
+                ..Fetched::default()
+            };
+            Ok(part(only_second, "first", why))
+        }
+        (Err(why), Err(_)) => Err(PrepareError::Invalid(why)),
+    }
+}
+
+impl Fetched {
+    fn only_first((material, stored): (SharedMaterial, Stored)) -> Self {
+        Self {
+            certificates: Some(Certificates::single(material)),
+            first: Some(stored),
+            ..Self::default()
+        }
+    }
+}
+
+/// Tells what is wrong itself from a failure of the store.
+fn split_invalid<T>(fetched: Result<T, PrepareError>) -> Result<Result<T, String>, Fault> {
+    match fetched {
+        Ok(fetched) => Ok(Ok(fetched)),
+        Err(PrepareError::Invalid(why)) => Ok(Err(why)),
+        Err(PrepareError::Store(fault)) => Err(fault),
+    }
+}
+
+/// The kind of the first certificate's key, if both are what the record says.
+fn kind_of_first(
+    holdings: &ServingState,
+    companion: &Companion,
+    first: &Material,
+    second: &Material,
+) -> Option<KeyKind> {
+    let kind = recorded_kind_of_first(companion)?;
+    let keys = holdings.keys();
+    let other = keys.kind(second)?;
+    (keys.kind(first) == Some(kind) && other != kind).then_some(kind)
+}
+
+/// Material that can be used, and its stored form.
+async fn fetch(
+    store: &dyn Store,
+    holdings: &ServingState,
+    digest: Digest,
+) -> Result<(SharedMaterial, Stored), PrepareError> {
+    // Material never changes, and what is held was checked when it came; only the key-encryption
+    // key may have changed since.
+    if let Some(material) = holdings.material(&digest)
+        && holdings.keys().check_opens(&material).is_ok()
+    {
+        let stored = encode_material(&stored_form(&material))?;
+        return Ok((material, (digest, stored)));
+    }
+    let found = store.get(&Key::material(&digest)).await?;
+    let stored = found
+        .ok_or_else(|| PrepareError::Invalid(format!("material {digest} is not in the store")))?
+        .value;
+    let decoded = decode_material(&stored).map_err(|fault| {
+        PrepareError::Invalid(format!(
+            "material {digest} does not read: {}",
+            cause(&fault)
+        ))
+    })?;
+    let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
+    fetch_issuers(store, holdings, &issuers).await?;
+    let chain = holdings
+        .chain(&issuers)
+        .ok_or_else(|| PrepareError::Invalid("an issuer is not there".to_owned()))?;
+    let material = Material::new(digest, &decoded.leaf, chain, &decoded.sealed_key);
+    holdings
+        .keys()
+        .check(&material)
+        .map_err(|why| PrepareError::Invalid(format!("material {digest}: {why}")))?;
+    Ok((SharedMaterial::new(material), (digest, stored)))
+}
+
+async fn fetch_issuers(
+    store: &dyn Store,
+    holdings: &ServingState,
+    issuers: &[Digest],
+) -> Result<(), PrepareError> {
+    for issuer in issuers {
+        if holdings.has_issuer(issuer) {
+            continue;
+        }
+        let found = store.get(&Key::issuer(issuer)).await?;
+        let der = found
+            .ok_or_else(|| PrepareError::Invalid(format!("issuer {issuer} is not in the store")))?
+            .value;
+        if Digest::of(&der) != *issuer {
+            return Err(PrepareError::Invalid(format!(
+                "issuer {issuer} has another digest"
+            )));
+        }
+        holdings.keep_issuer(*issuer, Arc::from(&der[..]));
+    }
+    Ok(())
+}
+
+pub(super) fn stored_form(material: &Material) -> record::Material {
+    record::Material {
+        leaf: material.leaf().to_vec(),
+        issuers: material.issuers().map(|der| Digest::of(der).0).collect(),
+        sealed_key: material.sealed_key().into_vec(),
+    }
+}
+
+/// What is wrong with a value, without the frame of a store failure around it.
+fn cause(fault: &Fault) -> String {
+    fault
+        .cause
+        .as_ref()
+        .map_or_else(|| fault.operation.to_owned(), ToString::to_string)
+}

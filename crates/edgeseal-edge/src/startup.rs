@@ -1,0 +1,326 @@
+//! From the replica to an edge that serves: what is loaded, what follows the store, what listens.
+//!
+//! A start goes through these in one go. A process that takes over from another one stops in
+//! between: it loads while the other serves, and goes on once that one has let go of the store.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use edgeseal_core::Timestamp;
+use edgeseal_store::{Keyring, Revision, SharedStore};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::{Mutex, watch},
+};
+
+use crate::{
+    Edge, Options, ResealHandle, StartError, Task,
+    drain::Drain,
+    first_state, first_ticket_keys,
+    listener::Protocol,
+    prover::ProofQueue,
+    proxy::{AccessLogger, ListenPorts},
+    replica::{Replica, ReplicaStatus},
+    replication::{self, Follower, ServingState, TicketKeyFollower},
+    server,
+    stapling::Stapler,
+    telemetry, tls,
+};
+
+/// An edge that has its last good state, and neither follows a store nor listens.
+pub struct LoadedEdge {
+    base: EdgeContext,
+    replica: Replica,
+    /// Where what was loaded stands. The file may have gone on since.
+    status: ReplicaStatus,
+    from_snapshot: bool,
+    origin_tls: tls::OriginTls,
+}
+
+/// Where an edge listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// HTTPS.
+    pub https: std::net::TcpListener,
+    /// Plain HTTP, if at all.
+    pub http: Option<std::net::TcpListener>,
+}
+
+/// What an edge is as long as it lives, whatever store it follows.
+pub(crate) struct EdgeContext {
+    pub(crate) options: Options,
+    pub(crate) serving: Arc<ServingState>,
+    pub(crate) proof_queue: Arc<ProofQueue>,
+    pub(crate) access_log: Option<Arc<AccessLogger>>,
+    pub(crate) clock: fn() -> Timestamp,
+    keys: Arc<tls::KeyCache>,
+    tickets: Arc<tls::TicketKeys>,
+    /// Locked by its task, and here for the next one: what it knows of responses lasts longer.
+    stapler: Arc<Mutex<Stapler>>,
+}
+
+/// What runs while an edge follows a store.
+pub(crate) struct ReplicationTasks {
+    pub(crate) store: SharedStore,
+    pub(crate) follower: Task,
+    /// What runs beside it, and can end before it.
+    pub(crate) aux_tasks: [Task; 2],
+    /// Whether the ticket keys that edges share are there.
+    pub(crate) ticket_keys: watch::Receiver<bool>,
+    pub(crate) prover: Option<Task>,
+}
+
+/// Connections that may wait until they are accepted; the system may allow fewer
+/// (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+impl Listeners {
+    /// Listens on these addresses.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub fn bind(https: SocketAddr, http: Option<SocketAddr>) -> Result<Self, StartError> {
+        let bind = |address| bind(address).map_err(|cause| StartError::Listen { address, cause });
+        Ok(Self {
+            https: bind(https)?,
+            http: http.map(bind).transpose()?,
+        })
+    }
+}
+
+/// A listening socket that does not block. Must be called on the runtime.
+///
+/// # Errors
+/// What the system says.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+impl LoadedEdge {
+    /// Opens the replica, or makes one, and takes what can be served from it.
+    ///
+    /// # Errors
+    /// [`StartError::Replica`] if not even an empty replica can be opened.
+    pub async fn load(
+        options: Options,
+        keyring: Keyring,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, StartError> {
+        Self::load_by(options, keyring, clock, false).await
+    }
+
+    /// As [`load`](Self::load) from the replica of an edge that runs, and goes on writing it until
+    /// it is [released](Edge::release). Nothing is written, moved or made.
+    ///
+    /// # Errors
+    /// [`StartError::Replica`] also if the replica is damaged or of another release.
+    pub async fn load_snapshot(
+        options: Options,
+        keyring: Keyring,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, StartError> {
+        Self::load_by(options, keyring, clock, true).await
+    }
+
+    async fn load_by(
+        options: Options,
+        keyring: Keyring,
+        clock: fn() -> Timestamp,
+        beside: bool,
+    ) -> Result<Self, StartError> {
+        let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
+        let access_log = open_access_log(&options)?;
+        let keys = Arc::new(tls::KeyCache::new(keyring.clone(), options.key_cache_size));
+        let environment = options.environment();
+        let holdings = Arc::new(ServingState::new(
+            Arc::clone(&keys),
+            environment,
+            options.origin_private_addresses,
+        ));
+        let (into, directory) = (Arc::clone(&holdings), options.directory.clone());
+        let loading = tokio::task::spawn_blocking(move || {
+            if beside {
+                replication::load_snapshot(&into, Replica::open_snapshot(&directory, environment)?)
+            } else {
+                replication::load_replica(&into, Replica::open(&directory, environment)?)
+            }
+        });
+        let (replica, standing) = loading.await.map_err(io::Error::other)??;
+        let private = options.ocsp_private_addresses;
+        let stapler = Stapler::new(Arc::clone(&holdings), Arc::clone(&keys), clock, private);
+        Ok(Self {
+            base: EdgeContext {
+                options,
+                serving: holdings,
+                proof_queue: Arc::default(),
+                access_log,
+                clock,
+                keys,
+                tickets: Arc::new(tls::TicketKeys::new(environment, keyring, clock)),
+                stapler: Arc::new(Mutex::new(stapler)),
+            },
+            replica,
+            status: standing,
+            from_snapshot: beside,
+            origin_tls,
+        })
+    }
+
+    /// Follows `store`, and serves on `listeners` once the first full state is applied: see
+    /// [`Edge::start`]. Nothing is reported until [`Edge::prove`].
+    ///
+    /// # Errors
+    /// [`StartError`] if something that will not heal by waiting is in the way.
+    pub async fn serve<E: From<StartError>>(
+        self,
+        store: SharedStore,
+        listeners: impl FnOnce() -> Result<Listeners, E>,
+    ) -> Result<Edge, E> {
+        let Self {
+            base,
+            mut replica,
+            status: standing,
+            from_snapshot: beside,
+            origin_tls,
+        } = self;
+        if beside && standing.cursor.is_some() {
+            replica.refresh().map_err(StartError::from)?;
+        } else if beside {
+            // Not all of it did read, and only now the file is this process's.
+            replica.rebuild().map_err(StartError::from)?;
+        }
+        // Only now: another process may have written some while this one loaded.
+        for (key, value) in replica.ticket_keys() {
+            base.tickets.insert_stored(&key, &value);
+        }
+        let (following, mut served, reseal) =
+            base.start_replication(replica, standing.cursor, Arc::clone(&store))?;
+        tokio::join!(
+            first_state(&base.options, &store, standing, &mut served),
+            first_ticket_keys(&base.options, following.ticket_keys.clone())
+        );
+
+        let Listeners { https, http } = listeners()?;
+        let system = |error: io::Error| E::from(StartError::from(error));
+        let https = TcpListener::from_std(https).map_err(system)?;
+        let http = http
+            .map(TcpListener::from_std)
+            .transpose()
+            .map_err(system)?;
+        let https_address = https.local_addr().map_err(system)?;
+        let http_address = http.as_ref().map(TcpListener::local_addr);
+        let http_address = http_address.transpose().map_err(system)?;
+        for address in http_address.iter().chain([&https_address]) {
+            base.options.own_listeners.add(*address);
+        }
+        let ports = ListenPorts {
+            https: https_address.port(),
+            http: http_address.map(|address| address.port()),
+        };
+        let keys = (Arc::clone(&base.keys), Arc::clone(&base.tickets));
+        let server = Arc::new(server(
+            &base.options,
+            &base.serving,
+            keys,
+            origin_tls,
+            ports,
+            (base.access_log.clone(), base.clock),
+        )?);
+        let (drain, token) = Drain::new();
+        if let Some(http) = http {
+            let accept = Arc::clone(&server).accept(http, Protocol::Http, token.clone());
+            tokio::spawn(accept);
+        }
+        tokio::spawn(server.accept(https, Protocol::Https, token));
+        tracing::info!(
+            https = %https_address,
+            http = http_address.map(tracing::field::display),
+            store.revision = served.borrow().0,
+            "the edge serves"
+        );
+        Ok(Edge {
+            context: base,
+            https: https_address,
+            http: http_address,
+            applied_revision: served,
+            reseal,
+            drain,
+            replication: Some(following),
+        })
+    }
+}
+
+impl EdgeContext {
+    /// Follows a store from `cursor` on, and writes `replica`.
+    pub(crate) fn start_replication(
+        &self,
+        replica: Replica,
+        cursor: Option<Revision>,
+        store: SharedStore,
+    ) -> Result<(ReplicationTasks, watch::Receiver<Revision>, ResealHandle), StartError> {
+        let (reseal, wishes) = ResealHandle::new();
+        let revision = cursor.unwrap_or_default();
+        // What the replica had is served, whether or not the store says anything.
+        telemetry::revision_applied(revision.0, self.serving.index().len());
+        let (served_sender, served) = watch::channel(revision);
+        let follower = Follower {
+            store: Arc::clone(&store),
+            serving: Arc::clone(&self.serving),
+            tickets: Arc::clone(&self.tickets),
+            writer: replica.into_writer()?,
+            proof_queue: Arc::clone(&self.proof_queue),
+            applied_revision: served_sender,
+            recheck_every: self.options.retry_interval,
+        };
+        let (ticket_follower, ticket_keys) = TicketKeyFollower::new(
+            Arc::clone(&store),
+            Arc::clone(&self.tickets),
+            self.options.retry_interval,
+        );
+        let stapler = Arc::clone(&self.stapler);
+        let others = [
+            Task::spawn(|stop| ticket_follower.run(stop)),
+            Task::spawn(|stop| async move { stapler.lock().await.run(stop).await }),
+        ];
+        let following = ReplicationTasks {
+            store,
+            follower: Task::spawn(|stop| follower.run(cursor, wishes, stop)),
+            aux_tasks: others,
+            ticket_keys,
+            prover: None,
+        };
+        Ok((following, served, reseal))
+    }
+}
+
+impl ReplicationTasks {
+    /// Takes the report back, and ends all but the follower of what is served.
+    pub(crate) async fn stop_all_but_follower(self) -> Task {
+        if let Some(prover) = self.prover {
+            prover.stop().await;
+        }
+        for task in self.aux_tasks {
+            task.stop().await;
+        }
+        self.follower
+    }
+}
+
+fn open_access_log(options: &Options) -> Result<Option<Arc<AccessLogger>>, StartError> {
+    let Some(wanted) = &options.access_log else {
+        return Ok(None);
+    };
+    match AccessLogger::open(wanted) {
+        Ok(log) => Ok(Some(Arc::new(log))),
+        Err(cause) => Err(StartError::AccessLog {
+            log: wanted.clone(),
+            cause,
+        }),
+    }
+}

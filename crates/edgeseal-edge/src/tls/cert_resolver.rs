@@ -1,0 +1,198 @@
+//! What a ClientHello is answered with: the certificate of its domain, or of two the one that the
+//! client can check.
+//!
+//! That of the ECDSA key, if the client takes a signature that this key makes, and has a cipher suite
+//! for it in case that TLS 1.2 is spoken; else that of the RSA key (RFC 8446 §4.2.3, RFC 5246
+//! §7.4.1.4.1, RFC 8422 §5.4). Which version is spoken cannot be known here, and some clients list
+//! suites of versions that they do not offer; so a client whose suites of TLS 1.2 are for RSA only
+//! gets that certificate in TLS 1.3 too, where suites do not count.
+
+use std::sync::{Arc, OnceLock};
+
+use edgeseal_core::{Timestamp, certificate::Digest};
+use rustls::{
+    CipherSuite, SignatureScheme,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::key_cache::{KeyCache, MaterialError, ServingKey};
+use crate::{
+    served_domain::{CertificateSet, Certificates, SharedMaterial},
+    telemetry::{self, RejectReason},
+};
+
+/// Answers one ClientHello.
+#[derive(Debug)]
+pub(super) struct CertResolver {
+    preferred: (Digest, ServingKey),
+    /// For clients that cannot check the preferred one.
+    fallback: Option<Fallback>,
+    unusable: OnceLock<MaterialError>,
+    chosen: OnceLock<ChosenCertificate>,
+}
+
+/// The certificate that a client gets, or would get in a full handshake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChosenCertificate {
+    pub(super) digest: Digest,
+    pub(super) not_after: Timestamp,
+}
+
+#[derive(Debug)]
+struct Fallback {
+    material: SharedMaterial,
+    /// Whether its OCSP response is wanted.
+    stapling: bool,
+    /// Opened only when it is needed: most clients never need it.
+    keys: Arc<KeyCache>,
+}
+
+impl CertResolver {
+    /// Of these certificates, each with its own OCSP response if `stapling` is wanted. One of two that
+    /// cannot be used is left out.
+    ///
+    /// # Errors
+    /// [`Unusable`] if there is no other.
+    pub(super) fn of(
+        keys: &Arc<KeyCache>,
+        certificates: &Certificates,
+        stapling: bool,
+    ) -> Result<Self, MaterialError> {
+        let (ecdsa, rsa) = match certificates.as_set() {
+            CertificateSet::Single(material) => {
+                let usable = keys.get(&material, stapling)?;
+                return Ok(Self::with(*material.digest(), usable));
+            }
+            CertificateSet::Pair { ecdsa, rsa, .. } => (ecdsa, rsa),
+        };
+        match keys.get(&ecdsa, stapling) {
+            Ok(preferred) => Ok(Self {
+                fallback: Some(Fallback {
+                    material: rsa.clone_arc(),
+                    stapling,
+                    keys: Arc::clone(keys),
+                }),
+                ..Self::with(*ecdsa.digest(), preferred)
+            }),
+            Err(why) => {
+                let only = Self::with(*rsa.digest(), keys.get(&rsa, stapling)?);
+                Ok(Self {
+                    unusable: why.into(),
+                    ..only
+                })
+            }
+        }
+    }
+
+    fn with(digest: Digest, preferred: ServingKey) -> Self {
+        Self {
+            preferred: (digest, preferred),
+            fallback: None,
+            unusable: OnceLock::new(),
+            chosen: OnceLock::new(),
+        }
+    }
+
+    /// Whether this is one of the certificates.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        let otherwise = self.fallback.as_ref();
+        self.preferred.0 == *digest
+            || otherwise.is_some_and(|otherwise| otherwise.material.digest() == digest)
+    }
+
+    /// Which certificate was chosen; `None` before the client was looked at.
+    pub(super) fn chosen(&self) -> Option<ChosenCertificate> {
+        self.chosen.get().copied()
+    }
+
+    /// Whether one of the keys makes a signature that the client takes. One that cannot be used makes
+    /// any: what becomes of it is not decided here.
+    pub(super) fn can_sign(&self, offered: &[SignatureScheme]) -> bool {
+        let signs = |usable: &ServingKey| usable.key.key.choose_scheme(offered).is_some();
+        signs(&self.preferred.1)
+            || self.fallback.as_ref().is_some_and(|otherwise| {
+                let usable = otherwise.keys.get(&otherwise.material, otherwise.stapling);
+                usable.map_or(true, |usable| signs(&usable))
+            })
+    }
+
+    fn choose(&self, digest: Digest, usable: ServingKey) -> Arc<CertifiedKey> {
+        let not_after = usable.not_after;
+        // A second ClientHello chooses the same.
+        let _ = self.chosen.set(ChosenCertificate { digest, not_after });
+        usable.key
+    }
+
+    /// Why one of two certificates could not be used, if that was found.
+    pub(super) fn unusable(&self) -> Option<&MaterialError> {
+        self.unusable.get()
+    }
+}
+
+impl ResolvesServerCert for CertResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let offered = hello.signature_schemes();
+        let preferred = || {
+            let (digest, usable) = &self.preferred;
+            Some(self.choose(*digest, usable.clone()))
+        };
+        let Some(otherwise) = &self.fallback else {
+            return preferred();
+        };
+        let taken = self.preferred.1.key.key.choose_scheme(offered).is_some();
+        if taken && !is_for_rsa_only(hello.cipher_suites()) {
+            return preferred();
+        }
+        match otherwise.keys.get(&otherwise.material, otherwise.stapling) {
+            Ok(usable) if usable.key.key.choose_scheme(offered).is_some() => {
+                Some(self.choose(*otherwise.material.digest(), usable))
+            }
+            Ok(_) => preferred(),
+            Err(why) => {
+                telemetry::handshake_rejected(RejectReason::KeyUnusable);
+                let _ = self.unusable.set(why); // asked once for each ClientHello
+                // What the client cannot check: rustls says so with `handshake_failure`.
+                preferred()
+            }
+        }
+    }
+}
+
+/// Whether the suites of TLS 1.2 that are spoken here are all for RSA keys; `false` if there are none.
+fn is_for_rsa_only(suites: &[CipherSuite]) -> bool {
+    let has = |wanted: [CipherSuite; 3]| wanted.iter().any(|suite| suites.contains(suite));
+    has(FOR_RSA) && !has(FOR_ECDSA)
+}
+
+const FOR_RSA: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+const FOR_ECDSA: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::provider;
+
+    #[test]
+    fn every_suite_of_tls_1_2_is_for_one_kind_of_keys() {
+        let suites = provider().cipher_suites.clone();
+        let spoken = suites.iter().filter(|suite| suite.tls13().is_none());
+        let mut spoken: Vec<u16> = spoken.map(|suite| suite.suite().into()).collect();
+        let mut known: Vec<u16> = [FOR_RSA, FOR_ECDSA]
+            .concat()
+            .into_iter()
+            .map(u16::from)
+            .collect();
+        spoken.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(spoken, known);
+    }
+}

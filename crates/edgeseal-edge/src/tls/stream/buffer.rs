@@ -1,0 +1,58 @@
+//! Octets that wait for the other side.
+
+use rustls::{
+    server::ServerConnectionData,
+    unbuffered::{EncodeError, EncodeTlsData},
+};
+use tokio::io::ReadBuf;
+
+/// Octets of which the first have been taken.
+#[derive(Default)]
+pub(super) struct PendingBytes {
+    pub(super) bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl PendingBytes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn remaining(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    /// Takes the first `length`; with the last of them goes the memory.
+    pub(super) fn consume(&mut self, length: usize) {
+        self.taken += length;
+        if self.taken >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+
+    /// Gives `octets` to `reader` and keeps those for which it has no room.
+    pub(super) fn deliver(&mut self, octets: &[u8], reader: Option<&mut ReadBuf<'_>>) {
+        let mut given = 0;
+        if let Some(reader) = reader {
+            given = octets.len().min(reader.remaining());
+            reader.put_slice(&octets[..given]);
+        }
+        self.bytes.extend_from_slice(&octets[given..]);
+    }
+}
+
+/// Puts what rustls wants to be sent behind `outgoing`.
+pub(super) fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, outgoing: &mut Vec<u8>) {
+    let start = outgoing.len();
+    let mut room = 0;
+    loop {
+        outgoing.resize(start + room, 0);
+        match data.encode(&mut outgoing[start..]) {
+            Ok(length) => return outgoing.truncate(start + length),
+            Err(EncodeError::InsufficientSize(size)) if room < size.required_size => {
+                room = size.required_size;
+            }
+            Err(_) => return outgoing.truncate(start),
+        }
+    }
+}

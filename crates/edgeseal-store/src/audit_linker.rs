@@ -1,0 +1,311 @@
+//! Follows what is written into the audit and appends it to the chains, shortly after.
+//!
+//! Several processes on one store may do so at once: a link is appended only to the end that was
+//! read, and what the end covers is left out. After a crash it goes on from the place that was kept
+//! with the last links, or lists everything where the change log no longer goes back so far.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use edgeseal_core::{AccountId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Catalog, CommitError, Entry, Expect, Fault, Key, Revision, Txn, Write,
+    audit_chain::{ChainKey, Head, Link, LinkedRecord, Mac},
+    feed::{Event, Feed},
+    key::AUDIT,
+    record,
+};
+
+/// How long news gather before they are linked.
+const LINK_INTERVAL: Duration = Duration::from_millis(400);
+/// News of so many records are linked without waiting for more.
+const LINK_AT_ONCE: usize = 500;
+/// Records of one link at most, but for those of one commit: some 150 kB.
+const LINK_RECORDS_MAX: usize = 1000;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long the end waits for what was written last.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
+const ATTEMPTS: u32 = 16;
+
+/// See the [module](self).
+pub struct AuditLinker {
+    catalog: Catalog,
+    key: ChainKey,
+    clock: Clock,
+    feed: Feed,
+    /// What is read and not linked yet.
+    pending: BTreeMap<AccountId, Vec<Pending>>,
+    /// Everything up to here is linked or in `pending`; `None` while everything is listed.
+    through: Option<Revision>,
+}
+
+/// Tells the time: each link says when it was made.
+type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+struct Pending {
+    revision: Revision,
+    record: LinkedRecord,
+}
+
+/// Up to where all records of all accounts are linked.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    through: u64,
+}
+
+impl AuditLinker {
+    /// Makes ready to go on from where the last one ended; makes the secret of the chains if there
+    /// is none yet. `clock` tells the time.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed or the keyring does not open the secret.
+    pub async fn start(
+        catalog: Catalog,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, Fault> {
+        let key = catalog.get_or_create_chain_key().await?;
+        let store = std::sync::Arc::clone(catalog.store());
+        let place: Option<Checkpoint> = catalog.read(&checkpoint_key()).await?;
+        let feed = match place {
+            Some(place) => Feed::resume(store, [AUDIT], Revision(place.through)),
+            None => Feed::start(store, [AUDIT]),
+        };
+        Ok(Self {
+            catalog,
+            key,
+            clock: Box::new(clock),
+            feed,
+            pending: BTreeMap::new(),
+            through: None,
+        })
+    }
+
+    /// Links what is written until `stop` is ready, and then what was written by then. While the
+    /// store fails it tries again.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
+        self.run_until(stop).await;
+        // Nobody writes any more: the first event without news, or none, is the end. What is left
+        // is linked at the next start.
+        while let Ok(event) = tokio::time::timeout(DRAIN_TIMEOUT, self.feed.next()).await {
+            let is_listing = matches!(event, Event::ListBegins | Event::Listed(_));
+            let news = self.apply(event);
+            if self.link_all().await.is_err() || (news == 0 && !is_listing) {
+                return;
+            }
+        }
+    }
+
+    async fn run_until(&mut self, stop: impl Future<Output = ()> + Send) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let event = tokio::select! {
+                () = &mut stop => return,
+                event = self.feed.next() => event,
+            };
+            let news = self.apply(event);
+            while let Err(fault) = self.link_all().await {
+                tracing::error!(
+                    error = &fault as &dyn std::error::Error,
+                    "the audit could not be linked; trying again"
+                );
+                tokio::select! {
+                    () = &mut stop => return,
+                    () = tokio::time::sleep(RETRY_AFTER) => {}
+                }
+            }
+            if self.through.is_some() && news < LINK_AT_ONCE {
+                tokio::select! {
+                    () = &mut stop => return,
+                    () = tokio::time::sleep(LINK_INTERVAL) => {}
+                }
+            }
+        }
+    }
+
+    /// Takes one event in and links what it completes.
+    #[cfg(test)]
+    pub(crate) async fn step(&mut self) -> Result<(), Fault> {
+        let event = self.feed.next().await;
+        self.apply(event);
+        self.link_all().await
+    }
+
+    /// How many records are new.
+    fn apply(&mut self, event: Event) -> usize {
+        match event {
+            Event::ListBegins => {
+                self.pending.clear();
+                self.through = None;
+                0
+            }
+            Event::Listed(entries) => {
+                let records = entries.into_iter();
+                records
+                    .map(|entry| self.add(&entry.key, &entry.value, entry.revision))
+                    .count()
+            }
+            Event::ListEnds { revision, .. } => {
+                // What was written while it was listed comes again as a change, in order.
+                for records in self.pending.values_mut() {
+                    records.retain(|record| record.revision <= revision);
+                }
+                self.through = Some(revision);
+                0
+            }
+            Event::Changes(changes) => {
+                self.through = Some(changes.through);
+                let written = changes.items.into_iter();
+                written
+                    .filter_map(|change| Some((change.key, change.value?, change.revision)))
+                    .map(|(key, value, revision)| self.add(&key, &value, revision))
+                    .count()
+            }
+        }
+    }
+
+    fn add(&mut self, key: &Key, stored: &[u8], revision: Revision) {
+        let Some((account, name)) = key.audit_suffix() else {
+            return;
+        };
+        let Ok(account) = AccountId::parse(account) else {
+            tracing::error!(%key, "there is a record under audit/ that is of no account");
+            return;
+        };
+        let record = LinkedRecord::of(name, stored);
+        let pending = self.pending.entry(account).or_default();
+        pending.push(Pending { revision, record });
+    }
+
+    /// Links everything that is pending and keeps the place; does nothing during a listing.
+    async fn link_all(&mut self) -> Result<(), Fault> {
+        let Some(through) = self.through else {
+            return Ok(());
+        };
+        if self.pending.values().all(Vec::is_empty) {
+            self.pending.clear();
+            return Ok(());
+        }
+        for (account, records) in &mut self.pending {
+            records.sort_by(|one, other| {
+                (one.revision, &one.record.key).cmp(&(other.revision, &other.record.key))
+            });
+            let with = (&self.key, &self.clock);
+            link(&self.catalog, with, account, records, through).await?;
+        }
+        let place = Checkpoint { through: through.0 };
+        let txn = Txn {
+            expect: Vec::new(),
+            write: vec![put(checkpoint_key(), &place)?],
+        };
+        match self.catalog.store().commit(txn).await {
+            // Two that write it at once may leave the older place: the newer only saves reading.
+            Ok(_) | Err(CommitError::Conflict { .. }) => {
+                self.pending.clear();
+                Ok(())
+            }
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+}
+
+/// Appends the records of one account that are not linked yet, in order of their commits.
+async fn link(
+    catalog: &Catalog,
+    (key, clock): (&ChainKey, &Clock),
+    account: &AccountId,
+    records: &[Pending],
+    through: Revision,
+) -> Result<(), Fault> {
+    let head_key = Key::audit_head(account);
+    let mut lost = 0;
+    while lost < ATTEMPTS {
+        let stored = catalog.store().get(&head_key).await?;
+        let head = stored
+            .as_ref()
+            .map(|entry| record::decode::<Head>(&entry.value));
+        // One that does not even read must hold up no other account.
+        let Ok(head) = head.transpose() else {
+            log_tampering(account, "the head of its chain does not read");
+            return Ok(());
+        };
+        if head
+            .as_ref()
+            .is_some_and(|head| !head.is_genuine(account, key))
+        {
+            log_tampering(account, "the head of its chain is forged");
+            return Ok(());
+        }
+        let linked = head.as_ref().map_or(0, |head| head.through);
+        let start = records.partition_point(|record| record.revision.0 <= linked);
+        let (chunk, is_last) = chunk(&records[start..]);
+        let Some(newest) = chunk.last() else {
+            return Ok(());
+        };
+        let end = head.map_or((0, Mac::NONE), |head| (head.n, head.last));
+        let of_chunk = chunk.iter().map(|pending| pending.record.clone());
+        let link = Link::after(end, of_chunk.collect(), clock(), account, key);
+        let covered = if is_last { through } else { newest.revision };
+        let head = Head::new((link.n, link.mac), covered.0, account, key);
+        let link_key = Key::audit_link(account, link.n);
+        let txn = Txn {
+            expect: vec![
+                unchanged(&head_key, stored.as_ref()),
+                Expect::Absent(link_key.clone()),
+            ],
+            write: vec![put(link_key, &link)?, put(head_key.clone(), &head)?],
+        };
+        match catalog.store().commit(txn).await {
+            Ok(_) if is_last => return Ok(()),
+            Ok(_) => {}
+            Err(CommitError::Conflict { key }) if key == head_key => lost += 1,
+            Err(CommitError::Conflict { .. }) => {
+                log_tampering(account, "its chain has links after its head");
+                return Ok(());
+            }
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("link the audit: others won again and again"))
+}
+
+/// The records of the next link, and whether they are all. Those of one commit stay together: what
+/// a head covers is said in commits.
+fn chunk(records: &[Pending]) -> (&[Pending], bool) {
+    let Some(last) = records.get(LINK_RECORDS_MAX - 1) else {
+        return (records, true);
+    };
+    let end = records.partition_point(|record| record.revision <= last.revision);
+    (&records[..end], end == records.len())
+}
+
+/// A chain that was tampered with is left as it is: to go on would cover the traces.
+fn log_tampering(account: &AccountId, why: &'static str) {
+    tracing::error!(
+        %account,
+        why,
+        "the audit of an account is not linked any more: it was tampered with; see audit verify"
+    );
+}
+
+fn unchanged(key: &Key, stored: Option<&Entry>) -> Expect {
+    match stored {
+        Some(entry) => Expect::Unchanged(key.clone(), entry.revision),
+        None => Expect::Absent(key.clone()),
+    }
+}
+
+fn put<T: Serialize>(key: Key, record: &T) -> Result<Write, Fault> {
+    Ok(Write::Put {
+        value: record::encode(record)?,
+        key,
+        expires: None,
+    })
+}
+
+fn checkpoint_key() -> Key {
+    Key::meta("audit-place")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Records go for their age, by a clock that may be wrong.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::{Changes, ChangesError, Page, SharedStore, Store, sqlite::SqliteStore};
+
+/// What the process that removes records does within some days of a clock: a look each hour.
+async fn days_of_looks(catalog: &Catalog, from: Timestamp, days: i64) -> usize {
+    const KEPT_DAYS: u32 = 400;
+    let mut removed = 0;
+    for hour in 0..=days * 24 {
+        let now = from.plus_ms(hour * HOUR_MS);
+        removed += catalog.expire_audit_records(now, KEPT_DAYS).await.unwrap();
+    }
+    removed
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_makes_nothing_old() {
+    let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    let day = |day: i64| NOW.plus_ms(day * DAY_MS);
+    let (busy, idle) = (account(1), account(2));
+    // By how many days it jumps: less than records are kept, or more.
+    for ahead in [390, 10_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || {
+            let store = SqliteStore::open(directory.path().join("store.db")).unwrap();
+            Catalog::new(Arc::new(store), keyring.clone())
+        };
+        let catalog = open();
+        let mut chainer = AuditLinker::start(catalog.clone(), || NOW).await.unwrap();
+        record(&catalog, &idle, "0", day(0)).await;
+        for at in [0, 200, 300] {
+            record(&catalog, &busy, &at.to_string(), day(at)).await;
+            catch_up(&mut chainer).await;
+        }
+        assert_eq!(days_of_looks(&catalog, day(300), 1).await, 0);
+        // Changes are made and linked while the clock is wrong, and the server is started again.
+        record(&catalog, &busy, "wrong", day(301 + ahead)).await;
+        catch_up(&mut chainer).await;
+        assert_eq!(
+            catalog
+                .expire_audit_records(day(301 + ahead), 400)
+                .await
+                .unwrap(),
+            0
+        );
+        drop((catalog, chainer));
+        let catalog = open();
+        let mut chainer = AuditLinker::start(catalog.clone(), || NOW).await.unwrap();
+        record(&catalog, &idle, "wrong", day(301 + ahead).plus_ms(HOUR_MS)).await;
+        catch_up(&mut chainer).await;
+        let at = day(301 + ahead).plus_ms(HOUR_MS);
+        assert_eq!(
+            catalog.expire_audit_records(at, 400).await.unwrap(),
+            0,
+            "{ahead}"
+        );
+        // It is right again, for long; then records grow old, those of the idle account too.
+        assert_eq!(days_of_looks(&catalog, day(301), 30).await, 0, "{ahead}");
+        assert_eq!(
+            days_of_looks(&catalog, day(440), 0).await,
+            0,
+            "{ahead}: down"
+        );
+        assert_eq!(days_of_looks(&catalog, day(440), 1).await, 2, "{ahead}");
+        for (account, left) in [(&busy, 3), (&idle, 1)] {
+            let report = verify(&catalog, account, day(441)).await;
+            assert_eq!(report.records, left, "{ahead}");
+            assert!(report.is_sound(), "{ahead}: {:?}", report.problems);
+        }
+        // A jump that stays.
+        record(&catalog, &busy, "later", day(3000)).await;
+        catch_up(&mut chainer).await;
+        let old = if ahead == 390 { 4 } else { 2 };
+        assert_eq!(days_of_looks(&catalog, day(3000), 1).await, old, "{ahead}");
+    }
+}
+
+/// A store that remembers where listings of audit records begin.
+struct Listings {
+    store: MemoryStore,
+    after: Mutex<Vec<Option<Key>>>,
+}
+
+#[async_trait]
+impl Store for Listings {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        self.store.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.store.get_many(keys).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        if prefix == key::account_audit(&account(1)) {
+            self.after.lock().unwrap().push(after.cloned());
+        }
+        self.store.list(prefix, after, limit).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.store.commit(txn).await
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.store.changes(after, prefixes, limit).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        self.store.sweep(now).await
+    }
+}
+
+#[tokio::test]
+async fn a_removal_looks_at_no_record_twice() {
+    let store = Arc::new(Listings {
+        store: MemoryStore::new(),
+        after: Mutex::default(),
+    });
+    let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    let catalog = Catalog::new(Arc::clone(&store) as SharedStore, keyring);
+    let mut chainer = AuditLinker::start(catalog.clone(), || NOW).await.unwrap();
+    for n in 0..950 {
+        record(&catalog, &account(1), &n.to_string(), NOW.plus_ms(n)).await;
+    }
+    catch_up(&mut chainer).await;
+    let key = catalog.chain_key().await.unwrap().unwrap();
+    store.after.lock().unwrap().clear();
+    let account = account(1);
+    let removed = catalog
+        .expire_account_audit(&account, NOW.plus_ms(900), &key)
+        .await;
+    assert_eq!(removed.unwrap(), 900);
+    // Each page begins where the one before ended, so that what it removed is not passed over again.
+    let after = store.after.lock().unwrap().clone();
+    let ends = (1..=9).map(|page| Some(Key::audit_of(&account, &name(page * 100 - 1))));
+    let expected: Vec<Option<Key>> = std::iter::once(None).chain(ends).collect();
+    assert_eq!(after, expected);
+}
+
+/// The name of a record of a test.
+fn name(n: i64) -> String {
+    let at = NOW.plus_ms(n).unix_ms();
+    format!("{at:015}-{n}")
+}

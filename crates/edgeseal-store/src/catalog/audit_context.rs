@@ -1,0 +1,128 @@
+use bytes::Bytes;
+use edgeseal_core::{AccountId, Timestamp};
+
+use crate::{
+    Expect, Fault, Key, Txn, Write,
+    record::{self, AuditRecord, BindingChange},
+};
+
+/// One call on whose behalf something is changed or refused: who, from where, what, when.
+#[derive(Clone, Debug)]
+pub struct AuditContext {
+    /// Whose account.
+    pub account: AccountId,
+    /// Who acts, as policies name it.
+    pub principal: String,
+    /// The access key that signed the call.
+    pub access_key: String,
+    /// Address of the peer.
+    pub source: String,
+    /// The call.
+    pub action: String,
+    /// What it acts upon, as given; empty if nothing in particular.
+    pub resource: String,
+    /// Id of the request, unique.
+    pub request_id: String,
+    /// The nonce that the call uses up.
+    pub nonce: Option<NonceUse>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A nonce that a change uses up, so that the same signed call changes nothing twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonceUse {
+    /// The nonce.
+    pub nonce: String,
+    /// When it may be forgotten: no signature that holds it is accepted any more.
+    pub expires: Timestamp,
+}
+
+impl AuditContext {
+    pub(super) fn is_nonce(&self, key: &Key) -> bool {
+        self.nonce_key().as_ref() == Some(key)
+    }
+
+    /// Adds what every change carries: audit record and nonce.
+    pub(super) fn attach(
+        &self,
+        txn: &mut Txn,
+        code: &str,
+        notes: &[String],
+        bindings: &[BindingChange],
+    ) -> Result<(), Fault> {
+        txn.write.push(self.record(code, notes, bindings)?);
+        self.consume_nonce(txn);
+        Ok(())
+    }
+
+    /// Adds a second record of a change, in the audit of another account whose things it acts upon.
+    /// Which key signed is between the caller and his own account.
+    pub(super) fn attach_for_account(
+        &self,
+        account: &AccountId,
+        txn: &mut Txn,
+        notes: &[String],
+        bindings: &[BindingChange],
+    ) -> Result<(), Fault> {
+        let there = Self {
+            account: account.clone(),
+            access_key: String::new(),
+            ..self.clone()
+        };
+        let mut notes = notes.to_vec();
+        notes.push(format!("called by account {}", self.account));
+        txn.write.push(there.record("OK", &notes, bindings)?);
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        code: &str,
+        notes: &[String],
+        bindings: &[BindingChange],
+    ) -> Result<Write, Fault> {
+        let audit = AuditRecord {
+            at: self.now,
+            account: self.account.clone(),
+            principal: self.principal.clone(),
+            access_key: self.access_key.clone(),
+            source: self.source.clone(),
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            code: code.to_owned(),
+            bindings: bindings.to_vec(),
+            notes: notes.to_vec(),
+            request_id: self.request_id.clone(),
+        };
+        Ok(Write::Put {
+            key: Key::audit(&self.account, self.now, &self.request_id),
+            value: record::encode(&audit)?,
+            expires: None,
+        })
+    }
+
+    /// Uses the nonce up, if there is one.
+    pub(super) fn consume_nonce(&self, txn: &mut Txn) {
+        if let (Some(key), Some(used)) = (self.nonce_key(), &self.nonce) {
+            txn.expect.push(Expect::Absent(key.clone()));
+            txn.write.push(Write::Put {
+                key,
+                value: Bytes::new(),
+                expires: Some(used.expires),
+            });
+        }
+    }
+
+    pub(super) fn refusal_txn(&self, code: &str, notes: &[String]) -> Result<Txn, Fault> {
+        let mut txn = Txn::default();
+        self.attach(&mut txn, code, notes, &[])?;
+        Ok(txn)
+    }
+
+    fn nonce_key(&self) -> Option<Key> {
+        self.nonce
+            .as_ref()
+            .map(|used| Key::nonce(&self.access_key, &used.nonce))
+    }
+}

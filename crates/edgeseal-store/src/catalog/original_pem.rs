@@ -1,0 +1,133 @@
+//! How certificates were written when they came, for reads that give that back octet by octet.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use edgeseal_core::{
+    Secret,
+    certificate::{CertificateId, OriginalPem},
+};
+
+use super::{Catalog, Draft};
+use crate::{
+    Fault, Key, record,
+    record::{CertificateRecord, OriginalKeyRecord},
+};
+
+impl Catalog {
+    /// The chain of a certificate as it was uploaded; `None` if it was uploaded in the form that
+    /// [`edgeseal_core::certificate::pem`] prints, or by an earlier release.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn original_chain(&self, id: CertificateId) -> Result<Option<String>, Fault> {
+        let Some(entry) = self.store.get(&Key::original_chain(id)).await? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(entry.value.into());
+        text.map(Some).map_err(Fault::of("decode a chain's text"))
+    }
+
+    /// The private key of a certificate as it was uploaded; `None` if that is the form that
+    /// [`edgeseal_core::certificate::key_pem`] prints, or was not kept.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed, or it does not open.
+    pub async fn original_key(&self, id: CertificateId) -> Result<Option<Secret>, Fault> {
+        let key = Key::original_key(id);
+        match self.store.get(&key).await? {
+            Some(entry) => self.open_original_key(&key, &entry.value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The private key (PKCS#8 DER) of a certificate; `None` if it has none, or is gone since.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed, or it does not open.
+    pub async fn private_key(&self, row: &CertificateRecord) -> Result<Option<Secret>, Fault> {
+        let Some(material) = self.material(&row.material).await? else {
+            return Ok(None);
+        };
+        if material.sealed_key.is_empty() {
+            return Ok(None);
+        }
+        let holder = Key::material(&row.material);
+        let opened = self.keyring.open(&material.sealed_key, &holder);
+        opened.map(Some).map_err(Fault::of("open a private key"))
+    }
+
+    fn open_original_key(&self, key: &Key, stored: &[u8]) -> Result<Secret, Fault> {
+        let record: OriginalKeyRecord = record::decode(stored)?;
+        let sealed = STANDARD.decode(record.sealed_text);
+        let sealed = sealed.map_err(Fault::of("decode a key's text"))?;
+        let opened = self.keyring.open(&sealed, key);
+        opened.map_err(Fault::of("open a key's text"))
+    }
+}
+
+impl Draft {
+    /// Keeps the texts of a certificate in the place of those that were kept. What is `None` is not
+    /// kept.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn put_original_pem(
+        &mut self,
+        id: CertificateId,
+        texts: &OriginalPem,
+    ) -> Result<(), Fault> {
+        // A new certificate has none yet.
+        let is_new = self.writes(&Key::certificate(id)) && !self.deletes(&Key::certificate(id));
+        self.put_original_chain(Key::original_chain(id), texts.chain.as_deref(), is_new)
+            .await?;
+        self.put_original_key(Key::original_key(id), texts.key.as_ref(), is_new)
+            .await
+    }
+
+    async fn put_original_chain(
+        &mut self,
+        key: Key,
+        text: Option<&str>,
+        is_new: bool,
+    ) -> Result<(), Fault> {
+        let kept = if is_new {
+            None
+        } else {
+            self.get_bytes(&key).await?
+        };
+        match text {
+            Some(text) if kept.as_deref() != Some(text.as_bytes()) => {
+                self.put_bytes(key, Bytes::copy_from_slice(text.as_bytes()));
+            }
+            None if kept.is_some() => self.delete(key),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn put_original_key(
+        &mut self,
+        key: Key,
+        text: Option<&Secret>,
+        is_new: bool,
+    ) -> Result<(), Fault> {
+        let kept = if is_new {
+            None
+        } else {
+            self.get_bytes(&key).await?
+        };
+        let Some(text) = text else {
+            if kept.is_some() {
+                self.delete(key);
+            }
+            return Ok(());
+        };
+        // What does not open is written anew.
+        let kept = kept.and_then(|kept| self.catalog.open_original_key(&key, &kept).ok());
+        if kept.as_ref() == Some(text) {
+            return Ok(());
+        }
+        let sealed_text = STANDARD.encode(self.catalog.keyring.seal(text, &key));
+        self.put(key, &OriginalKeyRecord { sealed_text })
+    }
+}

@@ -1,0 +1,135 @@
+//! What tenants can make again and again does not stay.
+
+use edgeseal_core::certificate::Digest;
+
+use super::*;
+use crate::{Write, consistency};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+async fn keys(catalog: &Catalog, prefixes: &[&str]) -> Vec<String> {
+    let all = catalog.store().list("", None, usize::MAX).await.unwrap();
+    let keys = all.entries.iter().map(|entry| entry.key.to_string());
+    keys.filter(|key| prefixes.iter().any(|prefix| key.starts_with(prefix)))
+        .collect()
+}
+
+/// Uploads a certificate with these intermediates.
+async fn upload_below(catalog: &Catalog, id: i64, issuers: &[&str]) -> CertificateRecord {
+    let mut certificate = certificate(&format!("leaf-{id}"));
+    certificate.intermediates = issuers.iter().map(|it| it.as_bytes().to_vec()).collect();
+    let row = row(id, &certificate);
+    let (certificate, written) = (&certificate, &row);
+    let deed = &audit_context();
+    let added = catalog.transact(deed, |mut draft| async move {
+        draft
+            .add_certificate(written, certificate, Quota::Unlimited)
+            .await?;
+        Ok::<_, Never>((draft, ()))
+    });
+    added.await.unwrap();
+    row
+}
+
+fn issuer(content: &str) -> Digest {
+    Digest::of(content.as_bytes())
+}
+
+#[tokio::test]
+async fn an_intermediate_goes_with_the_last_certificate_below_it() {
+    let catalog = &catalog();
+    let has = async |content: &str| catalog.issuer(&issuer(content)).await.unwrap().is_some();
+    let one = upload_below(catalog, 1, &["shared", "own"]).await;
+    let two = upload_below(catalog, 2, &["shared"]).await;
+    assert!(has("shared").await && has("own").await);
+    delete(catalog, &one).await;
+    assert!(has("shared").await && !has("own").await);
+    let found = consistency::check(&**catalog.store()).await.unwrap();
+    let findings: Vec<_> = found
+        .findings
+        .iter()
+        .filter(|it| it.key.as_str().starts_with("issuer"))
+        .collect();
+    assert_eq!(findings, Vec::<&consistency::Finding>::new());
+    // It comes back, and goes again.
+    let again = upload_below(catalog, 3, &["own"]).await;
+    assert!(has("own").await);
+    for row in [&two, &again] {
+        delete(catalog, row).await;
+    }
+    assert_eq!(
+        keys(catalog, &["issuer", "material"]).await,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn an_intermediate_of_an_earlier_release_stays() {
+    let catalog = &catalog();
+    // Some material has it that is not known to.
+    let put = Write::Put {
+        key: Key::issuer(&issuer("old")),
+        value: bytes::Bytes::from_static(b"old"),
+        expires: None,
+    };
+    let txn = Txn {
+        expect: Vec::new(),
+        write: vec![put],
+    };
+    catalog.store().commit(txn).await.unwrap();
+    let row = upload_below(catalog, 1, &["old"]).await;
+    delete(catalog, &row).await;
+    assert!(catalog.issuer(&issuer("old")).await.unwrap().is_some());
+}
+
+/// Uploads and removals below one intermediate at once: it is there for whoever has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn releasing_an_intermediate_never_races_an_upload() {
+    let catalog = catalog();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..8_i64 {
+        let catalog = catalog.clone();
+        tasks.spawn(async move {
+            for round in 0..20 {
+                let row = upload_below(&catalog, 1 + task * 1000 + round, &["i"]).await;
+                let material = catalog.material(&row.material).await.unwrap();
+                assert!(material.is_some());
+                let there = catalog.issuer(&issuer("i")).await.unwrap();
+                assert!(there.is_some(), "{task} {round}");
+                delete(&catalog, &row).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(
+        keys(&catalog, &["material", "issueruse"]).await,
+        Vec::<String>::new()
+    );
+    // Whatever was left of it by two that left at once goes with the next one.
+    let row = upload_below(&catalog, 1_000_000, &["i"]).await;
+    delete(&catalog, &row).await;
+    assert_eq!(keys(&catalog, &["issuer"]).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn records_of_deleted_domains_expire() {
+    let catalog = &catalog();
+    for n in 0..10 {
+        let domain = &domain(&format!("a.{n}.example.com"), None);
+        add(catalog, domain).await;
+        let deed = &audit_context();
+        let deleted = catalog.transact(deed, |mut draft| async move {
+            draft.delete_domain(domain).await?;
+            Ok::<_, Never>((draft, ()))
+        });
+        deleted.await.unwrap();
+    }
+    let left = async |days: i64| {
+        while catalog.sweep(NOW.plus_ms(days * DAY_MS)).await.unwrap() > 0 {}
+        let families = keys(catalog, &["family/"]).await.len();
+        (families, keys(catalog, &["deleteddomain/"]).await.len())
+    };
+    assert_eq!(left(0).await, (10, 10));
+    assert_eq!(left(1).await, (0, 10));
+    assert_eq!(left(91).await, (0, 0));
+}

@@ -1,0 +1,45 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use super::{commit, key, put};
+use crate::{Revision, SharedStore};
+
+/// So many moments the reader is to see.
+const MOMENTS: u32 = 50;
+
+/// Of a commit that writes two keys, a reader of both sees both or neither.
+pub(super) async fn is_one_snapshot(store: &SharedStore) {
+    commit(store, [put("pair/a", "0"), put("pair/b", "0")]).await;
+    let seen = Arc::new(AtomicU32::new(0));
+    let reader = tokio::spawn(read(store.clone(), Arc::clone(&seen)));
+    let mut n = 0_u32;
+    while seen.load(Ordering::Acquire) < MOMENTS && !reader.is_finished() {
+        n += 1;
+        let value = n.to_string();
+        commit(store, [put("pair/a", &value), put("pair/b", &value)]).await;
+        tokio::task::yield_now().await;
+    }
+    reader.await.unwrap();
+    assert_eq!(store.get_many(&[]).await.unwrap(), []);
+}
+
+async fn read(store: SharedStore, seen: Arc<AtomicU32>) {
+    let keys = ["pair/b", "pair/none", "pair/a", "pair/b"].map(key);
+    let mut last = Revision(0);
+    while seen.load(Ordering::Acquire) < MOMENTS {
+        let found = store.get_many(&keys).await.unwrap();
+        let [Some(b), None, Some(a), Some(again)] = &found[..] else {
+            panic!("not in the order of the keys: {found:?}");
+        };
+        assert_eq!((&a.value, a.revision), (&b.value, b.revision));
+        assert_eq!(b, again);
+        assert!(a.revision >= last, "it goes back");
+        if a.revision > last {
+            last = a.revision;
+            seen.fetch_add(1, Ordering::AcqRel);
+        }
+        tokio::task::yield_now().await;
+    }
+}

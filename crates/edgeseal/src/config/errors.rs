@@ -1,0 +1,183 @@
+//! Why a configuration does not read: which value, where it stands, and what may have been meant.
+
+use std::path::Path;
+
+use figment::{
+    Figment, Source,
+    error::{Actual, Kind},
+    value::Value,
+};
+
+use super::{ConfigError, suggest};
+
+/// What addresses look like.
+const ADDRESS: &str = "ADDRESS:PORT, such as \"127.0.0.1:7080\" or \"[::1]:7080\"";
+/// What the sources of key-encryption keys look like.
+pub(super) const KEK: &str =
+    "\"file:PATH\", \"env:NAME\", { command = [\"PROGRAM\", …] }, or a list of these";
+
+/// The first of what figment has found.
+pub(super) fn from_figment(
+    error: &figment::Error,
+    figment: &Figment,
+    text: Option<&str>,
+) -> ConfigError {
+    let path: Vec<&str> = error.path.iter().map(String::as_str).collect();
+    // The first step may be a profile, which this program does not use.
+    let path = path.strip_prefix(&["default"]).unwrap_or(&path);
+    let key = path.join(".").to_ascii_lowercase();
+    let file = error.metadata.as_ref().and_then(|it| it.source.as_ref());
+    let file = file.and_then(Source::file_path);
+    let place = match file {
+        Some(file) => file_location(file, text.and_then(|text| line_of(text, path))),
+        None if key.is_empty() => "configuration".to_owned(),
+        None => variable(&key),
+    };
+    ConfigError::Parse {
+        place,
+        why: parse_reason(&error.kind, &key, figment),
+    }
+}
+
+/// Where a key has its value from, for a value that reads and cannot be.
+pub(super) fn location_of(key: &str, figment: &Figment, text: Option<&str>) -> String {
+    let path: Vec<&str> = key.split('.').collect();
+    let found = figment.find_metadata(path[0]);
+    match found.map(|it| (it.source.as_ref().and_then(Source::file_path), &it.name)) {
+        Some((Some(file), _)) => file_location(file, text.and_then(|text| line_of(text, &path))),
+        Some((None, name)) if name.contains("EDGESEAL_") => variable(key),
+        _ => "configuration".to_owned(),
+    }
+}
+
+fn file_location(file: &Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("EDGESEAL_{}", key.to_ascii_uppercase())
+}
+
+fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
+    let expected = match kind {
+        Kind::UnknownField(name, known) => {
+            return format!(
+                "there is no key {name:?}{}",
+                suggest::did_you_mean(name, known)
+            );
+        }
+        Kind::MissingField(name) => return format!("{key}: the key {name:?} is missing"),
+        Kind::DuplicateField(name) => return format!("the key {name:?} stands twice"),
+        Kind::UnknownVariant(_, known) => format!("one of {}", known.join(", ")),
+        Kind::InvalidType(_, expected)
+        | Kind::InvalidValue(_, expected)
+        | Kind::InvalidLength(_, expected) => type_description(expected),
+        Kind::Message(text) if text.contains("socket address") => ADDRESS.to_owned(),
+        Kind::Message(text) if key.is_empty() => return text.trim_end().to_owned(),
+        Kind::Message(_) if key == "kek" => KEK.to_owned(),
+        other => return format!("{key}: {other}"),
+    };
+    // What is given for the keys may be a key.
+    let given = if key.starts_with("kek") {
+        "\"(not shown)\"".to_owned()
+    } else {
+        match (figment.find_value(key), kind) {
+            (Ok(value), _) => format_value(&value),
+            (Err(_), Kind::InvalidType(actual, _) | Kind::InvalidValue(actual, _)) => {
+                format_actual(actual)
+            }
+            (Err(_), _) => "what it is".to_owned(),
+        }
+    };
+    format!("{key} is {given}; it must be {expected}")
+}
+
+fn format_actual(actual: &Actual) -> String {
+    match actual {
+        Actual::Str(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
+}
+
+/// Rust's names of types in words.
+fn type_description(expected: &str) -> String {
+    let words = match expected {
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" | "u128" => "a whole number, 0 or more",
+        "a boolean" => "true or false",
+        "a sequence" => "a list, as [\"a\", \"b\"]",
+        "a map" => "a table",
+        "socket address" => ADDRESS,
+        other => other,
+    };
+    words.to_owned()
+}
+
+fn format_value(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => format!("{text:?}"),
+        Value::Char(_, c) => format!("{c:?}"),
+        Value::Bool(_, is) => is.to_string(),
+        Value::Num(_, number) => {
+            let number = number
+                .to_i128()
+                .map(|n| n.to_string())
+                .or_else(|| number.to_u128().map(|n| n.to_string()))
+                .or_else(|| number.to_f64().map(|n| n.to_string()));
+            number.unwrap_or_default()
+        }
+        Value::Empty(..) => "empty".to_owned(),
+        Value::Dict(..) => "a table".to_owned(),
+        Value::Array(..) => "a list".to_owned(),
+    }
+}
+
+/// The line, from 1, on which the key at `path` has its value, if it stands there by its bare name.
+fn line_of(text: &str, path: &[&str]) -> Option<usize> {
+    let (key, tables) = path.split_last()?;
+    let table = tables.iter().filter(|step| step.parse::<usize>().is_err());
+    let table: Vec<&str> = table.copied().collect();
+    let wanted = table.join(".");
+    let mut current = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            let name = line.split('#').next().unwrap_or_default();
+            current = name.trim().trim_matches(['[', ']', ' ']).to_owned();
+            continue;
+        }
+        let Some((name, _)) = line.split_once('=') else {
+            continue;
+        };
+        let name = name.trim().trim_matches('"');
+        if current == wanted && name.eq_ignore_ascii_case(key) {
+            return Some(number + 1);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_keys() {
+        const TEXT: &str = "# api = 1\napi = \"x\"\n\n[rate_limits] # a table\nA = 1\n\"B\" = 2\n[[oidc_provider]]\nname = 3\n";
+        for (path, line) in [
+            (&["api"][..], Some(2)),
+            (&["rate_limits", "A"], Some(5)),
+            (&["rate_limits", "B"], Some(6)),
+            (&["oidc_provider", "0", "name"], Some(8)),
+            (&["A"], None),
+            (&["rate_limits", "api"], None),
+            (&[], None),
+        ] {
+            assert_eq!(line_of(TEXT, path), line, "{path:?}");
+        }
+    }
+}

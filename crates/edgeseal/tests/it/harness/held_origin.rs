@@ -1,0 +1,65 @@
+//! An origin that answers when it is told to: it keeps a request under way for as long as a test
+//! needs.
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::watch,
+};
+
+use super::Origin;
+
+/// What it answers in the end.
+pub(crate) const HELD_BODY: &str = "held until now\n";
+
+/// See the [module](self).
+pub(crate) struct HeldOrigin {
+    pub(crate) origin: Origin,
+    requested: watch::Receiver<bool>,
+    release: watch::Sender<bool>,
+}
+
+impl HeldOrigin {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (ask, asked) = watch::channel(false);
+        let (release, released) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (ask, mut released) = (ask.clone(), released.clone());
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await?);
+                    }
+                    ask.send_replace(true);
+                    if released.wait_for(|released| *released).await.is_ok() {
+                        let length = HELD_BODY.len();
+                        let answer = format!(
+                            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{HELD_BODY}"
+                        );
+                        stream.write_all(answer.as_bytes()).await?;
+                    }
+                    std::io::Result::Ok(())
+                });
+            }
+        });
+        Self {
+            origin: Origin { address },
+            requested: asked,
+            release,
+        }
+    }
+
+    /// Waits until a request has come.
+    pub(crate) async fn wait_for_request(&self) {
+        let mut asked = self.requested.clone();
+        asked.wait_for(|asked| *asked).await.unwrap();
+    }
+
+    /// Lets every request be answered.
+    pub(crate) fn release(&self) {
+        self.release.send_replace(true);
+    }
+}

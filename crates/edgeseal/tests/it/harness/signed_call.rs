@@ -1,0 +1,210 @@
+//! A call in parts, so that each of them can be wrong; then its octets.
+
+use edgeseal_api::{
+    canonical::{
+        V3_ALGORITHM, encode, v1_sign, v1_string_to_sign, v3_canonical_request, v3_sign,
+        v3_string_to_sign,
+    },
+    request::ParamMap,
+};
+use edgeseal_core::Secret;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{ApiClient, now};
+
+/// How it is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    V1,
+    V3,
+}
+
+/// What becomes of the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signature {
+    Valid,
+    Invalid,
+    Missing,
+    /// V3 only: the header does not name the signed headers.
+    Malformed,
+    /// V3 only: the host is not among the signed headers.
+    HostUnsigned,
+}
+
+/// A call. `None` leaves a part out.
+#[derive(Clone)]
+pub(crate) struct SignedCall {
+    pub(crate) scheme: Scheme,
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) version: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) params: Vec<(String, String)>,
+    pub(crate) key: Option<String>,
+    pub(crate) secret: Secret,
+    pub(crate) algorithm: Option<&'static str>,
+    /// V1 only.
+    pub(crate) signature_version: Option<&'static str>,
+    pub(crate) timestamp: Option<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) signature: Signature,
+    /// Octets more in a header that means nothing.
+    pub(crate) head_padding: usize,
+    /// Octets more in the body.
+    pub(crate) body_padding: usize,
+    /// Put at the end of the body as it is.
+    pub(crate) tail: &'static str,
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+impl SignedCall {
+    /// A call without a fault.
+    pub(crate) fn new(
+        scheme: Scheme,
+        api: &ApiClient,
+        (version, action): (&str, &str),
+        params: &[(&str, &str)],
+    ) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            scheme,
+            method: "POST",
+            path: "/",
+            version: Some(version.to_owned()),
+            action: Some(action.to_owned()),
+            params: params.iter().map(owned).collect(),
+            key: Some(api.key.clone()),
+            secret: api.secret.clone(),
+            algorithm: Some(match scheme {
+                Scheme::V1 => "HMAC-SHA1",
+                Scheme::V3 => V3_ALGORITHM,
+            }),
+            signature_version: Some("1.0"),
+            timestamp: Some(now().to_string()),
+            nonce: Some(uuid::Uuid::new_v4().to_string()),
+            signature: Signature::Valid,
+            head_padding: 0,
+            body_padding: 0,
+            tail: "",
+        }
+    }
+
+    /// The request, after which the server is to close.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let (body, mut headers) = match self.scheme {
+            Scheme::V1 => (self.v1_body(), HeaderMap::new()),
+            Scheme::V3 => {
+                let mut body = form(&self.params).into_bytes();
+                self.pad(&mut body);
+                let headers = self.v3_headers(&body);
+                (body, headers)
+            }
+        };
+        let mut insert = |name: &'static str, value: String| {
+            headers.insert(name, HeaderValue::from_str(&value).unwrap());
+        };
+        insert("content-type", FORM.to_owned());
+        insert("content-length", body.len().to_string());
+        insert("connection", "close".to_owned());
+        if self.head_padding > 0 {
+            insert("x-long", "x".repeat(self.head_padding));
+        }
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
+        if self.scheme == Scheme::V1 {
+            head.push_str("host: edgeseal.test\r\n");
+        }
+        for (name, value) in &headers {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        }
+        head.push_str("\r\n");
+        [head.into_bytes(), body].concat()
+    }
+
+    fn v1_body(&self) -> Vec<u8> {
+        let text = |value: &str| Some(value.to_owned());
+        let common = [
+            ("Format", text("JSON")),
+            ("Version", self.version.clone()),
+            ("Action", self.action.clone()),
+            ("AccessKeyId", self.key.clone()),
+            ("SignatureMethod", self.algorithm.and_then(text)),
+            ("SignatureVersion", self.signature_version.and_then(text)),
+            ("SignatureNonce", self.nonce.clone()),
+            ("Timestamp", self.timestamp.clone()),
+        ];
+        let common = common.into_iter();
+        let common = common.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let mut pairs: Vec<(String, String)> = self.params.iter().cloned().chain(common).collect();
+        let params: ParamMap = pairs.iter().cloned().collect();
+        let signature = v1_sign(&self.secret, &v1_string_to_sign(self.method, &params));
+        match self.signature {
+            Signature::Missing => {}
+            Signature::Invalid => pairs.push(("Signature".to_owned(), "d3Jvbmc=".to_owned())),
+            _ => pairs.push(("Signature".to_owned(), signature)),
+        }
+        let mut body = form(&pairs).into_bytes();
+        self.pad(&mut body);
+        body
+    }
+
+    fn v3_headers(&self, body: &[u8]) -> HeaderMap {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
+        let parts = [
+            ("host", Some("edgeseal.test".to_owned())),
+            ("x-acs-action", self.action.clone()),
+            ("x-acs-version", self.version.clone()),
+            ("x-acs-date", self.timestamp.clone()),
+            ("x-acs-signature-nonce", self.nonce.clone()),
+            ("x-acs-content-sha256", Some(hex::encode(hash))),
+            ("content-type", Some(FORM.to_owned())),
+        ];
+        let mut headers = HeaderMap::new();
+        let mut signed = Vec::new();
+        for (name, value) in parts {
+            let Some(value) = value else { continue };
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(&value).unwrap(),
+            );
+            if self.signature != Signature::HostUnsigned || name != "host" {
+                signed.push(name);
+            }
+        }
+        let text = v3_canonical_request(self.method, &ParamMap::default(), &headers, &signed, body);
+        let signature = match self.signature {
+            Signature::Invalid => "00".repeat(32),
+            _ => v3_sign(&self.secret, &v3_string_to_sign(&text)),
+        };
+        let algorithm = self.algorithm.unwrap_or_default();
+        let key = self.key.as_deref().unwrap_or_default();
+        let names = signed.join(";");
+        let authorization = match self.signature {
+            Signature::Malformed => format!("{algorithm} Credential={key}"),
+            _ => {
+                format!("{algorithm} Credential={key},SignedHeaders={names},Signature={signature}")
+            }
+        };
+        headers.insert(
+            "authorization",
+            HeaderValue::from_str(&authorization).unwrap(),
+        );
+        headers
+    }
+
+    fn pad(&self, body: &mut Vec<u8>) {
+        body.extend_from_slice(self.tail.as_bytes());
+        if self.body_padding > 0 {
+            body.extend_from_slice(b"&Long=");
+            body.resize(body.len() + self.body_padding, b'x');
+        }
+    }
+}
+
+fn form(pairs: &[(String, String)]) -> String {
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
+    pairs.join("&")
+}

@@ -1,0 +1,448 @@
+//! A walk over all actions: what another account calls with names and numbers of this one is
+//! answered as with names and numbers that are nowhere, and leaves no trace.
+
+use std::collections::BTreeSet;
+
+use edgeseal_api::{
+    actions::{ACTIONS, Access, Action},
+    operation::Handler,
+};
+use edgeseal_core::policy::Scope;
+use rcgen::{CertificateSigningRequestParams, Issuer};
+use serde_json::Value;
+
+use super::{
+    OWNER_DOMAIN, UNKNOWN_DOMAIN,
+    members::join,
+    rows::{ANY, FRESH, OK, ROWS, ResourceKind, Row, SHARED},
+};
+use crate::harness::{
+    ApiClient, CAS, CDN_VERSION, Origin, RAM, Scheme, Server, SignedCall, TestCertificate,
+    api::upload_params,
+    pki::{AUTHORITY, pem_encode, set_validity_days},
+    raw, unlimited,
+};
+
+const CALLER_DOMAIN: &str = "his.example.com";
+/// The name of the certificate that is bound to [`OWNER_DOMAIN`].
+const CERT_NAME: &str = "hers-bound";
+/// What differs between any two answers: numbers, times, and texts made for the caller.
+const VOLATILE_MEMBERS: [&str; 16] = [
+    "Scanned",
+    "UserId",
+    "RoleId",
+    "CreateDate",
+    "UpdateDate",
+    "AttachDate",
+    "AccessKeyId",
+    "AccessKeySecret",
+    "RequestId",
+    "EncodedDiagnosticMessage",
+    "Csr",
+    "PubMd5",
+    "CertId",
+    "ResourceId",
+    "CertStartTime",
+    "CertExpireTime",
+];
+
+/// What there is of an account, or what is nowhere.
+struct Resources {
+    pem: TestCertificate,
+    /// For a signing request of the account.
+    requested: String,
+    cert_id: String,
+    centre_id: String,
+    config_id: String,
+    domain: &'static str,
+    cert_name: &'static str,
+    account: String,
+    access_key: String,
+    /// Begins the names of its user, policy and role.
+    name: &'static str,
+    user_key: String,
+    sealed: String,
+    task: String,
+    domain_id: String,
+    job: String,
+}
+
+impl Resources {
+    /// Everything of an account that has everything.
+    async fn of(owner: &ApiClient, origin: &Origin) -> Self {
+        owner.add(OWNER_DOMAIN, origin).await;
+        let pem = AUTHORITY.issue(&[OWNER_DOMAIN]);
+        let named = [
+            &upload_params(OWNER_DOMAIN, &pem)[..],
+            &[("CertName", CERT_NAME)],
+        ]
+        .concat();
+        owner.ok(CDN_VERSION, crate::harness::SET, &named).await;
+        let functions = r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
+        let force = [("DomainNames", OWNER_DOMAIN), ("Functions", functions)];
+        owner
+            .ok(CDN_VERSION, "BatchSetCdnDomainConfig", &force)
+            .await;
+        let staged = [("DomainName", OWNER_DOMAIN), ("Functions", functions)];
+        owner
+            .ok(CDN_VERSION, "SetCdnDomainStagingConfig", &staged)
+            .await;
+        let tag = [
+            ("ResourceType", "DOMAIN"),
+            ("ResourceId.1", OWNER_DOMAIN),
+            ("Tag.1.Key", "hers"),
+            ("Tag.1.Value", "hers"),
+        ];
+        owner.ok(CDN_VERSION, "TagResources", &tag).await;
+        let common = [("CommonName", OWNER_DOMAIN), ("SANs", CALLER_DOMAIN)];
+        let request = "CreateCdnCertificateSigningRequest";
+        let request = owner.ok(CDN_VERSION, request, &common).await;
+        let request = request["Csr"].as_str().unwrap();
+        let request = CertificateSigningRequestParams::from_pem(request).unwrap();
+        let centre = AUTHORITY.issue(&[OWNER_DOMAIN]);
+        let kept = [
+            ("Name", "hers-kept"),
+            ("Cert", &centre.chain),
+            ("Key", &centre.key),
+        ];
+        let kept = owner.ok(CAS, "UploadUserCertificate", &kept).await;
+        let (user_key, sealed) = identities(owner).await;
+        let configs = [("DomainName", OWNER_DOMAIN)];
+        let configs = owner
+            .ok(CDN_VERSION, "DescribeCdnDomainConfigs", &configs)
+            .await;
+        let page = format!("http://{OWNER_DOMAIN}/");
+        let path = [("ObjectPath", page.as_str())];
+        let refreshed = owner.ok(CDN_VERSION, "RefreshObjectCaches", &path).await;
+        let cert_id = text(&owner.info(OWNER_DOMAIN).await["CertId"]);
+        let resources = owner.ok(CAS, "ListCloudResources", &[]).await;
+        let domain_id = text(&resources["Data"][0]["Id"]);
+        let job = [
+            ("Name", "hers"),
+            ("JobType", "user"),
+            ("CertIds", cert_id.as_str()),
+            ("ResourceIds", domain_id.as_str()),
+        ];
+        let job = owner.ok(CAS, "CreateDeploymentJob", &job).await;
+        Self {
+            task: text(&refreshed["RefreshTaskId"]),
+            job: text(&job["JobId"]),
+            domain_id,
+            cert_id,
+            centre_id: text(&kept["CertId"]),
+            config_id: text(&configs["DomainConfigs"]["DomainConfig"][0]["ConfigId"]),
+            pem,
+            requested: certify(request),
+            domain: OWNER_DOMAIN,
+            cert_name: CERT_NAME,
+            account: owner.account.clone(),
+            access_key: owner.key.clone(),
+            name: "hers",
+            user_key,
+            sealed,
+        }
+    }
+
+    /// The same that is nowhere: of the same length and kind.
+    fn nonexistent(&self) -> Self {
+        Self {
+            // It says the same: only whose it is differs.
+            pem: AUTHORITY.issue(&[OWNER_DOMAIN]),
+            requested: AUTHORITY.issue(&[OWNER_DOMAIN, CALLER_DOMAIN]).chain,
+            cert_id: nonexistent_id(&self.cert_id),
+            centre_id: nonexistent_id(&self.centre_id),
+            config_id: nonexistent_id(&self.config_id),
+            domain: UNKNOWN_DOMAIN,
+            cert_name: "none-bound",
+            account: nonexistent_id(&self.account),
+            access_key: nonexistent_id(&self.access_key),
+            name: "none",
+            user_key: nonexistent_id(&self.user_key),
+            sealed: nonexistent_id(&self.sealed),
+            task: nonexistent_id(&self.task),
+            domain_id: nonexistent_id(&self.domain_id),
+            job: nonexistent_id(&self.job),
+        }
+    }
+
+    fn value_of(&self, thing: ResourceKind) -> String {
+        match thing {
+            ResourceKind::Domain => self.domain.to_owned(),
+            ResourceKind::Address => format!("{}/", self.domain),
+            ResourceKind::Task => self.task.clone(),
+            ResourceKind::DomainId => self.domain_id.clone(),
+            ResourceKind::Job => self.job.clone(),
+            ResourceKind::CertName => self.cert_name.to_owned(),
+            ResourceKind::CentreName => self.cert_name.replace("bound", "kept"),
+            ResourceKind::CertId => self.cert_id.clone(),
+            ResourceKind::CentreId => self.centre_id.clone(),
+            ResourceKind::CentreIdentifier => format!("{}-cn-hangzhou", self.centre_id),
+            ResourceKind::Pem => self.pem.chain.clone(),
+            ResourceKind::Requested => self.requested.clone(),
+            ResourceKind::ConfigId => self.config_id.clone(),
+            ResourceKind::Account => self.account.clone(),
+            ResourceKind::AccessKey => self.access_key.clone(),
+            ResourceKind::User => format!("{}-user", self.name),
+            ResourceKind::UserKey => self.user_key.clone(),
+            ResourceKind::Policy => format!("{}-policy", self.name),
+            ResourceKind::Role => format!("{}-role", self.name),
+            ResourceKind::RoleList => format!(r#"["{}-role"]"#, self.name),
+            ResourceKind::RoleArn => format!("acs:ram::{}:role/{}-role", self.account, self.name),
+            ResourceKind::Sealed => self.sealed.clone(),
+            ResourceKind::Principal => format!("acs:ram::{}:root", self.account),
+        }
+    }
+
+    /// Texts that nobody else is shown unless he says them himself.
+    fn identifiers(&self) -> [&str; 5] {
+        [
+            self.domain,
+            self.cert_name,
+            "hers-kept",
+            &self.account,
+            &self.access_key,
+        ]
+    }
+}
+
+/// A user with a key, a policy and a role; the id of the key, and the sealed reason of a refusal.
+async fn identities(owner: &ApiClient) -> (String, String) {
+    let user = [("UserName", "hers-user")];
+    owner.ok(RAM, "CreateUser", &user).await;
+    let made = owner.ok(RAM, "CreateAccessKey", &user).await;
+    let policy = [("PolicyName", "hers-policy"), ("PolicyDocument", ANY)];
+    owner.ok(RAM, "CreatePolicy", &policy).await;
+    let (account, service) = (&owner.account, "acs:ram::{account}:root");
+    let service = service.replace("{account}", account);
+    let trust = format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":["{service}"]}}}}]}}"#
+    );
+    let role = [
+        ("RoleName", "hers-role"),
+        ("AssumeRolePolicyDocument", &trust),
+    ];
+    owner.ok(RAM, "CreateRole", &role).await;
+    for (action, kind, name) in [
+        ("AttachPolicyToUser", "UserName", "hers-user"),
+        ("AttachPolicyToRole", "RoleName", "hers-role"),
+    ] {
+        let params = [
+            ("PolicyType", "Custom"),
+            ("PolicyName", "hers-policy"),
+            (kind, name),
+        ];
+        owner.ok(RAM, action, &params).await;
+    }
+    let key = &made["AccessKey"];
+    let member = owner.as_user(key);
+    let refused = member.refused(RAM, "ListUsers", &[]).await;
+    let sealed = &refused.access_denied.unwrap()["EncodedDiagnosticMessage"];
+    (text(&key["AccessKeyId"]), text(sealed))
+}
+
+/// What an authority makes of a signing request, in PEM.
+fn certify(mut request: CertificateSigningRequestParams) -> String {
+    set_validity_days(&mut request.params, -1, 60);
+    request.params.use_authority_key_identifier_extension = true;
+    let authority = &AUTHORITY.intermediate;
+    let issuer = Issuer::from_params(&authority.params, &authority.key);
+    let leaf = request.signed_by(&issuer).unwrap().der().to_vec();
+    format!("{}{}", pem_encode("CERTIFICATE", &leaf), authority.pem())
+}
+
+fn text(value: &Value) -> String {
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    assert!(text.len() > 2 && text != "null", "no number: {text}");
+    text
+}
+
+/// Another number or id: the last octets count on by themselves.
+fn nonexistent_id(id: &str) -> String {
+    let end = id.char_indices().rev().nth(2).unwrap().0;
+    let turned = id[end..].chars().map(|c| match c {
+        '0'..='8' | 'a'..='y' | 'A'..='Y' => char::from(u8::try_from(c).unwrap() + 1),
+        _ => '1',
+    });
+    format!("{}{}", &id[..end], turned.collect::<String>())
+}
+
+/// Status and body without what is made for each call and what the caller himself said.
+async fn answer(
+    server: &Server,
+    caller: &ApiClient,
+    row: &Row,
+    things: &Resources,
+) -> (u16, Value) {
+    let named = row
+        .names
+        .map(|(name, thing)| (name, things.value_of(thing)));
+    let fresh = AUTHORITY.issue(&[CALLER_DOMAIN]);
+    let further = row.extra_params.iter().map(|(name, value)| match *value {
+        "{chain}" => (*name, fresh.chain.as_str()),
+        "{key}" => (*name, fresh.key.as_str()),
+        value => (*name, value),
+    });
+    let mut params: Vec<(&str, &str)> = further.collect();
+    params.extend(named.iter().map(|(name, value)| (*name, value.as_str())));
+    let attempt = SignedCall::new(Scheme::V3, caller, (row.version, row.action), &params);
+    let answer = raw::send_raw(server.addresses().api, &attempt.to_bytes()).await;
+    let mut body: Value = serde_json::from_str(&answer.body).unwrap();
+    // Of an address the host is said again, of a list the name in it.
+    let around = ['[', ']', '"', '/'];
+    let said = named.as_ref().map(|(_, value)| value.trim_matches(around));
+    mask_volatile(&mut body, said);
+    (answer.status, body)
+}
+
+fn mask_volatile(value: &mut Value, named: Option<&str>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if VOLATILE_MEMBERS.contains(&name.as_str()) {
+                    *field = Value::Null;
+                }
+                mask_volatile(field, named);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_volatile(item, named)),
+        Value::String(text) => {
+            if let Some(named) = named {
+                *text = text.replace(named, "{named}");
+            }
+        }
+        Value::Number(number) if Some(&*number.to_string()) == named => {
+            *value = Value::from("{named}");
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with the answers to a call about hers and about nothing.
+fn differences(
+    row: &Row,
+    told: &str,
+    hers: &Resources,
+    (of_hers, of_nothing): (&(u16, Value), &(u16, Value)),
+) -> Option<String> {
+    let shown = of_hers.1.to_string();
+    // Who sends the certificate itself may read it again.
+    let says_all = matches!(
+        row.names,
+        Some((_, ResourceKind::Pem | ResourceKind::Requested))
+    );
+    let mut marks = hers.identifiers().into_iter();
+    if let Some(mark) = marks.find(|mark| !says_all && shown.contains(mark)) {
+        return Some(format!("is shown {mark}: {shown}"));
+    }
+    if told == SHARED {
+        return None;
+    }
+    let code = of_hers.1["Code"].as_str().unwrap_or(OK);
+    if code != told {
+        return Some(format!("is told {shown}, not {told:?}"));
+    }
+    (of_hers != of_nothing).then(|| format!("is told {of_hers:?} or {of_nothing:?}"))
+}
+
+/// All that the account can read of itself.
+async fn view(
+    server: &Server,
+    owner: &ApiClient,
+    things: &Resources,
+) -> Vec<(&'static str, u16, Value)> {
+    let mut seen = Vec::new();
+    // The audit tells of these very calls, and what edges report moves by itself.
+    let moving = ["DescribeAuditRecords", "DescribeRollout"];
+    let rows = ROWS.iter().filter(|row| !moving.contains(&row.action));
+    for row in rows.filter(|row| action(row).access == Access::Read) {
+        let (status, body) = answer(server, owner, row, things).await;
+        seen.push((row.action, status, body));
+    }
+    seen
+}
+
+fn action(row: &Row) -> &'static Action {
+    let mut actions = ACTIONS.iter();
+    let found = actions.find(|action| (action.version, action.name) == (row.version, row.action));
+    found.unwrap_or_else(|| panic!("there is no {} {}", row.version, row.action))
+}
+
+/// Whether everybody may call it, whatever policies say.
+fn is_open(row: &Row) -> bool {
+    let action = action(row);
+    action.scope == Scope::Caller || matches!(action.handler, Handler::Unsigned(_))
+}
+
+#[test]
+fn every_action_has_a_row() {
+    let rows: BTreeSet<_> = ROWS.iter().map(|row| (row.version, row.action)).collect();
+    let actions: BTreeSet<_> = ACTIONS
+        .iter()
+        .map(|action| (action.version, action.name))
+        .collect();
+    let missing: Vec<_> = actions.difference(&rows).collect();
+    assert!(
+        missing.is_empty(),
+        "how do these name things of others? {missing:?}"
+    );
+    let gone: Vec<_> = rows.difference(&actions).collect();
+    assert!(gone.is_empty(), "no such actions: {gone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_action_tells_what_is_anothers_from_what_is_nowhere() {
+    let mut server = Server::start_with(&unlimited());
+    let (alice, bob) = (
+        server.create_account("alice").await,
+        server.create_account("bob").await,
+    );
+    let origin = Origin::start().await;
+    let hers = Resources::of(&alice, &origin).await;
+    let nowhere = hers.nonexistent();
+    bob.add(CALLER_DOMAIN, &origin).await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let helper = join(&server, &bob, "helper", Some("AdministratorAccess")).await;
+    let guest = join(&server, &bob, "guest", None).await;
+    server.launch();
+    let client = |api: &ApiClient| {
+        let secret = String::from_utf8(api.secret.expose().to_vec()).unwrap();
+        server.client_for(&api.account, &api.key, &secret)
+    };
+    let (alice, bob) = (client(&alice), client(&bob));
+    let before = view(&server, &alice, &hers).await;
+    let callers = [
+        ("the account", bob),
+        ("its administrator", helper.client(&server)),
+        ("its guest", guest.client(&server)),
+    ];
+    let mut failures = Vec::new();
+    // What is made new is shown to its own account afterwards.
+    let (fresh, others): (Vec<_>, Vec<_>) = ROWS.iter().partition(|row| row.expected == FRESH);
+    for row in others.into_iter().chain(fresh) {
+        for (who, caller) in &callers {
+            let told = match row.expected {
+                FRESH if *who == "its administrator" => continue,
+                _ if *who == "its guest" && !is_open(row) => "NoPermission",
+                FRESH => OK,
+                told => told,
+            };
+            let of_hers = answer(&server, caller, row, &hers).await;
+            let of_nothing = answer(&server, caller, row, &nowhere).await;
+            let why = differences(row, told, &hers, (&of_hers, &of_nothing));
+            failures.extend(why.map(|why| {
+                format!(
+                    "{} {} {:?}, {who} {why}",
+                    row.version, row.action, row.names
+                )
+            }));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_eq!(view(&server, &alice, &hers).await, before);
+    server
+        .assert_serves(OWNER_DOMAIN, &hers.pem.leaf, "after all of it")
+        .await;
+    server.stop();
+}
