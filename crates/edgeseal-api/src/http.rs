@@ -160,7 +160,7 @@ impl Connection {
         tokio::select! {
             () = self.serve(stream, speaks) => {}
             () = place.revoked() => {
-                metrics::counter!("edgeseal_api_connections_revoked_total").increment(1);
+                metrics::counter!("edgeseal_api_connections_evicted_total").increment(1);
                 tracing::debug!("a connection made room for one of another source");
             }
         }
@@ -310,7 +310,8 @@ async fn respond(
         pipeline::handle_request(context, raw).await
     };
     let mut response = into_response(context, caller, &id, answer);
-    metrics::histogram!("edgeseal_api_request_seconds").record(began.elapsed().as_secs_f64());
+    metrics::histogram!("edgeseal_api_request_duration_seconds")
+        .record(began.elapsed().as_secs_f64());
     if broken {
         caller.message.stop_reading();
         close(&mut response);

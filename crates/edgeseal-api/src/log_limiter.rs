@@ -36,7 +36,7 @@ impl UnauthenticatedLogLimiter {
             }
             RateDecision::RetryAfter { .. } => {
                 state.suppressed += 1;
-                metrics::counter!("edgeseal_api_calls_unlogged_total").increment(1);
+                metrics::counter!("edgeseal_api_log_lines_suppressed_total").increment(1);
                 None
             }
         }

@@ -421,7 +421,7 @@ fn server(
         ),
         serving: Arc::clone(holdings),
         header_timeout: options.header_timeout,
-        connection_requests: options.keepalive_requests.max(1),
+        keepalive_requests: options.keepalive_requests.max(1),
         limiter,
         trusted_proxies: TrustedProxies::new(&options.proxy_protocol_from),
         proxy_header_timeout: options.client_hello_timeout,

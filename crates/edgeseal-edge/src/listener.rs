@@ -40,7 +40,7 @@ pub(crate) struct Server {
     /// For the head of a request, idle time before it included.
     pub(crate) header_timeout: Duration,
     /// Requests on one connection, at least one.
-    pub(crate) connection_requests: u32,
+    pub(crate) keepalive_requests: u32,
     /// How much is taken on.
     pub(crate) limiter: Arc<Limiter>,
     /// Who speaks for others.
@@ -269,7 +269,7 @@ impl Server {
     {
         let ends = http1::ConnectionEnd {
             header_timeout: self.header_timeout,
-            request_budget: RequestBudget::new(self.connection_requests),
+            request_budget: RequestBudget::new(self.keepalive_requests),
             stall_monitor: inbound.stall_monitor.clone(),
             unread: inbound.unread.clone(),
             token: inbound.token.clone(),

@@ -62,13 +62,13 @@ pub(crate) enum Shed {
 pub(crate) fn shed(why: Shed) {
     let reason = match why {
         Shed::Connections => "connections",
-        Shed::ConnectionsPerSource => "connections_of_source",
+        Shed::ConnectionsPerSource => "connections_per_source",
         Shed::Handshakes => "handshakes",
-        Shed::HandshakesPerSource => "handshakes_of_source",
+        Shed::HandshakesPerSource => "handshakes_per_source",
         Shed::Streams => "streams",
-        Shed::StreamsPerSource => "streams_of_source",
-        Shed::LargeHeaders => "large_heads",
-        Shed::LargeHeadersPerSource => "large_heads_of_source",
+        Shed::StreamsPerSource => "streams_per_source",
+        Shed::LargeHeaders => "large_headers",
+        Shed::LargeHeadersPerSource => "large_headers_per_source",
         Shed::Delay => "delay",
         Shed::Memory => "memory",
         Shed::ProxyHeader => "proxy_header",
@@ -100,12 +100,12 @@ pub(crate) fn evicted(why: Eviction) {
         Eviction::Connection => "connections",
         Eviction::Handshake => "handshakes",
         Eviction::Stream => "streams",
-        Eviction::LargeHeader => "large_heads",
+        Eviction::LargeHeader => "large_headers",
         Eviction::Idle => "idle",
         Eviction::Memory => "memory",
         Eviction::OriginConnection => "origin_connections",
     };
-    counter!("edgeseal_revoked_total", "reason" => reason).increment(1);
+    counter!("edgeseal_connections_evicted_total", "reason" => reason).increment(1);
 }
 
 /// A connection that could not be accepted: for want of file descriptors or otherwise.
@@ -119,7 +119,7 @@ pub(crate) fn accept_failure(for_want_of_descriptors: bool) {
 }
 
 pub(crate) fn memory_pressure(short: bool) {
-    gauge!("edgeseal_memory_short").set(f64::from(u8::from(short)));
+    gauge!("edgeseal_memory_pressure").set(f64::from(u8::from(short)));
 }
 
 /// Why a handshake was refused.
@@ -228,7 +228,7 @@ pub(crate) fn revision_applied(revision: u64, domains: usize) {
     reason = "gauges are f64; exact below 2^53"
 )]
 pub(crate) fn quarantined(domains: usize) {
-    gauge!("edgeseal_quarantined").set(domains as f64);
+    gauge!("edgeseal_quarantined_domains").set(domains as f64);
 }
 
 #[expect(

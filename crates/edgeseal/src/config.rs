@@ -126,9 +126,9 @@ pub(crate) struct Config {
     /// What the CNAME of a domain ends with.
     pub(crate) cname_suffix: String,
     /// Start of the address of the page about a code.
-    pub(crate) recommend: String,
+    pub(crate) recommend_base_url: String,
     /// How long a change waits for the edge in this process, in milliseconds.
-    pub(crate) settle_ms: u64,
+    pub(crate) settle_timeout_ms: u64,
     /// For a ClientHello and the rest of the handshake, in milliseconds.
     pub(crate) client_hello_timeout_ms: u64,
     /// For the head of a visitor's request, idle time before it included, in milliseconds.
@@ -138,9 +138,9 @@ pub(crate) struct Config {
     /// For connections that are open when another process has taken over.
     pub(crate) handover_drain_timeout_ms: u64,
     /// Parsed private keys in memory at most.
-    pub(crate) key_cache: usize,
+    pub(crate) key_cache_size: usize,
     /// Days after which audit records are removed; 0: never.
-    pub(crate) audit_days: u32,
+    pub(crate) audit_retention_days: u32,
     /// The domain that answers clients without SNI; none by default.
     pub(crate) default_domain: Option<String>,
     /// Connections of visitors at once at most.
@@ -168,17 +168,17 @@ pub(crate) struct Config {
     /// Bytes of a request's body at most; `None`: any number.
     pub(crate) request_body_max: Option<u64>,
     /// Requests on one connection of a client at most.
-    pub(crate) connection_requests: u32,
+    pub(crate) keepalive_requests: u32,
     /// Ports of origins that are asked in HTTP/2 in the clear.
     pub(crate) origin_h2c_ports: Vec<u16>,
     /// For the head of an origin's answer, in milliseconds.
-    pub(crate) origin_head_timeout_ms: u64,
+    pub(crate) origin_header_timeout_ms: u64,
     /// For the next part of an origin's answer, in milliseconds.
     pub(crate) origin_idle_timeout_ms: u64,
     /// Bytes a second that a visitor must send of a body; 0: any number.
     pub(crate) request_body_rate_min: u32,
     /// For a visitor who takes nothing of an answer, in milliseconds.
-    pub(crate) visitor_stall_timeout_ms: u64,
+    pub(crate) client_send_timeout_ms: u64,
     /// For a tunnel through which nothing goes, in milliseconds.
     pub(crate) tunnel_idle_timeout_ms: u64,
     /// `stdout` or a file; none by default.
@@ -231,14 +231,14 @@ const ENV_KEYS: &[&str] = &[
     "ocsp_private_addresses",
     "dns",
     "cname_suffix",
-    "recommend",
-    "settle_ms",
+    "recommend_base_url",
+    "settle_timeout_ms",
     "client_hello_timeout_ms",
     "header_timeout_ms",
     "drain_timeout_ms",
     "handover_drain_timeout_ms",
-    "key_cache",
-    "audit_days",
+    "key_cache_size",
+    "audit_retention_days",
     "default_domain",
     "connections",
     "connections_per_source",
@@ -252,12 +252,12 @@ const ENV_KEYS: &[&str] = &[
     "origin_dns",
     "origin_connections",
     "request_body_max",
-    "connection_requests",
+    "keepalive_requests",
     "origin_h2c_ports",
-    "origin_head_timeout_ms",
+    "origin_header_timeout_ms",
     "origin_idle_timeout_ms",
     "request_body_rate_min",
-    "visitor_stall_timeout_ms",
+    "client_send_timeout_ms",
     "tunnel_idle_timeout_ms",
     "access_log",
 ];
@@ -344,14 +344,14 @@ impl Default for Config {
             dns: None,
             oidc_provider: Vec::new(),
             cname_suffix: settings.cname_suffix,
-            recommend: settings.docs_base_url,
-            settle_ms: 1000,
+            recommend_base_url: settings.docs_base_url,
+            settle_timeout_ms: 1000,
             client_hello_timeout_ms: 10_000,
             header_timeout_ms: 60_000,
             drain_timeout_ms: 30_000,
             handover_drain_timeout_ms: 600_000,
-            key_cache: 10_000,
-            audit_days: 400,
+            key_cache_size: 10_000,
+            audit_retention_days: 400,
             default_domain: None,
             connections: limits.connections,
             connections_per_source: limits.connections_per_source,
@@ -365,12 +365,12 @@ impl Default for Config {
             origin_dns: None,
             origin_connections: 1024,
             request_body_max: None,
-            connection_requests: 10_000,
+            keepalive_requests: 10_000,
             origin_h2c_ports: Vec::new(),
-            origin_head_timeout_ms: 60_000,
+            origin_header_timeout_ms: 60_000,
             origin_idle_timeout_ms: 300_000,
             request_body_rate_min: 500,
-            visitor_stall_timeout_ms: 120_000,
+            client_send_timeout_ms: 120_000,
             tunnel_idle_timeout_ms: 3_600_000,
             access_log: None,
         }
@@ -429,7 +429,7 @@ impl Config {
         let limits = self.rate_limits.iter();
         let memory = self.memory_max.or_else(resources::cgroup_memory_max);
         Ok(Settings {
-            docs_base_url: self.recommend.clone(),
+            docs_base_url: self.recommend_base_url.clone(),
             rate_limits: limits
                 .map(|(action, calls)| (action.clone(), RateLimit::per_second(*calls)))
                 .collect(),
@@ -488,7 +488,7 @@ impl Config {
             ownership_verifier: self.owner_check()?,
             oidc_providers: oidc::providers(&self.oidc_provider)?,
             cname_suffix: self.cname_suffix.clone(),
-            settle_timeout: Duration::from_millis(self.settle_ms),
+            settle_timeout: Duration::from_millis(self.settle_timeout_ms),
         })
     }
 

@@ -73,7 +73,7 @@ impl ControlPlane {
         let chainer = spawn_audit_chainer(is_there.then_some(&catalog), config, ending).await?;
         let expiry = retention::expire_audit_records(
             catalog.clone(),
-            config.audit_days,
+            config.audit_retention_days,
             shutdown_signal(ends.clone()),
         );
         let mut tasks = vec![

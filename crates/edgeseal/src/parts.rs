@@ -111,7 +111,7 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
     options.header_timeout = Duration::from_millis(config.header_timeout_ms);
     options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
-    options.key_cache_size = config.key_cache;
+    options.key_cache_size = config.key_cache_size;
     options.limits = Limits {
         connections: config.connections,
         connections_per_source: config.connections_per_source,
@@ -133,14 +133,14 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.origin_private_addresses = config.private_origins()?;
     options.ocsp_private_addresses = config.ocsp_private_addresses;
     options.request_body_max = config.request_body_max;
-    options.keepalive_requests = config.connection_requests;
+    options.keepalive_requests = config.keepalive_requests;
     options
         .origin_h2c_ports
         .clone_from(&config.origin_h2c_ports);
-    options.timeouts.header = Duration::from_millis(config.origin_head_timeout_ms);
+    options.timeouts.header = Duration::from_millis(config.origin_header_timeout_ms);
     options.timeouts.idle = Duration::from_millis(config.origin_idle_timeout_ms);
     options.timeouts.body_rate_min = config.request_body_rate_min;
-    options.timeouts.client_send = Duration::from_millis(config.visitor_stall_timeout_ms);
+    options.timeouts.client_send = Duration::from_millis(config.client_send_timeout_ms);
     options.timeouts.tunnel = Duration::from_millis(config.tunnel_idle_timeout_ms);
     options.access_log = config.access_log.as_deref().map(|to| match to {
         "stdout" => AccessLog::Stdout,

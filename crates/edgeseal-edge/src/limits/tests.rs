@@ -320,10 +320,10 @@ fn limits_fit_into_memory_max() {
             connections,
             handshakes,
             streams,
-            large_headers: large_heads,
+            large_headers: large_headers,
             ..
         } = limits.within_memory();
-        (connections, handshakes, streams, large_heads)
+        (connections, handshakes, streams, large_headers)
     };
     assert_eq!(fits(None), (65_536, 8192, 65_536, 4096));
     assert_eq!(fits(Some(8 << 30)), (65_536, 8192, 32_768, 4096));

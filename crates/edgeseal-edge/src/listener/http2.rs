@@ -33,7 +33,7 @@ impl Server {
         let permit = Arc::clone(&inbound.permit);
         let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
-        let allowance = RequestBudget::new(self.connection_requests);
+        let allowance = RequestBudget::new(self.keepalive_requests);
         let counted = Arc::clone(&allowance);
         let service = service_fn(move |request| {
             counted.consume();

@@ -63,12 +63,12 @@ async fn a_client_whose_head_is_too_long_gets_the_answer() {
     // More than what is between the two can hold.
     let filling = "x".repeat(8_000_000);
     let head = format!("GET / HTTP/1.1\r\nHost: a.com\r\nX: {filling}\r\n\r\n");
-    for large_heads in [0, 10] {
+    for large_headers in [0, 10] {
         let world = Harness::new();
         let port = saying("hello").await;
         world.serve("a.com", &Certificate::of("a.com"), port).await;
         let edge = world
-            .edge_with(|options| options.limits.large_headers = large_heads)
+            .edge_with(|options| options.limits.large_headers = large_headers)
             .await;
         for _ in 0..5 {
             let answer = bare(edge.http_addr().unwrap(), &head).await;

@@ -29,7 +29,7 @@ pub(super) struct Command {
     replace: bool,
     /// Put it back although something in it is wrong, or does not open with the key-encryption keys
     #[arg(long)]
-    unproven: bool,
+    unverified: bool,
     #[command(flatten)]
     of: StoreFlags,
 }
@@ -47,12 +47,12 @@ impl Command {
         let proof = CopyReport::check(&copy, &config).await?;
         proof.print()?;
         let is_proven = proof.report.problems.is_empty() && proof.unopened_reason.is_none();
-        if !is_proven && !self.unproven {
+        if !is_proven && !self.unverified {
             let keys = match proof.lacks_keys() {
                 true => "put back the key-encryption keys that it was sealed under, ",
                 false => "",
             };
-            say!("nothing was changed: {keys}take another backup, or say --unproven")?;
+            say!("nothing was changed: {keys}take another backup, or say --unverified")?;
             return Ok(ExitCode::from(EX_DATA));
         }
         let placed = copy.restore_to(&store, self.replace, clock::now());

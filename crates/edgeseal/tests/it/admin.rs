@@ -16,7 +16,7 @@ const NAME: &str = "www.watched.example";
 
 /// Series that an ordinary life shows.
 const SHOWN: &[&str] = &[
-    "edgeseal_api_request_seconds",
+    "edgeseal_api_request_duration_seconds",
     "edgeseal_api_requests_total",
     "edgeseal_connections",
     "edgeseal_build_info",
@@ -31,7 +31,7 @@ const SHOWN: &[&str] = &[
     "edgeseal_proof_seconds",
     "edgeseal_proofs_total",
     "edgeseal_proxy_requests_total",
-    "edgeseal_quarantined",
+    "edgeseal_quarantined_domains",
     "edgeseal_ticket_key_age_seconds",
     "edgeseal_ticket_key_shared",
     "edgeseal_tls_refusals_total",
@@ -43,19 +43,19 @@ const FAILURES: &[&str] = &[
     "edgeseal_accept_failures_total",
     "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
-    "edgeseal_api_calls_unlogged_total",
+    "edgeseal_api_log_lines_suppressed_total",
     "edgeseal_api_connections_refused_total",
-    "edgeseal_api_connections_revoked_total",
+    "edgeseal_api_connections_evicted_total",
     "edgeseal_api_shed_total",
     "edgeseal_api_warnings_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_ocsp_fetches_total",
     "edgeseal_origin_failures_total",
     "edgeseal_log_lines_lost_total",
-    "edgeseal_memory_short",
+    "edgeseal_memory_pressure",
     "edgeseal_proof_clock_skew_total",
     "edgeseal_replica_failures_total",
-    "edgeseal_revoked_total",
+    "edgeseal_connections_evicted_total",
     "edgeseal_settle_timeouts_total",
     "edgeseal_shed_total",
 ];
@@ -99,7 +99,7 @@ async fn metrics_tell_what_happened_and_name_nobody() {
         "# TYPE process_resident_memory_bytes gauge",
         "process_open_fds ",
         "process_cpu_seconds_total ",
-        "edgeseal_quarantined 0",
+        "edgeseal_quarantined_domains 0",
         "edgeseal_unproved_domains 0",
     ];
     // Counted after the client has what it asked for.

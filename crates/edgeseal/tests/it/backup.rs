@@ -371,7 +371,7 @@ async fn what_is_not_a_whole_backup_changes_nothing() {
         );
         assert!(fs::read(&store).unwrap() == before);
     }
-    let line = ["restore", text(&copy), "--replace", "--unproven"];
+    let line = ["restore", text(&copy), "--replace", "--unverified"];
     let (code, said, errors) = run(&server, &line);
     assert_eq!(code, Some(0), "{said}{errors}");
     fs::write(&kek, key).unwrap();

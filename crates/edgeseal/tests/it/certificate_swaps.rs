@@ -49,7 +49,7 @@ impl Progress {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_swaps_under_load() {
-    let server = Server::start_with(&format!("connection_requests = 1000000000\n{UNLIMITED}"));
+    let server = Server::start_with(&format!("keepalive_requests = 1000000000\n{UNLIMITED}"));
     let (api, origin) = (server.root_client(), Origin::start().await);
     let edge = server.addresses().https;
     api.add(NAME, &origin).await;

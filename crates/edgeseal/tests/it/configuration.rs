@@ -46,7 +46,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
             "kek_file says the same",
         ),
         ("kek = \"env:NO_SUCH\"\nx = 1\n", "x"),
-        ("audit_days = -1\n", "audit_days"),
+        ("audit_retention_days = -1\n", "audit_retention_days"),
         ("strange = 1\n", "strange"),
         ("api = \"nowhere\"\n", "api"),
         ("default_domain = \"no domain\"\n", "default_domain"),
@@ -115,8 +115,9 @@ fn a_mistake_is_told_with_its_place() {
             format!("FILE:2: api is \"nowhere\"; it must be {expected_address}"),
         ),
         (
-            "audit_days = -1\n",
-            "FILE:1: audit_days is -1; it must be a whole number from 0 to 4294967295".to_owned(),
+            "audit_retention_days = -1\n",
+            "FILE:1: audit_retention_days is -1; it must be a whole number from 0 to 4294967295"
+                .to_owned(),
         ),
         (
             "core_dumps = \"no\"\n",

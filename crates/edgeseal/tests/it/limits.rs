@@ -171,7 +171,7 @@ async fn a_flood_of_handshakes_from_one_address_is_its_own_trouble() {
         let _ = stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await;
         flood.push(stream);
     }
-    let series = "edgeseal_shed_total{reason=\"handshakes_of_source\"} ";
+    let series = "edgeseal_shed_total{reason=\"handshakes_per_source\"} ";
     eventually("32 are closed", async || {
         (metric(&server, series).await == Some(32)).then_some(())
     })
@@ -262,7 +262,7 @@ async fn memory_is_kept_for_those_who_take_little() {
             resident_bytes(&server)
         );
     };
-    let short = metric(&server, "edgeseal_memory_short ").await;
+    let short = metric(&server, "edgeseal_memory_pressure ").await;
     assert_eq!(short, Some(1), "{refused}");
     let shed = metric(&server, "edgeseal_shed_total{reason=\"memory\"} ").await;
     assert!(shed.is_some_and(|shed| shed >= 1));
@@ -271,7 +271,11 @@ async fn memory_is_kept_for_those_who_take_little() {
     assert_answers(&mut visitor, "while memory is short").await;
     assert_api_answers(&server, "while memory is short").await;
     assert!(server.log().contains("memory is short"));
-    let revoked = metric(&server, "edgeseal_revoked_total{reason=\"memory\"} ").await;
+    let revoked = metric(
+        &server,
+        "edgeseal_connections_evicted_total{reason=\"memory\"} ",
+    )
+    .await;
     assert!(revoked.is_some_and(|revoked| revoked >= 1));
     assert!(
         resident_bytes(&server) < most,
@@ -328,7 +332,7 @@ async fn long_heads_of_a_crowd_do_not_take_all_memory() {
         let taken = resident_bytes(&server);
         assert!(taken < most / 100 * 95, "{taken} of {most} after {round}");
     }
-    let refused = metric(&server, "edgeseal_shed_total{reason=\"large_heads\"} ").await;
+    let refused = metric(&server, "edgeseal_shed_total{reason=\"large_headers\"} ").await;
     assert!(refused.is_some_and(|refused| refused > 0));
     drop(crowd);
     server.stop();

@@ -107,7 +107,7 @@ async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
 async fn strangers_cannot_fill_the_log() {
     let server = Server::start_quiet("");
     let api = server.addresses().api;
-    let unlogged = "edgeseal_api_calls_unlogged_total";
+    let unlogged = "edgeseal_api_log_lines_suppressed_total";
     let calls = AtomicU64::new(0);
     eventually("some calls get no line", async || {
         for _ in 0..100 {

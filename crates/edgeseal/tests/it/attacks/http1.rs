@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(50);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_is_answered_up_to_its_limit() {
     const LIMIT: usize = 2000;
-    let target = Target::start(&format!("connection_requests = {LIMIT}\n")).await;
+    let target = Target::start(&format!("keepalive_requests = {LIMIT}\n")).await;
     let visitors = BackgroundClients::begin(&target).await;
     let before = target.baseline_kib();
     let (mut reader, mut writer) = tokio::io::split(target.connect("http/1.1").await);

@@ -286,7 +286,7 @@ async fn a_kill_between_change_and_link_is_no_tampering() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_records_go_and_the_rest_still_verifies() {
-    let mut server = Server::start_with(&format!("audit_days = 30\n{}", unlimited()));
+    let mut server = Server::start_with(&format!("audit_retention_days = 30\n{}", unlimited()));
     let (alice, _) = history(&server).await;
     assert_eq!(server.terminate().code(), Some(0));
     // As a server would have written them whose clock was right at the time.
