@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{prover::ProofQueue, replication::ServingState};
+use crate::{prover::ProofQueue, serving_state::ServingState};
 
 /// Tells how an edge is, as long as anybody asks. Cheap to clone.
 #[derive(Clone)]
@@ -22,9 +22,9 @@ pub struct EdgeStatus {
 }
 
 impl Health {
-    pub(crate) const fn new(holdings: Arc<ServingState>, applied: Arc<ProofQueue>) -> Self {
+    pub(crate) const fn new(serving: Arc<ServingState>, applied: Arc<ProofQueue>) -> Self {
         Self {
-            serving: holdings,
+            serving,
             proof_queue: applied,
         }
     }

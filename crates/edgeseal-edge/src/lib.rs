@@ -55,6 +55,7 @@ mod replica;
 mod replication;
 pub mod select;
 pub mod served_domain;
+mod serving_state;
 mod stapling;
 mod startup;
 mod telemetry;
@@ -78,7 +79,8 @@ use prover::Prover;
 use proxy::{AccessLogger, ListenPorts};
 use proxy_protocol::TrustedProxies;
 use replica::{Replica, ReplicaStatus};
-use replication::{ResealRequest, ServingState};
+use replication::ResealRequest;
+use serving_state::ServingState;
 use startup::{EdgeContext, ReplicationTasks};
 
 /// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
@@ -249,8 +251,8 @@ impl Edge {
     /// What is wrong with what this edge serves, now and later.
     #[must_use]
     pub fn health(&self) -> Health {
-        let (holdings, applied) = (&self.context.serving, &self.context.proof_queue);
-        Health::new(Arc::clone(holdings), Arc::clone(applied))
+        let (serving, applied) = (&self.context.serving, &self.context.proof_queue);
+        Health::new(Arc::clone(serving), Arc::clone(applied))
     }
 
     /// What has this edge seal anew what it holds, after its keyring was given another key to seal
@@ -265,11 +267,11 @@ impl Edge {
     /// nothing of another process.
     pub async fn wait_until_drained(&mut self, patience: Duration) {
         let fresh = self.context.options.client_hello_timeout;
-        let in_time = self
+        let completed = self
             .drain
             .wait_until_drained(fresh.min(patience), patience)
             .await;
-        tracing::info!(in_time, "what was open before the hand-over has ended");
+        tracing::info!(completed, "connections from before the hand-over closed");
     }
 
     /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
@@ -282,8 +284,8 @@ impl Edge {
             Some(following) => Some(following.stop_all_but_follower().await),
             None => None,
         };
-        let in_time = self.drain.drain(self.context.options.drain_timeout).await;
-        tracing::info!(in_time, "the edge is drained");
+        let completed = self.drain.drain(self.context.options.drain_timeout).await;
+        tracing::info!(completed, "the edge is drained");
         if let Some(log) = self.context.access_log {
             log.flush().await;
         }
@@ -390,13 +392,13 @@ async fn first_ticket_keys(options: &Options, mut ready: watch::Receiver<bool>) 
 
 fn server(
     options: &Options,
-    holdings: &Arc<ServingState>,
+    serving: &Arc<ServingState>,
     (keys, tickets): (Arc<tls::KeyCache>, Arc<tls::TicketKeys>),
     origin_tls: tls::OriginTls,
     ports: ListenPorts,
     (access_log, clock): (Option<Arc<AccessLogger>>, fn() -> Timestamp),
 ) -> Result<Server, StartError> {
-    let index = holdings.index();
+    let index = serving.index();
     let default_host = options
         .default_domain
         .as_ref()
@@ -419,7 +421,7 @@ fn server(
             access_log,
             clock,
         ),
-        serving: Arc::clone(holdings),
+        serving: Arc::clone(serving),
         header_timeout: options.header_timeout,
         keepalive_requests: options.keepalive_requests.max(1),
         limiter,

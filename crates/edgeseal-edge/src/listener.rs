@@ -16,7 +16,7 @@ use crate::{
     limits::{ConnectionPermit, Limiter},
     proxy::{Inbound, InboundTls, Proxy, UnreadBody},
     proxy_protocol::TrustedProxies,
-    replication::ServingState,
+    serving_state::ServingState,
     telemetry::{self, Shed},
     tls::{AcceptError, MaterialError, Terminator, TlsStream},
 };
@@ -117,7 +117,7 @@ impl Server {
         let handshake = speaks == Protocol::Https && !self.trusted_proxies.is_enabled();
         let permit = match self.limiter.admit(peer.ip(), handshake) {
             Ok(permit) => permit,
-            Err(why) => return telemetry::shed(why),
+            Err(reason) => return telemetry::shed(reason),
         };
         tokio::spawn(async move {
             let mut cut = token.clone();
@@ -144,7 +144,7 @@ impl Server {
             drop(permit);
             match self.limiter.admit(client.ip(), speaks == Protocol::Https) {
                 Ok(permit) => (client, permit),
-                Err(why) => return telemetry::shed(why),
+                Err(reason) => return telemetry::shed(reason),
             }
         } else {
             (peer, permit)
@@ -202,9 +202,9 @@ impl Server {
     ) -> Option<(Box<TlsStream>, bool, InboundTls)> {
         match self.terminator.accept(stream, token.draining()).await {
             Ok(terminated) => {
-                if let Some(why) = &terminated.unusable {
+                if let Some(reason) = &terminated.unusable {
                     let domain = terminated.host.domain(terminated.found);
-                    self.quarantine(domain.as_ref(), why);
+                    self.quarantine(domain.as_ref(), reason);
                 }
                 let tls = InboundTls {
                     version: terminated.version(),
@@ -215,10 +215,12 @@ impl Server {
                 };
                 return Some((terminated.stream, terminated.h2, tls));
             }
-            Err(AcceptError::Unusable { domain, why }) => self.quarantine(domain.as_ref(), &why),
+            Err(AcceptError::Unusable { domain, reason }) => {
+                self.quarantine(domain.as_ref(), &reason)
+            }
             Err(error) => {
-                if let AcceptError::Shed(why) = error {
-                    telemetry::shed(why);
+                if let AcceptError::Shed(reason) = error {
+                    telemetry::shed(reason);
                 }
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(%peer, error, "no handshake");
@@ -256,9 +258,9 @@ impl Server {
         }
     }
 
-    fn quarantine(&self, domain: Option<&DomainPattern>, why: &MaterialError) {
+    fn quarantine(&self, domain: Option<&DomainPattern>, reason: &MaterialError) {
         if let Some(domain) = domain {
-            self.serving.quarantine().put(domain, &why.to_string());
+            self.serving.quarantine().put(domain, &reason.to_string());
         }
     }
 

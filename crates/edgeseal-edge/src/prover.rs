@@ -24,9 +24,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     index::{Host, Match},
-    replication::ServingState,
     select::select,
     served_domain::{CertificateSet, KeyKind, Material},
+    serving_state::ServingState,
     telemetry,
     tls::{OfferedKeys, Probe, ProbeError, ProbeResult, SetupError},
 };
@@ -80,7 +80,7 @@ enum Outcome {
     /// Not seen, or not as it should be.
     Failed {
         /// What was seen.
-        why: String,
+        reason: String,
         /// The state that should have been seen.
         revision: Revision,
     },
@@ -110,7 +110,7 @@ impl Prover {
     /// A prover for the listener that is reached at `listener`, and expects headers of the PROXY
     /// protocol or not; it reports as edge `id` of `group`.
     pub(crate) fn new(
-        holdings: Arc<ServingState>,
+        serving: Arc<ServingState>,
         applied: Arc<ProofQueue>,
         store: SharedStore,
         clock: fn() -> Timestamp,
@@ -118,7 +118,7 @@ impl Prover {
         (listener, expects_headers): (SocketAddr, bool),
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            serving: holdings,
+            serving,
             proof_queue: applied,
             probe: Probe::new(listener, expects_headers)?,
             store,
@@ -248,8 +248,8 @@ impl Prover {
                 self.proof_queue.retry(PendingProof { attempts, ..due });
                 true
             }
-            Outcome::Failed { why, revision } => {
-                self.unproved.put(name, why, revision, (self.clock)());
+            Outcome::Failed { reason, revision } => {
+                self.unproved.put(name, reason, revision, (self.clock)());
                 false
             }
         }
@@ -262,7 +262,7 @@ impl Prover {
         }
         let Some(host) = self.host(name) else {
             return Outcome::Failed {
-                why: "no host name is left that only the wildcard answers for".to_owned(),
+                reason: "no host name is left that only the wildcard answers for".to_owned(),
                 revision: changed.revision,
             };
         };
@@ -297,18 +297,18 @@ impl Prover {
             return Outcome::Superseded;
         }
         telemetry::proof(false);
-        let why = match seen {
+        let reason = match seen {
             Ok(seen) => not_shown(&before.handshakes, &seen),
             Err(error) => error.to_string(),
         };
         tracing::warn!(
             domain.name = %name,
-            why,
+            reason,
             expected = ?before.handshakes,
             "a handshake with the own listener did not show what it should"
         );
         Outcome::Failed {
-            why,
+            reason,
             revision: before.revision,
         }
     }

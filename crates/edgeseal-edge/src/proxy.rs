@@ -197,7 +197,7 @@ impl Proxy {
                 self.respond(request, opens_websocket, &routed, inbound, &mut record)
                     .await
             }
-            Err(why) => Err(why.into()),
+            Err(reason) => Err(reason.into()),
         };
         let (mut response, reason) = match answer {
             Ok(response) => (response, None),
@@ -237,27 +237,35 @@ impl Proxy {
             && !body.is_end_stream()
             && headers::expects_continue(&parts.headers);
         let connection = (parts.version, &inbound.unread);
-        let loan = Arc::new(ReplayableBody::new(
+        let request_body = Arc::new(ReplayableBody::new(
             body,
             self.body_bytes_max,
             gated,
             connection,
         ));
-        if loan.is_too_large() {
+        if request_body.is_too_large() {
             return Err(ProxyError::NoAnswer(UpstreamError::TooLarge));
         }
-        let head =
-            upstream_request_head(parts, &routed.authority, upgrade.as_ref(), &loan, inbound)?;
+        let head = upstream_request_head(
+            parts,
+            &routed.authority,
+            upgrade.as_ref(),
+            &request_body,
+            inbound,
+        )?;
         let mut trace = UpstreamTiming {
             wanted: record.is_some(),
             ..UpstreamTiming::default()
         };
         let answer = self
             .upstream
-            .send(&head, &loan, &routed.entry.origins, &mut trace)
+            .send(&head, &request_body, &routed.entry.origins, &mut trace)
             .await;
         if let Some(record) = record {
-            record.traced(trace, (!loan.is_empty()).then(|| Arc::clone(&loan)));
+            record.traced(
+                trace,
+                (!request_body.is_empty()).then(|| Arc::clone(&request_body)),
+            );
         }
         let UpstreamResponse {
             mut response,
@@ -302,7 +310,7 @@ impl Proxy {
         let idle = self.upstream.timeouts().idle;
         // The end of the answer ends the wait for the rest of the request: nobody would else give the
         // origin's connection back.
-        let rest = (!loan.is_empty()).then_some(loan);
+        let rest = (!request_body.is_empty()).then_some(request_body);
         let offers = inbound.stall_monitor.pending_writes();
         Ok(response
             .map(|body| ResponseBody::streamed(body, (exchange, stream), idle, offers, rest)))
@@ -341,13 +349,13 @@ fn upstream_request_head(
     parts: request::Parts,
     authority: &Authority,
     upgrade: Option<&Upgrade>,
-    loan: &ReplayableBody,
+    request_body: &ReplayableBody,
     inbound: &Inbound,
 ) -> Result<UpstreamRequestHead, ProxyError> {
     let secure = inbound.tls.is_some();
     let mut headers = parts.headers;
     // An expectation of a body that is not there means nothing (RFC 9110 §10.1.1).
-    let expects = !loan.is_empty()
+    let expects = !request_body.is_empty()
         && parts.version >= Version::HTTP_11
         && headers::expects_continue(&headers);
     // Over HTTP/1.1 whoever likes can say so of an ordinary body.
@@ -361,7 +369,7 @@ fn upstream_request_head(
         secure,
     )
     .map_err(ProxyError::Fields)?;
-    headers::set_length(&mut headers, loan.exact_length());
+    headers::set_length(&mut headers, request_body.exact_length());
     if expects {
         headers::set_expect_continue(&mut headers);
     }
@@ -428,14 +436,14 @@ enum ProxyError {
 }
 
 impl From<RouteError> for ProxyError {
-    fn from(why: RouteError) -> Self {
-        Self::Unrouted(why)
+    fn from(reason: RouteError) -> Self {
+        Self::Unrouted(reason)
     }
 }
 
 impl From<UpstreamError> for ProxyError {
-    fn from(why: UpstreamError) -> Self {
-        Self::NoAnswer(why)
+    fn from(reason: UpstreamError) -> Self {
+        Self::NoAnswer(reason)
     }
 }
 
@@ -450,7 +458,7 @@ impl ProxyError {
             Self::Fields(headers::RequestHeaderError::Loop) => ErrorPage::Loop,
             Self::Fields(headers::RequestHeaderError::Malformed) => ErrorPage::BadRequest,
             Self::Fields(headers::RequestHeaderError::UnsupportedTransferCoding) => {
-                ErrorPage::UnknownCoding
+                ErrorPage::UnsupportedTransferCoding
             }
             Self::NoAnswer(UpstreamError::NoOrigin) => ErrorPage::NoOrigin,
             Self::NoAnswer(UpstreamError::AddressNotAllowed) => ErrorPage::OriginNotAllowed,

@@ -160,8 +160,8 @@ fn client(ip: impl Into<IpAddr>, port: u16) -> ProxyHeader {
     ProxyHeader::Proxy(SocketAddr::new(ip.into(), port))
 }
 
-fn malformed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
+fn malformed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 #[cfg(test)]

@@ -21,15 +21,15 @@ pub(crate) struct Quarantine {
 
 impl Quarantine {
     /// Puts a domain in. Logs it unless it is in for the same reason already.
-    pub(crate) fn put(&self, domain: &DomainPattern, why: &str) {
+    pub(crate) fn put(&self, domain: &DomainPattern, reason: &str) {
         let mut domains = self.lock();
-        let before = domains.insert(domain.clone(), why.to_owned());
+        let before = domains.insert(domain.clone(), reason.to_owned());
         telemetry::quarantined(domains.len());
         drop(domains);
-        if before.as_deref() != Some(why) {
+        if before.as_deref() != Some(reason) {
             tracing::error!(
                 domain.name = %domain,
-                why,
+                reason,
                 "a record cannot be used: the domain is quarantined and keeps its last good state"
             );
             self.changed.notify_one();
@@ -62,9 +62,9 @@ impl Quarantine {
         self.lock()
             .range::<DomainPattern, _>((start, Bound::Unbounded))
             .take(limit)
-            .map(|(domain, why)| Quarantined {
+            .map(|(domain, reason)| Quarantined {
                 domain: domain.clone(),
-                reason: why.clone(),
+                reason: reason.clone(),
             })
             .collect()
     }

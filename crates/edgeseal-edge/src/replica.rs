@@ -272,12 +272,12 @@ impl Replica {
     /// Opens it anew after a failure to read it: what is whole of it, or what can be read.
     pub(crate) fn recover(
         self,
-        why: &ReplicaError,
+        reason: &ReplicaError,
         environment: Environment,
     ) -> Result<Self, ReplicaError> {
         let loaded_from = self.loaded_from;
         drop(self.database);
-        let database = if why.is_corruption() {
+        let database = if reason.is_corruption() {
             opening::open(&loaded_from, environment)?
         } else {
             opening::open_read_only(&loaded_from, environment)?
@@ -289,8 +289,8 @@ impl Replica {
     }
 
     /// Whether a failure shows that the file is damaged, and not that the disk does not do its part.
-    pub(crate) fn is_corruption(why: &ReplicaError) -> bool {
-        why.is_corruption()
+    pub(crate) fn is_corruption(reason: &ReplicaError) -> bool {
+        reason.is_corruption()
     }
 
     /// Gives it to its own thread, which writes from now on.

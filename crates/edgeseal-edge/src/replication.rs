@@ -29,17 +29,16 @@ use crate::{
     prover::{AppliedChange, ProofQueue},
     replica::{Backfill, Batch, CursorUpdate, Writer},
     served_domain::ServedDomain,
+    serving_state::ServingState,
     telemetry,
     tls::TicketKeys,
 };
 
-mod holdings;
 mod load;
 mod prepare;
 mod reseal;
 mod ticket_keys;
 
-pub(crate) use holdings::ServingState;
 pub(crate) use load::{load_replica, load_snapshot};
 use prepare::{Prepared, prepare};
 pub(crate) use reseal::ResealRequest;
@@ -161,8 +160,8 @@ impl Follower {
         match event {
             Event::ListBegins => {
                 // The first listing of all has nothing to drop and needs no memory for it.
-                let holdings = &self.serving;
-                let empty = holdings.index().is_empty() && holdings.quarantine().len() == 0;
+                let serving = &self.serving;
+                let empty = serving.index().is_empty() && serving.quarantine().len() == 0;
                 progress.listed = (!empty).then(HashSet::new);
             }
             Event::Listed(entries) => {
@@ -252,16 +251,18 @@ impl Follower {
     }
 
     fn apply(&self, actions: Vec<Action>) {
-        let holdings = &self.serving;
+        let serving = &self.serving;
         for action in actions {
             match action {
-                Action::Serve(name, entry, None) => holdings.put(&name, entry),
-                Action::Serve(name, entry, Some(why)) => holdings.put_partial(&name, entry, &why),
-                Action::Remove(name) => holdings.remove(&name),
-                Action::Quarantine(name, why) => holdings.quarantine().put(&name, &why),
+                Action::Serve(name, entry, None) => serving.put(&name, entry),
+                Action::Serve(name, entry, Some(reason)) => {
+                    serving.put_partial(&name, entry, &reason)
+                }
+                Action::Remove(name) => serving.remove(&name),
+                Action::Quarantine(name, reason) => serving.quarantine().put(&name, &reason),
             }
         }
-        holdings.sweep();
+        serving.sweep();
     }
 
     /// Writes domains again that were left out of the replica, as the store has them now.
@@ -412,8 +413,8 @@ fn split(prepared: Vec<Prepared>) -> (Batch, Vec<Action>, Vec<AppliedChange>) {
                 });
                 batch.issuers.extend(good.issuers);
                 batch.put.push(good.row);
-                if let Some(why) = &good.unusable {
-                    batch.quarantine.push((name.clone(), why.clone()));
+                if let Some(reason) = &good.unusable {
+                    batch.quarantine.push((name.clone(), reason.clone()));
                 }
                 actions.push(Action::Serve(name, good.entry, good.unusable));
             }
@@ -426,9 +427,9 @@ fn split(prepared: Vec<Prepared>) -> (Batch, Vec<Action>, Vec<AppliedChange>) {
                     at: None,
                 });
             }
-            Prepared::Quarantine { name, why } => {
-                batch.quarantine.push((name.clone(), why.clone()));
-                actions.push(Action::Quarantine(name, why));
+            Prepared::Quarantine { name, reason } => {
+                batch.quarantine.push((name.clone(), reason.clone()));
+                actions.push(Action::Quarantine(name, reason));
             }
             Prepared::Ignore => {}
         }

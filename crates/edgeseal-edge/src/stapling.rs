@@ -25,8 +25,8 @@ use edgeseal_core::{
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    replication::ServingState,
     served_domain::Material,
+    serving_state::ServingState,
     telemetry,
     tls::{KeyCache, Staple, demands_staple},
 };
@@ -89,13 +89,13 @@ enum Outcome {
 impl Stapler {
     /// `private_addresses`: whether responders may be at any address and port.
     pub(crate) fn new(
-        holdings: Arc<ServingState>,
+        serving: Arc<ServingState>,
         keys: Arc<KeyCache>,
         clock: fn() -> Timestamp,
         private_addresses: bool,
     ) -> Self {
         Self {
-            serving: holdings,
+            serving,
             keys,
             clock,
             private_addresses,
@@ -213,19 +213,19 @@ impl Stapler {
                 self.staple(&digest, good, &response, demanded);
                 self.plan(digest, schedule::refresh_at(good, jitter(), now));
             }
-            Outcome::NotGood(why @ OcspError::Revoked { .. }) => {
+            Outcome::NotGood(reason @ OcspError::Revoked { .. }) => {
                 self.unstaple(&digest);
                 if self.revoked.insert(digest) {
                     tracing::error!(
                         cert.sha256 = %self.leaf(&digest),
-                        why = %why,
+                        reason = %reason,
                         "a certificate that is served was revoked by its authority"
                     );
                 }
                 self.plan(digest, schedule::ask_of_revoked_at(now));
             }
-            Outcome::NotGood(why) => self.try_again(digest, &why, now),
-            Outcome::FetchFailed(why) => self.try_again(digest, &why, now),
+            Outcome::NotGood(reason) => self.try_again(digest, &reason, now),
+            Outcome::FetchFailed(reason) => self.try_again(digest, &reason, now),
         }
     }
 
@@ -233,7 +233,7 @@ impl Stapler {
     fn try_again(
         &mut self,
         digest: Digest,
-        why: &(dyn std::error::Error + 'static),
+        reason: &(dyn std::error::Error + 'static),
         now: Timestamp,
     ) {
         let leaf = self.leaf(&digest);
@@ -242,9 +242,9 @@ impl Stapler {
         };
         job.failures = job.failures.saturating_add(1);
         if job.failures == 1 {
-            tracing::warn!(cert.sha256 = %leaf, error = why, "no OCSP response; trying again");
+            tracing::warn!(cert.sha256 = %leaf, error = reason, "no OCSP response; trying again");
         } else {
-            tracing::debug!(cert.sha256 = %leaf, error = why, "again no OCSP response");
+            tracing::debug!(cert.sha256 = %leaf, error = reason, "again no OCSP response");
         }
         let retry = schedule::retry_at(job.failures, jitter(), now);
         let ends = job.staple.map(|(ends, _)| ends).filter(|ends| *ends > now);
@@ -308,7 +308,7 @@ async fn ask(material: &Material, private: bool, clock: fn() -> Timestamp) -> Ou
     };
     let response = match fetch::ask(&responder, question.request().to_vec(), private).await {
         Ok(response) => response,
-        Err(why) => return Outcome::FetchFailed(why),
+        Err(reason) => return Outcome::FetchFailed(reason),
     };
     match question.verify_response(&response, clock()) {
         Ok(good) => Outcome::Good {
@@ -316,7 +316,7 @@ async fn ask(material: &Material, private: bool, clock: fn() -> Timestamp) -> Ou
             response,
             demanded: demands_staple(material),
         },
-        Err(why) => Outcome::NotGood(why),
+        Err(reason) => Outcome::NotGood(reason),
     }
 }
 
@@ -324,9 +324,9 @@ impl Outcome {
     const fn label(&self) -> &'static str {
         match self {
             Self::NoResponder => "no_responder",
-            Self::FetchFailed(_) => "unanswered",
+            Self::FetchFailed(_) => "no_response",
             Self::NotGood(OcspError::Revoked { .. }) => "revoked",
-            Self::NotGood(_) => "not_good",
+            Self::NotGood(_) => "invalid",
             Self::Good { .. } => "good",
         }
     }

@@ -20,8 +20,9 @@ use crate::{
     prover::ProofQueue,
     proxy::{AccessLogger, ListenPorts},
     replica::{Replica, ReplicaStatus},
-    replication::{self, Follower, ServingState, TicketKeyFollower},
+    replication::{self, Follower, TicketKeyFollower},
     server,
+    serving_state::ServingState,
     stapling::Stapler,
     telemetry, tls,
 };
@@ -138,12 +139,12 @@ impl LoadedEdge {
         let access_log = open_access_log(&options)?;
         let keys = Arc::new(tls::KeyCache::new(keyring.clone(), options.key_cache_size));
         let environment = options.environment();
-        let holdings = Arc::new(ServingState::new(
+        let serving = Arc::new(ServingState::new(
             Arc::clone(&keys),
             environment,
             options.origin_private_addresses,
         ));
-        let (into, directory) = (Arc::clone(&holdings), options.directory.clone());
+        let (into, directory) = (Arc::clone(&serving), options.directory.clone());
         let loading = tokio::task::spawn_blocking(move || {
             if beside {
                 replication::load_snapshot(&into, Replica::open_snapshot(&directory, environment)?)
@@ -153,11 +154,11 @@ impl LoadedEdge {
         });
         let (replica, standing) = loading.await.map_err(io::Error::other)??;
         let private = options.ocsp_private_addresses;
-        let stapler = Stapler::new(Arc::clone(&holdings), Arc::clone(&keys), clock, private);
+        let stapler = Stapler::new(Arc::clone(&serving), Arc::clone(&keys), clock, private);
         Ok(Self {
             base: EdgeContext {
                 options,
-                serving: holdings,
+                serving,
                 proof_queue: Arc::default(),
                 access_log,
                 clock,

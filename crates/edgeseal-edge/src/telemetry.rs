@@ -59,8 +59,8 @@ pub(crate) enum Shed {
     ProxyHeader,
 }
 
-pub(crate) fn shed(why: Shed) {
-    let reason = match why {
+pub(crate) fn shed(reason: Shed) {
+    let reason = match reason {
         Shed::Connections => "connections",
         Shed::ConnectionsPerSource => "connections_per_source",
         Shed::Handshakes => "handshakes",
@@ -95,8 +95,8 @@ pub(crate) enum Eviction {
     OriginConnection,
 }
 
-pub(crate) fn evicted(why: Eviction) {
-    let reason = match why {
+pub(crate) fn evicted(reason: Eviction) {
+    let reason = match reason {
         Eviction::Connection => "connections",
         Eviction::Handshake => "handshakes",
         Eviction::Stream => "streams",
@@ -255,8 +255,8 @@ pub(crate) fn key_cache(hit: bool) {
     }
 }
 
-pub(crate) fn proof(agrees: bool) {
-    let result = if agrees { "agrees" } else { "disagrees" };
+pub(crate) fn proof(matches: bool) {
+    let result = if matches { "match" } else { "mismatch" };
     counter!("edgeseal_proofs_total", "result" => result).increment(1);
 }
 

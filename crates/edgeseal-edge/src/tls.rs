@@ -103,12 +103,12 @@ pub(crate) enum AcceptError {
     Refused(#[from] NoCertificate),
     /// The certificate that would answer cannot be used; the client was told `internal_error`, or
     /// `handshake_failure` if there is another one that it cannot check.
-    #[error("the certificate cannot be used: {why}")]
+    #[error("the certificate cannot be used: {reason}")]
     Unusable {
         /// The domain.
         domain: Option<DomainPattern>,
         /// Why.
-        why: MaterialError,
+        reason: MaterialError,
     },
     /// There is too much to do; nothing was said to the client.
     #[error("shed: {0}")]
@@ -174,18 +174,18 @@ impl Terminator {
         mut stream: TcpStream,
         given_up: impl Future<Output = ()>,
     ) -> Result<TlsConnection, AcceptError> {
-        let (accepted, octets) = self.client_hello(&mut stream, given_up).await?;
+        let (accepted, bytes) = self.client_hello(&mut stream, given_up).await?;
         self.limiter.wait_turn().await?;
         let hello = accepted.client_hello();
         let chosen = match self.choose(hello.server_name()) {
             Ok(chosen) => chosen,
-            Err(SelectError::None(why)) => return Err(refuse(stream, why).await),
-            Err(SelectError::Unusable(domain, why)) => {
-                return Err(refuse_unusable(stream, domain, why).await);
+            Err(SelectError::None(reason)) => return Err(refuse(stream, reason).await),
+            Err(SelectError::Unusable(domain, reason)) => {
+                return Err(refuse_unusable(stream, domain, reason).await);
             }
         };
         let can_sign = |offered: &[_]| chosen.resolver.can_sign(offered);
-        let read = ParsedClientHello::read(&octets).unwrap_or_default();
+        let read = ParsedClientHello::read(&bytes).unwrap_or_default();
         let schemes = hello.signature_schemes();
         if let Some(alert) = read.incompatibility_alert(chosen.delivery.tls, schemes, can_sign) {
             send_alert_and_close(&mut stream, alert).await;
@@ -199,7 +199,7 @@ impl Terminator {
         );
         drop(accepted);
         let deadline = Instant::now() + self.timeout;
-        let stream = timeout_at(deadline, TlsStream::accept(stream, octets, config.into()))
+        let stream = timeout_at(deadline, TlsStream::accept(stream, bytes, config.into()))
             .await
             .map_err(|_| AcceptError::TimedOut)?;
         let terminated = chosen.into_connection(stream)?;
@@ -237,8 +237,10 @@ impl Terminator {
         let sni = named.or(self.default_host.as_deref());
         let selected = select(&self.index, sni).map_err(SelectError::None)?;
         let stapling = selected.delivery.ocsp_stapling;
-        let answer = CertResolver::of(&self.keys, &selected.material, stapling)
-            .map_err(|why| SelectError::Unusable(selected.host.domain(selected.found), why))?;
+        let answer =
+            CertResolver::of(&self.keys, &selected.material, stapling).map_err(|reason| {
+                SelectError::Unusable(selected.host.domain(selected.found), reason)
+            })?;
         Ok(Selection {
             resolver: Arc::new(answer),
             found: selected.found,
@@ -274,9 +276,9 @@ impl Selection {
         let stream = match (stream, unusable.as_ref()) {
             (Ok(stream), _) => stream,
             (Err(error), None) => return Err(error.into()),
-            (Err(_), Some(why)) => {
-                let (domain, why) = (self.host.domain(self.found), why.clone());
-                return Err(AcceptError::Unusable { domain, why });
+            (Err(_), Some(reason)) => {
+                let (domain, reason) = (self.host.domain(self.found), reason.clone());
+                return Err(AcceptError::Unusable { domain, reason });
             }
         };
         Ok(TlsConnection {
@@ -320,20 +322,20 @@ async fn read_client_hello(
 ) -> Result<(Accepted, Vec<u8>), ClientHelloError> {
     const LENGTH: usize = 2048; // most are shorter, with a key of ML-KEM too
     let mut acceptor = Acceptor::default();
-    let mut octets = Vec::with_capacity(LENGTH);
+    let mut bytes = Vec::with_capacity(LENGTH);
     let mut records = RecordChecker::default();
     loop {
-        let start = octets.len();
-        if stream.read_buf(&mut octets).await? == 0 {
+        let start = bytes.len();
+        if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        if let Some(alert) = records.alert(&octets) {
+        if let Some(alert) = records.alert(&bytes) {
             return Err(ClientHelloError::Refused(
                 alert,
                 invalid("that is no ClientHello"),
             ));
         }
-        let mut fresh = &octets[start..];
+        let mut fresh = &bytes[start..];
         // Bounded: rustls takes no longer message than 64 KiB.
         while !fresh.is_empty() {
             if let Err(error) = acceptor.read_tls(&mut fresh) {
@@ -353,13 +355,13 @@ async fn read_client_hello(
                     Err((alert, invalid(error)))
                 }
             };
-            let read = ParsedClientHello::read(&octets);
+            let read = ParsedClientHello::read(&bytes);
             if let Some(alert) = read.as_ref().and_then(ParsedClientHello::version_alert) {
-                let why = invalid("the client speaks no version of TLS that is served");
-                return Err(ClientHelloError::Refused(alert, why));
+                let reason = invalid("the client speaks no version of TLS that is served");
+                return Err(ClientHelloError::Refused(alert, reason));
             }
             return match accepted {
-                Ok(accepted) => Ok((accepted, octets)),
+                Ok(accepted) => Ok((accepted, bytes)),
                 Err((alert, error)) => {
                     let missing = read.as_ref().and_then(ParsedClientHello::extension_alert);
                     Err(ClientHelloError::Refused(missing.unwrap_or(alert), error))
@@ -373,20 +375,20 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-async fn refuse(mut stream: TcpStream, why: NoCertificate) -> AcceptError {
-    telemetry::handshake_rejected(RejectReason::NoCertificate(why));
+async fn refuse(mut stream: TcpStream, reason: NoCertificate) -> AcceptError {
+    telemetry::handshake_rejected(RejectReason::NoCertificate(reason));
     send_alert_and_close(&mut stream, AlertDescription::UnrecognisedName).await;
-    AcceptError::Refused(why)
+    AcceptError::Refused(reason)
 }
 
 async fn refuse_unusable(
     mut stream: TcpStream,
     domain: Option<DomainPattern>,
-    why: MaterialError,
+    reason: MaterialError,
 ) -> AcceptError {
     telemetry::handshake_rejected(RejectReason::KeyUnusable);
     send_alert_and_close(&mut stream, AlertDescription::InternalError).await;
-    AcceptError::Unusable { domain, why }
+    AcceptError::Unusable { domain, reason }
 }
 
 /// Sends a fatal alert in answer to a ClientHello, and closes. At this point it travels in the clear in

@@ -80,12 +80,17 @@ pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Optio
                 tracing::error!(
                     resident,
                     in_use,
-                    most,
+                    memory_max = most,
                     "memory is short: new connections are closed unless they can replace one of \
                      the source that holds most"
                 );
             } else {
-                tracing::info!(resident, in_use, most, "memory is no longer short");
+                tracing::info!(
+                    resident,
+                    in_use,
+                    memory_max = most,
+                    "memory is below the limit again"
+                );
             }
         }
         if pressure == Pressure::Exhausted {

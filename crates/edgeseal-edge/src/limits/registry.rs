@@ -90,11 +90,11 @@ impl Registry {
                 Err(AcquireError::Exhausted) => return Err(Shed::Handshakes),
             }
         }
-        if let Err(why) = self.connection_for(source, now_ms) {
+        if let Err(reason) = self.connection_for(source, now_ms) {
             if handshake {
                 self.handshakes.release(source);
             }
-            return Err(match why {
+            return Err(match reason {
                 AcquireError::SourceLimit => Shed::ConnectionsPerSource,
                 AcquireError::Exhausted => Shed::Connections,
             });
@@ -113,8 +113,8 @@ impl Registry {
 
     /// A place among the handshakes.
     fn handshake_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), AcquireError> {
-        let acquired = self.handshakes.acquire(source).or_else(|why| {
-            self.evict_idle_for(why, (source, true), now_ms)?;
+        let acquired = self.handshakes.acquire(source).or_else(|reason| {
+            self.evict_idle_for(reason, (source, true), now_ms)?;
             self.handshakes.acquire(source)
         })?;
         if let Acquired::Revoked(payer) = acquired {
@@ -125,8 +125,8 @@ impl Registry {
 
     /// A place among the connections.
     fn connection_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), AcquireError> {
-        let acquired = self.connections.acquire(source).or_else(|why| {
-            self.evict_idle_for(why, (source, false), now_ms)?;
+        let acquired = self.connections.acquire(source).or_else(|reason| {
+            self.evict_idle_for(reason, (source, false), now_ms)?;
             self.connections.acquire(source)
         })?;
         if let Acquired::Revoked(payer) = acquired {
@@ -139,15 +139,15 @@ impl Registry {
     /// not, if there are no places at all; else `why` stands.
     fn evict_idle_for(
         &mut self,
-        why: AcquireError,
+        reason: AcquireError,
         newcomer: (IpAddr, bool),
         now_ms: u64,
     ) -> Result<(), AcquireError> {
-        let idle = match why {
+        let idle = match reason {
             AcquireError::SourceLimit => None,
             AcquireError::Exhausted => self.longest_idle(newcomer, now_ms),
         };
-        self.close(idle.ok_or(why)?, None);
+        self.close(idle.ok_or(reason)?, None);
         telemetry::evicted(Eviction::Idle);
         Ok(())
     }

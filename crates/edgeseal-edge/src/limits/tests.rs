@@ -320,7 +320,7 @@ fn limits_fit_into_memory_max() {
             connections,
             handshakes,
             streams,
-            large_headers: large_headers,
+            large_headers,
             ..
         } = limits.within_memory();
         (connections, handshakes, streams, large_headers)

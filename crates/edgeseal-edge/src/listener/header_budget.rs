@@ -66,8 +66,8 @@ impl HeaderBudget {
         if large.is_none() {
             match self.permit.large_header() {
                 Ok(admitted) => *large = Some(admitted),
-                Err(why) => {
-                    telemetry::shed(why);
+                Err(reason) => {
+                    telemetry::shed(reason);
                     self.refused.store(true, Relaxed);
                     return None;
                 }

@@ -80,7 +80,7 @@ where
     loop {
         if parked.read_ahead.is_empty() {
             match first_byte(&mut parked, &ends).await {
-                Some(octet) => parked.read_ahead = Bytes::copy_from_slice(&[octet]),
+                Some(byte) => parked.read_ahead = Bytes::copy_from_slice(&[byte]),
                 None => return shutdown(parked.stream).await,
             }
         }
@@ -98,12 +98,12 @@ async fn first_byte<S: AsyncRead + Unpin>(
     ends: &ConnectionEnd,
 ) -> Option<u8> {
     let mut token = ends.token.clone();
-    let mut octet = [0];
+    let mut byte = [0];
     tokio::select! {
         biased;
-        read = parked.stream.read(&mut octet) => match read {
+        read = parked.stream.read(&mut byte) => match read {
             Ok(0) => None,
-            Ok(_) => Some(octet[0]),
+            Ok(_) => Some(byte[0]),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(error, "an idle connection ended early");

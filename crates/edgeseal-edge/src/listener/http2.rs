@@ -42,8 +42,8 @@ impl Server {
             // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
             Box::pin(async move {
                 // Nothing was done of it, so the client may ask again (RFC 9113 §8.7).
-                let in_flight = in_flight.map_err(|why| {
-                    telemetry::shed(why);
+                let in_flight = in_flight.map_err(|reason| {
+                    telemetry::shed(reason);
                     h2::Error::from(h2::Reason::REFUSED_STREAM)
                 })?;
                 let mut response = this.proxy.serve(request, &inbound).await;

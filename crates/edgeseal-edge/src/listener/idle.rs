@@ -259,8 +259,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Some(room) = self.tracker.header_budget.next_read() else {
-            let why = "there is no room for so long a head";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, why)));
+            let reason = "there is no room for so long a head";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, reason)));
         };
         let filled = buffer.filled().len();
         if self.read_ahead.is_empty() {
@@ -282,10 +282,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.mark_unflushed();
-        let written = self.stream().poll_write(cx, octets);
+        let written = self.stream().poll_write(cx, bytes);
         self.tracker.note_progress(&written);
         written
     }

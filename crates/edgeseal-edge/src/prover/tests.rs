@@ -8,7 +8,7 @@ use crate::tls::KeyCache;
 
 struct Reporting {
     store: Arc<MemoryStore>,
-    holdings: Arc<ServingState>,
+    serving: Arc<ServingState>,
     applied: Arc<ProofQueue>,
     revision: u64,
 }
@@ -18,14 +18,14 @@ impl Reporting {
     fn start() -> Self {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let keys = Arc::new(KeyCache::new(keyring, 1));
-        let holdings = Arc::new(ServingState::new(
+        let serving = Arc::new(ServingState::new(
             keys,
             Environment::Production,
             Default::default(),
         ));
         let (store, applied) = (Arc::new(MemoryStore::new()), Arc::default());
         let prover = Prover::new(
-            Arc::clone(&holdings),
+            Arc::clone(&serving),
             Arc::clone(&applied),
             Arc::clone(&store) as SharedStore,
             || Timestamp::from_unix_seconds(1_800_000_000),
@@ -35,7 +35,7 @@ impl Reporting {
         tokio::spawn(prover.unwrap().run(std::future::pending()));
         Self {
             store,
-            holdings,
+            serving,
             applied,
             revision: 0,
         }
@@ -106,8 +106,8 @@ async fn ten_thousand_quarantined_domains_fit_into_a_report() {
     for n in 0..10_000 {
         let name =
             DomainPattern::parse(&format!("d{n:05}.{label}.{label}.{label}.example")).unwrap();
-        let why = format!("the record is of other{n:05}.{label}.{label}.{label}.example");
-        reporting.holdings.quarantine().put(&name, &why);
+        let reason = format!("the record is of other{n:05}.{label}.{label}.{label}.example");
+        reporting.serving.quarantine().put(&name, &reason);
     }
     sleep(REPORT_INTERVAL_MIN * 2).await;
     let report = reporting.last().await;
@@ -116,7 +116,7 @@ async fn ten_thousand_quarantined_domains_fit_into_a_report() {
     assert!(encode(&report).unwrap().len() < 200_000);
 
     let healed = report.quarantined[0].domain.clone();
-    reporting.holdings.quarantine().release(&healed);
+    reporting.serving.quarantine().release(&healed);
     sleep(REPORT_INTERVAL_MIN * 2).await;
     let report = reporting.last().await;
     let (named, in_all) = (report.quarantined.len(), report.quarantined_total);

@@ -23,7 +23,7 @@ pub(super) struct UnprovedDomains {
 
 #[derive(Debug)]
 struct Failed {
-    why: String,
+    reason: String,
     revision: Revision,
     since: Timestamp,
     retry: Instant,
@@ -34,14 +34,14 @@ impl UnprovedDomains {
     pub(super) fn put(
         &mut self,
         domain: &DomainPattern,
-        why: String,
+        reason: String,
         revision: Revision,
         now: Timestamp,
     ) {
         let retry = Instant::now() + RETRY_EVERY;
         if let Some(failed) = self.domains.get_mut(domain)
             && failed.revision == revision
-            && failed.why == why
+            && failed.reason == reason
         {
             failed.retry = retry;
             return;
@@ -49,13 +49,13 @@ impl UnprovedDomains {
         tracing::error!(
             domain.name = %domain,
             store.revision = revision.0,
-            why,
+            reason,
             "what is served for the domain could not be proved; it is reported so and tried again"
         );
         if self.domains.len() < KEPT_MAX || self.domains.contains_key(domain) {
             let before = self.domains.get(domain);
             let failed = Failed {
-                why,
+                reason,
                 revision,
                 since: before.map_or(now, |before| before.since),
                 retry,
@@ -104,7 +104,7 @@ impl UnprovedDomains {
         let some = self.domains.iter().take(limit);
         some.map(|(domain, failed)| record::Unproved {
             domain: domain.clone(),
-            reason: failed.why.clone(),
+            reason: failed.reason.clone(),
             revision: failed.revision.0,
             since: failed.since,
         })

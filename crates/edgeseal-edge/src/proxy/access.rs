@@ -146,8 +146,8 @@ fn append(path: &PathBuf) -> io::Result<File> {
 }
 
 impl Write for LogFile {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.file.write(octets)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -223,7 +223,7 @@ impl Writer {
         let (lost, error) = self.try_write();
         match error {
             Some(error) => {
-                telemetry::access_log_lost("not_written", lost);
+                telemetry::access_log_lost("write_failed", lost);
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -273,7 +273,7 @@ impl Writer {
 
 /// Lines that end in here.
 fn count(left: &[u8]) -> u64 {
-    left.iter().filter(|octet| **octet == b'\n').count() as u64
+    left.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]

@@ -320,8 +320,8 @@ fn is_chunked_once(headers: &HeaderMap) -> bool {
 /// Whether a name has an octet that CGI and its like turn into the same as `-`: most do so with `_`
 /// (RFC 3875 §4.1.18), some with whatever is neither letter nor digit.
 fn needs_normalizing(name: &HeaderName) -> bool {
-    let mut octets = name.as_str().bytes();
-    octets.any(|octet| octet != b'-' && !octet.is_ascii_alphanumeric())
+    let mut bytes = name.as_str().bytes();
+    bytes.any(|byte| byte != b'-' && !byte.is_ascii_alphanumeric())
 }
 
 /// Whether a client may not say this to an origin.
@@ -339,7 +339,7 @@ fn normalizes_to_protected(name: &HeaderName) -> bool {
     // Names are ASCII (RFC 9110 §5.1).
     let read_as = name
         .as_str()
-        .replace(|octet: char| !octet.is_ascii_alphanumeric(), "-");
+        .replace(|byte: char| !byte.is_ascii_alphanumeric(), "-");
     is_stripped(&read_as)
         || SET_BY_EDGE.iter().any(|known| known.as_str() == read_as)
         || HOP_BY_HOP.iter().any(|known| known.as_str() == read_as)

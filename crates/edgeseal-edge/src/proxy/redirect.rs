@@ -99,11 +99,11 @@ fn port(asked: Option<u16>, from: End, to: End) -> Option<u16> {
 
 /// A path or query as sent, but for octets that clients send and URIs do not have (RFC 3986 §2.1).
 fn push(location: &mut String, sent: &str) {
-    for octet in sent.bytes() {
-        if octet.is_ascii_graphic() {
-            location.push(char::from(octet));
+    for byte in sent.bytes() {
+        if byte.is_ascii_graphic() {
+            location.push(char::from(byte));
         } else {
-            location.push_str(&format!("%{octet:02X}"));
+            location.push_str(&format!("%{byte:02X}"));
         }
     }
 }

@@ -117,7 +117,7 @@ fn is_port(text: &str) -> bool {
     let Some(digits) = text.strip_prefix(':') else {
         return text.is_empty();
     };
-    let all_digits = digits.bytes().all(|octet| octet.is_ascii_digit());
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 

@@ -146,9 +146,9 @@ impl AsyncWrite for Counted<'_> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, octets) else {
+        let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, bytes) else {
             self.offers.set_blocked();
             return Poll::Pending;
         };

@@ -164,7 +164,7 @@ impl Upstream {
     pub(super) async fn send(
         self: &Arc<Self>,
         head: &UpstreamRequestHead,
-        loan: &Arc<ReplayableBody>,
+        request_body: &Arc<ReplayableBody>,
         origins: &Origins,
         trace: &mut UpstreamTiming,
     ) -> Result<UpstreamResponse, UpstreamError> {
@@ -172,26 +172,28 @@ impl Upstream {
         let mut left = self.timeouts.header * HEAD_TIMEOUT_FACTOR;
         for origin in self.order(origins, &head.authority) {
             let to = self.destination(origins, origin, &head.authority);
-            let answer = self.send_to(&to, head, loan, &mut left, trace).await;
+            let answer = self
+                .send_to(&to, head, request_body, &mut left, trace)
+                .await;
             self.record_outcome(&to, &head.authority, &answer, false);
             let failed = match answer {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            let goes_on = loan.is_replayable()
+            let goes_on = request_body.is_replayable()
                 && (failed.not_processed
-                    || is_retryable(head, loan, &failed)
-                    || (failed.why == UpstreamError::ResponseTimeout
-                        && is_safe_without_body(head, loan)));
-            if !goes_on || (loan.is_empty() && left.is_zero()) {
-                return Err(failed.why);
+                    || is_retryable(head, request_body, &failed)
+                    || (failed.reason == UpstreamError::ResponseTimeout
+                        && is_safe_without_body(head, request_body)));
+            if !goes_on || (request_body.is_empty() && left.is_zero()) {
+                return Err(failed.reason);
             }
             tracing::warn!(
                 origin = %origin.authority,
-                why = ?failed.why,
+                reason = ?failed.reason,
                 "an origin is passed over"
             );
-            last = failed.why;
+            last = failed.reason;
         }
         Err(last)
     }
@@ -240,9 +242,10 @@ impl Upstream {
             .timeouts
             .header
             .min(Duration::from_millis(PROBE_TIMEOUT_MS));
-        let (loan, mut trace) = (Arc::new(ReplayableBody::empty()), UpstreamTiming::default());
+        let (request_body, mut trace) =
+            (Arc::new(ReplayableBody::empty()), UpstreamTiming::default());
         // On a new connection: whether there can be one is to be found out as well.
-        let answer = self.attempt(&to, &head, &loan, (true, wait), &mut trace);
+        let answer = self.attempt(&to, &head, &request_body, (true, wait), &mut trace);
         let answer = answer.await;
         self.record_outcome(&to, &head.authority, &answer, true);
     }
@@ -260,21 +263,21 @@ impl Upstream {
             Ok(answer) => {
                 if health.record_success(to, host, answer.response.version(), now_ms) {
                     drop(health);
-                    tracing::info!(origin = %to.authority, "an origin is back");
+                    tracing::info!(origin = %to.authority, "origin recovered");
                 }
             }
             Err(failed) => {
                 let failure = Failure {
-                    why: failed.why,
+                    reason: failed.reason,
                     connected: failed.connected,
                     asked_ms: self.ms_of(failed.sent_at),
                     is_probe: trial,
                     cut_short: failed.cut_short,
                 };
-                if let Some(out_ms) = health.failed(to, host, failure, now_ms) {
+                if let Some(ejected_ms) = health.failed(to, host, failure, now_ms) {
                     drop(health);
                     let (origin, account) = (&to.authority, to.account_id);
-                    tracing::warn!(%origin, account, out_ms, why = ?failed.why, "an origin goes out");
+                    tracing::warn!(%origin, account, ejected_ms, reason = ?failed.reason, "origin ejected");
                 }
             }
         }
@@ -320,15 +323,15 @@ impl UpstreamError {
         match self {
             Self::NoOrigin => "no_origin",
             Self::Unreachable => "unreachable",
-            Self::AddressNotAllowed => "not_allowed",
-            Self::TlsUntrusted => "untrusted",
-            Self::ConnectTimeout => "connect_timed_out",
-            Self::ConnectionLimit => "busy",
-            Self::ResponseTimeout => "head_timed_out",
+            Self::AddressNotAllowed => "address_not_allowed",
+            Self::TlsUntrusted => "tls_untrusted",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectionLimit => "connection_limit",
+            Self::ResponseTimeout => "response_timeout",
             Self::ClientTooSlow => "client_too_slow",
-            Self::BadResponse => "broken",
+            Self::BadResponse => "bad_response",
             Self::TooLarge => "too_large",
-            Self::ClientAborted => "client_broke",
+            Self::ClientAborted => "client_aborted",
             Self::LengthRequired => "length_required",
         }
     }

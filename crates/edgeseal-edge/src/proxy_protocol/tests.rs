@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// What a header tells, and what of the octets is left after it.
-fn told(octets: &[u8]) -> Result<(ProxyHeader, usize), io::ErrorKind> {
-    let mut rest = octets;
+fn told(bytes: &[u8]) -> Result<(ProxyHeader, usize), io::ErrorKind> {
+    let mut rest = bytes;
     let mut reading = Box::pin(read(&mut rest));
     let waker = std::task::Waker::noop();
     // All octets are there: it never waits.
@@ -63,8 +63,8 @@ fn both_versions_tell_the_client() {
         (local_header().to_vec(), ProxyHeader::Local),
     ];
     for (header, expected) in table {
-        let octets = [&header[..], b"\x16\x03\x01"].concat();
-        assert_eq!(told(&octets), Ok((expected, 3)), "{header:?}");
+        let bytes = [&header[..], b"\x16\x03\x01"].concat();
+        assert_eq!(told(&bytes), Ok((expected, 3)), "{header:?}");
         // Cut off anywhere, it is no header.
         for end in 0..header.len() {
             let cut = told(&header[..end]);
@@ -100,8 +100,8 @@ fn what_is_no_header_is_refused() {
         binary(1, 0x21, &[0; 35]),
         binary(1, 0x11, &[0; REST_MAX + 1]),
     ];
-    for octets in table {
-        assert_eq!(told(&octets), Err(io::ErrorKind::InvalidData), "{octets:?}");
+    for bytes in table {
+        assert_eq!(told(&bytes), Err(io::ErrorKind::InvalidData), "{bytes:?}");
     }
 }
 
@@ -117,9 +117,9 @@ proptest! {
         ],
         rest in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
-        let octets = [begin, rest].concat();
-        match told(&octets) {
-            Ok((_, left)) => prop_assert!(left + BEGIN <= octets.len()),
+        let bytes = [begin, rest].concat();
+        match told(&bytes) {
+            Ok((_, left)) => prop_assert!(left + BEGIN <= bytes.len()),
             Err(kind) => prop_assert!(
                 [io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData].contains(&kind)
             ),

@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS ticket_key (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantine (
     name TEXT PRIMARY KEY,
-    why  TEXT NOT NULL
+    reason  TEXT NOT NULL
 ) WITHOUT ROWID;
 ";
 
@@ -362,8 +362,8 @@ impl Database {
     pub(super) fn quarantine(&self) -> rusqlite::Result<Vec<(DomainPattern, String)>> {
         let mut found = Vec::new();
         let select = "SELECT name, why FROM quarantine";
-        visit(&self.connection, select, quarantined, |(name, why)| {
-            found.extend(DomainPattern::parse(&name).ok().map(|name| (name, why)));
+        visit(&self.connection, select, quarantined, |(name, reason)| {
+            found.extend(DomainPattern::parse(&name).ok().map(|name| (name, reason)));
             Ok(())
         })?;
         Ok(found)

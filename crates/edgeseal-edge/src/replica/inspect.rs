@@ -52,8 +52,8 @@ pub fn inspect_replica(
         complete: database.status().complete,
         ..ReplicaReport::default()
     };
-    for (name, why) in database.quarantine()? {
-        found.quarantined.push((name.to_string(), why));
+    for (name, reason) in database.quarantine()? {
+        found.quarantined.push((name.to_string(), reason));
     }
     let mut issuers = HashSet::new();
     for (digest, der) in database.issuers()? {
@@ -71,8 +71,8 @@ pub fn inspect_replica(
     })?;
     database.visit_domains(|row| {
         found.domains += 1;
-        if let Err(why) = check_domain(&row, &materials) {
-            found.unusable.push((row.name.into(), why));
+        if let Err(reason) = check_domain(&row, &materials) {
+            found.unusable.push((row.name.into(), reason));
         }
     })?;
     for (key, value) in database.ticket_keys()? {
@@ -81,13 +81,13 @@ pub fn inspect_replica(
             Ok(sealed_under) => {
                 found.under_older_keys += u64::from(sealed_under != Some(keyring.active()));
             }
-            Err(why) => found.unusable.push((key.to_string(), why)),
+            Err(reason) => found.unusable.push((key.to_string(), reason)),
         }
     }
     let missing = database.status().domains.saturating_sub(found.domains);
     if missing > 0 {
-        let why = format!("{missing} rows are missing");
-        found.unusable.push(("(domains)".to_owned(), why));
+        let reason = format!("{missing} rows are missing");
+        found.unusable.push(("(domains)".to_owned(), reason));
     }
     Ok(Some(found))
 }
@@ -111,7 +111,7 @@ fn check_material(
         return Err("a certificate of its chain is missing".to_owned());
     }
     let opened = keyring.open(&material.sealed_key, &Key::material(&row.digest));
-    opened.map_err(|why| format!("the private key does not open: {why}"))?;
+    opened.map_err(|reason| format!("the private key does not open: {reason}"))?;
     Ok(KeyId::of_sealed(&material.sealed_key))
 }
 
@@ -121,7 +121,7 @@ fn ticket_key_sealed_under(
     value: &[u8],
     keyring: &Keyring,
 ) -> Result<Option<KeyId>, String> {
-    TicketKey::open(keyring, key, value).map_err(|why| why.to_string())?;
+    TicketKey::open(keyring, key, value).map_err(|reason| reason.to_string())?;
     let mut kinds = SEALED_KINDS.iter();
     let kind = kinds.find(|kind| key.as_str().starts_with(kind.prefix));
     let sealed = kind.and_then(|kind| kind.sealed(value).ok().flatten());
@@ -140,7 +140,7 @@ fn check_domain(
     for digest in row.material.iter().chain(&row.companion) {
         match materials.get(digest) {
             Some(None) => {}
-            Some(Some(why)) => return Err(why.clone()),
+            Some(Some(reason)) => return Err(reason.clone()),
             None => return Err("its material is missing".to_owned()),
         }
     }

@@ -48,15 +48,15 @@ impl ReplicaError {
 pub(super) fn open(directory: &Path, environment: Environment) -> Result<Database, ReplicaError> {
     match open_or_salvage(directory, environment) {
         Ok(database) => Ok(database),
-        Err(why) if directory.join(FILE).exists() => {
+        Err(reason) if directory.join(FILE).exists() => {
             tracing::error!(
-                error = &why as &dyn std::error::Error,
+                error = &reason as &dyn std::error::Error,
                 "the replica cannot be opened for writing: it is read where it is, and opened when \
                  it can be"
             );
             open_read_only(directory, environment)
         }
-        Err(why) => Err(why),
+        Err(reason) => Err(reason),
     }
 }
 
@@ -79,22 +79,22 @@ pub(super) fn open_or_salvage(
 ) -> Result<Database, ReplicaError> {
     restrict_permissions(directory)?;
     let path = directory.join(FILE);
-    let why = match Database::open(&path, environment) {
+    let reason = match Database::open(&path, environment) {
         Ok(database) => return Ok(database),
-        Err(why) if why.is_corruption() => {
+        Err(reason) if reason.is_corruption() => {
             replace_by_salvaged(directory, environment)?;
-            why
+            reason
         }
-        Err(why @ ReplicaError::Mismatch { .. }) => {
+        Err(reason @ ReplicaError::Mismatch { .. }) => {
             move_aside(directory)?;
-            why
+            reason
         }
-        Err(why) => return Err(why),
+        Err(reason) => return Err(reason),
     };
     restrict_permissions(directory)?;
     let database = Database::open(&path, environment)?;
     tracing::error!(
-        error = &why as &dyn std::error::Error,
+        error = &reason as &dyn std::error::Error,
         domains = database.status().domains,
         "the replica {} could not be used: what was whole of it was kept, the rest was moved aside, \
          and the store is asked for everything",

@@ -81,8 +81,8 @@ pub(super) fn copy_whole(transaction: &Transaction<'_>) -> rusqlite::Result<u64>
     })?;
     let mut put = transaction.prepare("INSERT OR IGNORE INTO quarantine VALUES (?1, ?2)")?;
     let select = "SELECT name, why FROM old_quarantine";
-    visit(transaction, select, quarantined, |(name, why)| {
-        put.execute([name, why]).map(drop)
+    visit(transaction, select, quarantined, |(name, reason)| {
+        put.execute([name, reason]).map(drop)
     })?;
     let mut domains = 0;
     let mut put =

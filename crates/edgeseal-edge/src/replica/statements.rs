@@ -27,8 +27,8 @@ pub(super) fn write_batch(
     }
     let mut quarantine = transaction
         .prepare_cached("INSERT OR REPLACE INTO quarantine (name, why) VALUES (?1, ?2)")?;
-    for (name, why) in &batch.quarantine {
-        quarantine.execute(params![name.to_string(), why])?;
+    for (name, reason) in &batch.quarantine {
+        quarantine.execute(params![name.to_string(), reason])?;
     }
     Ok(added)
 }
@@ -141,7 +141,7 @@ fn materials_of(
     transaction: &Transaction<'_>,
     name: &str,
 ) -> rusqlite::Result<Option<[Option<Digest>; 2]>> {
-    let digest = |octets: Option<[u8; 32]>| octets.map(Digest);
+    let digest = |bytes: Option<[u8; 32]>| bytes.map(Digest);
     transaction
         .prepare_cached("SELECT material, companion FROM domain WHERE name = ?1")?
         .query_row([name], |row| Ok([digest(row.get(0)?), digest(row.get(1)?)]))

@@ -21,13 +21,11 @@ use edgeseal_core::{
 };
 use edgeseal_store::record::{decode, decode_material};
 
-use super::{
-    ServingState,
-    prepare::{recorded_kind_of_first, served_binding, served_domain},
-};
+use super::prepare::{recorded_kind_of_first, served_binding, served_domain};
 use crate::{
     replica::{DomainRow, MaterialRow, Replica, ReplicaError, ReplicaStatus},
     served_domain::{Certificates, Material},
+    serving_state::ServingState,
     tls::MaterialError,
 };
 
@@ -38,30 +36,30 @@ use crate::{
 /// # Errors
 /// [`ReplicaError`] if nothing can be read any more.
 pub(crate) fn load_replica(
-    holdings: &ServingState,
+    serving: &ServingState,
     mut replica: Replica,
 ) -> Result<(Replica, ReplicaStatus), ReplicaError> {
-    let why = match load_all(holdings, &mut replica) {
+    let reason = match load_all(serving, &mut replica) {
         Ok(standing) => return Ok((replica, standing)),
-        Err(why) => why,
+        Err(reason) => reason,
     };
     tracing::error!(
-        error = &why as &dyn std::error::Error,
+        error = &reason as &dyn std::error::Error,
         "the replica broke while it was read: what is whole of it is served, and the store is asked \
          for everything"
     );
-    let mut replica = replica.recover(&why, holdings.environment())?;
-    let mut standing = match load_all(holdings, &mut replica) {
+    let mut replica = replica.recover(&reason, serving.environment())?;
+    let mut standing = match load_all(serving, &mut replica) {
         Ok(standing) => standing,
-        Err(why) => {
-            let error: &dyn std::error::Error = &why;
+        Err(reason) => {
+            let error: &dyn std::error::Error = &reason;
             tracing::error!(error, "the replica broke again while it was read");
             replica.status()
         }
     };
     standing.cursor = None;
     // There is something to serve, so the store is not waited for without end.
-    standing.complete |= !holdings.index().is_empty();
+    standing.complete |= !serving.index().is_empty();
     Ok((replica, standing))
 }
 
@@ -71,10 +69,10 @@ pub(crate) fn load_replica(
 /// # Errors
 /// [`ReplicaError`] if the file cannot be read to its end.
 pub(crate) fn load_snapshot(
-    holdings: &ServingState,
+    serving: &ServingState,
     replica: Replica,
 ) -> Result<(Replica, ReplicaStatus), ReplicaError> {
-    let whole = read_all(holdings, &replica)?;
+    let whole = read_all(serving, &replica)?;
     replica.end_snapshot()?;
     let mut standing = replica.status();
     if !whole {
@@ -83,15 +81,15 @@ pub(crate) fn load_snapshot(
     Ok((replica, standing))
 }
 
-fn load_all(holdings: &ServingState, replica: &mut Replica) -> Result<ReplicaStatus, ReplicaError> {
+fn load_all(serving: &ServingState, replica: &mut Replica) -> Result<ReplicaStatus, ReplicaError> {
     let mut standing = replica.status();
-    if !read_all(holdings, replica)? {
+    if !read_all(serving, replica)? {
         match replica.rebuild() {
             Ok(()) => standing = replica.status(),
-            Err(why) if Replica::is_corruption(&why) => return Err(why),
+            Err(reason) if Replica::is_corruption(&reason) => return Err(reason),
             // The disk does not take it now. The store is asked for everything all the same.
-            Err(why) => {
-                let error: &dyn std::error::Error = &why;
+            Err(reason) => {
+                let error: &dyn std::error::Error = &reason;
                 tracing::error!(error, "the replica cannot be rebuilt");
                 standing.cursor = None;
             }
@@ -101,21 +99,21 @@ fn load_all(holdings: &ServingState, replica: &mut Replica) -> Result<ReplicaSta
 }
 
 /// Whether everything is there and reads.
-fn read_all(holdings: &ServingState, replica: &Replica) -> Result<bool, ReplicaError> {
+fn read_all(serving: &ServingState, replica: &Replica) -> Result<bool, ReplicaError> {
     let written = replica.status().domains;
-    holdings.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
-    for (name, why) in replica.quarantine()? {
-        holdings.quarantine().put(&name, &why);
+    serving.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
+    for (name, reason) in replica.quarantine()? {
+        serving.quarantine().put(&name, &reason);
     }
-    let loading = Loading::new(holdings);
+    let loading = Loading::new(serving);
     for (digest, der) in replica.issuers()? {
         if Digest::of(&der) == digest {
-            holdings.keep_issuer(digest, der);
+            serving.keep_issuer(digest, der);
         } else {
             loading.unreadable.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let known = holdings.keys().kek_checker();
+    let known = serving.keys().kek_checker();
     in_parallel(
         |each| replica.visit_materials(each),
         |row| loading.material(&row, &known),
@@ -124,7 +122,7 @@ fn read_all(holdings: &ServingState, replica: &Replica) -> Result<bool, ReplicaE
         |each| replica.visit_domains(each),
         |row| loading.domain(&row),
     )?;
-    holdings.sweep_all();
+    serving.sweep_all();
     let visited = loading.visited.into_inner();
     let unreadable = loading.unreadable.into_inner();
     let whole = unreadable == 0 && visited == written;
@@ -136,7 +134,7 @@ fn read_all(holdings: &ServingState, replica: &Replica) -> Result<bool, ReplicaE
         );
     }
     tracing::info!(
-        domains = holdings.index().len(),
+        domains = serving.index().len(),
         unreadable,
         "the last good state was loaded"
     );
@@ -157,9 +155,9 @@ struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    fn new(holdings: &'a ServingState) -> Self {
+    fn new(serving: &'a ServingState) -> Self {
         Self {
-            serving: holdings,
+            serving,
             visited: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
             unusable: Mutex::default(),
@@ -174,11 +172,11 @@ impl<'a> Loading<'a> {
             self.unreadable.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        if let Err(why) = known(&material) {
+        if let Err(reason) = known(&material) {
             let unusable = self.unusable.lock();
             unusable
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(row.digest, why);
+                .insert(row.digest, reason);
         }
         self.serving.keep_material(material);
     }
@@ -212,8 +210,8 @@ impl<'a> Loading<'a> {
         for material in certificates.iter().flat_map(Certificates::materials) {
             let unusable = self.unusable.lock();
             let unusable = unusable.unwrap_or_else(PoisonError::into_inner);
-            if let Some(why) = unusable.get(material.digest()) {
-                self.serving.quarantine().put(&name, &why.to_string());
+            if let Some(reason) = unusable.get(material.digest()) {
+                self.serving.quarantine().put(&name, &reason.to_string());
             }
         }
         let entry = served_domain(self.serving, &domain, certificates, row.revision);
@@ -244,8 +242,8 @@ impl<'a> Loading<'a> {
         }
         if companion.is_some() {
             // The store is asked for the other one as soon as it can be.
-            let why = "one of its two certificates is not in the replica";
-            self.serving.quarantine().put(name, why);
+            let reason = "one of its two certificates is not in the replica";
+            self.serving.quarantine().put(name, reason);
         }
         Some(Certificates::single(one))
     }

@@ -13,10 +13,11 @@ use edgeseal_store::{
     record::{self, decode, decode_material, encode_material},
 };
 
-use super::{ServingState, name_of};
+use super::name_of;
 use crate::{
     replica::{DomainWrite, Issuer},
     served_domain::{Certificates, Https, KeyKind, Material, ServedDomain, SharedMaterial},
+    serving_state::ServingState,
 };
 
 /// A change, ready to be applied.
@@ -31,7 +32,7 @@ pub(super) enum Prepared {
         /// The domain.
         name: DomainPattern,
         /// Why, for people.
-        why: String,
+        reason: String,
     },
     /// The key is no domain's. Logged already.
     Ignore,
@@ -65,7 +66,7 @@ impl From<Fault> for PrepareError {
 /// Fetches what a change needs and checks all of it.
 pub(super) async fn prepare(
     store: &dyn Store,
-    holdings: &ServingState,
+    serving: &ServingState,
     change: &Change,
 ) -> Result<Prepared, Fault> {
     let Some(name) = name_of(&change.key) else {
@@ -75,16 +76,16 @@ pub(super) async fn prepare(
     let Some(value) = &change.value else {
         return Ok(Prepared::Remove(name, change.revision));
     };
-    match prepare_record(store, holdings, &name, value, change).await {
+    match prepare_record(store, serving, &name, value, change).await {
         Ok(good) => Ok(Prepared::Serve(Box::new(good))),
-        Err(PrepareError::Invalid(why)) => Ok(Prepared::Quarantine { name, why }),
+        Err(PrepareError::Invalid(reason)) => Ok(Prepared::Quarantine { name, reason }),
         Err(PrepareError::Store(fault)) => Err(fault),
     }
 }
 
 async fn prepare_record(
     store: &dyn Store,
-    holdings: &ServingState,
+    serving: &ServingState,
     name: &DomainPattern,
     value: &Bytes,
     change: &Change,
@@ -93,11 +94,11 @@ async fn prepare_record(
         PrepareError::Invalid(format!("the record does not read: {}", cause(&fault)))
     })?;
     if domain.name != *name {
-        let why = format!("the record is of {}", domain.name);
-        return Err(PrepareError::Invalid(why));
+        let reason = format!("the record is of {}", domain.name);
+        return Err(PrepareError::Invalid(reason));
     }
-    let served = match served_binding(&domain, holdings.environment()) {
-        Some(binding) => fetch_bound(store, holdings, binding).await?,
+    let served = match served_binding(&domain, serving.environment()) {
+        Some(binding) => fetch_bound(store, serving, binding).await?,
         None => Fetched::default(),
     };
     let materials = served.certificates.iter().flat_map(Certificates::materials);
@@ -114,7 +115,7 @@ async fn prepare_record(
             material: served.first,
             companion: served.companion,
         },
-        entry: served_domain(holdings, &domain, served.certificates, change.revision),
+        entry: served_domain(serving, &domain, served.certificates, change.revision),
         unusable: served.unusable,
     })
 }
@@ -136,7 +137,7 @@ pub(super) const fn recorded_kind_of_first(companion: &Companion) -> Option<KeyK
 }
 
 pub(super) fn served_domain(
-    holdings: &ServingState,
+    serving: &ServingState,
     domain: &Domain,
     certificates: Option<Certificates>,
     revision: Revision,
@@ -145,8 +146,8 @@ pub(super) fn served_domain(
         domain_id: domain.id,
         online: domain.state == DomainState::Online,
         https: certificates.map_or(Https::Off, Https::On),
-        origins: holdings.origins(domain),
-        delivery: *domain.delivery(holdings.environment()),
+        origins: serving.origins(domain),
+        delivery: *domain.delivery(serving.environment()),
         revision,
     }
 }
@@ -166,20 +167,20 @@ type Stored = (Digest, Bytes);
 /// The certificates of a binding; if one of two cannot be used, the other one.
 async fn fetch_bound(
     store: &dyn Store,
-    holdings: &ServingState,
+    serving: &ServingState,
     binding: &Binding,
 ) -> Result<Fetched, PrepareError> {
-    let first = fetch(store, holdings, binding.material).await;
+    let first = fetch(store, serving, binding.material).await;
     let Some(companion) = &binding.companion else {
         return Ok(Fetched::only_first(first?));
     };
-    let second = fetch(store, holdings, companion.material).await;
-    let part = |fetched, which, why| Fetched {
-        unusable: Some(format!("its {which} certificate cannot be used: {why}")),
+    let second = fetch(store, serving, companion.material).await;
+    let part = |fetched, which, reason| Fetched {
+        unusable: Some(format!("its {which} certificate cannot be used: {reason}")),
         ..fetched
     };
     match (split_invalid(first)?, split_invalid(second)?) {
-        (Ok(first), Ok(second)) => match kind_of_first(holdings, companion, &first.0, &second.0) {
+        (Ok(first), Ok(second)) => match kind_of_first(serving, companion, &first.0, &second.0) {
             Some(kind) => Ok(Fetched {
                 certificates: Some(Certificates::pair(first.0, second.0, kind)),
                 first: Some(first.1),
@@ -187,20 +188,24 @@ async fn fetch_bound(
                 unusable: None,
             }),
             None => {
-                let why = "the kind of its key is not what the record says";
-                Ok(part(Fetched::only_first(first), "second", why.to_owned()))
+                let reason = "the kind of its key is not what the record says";
+                Ok(part(
+                    Fetched::only_first(first),
+                    "second",
+                    reason.to_owned(),
+                ))
             }
         },
-        (Ok(first), Err(why)) => Ok(part(Fetched::only_first(first), "second", why)),
-        (Err(why), Ok(second)) => {
+        (Ok(first), Err(reason)) => Ok(part(Fetched::only_first(first), "second", reason)),
+        (Err(reason), Ok(second)) => {
             let only_second = Fetched {
                 certificates: Some(Certificates::single(second.0)),
                 companion: Some(second.1),
                 ..Fetched::default()
             };
-            Ok(part(only_second, "first", why))
+            Ok(part(only_second, "first", reason))
         }
-        (Err(why), Err(_)) => Err(PrepareError::Invalid(why)),
+        (Err(reason), Err(_)) => Err(PrepareError::Invalid(reason)),
     }
 }
 
@@ -218,20 +223,20 @@ impl Fetched {
 fn split_invalid<T>(fetched: Result<T, PrepareError>) -> Result<Result<T, String>, Fault> {
     match fetched {
         Ok(fetched) => Ok(Ok(fetched)),
-        Err(PrepareError::Invalid(why)) => Ok(Err(why)),
+        Err(PrepareError::Invalid(reason)) => Ok(Err(reason)),
         Err(PrepareError::Store(fault)) => Err(fault),
     }
 }
 
 /// The kind of the first certificate's key, if both are what the record says.
 fn kind_of_first(
-    holdings: &ServingState,
+    serving: &ServingState,
     companion: &Companion,
     first: &Material,
     second: &Material,
 ) -> Option<KeyKind> {
     let kind = recorded_kind_of_first(companion)?;
-    let keys = holdings.keys();
+    let keys = serving.keys();
     let other = keys.kind(second)?;
     (keys.kind(first) == Some(kind) && other != kind).then_some(kind)
 }
@@ -239,13 +244,13 @@ fn kind_of_first(
 /// Material that can be used, and its stored form.
 async fn fetch(
     store: &dyn Store,
-    holdings: &ServingState,
+    serving: &ServingState,
     digest: Digest,
 ) -> Result<(SharedMaterial, Stored), PrepareError> {
     // Material never changes, and what is held was checked when it came; only the key-encryption
     // key may have changed since.
-    if let Some(material) = holdings.material(&digest)
-        && holdings.keys().check_opens(&material).is_ok()
+    if let Some(material) = serving.material(&digest)
+        && serving.keys().check_opens(&material).is_ok()
     {
         let stored = encode_material(&stored_form(&material))?;
         return Ok((material, (digest, stored)));
@@ -261,25 +266,25 @@ async fn fetch(
         ))
     })?;
     let issuers: Vec<Digest> = decoded.issuers.iter().copied().map(Digest).collect();
-    fetch_issuers(store, holdings, &issuers).await?;
-    let chain = holdings
+    fetch_issuers(store, serving, &issuers).await?;
+    let chain = serving
         .chain(&issuers)
         .ok_or_else(|| PrepareError::Invalid("an issuer is not there".to_owned()))?;
     let material = Material::new(digest, &decoded.leaf, chain, &decoded.sealed_key);
-    holdings
+    serving
         .keys()
         .check(&material)
-        .map_err(|why| PrepareError::Invalid(format!("material {digest}: {why}")))?;
+        .map_err(|reason| PrepareError::Invalid(format!("material {digest}: {reason}")))?;
     Ok((SharedMaterial::new(material), (digest, stored)))
 }
 
 async fn fetch_issuers(
     store: &dyn Store,
-    holdings: &ServingState,
+    serving: &ServingState,
     issuers: &[Digest],
 ) -> Result<(), PrepareError> {
     for issuer in issuers {
-        if holdings.has_issuer(issuer) {
+        if serving.has_issuer(issuer) {
             continue;
         }
         let found = store.get(&Key::issuer(issuer)).await?;
@@ -291,7 +296,7 @@ async fn fetch_issuers(
                 "issuer {issuer} has another digest"
             )));
         }
-        holdings.keep_issuer(*issuer, Arc::from(&der[..]));
+        serving.keep_issuer(*issuer, Arc::from(&der[..]));
     }
     Ok(())
 }

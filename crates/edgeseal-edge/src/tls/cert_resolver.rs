@@ -75,10 +75,10 @@ impl CertResolver {
                 }),
                 ..Self::with(*ecdsa.digest(), preferred)
             }),
-            Err(why) => {
+            Err(reason) => {
                 let only = Self::with(*rsa.digest(), keys.get(&rsa, stapling)?);
                 Ok(Self {
-                    unusable: why.into(),
+                    unusable: reason.into(),
                     ..only
                 })
             }
@@ -149,9 +149,9 @@ impl ResolvesServerCert for CertResolver {
                 Some(self.choose(*otherwise.material.digest(), usable))
             }
             Ok(_) => preferred(),
-            Err(why) => {
+            Err(reason) => {
                 telemetry::handshake_rejected(RejectReason::KeyUnusable);
-                let _ = self.unusable.set(why); // asked once for each ClientHello
+                let _ = self.unusable.set(reason); // asked once for each ClientHello
                 // What the client cannot check: rustls says so with `handshake_failure`.
                 preferred()
             }

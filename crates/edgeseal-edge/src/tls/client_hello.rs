@@ -37,8 +37,8 @@ const TLS13: u16 = 0x0304;
 
 impl RecordChecker {
     /// The alert for a record that cannot be part of a ClientHello; `octets` are all that have come.
-    pub(super) fn alert(&mut self, octets: &[u8]) -> Option<AlertDescription> {
-        while let Some([kind, _, _, high, low]) = octets.get(self.next..self.next + 5) {
+    pub(super) fn alert(&mut self, bytes: &[u8]) -> Option<AlertDescription> {
+        while let Some([kind, _, _, high, low]) = bytes.get(self.next..self.next + 5) {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
             if *kind == HANDSHAKE && length > FRAGMENT_MAX {
                 return Some(AlertDescription::RecordOverflow);
@@ -48,15 +48,15 @@ impl RecordChecker {
         let is_other = |first: &[u8]| {
             first[0] == HANDSHAKE && first[3..5] != [0, 0] && first[5] != CLIENT_HELLO
         };
-        let other = octets.get(..6).is_some_and(is_other);
+        let other = bytes.get(..6).is_some_and(is_other);
         other.then_some(AlertDescription::UnexpectedMessage)
     }
 }
 
 impl ParsedClientHello {
     /// Reads the message that these records hold; `None` if it is not whole, or does not read.
-    pub(super) fn read(octets: &[u8]) -> Option<Self> {
-        let message = join(octets);
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let message = join(bytes);
         let mut message = Reader(&message);
         if message.number(1)? != usize::from(CLIENT_HELLO) {
             return None;
@@ -219,13 +219,13 @@ pub(super) fn record_of(alert: AlertDescription) -> [u8; 7] {
 }
 
 /// The content of the handshake records at the front.
-fn join(mut octets: &[u8]) -> Vec<u8> {
-    let mut joined = Vec::with_capacity(octets.len());
-    while let [HANDSHAKE, _, _, high, low, rest @ ..] = octets {
+fn join(mut bytes: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(bytes.len());
+    while let [HANDSHAKE, _, _, high, low, rest @ ..] = bytes {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let (content, after) = rest.split_at(length.min(rest.len()));
         joined.extend_from_slice(content);
-        octets = after;
+        bytes = after;
     }
     joined
 }
@@ -241,8 +241,8 @@ impl<'a> Reader<'a> {
 
     /// A number of so many octets.
     fn number(&mut self, length: usize) -> Option<usize> {
-        let octets = self.take(length)?.iter();
-        Some(octets.fold(0, |number, octet| number << 8 | usize::from(*octet)))
+        let bytes = self.take(length)?.iter();
+        Some(bytes.fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
 
     fn short(&mut self) -> Option<u16> {
@@ -264,12 +264,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(octets in proptest::collection::vec(any::<u8>(), 0..600), cut in 0..600_usize) {
-            let _ = ParsedClientHello::read(&octets);
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), cut in 0..600_usize) {
+            let _ = ParsedClientHello::read(&bytes);
             let mut records = RecordChecker::default();
-            let first = records.alert(&octets[..cut.min(octets.len())]);
+            let first = records.alert(&bytes[..cut.min(bytes.len())]);
             // What is refused early is refused for the same reason when all is there.
-            let all = RecordChecker::default().alert(&octets);
+            let all = RecordChecker::default().alert(&bytes);
             prop_assert!(first.is_none() || first == all || all == Some(AlertDescription::RecordOverflow));
         }
     }

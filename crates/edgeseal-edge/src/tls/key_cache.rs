@@ -210,7 +210,7 @@ fn parse(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
     /// `id-ecPublicKey` (RFC 5480 §2.1.1) as it stands near the beginning of PKCS#8.
     const EC: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
     let start = der.secret_der().get(..24).unwrap_or_default();
-    let is_ec = start.windows(EC.len()).any(|octets| octets == EC);
+    let is_ec = start.windows(EC.len()).any(|bytes| bytes == EC);
     let as_ec = is_ec.then(|| aws_lc_rs::sign::any_ecdsa_type(der).ok());
     as_ec
         .flatten()

@@ -169,15 +169,15 @@ impl TlsStream {
             RECORD_MAX
         };
         if self.incoming.len() >= most {
-            let why = "a message of the client is too long";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            let reason = "a message of the client is too long";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
         }
         let mut buffer = ReadBuf::new(&mut room[..RECORD_MAX]);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
         match buffer.filled().len() {
             0 => {
-                let why = "the client broke off without a close_notify";
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
+                let reason = "the client broke off without a close_notify";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason)))
             }
             read => Poll::Ready(Ok(read)),
         }
@@ -233,14 +233,14 @@ impl TlsStream {
     fn poll_encrypt(
         &mut self,
         cx: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
         lent: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let (mut read, mut filled) = (0, 0);
-        while read < octets.len() && lent.len() - filled >= ENCRYPTED_RECORD_MAX {
-            let end = octets.len().min(read + FRAGMENT_MAX);
+        while read < bytes.len() && lent.len() - filled >= ENCRYPTED_RECORD_MAX {
+            let end = bytes.len().min(read + FRAGMENT_MAX);
             let room = &mut lent[filled..];
-            match self.with_write_traffic(|traffic| traffic.encrypt(&octets[read..end], room)) {
+            match self.with_write_traffic(|traffic| traffic.encrypt(&bytes[read..end], room)) {
                 Ok(length) => filled += length,
                 // What is encrypted already goes first.
                 Err(_) if read > 0 => break,
@@ -426,11 +426,11 @@ impl AsyncWrite for TlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_writable(cx))?;
-        SCRATCH.with_borrow_mut(|lent| this.poll_encrypt(cx, octets, &mut lent.outgoing))
+        SCRATCH.with_borrow_mut(|lent| this.poll_encrypt(cx, bytes, &mut lent.outgoing))
     }
 
     fn poll_write_vectored(

@@ -118,7 +118,7 @@ impl TicketKeys {
                 self.changed.notify_one();
             }
             Ok(_) => {}
-            Err(why) => self.log_unusable_once(holder, why),
+            Err(reason) => self.log_unusable_once(holder, reason),
         }
     }
 
@@ -230,13 +230,13 @@ impl TicketKeys {
         Some(buffer)
     }
 
-    fn log_unusable_once(&self, holder: &Key, why: TicketKeyError) {
+    fn log_unusable_once(&self, holder: &Key, reason: TicketKeyError) {
         let unusable = self.unusable.lock();
         let mut unusable = unusable.unwrap_or_else(PoisonError::into_inner);
         if unusable.insert(holder.clone()) {
             tracing::error!(
                 key = %holder,
-                error = &why as &dyn std::error::Error,
+                error = &reason as &dyn std::error::Error,
                 "a shared ticket key cannot be used: sessions of its period resume at this edge only"
             );
         }

@@ -180,8 +180,8 @@ async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
         .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
         .await;
     let table = [
-        ("/break", "", 200, "origin_broke", 0),
-        ("/stay", "", 200, "client_left", 0),
+        ("/break", "", 200, "origin_aborted", 0),
+        ("/stay", "", 200, "client_aborted", 0),
         (
             "/chat",
             "Connection: upgrade\r\nUpgrade: websocket\r\n",

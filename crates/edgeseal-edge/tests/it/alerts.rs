@@ -26,8 +26,8 @@ const KEY_SHARE: u16 = 51;
 const PADDING: u16 = 21;
 
 fn vector(length: usize, content: &[u8]) -> Vec<u8> {
-    let octets = content.len().to_be_bytes();
-    [&octets[octets.len() - length..], content].concat()
+    let bytes = content.len().to_be_bytes();
+    [&bytes[bytes.len() - length..], content].concat()
 }
 
 fn record(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -81,9 +81,9 @@ fn with(kind: u16, content: Vec<u8>) -> Vec<(u16, Vec<u8>)> {
 }
 
 /// All that the edge says to these octets.
-async fn told(edge: SocketAddr, octets: &[u8]) -> Vec<u8> {
+async fn told(edge: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(edge).await.unwrap();
-    stream.write_all(octets).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
     let mut told = Vec::new();
     let reading = stream.read_to_end(&mut told);
     timeout(TIMEOUT, reading)
@@ -189,14 +189,14 @@ async fn invalid_first_flights_get_the_right_alert() {
         ),
         (handshakes(&handshake(1, &vec![0; 70_000])), DECODE_ERROR),
     ];
-    for (number, (octets, expected)) in table.iter().enumerate() {
-        let got = told(edge.https_addr(), octets).await;
+    for (number, (bytes, expected)) in table.iter().enumerate() {
+        let got = told(edge.https_addr(), bytes).await;
         assert_eq!(got, alert(*expected), "row {number}");
     }
     // In records of the right length it is one that is answered.
     let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
-    let octets = [one(part), one(rest)].concat();
-    stream.write_all(&octets).await.unwrap();
+    let bytes = [one(part), one(rest)].concat();
+    stream.write_all(&bytes).await.unwrap();
     let mut answer = [0; 6];
     timeout(TIMEOUT, stream.read_exact(&mut answer))
         .await
@@ -225,9 +225,9 @@ async fn what_a_domain_does_not_speak_is_not_asked_for() {
     world.put_all(&domain, &certificate).await;
     let edge = world.edge().await;
     // It lacks what TLS 1.3 needs, which is not spoken here.
-    let octets = record(22, &hello([3, 3], &without(&[KEY_SHARE])));
+    let bytes = record(22, &hello([3, 3], &without(&[KEY_SHARE])));
     let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
-    stream.write_all(&octets).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
     let mut answer = [0; 6];
     timeout(TIMEOUT, stream.read_exact(&mut answer))
         .await
@@ -244,8 +244,8 @@ async fn a_change_cipher_spec_that_is_none_is_answered_with_its_alert() {
     let edge = world.edge().await;
     for bad in [&[1, 1][..], &[2]] {
         let hello = record(22, &hello([3, 3], &without(&[VERSIONS, KEY_SHARE])));
-        let octets = [hello, record(20, bad)].concat();
-        let told = told(edge.https_addr(), &octets).await;
+        let bytes = [hello, record(20, bad)].concat();
+        let told = told(edge.https_addr(), &bytes).await;
         assert_eq!((told[0], told[5]), (22, 2), "a ServerHello");
         assert!(told.ends_with(&alert(UNEXPECTED_MESSAGE)), "{bad:?}");
         assert!(!told.ends_with(&[alert(DECODE_ERROR), alert(UNEXPECTED_MESSAGE)].concat()));

@@ -115,7 +115,7 @@ async fn a_flipped_byte_of_a_certificate_costs_only_that_domain_while_the_store_
         let starts: Vec<usize> = whole
             .windows(expected.len())
             .enumerate()
-            .filter_map(|(at, octets)| (octets == expected).then_some(at))
+            .filter_map(|(at, bytes)| (bytes == expected).then_some(at))
             .collect();
         for place in [0, expected.len() / 2, expected.len() + 100] {
             let mut flipped = whole.clone();

@@ -21,8 +21,8 @@ const UPLOAD: &[u8] = b"PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\n\
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let octet = timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap();
-        head.push(octet);
+        let byte = timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap();
+        head.push(byte);
     }
     String::from_utf8(head).unwrap().to_lowercase()
 }
@@ -38,8 +38,8 @@ async fn asked(origin: &TcpListener) -> TcpStream {
 
 /// Whether nothing comes for a moment.
 async fn is_silent(stream: &mut TcpStream) -> bool {
-    let mut octet = [0];
-    timeout(Duration::from_millis(200), stream.read(&mut octet))
+    let mut byte = [0];
+    timeout(Duration::from_millis(200), stream.read(&mut byte))
         .await
         .is_err()
 }

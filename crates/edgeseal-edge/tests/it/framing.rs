@@ -51,9 +51,9 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     let reading = async {
         while !read.ends_with(end.as_bytes()) {
-            let octet = stream.read_u8().await;
+            let byte = stream.read_u8().await;
             let so_far = String::from_utf8_lossy(&read).into_owned();
-            read.push(octet.unwrap_or_else(|error| panic!("{error} after {so_far:?}")));
+            read.push(byte.unwrap_or_else(|error| panic!("{error} after {so_far:?}")));
         }
     };
     timeout(TIMEOUT, reading).await.unwrap();

@@ -25,17 +25,17 @@ async fn swallowing() -> u16 {
 }
 
 /// Sends a body octet by octet until an answer comes; the answer.
-async fn trickle(edge: std::net::SocketAddr, kind: &str, octets: usize) -> String {
+async fn trickle(edge: std::net::SocketAddr, kind: &str, bytes: usize) -> String {
     let stream = TcpStream::connect(edge).await.unwrap();
     let (mut read, mut write) = stream.into_split();
     let head = format!(
         "PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Type: {kind}\r\nConnection: close\r\n\
-         Content-Length: {octets}\r\n\r\n"
+         Content-Length: {bytes}\r\n\r\n"
     );
     write.write_all(head.as_bytes()).await.unwrap();
     let writing = tokio::spawn(async move {
         let mut every = interval(Duration::from_millis(20));
-        for _ in 0..octets {
+        for _ in 0..bytes {
             every.tick().await;
             if write.write_all(b"x").await.is_err() {
                 return;

@@ -87,7 +87,7 @@ async fn metrics_tell_what_happened_and_name_nobody() {
         r#"edgeseal_handshakes_total{result="refused"} 1"#,
         r#"edgeseal_tls_refusals_total{reason="unknown_name"} 1"#,
         r#"edgeseal_proxy_requests_total{class="2xx"} 2"#,
-        r#"edgeseal_proofs_total{result="agrees"}"#,
+        r#"edgeseal_proofs_total{result="match"}"#,
         "edgeseal_edge_domains 1",
         concat!(
             "edgeseal_build_info{version=\"",

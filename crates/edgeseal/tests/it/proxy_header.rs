@@ -140,7 +140,7 @@ async fn a_balancer_speaks_for_its_clients_and_nobody_else_does() {
         let metrics = raw::get(server.addresses().admin, "localhost", "/metrics").await;
         let proved = metrics
             .body
-            .contains("edgeseal_proofs_total{result=\"agrees\"}");
+            .contains("edgeseal_proofs_total{result=\"match\"}");
         proved.then_some(())
     })
     .await;

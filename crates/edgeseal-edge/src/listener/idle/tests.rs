@@ -78,8 +78,8 @@ impl Watch {
         }
     }
 
-    async fn send(&mut self, octets: &str) {
-        self.client.write_all(octets.as_bytes()).await.unwrap();
+    async fn send(&mut self, bytes: &str) {
+        self.client.write_all(bytes.as_bytes()).await.unwrap();
     }
 
     async fn answer(&self, part: &'static str) {

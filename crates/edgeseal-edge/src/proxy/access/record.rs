@@ -315,8 +315,8 @@ impl AccessRecord {
             reason: self.reason,
             end: match self.end {
                 End::Complete => "complete",
-                End::OriginAborted => "origin_broke",
-                End::ClientAborted => "client_left",
+                End::OriginAborted => "origin_aborted",
+                End::ClientAborted => "client_aborted",
             },
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,

@@ -21,14 +21,14 @@ impl Disk {
 }
 
 impl Write for Disk {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.0.lock().unwrap();
-        let count = octets.len().min(disk.1);
+        let count = bytes.len().min(disk.1);
         if count == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
         disk.1 = disk.1.saturating_sub(count);
-        disk.0.extend_from_slice(&octets[..count]);
+        disk.0.extend_from_slice(&bytes[..count]);
         Ok(count)
     }
 

@@ -125,10 +125,10 @@ impl ReplayableBody {
     ) -> Self {
         let gate = if gated { WAITING } else { OPEN };
         let hint = body.size_hint();
-        let mut loan = Self::of(Some(body), hint, (bytes_max, gate));
-        loan.discards = version == Version::HTTP_2;
-        loan.unread = (!loan.discards).then(|| unread.clone());
-        loan
+        let mut request_body = Self::of(Some(body), hint, (bytes_max, gate));
+        request_body.discards = version == Version::HTTP_2;
+        request_body.unread = (!request_body.discards).then(|| unread.clone());
+        request_body
     }
 
     fn of(body: Option<Incoming>, hint: SizeHint, (bytes_max, gate): (u64, u8)) -> Self {
@@ -466,18 +466,21 @@ impl Body for UpstreamBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { number, body: loan } = self.get_mut();
-        let mut source = loan.lock();
+        let Self {
+            number,
+            body: request_body,
+        } = self.get_mut();
+        let mut source = request_body.lock();
         if source.attempt != *number {
             return Poll::Ready(Some(Err("the body was given to another origin".into())));
         }
-        if !ready!(loan.gate.poll(cx)) {
+        if !ready!(request_body.gate.poll(cx)) {
             return Poll::Ready(Some(Err("the origin answered without the body".into())));
         }
         if let Some(part) = source.replay() {
             return Poll::Ready(Some(Ok(part.frame())));
         }
-        let frame = ready!(loan.poll_next(&mut source, cx));
+        let frame = ready!(request_body.poll_next(&mut source, cx));
         if let Some(Ok(frame)) = &frame {
             source.keep(frame);
         }

@@ -302,8 +302,8 @@ impl StreamedSource {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
-        if let Some(loan) = &self.request_body {
-            loan.abandon();
+        if let Some(request_body) = &self.request_body {
+            request_body.abandon();
         }
     }
 }

@@ -27,7 +27,7 @@ const RETRIES: usize = 2;
 
 /// A failed attempt.
 pub(super) struct AttemptError {
-    pub(super) why: UpstreamError,
+    pub(super) reason: UpstreamError,
     /// Whether nothing of the request can have been acted on.
     pub(super) not_processed: bool,
     /// Whether another connection to the same origin may do better: this one was a kept one, or the
@@ -42,9 +42,9 @@ pub(super) struct AttemptError {
 }
 
 impl AttemptError {
-    fn unsent(why: UpstreamError, connected: bool) -> Self {
+    fn unsent(reason: UpstreamError, connected: bool) -> Self {
         Self {
-            why,
+            reason,
             not_processed: true,
             retry_same_origin: false,
             connected,
@@ -54,9 +54,9 @@ impl AttemptError {
     }
 
     /// The request was sent, and nothing came of it.
-    const fn sent(why: UpstreamError, asked: Instant) -> Self {
+    const fn sent(reason: UpstreamError, asked: Instant) -> Self {
         Self {
-            why,
+            reason,
             not_processed: false,
             retry_same_origin: false,
             connected: true,
@@ -73,16 +73,19 @@ impl Upstream {
         &self,
         to: &Destination,
         head: &UpstreamRequestHead,
-        loan: &Arc<ReplayableBody>,
+        request_body: &Arc<ReplayableBody>,
         left: &mut Duration,
         trace: &mut UpstreamTiming,
     ) -> Result<UpstreamResponse, AttemptError> {
-        if loan.exact_length().is_none() && !loan.is_empty() && self.lock().speaks_http10(to) {
-            self.count(head, loan).await?;
+        if request_body.exact_length().is_none()
+            && !request_body.is_empty()
+            && self.lock().speaks_http10(to)
+        {
+            self.count(head, request_body).await?;
         }
         let mut retries = 0;
         loop {
-            let answer = self.attempt(to, head, loan, (retries > 0, *left), trace);
+            let answer = self.attempt(to, head, request_body, (retries > 0, *left), trace);
             let failed = match answer.await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
@@ -91,9 +94,9 @@ impl Upstream {
             *left = left.saturating_sub(taken);
             let again = failed.retry_same_origin
                 && retries < RETRIES
-                && loan.is_replayable()
-                && (failed.not_processed || is_retryable(head, loan, &failed));
-            if !again || (loan.is_empty() && left.is_zero()) {
+                && request_body.is_replayable()
+                && (failed.not_processed || is_retryable(head, request_body, &failed));
+            if !again || (request_body.is_empty() && left.is_zero()) {
                 return Err(failed);
             }
             retries += 1;
@@ -105,25 +108,25 @@ impl Upstream {
     async fn count(
         &self,
         head: &UpstreamRequestHead,
-        loan: &ReplayableBody,
+        request_body: &ReplayableBody,
     ) -> Result<(), AttemptError> {
-        loan.send_continue();
-        let why = tokio::select! {
+        request_body.send_continue();
+        let reason = tokio::select! {
             biased;
-            counted = loan.buffer_all() => match (counted, loan.fault()) {
+            counted = request_body.buffer_all() => match (counted, request_body.fault()) {
                 (Ok(true), _) => return Ok(()),
                 (Ok(false), _) => UpstreamError::LengthRequired,
                 (Err(_), BodyFault::TooLarge) => UpstreamError::TooLarge,
                 (Err(_), BodyFault::None | BodyFault::ClientAborted) => UpstreamError::ClientAborted,
             },
-            why = self.time_out(loan, head.is_grpc, self.timeouts.header) => why,
+            reason = self.time_out(request_body, head.is_grpc, self.timeouts.header) => reason,
         };
-        telemetry::origin_failure(why.label());
+        telemetry::origin_failure(reason.label());
         // Another origin may speak HTTP/1.1.
-        let unsent = why == UpstreamError::LengthRequired;
+        let unsent = reason == UpstreamError::LengthRequired;
         Err(AttemptError {
             not_processed: unsent,
-            ..AttemptError::unsent(why, false)
+            ..AttemptError::unsent(reason, false)
         })
     }
 
@@ -131,7 +134,7 @@ impl Upstream {
         &self,
         to: &Destination,
         head: &UpstreamRequestHead,
-        loan: &Arc<ReplayableBody>,
+        request_body: &Arc<ReplayableBody>,
         (fresh, left): (bool, Duration),
         trace: &mut UpstreamTiming,
     ) -> Result<UpstreamResponse, AttemptError> {
@@ -142,12 +145,12 @@ impl Upstream {
             .await
             .map_err(|error| not_connected(to, &error))?;
         let connected = trace.connected(began);
-        let request = request(head, loan, &line)
+        let request = request(head, request_body, &line)
             .ok_or_else(|| AttemptError::unsent(UpstreamError::BadResponse, true))?;
         let (reused, http2) = (line.reused, line.is_http2());
         let asked = Instant::now();
         let full = self.timeouts.header;
-        let wait = if loan.is_empty() {
+        let wait = if request_body.is_empty() {
             left.min(full)
         } else {
             full
@@ -157,24 +160,24 @@ impl Upstream {
             biased;
             answer = line.send(request) => answer,
             () = evicted(exchange.as_ref()) => {
-                let why = UpstreamError::ConnectionLimit;
-                telemetry::origin_failure(why.label());
-                return Err(AttemptError::sent(why, asked));
+                let reason = UpstreamError::ConnectionLimit;
+                telemetry::origin_failure(reason.label());
+                return Err(AttemptError::sent(reason, asked));
             }
-            why = self.time_out(loan, head.is_grpc && http2, wait) => {
-                telemetry::origin_failure(why.label());
+            reason = self.time_out(request_body, head.is_grpc && http2, wait) => {
+                telemetry::origin_failure(reason.label());
                 return Err(AttemptError {
                     cut_short: wait < full,
-                    ..AttemptError::sent(why, asked)
+                    ..AttemptError::sent(reason, asked)
                 });
             }
         };
         match answer {
             Ok(response) => {
                 trace.response_received(connected);
-                loan.stop_buffering();
+                request_body.stop_buffering();
                 // A request that is not through keeps its connection from any other.
-                if !loan.awaits_continue() {
+                if !request_body.awaits_continue() {
                     line.return_to_pool();
                 }
                 Ok(UpstreamResponse {
@@ -192,19 +195,19 @@ impl Upstream {
                 );
                 // An origin that cannot get the rest of a body is not to blame.
                 let revoked = stream.as_ref().is_some_and(StreamGuard::is_evicted);
-                let why = match loan.fault() {
+                let reason = match request_body.fault() {
                     BodyFault::None if revoked => UpstreamError::ConnectionLimit,
                     BodyFault::None => UpstreamError::BadResponse,
                     BodyFault::TooLarge => UpstreamError::TooLarge,
                     BodyFault::ClientAborted => UpstreamError::ClientAborted,
                 };
-                telemetry::origin_failure(why.label());
+                telemetry::origin_failure(reason.label());
                 let unprocessed =
-                    why == UpstreamError::BadResponse && is_unprocessed(error.error());
+                    reason == UpstreamError::BadResponse && is_unprocessed(error.error());
                 Err(AttemptError {
                     not_processed: unprocessed || error.message().is_some(),
                     retry_same_origin: unprocessed || (reused && !revoked),
-                    ..AttemptError::sent(why, asked)
+                    ..AttemptError::sent(reason, asked)
                 })
             }
         }
@@ -215,42 +218,45 @@ impl Upstream {
     /// too little of its body for as long as an origin wanted it.
     async fn time_out(
         &self,
-        loan: &ReplayableBody,
+        request_body: &ReplayableBody,
         conversation: bool,
         wait: Duration,
     ) -> UpstreamError {
-        if loan.awaits_continue() {
+        if request_body.awaits_continue() {
             sleep(CONTINUE_WAIT).await;
-            loan.send_continue();
+            request_body.send_continue();
         }
         let Timeouts {
             body_rate_min: body_rate,
             body_window,
             ..
         } = self.timeouts;
-        let rated = body_rate > 0 && !loan.is_empty() && !conversation;
+        let rated = body_rate > 0 && !request_body.is_empty() && !conversation;
         let tick = if rated { wait.min(body_window) } else { wait };
-        let mut seen = (loan.progress(), Instant::now());
+        let mut seen = (request_body.progress(), Instant::now());
         let mut window = (Duration::ZERO, 0);
         loop {
             sleep(tick).await;
-            let now = loan.progress();
+            let now = request_body.progress();
             if now != seen.0 {
                 seen = (now, Instant::now());
             } else if seen.1.elapsed() >= wait {
-                return if loan.awaits_client() {
+                return if request_body.awaits_client() {
                     UpstreamError::ClientTooSlow
                 } else {
                     UpstreamError::ResponseTimeout
                 };
             }
-            let (waited, bytes) = (loan.client_wait() - window.0, loan.bytes() - window.1);
+            let (waited, bytes) = (
+                request_body.client_wait() - window.0,
+                request_body.bytes() - window.1,
+            );
             if rated && waited >= body_window {
                 let wanted = u128::from(body_rate) * waited.as_millis() / 1000;
                 if u128::from(bytes) < wanted {
                     return UpstreamError::ClientTooSlow;
                 }
-                window = (loan.client_wait(), loan.bytes());
+                window = (request_body.client_wait(), request_body.bytes());
             }
         }
     }
@@ -267,14 +273,17 @@ async fn evicted(exchange: Option<&UpstreamPermit>) {
 /// Whether asking again does no harm although the request may have been acted on.
 pub(super) fn is_retryable(
     head: &UpstreamRequestHead,
-    loan: &ReplayableBody,
+    request_body: &ReplayableBody,
     failed: &AttemptError,
 ) -> bool {
-    failed.why == UpstreamError::BadResponse && is_safe_without_body(head, loan)
+    failed.reason == UpstreamError::BadResponse && is_safe_without_body(head, request_body)
 }
 
-pub(super) fn is_safe_without_body(head: &UpstreamRequestHead, loan: &ReplayableBody) -> bool {
-    head.method.is_safe() && loan.is_empty()
+pub(super) fn is_safe_without_body(
+    head: &UpstreamRequestHead,
+    request_body: &ReplayableBody,
+) -> bool {
+    head.method.is_safe() && request_body.is_empty()
 }
 
 /// Whether the origin says that it has not acted on the request, nor will: the stream is above the last
@@ -289,7 +298,7 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 }
 
 fn not_connected(to: &Destination, error: &ConnectError) -> AttemptError {
-    let why = match error {
+    let reason = match error {
         ConnectError::Unresolved(_) | ConnectError::Tcp(_) | ConnectError::Http(_) => {
             UpstreamError::Unreachable
         }
@@ -298,24 +307,24 @@ fn not_connected(to: &Destination, error: &ConnectError) -> AttemptError {
         ConnectError::ConnectionLimit => UpstreamError::ConnectionLimit,
         ConnectError::TcpTimeout | ConnectError::HandshakeTimeout => UpstreamError::ConnectTimeout,
     };
-    telemetry::origin_failure(why.label());
+    telemetry::origin_failure(reason.label());
     tracing::warn!(
         origin = %to.authority,
-        reason = why.label(),
+        reason = reason.label(),
         error = error as &dyn std::error::Error,
         "no connection to an origin"
     );
-    AttemptError::unsent(why, error.is_after_tcp())
+    AttemptError::unsent(reason, error.is_after_tcp())
 }
 
 /// The request in the form that the connection's version has.
 fn request(
     head: &UpstreamRequestHead,
-    loan: &Arc<ReplayableBody>,
+    request_body: &Arc<ReplayableBody>,
     line: &PooledConnection,
 ) -> Option<Request<UpstreamBody>> {
     // Over HTTP/1.1 nobody says that a request was not looked at.
-    let mut request = Request::new(loan.start_attempt(line.is_http2()));
+    let mut request = Request::new(request_body.start_attempt(line.is_http2()));
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
     *request.uri_mut() = if line.is_http2() {
@@ -332,17 +341,17 @@ fn request(
             .build()
             .ok()?
     } else {
-        if let Some(length) = loan.buffered_length() {
+        if let Some(length) = request_body.buffered_length() {
             headers::set_length(request.headers_mut(), Some(length));
             request.headers_mut().remove(header::EXPECT);
-        } else if !loan.is_empty() && loan.exact_length().is_none() {
+        } else if !request_body.is_empty() && request_body.exact_length().is_none() {
             headers::set_chunked(request.headers_mut());
         }
-        if loan.awaits_continue() {
-            let loan = Arc::clone(loan);
+        if request_body.awaits_continue() {
+            let request_body = Arc::clone(request_body);
             hyper::ext::on_informational(&mut request, move |response| {
                 if response.status() == StatusCode::CONTINUE {
-                    loan.send_continue();
+                    request_body.send_continue();
                 }
             });
         }

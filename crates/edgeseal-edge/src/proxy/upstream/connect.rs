@@ -90,7 +90,7 @@ pub(super) enum ConnectError {
     #[error("its name does not resolve")]
     Unresolved(#[from] NetError),
     /// None of its addresses is one that it may have; this is the first one.
-    #[error("{address} is not connected to: {why}", address = .0, why = .1)]
+    #[error("{address} is not connected to: {reason}", address = .0, reason = .1)]
     AddressNotAllowed(IpAddr, #[source] OriginAddressError),
     /// It refuses.
     #[error("it cannot be connected to")]
@@ -244,12 +244,12 @@ impl Connector {
             let address = SocketAddr::new(*ip, port);
             match address::check_origin(address, private, &listeners, is_local) {
                 Ok(()) => may.push(address),
-                Err(why) => refused = refused.or(Some((*ip, why))),
+                Err(reason) => refused = refused.or(Some((*ip, reason))),
             }
         }
         match refused {
-            Some((address, why)) if may.is_empty() => {
-                Err(ConnectError::AddressNotAllowed(address, why))
+            Some((address, reason)) if may.is_empty() => {
+                Err(ConnectError::AddressNotAllowed(address, reason))
             }
             _ => Ok(may),
         }

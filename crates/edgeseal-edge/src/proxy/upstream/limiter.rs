@@ -295,8 +295,8 @@ impl UpstreamPermit {
         self.shared.reader.register(cx.waker());
         let mut body = self.shared.body();
         let Some(body) = body.as_mut() else {
-            let why = "the connection to the origin was needed for another visitor";
-            return Poll::Ready(Some(Err(why.into())));
+            let reason = "the connection to the origin was needed for another visitor";
+            return Poll::Ready(Some(Err(reason.into())));
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(_))) = &polled

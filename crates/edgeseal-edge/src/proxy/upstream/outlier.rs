@@ -80,7 +80,7 @@ struct LastSuccess {
 /// What a request met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    pub(super) why: UpstreamError,
+    pub(super) reason: UpstreamError,
     /// Whether there was a connection of TCP.
     pub(super) connected: bool,
     /// When the request was sent.
@@ -108,7 +108,7 @@ enum FailureScope {
 /// Whom `failure` says something of, if the destination answered last at `answered_ms`.
 const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) -> FailureScope {
     const COUNTED: FailureScope = FailureScope::Destination { at_once: false };
-    match failure.why {
+    match failure.reason {
         UpstreamError::Unreachable | UpstreamError::ConnectTimeout if !failure.connected => {
             FailureScope::Address
         }

@@ -97,9 +97,9 @@ async fn a_replica_that_breaks_while_it_is_read_does_not_keep_a_start_waiting() 
 
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let keys = Arc::new(KeyCache::new(keyring, 10));
-    let holdings = ServingState::new(keys, Environment::Production, PrivateOrigins::default());
-    let (_replica, standing) = load_replica(&holdings, replica).unwrap();
-    let served = u64::try_from(holdings.index().len()).unwrap();
+    let serving = ServingState::new(keys, Environment::Production, PrivateOrigins::default());
+    let (_replica, standing) = load_replica(&serving, replica).unwrap();
+    let served = u64::try_from(serving.index().len()).unwrap();
     assert!((DOMAINS / 10..DOMAINS).contains(&served), "{served}");
     assert_eq!(standing.cursor, None, "the store is asked for everything");
 

@@ -31,13 +31,13 @@ impl PendingBytes {
     }
 
     /// Gives `octets` to `reader` and keeps those for which it has no room.
-    pub(super) fn deliver(&mut self, octets: &[u8], reader: Option<&mut ReadBuf<'_>>) {
+    pub(super) fn deliver(&mut self, bytes: &[u8], reader: Option<&mut ReadBuf<'_>>) {
         let mut given = 0;
         if let Some(reader) = reader {
-            given = octets.len().min(reader.remaining());
-            reader.put_slice(&octets[..given]);
+            given = bytes.len().min(reader.remaining());
+            reader.put_slice(&bytes[..given]);
         }
-        self.bytes.extend_from_slice(&octets[given..]);
+        self.bytes.extend_from_slice(&bytes[given..]);
     }
 }
 

@@ -33,10 +33,10 @@ impl AsyncWrite for Dribbling {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let length = octets.len().min(self.1);
-        Pin::new(&mut self.0).poll_write(cx, &octets[..length])
+        let length = bytes.len().min(self.1);
+        Pin::new(&mut self.0).poll_write(cx, &bytes[..length])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -239,13 +239,13 @@ async fn a_forged_record_that_is_found_on_the_way_out_is_answered_too() {
         let (client, mut server) = pair(version, 70_000).await;
         let (Dribbling(mut socket, _), mut tls) = client.into_inner();
         tls.writer().write_all(b"good").unwrap();
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         while tls.wants_write() {
-            tls.write_tls(&mut octets).unwrap();
+            tls.write_tls(&mut bytes).unwrap();
         }
-        octets.extend([23, 3, 3, 0, 40]);
-        octets.extend([0x5a; 40]);
-        socket.write_all(&octets).await.unwrap();
+        bytes.extend([23, 3, 3, 0, 40]);
+        bytes.extend([0x5a; 40]);
+        socket.write_all(&bytes).await.unwrap();
         // Both records are there, and the first one fills the reader.
         server.read_exact(&mut [0; 4]).await.unwrap();
         if writes {

@@ -96,7 +96,7 @@ impl Session {
         let (began, rest) = opened.split_first_chunk()?;
         let (not_after, rest) = rest.split_first_chunk()?;
         let (certificate, rest) = rest.split_first_chunk()?;
-        let moment = |octets: &[u8; 8]| Timestamp::from_unix_ms(i64::from_be_bytes(*octets));
+        let moment = |bytes: &[u8; 8]| Timestamp::from_unix_ms(i64::from_be_bytes(*bytes));
         let session = Self {
             began: moment(began),
             not_after: moment(not_after),

@@ -15,9 +15,9 @@ fn host(name: &str) -> Authority {
 }
 
 /// As it is at `now_ms` of a request that was sent then.
-const fn failure(why: UpstreamError, connected: bool, asked_ms: u64) -> Failure {
+const fn failure(reason: UpstreamError, connected: bool, asked_ms: u64) -> Failure {
     Failure {
-        why,
+        reason,
         connected,
         asked_ms,
         is_probe: false,
@@ -46,13 +46,13 @@ fn broken(health: &mut OutlierDetector, to: &Destination, now_ms: u64) -> Option
 fn trial(
     health: &mut OutlierDetector,
     to: &Destination,
-    why: UpstreamError,
+    reason: UpstreamError,
     now_ms: u64,
 ) -> Option<u64> {
-    let connected = !matches!(why, UpstreamError::Unreachable);
+    let connected = !matches!(reason, UpstreamError::Unreachable);
     let failure = Failure {
         is_probe: true,
-        ..failure(why, connected, now_ms)
+        ..failure(reason, connected, now_ms)
     };
     health.failed(to, &host("a.com"), failure, now_ms)
 }
@@ -91,13 +91,16 @@ fn failure_scope_by_cause() {
         (N::LengthRequired, false, None, false, NOBODY),
         (N::ClientAborted, true, None, false, NOBODY),
     ];
-    for (why, connected, answered_ms, trial, expected) in table {
+    for (reason, connected, answered_ms, trial, expected) in table {
         let failure = Failure {
             is_probe: trial,
-            ..failure(why, connected, 50_000)
+            ..failure(reason, connected, 50_000)
         };
         let got = failure_scope(failure, answered_ms, 60_000);
-        assert_eq!(got, expected, "{why:?} {connected} {answered_ms:?} {trial}");
+        assert_eq!(
+            got, expected,
+            "{reason:?} {connected} {answered_ms:?} {trial}"
+        );
     }
 }
 
@@ -128,15 +131,15 @@ fn unreachable_addresses_are_ejected_for_all_accounts_other_failures_for_one() {
         to(1, "a:443", Some("b.com")),
         to(2, "a:443", None),
     ];
-    for why in [UpstreamError::BadResponse, UpstreamError::TlsUntrusted] {
+    for reason in [UpstreamError::BadResponse, UpstreamError::TlsUntrusted] {
         let mut health = OutlierDetector::default();
         for now in 0..3 {
-            health.failed(&mine, &host("a.com"), failure(why, true, now), now);
+            health.failed(&mine, &host("a.com"), failure(reason, true, now), now);
         }
-        assert!(!health.is_available(&mine), "{why:?}");
+        assert!(!health.is_available(&mine), "{reason:?}");
         assert!(
             others.iter().all(|other| health.is_available(other)),
-            "{why:?}"
+            "{reason:?}"
         );
     }
     let mut health = OutlierDetector::default();
@@ -157,9 +160,9 @@ fn unreachable_addresses_are_ejected_for_all_accounts_other_failures_for_one() {
 #[test]
 fn ejection_backs_off_and_ends_at_once() {
     let a = to(1, "a:80", None);
-    for why in [UpstreamError::Unreachable, UpstreamError::BadResponse] {
+    for reason in [UpstreamError::Unreachable, UpstreamError::BadResponse] {
         let mut health = OutlierDetector::default();
-        let failed = failure(why, why == UpstreamError::BadResponse, 0);
+        let failed = failure(reason, reason == UpstreamError::BadResponse, 0);
         assert_eq!(health.failed(&a, &host("a.com"), failed, 0), None);
         assert_eq!(health.failed(&a, &host("a.com"), failed, 1), None);
         assert!(health.is_available(&a));
@@ -178,7 +181,7 @@ fn ejection_backs_off_and_ends_at_once() {
             assert!(health.start_probe(&a, now));
             assert!(!health.start_probe(&a, now + 1), "one at a time");
             assert!(!health.is_available(&a), "visitors wait for what it meets");
-            assert_eq!(trial(&mut health, &a, why, now), Some(next_ms));
+            assert_eq!(trial(&mut health, &a, reason, now), Some(next_ms));
             out_ms = next_ms;
         }
         now += out_ms;

@@ -9,13 +9,13 @@ use crate::served_domain::Certificates;
 fn issuers_go_with_the_last_material_that_has_them() {
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let keys = Arc::new(KeyCache::new(keyring, 10));
-    let holdings = ServingState::new(keys, Environment::Production, PrivateOrigins::default());
+    let serving = ServingState::new(keys, Environment::Production, PrivateOrigins::default());
     let name = DomainPattern::parse("a.com").unwrap();
     for number in 0..1000_u32 {
         let issuer: Arc<[u8]> = number.to_be_bytes()[..].into();
         let digest = Digest::of(&issuer);
-        holdings.keep_issuer(digest, issuer);
-        let chain = holdings.chain(&[digest]).unwrap();
+        serving.keep_issuer(digest, issuer);
+        let chain = serving.chain(&[digest]).unwrap();
         let material = Material::new(Digest::of(&number.to_le_bytes()), b"leaf", chain, b"key");
         let certificates = Certificates::single(SharedMaterial::new(material));
         let entry = ServedDomain {
@@ -26,10 +26,10 @@ fn issuers_go_with_the_last_material_that_has_them() {
             delivery: DeliveryConfig::default(),
             revision: Revision(u64::from(number) + 1),
         };
-        holdings.put(&name, entry);
-        holdings.sweep();
+        serving.put(&name, entry);
+        serving.sweep();
     }
-    let chains = holdings.chains();
+    let chains = serving.chains();
     assert!(chains.issuers.len() <= 130, "{}", chains.issuers.len());
     assert!(chains.chains.len() <= 130, "{}", chains.chains.len());
     let last = Digest::of(&999_u32.to_be_bytes());

@@ -89,25 +89,25 @@ impl ServingState {
         self.environment
     }
 
-    pub(super) fn keys(&self) -> &KeyCache {
+    pub(crate) fn keys(&self) -> &KeyCache {
         &self.keys
     }
 
     /// Serves `entry` from now on, and ends the domain's quarantine.
-    pub(super) fn put(&self, name: &DomainPattern, entry: ServedDomain) {
+    pub(crate) fn put(&self, name: &DomainPattern, entry: ServedDomain) {
         self.replace(name, entry);
         self.quarantine.release(name);
     }
 
     /// Serves `entry`, which is only part of what the domain should have, from now on; the domain is
     /// in quarantine for the rest.
-    pub(super) fn put_partial(&self, name: &DomainPattern, entry: ServedDomain, why: &str) {
+    pub(crate) fn put_partial(&self, name: &DomainPattern, entry: ServedDomain, reason: &str) {
         self.replace(name, entry);
-        self.quarantine.put(name, why);
+        self.quarantine.put(name, reason);
     }
 
     /// Serves `entry`, whose material is kept already, from now on; there is nothing in its place.
-    pub(super) fn insert(&self, name: &DomainPattern, entry: ServedDomain) {
+    pub(crate) fn insert(&self, name: &DomainPattern, entry: ServedDomain) {
         self.keys.staples().serve(&entry);
         self.index.put(name, entry);
     }
@@ -124,13 +124,13 @@ impl ServingState {
     }
 
     /// Makes room for so many more domains, each with material of its own.
-    pub(super) fn reserve(&self, domains: usize) {
+    pub(crate) fn reserve(&self, domains: usize) {
         self.index.reserve(domains);
         self.materials().reserve(domains);
     }
 
     /// Serves the domain no more.
-    pub(super) fn remove(&self, name: &DomainPattern) {
+    pub(crate) fn remove(&self, name: &DomainPattern) {
         let before = self.index.get(name);
         self.index.remove(name);
         self.retire(before);
@@ -139,18 +139,18 @@ impl ServingState {
 
     /// Lets go of material, chains and issuers that nobody uses. Not between the moment that an issuer
     /// is [kept](Self::keep_issuer) and the one that its [chain](Self::chain) is asked for.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         self.materials().sweep();
         self.chains().sweep();
     }
 
     /// Keeps material for domains that are about to come.
-    pub(super) fn keep_material(&self, material: Material) {
+    pub(crate) fn keep_material(&self, material: Material) {
         self.materials().intern(SharedMaterial::new(material));
     }
 
     /// Lets go of material that no domain came for.
-    pub(super) fn sweep_all(&self) {
+    pub(crate) fn sweep_all(&self) {
         self.materials().sweep_all();
     }
 
@@ -160,7 +160,7 @@ impl ServingState {
     }
 
     /// Whether an issuer is known.
-    pub(super) fn has_issuer(&self, digest: &Digest) -> bool {
+    pub(crate) fn has_issuer(&self, digest: &Digest) -> bool {
         self.chains().issuers.contains_key(digest)
     }
 
@@ -170,7 +170,7 @@ impl ServingState {
     }
 
     /// The chain of these issuers, all of which are known; `None` if one is not.
-    pub(super) fn chain(&self, issuers: &[Digest]) -> Option<Arc<Chain>> {
+    pub(crate) fn chain(&self, issuers: &[Digest]) -> Option<Arc<Chain>> {
         let id = Digest::of_chain(issuers.iter().map(|issuer| &issuer.0[..]));
         let mut chains = self.chains();
         if let Some(chain) = chains.chains.get(&id) {
@@ -185,7 +185,7 @@ impl ServingState {
     }
 
     /// The origins of a domain's record.
-    pub(super) fn origins(&self, domain: &Domain) -> Arc<Origins> {
+    pub(crate) fn origins(&self, domain: &Domain) -> Arc<Origins> {
         let private = self.private_origins.permits(domain.origin_permission);
         let origins = Origins::of(&domain.account, &domain.origins, private);
         self.origins
