@@ -32,7 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{opening::error_chain, revocable_store::RevocableStore};
+use crate::{node::open_store::error_chain, revocable_store::RevocableStore};
 
 /// What health is judged by.
 #[derive(Clone)]

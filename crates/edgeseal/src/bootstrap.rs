@@ -25,11 +25,8 @@ use crate::{
     config::Config,
     kek::{self, KekError, KekSource},
     node::StartError,
+    private_files::replace_private_file,
 };
-
-mod private;
-
-pub(crate) use private::{create_private_dir, create_private_file, replace_private_file};
 
 /// The key of an account, as the credentials file holds it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -332,7 +329,10 @@ async fn check_root_keys_open(
     Ok(())
 }
 
-fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BootstrapError {
+pub(crate) fn file_error(
+    doing: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> BootstrapError {
     move |cause| BootstrapError::File {
         operation: doing,
         path: path.to_owned(),

@@ -41,8 +41,8 @@ use tokio::{
 };
 
 use crate::{
-    bootstrap,
     node::StartError,
+    private_files,
     sockets::{SocketRole, Sockets},
 };
 
@@ -125,7 +125,7 @@ impl HandoverListener {
     /// What the system says: the path may be too long for a socket, for one.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let directory = data.join(DIRECTORY);
-        bootstrap::create_private_dir(&directory).map_err(io::Error::other)?;
+        private_files::create_private_dir(&directory).map_err(io::Error::other)?;
         std::fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
         let path = directory.join(SOCKET_FILE);
         match std::fs::remove_file(&path) {

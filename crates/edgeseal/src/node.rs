@@ -15,21 +15,25 @@ use tokio::{
 use crate::{
     bootstrap::BootstrapError,
     config::Config,
-    control::{ControlPlane, Prepared},
     data_lock::DataLock,
     handover::{HandoverError, HandoverListener, Successor},
-    opening::{StoreState, error_chain},
-    parts::NodeContext,
     revocable_store::{HANDED_OVER, RevocableStore},
     sockets::{SocketRole, Sockets},
 };
 
 mod addresses;
+pub(crate) mod context;
+mod control_plane;
+pub(crate) mod open_store;
 mod start_error;
-mod starting;
+mod startup;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use start_error::StartError;
+
+use context::NodeContext;
+use control_plane::{ControlPlane, Prepared};
+use open_store::{StoreState, error_chain};
 
 /// What [`StartError::Listen`] calls the API in TLS.
 pub(crate) const API_TLS_ROLE: &str = SocketRole::ApiTls.description();
@@ -66,7 +70,7 @@ impl Node {
     /// # Errors
     /// [`StartError`] says what is in the way.
     pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
-        starting::start(config, take_over).await
+        startup::start(config, take_over).await
     }
 
     /// Where everything listens.

@@ -15,7 +15,7 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use crate::opening::{StoreState, error_chain};
+use crate::node::open_store::{StoreState, error_chain};
 
 /// Passes every verb on, as long as it has a store; fails them otherwise, and says why.
 pub(crate) struct RevocableStore {

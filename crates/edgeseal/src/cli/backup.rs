@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 
 use super::{CliError, EX_DATA, output::say};
 use crate::{
-    bootstrap,
     config::{Config, Flags},
     doctor::{self, Report},
     kek::{self, KekSource},
-    opening::error_chain,
+    node::open_store::error_chain,
+    private_files,
 };
 
 #[derive(Args)]
@@ -138,7 +138,7 @@ impl Command {
         let proof = CopyReport::check(&copy, &config).await?;
         let bytes = copy.bytes()?;
         if let (Some(to), Some(keys)) = (&self.with_kek, &keys) {
-            bootstrap::create_private_file(to, keys.as_bytes())
+            private_files::create_private_file(to, keys.as_bytes())
                 .map_err(|error| CliError::Usage(error.to_string()))?;
         }
         copy.persist(&self.file)

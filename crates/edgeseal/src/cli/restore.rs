@@ -18,7 +18,7 @@ use super::{
     backup::{CopyReport, StoreFlags, copy_error, place_error},
     output::say,
 };
-use crate::{bootstrap, clock, opening::error_chain};
+use crate::{clock, node::open_store::error_chain, private_files};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -37,7 +37,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let (config, store) = self.of.load()?;
-        bootstrap::create_private_dir(&config.data)
+        private_files::create_private_dir(&config.data)
             .map_err(|error| CliError::Usage(error_chain(&error)))?;
         // It is looked at again when the copy is put there, which may be much later.
         let place = self.check_target(&store).await;

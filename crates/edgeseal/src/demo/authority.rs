@@ -13,7 +13,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
-use crate::bootstrap::{self, BootstrapError};
+use crate::{bootstrap::BootstrapError, private_files};
 
 /// A certificate authority on disk.
 pub(super) struct Authority {
@@ -52,16 +52,16 @@ pub(crate) enum AuthorityError {
 impl Authority {
     /// Opens the authority in `directory`, or makes one there.
     pub(super) fn open(directory: &Path, now: Timestamp) -> Result<Self, AuthorityError> {
-        bootstrap::create_private_dir(directory)?;
+        private_files::create_private_dir(directory)?;
         let key_file = directory.join("ca.key");
         if !key_file.exists() {
             let key = KeyPair::generate()?;
             let certificate = ca_params(now.utc()).self_signed(&key)?;
-            bootstrap::replace_private_file(
+            private_files::replace_private_file(
                 &directory.join("ca.pem"),
                 certificate.pem().as_bytes(),
             )?;
-            bootstrap::replace_private_file(
+            private_files::replace_private_file(
                 &key_file,
                 Zeroizing::new(key.serialize_pem()).as_bytes(),
             )?;

@@ -7,7 +7,7 @@ use edgeseal_store::Keyring;
 use tokio::time::sleep;
 
 use super::{RESTORE, Report, expected::ExpectedState};
-use crate::{config::Config, parts::edge_directory};
+use crate::{config::Config, node::context::edge_directory};
 
 const REBUILD_REPLICA: &str =
     "stop Edgeseal and remove the files of the replica: it is made anew from the store";

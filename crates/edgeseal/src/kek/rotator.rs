@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use super::{KekSource, read_all};
-use crate::bootstrap::replace_private_file;
+use crate::private_files::replace_private_file;
 
 /// See the [module](self).
 pub(crate) struct KekRotator {

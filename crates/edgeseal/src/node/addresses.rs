@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::StartError;
+use super::{StartError, context::NodeContext};
 use crate::{
-    bootstrap,
     config::Config,
-    parts::NodeContext,
+    private_files,
     sockets::{SocketRole, Sockets},
 };
 
@@ -47,7 +46,7 @@ impl Addresses {
     pub(super) fn write(&self, config: &Config) {
         let json = serde_json::to_vec(self).unwrap_or_default();
         if let Err(error) =
-            bootstrap::replace_private_file(&config.data.join("addresses.json"), &json)
+            private_files::replace_private_file(&config.data.join("addresses.json"), &json)
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -21,7 +21,7 @@ use x509_parser::{
 use zeroize::Zeroizing;
 
 use super::hosts;
-use crate::bootstrap::{self, BootstrapError};
+use crate::{bootstrap::BootstrapError, private_files};
 
 /// What is made anew has at least this long left otherwise.
 const RENEW_BEFORE: Duration = Duration::days(30);
@@ -75,14 +75,14 @@ impl Authority {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
-        bootstrap::create_private_dir(data)?;
+        private_files::create_private_dir(data)?;
         // The recipe is followed from anywhere.
         let data = data.canonicalize().map_err(|cause| AuthorityError::Read {
             path: data.to_owned(),
             cause,
         })?;
         let directory = data.join("takeover");
-        bootstrap::create_private_dir(&directory)?;
+        private_files::create_private_dir(&directory)?;
         let ca = CertFiles::at(&directory, "ca");
         let (ca_pem, issuer) = match ca.usable(now, |_| true)? {
             Some(kept) => kept,
@@ -205,8 +205,8 @@ impl CertFiles {
 
     fn write(&self, made: &IssuedCertificate) -> Result<(String, KeyPair), AuthorityError> {
         let key = Zeroizing::new(made.key.serialize_pem());
-        bootstrap::replace_private_file(&self.key, key.as_bytes())?;
-        bootstrap::replace_private_file(&self.cert, made.pem.as_bytes())?;
+        private_files::replace_private_file(&self.key, key.as_bytes())?;
+        private_files::replace_private_file(&self.cert, made.pem.as_bytes())?;
         tracing::info!(file = %self.cert.display(), "certificate made");
         Ok((made.pem.clone(), KeyPair::from_pem(&key)?))
     }
@@ -314,7 +314,7 @@ fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
 /// Writes a file unless it says so already.
 fn write_if_changed(path: &Path, content: &str) -> Result<(), AuthorityError> {
     if read(path)?.as_deref() != Some(content) {
-        bootstrap::replace_private_file(path, content.as_bytes())?;
+        private_files::replace_private_file(path, content.as_bytes())?;
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ fn the_lists_of_actions_are_the_program_s() {
     assert!(
         present == expected,
         "{PAGE} is not what the program and spec/notes.tsv say, first {differs:?}; write it \
-         anew: EDGESEAL_WRITE_DOCS=1 cargo test -p edgeseal --test it readme"
+         anew: EDGESEAL_WRITE_DOCS=1 cargo test -p edgeseal --test it docs"
     );
 }
 

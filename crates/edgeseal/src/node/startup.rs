@@ -7,17 +7,21 @@ use edgeseal_edge::{LoadedEdge, Options};
 use edgeseal_store::{Catalog, SharedStore};
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Addresses, Node, StartError, prepare_control_plane};
+use super::{
+    Addresses, Node, StartError,
+    context::{
+        NodeContext, allocate_descriptors, edge_directory, edge_options, has_served, load_api_tls,
+    },
+    control_plane::wait_for_stop,
+    prepare_control_plane,
+};
 use crate::{
     admin::{self, AdminState},
     bootstrap, clock,
     config::Config,
-    control::wait_for_stop,
     data_lock::DataLock,
     handover::{HandoverError, HandoverListener, Predecessor},
-    parts::{
-        NodeContext, allocate_descriptors, edge_directory, edge_options, has_served, load_api_tls,
-    },
+    private_files,
     revocable_store::RevocableStore,
     sockets::{SocketRole, Sockets},
 };
@@ -41,7 +45,7 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     let mut sockets = Sockets::from_service_manager()?;
     options.own_listeners = sockets.own_addresses();
     let predecessor = connect_predecessor(config, take_over, &mut sockets).await?;
-    bootstrap::create_private_dir(&config.data)?;
+    private_files::create_private_dir(&config.data)?;
     // A process that runs has it until the sockets are passed on and all is loaded.
     let mut lock = None;
     if predecessor.is_none() {
@@ -50,7 +54,7 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     let has_served = has_served(config);
     let (keyring, sources) = bootstrap::load_keyring(config, has_served).await?;
     bootstrap::check_keys_present(config, &keyring, &sources).await?;
-    bootstrap::create_private_dir(&edge_directory(config))?;
+    private_files::create_private_dir(&edge_directory(config))?;
     let parts = NodeContext {
         config: config.clone(),
         settings,

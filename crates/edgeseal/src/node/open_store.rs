@@ -11,11 +11,10 @@ use std::{
 use edgeseal_store::{Catalog, SharedStore, open::OpenError};
 use tokio::{task, time::sleep};
 
+use super::{StartError, context::NodeContext};
 use crate::{
     bootstrap::{self, BootstrapError},
     clock,
-    node::StartError,
-    parts::NodeContext,
 };
 
 /// What came of opening the store.

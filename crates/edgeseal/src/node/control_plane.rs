@@ -12,13 +12,12 @@ use edgeseal_edge::Edge;
 use edgeseal_store::{Catalog, SharedStore, audit_linker::AuditLinker};
 use tokio::{sync::watch, task::JoinHandle};
 
+use super::{StartError, context::NodeContext};
 use crate::{
     bootstrap::BootstrapError,
     clock,
     config::Config,
     kek::KekRotator,
-    node::StartError,
-    parts::NodeContext,
     retention,
     sockets::{SocketRole, Sockets},
 };

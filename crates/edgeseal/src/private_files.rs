@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::{NamedTempFile, PersistError};
 
-use super::{BootstrapError, file_error};
+use crate::bootstrap::{BootstrapError, file_error};
 
 /// Makes a directory with all above it, for its owner only.
 ///

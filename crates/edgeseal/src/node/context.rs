@@ -6,12 +6,12 @@ use edgeseal_api::Settings;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
 use edgeseal_store::Keyring;
 
+use super::StartError;
 use crate::{
     api_tls::ApiTls,
     bootstrap,
     config::{Config, ConfigError},
     kek::KekSource,
-    node::StartError,
     resources::{self, DescriptorBudget},
     sockets::{SocketRole, Sockets},
 };
