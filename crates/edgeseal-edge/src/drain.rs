@@ -1,4 +1,4 @@
-//! The end of an edge in order: no new connections, a while for the open ones, then the cut.
+//! The graceful shutdown: no new connections, a time limit for the open ones, then abort.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Ends what holds its [`DrainToken`]s.
+/// Waits for the holders of its [`DrainToken`]s.
 #[derive(Debug)]
 pub(crate) struct Drain {
     phase: watch::Sender<Phase>,
     ended: mpsc::Receiver<()>,
 }
 
-/// Held by whatever must come to its end before the edge does.
+/// Held by everything that must end before the edge does.
 #[derive(Clone, Debug)]
 pub(crate) struct DrainToken {
     phase: watch::Receiver<Phase>,
@@ -24,14 +24,14 @@ pub(crate) struct DrainToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
-    /// Nothing new is accepted; what has not carried a request yet may carry one.
+    /// Nothing new is accepted; a connection that has not served a request yet may serve one.
     Leaving,
     Draining,
     Aborted,
 }
 
 impl Drain {
-    /// The end, and the token that all others are copies of.
+    /// The drain, and the token that all others are clones of.
     pub(crate) fn new() -> (Self, DrainToken) {
         let (phase, told) = watch::channel(Phase::Running);
         let (alive, ended) = mpsc::channel(1);
@@ -47,8 +47,8 @@ impl Drain {
         self.reach(Phase::Leaving);
     }
 
-    /// Waits for all holders, for `patience` at most; after `fresh` those too come to an end that
-    /// have done nothing yet. Says whether all ended by themselves.
+    /// Waits for all holders, for `patience` at most; after `fresh`, also those that have served
+    /// nothing yet must end. Returns whether all ended by themselves.
     pub(crate) async fn wait_until_drained(&mut self, fresh: Duration, patience: Duration) -> bool {
         self.stop_accepting();
         if timeout(fresh, self.ended.recv()).await.is_ok() {
@@ -67,8 +67,8 @@ impl Drain {
         });
     }
 
-    /// Tells all holders to come to an end, waits `patience` for them, then cuts off the rest.
-    /// Says whether all ended by themselves.
+    /// Tells all holders to end, waits `patience` for them, then aborts the rest. Returns whether
+    /// all ended by themselves.
     pub(crate) async fn drain(mut self, patience: Duration) -> bool {
         self.reach(Phase::Draining);
         // Nothing is ever sent: the channel closes when the last token is dropped.
@@ -83,12 +83,12 @@ impl Drain {
 }
 
 impl DrainToken {
-    /// Waits until its holder should take on nothing new.
+    /// Waits until its holder should accept nothing new.
     pub(crate) async fn leaving(&mut self) {
         self.reached(Phase::Leaving).await;
     }
 
-    /// Waits until its holder should come to an end.
+    /// Waits until its holder should end.
     pub(crate) async fn draining(&mut self) {
         self.reached(Phase::Draining).await;
     }
@@ -99,7 +99,7 @@ impl DrainToken {
     }
 
     async fn reached(&mut self, phase: Phase) {
-        // The sender is gone only when the edge was dropped without a drain: that is a cut as well.
+        // The sender is gone only when the edge was dropped without a drain: that aborts as well.
         let _ = self.phase.wait_for(|now| *now >= phase).await;
     }
 }

@@ -1,23 +1,23 @@
-//! What is wrong with what an edge serves, for those who watch it.
+//! What is wrong with what an edge serves, for health checks.
 
 use std::{fmt, sync::Arc};
 
 use crate::{prover::ProofQueue, serving_state::ServingState};
 
-/// Tells how an edge is, as long as anybody asks. Cheap to clone.
+/// Reports the status of an edge. Cheap to clone.
 #[derive(Clone)]
 pub struct Health {
     serving: Arc<ServingState>,
     proof_queue: Arc<ProofQueue>,
 }
 
-/// What is wrong; with all zero, nothing is.
+/// What is wrong. All zero: nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EdgeStatus {
     /// Domains whose newest record cannot be used. They are served from their last good state, if
     /// they had one.
     pub quarantined: usize,
-    /// Domains of which a handshake did not show what it should.
+    /// Domains whose last probe did not show the expected state.
     pub unproved: usize,
 }
 
@@ -29,7 +29,7 @@ impl Health {
         }
     }
 
-    /// What is wrong now.
+    /// The current status.
     #[must_use]
     pub fn status(&self) -> EdgeStatus {
         EdgeStatus {

@@ -2,7 +2,7 @@
 //! nothing else.
 //!
 //! One domain is replaced at a time, in O(1). Readers never wait for a writer and see a domain
-//! whole, old or new. The table knows nothing of certificates: it is generic over what it holds.
+//! whole, old or new. The index is generic over its values: it knows nothing of certificates.
 
 use std::borrow::Cow;
 
@@ -10,19 +10,19 @@ use edgeseal_core::DomainPattern;
 
 /// Domains by name.
 ///
-/// A domain is kept under the spelling of its [`DomainPattern`]: `example.com`, and `.example.com` for
-/// the wildcard below it. The leading dot is the marker; the name that a wildcard lookup needs is
-/// therefore a tail of the host itself.
+/// A domain is stored under the spelling of its [`DomainPattern`]: `example.com`, and
+/// `.example.com` for the wildcard below it. The leading dot is the marker; the key of a wildcard
+/// lookup is therefore a tail of the host itself.
 #[derive(Debug)]
 pub struct Index<T> {
     domains: papaya::HashMap<Box<str>, T>,
 }
 
-/// A host name in the spelling of the table: lower case, no trailing dot, no empty label.
+/// A host name in the spelling of the index: lower case, no trailing dot, no empty label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host<'a>(Cow<'a, str>);
 
-/// By which of its names a domain was found.
+/// How a domain was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
     /// The host is the domain's own name.
@@ -32,7 +32,7 @@ pub enum Match {
 }
 
 impl<T: Clone> Index<T> {
-    /// An empty table.
+    /// An empty index.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -40,31 +40,31 @@ impl<T: Clone> Index<T> {
         }
     }
 
-    /// Makes room for so many more domains, so that they need not be moved while they come.
+    /// Reserves capacity for `more` domains, so that inserting them does not rehash.
     pub fn reserve(&self, more: usize) {
         self.domains.pin().reserve(more);
     }
 
-    /// How many domains there are.
+    /// The number of domains.
     #[must_use]
     pub fn len(&self) -> usize {
         self.domains.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.domains.is_empty()
     }
 
-    /// Puts a domain in the place of what is there under its name.
+    /// Inserts or replaces the domain of this name.
     pub fn put(&self, name: &DomainPattern, domain: T) {
         self.domains
             .pin()
             .insert(name.to_string().into_boxed_str(), domain);
     }
 
-    /// Takes a domain out. Says whether it was there.
+    /// Removes a domain. Returns whether it was there.
     pub fn remove(&self, name: &DomainPattern) -> bool {
         self.domains
             .pin()
@@ -78,13 +78,13 @@ impl<T: Clone> Index<T> {
         self.domains.pin().get(name.to_string().as_str()).cloned()
     }
 
-    /// The names of all domains, each of which was there at some moment of the call.
+    /// The names of all domains. Weakly consistent: each was there at some moment of the call.
     #[must_use]
     pub fn names(&self) -> Vec<Box<str>> {
         self.domains.pin().keys().cloned().collect()
     }
 
-    /// Visits all domains, each of which was there at some moment of the call.
+    /// Visits all domains. Weakly consistent: each was there at some moment of the call.
     pub fn visit(&self, mut each: impl FnMut(&str, &T)) {
         for (name, domain) in &self.domains.pin() {
             each(name, domain);
@@ -110,10 +110,10 @@ impl<T: Clone> Default for Index<T> {
 }
 
 impl<'a> Host<'a> {
-    /// Reads a host name as it stands in a ClientHello or a `Host` field, without a port. `None` if
-    /// it can be the name of no domain: an empty label, over 253 octets, or an octet that names do
-    /// not have. Names in other scripts travel as A-labels (RFC 6066 §3, RFC 9110 §7.2), so nothing
-    /// but ASCII is looked at.
+    /// Parses a host name from a ClientHello or a `Host` header, without a port. `None` if no
+    /// domain can have this name: an empty label, more than 253 bytes, or a byte that names do not
+    /// have. Names in other scripts arrive as A-labels (RFC 6066 §3, RFC 9110 §7.2), so only ASCII
+    /// is considered.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         let name = text.strip_suffix('.').unwrap_or(text);
@@ -145,8 +145,8 @@ impl<'a> Host<'a> {
         Host(Cow::Owned(self.0.into_owned()))
     }
 
-    /// The name of the domain that was found for this host in this way; `None` only if the host
-    /// can be no domain's.
+    /// The name of the domain that was found for this host in this way; `None` only if no domain
+    /// can match the host.
     #[must_use]
     pub fn domain(&self, found: Match) -> Option<DomainPattern> {
         let spelling = match found {

@@ -1,32 +1,32 @@
-//! The edge: it terminates TLS by SNI, proxies to the origins, and follows the store.
+//! The edge: terminates TLS by SNI, proxies to the origins, and replicates from the store.
 //!
 //! # What it promises
-//! - A new state is visible to new handshakes without a restart; what is established goes on. No
-//!   handshake fails because of a change, whatever the number of certificates.
-//! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). Whatever gets no
-//!   certificate gets the fatal alert `unrecognized_name`.
-//! - What a domain's owner chose for its delivery is obeyed from the next handshake and the next
-//!   request on: versions of TLS, HTTP/2, redirects, strict transport security. No ticket brings
-//!   back what was chosen before. OCSP responses are stapled where it chose so.
-//! - A record that cannot be used is quarantined: that domain keeps its last good state, the rest
-//!   are untouched.
-//! - What an edge has it keeps serving, over its own restart too, with the store gone: the last good
-//!   state is on disk, keys sealed.
-//! - What it reports as served it has read from a handshake with its own listener.
-//!
+//! - New handshakes see a new state without a restart; established connections go on. No handshake
+//!   fails because of a change, whatever the number of certificates.
+//! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). A handshake that
+//!   gets no certificate gets the fatal alert `unrecognized_name`.
+//! - The delivery settings of a domain (TLS versions, HTTP/2, redirects, HSTS, OCSP stapling) apply
+//!   from the next handshake and the next request on. No session ticket brings back an earlier
+//!   setting.
+//! - A record that cannot be used is quarantined: that domain keeps its last good state, all others
+//!   are unaffected.
+//! - The edge keeps serving what it has while the store is gone, also across its own restart: the
+//!   last good state is on disk, with keys sealed.
+//! - It reports only what it has read from a handshake with its own listener.
 //! # What it never does
-//! The path of a handshake does no I/O but with the client, and waits for no writer. Nothing that
-//! the store says, or fails to say, empties the table. Private keys are opened on demand into a
-//! bounded cache and are written nowhere.
+//! The handshake path does I/O with the client only and never blocks on a writer. Nothing that the
+//! store returns, or fails to return, empties the index. Private keys are decrypted on demand into
+//! a bounded cache and never written to disk unsealed.
 //!
-//! # The way of a change, file by file
-//! `follow` takes it from the store's feed, fetches and checks what it needs, and puts it into
-//! [`index`] and `replica`; the next ClientHello in `tls` finds it through [`select`]; `prove`
-//! reads it back from the outside and reports. `stapling` fetches OCSP responses beside all this.
+//! # The path of a change
+//! `replication` receives it from the store's change feed, fetches and checks what it needs, and
+//! puts it into [`index`] and `replica`; the next ClientHello in `tls` finds it through [`select`];
+//! `prover` reads it back through a handshake and reports it. `stapling` fetches OCSP responses
+//! independently.
 //!
-//! # The way of a request
-//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host, and redirects
-//! or streams from the origin.
+//! # The path of a request
+//! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host and
+//! redirects, or streams from the origin.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
@@ -83,7 +83,7 @@ use replication::ResealRequest;
 use serving_state::ServingState;
 use startup::{EdgeContext, ReplicationTasks};
 
-/// A running edge. Dropping it cuts everything off; [`Edge::drain`] ends it in order.
+/// A running edge. Dropping it aborts all connections; [`Edge::drain`] ends it gracefully.
 pub struct Edge {
     context: EdgeContext,
     https: SocketAddr,
@@ -94,7 +94,7 @@ pub struct Edge {
     replication: Option<ReplicationTasks>,
 }
 
-/// Has an edge seal anew what it holds. Cheap to clone.
+/// Makes an edge reseal the private keys that it holds. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ResealHandle {
     requests: mpsc::Sender<ResealRequest>,
@@ -108,7 +108,7 @@ pub struct ResealError;
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no replica to be read, and not even an empty one can be made.
+    /// The replica cannot be read, and no empty one can be created.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
     /// TLS cannot be set up.
@@ -120,34 +120,34 @@ pub enum StartError {
     /// A socket cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
     /// The access log cannot be opened.
     #[error("the access log {log:?} cannot be opened: {cause}")]
     AccessLog {
-        /// Which.
+        /// Its destination.
         log: AccessLog,
-        /// Why.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
-    /// The system gives no thread, or a socket no address.
-    #[error("the system refuses: {0}")]
+    /// The system could not create a thread, or report a socket's address.
+    #[error("system error: {0}")]
     System(#[from] io::Error),
 }
 
 impl Edge {
     /// Starts an edge. Returns when the first full state is applied and the sockets listen; no
-    /// socket listens before. If there is a good replica the store has
+    /// socket listens before. With a usable replica, the store has
     /// [`catch_up_timeout`](Options::catch_up_timeout) to bring it up to date, and serving begins
-    /// in any case; without one the store is waited for.
+    /// in any case; without one the edge waits for the store.
     ///
     /// # Errors
-    /// [`StartError`] if something that will not heal by waiting is in the way.
+    /// [`StartError`] for a failure that waiting does not cure.
     pub async fn start(
         options: Options,
         store: SharedStore,
@@ -162,7 +162,7 @@ impl Edge {
         Ok(edge)
     }
 
-    /// Begins to prove and report what is served, unless it does already.
+    /// Starts to prove and report what is served, unless it is running.
     ///
     /// # Errors
     /// [`StartError::Tls`].
@@ -184,18 +184,19 @@ impl Edge {
         Ok(())
     }
 
-    /// Takes its report back, writes the replica to its end and lets go of it and of the store. It
-    /// goes on accepting and serving what it has.
+    /// Withdraws the edge's report, flushes the replica, and releases it and the store. The edge
+    /// goes on accepting connections and serving what it has.
     pub async fn stop_replication(&mut self) {
         if let Some(following) = self.replication.take() {
             following.stop_all_but_follower().await.stop().await;
         }
     }
 
-    /// Follows a store again after [`release`](Self::release), from where it is.
+    /// Replicates from a store again after [`stop_replication`](Self::stop_replication), from the
+    /// applied revision on.
     ///
     /// # Errors
-    /// [`StartError`] if the replica cannot be written, for one.
+    /// [`StartError`], for example if the replica cannot be written.
     pub async fn resume_replication(&mut self, store: SharedStore) -> Result<(), StartError> {
         let options = &self.context.options;
         let (directory, environment) = (options.directory.clone(), options.environment());
@@ -209,62 +210,62 @@ impl Edge {
         self.start_prover()
     }
 
-    /// Accepts no more, since another process does in its place; the sockets stay as they are.
-    /// What is open goes on: see [`drain`](Self::drain), which must follow, in this case with some
-    /// `patience` of its own.
+    /// Stops accepting because another process accepts in its place; the sockets stay as they are.
+    /// Open connections go on. [`drain`](Self::drain) must follow, after
+    /// [`wait_until_drained`](Self::wait_until_drained).
     pub fn stop_accepting(&self) {
         self.drain.stop_accepting();
     }
 
-    /// Whether an edge has kept a replica in this directory.
+    /// Whether an edge has left a replica in this directory.
     #[must_use]
     pub fn has_replica(directory: &Path) -> bool {
         let file = directory.join(replica::FILE).metadata();
         file.is_ok_and(|file| file.len() > 0)
     }
 
-    /// Where HTTPS listens.
+    /// The address of the HTTPS listener.
     #[must_use]
     pub const fn https_addr(&self) -> SocketAddr {
         self.https
     }
 
-    /// Where plain HTTP listens, if it does.
+    /// The address of the plain HTTP listener, if there is one.
     #[must_use]
     pub const fn http_addr(&self) -> Option<SocketAddr> {
         self.http
     }
 
-    /// The revision up to which every change is visible to new handshakes. What of it was proved
+    /// The revision up to which every change is visible to new handshakes. How much of it is proved
     /// is in the edge's report.
     #[must_use]
     pub fn applied_revision(&self) -> watch::Receiver<Revision> {
         self.applied_revision.clone()
     }
 
-    /// What has this edge prove some domains before others.
+    /// A handle that makes this edge prove some domains before others.
     #[must_use]
     pub fn proof_requests(&self) -> ProofRequests {
         ProofRequests::new(Arc::clone(&self.context.proof_queue))
     }
 
-    /// What is wrong with what this edge serves, now and later.
+    /// A handle to the edge's status.
     #[must_use]
     pub fn health(&self) -> Health {
         let (serving, applied) = (&self.context.serving, &self.context.proof_queue);
         Health::new(Arc::clone(serving), Arc::clone(applied))
     }
 
-    /// What has this edge seal anew what it holds, after its keyring was given another key to seal
-    /// with.
+    /// A handle that makes this edge reseal what it holds, after its keyring got another key to
+    /// seal with.
     #[must_use]
     pub fn reseal(&self) -> ResealHandle {
         self.reseal.clone()
     }
 
-    /// Waits until nothing is open any more after it has [left](Self::leave), for `patience` at
-    /// most. Connections that have not carried a request yet may carry one: their clients know
-    /// nothing of another process.
+    /// Waits until all connections have ended after [`stop_accepting`](Self::stop_accepting), for
+    /// `patience` at most. Connections that have not served a request yet may serve one: their
+    /// clients know nothing of another process.
     pub async fn wait_until_drained(&mut self, patience: Duration) {
         let fresh = self.context.options.client_hello_timeout;
         let completed = self
@@ -274,9 +275,8 @@ impl Edge {
         tracing::info!(completed, "connections from before the hand-over closed");
     }
 
-    /// Ends the edge in order: takes its report back, accepts no more connections, lets requests
-    /// end within [`drain_timeout`](Options::drain_timeout), cuts off what is left, and writes the
-    /// replica to its end.
+    /// Ends the edge gracefully: withdraws its report, stops accepting, lets requests end within
+    /// [`drain_timeout`](Options::drain_timeout), aborts the rest, and flushes the replica.
     pub async fn drain(mut self) {
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
         let following = self.replication.take();
@@ -310,12 +310,11 @@ impl ResealHandle {
         (Self { requests: wishes }, wished)
     }
 
-    /// Seals anew every private key that the edge holds under another key than the one that seals
-    /// now; returns once memory and disk have it. Handshakes and changes go on meanwhile. Needs no
-    /// store.
+    /// Reseals every private key that is sealed under another key than the current one; returns
+    /// once memory and disk have it. Handshakes and changes go on meanwhile. Needs no store.
     ///
     /// # Errors
-    /// [`ResealError`]; asking again does no harm.
+    /// [`ResealError`]; it is safe to call again.
     pub async fn run(&self) -> Result<ResealStats, ResealError> {
         let (wish, done) = oneshot::channel();
         self.requests.send(wish).await.map_err(|_| ResealError)?;
@@ -323,7 +322,7 @@ impl ResealHandle {
     }
 }
 
-/// A background task with its end.
+/// A background task that can be stopped.
 #[derive(Debug)]
 struct Task {
     stop: oneshot::Sender<()>,
@@ -337,7 +336,7 @@ impl Task {
     {
         let (stop, told) = oneshot::channel();
         let stopped: Stop = Box::pin(async move {
-            // Told, or the edge was dropped: both end the task.
+            // An `Err` means that the edge was dropped: that ends the task as well.
             let _ = told.await;
         });
         Self {
@@ -351,7 +350,7 @@ impl Task {
         if let Err(error) = self.handle.await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "a background task of the edge broke down"
+                "a background task of the edge failed"
             );
         }
     }
@@ -359,7 +358,7 @@ impl Task {
 
 type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Waits for the first full state.
+/// Waits until the first full state is applied.
 async fn first_state(
     options: &Options,
     store: &SharedStore,
@@ -378,11 +377,11 @@ async fn first_state(
     };
     let caught_up = timeout(options.catch_up_timeout, newest).await;
     if caught_up.ok().flatten().is_none() {
-        tracing::warn!("the store does not answer: serving the last good state from the replica");
+        tracing::warn!("the store does not respond: serving the last good state from the replica");
     }
 }
 
-/// Waits for the ticket keys that edges share, but not for long: an edge can do without.
+/// Waits for the ticket keys that all edges share, for a limited time: an edge can do without.
 async fn first_ticket_keys(options: &Options, mut ready: watch::Receiver<bool>) {
     let shared = ready.wait_for(|ready| *ready);
     if timeout(options.catch_up_timeout, shared).await.is_err() {

@@ -1,4 +1,4 @@
-//! How an edge is set up.
+//! The edge's options.
 
 use std::{
     net::SocketAddr,
@@ -14,74 +14,76 @@ use crate::{AccessLog, Limits, MemoryUse, OwnListeners, Timeouts};
 /// The group whose edges serve the staging environment.
 pub const STAGING: &str = "staging";
 
-/// How an edge is set up.
+/// The options of an edge.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its name, unique in its group. Part of a key: no `/`.
+    /// Its name, unique in its group. Part of a store key: no `/`.
     pub id: String,
     /// Its group. Edges of [`STAGING`] serve the staging environment, all others production.
     pub group: String,
-    /// Where HTTPS listens. Port 0 takes any.
+    /// Address of the HTTPS listener. Port 0 takes any.
     pub https: SocketAddr,
-    /// Where plain HTTP listens, if at all.
+    /// Address of the plain HTTP listener, if there is to be one.
     pub http: Option<SocketAddr>,
-    /// Where the replica is kept. One edge per directory.
+    /// Directory of the replica. One edge per directory.
     pub directory: PathBuf,
-    /// The domain whose certificate answers clients that send no server name; none by default.
+    /// The domain whose certificate is served to clients without SNI; none by default.
     pub default_domain: Option<DomainName>,
-    /// For a ClientHello, and again for the rest of the handshake.
+    /// Time limit for a ClientHello, and again for the rest of the handshake.
     pub client_hello_timeout: Duration,
-    /// For the head of a request, idle time before it included.
+    /// Time limit for the headers of a request, including the idle time before them.
     pub header_timeout: Duration,
-    /// For origins.
+    /// Timeouts of requests to origins.
     pub timeouts: Timeouts,
-    /// Ports of origins that are asked in TLS; at all others they are asked in the clear.
+    /// Origin ports that are contacted over TLS; all others are contacted in plaintext.
     pub origin_tls_ports: Vec<u16>,
-    /// Ports of origins that are asked in HTTP/2 in the clear, as gRPC servers want it.
+    /// Origin ports that are contacted over plaintext HTTP/2 (h2c), as gRPC servers expect.
     pub origin_h2c_ports: Vec<u16>,
-    /// Where requests are logged, if they are.
+    /// Where requests are logged, if at all.
     pub access_log: Option<AccessLog>,
-    /// Authorities that vouch for origins in TLS besides those of the system: a PEM file.
+    /// PEM file of certificate authorities that are trusted for origins besides those of the
+    /// system.
     pub origin_ca_file: Option<PathBuf>,
-    /// A DNS server to ask about names of origins; `None`: as the system's configuration says.
+    /// DNS server for the names of origins; `None`: the system's resolver configuration.
     pub origin_dns: Option<SocketAddr>,
-    /// Whose origins may be at addresses that are not public.
+    /// Accounts whose origins may have addresses that are not public.
     pub origin_private_addresses: PrivateOrigins,
-    /// The sockets that this process listens on besides those of the edge: nobody's origin.
+    /// The sockets of this process besides those of the edge: they are no valid origin for anyone.
     pub own_listeners: OwnListeners,
-    /// Connections to one origin at a time at most. A request that finds them all in use waits as
+    /// Maximum number of connections to one origin. A request that finds them all in use waits as
     /// long as for a connection.
     pub origin_connections: usize,
-    /// Bytes of a request's body at most; `None`: any number. A longer one is answered with 413.
+    /// Maximum size of a request body in bytes; `None`: unlimited. A longer one gets 413.
     pub request_body_max: Option<u64>,
-    /// Requests that one connection of a client carries at most; then it is closed in order.
+    /// Maximum number of requests per client connection; then it is closed gracefully.
     pub keepalive_requests: u32,
-    /// For open connections when the edge is drained.
+    /// Time limit for open connections when the edge is drained.
     pub drain_timeout: Duration,
-    /// Whether OCSP responders may be at addresses that are not public, and at other ports than 80.
-    /// Whoever uploads a certificate can then make this process ask inside of its own network.
+    /// Whether OCSP responders may have addresses that are not public, and ports other than 80.
+    /// Anyone who uploads a certificate can then make this process send requests into its own
+    /// network.
     pub ocsp_private_addresses: bool,
-    /// Parsed keys in memory at most.
+    /// Maximum number of parsed keys in memory.
     pub key_cache_size: usize,
-    /// How much it takes on.
+    /// Limits on connections, handshakes, streams and memory.
     pub limits: Limits,
-    /// Tells what is to be compared with [`memory_max`](Limits::memory_max). By default all that is
-    /// resident counts as in use; whoever knows the allocator knows better.
+    /// Measures what is compared with [`memory_max`](Limits::memory_max). By default all resident
+    /// memory counts as in use; a function that knows the allocator is more precise.
     pub memory_used: fn() -> Option<MemoryUse>,
-    /// Load balancers whose connections begin with a header of the PROXY protocol. If there are any,
-    /// nobody else is served.
+    /// Load balancers whose connections begin with a PROXY protocol header. If there are any, no
+    /// other peer is served.
     pub proxy_protocol_from: Vec<IpNet>,
-    /// For the store, when there is a good replica to serve from.
+    /// Time limit for the store at startup, when there is a usable replica to serve from.
     pub catch_up_timeout: Duration,
-    /// Between two tries of what is quarantined, and between two looks for missing ticket keys.
+    /// Interval between two attempts at quarantined domains, and at missing ticket keys.
     pub retry_interval: Duration,
-    /// Where the edge connects to, to read what it serves: its own listener unless visitors reach
-    /// that through something else on this machine, which then is part of what is proved.
+    /// Address that the prover connects to: the edge's own listener, unless clients reach it
+    /// through something else on this machine, which is then part of what is proved.
     pub probe_address: Option<SocketAddr>,
 }
 
 impl Options {
-    /// The defaults, for an edge of this name on these addresses.
+    /// The defaults, for an edge of this name and group.
     #[must_use]
     pub fn new(id: &str, group: &str, https: SocketAddr, directory: &Path) -> Self {
         Self {

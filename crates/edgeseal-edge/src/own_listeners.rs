@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// The sockets that this process listens on, which are nobody's origin: a request that a visitor has sent
-/// there would come from this machine. Cheap to clone; each clone sees what is added to another.
+/// The sockets that this process listens on. None is a valid origin: a request proxied there would
+/// come from this machine. Cheap to clone; clones share their contents.
 #[derive(Clone, Debug, Default)]
 pub struct OwnListeners(Arc<RwLock<Vec<SocketAddr>>>);
 
 impl OwnListeners {
-    /// A socket is bound to `address`. It is kept for as long as the process lives.
+    /// Adds the address of a bound socket. It stays for the lifetime of the process.
     pub fn add(&self, address: SocketAddr) {
         let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if !addresses.contains(&address) {
@@ -19,7 +19,7 @@ impl OwnListeners {
         }
     }
 
-    /// All that were added so far.
+    /// All addresses added so far.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let addresses = self.0.read().unwrap_or_else(PoisonError::into_inner);

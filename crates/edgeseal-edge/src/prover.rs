@@ -44,9 +44,9 @@ use unproved::UnprovedDomains;
 const AT_A_TIME: usize = 4;
 /// How often a proof is tried at once before the domain is reported as unproved.
 const ATTEMPTS: u8 = 3;
-/// Proofs in a report: the latest. A proof is about 250 octets of JSON.
+/// Proofs in a report: the latest. A proof is about 250 bytes of JSON.
 const PROOFS_MAX: usize = 256;
-/// Quarantined domains that a report names, and again unproved ones. With names of 253 octets and
+/// Quarantined domains that a report names, and again unproved ones. With names of 253 bytes and
 /// reasons that hold one, all of a report is below 400 kB; a value may have 1 MiB.
 const NAMED_MAX: usize = 256;
 /// Between two reports.

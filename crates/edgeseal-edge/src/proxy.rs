@@ -49,7 +49,7 @@ use route::{RouteError, Routed, TlsDomain};
 use upstream::{Upstream, UpstreamError, UpstreamPermit, UpstreamRequestHead, UpstreamResponse};
 use websocket::WebSocketHandshake;
 
-/// How long the proxy waits for origins, and for visitors.
+/// How long the proxy waits for origins, and for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a connection, name resolution included.
@@ -61,14 +61,14 @@ pub struct Timeouts {
     pub header: Duration,
     /// For the next part of the response's body.
     pub idle: Duration,
-    /// Bytes a second that a visitor must send of a request's body, on average over
+    /// Bytes a second that a client must send of a request's body, on average over
     /// [`body_window`](Self::body_window) of waiting for it; 0: any number. Asked for until the head
     /// of the response is there. Exempt is gRPC, whose bodies are conversations, where both sides speak
     /// HTTP/2, as it needs.
     pub body_rate_min: u32,
     /// See [`body_rate`](Self::body_rate).
     pub body_window: Duration,
-    /// For a visitor who takes nothing of the answers that are there for it: then its connection is
+    /// For a client who takes nothing of the answers that are there for it: then its connection is
     /// cut.
     pub client_send: Duration,
     /// For a tunnel, as of WebSocket, through which nothing goes in either direction.
@@ -278,7 +278,7 @@ impl Proxy {
             .as_ref()
             .and_then(|upgrade| upgrade.handshake.as_ref());
         if let Some(handshake) = over_http2 {
-            // A success would be a tunnel to the visitor, whatever the origin means by it (RFC 8441 §5).
+            // A success would be a tunnel to the client, whatever the origin means by it (RFC 8441 §5).
             let accepted = handshake.is_accepted(response.headers_mut());
             if (switching && !accepted) || response.status().is_success() {
                 return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
@@ -305,7 +305,7 @@ impl Proxy {
             return Ok(self.tunnel(response, client_side, exchange, inbound, record.take()));
         }
         // The version is each connection's own (RFC 9110 §6.2): an origin that speaks HTTP/1.0 costs no
-        // visitor its connection, and an answer that breaks off is seen to do so.
+        // client its connection, and an answer that breaks off is seen to do so.
         *response.version_mut() = Version::HTTP_11;
         let idle = self.upstream.timeouts().idle;
         // The end of the answer ends the wait for the rest of the request: nobody would else give the

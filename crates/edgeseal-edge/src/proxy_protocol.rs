@@ -2,7 +2,7 @@
 //!
 //! Versions 1 and 2 of
 //! [the protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), told apart by their
-//! first octets. An edge that expects headers takes no connection without one: else everybody who
+//! first bytes. An edge that expects headers takes no connection without one: else everybody who
 //! reaches it could say to be anybody.
 
 use std::{
@@ -44,10 +44,10 @@ pub(crate) enum ProxyHeaderError {
     Header(#[from] io::Error),
 }
 
-/// Octets after the fixed part of a header of version 2. Addresses take 216 at most; what follows
+/// Bytes after the fixed part of a header of version 2. Addresses take 216 at most; what follows
 /// them is read and ignored.
 const REST_MAX: usize = 2048;
-/// Octets of a header of version 1.
+/// Bytes of a header of version 1.
 const LINE_MAX: usize = 107;
 /// What both versions are told apart by.
 const BEGIN: usize = 6;
@@ -96,7 +96,7 @@ pub(crate) const fn local_header() -> [u8; FIXED] {
     *b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"
 }
 
-/// Reads a header and not an octet more.
+/// Reads a header and not a byte more.
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<ProxyHeader> {
     let mut header = vec![0; BEGIN];
     stream.read_exact(&mut header).await?;

@@ -1,4 +1,4 @@
-//! Records that cannot be used: which, why, and said once.
+//! Records that cannot be used: which, why, each logged once.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ pub(crate) struct Quarantine {
 }
 
 impl Quarantine {
-    /// Puts a domain in. Logs it unless it is in for the same reason already.
+    /// Adds a domain. Logs it unless it is quarantined for the same reason already.
     pub(crate) fn put(&self, domain: &DomainPattern, reason: &str) {
         let mut domains = self.lock();
         let before = domains.insert(domain.clone(), reason.to_owned());
@@ -36,7 +36,7 @@ impl Quarantine {
         }
     }
 
-    /// Takes a domain out, if it is in.
+    /// Removes a domain, if it is quarantined.
     pub(crate) fn release(&self, domain: &DomainPattern) {
         let mut domains = self.lock();
         let was_in = domains.remove(domain).is_some();
@@ -45,17 +45,17 @@ impl Quarantine {
         }
         drop(domains);
         if was_in {
-            tracing::info!(domain.name = %domain, "the domain is out of quarantine");
+            tracing::info!(domain.name = %domain, "the domain left quarantine");
             self.changed.notify_one();
         }
     }
 
-    /// How many are in.
+    /// The number of quarantined domains.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// At most `limit` of them, in order of their names, from after `after` on.
+    /// At most `limit` of them, ordered by name, starting after `after`.
     pub(crate) fn some(&self, after: Option<&DomainPattern>, limit: usize) -> Vec<Quarantined> {
         use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -69,7 +69,7 @@ impl Quarantine {
             .collect()
     }
 
-    /// Takes out all domains for which `keep` is false, and gives their names.
+    /// Removes all domains for which `keep` is false, and returns their names.
     pub(crate) fn retain(&self, keep: impl Fn(&DomainPattern) -> bool) -> Vec<DomainPattern> {
         let gone: Vec<DomainPattern> = self
             .lock()
@@ -83,7 +83,7 @@ impl Quarantine {
         gone
     }
 
-    /// Waits for a change after the last call.
+    /// Waits for a change since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }

@@ -1,21 +1,20 @@
 //! The last good state on disk: what an edge serves after its own restart with the store gone.
 //!
 //! A SQLite file holds the record of each domain as it was stored, the material and issuers that it
-//! needs (keys stay sealed), the ticket keys that edges share (sealed too), what is quarantined, and
-//! the *cursor*: the revision up to which the
-//! file holds every change. The cursor is never ahead of the data: both are written in one
-//! transaction, in order. A change is written before it is served, so that an edge that is killed does
-//! not go back to what it no longer served; but it is not waited for long ([`Writer::write`]). If
-//! changes come faster than the disk takes them, the domains that were left out are written when there
-//! is room again, and until then the cursor stays where it is.
+//! needs (keys stay sealed), the ticket keys that edges share (sealed too), what is quarantined,
+//! and the *cursor*: the revision up to which the file contains every change. The cursor is never
+//! ahead of the data: both are written in one transaction, in order. A change is written before it
+//! is served, so that an edge that is killed does not go back to an earlier state; but the wait is
+//! limited ([`Writer::write`]). If changes arrive faster than the disk can write, domains are
+//! skipped and backfilled later; until then the cursor does not advance.
 //!
-//! Every row carries a checksum, and how many domains there are is written with them: a disk that
-//! gives back other bytes than it was given costs what they were of, until the store has been asked
-//! for everything again. What is whole of a file that SQLite cannot read any more is salvaged.
+//! Every row carries a checksum, and the number of domains is stored as well: if a disk returns
+//! other bytes than were written, only the affected rows are lost, until the store has returned
+//! everything again. If SQLite cannot read the file any more, its intact rows are salvaged.
 //!
-//! `synchronous=NORMAL`: a power cut may lose the last transactions, whole ones and the last ones
-//! only, and the store has them all. If it is away after a power cut, the edge may serve what it
-//! served some seconds before. An edge that is killed loses nothing that was written.
+//! `synchronous=NORMAL`: a power failure may lose the last transactions, only whole ones, and the
+//! store has them all. If the store is away after a power failure, the edge may serve a state some
+//! seconds old. An edge that is killed loses nothing that was written.
 
 use std::{
     path::{Path, PathBuf},
@@ -49,18 +48,18 @@ pub(crate) struct Replica {
     loaded_from: PathBuf,
 }
 
-/// What a replica says of itself.
+/// The status recorded in a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReplicaStatus {
-    /// Whether a full listing was once written: what is in it can be served on its own.
+    /// Whether a full listing was once written, so that its content can be served on its own.
     pub(crate) complete: bool,
-    /// Every change up to here is in it; `None` if the store must be asked for everything.
+    /// It contains every change up to here; `None` if the store must be asked for everything.
     pub(crate) cursor: Option<Revision>,
-    /// How many domains it holds.
+    /// The number of its domains.
     pub(crate) domains: u64,
 }
 
-/// One domain as it was stored, to be written.
+/// A domain to be written, as it was stored.
 #[derive(Clone, Debug)]
 pub(crate) struct DomainWrite {
     /// Its name.
@@ -75,20 +74,20 @@ pub(crate) struct DomainWrite {
     pub(crate) companion: Option<(Digest, Bytes)>,
 }
 
-/// Material as it stands in the file.
+/// Material as read from the file.
 #[derive(Debug)]
 pub(crate) struct MaterialRow {
-    /// Its address.
+    /// Its digest.
     pub(crate) digest: Digest,
-    /// As it was stored.
+    /// Its stored form.
     pub(crate) value: Box<[u8]>,
     checksum: i64,
 }
 
-/// A domain as it stands in the file.
+/// A domain as read from the file.
 #[derive(Debug)]
 pub(crate) struct DomainRow {
-    /// Its name, perhaps none that is legal.
+    /// Its name, not validated.
     pub(crate) name: Box<str>,
     /// The commit that wrote the record.
     pub(crate) revision: Revision,
@@ -101,40 +100,40 @@ pub(crate) struct DomainRow {
     checksum: i64,
 }
 
-/// An issuer's address and DER.
+/// An issuer's digest and DER.
 pub(crate) type Issuer = (Digest, Arc<[u8]>);
 
-/// A change of the replica, applied whole.
+/// A change of the replica, applied atomically.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// Issuers that material of this batch needs.
+    /// Issuers that the material of this batch needs.
     pub(crate) issuers: Vec<Issuer>,
     /// New or changed domains. Their quarantine ends.
     pub(crate) put: Vec<DomainWrite>,
-    /// Domains that are gone, quarantine included.
+    /// Removed domains; their quarantine is removed too.
     pub(crate) remove: Vec<DomainPattern>,
-    /// Domains whose newest record cannot be used, with the reason. Their row stays.
+    /// Domains whose newest record cannot be used, with the reason. Their rows stay.
     pub(crate) quarantine: Vec<(DomainPattern, String)>,
-    /// Material whose key was sealed anew, as it is stored; of what no domain needs any more,
-    /// nothing is written.
+    /// Resealed material, in its stored form. Material that no domain needs any more is not
+    /// written.
     pub(crate) resealed: Vec<(Digest, Bytes)>,
-    /// The shared ticket keys, sealed, in the place of all that were there.
+    /// The shared ticket keys, sealed; they replace all earlier ones.
     pub(crate) ticket_keys: Option<Vec<StoredTicketKey>>,
-    /// How far the replica is with this batch.
+    /// How the cursor moves with this batch.
     pub(crate) cursor: CursorUpdate,
-    /// Told once the batch is in the file: an end of this process does not lose it any more.
+    /// Notified once the batch is committed: it survives the end of this process.
     pub(crate) on_commit: Option<oneshot::Sender<()>>,
-    /// Told once the batch is on disk for good, with all before it.
+    /// Notified once the batch and all before it are durable on disk.
     pub(crate) on_durable: Option<oneshot::Sender<()>>,
 }
 
-/// How far a replica is.
+/// How a batch moves the cursor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CursorUpdate {
-    /// As far as before.
+    /// Not at all.
     #[default]
     Unchanged,
-    /// Every change up to here is in it.
+    /// Every change up to here is contained.
     Advance(Revision),
     /// The same, and it was a full listing.
     Complete(Revision),
@@ -143,22 +142,22 @@ pub(crate) enum CursorUpdate {
 /// The replica cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
-    /// The directory cannot be made or its files cannot be moved.
+    /// The directory cannot be created or its files cannot be moved.
     #[error("the replica's directory: {0}")]
     Directory(#[from] std::io::Error),
     /// SQLite failed.
     #[error("the replica: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// SQLite found the file broken.
+    /// SQLite found the file corrupted.
     #[error("the replica is corrupted: {finding}")]
     Corrupted {
-        /// What it found first.
+        /// The first error that it found.
         finding: String,
     },
     /// It was written for another environment or by a newer release.
     #[error("the replica is for {found}, not for {wanted}")]
     Mismatch {
-        /// What it says of itself.
+        /// What the file declares.
         found: String,
         /// What was expected.
         wanted: String,
@@ -166,12 +165,12 @@ pub enum ReplicaError {
 }
 
 impl Replica {
-    /// Opens the replica in `directory`, or makes an empty one. What is whole of one that is damaged is
-    /// kept; one that was made for another environment or release is moved aside. Of one that cannot
-    /// be written what can be read is there, and it is written when it can be.
+    /// Opens the replica in `directory`, or creates an empty one. The intact rows of a corrupted
+    /// one are kept; one of another environment or release is moved aside. One that cannot be
+    /// written is opened for reading, and written as soon as that is possible.
     ///
     /// # Errors
-    /// [`ReplicaError`] if nothing can be read and not even an empty one can be made.
+    /// [`ReplicaError`] if nothing can be read and no empty one can be created.
     pub(crate) fn open(directory: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         std::fs::create_dir_all(directory)?;
         Ok(Self {
@@ -180,11 +179,11 @@ impl Replica {
         })
     }
 
-    /// Opens the replica that another process writes, and changes nothing. What is read shows one
-    /// moment, until [`let_go`](Self::let_go).
+    /// Opens the replica that another process writes, and changes nothing. Reads see one snapshot,
+    /// until [`end_snapshot`](Self::end_snapshot).
     ///
     /// # Errors
-    /// [`ReplicaError`] if there is none, or none that is whole and of this release.
+    /// [`ReplicaError`] if there is none, or if it is corrupted or of another release.
     pub(crate) fn open_snapshot(
         directory: &Path,
         environment: Environment,
@@ -192,8 +191,8 @@ impl Replica {
         Self::open_existing(directory, environment, true)
     }
 
-    /// Opens a replica that this process had open before, without looking whether it is whole: of a
-    /// million domains that would take seconds.
+    /// Reopens a replica that this process had open before, without an integrity check, which takes
+    /// seconds for a million domains.
     ///
     /// # Errors
     /// [`ReplicaError`].
@@ -213,22 +212,22 @@ impl Replica {
         })
     }
 
-    /// Ends the moment that [`open_snapshot`](Self::open_beside) has begun.
+    /// Ends the snapshot that [`open_snapshot`](Self::open_snapshot) began.
     pub(crate) fn end_snapshot(&self) -> Result<(), ReplicaError> {
         Ok(self.database.end_snapshot()?)
     }
 
-    /// Takes over what another process has written since, which writes no more.
+    /// Reads the status again after another process has written the file and closed it.
     pub(crate) fn refresh(&mut self) -> Result<(), ReplicaError> {
         Ok(self.database.refresh()?)
     }
 
-    /// How far it is.
+    /// Its status.
     pub(crate) const fn status(&self) -> ReplicaStatus {
         self.database.status()
     }
 
-    /// All issuers, as they stand there: whether their digests are theirs is not looked at.
+    /// All issuers; their digests are not verified.
     pub(crate) fn issuers(&self) -> Result<Vec<Issuer>, ReplicaError> {
         Ok(self.database.issuers()?)
     }
@@ -246,30 +245,30 @@ impl Replica {
         Ok(self.database.visit_domains(each)?)
     }
 
-    /// The shared ticket keys, sealed; those left out that are not what was written. If they do not
-    /// read at all an edge can do without.
+    /// The shared ticket keys, sealed, without those whose checksum does not match. None if they
+    /// cannot be read: an edge can do without.
     pub(crate) fn ticket_keys(&self) -> Vec<StoredTicketKey> {
         self.database.ticket_keys().unwrap_or_else(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the replica's ticket keys do not read"
+                "the replica's ticket keys cannot be read"
             );
             Vec::new()
         })
     }
 
-    /// What was quarantined.
+    /// The quarantined domains, with the reasons.
     pub(crate) fn quarantine(&self) -> Result<Vec<(DomainPattern, String)>, ReplicaError> {
         Ok(self.database.quarantine()?)
     }
 
-    /// Keeps what is whole and nothing else, and forgets how far it is: the store is asked for
-    /// everything, now and after every restart until it has answered.
+    /// Keeps the intact rows only, and drops the cursor: the store is asked for everything, now and
+    /// after every restart until it has responded.
     pub(crate) fn rebuild(&mut self) -> Result<(), ReplicaError> {
         self.database.rebuild()
     }
 
-    /// Opens it anew after a failure to read it: what is whole of it, or what can be read.
+    /// Reopens it after a read failure, with its intact rows or whatever can be read.
     pub(crate) fn recover(
         self,
         reason: &ReplicaError,
@@ -288,12 +287,12 @@ impl Replica {
         })
     }
 
-    /// Whether a failure shows that the file is damaged, and not that the disk does not do its part.
+    /// Whether an error shows that the file is corrupted, and not that reads or writes fail.
     pub(crate) fn is_corruption(reason: &ReplicaError) -> bool {
         reason.is_corruption()
     }
 
-    /// Gives it to its own thread, which writes from now on.
+    /// Moves it to its own thread, which writes from now on.
     pub(crate) fn into_writer(self) -> std::io::Result<Writer> {
         Writer::start(self.database)
     }

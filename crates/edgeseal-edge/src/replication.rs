@@ -1,15 +1,15 @@
-//! From the store's feed to what is served: fetch, check, then index and replica.
+//! From the store's change feed to what is served: fetch, check, then replica and index.
 //!
 //! Rules:
-//! - A record is used only if all of it can be: it reads, its material and issuers are there, the
-//!   sealed key opens and is the leaf's. Else the domain is quarantined: it keeps its last good
-//!   state, the rest are untouched, and it is tried again now and then. Of two certificates one is
-//!   enough: it is served alone, and the domain is quarantined for the other.
-//! - Nothing is dropped because a listing began, was cut short or came empty-handed: a domain goes
-//!   when a change says so, or when a listing that *ended* did not have it.
-//! - A store that fails is waited for. Nothing that is served depends on it.
-//! - A change is written to the replica before it is served, unless the disk does not do its part: what
-//!   was once served is not taken back by a process that is killed.
+//! - A record is used only if all of it is usable: it decodes, its material and issuers exist, the
+//!   sealed key opens and matches the leaf. Otherwise the domain is quarantined: it keeps its last
+//!   good state, the others are unaffected, and it is retried periodically. Of two certificates one
+//!   is enough: it is served alone, and the domain is quarantined for the other.
+//! - Nothing is removed because a listing began, was aborted or returned nothing: a domain is
+//!   removed when a change says so, or when a *completed* listing did not contain it.
+//! - If the store fails, replication waits. Nothing that is served depends on it.
+//! - A change is written to the replica before it is served, unless the disk fails or is slow: a
+//!   process that is killed does not go back to an earlier state.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ pub(crate) use reseal::ResealRequest;
 pub use reseal::ResealStats;
 pub(crate) use ticket_keys::TicketKeyFollower;
 
-/// Follows the store for ever.
+/// Replicates from the store until it is stopped.
 pub(crate) struct Follower {
     pub(crate) store: SharedStore,
     pub(crate) serving: Arc<ServingState>,
@@ -56,31 +56,31 @@ pub(crate) struct Follower {
     pub(crate) recheck_every: Duration,
 }
 
-/// Where the following stands.
+/// The state of the replication.
 struct Progress {
-    /// Names seen since the listing began; `None` outside of one, and in one that began when
-    /// nothing was held.
+    /// Names seen since the listing began; `None` outside of a listing, and in one that began with
+    /// an empty index.
     listed: Option<HashSet<Box<str>>>,
-    /// Whether the replica has everything that is held. If not, all that is listed is written: what
-    /// is held may come from a file that broke while it was read.
+    /// Whether the replica contains everything that is served. If not, everything listed is
+    /// written: what is in memory may come from a file that became unreadable while it was loaded.
     complete: bool,
     cursor_written: Instant,
-    /// The last quarantined domain that was tried again.
+    /// The last quarantined domain that was retried.
     rechecked: Option<DomainPattern>,
 }
 
-/// Records prepared at a time: each may wait for the store.
+/// Records prepared concurrently: each may wait for the store.
 const AT_A_TIME: usize = 16;
-/// A cursor that moved past changes of others only is written this often.
+/// A cursor that moved only past changes that do not concern this edge is written at this interval.
 const CURSOR_EVERY: Duration = Duration::from_secs(10);
-/// Quarantined domains tried again at a time.
+/// Quarantined domains retried at a time.
 const RECHECKED_AT_A_TIME: usize = 64;
-/// What the replica lacks is looked at this often.
+/// Interval at which rows missing in the replica are backfilled.
 const REFILL_EVERY: Duration = Duration::from_millis(500);
-/// Domains written again at a time.
+/// Domains backfilled at a time.
 const REFILLED_AT_A_TIME: usize = 256;
 
-/// What becomes of a domain.
+/// What happens to a domain.
 enum Action {
     Serve(DomainPattern, ServedDomain, Option<String>),
     Remove(DomainPattern),
@@ -88,8 +88,8 @@ enum Action {
 }
 
 impl Follower {
-    /// Follows from `cursor` on, or from a full listing, until `stop` is ready; then writes what is
-    /// left to the replica. `wishes` are obeyed between two changes.
+    /// Replicates from `cursor` on, or from a full listing, until `stop` is ready; then flushes the
+    /// replica. Reseal requests are served between two changes.
     pub(crate) async fn run(
         self,
         cursor: Option<Revision>,
@@ -127,7 +127,7 @@ impl Follower {
         let mut refill = interval(REFILL_EVERY);
         refill.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // A feed's future may be dropped: nothing is lost.
+            // Cancel-safe: a feed's future may be dropped without loss.
             tokio::select! {
                 event = feed.next() => self.handle_event(event, &mut progress).await,
                 _ = recheck.tick() => self.retry_quarantined(&mut progress).await,
@@ -135,7 +135,7 @@ impl Follower {
                     Backfill::Nothing => {}
                     Backfill::Domains(domains) => self.backfill(&domains, &progress).await,
                     Backfill::Everything => {
-                        tracing::warn!("the replica lost rows: everything is written anew");
+                        tracing::warn!("the replica lost rows: everything is rewritten");
                         self.writer.start_full_rewrite();
                         feed = Feed::start(Arc::clone(&self.store), [DOMAINS]);
                         progress.complete = false;
@@ -148,7 +148,7 @@ impl Follower {
         }
     }
 
-    /// For a start without the store: sessions of before go on then.
+    /// For a start without the store: existing sessions can then be resumed.
     fn write_ticket_keys(&self) {
         self.writer.try_write(Batch {
             ticket_keys: Some(self.tickets.stored()),
@@ -159,7 +159,7 @@ impl Follower {
     async fn handle_event(&self, event: Event, progress: &mut Progress) {
         match event {
             Event::ListBegins => {
-                // The first listing of all has nothing to drop and needs no memory for it.
+                // The very first listing has nothing to remove and needs no memory for it.
                 let serving = &self.serving;
                 let empty = serving.index().is_empty() && serving.quarantine().len() == 0;
                 progress.listed = (!empty).then(HashSet::new);
@@ -174,7 +174,8 @@ impl Follower {
                 let news = changes.filter(|change| !complete || self.is_other(change));
                 let news = news.collect();
                 let (batch, actions, mut changed) = self.prepare_with_retry(news).await;
-                // Found and not heard of: how long ago it changed says nothing of this edge.
+                // Found by a listing, not received as a change: its age says nothing about this
+                // edge's latency.
                 for one in &mut changed {
                     one.at = None;
                 }
@@ -217,7 +218,7 @@ impl Follower {
         }
     }
 
-    /// Prepares changes in order. Waits as long as the store fails.
+    /// Prepares changes in order. Retries for as long as the store fails.
     async fn prepare_with_retry(
         &self,
         changes: Vec<Change>,
@@ -230,7 +231,7 @@ impl Follower {
                 Err(fault) => {
                     tracing::warn!(
                         error = &fault as &dyn std::error::Error,
-                        "the store failed while material was fetched; trying again"
+                        "fetching material from the store failed; retrying"
                     );
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -265,7 +266,7 @@ impl Follower {
         serving.sweep();
     }
 
-    /// Writes domains again that were left out of the replica, as the store has them now.
+    /// Writes domains that were skipped in the replica, as the store has them now.
     async fn backfill(&self, domains: &[DomainPattern], progress: &Progress) {
         let Ok(found) = self.stored(domains).await else {
             return;
@@ -302,7 +303,8 @@ impl Follower {
         self.writer.backfilled(domains, reached);
     }
 
-    /// What the store has of some domains: in one read, which a store of its own thread does there.
+    /// What the store has of some domains, in one read: a store with a thread of its own does it
+    /// there.
     async fn stored(
         &self,
         domains: &[DomainPattern],
@@ -333,8 +335,8 @@ impl Follower {
         (batch, actions)
     }
 
-    /// Tries some quarantined domains again with what the store has of them now: a keyring was
-    /// completed, keys were sealed anew, material came late.
+    /// Retries some quarantined domains with what the store has of them now: the keyring may have
+    /// been completed, keys resealed, or material added.
     async fn retry_quarantined(&self, progress: &mut Progress) {
         let quarantine = self.serving.quarantine();
         let some = quarantine.some(progress.rechecked.as_ref(), RECHECKED_AT_A_TIME);
@@ -343,7 +345,7 @@ impl Follower {
         let Ok(found) = self.stored(&domains).await else {
             return;
         };
-        // Of those that are gone the feed will say so.
+        // Removed domains are reported by the feed.
         let found = found.into_iter().filter_map(|(_, entry)| entry);
         let changes: Vec<Change> = found.map(change_of).collect();
         if let Ok(mut prepared) = self.prepare_all(&changes).await {
@@ -352,13 +354,13 @@ impl Follower {
             self.writer.write_committed(batch).await;
             self.apply(actions);
             if !changed.is_empty() {
-                let revision = *self.applied_revision.borrow(); // the guard must be gone before it is set
+                let revision = *self.applied_revision.borrow(); // drop the guard before the value is set
                 self.mark_applied(revision, changed);
             }
         }
     }
 
-    /// Whether this is what is served already, and still only part of what it should be.
+    /// Whether this is already served, and is still only part of what it should be.
     fn is_served_part(&self, prepared: &Prepared) -> bool {
         let Prepared::Serve(good) = prepared else {
             return false;
@@ -373,12 +375,12 @@ impl Follower {
         telemetry::revision_applied(revision.0, self.serving.index().len());
     }
 
-    /// Rule of listings: what is listed replaces what is held, whatever its revision.
+    /// Rule of listings: a listed record replaces the one in memory, whatever its revision.
     fn is_other(&self, change: &Change) -> bool {
         self.held(change) != Some(change.revision)
     }
 
-    /// Rule of changes: what is held is replaced by later commits only.
+    /// Rule of changes: a record in memory is replaced by later commits only.
     fn is_newer(&self, change: &Change) -> bool {
         self.held(change).is_none_or(|held| held < change.revision)
     }
@@ -389,7 +391,7 @@ impl Follower {
     }
 }
 
-/// What is stored, as the change that brought it.
+/// A stored entry, as the change that wrote it.
 fn change_of(entry: StoredEntry) -> Change {
     Change {
         key: entry.key,
@@ -398,7 +400,7 @@ fn change_of(entry: StoredEntry) -> Change {
     }
 }
 
-/// What is to be written, what becomes of the domains, and what is to be proved.
+/// What to write, what happens to the domains, and what to prove.
 fn split(prepared: Vec<Prepared>) -> (Batch, Vec<Action>, Vec<AppliedChange>) {
     let mut batch = Batch::default();
     let (mut actions, mut changed) = (Vec::new(), Vec::new());
@@ -437,7 +439,7 @@ fn split(prepared: Vec<Prepared>) -> (Batch, Vec<Action>, Vec<AppliedChange>) {
     (batch, actions, changed)
 }
 
-/// The domain that a key is of.
+/// The domain that a key belongs to.
 fn name_of(key: &Key) -> Option<DomainPattern> {
     let (_, name) = key.as_str().rsplit_once('/')?;
     let name = DomainPattern::parse(name).ok()?;

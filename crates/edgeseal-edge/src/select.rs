@@ -1,4 +1,4 @@
-//! Which certificate answers a ClientHello: a pure function of the table and the SNI.
+//! Which certificate a ClientHello gets: a pure function of the index and the SNI.
 //!
 //! The order is total; the first that applies decides:
 //! 1. no server name → [`NoCertificate::NoSni`];
@@ -9,8 +9,8 @@
 //! 5. its certificate.
 //!
 //! Step 2 is final: an exact domain with HTTPS off does not fall back to a wildcard's certificate,
-//! because a certificate never answers for a domain that it was not bound to. Expiry is not looked
-//! at: an expired certificate that is bound is served, since nothing better is there.
+//! because a certificate is only served for the domain that it is bound to. Expiry is not checked:
+//! an expired certificate that is bound is served, because there is nothing better.
 
 use edgeseal_core::delivery::DeliveryConfig;
 
@@ -22,7 +22,7 @@ use crate::{
 /// Why a ClientHello gets no certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoCertificate {
-    /// The client named no server.
+    /// The client sent no SNI.
     #[error("the client sent no server name")]
     NoSni,
     /// No domain has this name.
@@ -36,25 +36,25 @@ pub enum NoCertificate {
     HttpsOff,
 }
 
-/// What answers a ClientHello.
+/// The result of the selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected<'a, M> {
     /// The certificate and key.
     pub material: M,
-    /// The number of its domain.
+    /// The id of its domain.
     pub domain_id: i64,
-    /// What its domain's owner chose for the handshake.
+    /// The domain's delivery settings for the handshake.
     pub delivery: DeliveryConfig,
     /// The name that the client asked for.
     pub host: Host<'a>,
-    /// How its domain was found.
+    /// How the domain was found.
     pub found: Match,
 }
 
-/// Chooses by SNI.
+/// Selects by SNI.
 ///
 /// # Errors
-/// [`NoCertificate`] in the order of the module's text.
+/// [`NoCertificate`], in the order of the module documentation.
 pub fn select<'a, M: Clone>(
     index: &Index<ServedDomain<M>>,
     sni: Option<&'a str>,

@@ -1,8 +1,9 @@
-//! What is served for one domain, in the form that a million of them fit into memory.
+//! What is served for one domain, small enough for a million of them in memory.
 //!
-//! A domain costs its name, one small [`Entry`], and its share of what many domains have in common:
-//! [`Material`] (one per certificate; few domains have two), the chain above the leaf (one per issuer) and the origins.
-//! Leaf and sealed key stay DER; the parsed key lives in a bounded cache, see `tls`.
+//! A domain costs its name, one small [`ServedDomain`], and its share of what many domains have in
+//! common: [`Material`] (one per certificate; few domains have two), the chain above the leaf (one
+//! per issuer) and the origins. Leaf and sealed key stay DER; the parsed key lives in a bounded
+//! cache, see `tls`.
 
 use std::{
     collections::HashSet,
@@ -28,7 +29,7 @@ pub use certificates::{CertificateSet, Certificates, KeyKind, SharedMaterial};
 /// What is served for one domain. `M` is the handle of its certificates and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedDomain<M = Certificates> {
-    /// Its number, which no other domain has or had, one of the same name neither.
+    /// Its id, never reused, not even for a domain of the same name.
     pub domain_id: i64,
     /// Whether the domain is served at all.
     pub online: bool,
@@ -36,7 +37,7 @@ pub struct ServedDomain<M = Certificates> {
     pub https: Https<M>,
     /// Where requests go.
     pub origins: Arc<Origins>,
-    /// What its owner chose: how handshakes and requests are answered.
+    /// Its delivery settings.
     pub delivery: DeliveryConfig,
     /// The commit that wrote the record.
     pub revision: Revision,
@@ -45,7 +46,7 @@ pub struct ServedDomain<M = Certificates> {
 /// What a handshake gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Https<M> {
-    /// Nothing: no certificate is bound, or HTTPS was switched off.
+    /// No certificate: none is bound, or HTTPS was switched off.
     Off,
     /// One of these certificates.
     On(M),
@@ -56,7 +57,7 @@ pub struct Material {
     digest: Digest,
     chain: Arc<Chain>,
     leaf: Box<[u8]>,
-    /// Replaced when the key-encryption key changes; locked for as long as it takes to copy it.
+    /// Replaced when the key-encryption key changes; locked only while it is copied.
     sealed_key: RwLock<Box<[u8]>>,
 }
 
@@ -68,9 +69,9 @@ pub struct Chain(Box<[Arc<[u8]>]>);
 #[derive(Debug, Default)]
 pub struct Origins {
     list: Box<[Origin]>,
-    /// The number of the account whose they are.
+    /// The id of the account that owns them.
     account_id: u64,
-    /// Whether they may be at addresses that are not public.
+    /// Whether they may have addresses that are not public.
     allows_private: bool,
     rotation: AtomicU32,
 }
@@ -80,37 +81,37 @@ pub struct Origins {
 pub struct Origin {
     /// `host:port`, IPv6 addresses in brackets.
     pub authority: Box<str>,
-    /// Lower goes first.
+    /// Lower is tried first.
     pub priority: u8,
-    /// Share among origins of one priority; zero counts as one if all are zero.
+    /// Weight among origins of one priority; if all are zero, each counts as one.
     pub weight: u8,
     /// TCP port, as in `authority`.
     pub port: u16,
 }
 
-/// Equal values kept once: the lists of origins in use. Domains of an account with the same list also
-/// share its turn, so that weights hold over all their requests together.
+/// Interns the lists of origins in use. Domains of an account with equal lists also share their
+/// rotation, so that weights hold over all their requests together.
 #[derive(Debug, Default)]
 pub struct OriginInterner {
     known: HashSet<Arc<Origins>>,
-    /// At this many, those that nobody uses are let go. It doubles with what stays, so that looking
-    /// costs each list O(1).
+    /// At this many, unused lists are dropped. It doubles with what remains, so the amortized cost
+    /// per list is O(1).
     sweep_threshold: usize,
 }
 
-/// Equal values kept once: the certificates in use, by digest.
+/// Interns the certificates in use, by digest.
 #[derive(Debug, Default)]
 pub struct MaterialInterner {
     known: HashSet<ByDigest>,
     retired: Vec<Digest>,
-    /// Below this many retired ones it is not worth looking: what many domains share stays retired
-    /// for long and would be looked at on every change.
+    /// With fewer retired ones than this a sweep is not worth its cost: material that many domains
+    /// share stays retired for long and would be checked on every change.
     sweep_threshold: usize,
 }
 
 impl<M> ServedDomain<M> {
-    /// The strict transport security that is announced over HTTPS. None while HTTPS is off: a
-    /// browser on a connection from before would be told to insist on what is not there any more.
+    /// The HSTS header that is sent over HTTPS. `None` while HTTPS is off: otherwise a browser on
+    /// an older connection would insist on HTTPS that is no longer there.
     #[must_use]
     pub const fn hsts(&self) -> Option<Hsts> {
         if self.https.is_on() {
@@ -130,8 +131,7 @@ impl<M> Https<M> {
 }
 
 impl Material {
-    /// Leaf, chain and sealed key with this address. The caller has checked that the address is
-    /// theirs.
+    /// Leaf, chain and sealed key with this digest. The caller has checked that the digest matches.
     #[must_use]
     pub fn new(digest: Digest, leaf: &[u8], chain: Arc<Chain>, sealed_key: &[u8]) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl Material {
         }
     }
 
-    /// The address.
+    /// The digest: its address in the store.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
@@ -161,14 +161,15 @@ impl Material {
         sealed.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The key-encryption key that the private key is sealed under; `None` if there is no key.
+    /// The id of the key-encryption key that the private key is sealed under; `None` if there is no
+    /// key.
     #[must_use]
     pub fn sealed_under(&self) -> Option<KeyId> {
         let sealed = self.sealed_key.read();
         KeyId::of_sealed(&sealed.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Holds the same private key sealed anew, for everybody who shares this material.
+    /// Replaces the sealed private key for everyone who shares this material.
     pub fn reseal(&self, sealed_key: Vec<u8>) {
         let sealed = self.sealed_key.write();
         *sealed.unwrap_or_else(PoisonError::into_inner) = sealed_key.into();
@@ -206,28 +207,28 @@ impl Chain {
 }
 
 impl Origins {
-    /// The origins of a domain's record, which is the account's; whether they may be at addresses that
-    /// are not public.
+    /// The origins of a domain record of this account; `allows_private`: whether they may have
+    /// addresses that are not public.
     #[must_use]
     pub fn of(account: &AccountId, origins: &[domain::Origin], may_be_private: bool) -> Self {
         let mut list: Vec<Origin> = origins.iter().map(Origin::of).collect();
         list.sort_by_key(|origin| origin.priority); // stable: the owner's order within a priority
         Self {
             list: list.into_boxed_slice(),
-            // 16 digits.
+            // An account id has 16 digits.
             account_id: account.as_str().parse().unwrap_or_default(),
             allows_private: may_be_private,
             rotation: AtomicU32::new(0),
         }
     }
 
-    /// The number of the account whose they are.
+    /// The id of the account that owns them.
     #[must_use]
     pub const fn account(&self) -> u64 {
         self.account_id
     }
 
-    /// Whether they may be at addresses that are not public.
+    /// Whether they may have addresses that are not public.
     #[must_use]
     pub const fn allows_private(&self) -> bool {
         self.allows_private
@@ -240,8 +241,8 @@ impl Origins {
     }
 
     /// The origins in the order in which the next request tries them: by priority; within one
-    /// priority in turn by weight, the rest after it in the owner's order. Those that are not `well`
-    /// come after all others and take no turns.
+    /// priority a weighted rotation picks the first, the others follow in the owner's order.
+    /// Origins for which `well` is false come last and take no part in the rotation.
     pub fn ordered(&self, well: impl Fn(&Origin) -> bool) -> Vec<&Origin> {
         let [first, _, ..] = self.list.as_ref() else {
             return self.list.iter().collect();
@@ -254,7 +255,7 @@ impl Origins {
         while let Some(peers) = order.get_mut(from..).filter(|rest| !rest.is_empty()) {
             let count = peers.iter().take_while(|one| one.priority == priority);
             let count = count.count();
-            // The one whose turn it is goes before its peers; these keep their order.
+            // The selected one goes before its peers; these keep their order.
             let first = pick_weighted(&peers[..count], turn);
             peers[..=first].rotate_right(1);
             from += count;
@@ -265,7 +266,7 @@ impl Origins {
     }
 }
 
-/// Which of some origins of one priority has turn `turn`.
+/// Which of some origins of one priority is selected at position `turn` of the rotation.
 fn pick_weighted(peers: &[&Origin], turn: u32) -> usize {
     let weights = peers.iter().map(|origin| u32::from(origin.weight));
     let total: u32 = weights.clone().sum();
@@ -282,7 +283,7 @@ fn pick_weighted(peers: &[&Origin], turn: u32) -> usize {
     0
 }
 
-// Whose turn it is counts for neither equality nor hash.
+// The position of the rotation counts for neither equality nor hash.
 impl PartialEq for Origins {
     fn eq(&self, other: &Self) -> bool {
         self.list == other.list
@@ -320,7 +321,7 @@ impl Origin {
 }
 
 impl OriginInterner {
-    /// Keeps `origins`, or gives the equal ones that are there.
+    /// Returns the equal list that is stored, or stores `origins`.
     pub fn intern(&mut self, origins: Origins) -> Arc<Origins> {
         const SMALL: usize = 64;
         if let Some(known) = self.known.get(&origins) {
@@ -337,14 +338,15 @@ impl OriginInterner {
 }
 
 impl MaterialInterner {
-    /// The one with this address, if it is in use.
+    /// The material with this digest, if it is in use.
     #[must_use]
     pub fn get(&self, digest: &Digest) -> Option<SharedMaterial> {
         self.known.get(digest).map(|known| known.0.clone())
     }
 
-    /// Keeps `material`, or gives the equal one that is there. One with the same address but
-    /// another sealed key, as after a change of the key-encryption key, takes the old one's place.
+    /// Returns the equal material that is stored, or stores `material`. One with the same digest
+    /// but another sealed key, as after a change of the key-encryption key, replaces the stored
+    /// one.
     pub fn intern(&mut self, material: SharedMaterial) -> SharedMaterial {
         match self.get(material.digest()) {
             Some(known) if known == material => known,
@@ -355,13 +357,13 @@ impl MaterialInterner {
         }
     }
 
-    /// Says that a domain no longer uses it.
+    /// Marks material that a domain no longer uses.
     pub fn retire(&mut self, digest: &Digest) {
         self.retired.push(*digest);
     }
 
-    /// Lets go of what was retired and is used by nobody. A handshake may still hold some: those
-    /// are looked at again at the next call.
+    /// Drops retired material that is unused. A handshake may still hold some: it is checked again
+    /// at the next call.
     pub fn sweep(&mut self) {
         if self.retired.len() < self.sweep_threshold {
             return;
@@ -381,24 +383,24 @@ impl MaterialInterner {
         self.sweep_threshold = self.retired.len() + self.retired.len() / 2;
     }
 
-    /// Makes room for so many more.
+    /// Reserves capacity for `more` values.
     pub fn reserve(&mut self, more: usize) {
         self.known.reserve(more);
     }
 
-    /// Lets go of all that is used by nobody, also of what was never said to be retired.
+    /// Drops all unused material, also if it was never marked as retired.
     pub fn sweep_all(&mut self) {
         self.known
             .retain(|one| SharedMaterial::strong_count(&one.0) > 1);
     }
 
-    /// How many there are.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()

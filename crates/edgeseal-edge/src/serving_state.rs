@@ -1,4 +1,4 @@
-//! What an edge holds in memory, each thing once.
+//! What an edge serves from memory, each value stored once.
 
 use std::{
     collections::HashMap,
@@ -35,18 +35,18 @@ pub(crate) struct ServingState {
     origins: Mutex<OriginInterner>,
 }
 
-/// Issuers and chains of them, as long as some material has them.
+/// Issuers and chains of them, for as long as some material uses them.
 #[derive(Debug, Default)]
 struct Chains {
     issuers: HashMap<Digest, Arc<[u8]>>,
     /// By the digest of the issuers' digests.
     chains: HashMap<Digest, Arc<Chain>>,
-    /// Issuers from which on it is worth to look for those that nobody has.
+    /// Number of issuers from which on a sweep for unused ones is worth its cost.
     sweep_threshold: usize,
 }
 
 impl Chains {
-    /// Looks when there are twice as many as after the last time, so each costs a look or two.
+    /// Runs when there are twice as many as after the last sweep: amortized O(1).
     fn sweep(&mut self) {
         const SMALL: usize = 64;
         if self.issuers.len() < self.sweep_threshold.max(SMALL) {
@@ -59,7 +59,7 @@ impl Chains {
 }
 
 impl ServingState {
-    /// Nothing yet.
+    /// An empty state.
     pub(crate) fn new(
         keys: Arc<KeyCache>,
         environment: Environment,
@@ -99,14 +99,14 @@ impl ServingState {
         self.quarantine.release(name);
     }
 
-    /// Serves `entry`, which is only part of what the domain should have, from now on; the domain is
-    /// in quarantine for the rest.
+    /// Serves `entry`, which lacks a part of what the domain should have; the domain is quarantined
+    /// for that part.
     pub(crate) fn put_partial(&self, name: &DomainPattern, entry: ServedDomain, reason: &str) {
         self.replace(name, entry);
         self.quarantine.put(name, reason);
     }
 
-    /// Serves `entry`, whose material is kept already, from now on; there is nothing in its place.
+    /// Serves `entry`, whose material is already interned and whose domain is new.
     pub(crate) fn insert(&self, name: &DomainPattern, entry: ServedDomain) {
         self.keys.staples().serve(&entry);
         self.index.put(name, entry);
@@ -123,13 +123,13 @@ impl ServingState {
         self.retire(before);
     }
 
-    /// Makes room for so many more domains, each with material of its own.
+    /// Reserves capacity for `domains` more domains, each with its own material.
     pub(crate) fn reserve(&self, domains: usize) {
         self.index.reserve(domains);
         self.materials().reserve(domains);
     }
 
-    /// Serves the domain no more.
+    /// Stops serving the domain.
     pub(crate) fn remove(&self, name: &DomainPattern) {
         let before = self.index.get(name);
         self.index.remove(name);
@@ -137,19 +137,19 @@ impl ServingState {
         self.quarantine.release(name);
     }
 
-    /// Lets go of material, chains and issuers that nobody uses. Not between the moment that an issuer
-    /// is [kept](Self::keep_issuer) and the one that its [chain](Self::chain) is asked for.
+    /// Drops unused material, chains and issuers. Must not run between
+    /// [`keep_issuer`](Self::keep_issuer) and [`chain`](Self::chain) of the same material.
     pub(crate) fn sweep(&self) {
         self.materials().sweep();
         self.chains().sweep();
     }
 
-    /// Keeps material for domains that are about to come.
+    /// Interns material for domains that are about to be inserted.
     pub(crate) fn keep_material(&self, material: Material) {
         self.materials().intern(SharedMaterial::new(material));
     }
 
-    /// Lets go of material that no domain came for.
+    /// Drops material that no domain uses.
     pub(crate) fn sweep_all(&self) {
         self.materials().sweep_all();
     }
@@ -159,17 +159,17 @@ impl ServingState {
         self.materials().get(digest)
     }
 
-    /// Whether an issuer is known.
+    /// Whether an issuer is stored.
     pub(crate) fn has_issuer(&self, digest: &Digest) -> bool {
         self.chains().issuers.contains_key(digest)
     }
 
-    /// Keeps an issuer.
+    /// Stores an issuer.
     pub(crate) fn keep_issuer(&self, digest: Digest, der: Arc<[u8]>) {
         self.chains().issuers.entry(digest).or_insert(der);
     }
 
-    /// The chain of these issuers, all of which are known; `None` if one is not.
+    /// The chain of these issuers; `None` if one of them is not stored.
     pub(crate) fn chain(&self, issuers: &[Digest]) -> Option<Arc<Chain>> {
         let id = Digest::of_chain(issuers.iter().map(|issuer| &issuer.0[..]));
         let mut chains = self.chains();
@@ -184,7 +184,7 @@ impl ServingState {
         Some(chain)
     }
 
-    /// The origins of a domain's record.
+    /// The interned origins of a domain record.
     pub(crate) fn origins(&self, domain: &Domain) -> Arc<Origins> {
         let private = self.private_origins.permits(domain.origin_permission);
         let origins = Origins::of(&domain.account, &domain.origins, private);

@@ -38,7 +38,7 @@ use fetch::FetchError;
 
 /// Requests under way at a time, to all responders together.
 const AT_A_TIME: usize = 32;
-/// All responses together, in octets: a usual one has 500 to 2000.
+/// All responses together, in bytes: a usual one has 500 to 2000.
 const ROOM_BYTES: usize = 64 * 1024 * 1024;
 /// The clock is looked at this often at least.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ pub(crate) struct Stapler {
     due: BinaryHeap<Reverse<(Timestamp, Digest)>>,
     under_way: JoinSet<(Digest, Outcome)>,
     revoked: HashSet<Digest>,
-    /// Responses that are stapled, and their octets.
+    /// Responses that are stapled, and their bytes.
     held: usize,
     held_bytes: usize,
 }
@@ -65,7 +65,7 @@ struct Job {
     /// When it is asked about next; `None`: it is being asked about, or there is nobody to ask.
     due: Option<Timestamp>,
     failures: u32,
-    /// The response that is stapled: when that ends, and its octets.
+    /// The response that is stapled: when that ends, and its bytes.
     staple: Option<(Timestamp, usize)>,
 }
 

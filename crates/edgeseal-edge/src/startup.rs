@@ -1,7 +1,8 @@
-//! From the replica to an edge that serves: what is loaded, what follows the store, what listens.
+//! From the replica to a serving edge: what is loaded, what replicates from the store, what
+//! listens.
 //!
-//! A start goes through these in one go. A process that takes over from another one stops in
-//! between: it loads while the other serves, and goes on once that one has let go of the store.
+//! A normal start runs these steps at once. A process that takes over from another one pauses
+//! between them: it loads while the other serves, and goes on once that one has released the store.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -27,26 +28,26 @@ use crate::{
     telemetry, tls,
 };
 
-/// An edge that has its last good state, and neither follows a store nor listens.
+/// An edge that has its last good state, and neither replicates nor listens.
 pub struct LoadedEdge {
     base: EdgeContext,
     replica: Replica,
-    /// Where what was loaded stands. The file may have gone on since.
+    /// The status of the loaded replica. The file may have changed since.
     status: ReplicaStatus,
     from_snapshot: bool,
     origin_tls: tls::OriginTls,
 }
 
-/// Where an edge listens.
+/// The sockets of an edge.
 #[derive(Debug)]
 pub struct Listeners {
     /// HTTPS.
     pub https: std::net::TcpListener,
-    /// Plain HTTP, if at all.
+    /// Plain HTTP, if enabled.
     pub http: Option<std::net::TcpListener>,
 }
 
-/// What an edge is as long as it lives, whatever store it follows.
+/// What lives as long as the edge, across replications.
 pub(crate) struct EdgeContext {
     pub(crate) options: Options,
     pub(crate) serving: Arc<ServingState>,
@@ -55,27 +56,26 @@ pub(crate) struct EdgeContext {
     pub(crate) clock: fn() -> Timestamp,
     keys: Arc<tls::KeyCache>,
     tickets: Arc<tls::TicketKeys>,
-    /// Locked by its task, and here for the next one: what it knows of responses lasts longer.
+    /// Locked by its task, and kept for the next one: known OCSP responses outlive a replication.
     stapler: Arc<Mutex<Stapler>>,
 }
 
-/// What runs while an edge follows a store.
+/// The tasks of one replication.
 pub(crate) struct ReplicationTasks {
     pub(crate) store: SharedStore,
     pub(crate) follower: Task,
-    /// What runs beside it, and can end before it.
+    /// Tasks that run beside the follower, and can end before it.
     pub(crate) aux_tasks: [Task; 2],
-    /// Whether the ticket keys that edges share are there.
+    /// Whether the ticket keys that edges share have been obtained.
     pub(crate) ticket_keys: watch::Receiver<bool>,
     pub(crate) prover: Option<Task>,
 }
 
-/// Connections that may wait until they are accepted; the system may allow fewer
-/// (`net.core.somaxconn`).
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
 impl Listeners {
-    /// Listens on these addresses.
+    /// Binds these addresses.
     ///
     /// # Errors
     /// [`StartError::Listen`].
@@ -88,10 +88,10 @@ impl Listeners {
     }
 }
 
-/// A listening socket that does not block. Must be called on the runtime.
+/// Binds a non-blocking listening socket. Must be called on the runtime.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -104,7 +104,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 impl LoadedEdge {
-    /// Opens the replica, or makes one, and takes what can be served from it.
+    /// Opens or creates the replica, and loads what can be served from it.
     ///
     /// # Errors
     /// [`StartError::Replica`] if not even an empty replica can be opened.
@@ -116,11 +116,11 @@ impl LoadedEdge {
         Self::load_by(options, keyring, clock, false).await
     }
 
-    /// As [`load`](Self::load) from the replica of an edge that runs, and goes on writing it until
-    /// it is [released](Edge::release). Nothing is written, moved or made.
+    /// Like [`load`](Self::load), but from the replica of a running edge, which goes on writing it
+    /// until its [`stop_replication`](Edge::stop_replication). Writes, moves and creates nothing.
     ///
     /// # Errors
-    /// [`StartError::Replica`] also if the replica is damaged or of another release.
+    /// [`StartError::Replica`] also if the replica is corrupted or of another release.
     pub async fn load_snapshot(
         options: Options,
         keyring: Keyring,
@@ -173,11 +173,11 @@ impl LoadedEdge {
         })
     }
 
-    /// Follows `store`, and serves on `listeners` once the first full state is applied: see
-    /// [`Edge::start`]. Nothing is reported until [`Edge::prove`].
+    /// Replicates from `store`, and serves on `listeners` once the first full state is applied: see
+    /// [`Edge::start`]. Nothing is reported until [`Edge::start_prover`].
     ///
     /// # Errors
-    /// [`StartError`] if something that will not heal by waiting is in the way.
+    /// [`StartError`] for a failure that waiting does not cure.
     pub async fn serve<E: From<StartError>>(
         self,
         store: SharedStore,
@@ -193,7 +193,7 @@ impl LoadedEdge {
         if beside && standing.cursor.is_some() {
             replica.refresh().map_err(StartError::from)?;
         } else if beside {
-            // Not all of it did read, and only now the file is this process's.
+            // Some rows could not be decoded, and only now this process owns the file.
             replica.rebuild().map_err(StartError::from)?;
         }
         // Only now: another process may have written some while this one loaded.
@@ -243,7 +243,7 @@ impl LoadedEdge {
             https = %https_address,
             http = http_address.map(tracing::field::display),
             store.revision = served.borrow().0,
-            "the edge serves"
+            "the edge is serving"
         );
         Ok(Edge {
             context: base,
@@ -258,7 +258,7 @@ impl LoadedEdge {
 }
 
 impl EdgeContext {
-    /// Follows a store from `cursor` on, and writes `replica`.
+    /// Replicates from a store from `cursor` on, and writes `replica`.
     pub(crate) fn start_replication(
         &self,
         replica: Replica,
@@ -267,7 +267,7 @@ impl EdgeContext {
     ) -> Result<(ReplicationTasks, watch::Receiver<Revision>, ResealHandle), StartError> {
         let (reseal, wishes) = ResealHandle::new();
         let revision = cursor.unwrap_or_default();
-        // What the replica had is served, whether or not the store says anything.
+        // The content of the replica is served whether or not the store responds.
         telemetry::revision_applied(revision.0, self.serving.index().len());
         let (served_sender, served) = watch::channel(revision);
         let follower = Follower {
@@ -301,7 +301,7 @@ impl EdgeContext {
 }
 
 impl ReplicationTasks {
-    /// Takes the report back, and ends all but the follower of what is served.
+    /// Withdraws the report, and ends all tasks but the follower.
     pub(crate) async fn stop_all_but_follower(self) -> Task {
         if let Some(prover) = self.prover {
             prover.stop().await;

@@ -11,51 +11,51 @@ use crate::select::NoCertificate;
 pub(crate) enum HandshakeResult {
     /// It was completed.
     Completed,
-    /// No certificate answers, see [`Refusal`].
+    /// There is no certificate for it, see [`RejectReason`].
     Refused,
-    /// The ClientHello or the rest did not come in time.
+    /// The ClientHello or the rest did not arrive in time.
     TimedOut,
-    /// The client broke off, or spoke no TLS that is served.
+    /// The client disconnected, or used no TLS that is served.
     Failed,
-    /// There was too much to do.
+    /// The edge was overloaded.
     Shed,
 }
 
-/// Why something new is not taken on.
+/// Why a connection, handshake or stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Shed {
-    /// Too many connections, and its source holds as many as any other.
+    /// Too many connections, and no source holds more than its own.
     #[error("there are too many connections")]
     Connections,
     /// Too many connections from one source.
     #[error("its source has too many connections")]
     ConnectionsPerSource,
     /// Too many handshakes.
-    #[error("too many handshakes are under way")]
+    #[error("too many handshakes are in progress")]
     Handshakes,
     /// Too many handshakes from one source.
-    #[error("its source has too many handshakes under way")]
+    #[error("its source has too many handshakes in progress")]
     HandshakesPerSource,
-    /// Too many streams, and its source holds as many as any other.
+    /// Too many streams, and no source holds more than its own.
     #[error("there are too many streams")]
     Streams,
     /// Too many streams from one source.
     #[error("its source has too many streams")]
     StreamsPerSource,
-    /// Too many long request heads, and its source has as many as any other.
-    #[error("there are too many long request heads")]
+    /// Too many long request headers, and no source holds more than its own.
+    #[error("there are too many long request headers")]
     LargeHeaders,
-    /// Too many long request heads from one source.
-    #[error("its source sends too many long request heads")]
+    /// Too many long request headers from one source.
+    #[error("its source sends too many long request headers")]
     LargeHeadersPerSource,
-    /// Handshakes have to wait for too long.
-    #[error("handshakes have to wait for too long")]
+    /// Handshakes are queued for too long.
+    #[error("handshakes are queued for too long")]
     Delay,
-    /// Memory is short.
-    #[error("memory is short")]
+    /// Memory use is above the limit.
+    #[error("memory use is above the limit")]
     Memory,
-    /// It does not say whom it is for, or may not.
-    #[error("no load balancer speaks for it")]
+    /// The PROXY protocol header is missing, invalid or from an untrusted peer.
+    #[error("no valid PROXY protocol header from a trusted proxy")]
     ProxyHeader,
 }
 
@@ -76,7 +76,8 @@ pub(crate) fn shed(reason: Shed) {
     counter!("edgeseal_shed_total", "reason" => reason).increment(1);
 }
 
-/// For want of what a connection is closed, because its source holds most of it, or nobody uses it.
+/// The exhausted resource for which a connection is evicted: its source holds most of it, or the
+/// connection was idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Eviction {
     /// Connections.
@@ -85,13 +86,13 @@ pub(crate) enum Eviction {
     Handshake,
     /// Streams.
     Stream,
-    /// Long request heads.
+    /// Long request headers.
     LargeHeader,
     /// Connections or handshakes, and no source holds most: it was idle for longest.
     Idle,
     /// Memory.
     Memory,
-    /// Connections to an origin. What ends is an exchange with it.
+    /// Connections to an origin. What ends is a request, tunnel or HTTP/2 connection to it.
     OriginConnection,
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn evicted(reason: Eviction) {
     counter!("edgeseal_connections_evicted_total", "reason" => reason).increment(1);
 }
 
-/// A connection that could not be accepted: for want of file descriptors or otherwise.
+/// Counts a connection that could not be accepted: no file descriptors, or another error.
 pub(crate) fn accept_failure(for_want_of_descriptors: bool) {
     let reason = if for_want_of_descriptors {
         "descriptors"
@@ -125,7 +126,7 @@ pub(crate) fn memory_pressure(short: bool) {
 /// Why a handshake was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RejectReason {
-    /// By selection.
+    /// No certificate was selected.
     NoCertificate(NoCertificate),
     /// The bound certificate's key cannot be opened.
     KeyUnusable,
@@ -142,13 +143,13 @@ pub(crate) fn handshake(result: HandshakeResult) {
     counter!("edgeseal_handshakes_total", "result" => result).increment(1);
 }
 
-/// How a completed handshake came about.
+/// Counts a completed handshake, full or resumed.
 pub(crate) fn session(resumed: bool) {
     let kind = if resumed { "resumed" } else { "full" };
     counter!("edgeseal_tls_sessions_total", "kind" => kind).increment(1);
 }
 
-/// The key that seals tickets: how old it is, and whether all edges have it.
+/// The key that seals session tickets: its age, and whether all edges have it.
 #[expect(
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
@@ -158,12 +159,12 @@ pub(crate) fn ticket_key(age_ms: i64, shared: bool) {
     gauge!("edgeseal_ticket_key_shared").set(f64::from(u8::from(shared)));
 }
 
-/// What came of asking an OCSP responder; `result` is one of a fixed set.
+/// Counts a request to an OCSP responder; `result` is one of a fixed set.
 pub(crate) fn ocsp_fetch(result: &'static str) {
     counter!("edgeseal_ocsp_fetches_total", "result" => result).increment(1);
 }
 
-/// Responses that are stapled, and certificates that are served although they are revoked.
+/// Stapled OCSP responses, and served certificates that are revoked.
 #[expect(
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
@@ -184,12 +185,13 @@ pub(crate) fn handshake_rejected(reason: RejectReason) {
     counter!("edgeseal_tls_refusals_total", "reason" => reason).increment(1);
 }
 
-/// A try of an origin that brought no answer; `reason` is one of a fixed set.
+/// Counts an attempt at an origin that returned no response; `reason` is one of a fixed set.
 pub(crate) fn origin_failure(reason: &'static str) {
     counter!("edgeseal_origin_failures_total", "reason" => reason).increment(1);
 }
 
-/// Answers to visitors by class. Each counter is looked up once: this is on every request's way.
+/// Counts responses to clients by class. Each counter is looked up once: this runs for every
+/// request.
 #[derive(Default)]
 pub(crate) struct Responses([OnceLock<Counter>; 5]);
 
@@ -209,7 +211,7 @@ impl std::fmt::Debug for Responses {
     }
 }
 
-/// Lines of the access log that were not written; `reason` is one of a fixed set.
+/// Counts lines of the access log that were not written; `reason` is one of a fixed set.
 pub(crate) fn access_log_lost(reason: &'static str, lines: u64) {
     counter!("edgeseal_access_log_lost_total", "reason" => reason).increment(lines);
 }
@@ -260,8 +262,8 @@ pub(crate) fn proof(matches: bool) {
     counter!("edgeseal_proofs_total", "result" => result).increment(1);
 }
 
-/// How long a change took until a handshake showed it; `None`: it was not heard of as a change. A
-/// time below zero says that clocks disagree: it is counted, and taken for zero.
+/// Time from a change until a handshake showed it; `None`: it was not received as a change. A
+/// negative time means that clocks disagree: it is counted, and recorded as zero.
 #[expect(
     clippy::cast_precision_loss,
     reason = "milliseconds of less than 285,000 years are exact"

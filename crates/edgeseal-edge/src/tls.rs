@@ -316,7 +316,7 @@ impl From<io::Error> for ClientHelloError {
     }
 }
 
-/// Reads a ClientHello: what it says, and its octets, from which the handshake begins.
+/// Reads a ClientHello: what it says, and its bytes, from which the handshake begins.
 async fn read_client_hello(
     stream: &mut TcpStream,
 ) -> Result<(Accepted, Vec<u8>), ClientHelloError> {

@@ -48,7 +48,7 @@ impl MemoryUse {
     }
 
     /// Freed memory is no reason to close anything: it goes back by itself. Nothing new is taken on
-    /// when it fills the rest all the same, for a control group knows no difference.
+    /// when it fills the rest anyway, for a control group knows no difference.
     const fn pressure(self, most: u64) -> Pressure {
         if self.in_use >= most / 100 * 85 {
             Pressure::Exhausted

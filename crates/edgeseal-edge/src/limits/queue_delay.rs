@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// What a handshake may wait for its turn: less than a visitor would lose by coming again.
+/// What a handshake may wait for its turn: less than a client would lose by coming again.
 const TARGET: Duration = Duration::from_millis(500);
 /// Waiting that lasts for so long is no burst.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Answers whose end is the end of the connection (RFC 9112 §6.3): those without a length to visitors of
+//! Answers whose end is the end of the connection (RFC 9112 §6.3): those without a length to clients of
 //! HTTP/1.0. If one breaks off, the connection must not end as if it were complete: it is reset.
 
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! hyper keeps its buffers and the room for an answer for as long as it has a connection, tens of
 //! kilobytes, and most connections of an edge wait for a request that may never come. So hyper has one
-//! only from the first octet of a request until [`PARK_AFTER`] after the end of an answer; in between there is
+//! only from the first byte of a request until [`PARK_AFTER`] after the end of an answer; in between there is
 //! nothing but the stream. What was read and not used goes with it ([`TrackedStream`]), so nothing is lost,
 //! and the time that a head may take goes on.
 
@@ -44,7 +44,7 @@ pub(super) struct ConnectionEnd {
 /// Between two requests, until a connection is parked. To begin anew costs a few microseconds, so
 /// clients that come again sooner pay nothing, and the others next to nothing.
 const PARK_AFTER: Duration = Duration::from_millis(50);
-/// For a client to take the last octets.
+/// For a client to take the last bytes.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// For a client to end its side after an answer that came before its request was read to the end, and for
 /// it to send the next part of that.
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// Waits for the first octet of a request; `None` if the connection should end before.
+/// Waits for the first byte of a request; `None` if the connection should end before.
 async fn first_byte<S: AsyncRead + Unpin>(
     parked: &mut Parked<S>,
     ends: &ConnectionEnd,
@@ -115,7 +115,7 @@ async fn first_byte<S: AsyncRead + Unpin>(
     }
 }
 
-/// Serves the request of which `parked` has the first octets, and those that follow without a rest.
+/// Serves the request of which `parked` has the first bytes, and those that follow without a rest.
 /// `None`: the connection has ended.
 async fn serve_requests<S, A, F, B>(
     parked: Parked<S>,
@@ -147,7 +147,7 @@ where
     let mut connection = builder(ends.header_timeout, &idleness)
         .serve_connection(TokioIo::new(watched), service)
         .with_upgrades();
-    // A timer that is set for each request would cost more than one that fires now and then.
+    // A timer that is set for each request would cost more than one that fires periodically.
     let mut look = std::pin::pin!(sleep_until(parked.since));
     // What it is set for.
     let (mut looks, mut ending, mut lingers) = (WaitingFor::Nothing, false, false);
@@ -230,7 +230,7 @@ fn park<S: AsyncRead, A>(
     since: Instant,
 ) -> Parked<S> {
     let (stream, unread) = parts.io.into_inner().into_parts();
-    // A copy, almost always of nothing: hyper's buffer would stay with its last octet.
+    // A copy, almost always of nothing: hyper's buffer would stay with its last byte.
     let before = Bytes::from([&parts.read_buf[..], &unread].concat());
     Parked {
         stream,

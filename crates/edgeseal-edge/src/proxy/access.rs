@@ -57,7 +57,7 @@ const QUEUE: usize = 8192;
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// How often it is looked whether somebody has moved the file away, while lines come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Octets written at a time, about.
+/// Bytes written at a time, about.
 const BATCH: usize = 64 * 1024;
 
 impl AccessLogger {
@@ -137,7 +137,7 @@ impl LogFile {
 }
 
 fn append(path: &PathBuf) -> io::Result<File> {
-    // Appending is what makes truncation by others safe. Addresses of visitors are nobody else's.
+    // Appending is what makes truncation by others safe. Addresses of clients are nobody else's.
     OpenOptions::new()
         .append(true)
         .create(true)

@@ -317,7 +317,7 @@ fn is_chunked_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a name has an octet that CGI and its like turn into the same as `-`: most do so with `_`
+/// Whether a name has a byte that CGI and its like turn into the same as `-`: most do so with `_`
 /// (RFC 3875 §4.1.18), some with whatever is neither letter nor digit.
 fn needs_normalizing(name: &HeaderName) -> bool {
     let mut bytes = name.as_str().bytes();
@@ -330,7 +330,7 @@ fn is_stripped(name: &str) -> bool {
     forwarded || STRIPPED.binary_search(&name).is_ok()
 }
 
-/// Whether an origin that reads such octets as `-` would take it for what the edge says, or for what
+/// Whether an origin that reads such bytes as `-` would take it for what the edge says, or for what
 /// the edge has taken off.
 fn normalizes_to_protected(name: &HeaderName) -> bool {
     if !needs_normalizing(name) {

@@ -97,7 +97,7 @@ fn port(asked: Option<u16>, from: End, to: End) -> Option<u16> {
     (direct && to.own_port != to.default_port).then_some(to.own_port)
 }
 
-/// A path or query as sent, but for octets that clients send and URIs do not have (RFC 3986 §2.1).
+/// A path or query as sent, but for bytes that clients send and URIs do not have (RFC 3986 §2.1).
 fn push(location: &mut String, sent: &str) {
     for byte in sent.bytes() {
         if byte.is_ascii_graphic() {

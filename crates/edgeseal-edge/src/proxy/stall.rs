@@ -1,10 +1,10 @@
-//! Whether a visitor takes what is there for it.
+//! Whether a client takes what is there for it.
 //!
-//! While a visitor reads nothing, nothing of the answer is asked for, so the answer itself cannot
+//! While a client reads nothing, nothing of the answer is asked for, so the answer itself cannot
 //! notice. Therefore each connection counts the answers of which a part was handed over and the next
-//! was not asked for. If there are some, and none of them moves for too long, the visitor is gone or
+//! was not asked for. If there are some, and none of them moves for too long, the client is gone or
 //! means harm, and the connection is cut. On HTTP/2 one answer that moves keeps all of them: a player
-//! on pause is no attack. Silence of an origin is not the visitor's and does not count.
+//! on pause is no attack. Silence of an origin is not the client's and does not count.
 
 use std::{
     sync::{
@@ -19,14 +19,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// What one connection's visitor takes. Cheap to clone.
+/// What one connection's client takes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct StallMonitor(Arc<StallState>);
 
 #[derive(Debug)]
 struct StallState {
     timeout: Duration,
-    /// Answers that wait for the visitor.
+    /// Answers that wait for the client.
     pending: AtomicUsize,
     epoch: Instant,
     /// When one of them moved.
@@ -42,12 +42,12 @@ pub(super) struct PendingWrites {
     offered: Option<PendingWrite>,
 }
 
-/// A part of an answer that waits for the visitor until this is dropped.
+/// A part of an answer that waits for the client until this is dropped.
 #[derive(Debug)]
 pub(super) struct PendingWrite(StallMonitor);
 
 impl StallMonitor {
-    /// Of a visitor who may take nothing for `limit`.
+    /// Of a client who may take nothing for `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
         Self(Arc::new(StallState {
             timeout: limit,
@@ -59,12 +59,12 @@ impl StallMonitor {
         }))
     }
 
-    /// For how long the visitor may take nothing.
+    /// For how long the client may take nothing.
     pub(crate) fn timeout(&self) -> Duration {
         self.0.timeout
     }
 
-    /// Waits until the visitor has taken nothing for too long.
+    /// Waits until the client has taken nothing for too long.
     pub(crate) async fn stalled(&self) {
         self.0.stalled.notified().await;
     }
@@ -94,7 +94,7 @@ impl PendingWrites {
         self.offered = Some(self.flow.pending_write());
     }
 
-    /// A part was offered, and the visitor does not take it yet.
+    /// A part was offered, and the client does not take it yet.
     pub(super) fn set_blocked(&mut self) {
         if self.offered.is_none() {
             self.set_pending();

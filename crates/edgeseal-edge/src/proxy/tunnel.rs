@@ -1,4 +1,4 @@
-//! After a change of the protocol: octets both ways, whatever they mean.
+//! After a change of the protocol: bytes both ways, whatever they mean.
 
 use std::{
     io,
@@ -93,7 +93,7 @@ async fn evicted(exchange: Option<&UpstreamPermit>) {
     }
 }
 
-/// Octets from and to the client.
+/// Bytes from and to the client.
 #[derive(Debug, Default)]
 struct Counts {
     received: AtomicU64,

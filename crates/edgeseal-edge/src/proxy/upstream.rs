@@ -71,14 +71,14 @@ pub(super) struct OriginProtocolPorts {
     pub(super) h2c: Box<[u16]>,
 }
 
-/// What origins that are silent one after another get, in times of what one gets: a visitor waits for
+/// What origins that are silent one after another get, in times of what one gets: a client waits for
 /// one that is silent and for one that is slow. To connect does not count, which has a time of its own.
 const HEAD_TIMEOUT_FACTOR: u32 = 2;
 
 /// The head of a request, the same for each origin that is tried.
 #[derive(Debug)]
 pub(super) struct UpstreamRequestHead {
-    /// Where the visitor comes from, as limits count it.
+    /// Where the client comes from, as limits count it.
     pub(super) source: IpAddr,
     pub(super) method: Method,
     /// Host and port that the origin is asked for.

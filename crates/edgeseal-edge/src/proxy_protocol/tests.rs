@@ -2,12 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a header tells, and what of the octets is left after it.
+/// What a header tells, and what of the bytes is left after it.
 fn told(bytes: &[u8]) -> Result<(ProxyHeader, usize), io::ErrorKind> {
     let mut rest = bytes;
     let mut reading = Box::pin(read(&mut rest));
     let waker = std::task::Waker::noop();
-    // All octets are there: it never waits.
+    // All bytes are there: it never waits.
     match reading
         .as_mut()
         .poll(&mut std::task::Context::from_waker(waker))

@@ -17,7 +17,7 @@ use crate::tls::StoredTicketKey;
 
 const FORMAT: &str = "2";
 
-/// Octets of a page. A row of an index-organised table moves to pages of its own above a quarter of
+/// Bytes of a page. A row of an index-organised table moves to pages of its own above a quarter of
 /// this, and material with a P-256 key is 1–1.5 kB.
 const PAGE: i64 = 8192;
 

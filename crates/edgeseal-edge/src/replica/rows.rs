@@ -39,7 +39,7 @@ pub(super) fn material(row: &Row<'_>) -> rusqlite::Result<MaterialRow> {
 
 pub(super) fn domain(row: &Row<'_>) -> rusqlite::Result<DomainRow> {
     Ok(DomainRow {
-        // Text only: the same octets as a blob would stand at another place.
+        // Text only: the same bytes as a blob would stand at another place.
         name: row.get_ref(0)?.as_str()?.into(),
         revision: from_sql(row.get(1)?),
         record: row.get_ref(2)?.as_blob()?.into(),

@@ -26,9 +26,9 @@ const BACKLOG_KIB: u32 = 64 * 1024;
 /// memory that stays with the process.
 const LISTING_KIB: u32 = 16 * 1024;
 
-/// For a change to be written, before it is served all the same.
+/// For a change to be written, before it is served anyway.
 const COMMIT_WAIT: Duration = Duration::from_millis(250);
-/// Domains that were left out and are remembered at most; beyond, everything is to be written anew.
+/// Domains that were left out and are remembered at most; beyond, everything is to be rewritten.
 const LEFT_OUT_MAX: usize = 100_000;
 
 /// Sends batches to the writing thread.
@@ -280,12 +280,12 @@ fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State
                 return;
             }
             if error.is_corruption() {
-                // From here on no cursor counts until everything was written anew.
+                // From here on no cursor counts until everything was rewritten.
                 advance = false;
                 state.lost_rows.store(true, Ordering::Relaxed);
                 if let Err(error) = database.rebuild() {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the replica cannot be rebuilt: it is opened anew");
+                    tracing::error!(error, "the replica cannot be rebuilt: it is reopened");
                     database.schedule_reopen();
                 }
             }

@@ -1,7 +1,7 @@
-//! A cold start: what the replica holds becomes what is served, before the store is asked.
+//! A cold start: the content of the replica is served before the store is contacted.
 //!
-//! Issuers first, then all material, then all domains: each in one pass over the file, in the order
-//! in which it lies there, while all cores take apart what was read.
+//! Issuers first, then all material, then all domains: each in one sequential pass over the file,
+//! while all cores decode what was read.
 
 use std::{
     collections::HashMap,
@@ -29,9 +29,9 @@ use crate::{
     tls::MaterialError,
 };
 
-/// Serves everything in `replica` that reads. What does not read is left out, and the cursor is
-/// forgotten, so that the store is asked for everything; a file that breaks while it is read is read
-/// again, as far as it is whole.
+/// Serves every row of `replica` that can be decoded. If some cannot, they are skipped and the
+/// cursor is dropped, so that the store is asked for everything; if the file becomes unreadable
+/// while it is read, its intact rows are recovered and loaded.
 ///
 /// # Errors
 /// [`ReplicaError`] if nothing can be read any more.
@@ -45,7 +45,7 @@ pub(crate) fn load_replica(
     };
     tracing::error!(
         error = &reason as &dyn std::error::Error,
-        "the replica broke while it was read: what is whole of it is served, and the store is asked \
+        "the replica became unreadable while it was loaded: intact rows are served, the store is asked \
          for everything"
     );
     let mut replica = replica.recover(&reason, serving.environment())?;
@@ -53,18 +53,21 @@ pub(crate) fn load_replica(
         Ok(standing) => standing,
         Err(reason) => {
             let error: &dyn std::error::Error = &reason;
-            tracing::error!(error, "the replica broke again while it was read");
+            tracing::error!(
+                error,
+                "the replica became unreadable again while it was loaded"
+            );
             replica.status()
         }
     };
     standing.cursor = None;
-    // There is something to serve, so the store is not waited for without end.
+    // There is something to serve, so the wait for the store is limited.
     standing.complete |= !serving.index().is_empty();
     Ok((replica, standing))
 }
 
-/// Serves everything in a replica that another process writes, and leaves the file alone. If not all
-/// of it reads, the cursor is forgotten, so that the store is asked for everything.
+/// Serves every row of a replica that another process writes, and leaves the file alone. If some
+/// rows cannot be decoded, the cursor is dropped, so that the store is asked for everything.
 ///
 /// # Errors
 /// [`ReplicaError`] if the file cannot be read to its end.
@@ -87,7 +90,7 @@ fn load_all(serving: &ServingState, replica: &mut Replica) -> Result<ReplicaStat
         match replica.rebuild() {
             Ok(()) => standing = replica.status(),
             Err(reason) if Replica::is_corruption(&reason) => return Err(reason),
-            // The disk does not take it now. The store is asked for everything all the same.
+            // The disk cannot write it now. The store is asked for everything anyway.
             Err(reason) => {
                 let error: &dyn std::error::Error = &reason;
                 tracing::error!(error, "the replica cannot be rebuilt");
@@ -98,7 +101,7 @@ fn load_all(serving: &ServingState, replica: &mut Replica) -> Result<ReplicaStat
     Ok(standing)
 }
 
-/// Whether everything is there and reads.
+/// Whether all rows are there and can be decoded.
 fn read_all(serving: &ServingState, replica: &Replica) -> Result<bool, ReplicaError> {
     let written = replica.status().domains;
     serving.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
@@ -130,27 +133,27 @@ fn read_all(serving: &ServingState, replica: &Replica) -> Result<bool, ReplicaEr
         tracing::error!(
             unreadable,
             missing = written.saturating_sub(visited),
-            "the replica is not what was written: the store is asked for everything"
+            "the replica differs from what was written: the store is asked for everything"
         );
     }
     tracing::info!(
         domains = serving.index().len(),
         unreadable,
-        "the last good state was loaded"
+        "loaded the last good state"
     );
     Ok(whole)
 }
 
-/// A number of domains that is believed without looking: what a file says of itself is not to take
-/// all memory.
+/// Upper limit for the capacity reserved by the number of domains that a file declares: a corrupt
+/// count must not allocate all memory.
 const MOST_RESERVED: u64 = 4_000_000;
 
-/// What goes on while a replica is read.
+/// The state of a load.
 struct Loading<'a> {
     serving: &'a ServingState,
     visited: AtomicU64,
     unreadable: AtomicU64,
-    /// Keys that do not open; none, unless the keyring is another one.
+    /// Keys that cannot be opened; none, unless the keyring changed.
     unusable: Mutex<HashMap<Digest, MaterialError>>,
 }
 
@@ -164,8 +167,8 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Keeps material. It was checked when it came; here only whether its key can be opened, since
-    /// the keyring may be another.
+    /// Stores material. It was checked when it was fetched; here only whether its key can be
+    /// opened, because the keyring may have changed.
     fn material(&self, row: &MaterialRow, known: &impl Fn(&Material) -> Result<(), MaterialError>) {
         let whole = row.is_intact();
         let Some(material) = self.read_material(row).filter(|_| whole) else {
@@ -189,17 +192,17 @@ impl<'a> Loading<'a> {
         Some(Material::new(row.digest, leaf, chain, sealed_key))
     }
 
-    /// Serves a domain, if all of it can be.
+    /// Serves a domain, if all of it is usable.
     fn domain(&self, row: &DomainRow) {
         self.visited.fetch_add(1, Ordering::Relaxed);
         if row.is_intact() && self.serve(row).is_some() {
             return;
         }
         self.unreadable.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(domain.name = %row.name, "a row of the replica does not read");
+        tracing::error!(domain.name = %row.name, "a row of the replica cannot be decoded");
     }
 
-    /// `None` if the row is of another release, or its material is not there.
+    /// `None` if the row is of another release, or its material is missing.
     fn serve(&self, row: &DomainRow) -> Option<()> {
         let name = DomainPattern::parse(&row.name).ok()?;
         let domain: Domain = decode(&row.record).ok()?;
@@ -219,7 +222,7 @@ impl<'a> Loading<'a> {
         Some(())
     }
 
-    /// What a row has of a binding. If that is one certificate of two, the domain is in quarantine.
+    /// The certificates of a row. If one of two is missing, the domain is quarantined.
     fn certificates(
         &self,
         name: &DomainPattern,
@@ -241,7 +244,7 @@ impl<'a> Loading<'a> {
             return Some(Certificates::pair(first, second, kind));
         }
         if companion.is_some() {
-            // The store is asked for the other one as soon as it can be.
+            // The store is asked for the other one as soon as possible.
             let reason = "one of its two certificates is not in the replica";
             self.serving.quarantine().put(name, reason);
         }
@@ -249,7 +252,7 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Reads on this thread while others do the work: one for each core.
+/// Reads on this thread while the other threads, one per core, process the rows.
 fn in_parallel<T: Send>(
     read: impl FnOnce(&mut dyn FnMut(T)) -> Result<(), ReplicaError>,
     work: impl Fn(T) + Sync,
@@ -272,7 +275,8 @@ fn in_parallel<T: Send>(
         }
         let mut rows = Vec::with_capacity(TOGETHER);
         let send = |rows| {
-            // The others end after the sender is gone, or by a panic, which the scope passes on.
+            // The workers end when the sender is dropped, or by a panic, which the scope
+            // propagates.
             let _ = sender.send(rows);
         };
         let read = read(&mut |row| {

@@ -1,4 +1,4 @@
-//! From a stored record to an entry that can be served, or the reason why not.
+//! From a stored record to a [`ServedDomain`], or the reason why not.
 
 use std::sync::Arc;
 
@@ -25,33 +25,33 @@ use crate::{
 pub(super) enum Prepared {
     /// Serve this.
     Serve(Box<UsableRecord>),
-    /// Serve it no more.
+    /// Stop serving it.
     Remove(DomainPattern, Revision),
-    /// It cannot be used.
+    /// The record cannot be used.
     Quarantine {
         /// The domain.
         name: DomainPattern,
-        /// Why, for people.
+        /// The reason, in words.
         reason: String,
     },
-    /// The key is no domain's. Logged already.
+    /// The key belongs to no domain. Already logged.
     Ignore,
 }
 
-/// A record that can be used.
+/// A usable record.
 #[derive(Debug)]
 pub(super) struct UsableRecord {
     pub(super) entry: ServedDomain,
-    /// When the call came that made the change.
+    /// When the call that made the change was received.
     pub(super) modified: Timestamp,
     pub(super) row: DomainWrite,
-    /// All issuers of its material: the replica tells which of them are new to it.
+    /// All issuers of its material: the replica decides which of them are new.
     pub(super) issuers: Vec<Issuer>,
-    /// Why one of its two certificates cannot be used; the entry has the other one.
+    /// Why one of its two certificates cannot be used; the other one is served.
     pub(super) unusable: Option<String>,
 }
 
-/// Why something cannot be used: it is wrong itself, or the store failed.
+/// Why a record was not prepared: it is invalid, or the store failed.
 enum PrepareError {
     Invalid(String),
     Store(Fault),
@@ -70,7 +70,7 @@ pub(super) async fn prepare(
     change: &Change,
 ) -> Result<Prepared, Fault> {
     let Some(name) = name_of(&change.key) else {
-        tracing::error!(key = %change.key, "a key under the domains' prefix is no domain's");
+        tracing::error!(key = %change.key, "a key under the domains' prefix names no domain");
         return Ok(Prepared::Ignore);
     };
     let Some(value) = &change.value else {
@@ -120,14 +120,14 @@ async fn prepare_record(
     })
 }
 
-/// What a domain serves, or with HTTPS off nothing.
+/// The binding that a domain serves; `None` with HTTPS off.
 pub(super) fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
     domain
         .binding(environment)
         .filter(|binding| binding.enabled)
 }
 
-/// The kind of the first certificate's key, as the record has it.
+/// The key kind of the first certificate, from the record.
 pub(super) const fn recorded_kind_of_first(companion: &Companion) -> Option<KeyKind> {
     match companion.key {
         KeyAlgorithm::Rsa => Some(KeyKind::Ecdsa),
@@ -152,7 +152,7 @@ pub(super) fn served_domain(
     }
 }
 
-/// What there is of a binding.
+/// The usable part of a binding.
 #[derive(Default)]
 struct Fetched {
     certificates: Option<Certificates>,
@@ -161,7 +161,7 @@ struct Fetched {
     unusable: Option<String>,
 }
 
-/// An address and what is stored under it.
+/// A digest and what is stored under it.
 type Stored = (Digest, Bytes);
 
 /// The certificates of a binding; if one of two cannot be used, the other one.
@@ -219,7 +219,7 @@ impl Fetched {
     }
 }
 
-/// Tells what is wrong itself from a failure of the store.
+/// Separates an invalid record from a failure of the store.
 fn split_invalid<T>(fetched: Result<T, PrepareError>) -> Result<Result<T, String>, Fault> {
     match fetched {
         Ok(fetched) => Ok(Ok(fetched)),
@@ -228,7 +228,7 @@ fn split_invalid<T>(fetched: Result<T, PrepareError>) -> Result<Result<T, String
     }
 }
 
-/// The kind of the first certificate's key, if both are what the record says.
+/// The key kind of the first certificate, if both match the record.
 fn kind_of_first(
     serving: &ServingState,
     companion: &Companion,
@@ -241,14 +241,14 @@ fn kind_of_first(
     (keys.kind(first) == Some(kind) && other != kind).then_some(kind)
 }
 
-/// Material that can be used, and its stored form.
+/// Usable material, and its stored form.
 async fn fetch(
     store: &dyn Store,
     serving: &ServingState,
     digest: Digest,
 ) -> Result<(SharedMaterial, Stored), PrepareError> {
-    // Material never changes, and what is held was checked when it came; only the key-encryption
-    // key may have changed since.
+    // Material is immutable, and what is in memory was checked when it was fetched; only the
+    // key-encryption key may have changed since.
     if let Some(material) = serving.material(&digest)
         && serving.keys().check_opens(&material).is_ok()
     {
@@ -309,7 +309,7 @@ pub(super) fn stored_form(material: &Material) -> record::Material {
     }
 }
 
-/// What is wrong with a value, without the frame of a store failure around it.
+/// The cause of a decode failure, without the store's own prefix.
 fn cause(fault: &Fault) -> String {
     fault
         .cause

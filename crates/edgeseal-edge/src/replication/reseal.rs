@@ -1,5 +1,5 @@
-//! After a change of the key-encryption key: what the edge holds is sealed anew, in memory and in the
-//! replica, without the store.
+//! After a change of the key-encryption key: reseals the keys in memory and in the replica, without
+//! the store.
 
 use edgeseal_store::record::encode_material;
 use tokio::sync::oneshot;
@@ -7,27 +7,27 @@ use tokio::sync::oneshot;
 use super::{Follower, prepare::stored_form};
 use crate::{replica::Batch, served_domain::Https};
 
-/// What an edge has done with the keys that it holds.
+/// The result of resealing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResealStats {
-    /// Private keys sealed anew. Ticket keys are sealed anew as well, and not counted.
+    /// Resealed private keys. Ticket keys are resealed as well, and not counted.
     pub resealed: u64,
-    /// Keys that do not open, and so are as they were; their domains are in quarantine.
+    /// Keys that could not be opened and stay unchanged; their domains are quarantined.
     pub failed: u64,
 }
 
-/// A wish to seal anew, and who waits for it.
+/// A request to reseal; the sender gets the result.
 pub(crate) type ResealRequest = oneshot::Sender<ResealStats>;
 
-/// Material looked at, or written to the replica, at once: some hundred KiB.
+/// Material that is resealed, or written to the replica, in one step: some hundred KiB.
 const AT_ONCE: usize = 256;
 
 impl Follower {
-    /// Seals anew what is held. Runs between two changes, so that nothing which was fetched before
-    /// is written after.
+    /// Reseals what is in memory. Runs between two changes, so that nothing fetched earlier is
+    /// written later.
     pub(super) async fn reseal(&self, wish: ResealRequest) {
         let mut done = ResealStats::default();
-        // The lock-free table must not be held over a wait.
+        // A reference into the lock-free index must not be held across an await.
         let mut held = Vec::new();
         self.serving.index().visit(|_, entry| {
             if let Https::On(certificates) = &entry.https {
@@ -37,7 +37,7 @@ impl Follower {
         let mut batch = Batch::default();
         for (looked_at, material) in held.into_iter().enumerate() {
             if looked_at % AT_ONCE == 0 {
-                // A handshake is not to wait for a million keys.
+                // A million keys must not delay handshakes.
                 tokio::task::yield_now().await;
             }
             match self.serving.keys().reseal(&material) {
@@ -62,7 +62,7 @@ impl Follower {
         let (written, on_disk) = oneshot::channel();
         batch.on_durable = Some(written);
         self.writer.write_with_backpressure(batch).await;
-        // On its own, so that changes go on while the disk works.
+        // In a task of its own, so that changes go on while the disk works.
         tokio::spawn(async move {
             if on_disk.await.is_ok() {
                 let _ = wish.send(done);

@@ -1,4 +1,5 @@
-//! The ticket keys that edges share: followed in the store, and made by whoever misses one first.
+//! The ticket keys that edges share: replicated from the store, and created by the first edge that
+//! misses one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use tokio::{
 
 use crate::tls::TicketKeys;
 
-/// Follows the shared keys for ever.
+/// Replicates the shared keys until it is stopped.
 pub(crate) struct TicketKeyFollower {
     store: SharedStore,
     tickets: Arc<TicketKeys>,
@@ -23,7 +24,7 @@ pub(crate) struct TicketKeyFollower {
 }
 
 impl TicketKeyFollower {
-    /// Looks for missing keys `look_every`. The other half turns true when the edge has the shared
+    /// Obtains missing keys at this interval. The receiver turns true when the edge has the shared
     /// keys.
     pub(crate) fn new(
         store: SharedStore,
@@ -40,7 +41,7 @@ impl TicketKeyFollower {
         (follower, is_ready)
     }
 
-    /// Follows until `stop` is ready.
+    /// Replicates until `stop` is ready.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = self.replicate() => {}
@@ -55,7 +56,7 @@ impl TicketKeyFollower {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listed = Vec::new();
         loop {
-            // A feed's future may be dropped: nothing is lost.
+            // Cancel-safe: a feed's future may be dropped without loss.
             tokio::select! {
                 event = feed.next() => self.handle_event(event, &mut listed).await,
                 _ = look.tick() => self.obtain_missing().await,
@@ -88,7 +89,7 @@ impl TicketKeyFollower {
         }
     }
 
-    /// Makes or fetches what is missing.
+    /// Creates or fetches what is missing.
     async fn obtain_missing(&self) {
         for period in self.tickets.missing() {
             let (keyring, environment) = (self.tickets.keyring(), self.tickets.environment());
@@ -109,12 +110,12 @@ impl TicketKeyFollower {
         }
     }
 
-    /// The feed says loudly that the store fails.
+    /// At debug level: the feed already logs that the store fails.
     fn log_missing(&self, fault: &Fault) {
         tracing::debug!(
             error = fault as &dyn std::error::Error,
             missing = self.tickets.missing().len(),
-            "shared ticket keys are missing; trying again"
+            "shared ticket keys are missing; retrying"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! One certificate of a domain, or two of which a client gets the one that it can check.
+//! One certificate of a domain, or two of which a client gets the one that it can verify.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use triomphe::{Arc, ArcBorrow, ArcUnion, ArcUnionBorrow};
 
 use super::Material;
 
-/// Material that domains share. Without a count of weak references, which nobody makes: 8 octets
-/// less for each certificate than the standard library's.
+/// Material that domains share. No weak references: 8 bytes less per certificate than the standard
+/// library's `Arc`.
 pub type SharedMaterial = Arc<Material>;
 
-/// What a handshake can be answered with: the one certificate of a domain, or its two.
+/// The one certificate of a domain, or its two.
 ///
 /// One pointer, whose lowest bit tells which of the two it is: a domain with one certificate pays
 /// nothing for those that have two.
@@ -34,12 +34,13 @@ pub enum KeyKind {
     Rsa,
 }
 
-/// The certificates of a domain, by what they are for.
+/// The certificates of a domain, by key kind.
 #[derive(Clone, Copy, Debug)]
 pub enum CertificateSet<'a> {
-    /// Whatever the client can check.
+    /// For every client.
     Single(ArcBorrow<'a, Material>),
-    /// The one that the client can check; of both that of `ecdsa`, which costs both sides less.
+    /// The client gets the one that it can verify; `ecdsa` if both, because it costs both sides
+    /// less.
     Pair {
         /// With an ECDSA key.
         ecdsa: ArcBorrow<'a, Material>,
@@ -71,7 +72,7 @@ impl Certificates {
         })))
     }
 
-    /// Which there are.
+    /// The certificates as an enum.
     #[must_use]
     pub fn as_set(&self) -> CertificateSet<'_> {
         match self.0.borrow() {
@@ -96,7 +97,7 @@ impl Certificates {
         std::iter::once(one).chain(other)
     }
 
-    /// The same with each material replaced by what `keep` gives for it.
+    /// The same with each material replaced by what `keep` returns for it.
     #[must_use]
     pub fn map(self, mut keep: impl FnMut(SharedMaterial) -> SharedMaterial) -> Self {
         match self.as_set() {

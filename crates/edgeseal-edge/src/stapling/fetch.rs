@@ -23,9 +23,9 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// Octets of a response.
+/// Bytes of a response.
 const RESPONSE_MAX: usize = 64 * 1024;
-/// Octets of the head of an answer.
+/// Bytes of the head of an answer.
 const HEAD_MAX: usize = 16 * 1024;
 
 /// Why there is no response.

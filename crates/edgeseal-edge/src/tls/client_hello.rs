@@ -36,7 +36,7 @@ const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 
 impl RecordChecker {
-    /// The alert for a record that cannot be part of a ClientHello; `octets` are all that have come.
+    /// The alert for a record that cannot be part of a ClientHello; `bytes` are all that have come.
     pub(super) fn alert(&mut self, bytes: &[u8]) -> Option<AlertDescription> {
         while let Some([kind, _, _, high, low]) = bytes.get(self.next..self.next + 5) {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    /// A number of so many octets.
+    /// A number of so many bytes.
     fn number(&mut self, length: usize) -> Option<usize> {
         let bytes = self.take(length)?.iter();
         Some(bytes.fold(0, |number, byte| number << 8 | usize::from(*byte)))
@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
         u16::try_from(self.number(2)?).ok()
     }
 
-    /// What has its length before it, in so many octets.
+    /// What has its length before it, in so many bytes.
     fn vector(&mut self, length: usize) -> Option<&'a [u8]> {
         let length = self.number(length)?;
         self.take(length)

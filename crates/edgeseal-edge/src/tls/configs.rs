@@ -99,9 +99,9 @@ impl ByProtocol {
 }
 
 /// Early data is never taken, since it can be replayed (RFC 8446 §8): rustls takes it only without a
-/// ticketer, and says in no ticket of one that it would. But a visitor may hold a ticket of whoever served
+/// ticketer, and says in no ticket of one that it would. But a client may hold a ticket of whoever served
 /// the name before, and what it sends at once must be passed over (§4.2.10). This is how much rustls
-/// looks at for that, in octets, and it looks again at all of it whenever something more has come: at the
+/// looks at for that, in bytes, and it looks again at all of it whenever something more has come: at the
 /// 16 KiB that servers commonly allow, sixteen times. How much there may be at once is bounded by what
 /// a connection keeps, 64 KiB.
 const EARLY_DATA_SKIPPED: u32 = 16 * 16 * 1024;

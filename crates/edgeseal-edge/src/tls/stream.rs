@@ -195,7 +195,7 @@ impl TlsStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads plain text: at least one octet, but at the end.
+    /// Reads plain text: at least one byte, but at the end.
     fn poll_plain(
         &mut self,
         cx: &mut Context<'_>,
@@ -228,7 +228,7 @@ impl TlsStream {
         }
     }
 
-    /// Encrypts the beginning of `octets`, says how much, and gives the socket what it takes of that.
+    /// Encrypts the beginning of `bytes`, says how much, and gives the socket what it takes of that.
     /// Nothing else may wait to be sent.
     fn poll_encrypt(
         &mut self,

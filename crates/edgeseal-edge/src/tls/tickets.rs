@@ -1,6 +1,6 @@
 //! Session tickets (RFC 5077, RFC 8446 §4.6.1) under keys that all edges of the environment share.
 //!
-//! A ticket is `name of the key (16 octets) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`, sealed with
+//! A ticket is `name of the key (16 bytes) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`, sealed with
 //! AES-256-GCM-SIV (RFC 8452); the name and the number of the domain are the associated data. What it
 //! says besides of its session is [`session`]'s. Nonces are random, and many edges
 //! seal under one key for half a day: with plain GCM some 2^32 tickets are the most that is safe, and

@@ -110,7 +110,7 @@ async fn refusals_have_a_reason_and_the_id_of_their_page() {
     }
 }
 
-/// What a visitor says is written in part, and cannot steer the terminal of whoever reads it.
+/// What a client says is written in part, and cannot steer the terminal of whoever reads it.
 #[tokio::test]
 async fn long_and_odd_requests_are_cut_and_escaped() {
     let world = Harness::new();

@@ -1,4 +1,4 @@
-//! What a client is told that breaks the rules in its first words, octet by octet.
+//! What a client is told that breaks the rules in its first words, byte by byte.
 
 use std::net::SocketAddr;
 
@@ -80,7 +80,7 @@ fn with(kind: u16, content: Vec<u8>) -> Vec<(u16, Vec<u8>)> {
     extensions
 }
 
-/// All that the edge says to these octets.
+/// All that the edge says to these bytes.
 async fn told(edge: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(edge).await.unwrap();
     stream.write_all(bytes).await.unwrap();

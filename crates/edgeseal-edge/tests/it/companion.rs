@@ -286,7 +286,7 @@ async fn a_cold_start_without_the_store_serves_both() {
         both.seen(edge.https_addr()).await,
         ["ecdsa", "rsa", "ecdsa"]
     );
-    // Sealed anew like any other key.
+    // Resealed like any other key.
     let done = edge.reseal().run().await.unwrap();
     assert_eq!((done.resealed, done.failed), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! Octets of the replica that are not what was written: found, not served, and made good.
+//! Bytes of the replica that are not what was written: found, not served, and made good.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const FILE: &str = "replica.sqlite";
 const DOMAINS: usize = 24;
-/// Each octet at a multiple of this is changed in turn: a prime, so that all places of a page have
+/// Each byte at a multiple of this is changed in turn: a prime, so that all places of a page have
 /// their turn over the pages.
 const STRIDE: usize = 1009;
 
@@ -59,13 +59,13 @@ async fn a_flipped_byte_is_detected_and_repaired_from_the_store() {
         flipped[place] ^= 1 << (place % 8);
         write(directory, &flipped);
         let edge = world.edge().await;
-        assert_eq!(missing(&edge, &leaves).await, [""; 0], "octet {place}");
+        assert_eq!(missing(&edge, &leaves).await, [""; 0], "byte {place}");
         edge.drain().await;
         // What is on disk now is whole again.
         let edge = world
             .start(world.options(), FailingStore::new(&world.store))
             .await;
-        assert_eq!(missing(&edge, &leaves).await, [""; 0], "octet {place}");
+        assert_eq!(missing(&edge, &leaves).await, [""; 0], "byte {place}");
         edge.drain().await;
     }
 }
@@ -128,7 +128,7 @@ async fn a_flipped_byte_of_a_certificate_costs_only_that_domain_while_the_store_
             assert_eq!(
                 missing(&edge, &leaves).await,
                 [name.as_str()],
-                "octet {place}"
+                "byte {place}"
             );
             edge.drain().await;
         }

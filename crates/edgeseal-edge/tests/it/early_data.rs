@@ -1,4 +1,4 @@
-//! Early data: never taken, and what comes all the same is passed over.
+//! Early data: never taken, and what comes anyway is passed over.
 
 use std::{
     io::{Read as _, Write as _},

@@ -176,7 +176,7 @@ async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_onc
     timeout(TIMEOUT, asked).await.unwrap().unwrap();
 }
 
-/// The end of the answer gives the origin's connection back, whether or not the visitor sends the rest.
+/// The end of the answer gives the origin's connection back, whether or not the client sends the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_withholds_its_body_holds_no_origin_connection() {
     let (origin, address) = listener().await;

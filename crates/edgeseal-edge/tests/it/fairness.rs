@@ -1,4 +1,4 @@
-//! One source that takes all it can get, and another one that is served all the same.
+//! One source that takes all it can get, and another one that is served anyway.
 
 use std::{
     convert::Infallible,
@@ -228,7 +228,7 @@ async fn a_tunnel_is_a_connection_until_it_ends() {
         }
     };
     tunnels.push(timeout(TIMEOUT, again).await.unwrap());
-    // Two visitors: the first finds a free place, the second one has a tunnel closed.
+    // Two clients: the first finds a free place, the second one has a tunnel closed.
     let mut visitors = [
         tunnel(CLIENT, address).await.unwrap(),
         tunnel("127.0.0.4", address).await.unwrap(),
@@ -352,7 +352,7 @@ async fn answers_that_nobody_takes_do_not_hold_an_origin_for_themselves() {
     for _ in 0..2 {
         assert!(is_served(CLIENT, edge.https_addr()).await);
     }
-    // What gave way is an answer; the connection of the visitor who held it goes on.
+    // What gave way is an answer; the connection of the client who held it goes on.
     assert!(!flood.connection.is_finished());
 }
 

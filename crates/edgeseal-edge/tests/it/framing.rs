@@ -1,4 +1,4 @@
-//! Messages as origins and visitors frame them: what is passed on is framed by the edge, and whole.
+//! Messages as origins and clients frame them: what is passed on is framed by the edge, and whole.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     origin::{listener, origin, recording},
 };
 
-/// An origin that answers each connection's first request with these octets, and ends, or is silent
+/// An origin that answers each connection's first request with these bytes, and ends, or is silent
 /// from then on.
 async fn answering(answer: &'static str, silent: bool) -> u16 {
     let (listener, address) = listener().await;
@@ -76,7 +76,7 @@ async fn an_http10_origin_closes_no_client_connection() {
         assert!(answer.contains("\r\n5\r\nhello\r\n"), "{answer}");
         assert!(!answer.contains("connection: close"), "{answer}");
     }
-    // A visitor of that age is still answered in its own way.
+    // A client of that age is still answered in its own way.
     let answer = bare(
         edge.http_addr().unwrap(),
         "GET / HTTP/1.0\r\nHost: a.com\r\n\r\n",
@@ -117,7 +117,7 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
     }
 }
 
-/// To a visitor of HTTP/1.0 the end of the connection is the end of such an answer.
+/// To a client of HTTP/1.0 the end of the connection is the end of such an answer.
 #[tokio::test]
 async fn an_answer_without_length_that_is_cut_ends_a_connection_of_http_1_0_in_a_reset() {
     let world = Harness::new();

@@ -68,7 +68,7 @@ pub(crate) async fn echo_head() -> u16 {
     .await
 }
 
-/// An origin that answers `ok`, and what it was sent, octet by octet.
+/// An origin that answers `ok`, and what it was sent, byte by byte.
 pub(crate) async fn recording() -> (u16, Arc<Mutex<Vec<u8>>>) {
     let (listener, address) = listener().await;
     let record = Arc::new(Mutex::new(Vec::new()));

@@ -89,7 +89,7 @@ impl Watch {
     }
 }
 
-/// Looks now and then; nothing is asserted about how long it takes.
+/// Looks periodically; nothing is asserted about how long it takes.
 async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
     let looking = async {
         loop {

@@ -57,7 +57,7 @@ async fn the_origin_sees_the_client_and_not_the_hop() {
     assert_eq!(over_h2, expected("cookie: a=1; b=2", "2"));
 }
 
-/// Without the line that says which port the visitor has, which must be there.
+/// Without the line that says which port the client has, which must be there.
 fn without_port(head: &str) -> String {
     let (ports, others): (Vec<&str>, Vec<&str>) = head
         .lines()

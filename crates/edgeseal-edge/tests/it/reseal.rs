@@ -133,7 +133,7 @@ async fn what_does_not_open_is_counted_and_the_rest_is_sealed_anew() {
     assert_eq!(found, [active, old]);
 }
 
-/// Changes the last octet of a sealed key in the replica, and the row's checksum with it, as if the
+/// Changes the last byte of a sealed key in the replica, and the row's checksum with it, as if the
 /// key had been broken when it was written.
 fn spoil_key(world: &Harness, digest: &Digest) {
     let connection = Connection::open(world.directory.path().join("replica.sqlite")).unwrap();

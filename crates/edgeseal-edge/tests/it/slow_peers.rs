@@ -24,7 +24,7 @@ async fn swallowing() -> u16 {
     .await
 }
 
-/// Sends a body octet by octet until an answer comes; the answer.
+/// Sends a body byte by byte until an answer comes; the answer.
 async fn trickle(edge: std::net::SocketAddr, kind: &str, bytes: usize) -> String {
     let stream = TcpStream::connect(edge).await.unwrap();
     let (mut read, mut write) = stream.into_split();
@@ -63,7 +63,7 @@ async fn a_body_that_trickles_is_cut() {
         })
         .await;
     let http = edge.http_addr().unwrap();
-    // 50 octets a second, for two seconds.
+    // 50 bytes a second, for two seconds.
     for kind in ["text/plain", "application/grpc"] {
         let answer = trickle(http, kind, 100).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{kind} {answer}");

@@ -127,7 +127,7 @@ const NASTY: &[(&str, Expected)] = &[
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
         Refused(400),
     ),
-    // Line ends and octets that do not belong there.
+    // Line ends and bytes that do not belong there.
     (
         "GET / HTTP/1.1\nHost: a.com\nX-Bare: 1\n\n",
         Passed(&["\r\nx-bare: 1\r\n"], &[]),
@@ -222,7 +222,7 @@ const NASTY: &[(&str, Expected)] = &[
             &["9.9.9.9", "gopher", "content_length"],
         ),
     ),
-    // What networks for delivery and proxies say to their origins, from a visitor.
+    // What networks for delivery and proxies say to their origins, from a client.
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nAli-Cdn-Real-Ip: 9.9.9.9\r\nX-Client-Scheme: https\r\n\
          X-Forwarded-Ssl: on\r\nX-Forwarded-Scheme: https\r\nX-Url-Scheme: https\r\n\

@@ -1,4 +1,4 @@
-//! Domains of several accounts with one origin, and visitors who mean harm: what goes wrong for one says
+//! Domains of several accounts with one origin, and clients who mean harm: what goes wrong for one says
 //! nothing to the others.
 
 use std::{
@@ -154,7 +154,7 @@ async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
         .await;
     assert_eq!(get(&edge, "good.a.com", "/").await.1, "first");
     assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");
-    // Only this visitor comes, and is no trial.
+    // Only this client comes, and is no trial.
     let visits = async {
         loop {
             assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");

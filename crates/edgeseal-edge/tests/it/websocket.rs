@@ -87,7 +87,7 @@ async fn chat(answers: OriginResponse) -> (u16, Arc<Mutex<Vec<String>>>) {
     (address.port(), heads)
 }
 
-/// A visitor of HTTP/2 who has been told that the edge knows RFC 8441.
+/// A client of HTTP/2 who has been told that the edge knows RFC 8441.
 async fn client(edge: &Edge) -> SendRequest<Full<Bytes>> {
     let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]));
     let stream = TokioIo::new(stream.await.unwrap());
@@ -115,7 +115,7 @@ async fn ask(
             .extension(Protocol::from_static(protocol))
             .header("sec-websocket-version", "13")
             .header("sec-websocket-protocol", "chat")
-            .header("sec-websocket-key", "the visitor's")
+            .header("sec-websocket-key", "the client's")
             .header("origin", "https://a.com"),
         None => Request::connect("a.com:443"),
     };
@@ -178,8 +178,8 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
     ] {
         assert!(head.contains(line), "{line:?} is missing: {head}");
     }
-    assert!(!head.contains("the visitor's"), "{head}");
-    // An end by the visitor is passed on, and the origin's comes back.
+    assert!(!head.contains("the client's"), "{head}");
+    // An end by the client is passed on, and the origin's comes back.
     drop(other);
     tunnel.shutdown().await.unwrap();
     let rest = timeout(TIMEOUT, tunnel.read_to_end(&mut Vec::new())).await;
@@ -276,7 +276,7 @@ async fn a_websocket_over_http2_counts_until_it_ends() {
         ask(&mut visitor, Some("websocket")).await.is_err(),
         "it has three"
     );
-    // Through which nothing goes: both the visitor's streams and the origin's connections end.
+    // Through which nothing goes: both the client's streams and the origin's connections end.
     for mut tunnel in tunnels {
         let end = timeout(TIMEOUT, tunnel.read(&mut [0])).await.unwrap();
         assert!(!matches!(end, Ok(1..)), "{end:?}");

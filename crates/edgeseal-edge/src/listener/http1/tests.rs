@@ -154,7 +154,7 @@ async fn a_partial_next_header_survives_parking() {
 
 #[tokio::test(start_paused = true)]
 async fn the_header_timeout_is_enforced() {
-    // (octets before, when the first octet of the head comes, whether it is one of many)
+    // (bytes before, when the first byte of the head comes, whether it is one of many)
     let half = HEADER_TIMEOUT / 2;
     for (requests, first) in [(0, None), (1, None), (0, Some(half)), (1, Some(half))] {
         let mut client = Client::new(100);
@@ -436,5 +436,5 @@ async fn parked_it_is_small() {
     };
     let future = serve(far, ends, answer);
     let size = size_of_val(&future);
-    assert!(size <= 1024, "{size} octets");
+    assert!(size <= 1024, "{size} bytes");
 }

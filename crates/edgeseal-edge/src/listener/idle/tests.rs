@@ -49,7 +49,7 @@ impl Body for Parts {
 
 impl Watch {
     /// A request for `/read` is answered when its body has been read, any other at once. The pipe to the
-    /// client takes so many octets.
+    /// client takes so many bytes.
     fn new(room: usize) -> Self {
         let (client, far) = duplex(room);
         let heads = HeaderBudget::new(ConnectionPermit::for_tests(Limits::default()));

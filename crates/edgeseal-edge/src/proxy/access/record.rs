@@ -118,13 +118,13 @@ struct Line<'a> {
 const RFC_3339_MS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// What is written of a method, a host and a path at most. Visitors choose their length, up to that of a
-/// whole head; a name of the DNS has 253 octets.
+/// What is written of a method, a host and a path at most. Clients choose their length, up to that of a
+/// whole head; a name of the DNS has 253 bytes.
 const METHOD_MAX: usize = 32;
 const HOST_MAX: usize = 256;
 const PATH_MAX: usize = 2048;
 
-/// The first octets of a text, at most so many; a character that would be cut goes as a whole, and what
+/// The first bytes of a text, at most so many; a character that would be cut goes as a whole, and what
 /// is no UTF-8 is replaced.
 fn head_of(text: &[u8], most: usize) -> Box<str> {
     let cut = &text[..text.len().min(most)];

@@ -43,7 +43,7 @@ pub(in crate::proxy) struct ReplayableBody {
     bytes: AtomicU64,
     fault: AtomicU8,
     gate: Gate,
-    /// Whether the rest that nobody wants is read all the same, see [`discard`].
+    /// Whether the rest that nobody wants is read anyway, see [`discard`].
     discards: bool,
     /// Of a connection of HTTP/1.1.
     unread: Option<UnreadBody>,

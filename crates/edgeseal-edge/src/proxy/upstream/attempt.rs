@@ -262,7 +262,7 @@ impl Upstream {
     }
 }
 
-/// Waits until the connection is needed for another visitor.
+/// Waits until the connection is needed for another client.
 async fn evicted(exchange: Option<&UpstreamPermit>) {
     match exchange {
         Some(exchange) => exchange.evicted().await,

@@ -40,17 +40,17 @@ use super::{
 };
 use crate::{OwnListeners, tls::OriginTls};
 
-/// What may be under way of one answer over HTTP/2 (RFC 9113 §5.2), and stays in memory if its visitor
+/// What may be under way of one answer over HTTP/2 (RFC 9113 §5.2), and stays in memory if its client
 /// does not take it: over 20 ms there and back that is 12 MB/s.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// Streams of one connection. All of their answers together fit into its window: none that its visitor
+/// Streams of one connection. All of their answers together fit into its window: none that its client
 /// does not take keeps the others from moving.
 pub(super) const STREAMS_MAX: usize = 64;
 /// What may be under way of all of them: 16 MiB.
 const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// The fields of one answer over HTTP/2; by default it would be 16 KiB.
 const HEAD_BYTES_MAX: u32 = 128 * 1024;
-/// Bytes that are read from an origin ahead of its visitor, over HTTP/1.1; the head of an answer has
+/// Bytes that are read from an origin ahead of its client, over HTTP/1.1; the head of an answer has
 /// no more either.
 const READ_MAX: usize = 32 * 1024;
 

@@ -2,9 +2,9 @@
 //!
 //! An exchange is a request to an origin over HTTP/1.1 with its answer, which has a connection of its
 //! own until the end; or a tunnel; or a connection of HTTP/2, whatever streams it has. They are shared out among the accounts by
-//! [`edgeseal_core::fairness`], and within an account among the visitors' sources: when all are in use,
+//! [`edgeseal_core::fairness`], and within an account among the clients' sources: when all are in use,
 //! an account that has clearly fewer gets one of the account that has most. Of that account it is
-//! the source that has most that gives way, and there the exchange whose visitor has taken nothing for
+//! the source that has most that gives way, and there the exchange whose client has taken nothing for
 //! longest is ended. Of an answer that nobody takes everybody may have the connection, after [`STALL_GRACE`],
 //! and before anything else that of HTTP/2 without a stream.
 
@@ -55,7 +55,7 @@ struct State {
 /// An account, a source, and a number in the order of begin.
 type Id = (u64, IpAddr, u64);
 
-/// An account, and where its visitor comes from.
+/// An account, and where its client comes from.
 pub(super) type PermitOwner = (u64, IpAddr);
 
 /// An exchange; dropped, it has ended.
@@ -72,7 +72,7 @@ struct PermitState {
     body: Mutex<Option<Incoming>>,
     /// Who waits for a part of the body.
     reader: AtomicWaker,
-    /// Since when the visitor has not asked for more, in milliseconds and one more; 0: it has.
+    /// Since when the client has not asked for more, in milliseconds and one more; 0: it has.
     unread_since: AtomicU64,
     evicted: AtomicBool,
     evicted_notify: Notify,
@@ -90,14 +90,14 @@ pub(super) struct StreamCounter(Arc<PermitState>);
 #[derive(Debug)]
 pub(in crate::proxy) struct StreamGuard(Arc<PermitState>);
 
-/// For so long a visitor may take nothing, before somebody else gets the connection.
+/// For so long a client may take nothing, before somebody else gets the connection.
 const STALL_GRACE: Duration = Duration::from_secs(5);
 /// Exchanges of a source that are looked at to find the one to be ended.
 const SEARCHED: usize = 64;
 
 impl UpstreamLimiter {
     /// At most `most` at a time. One source may have them all as long as nobody else wants any: behind
-    /// a proxy all visitors are one. `connections` are those that are open, those that nobody uses
+    /// a proxy all clients are one. `connections` are those that are open, those that nobody uses
     /// included.
     pub(super) fn new(most: usize, connections: Arc<Semaphore>) -> Arc<Self> {
         let capacity = Capacity {
@@ -240,8 +240,8 @@ impl State {
         }
     }
 
-    /// Of the oldest exchanges of a source the one whose visitor has taken nothing for longest; else the
-    /// one that fewest would miss, a connection of HTTP/2 being many visitors', and the oldest of them.
+    /// Of the oldest exchanges of a source the one whose client has taken nothing for longest; else the
+    /// one that fewest would miss, a connection of HTTP/2 being many clients', and the oldest of them.
     fn pick_victim(&self, (account, source): PermitOwner) -> Option<Id> {
         let open = (account, source, 0)..=(account, source, u64::MAX);
         let least = self.open.range(open).take(SEARCHED);
@@ -261,7 +261,7 @@ impl State {
         idle.map(|(id, _)| *id).min_by_key(|id| id.2)
     }
 
-    /// Any whose visitor has taken nothing for [`STALL_GRACE`], the longest first.
+    /// Any whose client has taken nothing for [`STALL_GRACE`], the longest first.
     fn stalled(&self, now_ms: u64) -> Option<Id> {
         let limit = u64::try_from(STALL_GRACE.as_millis()).unwrap_or(u64::MAX);
         let since = |shared: &PermitState| match shared.unread_since.load(SeqCst) {
@@ -295,7 +295,7 @@ impl UpstreamPermit {
         self.shared.reader.register(cx.waker());
         let mut body = self.shared.body();
         let Some(body) = body.as_mut() else {
-            let reason = "the connection to the origin was needed for another visitor";
+            let reason = "the connection to the origin was needed for another client";
             return Poll::Ready(Some(Err(reason.into())));
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
@@ -507,7 +507,7 @@ mod tests {
         let alone = exchanges.acquire(A, soon()).await.unwrap();
         let other = exchanges.acquire(A, soon()).await.unwrap();
         assert!(exchanges.acquire(B, soon()).await.is_some());
-        assert!(is_revoked(&alone).await, "the oldest of one visitor alone");
+        assert!(is_revoked(&alone).await, "the oldest of one client alone");
         assert!(!is_revoked(&shared).await && !is_revoked(&other).await);
     }
 

@@ -6,11 +6,11 @@
 //!
 //! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as an origin may be, is out for
 //! [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each trial that fails. The trial is the edge's own
-//! request, for a host that was answered before: no visitor's request decides whether an origin comes
-//! back. If none was, it is for the host that took the origin out and for the next visitor's in turns: below
+//! request, for a host that was answered before: no client's request decides whether an origin comes
+//! back. If none was, it is for the host that took the origin out and for the next client's in turns: below
 //! a wildcard anybody can name a host that the origin does not want, and neither who did so before nor who
 //! does so now should decide alone. An answer to anybody forgets the past. Being out never refuses a request: when all others
-//! fail, an origin that is out is tried all the same.
+//! fail, an origin that is out is tried anyway.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -94,7 +94,7 @@ pub(super) struct Failure {
 /// Whom a failure says something of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureScope {
-    /// Nobody but the domain, its visitor or the edge.
+    /// Nobody but the domain, its client or the edge.
     None,
     /// Everybody who connects to the address.
     Address,
@@ -116,7 +116,7 @@ const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) 
         | UpstreamError::ConnectTimeout
         | UpstreamError::TlsUntrusted => COUNTED,
         UpstreamError::BadResponse => match answered_ms {
-            // A request that the origin does not want is the visitor's doing.
+            // A request that the origin does not want is the client's doing.
             Some(at) if !failure.is_probe && now_ms < at.saturating_add(LATELY_MS) => {
                 FailureScope::None
             }
@@ -146,7 +146,7 @@ impl OutlierDetector {
         self.addresses.iter().all(|ones| ones.0.is_empty()) && self.destinations.0.is_empty()
     }
 
-    /// Forgets what failed long ago, now and then.
+    /// Forgets what failed long ago, periodically.
     pub(super) fn forget_old(&mut self, now_ms: u64) {
         if now_ms >= self.forgot_ms + FORGET_EVERY_MS {
             self.forgot_ms = now_ms;
@@ -173,7 +173,7 @@ impl OutlierDetector {
     }
 
     /// The host for the trial that has begun, where the destination itself does not say it. `None`: the next
-    /// visitor's.
+    /// client's.
     pub(super) fn trial_host(&self, to: &Destination) -> Option<&Authority> {
         let answered = self.answered.get(to);
         let answered = answered.and_then(|answered| answered.host.as_ref());
@@ -336,7 +336,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
             }
         }
         let state = self.0.entry(key.clone()).or_default();
-        // Requests that went there all the same, or were on their way, say nothing new.
+        // Requests that went there anyway, or were on their way, say nothing new.
         if state.is_ejected() && !trial {
             return None;
         }

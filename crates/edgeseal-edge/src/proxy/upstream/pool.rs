@@ -110,7 +110,7 @@ impl Pool {
         pool
     }
 
-    /// A connection to `to` for a visitor of `source`: a kept one, or a new one. With `fresh` always a
+    /// A connection to `to` for a client of `source`: a kept one, or a new one. With `fresh` always a
     /// new one.
     pub(super) async fn checkout(
         &self,

@@ -1,4 +1,4 @@
-//! Octets that wait for the other side.
+//! Bytes that wait for the other side.
 
 use rustls::{
     server::ServerConnectionData,
@@ -6,7 +6,7 @@ use rustls::{
 };
 use tokio::io::ReadBuf;
 
-/// Octets of which the first have been taken.
+/// Bytes of which the first have been taken.
 #[derive(Default)]
 pub(super) struct PendingBytes {
     pub(super) bytes: Vec<u8>,
@@ -30,7 +30,7 @@ impl PendingBytes {
         }
     }
 
-    /// Gives `octets` to `reader` and keeps those for which it has no room.
+    /// Gives `bytes` to `reader` and keeps those for which it has no room.
     pub(super) fn deliver(&mut self, bytes: &[u8], reader: Option<&mut ReadBuf<'_>>) {
         let mut given = 0;
         if let Some(reader) = reader {

@@ -16,7 +16,7 @@ use crate::tls::provider;
 
 type Client<S> = client::TlsStream<S>;
 
-/// A client that writes so many octets at a time.
+/// A client that writes so many bytes at a time.
 struct Dribbling(TcpStream, usize);
 
 impl AsyncRead for Dribbling {
@@ -68,7 +68,7 @@ fn configs(version: &'static SupportedProtocolVersion) -> (ClientConfig, ServerC
     (client, server)
 }
 
-/// Both ends after the handshake; the client writes `step` octets at a time.
+/// Both ends after the handshake; the client writes `step` bytes at a time.
 async fn pair(
     version: &'static SupportedProtocolVersion,
     step: usize,

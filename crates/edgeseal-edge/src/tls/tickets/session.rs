@@ -4,7 +4,7 @@
 //! Each ticket says when its full handshake was and which certificate that showed. A ticket that is given
 //! out in a resumed handshake says the same, so that a chain of them has one end. And a session goes on
 //! only while its domain has that certificate: whoever replaces one because its key is in other hands has
-//! every visitor look at the new one.
+//! every client look at the new one.
 
 use std::{
     fmt,
@@ -24,7 +24,7 @@ pub(in crate::tls) struct SessionTicketer {
     tickets: Arc<TicketKeys>,
     domain_id: i64,
     answer: Arc<CertResolver>,
-    /// What the client's ticket says. If the handshake is a full one all the same, what comes of it is a
+    /// What the client's ticket says. If the handshake is a full one anyway, what comes of it is a
     /// session that ends sooner than it would have to.
     resumed: Mutex<Option<Session>>,
 }

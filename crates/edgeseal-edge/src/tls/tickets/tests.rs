@@ -107,12 +107,12 @@ fn what_is_no_ticket_is_refused() {
     let edge = edge(&keyring);
     let ticket = edge.seal(A_COM, b"session").unwrap();
     for length in 0..ticket.len() {
-        assert_eq!(edge.open(A_COM, &ticket[..length]), None, "{length} octets");
+        assert_eq!(edge.open(A_COM, &ticket[..length]), None, "{length} bytes");
     }
     for place in 0..ticket.len() {
         let mut changed = ticket.clone();
         changed[place] ^= 1;
-        assert_eq!(edge.open(A_COM, &changed), None, "octet {place}");
+        assert_eq!(edge.open(A_COM, &changed), None, "byte {place}");
     }
     assert_eq!(edge.open(A_COM + 1, &ticket), None, "another domain");
     let twice = edge.seal(A_COM, b"session").unwrap();

@@ -150,7 +150,7 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
     }
 }
 
-/// A disk that gives back other octets: the other certificate is served, and the lost one comes back
+/// A disk that gives back other bytes: the other certificate is served, and the lost one comes back
 /// with the store.
 #[tokio::test]
 async fn damage_of_one_on_disk_costs_that_one_until_the_store_is_there() {

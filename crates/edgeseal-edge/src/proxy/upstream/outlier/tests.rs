@@ -116,7 +116,7 @@ fn what_was_not_given_its_time_is_not_silent() {
     };
     assert_eq!(short(false, None), FailureScope::None);
     assert_eq!(short(false, Some(49_999)), FailureScope::None);
-    // The edge's own request may have less time than a visitor's.
+    // The edge's own request may have less time than a client's.
     assert_eq!(
         short(true, None),
         FailureScope::Destination { at_once: true }
@@ -180,7 +180,7 @@ fn ejection_backs_off_and_ends_at_once() {
             );
             assert!(health.start_probe(&a, now));
             assert!(!health.start_probe(&a, now + 1), "one at a time");
-            assert!(!health.is_available(&a), "visitors wait for what it meets");
+            assert!(!health.is_available(&a), "clients wait for what it meets");
             assert_eq!(trial(&mut health, &a, reason, now), Some(next_ms));
             out_ms = next_ms;
         }
@@ -241,7 +241,7 @@ fn a_client_cannot_eject_an_origin_that_serves_others() {
         assert_eq!(broken(&mut health, &a, now), None);
     }
     assert!(health.is_available(&a) && health.has_no_failures());
-    // Nobody else came for long. What it is tried with is not what the visitor asked for.
+    // Nobody else came for long. What it is tried with is not what the client asked for.
     for now in LATELY_MS..LATELY_MS + 3 {
         broken(&mut health, &a, now);
     }
