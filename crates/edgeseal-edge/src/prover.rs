@@ -1,15 +1,15 @@
-//! What is served, read from real handshakes, and the report of it.
+//! Proves what is served by real handshakes, and reports it.
 //!
-//! After changes were applied, the edge connects to its own listener like any client, reads the leaf
-//! of each changed domain (or both leaves, by one handshake for each kind of key), and reports the
-//! fingerprints and the revision to the store. A report never says of a domain what was not seen. In
-//! bulk a sample is read: the latest of what changed, and before all others what somebody waits for.
-//! A domain of which something else is seen, or nothing, is reported as unproved and tried again
-//! until it is seen or gone.
+//! After changes were applied, the edge connects to its own listener like any client, reads the
+//! leaf of each changed domain (or both leaves, with one handshake per key kind), and reports the
+//! fingerprints and the revision to the store. A report contains only what a handshake has shown.
+//! After bulk changes a sample is probed: the latest changes, and before all others the domains
+//! that a caller waits for. A domain for which a handshake shows something else, or fails, is
+//! reported as unproved and retried until it succeeds or the domain is gone.
 //!
-//! A report goes out promptly after the first change, then once a second at most, and once a minute
-//! when nothing changed, so that it can be told which edges live. A report that cannot be written is
-//! written later; serving does not depend on it.
+//! The first report after a change is written promptly, further ones at most once a second, and one
+//! a minute when nothing changed, which shows that the edge is alive. If a report cannot be
+//! written, it is written later; serving does not depend on it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -40,20 +40,20 @@ pub(crate) use queue::{AppliedChange, ProofQueue};
 use queue::PendingProof;
 use unproved::UnprovedDomains;
 
-/// Handshakes at a time.
+/// Concurrent handshakes.
 const AT_A_TIME: usize = 4;
-/// How often a proof is tried at once before the domain is reported as unproved.
+/// Immediate attempts at a proof before the domain is reported as unproved.
 const ATTEMPTS: u8 = 3;
-/// Proofs in a report: the latest. A proof is about 250 bytes of JSON.
+/// Maximum number of proofs in a report: the latest. A proof is about 250 bytes of JSON.
 const PROOFS_MAX: usize = 256;
-/// Quarantined domains that a report names, and again unproved ones. With names of 253 bytes and
-/// reasons that hold one, all of a report is below 400 kB; a value may have 1 MiB.
+/// Maximum number of quarantined domains in a report, and again of unproved ones. With names of 253
+/// bytes and reasons that contain one, a report stays below 400 kB; a value may have 1 MiB.
 const NAMED_MAX: usize = 256;
-/// Between two reports.
+/// Minimum interval between two reports.
 const REPORT_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// Between two reports if nothing changed.
+/// Interval between two reports if nothing changed.
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS.unsigned_abs());
-/// What a store has to take a report.
+/// Time limit for the store to accept a report.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Proves and reports.
@@ -68,16 +68,16 @@ pub(crate) struct Prover {
     unproved: UnprovedDomains,
 }
 
-/// A handshake with what it shows.
+/// The keys offered, and what the handshake showed.
 type ProbedHandshake = (OfferedKeys, ProbeResult);
 
-/// What one attempt to prove a domain came to.
+/// The outcome of one attempt to prove a domain.
 enum Outcome {
-    /// Seen as it should be.
+    /// The handshakes showed the expected state.
     Proof(Box<Proof>),
-    /// The domain is not there any more, or changes under the probe: its next change proves it.
+    /// The domain is gone, or changed during the probe: its next change proves it.
     Superseded,
-    /// Not seen, or not as it should be.
+    /// A handshake failed, or showed something else.
     Failed {
         /// What was seen.
         reason: String,
@@ -102,13 +102,13 @@ enum Wake {
     Changed,
     /// The last report is a minute old.
     Heartbeat,
-    /// Something that failed is to be tried again.
+    /// A failed proof is due for a retry.
     Retry,
 }
 
 impl Prover {
-    /// A prover for the listener that is reached at `listener`, and expects headers of the PROXY
-    /// protocol or not; it reports as edge `id` of `group`.
+    /// A prover for the listener at `reached_at`, with or without PROXY protocol headers; it
+    /// reports as edge `id` of `group`.
     pub(crate) fn new(
         serving: Arc<ServingState>,
         applied: Arc<ProofQueue>,
@@ -140,8 +140,8 @@ impl Prover {
         })
     }
 
-    /// Proves and reports until `stop` is ready; then takes the report back, since an edge that was
-    /// drained is no edge that anybody should wait for.
+    /// Proves and reports until `stop` is ready; then withdraws the report, because nobody should
+    /// wait for an edge that was drained.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = self.prove_and_report() => {}
@@ -157,7 +157,7 @@ impl Prover {
     async fn prove_and_report(&mut self) {
         telemetry::quarantined(self.serving.quarantine().len());
         telemetry::unproved(self.unproved.len());
-        // The first report says that the edge is there.
+        // The first report announces the edge.
         self.proof_queue.request_report();
         let mut written = Instant::now();
         loop {
@@ -187,7 +187,7 @@ impl Prover {
         }
     }
 
-    /// Tries what is due, and says whether there is anything new to report.
+    /// Runs the proofs that are due. Returns whether there is anything new to report.
     async fn prove(&mut self) -> bool {
         let (revision, mut due) = self.proof_queue.take();
         for again in self.unproved.due(Instant::now(), ATTEMPTS) {
@@ -215,7 +215,8 @@ impl Prover {
         }
         self.record.proofs.truncate(PROOFS_MAX);
         self.proof_queue.set_unproved(self.unproved.len());
-        // "Served" means seen: while a proof is tried again, the report stays at what it said.
+        // The report claims only what was seen: while a proof is retried, its revision does not
+        // advance.
         if !tried_again {
             self.record.revision = revision.0;
         }
@@ -228,7 +229,7 @@ impl Prover {
         proofs.any(|proof| proof.domain == state.name && proof.revision >= state.revision.0)
     }
 
-    /// Notes what an attempt came to; whether it is tried again at once.
+    /// Records the outcome of an attempt. Returns whether it is retried at once.
     fn record_outcome(&mut self, due: PendingProof, outcome: Outcome) -> bool {
         let name = &due.changed.name;
         self.record.proofs.retain(|proof| proof.domain != *name);
@@ -262,7 +263,7 @@ impl Prover {
         }
         let Some(host) = self.host(name) else {
             return Outcome::Failed {
-                reason: "no host name is left that only the wildcard answers for".to_owned(),
+                reason: "no host name is left that only the wildcard matches".to_owned(),
                 revision: changed.revision,
             };
         };
@@ -305,7 +306,7 @@ impl Prover {
             domain.name = %name,
             reason,
             expected = ?before.handshakes,
-            "a handshake with the own listener did not show what it should"
+            "a handshake with the edge's own listener did not show the expected certificate"
         );
         Outcome::Failed {
             reason,
@@ -326,7 +327,7 @@ impl Prover {
         Ok(seen)
     }
 
-    /// A host name that the domain answers for: below a wildcard one that has no domain of its own.
+    /// A host name that the domain serves: below a wildcard one that has no domain of its own.
     fn host(&self, name: &DomainPattern) -> Option<String> {
         const LABELS: [&str; 6] = ["edgeseal-proof", "edgeseal-proof-2", "p", "q", "p-3", "q-4"];
         let base = match name {
@@ -340,8 +341,8 @@ impl Prover {
         })
     }
 
-    /// What handshakes should show, the first certificate first; `None` if nothing can be said of
-    /// this domain by them.
+    /// What handshakes should show, the first certificate first; `None` if handshakes cannot show
+    /// the state of this domain.
     fn expected(&self, name: &DomainPattern, host: &str) -> Option<ExpectedState> {
         let index = self.serving.index();
         // The revision first: what is selected is of this commit or a later one.
@@ -359,7 +360,7 @@ impl Prover {
         })
     }
 
-    /// Writes the report; tries again until the store takes it.
+    /// Writes the report; retries until the store accepts it.
     async fn report(&mut self) {
         let mut pause = REPORT_INTERVAL_MIN;
         loop {
@@ -374,13 +375,13 @@ impl Prover {
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the report cannot be written; trying again"
+                    "the report cannot be written; retrying"
                 ),
-                Err(_) => tracing::warn!("the store does not take the report; trying again"),
+                Err(_) => tracing::warn!("the store does not accept the report; retrying"),
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(30));
-            // What changed meanwhile belongs into the report as well.
+            // Changes applied meanwhile belong in the report as well.
             self.prove().await;
         }
     }
@@ -389,7 +390,7 @@ impl Prover {
         let put = Write::Put {
             key: self.key.clone(),
             value: encode(&self.record)?,
-            // An edge that died without a word is not remembered for ever.
+            // The report of an edge that died expires.
             expires: Some(self.record.at.plus_ms(REPORT_TTL_MS)),
         };
         let txn = Txn {
@@ -403,7 +404,7 @@ impl Prover {
 #[cfg(test)]
 mod tests;
 
-/// The handshakes that show all that is served.
+/// The handshakes that show everything that is served.
 fn expected_handshakes(choice: &CertificateSet<'_>) -> Vec<ProbedHandshake> {
     let leaf = |material: &Material| ProbeResult::Leaf(Digest::of(material.leaf()));
     match choice {
@@ -419,7 +420,7 @@ fn expected_handshakes(choice: &CertificateSet<'_>) -> Vec<ProbedHandshake> {
     }
 }
 
-/// What the first handshake that differs showed instead.
+/// Describes the first handshake that did not show the expected result.
 fn not_shown(wanted: &[ProbedHandshake], seen: &[ProbedHandshake]) -> String {
     let mut differing = seen
         .iter()

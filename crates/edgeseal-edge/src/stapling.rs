@@ -1,8 +1,8 @@
-//! Fetches OCSP responses beside the handshakes, for certificates whose domains chose it and for
-//! those that demand it (RFC 7633).
+//! Fetches OCSP responses, independently of handshakes, for certificates whose domains have
+//! stapling enabled and for must-staple certificates (RFC 7633).
 //!
-//! A response is stapled only after it was judged ([`edgeseal_core::certificate::ocsp`]); one that
-//! says *revoked* never is, and is an alarm. Without a response the handshake goes on without: the
+//! A response is stapled only after verification ([`edgeseal_core::certificate::ocsp`]); *revoked*
+//! is never stapled, and raises an alarm. Without a response the handshake goes on without: the
 //! client asks the authority itself. Responses live in memory only: after a start they are fetched
 //! again, spread over time.
 
@@ -36,49 +36,49 @@ mod schedule;
 
 use fetch::FetchError;
 
-/// Requests under way at a time, to all responders together.
+/// Concurrent requests, to all responders together.
 const AT_A_TIME: usize = 32;
-/// All responses together, in bytes: a usual one has 500 to 2000.
+/// Maximum size of all responses together, in bytes: a usual one has 500 to 2000.
 const ROOM_BYTES: usize = 64 * 1024 * 1024;
-/// The clock is looked at this often at least.
+/// Maximum time between two looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Fetches for ever.
+/// Fetches responses until it is stopped.
 pub(crate) struct Stapler {
     serving: Arc<ServingState>,
     keys: Arc<KeyCache>,
     clock: fn() -> Timestamp,
     private_addresses: bool,
     jobs: HashMap<Digest, Job>,
-    /// May hold what is not due any more: the job tells.
+    /// May contain outdated entries: the job decides.
     due: BinaryHeap<Reverse<(Timestamp, Digest)>>,
     under_way: JoinSet<(Digest, Outcome)>,
     revoked: HashSet<Digest>,
-    /// Responses that are stapled, and their bytes.
+    /// The number of stapled responses, and their bytes.
     held: usize,
     held_bytes: usize,
 }
 
-/// One certificate that wants a response.
+/// A certificate that needs a response.
 #[derive(Debug, Default)]
 struct Job {
-    /// When it is asked about next; `None`: it is being asked about, or there is nobody to ask.
+    /// Time of the next request; `None`: a request is in flight, or there is no responder.
     due: Option<Timestamp>,
     failures: u32,
-    /// The response that is stapled: when that ends, and its bytes.
+    /// The stapled response: its end of validity, and its bytes.
     staple: Option<(Timestamp, usize)>,
 }
 
-/// What came of asking.
+/// The outcome of a request.
 #[derive(Debug)]
 enum Outcome {
     /// The leaf names no responder, or its issuer is not known.
     NoResponder,
     /// No response.
     FetchFailed(FetchError),
-    /// One that is not stapled.
+    /// A response that is not stapled.
     NotGood(OcspError),
-    /// One that is.
+    /// A response that is stapled.
     Good {
         good: GoodStatus,
         response: Bytes,
@@ -87,7 +87,7 @@ enum Outcome {
 }
 
 impl Stapler {
-    /// `private_addresses`: whether responders may be at any address and port.
+    /// `private_addresses`: whether responders may have any address and port.
     pub(crate) fn new(
         serving: Arc<ServingState>,
         keys: Arc<KeyCache>,
@@ -108,7 +108,7 @@ impl Stapler {
         }
     }
 
-    /// Fetches until `stop` is ready. May be run again, and then goes on from where it was.
+    /// Fetches until `stop` is ready. May be called again, and then continues.
     pub(crate) async fn run(&mut self, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = self.fetch_all() => {}
@@ -128,7 +128,7 @@ impl Stapler {
                     Ok((digest, outcome)) => self.handle_outcome(digest, outcome),
                     Err(error) => tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "asking a responder broke down"
+                        "a task that fetches an OCSP response failed"
                     ),
                 },
                 () = sleep(pause) => {}
@@ -136,7 +136,7 @@ impl Stapler {
         }
     }
 
-    /// Takes in what is wanted, and not wanted any more.
+    /// Adds jobs for newly wanted responses, and removes those not wanted any more.
     fn take_changed(&mut self) {
         let changed = self.keys.staples().take_changed();
         let now = (self.clock)();
@@ -151,7 +151,7 @@ impl Stapler {
         }
     }
 
-    /// Begins to ask about what is due, as far as there is room.
+    /// Starts the requests that are due, up to the limit.
     fn begin_due(&mut self) {
         let now = (self.clock)();
         while self.under_way.len() < AT_A_TIME {
@@ -183,7 +183,7 @@ impl Stapler {
         }
     }
 
-    /// Until something is due.
+    /// Time until a request is due.
     fn pause(&self) -> Duration {
         if self.under_way.len() >= AT_A_TIME {
             return LOOK_EVERY;
@@ -229,7 +229,7 @@ impl Stapler {
         }
     }
 
-    /// Said loudly once in a row.
+    /// Warns about the first failure in a row only.
     fn try_again(
         &mut self,
         digest: Digest,
@@ -242,9 +242,9 @@ impl Stapler {
         };
         job.failures = job.failures.saturating_add(1);
         if job.failures == 1 {
-            tracing::warn!(cert.sha256 = %leaf, error = reason, "no OCSP response; trying again");
+            tracing::warn!(cert.sha256 = %leaf, error = reason, "no OCSP response; retrying");
         } else {
-            tracing::debug!(cert.sha256 = %leaf, error = reason, "again no OCSP response");
+            tracing::debug!(cert.sha256 = %leaf, error = reason, "still no OCSP response");
         }
         let retry = schedule::retry_at(job.failures, jitter(), now);
         let ends = job.staple.map(|(ends, _)| ends).filter(|ends| *ends > now);
@@ -258,7 +258,7 @@ impl Stapler {
         job.failures = 0;
         let held = self.held_bytes - job.staple.map_or(0, |(_, bytes)| bytes);
         if held + response.len() > ROOM_BYTES {
-            tracing::error!("no room for another OCSP response: it is not stapled");
+            tracing::error!("the memory limit for OCSP responses is reached: not stapled");
             self.unstaple(digest);
             return;
         }
@@ -335,7 +335,7 @@ impl Outcome {
 /// From 0 to [`schedule::JITTER_MAX`].
 fn jitter() -> i64 {
     let mut random = [0; 2];
-    // Without randomness all are in the middle.
+    // Without randomness: the middle.
     if rand::fill(&mut random).is_err() {
         return schedule::JITTER_MAX / 2;
     }

@@ -1,13 +1,14 @@
 //! The handshake. This file and those below it are the only ones that name rustls types.
 //!
-//! A ClientHello is read first, under a deadline; then [`select`](crate::select) decides, once; then
-//! the handshake goes on with exactly what was chosen. A resolver that rustls calls on its own could
-//! not do this: when it has no certificate, rustls sends `access_denied`, and here the client must be
-//! told `unrecognized_name`. Selection runs for resumed sessions as well, so a ticket never revives
-//! a domain that was switched off; and a ticket is good only for the name it was made for, which
-//! rustls checks. Versions and protocols are those that the domain's owner chose (`configs`).
+//! A ClientHello is read first, under a deadline; then [`select`](crate::select) decides, once;
+//! then the handshake goes on with exactly that selection. A resolver called by rustls could not do
+//! this: without a certificate rustls sends `access_denied`, and the client must get
+//! `unrecognized_name`. Selection runs for resumed sessions as well, so a ticket never revives a
+//! domain that was switched off; and a ticket is valid only for the server name it was issued for,
+//! which rustls checks. TLS versions and ALPN protocols follow the domain's delivery settings
+//! (`configs`).
 //!
-//! Nothing in here waits for the network beyond the client, for the store or for a writer.
+//! Nothing here waits for the network beyond the client, for the store or for a writer.
 
 use std::{fmt, io, sync::Arc};
 
@@ -53,7 +54,7 @@ pub(crate) use staples::{Staple, must_staple as demands_staple};
 pub(crate) use stream::TlsStream;
 pub(crate) use tickets::{StoredTicketKey, TicketKeys};
 
-/// Terminates TLS 1.2 and 1.3 by SNI, as each domain's owner chose.
+/// Terminates TLS 1.2 and 1.3 by SNI, with each domain's delivery settings.
 pub(crate) struct Terminator {
     index: Arc<Index<ServedDomain>>,
     keys: Arc<KeyCache>,
@@ -66,22 +67,22 @@ pub(crate) struct Terminator {
 /// A connection after its handshake.
 #[derive(Debug)]
 pub(crate) struct TlsConnection {
-    /// The plain side.
+    /// The decrypted stream.
     pub(crate) stream: Box<TlsStream>,
     /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
     pub(crate) h2: bool,
-    /// The name that the certificate was chosen for.
+    /// The name that the certificate was selected for.
     pub(crate) host: Host<'static>,
     /// How its domain was found.
     pub(crate) found: Match,
-    /// The number of its domain.
+    /// The id of its domain.
     pub(crate) domain_id: i64,
-    /// Why one of the domain's two certificates cannot be used; the handshake had the other one.
+    /// Why one of the domain's two certificates cannot be used; the handshake used the other one.
     pub(crate) unusable: Option<MaterialError>,
 }
 
 impl TlsConnection {
-    /// The version of TLS, as in `1.3`.
+    /// The TLS version, as in `1.3`.
     pub(crate) fn version(&self) -> &'static str {
         match self.stream.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
@@ -89,49 +90,49 @@ impl TlsConnection {
         }
     }
 
-    /// Whether an earlier session goes on.
+    /// Whether an earlier session was resumed.
     pub(crate) fn is_resumed(&self) -> bool {
         self.stream.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 }
 
-/// Why there is no connection. All of it is counted already.
+/// Why there is no connection. All cases are counted already.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcceptError {
-    /// No certificate answers; the client was told so.
+    /// There is no certificate; the client got an alert.
     #[error("refused: {0}")]
     Refused(#[from] NoCertificate),
-    /// The certificate that would answer cannot be used; the client was told `internal_error`, or
-    /// `handshake_failure` if there is another one that it cannot check.
+    /// The selected certificate cannot be used; the client got `internal_error`, or
+    /// `handshake_failure` if there is another one that it cannot verify.
     #[error("the certificate cannot be used: {reason}")]
     Unusable {
         /// The domain.
         domain: Option<DomainPattern>,
-        /// Why.
+        /// The reason.
         reason: MaterialError,
     },
-    /// There is too much to do; nothing was said to the client.
+    /// The edge is overloaded; nothing was sent to the client.
     #[error("shed: {0}")]
     Shed(#[from] Shed),
-    /// Too slow.
+    /// The client was too slow.
     #[error("the handshake took too long")]
     TimedOut,
-    /// The edge ends, and the client had not said a word.
-    #[error("the edge ends before the client said anything")]
+    /// The edge is draining, and the client had sent nothing.
+    #[error("the edge is draining and the client had sent nothing")]
     Draining,
-    /// The client broke off, or spoke no TLS that is served.
+    /// The client disconnected, or used no TLS that is served.
     #[error(transparent)]
     Failed(#[from] io::Error),
 }
 
-/// TLS cannot be set up at all: the crypto provider refuses.
+/// TLS cannot be set up: the crypto provider refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS cannot be set up: {0}")]
 pub struct SetupError(#[from] rustls::Error);
 
 impl Terminator {
-    /// A terminator over `index`. A ClientHello without a server name is answered as if it had
-    /// named `default_host`, if there is one. The ClientHello and the rest of the handshake have
+    /// A terminator over `index`. A ClientHello without SNI is treated as if it named
+    /// `default_host`, if there is one. The ClientHello and the rest of the handshake have
     /// `timeout` each.
     pub(crate) fn new(
         index: Arc<Index<ServedDomain>>,
@@ -151,8 +152,8 @@ impl Terminator {
         })
     }
 
-    /// Does the handshake on an accepted connection. A client that has not said a word when
-    /// `given_up` is ready has nothing to lose and is let go.
+    /// Does the handshake on an accepted connection. A client that has sent nothing when `given_up`
+    /// is ready loses nothing and is disconnected.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
@@ -207,14 +208,14 @@ impl Terminator {
         Ok(terminated)
     }
 
-    /// The ClientHello.
+    /// Reads and checks the ClientHello.
     async fn client_hello(
         &self,
         stream: &mut TcpStream,
         given_up: impl Future<Output = ()>,
     ) -> Result<(Accepted, Vec<u8>), AcceptError> {
         let deadline = Instant::now() + self.timeout;
-        // Peeked at: a socket may be called readable when nothing is there.
+        // Peek first: a socket may be reported readable when nothing is there.
         let mut first = [0];
         let spoke = tokio::select! {
             () = given_up => return Err(AcceptError::Draining),
@@ -232,7 +233,7 @@ impl Terminator {
         }
     }
 
-    /// What answers a client that named this host, if any.
+    /// Selects for a client that named this host, if any.
     fn choose(&self, named: Option<&str>) -> Result<Selection, SelectError> {
         let sni = named.or(self.default_host.as_deref());
         let selected = select(&self.index, sni).map_err(SelectError::None)?;
@@ -251,7 +252,7 @@ impl Terminator {
     }
 }
 
-/// What a client is answered with.
+/// What a ClientHello gets.
 struct Selection {
     resolver: Arc<CertResolver>,
     host: Host<'static>,
@@ -260,7 +261,7 @@ struct Selection {
     delivery: DeliveryConfig,
 }
 
-/// Why nothing answers.
+/// Why nothing was selected.
 enum SelectError {
     None(NoCertificate),
     /// The certificate of this domain cannot be used.
@@ -298,7 +299,8 @@ impl fmt::Debug for Terminator {
     }
 }
 
-/// Parses keys, signs and seals tickets. Passed on, never installed as the process default.
+/// The crypto provider: parses keys, signs and seals tickets. Passed explicitly, never installed as
+/// the process default.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
@@ -316,11 +318,11 @@ impl From<io::Error> for ClientHelloError {
     }
 }
 
-/// Reads a ClientHello: what it says, and its bytes, from which the handshake begins.
+/// Reads a ClientHello: parsed, and as bytes, with which the handshake begins.
 async fn read_client_hello(
     stream: &mut TcpStream,
 ) -> Result<(Accepted, Vec<u8>), ClientHelloError> {
-    const LENGTH: usize = 2048; // most are shorter, with a key of ML-KEM too
+    const LENGTH: usize = 2048; // most are shorter, also with an ML-KEM key share
     let mut acceptor = Acceptor::default();
     let mut bytes = Vec::with_capacity(LENGTH);
     let mut records = RecordChecker::default();
@@ -332,11 +334,11 @@ async fn read_client_hello(
         if let Some(alert) = records.alert(&bytes) {
             return Err(ClientHelloError::Refused(
                 alert,
-                invalid("that is no ClientHello"),
+                invalid("not a ClientHello"),
             ));
         }
         let mut fresh = &bytes[start..];
-        // Bounded: rustls takes no longer message than 64 KiB.
+        // Bounded: rustls refuses messages longer than 64 KiB.
         while !fresh.is_empty() {
             if let Err(error) = acceptor.read_tls(&mut fresh) {
                 return Err(ClientHelloError::Refused(
@@ -391,10 +393,10 @@ async fn refuse_unusable(
     AcceptError::Unusable { domain, reason }
 }
 
-/// Sends a fatal alert in answer to a ClientHello, and closes. At this point it travels in the clear in
+/// Sends a fatal alert in response to a ClientHello, and closes. At this point it is unencrypted in
 /// every version (RFC 5246 §7.2, RFC 8446 §5.1).
 async fn send_alert_and_close(stream: &mut TcpStream, alert: AlertDescription) {
-    // Whether the client heard it changes nothing here.
+    // Whether the client received it changes nothing here.
     if stream
         .write_all(&client_hello::record_of(alert))
         .await
@@ -404,8 +406,8 @@ async fn send_alert_and_close(stream: &mut TcpStream, alert: AlertDescription) {
     }
 }
 
-/// Says that nothing more comes, then reads for a moment what the client still sends: a socket closed
-/// with unread data resets the connection, and the client may never see the alert.
+/// Shuts down the sending side, then reads for a moment what the client still sends: closing a
+/// socket with unread data resets the connection, and the client may never see the alert.
 async fn linger(stream: &mut TcpStream) {
     const LINGER: Duration = Duration::from_secs(1);
     let farewell = async {

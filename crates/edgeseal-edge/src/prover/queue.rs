@@ -1,5 +1,5 @@
-//! What was applied and is to be proved: written by the follower and by those who ask, read by the
-//! prover.
+//! Applied changes that are to be proved: written by the follower and by callers that wait for a
+//! proof, read by the prover.
 
 use std::{
     collections::VecDeque,
@@ -13,14 +13,14 @@ use edgeseal_core::{DomainPattern, Timestamp};
 use edgeseal_store::Revision;
 use tokio::sync::Notify;
 
-/// Domains read after one batch of changes, which is also at most this many a second.
+/// Domains probed after one batch of changes, which is also the maximum per second.
 pub(super) const SAMPLE: usize = 32;
-/// Domains that somebody asked for, read at a time besides.
+/// Requested domains that are probed in addition at a time.
 const ASKED_AT_A_TIME: usize = 64;
-/// Domains that somebody asked for and that wait. Who is pushed out waits in vain, and is told so.
+/// Requested domains that may wait. The oldest is dropped, and its caller does not get its proof.
 const ASKED_MAX: usize = 1024;
 
-/// What was applied and not yet proved.
+/// Changes that were applied and not yet proved.
 #[derive(Debug, Default)]
 pub(crate) struct ProofQueue {
     state: Mutex<QueueState>,
@@ -35,17 +35,17 @@ pub(crate) struct AppliedChange {
     pub(crate) name: DomainPattern,
     /// The commit.
     pub(crate) revision: Revision,
-    /// When the call came that made it; `None` if it was not heard of as a change.
+    /// When the call that made it was received; `None` if it was not received as a change.
     pub(crate) at: Option<Timestamp>,
 }
 
-/// A proof that is to be tried.
+/// A proof that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PendingProof {
     pub(super) changed: AppliedChange,
-    /// How often it was tried before.
+    /// Failed attempts so far.
     pub(super) attempts: u8,
-    /// Whether somebody asked for it, who is served by an earlier proof as well.
+    /// Whether a caller requested it, for whom an earlier proof is good enough.
     pub(super) requested: bool,
 }
 
@@ -60,7 +60,7 @@ struct QueueState {
     report_due: bool,
 }
 
-/// Has an edge prove some domains before others. Cheap to clone.
+/// Makes an edge prove some domains before others. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ProofRequests(Arc<ProofQueue>);
 
@@ -69,16 +69,16 @@ impl ProofRequests {
         Self(applied)
     }
 
-    /// Has the edge read these domains from a handshake as soon as it has followed the commit
-    /// `revision`, however many others changed, and report what it saw. A proof that its next report
-    /// has anyway is not read again.
+    /// Makes the edge probe these domains as soon as it has applied the commit `revision`, whatever
+    /// else changed, and report the result. A proof that its next report contains anyway is not
+    /// repeated.
     pub fn request(&self, domains: &[DomainPattern], revision: Revision) {
         self.0.ask(domains, revision);
     }
 }
 
 impl ProofQueue {
-    /// Says that all changes up to `revision` are served, and which domains changed last.
+    /// All changes up to `revision` are served; `changed` are the last ones.
     pub(crate) fn push_applied(&self, revision: Revision, changed: Vec<AppliedChange>) {
         let mut state = self.lock();
         state.revision = revision;
@@ -93,12 +93,12 @@ impl ProofQueue {
         self.notify.notify_one();
     }
 
-    /// Says which domains changed, before a revision is reached.
+    /// These domains changed, before a revision is reached.
     pub(crate) fn push_changes(&self, changed: Vec<AppliedChange>) {
         self.lock().push_latest(changed);
     }
 
-    /// Has a report written even if no domain changed, as after a listing.
+    /// Requests a report even if no domain changed, as after a listing.
     pub(crate) fn request_report(&self) {
         self.lock().report_due = true;
         self.notify.notify_one();
@@ -117,7 +117,7 @@ impl ProofQueue {
         self.notify.notify_one();
     }
 
-    /// Tries again, unless the domain has changed since.
+    /// Retries a proof, unless the domain has changed since.
     pub(super) fn retry(&self, due: PendingProof) {
         let mut state = self.lock();
         let name = &due.changed.name;
@@ -132,7 +132,7 @@ impl ProofQueue {
         self.lock().report_due
     }
 
-    /// Waits for a call of any of the others after the last one of this.
+    /// Waits for a call of any of the others since the last call of this.
     pub(super) async fn notified(&self) {
         self.notify.notified().await;
     }
@@ -151,7 +151,7 @@ impl ProofQueue {
                 due.push(PendingProof::requested(name, needed));
             }
         }
-        // The rest keeps its turn.
+        // The rest keeps its position.
         let rest: VecDeque<_> = ready.collect();
         state.report_due = !rest.is_empty();
         for one in rest.into_iter().rev() {
@@ -161,7 +161,7 @@ impl ProofQueue {
         (revision, due)
     }
 
-    /// How many domains are not proved.
+    /// The number of domains that are not proved.
     pub(crate) fn unproved(&self) -> usize {
         self.unproved.load(Ordering::Relaxed)
     }
@@ -215,7 +215,7 @@ impl PendingProof {
         }
     }
 
-    /// One that failed before and may be healed.
+    /// One that failed before and may have recovered.
     pub(super) const fn retried(name: DomainPattern, revision: Revision, attempts: u8) -> Self {
         Self {
             changed: AppliedChange {

@@ -1,4 +1,4 @@
-//! When reports go out, on a clock that is moved by hand.
+//! When reports are written, on a clock that is moved by hand.
 
 use edgeseal_core::domain::Environment;
 use edgeseal_store::{Keyring, Store as _, memory::MemoryStore, record::decode};
@@ -14,7 +14,7 @@ struct Reporting {
 }
 
 impl Reporting {
-    /// A prover without a listener: nothing is held, so there is nothing to read.
+    /// A prover without a listener: no domain is served, so there is nothing to probe.
     fn start() -> Self {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let keys = Arc::new(KeyCache::new(keyring, 1));
@@ -41,7 +41,8 @@ impl Reporting {
         }
     }
 
-    /// How many reports are written within this time: each is one commit, and nobody else commits.
+    /// The number of reports written within this time: each is one commit, and nothing else
+    /// commits.
     async fn reports_within(&self, span: Duration) -> u64 {
         let commits = || async { self.store.list("edge/", None, 1).await.unwrap().revision.0 };
         let before = commits().await;
@@ -71,7 +72,7 @@ async fn without_changes_there_is_a_report_a_minute() {
     let reporting = Reporting::start();
     assert_eq!(reporting.reports_within(Duration::from_secs(5)).await, 1);
     assert_eq!(reporting.reports_within(HEARTBEAT * 10).await, 10);
-    // Commits that touch no domain are followed and are no news.
+    // Commits that touch no domain are applied without a report.
     for revision in 1..100 {
         reporting
             .applied
@@ -91,7 +92,7 @@ async fn a_thousand_changes_a_second_are_a_report_a_second() {
         reporting.change();
         sleep(Duration::from_millis(1)).await;
     }
-    // The last ones are in the report that their second ends with.
+    // The last ones are in the report at the end of their second.
     sleep(REPORT_INTERVAL_MIN).await;
     assert_eq!(reporting.last().await.revision, 5000);
     let after = reporting.store.list("", None, 1).await.unwrap().revision.0;

@@ -1,5 +1,5 @@
-//! Domains of which a handshake did not show what it should: told once, tried again, told when they
-//! are healed.
+//! Domains for which a handshake did not show the expected state: logged once, retried, and logged
+//! again when they recover.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::queue::{PendingProof, SAMPLE};
 use crate::telemetry;
 
-/// Between two tries.
+/// Interval between two attempts.
 pub(super) const RETRY_EVERY: Duration = Duration::from_secs(10);
-/// Kept at most: some 300 kB. When all fail, more names say nothing more.
+/// Maximum number of entries: some 300 kB. When all domains fail, more names add no information.
 const KEPT_MAX: usize = 1024;
 
 /// What failed, by domain.
@@ -30,7 +30,7 @@ struct Failed {
 }
 
 impl UnprovedDomains {
-    /// Notes that a domain is not proved. Logs it unless it failed in the same way before.
+    /// Records that a domain is not proved. Logs it unless it failed in the same way before.
     pub(super) fn put(
         &mut self,
         domain: &DomainPattern,
@@ -50,7 +50,7 @@ impl UnprovedDomains {
             domain.name = %domain,
             store.revision = revision.0,
             reason,
-            "what is served for the domain could not be proved; it is reported so and tried again"
+            "the state of the domain could not be proved; it is reported as unproved and retried"
         );
         if self.domains.len() < KEPT_MAX || self.domains.contains_key(domain) {
             let before = self.domains.get(domain);
@@ -65,14 +65,14 @@ impl UnprovedDomains {
         telemetry::unproved(self.domains.len());
     }
 
-    /// Forgets a domain that was seen as it should be.
+    /// Removes a domain whose expected state was seen.
     pub(super) fn recover(&mut self, domain: &DomainPattern) {
         if self.forget(domain) {
-            tracing::info!(domain.name = %domain, "what is served for the domain is proved again");
+            tracing::info!(domain.name = %domain, "the state of the domain is proved again");
         }
     }
 
-    /// Forgets a domain of which nothing can be said any more. Says whether it was there.
+    /// Removes a domain that handshakes can no longer prove. Returns whether it was there.
     pub(super) fn forget(&mut self, domain: &DomainPattern) -> bool {
         let was_there = self.domains.remove(domain).is_some();
         if was_there {
@@ -81,12 +81,12 @@ impl UnprovedDomains {
         was_there
     }
 
-    /// When the next one is to be tried again.
+    /// When the next retry is due.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.domains.values().map(|failed| failed.retry).min()
     }
 
-    /// Those that are to be tried again, some at a time.
+    /// Those whose retry is due, some at a time.
     pub(super) fn due(&self, now: Instant, attempts: u8) -> Vec<PendingProof> {
         let due = self.domains.iter().filter(|(_, it)| it.retry <= now);
         due.take(SAMPLE)
@@ -94,12 +94,12 @@ impl UnprovedDomains {
             .collect()
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.domains.len()
     }
 
-    /// The first `limit` of them, as a report names them.
+    /// The first `limit` of them, as a report lists them.
     pub(super) fn some(&self, limit: usize) -> Vec<record::Unproved> {
         let some = self.domains.iter().take(limit);
         some.map(|(domain, failed)| record::Unproved {

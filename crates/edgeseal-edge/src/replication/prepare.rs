@@ -91,7 +91,7 @@ async fn prepare_record(
     change: &Change,
 ) -> Result<UsableRecord, PrepareError> {
     let domain: Domain = decode(value).map_err(|fault| {
-        PrepareError::Invalid(format!("the record does not read: {}", cause(&fault)))
+        PrepareError::Invalid(format!("the record cannot be decoded: {}", cause(&fault)))
     })?;
     if domain.name != *name {
         let reason = format!("the record is of {}", domain.name);
@@ -261,7 +261,7 @@ async fn fetch(
         .value;
     let decoded = decode_material(&stored).map_err(|fault| {
         PrepareError::Invalid(format!(
-            "material {digest} does not read: {}",
+            "material {digest} cannot be decoded: {}",
             cause(&fault)
         ))
     })?;

@@ -1,8 +1,8 @@
-//! Asks responders.
+//! Sends requests to OCSP responders.
 //!
-//! Whoever uploads a certificate chooses its responder, so the request can be aimed. It goes to port
-//! 80 of public addresses only, to the very address that was looked at; it follows no redirect, and
-//! reads and waits little.
+//! The uploader of a certificate chooses its responder, so requests could be aimed at internal
+//! services. They go only to port 80 of public addresses, to the very address that was checked;
+//! redirects are not followed, and size and time are limited.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,15 +17,15 @@ use tokio::{
     time::timeout,
 };
 
-/// For a whole exchange.
+/// Time limit for the whole request.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// For one address of several to accept a connection.
+/// Time limit for connecting to one of several addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// Bytes of a response.
+/// Maximum size of a response, in bytes.
 const RESPONSE_MAX: usize = 64 * 1024;
-/// Bytes of the head of an answer.
+/// Maximum size of the response headers, in bytes.
 const HEAD_MAX: usize = 16 * 1024;
 
 /// Why there is no response.
@@ -37,18 +37,18 @@ pub(super) enum FetchError {
     NotPublic,
     #[error("the responder cannot be reached: {0}")]
     Unreachable(#[from] std::io::Error),
-    #[error("the exchange with the responder failed: {0}")]
+    #[error("the request to the responder failed: {0}")]
     Broken(#[from] Box<dyn std::error::Error + Send + Sync>),
     #[error("no response in time")]
     TimedOut,
-    #[error("the responder answers with status {0}")]
+    #[error("the responder returned status {0}")]
     Status(StatusCode),
     #[error("the response is longer than {RESPONSE_MAX} bytes")]
     TooLong,
 }
 
-/// Sends an `OCSPRequest` (RFC 6960 appendix A) and reads the body of the answer.
-/// `private_addresses`: whether it may go to any address and port.
+/// Sends an `OCSPRequest` (RFC 6960 appendix A) and reads the response body. `private_addresses`:
+/// whether it may go to any address and port.
 pub(super) async fn ask(
     responder: &str,
     request: Vec<u8>,
@@ -121,7 +121,7 @@ async fn exchange(stream: TcpStream, uri: &Uri, request: Vec<u8>) -> Result<Byte
     tokio::select! {
         biased;
         result = &mut exchange => result,
-        // What it still held is in the exchange by now; a failure shows there as well.
+        // The connection has ended: the request sees its data or its error.
         _ = connection => exchange.await,
     }
 }

@@ -1,19 +1,20 @@
-//! When a response is asked for again, and when it is not stapled any more.
+//! When a response is fetched again, and when it is no longer stapled.
 
 use edgeseal_core::{Timestamp, certificate::ocsp::GoodStatus};
 
-/// Of a jitter: 0 to this.
+/// Upper limit of a jitter.
 pub(super) const JITTER_MAX: i64 = 1000;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 60 * 60 * SECOND_MS;
-/// No responder is asked about one certificate more often because its answers are old when they come.
+/// Minimum interval between requests for one certificate, even if the responder returns outdated
+/// responses.
 const SOONEST_MS: i64 = 5 * 60 * SECOND_MS;
-/// A client's clock may be ahead, and its handshake takes time.
+/// Margin for clients whose clock is ahead, and for the time a handshake takes.
 const MARGIN_MS: i64 = 60 * SECOND_MS;
 const FIRST_PAUSE_MS: i64 = 5 * SECOND_MS;
 
-/// When a response is asked for again: at half of its validity, a tenth of it sooner or later.
+/// When a response is refreshed: at half of its validity, a tenth of it sooner or later.
 pub(super) fn refresh_at(good: GoodStatus, jitter: i64, now: Timestamp) -> Timestamp {
     let validity = good.next_update.since_ms(good.this_update);
     let spread = validity / 10 * (2 * jitter - JITTER_MAX) / JITTER_MAX;
@@ -21,12 +22,12 @@ pub(super) fn refresh_at(good: GoodStatus, jitter: i64, now: Timestamp) -> Times
     wanted.max(now.plus_ms(SOONEST_MS))
 }
 
-/// When a response is not stapled any more.
+/// When a response is no longer stapled.
 pub(super) const fn drop_at(good: GoodStatus) -> Timestamp {
     good.next_update.plus_ms(-MARGIN_MS)
 }
 
-/// When is asked again after so many failures in a row, at least one: 5 s, doubling to an hour, a
+/// When to retry after `failures` failures in a row, at least one: 5 s, doubling to an hour, a
 /// quarter of it sooner or later.
 pub(super) fn retry_at(failures: u32, jitter: i64, now: Timestamp) -> Timestamp {
     let pause = FIRST_PAUSE_MS << failures.saturating_sub(1).min(16);
@@ -34,13 +35,13 @@ pub(super) fn retry_at(failures: u32, jitter: i64, now: Timestamp) -> Timestamp 
     now.plus_ms(pause + pause / 4 * (2 * jitter - JITTER_MAX) / JITTER_MAX)
 }
 
-/// When is asked again about what is revoked: a certificate on hold may come back.
+/// When to ask again about a revoked certificate: one on hold may come back.
 pub(super) fn ask_of_revoked_at(now: Timestamp) -> Timestamp {
     now.plus_ms(HOUR_MS)
 }
 
-/// When is first asked about one of `together` certificates that came at once: one alone at once,
-/// those of a start spread over up to five minutes.
+/// When the first request for one of `together` new certificates is due: one alone at once, those
+/// of a start spread over up to five minutes.
 pub(super) fn first_at(together: usize, jitter: i64, now: Timestamp) -> Timestamp {
     const AT_ONCE: usize = 32;
     if together <= AT_ONCE {
@@ -72,7 +73,7 @@ mod tests {
             (good(0, 100), 500, hours(50)),
             (good(0, 100), 1000, hours(60)),
             (good(-20, 80), 500, hours(30)),
-            // Old when it came.
+            // Old on arrival.
             (good(-90, 10), 500, NOW.plus_ms(SOONEST_MS)),
         ];
         for (good, jitter, expected) in table {

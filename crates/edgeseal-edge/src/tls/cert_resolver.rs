@@ -1,11 +1,11 @@
-//! What a ClientHello is answered with: the certificate of its domain, or of two the one that the
-//! client can check.
+//! The certificate for a ClientHello: the domain's only one, or of two the one that the client can
+//! verify.
 //!
-//! That of the ECDSA key, if the client takes a signature that this key makes, and has a cipher suite
-//! for it in case that TLS 1.2 is spoken; else that of the RSA key (RFC 8446 §4.2.3, RFC 5246
-//! §7.4.1.4.1, RFC 8422 §5.4). Which version is spoken cannot be known here, and some clients list
-//! suites of versions that they do not offer; so a client whose suites of TLS 1.2 are for RSA only
-//! gets that certificate in TLS 1.3 too, where suites do not count.
+//! The ECDSA certificate, if the client supports a signature scheme of its key, and has a cipher
+//! suite for it in case TLS 1.2 is negotiated; otherwise the RSA certificate (RFC 8446 §4.2.3, RFC
+//! 5246 §7.4.1.4.1, RFC 8422 §5.4). The negotiated version cannot be known here, and some clients
+//! list suites of versions that they do not offer; so a client whose TLS 1.2 suites are all for RSA
+//! gets the RSA certificate in TLS 1.3 too, where suites do not matter.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,11 +22,11 @@ use crate::{
     telemetry::{self, RejectReason},
 };
 
-/// Answers one ClientHello.
+/// Resolves the certificate of one ClientHello.
 #[derive(Debug)]
 pub(super) struct CertResolver {
     preferred: (Digest, ServingKey),
-    /// For clients that cannot check the preferred one.
+    /// For clients that cannot verify the preferred one.
     fallback: Option<Fallback>,
     unusable: OnceLock<MaterialError>,
     chosen: OnceLock<ChosenCertificate>,
@@ -42,18 +42,18 @@ pub(super) struct ChosenCertificate {
 #[derive(Debug)]
 struct Fallback {
     material: SharedMaterial,
-    /// Whether its OCSP response is wanted.
+    /// Whether OCSP stapling is enabled.
     stapling: bool,
-    /// Opened only when it is needed: most clients never need it.
+    /// The key is opened only when needed: most clients never need it.
     keys: Arc<KeyCache>,
 }
 
 impl CertResolver {
-    /// Of these certificates, each with its own OCSP response if `stapling` is wanted. One of two that
-    /// cannot be used is left out.
+    /// Resolves to one of these certificates, each with its own OCSP response if `stapling` is set.
+    /// One of two that cannot be used is skipped.
     ///
     /// # Errors
-    /// [`Unusable`] if there is no other.
+    /// [`MaterialError`] if there is no other.
     pub(super) fn of(
         keys: &Arc<KeyCache>,
         certificates: &Certificates,
@@ -101,13 +101,13 @@ impl CertResolver {
             || otherwise.is_some_and(|otherwise| otherwise.material.digest() == digest)
     }
 
-    /// Which certificate was chosen; `None` before the client was looked at.
+    /// The chosen certificate; `None` before the client was considered.
     pub(super) fn chosen(&self) -> Option<ChosenCertificate> {
         self.chosen.get().copied()
     }
 
-    /// Whether one of the keys makes a signature that the client takes. One that cannot be used makes
-    /// any: what becomes of it is not decided here.
+    /// Whether one of the keys supports a scheme that the client offers. A key that cannot be used
+    /// counts as supporting all: its failure is not decided here.
     pub(super) fn can_sign(&self, offered: &[SignatureScheme]) -> bool {
         let signs = |usable: &ServingKey| usable.key.key.choose_scheme(offered).is_some();
         signs(&self.preferred.1)
@@ -151,15 +151,15 @@ impl ResolvesServerCert for CertResolver {
             Ok(_) => preferred(),
             Err(reason) => {
                 telemetry::handshake_rejected(RejectReason::KeyUnusable);
-                let _ = self.unusable.set(reason); // asked once for each ClientHello
-                // What the client cannot check: rustls says so with `handshake_failure`.
+                let _ = self.unusable.set(reason); // set once for each ClientHello
+                // A client that cannot verify it gets `handshake_failure` from rustls.
                 preferred()
             }
         }
     }
 }
 
-/// Whether the suites of TLS 1.2 that are spoken here are all for RSA keys; `false` if there are none.
+/// Whether all supported TLS 1.2 suites are for RSA keys; `false` if there are none.
 fn is_for_rsa_only(suites: &[CipherSuite]) -> bool {
     let has = |wanted: [CipherSuite; 3]| wanted.iter().any(|suite| suites.contains(suite));
     has(FOR_RSA) && !has(FOR_ECDSA)

@@ -1,17 +1,17 @@
-//! What is wrong with a first flight that rustls takes, or refuses with another alert than the RFCs have
-//! for it. Pure; all of it is said in the clear, before a word of the handshake.
+//! Errors in a client's first flight that rustls accepts, or refuses with another alert than the
+//! RFCs require. Pure; all alerts here are unencrypted, before the handshake begins.
 
 use edgeseal_core::delivery::TlsVersions;
 use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved, SignatureScheme};
 
-/// The records of a first flight, looked at as they come.
+/// Checks the records of a first flight as they arrive.
 #[derive(Debug, Default)]
 pub(super) struct RecordChecker {
-    /// Where the next one begins.
+    /// Offset of the next record.
     next: usize,
 }
 
-/// What a ClientHello says that rustls does not tell.
+/// The parts of a ClientHello that rustls does not expose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ParsedClientHello {
     legacy_version: u16,
@@ -19,24 +19,25 @@ pub(super) struct ParsedClientHello {
     versions: Option<Vec<u16>>,
     has_groups: bool,
     has_key_share: bool,
-    /// A share is for a group that is not among the groups.
+    /// Whether a key share is for a group that is not among the supported groups.
     has_stray_share: bool,
     has_signature_algorithms: bool,
     has_psk: bool,
-    /// A ticket of TLS 1.2.
+    /// Whether it has a TLS 1.2 session ticket.
     has_ticket: bool,
 }
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-/// The plain text of one record (RFC 8446 §5.1).
+/// Maximum size of a record's plaintext (RFC 8446 §5.1).
 const FRAGMENT_MAX: usize = 16_384;
 const SSL3: u16 = 0x0300;
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 
 impl RecordChecker {
-    /// The alert for a record that cannot be part of a ClientHello; `bytes` are all that have come.
+    /// The alert for a record that cannot be part of a ClientHello; `bytes` is everything received
+    /// so far.
     pub(super) fn alert(&mut self, bytes: &[u8]) -> Option<AlertDescription> {
         while let Some([kind, _, _, high, low]) = bytes.get(self.next..self.next + 5) {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -54,7 +55,7 @@ impl RecordChecker {
 }
 
 impl ParsedClientHello {
-    /// Reads the message that these records hold; `None` if it is not whole, or does not read.
+    /// Parses the message in these records; `None` if it is incomplete or malformed.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let message = join(bytes);
         let mut message = Reader(&message);
@@ -68,7 +69,7 @@ impl ParsedClientHello {
         };
         body.take(32)?;
         for length in [1, 2, 1] {
-            body.vector(length)?; // session, suites, compression
+            body.vector(length)?; // session id, cipher suites, compression
         }
         let mut extensions = Reader(if body.0.is_empty() {
             &[]
@@ -99,30 +100,31 @@ impl ParsedClientHello {
                 _ => {}
             }
         }
-        // What does not read is left to rustls.
+        // Malformed extensions are left to rustls.
         hello.has_stray_share = stray_share(groups, shares).unwrap_or_default();
         Some(hello)
     }
 
-    /// `protocol_version`, if it is of a version that nobody speaks any more: a client that knows of no
-    /// `supported_versions` says its best in the old place; SSL 3.0 there is refused in any case (RFC 8446
-    /// §4.2.1, appendix D.5).
+    /// `protocol_version`, if the version is no longer supported by anyone: a client without
+    /// `supported_versions` puts its highest version in the legacy field; SSL 3.0 there is refused
+    /// in any case (RFC 8446 §4.2.1, appendix D.5).
     pub(super) fn version_alert(&self) -> Option<AlertDescription> {
         let is_old =
             self.legacy_version <= SSL3 || (self.versions.is_none() && self.legacy_version < TLS12);
         is_old.then_some(AlertDescription::ProtocolVersion)
     }
 
-    /// `missing_extension`, if it can only be of TLS 1.3, and lacks what that needs (RFC 8446 §9.2). With
-    /// a key from before less is needed, and rustls looks at that.
+    /// `missing_extension`, if it can only be TLS 1.3, and lacks an extension that this requires
+    /// (RFC 8446 §9.2). With a pre-shared key fewer are required, which rustls checks.
     pub(super) fn extension_alert(&self) -> Option<AlertDescription> {
         let complete = self.has_groups && self.has_key_share && self.has_signature_algorithms;
         let lacks = self.offers(TLS13) && !self.has_psk && !complete;
         lacks.then_some(AlertDescription::MissingExtension)
     }
 
-    /// What a domain that speaks `spoken` cannot answer. `can_sign` tells whether a certificate is there
-    /// that makes one of some signatures; with a session to resume none may be needed.
+    /// The alert if a domain with the versions `spoken` cannot serve this client. `can_sign`
+    /// returns whether there is a certificate for one of some signature schemes; to resume a
+    /// session none may be needed.
     pub(super) fn incompatibility_alert(
         &self,
         spoken: TlsVersions,
@@ -162,7 +164,7 @@ impl ParsedClientHello {
     }
 }
 
-/// Whether one of some key shares is for none of some groups; `None` if either does not read.
+/// Whether a key share is for none of the groups; `None` if either is malformed.
 fn stray_share(groups: &[u8], shares: &[u8]) -> Option<bool> {
     let groups = Reader(groups).vector(2)?.as_chunks().0;
     let mut shares = Reader(Reader(shares).vector(2)?);
@@ -176,13 +178,13 @@ fn stray_share(groups: &[u8], shares: &[u8]) -> Option<bool> {
     Some(false)
 }
 
-/// Whether a scheme may sign a handshake of TLS 1.3: neither PKCS#1 nor SHA-1 (RFC 8446 §4.2.3).
+/// Whether a scheme may sign a TLS 1.3 handshake: neither PKCS#1 nor SHA-1 (RFC 8446 §4.2.3).
 fn is_of_tls13(scheme: SignatureScheme) -> bool {
     let [hash, signature] = u16::from(scheme).to_be_bytes();
     signature != 1 && hash != 2
 }
 
-/// The alert for an error that rustls has none for.
+/// The alert for an error, also for those to which rustls assigns none.
 pub(super) fn alert_for(error: &Error) -> AlertDescription {
     match error {
         Error::InappropriateMessage { .. }
@@ -200,8 +202,8 @@ pub(super) fn alert_for(error: &Error) -> AlertDescription {
     }
 }
 
-/// Whether it is of a change_cipher_spec that is longer than it may be, or another one: rustls says
-/// `decode_error`, and `unexpected_message` is due, as in TLS 1.3 (RFC 8446 §5).
+/// Whether the error is caused by a malformed change_cipher_spec: rustls sends `decode_error`, but
+/// `unexpected_message` is required, as in TLS 1.3 (RFC 8446 §5).
 pub(super) fn is_bad_ccs(error: &Error) -> bool {
     matches!(
         error,
@@ -211,7 +213,7 @@ pub(super) fn is_bad_ccs(error: &Error) -> bool {
     )
 }
 
-/// A fatal alert in the clear.
+/// The record of an unencrypted fatal alert.
 pub(super) fn record_of(alert: AlertDescription) -> [u8; 7] {
     const ALERT: u8 = 21;
     const FATAL: u8 = 2;
@@ -239,7 +241,7 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    /// A number of so many bytes.
+    /// An integer of `length` bytes.
     fn number(&mut self, length: usize) -> Option<usize> {
         let bytes = self.take(length)?.iter();
         Some(bytes.fold(0, |number, byte| number << 8 | usize::from(*byte)))
@@ -249,7 +251,7 @@ impl<'a> Reader<'a> {
         u16::try_from(self.number(2)?).ok()
     }
 
-    /// What has its length before it, in so many bytes.
+    /// A vector with a length prefix of `length` bytes.
     fn vector(&mut self, length: usize) -> Option<&'a [u8]> {
         let length = self.number(length)?;
         self.take(length)
@@ -268,7 +270,7 @@ mod tests {
             let _ = ParsedClientHello::read(&bytes);
             let mut records = RecordChecker::default();
             let first = records.alert(&bytes[..cut.min(bytes.len())]);
-            // What is refused early is refused for the same reason when all is there.
+            // What is refused early is refused for the same reason when everything has arrived.
             let all = RecordChecker::default().alert(&bytes);
             prop_assert!(first.is_none() || first == all || all == Some(AlertDescription::RecordOverflow));
         }

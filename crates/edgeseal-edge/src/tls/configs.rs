@@ -1,11 +1,11 @@
-//! The configurations that a handshake can go on with: one for each choice of versions and
-//! protocols that a domain's owner has.
+//! The rustls configurations: one for each combination of versions and protocols that a domain's
+//! delivery settings allow.
 //!
-//! All of them open each other's tickets, so that such a change of a domain costs its clients no
-//! resumption that is still allowed. Nothing that is not allowed comes through a ticket: the version
-//! is negotiated from the configuration before a ticket is looked at, a ticket resumes only with a
-//! cipher suite of the version that it was made for, and the protocol is negotiated anew with each
-//! handshake, also a resumed one.
+//! All of them open each other's tickets, so that a change of these settings costs clients no
+//! resumption that is still allowed. A ticket cannot bring back a setting: the version is
+//! negotiated from the configuration before a ticket is considered, a ticket resumes only with a
+//! cipher suite of the version that it was issued for, and ALPN is negotiated again in each
+//! handshake, also in a resumed one.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::{
     SetupError, TicketKeys, cert_resolver::CertResolver, provider, tickets::SessionTicketer,
 };
 
-/// A configuration for each choice.
+/// One configuration for each combination.
 pub(super) struct Configs {
     tickets: Arc<TicketKeys>,
     both: ByProtocol,
@@ -51,8 +51,9 @@ impl Configs {
         })
     }
 
-    /// What `delivery` chooses for the domain of this number, answering with `answer`. A client that has no version in common with
-    /// it is told `protocol_version`, one that has no protocol `no_application_protocol`. `offered`
+    /// The configuration for a domain with these `delivery` settings and this id, which resolves
+    /// certificates with `answer`. A client that has no version in common with it gets
+    /// `protocol_version`, one that has no protocol in common `no_application_protocol`. `offered`
     /// are the cipher suites of its ClientHello.
     pub(super) fn config_for(
         &self,
@@ -72,7 +73,7 @@ impl Configs {
             &versions.http1
         };
         let mut config = config.clone();
-        // Tickets only: no session is kept here, and the same keys serve 1.2 and 1.3.
+        // Tickets only: no session is stored here, and the same keys serve 1.2 and 1.3.
         let tickets = Arc::clone(&self.tickets);
         config.ticketer = Arc::new(SessionTicketer::new(tickets, domain, Arc::clone(&answer)));
         config.cert_resolver = answer;
@@ -98,16 +99,16 @@ impl ByProtocol {
     }
 }
 
-/// Early data is never taken, since it can be replayed (RFC 8446 §8): rustls takes it only without a
-/// ticketer, and says in no ticket of one that it would. But a client may hold a ticket of whoever served
-/// the name before, and what it sends at once must be passed over (§4.2.10). This is how much rustls
-/// looks at for that, in bytes, and it looks again at all of it whenever something more has come: at the
-/// 16 KiB that servers commonly allow, sixteen times. How much there may be at once is bounded by what
-/// a connection keeps, 64 KiB.
+/// Early data is never accepted, because it can be replayed (RFC 8446 §8): rustls accepts it only
+/// without a ticketer, and issues no ticket that allows it. But a client may hold a ticket from
+/// whoever served the name before, and its early data must be skipped (§4.2.10). This is how many
+/// bytes rustls examines for that, and it examines all of them again whenever more arrives: at the
+/// 16 KiB that servers commonly allow, sixteen times. How much may be buffered at once is bounded
+/// by a connection's limit of 64 KiB.
 const EARLY_DATA_SKIPPED: u32 = 16 * 16 * 1024;
 
-/// All of them are sound; the order is the one of Mozilla's intermediate profile, AES-128 first
-/// since it costs least.
+/// All of them are secure; the order is that of Mozilla's intermediate profile, AES-128 first
+/// because it costs least.
 const SUITES: [SupportedCipherSuite; 9] = [
     TLS13_AES_128_GCM_SHA256,
     TLS13_AES_256_GCM_SHA384,
@@ -120,10 +121,10 @@ const SUITES: [SupportedCipherSuite; 9] = [
     TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
 
-/// Whether the client's order counts instead of [`SUITES`]: it puts ChaCha20 first, as those do
-/// that have no instructions for AES and pay several times as much for it.
+/// Whether the client's order is used instead of [`SUITES`]: it puts ChaCha20 first, as clients
+/// without AES instructions do, for which AES costs several times as much.
 fn prefers_chacha20(offered: &[CipherSuite]) -> bool {
-    // RFC 8701 §2: clients put values in that mean nothing, and the first one often is.
+    // RFC 8701 §2: clients insert meaningless values, and the first one often is one.
     let is_grease = |suite: &CipherSuite| {
         let [high, low] = u16::from(*suite).to_be_bytes();
         high == low && low & 0x0f == 0x0a
@@ -138,7 +139,7 @@ fn prefers_chacha20(offered: &[CipherSuite]) -> bool {
     )
 }
 
-/// Stands where an [`Answer`] is put for each ClientHello.
+/// Placeholder for the [`CertResolver`] that is set for each ClientHello.
 #[derive(Debug)]
 struct PlaceholderResolver;
 

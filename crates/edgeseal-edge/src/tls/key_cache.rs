@@ -1,4 +1,4 @@
-//! Sealed keys, opened on demand; the parsed ones in a bounded cache.
+//! Private keys, decrypted on demand; parsed keys are in a bounded cache.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use crate::{
     telemetry,
 };
 
-/// Opens, parses and remembers keys.
+/// Decrypts, parses and caches keys.
 pub(crate) struct KeyCache {
     cache: Cache<Digest, CachedKey>,
     keyring: Keyring,
     staples: Staples,
 }
 
-/// A parsed key with its certificate, without an OCSP response and, if there is one, with it: domains
-/// that share a certificate may choose differently.
+/// A parsed key with its certificate, without an OCSP response and, if there is one, with it:
+/// domains that share a certificate may have different stapling settings.
 #[derive(Clone)]
 struct CachedKey {
     not_after: Timestamp,
@@ -38,7 +38,7 @@ struct CachedKey {
 #[derive(Clone, Debug)]
 pub(super) struct ServingKey {
     pub(super) key: Arc<CertifiedKey>,
-    /// When the certificate ends.
+    /// End of the certificate's validity.
     pub(super) not_after: Timestamp,
 }
 
@@ -48,22 +48,22 @@ pub(crate) enum MaterialError {
     /// The material holds no key.
     #[error("it has no private key")]
     NoKey,
-    /// The key does not open.
-    #[error("the private key does not open: {0}")]
+    /// The key cannot be decrypted.
+    #[error("the private key cannot be decrypted: {0}")]
     Sealed(#[from] UnsealError),
-    /// What was sealed is no key that can sign.
-    #[error("the private key does not parse")]
+    /// The decrypted value is no key that can sign.
+    #[error("the private key cannot be parsed")]
     Malformed,
-    /// The key is another certificate's.
-    #[error("the private key is not the leaf's")]
+    /// The key belongs to another certificate.
+    #[error("the private key does not match the leaf")]
     Mismatch,
-    /// Leaf and chain are not what the address says.
-    #[error("leaf and chain do not have the digest that they are addressed by")]
+    /// The digest of leaf and chain is not their address.
+    #[error("leaf and chain do not match their digest")]
     WrongDigest,
 }
 
 impl KeyCache {
-    /// Holds at most `capacity` parsed keys.
+    /// A cache of at most `capacity` parsed keys.
     pub(crate) fn new(keyring: Keyring, capacity: usize) -> Self {
         Self {
             cache: Cache::new(capacity),
@@ -72,9 +72,9 @@ impl KeyCache {
         }
     }
 
-    /// The parsed certificate and key. A miss costs one AES-GCM opening and one parse: some 20 µs
-    /// for P-256, 170 µs for RSA; no I/O. `stapling`: with the OCSP response, if there is one; else
-    /// only if the certificate demands it.
+    /// The parsed certificate and key. A miss costs one AES-GCM decryption and one parse: some 20
+    /// µs for P-256, 170 µs for RSA; no I/O. `stapling`: with the OCSP response, if there is one;
+    /// otherwise only if the certificate requires it.
     pub(super) fn get(
         &self,
         material: &Material,
@@ -92,12 +92,12 @@ impl KeyCache {
         Ok(parsed.choose(stapling))
     }
 
-    /// Responses to be stapled, and who wants them.
+    /// Stapled responses, and which certificates need one.
     pub(crate) const fn staples(&self) -> &Staples {
         &self.staples
     }
 
-    /// Staples this response from the next handshake on, or none. The key is not parsed again.
+    /// Staples this response, or none, from the next handshake on. The key is not parsed again.
     pub(crate) fn staple(&self, digest: &Digest, staple: Option<Arc<Staple>>) {
         self.staples.put(digest, staple);
         if let Some(parsed) = self.cache.peek(digest) {
@@ -105,7 +105,7 @@ impl KeyCache {
         }
     }
 
-    /// Has a parsed key in the cache with the response that is there now.
+    /// Caches a parsed key with the current response.
     fn remember(
         &self,
         digest: &Digest,
@@ -116,7 +116,7 @@ impl KeyCache {
             let staple = self.staples.get(digest);
             let parsed = CachedKey::new(plain, not_after, staple.clone());
             self.cache.insert(*digest, parsed.clone());
-            // Another response may have come before this was in the cache.
+            // Another response may have arrived before this was cached.
             let now = self.staples.get(digest);
             if now.as_ref().map(Arc::as_ptr) == staple.as_ref().map(Arc::as_ptr) {
                 return parsed;
@@ -124,20 +124,20 @@ impl KeyCache {
         }
     }
 
-    /// Checks material that comes from outside: that it is what its address says, that its key opens
-    /// and is the leaf's.
+    /// Checks material from outside: that it matches its digest, that its key can be decrypted and
+    /// matches the leaf.
     pub(crate) fn check(&self, material: &Material) -> Result<(), MaterialError> {
         let chain = std::iter::once(material.leaf()).chain(material.issuers().map(|der| &**der));
         if Digest::of_chain(chain) != *material.digest() {
             return Err(MaterialError::WrongDigest);
         }
-        // Unknown cannot happen: the provider's keys all tell their public part.
+        // Unknown cannot happen: all keys of the provider expose their public part.
         self.open(material)?
             .keys_match()
             .map_err(|_| MaterialError::Mismatch)
     }
 
-    /// The kind of a key; `None` if it is of no kind that goes into a pair, or cannot be used.
+    /// The kind of a key; `None` if a pair cannot contain its kind, or if it cannot be used.
     pub(crate) fn kind(&self, material: &Material) -> Option<KeyKind> {
         let cached = self.cache.get(material.digest());
         let cached = cached.map(|parsed| parsed.plain);
@@ -149,13 +149,15 @@ impl KeyCache {
         }
     }
 
-    /// Checks only that the key opens, not that it parses: about two microseconds.
+    /// Checks only that the key can be decrypted, not that it can be parsed: about two
+    /// microseconds.
     pub(crate) fn check_opens(&self, material: &Material) -> Result<(), MaterialError> {
         self.unseal(material).map(drop)
     }
 
-    /// Tells of sealed keys whether they are under a key-encryption key that is there now. For the
-    /// many of a cold start, which were checked in full when they came and have not changed since.
+    /// Returns a check whether the key-encryption key of some material is in the keyring. For the
+    /// many keys of a cold start, which were checked in full when they were fetched and have not
+    /// changed since.
     pub(crate) fn kek_checker(&self) -> impl Fn(&Material) -> Result<(), MaterialError> + use<> {
         let known = self.keyring.ids();
         move |material| match material.sealed_under() {
@@ -165,13 +167,14 @@ impl KeyCache {
         }
     }
 
-    /// Seals the key of material anew if it is under another key-encryption key than the one that
-    /// seals now. Says whether it was.
+    /// Reseals the key of material if it is under another key-encryption key than the active one.
+    /// Returns whether it was.
     ///
     /// # Errors
-    /// [`Unusable`] if the key does not open; it stays as it is.
+    /// [`MaterialError`] if the key cannot be decrypted; it stays as it is.
     pub(crate) fn reseal(&self, material: &Material) -> Result<bool, MaterialError> {
-        // Asked first, since it copies nothing: at a start it is so for all of a million.
+        // First, because it copies nothing: at a start all of a million keys are sealed under the
+        // active one.
         if material.sealed_under() == Some(self.keyring.active())
             || material.sealed_key().is_empty()
         {
@@ -205,9 +208,10 @@ impl KeyCache {
     }
 }
 
-/// Reads a key. Asked for any type, the provider reads an EC key as one of RSA first, all of it.
+/// Parses a key. When asked for any type, the provider first tries to parse an EC key as RSA, which
+/// costs time.
 fn parse(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
-    /// `id-ecPublicKey` (RFC 5480 §2.1.1) as it stands near the beginning of PKCS#8.
+    /// `id-ecPublicKey` (RFC 5480 §2.1.1) as encoded near the beginning of PKCS#8.
     const EC: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
     let start = der.secret_der().get(..24).unwrap_or_default();
     let is_ec = start.windows(EC.len()).any(|bytes| bytes == EC);
@@ -217,8 +221,8 @@ fn parse(der: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
         .or_else(|| aws_lc_rs::sign::any_supported_type(der).ok())
 }
 
-/// When a certificate ends. One that does not read has ended: all that follows from it is that no session
-/// of it goes on.
+/// When a certificate expires. One that cannot be parsed counts as expired: the only consequence is
+/// that its sessions are not resumed.
 fn not_after(leaf: &[u8]) -> Timestamp {
     let parsed = x509_parser::parse_x509_certificate(leaf);
     let ends = parsed.map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp());

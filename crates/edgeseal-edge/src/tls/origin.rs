@@ -1,4 +1,4 @@
-//! TLS to the origins: what they show is verified, always, and there is no way around it.
+//! TLS to origins: their certificates are always verified, without exception.
 
 use std::{
     fmt, io,
@@ -22,10 +22,10 @@ pub(crate) struct OriginTls {
     http1: TlsConnector,
 }
 
-/// A connection to an origin that was verified.
+/// A verified connection to an origin.
 #[derive(Debug)]
 pub(crate) struct Verified {
-    /// The plain side.
+    /// The decrypted stream.
     pub(crate) stream: TlsStream<TcpStream>,
     /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
     pub(crate) h2: bool,
@@ -34,30 +34,30 @@ pub(crate) struct Verified {
 /// TLS to the origins cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginTrustError {
-    /// The file of authorities cannot be read, or is no PEM.
+    /// The CA file cannot be read, or is not PEM.
     #[error("the authorities of origins in {}: {cause}", .file.display())]
     File {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         cause: pem::Error,
     },
-    /// A certificate in the file cannot be an authority.
+    /// A certificate in the file is not a valid trust anchor.
     #[error("the authorities of origins in {}: certificate {number}: {cause}", .file.display())]
     Authority {
-        /// Which file.
+        /// The file.
         file: PathBuf,
-        /// Which certificate in it, from 1.
+        /// The number of the certificate in it, from 1.
         number: usize,
-        /// Why.
+        /// The error.
         #[source]
         cause: rustls::Error,
     },
     /// There is no certificate in the file.
     #[error("the authorities of origins in {}: there is no certificate", .file.display())]
     Empty {
-        /// Which.
+        /// The file.
         file: PathBuf,
     },
     /// The crypto provider refuses.
@@ -66,11 +66,11 @@ pub enum OriginTrustError {
 }
 
 impl OriginTls {
-    /// Trusts the authorities of the system, and those of a PEM file besides.
+    /// Trusts the certificate authorities of the system, and those of a PEM file in addition.
     ///
     /// # Errors
-    /// [`OriginTrustError`]. A system without authorities is no error: origins that one of them
-    /// would have to vouch for are refused one by one.
+    /// [`OriginTrustError`]. A system without authorities is no error: origins whose certificates
+    /// it cannot verify are refused one by one.
     pub(crate) fn new(file: Option<&Path>) -> Result<Self, OriginTrustError> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
@@ -92,7 +92,8 @@ impl OriginTls {
         })
     }
 
-    /// Does the handshake for `host`, which is also the name that the certificate must have.
+    /// Does the handshake for `host`, which is also the name that the certificate must be valid
+    /// for.
     ///
     /// # Errors
     /// Whatever ends the handshake.

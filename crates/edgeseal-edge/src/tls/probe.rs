@@ -1,4 +1,4 @@
-//! The edge as its own client: a real handshake with the own listener, to read what is served.
+//! The edge as its own client: a real handshake with its own listener, to read what is served.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -31,12 +31,13 @@ pub struct Probe {
     expects_header: bool,
 }
 
-/// Which signatures a handshake offers to check, and so which certificate it gets where there are two.
+/// Which signature schemes a handshake offers, and so which certificate it gets where there are
+/// two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferedKeys {
-    /// All.
+    /// Schemes of all key kinds.
     Any,
-    /// Those of keys of one kind.
+    /// Only those of one key kind.
     Only(KeyKind),
 }
 
@@ -52,20 +53,20 @@ pub enum ProbeResult {
 /// Why a handshake showed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The name cannot stand in a ClientHello.
+    /// The name is not a valid server name.
     #[error("{0:?} cannot be a server name")]
     Name(String),
-    /// It took over five seconds.
+    /// It took more than five seconds.
     #[error("the handshake took too long")]
     TimedOut,
-    /// No connection, or an alert that is no answer.
+    /// The connection failed, or another alert was received.
     #[error("the handshake failed: {0}")]
     Failed(#[from] io::Error),
 }
 
 impl Probe {
-    /// A client of the listener that is bound to `bound`, and expects a header of the PROXY protocol
-    /// or not.
+    /// A client of the listener that is bound to `bound`. `expects_header`: whether that expects a
+    /// PROXY protocol header.
     ///
     /// # Errors
     /// [`SetupError`] if TLS cannot be set up.
@@ -79,7 +80,7 @@ impl Probe {
         })
     }
 
-    /// Reads what the listener serves for `host` to a client that makes this offer.
+    /// Reads what the listener serves for `host` to a client with this offer.
     ///
     /// # Errors
     /// [`ProbeError`] if the handshake showed nothing.
@@ -154,8 +155,8 @@ fn is_unrecognized_name(error: &io::Error) -> bool {
     )
 }
 
-/// Takes any certificate, since the question is which one is served; checks that the listener has
-/// its key.
+/// Accepts any certificate, because the question is which one is served; verifies that the listener
+/// has its key.
 #[derive(Debug)]
 struct AnyCertificate {
     provider: Arc<CryptoProvider>,
@@ -212,7 +213,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// The kind of the keys that make such signatures.
+/// The kind of the keys that sign with this scheme.
 const fn signs_with(scheme: SignatureScheme) -> Option<KeyKind> {
     match scheme {
         SignatureScheme::ECDSA_NISTP256_SHA256

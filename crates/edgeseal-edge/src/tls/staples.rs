@@ -1,4 +1,4 @@
-//! OCSP responses that are stapled: which certificates want one, and those that are there.
+//! Stapled OCSP responses: which certificates need one, and the current responses.
 
 use std::{
     collections::HashMap,
@@ -15,23 +15,24 @@ use crate::served_domain::{Certificates, Https, Material, ServedDomain};
 pub(crate) struct Staple {
     /// Its DER.
     pub(crate) der: Vec<u8>,
-    /// Whether the certificate demands one (RFC 7633): then it is stapled whatever its domains chose.
+    /// Whether the certificate requires stapling (RFC 7633): then it is stapled whatever the
+    /// delivery settings are.
     pub(crate) must_staple: bool,
 }
 
-/// Wishes and responses, by the digest of the material.
+/// Demand and responses, by the digest of the material.
 #[derive(Debug, Default)]
 pub(crate) struct Staples {
     kept: papaya::HashMap<Digest, Arc<Staple>>,
-    /// How many domains want one.
+    /// The number of domains with stapling enabled for it.
     wanted: Mutex<HashMap<Digest, u32>>,
-    /// Those that are wanted, or not wanted any more, since somebody looked.
+    /// Those whose demand changed since the last [`take_changed`](Self::take_changed).
     changed: Mutex<Vec<Digest>>,
     changed_notify: Notify,
 }
 
 impl Staples {
-    /// This entry is served from now on.
+    /// This domain is served from now on.
     pub(crate) fn serve(&self, entry: &ServedDomain) {
         for digest in wanting(entry) {
             let count = {
@@ -46,7 +47,7 @@ impl Staples {
         }
     }
 
-    /// This entry is served no more.
+    /// This domain is no longer served.
     pub(crate) fn release(&self, entry: &ServedDomain) {
         for digest in wanting(entry) {
             let unwanted = {
@@ -67,17 +68,17 @@ impl Staples {
         }
     }
 
-    /// Whether a domain wants it.
+    /// Whether a domain needs it.
     pub(crate) fn is_wanted(&self, digest: &Digest) -> bool {
         lock(&self.wanted).contains_key(digest)
     }
 
-    /// Waits for a change after the last call.
+    /// Waits for a change since the last call.
     pub(crate) async fn changed(&self) {
         self.changed_notify.notified().await;
     }
 
-    /// What to look at again.
+    /// The materials whose demand changed.
     pub(crate) fn take_changed(&self) -> Vec<Digest> {
         std::mem::take(&mut lock(&self.changed))
     }
@@ -87,7 +88,7 @@ impl Staples {
         self.kept.pin().get(digest).cloned()
     }
 
-    /// Puts a response in the place of what is there, or takes that away.
+    /// Replaces or removes the response.
     pub(super) fn put(&self, digest: &Digest, staple: Option<Arc<Staple>>) {
         let kept = self.kept.pin();
         match staple {
@@ -102,7 +103,7 @@ impl Staples {
     }
 }
 
-/// The materials of an entry that want a response each.
+/// The materials of a domain that need a response.
 fn wanting(entry: &ServedDomain) -> impl Iterator<Item = Digest> {
     let certificates = match &entry.https {
         Https::On(certificates) => Some(certificates),
@@ -114,7 +115,7 @@ fn wanting(entry: &ServedDomain) -> impl Iterator<Item = Digest> {
         .map(|material| *material.digest())
 }
 
-/// Whether the certificate demands a response (RFC 7633).
+/// Whether the certificate requires stapling (RFC 7633).
 pub(crate) fn must_staple(material: &Material) -> bool {
     ocsp::must_staple(material.leaf())
 }

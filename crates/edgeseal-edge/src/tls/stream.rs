@@ -1,10 +1,10 @@
-//! A connection's TLS over its socket, which holds no buffer while nothing is in it.
+//! A TLS stream over a socket that holds no buffers while nothing is in them.
 //!
-//! rustls' buffered connections keep what they read into for as long as they live, 4 KiB each. Most
-//! connections are idle, so here rustls works on what the thread lends for the moment ([`Lent`]), and
-//! the connection keeps only what is left over: a part of a record that has not come in whole, plain
-//! text that nobody has asked for yet, and records that the socket does not take. Each of them is
-//! bounded: nothing is read while plain text waits, and nothing is encrypted while records do.
+//! rustls' buffered connections keep a read buffer of 4 KiB each for their whole life. Most
+//! connections are idle, so here rustls works on per-thread buffers ([`Scratch`]), and the
+//! connection keeps only unconsumed bytes: a partial record, plaintext that was not read yet, and
+//! records that the socket did not accept. Each of them is bounded: nothing is read while plaintext
+//! is pending, and nothing is encrypted while records are.
 
 use std::{
     cell::RefCell,
@@ -35,46 +35,46 @@ use super::{
     linger,
 };
 
-/// The plain side of a connection.
+/// The decrypted stream of a connection.
 pub(crate) struct TlsStream {
     socket: TcpStream,
     tls: UnbufferedServerConnection,
-    /// Records, or the beginning of one, that rustls has not taken.
+    /// Records, or the beginning of one, that rustls has not consumed.
     incoming: Vec<u8>,
-    /// Whether there may be whole records in it.
+    /// Whether it may contain complete records.
     unread: bool,
-    /// What was decrypted and not read yet: of one record, or of those that came with it.
+    /// Decrypted and not read yet: one record, or those that arrived with it.
     plain: PendingBytes,
-    /// Records that the socket has not taken.
+    /// Records that the socket has not accepted.
     outgoing: PendingBytes,
-    /// The client said that nothing more comes from it.
+    /// Whether the client has sent close_notify.
     peer_closed: bool,
-    /// The client was told that nothing more comes.
+    /// Whether close_notify was sent to the client.
     closed: bool,
-    /// What has ended the connection.
+    /// The error that ended the connection.
     failed: Option<Error>,
 }
 
-/// What a thread lends to the connection that it works on.
+/// Buffers of a thread, used by one connection at a time.
 struct Scratch {
-    /// For what the socket has, and for what is decrypted in it.
+    /// For bytes from the socket, which are decrypted in place.
     incoming: Box<[u8]>,
-    /// For the parts of what is to be written, put together.
+    /// For joining vectored writes.
     plain: Box<[u8]>,
-    /// For what goes to the socket.
+    /// For records to the socket.
     outgoing: Box<[u8]>,
 }
 
-/// The longest record (RFC 8446 §5.2, RFC 5246 §6.2.3): what is read at once.
+/// The longest record (RFC 8446 §5.2, RFC 5246 §6.2.3): the size of a read.
 const RECORD_MAX: usize = 5 + FRAGMENT_MAX + 2048;
-/// Of what the client has sent and rustls cannot take yet, during the handshake: it joins messages of
-/// 64 KiB. Later there is nothing to join, and what a client leaves is a part of one record.
+/// Maximum size of unconsumed bytes from the client during the handshake, in which messages of up
+/// to 64 KiB are joined. Later nothing is joined, and at most a partial record remains.
 const INCOMING_MAX: usize = 0xffff;
-/// The plain text of one record (RFC 8446 §5.1).
+/// Maximum size of a record's plaintext (RFC 8446 §5.1).
 const FRAGMENT_MAX: usize = 16_384;
-/// A record with all that is around its plain text, and a key update before it.
+/// An encrypted record with its overhead, and a key update before it.
 const ENCRYPTED_RECORD_MAX: usize = FRAGMENT_MAX + 128;
-/// Records that are written at once.
+/// Records written at once.
 const RECORDS_PER_WRITE: usize = 4;
 
 thread_local! {
@@ -89,7 +89,8 @@ impl TlsStream {
     /// Does the handshake with a client that has sent `hello` already.
     ///
     /// # Errors
-    /// Of the socket; or a [`rustls::Error`] in one of kind `InvalidData`, of which the client was told.
+    /// Of the socket; or a [`rustls::Error`] inside one of kind `InvalidData`, after its alert was
+    /// sent to the client.
     pub(super) async fn accept(
         socket: TcpStream,
         hello: Vec<u8>,
@@ -122,7 +123,7 @@ impl TlsStream {
         &self.socket
     }
 
-    /// The version of TLS.
+    /// The TLS version.
     pub(super) fn protocol_version(&self) -> Option<ProtocolVersion> {
         self.tls.protocol_version()
     }
@@ -132,7 +133,7 @@ impl TlsStream {
         self.tls.handshake_kind()
     }
 
-    /// The protocol that was agreed on.
+    /// The negotiated ALPN protocol.
     pub(super) fn alpn_protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
     }
@@ -161,7 +162,7 @@ impl TlsStream {
         }
     }
 
-    /// Reads into `room` what goes behind `self.incoming`.
+    /// Reads into `room` what follows `self.incoming`.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let most = if self.tls.is_handshaking() {
             INCOMING_MAX
@@ -176,14 +177,14 @@ impl TlsStream {
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
         match buffer.filled().len() {
             0 => {
-                let reason = "the client broke off without a close_notify";
+                let reason = "the client closed the connection without close_notify";
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason)))
             }
             read => Poll::Ready(Ok(read)),
         }
     }
 
-    /// Sends what waits, all of it.
+    /// Sends all pending records.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
             let written = Pin::new(&mut self.socket).poll_write(cx, self.outgoing.remaining());
@@ -195,7 +196,7 @@ impl TlsStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads plain text: at least one byte, but at the end.
+    /// Reads plaintext: at least one byte, except at the end.
     fn poll_plain(
         &mut self,
         cx: &mut Context<'_>,
@@ -213,10 +214,10 @@ impl TlsStream {
                 let all = &mut lent[..kept + read];
                 all[..kept].copy_from_slice(&self.incoming);
                 let worked = self.process_records(all, Some(reader));
-                all.fill(0); // plain text of this client
+                all.fill(0); // wipe this client's plaintext
                 worked
             };
-            // An alert or a key update. What the socket does not take goes before what is written next.
+            // An alert or a key update. What the socket does not accept goes before the next write.
             let _ = self.poll_send(cx);
             if reader.filled().len() > before {
                 return Poll::Ready(Ok(()));
@@ -228,8 +229,8 @@ impl TlsStream {
         }
     }
 
-    /// Encrypts the beginning of `bytes`, says how much, and gives the socket what it takes of that.
-    /// Nothing else may wait to be sent.
+    /// Encrypts the beginning of `bytes`, returns how much, and sends what the socket accepts of
+    /// it. Nothing else may be pending.
     fn poll_encrypt(
         &mut self,
         cx: &mut Context<'_>,
@@ -242,7 +243,7 @@ impl TlsStream {
             let room = &mut lent[filled..];
             match self.with_write_traffic(|traffic| traffic.encrypt(&bytes[read..end], room)) {
                 Ok(length) => filled += length,
-                // What is encrypted already goes first.
+                // What is already encrypted goes first.
                 Err(_) if read > 0 => break,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -261,7 +262,7 @@ impl TlsStream {
         Poll::Ready(Ok(read))
     }
 
-    /// Makes ready to write: what was read is worked off, and what waits is sent.
+    /// Prepares for writing: processes what was received, and sends what is pending.
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_not_failed()?;
         if self.closed {
@@ -279,7 +280,7 @@ impl TlsStream {
         &mut self,
         act: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
-        // With what came in, since rustls knows how much of it it has seen.
+        // With the received bytes, because rustls tracks how many of them it has seen.
         let mut incoming = mem::take(&mut self.incoming);
         let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut incoming);
         let acted = match state {
@@ -302,7 +303,7 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Lets rustls take all that it can of what has come in.
+    /// Lets rustls consume all that it can of the received bytes.
     fn process_pending(&mut self) -> io::Result<()> {
         let unread = mem::take(&mut self.unread);
         if !unread && !self.tls.is_handshaking() && !self.tls.wants_write() {
@@ -312,9 +313,9 @@ impl TlsStream {
         self.process_records(&mut incoming, None)
     }
 
-    /// Lets rustls take what it can from the front of `incoming`, and keeps the rest. Plain text goes to
-    /// the reader, if there is one, until it is full; what there is no room for is kept, and nothing
-    /// more is taken. What is to be sent waits in `self.outgoing` then, after an error too.
+    /// Lets rustls consume what it can from the front of `incoming`, and keeps the rest. Plaintext
+    /// goes to the reader, if there is one, until it is full; the remainder is kept, and processing
+    /// stops. Records to be sent are in `self.outgoing` afterwards, also after an error.
     fn process_records(
         &mut self,
         incoming: &mut [u8],
@@ -329,7 +330,7 @@ impl TlsStream {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     encode(&mut data, &mut self.outgoing.bytes);
                 }
-                // From here on it is for this side to send.
+                // From here on it is this side's turn to send.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
@@ -350,7 +351,7 @@ impl TlsStream {
                     | ConnectionState::BlockedHandshake
                     | ConnectionState::Closed,
                 ) => break Ok(()),
-                // Early data is never agreed to.
+                // Early data is never accepted.
                 Ok(_) => break Err(Error::General("a state that is not served".to_owned())),
                 Err(error) => break Err(error),
             }
@@ -370,7 +371,8 @@ impl TlsStream {
         })
     }
 
-    /// Takes what rustls wants to be sent after an error. It must not see any input again.
+    /// Collects the records that rustls wants to send after an error. It must not get any more
+    /// input.
     fn take_alert(&mut self) {
         while self.tls.wants_write() {
             match self.tls.process_tls_records(&mut []).state {
@@ -382,8 +384,8 @@ impl TlsStream {
         }
     }
 
-    /// Whether what this side says is in the clear still: in TLS 1.2 until its part of a full handshake is
-    /// over. What rustls encrypts it alone can say, alerts included.
+    /// Whether this side still writes unencrypted: in TLS 1.2 until its part of a full handshake is
+    /// complete. Only rustls can send what is encrypted, alerts included.
     fn writes_in_clear(&self) -> bool {
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
         let tls12 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
@@ -447,7 +449,7 @@ impl AsyncWrite for TlsStream {
             [first, ..] if long(first) => return self.poll_write(cx, first),
             _ => {}
         }
-        // Put together, so that the head of an answer and its body are one record.
+        // Joined, so that response headers and body are one record.
         let this = self.get_mut();
         ready!(this.poll_writable(cx))?;
         SCRATCH.with_borrow_mut(|lent| {
@@ -477,7 +479,7 @@ impl AsyncWrite for TlsStream {
         if !this.closed && this.failed.is_none() {
             match ready!(this.poll_writable(cx)) {
                 Ok(()) => this.queue_close_notify()?,
-                // The alert goes in its place.
+                // The alert goes first.
                 Err(_) if this.failed.is_some() => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -1,14 +1,14 @@
 //! Session tickets (RFC 5077, RFC 8446 §4.6.1) under keys that all edges of the environment share.
 //!
-//! A ticket is `name of the key (16 bytes) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`, sealed with
-//! AES-256-GCM-SIV (RFC 8452); the name and the number of the domain are the associated data. What it
-//! says besides of its session is [`session`]'s. Nonces are random, and many edges
-//! seal under one key for half a day: with plain GCM some 2^32 tickets are the most that is safe, and
-//! a nonce that came twice would give both tickets away. Here it would only show that two tickets
-//! are the same, which they never are.
+//! A ticket is `key name (16 bytes) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`, sealed with
+//! AES-256-GCM-SIV (RFC 8452); the key name and the domain id are the associated data. [`session`]
+//! defines what it contains besides the rustls session. Nonces are random, and many edges seal
+//! under one key for half a day: plain GCM is safe for some 2^32 tickets, and a repeated nonce
+//! would reveal both tickets. Here it would only show that two tickets are equal, which they never
+//! are.
 //!
-//! Which key seals and which ones open is [`edgeseal_core::ticket`]'s to say. What is missing of the
-//! shared keys is made up for by keys of this process's own, so that sessions resume here at least.
+//! [`edgeseal_core::ticket`] decides which key seals and which ones open. Missing shared keys are
+//! replaced by local keys of this process, so that sessions can at least be resumed here.
 
 use std::{
     collections::HashSet,
@@ -36,19 +36,19 @@ mod session;
 
 pub(super) use session::SessionTicketer;
 
-/// The ticket keys that this edge has, and what seals and opens tickets with them.
+/// The ticket keys of this edge; seals and opens tickets with them.
 pub(crate) struct TicketKeys {
     environment: Environment,
     keyring: Keyring,
     clock: fn() -> Timestamp,
     random: &'static dyn SecureRandom,
     keys: RwLock<Arc<Vec<HeldTicketKey>>>,
-    /// Shared keys that could not be used, to say so once.
+    /// Shared keys that could not be used, to log each once.
     unusable: Mutex<HashSet<Key>>,
     changed: Notify,
 }
 
-/// A shared key as it is stored: sealed.
+/// A shared key in its stored form: sealed.
 pub(crate) type StoredTicketKey = (Key, Bytes);
 
 #[derive(Clone)]
@@ -57,12 +57,12 @@ struct HeldTicketKey {
     created: Timestamp,
     name: [u8; NAME_LEN],
     key: Arc<LessSafeKey>,
-    /// As it is stored; `None` for one of this process's own.
+    /// The stored form; `None` for a local key.
     stored: Option<StoredTicketKey>,
 }
 
 impl TicketKeys {
-    /// With keys of this process's own, until there are others.
+    /// With local keys, until shared ones are inserted.
     pub(crate) fn new(
         environment: Environment,
         keyring: Keyring,
@@ -81,7 +81,7 @@ impl TicketKeys {
         tickets
     }
 
-    /// Whose edges share the keys.
+    /// The environment whose edges share the keys.
     pub(crate) const fn environment(&self) -> Environment {
         self.environment
     }
@@ -94,8 +94,8 @@ impl TicketKeys {
         (self.clock)()
     }
 
-    /// Has a shared key as the store or the replica holds it, in the place of what it held under
-    /// that name. One that is for nothing now, or does not open, is left; the latter is logged.
+    /// Inserts or replaces a shared key from the store or the replica. One whose period is over, or
+    /// that cannot be decrypted, is ignored; the latter is logged.
     pub(crate) fn insert_stored(&self, holder: &Key, value: &Bytes) {
         if !holder
             .as_str()
@@ -122,19 +122,19 @@ impl TicketKeys {
         }
     }
 
-    /// Has a shared key no more: it was taken from the store.
+    /// Removes a shared key: it was removed from the store.
     pub(crate) fn forget(&self, holder: &Key) {
         self.drop_stored(|stored| stored == holder);
         self.changed.notify_one();
     }
 
-    /// Has the shared keys no more that are not among these.
+    /// Removes the shared keys that are not among these.
     pub(crate) fn retain_listed(&self, listed: &[Key]) {
         self.drop_stored(|stored| !listed.contains(stored));
         self.changed.notify_one();
     }
 
-    /// Destroys keys that are for nothing any more, and makes up for shared ones that are missing.
+    /// Destroys expired keys, and creates local ones for shared ones that are missing.
     pub(crate) fn expire_and_fill(&self) {
         let now = self.now();
         let held = self.held();
@@ -171,13 +171,13 @@ impl TicketKeys {
         held.iter().filter_map(|one| one.stored.clone()).collect()
     }
 
-    /// Waits for a change of the shared keys after the last call.
+    /// Waits for a change of the shared keys since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Seals anew, for the replica, what is sealed under another key than the one that seals now.
-    /// What does not open stays as it is.
+    /// Reseals, for the replica, keys that are sealed under another key than the active one. One
+    /// that cannot be decrypted stays as it is.
     pub(crate) fn reseal(&self) {
         for (holder, value) in self.stored() {
             let resealed = TicketKey::open(&self.keyring, &holder, &value)
@@ -211,13 +211,13 @@ impl TicketKeys {
         Some([&sealing.name[..], &nonce, &sealed, tag.as_ref()].concat())
     }
 
-    /// What was sealed for this domain, if the key is there still.
+    /// The content of a ticket for this domain, if its key is still held.
     fn open(&self, domain: i64, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
         let held = self.held();
         let now = self.now();
-        // Names are no secret: they stand in every ticket.
+        // Key names are not secret: every ticket contains one.
         let one = held.iter().find(|one| one.name == *name)?;
         one.period.key_use(now)?;
         let mut buffer = sealed.to_vec();
@@ -244,7 +244,7 @@ impl TicketKeys {
 
     fn hold(&self, opened: &TicketKey, stored: Option<StoredTicketKey>) {
         let key = UnboundKey::new(&AES_256_GCM_SIV, opened.key.expose());
-        let Ok(key) = key else { return }; // its length is known
+        let Ok(key) = key else { return }; // the length is correct
         let one = HeldTicketKey {
             period: opened.period,
             created: opened.created,
@@ -268,7 +268,7 @@ impl TicketKeys {
         change(Arc::make_mut(&mut held));
     }
 
-    /// The keys of one moment. Locked for as long as it takes to copy a pointer.
+    /// The current keys. Locked only while a pointer is copied.
     fn held(&self) -> Arc<Vec<HeldTicketKey>> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -158,7 +158,7 @@ async fn what_cannot_be_used_is_quarantined_and_the_rest_untouched() {
         };
         let mut writes = certificate.writes(&world.keyring);
         writes.push(bind(&certificate));
-        (writes, "not the leaf's")
+        (writes, "does not match the leaf")
     };
     let no_issuer = {
         let certificate = Certificate::with_chain("a.com");
@@ -197,16 +197,16 @@ async fn what_cannot_be_used_is_quarantined_and_the_rest_untouched() {
             Key::material(&certificate.digest()),
             Bytes::from_static(b"\x01nonsense"),
         );
-        (vec![material, bind(&certificate)], "does not read")
+        (vec![material, bind(&certificate)], "cannot be decoded")
     };
     let key = Key::domain(&domain("a.com").name);
     let bad_json = (
         vec![raw(key.clone(), Bytes::from_static(b"{"))],
-        "does not read",
+        "cannot be decoded",
     );
     let future = (
         vec![raw(key.clone(), Bytes::from_static(b"{\"v\":99}"))],
-        "does not read",
+        "cannot be decoded",
     );
     let foreign = {
         let Write::Put { value, .. } = put(&domain("c.com")) else {

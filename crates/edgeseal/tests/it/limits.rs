@@ -270,7 +270,7 @@ async fn memory_is_kept_for_those_who_take_little() {
     let mut visitor = established_from("127.0.0.3", edge).await.unwrap();
     assert_answers(&mut visitor, "while memory is short").await;
     assert_api_answers(&server, "while memory is short").await;
-    assert!(server.log().contains("memory is short"));
+    assert!(server.log().contains("memory use is above the limit"));
     let revoked = metric(
         &server,
         "edgeseal_connections_evicted_total{reason=\"memory\"} ",

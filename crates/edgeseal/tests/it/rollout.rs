@@ -281,6 +281,6 @@ async fn quarantine_raises_an_alarm_and_ends_it() {
     assert!(gauge(&get("/metrics").await.body, 0));
     let log = server.log();
     assert_eq!(log.matches("a record cannot be used").count(), 1);
-    assert_eq!(log.matches("the domain is out of quarantine").count(), 1);
+    assert_eq!(log.matches("the domain left quarantine").count(), 1);
     server.stop();
 }

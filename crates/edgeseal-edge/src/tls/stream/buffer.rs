@@ -1,4 +1,4 @@
-//! Bytes that wait for the other side.
+//! Bytes waiting to be read or sent.
 
 use rustls::{
     server::ServerConnectionData,
@@ -6,7 +6,7 @@ use rustls::{
 };
 use tokio::io::ReadBuf;
 
-/// Bytes of which the first have been taken.
+/// Bytes of which the first ones are consumed.
 #[derive(Default)]
 pub(super) struct PendingBytes {
     pub(super) bytes: Vec<u8>,
@@ -22,7 +22,7 @@ impl PendingBytes {
         &self.bytes[self.taken..]
     }
 
-    /// Takes the first `length`; with the last of them goes the memory.
+    /// Consumes the first `length`; frees the memory with the last of them.
     pub(super) fn consume(&mut self, length: usize) {
         self.taken += length;
         if self.taken >= self.bytes.len() {
@@ -30,7 +30,7 @@ impl PendingBytes {
         }
     }
 
-    /// Gives `bytes` to `reader` and keeps those for which it has no room.
+    /// Copies `bytes` to `reader` and keeps those that do not fit.
     pub(super) fn deliver(&mut self, bytes: &[u8], reader: Option<&mut ReadBuf<'_>>) {
         let mut given = 0;
         if let Some(reader) = reader {
@@ -41,7 +41,7 @@ impl PendingBytes {
     }
 }
 
-/// Puts what rustls wants to be sent behind `outgoing`.
+/// Appends what rustls wants to send to `outgoing`.
 pub(super) fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, outgoing: &mut Vec<u8>) {
     let start = outgoing.len();
     let mut room = 0;

@@ -16,7 +16,7 @@ use crate::tls::provider;
 
 type Client<S> = client::TlsStream<S>;
 
-/// A client that writes so many bytes at a time.
+/// A client that writes this many bytes at a time.
 struct Dribbling(TcpStream, usize);
 
 impl AsyncRead for Dribbling {
@@ -89,7 +89,7 @@ async fn pair(
     (client.unwrap(), server.unwrap())
 }
 
-/// What a connection holds besides itself.
+/// The heap memory of a connection's buffers.
 fn held(stream: &TlsStream) -> usize {
     let pending = stream.plain.bytes.capacity() + stream.outgoing.bytes.capacity();
     stream.incoming.capacity() + pending
@@ -193,7 +193,7 @@ async fn only_close_notify_is_a_clean_end() {
         server.read_to_end(&mut got).await.unwrap();
         assert_eq!(got, b"last");
         assert_eq!(server.read(&mut [0; 4]).await.unwrap(), 0);
-        // The other direction is open still.
+        // The other direction is still open.
         server.write_all(b"bye").await.unwrap();
         server.shutdown().await.unwrap();
         assert!(server.write(b"more").await.is_err());
@@ -246,7 +246,7 @@ async fn a_forged_record_that_is_found_on_the_way_out_is_answered_too() {
         bytes.extend([23, 3, 3, 0, 40]);
         bytes.extend([0x5a; 40]);
         socket.write_all(&bytes).await.unwrap();
-        // Both records are there, and the first one fills the reader.
+        // Both records have arrived, and the first one fills the reader.
         server.read_exact(&mut [0; 4]).await.unwrap();
         if writes {
             assert!(server.write(b"no").await.is_err());

@@ -1,10 +1,11 @@
-//! How long a session goes on: at most as long as the certificate that its full handshake showed, and
-//! [`SESSION_LIFETIME_MAX_MS`] in all, however often it is resumed (RFC 8446 §4.6.1 leaves the end to the server).
+//! How long a session can be resumed: at most until the certificate of its full handshake expires,
+//! and [`SESSION_LIFETIME_MAX_MS`] in total, however often it is resumed (RFC 8446 §4.6.1 leaves
+//! the end to the server).
 //!
-//! Each ticket says when its full handshake was and which certificate that showed. A ticket that is given
-//! out in a resumed handshake says the same, so that a chain of them has one end. And a session goes on
-//! only while its domain has that certificate: whoever replaces one because its key is in other hands has
-//! every client look at the new one.
+//! Each ticket records the time of its full handshake and the certificate used. A ticket issued in
+//! a resumed handshake records the same values, so that a chain of them has one end. A session is
+//! resumed only while its domain still has that certificate: after a compromised key is replaced,
+//! every client gets the new certificate.
 
 use std::{
     fmt,
@@ -16,35 +17,35 @@ use rustls::server::ProducesTickets;
 
 use super::{super::cert_resolver::CertResolver, TicketKeys};
 
-/// How long a session goes on from its full handshake, in milliseconds: a day.
+/// Maximum lifetime of a session from its full handshake, in milliseconds: a day.
 const SESSION_LIFETIME_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// The tickets of one handshake.
+/// The ticketer of one handshake.
 pub(in crate::tls) struct SessionTicketer {
     tickets: Arc<TicketKeys>,
     domain_id: i64,
     answer: Arc<CertResolver>,
-    /// What the client's ticket says. If the handshake is a full one anyway, what comes of it is a
-    /// session that ends sooner than it would have to.
+    /// The session of the client's ticket. If the handshake becomes a full one anyway, its new
+    /// session ends sooner than necessary.
     resumed: Mutex<Option<Session>>,
 }
 
-/// What a ticket says besides what rustls has it say.
+/// What a ticket contains besides the rustls session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Session {
-    /// When its full handshake was.
+    /// Time of its full handshake.
     began: Timestamp,
-    /// When the certificate of that handshake ends.
+    /// When the certificate of that handshake expires.
     not_after: Timestamp,
-    /// Which one it was.
+    /// The digest of that certificate.
     certificate: Digest,
 }
 
-/// Two moments and a digest.
+/// Two timestamps and a digest.
 const HEAD: usize = 8 + 8 + 32;
 
 impl SessionTicketer {
-    /// For a handshake with a domain that is answered with `answer`.
+    /// For a handshake with a domain whose certificate `answer` resolves.
     pub(in crate::tls) const fn new(
         tickets: Arc<TicketKeys>,
         domain: i64,
@@ -58,7 +59,7 @@ impl SessionTicketer {
         }
     }
 
-    /// The session that a ticket given out now is of.
+    /// The session to record in a ticket issued now.
     fn session(&self) -> Option<Session> {
         let resumed = *self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
         resumed.or_else(|| {
@@ -91,7 +92,7 @@ impl Session {
         head
     }
 
-    /// The session, and what rustls says of it.
+    /// The session, and the rustls part.
     fn decode(opened: &[u8]) -> Option<(Self, &[u8])> {
         let (began, rest) = opened.split_first_chunk()?;
         let (not_after, rest) = rest.split_first_chunk()?;
@@ -107,8 +108,8 @@ impl Session {
 }
 
 impl ProducesTickets for SessionTicketer {
-    /// Always: rustls takes early data only where sessions are kept at the server, so that this also says
-    /// that it takes none.
+    /// Always: rustls accepts early data only with server-side session storage, so this also
+    /// disables early data.
     fn enabled(&self) -> bool {
         true
     }

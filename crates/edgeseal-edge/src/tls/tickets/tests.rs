@@ -4,14 +4,14 @@ use edgeseal_core::ticket::PERIOD_MS;
 
 use super::*;
 
-/// The number of a domain.
+/// The id of a domain.
 const A_COM: i64 = 7;
 const HOUR: i64 = 60 * 60 * 1000;
 /// The middle of a period.
 const NOON: i64 = 41_666 * PERIOD_MS + 6 * HOUR;
 
 thread_local! {
-    /// Each test has a thread of its own, and so a clock.
+    /// Each test has its own thread, and so its own clock.
     static NOW: Cell<i64> = const { Cell::new(NOON) };
 }
 
@@ -44,7 +44,7 @@ fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
     }
     assert!(a.missing().is_empty());
     let ticket = a.seal(A_COM, b"session").unwrap();
-    // The period ends six hours from now; its key is good for twelve more.
+    // The period ends six hours from now; its key is valid for twelve more.
     let table = [
         (0, true),
         (6 * HOUR - 1, true),
@@ -60,13 +60,13 @@ fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
         let expected = opens.then(|| b"session".to_vec());
         assert_eq!(b.open(A_COM, &ticket), expected, "after {later} ms");
     }
-    // The next key seals when its time comes, at both and without another word.
+    // The next key seals when its period begins, at both edges without any message.
     NOW.set(NOON + 6 * HOUR);
     let later = a.seal(A_COM, b"later").unwrap();
     assert_ne!(later[..NAME_LEN], ticket[..NAME_LEN]);
     assert_eq!(b.open(A_COM, &later).as_deref(), Some(&b"later"[..]));
     assert_eq!(a.missing(), [TicketPeriod::at(clock()).next()]);
-    // What opens nothing any more is not even there.
+    // Keys that can open nothing any more are dropped.
     NOW.set(NOON + 18 * HOUR);
     b.expire_and_fill();
     let name = &ticket[..NAME_LEN];
@@ -86,14 +86,15 @@ fn without_shared_keys_an_edge_has_its_own() {
     assert!(a.seal(A_COM, b"x").is_some(), "its own next key was ready");
     a.expire_and_fill();
     assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
-    // Then it comes, and from now on tickets are everybody's; older ones stay good here.
+    // Then it arrives, and from now on all edges open each other's tickets; older ones stay valid
+    // here.
     let (holder, value) = shared(&keyring, TicketPeriod::at(clock()));
     a.insert_stored(&holder, &value);
     b.insert_stored(&holder, &value);
     let ticket = a.seal(A_COM, b"shared").unwrap();
     assert_eq!(b.open(A_COM, &ticket).as_deref(), Some(&b"shared"[..]));
     assert_eq!(a.open(A_COM, &own).as_deref(), Some(&b"session"[..]));
-    // An operator who takes it from the store has made all of its tickets worthless.
+    // An operator who removes it from the store invalidates all of its tickets.
     b.forget(&holder);
     assert_eq!(b.open(A_COM, &ticket), None);
     assert_eq!(b.missing().len(), 2);

@@ -146,7 +146,7 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
             crate::client::leaf(edge.https_addr(), other).await.unwrap();
         }
         assert_eq!(both.seen(edge.https_addr()).await, seen, "{kind}");
-        quarantined(&world, "does not open").await;
+        quarantined(&world, "cannot be decrypted").await;
     }
 }
 
