@@ -1,16 +1,16 @@
-//! How much an edge takes on, and who pays when that is exhausted.
+//! Limits of an edge, and which connections are evicted when they are reached.
 //!
-//! - **Connections, handshakes under way, request heads of more than [`HEADER_BUFFER_SIZE`] bytes, and requests
-//!   over HTTP/2 beyond the first of each connection**: in all and by source, shared out by
-//!   [`edgeseal_core::fairness`]. While some are free, each source takes what its own limit allows. When
-//!   none is, a newcomer gets one of the source that holds most: a connection of that source is closed,
-//!   one in a handshake or an idle one rather than one with a request under way. If nobody holds clearly
-//!   more than the newcomer, one that somebody has left idle for long is closed; and if there is none,
-//!   or the newcomer would itself hold most, the newcomer is.
-//! - **Delay**: see [`delay`].
-//! - **Memory**: near its ceiling a newcomer replaces another connection by the same rules, or is
-//!   closed; and as long as it lasts, connections with unfinished request heads are closed, and such of
-//!   the sources that hold most.
+//! - **Connections, handshakes in progress, request headers of more than [`HEADER_BUFFER_SIZE`]
+//!   bytes, and HTTP/2 requests beyond the first of each connection**: in total and per source,
+//!   shared by [`edgeseal_core::fairness`]. While capacity is free, each source may use its own
+//!   limit. When there is none, a newcomer replaces a connection of the source that holds most: one
+//!   in a handshake or an idle one rather than one with a request in progress. If no source holds
+//!   clearly more than the newcomer's, a connection that was idle for long is closed; if there is
+//!   none, or the newcomer's source would itself hold most, the newcomer is closed.
+//! - **Delay**: see [`queue_delay`].
+//! - **Memory**: near its limit a newcomer replaces another connection by the same rules, or is
+//!   closed; while the limit is exceeded, connections with incomplete request headers are closed,
+//!   and connections of the sources that hold most.
 
 use std::{
     net::IpAddr,
@@ -37,24 +37,24 @@ use slot::Slot;
 
 pub use memory::MemoryUse;
 
-/// How much an edge takes on.
+/// The limits of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time at most.
+    /// Maximum number of connections.
     pub connections: usize,
-    /// The same from one address, or one /64 of IPv6.
+    /// The same per source: one address, or one /64 of IPv6.
     pub connections_per_source: usize,
-    /// Handshakes under way at most, those included whose client has not said anything; one source
-    /// has half of them at most.
+    /// Maximum number of handshakes in progress, including clients that have sent nothing yet; one
+    /// source may have half of them.
     pub handshakes: usize,
-    /// Requests under way over HTTP/2 at most, not counting the first of each connection.
+    /// Maximum number of HTTP/2 requests in progress, not counting the first of each connection.
     pub streams: usize,
-    /// The same from one source.
+    /// The same per source.
     pub streams_per_source: usize,
-    /// Request heads over HTTP/1.1 of more than 16 KiB at most, until the exchange of
-    /// each has ended; one source has half of them at most.
+    /// Maximum number of HTTP/1.1 requests with headers of more than 16 KiB, each until its
+    /// response is complete; one source may have half of them.
     pub large_headers: usize,
-    /// Bytes of memory; `None`: any number. See [`Limits::within_memory`].
+    /// Memory limit in bytes; `None`: unlimited. See [`Limits::within_memory`].
     pub memory_max: Option<u64>,
 }
 
@@ -72,26 +72,26 @@ impl Default for Limits {
     }
 }
 
-/// What a connection may take: a request over HTTP/1.1 and its answer take about 40 KB, an idle
-/// connection of HTTP/2 30 KB, one of HTTP/1.1 6 KB.
+/// Memory of a connection: an HTTP/1.1 request and its response use about 40 KB, an idle HTTP/2
+/// connection 30 KB, an idle HTTP/1.1 connection 6 KB.
 const CONNECTION_BYTES: u64 = 32 * 1024;
-/// What a handshake takes.
+/// Memory of a handshake.
 const HANDSHAKE_BYTES: u64 = 16 * 1024;
-/// What a request over HTTP/2 takes. While its client takes nothing of a long answer it may be three
-/// times as much: what waits to be sent, and what was read from the origin ahead.
+/// Memory of an HTTP/2 request. While its client does not read a long response it may be three
+/// times as much: what waits to be sent, and what was read ahead from the origin.
 const STREAM_BYTES: u64 = 32 * 1024;
-/// A request head over HTTP/1.1 may have so many bytes as a part of its connection.
+/// Size of HTTP/1.1 request headers, in bytes, that is included in a connection's memory.
 pub(crate) const HEADER_BUFFER_SIZE: usize = 16 * 1024;
-/// A request head over HTTP/1.1 or HTTP/2 has so many bytes at most. Heads of 20 KB are normal for
+/// Maximum size of HTTP/1.1 and HTTP/2 request headers, in bytes. Headers of 20 KB are normal for
 /// signed requests.
 pub(crate) const HEADER_SIZE_MAX: usize = 64 * 1024;
-/// What a head of more than [`HEADER_BUFFER_SIZE`] takes beyond it: hyper doubles its buffer.
+/// Memory of headers beyond [`HEADER_BUFFER_SIZE`]: hyper doubles its buffer.
 const LARGE_HEADER_BYTES: u64 = HEADER_SIZE_MAX as u64;
 
 impl Limits {
-    /// As many of each as [`memory_max`](Self::memory_max) has room for: connections may take a half
-    /// of it, handshakes and streams an eighth each, large heads a sixteenth. The rest is for what is
-    /// served.
+    /// Limits that [`memory_max`](Self::memory_max) has room for: a half of it for connections, an
+    /// eighth each for handshakes and streams, a sixteenth for large headers. The rest is for what
+    /// is served.
     #[must_use]
     pub fn within_memory(self) -> Self {
         let Some(most) = self.memory_max else {
@@ -109,7 +109,7 @@ impl Limits {
     }
 }
 
-/// Keeps to the [`Limits`].
+/// Enforces the [`Limits`].
 #[derive(Debug)]
 pub(crate) struct Limiter {
     registry: Mutex<Registry>,
@@ -118,7 +118,7 @@ pub(crate) struct Limiter {
     epoch: Instant,
 }
 
-/// A connection that was admitted. Dropped, it makes room for another.
+/// An admitted connection. Dropping it releases its capacity.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     limiter: Arc<Limiter>,
@@ -126,7 +126,7 @@ pub(crate) struct ConnectionPermit {
     _open: OpenConnection,
 }
 
-/// A request from its head until the last byte of its answer has left, or was given up.
+/// A request, from its headers until the last byte of its response was sent or dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     connection: Arc<ConnectionPermit>,
@@ -134,12 +134,12 @@ pub(crate) struct InFlight {
     counted: bool,
 }
 
-/// A request head of more than [`HEADER_BUFFER_SIZE`] bytes and the exchange that follows, until it is dropped.
+/// Request headers of more than [`HEADER_BUFFER_SIZE`] bytes, counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct LargeHeader(Arc<ConnectionPermit>);
 
 impl Limiter {
-    /// Must be called on the runtime: memory is looked at by a task, by means of `memory_used`.
+    /// Must be called on the runtime: a task checks memory with `memory_used`.
     pub(crate) fn new(limits: Limits, memory_used: fn() -> Option<MemoryUse>) -> Arc<Self> {
         let limits = limits.within_memory();
         let limiter = Arc::new(Self {
@@ -154,7 +154,7 @@ impl Limiter {
         limiter
     }
 
-    /// Admits a connection from `source`, which is about to do a handshake or not.
+    /// Admits a connection from `source`. `handshake`: whether it is about to do a handshake.
     pub(crate) fn admit(
         self: &Arc<Self>,
         source: IpAddr,
@@ -171,10 +171,10 @@ impl Limiter {
         })
     }
 
-    /// Waits for the turn of a handshake; fails if that took too long for too long.
+    /// Queues a handshake; fails if handshakes have been queued for too long.
     pub(crate) async fn wait_turn(&self) -> Result<(), Shed> {
         let asked = Instant::now();
-        // To the end of the queue of all that this process has to do.
+        // To the end of the runtime's queue.
         tokio::task::yield_now().await;
         let now = Instant::now();
         if self.delay.is_standing(now - asked, now - self.epoch) {
@@ -197,19 +197,19 @@ impl Limiter {
 }
 
 impl ConnectionPermit {
-    /// The handshake is over.
+    /// The handshake is complete.
     pub(crate) fn handshake_done(&self) {
         self.limiter.registry().handshake_done(&self.slot);
         self.slot.idle_since(self.limiter.now_ms());
     }
 
-    /// A request over HTTP/1.1, where there is one at a time.
+    /// An HTTP/1.1 request; a connection has one at a time.
     pub(crate) fn request(self: &Arc<Self>) -> InFlight {
         self.slot.request_begins();
         self.in_flight(false)
     }
 
-    /// A request over HTTP/2. The first of a connection is part of the connection.
+    /// An HTTP/2 request. The first of a connection is included in the connection.
     pub(crate) fn stream(self: &Arc<Self>) -> Result<InFlight, Shed> {
         let others = self.slot.requests();
         if others > 0 {
@@ -222,12 +222,12 @@ impl ConnectionPermit {
         Ok(self.in_flight(others > 0))
     }
 
-    /// The unfinished head of a request has so many bytes; 0: there is none.
+    /// The size of the incomplete request headers; 0: there are none.
     pub(crate) fn set_header_bytes(&self, bytes: usize) {
         self.slot.set_header_bytes(bytes);
     }
 
-    /// The head of a request over HTTP/1.1 needs more than [`HEADER_BUFFER_SIZE`].
+    /// The headers of an HTTP/1.1 request need more than [`HEADER_BUFFER_SIZE`].
     pub(crate) fn large_header(self: &Arc<Self>) -> Result<LargeHeader, Shed> {
         if self.limiter.under_memory_pressure() {
             return Err(Shed::Memory);
@@ -236,12 +236,12 @@ impl ConnectionPermit {
         Ok(LargeHeader(Arc::clone(self)))
     }
 
-    /// Waits until the connection must be closed, since its place is needed for another source.
+    /// Waits until the connection is evicted.
     pub(crate) async fn evicted(&self) {
         self.slot.evicted().await;
     }
 
-    /// Waits until no request has been under way for `limit`.
+    /// Waits until no request was in progress for `limit`.
     pub(crate) async fn idle(&self, limit: Duration) {
         let mut wait = limit;
         loop {
@@ -255,7 +255,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// Where the connection comes from, as limits count it.
+    /// The source of the connection, as the limits count it.
     pub(crate) fn source(&self) -> IpAddr {
         self.slot.source()
     }
@@ -270,7 +270,7 @@ impl ConnectionPermit {
 
 #[cfg(test)]
 impl ConnectionPermit {
-    /// Of a limiter of its own.
+    /// Of its own limiter.
     pub(crate) fn for_tests(limits: Limits) -> Arc<Self> {
         let limiter = Limiter::new(limits, MemoryUse::of_this_process);
         Arc::new(limiter.admit([192, 0, 2, 1].into(), false).unwrap())

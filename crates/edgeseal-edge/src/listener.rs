@@ -1,4 +1,4 @@
-//! Sockets: accept, handshake, HTTP; and the end of each in order.
+//! Sockets: accept, handshake, HTTP, and the graceful end of connections.
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -31,42 +31,42 @@ mod request_budget;
 use close_delimited::{CloseDelimited, EndsConnection, OverTcp};
 use request_budget::RequestBudget;
 
-/// What every connection needs.
+/// Shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) terminator: Terminator,
     pub(crate) proxy: Proxy,
     pub(crate) serving: Arc<ServingState>,
-    /// For the head of a request, idle time before it included.
+    /// Time limit for the headers of a request, including the idle time before them.
     pub(crate) header_timeout: Duration,
-    /// Requests on one connection, at least one.
+    /// Maximum number of requests on one connection, at least one.
     pub(crate) keepalive_requests: u32,
-    /// How much is taken on.
+    /// The limits on connections, handshakes and streams.
     pub(crate) limiter: Arc<Limiter>,
-    /// Who speaks for others.
+    /// Load balancers that report client addresses.
     pub(crate) trusted_proxies: TrustedProxies,
-    /// For what a balancer says of whom it speaks for.
+    /// Time limit for a PROXY protocol header.
     pub(crate) proxy_header_timeout: Duration,
 }
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// TLS, and HTTP in it.
+    /// HTTP over TLS.
     Https,
-    /// HTTP/1.1 in the clear.
+    /// Plaintext HTTP/1.1.
     Http,
 }
 
-/// After a connection that could not be accepted.
+/// Pause after a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The process has no file descriptor left.
+/// The process has no file descriptors left.
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
-/// The system has none left.
+/// The system has no file descriptors left.
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
-/// What is left to do on a connection, in memory of its own: the task that it runs in is no larger than
-/// what is needed while nothing happens.
+/// The next stage of a connection, on the heap: the task of a connection is no larger than what an
+/// idle one needs.
 type ServeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Server {
@@ -89,7 +89,8 @@ impl Server {
                     Arc::clone(&self).spawn_connection(stream, peer, speaks, token.clone());
                 }
                 Err(error) => {
-                    // Out of file descriptors, or a client that left again: neither ends a listener.
+                    // Out of file descriptors, or a client that disconnected: neither ends a
+                    // listener.
                     let descriptors = [Some(EMFILE), Some(ENFILE)].contains(&error.raw_os_error());
                     telemetry::accept_failure(descriptors);
                     if !std::mem::replace(&mut failing, true) {
@@ -98,14 +99,14 @@ impl Server {
                             "connections cannot be accepted"
                         );
                     }
-                    // Those that end make room.
+                    // Connections that end release descriptors.
                     sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    /// Serves a connection in a task of its own, if it is admitted.
+    /// Serves a connection in its own task, if it is admitted.
     fn spawn_connection(
         self: Arc<Self>,
         stream: TcpStream,
@@ -113,7 +114,7 @@ impl Server {
         speaks: Protocol,
         token: DrainToken,
     ) {
-        // The client of a balancer is not known yet.
+        // Behind a load balancer the client is not known yet.
         let handshake = speaks == Protocol::Https && !self.trusted_proxies.is_enabled();
         let permit = match self.limiter.admit(peer.ip(), handshake) {
             Ok(permit) => permit,
@@ -150,15 +151,15 @@ impl Server {
             (peer, permit)
         };
         let permit = Arc::new(permit);
-        // Each stage has memory of its own for as long as it lasts: a connection that is idle does not
-        // keep what its handshake needed.
+        // Each stage has its own allocation while it lasts: an idle connection does not keep what
+        // its handshake needed.
         let opening = Box::pin(self.open(stream, peer, speaks, token, Arc::clone(&permit)));
         if let Some(Some(rest)) = unless_evicted(&permit, opening).await {
             unless_evicted(&permit, rest).await;
         }
     }
 
-    /// All that comes before HTTP, and then HTTP; `None` if the client is not to be served.
+    /// Everything before HTTP, and then HTTP; `None` if the client is not to be served.
     async fn open(
         self: Arc<Self>,
         stream: TcpStream,
@@ -167,7 +168,7 @@ impl Server {
         token: DrainToken,
         permit: Arc<ConnectionPermit>,
     ) -> Option<ServeFuture> {
-        // Failing leaves the connection slower, not wrong.
+        // Without it the connection is slower, but works.
         let _ = stream.set_nodelay(true);
         let mut inbound = Inbound {
             peer,
@@ -193,7 +194,7 @@ impl Server {
         })
     }
 
-    /// The connection after its handshake, and whether HTTP/2 was agreed on.
+    /// The connection after its handshake, and whether HTTP/2 was negotiated.
     async fn handshake(
         &self,
         stream: TcpStream,
@@ -223,13 +224,14 @@ impl Server {
                     telemetry::shed(reason);
                 }
                 let error: &dyn std::error::Error = &error;
-                tracing::debug!(%peer, error, "no handshake");
+                tracing::debug!(%peer, error, "handshake failed");
             }
         }
         None
     }
 
-    /// The client, by the word of a balancer if there are any; `None` if it is not to be served.
+    /// The client, as reported by a load balancer if there are any; `None` if it is not to be
+    /// served.
     async fn client(
         &self,
         stream: &mut TcpStream,
@@ -248,11 +250,11 @@ impl Server {
             Ok(Ok(client)) => Some(client),
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::debug!(%peer, error, "a connection is not taken");
+                tracing::debug!(%peer, error, "connection refused");
                 None
             }
             Err(_) => {
-                tracing::debug!(%peer, "a header of the PROXY protocol took too long");
+                tracing::debug!(%peer, "the PROXY protocol header took too long");
                 None
             }
         }
@@ -295,7 +297,7 @@ impl Server {
     }
 }
 
-/// What comes of `future`; `None` if the connection must be closed before.
+/// The result of `future`; `None` if the connection must be closed before.
 async fn unless_evicted<T>(
     permit: &ConnectionPermit,
     future: Pin<Box<dyn Future<Output = T> + Send + '_>>,

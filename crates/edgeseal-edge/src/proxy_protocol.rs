@@ -1,9 +1,8 @@
-//! The header of the PROXY protocol: whom a load balancer in front speaks for.
+//! The PROXY protocol header: the client address that a load balancer in front reports.
 //!
-//! Versions 1 and 2 of
-//! [the protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), told apart by their
-//! first bytes. An edge that expects headers takes no connection without one: else everybody who
-//! reaches it could say to be anybody.
+//! Versions 1 and 2 of [the protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt),
+//! distinguished by their first bytes. An edge that expects headers accepts no connection without
+//! one: a peer that may omit the header could forge it.
 
 use std::{
     io,
@@ -17,41 +16,41 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Whom a header speaks for.
+/// What a header reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProxyHeader {
-    /// This client.
+    /// The address of the proxied client.
     Proxy(SocketAddr),
-    /// Whoever is connected: a probe of the balancer itself, for one.
+    /// No proxied client: a health check of the load balancer, for example.
     Local,
 }
 
-/// Who may speak for others; nobody if it is empty, and then there are no headers.
+/// Networks whose PROXY protocol headers are trusted; if empty, no headers are expected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies(Box<[IpNet]>);
 
-/// Why a connection is not taken.
+/// Why a connection is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyHeaderError {
-    /// It comes from elsewhere.
-    #[error("{peer} is no load balancer of this edge")]
+    /// The peer is not trusted.
+    #[error("{peer} is not a trusted proxy")]
     UntrustedPeer {
-        /// From where.
+        /// Its address.
         peer: IpAddr,
     },
-    /// It ends, or does not begin with a header.
-    #[error("no header of the PROXY protocol: {0}")]
+    /// The connection ended, or does not begin with a header.
+    #[error("no PROXY protocol header: {0}")]
     Header(#[from] io::Error),
 }
 
-/// Bytes after the fixed part of a header of version 2. Addresses take 216 at most; what follows
-/// them is read and ignored.
+/// Maximum size, in bytes, of a version 2 header after its fixed part. Addresses take 216 at most;
+/// further TLVs are read and ignored.
 const REST_MAX: usize = 2048;
-/// Bytes of a header of version 1.
+/// Maximum size of a version 1 header, in bytes.
 const LINE_MAX: usize = 107;
-/// What both versions are told apart by.
+/// The first bytes, which distinguish the versions.
 const BEGIN: usize = 6;
-/// Of version 2, up to and with its length.
+/// The fixed part of a version 2 header, up to and including its length.
 const FIXED: usize = 16;
 
 impl TrustedProxies {
@@ -59,13 +58,13 @@ impl TrustedProxies {
         Self(networks.into())
     }
 
-    /// Whether each connection begins with a header.
+    /// Whether each connection must begin with a header.
     pub(crate) const fn is_enabled(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// The client of a connection. The edge's own prober, which comes from this machine, may say
-    /// that it speaks for itself, and nothing else.
+    /// The client of a connection. The edge's own prober, which connects from this machine, may
+    /// only send a `LOCAL` header.
     pub(crate) async fn client(
         &self,
         stream: &mut TcpStream,
@@ -91,7 +90,7 @@ impl TrustedProxies {
     }
 }
 
-/// Says, before anything else, that a connection speaks for itself.
+/// The `LOCAL` header of a connection that is not proxied.
 pub(crate) const fn local_header() -> [u8; FIXED] {
     *b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"
 }
@@ -105,7 +104,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<ProxyHeader> 
     } else if v2::PROTOCOL_PREFIX.starts_with(&header) {
         read_binary(stream, header).await
     } else {
-        Err(malformed("it begins otherwise"))
+        Err(malformed("unknown signature"))
     }
 }
 
@@ -115,7 +114,7 @@ async fn read_line(
 ) -> io::Result<ProxyHeader> {
     while !line.ends_with(b"\r\n") {
         if line.len() == LINE_MAX {
-            return Err(malformed("its line is too long"));
+            return Err(malformed("the line is too long"));
         }
         line.push(stream.read_u8().await?);
     }
@@ -133,13 +132,13 @@ async fn read_binary(
 ) -> io::Result<ProxyHeader> {
     header.resize(FIXED, 0);
     stream.read_exact(&mut header[BEGIN..]).await?;
-    // Before the rest is waited for, which may be the beginning of something else.
+    // Before waiting for the rest, which may be the beginning of something else.
     if !header.starts_with(v2::PROTOCOL_PREFIX) {
-        return Err(malformed("it begins otherwise"));
+        return Err(malformed("unknown signature"));
     }
     let rest = usize::from(u16::from_be_bytes([header[FIXED - 2], header[FIXED - 1]]));
     if rest > REST_MAX {
-        return Err(malformed("it is too long"));
+        return Err(malformed("the header is too long"));
     }
     header.resize(FIXED + rest, 0);
     stream.read_exact(&mut header[FIXED..]).await?;
@@ -148,10 +147,10 @@ async fn read_binary(
         return Ok(ProxyHeader::Local);
     }
     Ok(match (header.protocol, header.addresses) {
-        (v2::Protocol::Datagram, _) => return Err(malformed("it speaks of datagrams")),
+        (v2::Protocol::Datagram, _) => return Err(malformed("datagram protocol")),
         (_, v2::Addresses::IPv4(at)) => client(at.source_address, at.source_port),
         (_, v2::Addresses::IPv6(at)) => client(at.source_address, at.source_port),
-        // What cannot be told is not told.
+        // Addresses that are not IP: the peer counts as the client.
         (_, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => ProxyHeader::Local,
     })
 }

@@ -1,4 +1,4 @@
-//! Memory near its ceiling.
+//! Memory use near its limit.
 
 use std::{
     fs,
@@ -11,31 +11,31 @@ use tokio::time::interval;
 use super::Limiter;
 use crate::telemetry;
 
-/// What memory a process takes, in bytes.
+/// The memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// What it has of the system.
+    /// Its resident memory.
     pub resident: u64,
-    /// What of it is in use; the rest was freed, is used again first, and goes back to the system
-    /// otherwise.
+    /// The part of it that is in use; the rest was freed, and is reused first or returned to the
+    /// system.
     pub in_use: u64,
 }
 
-/// What there is to be done.
+/// What the memory use demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pressure {
     None,
-    /// Nothing new is taken on.
+    /// Nothing new is admitted.
     Short,
-    /// Something must be let go of as well.
+    /// Connections must be evicted as well.
     Exhausted,
 }
 
-/// Memory is looked at this often.
+/// Interval of the checks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 impl MemoryUse {
-    /// Of a process whose allocator tells nothing (`proc_pid_statm(5)`).
+    /// Without knowledge of the allocator (`proc_pid_statm(5)`).
     #[must_use]
     pub fn of_this_process() -> Option<Self> {
         let statm = fs::read_to_string("/proc/self/statm").ok()?;
@@ -47,8 +47,8 @@ impl MemoryUse {
         })
     }
 
-    /// Freed memory is no reason to close anything: it goes back by itself. Nothing new is taken on
-    /// when it fills the rest anyway, for a control group knows no difference.
+    /// Freed memory is no reason to evict anything: it is returned by itself. But nothing new is
+    /// admitted while resident memory exceeds the limit, because a control group counts it too.
     const fn pressure(self, most: u64) -> Pressure {
         if self.in_use >= most / 100 * 85 {
             Pressure::Exhausted
@@ -60,8 +60,8 @@ impl MemoryUse {
     }
 }
 
-/// Looks at memory as long as the limiter lives. While it is exhausted, some connections of the sources
-/// that hold most are closed with each look.
+/// Checks memory for as long as the limiter lives. While it is exhausted, each check evicts some
+/// connections of the sources that hold most.
 pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Option<MemoryUse>) {
     let mut every = interval(LOOK_EVERY);
     loop {
@@ -81,7 +81,7 @@ pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Optio
                     resident,
                     in_use,
                     memory_max = most,
-                    "memory is short: new connections are closed unless they can replace one of \
+                    "memory use is above the limit: new connections are closed unless they can replace one of \
                      the source that holds most"
                 );
             } else {
@@ -89,7 +89,7 @@ pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Optio
                     resident,
                     in_use,
                     memory_max = most,
-                    "memory is below the limit again"
+                    "memory use is below the limit again"
                 );
             }
         }

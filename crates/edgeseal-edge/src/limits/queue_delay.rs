@@ -1,30 +1,30 @@
-//! Handshakes that wait too long for their turn.
+//! Handshakes that are queued for too long.
 //!
-//! A handshake whose ClientHello is there waits for its turn among all that the process has to do. If
-//! every one of them had to wait longer than [`TARGET`] for [`INTERVAL`] or more, there is a queue that
-//! does not go away by itself, and those that waited longer are closed before they cost a signature,
-//! until one did not (the idea of CoDel, RFC 8289: a standing queue is a delay for everybody and
-//! serves nobody).
+//! A handshake whose ClientHello has arrived is queued behind everything else that the process has
+//! to do. If all of them were queued for longer than [`TARGET`] during [`INTERVAL`] or more, there
+//! is a standing queue that does not drain by itself: those that waited longer are closed before
+//! they cost a signature, until one did not have to wait (the idea of CoDel, RFC 8289: a standing
+//! queue delays everyone and serves no one).
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// What a handshake may wait for its turn: less than a client would lose by coming again.
+/// Acceptable queue delay: less than a client would lose by reconnecting.
 const TARGET: Duration = Duration::from_millis(500);
-/// Waiting that lasts for so long is no burst.
+/// Longer delays than this are not a burst.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Since when everybody has had to wait too long.
+/// Since when all handshakes were delayed too long.
 #[derive(Debug, Default)]
 pub(super) struct QueueDelay {
-    /// In milliseconds and one more; 0: not at all.
+    /// In milliseconds plus one; 0: not at all.
     since: AtomicU64,
 }
 
 impl QueueDelay {
-    /// Whether one that had to wait for `delay` met a standing queue.
+    /// Whether a handshake that was queued for `delay` met a standing queue.
     pub(super) fn is_standing(&self, delay: Duration, now: Duration) -> bool {
         if delay < TARGET {
             self.since.store(0, Ordering::Relaxed);
@@ -56,7 +56,7 @@ mod tests {
             (600, 1019, false), // not long enough
             (600, 1020, true),
             (9000, 50_000, true),
-            (499, 50_001, false), // one that did not wait ends it
+            (499, 50_001, false), // a short wait ends it
             (600, 50_002, false),
             (600, 51_002, true),
         ];

@@ -1,4 +1,4 @@
-//! Who holds what, and whose connection is closed when there is no more of it.
+//! Which source holds what, and which connection is evicted when a limit is reached.
 
 use std::{
     cmp::Reverse,
@@ -26,30 +26,30 @@ pub(super) struct Registry {
     streams: FairLimiter,
     large_headers: FairLimiter,
     /// Those in a handshake. Each connection is in one of these three maps until it ends or is
-    /// revoked.
+    /// evicted.
     handshaking: BTreeMap<Id, Arc<Slot>>,
-    /// Those that have no stream that counts.
+    /// Those without counted streams.
     quiet: BTreeMap<Id, Arc<Slot>>,
-    /// Those that have some, with their number.
+    /// Those with counted streams, and their number.
     streaming: BTreeMap<Id, (usize, Arc<Slot>)>,
-    /// Those that have a large head.
+    /// Those with large request headers.
     with_large_header: BTreeSet<Id>,
     next: u64,
-    /// Where the last search for a connection of a source to close ended.
+    /// Where the last search for a victim of a source ended.
     searched: u64,
-    /// Where the last searches for one that is idle ended, in handshakes and after them.
+    /// Where the last searches for an idle one ended, in handshakes and after them.
     sampled: [Id; 2],
 }
 
-/// Connections of a source that are looked at to find one that is idle: the cost of a search is
-/// bounded, and if a tenth of them is idle, four searches of five find one.
+/// Connections of a source that are examined to find an idle one: the cost of a search is bounded,
+/// and if a tenth of them is idle, four searches of five find one.
 const SEARCHED: usize = 16;
-/// Connections that are looked at, of all, to find one that has been idle for long: if a tenth has,
+/// Connections of all sources that are examined to find one that was idle for long: if a tenth was,
 /// one search of a thousand finds none.
 const SAMPLED: usize = 64;
-/// A network that holds no more than this is not to blame for a shortage of memory.
+/// A network that holds no more than this is not to blame for high memory use.
 const FEW: usize = 64;
-/// Nor is an unfinished head that is shorter; it takes no more than an idle connection.
+/// Nor are incomplete headers that are shorter: they use no more than an idle connection.
 const SMALL_HEADER: usize = 4096;
 /// Before all connections.
 const FIRST: Id = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -111,7 +111,7 @@ impl Registry {
         Ok(slot)
     }
 
-    /// A place among the handshakes.
+    /// Acquires a handshake.
     fn handshake_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), AcquireError> {
         let acquired = self.handshakes.acquire(source).or_else(|reason| {
             self.evict_idle_for(reason, (source, true), now_ms)?;
@@ -123,7 +123,7 @@ impl Registry {
         Ok(())
     }
 
-    /// A place among the connections.
+    /// Acquires a connection.
     fn connection_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), AcquireError> {
         let acquired = self.connections.acquire(source).or_else(|reason| {
             self.evict_idle_for(reason, (source, false), now_ms)?;
@@ -135,8 +135,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Closes an idle connection in the place of one of a source, which is about to do a handshake or
-    /// not, if there are no places at all; else `why` stands.
+    /// Evicts an idle connection for one of a source, `handshake` or not, if the total is
+    /// exhausted; otherwise returns the error.
     fn evict_idle_for(
         &mut self,
         reason: AcquireError,
@@ -159,7 +159,7 @@ impl Registry {
         }
     }
 
-    /// One more stream that counts.
+    /// One more counted stream.
     pub(super) fn stream_begins(&mut self, slot: &Slot) -> Result<(), Shed> {
         let source = slot.source();
         match self.streams.acquire(source) {
@@ -173,7 +173,7 @@ impl Registry {
         } else if let Some(quiet) = self.quiet.remove(&slot.id()) {
             self.streaming.insert(slot.id(), (1, quiet));
         } else {
-            // The connection was revoked in the meantime.
+            // The connection was evicted in the meantime.
             self.streams.release(source);
             return Err(Shed::Streams);
         }
@@ -182,7 +182,7 @@ impl Registry {
 
     pub(super) fn stream_ends(&mut self, slot: &Slot) {
         let Some((streams, _)) = self.streaming.get_mut(&slot.id()) else {
-            return; // it was revoked, and everything released
+            return; // it was evicted, and everything released
         };
         *streams -= 1;
         let last = *streams == 0;
@@ -192,7 +192,7 @@ impl Registry {
         }
     }
 
-    /// A request head that is large.
+    /// Large request headers.
     pub(super) fn large_header_begins(&mut self, slot: &Slot) -> Result<(), Shed> {
         let source = slot.source();
         match self.large_headers.acquire(source) {
@@ -203,7 +203,7 @@ impl Registry {
         }
         let is_open = self.quiet.contains_key(&slot.id());
         if !is_open || !self.with_large_header.insert(slot.id()) {
-            // The connection was revoked in the meantime, or has one already.
+            // The connection was evicted in the meantime, or has large headers already.
             self.large_headers.release(source);
         }
         Ok(())
@@ -220,9 +220,9 @@ impl Registry {
         self.remove(slot.id(), None);
     }
 
-    /// Closes some connections, a sixteenth of all at most: those with the longest unfinished request
-    /// heads; then such of the sources that hold most, connections and streams together, as long as a
-    /// network holds more than [`FEW`].
+    /// Evicts some connections, a sixteenth of all at most: those with the longest incomplete
+    /// request headers; then those of the sources that hold most, connections and streams together,
+    /// as long as a network holds more than [`FEW`].
     pub(super) fn evict_under_pressure(&mut self) {
         let most = self.connections.total().div_ceil(16);
         let heads = self.longest_headers(most);
@@ -246,8 +246,8 @@ impl Registry {
         }
     }
 
-    /// Closes a connection in the place of one of `source`: of whoever holds clearly more, else one that
-    /// has been idle for longest.
+    /// Evicts a connection for one of `source`: of the source that holds clearly more, otherwise
+    /// one that was idle for longest.
     fn evict_for(&mut self, source: IpAddr, now_ms: u64) -> Result<(), Shed> {
         let of_payer = match self.connections.eviction_candidate(source) {
             Some(payer) => self.idlest(payer),
@@ -258,7 +258,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Closes a connection of `source`, of which one `place` is released already.
+    /// Evicts a connection of `source`, whose `place` is released already.
     fn evict(&mut self, source: IpAddr, place: Eviction) {
         let id = match place {
             Eviction::Handshake => self.oldest_handshake(source),
@@ -282,7 +282,7 @@ impl Registry {
         }
     }
 
-    /// Forgets a connection and releases what it holds, less what is `released` already.
+    /// Removes a connection and releases what it holds, except what is `released` already.
     fn remove(&mut self, id: Id, released: Option<Eviction>) -> Option<Arc<Slot>> {
         let source = id.0;
         if self.with_large_header.remove(&id) && released != Some(Eviction::LargeHeader) {
@@ -318,7 +318,7 @@ impl Registry {
         )
     }
 
-    /// The same in all.
+    /// The same in total.
     #[cfg(test)]
     pub(super) fn total(&self) -> (usize, usize, usize) {
         let known = self.handshaking.len() + self.quiet.len() + self.streaming.len();
@@ -339,7 +339,7 @@ impl Registry {
         oldest.next().copied()
     }
 
-    /// The connections with the longest unfinished heads, `most` at most.
+    /// The connections with the longest incomplete headers, `most` at most.
     fn longest_headers(&self, most: usize) -> Vec<Id> {
         let head = |(id, slot): (&Id, &Arc<Slot>)| (slot.header_bytes(), *id);
         let mut heads: Vec<_> = self.quiet.iter().map(head).collect();
@@ -348,8 +348,8 @@ impl Registry {
         heads.into_iter().take(most).map(|(_, id)| id).collect()
     }
 
-    /// Among some connections the one that has been idle for longest and may make room for `source`: in
-    /// a `handshake`, or anywhere.
+    /// The longest idle of some connections that `source` may replace: in a `handshake`, or
+    /// anywhere.
     fn longest_idle(&mut self, (source, handshake): (IpAddr, bool), now_ms: u64) -> Option<Id> {
         let [shaking, quiet] = self.sampled;
         let mut looked: Vec<_> = sample(&self.handshaking, shaking, now_ms).collect();
@@ -365,7 +365,7 @@ impl Registry {
         longest_idle(looked)
     }
 
-    /// A connection in a handshake, else one that is idle, else any.
+    /// A connection in a handshake, otherwise an idle one, otherwise any.
     fn idlest(&mut self, source: IpAddr) -> Option<Id> {
         if let Some(id) = self.oldest_handshake(source) {
             return Some(id);
@@ -377,7 +377,7 @@ impl Registry {
         found.or_else(|| self.most_streams(source))
     }
 
-    /// The connection with the most streams among some.
+    /// Of some connections the one with the most streams.
     fn most_streams(&mut self, source: IpAddr) -> Option<Id> {
         let looked: Vec<_> = from(&self.streaming, source, self.searched).collect();
         self.searched = looked.last().map_or(0, |(id, _)| id.1);
@@ -386,7 +386,7 @@ impl Registry {
     }
 }
 
-/// Some connections of a source: those that come after a number, then from the first one on.
+/// Some connections of a source, round-robin: those after a number, then from the first one on.
 fn from<'a, T>(
     map: &'a BTreeMap<Id, T>,
     source: IpAddr,
@@ -397,7 +397,7 @@ fn from<'a, T>(
     rest.chain(map.range(first..=middle)).take(SEARCHED)
 }
 
-/// Some connections and how they are used: those that come after one, then from the first one on.
+/// Some connections and their state, round-robin: those after one, then from the first one on.
 fn sample(
     map: &BTreeMap<Id, Arc<Slot>>,
     after: Id,

@@ -13,14 +13,14 @@ use tokio::sync::Notify;
 /// A source, and a number in the order of arrival.
 pub(super) type Id = (IpAddr, u64);
 
-/// A connection as the registry knows it.
+/// A connection as the registry tracks it.
 #[derive(Debug)]
 pub(super) struct Slot {
     id: Id,
     requests: AtomicUsize,
-    /// Whether it has carried a request to its end.
+    /// Whether it has completed a request.
     served: AtomicBool,
-    /// Bytes of a request head that is not complete.
+    /// Bytes of incomplete request headers.
     header_bytes: AtomicUsize,
     idle_since_ms: AtomicU64,
     evicted: AtomicBool,
@@ -48,7 +48,7 @@ impl Slot {
         self.id.0
     }
 
-    /// Requests under way.
+    /// Requests in progress.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(SeqCst)
     }
@@ -63,12 +63,12 @@ impl Slot {
         self.requests.fetch_sub(1, SeqCst);
     }
 
-    /// If no request is under way, none has been since now.
+    /// If no request is in progress, the connection is idle from now on.
     pub(super) fn idle_since(&self, now_ms: u64) {
         self.idle_since_ms.store(now_ms, SeqCst);
     }
 
-    /// For how long no request has been under way; `None` while one is.
+    /// For how long no request was in progress; `None` while one is.
     pub(super) fn idle_for(&self, now_ms: u64) -> Option<Duration> {
         let idle_ms = now_ms.saturating_sub(self.idle_since_ms.load(SeqCst));
         (self.requests() == 0).then(|| Duration::from_millis(idle_ms))
@@ -81,20 +81,20 @@ impl Slot {
         }
     }
 
-    /// An unfinished request head has so many bytes.
+    /// The size of the incomplete request headers.
     pub(super) fn set_header_bytes(&self, bytes: usize) {
         self.header_bytes.store(bytes, SeqCst);
     }
 
-    /// How many there are of an unfinished head.
+    /// The size of the incomplete request headers.
     pub(super) fn header_bytes(&self) -> usize {
         self.header_bytes.load(SeqCst)
     }
 
-    /// Waits until the connection must be closed.
+    /// Waits until the connection is evicted.
     pub(super) async fn evicted(&self) {
         let mut told = pin!(self.evicted_notify.notified());
-        // Before the look, so that nothing is missed in between.
+        // Before the check, so that no notification is missed in between.
         told.as_mut().enable();
         if !self.evicted.load(SeqCst) {
             told.await;

@@ -23,7 +23,7 @@ fn admit(
     admitted.map(Arc::new)
 }
 
-/// Whether the connection must be closed, now.
+/// Whether the connection is evicted, now.
 async fn is_revoked(permit: &ConnectionPermit) -> bool {
     let now = tokio::time::timeout(Duration::ZERO, permit.evicted());
     now.await.is_ok()
@@ -49,14 +49,14 @@ async fn connections_are_counted_per_source_and_in_total() {
     let fourth = admit(&limiter, "2001:db8::4", false);
     assert_eq!(fourth.unwrap_err(), Shed::ConnectionsPerSource);
     let other = admit(&limiter, "192.0.2.1", true).unwrap();
-    // An address of IPv4 is the same one in IPv6 form.
+    // An IPv4 address equals its IPv4-mapped IPv6 form.
     let mapped = admit(&limiter, "::ffff:192.0.2.1", true);
     assert_eq!(mapped.unwrap_err(), Shed::Handshakes);
     drop((first, second, third, other));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
-/// A source that has taken everything gives way, and first with what it uses least.
+/// A source that has taken everything is evicted, and first where it uses least.
 #[tokio::test]
 async fn the_largest_source_is_evicted_first() {
     let limiter = limiter(|limits| limits.handshakes = 8);
@@ -73,7 +73,7 @@ async fn the_largest_source_is_evicted_first() {
     let second = newcomer("192.0.2.3");
     assert!(is_revoked(&idle).await);
     assert!(!is_revoked(&busy).await && !is_revoked(&last).await);
-    // It holds two, and nobody gets one of two for a second one of its own.
+    // It holds two, and no source gets one of two for a second one of its own.
     let more = admit(&limiter, "192.0.2.2", false);
     assert_eq!(more.unwrap_err(), Shed::Connections);
     drop((busy, idle, shaking, last, first, second, _requests));
@@ -102,17 +102,13 @@ async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     let modest = admit(&limiter, "192.0.2.2", false).unwrap();
     streams.extend((0..3).map(|_| modest.stream().unwrap()));
     assert!(is_revoked(&greedy).await && !is_revoked(&modest).await);
-    assert_eq!(
-        greedy.stream().unwrap_err(),
-        Shed::Streams,
-        "it is to be closed"
-    );
+    assert_eq!(greedy.stream().unwrap_err(), Shed::Streams, "it is evicted");
     assert_eq!(held(&limiter, "192.0.2.1"), (0, 0, 0));
     drop((greedy, modest, newcomer, streams));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
-/// While memory is short, one comes for another, and those that hold much lose some.
+/// While memory is short, newcomers replace connections, and sources that hold much lose some.
 #[tokio::test]
 async fn under_memory_pressure_the_largest_source_is_evicted() {
     let limiter = limiter(|limits| {
@@ -140,7 +136,7 @@ async fn under_memory_pressure_the_largest_source_is_evicted() {
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
-/// One connection each from networks that have nothing to do with each other.
+/// One connection each from unrelated networks.
 const STRANGERS: [&str; 4] = ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1"];
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +149,7 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
     }
     let newcomer = || admit(&limiter, "2001:db8:1::1", false);
     assert_eq!(newcomer().unwrap_err(), Shed::Connections, "all are fresh");
-    // The first has carried a request, the second carries one.
+    // The first has completed a request, the second has one in progress.
     drop(held[0].request());
     let under_way = held[1].request();
     sleep(Duration::from_secs(2)).await;
@@ -165,7 +161,7 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
     let other = admit(&limiter, "2001:db8:2::1", false).unwrap();
     assert!(is_revoked(&held[3]).await && !is_revoked(&first).await);
     drop((first.request(), other.request()));
-    // Nobody is left that has never carried a request: now those count that rest for longer.
+    // All have completed a request: now those count that were idle for longer.
     sleep(Duration::from_secs(1)).await;
     let last = admit(&limiter, "2001:db8:3::1", false).unwrap();
     assert!(is_revoked(&held[0]).await);
@@ -204,7 +200,7 @@ async fn where_all_have_a_handshake_the_oldest_gives_way() {
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
-/// A customer of a hoster has 65,536 networks of a source each.
+/// A customer of a hoster has 65,536 /64 networks, a source each.
 #[tokio::test]
 async fn a_network_of_many_sources_is_evicted_as_one() {
     let limiter = limiter(|limits| {
@@ -254,7 +250,7 @@ async fn large_headers_are_evicted_from_the_largest_source() {
     assert!(places.iter().all(|one| one.large_header().is_ok()));
 }
 
-/// While memory is short, unfinished heads go first, the longest before others.
+/// While memory is short, incomplete headers are evicted first, the longest before others.
 #[tokio::test(start_paused = true)]
 async fn under_memory_pressure_unfinished_headers_are_evicted_first() {
     let limiter = limiter(|limits| {
@@ -280,7 +276,7 @@ async fn under_memory_pressure_unfinished_headers_are_evicted_first() {
     }
     let (left, _, _) = limiter.registry().total();
     assert_eq!(left, 41, "those of less than 4 KiB");
-    // A newcomer takes the place of one that does nothing.
+    // A newcomer replaces an idle connection.
     limiter.memory_pressure.store(true, Ordering::Relaxed);
     let newcomer = || admit(&limiter, "192.0.2.1", false);
     assert_eq!(newcomer().unwrap_err(), Shed::Memory);

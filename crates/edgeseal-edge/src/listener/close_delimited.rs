@@ -1,5 +1,6 @@
-//! Answers whose end is the end of the connection (RFC 9112 §6.3): those without a length to clients of
-//! HTTP/1.0. If one breaks off, the connection must not end as if it were complete: it is reset.
+//! Responses delimited by the end of the connection (RFC 9112 §6.3): those without a length to
+//! HTTP/1.0 clients. If one is aborted, the connection must not end as if the response were
+//! complete: it is reset.
 
 use std::{
     io,
@@ -27,11 +28,11 @@ pub(super) trait OverTcp {
     fn socket(&self) -> &TcpStream;
 }
 
-/// Whether the answer under way ends with its connection.
+/// Whether the current response is delimited by the end of its connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndsConnection(Arc<AtomicBool>);
 
-/// A stream that is reset if it is dropped, and not shut down, in the middle of such an answer.
+/// A stream that is reset if it is dropped, and not shut down, during such a response.
 #[derive(Debug)]
 pub(super) struct CloseDelimited<S> {
     stream: S,
@@ -41,7 +42,7 @@ pub(super) struct CloseDelimited<S> {
 }
 
 impl EndsConnection {
-    /// Notes of the answer to a request of `version` whether it is one.
+    /// Records whether the response to a request of `version` is one.
     pub(super) fn note<B: Body>(&self, version: Version, response: &Response<B>) {
         if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
             self.0.store(true, Relaxed);
@@ -58,14 +59,14 @@ impl<S: OverTcp> CloseDelimited<S> {
         }
     }
 
-    /// Before anything of the answer is written.
+    /// Called before anything of the response is written.
     fn arm(&mut self) {
         if !self.armed && self.ends.0.load(Relaxed) {
             self.armed = set_socket_linger(self.stream.socket(), Some(Duration::ZERO)).is_ok();
         }
     }
 
-    /// The answer is complete.
+    /// Called when the response is complete.
     fn disarm(&mut self) {
         if self.armed {
             self.armed = set_socket_linger(self.stream.socket(), None).is_err();

@@ -1,8 +1,8 @@
-//! The memory that the head of a request over HTTP/1.1 takes.
+//! The memory for request headers over HTTP/1.1.
 //!
-//! A head of [`HEADER_BUFFER_SIZE`] bytes is part of what a connection may take. What needs more has to be
-//! admitted by the limits, which know how much of it there may be in the process, and it counts until the
-//! exchange is over: the parsed head lives as long as the request.
+//! Headers of [`HEADER_BUFFER_SIZE`] bytes are included in what a connection may use. Longer ones
+//! must be admitted by the limits, which count them over the whole process, until the response is
+//! complete: the parsed headers live as long as the request.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -14,16 +14,17 @@ use crate::{
     telemetry,
 };
 
-/// What is read at once, so that not much of the next head comes in with the end of a body, uncounted.
+/// Maximum size of a read, so that not much of the next headers arrives with the end of a body,
+/// uncounted.
 const READ_MAX: usize = 16 * 1024;
 
-/// The room for the heads of one connection, one after the other. Used by its one task.
+/// The budget for the headers of one connection, one request after the other. Used by its one task.
 #[derive(Debug)]
 pub(super) struct HeaderBudget {
     permit: Arc<ConnectionPermit>,
-    /// Whether a head is waited for.
+    /// Whether headers are expected.
     waits: AtomicBool,
-    /// Bytes of it that came in.
+    /// Bytes of them received.
     bytes: AtomicUsize,
     large: Mutex<Option<LargeHeader>>,
     refused: AtomicBool,
@@ -40,20 +41,20 @@ impl HeaderBudget {
         }
     }
 
-    /// A head is waited for; the exchange before is over.
+    /// Headers are expected; the exchange before is over.
     pub(super) fn begins(&self) {
         self.release();
         self.bytes.store(0, Relaxed);
         self.waits.store(true, Relaxed);
     }
 
-    /// The head is there.
+    /// The headers are complete.
     pub(super) fn complete(&self) {
         self.waits.store(false, Relaxed);
         self.permit.set_header_bytes(0);
     }
 
-    /// How many bytes may be read next; `None` if the head takes more than there is room for.
+    /// How many bytes may be read next; `None` if the headers exceed the budget.
     pub(super) fn next_read(&self) -> Option<usize> {
         if !self.waits.load(Relaxed) {
             return Some(READ_MAX);
@@ -76,7 +77,7 @@ impl HeaderBudget {
         Some(READ_MAX)
     }
 
-    /// So many bytes came in.
+    /// These bytes were received.
     pub(super) fn received(&self, bytes: usize) {
         if self.waits.load(Relaxed) {
             let before = self.bytes.fetch_add(bytes, Relaxed);
@@ -84,7 +85,7 @@ impl HeaderBudget {
         }
     }
 
-    /// Whether there was no room.
+    /// Whether headers exceeded the budget.
     pub(super) fn has_refused(&self) -> bool {
         self.refused.load(Relaxed)
     }

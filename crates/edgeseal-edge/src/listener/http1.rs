@@ -1,10 +1,10 @@
-//! HTTP/1.1 on one connection, which is parked while nothing is under way.
+//! HTTP/1.1 on one connection, which is parked while it is idle.
 //!
-//! hyper keeps its buffers and the room for an answer for as long as it has a connection, tens of
-//! kilobytes, and most connections of an edge wait for a request that may never come. So hyper has one
-//! only from the first byte of a request until [`PARK_AFTER`] after the end of an answer; in between there is
-//! nothing but the stream. What was read and not used goes with it ([`TrackedStream`]), so nothing is lost,
-//! and the time that a head may take goes on.
+//! hyper keeps its buffers and space for a response for as long as it owns a connection, tens of
+//! kilobytes, and most connections of an edge wait for a request that may never come. So hyper owns
+//! a connection only from the first byte of a request until [`PARK_AFTER`] after the end of a
+//! response; in between there is nothing but the stream. Bytes read and not consumed stay with the
+//! stream ([`TrackedStream`]), so nothing is lost, and the time limit for headers continues.
 
 use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll};
 
@@ -30,9 +30,9 @@ use crate::{
     proxy::{StallMonitor, UnreadBody},
 };
 
-/// What ends a connection that its client does not end.
+/// Deadlines and signals that end a connection.
 pub(super) struct ConnectionEnd {
-    /// For the head of a request, idle time before it included.
+    /// Time limit for the headers of a request, including the idle time before them.
     pub(super) header_timeout: Duration,
     pub(super) request_budget: Arc<RequestBudget>,
     pub(super) stall_monitor: StallMonitor,
@@ -41,29 +41,29 @@ pub(super) struct ConnectionEnd {
     pub(super) permit: Arc<ConnectionPermit>,
 }
 
-/// Between two requests, until a connection is parked. To begin anew costs a few microseconds, so
+/// Idle time after which a connection is parked. To set up hyper again costs a few microseconds, so
 /// clients that come again sooner pay nothing, and the others next to nothing.
 const PARK_AFTER: Duration = Duration::from_millis(50);
-/// For a client to take the last bytes.
+/// Time limit for a client to receive the last bytes.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-/// For a client to end its side after an answer that came before its request was read to the end, and for
-/// it to send the next part of that.
+/// Time limit for a client to close its side after a response that was sent before its request was
+/// read completely, and for it to send the next part of that request.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a head that there is no room for (RFC 6585 section 5).
+/// For headers that exceed the budget (RFC 6585 §5).
 const HEADER_TOO_LARGE_RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A connection that waits for a request.
 struct Parked<S> {
     stream: S,
-    /// What was read of the request, if anything.
+    /// Bytes of the request that were already read.
     read_ahead: Bytes,
-    /// Since when.
+    /// Since when it waits.
     since: Instant,
 }
 
-/// Serves requests by `answer` until the connection ends.
+/// Serves requests with `answer` until the connection ends.
 pub(super) async fn serve<S, A, F, B>(stream: S, ends: ConnectionEnd, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -84,7 +84,7 @@ where
                 None => return shutdown(parked.stream).await,
             }
         }
-        // In a box of its own, which is gone while the connection is parked.
+        // On the heap, and freed while the connection is parked.
         match Box::pin(serve_requests(parked, &ends, answer.clone())).await {
             Some(again) => parked = again,
             None => return,
@@ -115,7 +115,7 @@ async fn first_byte<S: AsyncRead + Unpin>(
     }
 }
 
-/// Serves the request of which `parked` has the first bytes, and those that follow without a rest.
+/// Serves the request whose first bytes are in `parked`, and those that follow without a pause.
 /// `None`: the connection has ended.
 async fn serve_requests<S, A, F, B>(
     parked: Parked<S>,
@@ -147,9 +147,9 @@ where
     let mut connection = builder(ends.header_timeout, &idleness)
         .serve_connection(TokioIo::new(watched), service)
         .with_upgrades();
-    // A timer that is set for each request would cost more than one that fires periodically.
+    // Setting a timer for each request would cost more than one that fires periodically.
     let mut look = std::pin::pin!(sleep_until(parked.since));
-    // What it is set for.
+    // What the timer is set for.
     let (mut looks, mut ending, mut lingers) = (WaitingFor::Nothing, false, false);
     loop {
         let ended = tokio::select! {
@@ -163,7 +163,7 @@ where
                     log_end(result);
                     Poll::Ready(true)
                 }
-                // The client has something to do, and nobody looks at the clock.
+                // The client has to act, and no timer is set.
                 Poll::Pending => match (idleness.waiting_for(), looks) {
                     (WaitingFor::Nothing, _)
                     | (WaitingFor::Head(_), WaitingFor::Head(_))
@@ -172,7 +172,7 @@ where
                 },
             }) => ended,
             () = ends.stall_monitor.stalled() => {
-                tracing::debug!("a client takes nothing: cut");
+                tracing::debug!("client stalled: connection closed");
                 true
             }
             () = allowance.exhausted(&mut token), if !ending => {
@@ -183,7 +183,7 @@ where
             () = look.as_mut(), if looks != WaitingFor::Nothing => false,
         };
         if ended {
-            // Of a tunnel more than that is left.
+            // A tunnel goes on, and needs the headers no longer.
             idleness.release();
             if idleness.has_refused_header() {
                 let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
@@ -193,7 +193,7 @@ where
             }
             return None;
         }
-        // One that comes to its end is not kept for another request.
+        // A connection that is ending is not kept for another request.
         let rest = if ending {
             ends.header_timeout
         } else {
@@ -207,7 +207,7 @@ where
             }
             IdleState::Idle(since) => return Some(park(connection.into_parts()?, since)),
             IdleState::TimedOut => {
-                tracing::debug!("a head took too long, or a client took nothing for too long");
+                tracing::debug!("the request headers took too long, or the client stalled");
                 return None;
             }
         }
@@ -224,13 +224,13 @@ fn builder(header_timeout: Duration, idleness: &Arc<IdleTracker>) -> http1::Buil
     builder
 }
 
-/// Takes a connection out of hyper's hands.
+/// Takes a connection back from hyper.
 fn park<S: AsyncRead, A>(
     parts: http1::Parts<TokioIo<TrackedStream<S>>, A>,
     since: Instant,
 ) -> Parked<S> {
     let (stream, unread) = parts.io.into_inner().into_parts();
-    // A copy, almost always of nothing: hyper's buffer would stay with its last byte.
+    // A copy, almost always empty: hyper's buffer would live as long as its last byte.
     let before = Bytes::from([&parts.read_buf[..], &unread].concat());
     Parked {
         stream,
@@ -239,12 +239,12 @@ fn park<S: AsyncRead, A>(
     }
 }
 
-/// Whether hyper has told the client what is wrong with its request, and then that nothing more comes.
+/// Whether hyper has sent the client an error response and then shut down its side.
 fn is_answered(error: &hyper::Error) -> bool {
     error.is_parse() && !error.is_parse_version_h2()
 }
 
-/// Tells the client that its request has too large a head.
+/// Tells the client that its request headers are too large.
 async fn refuse_header<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let telling = async {
         stream.write_all(HEADER_TOO_LARGE_RESPONSE).await?;
@@ -255,21 +255,21 @@ async fn refuse_header<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     }
 }
 
-/// Takes what the client still sends, for nobody, after its side was told that nothing more comes: a socket
-/// closed with unread data resets the connection, and the client may never see the answer (RFC 9112
-/// §9.6).
+/// Shuts down the sending side, then reads and discards what the client still sends: closing a
+/// socket with unread data resets the connection, and the client may never see the response (RFC
+/// 9112 §9.6).
 async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
     let rest = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(Ok(1..)) = timeout(LINGER_READ_TIMEOUT, stream.read(&mut buffer)).await {}
     };
-    // A client that goes on for longer is cut.
+    // A client that goes on for longer is disconnected.
     let _ = timeout(LINGER_TIMEOUT, rest).await;
 }
 
-/// Tells the client that nothing more comes.
+/// Shuts down the sending side.
 async fn shutdown<S: AsyncWrite + Unpin>(mut stream: S) {
-    // Whether the client hears it changes nothing here.
+    // Whether the client notices changes nothing here.
     let _ = timeout(SHUTDOWN_TIMEOUT, stream.shutdown()).await;
 }
 

@@ -13,17 +13,18 @@ use crate::{
     telemetry,
 };
 
-/// Streams of one HTTP/2 connection at a time (RFC 9113 §6.5.2 advises 100 or more).
+/// Maximum concurrent streams of one connection (RFC 9113 §6.5.2 advises 100 or more).
 const STREAMS_MAX: u32 = 128;
-/// Bytes of an answer that wait for the client to take them, for each stream. What hyper keeps by
-/// itself, 400 KiB, is more than connections of many streams may hold.
+/// Bytes of a response that may wait to be sent, for each stream. hyper's default, 400 KiB, is more
+/// than connections of many streams may hold.
 const UNSENT_MAX: usize = 32 * 1024;
-/// For a client to take notice of GOAWAY on a connection without streams.
+/// Time for a client to notice GOAWAY on a connection without streams.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Serves requests until the connection ends: by its client, at the end of the edge, after so many
-    /// requests, or when none has been under way for as long as a head may take.
+    /// Serves requests until the connection ends: closed by its client, drained, after
+    /// [`keepalive_requests`](Server::keepalive_requests), or when no request was in progress for
+    /// the header timeout.
     pub(super) async fn http2<S>(self: Arc<Self>, stream: S, inbound: Inbound)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -39,9 +40,9 @@ impl Server {
             counted.consume();
             let in_flight = inbound.permit.stream();
             let (this, inbound) = (Arc::clone(&self), Arc::clone(&inbound));
-            // In a box: a stream of HTTP/2 is a task, which hyper and tokio move several times.
+            // Boxed: an HTTP/2 stream is a task, which hyper and tokio move several times.
             Box::pin(async move {
-                // Nothing was done of it, so the client may ask again (RFC 9113 §8.7).
+                // The request was not processed, so the client may retry (RFC 9113 §8.7).
                 let in_flight = in_flight.map_err(|reason| {
                     telemetry::shed(reason);
                     h2::Error::from(h2::Reason::REFUSED_STREAM)
@@ -64,7 +65,7 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = flow.stalled() => return tracing::debug!("a client takes nothing: cut"),
+            () = flow.stalled() => return tracing::debug!("client stalled: connection closed"),
             () = ends(&allowance, &mut token, &permit, timeout) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -78,7 +79,7 @@ impl Server {
     }
 }
 
-/// Waits until the client should be told to go away.
+/// Waits until GOAWAY should be sent.
 async fn ends(
     allowance: &RequestBudget,
     token: &mut crate::drain::DrainToken,
@@ -87,6 +88,6 @@ async fn ends(
 ) {
     tokio::select! {
         () = allowance.exhausted(token) => {}
-        () = permit.idle(idle) => tracing::debug!("a connection of HTTP/2 is idle: closed"),
+        () = permit.idle(idle) => tracing::debug!("idle HTTP/2 connection closed"),
     }
 }

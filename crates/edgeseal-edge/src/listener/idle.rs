@@ -1,10 +1,10 @@
-//! What hyper does with an HTTP/1.1 connection, seen from outside.
+//! The state of an HTTP/1.1 connection in hyper, observed from outside.
 //!
-//! hyper does not say when a connection is idle. It does ask for a timer exactly when it begins to wait
-//! for the head of a request, which it does only once the exchange before is complete in both
-//! directions, and lets go of it when the head is there. And it flushes the stream only when all that
-//! it had to write is written. Both are seen here: of a connection whose head is waited for and that
-//! was flushed since it was written to, nothing is under way.
+//! hyper does not report when a connection is idle. But it creates a timer exactly when it begins
+//! to wait for request headers, which it does only once the exchange before is complete in both
+//! directions, and drops it when the headers are complete. And it flushes the stream only when all
+//! its output is written. Both are observed here: a connection that waits for headers and was
+//! flushed since the last write is idle.
 
 use std::{
     io,
@@ -25,55 +25,54 @@ use tokio::{
 
 use super::header_budget::HeaderBudget;
 
-/// Whether something is under way on a connection. Written and read by its one task.
+/// Whether a connection is idle. Written and read by its one task.
 #[derive(Debug)]
 pub(super) struct IdleTracker {
-    /// When the first head began to be waited for.
+    /// When the wait for the first headers began.
     epoch: Instant,
-    /// For the head of a request.
+    /// Time limit for the headers of a request.
     timeout: Duration,
-    /// For a client that takes nothing.
+    /// Time limit for a client that does not read.
     stall: Duration,
-    /// Since when the head of a request is waited for, in milliseconds from `epoch`, plus one; 0 if
-    /// none is.
+    /// Since when request headers are waited for, in milliseconds from `epoch`, plus one; 0: not.
     header_wait_since: AtomicU64,
-    /// Heads that were waited for.
+    /// How many times headers were waited for.
     heads: AtomicU32,
-    /// Since when the client takes nothing of what it is given, in the same form.
+    /// Since when the client does not read what is written, in the same form.
     blocked: AtomicU64,
-    /// Whether nothing that was written waits to be flushed, and the stream is not being shut down.
+    /// Whether everything written was flushed, and the stream is not being shut down.
     flushed: AtomicBool,
-    /// For the heads of requests.
+    /// For the headers of requests.
     header_budget: HeaderBudget,
 }
 
-/// What is waited for.
+/// What the connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitingFor {
     /// Nothing that the client has to do.
     Nothing,
-    /// The head of a request, since then.
+    /// Request headers, since then.
     Head(Instant),
-    /// That the client takes what it is given, since then.
+    /// That the client reads what is written, since then.
     Client(Instant),
 }
 
-/// What the clock says of a connection.
+/// The state of a connection at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdleState {
-    /// A request is under way.
+    /// A request is in progress.
     Busy,
-    /// What the client has to do may take until then. To be asked again then.
+    /// The client has until then. To be checked again then.
     Waits(Instant),
-    /// Nothing has been under way for long enough, since then.
+    /// Idle for long enough, since then.
     Idle(Instant),
-    /// It took too long.
+    /// The client took too long.
     TimedOut,
 }
 
 impl IdleTracker {
-    /// Of a connection on which a head is waited for since `epoch`, for `timeout` at most; a client may
-    /// take nothing for `stall`, and heads have `room`.
+    /// For a connection that waits for headers since `epoch`, for `timeout` at most; a client may
+    /// stall for `stall`, and headers are limited by `room`.
     pub(super) fn new(
         epoch: Instant,
         timeout: Duration,
@@ -92,7 +91,7 @@ impl IdleTracker {
         })
     }
 
-    /// What is waited for now.
+    /// What the connection waits for now.
     pub(super) fn waiting_for(&self) -> WaitingFor {
         let at = |since: &AtomicU64| {
             let since = since.load(Relaxed).checked_sub(1)?;
@@ -105,8 +104,8 @@ impl IdleTracker {
         }
     }
 
-    /// The verdict at `now`. A connection is idle `rest` after the end of a request; not before the
-    /// first one of this `IdleTracker`, of which a part is there.
+    /// The state at `now`. A connection is idle `rest` after the end of a request, but not before
+    /// the first one of this `IdleTracker`, whose first bytes were already read.
     pub(super) fn state_at(&self, rest: Duration, now: Instant) -> IdleState {
         let since = match self.waiting_for() {
             WaitingFor::Nothing => return IdleState::Busy,
@@ -132,12 +131,12 @@ impl IdleTracker {
         }
     }
 
-    /// The exchange that is under way, if any, is over.
+    /// The current exchange, if any, is over.
     pub(super) fn release(&self) {
         self.header_budget.release();
     }
 
-    /// Whether a head takes more than there is room for, and the client can be told.
+    /// Whether headers exceeded the budget, and the client can be told.
     pub(super) fn has_refused_header(&self) -> bool {
         self.header_budget.has_refused() && self.flushed.load(Relaxed)
     }
@@ -154,7 +153,7 @@ impl IdleTracker {
         u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// Notes whether the client takes what it is given.
+    /// Records whether the client reads what is written.
     fn note_progress<T>(&self, given: &Poll<T>) {
         if given.is_ready() {
             self.blocked.store(0, Relaxed);
@@ -164,7 +163,7 @@ impl IdleTracker {
     }
 }
 
-/// hyper's timer, which it uses for heads only. It never fires: what is due is found by
+/// hyper's timer, which it uses for request headers only. It never fires: timeouts are found by
 /// [`IdleTracker::state_at`].
 #[derive(Debug)]
 pub(super) struct HeaderTimer(pub(super) Arc<IdleTracker>);
@@ -216,12 +215,12 @@ impl Drop for HeaderSleep {
     }
 }
 
-/// A stream while hyper has it.
+/// A stream while hyper owns it.
 #[derive(Debug)]
 pub(super) struct TrackedStream<S> {
     /// Limited to what may be read next.
     stream: Take<S>,
-    /// What was read from it before; it comes first.
+    /// Bytes read before; they come first.
     read_ahead: Bytes,
     tracker: Arc<IdleTracker>,
 }
@@ -235,7 +234,7 @@ impl<S: AsyncRead> TrackedStream<S> {
         }
     }
 
-    /// The stream, and what was read from it and is not taken yet.
+    /// The stream, and the bytes that were read from it and not consumed.
     pub(super) fn into_parts(self) -> (S, Bytes) {
         (self.stream.into_inner(), self.read_ahead)
     }
@@ -259,7 +258,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Some(room) = self.tracker.header_budget.next_read() else {
-            let reason = "there is no room for so long a head";
+            let reason = "the request headers exceed the memory budget";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, reason)));
         };
         let filled = buffer.filled().len();

@@ -1,4 +1,4 @@
-//! When a connection should come to its end.
+//! When a connection should end.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::drain::DrainToken;
 
-/// The requests that a connection may still carry.
+/// The number of requests that a connection may still serve.
 #[derive(Debug)]
 pub(super) struct RequestBudget {
     left: AtomicU32,
@@ -26,7 +26,7 @@ impl RequestBudget {
         })
     }
 
-    /// Takes one. Requests of HTTP/2 that cross the end are still served.
+    /// Counts one request. HTTP/2 requests sent before GOAWAY arrives are still served.
     pub(super) fn consume(&self) {
         let fewer = |left: u32| left.checked_sub(1);
         let before = self
@@ -39,7 +39,7 @@ impl RequestBudget {
     }
 
     /// Waits until the connection should end. When another process takes over, one that has not
-    /// carried a request yet may carry one: its client is about to send it.
+    /// served a request yet may serve one: its client is about to send it.
     pub(super) async fn exhausted(&self, token: &mut DrainToken) {
         let ends = async {
             token.leaving().await;

@@ -18,12 +18,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(100);
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
 
-/// A connection, seen from its client. Time is paused: it passes when everybody waits for it.
+/// A connection, seen from its client. Time is paused: it advances when all tasks wait.
 struct Client {
     stream: DuplexStream,
     read: BytesMut,
     server: JoinHandle<()>,
-    /// Copies of it say whether hyper has the connection.
+    /// Its clones tell whether hyper owns the connection.
     witness: Arc<()>,
     served: Arc<AtomicUsize>,
     drain: Drain,
@@ -99,7 +99,7 @@ impl Client {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
 
-    /// The rest of what is said, and how long it took until the end.
+    /// The rest of the output, and the time until the end.
     async fn end(&mut self) -> (String, Duration) {
         let begin = Instant::now();
         while self.stream.read_buf(&mut self.read).await.unwrap() > 0 {}
@@ -108,7 +108,7 @@ impl Client {
     }
 }
 
-/// The closure that answers is held twice while hyper has the connection.
+/// The service closure is held twice while hyper owns the connection.
 fn is_parked(client: &Client) -> bool {
     Arc::strong_count(&client.witness) == 2
 }
@@ -117,7 +117,7 @@ fn is_parked(client: &Client) -> bool {
 async fn it_is_parked_between_requests_and_nothing_is_lost() {
     let mut client = Client::new(100);
     tokio::task::yield_now().await;
-    assert!(is_parked(&client), "hyper is not begun before a request");
+    assert!(is_parked(&client), "hyper does not start before a request");
     for _ in 0..3 {
         client.is_served().await;
         assert!(!is_parked(&client));
@@ -128,7 +128,7 @@ async fn it_is_parked_between_requests_and_nothing_is_lost() {
     let post = "POST /b HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\r\n";
     client.send(&format!("{REQUEST}{post}")).await;
     client.until("/ ").await;
-    // The request under way is not at rest, however long it takes.
+    // A connection with a request in progress is not idle, however long it takes.
     for letter in ["h", "e", "l", "l", "o"] {
         sleep(HEADER_TIMEOUT).await;
         client.send(letter).await;
@@ -154,7 +154,7 @@ async fn a_partial_next_header_survives_parking() {
 
 #[tokio::test(start_paused = true)]
 async fn the_header_timeout_is_enforced() {
-    // (bytes before, when the first byte of the head comes, whether it is one of many)
+    // (bytes before, when the first byte of the headers arrives, whether they arrive byte by byte)
     let half = HEADER_TIMEOUT / 2;
     for (requests, first) in [(0, None), (1, None), (0, Some(half)), (1, Some(half))] {
         let mut client = Client::new(100);
@@ -178,7 +178,7 @@ async fn the_header_timeout_is_enforced() {
     }
 }
 
-/// A request whose head has so many bytes.
+/// A request whose headers have this many bytes.
 fn request_of(length: usize) -> String {
     let (begin, end) = ("GET / HTTP/1.1\r\nHost: a.com\r\nX: ", "\r\n\r\n");
     let filling = length - begin.len() - end.len();
@@ -205,7 +205,7 @@ async fn a_large_head_has_room_until_its_exchange_is_over() {
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         }
     }
-    // Not all of it is taken.
+    // Not all of it is accepted.
     let long = request_of(HEADER_SIZE_MAX + 10);
     let _ = client.stream.write_all(long.as_bytes()).await;
     let (answer, _) = client.end().await;
@@ -232,7 +232,7 @@ async fn a_large_head_without_room_is_refused() {
     }
 }
 
-/// A socket that is closed with unread data resets the connection, which may take the answer with it.
+/// Closing a socket with unread data resets the connection, which may discard the response.
 #[tokio::test(start_paused = true)]
 async fn it_is_closed_when_the_client_sends_no_more_of_what_nobody_reads() {
     let post = |path: &str, body: &str| {
@@ -316,7 +316,7 @@ async fn the_request_budget_ends_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn parked_it_ends_with_the_edge() {
-    // Another process takes over: one that was used ends, one that was not may be used.
+    // Another process takes over: a used connection ends, an unused one may still be used.
     let mut used = Client::new(100);
     used.is_served().await;
     sleep(PARK_AFTER * 2).await;
@@ -381,7 +381,7 @@ async fn a_client_may_leave_at_any_time() {
 async fn a_client_that_reads_no_response_is_cut() {
     let mut client = Client::new(u32::MAX);
     let begin = Instant::now();
-    // Until neither its requests nor the answers fit into what is between the two.
+    // Until neither the requests nor the responses fit into the buffers between the two.
     let requests = REQUEST.repeat(10_000);
     let cut = client.stream.write_all(requests.as_bytes()).await;
     assert!(cut.is_err());
@@ -409,7 +409,7 @@ async fn a_client_that_takes_answers_slowly_is_not_cut() {
             rest += read.read(&mut some).await.unwrap();
         }
     };
-    // What is left of the requests ends with what takes their answers.
+    // The rest of the requests ends with the task that reads the responses.
     tokio::select! {
         () = taking => {}
         () = async { asking.await; std::future::pending().await } => {}

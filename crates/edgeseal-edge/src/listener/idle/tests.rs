@@ -1,4 +1,4 @@
-//! What this module relies on, asked of hyper itself: none of it is documented there.
+//! Assumptions of this module about hyper, tested against hyper itself: none of them is documented.
 
 use std::{
     convert::Infallible,
@@ -20,15 +20,15 @@ use crate::limits::{ConnectionPermit, Limits};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection that hyper has, from both ends.
+/// A connection owned by hyper, from both ends.
 struct Watch {
     client: DuplexStream,
     idleness: Arc<IdleTracker>,
-    /// Parts of the answer under way; an empty one is its end.
+    /// Parts of the current response; an empty one is its end.
     parts: Sender<&'static str>,
 }
 
-/// The body of an answer, part by part as the test has it.
+/// A response body, part by part as the test sends it.
 struct Parts(Arc<Mutex<Receiver<&'static str>>>);
 
 impl Body for Parts {
@@ -48,8 +48,8 @@ impl Body for Parts {
 }
 
 impl Watch {
-    /// A request for `/read` is answered when its body has been read, any other at once. The pipe to the
-    /// client takes so many bytes.
+    /// A request for `/read` is answered when its body has been read, any other at once. The pipe
+    /// to the client holds `room` bytes.
     fn new(room: usize) -> Self {
         let (client, far) = duplex(room);
         let heads = HeaderBudget::new(ConnectionPermit::for_tests(Limits::default()));
@@ -86,8 +86,8 @@ impl Watch {
         self.parts.send(part).await.unwrap();
     }
 
-    /// Whether a head is waited for, and all that was written is flushed, once hyper has done all that it
-    /// can; and how many heads were waited for.
+    /// Whether headers are waited for, and everything written is flushed, once hyper has done all
+    /// that it can; and how many times headers were waited for.
     async fn state(&self) -> (bool, bool, u32) {
         for _ in 0..50 {
             tokio::task::yield_now().await;
@@ -103,17 +103,24 @@ async fn a_head_is_waited_for_only_when_the_exchange_before_is_through() {
     let mut watch = Watch::new(64 * 1024);
     assert_eq!(watch.state().await, (true, true, 1), "from the beginning");
     watch.send("POST /read HTTP/1.1\r\nHost: a.com\r\n").await;
-    assert_eq!(watch.state().await, (true, true, 1), "a part of a head");
+    assert_eq!(
+        watch.state().await,
+        (true, true, 1),
+        "a part of the headers"
+    );
     watch.send("Content-Length: 4\r\n\r\n").await;
-    assert!(!watch.state().await.0, "the head is there");
+    assert!(!watch.state().await.0, "the headers are complete");
     watch.send("bo").await;
-    assert!(!watch.state().await.0, "a part of the body is there");
+    assert!(!watch.state().await.0, "a part of the body has arrived");
     watch.send("dy").await;
-    assert!(!watch.state().await.0, "nothing of the answer is there");
+    assert!(
+        !watch.state().await.0,
+        "nothing of the response has arrived"
+    );
     watch.answer("an").await;
-    assert!(!watch.state().await.0, "a part of the answer is there");
+    assert!(!watch.state().await.0, "a part of the response has arrived");
     watch.answer("").await;
-    assert_eq!(watch.state().await, (true, true, 2), "all is there");
+    assert_eq!(watch.state().await, (true, true, 2), "all has arrived");
 }
 
 #[tokio::test]
@@ -124,14 +131,14 @@ async fn an_answer_that_comes_first_ends_nothing() {
     watch.answer("all of it").await;
     watch.answer("").await;
     let (waits, _, heads) = watch.state().await;
-    // hyper may give the rest of the body up, and then ends the connection; it never waits for a head in
-    // the middle of a body.
-    assert!(!waits && heads == 1, "the rest of the body is not a head");
+    // hyper may discard the rest of the body, and then ends the connection; it never waits for
+    // headers in the middle of a body.
+    assert!(!waits && heads == 1, "the rest of the body is not headers");
 }
 
 #[tokio::test]
 async fn what_was_written_is_flushed_when_a_head_is_waited_for_and_not_before() {
-    // Less than the answer, so that it does not go out at once.
+    // The pipe holds less than the response, so that it is not sent at once.
     let mut watch = Watch::new(100);
     watch.send("GET / HTTP/1.1\r\nHost: a.com\r\n\r\n").await;
     watch
@@ -139,7 +146,7 @@ async fn what_was_written_is_flushed_when_a_head_is_waited_for_and_not_before() 
         .await;
     watch.answer("").await;
     let (_, settled, _) = watch.state().await;
-    assert!(!settled, "the client has not taken it");
+    assert!(!settled, "the client has not read it");
     let mut taken = [0; 10_000];
     let mut length = 0;
     while !taken[..length].ends_with(b"\r\n0\r\n\r\n") {
@@ -155,8 +162,8 @@ async fn requests_one_after_another_are_waited_for_one_by_one() {
     watch.send(&request.repeat(2)).await;
     assert!(!watch.state().await.0);
     watch.answer("").await;
-    // The second one is there already, whether its head was waited for or not.
-    assert!(!watch.state().await.0, "the second one is under way");
+    // The second request has already arrived, whether its headers were waited for or not.
+    assert!(!watch.state().await.0, "the second one is in progress");
     watch.answer("").await;
     let (waits, settled, _) = watch.state().await;
     assert!(waits && settled);
