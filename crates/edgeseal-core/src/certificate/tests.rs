@@ -8,5 +8,7 @@ mod refused_chains;
 mod refused_keys;
 mod refused_paths;
 mod sentences;
+mod signatures;
+mod texts;
 
 use super::*;

@@ -50,6 +50,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// read completely, and for it to send the next part of that request.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much of a refused header is discarded, in bytes. A client that sends more is not going to
+/// read the response; a request body, which a client may well send completely, is limited by time only.
+const LINGER_HEADER_MAX: u64 = 16 * 1024 * 1024;
 /// For headers that exceed the budget (RFC 6585 §5).
 const HEADER_TOO_LARGE_RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
@@ -150,15 +153,15 @@ where
     // Setting a timer for each request would cost more than one that fires periodically.
     let mut look = std::pin::pin!(sleep_until(parked.since));
     // What the timer is set for.
-    let (mut looks, mut ending, mut lingers) = (WaitingFor::Nothing, false, false);
+    let (mut looks, mut ending, mut lingers) = (WaitingFor::Nothing, false, None);
     loop {
         let ended = tokio::select! {
             biased;
             ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(result) => {
                     lingers = match &result {
-                        Ok(()) => ends.unread.may_come(),
-                        Err(error) => is_answered(error),
+                        Ok(()) => ends.unread.may_come().then_some(u64::MAX),
+                        Err(error) => is_answered(error).then_some(LINGER_HEADER_MAX),
                     };
                     log_end(result);
                     Poll::Ready(true)
@@ -188,8 +191,12 @@ where
             if idleness.has_refused_header() {
                 let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
                 refuse_header(stream).await;
-            } else if lingers {
-                linger(connection.into_parts()?.io.into_inner().into_parts().0).await;
+            } else if let Some(limit) = lingers {
+                linger(
+                    connection.into_parts()?.io.into_inner().into_parts().0,
+                    limit,
+                )
+                .await;
             }
             return None;
         }
@@ -251,14 +258,15 @@ async fn refuse_header<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         stream.shutdown().await
     };
     if let Ok(Ok(())) = timeout(SHUTDOWN_TIMEOUT, telling).await {
-        linger(stream).await;
+        linger(stream, LINGER_HEADER_MAX).await;
     }
 }
 
 /// Shuts down the sending side, then reads and discards what the client still sends: closing a
 /// socket with unread data resets the connection, and the client may never see the response (RFC
-/// 9112 §9.6).
-async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
+/// 9112 §9.6). At most `limit` bytes are discarded.
+async fn linger<S: AsyncRead + Unpin>(stream: S, limit: u64) {
+    let mut stream = stream.take(limit);
     let rest = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(Ok(1..)) = timeout(LINGER_READ_TIMEOUT, stream.read(&mut buffer)).await {}

@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS ticket_key (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantine (
     name TEXT PRIMARY KEY,
-    reason  TEXT NOT NULL
+    why  TEXT NOT NULL
 ) WITHOUT ROWID;
 ";
 

@@ -1,0 +1,60 @@
+//! Signature algorithms: which hashes are refused, and which are verified although the certificate
+//! library does not know them.
+
+use rcgen::KeyPair;
+use x509_parser::{asn1_rs::Oid, x509::AlgorithmIdentifier};
+
+use super::pki::{Issued, admit_now, openssl};
+use crate::certificate::signature::weak_hash;
+
+#[test]
+fn weak_hashes() {
+    let expected = [
+        ("1.2.840.113549.1.1.2", Some("MD2")),
+        ("1.2.840.113549.1.1.3", Some("MD4")),
+        ("1.2.840.113549.1.1.4", Some("MD5")),
+        ("1.3.14.3.2.25", Some("MD5")),
+        ("1.2.840.113549.1.1.5", Some("SHA-1")),
+        ("1.3.14.3.2.29", Some("SHA-1")),
+        ("1.2.840.10045.4.1", Some("SHA-1")),
+        ("1.2.840.10040.4.3", Some("SHA-1")),
+        ("1.3.14.3.2.27", Some("SHA-1")),
+        ("1.2.840.113549.1.1.11", None),
+        ("1.2.840.10045.4.3.2", None),
+        ("1.3.101.112", None),
+    ];
+    for (id, hash) in expected {
+        let parts: Vec<u64> = id.split('.').map(|part| part.parse().unwrap()).collect();
+        let algorithm = AlgorithmIdentifier::new(Oid::from(&parts).unwrap(), None);
+        assert_eq!(weak_hash(&algorithm), hash, "{id}");
+    }
+}
+
+/// A hash that is longer or shorter than the curve of the key (RFC 5758 §3.2 allows each).
+#[test]
+fn ecdsa_with_any_hash_of_sha_2() {
+    let directory = std::env::temp_dir().join(format!("edgeseal-ecdsa-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (certificate, key) = (directory.join("ca.pem"), directory.join("ca.key"));
+    for (curve, hash) in [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, "sha384"),
+        (&rcgen::PKCS_ECDSA_P256_SHA256, "sha512"),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, "sha256"),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, "sha512"),
+        (&rcgen::PKCS_ECDSA_P521_SHA512, "sha256"),
+        (&rcgen::PKCS_ECDSA_P521_SHA512, "sha384"),
+    ] {
+        let root = Issued::root_with("Root", KeyPair::generate_for(curve).unwrap(), |_| {});
+        let leaf = root.leaf("www.example.com");
+        std::fs::write(&certificate, root.pem()).unwrap();
+        std::fs::write(&key, root.key_pem()).unwrap();
+        let (ca, ca_key) = (certificate.display(), key.display());
+        let sign = format!("x509 -CA {ca} -CAkey {ca_key} -preserve_dates -{hash}");
+        let chain = openssl(&sign, &leaf.pem()) + &root.pem();
+        let admitted = admit_now(&chain, &leaf.key_pem());
+        let admitted = admitted.unwrap_or_else(|why| panic!("{curve:?} with {hash}: {why}"));
+        assert_ne!(admitted.leaf, leaf.der, "signed anew");
+        assert_eq!(admitted.warnings, [], "{curve:?} with {hash}");
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
