@@ -1,10 +1,10 @@
-//! From a request to the origin's answer.
+//! From a request to the origin's response.
 //!
 //! A request belongs to the domain that its host names ([`route`]); it goes to the domain's origins
-//! over HTTP/1.1, or over TLS and HTTP/2 ([`upstream`]), with the fields of one hop taken off and those of a proxy put on
-//! ([`fields`]). Bodies stream both ways and are never held: a slow reader slows the writer. What
-//! the edge answers by itself is a [`page`] or a [`redirect`]. What the domain's owner chose is looked
-//! up with each request, so it counts on open connections too.
+//! over HTTP/1.1 or HTTP/2, in plaintext or TLS ([`upstream`]), with hop-by-hop headers removed and
+//! proxy headers added ([`headers`]). Bodies are streamed and never buffered as a whole: a slow
+//! reader slows the writer. The edge's own responses are an [`error_page`] or a [`redirect`].
+//! Delivery settings are looked up for each request, so a change applies to open connections too.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -52,30 +52,31 @@ use websocket::WebSocketHandshake;
 /// How long the proxy waits for origins, and for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a connection, name resolution included.
+    /// Time limit for a connection, including name resolution.
     pub connect: Duration,
-    /// For a kept connection to an address that the origin's name does not have any more.
+    /// How long a pooled connection stays usable after its address disappeared from the DNS
+    /// response of the origin's name.
     pub stale_address: Duration,
-    /// For the head of the response, from the last progress of the request's body on; twice as long if
-    /// several origins of a domain are silent.
+    /// Time limit for the response headers, from the last progress of the request body on; twice as
+    /// long in total if several origins of a domain do not respond.
     pub header: Duration,
-    /// For the next part of the response's body.
+    /// Time limit for the next part of the response body.
     pub idle: Duration,
-    /// Bytes a second that a client must send of a request's body, on average over
-    /// [`body_window`](Self::body_window) of waiting for it; 0: any number. Asked for until the head
-    /// of the response is there. Exempt is gRPC, whose bodies are conversations, where both sides speak
-    /// HTTP/2, as it needs.
+    /// Minimum rate, in bytes per second, at which a client must send a request body, averaged over
+    /// [`body_window`](Self::body_window) of waiting for it; 0: none. Enforced until the response
+    /// headers arrive. gRPC is exempt if both sides use HTTP/2, as it requires: its bodies are
+    /// conversations.
     pub body_rate_min: u32,
-    /// See [`body_rate`](Self::body_rate).
+    /// See [`body_rate_min`](Self::body_rate_min).
     pub body_window: Duration,
-    /// For a client who takes nothing of the answers that are there for it: then its connection is
-    /// cut.
+    /// Time limit for a client that does not read the responses pending for it: then its connection
+    /// is closed.
     pub client_send: Duration,
-    /// For a tunnel, as of WebSocket, through which nothing goes in either direction.
+    /// Idle time limit of a tunnel, such as a WebSocket, in both directions.
     pub tunnel: Duration,
 }
 
-/// Serves requests of all domains.
+/// Proxies the requests of all domains.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     index: Arc<Index<ServedDomain>>,
@@ -87,35 +88,35 @@ pub(crate) struct Proxy {
     clock: fn() -> Timestamp,
 }
 
-/// The connection that a request came on.
+/// The connection that a request arrived on.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbound {
     /// The client.
     pub(crate) peer: SocketAddr,
-    /// `None` without TLS.
+    /// `None` over plaintext.
     pub(crate) tls: Option<InboundTls>,
-    /// Held while anything of the connection runs.
+    /// Held while any part of the connection runs.
     pub(crate) token: DrainToken,
-    /// What the client takes.
+    /// Whether the client reads its responses.
     pub(crate) stall_monitor: StallMonitor,
-    /// Over HTTP/1.1, what it sends for nobody.
+    /// Over HTTP/1.1, whether the client still sends a body that is not read.
     pub(crate) unread: UnreadBody,
-    /// Its place among all connections.
+    /// Its permit among all connections.
     pub(crate) permit: Arc<ConnectionPermit>,
 }
 
-/// The TLS of a connection.
+/// The TLS properties of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct InboundTls {
-    /// The name that the certificate was chosen for.
+    /// The name that the certificate was selected for.
     pub(crate) host: Host<'static>,
     /// How its domain was found.
     pub(crate) found: Match,
-    /// The number of its domain.
+    /// The id of its domain.
     pub(crate) domain_id: i64,
-    /// The version, as in `1.3`.
+    /// The TLS version, as in `1.3`.
     pub(crate) version: &'static str,
-    /// Whether an earlier session goes on.
+    /// Whether an earlier session was resumed.
     pub(crate) resumed: bool,
 }
 
@@ -172,7 +173,7 @@ impl Proxy {
         StallMonitor::new(self.upstream.timeouts().client_send)
     }
 
-    /// Answers a request, always: what goes wrong is a page.
+    /// Responds to a request, always: errors become a page.
     pub(crate) async fn serve(
         &self,
         mut request: Request<Incoming>,
@@ -229,10 +230,10 @@ impl Proxy {
             return Ok(redirection.into_response());
         }
         let upgrade = Upgrade::of(&request, opens_websocket)?;
-        // Asked for before the request is taken apart: it holds the client's side of a tunnel.
+        // Taken before the request is split: it contains the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        // Over HTTP/2 hyper never says 100: there it does no harm to read.
+        // Over HTTP/2 hyper never sends 100 Continue: there it does no harm to read.
         let gated = parts.version == Version::HTTP_11
             && !body.is_end_stream()
             && headers::expects_continue(&parts.headers);
@@ -278,7 +279,8 @@ impl Proxy {
             .as_ref()
             .and_then(|upgrade| upgrade.handshake.as_ref());
         if let Some(handshake) = over_http2 {
-            // A success would be a tunnel to the client, whatever the origin means by it (RFC 8441 §5).
+            // A 2xx would open a tunnel to the client, whatever the origin means by it (RFC 8441
+            // §5).
             let accepted = handshake.is_accepted(response.headers_mut());
             if (switching && !accepted) || response.status().is_success() {
                 return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
@@ -292,7 +294,7 @@ impl Proxy {
             head.trailers,
         );
         if let Err(headers::UnsupportedFraming) = framing {
-            tracing::warn!("an origin answers with a transfer coding that nobody asked for");
+            tracing::warn!("an origin responds with an unrequested transfer coding");
             return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
         }
         if switching {
@@ -304,19 +306,19 @@ impl Proxy {
             }
             return Ok(self.tunnel(response, client_side, exchange, inbound, record.take()));
         }
-        // The version is each connection's own (RFC 9110 §6.2): an origin that speaks HTTP/1.0 costs no
-        // client its connection, and an answer that breaks off is seen to do so.
+        // The version belongs to each connection (RFC 9110 §6.2): an HTTP/1.0 origin does not cost
+        // the client its connection, and an aborted response is visible as such.
         *response.version_mut() = Version::HTTP_11;
         let idle = self.upstream.timeouts().idle;
-        // The end of the answer ends the wait for the rest of the request: nobody would else give the
-        // origin's connection back.
+        // The end of the response ends the wait for the rest of the request body; otherwise nothing
+        // would return the origin's connection to the pool.
         let rest = (!request_body.is_empty()).then_some(request_body);
         let offers = inbound.stall_monitor.pending_writes();
         Ok(response
             .map(|body| ResponseBody::streamed(body, (exchange, stream), idle, offers, rest)))
     }
 
-    /// Joins both sides, which have changed the protocol.
+    /// Connects both sides after they switched protocols.
     fn tunnel(
         &self,
         mut response: Response<Incoming>,
@@ -344,7 +346,7 @@ impl Proxy {
     }
 }
 
-/// The head of the request to an origin.
+/// The headers of the request to an origin.
 fn upstream_request_head(
     parts: request::Parts,
     authority: &Authority,
@@ -354,11 +356,11 @@ fn upstream_request_head(
 ) -> Result<UpstreamRequestHead, ProxyError> {
     let secure = inbound.tls.is_some();
     let mut headers = parts.headers;
-    // An expectation of a body that is not there means nothing (RFC 9110 §10.1.1).
+    // An expectation without a body means nothing (RFC 9110 §10.1.1).
     let expects = !request_body.is_empty()
         && parts.version >= Version::HTTP_11
         && headers::expects_continue(&headers);
-    // Over HTTP/1.1 whoever likes can say so of an ordinary body.
+    // Over HTTP/1.1 any client can claim this for an ordinary body.
     let conversation = parts.version == Version::HTTP_2 && headers::is_grpc(&headers);
     let trailers = headers::accepts_trailers(&headers);
     headers::prepare_request_headers(
@@ -396,16 +398,16 @@ fn upstream_request_head(
     })
 }
 
-/// A change of the protocol that a client wants.
+/// A protocol upgrade that a client requests.
 struct Upgrade {
     protocol: HeaderValue,
-    /// The edge's own, for a client of HTTP/2.
+    /// The edge's own handshake, for an HTTP/2 client.
     handshake: Option<WebSocketHandshake>,
 }
 
 impl Upgrade {
-    /// What the client wants. One that sends a body as well is not in earnest: where its request ends and
-    /// the other protocol begins is what attackers play with.
+    /// The upgrade that the client requests. Refused with a body: an unclear boundary between the
+    /// request and the other protocol invites request smuggling.
     fn of(request: &Request<Incoming>, opens_websocket: bool) -> Result<Option<Self>, ProxyError> {
         if opens_websocket {
             let no_randomness = ProxyError::NoAnswer(UpstreamError::BadResponse);
@@ -427,7 +429,7 @@ impl Upgrade {
     }
 }
 
-/// Why the edge answers by itself.
+/// Why the edge responds by itself.
 #[derive(Debug)]
 enum ProxyError {
     Unrouted(RouteError),

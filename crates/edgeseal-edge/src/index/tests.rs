@@ -36,7 +36,7 @@ fn exact_then_one_label_wildcard_then_nothing() {
         // Other spellings of a host.
         ("EXAMPLE.com", Some(("example.com", Match::Exact))),
         ("C.Example.COM.", Some(("*.example.com", Match::Wildcard))),
-        // No host is the marker's own spelling.
+        // No host has the marker's own spelling.
         (".example.com", None),
         ("..example.com", None),
         ("a..example.com", None),

@@ -1,9 +1,9 @@
-//! The access log: one JSON object a line for each request.
+//! The access log: one JSON object per line and request.
 //!
-//! Records go through a queue, bounded in records and in bytes, to a thread that makes lines of them. A
-//! request never waits for the log: what does not fit into the queue, or cannot be written, is lost and
-//! counted. Neither query nor
-//! fields of requests are written: both hold passwords and sessions.
+//! Records go through a queue, bounded in records and in bytes, to a thread that formats lines. A
+//! request never waits for the log: what does not fit into the queue, or cannot be written, is lost
+//! and counted. Neither the query nor request headers are written: both may contain passwords and
+//! session ids.
 
 use std::{
     fs::{File, OpenOptions},
@@ -33,15 +33,15 @@ pub(super) use record::UpstreamTiming;
 pub enum AccessLog {
     /// Standard output.
     Stdout,
-    /// A file, which is appended to, and made if it is not there.
+    /// A file, which is appended to, and created if it does not exist.
     File(PathBuf),
 }
 
-/// Takes lines.
+/// Accepts records.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLogger {
     queue: SyncSender<Message>,
-    /// What the records in the queue take.
+    /// Memory used by the queued records.
     queued_bytes: Arc<AtomicUsize>,
 }
 
@@ -51,20 +51,20 @@ enum Message {
     Flush(oneshot::Sender<()>),
 }
 
-/// Records that wait at most.
+/// Maximum number of queued records.
 const QUEUE: usize = 8192;
-/// Bytes that they take at most: 1 KiB for each, of which usual ones need half.
+/// Maximum memory of queued records: 1 KiB each, of which usual ones need half.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
-/// How often it is looked whether somebody has moved the file away, while lines come.
+/// Interval at which a rotated file is noticed, while lines are written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Bytes written at a time, about.
+/// Approximate number of bytes per write.
 const BATCH: usize = 64 * 1024;
 
 impl AccessLogger {
     /// Opens the log and starts its thread, which ends with the last clone.
     ///
     /// # Errors
-    /// Whatever opening the file says.
+    /// The error of opening the file.
     pub(crate) fn open(to: &AccessLog) -> io::Result<Self> {
         let sink: Box<dyn Sink> = match to {
             AccessLog::Stdout => Box::new(io::stdout()),
@@ -88,7 +88,7 @@ impl AccessLogger {
         (log, lines)
     }
 
-    /// Takes a record, or counts it as lost.
+    /// Queues a record, or counts it as lost.
     fn enqueue(&self, record: Box<AccessRecord>) {
         let cost = record.cost();
         let before = self.queued_bytes.fetch_add(cost, Relaxed);
@@ -100,7 +100,7 @@ impl AccessLogger {
         }
     }
 
-    /// Waits until what was taken so far is written, but not for long.
+    /// Waits, for a limited time, until everything queued so far is written.
     pub(crate) async fn flush(&self) {
         const PATIENCE: Duration = Duration::from_secs(2);
         let (done, written) = oneshot::channel();
@@ -114,9 +114,9 @@ impl AccessLogger {
     }
 }
 
-/// What lines are written to.
+/// Destination of the lines.
 trait Sink: Write + Send {
-    /// Goes on in a new file if the old one was moved away.
+    /// Continues in a new file if the old one was moved away.
     fn reopen_if_rotated(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -137,7 +137,7 @@ impl LogFile {
 }
 
 fn append(path: &PathBuf) -> io::Result<File> {
-    // Appending is what makes truncation by others safe. Addresses of clients are nobody else's.
+    // Appending makes truncation by others safe. The mode protects clients' addresses.
     OpenOptions::new()
         .append(true)
         .create(true)
@@ -190,7 +190,7 @@ struct Writer {
     lines: u64,
     flushes: Vec<oneshot::Sender<()>>,
     looked: Instant,
-    /// A line was written in part: the next one begins on a new line.
+    /// A line was written partially: the next one begins on a new line.
     torn: bool,
     failing: bool,
 }
@@ -233,7 +233,7 @@ impl Writer {
             }
             None => {
                 if std::mem::take(&mut self.failing) {
-                    tracing::warn!("the access log is written again");
+                    tracing::warn!("the access log can be written again");
                 }
             }
         }
@@ -244,7 +244,7 @@ impl Writer {
         }
     }
 
-    /// Lines lost, and why.
+    /// The number of lines lost, and why.
     fn try_write(&mut self) -> (u64, Option<io::Error>) {
         if self.failing || self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
@@ -271,7 +271,7 @@ impl Writer {
     }
 }
 
-/// Lines that end in here.
+/// The number of lines that end in here.
 fn count(left: &[u8]) -> u64 {
     left.iter().filter(|byte| **byte == b'\n').count() as u64
 }

@@ -1,4 +1,5 @@
-//! Bodies on their way through: one frame at a time, taken only when the other side can take it.
+//! Request and response bodies in transit: one frame at a time, read only when the other side can
+//! accept it.
 
 mod replayable;
 mod response;

@@ -1,4 +1,4 @@
-//! What the edge answers by itself: small pages that say what is wrong and nothing of the inside.
+//! The edge's own responses: small pages that say what is wrong, without internal details.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -37,24 +37,24 @@ impl ErrorPage {
             ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
-                "This method is not passed on to origins.",
+                "This method is not forwarded to origins.",
             ),
             Self::RequestTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
-                "The rest of the request did not come in time.",
+                "The rest of the request did not arrive in time.",
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "The request's body is longer than is allowed here.",
+                "The request body is larger than allowed.",
             ),
             Self::LengthRequired => (
                 StatusCode::LENGTH_REQUIRED,
-                "The domain's origin needs the length of the request's body before it.",
+                "The domain's origin requires a Content-Length.",
             ),
-            Self::BrokenBody => (StatusCode::BAD_REQUEST, "The request's body broke off."),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "The request body is incomplete."),
             Self::UnsupportedTransferCoding => (
                 StatusCode::NOT_IMPLEMENTED,
-                "The request's body has a transfer coding other than chunked.",
+                "The request body has a transfer coding other than chunked.",
             ),
             Self::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,
@@ -67,36 +67,36 @@ impl ErrorPage {
             Self::Stopped => (StatusCode::FORBIDDEN, "This domain is stopped."),
             Self::Loop => (
                 StatusCode::LOOP_DETECTED,
-                "The request comes back to where it was: the domain's origin leads here.",
+                "Request loop: the domain's origin points back to this server.",
             ),
             Self::NoOrigin => (
                 StatusCode::BAD_GATEWAY,
-                "This domain has no origin to answer for it.",
+                "No origin is configured for this domain.",
             ),
             Self::OriginNotAllowed => (
                 StatusCode::BAD_GATEWAY,
-                "The domain's origin is at an address that it may not have.",
+                "The address of the domain's origin is not allowed.",
             ),
             Self::TlsUntrusted => (
                 StatusCode::BAD_GATEWAY,
-                "The domain's origin does not prove in TLS that it is this host.",
+                "The certificate of the domain's origin is not valid for this host.",
             ),
             Self::ConnectionLimit => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The domain's origin is as busy as it is allowed to be. Try again.",
+                "The connection limit of the domain's origin is reached. Try again.",
             ),
             Self::BadGateway => (
                 StatusCode::BAD_GATEWAY,
-                "The domain's origin cannot be reached, or broke off.",
+                "The domain's origin cannot be reached, or closed the connection.",
             ),
             Self::GatewayTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
-                "The domain's origin did not answer in time.",
+                "The domain's origin did not respond in time.",
             ),
         }
     }
 
-    /// What the access log calls it.
+    /// Its name in the access log.
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -119,7 +119,7 @@ impl ErrorPage {
         }
     }
 
-    /// The response, with the id by which the log knows the request.
+    /// The response, with the request id that is in the log.
     pub(super) fn into_response(self, id: Uuid) -> Response<ResponseBody> {
         let (status, sentence) = self.content();
         let title = status.canonical_reason().unwrap_or("Error");

@@ -1,5 +1,5 @@
-//! The fields of a proxy: what belongs to one hop goes (RFC 9110 §7.6.1), what the origin must know
-//! of the client comes. Pure functions over header maps.
+//! Header rules of a proxy: hop-by-hop headers are removed (RFC 9110 §7.6.1), headers that tell the
+//! origin about the client are added. Pure functions over header maps.
 
 use std::net::SocketAddr;
 
@@ -10,19 +10,19 @@ use http::{
     uri::Authority,
 };
 
-/// Why a request cannot be passed on.
+/// Why a request cannot be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestHeaderError {
-    /// It has been here too often.
+    /// It has passed this proxy too often.
     Loop,
-    /// A value that a field cannot hold, or a framing that can be read in two ways.
+    /// A value that is not allowed in a header, or an ambiguous framing.
     Malformed,
-    /// Its body has a transfer coding besides `chunked`.
+    /// Its body has a transfer coding other than `chunked`.
     UnsupportedTransferCoding,
 }
 
-/// An answer whose framing is not understood: a transfer coding besides `chunked`, which the edge
-/// never asks for (RFC 9112 §7.4), or `chunked` more than once.
+/// A response whose framing is not supported: a transfer coding other than `chunked`, which the
+/// edge never requests (RFC 9112 §7.4), or `chunked` more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UnsupportedFraming;
 
@@ -38,13 +38,14 @@ const ALI_CDN_REAL_IP: HeaderName = HeaderName::from_static("ali-cdn-real-ip");
 const ALI_CDN_REAL_PORT: HeaderName = HeaderName::from_static("ali-cdn-real-port");
 const X_CLIENT_SCHEME: HeaderName = HeaderName::from_static("x-client-scheme");
 
-/// What is not passed on, in alphabetical order; and besides all that begins with
-/// [`FORWARDED_PREFIX`]. `Expect` is the edge's to say ([`set_expect_continue`]). In the others proxies and
-/// networks for delivery tell their origins who the client is (address, certificate: RFC 9440 §2.4), how it
-/// came (scheme) and what it asked for before they changed it (host, target). From a client it is a
-/// lie that servers and frameworks believe. The edge says it in [`SET_BY_EDGE`]. Not among them is
-/// what a client may say of its own request (`X-HTTP-Method-Override`, `X-Requested-With`), and what
-/// proxies that check passwords say: an origin that believes these must not be reached past such a proxy.
+/// Headers that are not forwarded, in alphabetical order; in addition, all with
+/// [`FORWARDED_PREFIX`]. The edge sets `Expect` itself ([`set_expect_continue`]). With the others,
+/// proxies and CDNs tell their origins who the client is (address, certificate: RFC 9440 §2.4), how
+/// it connected (scheme) and what it requested before rewriting (host, target). From a client they
+/// are forged, and servers and frameworks believe them. The edge reports these facts in
+/// [`SET_BY_EDGE`]. Not included are headers about the client's own request
+/// (`X-HTTP-Method-Override`, `X-Requested-With`), and those of authenticating proxies: an origin
+/// that believes them must not be reachable past such a proxy.
 const STRIPPED: [&str; 41] = [
     "cdn-src-ip",
     "cf-connecting-ip",
@@ -89,10 +90,10 @@ const STRIPPED: [&str; 41] = [
     "x-url-scheme",
 ];
 
-/// Whatever begins like that is the word of a proxy; what the edge does not say, nobody has said.
+/// Headers with this prefix are set by proxies; one that the edge does not set is forged.
 const FORWARDED_PREFIX: &str = "x-forwarded";
 
-/// What the edge itself says to origins, besides what belongs to the hop.
+/// Headers that the edge itself sends to origins, besides hop-by-hop headers.
 const SET_BY_EDGE: [HeaderName; 9] = [
     header::HOST,
     header::VIA,
@@ -105,13 +106,13 @@ const SET_BY_EDGE: [HeaderName; 9] = [
     X_CLIENT_SCHEME,
 ];
 
-/// How this proxy calls itself in `Via`.
+/// The pseudonym of this proxy in `Via`.
 const PSEUDONYM: &str = "edgeseal";
-/// Passes through proxies of this pseudonym before a request is taken for one that goes in circles:
-/// an origin that points back at the edge.
+/// How often a request may pass proxies with this pseudonym before it counts as a loop: an origin
+/// that points back at the edge.
 const PASSES_MAX: usize = 8;
 
-/// Makes a client's fields those of the request to an origin.
+/// Turns the headers of a client's request into those of the request to an origin.
 pub(super) fn prepare_request_headers(
     headers: &mut HeaderMap,
     version: Version,
@@ -143,7 +144,7 @@ pub(super) fn prepare_request_headers(
     Ok(())
 }
 
-/// The fields of a request that the edge makes in its own name; `None` if no field can hold the host.
+/// The headers of the edge's own request; `None` if the host is not a valid header value.
 pub(super) fn probe_request_headers(authority: &Authority) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, value(authority.as_str()).ok()?);
@@ -152,12 +153,12 @@ pub(super) fn probe_request_headers(authority: &Authority) -> Option<HeaderMap> 
     Some(headers)
 }
 
-/// Makes an origin's fields those of the response to a client. `received` is the version that the
-/// origin answered with; `trailers`: whether the client takes them, and so may be told which ones come
-/// (RFC 9110 §6.6.2), which HTTP/1.1 needs to be told.
+/// Turns the headers of an origin's response into those of the response to a client. `received` is
+/// the HTTP version of the origin's response; `trailers`: whether the client accepts trailers, so
+/// that they may be announced (RFC 9110 §6.6.2), which HTTP/1.1 requires.
 ///
 /// # Errors
-/// [`UnsupportedFraming`], of a body that could not be passed on as what it is.
+/// [`UnsupportedFraming`], for a body that could not be forwarded unchanged.
 pub(super) fn prepare_response_headers(
     headers: &mut HeaderMap,
     received: Version,
@@ -168,7 +169,7 @@ pub(super) fn prepare_response_headers(
         if !is_chunked_once(headers) {
             return Err(UnsupportedFraming);
         }
-        // Chunked counts, and a length beside it is not passed on (RFC 9112 §6.3).
+        // Chunked takes precedence, and a length beside it is not forwarded (RFC 9112 §6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
     let protocol = headers.get(header::UPGRADE).cloned().filter(|_| switching);
@@ -188,8 +189,8 @@ pub(super) fn prepare_response_headers(
     Ok(())
 }
 
-/// Announces strict transport security over TLS, in place of what an origin announces. In the clear
-/// nobody may announce it (RFC 6797 §7.2): there an origin's field is taken off as well.
+/// Sends HSTS over TLS, in place of the origin's. Over plaintext it must not be sent (RFC 6797
+/// §7.2): there the origin's header is removed as well.
 pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool) {
     let own = hsts.filter(|_| secure).and_then(|hsts| {
         let mut value = format!("max-age={}", hsts.max_age_s);
@@ -209,8 +210,8 @@ pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool
     }
 }
 
-/// States the length of a body whose length is known, and leaves the framing of any other to the
-/// connection. What the client wrote is not passed on as it stands, so that the two framings of one
+/// Sets `Content-Length` if the length of the body is known, and leaves the framing of any other
+/// body to the connection. The client's framing is not forwarded, so that the two framings of one
 /// request cannot differ (RFC 9112 §6.3).
 pub(super) fn set_length(headers: &mut HeaderMap, exact: Option<u64>) {
     let had = headers.remove(header::CONTENT_LENGTH).is_some();
@@ -223,8 +224,8 @@ pub(super) fn set_length(headers: &mut HeaderMap, exact: Option<u64>) {
     }
 }
 
-/// Says that the body comes in chunks. hyper does so by itself, but for methods that seldom have a body:
-/// of those it would leave the body out.
+/// Sets `Transfer-Encoding: chunked`. hyper does so by itself, except for methods that seldom have
+/// a body, for which it would omit the body.
 pub(super) fn set_chunked(headers: &mut HeaderMap) {
     headers.insert(
         header::TRANSFER_ENCODING,
@@ -232,36 +233,36 @@ pub(super) fn set_chunked(headers: &mut HeaderMap) {
     );
 }
 
-/// Asks the next hop to change to `protocol`.
+/// Asks the next hop to switch to `protocol`.
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: &HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, protocol.clone());
 }
 
-/// Whether the client waits for the word before it sends its body (RFC 9110 §10.1.1).
+/// Whether the client waits for 100 Continue before it sends its body (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
     list(headers, &header::EXPECT).any(|one| one.eq_ignore_ascii_case("100-continue"))
 }
 
-/// Has the origin say whether it wants the body.
+/// Asks the origin whether it wants the body.
 pub(super) fn set_expect_continue(headers: &mut HeaderMap) {
     headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
 }
 
-/// Whether the bodies are those of gRPC, in which both sides may be silent for long.
+/// Whether this is gRPC, where both sides may pause for long.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
-/// Whether the client takes trailers (RFC 9110 §10.1.4).
+/// Whether the client accepts trailers (RFC 9110 §10.1.4).
 pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
     list(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
 }
 
-/// The protocol that an HTTP/1.1 client wants to change to (RFC 9110 §7.8), if it is one that may
-/// pass: WebSocket alone. Any other, `h2c` above all, would carry requests past everything that is
-/// checked here. Asking to change is free for the server to ignore, so the rest goes on as it is.
+/// The protocol that an HTTP/1.1 client requests an upgrade to (RFC 9110 §7.8), if it is allowed:
+/// only WebSocket. Any other, `h2c` above all, would carry requests past every check here. A server
+/// may ignore an upgrade request, so otherwise the request is served as it is.
 pub(super) fn websocket_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let wanted = connection_names(headers, "upgrade");
     let mut protocols = list(headers, &header::UPGRADE);
@@ -272,7 +273,7 @@ pub(super) fn websocket_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (wanted && alone).then(|| HeaderValue::from_static("websocket"))
 }
 
-/// Whether a `Connection` field names `option`.
+/// Whether a `Connection` header names `option`.
 fn connection_names(headers: &HeaderMap, option: &str) -> bool {
     connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))
 }
@@ -281,7 +282,7 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     list(headers, &header::CONNECTION)
 }
 
-/// The elements of a list-valued field, over all its lines (RFC 9110 §5.6.1).
+/// The elements of a list-valued header, over all its lines (RFC 9110 §5.6.1).
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
@@ -292,23 +293,23 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
         .filter(|element| !element.is_empty())
 }
 
-/// Whether a request's body can be passed on. Any other coding than `chunked` would have to be undone
-/// here, since the next hop is not told of it (RFC 9112 §6.1). Its absence at the end is refused by the
-/// parser before.
+/// Whether a request body can be forwarded. Any coding other than `chunked` would have to be
+/// decoded here, because the next hop does not learn of it (RFC 9112 §6.1). The parser already
+/// refuses a list that does not end with `chunked`.
 fn check_coding(headers: &HeaderMap) -> Result<(), RequestHeaderError> {
     if !headers.contains_key(header::TRANSFER_ENCODING) || is_chunked_once(headers) {
         return Ok(());
     }
     let mut codings = list(headers, &header::TRANSFER_ENCODING);
     if codings.all(|coding| coding.eq_ignore_ascii_case("chunked")) {
-        // Twice is forbidden (RFC 9112 §7.1), and an empty element is read in more than one way.
+        // Twice is forbidden (RFC 9112 §7.1), and an empty element is ambiguous.
         Err(RequestHeaderError::Malformed)
     } else {
         Err(RequestHeaderError::UnsupportedTransferCoding)
     }
 }
 
-/// Whether the one transfer coding is `chunked`, spelled as everybody reads it.
+/// Whether the only transfer coding is `chunked`, in its unambiguous spelling.
 fn is_chunked_once(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (lines.next(), lines.next()) {
@@ -317,21 +318,21 @@ fn is_chunked_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a name has a byte that CGI and its like turn into the same as `-`: most do so with `_`
-/// (RFC 3875 §4.1.18), some with whatever is neither letter nor digit.
+/// Whether a name has a byte that CGI and similar interfaces map to the same as `-`: most do so
+/// with `_` (RFC 3875 §4.1.18), some with everything that is neither letter nor digit.
 fn needs_normalizing(name: &HeaderName) -> bool {
     let mut bytes = name.as_str().bytes();
     bytes.any(|byte| byte != b'-' && !byte.is_ascii_alphanumeric())
 }
 
-/// Whether a client may not say this to an origin.
+/// Whether a client may not send this header to an origin.
 fn is_stripped(name: &str) -> bool {
     let forwarded = name.starts_with(FORWARDED_PREFIX) && name != X_FORWARDED_FOR.as_str();
     forwarded || STRIPPED.binary_search(&name).is_ok()
 }
 
-/// Whether an origin that reads such bytes as `-` would take it for what the edge says, or for what
-/// the edge has taken off.
+/// Whether an origin that maps such bytes to `-` would confuse it with a header that the edge sets
+/// or removes.
 fn normalizes_to_protected(name: &HeaderName) -> bool {
     if !needs_normalizing(name) {
         return false;
@@ -345,7 +346,7 @@ fn normalizes_to_protected(name: &HeaderName) -> bool {
         || HOP_BY_HOP.iter().any(|known| known.as_str() == read_as)
 }
 
-/// Takes off what only the edge may say to the origin.
+/// Removes headers that only the edge may send to the origin.
 fn strip_forged(headers: &mut HeaderMap) {
     let is_claim = |name: &&HeaderName| is_stripped(name.as_str()) || normalizes_to_protected(name);
     let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
@@ -354,15 +355,15 @@ fn strip_forged(headers: &mut HeaderMap) {
     }
 }
 
-/// Looks at the names there are, and takes off only those: a message has few of them, if any.
+/// Iterates over the names present, and removes only those: a message has few of them, if any.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let of_one_hop = |name: &&HeaderName| HOP_BY_HOP.contains(*name);
     let mut gone: Vec<HeaderName> = headers.keys().filter(of_one_hop).cloned().collect();
     if gone.contains(&header::CONNECTION) {
         let named = connection_options(headers)
             .filter_map(|option| option.parse().ok())
-            // What says whose request this is stays, even if a client names it (RFC 9110 §7.6.1
-            // allows only fields of the hop here).
+            // Headers that say whose request this is stay, even if a client names them in
+            // `Connection` (RFC 9110 §7.6.1 allows only hop-by-hop headers there).
             .filter(|name| !PROTECTED.contains(name));
         gone.extend(named);
     }
@@ -371,7 +372,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// What goes whether `Connection` names it or not.
+/// Removed whether `Connection` names them or not.
 const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     KEEP_ALIVE,
@@ -387,7 +388,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 const PROTECTED: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION];
 
-/// HTTP/2 may split a cookie into fields; HTTP/1.1 may not (RFC 9113 §8.2.3).
+/// HTTP/2 may split a cookie into several headers; HTTP/1.1 may not (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) -> Result<(), RequestHeaderError> {
     let crumbs: Vec<&[u8]> = headers
         .get_all(header::COOKIE)
@@ -418,7 +419,7 @@ fn append_forwarded_for(
     Ok(())
 }
 
-/// Names the version that the message came with (RFC 9110 §7.6.3).
+/// Appends the version that the message arrived with (RFC 9110 §7.6.3).
 fn append_via(headers: &mut HeaderMap, version: Version) {
     let value = match version {
         Version::HTTP_2 => HeaderValue::from_static("2 edgeseal"),

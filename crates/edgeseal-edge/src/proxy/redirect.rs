@@ -1,15 +1,16 @@
-//! Which requests are sent to the other scheme: a pure function of the domain, the request's head
-//! and the edge's own ports.
+//! Which requests are redirected to the other scheme: a pure function of the domain, the request
+//! headers and the edge's own ports.
 //!
-//! A redirect that would lead nowhere, or in a circle, is not made; the request is answered as if
-//! none were set:
+//! A redirect that would lead nowhere, or in a loop, is not made; the request is served as if none
+//! were configured:
 //! - to HTTPS only while HTTPS is on for the domain;
-//! - to HTTP only if the edge listens there, and not while strict transport security is announced:
-//!   browsers that know it go back to HTTPS by themselves, for ever;
-//! - `/.well-known/acme-challenge/` never, so that a certificate can be had at all (RFC 8555 §8.3).
+//! - to HTTP only if the edge listens there, and not while HSTS is sent: browsers that know it
+//!   would return to HTTPS, for ever;
+//! - never for `/.well-known/acme-challenge/`, so that a certificate can be obtained at all (RFC
+//!   8555 §8.3).
 //!
-//! GET and HEAD get 301. Other methods get 308, since clients make a GET of anything else that meets
-//! a 301 (RFC 9110 §15.4.2).
+//! GET and HEAD get 301. Other methods get 308, because clients turn them into GET after a 301 (RFC
+//! 9110 §15.4.2).
 
 use bytes::Bytes;
 use edgeseal_core::delivery::Redirect;
@@ -17,14 +18,14 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{ResponseBody, route::Routed};
 
-/// The ports that the edge itself listens on.
+/// The ports that the edge listens on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListenPorts {
     pub(crate) https: u16,
     pub(crate) http: Option<u16>,
 }
 
-/// Where a request is sent.
+/// The target of a redirect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Redirection {
     status: StatusCode,
@@ -41,7 +42,7 @@ struct End {
 
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
-/// Where this request is sent instead of to an origin; `secure` says that it came over TLS.
+/// The redirect for this request, if any; `secure`: whether it arrived over TLS.
 pub(super) fn redirection<B>(
     routed: &Routed,
     request: &Request<B>,
@@ -51,11 +52,11 @@ pub(super) fn redirection<B>(
     let entry = &routed.entry;
     let wanted = match entry.delivery.redirect? {
         Redirect::ToHttps => !secure && entry.https.is_on(),
-        // A max-age of zero takes back what was announced (RFC 6797 §6.1.1).
+        // A max-age of zero revokes an earlier HSTS header (RFC 6797 §6.1.1).
         Redirect::ToHttp => secure && entry.hsts().is_none_or(|hsts| hsts.max_age_s == 0),
     };
     let path = request.uri().path();
-    // The asterisk of OPTIONS is no part of any URI.
+    // The asterisk of OPTIONS is not part of any URI.
     if !wanted || path == "*" || path.starts_with(CHALLENGES) {
         return None;
     }
@@ -89,15 +90,16 @@ pub(super) fn redirection<B>(
     Some(Redirection { status, location })
 }
 
-/// The port to name, if it must be named. A client that came to the edge's own port is sent to the
-/// edge's own other port. One that came to another port came through something that maps ports,
-/// behind which the other scheme is taken to be at its default port.
+/// The port to name, if one must be named. A client that connected to the edge's own port is sent
+/// to the edge's own other port. One that used another port came through a port mapping, behind
+/// which the other scheme is assumed to be at its default port.
 fn port(asked: Option<u16>, from: End, to: End) -> Option<u16> {
     let direct = asked.unwrap_or(from.default_port) == from.own_port;
     (direct && to.own_port != to.default_port).then_some(to.own_port)
 }
 
-/// A path or query as sent, but for bytes that clients send and URIs do not have (RFC 3986 §2.1).
+/// Appends a path or query as sent, with bytes escaped that are not allowed in URIs (RFC 3986
+/// §2.1).
 fn push(location: &mut String, sent: &str) {
     for byte in sent.bytes() {
         if byte.is_ascii_graphic() {
@@ -109,8 +111,8 @@ fn push(location: &mut String, sent: &str) {
 }
 
 impl Redirection {
-    /// The response. It is not to be remembered: the owner's next choice counts from the next
-    /// request on, and two remembered redirects in opposite directions would never end.
+    /// The response. It must not be cached: the owner's next setting applies from the next request
+    /// on, and two cached redirects in opposite directions would loop for ever.
     pub(super) fn into_response(self) -> Response<ResponseBody> {
         let mut response = Response::new(ResponseBody::fixed(Bytes::new()));
         *response.status_mut() = self.status;

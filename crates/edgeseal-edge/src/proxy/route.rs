@@ -1,14 +1,14 @@
-//! Which domain a request belongs to: a pure function of the table, the request's head and the
-//! name of the connection's certificate.
+//! Which domain a request belongs to: a pure function of the index, the request headers and the
+//! domain of the connection's certificate.
 //!
 //! The first that applies decides:
-//! 1. CONNECT and TRACE are not for an origin → [`Unrouted::Method`];
-//! 2. the target `*` with another method than OPTIONS (RFC 9112 §3.2.4); no host, more than one, or
-//!    one that is malformed (§3.2) → [`Unrouted::Malformed`];
-//! 3. on TLS, the host's domain is not the domain of the certificate, or another one of the same name
-//!    that was added since → [`Unrouted::Misdirected`] (RFC 9110 §15.5.20);
-//! 4. no domain has the host's name → [`Unrouted::UnknownHost`];
-//! 5. the domain is stopped → [`Unrouted::Stopped`].
+//! 1. CONNECT and TRACE are not forwarded → [`RouteError::Method`];
+//! 2. the target `*` with a method other than OPTIONS (RFC 9112 §3.2.4); no host, more than one, or
+//!    a malformed one (§3.2) → [`RouteError::Malformed`];
+//! 3. over TLS, the host's domain is not the domain of the certificate, or another one of the same
+//!    name that was added since → [`RouteError::Misdirected`] (RFC 9110 §15.5.20);
+//! 4. no domain has the host's name → [`RouteError::UnknownHost`];
+//! 5. the domain is stopped → [`RouteError::Stopped`].
 
 use http::{Method, Request, Version, header, uri::Authority};
 
@@ -17,7 +17,7 @@ use crate::{
     served_domain::ServedDomain,
 };
 
-/// Where a request belongs.
+/// Where a request is routed.
 #[derive(Debug)]
 pub(super) struct Routed {
     /// Its domain.
@@ -26,16 +26,16 @@ pub(super) struct Routed {
     pub(super) authority: Authority,
 }
 
-/// What the certificate of a connection was chosen for.
+/// The domain that the certificate of a connection was selected for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TlsDomain<'a> {
     pub(super) host: &'a Host<'static>,
     pub(super) found: Match,
-    /// The number of its domain.
+    /// The id of its domain.
     pub(super) domain_id: i64,
 }
 
-/// Why it belongs nowhere.
+/// Why a request is not routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RouteError {
     Method,
@@ -57,7 +57,7 @@ pub(super) fn route<B>(
         return Err(RouteError::Malformed);
     }
     let authority = authority(request)?;
-    // A host that no domain can have, such as an address, is not malformed: it is unknown.
+    // A host that cannot be a domain, such as an address, is not malformed but unknown.
     let host = Host::parse(authority.host());
     let found = host.as_ref().and_then(|host| index.find(host));
     if let Some(certified) = certified {
@@ -79,8 +79,8 @@ pub(super) fn route<B>(
     Ok(Routed { entry, authority })
 }
 
-/// The host that the client means: the target's, which wins where there is one (RFC 9112 §3.2.2),
-/// else the `Host` field's.
+/// The requested host: of the target, which takes precedence (RFC 9112 §3.2.2), otherwise of the
+/// `Host` header.
 fn authority<B>(request: &Request<B>) -> Result<Authority, RouteError> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = match (fields.next(), fields.next()) {
@@ -101,7 +101,7 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, RouteError> {
         Some(target) => target.clone(),
         None => field.ok_or(RouteError::Malformed)?,
     };
-    // User information has no place in a request for an http or https URI (RFC 9110 §4.2.4).
+    // User information is not allowed in a request for an http or https URI (RFC 9110 §4.2.4).
     let text = authority.as_str();
     let port = text.strip_prefix(authority.host());
     let well_formed = !text.contains('@') && port.is_some_and(is_port);
@@ -112,7 +112,8 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, RouteError> {
     }
 }
 
-/// Whether this may stand after a host: nothing, or a port in digits (RFC 3986 §3.2.3), perhaps none.
+/// Whether this may follow a host: nothing, or a port in digits (RFC 3986 §3.2.3), which may be
+/// empty.
 fn is_port(text: &str) -> bool {
     let Some(digits) = text.strip_prefix(':') else {
         return text.is_empty();

@@ -1,10 +1,10 @@
-//! Whether a client takes what is there for it.
+//! Whether a client reads its responses.
 //!
-//! While a client reads nothing, nothing of the answer is asked for, so the answer itself cannot
-//! notice. Therefore each connection counts the answers of which a part was handed over and the next
-//! was not asked for. If there are some, and none of them moves for too long, the client is gone or
-//! means harm, and the connection is cut. On HTTP/2 one answer that moves keeps all of them: a player
-//! on pause is no attack. Silence of an origin is not the client's and does not count.
+//! While a client does not read, its response bodies are not polled, so they cannot notice it.
+//! Therefore each connection counts the responses of which a part was written and the next was not
+//! polled. If there are any, and none of them makes progress for too long, the client is gone or
+//! malicious, and the connection is closed. On HTTP/2 one response with progress keeps all of them:
+//! a paused player is no attack. Time spent waiting for the origin does not count.
 
 use std::{
     sync::{
@@ -19,35 +19,35 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// What one connection's client takes. Cheap to clone.
+/// Monitors one connection's client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct StallMonitor(Arc<StallState>);
 
 #[derive(Debug)]
 struct StallState {
     timeout: Duration,
-    /// Answers that wait for the client.
+    /// Responses that wait for the client.
     pending: AtomicUsize,
     epoch: Instant,
-    /// When one of them moved.
+    /// Time of the last progress.
     last_progress_ms: AtomicU64,
     watched: AtomicBool,
     stalled: Notify,
 }
 
-/// The offers of one answer, one at a time.
+/// The pending writes of one response, one at a time.
 #[derive(Debug)]
 pub(super) struct PendingWrites {
     flow: StallMonitor,
     offered: Option<PendingWrite>,
 }
 
-/// A part of an answer that waits for the client until this is dropped.
+/// A part of a response that waits for the client until this is dropped.
 #[derive(Debug)]
 pub(super) struct PendingWrite(StallMonitor);
 
 impl StallMonitor {
-    /// Of a client who may take nothing for `limit`.
+    /// For a client that may stall for `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
         Self(Arc::new(StallState {
             timeout: limit,
@@ -59,12 +59,12 @@ impl StallMonitor {
         }))
     }
 
-    /// For how long the client may take nothing.
+    /// How long the client may stall.
     pub(crate) fn timeout(&self) -> Duration {
         self.0.timeout
     }
 
-    /// Waits until the client has taken nothing for too long.
+    /// Waits until the client has stalled for too long.
     pub(crate) async fn stalled(&self) {
         self.0.stalled.notified().await;
     }
@@ -76,7 +76,7 @@ impl StallMonitor {
         }
     }
 
-    /// A part was handed over.
+    /// A part was written.
     pub(super) fn pending_write(&self) -> PendingWrite {
         let shared = &self.0;
         shared.note_progress();
@@ -89,19 +89,19 @@ impl StallMonitor {
 }
 
 impl PendingWrites {
-    /// A part was handed over, and there is more.
+    /// A part was written, and more follows.
     pub(super) fn set_pending(&mut self) {
         self.offered = Some(self.flow.pending_write());
     }
 
-    /// A part was offered, and the client does not take it yet.
+    /// A part is ready, and the client does not accept it yet.
     pub(super) fn set_blocked(&mut self) {
         if self.offered.is_none() {
             self.set_pending();
         }
     }
 
-    /// The next part is asked for.
+    /// The next part is polled.
     pub(super) fn clear(&mut self) {
         self.offered = None;
     }
@@ -130,8 +130,8 @@ impl StallState {
         )
     }
 
-    /// Whether there is nothing to watch. An offer that comes at this moment has either seen that
-    /// there is no watch any more, or is seen here.
+    /// Whether there is nothing to watch. A write that begins concurrently either sees that the
+    /// watch has ended, or is seen here.
     fn stop_if_idle(&self) -> bool {
         if self.pending.load(SeqCst) > 0 {
             return false;

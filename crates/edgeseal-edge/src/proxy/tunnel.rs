@@ -1,4 +1,4 @@
-//! After a change of the protocol: bytes both ways, whatever they mean.
+//! After a protocol upgrade: copies bytes in both directions.
 
 use std::{
     io,
@@ -29,10 +29,10 @@ use crate::{
     limits::{ConnectionPermit, InFlight},
 };
 
-/// Copies both ways between client and origin until both sides have ended, one has failed, nothing
-/// has moved for `idle`, the client has taken nothing for `stall` of what is there for it, the edge is
-/// about to end, or one of its two connections is needed for another
-/// source: a tunnel holds the places of both until it ends, and its request is in flight as long.
+/// Copies in both directions between client and origin until both sides have ended, one has failed,
+/// no byte was copied for `idle`, the client has stalled for `stall`, the drain aborts, or one of
+/// the two connections is evicted: a tunnel holds the permits of both until it ends, and its
+/// request is in flight as long.
 pub(super) fn spawn(
     (client, origin): (OnUpgrade, OnUpgrade),
     (idle, stall): (Duration, Duration),
@@ -46,7 +46,7 @@ pub(super) fn spawn(
 ) {
     tokio::spawn(async move {
         let counts = Counts::default();
-        // Its own: those of HTTP/2 share a connection with answers that may move.
+        // Its own monitor: HTTP/2 streams share a connection with responses that may make progress.
         let flow = StallMonitor::new(stall);
         let in_flight = held.await;
         let tunnel = async {
@@ -62,10 +62,10 @@ pub(super) fn spawn(
         tokio::select! {
             result = tunnel => {
                 if let Err(error) = result {
-                    tracing::debug!(error = &*error as &dyn std::error::Error, "a tunnel broke");
+                    tracing::debug!(error = &*error as &dyn std::error::Error, "a tunnel failed");
                 }
             }
-            () = flow.stalled() => tracing::debug!("a client takes nothing of a tunnel: cut"),
+            () = flow.stalled() => tracing::debug!("client of a tunnel stalled: connection closed"),
             () = counts.idle(idle) => tracing::debug!("a tunnel was idle for too long"),
             () = token.aborted() => {}
             () = permit.evicted() => {}
@@ -82,7 +82,7 @@ pub(super) fn spawn(
     });
 }
 
-/// Holds the connection to the origin, and waits until it is needed for another.
+/// Holds the connection to the origin, and waits until it is evicted.
 async fn evicted(exchange: Option<&UpstreamPermit>) {
     let Some(exchange) = exchange else {
         return std::future::pending().await;
@@ -101,7 +101,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Waits until nothing has moved for `idle`, and up to twice as long.
+    /// Waits until no byte was copied for `idle`, and up to twice as long.
     async fn idle(&self, idle: Duration) {
         loop {
             let seen = self.both();
@@ -124,7 +124,7 @@ impl Counts {
 struct Counted<'a> {
     io: TokioIo<Upgraded>,
     counts: &'a Counts,
-    /// What waits for the client to take it.
+    /// Writes that wait for the client.
     offers: PendingWrites,
 }
 

@@ -1,19 +1,21 @@
-//! The origins' side: which origin is asked, for how long, and whether another one after it.
+//! Upstream requests: which origin is tried, for how long, and when the next one is tried.
 //!
-//! # When a request is sent again
-//! - An origin that cannot be connected to has seen nothing: the next one is asked, with whatever
+//! # When a request is retried
+//! - An origin that cannot be connected to has seen nothing: the next one is tried, whatever the
 //!   method, as long as the whole body can still be sent.
-//! - A kept connection that ends before anything of the request was written: the same origin is
-//!   asked again on a new one, under the same condition.
-//! - An origin that says over HTTP/2 that it has not looked at the request (RFC 9113 §8.7) is asked
-//!   again on a new connection, twice, and then the next one; under the same condition.
-//! - An origin that took the request and broke off may have acted on it. Only what is safe (RFC 9110
-//!   §9.2.1) and has no body is asked again: of the same origin if the connection was a kept one,
-//!   which origins close when they like, else of the next.
-//! - An origin of HTTP/1.0 gets no body in chunks: the next one is asked if it has no length in time.
-//! - An origin that took the request and is silent was given its time. What is safe and has no body is
-//!   asked of the next one; all of them together have [`HEAD_TIMEOUT_FACTOR`] times as long as one. Which origin gets
-//!   only the rest of it is not thought silent for that.
+//! - A pooled connection that ends before anything of the request was written: the same origin is
+//!   tried again on a new one, under the same condition.
+//! - An origin that reports over HTTP/2 that it has not processed the request (RFC 9113 §8.7) is
+//!   tried again on a new connection, twice, and then the next one; under the same condition.
+//! - An origin that received the request and closed the connection may have acted on it. Only a
+//!   request with a safe method (RFC 9110 §9.2.1) and without a body is retried: at the same origin
+//!   if the connection was a pooled one, which origins close when they like, otherwise at the next.
+//! - An HTTP/1.0 origin gets no chunked body: the next one is tried if the body has no length in
+//!   time.
+//! - An origin that received the request and does not respond has had its time. A request with a
+//!   safe method and without a body is sent to the next one; all of them together have
+//!   [`HEAD_TIMEOUT_FACTOR`] times as long as one. An origin that gets only the rest of that time
+//!   is not counted as failed for it.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -62,79 +64,79 @@ pub(super) struct Upstream {
     epoch: Instant,
 }
 
-/// Which ports of origins speak what; all others speak HTTP/1.1 in the clear.
+/// Which origin ports use which protocol; all others use plaintext HTTP/1.1.
 #[derive(Debug)]
 pub(super) struct OriginProtocolPorts {
-    /// TLS, and HTTP/2 or HTTP/1.1 in it.
+    /// TLS, with HTTP/2 or HTTP/1.1.
     pub(super) tls: Box<[u16]>,
-    /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
+    /// Plaintext HTTP/2, with prior knowledge (RFC 9113 §3.3).
     pub(super) h2c: Box<[u16]>,
 }
 
-/// What origins that are silent one after another get, in times of what one gets: a client waits for
-/// one that is silent and for one that is slow. To connect does not count, which has a time of its own.
+/// Time limit for several unresponsive origins together, as a multiple of the limit of one: a
+/// client waits for one that does not respond and for one that is slow. Connecting has its own time
+/// limit.
 const HEAD_TIMEOUT_FACTOR: u32 = 2;
 
-/// The head of a request, the same for each origin that is tried.
+/// The headers of a request, the same for each origin that is tried.
 #[derive(Debug)]
 pub(super) struct UpstreamRequestHead {
-    /// Where the client comes from, as limits count it.
+    /// The source of the client, as limits count it.
     pub(super) source: IpAddr,
     pub(super) method: Method,
-    /// Host and port that the origin is asked for.
+    /// Host and port that the request is for.
     pub(super) authority: Authority,
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
-    /// Whether the protocol is to be changed, which is for HTTP/1.1 only.
+    /// Whether it is an upgrade request, which is for HTTP/1.1 only.
     pub(super) upgrade: bool,
-    /// Whether the client takes trailers.
+    /// Whether the client accepts trailers.
     pub(super) trailers: bool,
-    /// Whether its body may be silent for long, where the origin speaks HTTP/2 as well.
+    /// Whether its body may pause for long, if the origin uses HTTP/2 as well.
     pub(super) is_grpc: bool,
 }
 
-/// The head of an answer, and what it holds until its end.
+/// The response headers, and what is held until its end.
 #[derive(Debug)]
 pub(super) struct UpstreamResponse {
     pub(super) response: Response<Incoming>,
-    /// `None` over HTTP/2, where many share a connection.
+    /// `None` over HTTP/2, where many requests share a connection.
     pub(super) permit: Option<UpstreamPermit>,
     /// `None` over HTTP/1.1.
     pub(super) stream: Option<StreamGuard>,
 }
 
-/// Why no origin answered.
+/// Why no origin responded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpstreamError {
     /// The domain has none.
     NoOrigin,
     /// Its name does not resolve, or it refuses connections.
     Unreachable,
-    /// It is at an address that it may not have.
+    /// Its address is not allowed.
     AddressNotAllowed,
-    /// In TLS it does not prove to be the host that it is asked for.
+    /// Its certificate is not valid for the requested host.
     TlsUntrusted,
     /// No connection in time.
     ConnectTimeout,
-    /// All connections that are allowed to it are in use, and none came free in time.
+    /// All connections allowed to it are in use, and none became free in time.
     ConnectionLimit,
-    /// It took the request and did not answer in time.
+    /// It received the request and did not respond in time.
     ResponseTimeout,
     /// The client did not send the rest of its body.
     ClientTooSlow,
-    /// It broke off, or what it said was no HTTP.
+    /// It closed the connection, or its response was not valid HTTP.
     BadResponse,
     /// The client's body is longer than allowed.
     TooLarge,
-    /// The client broke off in the middle of its body.
+    /// The client disconnected in the middle of its body.
     ClientAborted,
-    /// It speaks HTTP/1.0, and the client's body has no length and is too long to be counted first.
+    /// It uses HTTP/1.0, and the client's body has no length and is too long to be buffered first.
     LengthRequired,
 }
 
 impl Upstream {
-    /// Must be called on the runtime. To one origin there are at most `connections_max`
-    /// connections.
+    /// Must be called on the runtime. Each origin gets at most `connections_max` connections.
     pub(super) fn new(
         patience: Timeouts,
         tls: OriginTls,
@@ -160,7 +162,7 @@ impl Upstream {
         &self.timeouts
     }
 
-    /// The head of the first answer. Those that failed lately are asked after all others.
+    /// The first response. Ejected origins are tried after all others.
     pub(super) async fn send(
         self: &Arc<Self>,
         head: &UpstreamRequestHead,
@@ -191,7 +193,7 @@ impl Upstream {
             tracing::warn!(
                 origin = %origin.authority,
                 reason = ?failed.reason,
-                "an origin is passed over"
+                "trying next origin"
             );
             last = failed.reason;
         }
@@ -223,7 +225,7 @@ impl Upstream {
         order
     }
 
-    /// Asks an origin that is out, in the edge's own name.
+    /// Sends the edge's own request to an ejected origin.
     async fn probe_ejected(self: Arc<Self>, to: Destination, host: Authority) {
         let Some(headers) = headers::probe_request_headers(&host) else {
             return;
@@ -244,7 +246,7 @@ impl Upstream {
             .min(Duration::from_millis(PROBE_TIMEOUT_MS));
         let (request_body, mut trace) =
             (Arc::new(ReplayableBody::empty()), UpstreamTiming::default());
-        // On a new connection: whether there can be one is to be found out as well.
+        // On a new connection, to find out whether one can be opened.
         let answer = self.attempt(&to, &head, &request_body, (true, wait), &mut trace);
         let answer = answer.await;
         self.record_outcome(&to, &head.authority, &answer, true);
@@ -308,8 +310,8 @@ impl Upstream {
     }
 }
 
-/// The host that an origin is tried with: the one that it must prove to be; else what is `known` of it, see
-/// [`Health::trial_host`].
+/// The host for a probe of an origin: the one that its certificate must be valid for; otherwise
+/// what is `known`, see [`OutlierDetector::probe_host`].
 fn probe_host(to: &Destination, known: Option<&Authority>, asked: &Authority) -> Authority {
     let tls_host = to.tls_host.as_ref().and_then(|host| host.parse().ok());
     tls_host
@@ -318,7 +320,7 @@ fn probe_host(to: &Destination, known: Option<&Authority>, asked: &Authority) ->
 }
 
 impl UpstreamError {
-    /// The metric's label.
+    /// The label of the metric.
     const fn label(self) -> &'static str {
         match self {
             Self::NoOrigin => "no_origin",

@@ -1,13 +1,13 @@
-//! WebSocket over HTTP/2 (RFC 8441), as the opening handshake that origins know (RFC 6455 §4): a CONNECT
-//! whose `:protocol` is `websocket` becomes an HTTP/1.1 request to change the protocol, and `101` becomes
-//! `200`. The keys of that handshake exist between the edge and the origin alone (RFC 8441 §5).
+//! WebSocket over HTTP/2 (RFC 8441), translated to the opening handshake of HTTP/1.1 (RFC 6455 §4):
+//! a CONNECT whose `:protocol` is `websocket` becomes an upgrade request, and `101` becomes `200`.
+//! The keys of that handshake are used between the edge and the origin only (RFC 8441 §5).
 
 use aws_lc_rs::{digest, rand};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use hyper::ext::Protocol;
 
-/// What the edge asks an origin with.
+/// The edge's handshake with an origin.
 #[derive(Debug)]
 pub(super) struct WebSocketHandshake {
     key: String,
@@ -17,7 +17,7 @@ const ACCEPT: HeaderName = header::SEC_WEBSOCKET_ACCEPT;
 /// RFC 6455 §1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Makes such a request the GET that it would be over HTTP/1.1. Whether it was one.
+/// Turns such a request into the GET of HTTP/1.1. Returns whether it was one.
 pub(super) fn accept_extended_connect<B>(request: &mut Request<B>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
     let opened = request.version() == Version::HTTP_2
@@ -39,15 +39,15 @@ impl WebSocketHandshake {
         })
     }
 
-    /// Puts the key into the request, in place of what a client has sent under that name.
+    /// Sets the key of the request, in place of any that the client sent.
     pub(super) fn set_key(&self, headers: &mut HeaderMap) {
         if let Ok(key) = HeaderValue::from_str(&self.key) {
             headers.insert(header::SEC_WEBSOCKET_KEY, key);
         }
     }
 
-    /// Takes the origin's answer to the key out of its headers. Whether it is the right one (RFC 6455
-    /// §4.1): else it was not a server of WebSocket that answered, or not to this request.
+    /// Removes the origin's accept value from the headers. Returns whether it is correct (RFC 6455
+    /// §4.1): otherwise the response is not from a WebSocket server, or not to this request.
     pub(super) fn is_accepted(&self, headers: &mut HeaderMap) -> bool {
         let mut accepted = headers.get_all(ACCEPT).iter();
         let right = match (accepted.next(), accepted.next()) {

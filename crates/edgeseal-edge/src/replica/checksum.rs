@@ -1,4 +1,4 @@
-//! Checksums over what is on disk: what a disk gives back is not always what it was given.
+//! Checksums over what is on disk, to detect corruption by the disk.
 
 use aws_lc_rs::digest;
 use edgeseal_core::certificate::Digest;
@@ -6,7 +6,7 @@ use edgeseal_store::Revision;
 
 use super::{DomainRow, MaterialRow};
 
-/// The start of the SHA-256 of some values, each with its length before it: kept beside them.
+/// The start of the SHA-256 of some length-prefixed values, stored beside them.
 pub(super) fn checksum(values: &[&[u8]]) -> i64 {
     let mut context = digest::Context::new(&digest::SHA256);
     for value in values {
@@ -31,14 +31,14 @@ pub(super) fn domain_checksum(
 }
 
 impl MaterialRow {
-    /// Whether it is what was written.
+    /// Whether the checksum matches.
     pub(crate) fn is_intact(&self) -> bool {
         self.checksum == checksum(&[&self.digest.0, &self.value])
     }
 }
 
 impl DomainRow {
-    /// Whether it is what was written.
+    /// Whether the checksum matches.
     pub(crate) fn is_intact(&self) -> bool {
         let materials = [self.material, self.companion];
         self.checksum == domain_checksum(&self.name, self.revision, &self.record, materials)

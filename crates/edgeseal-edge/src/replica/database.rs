@@ -17,12 +17,12 @@ use crate::tls::StoredTicketKey;
 
 const FORMAT: &str = "2";
 
-/// Bytes of a page. A row of an index-organised table moves to pages of its own above a quarter of
+/// Page size in bytes. A row of an index-organised table moves to overflow pages above a quarter of
 /// this, and material with a P-256 key is 1–1.5 kB.
 const PAGE: i64 = 8192;
 
-/// Each `mark` is a checksum of the row, see `mark`; issuers and materials are named by their
-/// digests, but those of materials do not cover the sealed key.
+/// Each `mark` is a [`checksum`] of the row; issuers and materials are keyed by their digests, but
+/// those of materials do not cover the sealed key.
 ///
 /// Tables are organised by their keys, without a second index that could contradict them.
 const SCHEMA: &str = "
@@ -65,22 +65,22 @@ CREATE TABLE IF NOT EXISTS quarantine (
 ) WITHOUT ROWID;
 ";
 
-/// Made once there was a full listing. Until then it would cost as much as all else that is written,
-/// and what it is for, to let go of material, can wait: see [`write_batch`].
+/// Created once there was a full listing. Until then it would cost as much as all other writes, and
+/// its purpose, to delete unused material, can wait: see [`write_batch`].
 const INDEX: &str = "
 CREATE INDEX IF NOT EXISTS domain_material ON domain (material) WHERE material IS NOT NULL;
 CREATE INDEX IF NOT EXISTS domain_companion ON domain (companion) WHERE companion IS NOT NULL;
 ";
 
-/// Material that came in a listing for a domain which had changed before the listing ended, or that
-/// was of a row which did not read.
+/// Material that was listed for a domain which changed before the listing ended, or that belonged
+/// to a row which could not be decoded.
 const SWEEP: &str = "
 DELETE FROM material
 WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.material = material.digest)
 AND NOT EXISTS (SELECT 1 FROM domain WHERE domain.companion = material.digest);
 ";
 
-/// Their indexes go with them.
+/// Their indexes are dropped with them.
 const ASIDE: &str = "
 ALTER TABLE domain RENAME TO old_domain;
 ALTER TABLE material RENAME TO old_material;
@@ -102,10 +102,9 @@ DROP TABLE old_quarantine;
 pub(super) struct Database {
     connection: Connection,
     status: ReplicaStatus,
-    /// What it was opened for; `None` if it is only looked at.
+    /// What it was opened for; `None` if it is only inspected.
     environment: Option<Environment>,
-    /// The directory of the file that is to be opened before anything is written; this is only what
-    /// could be read of it.
+    /// Set if the file must be reopened before anything is written; this connection only reads it.
     unwritable: Option<(PathBuf, Environment)>,
 }
 
@@ -128,8 +127,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens a file that is there and changes nothing. If it is to be `checked` that is done, and
-    /// all that is read shows one moment, until [`let_go`](Self::let_go).
+    /// Opens an existing file and changes nothing. With `checked`, its integrity is checked, and
+    /// all reads see one snapshot, until [`end_snapshot`](Self::end_snapshot).
     pub(super) fn open_existing(
         path: &Path,
         environment: Environment,
@@ -153,20 +152,20 @@ impl Database {
         Ok(database)
     }
 
-    /// Ends the moment that [`open_existing`](Self::open_there) has begun.
+    /// Ends the snapshot that [`open_existing`](Self::open_existing) began.
     pub(super) fn end_snapshot(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch("COMMIT")
     }
 
-    /// Takes over what another process has written since.
+    /// Reads the status after another process has written.
     pub(super) fn refresh(&mut self) -> rusqlite::Result<()> {
-        // One of an earlier release may have made fewer tables.
+        // An earlier release may have created fewer tables.
         self.connection.execute_batch(SCHEMA)?;
         self.status = read_status(&self.connection)?;
         Ok(())
     }
 
-    /// Looks at one moment of the file and changes nothing. `alone`: nobody has it open.
+    /// Opens one snapshot of the file and changes nothing. `alone`: no process has it open.
     pub(super) fn open_read_only(path: &Path, alone: bool) -> Result<Self, ReplicaError> {
         let connection = edgeseal_store::sqlite::open_read_only(path, alone)?;
         quick_check(&connection)?;
@@ -179,7 +178,7 @@ impl Database {
         })
     }
 
-    /// Opens a file that cannot be written now. What is read shows one moment.
+    /// Opens a file that cannot be written now. Reads see one snapshot.
     pub(super) fn open_unwritable(
         path: &Path,
         environment: Environment,
@@ -189,7 +188,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Has the replica in this directory opened for good when something is to be written.
+    /// Reopens the replica in this directory when something is to be written.
     pub(super) fn reopen_before_write(self, directory: &Path, environment: Environment) -> Self {
         Self {
             unwritable: Some((directory.to_owned(), environment)),
@@ -197,8 +196,8 @@ impl Database {
         }
     }
 
-    /// Puts those rows of a damaged file that prove themselves into a new one. How far the damaged one
-    /// was is not believed: the store is to be asked for everything.
+    /// Copies the rows of a corrupted file whose checksums match into a new one. The cursor of the
+    /// corrupted one is not trusted: the store is asked for everything.
     pub(super) fn salvage(
         damaged: &Path,
         path: &Path,
@@ -246,14 +245,14 @@ impl Database {
         Ok(())
     }
 
-    /// Opens it anew, and salvages it if need be, when something is to be written.
+    /// Reopens it, and salvages it if necessary, when something is to be written.
     pub(super) fn schedule_reopen(&mut self) {
         let directory = self.connection.path().map(Path::new);
         let directory = directory.and_then(Path::parent).map(Path::to_owned);
         self.unwritable = directory.zip(self.environment);
     }
 
-    /// Opens for good what could only be read.
+    /// Opens for writing what could only be read.
     fn ensure_writable(&mut self) -> Result<(), ReplicaError> {
         if let Some((directory, environment)) = self.unwritable.clone() {
             // It is locked as long as it is read.
@@ -266,7 +265,7 @@ impl Database {
         Ok(())
     }
 
-    /// Writes a fact of the file if it is new, compares it if it is not.
+    /// Writes a property of the file if it is new, otherwise compares it.
     fn write_or_verify_meta(&self, key: &str, wanted: &str) -> Result<(), ReplicaError> {
         match self.meta::<String>(key)? {
             None => Ok(set_meta(&self.connection, key, wanted)?),
@@ -286,7 +285,7 @@ impl Database {
         self.status
     }
 
-    /// All issuers, as they stand there.
+    /// All issuers, unverified.
     pub(super) fn issuers(&self) -> rusqlite::Result<Vec<Issuer>> {
         let mut found = Vec::new();
         let select = "SELECT digest, der FROM issuer";
@@ -318,10 +317,10 @@ impl Database {
         })
     }
 
-    /// Writes what is whole into new tables that take the place of the old ones, and forgets how far
-    /// the file is. A row whose key is not what was written stands at a wrong place of its table,
-    /// where searches for its neighbours go astray: nothing can be deleted there, or put, but
-    /// everything can be read from the first row to the last.
+    /// Writes the intact rows into new tables that replace the old ones, and drops the cursor. A
+    /// row with a corrupted key is at the wrong place of its table, where searches for its
+    /// neighbours fail: nothing can be deleted or inserted there, but everything can be read from
+    /// the first row to the last.
     pub(super) fn rebuild(&mut self) -> Result<(), ReplicaError> {
         self.ensure_writable()?;
         let transaction = self.connection.transaction()?;
@@ -343,10 +342,10 @@ impl Database {
         Ok(())
     }
 
-    /// The shared ticket keys. Each is of one day, so one that is damaged is not worth asking for
-    /// everything again: it is left out, and comes from the store.
+    /// The shared ticket keys. Each is for one day, so a corrupted one is not worth asking for
+    /// everything again: it is skipped, and comes from the store.
     pub(super) fn ticket_keys(&self) -> rusqlite::Result<Vec<StoredTicketKey>> {
-        // A file of an earlier release that is only looked at has none.
+        // A file of an earlier release that is only inspected has none.
         if !self.connection.table_exists(None, "ticket_key")? {
             return Ok(Vec::new());
         }
@@ -369,7 +368,8 @@ impl Database {
         Ok(found)
     }
 
-    /// Makes what was written durable, and leaves nothing of what it replaced in the log.
+    /// Makes all writes durable, and truncates the WAL, so that it contains nothing that was
+    /// replaced.
     pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
         let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
         let busy: bool = self.connection.query_row(fold, [], |row| row.get(0))?;
@@ -380,7 +380,7 @@ impl Database {
         Ok(())
     }
 
-    /// Writes batches in order, in one transaction. `advance` says whether their cursors count.
+    /// Writes batches in order, in one transaction. `advance`: whether their cursors are written.
     pub(super) fn write(&mut self, batches: &[Batch], advance: bool) -> Result<(), ReplicaError> {
         self.ensure_writable()?;
         let transaction = self.connection.transaction()?;
@@ -406,13 +406,13 @@ impl Database {
     }
 }
 
-/// What holds for a connection that writes.
+/// Settings of a connection that writes.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // What was sealed under a key that is retired is not to lie about in free pages.
+    // Values sealed under a retired key must not remain in free pages.
     connection.pragma_update(None, "secure_delete", true)
 }
 
@@ -439,11 +439,11 @@ fn quick_check(connection: &Connection) -> Result<(), ReplicaError> {
     }
 }
 
-/// What SQLite keeps of the file in memory, in KiB: enough for the inner pages of a million rows.
+/// SQLite's page cache, in KiB: enough for the inner pages of a million rows.
 const CACHE_KIB: i64 = 4096;
 
-/// The log is folded back when it has so many pages, 64 MiB. While all domains come, each page is
-/// written many times: the fewer foldings, the fewer of them reach the file.
+/// The WAL is checkpointed when it has this many pages, 64 MiB. During a full listing each page is
+/// written many times: with fewer checkpoints, fewer of these writes reach the file.
 const LOG_PAGES: i64 = 8192;
 
 fn set_meta(

@@ -1,4 +1,4 @@
-//! A replica as the doctor sees it: would an edge be able to serve from it.
+//! A replica as the doctor inspects it: whether an edge could serve from it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,24 +16,25 @@ use edgeseal_store::{
 
 use super::{DomainRow, FILE, MaterialRow, ReplicaError, database::Database};
 
-/// What is in a replica.
+/// The content of a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaReport {
-    /// Domains in it.
+    /// The number of domains.
     pub domains: u64,
     /// Whether a full listing was once written.
     pub complete: bool,
     /// Domains whose row cannot be served, with the reason.
     pub unusable: Vec<(String, String)>,
-    /// Domains whose newest record cannot be used, with the reason. They are served from an older one.
+    /// Domains whose newest record cannot be used, with the reason. They are served from an older
+    /// one.
     pub quarantined: Vec<(String, String)>,
-    /// Session-ticket keys in it.
+    /// The number of session-ticket keys.
     pub ticket_keys: u64,
-    /// Private keys and ticket keys under another key-encryption key than the one that seals.
+    /// Private keys and ticket keys under another key-encryption key than the active one.
     pub under_older_keys: u64,
 }
 
-/// Looks at the replica in this directory and changes nothing; `None` if there is none. `alone`: no
+/// Inspects the replica in this directory and changes nothing; `None` if there is none. `alone`: no
 /// edge has it open.
 ///
 /// # Errors
@@ -92,7 +93,7 @@ pub fn inspect_replica(
     Ok(Some(found))
 }
 
-/// Whether material can be served, and the key that its private key is sealed under.
+/// Whether material can be served; returns the id of the key that its private key is sealed under.
 fn check_material(
     row: &MaterialRow,
     issuers: &HashSet<Digest>,
@@ -102,7 +103,7 @@ fn check_material(
         return Err("the material is not what was written".to_owned());
     }
     let material =
-        decode_material(&row.value).map_err(|_| "the material does not read".to_owned())?;
+        decode_material(&row.value).map_err(|_| "the material cannot be decoded".to_owned())?;
     if material
         .issuers
         .iter()
@@ -111,11 +112,11 @@ fn check_material(
         return Err("a certificate of its chain is missing".to_owned());
     }
     let opened = keyring.open(&material.sealed_key, &Key::material(&row.digest));
-    opened.map_err(|reason| format!("the private key does not open: {reason}"))?;
+    opened.map_err(|reason| format!("the private key cannot be decrypted: {reason}"))?;
     Ok(KeyId::of_sealed(&material.sealed_key))
 }
 
-/// The key that a ticket key is sealed under, if it opens.
+/// The key that a ticket key is sealed under, if it can be decrypted.
 fn ticket_key_sealed_under(
     key: &Key,
     value: &[u8],
@@ -136,7 +137,7 @@ fn check_domain(
     if !row.is_intact() || DomainPattern::parse(&row.name).is_err() {
         return Err("the row is not what was written".to_owned());
     }
-    decode::<Domain>(&row.record).map_err(|_| "the record does not read".to_owned())?;
+    decode::<Domain>(&row.record).map_err(|_| "the record cannot be decoded".to_owned())?;
     for digest in row.material.iter().chain(&row.companion) {
         match materials.get(digest) {
             Some(None) => {}

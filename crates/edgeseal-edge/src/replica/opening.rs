@@ -1,9 +1,8 @@
-//! Opening what there is on disk, whatever state it is in.
+//! Opening the replica on disk, in whatever state it is.
 //!
-//! A file that is damaged is salvaged. One that cannot be written, for want of room or since the disk
-//! says so, is not damaged: it is read where it lies and stays where it is, and it is opened for good
-//! once something is to be written and can be. What is moved aside never takes the place of what was
-//! moved there before.
+//! A corrupted file is salvaged. One that cannot be written, because the disk is full or read-only,
+//! is not corrupted: it is read and stays in place, and it is reopened once something is to be
+//! written and can be. A file moved aside never replaces one that was moved before.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -17,23 +16,23 @@ use rusqlite::ErrorCode;
 
 use super::{FILE, ReplicaError, database::Database};
 
-/// What SQLite keeps beside a file.
+/// The suffixes of a database file and its companions.
 const SQLITE_SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
-/// Files that are moved aside and kept at most; beyond, the last one is replaced.
+/// Maximum number of files moved aside; beyond, the last one is replaced.
 const ASIDE_MAX: usize = 4;
-/// SQLite's name of a database in memory.
+/// SQLite's name of an in-memory database.
 const IN_MEMORY: &str = ":memory:";
 
 impl ReplicaError {
-    /// Whether what is in the file is not what was written. All else is the disk's or the system's
-    /// doing, and may pass.
+    /// Whether the content of the file is not what was written. Other errors are caused by the disk
+    /// or the system, and may pass.
     pub(super) fn is_corruption(&self) -> bool {
         match self {
             Self::Corrupted { .. } => true,
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => true,
                 Some(_) => false,
-                // A value that has not the type that was written.
+                // A value of another type than was written.
                 None => true,
             },
             Self::Directory(_) | Self::Mismatch { .. } => false,
@@ -41,17 +40,17 @@ impl ReplicaError {
     }
 }
 
-/// Opens the replica in a directory, or makes an empty one. See the top of this file.
+/// Opens the replica in a directory, or creates an empty one. See the module documentation.
 ///
 /// # Errors
-/// [`ReplicaError`] if there is nothing to be read and nothing can be made.
+/// [`ReplicaError`] if nothing can be read and nothing can be created.
 pub(super) fn open(directory: &Path, environment: Environment) -> Result<Database, ReplicaError> {
     match open_or_salvage(directory, environment) {
         Ok(database) => Ok(database),
         Err(reason) if directory.join(FILE).exists() => {
             tracing::error!(
                 error = &reason as &dyn std::error::Error,
-                "the replica cannot be opened for writing: it is read where it is, and opened when \
+                "the replica cannot be opened for writing: it is read in place, and reopened when \
                  it can be"
             );
             open_read_only(directory, environment)
@@ -60,7 +59,7 @@ pub(super) fn open(directory: &Path, environment: Environment) -> Result<Databas
     }
 }
 
-/// What can be read of a replica that cannot be written; after a failure in the middle, too.
+/// Reads what can be read of a replica that cannot be written; also after a failed recovery.
 pub(super) fn open_read_only(
     directory: &Path,
     environment: Environment,
@@ -71,7 +70,7 @@ pub(super) fn open_read_only(
     Ok(read.reopen_before_write(directory, environment))
 }
 
-/// Opens a replica for writing; one that is damaged is salvaged, one of another environment or release
+/// Opens a replica for writing; a corrupted one is salvaged, one of another environment or release
 /// moved aside.
 pub(super) fn open_or_salvage(
     directory: &Path,
@@ -96,14 +95,14 @@ pub(super) fn open_or_salvage(
     tracing::error!(
         error = &reason as &dyn std::error::Error,
         domains = database.status().domains,
-        "the replica {} could not be used: what was whole of it was kept, the rest was moved aside, \
+        "the replica {} could not be used: its intact rows were kept, the file was moved aside, \
          and the store is asked for everything",
         path.display(),
     );
     Ok(database)
 }
 
-/// Salvages a damaged file into a new one in its place, and moves the damaged one aside.
+/// Salvages a corrupted file into a new one in its place, and moves the corrupted one aside.
 fn replace_by_salvaged(directory: &Path, environment: Environment) -> Result<(), ReplicaError> {
     let name = format!("{FILE}.new");
     for tail in SQLITE_SUFFIXES {
@@ -123,20 +122,20 @@ fn replace_by_salvaged(directory: &Path, environment: Environment) -> Result<(),
     Ok(())
 }
 
-/// Brings what is in the log of a killed process into the file, if it can be.
+/// Checkpoints the WAL of a killed process into the file, if possible.
 fn checkpoint_wal(path: &Path) {
     let folded = rusqlite::Connection::open(path)
         .and_then(|it| it.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
     if let Err(error) = folded {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "the log of the damaged replica cannot be read"
+            "the WAL of the corrupted replica cannot be read"
         );
     }
 }
 
-/// Has the file, which is made if need be, readable by its owner only, and with it what SQLite keeps
-/// beside it: that takes the mode of the file when it is made.
+/// Makes the file, which is created if necessary, readable by its owner only, and with it SQLite's
+/// companion files: they are created with the mode of the file.
 fn restrict_permissions(directory: &Path) -> io::Result<()> {
     let path = directory.join(FILE);
     if !path.exists() {
@@ -148,7 +147,7 @@ fn restrict_permissions(directory: &Path) -> io::Result<()> {
     }
     for tail in SQLITE_SUFFIXES {
         let path = directory.join(format!("{FILE}{tail}"));
-        // An earlier release left it to the umask.
+        // An earlier release created it with the default umask.
         if fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         }
@@ -156,7 +155,7 @@ fn restrict_permissions(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the file and what SQLite keeps beside it.
+/// Moves the file and SQLite's companion files.
 pub(super) fn move_aside(directory: &Path) -> io::Result<PathBuf> {
     let name = |number| match number {
         1 => format!("{FILE}.corrupted"),

@@ -1,4 +1,4 @@
-//! Rows of the replica as they lie in its tables.
+//! Rows of the replica as stored in its tables.
 
 use edgeseal_core::certificate::Digest;
 use edgeseal_store::{Key, Revision};
@@ -6,8 +6,8 @@ use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{DomainRow, Issuer, MaterialRow, StoredTicketKey, checksum::checksum};
 
-/// Visits rows in one pass, in the order in which they lie there. Those that do not even have the
-/// shape of what was written are passed over: they are missed by who counts.
+/// Visits rows in one pass, in storage order. Rows with values of the wrong type are skipped:
+/// whoever counts notices that they are missing.
 pub(super) fn visit<T>(
     connection: &Connection,
     select: &str,
@@ -39,7 +39,7 @@ pub(super) fn material(row: &Row<'_>) -> rusqlite::Result<MaterialRow> {
 
 pub(super) fn domain(row: &Row<'_>) -> rusqlite::Result<DomainRow> {
     Ok(DomainRow {
-        // Text only: the same bytes as a blob would stand at another place.
+        // Text only: the same bytes as a blob would sort elsewhere.
         name: row.get_ref(0)?.as_str()?.into(),
         revision: from_sql(row.get(1)?),
         record: row.get_ref(2)?.as_blob()?.into(),
@@ -49,7 +49,7 @@ pub(super) fn domain(row: &Row<'_>) -> rusqlite::Result<DomainRow> {
     })
 }
 
-/// `None` if it is not what was written.
+/// `None` if the checksum does not match.
 pub(super) fn ticket_key(row: &Row<'_>) -> rusqlite::Result<Option<StoredTicketKey>> {
     let key = row.get_ref(0)?.as_str()?;
     let value = row.get_ref(1)?.as_blob()?;
@@ -61,7 +61,7 @@ pub(super) fn quarantined(row: &Row<'_>) -> rusqlite::Result<(String, String)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
-/// Copies rows that are what was written out of the old tables; how many domains there are then.
+/// Copies intact rows from the old tables; returns the number of domains.
 pub(super) fn copy_whole(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
     let mut put = transaction.prepare("INSERT OR IGNORE INTO issuer VALUES (?1, ?2)")?;
     let select = "SELECT digest, der FROM old_issuer";

@@ -1,10 +1,10 @@
-//! What is whole of a damaged replica.
+//! Recovers the intact rows of a corrupted replica.
 //!
-//! SQLite reads a table from its root on, so that one bad page hides all that is below it or behind it.
-//! Rows of the replica prove themselves, by a checksum or by the digest that names them. Therefore all
-//! pages of the file are looked at, whatever leads to them, and each row that proves itself is taken. A
-//! bad page costs the rows that are in it. Nothing that was deleted comes back: SQLite overwrites it
-//! (`secure_delete`). Of two rows of one domain the later one counts.
+//! SQLite reads a table from its root on, so that one bad page hides everything below it or behind
+//! it. Rows of the replica can be verified on their own, by a checksum or by the digest that names
+//! them. Therefore all pages of the file are scanned, whatever leads to them, and each row that
+//! verifies is recovered. A bad page costs the rows on it. Deleted rows do not come back: SQLite
+//! overwrites them (`secure_delete`). Of two rows of one domain the later one wins.
 
 use std::{
     fs::File,
@@ -20,27 +20,27 @@ mod page;
 
 use page::{PAGE_BYTES, Page, Value};
 
-/// A row that proved itself.
+/// A verified row.
 #[derive(Debug)]
 pub(super) enum Salvaged {
     Issuer(Issuer),
     Material(MaterialRow),
-    /// Of two of one name the one with the later revision counts.
+    /// Of two of one name the one with the later revision wins.
     Domain(DomainRow),
 }
 
-/// Reads all pages of a file and calls with each row. Its log is not looked at: what is only there is
-/// lost.
+/// Scans all pages of a file and calls `each` with every verified row. The WAL is not read: rows
+/// that are only there are lost.
 ///
 /// # Errors
-/// If the file cannot be read, but for some pages of it; and those of `each`.
+/// If the file cannot be read, except for single pages; and those of `each`.
 pub(super) fn salvage<E: From<io::Error>>(
     path: &Path,
     mut each: impl FnMut(Salvaged) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut file = Pages::open(path)?;
     for number in 1..=file.count {
-        // A page that the disk does not give back is one that is damaged.
+        // A page that cannot be read counts as corrupted.
         let Ok(bytes) = file.read(number) else {
             continue;
         };
@@ -52,7 +52,7 @@ pub(super) fn salvage<E: From<io::Error>>(
     Ok(())
 }
 
-/// A row of one of the three tables, if it is what was written there.
+/// A row of one of the three tables, if it verifies.
 fn salvaged(row: &[Value<'_>]) -> Option<Salvaged> {
     use Value::{Blob, Integer, Null, Text};
     let digest = |bytes: &[u8]| bytes.try_into().ok().map(Digest);

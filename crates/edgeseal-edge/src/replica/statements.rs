@@ -1,4 +1,4 @@
-//! How rows of the replica are written.
+//! SQL statements that write rows of the replica.
 
 use bytes::Bytes;
 use edgeseal_core::{DomainPattern, certificate::Digest};
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::tls::StoredTicketKey;
 
-/// Writes what a batch holds; how many more domains there are then. Material that no domain needs
-/// any more is deleted if the replica is `complete`; before, it stays until it is.
+/// Writes a batch; returns the change in the number of domains. Material that no domain needs any
+/// more is deleted if the replica is `complete`; before, it stays until it is.
 pub(super) fn write_batch(
     transaction: &Transaction<'_>,
     batch: &Batch,
@@ -42,7 +42,7 @@ fn write_issuers(transaction: &Transaction<'_>, issuers: &[Issuer]) -> rusqlite:
     Ok(())
 }
 
-/// Writes domains with their material; how many were not there before.
+/// Writes domains with their material; returns how many are new.
 fn put_domains(
     transaction: &Transaction<'_>,
     rows: &[DomainWrite],
@@ -87,7 +87,7 @@ fn put_domains(
     Ok(added)
 }
 
-/// Deletes domains; how many were there.
+/// Deletes domains; returns how many existed.
 fn remove_domains(
     transaction: &Transaction<'_>,
     names: &[DomainPattern],
@@ -136,7 +136,7 @@ fn write_ticket_keys(
     Ok(())
 }
 
-/// The materials of a domain, if there is such a domain.
+/// The materials of a domain, if the domain exists.
 fn materials_of(
     transaction: &Transaction<'_>,
     name: &str,
@@ -160,7 +160,7 @@ fn delete_unused_material(transaction: &Transaction<'_>, digest: Digest) -> rusq
         .map(drop)
 }
 
-/// Puts a row that was salvaged, unless there is a later one of the domain.
+/// Inserts a salvaged row, unless there is a later one of the domain.
 pub(super) fn put_salvaged(
     transaction: &Transaction<'_>,
     row: &DomainRow,

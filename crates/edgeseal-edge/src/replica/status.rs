@@ -1,4 +1,4 @@
-//! How far the replica is, as its file says.
+//! The status of the replica, as recorded in its file.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
@@ -9,7 +9,7 @@ use super::{
 };
 
 impl ReplicaStatus {
-    /// With what a batch has reached.
+    /// Applies the cursor update of a batch.
     pub(super) const fn advance(&mut self, reached: CursorUpdate) {
         match reached {
             CursorUpdate::Unchanged => {}
@@ -28,8 +28,8 @@ impl ReplicaStatus {
     }
 }
 
-/// How far the file is. If that is not what was written, it is not known: the store is then asked
-/// for everything, and what is there can be served until it answers.
+/// The recorded status. If its checksum does not match, it is unknown: then the store is asked for
+/// everything, and the content can be served until it responds.
 pub(super) fn read_status(connection: &Connection) -> rusqlite::Result<ReplicaStatus> {
     let read = "SELECT complete, cursor, domains, mark FROM standing";
     let found = connection
@@ -47,7 +47,7 @@ pub(super) fn read_status(connection: &Connection) -> rusqlite::Result<ReplicaSt
         Some((standing, mark)) if mark == standing.checksum() => standing,
         Some((standing, _)) => {
             tracing::error!(
-                "how far the replica is does not read: the store is asked for everything"
+                "the status of the replica cannot be read: the store is asked for everything"
             );
             ReplicaStatus {
                 cursor: None,

@@ -20,7 +20,7 @@ fn open(directory: &Path) -> Replica {
     Replica::open(directory, Environment::Production).unwrap()
 }
 
-/// All domains with their material, as it is in the file.
+/// All domains with their material, as in the file.
 fn rows(replica: &Replica) -> Vec<(String, u64, Option<Bytes>)> {
     let mut materials = HashMap::new();
     replica
@@ -148,7 +148,7 @@ async fn a_skipped_batch_freezes_the_cursor_until_backfilled() {
         ..Batch::default()
     };
     assert!(writer.try_write(batch("a.com", 1)));
-    // All room is taken: as if the disk had stood still.
+    // All capacity is taken: as if the disk had stopped.
     let all = Arc::clone(writer.room());
     let taken = all.acquire_many(64 * 1024).await.unwrap();
     assert!(!writer.try_write(batch("b.com", 2)));
@@ -243,7 +243,7 @@ fn a_corrupted_file_is_moved_aside() {
     assert!(directory.path().join("replica.sqlite.corrupted").exists());
 }
 
-/// A disk that is full, or does not do its part, says nothing of what is in the file.
+/// A disk that is full, or fails, says nothing about the content of the file.
 #[test]
 fn only_corruption_is_corruption() {
     use rusqlite::ffi;
@@ -268,7 +268,7 @@ fn only_corruption_is_corruption() {
     }
 }
 
-/// What cannot be opened for writing is read where it lies, and written once it can be.
+/// A file that cannot be opened for writing is read in place, and written once that is possible.
 #[tokio::test]
 async fn a_replica_that_cannot_be_written_is_read() {
     let directory = tempfile::tempdir().unwrap();
@@ -278,7 +278,7 @@ async fn a_replica_that_cannot_be_written_is_read() {
         ..Batch::default()
     };
     drop(written(directory.path(), vec![batch("a.com", 1)]).await);
-    // Nothing but the owner of this lock can even read it: opening it as ever fails.
+    // Only the owner of this lock can even read it: opening it as usual fails.
     let holder = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
     holder
         .execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN IMMEDIATE")
@@ -326,7 +326,8 @@ async fn a_replica_of_another_environment_is_moved_aside() {
     assert_eq!(replica.status(), ReplicaStatus::default());
 }
 
-/// A replica with two domains, one issuer and one material; which of its rows are not whole.
+/// A replica with two domains, one issuer and one material, after `sql`; returns its corrupted
+/// rows.
 async fn damaged_by(sql: &str) -> (tempfile::TempDir, Replica, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let batch = Batch {

@@ -20,15 +20,15 @@ use tokio::{
 use super::{Batch, CursorUpdate, database::Database};
 use crate::telemetry;
 
-/// What may wait to be written, in KiB.
+/// Maximum size of pending batches, in KiB.
 const BACKLOG_KIB: u32 = 64 * 1024;
-/// What may wait of a full listing, in KiB: what is written together costs less, but what waits takes
-/// memory that stays with the process.
+/// Maximum size of pending batches of a full listing, in KiB: larger transactions cost less, but
+/// the memory of pending batches stays with the process.
 const LISTING_KIB: u32 = 16 * 1024;
 
-/// For a change to be written, before it is served anyway.
+/// How long a change waits to be written, before it is served anyway.
 const COMMIT_WAIT: Duration = Duration::from_millis(250);
-/// Domains that were left out and are remembered at most; beyond, everything is to be rewritten.
+/// Maximum number of skipped domains that are remembered; beyond, everything is rewritten.
 const LEFT_OUT_MAX: usize = 100_000;
 
 /// Sends batches to the writing thread.
@@ -42,17 +42,17 @@ pub(crate) struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread and those who send to it tell each other.
+/// State shared by the thread and its senders.
 #[derive(Debug, Default)]
 struct State {
     closing: AtomicBool,
     /// The last write failed, or took too long.
     failing: AtomicBool,
-    /// Rows were lost in the file.
+    /// Rows in the file were lost.
     lost_rows: AtomicBool,
 }
 
-/// What the file lacks.
+/// What is missing in the file.
 #[derive(Debug, Default)]
 struct Skipped {
     domains: BTreeSet<DomainPattern>,
@@ -73,9 +73,9 @@ pub(crate) enum Backfill {
 
 enum Command {
     Batch(Box<Batch>, Vec<OwnedSemaphorePermit>),
-    /// A batch was left out: from here on no cursor counts.
+    /// A batch was skipped: from here on cursors are ignored.
     FreezeCursor,
-    /// All that was left out was sent: from here on cursors count again.
+    /// Everything skipped was sent: from here on cursors are written again.
     ResumeCursor,
 }
 
@@ -97,9 +97,10 @@ impl Writer {
         })
     }
 
-    /// Has `batch` written after all batches before it. Never waits: if too much is waiting already,
-    /// the batch is left out, what it was about is remembered ([`pending_backfill`](Self::lacking)), and the
-    /// replica's cursor stays where it is until that is written. Whether it is to be written.
+    /// Queues `batch` after all batches before it. Never waits: if too much is pending already, the
+    /// batch is skipped, its domains are remembered ([`pending_backfill`](Self::pending_backfill)),
+    /// and the replica's cursor does not advance until they are written. Returns whether it was
+    /// queued.
     pub(crate) fn try_write(&self, batch: Batch) -> bool {
         match Arc::clone(&self.budget).try_acquire_many_owned(batch.size_kib()) {
             Ok(permit) => {
@@ -110,7 +111,7 @@ impl Writer {
                 telemetry::replica_failure();
                 if self.skipped().add(&batch) {
                     tracing::error!(
-                        "the replica's disk is too slow: changes are left out of the replica until \
+                        "the replica's disk is too slow: changes are skipped in the replica until \
                          there is room for them"
                     );
                     self.send(Command::FreezeCursor);
@@ -120,9 +121,9 @@ impl Writer {
         }
     }
 
-    /// As [`write`](Self::write); returns when the batch is in the file, so that a process which is
-    /// killed from now on has it at the next start. Waits for that only as long as the disk does its
-    /// part, and for 250 ms at most.
+    /// Like [`try_write`](Self::try_write), but returns when the batch is committed, so that a
+    /// process which is killed from now on has it at the next start. Waits only while writes
+    /// succeed, and for 250 ms at most.
     pub(crate) async fn write_committed(&self, mut batch: Batch) {
         let (told, committed) = oneshot::channel();
         batch.on_commit = Some(told);
@@ -135,7 +136,7 @@ impl Writer {
         }
     }
 
-    /// What the file lacks and there is room for now; of domains `most` at a time.
+    /// What is missing in the file, if there is capacity for it now; of domains `most` at a time.
     pub(crate) fn pending_backfill(&self, most: usize) -> Backfill {
         if self.budget.available_permits() < BACKLOG_KIB as usize / 2 {
             return Backfill::Nothing;
@@ -150,8 +151,8 @@ impl Writer {
         }
     }
 
-    /// These domains were sent, as the store has them now. If that was all, the file is as far as
-    /// `reached` once it is written.
+    /// These domains were sent, as the store has them now. If nothing else is missing, the cursor
+    /// advances to `reached` once they are written.
     pub(crate) fn backfilled(&self, domains: &[DomainPattern], reached: CursorUpdate) {
         let mut left_out = self.skipped();
         for domain in domains {
@@ -165,7 +166,7 @@ impl Writer {
                 cursor: reached,
                 ..Batch::default()
             });
-            tracing::info!("the replica has everything again");
+            tracing::info!("the replica is complete again");
         }
     }
 
@@ -176,13 +177,13 @@ impl Writer {
         self.send(Command::ResumeCursor);
     }
 
-    /// Whether ticket keys were left out.
+    /// Whether ticket keys were skipped.
     pub(crate) fn skipped_ticket_keys(&self) -> bool {
         self.skipped().ticket_keys
     }
 
-    /// Has `batch` written after all batches before it; waits while too much is waiting. For full
-    /// listings, where more comes than memory may hold.
+    /// Queues `batch` after all batches before it; waits while too much is pending. For full
+    /// listings, which may exceed the memory limit.
     pub(crate) async fn write_with_backpressure(&self, batch: Batch) {
         let size = batch.size_kib();
         let (listing, all) = (Arc::clone(&self.listing_budget), Arc::clone(&self.budget));
@@ -194,12 +195,13 @@ impl Writer {
         }
     }
 
-    /// Waits until all is written, and closes the file. What cannot be written now is given up.
+    /// Waits until everything is written, and closes the file. What cannot be written now is
+    /// dropped.
     pub(crate) async fn close(mut self) {
         self.state.closing.store(true, Ordering::Relaxed);
         self.sender = None;
         if let Some(thread) = self.thread.take() {
-            // A writer that panicked has said so; there is nothing to add.
+            // A writer that panicked has logged it.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -222,7 +224,7 @@ impl Writer {
 }
 
 impl Skipped {
-    /// Remembers what a batch was about. Whether it is the first one.
+    /// Remembers the domains of a skipped batch. Returns whether it is the first one.
     fn add(&mut self, batch: &Batch) -> bool {
         let first = self.is_nothing();
         let put = batch.put.iter().map(|row| &row.name);
@@ -244,7 +246,7 @@ impl Skipped {
 }
 
 impl Batch {
-    /// About what it takes in memory, at least 1 and at most what may wait at all.
+    /// Its approximate memory use, at least 1 and at most the maximum of pending batches.
     fn size_kib(&self) -> u32 {
         let rows = self.put.iter().map(|row| {
             let materials = row.material.iter().chain(&row.companion);
@@ -262,8 +264,8 @@ impl Batch {
     }
 }
 
-/// Takes what is waiting, writes it in one transaction, and again. A transaction that fails is
-/// tried again until it succeeds or the edge ends: leaving it out would leave a hole.
+/// Writes pending batches in one transaction, repeatedly. A failed transaction is retried until it
+/// succeeds or the edge ends: skipping it would leave a gap.
 fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State) {
     let mut advance = true;
     while let Ok(first) = receiver.recv() {
@@ -274,13 +276,13 @@ fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State
             telemetry::replica_failure();
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the replica cannot be written; trying again"
+                "the replica cannot be written; retrying"
             );
             if state.closing.load(Ordering::Relaxed) {
                 return;
             }
             if error.is_corruption() {
-                // From here on no cursor counts until everything was rewritten.
+                // From here on cursors are ignored until everything was rewritten.
                 advance = false;
                 state.lost_rows.store(true, Ordering::Relaxed);
                 if let Err(error) = database.rebuild() {
@@ -304,19 +306,19 @@ fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State
     }
 }
 
-/// Whether cursors count from here on.
+/// Whether cursors are written from here on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CursorMode {
     Gap,
     Whole,
 }
 
-/// What is written in one transaction.
+/// The batches of one transaction.
 #[derive(Default)]
 struct WriteGroup {
     batches: Vec<Batch>,
     permits: Vec<OwnedSemaphorePermit>,
-    /// What follows.
+    /// The cursor mode after them.
     then: Option<CursorMode>,
 }
 
@@ -340,11 +342,11 @@ impl WriteGroup {
         taken
     }
 
-    /// Tells those who wait that what they gave is written, or durable.
+    /// Notifies the senders that their batches are committed, or durable.
     fn notify(&mut self, database: &Database) {
         for batch in &mut self.batches {
             if let Some(committed) = batch.on_commit.take() {
-                let _ = committed.send(()); // who asked may have gone on
+                let _ = committed.send(()); // the receiver may be gone
             }
         }
         let waiting: Vec<_> = self
@@ -356,10 +358,10 @@ impl WriteGroup {
             return;
         }
         if let Err(error) = database.checkpoint() {
-            // Who waits is told nothing, and asks again.
+            // The sender's wait fails, and it asks again.
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the replica's log cannot be folded back"
+                "the replica's WAL cannot be checkpointed"
             );
             return;
         }

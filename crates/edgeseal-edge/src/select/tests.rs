@@ -39,7 +39,7 @@ fn the_order_of_refusals() {
         (Some("ON.com."), Ok("on.com")),
         (Some("any.on.com"), Ok("*.on.com")),
         (Some("a.any.on.com"), Err(NoCertificate::UnknownName)),
-        // An exact domain hides the wildcard, whatever it answers.
+        // An exact domain hides the wildcard, whatever its state.
         (Some("off.on.com"), Err(NoCertificate::HttpsOff)),
         (Some("stopped.on.com"), Err(NoCertificate::Stopped)),
         (Some("stopped-off.on.com"), Err(NoCertificate::Stopped)),
@@ -50,7 +50,7 @@ fn the_order_of_refusals() {
     }
 }
 
-/// The same rules, word by word, over a list.
+/// The same rules, literally, over a list.
 fn oracle(
     domains: &[(DomainPattern, ServedDomain<String>)],
     sni: Option<&str>,

@@ -108,7 +108,7 @@ fn material_is_kept_once_and_while_it_is_used() {
         (&b"leaf"[..], &b"sealed"[..])
     );
     first.reseal(b"anew".to_vec());
-    assert_eq!(&*second.sealed_key(), b"anew", "whoever shares it sees it");
+    assert_eq!(&*second.sealed_key(), b"anew", "all holders see it");
     drop(second);
     materials.retire(first.digest());
     materials.sweep();
@@ -136,8 +136,8 @@ fn equal_origins_are_kept_once_and_while_they_are_used() {
 
 #[test]
 fn an_entry_stays_small() {
-    // A million entries are a million of these: 40 MiB beside names and material.
-    // Two certificates of one domain cost that domain alone.
+    // A million domains are a million of these: 46 MiB beside names and material. Two certificates
+    // of one domain cost only that domain.
     assert_eq!(size_of::<ServedDomain>(), 48);
     assert_eq!(size_of::<Certificates>(), size_of::<usize>());
 }

@@ -213,12 +213,12 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
 #[tokio::test]
 async fn what_is_no_websocket_is_no_tunnel() {
     let table = [
-        (OriginResponse::WrongAccept, 502, "broke off"),
-        (OriginResponse::NoAccept, 502, "broke off"),
+        (OriginResponse::WrongAccept, 502, "closed the connection"),
+        (OriginResponse::NoAccept, 502, "closed the connection"),
         (
             OriginResponse::Says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
             502,
-            "broke off",
+            "closed the connection",
         ),
         (
             OriginResponse::Says("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nnever"),

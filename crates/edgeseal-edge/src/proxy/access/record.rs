@@ -1,4 +1,4 @@
-//! What is written about one request.
+//! The log record of one request.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::AccessLogger;
 use crate::proxy::{Inbound, body::ReplayableBody};
 
-/// What is written about one request, when its answer or its tunnel has ended.
+/// The log record of one request, written when its response or its tunnel has ended.
 #[derive(Debug)]
 pub(crate) struct AccessRecord {
     log: Arc<AccessLogger>,
@@ -39,31 +39,31 @@ pub(crate) struct AccessRecord {
     duration: Duration,
 }
 
-/// How an answer ended.
+/// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Complete,
-    /// The origin broke off, or was silent for too long.
+    /// The origin closed the connection, or paused for too long.
     OriginAborted,
-    /// The client broke off, or was cut.
+    /// The client disconnected, or was disconnected.
     ClientAborted,
 }
 
-/// What a request met on its way to an origin.
+/// Timing of a request on its way to an origin.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct UpstreamTiming {
-    /// Whether anybody wants to know.
+    /// Whether it is logged.
     pub(in crate::proxy) wanted: bool,
-    /// The origin asked last.
+    /// The origin tried last.
     pub(in crate::proxy) origin: Option<Box<str>>,
-    /// Until a connection to it was there.
+    /// Time until it was connected.
     pub(in crate::proxy) connect: Option<Duration>,
-    /// From then on, until its answer's head was there.
+    /// Time from then on until the response headers arrived.
     pub(in crate::proxy) first_byte: Option<Duration>,
 }
 
 impl UpstreamTiming {
-    /// An origin is asked.
+    /// An attempt at an origin begins.
     pub(in crate::proxy) fn start_attempt(&mut self, origin: &str) -> Option<Instant> {
         self.wanted.then(|| {
             self.origin = Some(origin.into());
@@ -72,13 +72,13 @@ impl UpstreamTiming {
         })
     }
 
-    /// There is a connection to it.
+    /// The connection is established.
     pub(in crate::proxy) fn connected(&mut self, began: Option<Instant>) -> Option<Instant> {
         self.connect = began.map(|began| began.elapsed());
         self.wanted.then(Instant::now)
     }
 
-    /// The head of its answer is there.
+    /// The response headers have arrived.
     pub(in crate::proxy) fn response_received(&mut self, connected: Option<Instant>) {
         self.first_byte = connected.map(|connected| connected.elapsed());
     }
@@ -118,18 +118,18 @@ struct Line<'a> {
 const RFC_3339_MS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// What is written of a method, a host and a path at most. Clients choose their length, up to that of a
-/// whole head; a name of the DNS has 253 bytes.
+/// Maximum length of a logged method, host and path. Clients choose their length, up to that of all
+/// headers; a DNS name has 253 bytes.
 const METHOD_MAX: usize = 32;
 const HOST_MAX: usize = 256;
 const PATH_MAX: usize = 2048;
 
-/// The first bytes of a text, at most so many; a character that would be cut goes as a whole, and what
-/// is no UTF-8 is replaced.
+/// At most `most` bytes from the start of a text; a character that does not fit is dropped as a
+/// whole, and invalid UTF-8 is replaced.
 fn head_of(text: &[u8], most: usize) -> Box<str> {
     let cut = &text[..text.len().min(most)];
     let whole = match std::str::from_utf8(cut) {
-        // The end of it is missing.
+        // Its end is cut off.
         Err(error) if error.error_len().is_none() && cut.len() < text.len() => {
             &cut[..error.valid_up_to()]
         }
@@ -138,7 +138,7 @@ fn head_of(text: &[u8], most: usize) -> Box<str> {
     String::from_utf8_lossy(whole).into()
 }
 
-/// JSON without characters that do something to a terminal or to the order of a line.
+/// JSON without characters that control a terminal or the text direction.
 struct EscapingFormatter;
 
 impl Formatter for EscapingFormatter {
@@ -162,8 +162,8 @@ impl Formatter for EscapingFormatter {
     }
 }
 
-/// Whether a character is a control character (those of ASCII are escaped anyway, but for DEL), a
-/// separator of lines, or one that changes the direction of writing (Unicode, Bidi_Control).
+/// Whether a character is a control character (those of ASCII are escaped anyway, except DEL), a
+/// line separator, or one that changes the text direction (Unicode, Bidi_Control).
 const fn is_unsafe(character: char) -> bool {
     matches!(
         character,
@@ -176,7 +176,7 @@ const fn is_unsafe(character: char) -> bool {
     )
 }
 
-/// A point in time, to the millisecond.
+/// A timestamp, in milliseconds.
 fn time_of(at: Timestamp) -> String {
     let ms = u16::try_from(at.unix_ms().rem_euclid(1000)).unwrap_or_default();
     let seconds = at.utc();
@@ -185,7 +185,7 @@ fn time_of(at: Timestamp) -> String {
 }
 
 impl AccessRecord {
-    /// The beginning of a request.
+    /// The start of a request.
     pub(in crate::proxy) fn new<B>(
         log: &Arc<AccessLogger>,
         id: Uuid,
@@ -229,7 +229,7 @@ impl AccessRecord {
         })
     }
 
-    /// An origin, or the edge for `reason`, has answered.
+    /// An origin, or the edge for `reason`, has responded.
     pub(in crate::proxy) fn set_response(
         &mut self,
         status: StatusCode,
@@ -239,7 +239,7 @@ impl AccessRecord {
         self.reason = reason;
     }
 
-    /// What the request met, and its body.
+    /// The upstream timing of the request, and its body.
     pub(in crate::proxy) fn traced(
         &mut self,
         trace: UpstreamTiming,
@@ -249,42 +249,42 @@ impl AccessRecord {
         self.request_body = request_body;
     }
 
-    /// So much of the body goes to the client.
+    /// This many bytes of the body go to the client.
     pub(in crate::proxy) const fn sent(&mut self, bytes: usize) {
         self.bytes_sent += bytes as u64;
     }
 
-    /// So much went through a tunnel, to its end.
+    /// This many bytes went through a tunnel, which has ended.
     pub(in crate::proxy) fn tunnelled(&mut self, received: u64, sent: u64) {
         self.bytes_received += received;
         self.bytes_sent += sent;
         self.ended();
     }
 
-    /// The origin broke off.
+    /// The origin aborted the response.
     pub(in crate::proxy) fn origin_aborted(&mut self) {
         self.end = End::OriginAborted;
     }
 
-    /// All of the answer was handed over.
+    /// All of the response was handed over.
     pub(in crate::proxy) fn ended(&mut self) {
         if self.end != End::OriginAborted {
             self.end = End::Complete;
         }
     }
 
-    /// Whether answers to it have no body.
+    /// Whether its response has no body.
     pub(in crate::proxy) fn is_head(&self) -> bool {
         self.is_head
     }
 
-    /// What it takes of memory, about.
+    /// Approximate memory use.
     pub(super) fn cost(&self) -> usize {
         let origin = self.trace.origin.as_ref().map_or(0, |origin| origin.len());
         size_of::<Self>() + self.method.len() + self.host.len() + self.path.len() + origin
     }
 
-    /// Writes it.
+    /// Sends it to the log.
     pub(in crate::proxy) fn write(mut self: Box<Self>) {
         self.duration = self.began.elapsed();
         let read = self.request_body.take().map_or(0, |body| body.bytes());
@@ -293,7 +293,7 @@ impl AccessRecord {
         log.enqueue(self);
     }
 
-    /// The line, with its end.
+    /// Appends the line with its newline.
     pub(super) fn append_to(&self, lines: &mut Vec<u8>) {
         let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
         let line = Line {
@@ -336,7 +336,7 @@ impl AccessRecord {
 
 #[cfg(test)]
 impl AccessRecord {
-    /// Of an ordinary request for `path`.
+    /// For an ordinary request for `path`.
     pub(super) fn of_path(log: &Arc<AccessLogger>, path: &str) -> Box<Self> {
         Box::new(Self {
             log: Arc::clone(log),

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 
-/// A disk that takes so many bytes, and then no more.
+/// A disk that accepts this many bytes, and then no more.
 #[derive(Clone)]
 struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 

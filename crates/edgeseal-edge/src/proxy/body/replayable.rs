@@ -1,7 +1,7 @@
-//! A request's body: lent to one origin after another until one has begun to act on it.
+//! A request body that is sent to one origin after another until one has begun to act on it.
 //!
-//! What an origin reads over HTTP/2 is kept for a moment, up to [`REPLAY_MAX`]: it may say that it has not
-//! looked at the request (RFC 9113 §8.7), and then the whole body goes to somebody else.
+//! What an origin reads over HTTP/2 is buffered, up to [`REPLAY_MAX`]: it may report that it has
+//! not processed the request (RFC 9113 §8.7), and then the whole body is sent elsewhere.
 
 use std::{
     collections::VecDeque,
@@ -28,12 +28,12 @@ use tokio::{
 
 use super::{BoxError, UnreadBody};
 
-/// A request's body, to be lent to one origin after another.
+/// A request body that can be sent to one origin after another.
 #[derive(Debug)]
 pub(in crate::proxy) struct ReplayableBody {
     source: Mutex<Source>,
     hint: SizeHint,
-    /// The length that was found out by [`ReplayableBody::count`].
+    /// The length found by [`ReplayableBody::buffer_all`].
     buffered_length: OnceLock<u64>,
     empty: bool,
     frames: AtomicU64,
@@ -43,30 +43,30 @@ pub(in crate::proxy) struct ReplayableBody {
     bytes: AtomicU64,
     fault: AtomicU8,
     gate: Gate,
-    /// Whether the rest that nobody wants is read anyway, see [`discard`].
+    /// Whether an unneeded rest is read anyway, see [`discard`].
     discards: bool,
-    /// Of a connection of HTTP/1.1.
+    /// Of an HTTP/1.1 connection.
     unread: Option<UnreadBody>,
 }
 
-/// Where the body comes from, and what of it was read already.
+/// The source of the body, and what was already read from it.
 #[derive(Debug)]
 struct Source {
-    /// `None` once nobody wants the rest.
+    /// `None` once the rest is not needed.
     body: Option<Incoming>,
     /// Whether it was read to its end.
     ended: bool,
-    /// The last one that it was lent to, by number: nobody else reads it any more.
+    /// The number of the current attempt: only this one reads the body.
     attempt: u64,
-    /// What was read and is kept, or has not reached the borrower yet; in order.
+    /// Parts that were read and are buffered, or not yet delivered to the attempt; in order.
     buffered: VecDeque<BodyPart>,
-    /// How many of these the borrower has.
+    /// How many of these the attempt has received.
     replayed: usize,
-    /// What they take, about.
+    /// Their approximate size.
     buffered_bytes: usize,
-    /// Whether all that was read is kept.
+    /// Whether everything read is buffered.
     replayable: bool,
-    /// Whether what is read is to be kept.
+    /// Whether parts read are to be buffered.
     buffering: bool,
 }
 
@@ -76,22 +76,22 @@ enum BodyPart {
     Trailers(HeaderMap),
 }
 
-/// Bytes of a body that are kept to be sent again: what fits into the initial window of HTTP/2 (RFC 9113
-/// §6.9.2), since an origin that refuses a request seldom has opened it any further.
+/// Maximum size of the replay buffer, in bytes: the initial window of HTTP/2 (RFC 9113 §6.9.2),
+/// because an origin that refuses a request has seldom opened it further.
 const REPLAY_MAX: usize = 65_535;
 
-/// Bytes of a body over HTTP/2 that are read though nobody wants them, and for how long.
+/// Bytes of an HTTP/2 body that are read and discarded, and for how long.
 const DISCARD_MAX: usize = 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// What went wrong on the client's side of a body.
+/// An error on the client's side of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(in crate::proxy) enum BodyFault {
     None,
-    /// It is longer than allowed.
+    /// It is larger than allowed.
     TooLarge,
-    /// The client broke off.
+    /// The client disconnected.
     ClientAborted,
 }
 
@@ -102,8 +102,8 @@ struct Waiting {
     before: Duration,
 }
 
-/// What keeps a body from being read. To read it is to tell the client that it may send it: hyper
-/// then says `100 Continue`.
+/// Delays reading a body. Reading it tells the client that it may send it: hyper then sends `100
+/// Continue`.
 #[derive(Debug)]
 struct Gate {
     state: AtomicU8,
@@ -115,8 +115,8 @@ const WAITING: u8 = 1;
 const GIVEN_UP: u8 = 2;
 
 impl ReplayableBody {
-    /// A body of which at most `bytes_max` bytes are passed on. One that is `gated` is not read
-    /// before [`ReplayableBody::open`]. `unread` is its connection's, of HTTP/1.1.
+    /// A body of which at most `bytes_max` bytes are forwarded. One that is `gated` is not read
+    /// before [`ReplayableBody::send_continue`]. `unread` belongs to its HTTP/1.1 connection.
     pub(in crate::proxy) fn new(
         body: Incoming,
         bytes_max: u64,
@@ -166,12 +166,12 @@ impl ReplayableBody {
         Self::of(None, SizeHint::with_exact(0), (u64::MAX, OPEN))
     }
 
-    /// The body's length, if it is known before it is sent.
+    /// The length of the body, if it is known before it is sent.
     pub(in crate::proxy) fn exact_length(&self) -> Option<u64> {
         self.hint.exact().or_else(|| self.buffered_length())
     }
 
-    /// The length, if it was not known before it was counted.
+    /// The length, if it was found by buffering.
     pub(in crate::proxy) fn buffered_length(&self) -> Option<u64> {
         self.buffered_length.get().copied()
     }
@@ -181,7 +181,7 @@ impl ReplayableBody {
         self.empty
     }
 
-    /// What went wrong with it on the client's side, as far as it was read.
+    /// The client-side error, as far as it was read.
     pub(in crate::proxy) fn fault(&self) -> BodyFault {
         match self.fault.load(Ordering::Relaxed) {
             1 => BodyFault::TooLarge,
@@ -190,35 +190,35 @@ impl ReplayableBody {
         }
     }
 
-    /// Whether it says of itself that it is longer than allowed.
+    /// Whether its declared length is larger than allowed.
     pub(in crate::proxy) fn is_too_large(&self) -> bool {
         self.hint.lower() > self.bytes_max
     }
 
-    /// Whether all of it can still be sent: nobody has begun to read it, there is nothing to read, or
-    /// what was read was kept.
+    /// Whether all of it can still be sent: it was not read yet, it is empty, or everything read is
+    /// buffered.
     pub(in crate::proxy) fn is_replayable(&self) -> bool {
         self.empty || self.lock().replayable
     }
 
-    /// Lets go of what was kept: the origin has begun to answer.
+    /// Drops the buffer: the origin has begun to respond.
     pub(in crate::proxy) fn stop_buffering(&self) {
         if !self.empty {
             self.lock().forget();
         }
     }
 
-    /// Counts up with each part that was read.
+    /// Increases with each part that is read.
     pub(in crate::proxy) fn progress(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Bytes that were read.
+    /// Bytes read.
     pub(in crate::proxy) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// For how long, all in all, an origin has waited for what the client had not sent.
+    /// Total time that an origin has waited for the client.
     pub(in crate::proxy) fn client_wait(&self) -> Duration {
         let waiting = self
             .client_wait
@@ -233,24 +233,24 @@ impl ReplayableBody {
         self.awaits_client.load(Ordering::Relaxed)
     }
 
-    /// Whether the client waits to be told to send it.
+    /// Whether the client waits for 100 Continue.
     pub(in crate::proxy) fn awaits_continue(&self) -> bool {
         self.gate.state.load(Ordering::Acquire) == WAITING
     }
 
-    /// Lets it be read.
+    /// Opens the gate.
     pub(in crate::proxy) fn send_continue(&self) {
         self.gate.leave(OPEN);
     }
 
-    /// Nobody will read it any more: what still waits for it fails.
+    /// The body is not needed any more: pending reads get an error.
     pub(in crate::proxy) fn abandon(&self) {
         self.gate.state.store(GIVEN_UP, Ordering::Release);
         self.gate.reader.wake();
     }
 
-    /// A body to send, from its beginning on. Whoever it was lent to before gets no more of it. What is
-    /// read of it is kept if it `may_return`.
+    /// A body to send, from its start. Earlier attempts get no more of it. It is buffered while
+    /// read if it `may_return`.
     pub(in crate::proxy) fn start_attempt(self: &Arc<Self>, may_return: bool) -> UpstreamBody {
         let mut source = self.lock();
         self.note_wait(false);
@@ -263,8 +263,9 @@ impl ReplayableBody {
         }
     }
 
-    /// Reads a body that nobody was lent, up to [`REPLAY_MAX`], to know its length. All of it can still be
-    /// sent afterwards. Whether it came to its end; an error if the client's side failed.
+    /// Reads a body that was not sent yet, up to [`REPLAY_MAX`], to find its length. All of it can
+    /// still be sent afterwards. Returns whether it was read to its end; an error if the client's
+    /// side failed.
     pub(in crate::proxy) async fn buffer_all(&self) -> Result<bool, BoxError> {
         loop {
             let frame = poll_fn(|cx| {
@@ -283,14 +284,14 @@ impl ReplayableBody {
             }
             let source = self.lock();
             if source.ended {
-                // Nothing was sent, so what was read is all that there is.
+                // Nothing was sent, so what was read is everything.
                 let _ = self.buffered_length.set(self.bytes());
             }
             return Ok(source.ended);
         }
     }
 
-    /// The next part of the client's.
+    /// The next part from the client.
     fn poll_next(
         &self,
         source: &mut Source,
@@ -300,7 +301,7 @@ impl ReplayableBody {
             return Poll::Ready(None);
         }
         let Some(body) = &mut source.body else {
-            return Poll::Ready(Some(Err("the rest of the body was given up".into())));
+            return Poll::Ready(Some(Err("the rest of the body was discarded".into())));
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         self.note_wait(polled.is_pending());
@@ -316,12 +317,12 @@ impl ReplayableBody {
             unread.is_read();
         }
         if self.check(frame.as_ref()) == BodyFault::TooLarge {
-            return Poll::Ready(Some(Err("the body is longer than allowed".into())));
+            return Poll::Ready(Some(Err("the body is larger than allowed".into())));
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
-    /// Counts what is passed on; the fault, if there is one.
+    /// Counts what is forwarded; returns the fault, if there is one.
     fn check(&self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) -> BodyFault {
         let fault = match frame {
             None => return BodyFault::None,
@@ -339,7 +340,7 @@ impl ReplayableBody {
         fault
     }
 
-    /// Takes note of whether the client has sent what an origin asked for.
+    /// Records whether the client has sent what an origin asked for.
     fn note_wait(&self, pending: bool) {
         if pending == self.awaits_client.swap(pending, Ordering::Relaxed) {
             return;
@@ -361,7 +362,7 @@ impl ReplayableBody {
 }
 
 impl Source {
-    /// Keeps no more, and lets go of what the borrower has.
+    /// Stops buffering, and drops what the attempt has received.
     fn forget(&mut self) {
         self.buffering = false;
         self.replayable &= self.replayed == 0;
@@ -369,7 +370,7 @@ impl Source {
         self.replayed = 0;
     }
 
-    /// The next of the parts that were read for another borrower.
+    /// The next of the parts that were read for another attempt.
     fn replay(&mut self) -> Option<BodyPart> {
         if self.buffering {
             let part = self.buffered.get(self.replayed).cloned()?;
@@ -380,7 +381,7 @@ impl Source {
         self.buffered.pop_front()
     }
 
-    /// Keeps a part until somebody is lent the body.
+    /// Buffers a part until the next attempt.
     fn wait_for_borrower(&mut self, frame: &Frame<Bytes>) {
         if let Some(part) = BodyPart::of(frame) {
             self.buffered_bytes += part.cost();
@@ -388,7 +389,7 @@ impl Source {
         }
     }
 
-    /// Keeps a part that goes to the borrower, if it is to be kept and there is room.
+    /// Buffers a part that is delivered to the attempt, if buffering is on and there is space.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         let Some(part) = BodyPart::of(frame) else {
             return;
@@ -439,7 +440,7 @@ impl Gate {
         }
     }
 
-    /// Whether it is open, once it is not shut any more.
+    /// `true` if the gate is open, pending while it is shut.
     fn poll(&self, cx: &Context<'_>) -> Poll<bool> {
         if self.state.load(Ordering::Acquire) != GIVEN_UP {
             self.reader.register(cx.waker());
@@ -451,7 +452,7 @@ impl Gate {
     }
 }
 
-/// A lent body.
+/// The body as sent in one attempt.
 #[derive(Debug)]
 pub(in crate::proxy) struct UpstreamBody {
     number: u64,
@@ -472,10 +473,10 @@ impl Body for UpstreamBody {
         } = self.get_mut();
         let mut source = request_body.lock();
         if source.attempt != *number {
-            return Poll::Ready(Some(Err("the body was given to another origin".into())));
+            return Poll::Ready(Some(Err("the body was sent to another origin".into())));
         }
         if !ready!(request_body.gate.poll(cx)) {
-            return Poll::Ready(Some(Err("the origin answered without the body".into())));
+            return Poll::Ready(Some(Err("the origin responded without the body".into())));
         }
         if let Some(part) = source.replay() {
             return Poll::Ready(Some(Ok(part.frame())));
@@ -508,16 +509,16 @@ impl Drop for UpstreamBody {
         if source.attempt != self.number {
             return;
         }
-        // Until it is lent again nobody waits for the client.
+        // Until the next attempt nothing waits for the client.
         self.body.note_wait(false);
         if !source.replayable {
-            // Nobody will read the rest: the client may be told so.
+            // The rest will not be read: the client may be told so.
             discard_or_reset(source.body.take(), self.body.discards);
         }
     }
 }
 
-/// What nobody has begun to read goes with it.
+/// The unread rest is discarded with it.
 impl Drop for ReplayableBody {
     fn drop(&mut self) {
         let source = self.source.get_mut();
@@ -533,8 +534,9 @@ fn discard_or_reset(rest: Option<Incoming>, discards: bool) {
     }
 }
 
-/// Reads the rest of a body for nobody. To end a stream of HTTP/2 that is still sent on takes an
-/// `RST_STREAM` (RFC 9113 §8.1), at which some clients drop the answer: of what is short it can be spared.
+/// Reads and discards the rest of a body. To end an HTTP/2 stream that is still being sent takes an
+/// `RST_STREAM` (RFC 9113 §8.1), at which some clients drop the response: a short rest is read
+/// instead.
 async fn discard(mut rest: Incoming) {
     let reading = async {
         let mut left = DISCARD_MAX;
@@ -546,6 +548,6 @@ async fn discard(mut rest: Incoming) {
             }
         }
     };
-    // A client that is slower is told after that.
+    // A slower client gets the reset after that.
     let _ = timeout(DISCARD_TIME, reading).await;
 }

@@ -1,4 +1,4 @@
-//! The body of an answer.
+//! The body of a response.
 
 use std::{
     convert::Infallible,
@@ -28,28 +28,28 @@ use crate::{
     },
 };
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     kind: Kind,
-    /// What is written about the request when its answer ends, or is dropped.
+    /// The record written when the response ends, or is dropped.
     record: Option<Box<AccessRecord>>,
     held: InFlightHold,
 }
 
-/// What ends with an answer.
+/// How long a request stays in flight.
 #[derive(Debug)]
 enum InFlightHold {
     Nothing,
-    /// By what comes after the answer.
+    /// Until the tunnel after the response ends.
     ByTunnel(oneshot::Sender<InFlight>),
-    /// When it is dropped.
+    /// Until it is dropped.
     Whole(#[expect(dead_code, reason = "dropped in time")] InFlight),
-    /// When the last part of it is dropped, which may wait in a buffer of HTTP/2.
+    /// Until the last part of it is dropped, which may wait in an HTTP/2 buffer.
     Parts(Arc<InFlight>, StallMonitor),
 }
 
-/// A part of an answer, with what is held until it is sent.
+/// A part of a response, with what is held until it is sent.
 struct HeldChunk {
     data: Bytes,
     _in_flight: Arc<InFlight>,
@@ -62,31 +62,31 @@ enum Kind {
     Streamed(Box<Streamed>),
 }
 
-/// An origin's body. Fails if the origin is silent for too long; time that the client takes to
-/// read does not count.
+/// An origin's body. Fails if the origin pauses for too long; time that the client takes to read
+/// does not count.
 #[derive(Debug)]
 struct Streamed {
     body: StreamedSource,
     idle: Duration,
-    /// Made at the first wait: most bodies come with their head.
+    /// Created at the first wait: most bodies arrive with their headers.
     silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     offers: PendingWrites,
-    /// The request's body, of which nobody wants the rest after this.
+    /// The request body, whose rest is not needed after this.
     request_body: Option<Arc<ReplayableBody>>,
 }
 
-/// Where an answer's body comes from.
+/// The source of a response body.
 #[derive(Debug)]
 enum StreamedSource {
-    /// A stream of HTTP/2, or a body of no length.
+    /// An HTTP/2 stream, or a body without a length.
     Stream(
         Incoming,
         #[expect(dead_code, reason = "dropped in time")] Option<StreamGuard>,
     ),
-    /// A connection of its own, as long as it lasts.
+    /// A dedicated connection, while it lasts.
     Exchange(UpstreamPermit),
-    /// All of it was there.
+    /// Read to its end.
     Ended,
 }
 
@@ -95,8 +95,8 @@ impl ResponseBody {
         Self::fixed(Bytes::new())
     }
 
-    /// Of an answer that changes the protocol: it has no body. The tunnel gets what would be held until
-    /// the end of the body.
+    /// For a response that switches protocols: it has no body. The tunnel gets what would be held
+    /// until the end of the body.
     pub(in crate::proxy) fn tunnel() -> (Self, oneshot::Receiver<InFlight>) {
         let (to_tunnel, held) = oneshot::channel();
         let mut reply = Self::empty();
@@ -112,8 +112,8 @@ impl ResponseBody {
         }
     }
 
-    /// An origin's body, which may be silent for `idle`, and the exchange, which ends with it. With it
-    /// ends the wait for a request's body that was never asked for.
+    /// An origin's body, which may pause for `idle`, and the permit, which is released at its end.
+    /// The end also stops the wait for the rest of the request body.
     pub(in crate::proxy) fn streamed(
         body: Incoming,
         (exchange, stream): (Option<UpstreamPermit>, Option<StreamGuard>),
@@ -142,30 +142,30 @@ impl ResponseBody {
         }
     }
 
-    /// Has `record` written when the answer ends.
+    /// Writes `record` when the response ends.
     pub(in crate::proxy) fn record(&mut self, record: Box<AccessRecord>) {
         self.record = Some(record);
     }
 
-    /// Has the request in flight until the answer ends.
+    /// Keeps the request in flight until the response ends.
     pub(crate) fn hold(&mut self, in_flight: InFlight) {
         if let Some(in_flight) = self.pass_on(in_flight) {
             self.held = InFlightHold::Whole(in_flight);
         }
     }
 
-    /// Has the request in flight until the last part of the answer has left the buffers of HTTP/2, and
-    /// each part in `flow` as long as it waits there.
+    /// Keeps the request in flight until the last part of the response has left the HTTP/2 buffers,
+    /// and each part pending in `flow` while it waits there.
     pub(crate) fn hold_until_sent(&mut self, in_flight: InFlight, flow: &StallMonitor) {
         if let Some(in_flight) = self.pass_on(in_flight) {
             self.held = InFlightHold::Parts(Arc::new(in_flight), flow.clone());
         }
     }
 
-    /// Gives it to the tunnel, if there is one.
+    /// Passes it to the tunnel, if there is one.
     fn pass_on(&mut self, in_flight: InFlight) -> Option<InFlight> {
         match std::mem::replace(&mut self.held, InFlightHold::Nothing) {
-            // A tunnel that has ended already lets go of it at once.
+            // A tunnel that has ended already drops it at once.
             InFlightHold::ByTunnel(to_tunnel) => drop(to_tunnel.send(in_flight)),
             _ => return Some(in_flight),
         }
@@ -267,7 +267,9 @@ impl Streamed {
             silence.as_mut().reset(Instant::now() + idle);
         }
         ready!(silence.as_mut().poll(cx));
-        Poll::Ready(Some(Err("the origin went silent in the middle".into())))
+        Poll::Ready(Some(Err(
+            "the origin paused the response for too long".into()
+        )))
     }
 }
 

@@ -1,11 +1,11 @@
-//! What a client still sends though nobody reads it.
+//! A request body that the client still sends and that is not read.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// Whether the body of the last request on a connection of HTTP/1.1 was not read to its end. Cheap to
+/// Whether the body of the last request on an HTTP/1.1 connection was not read to its end. Cheap to
 /// clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnreadBody(Arc<AtomicBool>);
@@ -21,7 +21,7 @@ impl UnreadBody {
         self.0.store(false, Relaxed);
     }
 
-    /// Whether some of the body may still come.
+    /// Whether some of the body may still arrive.
     pub(crate) fn may_come(&self) -> bool {
         self.0.load(Relaxed)
     }

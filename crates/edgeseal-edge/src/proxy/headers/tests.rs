@@ -288,7 +288,8 @@ fn transfer_codings() {
     }
 }
 
-/// What others than the edge have for the client's address, its scheme, its host and its target.
+/// Headers that others than the edge use for the client's address, its scheme, its host and its
+/// target.
 #[test]
 fn proxy_headers_are_removed_and_client_headers_kept() {
     assert!(STRIPPED.is_sorted(), "it is searched");

@@ -153,7 +153,8 @@ fn no_redirect_leads_nowhere_or_in_a_circle() {
             include_subdomains: false,
         });
         assert_eq!(redirected(&strict, true), expected, "{max_age_s}");
-        // Off, it is not announced, and who still comes over HTTPS is let go.
+        // While HTTPS is off, HSTS is not sent, and a request that still arrives over HTTPS is
+        // redirected.
         strict.entry.https = Https::Off;
         assert!(redirected(&strict, true));
     }

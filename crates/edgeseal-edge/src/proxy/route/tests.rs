@@ -86,9 +86,9 @@ fn a_certificate_answers_for_its_domain_only() {
         (("x.a.com", Wildcard, 2), "x.a.com", None),
         (("x.a.com", Wildcard, 2), "y.a.com", None),
         (("x.a.com", Wildcard, 2), "own.a.com", misdirected),
-        // The exact domain came after the handshake.
+        // The exact domain was added after the handshake.
         (("own.a.com", Wildcard, 2), "own.a.com", misdirected),
-        // The domain was deleted since, and somebody else has added one of its name.
+        // The domain was deleted since, and another one of its name was added.
         (("a.com", Exact, 9), "a.com", misdirected),
         (("x.a.com", Wildcard, 9), "y.a.com", misdirected),
         (("stopped.com", Exact, 9), "stopped.com", misdirected),

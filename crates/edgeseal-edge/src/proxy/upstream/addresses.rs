@@ -1,7 +1,7 @@
-//! Which addresses an origin's name has, over time: a pure state machine, fed with answers of the DNS.
+//! The addresses of an origin's name over time: a pure state machine, fed with DNS responses.
 //!
-//! New connections go where the name leads now. A kept one may go on for a while after its address has
-//! left the answers: names with many addresses show only some of them in each.
+//! New connections use the current addresses. A pooled one stays usable for a while after its
+//! address has disappeared: names with many addresses show only some of them in each response.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -10,14 +10,15 @@ use tokio::time::Instant;
 /// The addresses of one name.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    /// Each with the moment from which on it was missing in the answers; `None` if the last one had it.
+    /// Each with the time since when it was missing in the responses; `None` if the last one
+    /// contained it.
     known: HashMap<IpAddr, Option<Instant>>,
-    /// Until when the last answer holds.
+    /// Until when the last response is valid.
     valid_until: Option<Instant>,
 }
 
 impl Addresses {
-    /// The name has these, until `valid_until`. Those that were missing for `left` are forgotten.
+    /// Records a response, valid until `valid_until`. Addresses missing for `left` are removed.
     pub(super) fn answer(
         &mut self,
         addresses: &[IpAddr],
@@ -38,13 +39,13 @@ impl Addresses {
             .retain(|_, missing| missing.is_none_or(|since| now - since < left));
     }
 
-    /// Whether the name should be asked about again.
+    /// Whether the name should be resolved again.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.valid_until.is_some_and(|until| now >= until)
     }
 
-    /// Whether a connection to `address` may be used: the name has it, or had it less than `left` ago. Of
-    /// an origin without a name, any may.
+    /// Whether a connection to `address` may be used: the name has it, or had it less than `left`
+    /// ago. An origin without a name allows any.
     pub(super) fn has(&self, address: IpAddr, left: Duration, now: Instant) -> bool {
         if self.valid_until.is_none() {
             return true;
@@ -71,11 +72,11 @@ mod tests {
         addresses.answer(&[one], at(5), LEFT, at(0));
         assert!(!addresses.is_due(at(4)) && addresses.is_due(at(5)));
         assert!(!addresses.has(two, LEFT, at(0)), "never was there");
-        // However long the first answer was good for.
+        // However long the first response was valid.
         addresses.answer(&[two], at(1000) + TTL, LEFT, at(1000));
         assert!(addresses.has(one, LEFT, at(1059)) && addresses.has(two, LEFT, at(1059)));
         assert!(!addresses.has(one, LEFT, at(1060)) && addresses.has(two, LEFT, at(1060)));
-        // Back in time, so that the next absence counts from its own beginning.
+        // The address is back, so that the next absence counts from its own beginning.
         addresses.answer(&[one, two], at(1050) + TTL, LEFT, at(1050));
         addresses.answer(&[two], at(1055) + TTL, LEFT, at(1055));
         assert!(addresses.has(one, LEFT, at(1114)) && !addresses.has(one, LEFT, at(1115)));

@@ -1,5 +1,5 @@
-//! One origin, asked once or a few times: the connection, the request on it, and how long its answer is
-//! waited for.
+//! One attempt at an origin, with its retries: the connection, the request on it, and the time
+//! limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use super::{
     pool::{Destination, PooledConnection},
 };
 use crate::telemetry;
-/// For how long an origin that does not say that it wants a body is thought to read the expectation;
-/// then it is sent to it (RFC 9110 §10.1.1: a client should not wait for ever).
+/// How long an origin is assumed to support `Expect: 100-continue` without responding; then the
+/// body is sent (RFC 9110 §10.1.1: a client should not wait for ever).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
-/// How often an origin is asked again that has not looked at a request.
+/// Retries at an origin that has not processed a request.
 const RETRIES: usize = 2;
 
 /// A failed attempt.
@@ -30,14 +30,14 @@ pub(super) struct AttemptError {
     pub(super) reason: UpstreamError,
     /// Whether nothing of the request can have been acted on.
     pub(super) not_processed: bool,
-    /// Whether another connection to the same origin may do better: this one was a kept one, or the
-    /// origin said that it has not looked at the request.
+    /// Whether another connection to the same origin may succeed: this one was a pooled one, or the
+    /// origin reported that it has not processed the request.
     retry_same_origin: bool,
-    /// Whether there was a connection of TCP.
+    /// Whether the TCP connection was established.
     pub(super) connected: bool,
     /// When the request was sent, or was to be.
     pub(super) sent_at: Instant,
-    /// Whether it was waited for a shorter time than an origin has, as others had taken the rest.
+    /// Whether the time limit was shorter than usual, because other origins had used the rest.
     pub(super) cut_short: bool,
 }
 
@@ -53,7 +53,7 @@ impl AttemptError {
         }
     }
 
-    /// The request was sent, and nothing came of it.
+    /// The request was sent, and no response arrived.
     const fn sent(reason: UpstreamError, asked: Instant) -> Self {
         Self {
             reason,
@@ -67,8 +67,8 @@ impl AttemptError {
 }
 
 impl Upstream {
-    /// Asks one origin. For the answer to a request without a body it is waited for `left` at most, from
-    /// which goes what it has taken if it fails.
+    /// Tries one origin. For a request without a body the response may take `left` at most, from
+    /// which the time of a failed attempt is subtracted.
     pub(super) async fn send_to(
         &self,
         to: &Destination,
@@ -103,8 +103,8 @@ impl Upstream {
         }
     }
 
-    /// Finds out the length of a body for an origin of HTTP/1.0, which takes none without (RFC 9112 §6.1:
-    /// no chunks for a server that is not known to speak HTTP/1.1).
+    /// Buffers a body to find its length for an HTTP/1.0 origin, which accepts none without (RFC
+    /// 9112 §6.1: no chunks for a server that is not known to support HTTP/1.1).
     async fn count(
         &self,
         head: &UpstreamRequestHead,
@@ -122,7 +122,7 @@ impl Upstream {
             reason = self.time_out(request_body, head.is_grpc, self.timeouts.header) => reason,
         };
         telemetry::origin_failure(reason.label());
-        // Another origin may speak HTTP/1.1.
+        // Another origin may support HTTP/1.1.
         let unsent = reason == UpstreamError::LengthRequired;
         Err(AttemptError {
             not_processed: unsent,
@@ -176,7 +176,7 @@ impl Upstream {
             Ok(response) => {
                 trace.response_received(connected);
                 request_body.stop_buffering();
-                // A request that is not through keeps its connection from any other.
+                // An incomplete request occupies its connection.
                 if !request_body.awaits_continue() {
                     line.return_to_pool();
                 }
@@ -213,9 +213,9 @@ impl Upstream {
         }
     }
 
-    /// Waits until nothing has moved for `wait`: neither a part of the request's body nor, else
-    /// this would not be polled any more, the head of the response; or until the client has sent
-    /// too little of its body for as long as an origin wanted it.
+    /// Waits until there was no progress for `wait`: neither a part of the request body nor,
+    /// because this would not be polled any more, the response headers; or until the client has
+    /// sent its body too slowly for as long as an origin wanted it.
     async fn time_out(
         &self,
         request_body: &ReplayableBody,
@@ -262,7 +262,7 @@ impl Upstream {
     }
 }
 
-/// Waits until the connection is needed for another client.
+/// Waits until the connection is evicted.
 async fn evicted(exchange: Option<&UpstreamPermit>) {
     match exchange {
         Some(exchange) => exchange.evicted().await,
@@ -270,7 +270,7 @@ async fn evicted(exchange: Option<&UpstreamPermit>) {
     }
 }
 
-/// Whether asking again does no harm although the request may have been acted on.
+/// Whether a retry is harmless although the origin may have acted on the request.
 pub(super) fn is_retryable(
     head: &UpstreamRequestHead,
     request_body: &ReplayableBody,
@@ -286,8 +286,8 @@ pub(super) fn is_safe_without_body(
     head.method.is_safe() && request_body.is_empty()
 }
 
-/// Whether the origin says that it has not acted on the request, nor will: the stream is above the last
-/// one that its GOAWAY names, or was refused (RFC 9113 §8.7).
+/// Whether the origin reports that it has not acted on the request, and will not: the stream is
+/// above the last one named by its GOAWAY, or was refused (RFC 9113 §8.7).
 fn is_unprocessed(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error);
     let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<h2::Error>()) else {
@@ -317,18 +317,18 @@ fn not_connected(to: &Destination, error: &ConnectError) -> AttemptError {
     AttemptError::unsent(reason, error.is_after_tcp())
 }
 
-/// The request in the form that the connection's version has.
+/// The request in the form of the connection's HTTP version.
 fn request(
     head: &UpstreamRequestHead,
     request_body: &Arc<ReplayableBody>,
     line: &PooledConnection,
 ) -> Option<Request<UpstreamBody>> {
-    // Over HTTP/1.1 nobody says that a request was not looked at.
+    // HTTP/1.1 has no way to report that a request was not processed.
     let mut request = Request::new(request_body.start_attempt(line.is_http2()));
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
     *request.uri_mut() = if line.is_http2() {
-        // The host is in the target alone (RFC 9113 §8.3.1).
+        // The host is in the target only (RFC 9113 §8.3.1).
         request.headers_mut().remove(header::HOST);
         if head.trailers {
             let trailers = HeaderValue::from_static("trailers");

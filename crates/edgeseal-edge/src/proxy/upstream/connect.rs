@@ -1,7 +1,8 @@
 //! New connections to origins: name resolution, TCP, TLS, HTTP.
 //!
-//! Whoever may add a domain chooses where its origin is, and the owner of a name where it leads, at any
-//! time. So it is the very addresses that are connected to which are checked ([`address::check_origin`]).
+//! Anyone who may add a domain chooses its origin, and the owner of a name changes its addresses at
+//! any time. So the check applies to the very addresses that are connected to
+//! ([`address::check_origin`]).
 
 use std::{
     convert::Infallible,
@@ -40,21 +41,20 @@ use super::{
 };
 use crate::{OwnListeners, tls::OriginTls};
 
-/// What may be under way of one answer over HTTP/2 (RFC 9113 §5.2), and stays in memory if its client
-/// does not take it: over 20 ms there and back that is 12 MB/s.
+/// Flow-control window of one HTTP/2 response (RFC 9113 §5.2), which stays in memory if its client
+/// does not read it: with a round trip of 20 ms that is 12 MB/s.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// Streams of one connection. All of their answers together fit into its window: none that its client
-/// does not take keeps the others from moving.
+/// Maximum streams of one connection. All of their windows together fit into the connection's
+/// window: a response that its client does not read cannot block the others.
 pub(super) const STREAMS_MAX: usize = 64;
-/// What may be under way of all of them: 16 MiB.
+/// Flow-control window of all of them: 16 MiB.
 const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
-/// The fields of one answer over HTTP/2; by default it would be 16 KiB.
+/// Maximum size of the headers of an HTTP/2 response; the default is 16 KiB.
 const HEAD_BYTES_MAX: u32 = 128 * 1024;
-/// Bytes that are read from an origin ahead of its client, over HTTP/1.1; the head of an answer has
-/// no more either.
+/// Bytes that are read ahead from an HTTP/1.1 origin; response headers are not larger either.
 const READ_MAX: usize = 32 * 1024;
 
-/// Makes connections.
+/// Opens connections.
 #[derive(Debug)]
 pub(super) struct Connector {
     resolver: Resolver,
@@ -62,25 +62,26 @@ pub(super) struct Connector {
     rules: ConnectPolicy,
 }
 
-/// Where names are asked about, and what nobody's origin is.
+/// How names are resolved, and which addresses are not allowed as origins.
 #[derive(Debug)]
 pub(in crate::proxy) struct ConnectPolicy {
-    /// `None`: as the system does.
+    /// `None`: by the system's configuration.
     pub(in crate::proxy) dns: Option<SocketAddr>,
     pub(in crate::proxy) listeners: OwnListeners,
 }
 
-/// A new connection, and where it leads.
+/// A new connection, and its address.
 pub(super) struct NewConnection {
     pub(super) sender: Sender,
     pub(super) peer: IpAddr,
-    /// What the DNS said, if the origin has a name.
+    /// The DNS response, if the origin has a name.
     pub(super) resolution: Option<Resolution>,
-    /// Takes what counts a connection of HTTP/2 until it ends, and ends it if it is needed for another.
+    /// Receives the permit that counts an HTTP/2 connection until it ends; the connection ends when
+    /// it is evicted.
     pub(super) http2_permit: Option<oneshot::Sender<UpstreamPermit>>,
 }
 
-/// A sender, and what [`NewConnection::keeps`] it.
+/// A sender, and the [`NewConnection::http2_permit`].
 type Spoken = (Sender, Option<oneshot::Sender<UpstreamPermit>>);
 
 /// Why there is no connection.
@@ -89,37 +90,37 @@ pub(super) enum ConnectError {
     /// Its name has no address.
     #[error("its name does not resolve")]
     Unresolved(#[from] NetError),
-    /// None of its addresses is one that it may have; this is the first one.
-    #[error("{address} is not connected to: {reason}", address = .0, reason = .1)]
+    /// None of its addresses is allowed; this is the first one.
+    #[error("address {address} is not allowed: {reason}", address = .0, reason = .1)]
     AddressNotAllowed(IpAddr, #[source] OriginAddressError),
-    /// It refuses.
+    /// The connection was refused or failed.
     #[error("it cannot be connected to")]
     Tcp(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It does not prove to be the host that is asked for, or speaks no TLS.
+    /// Its certificate is not valid for the host, or it does not use TLS.
     #[error("the TLS handshake for {host} failed")]
     Tls {
         /// The host.
         host: Box<str>,
-        /// Why.
+        /// The error.
         #[source]
         cause: io::Error,
     },
-    /// HTTP does not begin.
-    #[error("HTTP does not begin")]
+    /// The HTTP handshake failed.
+    #[error("HTTP handshake failed")]
     Http(#[from] hyper::Error),
-    /// As many connections as are allowed are in use.
-    #[error("all connections that are allowed to it are in use")]
+    /// All allowed connections are in use.
+    #[error("the connection limit is reached")]
     ConnectionLimit,
-    /// There is no connection of TCP in time.
+    /// The TCP connection took too long.
     #[error("connecting took too long")]
     TcpTimeout,
-    /// There is one, but the TLS handshake on it took too long.
+    /// The TLS handshake took too long.
     #[error("the TLS handshake took too long")]
     HandshakeTimeout,
 }
 
 impl ConnectError {
-    /// Whether there was a connection of TCP.
+    /// Whether the TCP connection was established.
     pub(super) const fn is_after_tcp(&self) -> bool {
         match self {
             Self::Tls { .. } | Self::Http(_) | Self::HandshakeTimeout => true,
@@ -141,7 +142,7 @@ impl Connector {
         }
     }
 
-    /// A new connection, until `deadline`. It lives in a task of its own, and with it the permit.
+    /// A new connection, until `deadline`. It runs in its own task, which holds the permit.
     pub(super) async fn connect(
         &self,
         to: &Destination,
@@ -163,7 +164,7 @@ impl Connector {
         })
     }
 
-    /// The addresses of an origin's name; `None` if it has an address instead.
+    /// The addresses of an origin's name; `None` if it is an address.
     pub(super) async fn resolve(&self, authority: &str) -> Option<Result<Resolution, NetError>> {
         let (host, _) = host_and_port(authority)?;
         match host.parse::<IpAddr>() {
@@ -206,7 +207,7 @@ impl Connector {
         authority: &str,
         private: bool,
     ) -> Result<(TcpStream, Option<Resolution>), ConnectError> {
-        let malformed = || ConnectError::Tcp("the address of the origin does not read".into());
+        let malformed = || ConnectError::Tcp("the address of the origin is malformed".into());
         let (host, port) = host_and_port(authority).ok_or_else(malformed)?;
         let (found, answer) = match host.parse() {
             Ok(address) => (vec![address], None),
@@ -230,7 +231,7 @@ impl Connector {
         Ok((connected.into_inner(), answer))
     }
 
-    /// Those of some addresses that may be connected to: at least one.
+    /// The allowed ones of some addresses: at least one.
     fn allowed(
         &self,
         found: &[IpAddr],
@@ -261,7 +262,7 @@ fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// An IPv6 address without its brackets.
+/// The host, IPv6 addresses without brackets, and the port.
 fn host_and_port(authority: &str) -> Option<(String, u16)> {
     let authority: Authority = authority.parse().ok()?;
     let host = authority.host();
@@ -271,7 +272,7 @@ fn host_and_port(authority: &str) -> Option<(String, u16)> {
     Some((bare.unwrap_or(host).to_owned(), authority.port_u16()?))
 }
 
-/// A name that was resolved, and its addresses checked, before.
+/// A resolved name whose addresses were checked.
 #[derive(Clone)]
 struct Resolved(Vec<SocketAddr>);
 
@@ -327,8 +328,8 @@ where
         tokio::select! {
             () = end.closed() => {}
             () = evicted(kept) => {
-                tracing::debug!("a connection to an origin was needed for another");
-                // Without anybody to tell, it has ended by itself.
+                tracing::debug!("a connection to an origin was evicted");
+                // An error: the connection has ended by itself.
                 let _ = end.send(());
                 end.closed().await;
             }
@@ -338,7 +339,7 @@ where
     Ok((Sender::Http2(sender), Some(keeps)))
 }
 
-/// Runs all that belongs to one connection: until it ends, or it is told to end.
+/// Runs the tasks of one connection: until it ends, or is told to end.
 #[derive(Clone)]
 struct Tasks(watch::Receiver<()>);
 
@@ -355,7 +356,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// Holds what counts the connection, and waits until it is needed for another.
+/// Holds the permit that counts the connection, and waits until it is evicted.
 async fn evicted(kept: oneshot::Receiver<UpstreamPermit>) {
     match kept.await {
         Ok(exchange) => exchange.evicted().await,

@@ -1,9 +1,10 @@
-//! Answers that come before the request's body is through.
+//! Responses that arrive before the request body is sent.
 //!
-//! An origin may answer on the head alone (401, 413, 501) and close the connection with the body unread.
-//! Then writing fails, with the answer in the receive buffer, where Linux keeps it past a reset. hyper
-//! would give up at the failed write; so it does not see one: writing stops, and what can be read is
-//! read (RFC 9112 §9.3: a client that cannot send the rest still looks for the answer).
+//! An origin may respond to the headers alone (401, 413, 501) and close the connection with the
+//! body unread. Then writing fails, with the response in the receive buffer, where Linux keeps it
+//! past a reset. hyper would give up at the failed write; so it does not see one: writing stops,
+//! and what can be read is read (RFC 9112 §9.3: a client that cannot send the rest still reads the
+//! response).
 
 use std::{
     io,
@@ -13,16 +14,16 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection to an origin. After a failed write it takes nothing more, and fails only when there is
-/// nothing more to be read either.
+/// A connection to an origin. After a failed write it accepts no more, and fails only when there is
+/// nothing more to read either.
 #[derive(Debug)]
 pub(super) struct EarlyResponseStream<S> {
     stream: S,
-    /// What a write failed with.
+    /// The error of a write.
     broken: Option<io::ErrorKind>,
-    /// Whether reading has come to its end.
+    /// Whether reading has ended.
     read_ended: bool,
-    /// Who waits to write, after the failure.
+    /// The task that waits to write, after the failure.
     writer: Option<Waker>,
 }
 
@@ -49,7 +50,7 @@ impl<S> EarlyResponseStream<S> {
             Some(kind) => kind,
             None => match write(Pin::new(&mut self.stream), cx) {
                 Poll::Ready(Err(error)) => {
-                    tracing::debug!(%error, "an origin takes no more of a request");
+                    tracing::debug!(%error, "an origin accepts no more of a request");
                     *self.broken.insert(error.kind())
                 }
                 written => return written,
@@ -78,8 +79,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for EarlyResponseStream<S> {
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
-        // A reset is reported once. If it was to the write, what comes to its end here must not look
-        // complete; with EPIPE the origin had closed in order before.
+        // A reset is reported once. If the write got it, the end of the response must not look
+        // complete; with EPIPE the origin had closed gracefully before.
         match self.broken {
             Some(kind) if kind != io::ErrorKind::BrokenPipe => Poll::Ready(Err(kind.into())),
             _ => Poll::Ready(read),

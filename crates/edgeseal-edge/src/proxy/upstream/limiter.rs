@@ -1,12 +1,12 @@
-//! Who uses the connections to an origin.
+//! Which requests use the connections to an origin.
 //!
-//! An exchange is a request to an origin over HTTP/1.1 with its answer, which has a connection of its
-//! own until the end; or a tunnel; or a connection of HTTP/2, whatever streams it has. They are shared out among the accounts by
-//! [`edgeseal_core::fairness`], and within an account among the clients' sources: when all are in use,
-//! an account that has clearly fewer gets one of the account that has most. Of that account it is
-//! the source that has most that gives way, and there the exchange whose client has taken nothing for
-//! longest is ended. Of an answer that nobody takes everybody may have the connection, after [`STALL_GRACE`],
-//! and before anything else that of HTTP/2 without a stream.
+//! A permit counts a request over HTTP/1.1 with its response, which has a dedicated connection
+//! until the end; or a tunnel; or an HTTP/2 connection, whatever streams it has. Permits are shared
+//! among the accounts by [`edgeseal_core::fairness`], and within an account among the clients'
+//! sources: when all are in use, an account that has clearly fewer evicts one of the account that
+//! has most. There the victim is taken from the source that has most, and is the one whose client
+//! has not read for longest. A response that is not read may be evicted by anyone after
+//! [`STALL_GRACE`], and before anything else an HTTP/2 connection without streams.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,11 +33,11 @@ use tokio::{
 use super::super::body::BoxError;
 use crate::telemetry::{self, Eviction};
 
-/// The exchanges with one origin.
+/// The permits of one origin.
 #[derive(Debug)]
 pub(super) struct UpstreamLimiter {
     state: Mutex<State>,
-    /// One has ended.
+    /// Notified when one is released.
     ended: Notify,
     epoch: Instant,
     connections: Arc<Semaphore>,
@@ -52,13 +52,13 @@ struct State {
     next: u64,
 }
 
-/// An account, a source, and a number in the order of begin.
+/// An account, a source, and a sequence number.
 type Id = (u64, IpAddr, u64);
 
-/// An account, and where its client comes from.
+/// An account, and the source of its client.
 pub(super) type PermitOwner = (u64, IpAddr);
 
-/// An exchange; dropped, it has ended.
+/// A permit; dropping it releases it.
 #[derive(Debug)]
 pub(in crate::proxy) struct UpstreamPermit {
     exchanges: Arc<UpstreamLimiter>,
@@ -68,37 +68,37 @@ pub(in crate::proxy) struct UpstreamPermit {
 #[derive(Debug)]
 struct PermitState {
     id: Id,
-    /// The body of the answer, once its head is there. Gone if the exchange was ended for another.
+    /// The response body, once the headers have arrived. Gone after an eviction.
     body: Mutex<Option<Incoming>>,
-    /// Who waits for a part of the body.
+    /// The task that waits for a part of the body.
     reader: AtomicWaker,
-    /// Since when the client has not asked for more, in milliseconds and one more; 0: it has.
+    /// Since when the client has not asked for more, in milliseconds plus one; 0: it has.
     unread_since: AtomicU64,
     evicted: AtomicBool,
     evicted_notify: Notify,
-    /// Whether it is a connection of HTTP/2.
+    /// Whether it is an HTTP/2 connection.
     is_http2: AtomicBool,
-    /// Its streams.
+    /// The number of its streams.
     streams: AtomicUsize,
 }
 
-/// The streams of a connection of HTTP/2.
+/// The streams of an HTTP/2 connection.
 #[derive(Clone, Debug)]
 pub(super) struct StreamCounter(Arc<PermitState>);
 
-/// A stream, until its answer ends.
+/// A stream, counted until this is dropped.
 #[derive(Debug)]
 pub(in crate::proxy) struct StreamGuard(Arc<PermitState>);
 
-/// For so long a client may take nothing, before somebody else gets the connection.
+/// How long a client may stall before its permit can be evicted by anyone.
 const STALL_GRACE: Duration = Duration::from_secs(5);
-/// Exchanges of a source that are looked at to find the one to be ended.
+/// Permits of a source that are examined to find the victim.
 const SEARCHED: usize = 64;
 
 impl UpstreamLimiter {
-    /// At most `most` at a time. One source may have them all as long as nobody else wants any: behind
-    /// a proxy all clients are one. `connections` are those that are open, those that nobody uses
-    /// included.
+    /// At most `most` permits. One source may have all of them as long as nobody else wants any:
+    /// behind a proxy all clients are one source. `connections` counts open connections, including
+    /// idle ones.
     pub(super) fn new(most: usize, connections: Arc<Semaphore>) -> Arc<Self> {
         let capacity = Capacity {
             total: most,
@@ -118,7 +118,7 @@ impl UpstreamLimiter {
         })
     }
 
-    /// Begins one for `holder`, when it may; `None`: not until `deadline`.
+    /// Acquires one for `holder`; `None`: not until `deadline`.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         holder: PermitOwner,
@@ -135,7 +135,7 @@ impl UpstreamLimiter {
                 if let Some(exchange) = self.try_acquire(holder) {
                     return Some(exchange);
                 }
-                // One may be stalled for long enough before one ends.
+                // One may have stalled for long enough before one is released.
                 let look = Instant::now() + STALL_GRACE / 10;
                 tokio::select! {
                     () = ended => {}
@@ -149,7 +149,7 @@ impl UpstreamLimiter {
         .await
     }
 
-    /// The same, if it may at once.
+    /// The same, without waiting.
     pub(super) fn try_acquire(self: &Arc<Self>, holder: PermitOwner) -> Option<UpstreamPermit> {
         let now_ms = self.now_ms();
         let mut state = self.lock();
@@ -169,14 +169,14 @@ impl UpstreamLimiter {
         })
     }
 
-    /// How many there are.
+    /// The number of permits in use.
     pub(super) fn open(&self) -> usize {
         self.lock().open.len()
     }
 
     fn end(&self, id: &Id) {
         let mut state = self.lock();
-        // One that was ended for another holds nothing any more.
+        // One that was evicted holds nothing any more.
         if state.open.remove(id).is_some() {
             state.release(id);
             drop(state);
@@ -194,8 +194,8 @@ impl UpstreamLimiter {
 }
 
 impl State {
-    /// Takes a place for `holder`, and the exchange out that gives way, if one has to; `None`: there
-    /// is no place.
+    /// Acquires a permit for `holder`, and removes a victim, if necessary; `None`: there is no
+    /// capacity.
     fn make_room(&mut self, holder: PermitOwner, now_ms: u64) -> Option<Option<Arc<PermitState>>> {
         let ended = if self.open.len() < self.capacity.total {
             None
@@ -211,18 +211,18 @@ impl State {
         let (account, source) = holder;
         let sources = self.accounts.entry(account);
         let sources = sources.or_insert_with(|| FairLimiter::new(self.capacity));
-        // It has fewer than there are places in all.
+        // It has fewer than the total.
         sources.acquire(source).ok()?;
         Some(ended)
     }
 
-    /// Who has to give one up for `holder`: of the account that has most, if that is clearly more than
-    /// its own has, the source that has most; else such a source of its own account.
+    /// The owner that loses a permit to `holder`: of the account that has most, if that is clearly
+    /// more than its own has, the source that has most; otherwise such a source of its own account.
     fn eviction_candidate(&self, (account, source): PermitOwner) -> Option<PermitOwner> {
         let held = |account| self.accounts.get(account).map_or(0, FairLimiter::total);
-        // Looked for only when all are in use, among those that use them.
+        // Computed only when all are in use, among the accounts that use them.
         let largest = self.accounts.keys().max_by_key(|account| held(account))?;
-        // With a difference of one the two would end each other's in turns.
+        // With a difference of one, two accounts would evict each other in turns.
         if held(largest) > held(&account) + 1 {
             let (source, _) = self.accounts.get(largest)?.largest()?;
             return Some((*largest, source));
@@ -240,8 +240,9 @@ impl State {
         }
     }
 
-    /// Of the oldest exchanges of a source the one whose client has taken nothing for longest; else the
-    /// one that fewest would miss, a connection of HTTP/2 being many clients', and the oldest of them.
+    /// Of the oldest permits of a source the one whose client has not read for longest; otherwise
+    /// one that fewest clients use, because an HTTP/2 connection serves many, and the oldest of
+    /// them.
     fn pick_victim(&self, (account, source): PermitOwner) -> Option<Id> {
         let open = (account, source, 0)..=(account, source, u64::MAX);
         let least = self.open.range(open).take(SEARCHED);
@@ -253,7 +254,7 @@ impl State {
         least.map(|(id, _)| *id)
     }
 
-    /// A connection of HTTP/2 that nobody uses, the oldest first.
+    /// The oldest idle HTTP/2 connection.
     fn idle(&self) -> Option<Id> {
         let idle =
             |shared: &PermitState| shared.is_http2.load(SeqCst) && shared.streams.load(SeqCst) == 0;
@@ -261,7 +262,7 @@ impl State {
         idle.map(|(id, _)| *id).min_by_key(|id| id.2)
     }
 
-    /// Any whose client has taken nothing for [`STALL_GRACE`], the longest first.
+    /// Any whose client has stalled for [`STALL_GRACE`], the longest first.
     fn stalled(&self, now_ms: u64) -> Option<Id> {
         let limit = u64::try_from(STALL_GRACE.as_millis()).unwrap_or(u64::MAX);
         let since = |shared: &PermitState| match shared.unread_since.load(SeqCst) {
@@ -274,7 +275,7 @@ impl State {
 }
 
 impl UpstreamPermit {
-    /// The head of the answer is there, and this comes after it.
+    /// The response headers have arrived, followed by this body.
     pub(in crate::proxy) fn set_body(&self, body: Incoming) {
         if body.is_end_stream() {
             return;
@@ -286,7 +287,7 @@ impl UpstreamPermit {
         }
     }
 
-    /// The next part of the body. An error if the exchange was ended for another.
+    /// The next part of the body. An error after an eviction.
     pub(in crate::proxy) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
@@ -295,7 +296,7 @@ impl UpstreamPermit {
         self.shared.reader.register(cx.waker());
         let mut body = self.shared.body();
         let Some(body) = body.as_mut() else {
-            let reason = "the connection to the origin was needed for another client";
+            let reason = "the connection to the origin was evicted for another client";
             return Poll::Ready(Some(Err(reason.into())));
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
@@ -321,7 +322,7 @@ impl UpstreamPermit {
             .map_or_else(SizeHint::default, Incoming::size_hint)
     }
 
-    /// Makes it that of a connection of HTTP/2, which has one stream so far.
+    /// Turns it into the permit of an HTTP/2 connection, which has one stream so far.
     pub(super) fn mark_http2(&self) -> (StreamCounter, StreamGuard) {
         let streams = StreamCounter(Arc::clone(&self.shared));
         let first = streams.open_stream();
@@ -329,7 +330,7 @@ impl UpstreamPermit {
         (streams, first)
     }
 
-    /// Waits until it is ended for another.
+    /// Waits until it is evicted.
     pub(in crate::proxy) async fn evicted(&self) {
         let mut told = pin!(self.shared.evicted_notify.notified());
         told.as_mut().enable();
@@ -338,8 +339,8 @@ impl UpstreamPermit {
         }
     }
 
-    /// Has the connection counted for as long as this is waited for, which does not end: after a change
-    /// of the protocol nobody else counts it.
+    /// Keeps the connection counted while this is awaited, which never ends: after a protocol
+    /// upgrade nothing else counts it.
     pub(in crate::proxy) async fn hold_connection(&self) {
         let permit = self.exchanges.connections.acquire().await;
         std::future::pending::<()>().await;
@@ -354,19 +355,19 @@ impl UpstreamPermit {
 
 impl Drop for UpstreamPermit {
     fn drop(&mut self) {
-        // The connection comes first: who waits for its place wants it.
+        // The connection is closed first: whoever waits for the permit needs it.
         self.shared.body().take();
         self.exchanges.end(&self.shared.id);
     }
 }
 
 impl StreamCounter {
-    /// How many there are.
+    /// The number of open streams.
     pub(super) fn open(&self) -> usize {
         self.0.streams.load(SeqCst)
     }
 
-    /// Whether the connection is to end, so that another can take its place.
+    /// Whether the connection was evicted.
     pub(super) fn is_evicted(&self) -> bool {
         self.0.evicted.load(SeqCst)
     }
@@ -378,7 +379,7 @@ impl StreamCounter {
 }
 
 impl StreamGuard {
-    /// Whether its connection was needed for another.
+    /// Whether its connection was evicted.
     pub(super) fn is_evicted(&self) -> bool {
         self.0.evicted.load(SeqCst)
     }
@@ -410,7 +411,7 @@ impl PermitState {
 
     fn evict(&self) {
         self.evicted.store(true, SeqCst);
-        // Without its body the connection ends, though nobody may ask for the next part.
+        // Dropping the body ends the connection, even if the next part is never polled.
         let body = self.body().take();
         drop(body);
         self.evicted_notify.notify_waiters();
@@ -446,9 +447,9 @@ mod tests {
         assert!(exchanges.acquire(A, soon()).await.is_none());
         of_a[2].mark_unread();
         let mut of_b = vec![exchanges.acquire(B, soon()).await.unwrap()];
-        assert!(is_revoked(&of_a[2]).await, "the one that nobody takes");
+        assert!(is_revoked(&of_a[2]).await, "the one that is not read");
         of_b.push(exchanges.acquire(B, soon()).await.unwrap());
-        assert!(is_revoked(&of_a[0]).await, "else the oldest");
+        assert!(is_revoked(&of_a[0]).await, "otherwise the oldest");
         assert!(!is_revoked(&of_a[1]).await && !is_revoked(&of_a[3]).await);
         assert!(
             exchanges.acquire(B, soon()).await.is_none(),
@@ -471,7 +472,7 @@ mod tests {
         assert!(exchanges.acquire(C, within(4)).await.is_none(), "not yet");
         let c = exchanges.acquire(C, within(4)).await.unwrap();
         assert!(is_revoked(&b).await && !is_revoked(&a).await);
-        // One that waits is told when one ends.
+        // A waiting call is notified when one is released.
         let (next, ()) = tokio::join!(exchanges.acquire(B, within(1)), async { drop(c) });
         assert!(next.is_some());
     }

@@ -1,16 +1,18 @@
-//! Which origins are left alone for a while: a pure state machine, fed with what requests meet.
+//! Outlier detection: which origins are ejected for a while. A pure state machine, fed with the
+//! outcomes of requests.
 //!
-//! What a failure says, and of whom, is [`scope`]. That an address cannot be connected to is the same
-//! for everybody. All that follows is known for one account and one TLS name alone: whoever may add a
-//! domain can point it at anybody's origin, where it fails by itself.
+//! [`failure_scope`] defines what a failure says, and about what. That an address cannot be
+//! connected to applies to everyone. Everything else applies to one account and one TLS name only:
+//! anyone who may add a domain can point it at another's origin, where it fails by itself.
 //!
-//! What fails [`FAILURES_MAX`] times in a row, or is silent for as long as an origin may be, is out for
-//! [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each trial that fails. The trial is the edge's own
-//! request, for a host that was answered before: no client's request decides whether an origin comes
-//! back. If none was, it is for the host that took the origin out and for the next client's in turns: below
-//! a wildcard anybody can name a host that the origin does not want, and neither who did so before nor who
-//! does so now should decide alone. An answer to anybody forgets the past. Being out never refuses a request: when all others
-//! fail, an origin that is out is tried anyway.
+//! A destination that fails [`FAILURES_MAX`] times in a row, or does not respond within the whole
+//! time limit, is ejected for [`FIRST_MS`], doubled up to [`LONGEST_MS`] with each failed probe. A
+//! probe is the edge's own request, for a host that got a response before: no client's request
+//! decides whether an origin recovers. If there is none, it is for the host whose request caused
+//! the ejection and the host of the next client in turns: below a wildcard, clients can name hosts
+//! that the origin does not serve, and neither an earlier nor a current client should decide alone.
+//! A response to anyone resets the state. Ejection never refuses a request: when all others fail,
+//! an ejected origin is tried anyway.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -18,39 +20,40 @@ use http::{Version, uri::Authority};
 
 use super::{UpstreamError, pool::Destination};
 
-/// Failures in a row that take an origin out.
+/// Consecutive failures that eject an origin.
 const FAILURES_MAX: u32 = 3;
-/// How long it is out at first.
+/// First ejection time.
 const FIRST_MS: u64 = 2_000;
-/// How long it is out at most.
+/// Maximum ejection time.
 const LONGEST_MS: u64 = 60_000;
-/// How long a trial is waited for, before another one may begin.
+/// How long a probe may take, before another one may begin.
 pub(super) const PROBE_TIMEOUT_MS: u64 = 10_000;
-/// For so long after an answer a request that breaks off says something of itself, not of the origin.
+/// For this long after a response, an aborted request counts against the request, not the origin.
 const LATELY_MS: u64 = 10_000;
-/// For so long a failure is remembered of what nobody asks for any more.
+/// A failure of an unused destination is forgotten after this time.
 const FORGOTTEN_AFTER_MS: u64 = 10 * 60_000;
-/// How often what is old is looked for.
+/// Interval at which old entries are removed.
 const FORGET_EVERY_MS: u64 = 60_000;
-/// How often the host of the last answer is noted.
+/// Interval at which the host of the last response is recorded.
 const NOTE_EVERY_MS: u64 = 1_000;
-/// What is remembered at most of each kind: 65,536 destinations of 200 bytes are 13 MB.
+/// Maximum number of entries of each kind: 65,536 destinations of 200 bytes are 13 MB.
 const KNOWN_MAX: usize = 65_536;
 
-/// What requests have met lately.
+/// The recent outcomes of requests.
 #[derive(Debug, Default)]
 pub(super) struct OutlierDetector {
-    /// By authority, of those that may be at private addresses and those that may not: a name can have both.
+    /// By authority, separately for origins with and without access to private addresses: a name
+    /// can have both.
     addresses: [Outliers<Box<str>>; 2],
     destinations: Outliers<Destination>,
     answered: HashMap<Destination, LastSuccess>,
-    /// When `answered` was last looked through.
+    /// When `answered` was last swept.
     swept_ms: u64,
-    /// When the failures were.
+    /// When the failures were last swept.
     forgot_ms: u64,
 }
 
-/// Those that failed lately.
+/// Recent failures.
 #[derive(Debug)]
 struct Outliers<K>(HashMap<K, OutlierState>);
 
@@ -59,53 +62,54 @@ struct OutlierState {
     failures: u32,
     failed_ms: u64,
     ejected_until_ms: u64,
-    /// Since when the edge tries it.
+    /// Since when a probe runs.
     probe_started_ms: Option<u64>,
     trials: u32,
-    /// Of the request that took it out, as in [`LastSuccess`].
+    /// Of the request that caused the ejection, as in [`LastSuccess`].
     host: Option<Authority>,
 }
 
-/// The last answer of a destination.
+/// The last response of a destination.
 #[derive(Debug)]
 struct LastSuccess {
     at_ms: u64,
-    /// Which host was answered. Without TLS alone: in TLS the destination has the host.
+    /// The host that got the response. Only without TLS: with TLS the destination contains the
+    /// host.
     host: Option<Authority>,
     noted_ms: u64,
-    /// Whether it was in HTTP/1.0.
+    /// Whether it was an HTTP/1.0 response.
     http10: bool,
 }
 
-/// What a request met.
+/// A failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) reason: UpstreamError,
-    /// Whether there was a connection of TCP.
+    /// Whether the TCP connection was established.
     pub(super) connected: bool,
     /// When the request was sent.
     pub(super) asked_ms: u64,
-    /// Whether it was the edge's own request, made to find out.
+    /// Whether it was a probe.
     pub(super) is_probe: bool,
-    /// Whether it was waited for a shorter time than an origin has.
+    /// Whether its time limit was shorter than usual.
     pub(super) cut_short: bool,
 }
 
-/// Whom a failure says something of.
+/// What a failure applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureScope {
-    /// Nobody but the domain, its client or the edge.
+    /// Only the domain, its client or the edge.
     None,
-    /// Everybody who connects to the address.
+    /// Everyone who connects to the address.
     Address,
     /// The requests of one account for one TLS name.
     Destination {
-        /// Whether once is enough.
+        /// Whether one failure is enough.
         at_once: bool,
     },
 }
 
-/// Whom `failure` says something of, if the destination answered last at `answered_ms`.
+/// What `failure` applies to, if the last response of the destination was at `answered_ms`.
 const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) -> FailureScope {
     const COUNTED: FailureScope = FailureScope::Destination { at_once: false };
     match failure.reason {
@@ -116,7 +120,7 @@ const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) 
         | UpstreamError::ConnectTimeout
         | UpstreamError::TlsUntrusted => COUNTED,
         UpstreamError::BadResponse => match answered_ms {
-            // A request that the origin does not want is the client's doing.
+            // A request that the origin refuses to serve is the client's fault.
             Some(at) if !failure.is_probe && now_ms < at.saturating_add(LATELY_MS) => {
                 FailureScope::None
             }
@@ -129,7 +133,8 @@ const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) 
             Some(at) if !failure.is_probe && at >= failure.asked_ms => FailureScope::None,
             _ => FailureScope::Destination { at_once: true },
         },
-        // Who may not go there says nothing to those who may, and being busy is no illness.
+        // That an address is not allowed says nothing to accounts for which it is, and a reached
+        // limit is not a failure.
         UpstreamError::NoOrigin
         | UpstreamError::AddressNotAllowed
         | UpstreamError::ConnectionLimit
@@ -141,12 +146,12 @@ const fn failure_scope(failure: Failure, answered_ms: Option<u64>, now_ms: u64) 
 }
 
 impl OutlierDetector {
-    /// Whether nothing failed lately.
+    /// Whether there are no recent failures.
     pub(super) fn has_no_failures(&self) -> bool {
         self.addresses.iter().all(|ones| ones.0.is_empty()) && self.destinations.0.is_empty()
     }
 
-    /// Forgets what failed long ago, periodically.
+    /// Periodically forgets old failures.
     pub(super) fn forget_old(&mut self, now_ms: u64) {
         if now_ms >= self.forgot_ms + FORGET_EVERY_MS {
             self.forgot_ms = now_ms;
@@ -162,18 +167,19 @@ impl OutlierDetector {
         self.addresses(to).is_available(&to.authority) && self.destinations.is_available(to)
     }
 
-    /// Whether it is out and should be tried now. Then this is said once, until the trial has ended.
+    /// Whether it is ejected and should be probed now. Then this returns true once, until the probe
+    /// has ended.
     pub(super) fn start_probe(&mut self, to: &Destination, now_ms: u64) -> bool {
         if self.is_available(to) {
             return false;
         }
         let address = self.addresses_mut(to).start_probe(&to.authority, now_ms);
-        // Both: one trial finds out about both.
+        // Both: one probe decides about both.
         self.destinations.start_probe(to, now_ms) | address
     }
 
-    /// The host for the trial that has begun, where the destination itself does not say it. `None`: the next
-    /// client's.
+    /// The host for the probe that has begun, where the destination itself does not contain it.
+    /// `None`: the next client's.
     pub(super) fn trial_host(&self, to: &Destination) -> Option<&Authority> {
         let answered = self.answered.get(to);
         let answered = answered.and_then(|answered| answered.host.as_ref());
@@ -183,14 +189,14 @@ impl OutlierDetector {
         })
     }
 
-    /// Whether its last answer was in HTTP/1.0: it knows no chunks (RFC 9112 §6.1).
+    /// Whether its last response was HTTP/1.0, which has no chunked coding (RFC 9112 §6.1).
     pub(super) fn speaks_http10(&self, to: &Destination) -> bool {
         self.answered
             .get(to)
             .is_some_and(|answered| answered.http10)
     }
 
-    /// It answered for `host`, in `version`. Whether it comes back by that.
+    /// It responded for `host`, in `version`. Returns whether this ends an ejection.
     pub(super) fn record_success(
         &mut self,
         to: &Destination,
@@ -206,7 +212,7 @@ impl OutlierDetector {
         self.destinations.recover(to) | address
     }
 
-    /// It failed when asked for `host`. For how long it goes out by that, if it does.
+    /// A request for `host` failed. Returns the ejection time, if this ejects it.
     pub(super) fn failed(
         &mut self,
         to: &Destination,
@@ -287,7 +293,7 @@ impl OutlierDetector {
     }
 }
 
-/// In memory of its own: what is parsed shares the buffer of the whole head.
+/// A copy: a parsed value shares the buffer of all the headers.
 fn copy(host: &Authority) -> Option<Authority> {
     Authority::try_from(host.as_str().as_bytes()).ok()
 }
@@ -323,7 +329,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
             .retain(|_, state| now_ms < state.failed_ms + FORGOTTEN_AFTER_MS);
     }
 
-    /// Whether it was out.
+    /// Returns whether it was ejected.
     fn recover(&mut self, key: &K) -> bool {
         self.0.remove(key).is_some_and(|state| state.is_ejected())
     }
@@ -336,7 +342,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
             }
         }
         let state = self.0.entry(key.clone()).or_default();
-        // Requests that went there anyway, or were on their way, say nothing new.
+        // Requests that went there anyway, or were in flight, say nothing new.
         if state.is_ejected() && !trial {
             return None;
         }

@@ -1,10 +1,10 @@
-//! Connections to origins, kept and bounded.
+//! Pooled connections to origins, bounded in number.
 //!
-//! HTTP/1.1 connections are in the pool while nobody uses them; an HTTP/2 connection to a destination
-//! is shared by up to [`STREAMS_MAX`] requests, and then there is another one. To one origin there are
-//! never more connections than allowed, whatever hosts it is asked for: who finds all of them in use
-//! waits, or gets one of whoever has most ([`UpstreamLimiter`]). Connections to addresses that the origin's
-//! name has left are closed after a while.
+//! HTTP/1.1 connections are in the pool while they are idle; an HTTP/2 connection to a destination
+//! is shared by up to [`STREAMS_MAX`] requests, and then there is another one. One origin never has
+//! more connections than allowed, for all hosts together: a request that finds all of them in use
+//! waits, or evicts one of the largest user ([`UpstreamLimiter`]). Connections to addresses that
+//! are no longer in the origin's DNS response are closed after a while.
 
 use std::{
     collections::HashMap,
@@ -45,18 +45,18 @@ pub(super) struct Pool {
     origins: Mutex<HashMap<Box<str>, Arc<OriginPool>>>,
 }
 
-/// Where a connection leads.
+/// The destination of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
-    /// The account on whose behalf.
+    /// The account that owns the origin.
     pub(super) account_id: u64,
     /// `host:port` of the origin.
     pub(super) authority: Box<str>,
-    /// The host that it must prove to be; `None` without TLS.
+    /// The host that its certificate must be valid for; `None` without TLS.
     pub(super) tls_host: Option<Box<str>>,
-    /// Whether it speaks HTTP/2 in the clear.
+    /// Whether it uses plaintext HTTP/2.
     pub(super) h2c: bool,
-    /// Whether it may be at an address that is not public.
+    /// Whether its address may be private.
     pub(super) private: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct PooledConnection {
     sender: Sender,
     /// Whether it was used before: the origin may be about to close it.
     pub(super) reused: bool,
-    /// `None` over HTTP/2, where many share a connection.
+    /// `None` over HTTP/2, where many requests share a connection.
     pub(super) permit: Option<UpstreamPermit>,
     /// `None` over HTTP/1.1.
     pub(super) stream: Option<StreamGuard>,
@@ -88,16 +88,16 @@ struct OriginPool {
     limiter: Arc<UpstreamLimiter>,
     returned: Notify,
     idle: Mutex<IdleConnections>,
-    /// For a kept connection to an address that its name has left.
+    /// For a pooled connection whose address is no longer in the DNS response.
     stale_address_timeout: Duration,
 }
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// Names that are asked about at once.
+/// Names resolved concurrently.
 const NAMES_AT_ONCE: usize = 16;
 
 impl Pool {
-    /// An empty pool. Must be called on the runtime: what is idle for too long is closed by a task.
+    /// An empty pool. Must be called on the runtime: a task closes idle connections.
     pub(super) fn new(dial: Connector, patience: Timeouts, connections_max: usize) -> Arc<Self> {
         let pool = Arc::new(Self {
             connector: dial,
@@ -110,8 +110,8 @@ impl Pool {
         pool
     }
 
-    /// A connection to `to` for a client of `source`: a kept one, or a new one. With `fresh` always a
-    /// new one.
+    /// A connection to `to` for a client of `source`: a pooled one, or a new one. With `fresh`
+    /// always a new one.
     pub(super) async fn checkout(
         &self,
         to: &Destination,
@@ -145,13 +145,13 @@ impl Pool {
         if !fresh && let Some(taken) = lines.take(to, http1_only) {
             return Ok(used(lines, to, taken, true).with(exchange));
         }
-        // Rare, and large: on the heap, so that the many requests that take a kept connection do not
-        // carry the room for it about.
+        // Rare, and large: on the heap, so that the many requests that use a pooled connection do
+        // not reserve space for it.
         let dialled = self.wait_or_connect(lines, to, http1_only, (fresh, deadline), exchange);
         Box::pin(dialled).await
     }
 
-    /// A connection that comes free, or a new one as soon as it is allowed.
+    /// A connection that is returned, or a new one as soon as it is allowed.
     async fn wait_or_connect(
         &self,
         lines: Arc<OriginPool>,
@@ -161,7 +161,7 @@ impl Pool {
         exchange: UpstreamPermit,
     ) -> Result<PooledConnection, ConnectError> {
         let permit = loop {
-            // Asked for before looking, so that what comes back in between is not missed.
+            // Registered before the check, so that a return in between is not missed.
             let mut returned = pin!(lines.returned.notified());
             returned.as_mut().enable();
             if !fresh && let Some(taken) = lines.take(to, http1_only) {
@@ -197,7 +197,7 @@ impl Pool {
         };
         let (streams, stream) = exchange.mark_http2();
         lines.keep_http2(to, peer, shared.clone(), streams);
-        // If the connection has ended already, nothing is counted any more.
+        // If the connection has ended already, the permit is dropped.
         let _ = keeps.send(exchange);
         let taken = (sender, peer, Some(stream));
         Ok(used(lines, to, taken, false))
@@ -229,8 +229,8 @@ impl Pool {
         });
     }
 
-    /// Asks again about the names whose answers do not hold any more. Those that fail keep what they have:
-    /// a DNS that is away closes no connections.
+    /// Resolves again the names whose responses have expired. Those that fail keep their addresses:
+    /// a DNS outage closes no connections.
     async fn resolve_again(&self) {
         let now = Instant::now();
         let due: Vec<_> = {
@@ -278,7 +278,7 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
 }
 
 impl PooledConnection {
-    /// One over HTTP/1.1 has the connection for itself.
+    /// Over HTTP/1.1 it has the connection for itself.
     fn with(self, exchange: UpstreamPermit) -> Self {
         let exchange = (!self.is_http2()).then_some(exchange);
         Self {
@@ -287,17 +287,17 @@ impl PooledConnection {
         }
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Whether it uses HTTP/2.
     pub(super) const fn is_http2(&self) -> bool {
         matches!(self.sender, Sender::Http2(_))
     }
 
-    /// Whether it is in TLS.
+    /// Whether it uses TLS.
     pub(super) const fn is_tls(&self) -> bool {
         self.tls_host.is_some()
     }
 
-    /// Sends a request. The error gives it back if nothing of it was sent.
+    /// Sends a request. The error returns it if nothing of it was sent.
     pub(super) async fn send(
         &mut self,
         request: Request<UpstreamBody>,
@@ -308,7 +308,7 @@ impl PooledConnection {
         }
     }
 
-    /// Keeps the connection for the next request as soon as this one is through.
+    /// Returns the connection to the pool as soon as this request is complete.
     pub(super) fn return_to_pool(self) {
         // The shared HTTP/2 connection never left the pool.
         let Sender::Http1(mut sender) = self.sender else {
@@ -328,7 +328,8 @@ impl PooledConnection {
 }
 
 impl Destination {
-    /// Whether a connection to there may be used, which may have been opened for a domain that may go
+    /// Whether a connection to this address may be used: it may have been opened for a domain that
+    /// may connect where this one may not.
     /// where this one may not.
     fn may_use(&self, peer: IpAddr) -> bool {
         self.private || is_public(peer)
@@ -355,7 +356,7 @@ impl OriginPool {
         kept.addresses.answer(addresses, valid_until, left, now);
     }
 
-    /// Whether its name should be asked about again.
+    /// Whether its name should be resolved again.
     fn is_due(&self, now: Instant) -> bool {
         self.kept().addresses.is_due(now)
     }

@@ -1,4 +1,4 @@
-//! Names of origins, asked of the DNS and remembered for as long as their answers say.
+//! DNS resolution of origin names, cached for as long as the responses allow.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use hickory_resolver::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-/// Asks the DNS, by the system's configuration as it is at the time.
+/// Resolves names, by the system's current configuration.
 #[derive(Debug)]
 pub(super) struct Resolver {
     server: Option<SocketAddr>,
@@ -34,22 +34,22 @@ struct LoadedResolver {
     looked: Instant,
 }
 
-/// When each of [`FILES`] was written.
+/// When each of [`FILES`] was modified.
 type Written = [Option<SystemTime>; 2];
 
 const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-/// How often it is looked whether they are the same still.
+/// Interval at which changes of these files are noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How soon a name is asked about again, however long its answer is good for: one of the hosts file is
-/// good for a day. The answer may well be the remembered one.
+/// Maximum time until a name is resolved again, however long its response is valid: one of the
+/// hosts file is valid for a day. The result may well come from the cache.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// Answers that are remembered.
+/// Number of cached responses.
 const CACHE: u64 = 4096;
-/// For one server; the whole of it is bounded by the time for a connection.
+/// Time limit for one server; the whole of it is bounded by the connect timeout.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Resolver {
-    /// Asks this server, or those of the system.
+    /// Uses this server, or those of the system.
     pub(super) fn new(server: Option<SocketAddr>) -> Self {
         Self {
             server,
@@ -57,10 +57,11 @@ impl Resolver {
         }
     }
 
-    /// The addresses that a name has now.
+    /// The current addresses of a name.
     ///
     /// # Errors
-    /// [`NetError`] if there is none, nobody answers, or the system's configuration does not read.
+    /// [`NetError`] if there is none, no server responds, or the system's configuration cannot be
+    /// parsed.
     pub(super) async fn addresses(&self, name: &str) -> Result<Resolution, NetError> {
         let dns = self.dns().await?;
         let found = dns.lookup_ip(name).await?;
@@ -90,7 +91,7 @@ impl Resolver {
                 *current = Some(fresh);
                 Ok(dns)
             }
-            // The same as before; or one that does not read, which is written at this moment perhaps.
+            // Unchanged; or unreadable, perhaps because it is being written.
             (Ok(None) | Err(_), Some(current)) => Ok(current.dns.clone()),
             (Ok(None), None) => Err(NetError::from("no DNS configuration")),
             (Err(error), None) => Err(error),
@@ -98,7 +99,7 @@ impl Resolver {
     }
 }
 
-/// Reads the system's configuration, if it is another one than that `known`.
+/// Reads the system's configuration, if it changed since `known`.
 fn reload_if_changed(
     server: Option<SocketAddr>,
     known: Option<Written>,

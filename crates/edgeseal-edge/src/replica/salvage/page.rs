@@ -1,10 +1,10 @@
-//! Pages of SQLite, as <https://www.sqlite.org/fileformat2.html> describes them: rows of tables
-//! `WITHOUT ROWID`, which are kept as indexes are.
+//! Pages of SQLite (<https://www.sqlite.org/fileformat2.html>): rows of `WITHOUT ROWID` tables,
+//! which are stored like indexes.
 
-/// Bytes of a page of the replica, with nothing reserved at its end.
+/// Page size of the replica in bytes, with no reserved space.
 pub(super) const PAGE_BYTES: usize = 8192;
 
-/// A page that may hold anything.
+/// A page with arbitrary content.
 pub(super) struct Page<'a>(pub(super) &'a [u8]);
 
 /// A value of a row.
@@ -19,15 +19,15 @@ pub(super) enum Value<'a> {
 /// Section 1.6: an interior page of an index, and a leaf.
 const INTERIOR: u8 = 0x02;
 const LEAF: u8 = 0x0A;
-/// Section 1.6: the longest payload that stays on its page whole, and the least that stays there of a
-/// longer one.
+/// Section 1.6: the longest payload that stays on its page completely, and the least that stays
+/// there of a longer one.
 const LOCAL_MAX: usize = (PAGE_BYTES - 12) * 64 / 255 - 23;
 const LOCAL_MIN: usize = (PAGE_BYTES - 12) * 32 / 255 - 23;
 /// Longer rows are not written.
 const ROW_MAX: usize = 1 << 20;
 
 impl Page<'_> {
-    /// Its rows, as far as they read, with those parts that lie on other pages.
+    /// Its rows, as far as they can be parsed, with their parts on overflow pages.
     pub(super) fn rows(&self, read: &mut dyn FnMut(u32) -> Option<Vec<u8>>) -> Rows {
         let payloads = self
             .cells()
@@ -36,7 +36,7 @@ impl Page<'_> {
         Rows(payloads)
     }
 
-    /// What begins at each cell; nothing if it is a page of another kind.
+    /// The bytes from the start of each cell; empty if it is a page of another kind.
     fn cells(&self) -> impl Iterator<Item = &[u8]> {
         let (pointers, before_payload) = match self.0.first() {
             Some(&LEAF) => (8, 0),
@@ -58,7 +58,7 @@ impl Page<'_> {
 pub(super) struct Rows(Vec<Vec<u8>>);
 
 impl Rows {
-    /// Calls with the values of each.
+    /// Calls `take` with the values of each.
     pub(super) fn each(&self, mut take: impl FnMut(&[Value<'_>])) {
         for payload in &self.0 {
             if let Some(values) = values(payload) {
@@ -73,7 +73,7 @@ fn number(two: &[u8]) -> usize {
         .fold(0, |all, byte| all << 8 | usize::from(*byte))
 }
 
-/// The payload of a cell, with what lies on overflow pages (section 1.6).
+/// The payload of a cell, including its overflow pages (section 1.6).
 fn payload(cell: &[u8], read: &mut dyn FnMut(u32) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let (length, cell) = varint(cell)?;
     let length = usize::try_from(length)
@@ -86,7 +86,7 @@ fn payload(cell: &[u8], read: &mut dyn FnMut(u32) -> Option<Vec<u8>>) -> Option<
     let local = if local <= LOCAL_MAX { local } else { LOCAL_MIN };
     let mut payload = cell.get(..local)?.to_vec();
     let mut next = cell.get(local..local + 4)?.to_vec();
-    // Each page brings some, so a chain that leads in circles ends as well.
+    // Each page adds some, so a cyclic chain ends as well.
     while payload.len() < length {
         let page = read(u32::try_from(number(&next)).ok().filter(|page| *page > 0)?)?;
         let (link, content) = page.split_at_checked(4)?;
@@ -113,7 +113,7 @@ fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
             5 => 6,
             6 => 8,
             12.. => usize::try_from((kind - 12) / 2).ok()?,
-            _ => return None, // a number with a fraction, or reserved
+            _ => return None, // floating point, or reserved
         };
         let (value, rest) = body.split_at_checked(length)?;
         body = rest;
@@ -129,7 +129,7 @@ fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
     Some(values)
 }
 
-/// A number of one to eight bytes, with its sign.
+/// A big-endian signed integer of one to eight bytes.
 fn integer(bytes: &[u8]) -> i64 {
     let first = bytes
         .first()
@@ -138,7 +138,7 @@ fn integer(bytes: &[u8]) -> i64 {
     rest.fold(first, |all, byte| all << 8 | i64::from(*byte))
 }
 
-/// A number of one to nine bytes, and what follows it (section 1.6).
+/// A varint of one to nine bytes, and what follows it (section 1.6).
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(9) {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is in a page, reading it ends, and without a panic.
+        /// Parsing terminates without a panic for any page content.
         #[test]
         fn any_page_reads(
             kind in prop::sample::select(vec![INTERIOR, LEAF, 0x0D]),

@@ -38,7 +38,7 @@ fn material(number: usize) -> (Digest, Bytes) {
     (Digest::of(&number.to_be_bytes()), Bytes::from(value))
 }
 
-/// How many issuers, materials and domains there are.
+/// The number of issuers, materials and domains.
 fn count(file: &Path) -> (usize, usize, usize) {
     let (mut issuers, mut materials, mut domains) =
         (HashSet::new(), HashSet::new(), HashSet::new());
@@ -60,8 +60,8 @@ async fn a_whole_file_is_salvaged_whole() {
     assert_eq!(count(&file), (1, DOMAINS, DOMAINS));
 }
 
-/// Each page is overwritten in turn, the first one and the roots of tables included. What is lost is
-/// what had a part on that page.
+/// Each page is overwritten in turn, including the first one and the roots of tables. Only rows
+/// with a part on that page are lost.
 #[tokio::test]
 async fn a_bad_page_costs_the_rows_that_are_on_it() {
     let (_directory, file) = replica().await;

@@ -25,7 +25,7 @@ use crate::{
     tls::KeyCache,
 };
 
-/// More than SQLite keeps in memory of a file that it has read, 4 MiB.
+/// More than SQLite caches of a file that it has read, 4 MiB.
 const DOMAINS: u64 = 20_000;
 const PAGE: u64 = 8192;
 
@@ -85,8 +85,8 @@ fn damage(directory: &Path, pages: Range<u64>) {
         .unwrap();
 }
 
-/// When it was opened, the file was whole. What can be read is served after the time that the store
-/// has, and not when it answers at last.
+/// The file was intact when it was opened. What can be read is served after the store's time limit,
+/// and not only when the store responds at last.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_breaks_while_it_is_read_does_not_keep_a_start_waiting() {
     let directory = tempfile::tempdir().unwrap();
@@ -103,7 +103,7 @@ async fn a_replica_that_breaks_while_it_is_read_does_not_keep_a_start_waiting() 
     assert!((DOMAINS / 10..DOMAINS).contains(&served), "{served}");
     assert_eq!(standing.cursor, None, "the store is asked for everything");
 
-    // It has something new, which is not followed in time.
+    // It has something new, which is not applied in time.
     let store: SharedStore = Arc::new(MemoryStore::new());
     let write = vec![Write::Put {
         key: Key::domain(&row(1).name),

@@ -14,7 +14,7 @@ fn host(name: &str) -> Authority {
     name.parse().unwrap()
 }
 
-/// As it is at `now_ms` of a request that was sent then.
+/// At `now_ms`, of a request that was sent then.
 const fn failure(reason: UpstreamError, connected: bool, asked_ms: u64) -> Failure {
     Failure {
         reason,
@@ -64,8 +64,8 @@ fn failure_scope_by_cause() {
     const COUNTED: FailureScope = FailureScope::Destination { at_once: false };
     const AT_ONCE: FailureScope = FailureScope::Destination { at_once: true };
     const NOBODY: FailureScope = FailureScope::None;
-    // The request was sent at 50,000; what it met, whether there was a connection, when somebody was
-    // answered last, whether the edge itself asked; at 60,000.
+    // The request was sent at 50,000; its outcome, whether the TCP connection was established, when
+    // the last response was, whether it was a probe; at 60,000.
     let table = [
         (N::Unreachable, false, None, false, ADDRESS),
         (N::Unreachable, false, Some(59_999), false, ADDRESS),
@@ -116,7 +116,7 @@ fn what_was_not_given_its_time_is_not_silent() {
     };
     assert_eq!(short(false, None), FailureScope::None);
     assert_eq!(short(false, Some(49_999)), FailureScope::None);
-    // The edge's own request may have less time than a client's.
+    // A probe may have less time than a client's request.
     assert_eq!(
         short(true, None),
         FailureScope::Destination { at_once: true }
@@ -241,7 +241,7 @@ fn a_client_cannot_eject_an_origin_that_serves_others() {
         assert_eq!(broken(&mut health, &a, now), None);
     }
     assert!(health.is_available(&a) && health.has_no_failures());
-    // Nobody else came for long. What it is tried with is not what the client asked for.
+    // No other client came for long. The probe is not for what the client asked for.
     for now in LATELY_MS..LATELY_MS + 3 {
         broken(&mut health, &a, now);
     }

@@ -1,4 +1,4 @@
-//! The connections to one origin that are kept for the next request.
+//! The idle and shared connections to one origin.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
     Destination, Sender,
 };
 
-/// The connections of one origin that may be used again.
+/// The connections of one origin that can be used again.
 #[derive(Debug, Default)]
 pub(super) struct IdleConnections {
     pub(super) addresses: Addresses,
@@ -32,8 +32,8 @@ struct Idle<S> {
     since: Instant,
 }
 
-/// A connection of HTTP/2, for requests of one account: none waits for what another account leaves
-/// unread.
+/// An HTTP/2 connection, for requests of one account: none waits for data that another account
+/// leaves unread.
 #[derive(Debug)]
 struct SharedConnection {
     account: u64,
@@ -41,22 +41,22 @@ struct SharedConnection {
     streams: StreamCounter,
 }
 
-/// A sender, where it leads to, and its stream if it is shared.
+/// A sender, its address, and its stream if it is shared.
 pub(super) type CheckedOut = (Sender, IpAddr, Option<StreamGuard>);
 
-/// An idle connection is closed after this long. Below the shortest keep-alive that is usual among
-/// origins would be best (5 s), but a request without a body survives a stale connection anyway.
+/// An idle connection is closed after this long. Below the shortest usual keep-alive of origins
+/// would be best (5 s), but a request without a body survives a stale connection anyway.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 impl IdleConnections {
-    /// Of those with fewer streams than `streams_max` the first: when there is less to do the others
-    /// become idle.
+    /// The first of those with fewer streams than `streams_max`: with less load the others become
+    /// idle.
     pub(super) fn take_http2(
         &mut self,
         to: &Destination,
         streams_max: usize,
     ) -> Option<CheckedOut> {
-        // One that is to end for another may take some time to.
+        // An evicted one may take some time to end.
         let ends = |one: &SharedConnection| one.idle.sender.is_closed() || one.streams.is_evicted();
         self.http2.retain(|one| !ends(one));
         let mut able = self.http2.iter_mut().filter(|one| {
@@ -80,7 +80,7 @@ impl IdleConnections {
             return Some(shared);
         }
         let http1 = &mut self.http1;
-        // The one that came back last is the least likely to be stale.
+        // The one returned last is the least likely to be stale.
         while let Some(last) = http1
             .iter()
             .rposition(|one| one.tls_host == to.tls_host && to.may_use(one.peer))
@@ -93,8 +93,8 @@ impl IdleConnections {
         None
     }
 
-    /// Closes the connection of HTTP/1.1 that was idle for longest: its permit is needed. Those of HTTP/2
-    /// are counted with those in use, and were asked to give way before.
+    /// Closes the longest idle HTTP/1.1 connection: its permit is needed. HTTP/2 connections are
+    /// counted with those in use, and were evicted before.
     pub(super) fn evict(&mut self) {
         if !self.http1.is_empty() {
             self.http1.remove(0);
@@ -119,7 +119,7 @@ impl IdleConnections {
         }
     }
 
-    /// Keeps it for others as well, unless there is another one for them.
+    /// Shares it with other requests, unless another one is shared already.
     pub(super) fn keep_http2(
         &mut self,
         to: &Destination,
@@ -148,7 +148,8 @@ impl IdleConnections {
         }
     }
 
-    /// Closes what is idle for too long, or leads where the name does not any more. Whether nothing is left.
+    /// Closes connections that were idle for too long, or whose address is no longer in the DNS
+    /// response. Returns whether nothing is left.
     pub(super) fn sweep(&mut self, left: Duration, now: Instant) -> bool {
         let Self {
             addresses,
@@ -157,7 +158,7 @@ impl IdleConnections {
         } = self;
         let is_fresh = |peer, since| now - since < IDLE_MAX && addresses.has(peer, left, now);
         http1.retain(|one| one.sender.is_ready() && is_fresh(one.peer, one.since));
-        // One that streams are open on ends after the last of them.
+        // One with open streams ends after the last of them.
         http2.retain(|SharedConnection { idle, .. }| {
             !idle.sender.is_closed() && is_fresh(idle.peer, idle.since)
         });
