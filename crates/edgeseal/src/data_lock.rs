@@ -1,5 +1,5 @@
-//! One process owns a data directory, whatever store it uses: the edge's replica, the addresses and the
-//! socket of the hand-over are in it.
+//! The lock on a data directory. One process owns it, whatever store it uses: the directory holds
+//! the edge's replica, the addresses and the hand-over socket.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -9,19 +9,19 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// The lock file of a data directory. The kernel unlocks it when the process ends, however it ends.
+/// The lock file of a data directory. The kernel releases the lock when the process ends.
 pub(crate) struct DataLock {
     data: PathBuf,
-    /// `None`: the disk takes no lock file, so nobody can write there anyway.
+    /// `None` if the disk takes no lock file: then no process can write there anyway.
     file: Option<File>,
-    /// Whether it says whose it is.
+    /// Whether the file contains this process's id.
     pid_written: AtomicBool,
 }
 
-/// Why a data directory is not this process's.
+/// Why a data directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataLockError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error(
         "{} is in use by {}: one process owns a data directory; stop that one, give this one another --data, or \
          start with --take-over",
@@ -31,37 +31,37 @@ pub(crate) enum DataLockError {
     Held {
         /// The data directory.
         data: PathBuf,
-        /// The process that has it, if it says so.
+        /// The id of the process that holds it, if the file contains it.
         holder: Option<u32>,
     },
-    /// The system refuses.
+    /// The lock file cannot be opened or locked.
     #[error("cannot lock {}: {cause}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
 }
 
-/// Who has a data directory.
+/// Who holds the lock of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// Nobody.
+    /// No process.
     Nobody,
-    /// A process, which may say who it is.
+    /// A process, with its id if the file contains it.
     Process(Option<u32>),
 }
 
-/// Says who has a data directory, and leaves it alone.
+/// Returns who holds the lock of a data directory, without taking it.
 pub(crate) fn holder(data: &Path) -> Holder {
     let Ok(file) = File::open(data.join(LOCK_FILE)) else {
         return Holder::Nobody;
     };
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Holder::Process(read_pid(&file)),
-        // It is unlocked when the file is closed.
+        // Closing the file releases the shared lock.
         Ok(()) | Err(TryLockError::Error(_)) => Holder::Nobody,
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn holder(data: &Path) -> Holder {
 pub(crate) const LOCK_FILE: &str = "lock";
 
 impl DataLock {
-    /// Takes the data directory, which must exist.
+    /// Locks the data directory, which must exist.
     ///
     /// # Errors
     /// [`DataLockError`].
@@ -97,7 +97,7 @@ impl DataLock {
         Ok(lock)
     }
 
-    /// Takes it again after [`release`](Self::release).
+    /// Locks it again after [`release`](Self::release).
     ///
     /// # Errors
     /// [`DataLockError`].
@@ -121,21 +121,21 @@ impl DataLock {
         Ok(())
     }
 
-    /// Has it say whose it is, for the messages of others.
+    /// Writes this process's id, for the error messages of other processes.
     pub(crate) fn write_pid(&self) {
         if let Some(file) = &self.file {
             self.pid_written.store(true, Ordering::Relaxed);
-            // A full disk does not take it, and need not.
+            // Optional: it fails on a full disk.
             let _ = write_pid_to(file);
         }
     }
 
-    /// Lets another process take it.
+    /// Releases the lock, so that another process can take it.
     pub(crate) fn release(&self) {
         if let Some(file) = &self.file
             && self.pid_written.swap(false, Ordering::Relaxed)
         {
-            // What fails here ends with the process.
+            // On failure, the lock ends with the process.
             let _ = file.set_len(0);
             let _ = file.unlock();
         }
@@ -144,12 +144,12 @@ impl DataLock {
 
 impl Drop for DataLock {
     fn drop(&mut self) {
-        // Closing is not enough: a child that is just being started still has the file open.
+        // Closing is not enough: a child that is being spawned may still have the file open.
         self.release();
     }
 }
 
-/// Opens the lock file, for reading only if it cannot be written: that is enough for a lock.
+/// Opens the lock file, read-only if it cannot be written: that suffices for a lock.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -159,7 +159,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether this is the disk's state and nothing that the operator chose.
+/// Whether the cause is the state of the disk rather than a choice of the operator.
 fn is_unwritable_disk(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,5 +1,4 @@
-//! The composition root: store, edge, API and admin pages, put together, handed over and taken
-//! apart.
+//! The composition root: starts, hands over and shuts down store, edge, API and admin endpoints.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,13 +36,13 @@ use open_store::{StoreState, error_chain};
 
 /// What [`StartError::Listen`] calls the API in TLS.
 pub(crate) const API_TLS_ROLE: &str = SocketRole::ApiTls.description();
-/// For calls when another process takes over: new ones wait for as long.
+/// How long calls in flight may take before a hand-over. New calls wait for as long.
 const HANDOVER_DRAIN: ShutdownTimeouts = ShutdownTimeouts {
     unused: Duration::from_secs(1),
     drain: Duration::from_secs(5),
 };
 
-/// A running Edgeseal.
+/// A running process: owns everything below from startup to shutdown.
 pub(crate) struct Node {
     context: NodeContext,
     addresses: Addresses,
@@ -53,22 +52,21 @@ pub(crate) struct Node {
     control_plane: Option<ControlPlane>,
     store: Arc<RevocableStore>,
     data_lock: DataLock,
-    /// Why the store is away, if it is.
-    away: Option<String>,
-    /// Whether it is about to end.
+    /// Why the store is unavailable, if it is.
+    unavailable_reason: Option<String>,
+    /// Whether shutdown has begun.
     draining: watch::Sender<bool>,
-    /// Health is told to the last.
+    /// The admin server, and what stops it. It stops last, so that health is reported until then.
     admin: (watch::Sender<bool>, JoinHandle<()>),
     handover_listener: Option<HandoverListener>,
 }
 
 impl Node {
-    /// Starts everything; returns once everything listens. With `take_over`, in the place of the
-    /// process that serves this data directory: until the last moment that one goes on if anything
-    /// is in the way here.
+    /// Starts everything; returns once all sockets listen. With `take_over`, this process replaces
+    /// the one that serves the data directory; if the start fails, that one keeps serving.
     ///
     /// # Errors
-    /// [`StartError`] says what is in the way.
+    /// [`StartError`] says what prevents the start.
     pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
         startup::start(config, take_over).await
     }
@@ -78,39 +76,39 @@ impl Node {
         &self.addresses
     }
 
-    /// Reads again what can be replaced while it is in use: certificate and key of the API in TLS.
-    /// What cannot be used is told, and what was there before stays.
+    /// Reloads the certificate and key of the API over TLS. If they cannot be used, this is logged
+    /// and the previous ones stay in use.
     pub(crate) fn reload(&self) {
         let Some((_, api_tls)) = &self.context.api_tls else {
-            tracing::info!("there are no files to be read again");
+            tracing::info!("nothing to reload: the API over TLS is off");
             return;
         };
         match api_tls.reload() {
-            Ok(()) => tracing::info!("certificate and key of the API in TLS were read again"),
+            Ok(()) => tracing::info!("certificate and key of the API over TLS reloaded"),
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the API in TLS keeps the certificate that it has"
+                "reload failed: the API over TLS keeps its certificate"
             ),
         }
     }
 
-    /// Waits until the store, if it is away, may be back. Can be dropped at any time.
+    /// Waits until an unavailable store may be available again. Cancel safe.
     pub(crate) async fn store_may_be_available(&self) {
-        if self.away.is_none() {
+        if self.unavailable_reason.is_none() {
             std::future::pending::<()>().await;
         }
         self.context.store_may_be_available().await;
     }
 
-    /// Waits until the store has lost its file, and says how. Can be dropped at any time.
+    /// Waits until the store has lost its file, and returns the cause. Cancel safe.
     pub(crate) async fn store_lost(&self) -> String {
         error_chain(&self.store.lost().await)
     }
 
-    /// Goes on without a store that has lost its file: visitors are served, calls are refused, and the
-    /// store is looked for.
-    pub(crate) async fn detach_store(&mut self, why: String) {
-        self.store.revoke(&why).await;
+    /// Continues without a store that has lost its file: the edge keeps serving, calls are refused,
+    /// and the node polls for the store.
+    pub(crate) async fn detach_store(&mut self, reason: String) {
+        self.store.revoke(&reason).await;
         if let Some(control) = self.control_plane.take() {
             control.shut_down(HANDOVER_DRAIN).await;
         }
@@ -120,7 +118,7 @@ impl Node {
         }
     }
 
-    /// Takes the store up again, if it can be used. Visitors are served meanwhile, calls wait.
+    /// Reattaches the store, if it can be used. The edge keeps serving meanwhile; calls wait.
     pub(crate) async fn attach_store(&mut self) {
         match self.context.open_store().await {
             Ok(StoreState::Available(store)) => {
@@ -129,52 +127,54 @@ impl Node {
                 }
                 self.store.restore(store);
                 match self.start_control_plane().await {
-                    Ok(()) if self.away.is_none() => tracing::info!("the store is back"),
+                    Ok(()) if self.unavailable_reason.is_none() => {
+                        tracing::info!("the store is available again")
+                    }
                     Ok(()) => {}
                     Err(error) => {
-                        let why = error_chain(&error);
-                        self.store.revoke(&why).await;
-                        self.log_store_unavailable(why);
+                        let reason = error_chain(&error);
+                        self.store.revoke(&reason).await;
+                        self.log_store_unavailable(reason);
                     }
                 }
             }
-            Ok(StoreState::Unavailable(why)) => self.log_store_unavailable(why),
+            Ok(StoreState::Unavailable(reason)) => self.log_store_unavailable(reason),
             Err(error) => self.log_store_unavailable(error_chain(&error)),
         }
     }
 
-    /// Says once why the store is away.
-    fn log_store_unavailable(&mut self, why: String) {
-        if self.away.as_ref() != Some(&why) {
-            tracing::error!(why, "the store is still away");
-            self.store.set_unavailable_reason(&why);
+    /// Logs why the store is unavailable, once per reason.
+    fn log_store_unavailable(&mut self, reason: String) {
+        if self.unavailable_reason.as_ref() != Some(&reason) {
+            tracing::error!(reason, "the store is still unavailable");
+            self.store.set_unavailable_reason(&reason);
         }
-        self.away = Some(why);
+        self.unavailable_reason = Some(reason);
     }
 
-    /// Starts what needs the store, and takes calls.
+    /// Starts everything that needs the store, and accepts calls.
     async fn start_control_plane(&mut self) -> Result<(), StartError> {
-        let (away, prepared) =
+        let (reason, prepared) =
             prepare_control_plane(&self.context, &self.store, &self.edge).await?;
-        self.away = away;
+        self.unavailable_reason = reason;
         self.control_plane = Some(prepared.accept(&self.context, &self.sockets)?);
         Ok(())
     }
 
-    /// Waits until another process is to take over.
+    /// Waits until another process asks for a hand-over.
     pub(crate) async fn handover_requested(&self) -> Successor {
         match &self.handover_listener {
-            Some(desk) => desk.accept().await,
+            Some(listener) => listener.accept().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Hands over to another process. If that does not come to its end, all is as before.
+    /// Hands over to another process. If the hand-over fails, this process resumes.
     ///
     /// # Errors
-    /// [`HandoverError`] says what went wrong; this process goes on.
+    /// [`HandoverError`]; this process keeps serving.
     pub(crate) async fn hand_over(&mut self, mut to: Successor) -> Result<(), HandoverError> {
-        tracing::info!("another process is about to take over");
+        tracing::info!("hand-over to another process started");
         to.send_sockets(&self.sockets).await?;
         let began = Instant::now();
         let took_over = self.release_store_to(&mut to).await;
@@ -186,12 +186,12 @@ impl Node {
         self.edge.stop_accepting();
         self.admin.0.send_replace(true);
         self.sockets.close();
-        // Its failure is the other process's: it serves by now.
+        // The successor serves by now: it is its own failure.
         let _ = to.announce_stop().await;
         self.handover_listener = None;
         tracing::info!(
             calls_waited_ms = began.elapsed().as_millis(),
-            "another process has taken over; what is open here goes on"
+            "another process has taken over; open connections continue here"
         );
         Ok(())
     }
@@ -206,8 +206,8 @@ impl Node {
         to.announce_release().await
     }
 
-    /// Takes up again what was let go of. Tries until it succeeds: the other process may be about to
-    /// end. Visitors are served meanwhile.
+    /// Reacquires lock and store after a failed hand-over. Retries until it succeeds, because the
+    /// other process may be about to exit. The edge keeps serving meanwhile.
     async fn resume_after_failed_handover(&mut self) {
         const PAUSE: Duration = Duration::from_millis(100);
         loop {
@@ -215,7 +215,7 @@ impl Node {
                 Ok(()) => return,
                 Err(error) => tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "the store cannot be opened again; trying again"
+                    "the store cannot be reopened; retrying"
                 ),
             }
             self.edge.stop_replication().await;
@@ -230,26 +230,26 @@ impl Node {
         self.data_lock.write_pid();
         match self.context.open_store().await? {
             StoreState::Available(store) => self.store.restore(store),
-            StoreState::Unavailable(why) => self.store.set_unavailable_reason(&why),
+            StoreState::Unavailable(reason) => self.store.set_unavailable_reason(&reason),
         }
         let store = Arc::clone(&self.store) as SharedStore;
         self.edge.resume_replication(store).await?;
         self.start_control_plane().await
     }
 
-    /// Waits until nothing is open any more, after another process has taken over.
+    /// Waits until all connections are closed, after another process has taken over.
     pub(crate) async fn wait_until_drained(&mut self) {
-        let patience = Duration::from_millis(self.context.config.handover_drain_timeout_ms);
-        self.edge.wait_until_drained(patience).await;
+        let timeout = Duration::from_millis(self.context.config.handover_drain_timeout_ms);
+        self.edge.wait_until_drained(timeout).await;
     }
 
-    /// Ends everything in order: no new calls, calls under way answered, connections drained, the
-    /// last refusal written, the store closed.
+    /// Shuts down gracefully: refuses new calls, answers the calls in flight, drains connections,
+    /// writes the last audit records, closes the store.
     pub(crate) async fn shut_down(mut self) {
         self.draining.send_replace(true);
         self.sockets.close();
-        if let Some(desk) = self.handover_listener.take() {
-            desk.remove();
+        if let Some(listener) = self.handover_listener.take() {
+            listener.remove();
         }
         let ending = ShutdownTimeouts {
             unused: Duration::ZERO,
@@ -268,34 +268,34 @@ impl Node {
         }
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
-        // A watcher that keeps its connection does not keep the process.
+        // An open connection of a monitoring client must not delay the exit.
         let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
         self.store.revoke("this process ends").await;
     }
 }
 
-/// Starts what needs the store, before the first call; and why the store is away, if it is. One that
-/// fails while this begins, in a directory that has served, is let go of.
+/// Starts everything that needs the store, without accepting calls. Also returns why the store is
+/// unavailable, if it is. A store that fails here is released if the directory has served before.
 async fn prepare_control_plane(
-    parts: &NodeContext,
-    lease: &Arc<RevocableStore>,
+    context: &NodeContext,
+    revocable: &Arc<RevocableStore>,
     edge: &Edge,
 ) -> Result<(Option<String>, Prepared), StartError> {
-    let store = Arc::clone(lease) as SharedStore;
-    if lease.is_available() {
-        match ControlPlane::start(parts, &store, true, edge).await {
-            Err(StartError::Bootstrap(BootstrapError::Store(fault))) if parts.has_served => {
-                lease.revoke(&error_chain(&fault)).await;
+    let store = Arc::clone(revocable) as SharedStore;
+    if revocable.is_available() {
+        match ControlPlane::start(context, &store, true, edge).await {
+            Err(StartError::Bootstrap(BootstrapError::Store(fault))) if context.has_served => {
+                revocable.revoke(&error_chain(&fault)).await;
             }
             started => return Ok((None, started?)),
         }
     }
-    let why = lease.unavailable_reason();
+    let reason = revocable.unavailable_reason();
     tracing::error!(
-        why,
-        "the store is away: the edge serves its last good state, the API refuses every call; the store is looked \
-         for until it is back"
+        reason,
+        "the store is unavailable: the edge serves its last good state, the API refuses every call; polling \
+         for the store"
     );
-    let prepared = ControlPlane::start(parts, &store, false, edge).await?;
-    Ok((Some(why), prepared))
+    let prepared = ControlPlane::start(context, &store, false, edge).await?;
+    Ok((Some(reason), prepared))
 }

@@ -1,25 +1,25 @@
-//! What the system lets this process have: file descriptors and memory.
+//! File descriptors and memory: the limits of this process and its use.
 
 use std::{fs, io, path::Path};
 
 use edgeseal_edge::MemoryUse;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How the file descriptors are shared out.
+/// How file descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DescriptorBudget {
-    /// As many as the process may have open; `None`: any number.
+    /// How many the process may have open; `None` if unlimited.
     pub(crate) limit: Option<u64>,
-    /// Connections of visitors at once: as configured, or fewer.
+    /// Concurrent client connections: as configured, or fewer.
     pub(crate) connections: usize,
-    /// Connections to the API at once: as configured, or fewer.
+    /// Concurrent API connections: as configured, or fewer.
     pub(crate) api_connections: usize,
 }
 
-/// Kept for files, watchers, listeners and what happens at once in a hand-over.
+/// Reserved for files, watchers, listeners and a hand-over.
 const RESERVED: u64 = 128;
 
-/// Takes as many file descriptors as the process may have.
+/// Raises the soft limit of file descriptors to the hard limit, and returns it.
 pub(crate) fn raise_nofile_limit() -> io::Result<Option<u64>> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let limit = Rlimit {
@@ -30,14 +30,14 @@ pub(crate) fn raise_nofile_limit() -> io::Result<Option<u64>> {
     Ok(maximum)
 }
 
-/// As many file descriptors as the process may have.
+/// The hard limit of file descriptors.
 pub(crate) fn nofile_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
 }
 
 impl DescriptorBudget {
-    /// Shares out what is allowed: a visitor may need a second one, for the origin. The API gets an
-    /// eighth at most, so that it answers whatever the visitors do.
+    /// Divides the allowed descriptors. A client connection may need two: the second for the origin.
+    /// The API gets at most an eighth, so that load on the edge cannot starve it.
     pub(crate) fn allocate(
         allowed: Option<u64>,
         connections: usize,
@@ -62,18 +62,18 @@ impl DescriptorBudget {
     }
 }
 
-/// Has the allocator give freed memory back to the system in the background, whether or not anything is
-/// asked of it in the meantime.
+/// Makes the allocator return freed memory to the system in the background, even without further
+/// allocations.
 pub(crate) fn enable_background_purge() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
         tracing::warn!(
             %error,
-            "freed memory goes back to the system only as memory is asked for"
+            "freed memory is returned to the system only upon further allocations"
         );
     }
 }
 
-/// What memory this process takes.
+/// The memory use of this process.
 pub(crate) fn memory_usage() -> Option<MemoryUse> {
     let used = MemoryUse::of_this_process()?;
     let freed = reclaimable_memory().unwrap_or_default();
@@ -83,28 +83,28 @@ pub(crate) fn memory_usage() -> Option<MemoryUse> {
     })
 }
 
-/// Bytes of it that are in use.
+/// The memory in use, in bytes.
 pub(crate) fn memory_in_use() -> Option<u64> {
     memory_usage().map(|used| used.in_use)
 }
 
-/// Bytes that were freed and are resident still.
+/// Bytes that are freed but still resident.
 fn reclaimable_memory() -> Option<u64> {
     use tikv_jemalloc_ctl::{epoch, stats};
-    epoch::advance().ok()?; // the figures are those of the last time that this was called
+    epoch::advance().ok()?; // the statistics are cached until the epoch advances
     let all = stats::resident::read().ok()?;
     let used = stats::active::read().ok()? + stats::metadata::read().ok()?;
     u64::try_from(all.saturating_sub(used)).ok()
 }
 
-/// Octets of memory that the control group of this process allows (cgroup v2); `None`: any number, or
-/// it cannot be told.
+/// The memory limit in bytes of this process's control group (cgroup v2); `None` if there is none
+/// or it cannot be read.
 pub(crate) fn cgroup_memory_max() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mut directory = Path::new("/sys/fs/cgroup").join(group.trim_start_matches('/'));
     let mut least = None;
-    // What a group above allows counts as well.
+    // The limits of the parent groups apply as well.
     while directory.starts_with("/sys/fs/cgroup") {
         let allowed = fs::read_to_string(directory.join("memory.max")).ok();
         let allowed = allowed.and_then(|text| text.trim().parse::<u64>().ok());
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_suffice_for_whom_is_let_in() {
+    fn accepted_connections_have_descriptors() {
         let table = [
             (None, 65_536, 4096),
             (Some(262_144), 65_536, 4096),

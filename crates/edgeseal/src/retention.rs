@@ -1,4 +1,4 @@
-//! Removes audit records for their age.
+//! Removes expired audit records.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use edgeseal_store::Catalog;
 
 use crate::clock;
 
-/// The first look comes when what was written before the start is linked.
+/// The first run waits until records from before the start are linked.
 const INITIAL_DELAY: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Removes records that are older than so many days, 0 for none, until `stop` is ready.
+/// Removes records older than `days` (0: none), once an hour, until `stop` completes.
 pub(crate) async fn expire_audit_records(
     catalog: Catalog,
     days: u32,
@@ -34,10 +34,10 @@ pub(crate) async fn expire_audit_records(
         };
         match removed {
             Ok(0) => {}
-            Ok(records) => tracing::info!(records, days, "removed audit records for their age"),
+            Ok(records) => tracing::info!(records, days, "removed expired audit records"),
             Err(fault) => tracing::error!(
                 error = &fault as &dyn std::error::Error,
-                "old audit records could not be removed"
+                "expired audit records could not be removed"
             ),
         }
     }

@@ -1,5 +1,5 @@
-//! A store that can be away: another process has it, or it could not be opened. Whoever holds it goes
-//! on when it is there again.
+//! A store that can be revoked and restored while it is in use: another process takes it, or it
+//! cannot be opened. Its holders continue when it is restored.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,28 +17,28 @@ use tokio::{
 
 use crate::node::open_store::{StoreState, error_chain};
 
-/// Passes every verb on, as long as it has a store; fails them otherwise, and says why.
+/// Forwards every operation while the store is available; otherwise fails it with the reason.
 pub(crate) struct RevocableStore {
     store: RwLock<Result<SharedStore, UnavailableStore>>,
-    /// Whether there is one: verbs that wait for the store give up when it goes.
+    /// Whether the store is available: pending operations fail when it is revoked.
     available: watch::Sender<bool>,
-    /// Why the last commit failed; `None` if it did not, or was only refused.
+    /// Why the last commit failed; `None` if it succeeded or was only refused.
     commit_failure: RwLock<Option<String>>,
 }
 
-/// Why there is no store.
+/// Why the store is unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 struct UnavailableStore(String);
 
-/// Why there is no store while another process has it.
+/// The reason while another process has the store.
 pub(crate) const HANDED_OVER: &str = "it was handed over to another process";
 
 impl RevocableStore {
-    pub(crate) fn new(opening: StoreState) -> Arc<Self> {
-        let store = match opening {
+    pub(crate) fn new(state: StoreState) -> Arc<Self> {
+        let store = match state {
             StoreState::Available(store) => Ok(store),
-            StoreState::Unavailable(why) => Err(UnavailableStore(why)),
+            StoreState::Unavailable(reason) => Err(UnavailableStore(reason)),
         };
         Arc::new(Self {
             available: watch::Sender::new(store.is_ok()),
@@ -47,68 +47,68 @@ impl RevocableStore {
         })
     }
 
-    /// Whether there is a store.
+    /// Whether the store is available.
     pub(crate) fn is_available(&self) -> bool {
         *self.available.borrow()
     }
 
-    /// Lets go of the store; returns once it is closed, so that another process can open it. What
-    /// was committed is durable. From now on verbs fail, and this is why.
-    pub(crate) async fn revoke(&self, why: &str) {
+    /// Releases the store; returns once it is closed, so that another process can open it. Commits
+    /// that succeeded are durable. From now on operations fail with this reason.
+    pub(crate) async fn revoke(&self, reason: &str) {
         self.available.send_replace(false);
-        let away = Err(UnavailableStore(why.to_owned()));
+        let unavailable = Err(UnavailableStore(reason.to_owned()));
         let taken = {
             let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *store, away)
+            std::mem::replace(&mut *store, unavailable)
         };
         let Ok(store) = taken else { return };
-        // Verbs under way end by themselves, now that they are told.
+        // Operations in flight end by themselves, since `available` has changed.
         while Arc::strong_count(&store) > 1 {
             sleep(Duration::from_millis(1)).await;
         }
-        // A panic of the store's own threads is in the log.
+        // A panic of the store's threads is logged there.
         let _ = task::spawn_blocking(move || drop(store)).await;
     }
 
-    /// Why there is no store; empty if there is one.
+    /// Why the store is unavailable; empty if it is available.
     pub(crate) fn unavailable_reason(&self) -> String {
         match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
             Ok(_) => String::new(),
-            Err(UnavailableStore(why)) => why.clone(),
+            Err(UnavailableStore(reason)) => reason.clone(),
         }
     }
 
-    /// Why the store, which is there, takes no changes: why the last one failed, as on a full disk. With
-    /// each sweep another one is tried, so that a store that takes them again is noticed.
+    /// Why the last commit of an available store failed, as on a full disk. Each sweep then tries
+    /// a commit that changes nothing, so that a recovery is noticed.
     pub(crate) fn commit_failure(&self) -> Option<String> {
-        let refuses = self.commit_failure.read();
-        refuses.unwrap_or_else(PoisonError::into_inner).clone()
+        let failure = self.commit_failure.read();
+        failure.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn record_commit(&self, committed: &Result<Revision, CommitError>) {
-        let why = match committed {
+        let reason = match committed {
             Err(CommitError::Fault(fault)) if fault.cause.is_some() => Some(error_chain(fault)),
-            // Without a cause it is the change that cannot be taken; and a conflict was only read.
+            // A fault without a cause is about the transaction itself, and a conflict wrote nothing.
             Err(_) => return,
             Ok(_) => None,
         };
-        if self.commit_failure() != why {
+        if self.commit_failure() != reason {
             *self
                 .commit_failure
                 .write()
-                .unwrap_or_else(PoisonError::into_inner) = why;
+                .unwrap_or_else(PoisonError::into_inner) = reason;
         }
     }
 
-    /// Says why there is no store. If there is one, nothing changes.
-    pub(crate) fn set_unavailable_reason(&self, why: &str) {
+    /// Replaces the reason. Does nothing if the store is available.
+    pub(crate) fn set_unavailable_reason(&self, reason: &str) {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        if let Err(away) = &mut *store {
-            why.clone_into(&mut away.0);
+        if let Err(unavailable) = &mut *store {
+            reason.clone_into(&mut unavailable.0);
         }
     }
 
-    /// Passes verbs on to this store from now on.
+    /// Forwards operations to this store from now on.
     pub(crate) fn restore(&self, store: SharedStore) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = Ok(store);
         *self
@@ -120,26 +120,26 @@ impl RevocableStore {
 
     fn store(&self) -> Result<SharedStore, Fault> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        store.clone().map_err(Fault::of("the store is away"))
+        store.clone().map_err(Fault::of("the store is unavailable"))
     }
 
-    /// Waits until the store is to be let go of.
+    /// Waits until the store is revoked.
     async fn revoked(&self) -> Fault {
-        // The sender lives in this object.
+        // Cannot fail: `self` owns the sender.
         let _ = self
             .available
             .subscribe()
-            .wait_for(|granted| !granted)
+            .wait_for(|available| !available)
             .await;
         match self.store() {
             Err(fault) => fault,
-            // It is there again already; what was asked of the other one is not answered.
-            Ok(_) => Fault::new("the store went away"),
+            // It was restored already; an operation on the revoked store still gets no result.
+            Ok(_) => Fault::new("the store was revoked"),
         }
     }
 }
 
-/// A change that leaves nothing, and is as durable as any other.
+/// A transaction that changes nothing and is as durable as any other.
 fn noop_txn() -> Txn {
     Txn {
         write: vec![Write::Delete(Key::from_stored("meta/nothing"))],
@@ -234,7 +234,7 @@ impl Store for RevocableStore {
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
         if self.commit_failure().is_some() {
-            // What comes of it is noted.
+            // Its result is recorded in `commit_failure`.
             let _ = self.commit(noop_txn()).await;
         }
         let store = self.store()?;
@@ -243,13 +243,14 @@ impl Store for RevocableStore {
             fault = self.revoked() => Err(fault),
         }
     }
+
     async fn lost(&self) -> Fault {
         loop {
-            // The sender lives in this object.
+            // Cannot fail: `self` owns the sender.
             let _ = self
                 .available
                 .subscribe()
-                .wait_for(|granted| *granted)
+                .wait_for(|available| *available)
                 .await;
             let Ok(store) = self.store() else {
                 task::yield_now().await;
@@ -257,7 +258,7 @@ impl Store for RevocableStore {
             };
             tokio::select! {
                 fault = store.lost() => return fault,
-                // Let go of, for whatever reason: the next one may be lost.
+                // Revoked for another reason: wait for the next store.
                 _ = self.revoked() => {}
             }
         }

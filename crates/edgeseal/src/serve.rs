@@ -1,4 +1,4 @@
-//! `edgeseal serve`: start, say so, wait for the signal, stop.
+//! `edgeseal serve`: start, report readiness, wait for a signal, shut down.
 
 use std::{
     io::{self, Write as _},
@@ -14,18 +14,18 @@ use crate::{
     resources,
 };
 
-/// SIGTERM and SIGINT, caught from the moment that this is made: before, they end the process as
-/// they end any other.
+/// SIGTERM and SIGINT. They are caught from [`install`](Self::install) on; before, they terminate
+/// the process.
 pub(crate) struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-/// SIGHUP: files are to be read again.
+/// SIGHUP: reload files.
 struct ReloadSignal(Signal);
 
 impl ShutdownSignals {
-    /// Catches them from now on.
+    /// Installs the handlers.
     pub(crate) fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -33,7 +33,7 @@ impl ShutdownSignals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -42,22 +42,22 @@ impl ShutdownSignals {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, or until another process takes over; a second signal ends at once.
-/// With `take_over` this one takes over from another. `tell` is called once everything
-/// listens, after the line `ready`.
+/// Serves until SIGTERM or SIGINT, or until another process takes over; a second signal exits at
+/// once. With `take_over` this process takes over from the running one. `on_ready` is called once
+/// all sockets listen, after the line `ready`.
 ///
 /// # Errors
-/// [`StartError`] says what is in the way.
+/// [`StartError`] says what prevents the start.
 pub(crate) async fn serve(
     config: &Config,
     take_over: bool,
     on_ready: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
     resources::enable_background_purge();
-    // From the first moment on: who asks for a reload does not mean an end.
+    // Installed first: a SIGHUP during startup must not terminate the process.
     let mut reloads = ReloadSignal(signal(SignalKind::hangup())?);
-    let mut running = Node::start(config, take_over).await?;
-    let addresses = running.addresses();
+    let mut node = Node::start(config, take_over).await?;
+    let addresses = node.addresses();
     tracing::info!(
         api = %addresses.api,
         api_tls = addresses.api_tls.map(tracing::field::display),
@@ -67,70 +67,70 @@ pub(crate) async fn serve(
         data = %config.data.display(),
         "listening"
     );
-    // Whoever reads `ready` may send the signal at once.
+    // Before `ready`: its reader may send a signal at once.
     let mut signals = ShutdownSignals::install()?;
-    // Nobody may be there to read it.
+    // Standard output may be closed.
     let _ = writeln!(io::stdout(), "ready");
     on_ready(addresses);
     notify_service_manager(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
-    if serve_until_shutdown(&mut running, &mut signals, &mut reloads).await {
+    if serve_until_shutdown(&mut node, &mut signals, &mut reloads).await {
         tokio::select! {
-            () = running.wait_until_drained() => return Ok(ExitCode::SUCCESS),
+            () = node.wait_until_drained() => return Ok(ExitCode::SUCCESS),
             () = signals.recv() => {}
         }
     } else {
         notify_service_manager(&[NotifyState::Stopping]);
     }
-    tracing::info!("draining; a second signal ends at once");
+    tracing::info!("draining; a second signal exits at once");
     tokio::select! {
-        () = running.shut_down() => Ok(ExitCode::SUCCESS),
+        () = node.shut_down() => Ok(ExitCode::SUCCESS),
         () = signals.recv() => Ok(ExitCode::FAILURE),
     }
 }
 
-/// Serves until the end: whether because another process has taken over.
+/// Serves until a signal or a hand-over; returns whether another process has taken over.
 async fn serve_until_shutdown(
-    running: &mut Node,
+    node: &mut Node,
     signals: &mut ShutdownSignals,
     reloads: &mut ReloadSignal,
 ) -> bool {
     loop {
         let successor = tokio::select! {
-            successor = running.handover_requested() => successor,
-            why = running.store_lost() => {
-                running.detach_store(why).await;
+            successor = node.handover_requested() => successor,
+            reason = node.store_lost() => {
+                node.detach_store(reason).await;
                 continue;
             }
-            () = running.store_may_be_available() => {
-                running.attach_store().await;
+            () = node.store_may_be_available() => {
+                node.attach_store().await;
                 continue;
             }
             _ = reloads.0.recv() => {
-                running.reload();
+                node.reload();
                 continue;
             }
             () = signals.recv() => return false,
         };
         let handed_over = tokio::select! {
-            handed_over = running.hand_over(successor) => handed_over,
+            handed_over = node.hand_over(successor) => handed_over,
             () = signals.recv() => return false,
         };
         match handed_over {
             Ok(()) => return true,
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "another process has not taken over: this one goes on"
+                "hand-over failed: this process keeps serving"
             ),
         }
     }
 }
 
-/// Says so to a service manager that asked for it (`sd_notify(3)`).
+/// Notifies the service manager, if there is one (`sd_notify(3)`).
 fn notify_service_manager(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "the service manager cannot be told"
+            "the service manager cannot be notified"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The sockets that a process listens on: bound by itself, or listening already when it came: by a
-//! service manager that passes them on, or by the process that it takes over from.
+//! The listening sockets of a process: bound by itself, or inherited from a service manager or
+//! from the process that it takes over from.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ pub(crate) enum SocketRole {
     Admin,
 }
 
-/// The sockets of a process. It keeps a handle to each, so that it can hand them over.
+/// The listening sockets of a process. It keeps a handle to each, so that it can hand them over.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     inherited: BTreeMap<SocketRole, InheritedSocket>,
@@ -32,11 +32,11 @@ pub(crate) struct Sockets {
     own_addresses: OwnListeners,
 }
 
-/// A socket that listened before this process.
+/// A socket that was listening before this process started.
 #[derive(Debug)]
 struct InheritedSocket {
     listener: TcpListener,
-    /// Whether it is used wherever it listens: whoever passed it on has decided.
+    /// Whether it is used whatever its address, because the service manager decides.
     any_address: bool,
 }
 
@@ -49,7 +49,7 @@ impl SocketRole {
         Self::Admin,
     ];
 
-    /// As a service manager and the hand-over call it; also the key of the configuration.
+    /// The name in `LISTEN_FDNAMES`, in hand-over messages and in the configuration.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Https => "https",
@@ -60,7 +60,7 @@ impl SocketRole {
         }
     }
 
-    /// As messages call it.
+    /// The name in messages.
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::Https => "HTTPS",
@@ -77,11 +77,11 @@ impl SocketRole {
 }
 
 impl Sockets {
-    /// Takes what a service manager passed on: `LISTEN_FDS` with `LISTEN_FDNAMES`, see
-    /// `sd_listen_fds(3)`. To be called once.
+    /// The sockets that a service manager passed on (`LISTEN_FDS` with `LISTEN_FDNAMES`, see
+    /// `sd_listen_fds(3)`). Call it once.
     ///
     /// # Errors
-    /// [`StartError::SocketActivation`] names a socket that is none or has no role.
+    /// [`StartError::SocketActivation`] for a descriptor that is no socket or has an unknown name.
     pub(crate) fn from_service_manager() -> Result<Self, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut passed = ListenFd::from_env();
@@ -114,8 +114,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Adds a socket of the process that is taken over from. It is used if it listens where this
-    /// process is to listen.
+    /// Adds a socket of the predecessor. It is used if its address is the configured one.
     pub(crate) fn inherit(&mut self, role: SocketRole, socket: OwnedFd) -> io::Result<()> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
@@ -130,7 +129,7 @@ impl Sockets {
         Ok(())
     }
 
-    /// Has a socket listen at `address`, unless this role has one that does. Port 0 is any port.
+    /// Binds a socket to `address`, unless this role has one already. Port 0 is any port.
     ///
     /// # Errors
     /// [`StartError::Listen`].
@@ -154,7 +153,7 @@ impl Sockets {
                 if found.any_address || fits {
                     (at, found.listener)
                 } else {
-                    tracing::info!(role = role.name(), from = %at, to = %address, "a socket is bound anew");
+                    tracing::info!(role = role.name(), from = %at, to = %address, "binding a new socket: the address has changed");
                     let listener = edgeseal_edge::bind(address).map_err(failed)?;
                     (listener.local_addr().map_err(failed)?, listener)
                 }
@@ -169,47 +168,44 @@ impl Sockets {
         Ok(bound)
     }
 
-    /// Where this process listens, now and later: no origin is there.
+    /// The addresses that this process listens on, now and later. They are not valid origins.
     pub(crate) fn own_addresses(&self) -> OwnListeners {
         self.own_addresses.clone()
     }
 
-    /// A handle to an open socket, to accept from.
+    /// A handle to a bound socket, to accept from.
     ///
     /// # Errors
-    /// [`StartError::System`]; also if none is open.
+    /// [`StartError::Io`]; also if the role has no bound socket.
     pub(crate) fn try_clone(&self, role: SocketRole) -> Result<TcpListener, StartError> {
         let open = self.bound.get(&role);
         let open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(open.try_clone()?)
     }
 
-    /// As [`handle`](Self::handle), for tasks.
+    /// As [`try_clone`](Self::try_clone), for tokio.
     ///
     /// # Errors
-    /// [`StartError::System`].
+    /// [`StartError::Io`].
     pub(crate) fn tokio_listener(&self, role: SocketRole) -> Result<AsyncListener, StartError> {
         Ok(AsyncListener::from_std(self.try_clone(role)?)?)
     }
 
-    /// All open sockets.
+    /// All bound sockets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketRole, &TcpListener)> {
         self.bound.iter().map(|(role, listener)| (*role, listener))
     }
 
-    /// Closes them, and what was passed on and not used.
+    /// Closes all sockets, including unused inherited ones.
     pub(crate) fn close(&mut self) {
         self.inherited.clear();
         self.bound.clear();
     }
 
-    /// Closes what was passed on and not used.
+    /// Closes inherited sockets that are not used.
     pub(crate) fn close_unused(&mut self) {
         for role in self.inherited.keys() {
-            tracing::info!(
-                role = role.name(),
-                "a socket that was passed on is not used"
-            );
+            tracing::info!(role = role.name(), "an inherited socket is not used");
         }
         self.inherited.clear();
     }

@@ -1,4 +1,4 @@
-//! Where everything listens, for the commands of this machine.
+//! The addresses that a node listens on, for the command line on this machine.
 
 use std::net::SocketAddr;
 
@@ -11,12 +11,12 @@ use crate::{
     sockets::{SocketRole, Sockets},
 };
 
-/// Where everything listens, as `addresses.json` holds it.
+/// The content of `addresses.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     /// The API.
     pub(crate) api: SocketAddr,
-    /// The API in TLS, if it listens there.
+    /// The API over TLS, if enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) api_tls: Option<SocketAddr>,
     /// The edge's HTTPS.
@@ -28,10 +28,10 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Of a process that listens everywhere.
-    pub(super) fn from_sockets(parts: &NodeContext, sockets: &Sockets) -> Result<Self, StartError> {
+    /// The addresses of `sockets`, all of which must be bound.
+    pub(super) fn from_sockets(node: &NodeContext, sockets: &Sockets) -> Result<Self, StartError> {
         let at = |role| Ok::<_, StartError>(sockets.try_clone(role)?.local_addr()?);
-        let api_tls = parts.api_tls.as_ref().map(|_| at(SocketRole::ApiTls));
+        let api_tls = node.api_tls.as_ref().map(|_| at(SocketRole::ApiTls));
         Ok(Self {
             api: at(SocketRole::Api)?,
             api_tls: api_tls.transpose()?,
@@ -41,8 +41,7 @@ impl Addresses {
         })
     }
 
-    /// Writes them into the data directory. A disk that takes nothing leaves commands without them,
-    /// and is no reason not to serve.
+    /// Writes `addresses.json`. A failure is only logged: a full disk must not prevent serving.
     pub(super) fn write(&self, config: &Config) {
         let json = serde_json::to_vec(self).unwrap_or_default();
         if let Err(error) =
@@ -50,7 +49,7 @@ impl Addresses {
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "commands on this machine will not find the API by themselves"
+                "addresses.json cannot be written: commands need --endpoint"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What a process is made from: configuration, keys, the store's file, what the system allows.
+//! What a node is started with: configuration, keys, and what the operating system allows.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -16,21 +16,21 @@ use crate::{
     sockets::{SocketRole, Sockets},
 };
 
-/// What a process is made from.
+/// Configuration and keys that this process was started with.
 pub(crate) struct NodeContext {
     pub(crate) config: Config,
     pub(crate) settings: Settings,
     pub(crate) keyring: Keyring,
     pub(crate) kek_sources: Vec<KekSource>,
-    /// Where the API listens in TLS, and with what.
+    /// Address and certificate of the API over TLS.
     pub(crate) api_tls: Option<(SocketAddr, ApiTls)>,
-    /// Whether this data directory has served domains before: then what the edge has is served
-    /// whatever becomes of the store.
+    /// Whether this data directory has served domains before: then the edge serves its replica even
+    /// if the store is unavailable.
     pub(crate) has_served: bool,
 }
 
 impl NodeContext {
-    /// The process that has served may have changed the keys while this one loaded.
+    /// Loads the keys again: the predecessor may have changed them while this process loaded.
     pub(crate) async fn reload_keyring(&self) -> Result<(), StartError> {
         let (keyring, _) = bootstrap::load_keyring(&self.config, self.has_served).await?;
         if keyring.ids() != self.keyring.ids() {
@@ -75,23 +75,23 @@ pub(crate) fn load_api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls
     Ok(Some((wanted.address, server)))
 }
 
-/// Takes all file descriptors that there are, and says so if they are too few.
+/// Raises the limit of file descriptors as far as allowed, and warns if that is too few.
 pub(crate) fn allocate_descriptors(config: &Config) -> Result<DescriptorBudget, StartError> {
     let allowed = resources::raise_nofile_limit()?;
-    let shared = DescriptorBudget::allocate(allowed, config.connections, config.api_connections);
-    if shared.connections < config.connections {
+    let budget = DescriptorBudget::allocate(allowed, config.connections, config.api_connections);
+    if budget.connections < config.connections {
         tracing::warn!(
             allowed,
-            connections = shared.connections,
+            connections = budget.connections,
             configured = config.connections,
-            api_connections = shared.api_connections,
-            "too few file descriptors (LimitNOFILE, ulimit -n): fewer connections are taken"
+            api_connections = budget.api_connections,
+            "too few file descriptors (LimitNOFILE, ulimit -n): fewer connections are accepted"
         );
     }
-    Ok(shared)
+    Ok(budget)
 }
 
-/// Whether an edge has served from this data directory and a lasting store before.
+/// Whether an edge has served from this data directory, with a persistent store.
 pub(crate) fn has_served(config: &Config) -> bool {
     !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
 }

@@ -1,4 +1,4 @@
-//! What needs the store: the API, and what is done in the background.
+//! The API and the background tasks on one store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,106 +22,109 @@ use crate::{
     sockets::{SocketRole, Sockets},
 };
 
-/// Expired keys are forgotten this often.
+/// How often expired keys are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// See the [module](self).
+/// The API's tasks and the background tasks, from [`start`](Self::start) to
+/// [`shut_down`](Self::shut_down).
 pub(crate) struct ControlPlane {
     shutdown: watch::Sender<Option<ShutdownTimeouts>>,
     tasks: Vec<JoinHandle<()>>,
-    /// Audits are linked until the last record is written.
-    chainer: (watch::Sender<bool>, JoinHandle<()>),
+    /// Runs until the last audit record is written and linked.
+    audit_linker: (watch::Sender<bool>, JoinHandle<()>),
 }
 
-/// As [`ControlPlane`], before the first call.
+/// A [`ControlPlane`] that does not accept calls yet.
 pub(crate) struct Prepared {
     control: ControlPlane,
     context: Context,
 }
 
 impl ControlPlane {
-    /// Starts all but the API. If the store is not there, nothing is done in the background.
+    /// Starts everything except the API. If the store is unavailable, neither the KEK rotator nor
+    /// the audit linker runs.
     pub(crate) async fn start(
-        parts: &NodeContext,
+        node: &NodeContext,
         store: &SharedStore,
-        is_there: bool,
+        store_available: bool,
         edge: &Edge,
     ) -> Result<Prepared, StartError> {
-        let config = &parts.config;
-        let catalog = Catalog::new(Arc::clone(store), parts.keyring.clone());
-        let keeper = kek_rotator(parts, store, edge);
-        if is_there {
-            keeper.mark_pending().await.map_err(BootstrapError::from)?;
+        let config = &node.config;
+        let catalog = Catalog::new(Arc::clone(store), node.keyring.clone());
+        let rotator = kek_rotator(node, store, edge);
+        if store_available {
+            rotator.mark_pending().await.map_err(BootstrapError::from)?;
         }
-        if parts.settings.return_private_keys {
+        if node.settings.return_private_keys {
             tracing::warn!(
-                "return_private_keys: the certificate centre gives private keys back to who may read them"
+                "return_private_keys: the CAS returns private keys to callers that may read them"
             );
         }
-        let (end, ends) = watch::channel(None);
+        let (shutdown, shutdown_rx) = watch::channel(None);
         let (mut context, auditor) = Context::new(
             catalog.clone(),
             clock::now,
-            parts.settings.clone(),
+            node.settings.clone(),
             Some(edge.applied_revision()),
         );
         context.request_proof = Some(proof_requester(edge));
         context.local_edge_environment = Some(config.environment());
-        context.key_encryption = Some(Arc::clone(&keeper) as Arc<dyn KeyEncryption>);
-        let (end_chainer, ending) = watch::channel(false);
-        let chainer = spawn_audit_chainer(is_there.then_some(&catalog), config, ending).await?;
+        context.key_encryption = Some(Arc::clone(&rotator) as Arc<dyn KeyEncryption>);
+        let (stop_linker, linker_stopped) = watch::channel(false);
+        let linker =
+            spawn_audit_linker(store_available.then_some(&catalog), config, linker_stopped).await?;
         let expiry = retention::expire_audit_records(
             catalog.clone(),
             config.audit_retention_days,
-            shutdown_signal(ends.clone()),
+            shutdown_signal(shutdown_rx.clone()),
         );
         let mut tasks = vec![
             tokio::spawn(auditor),
             tokio::spawn(expiry),
-            tokio::spawn(sweep_expired(catalog, ends.clone())),
+            tokio::spawn(sweep_expired(catalog, shutdown_rx.clone())),
         ];
-        if is_there {
+        if store_available {
             tasks.push(tokio::spawn(async move {
-                keeper.run(shutdown_signal(ends)).await
+                rotator.run(shutdown_signal(shutdown_rx)).await
             }));
         }
         Ok(Prepared {
             control: Self {
-                shutdown: end,
+                shutdown,
                 tasks,
-                chainer: (end_chainer, chainer),
+                audit_linker: (stop_linker, linker),
             },
             context,
         })
     }
 
-    /// Accepts no more calls, answers those under way as long as `ending` says, and writes what is to
-    /// be written.
-    pub(crate) async fn shut_down(self, ending: ShutdownTimeouts) {
-        self.stop_accepting(ending).await.flush_audit().await;
+    /// Accepts no more calls, answers those in flight within `timeouts`, and writes and links the
+    /// last audit records.
+    pub(crate) async fn shut_down(self, timeouts: ShutdownTimeouts) {
+        self.stop_accepting(timeouts).await.flush_audit().await;
     }
 
-    /// The first half of [`stop`](Self::stop).
-    pub(crate) async fn stop_accepting(mut self, ending: ShutdownTimeouts) -> Self {
-        self.shutdown.send_replace(Some(ending));
+    /// The first half of [`shut_down`](Self::shut_down).
+    pub(crate) async fn stop_accepting(mut self, timeouts: ShutdownTimeouts) -> Self {
+        self.shutdown.send_replace(Some(timeouts));
         for task in std::mem::take(&mut self.tasks) {
             if let Err(error) = task.await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "a task ended badly"
+                    "a task of the control plane failed"
                 );
             }
         }
         self
     }
 
-    /// The second half of [`stop`](Self::stop).
+    /// The second half of [`shut_down`](Self::shut_down).
     pub(crate) async fn flush_audit(self) {
-        let (end_chainer, chainer) = self.chainer;
-        end_chainer.send_replace(true);
-        if let Err(error) = chainer.await {
+        let (stop_linker, linker) = self.audit_linker;
+        stop_linker.send_replace(true);
+        if let Err(error) = linker.await {
             let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "the linking of audits ended badly");
+            tracing::error!(error, "the audit linker failed");
         }
     }
 }
@@ -130,7 +133,7 @@ impl Prepared {
     /// Accepts calls.
     pub(crate) fn accept(
         self,
-        parts: &NodeContext,
+        node: &NodeContext,
         sockets: &Sockets,
     ) -> Result<ControlPlane, StartError> {
         let Self {
@@ -140,15 +143,15 @@ impl Prepared {
         let own = sockets.own_addresses();
         context.listeners = Some(Box::new(move || own.addresses()));
         let context = Arc::new(context);
-        let tls = parts.api_tls.as_ref();
+        let tls = node.api_tls.as_ref();
         let tls = tls.map(|(_, server)| (SocketRole::ApiTls, Protocol::Https(server.config())));
-        for (role, speaks) in std::iter::once((SocketRole::Api, Protocol::Http)).chain(tls) {
+        for (role, protocol) in std::iter::once((SocketRole::Api, Protocol::Http)).chain(tls) {
             let listener = sockets.tokio_listener(role)?;
-            let (context, ends) = (
+            let (context, shutdown) = (
                 Arc::clone(&context),
                 wait_for_shutdown(control.shutdown.subscribe()),
             );
-            let serve = http::serve(listener, speaks, context, ends);
+            let serve = http::serve(listener, protocol, context, shutdown);
             control.tasks.push(tokio::spawn(serve));
         }
         Ok(control)
@@ -160,9 +163,9 @@ fn proof_requester(edge: &Edge) -> RequestProof {
     Box::new(move |domains, revision| proofs.request(domains, revision))
 }
 
-fn kek_rotator(parts: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<KekRotator> {
-    let keys = (parts.keyring.clone(), parts.kek_sources.clone());
-    let per_second = parts.config.reseal_per_second;
+fn kek_rotator(node: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<KekRotator> {
+    let keys = (node.keyring.clone(), node.kek_sources.clone());
+    let per_second = node.config.reseal_per_second;
     let store = Arc::clone(store);
     Arc::new(KekRotator::new(
         keys,
@@ -173,18 +176,18 @@ fn kek_rotator(parts: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<Kek
     ))
 }
 
-/// Waits until this is said.
+/// Waits until the sender asks to stop.
 pub(crate) async fn wait_for_stop(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone: stopped as well.
+    // An error means that the sender was dropped: stop as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// Waits for the end; how long calls may take then.
+/// Waits for the shutdown; returns how long calls may take then.
 async fn wait_for_shutdown(
     mut ends: watch::Receiver<Option<ShutdownTimeouts>>,
 ) -> ShutdownTimeouts {
     let end = ends.wait_for(Option::is_some).await;
-    // If the sender is gone there is no time left.
+    // If the sender was dropped, there is no time left.
     end.ok().and_then(|end| *end).unwrap_or(ShutdownTimeouts {
         unused: Duration::ZERO,
         drain: Duration::ZERO,
@@ -195,9 +198,9 @@ async fn shutdown_signal(ends: watch::Receiver<Option<ShutdownTimeouts>>) {
     wait_for_shutdown(ends).await;
 }
 
-/// Links the audits of a store that is there. If the secret of their chains was given up for lost
-/// with a key, the chains end where they are.
-async fn spawn_audit_chainer(
+/// Links the audit records, if the store is available. If the operator has accepted the loss of the
+/// key that the chains' secret is sealed under, nothing more is linked.
+async fn spawn_audit_linker(
     catalog: Option<&Catalog>,
     config: &Config,
     ending: watch::Receiver<bool>,
@@ -206,11 +209,11 @@ async fn spawn_audit_chainer(
         return Ok(tokio::spawn(async {}));
     };
     match AuditLinker::start(catalog.clone(), clock::now).await {
-        Ok(chainer) => Ok(tokio::spawn(chainer.run(wait_for_stop(ending)))),
+        Ok(linker) => Ok(tokio::spawn(linker.run(wait_for_stop(ending)))),
         Err(fault) if config.accepts_lost_keys()? => {
             tracing::error!(
                 error = &fault as &dyn std::error::Error,
-                "audit records are not chained any more"
+                "audit records are no longer linked"
             );
             Ok(tokio::spawn(async {}))
         }

@@ -1,4 +1,4 @@
-//! Opening the store: at the start, and again and again while it is away.
+//! Opening the store: at startup, and repeatedly while it is unavailable.
 
 use std::{
     fs, io,
@@ -17,30 +17,30 @@ use crate::{
     clock,
 };
 
-/// What came of opening the store.
+/// The result of opening the store.
 pub(crate) enum StoreState {
-    /// It is open, and it is the one of this data directory.
+    /// It is open and belongs to this data directory.
     Available(SharedStore),
-    /// It cannot be used now, and why. What the edge has is served without it.
+    /// It cannot be used now, for this reason. The edge serves its replica without it.
     Unavailable(String),
 }
 
-/// How often a store that is away is looked for.
+/// How often a node without a store polls for it.
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl NodeContext {
-    /// Opens the store, and makes it if the data directory is new. A directory that has served
-    /// before is served without a store that is not there or cannot be used; none is made then, and
-    /// what is there is left as it is.
+    /// Opens the store, and creates it if the data directory is new. If the directory has served
+    /// before and the store is missing or cannot be used, it returns
+    /// [`StoreState::Unavailable`]; it then creates and changes nothing.
     ///
     /// # Errors
-    /// [`StartError`] if something is in the way that the operator chose: another process, another
-    /// key, a store of another release; or anything, in a new directory.
+    /// [`StartError`] for causes that the operator must resolve: another process, another key, a
+    /// store of another release; and for any cause in a new directory.
     pub(crate) async fn open_store(&self) -> Result<StoreState, StartError> {
         if self.has_served
-            && let Some(why) = self.missing_reason()
+            && let Some(reason) = self.missing_reason()
         {
-            return Ok(StoreState::Unavailable(why));
+            return Ok(StoreState::Unavailable(reason));
         }
         let store = match edgeseal_store::open::open(&self.config.store_url()).await {
             Ok(store) => store,
@@ -53,7 +53,7 @@ impl NodeContext {
         match self.initialize_store(&store).await {
             Ok(()) => Ok(StoreState::Available(store)),
             Err(error) => {
-                // Dropping it waits for its threads.
+                // Dropping the store waits for its threads.
                 let _ = task::spawn_blocking(move || drop(store)).await;
                 match error {
                     BootstrapError::Store(_) | BootstrapError::StoreEmptied { .. }
@@ -67,30 +67,30 @@ impl NodeContext {
         }
     }
 
-    /// The first account, and reports of edges that are no more.
+    /// Creates the first account, and deletes reports of edges of earlier processes.
     async fn initialize_store(&self, store: &SharedStore) -> Result<(), BootstrapError> {
         let catalog = Catalog::new(Arc::clone(store), self.keyring.clone());
-        let first_life = !self.has_served;
-        bootstrap::ensure_root_account(&catalog, &self.config, first_life, clock::now()).await?;
+        let is_new = !self.has_served;
+        bootstrap::ensure_root_account(&catalog, &self.config, is_new, clock::now()).await?;
         if let Err(fault) = catalog.delete_edge_reports().await {
-            // They are silent, and are shown as such.
+            // Not fatal: they are shown as silent.
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
-                "reports of edges that are no more could not be removed"
+                "reports of former edges could not be removed"
             );
         }
         Ok(())
     }
 
-    /// Waits until there may be a store where it should be: a file that is the same in two looks,
-    /// so that nobody is about to put it there. Can be dropped at any time.
+    /// Waits until there may be a store: a file that is unchanged in two polls, so that it is not
+    /// being copied right now. Cancel safe.
     pub(crate) async fn store_may_be_available(&self) {
         let mut before = None;
         loop {
             sleep(STORE_POLL_INTERVAL).await;
             let now = self.store_file().map(|path| file_identity(&path));
             match now {
-                // Not a file: it is worth a try.
+                // Not a file: try it.
                 None => return,
                 Some(Some(stamp)) if before == Some(stamp) => return,
                 Some(stamp) => before = stamp,
@@ -98,7 +98,7 @@ impl NodeContext {
         }
     }
 
-    /// Why there is no store to be opened, if there is none.
+    /// Why there is no store to open, if there is none.
     fn missing_reason(&self) -> Option<String> {
         let path = self.store_file()?;
         let what = match fs::metadata(&path) {
@@ -107,8 +107,8 @@ impl NodeContext {
             _ => return None,
         };
         Some(format!(
-            "{} {what}, but {} has served domains before: put the store back, it is taken up within seconds; or \
-             begin anew in another directory",
+            "{} {what}, but {} has served domains before: restore the store, it is attached within seconds; or \
+             start in another directory",
             path.display(),
             self.config.data.display()
         ))
@@ -120,7 +120,7 @@ impl NodeContext {
     }
 }
 
-/// Whether the store could be used again without a change of the configuration.
+/// Whether the store may become usable without a change of the configuration.
 const fn is_retryable(error: &OpenError) -> bool {
     match error {
         OpenError::Unreadable { .. }
@@ -135,13 +135,13 @@ const fn is_retryable(error: &OpenError) -> bool {
     }
 }
 
-/// Tells a file from the one that was there before, and from itself with other content.
+/// Changes if the file is replaced or its content changes.
 fn file_identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
-/// An error with what caused it, on one line; causes that the text has already are left out.
+/// An error with its causes, on one line; causes that the text already contains are omitted.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Why Edgeseal does not start.
+//! Errors of starting a node.
 
 use std::net::SocketAddr;
 
@@ -9,56 +9,56 @@ use crate::{
     handover::HandoverError,
 };
 
-/// Why Edgeseal does not start.
+/// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Directory, keys, first account.
+    /// Data directory, keys or first account.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    /// The store.
+    /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// Another process owns the store.
+    /// Another process has the store open.
     #[error("{0}; to take over from it, start with --take-over")]
     StoreInUse(#[source] OpenError),
-    /// The process that serves does not hand over.
+    /// The running process does not hand over.
     #[error(transparent)]
     Handover(HandoverError),
-    /// The keys have changed while this process loaded.
+    /// The predecessor changed the keys while this process loaded.
     #[error("the key-encryption keys changed meanwhile: {0}")]
     KeyringChanged(#[from] MissingKey),
     /// Another process owns the data directory.
     #[error(transparent)]
     DataInUse(#[from] DataLockError),
-    /// A socket that a service manager passed on.
-    #[error("the socket {name:?} that was passed on cannot be used: {cause}")]
+    /// A socket of a service manager cannot be used.
+    #[error("the inherited socket {name:?} cannot be used: {cause}")]
     SocketActivation {
-        /// Its name.
+        /// Its name (`FileDescriptorName=`).
         name: String,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: std::io::Error,
     },
-    /// Certificate or key of the API in TLS.
+    /// Certificate or key of the API over TLS.
     #[error(transparent)]
     ApiTls(#[from] ApiTlsError),
-    /// The edge.
+    /// The edge cannot start.
     #[error(transparent)]
     Edge(#[from] edgeseal_edge::StartError),
-    /// The system's signals.
-    #[error("the system refuses: {0}")]
+    /// An operation of the operating system failed.
+    #[error("system error: {0}")]
     Io(#[from] std::io::Error),
-    /// A socket.
+    /// An address cannot be bound.
     #[error("cannot listen on {address} for {role}: {cause}")]
     Listen {
-        /// For what.
+        /// What listens there.
         role: &'static str,
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: std::io::Error,
     },

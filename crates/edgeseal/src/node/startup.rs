@@ -1,5 +1,5 @@
-//! The start, from the configuration to a process that listens: beside nobody, or in the place of
-//! another process.
+//! Startup, from the configuration to a node that listens: alone, or taking over from a running
+//! process.
 
 use std::sync::Arc;
 
@@ -26,27 +26,27 @@ use crate::{
     sockets::{SocketRole, Sockets},
 };
 
-/// What there is once this process owns the data directory.
+/// The parts of a node once this process owns the data directory.
 struct Owner {
-    parts: NodeContext,
+    context: NodeContext,
     sockets: Sockets,
     lock: DataLock,
-    /// What was loaded beside the process before.
+    /// The edge that was loaded while the predecessor still served.
     loaded_edge: Option<LoadedEdge>,
 }
 
-/// See [`Running::start`].
+/// See [`Node::start`].
 pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, StartError> {
     let mut settings = config.settings()?;
     let mut options = edge_options(config)?;
-    let shared = allocate_descriptors(config)?;
-    options.limits.connections = shared.connections;
-    settings.connection_limits.total = shared.api_connections;
+    let descriptors = allocate_descriptors(config)?;
+    options.limits.connections = descriptors.connections;
+    settings.connection_limits.total = descriptors.api_connections;
     let mut sockets = Sockets::from_service_manager()?;
     options.own_listeners = sockets.own_addresses();
     let predecessor = connect_predecessor(config, take_over, &mut sockets).await?;
     private_files::create_private_dir(&config.data)?;
-    // A process that runs has it until the sockets are passed on and all is loaded.
+    // In a take-over the predecessor holds it until this process has loaded everything.
     let mut lock = None;
     if predecessor.is_none() {
         lock = Some(DataLock::acquire(&config.data)?);
@@ -55,7 +55,7 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     let (keyring, sources) = bootstrap::load_keyring(config, has_served).await?;
     bootstrap::check_keys_present(config, &keyring, &sources).await?;
     private_files::create_private_dir(&edge_directory(config))?;
-    let parts = NodeContext {
+    let context = NodeContext {
         config: config.clone(),
         settings,
         keyring,
@@ -66,21 +66,21 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     let Some(predecessor) = predecessor else {
         let lock = lock.map_or_else(|| DataLock::acquire(&config.data), Ok)?;
         let owner = Owner {
-            parts,
+            context,
             sockets,
             lock,
             loaded_edge: None,
         };
         return owner.start(options, None).await;
     };
-    let beside = LoadedEdge::load_snapshot(options.clone(), parts.keyring.clone(), clock::now);
-    let loaded = Some(beside.await?);
-    parts.bind_all(&mut sockets)?;
+    let loading = LoadedEdge::load_snapshot(options.clone(), context.keyring.clone(), clock::now);
+    let loaded = Some(loading.await?);
+    context.bind_all(&mut sockets)?;
     let predecessor = predecessor.announce_loaded().await?;
-    parts.reload_keyring().await?;
+    context.reload_keyring().await?;
     let lock = DataLock::acquire(&config.data)?;
     let owner = Owner {
-        parts,
+        context,
         sockets,
         lock,
         loaded_edge: loaded,
@@ -88,7 +88,7 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     owner.start(options, predecessor).await
 }
 
-/// The process that is to be taken over from, with its sockets. None if it ends meanwhile.
+/// The process to take over from, with its sockets. `None` if it ends meanwhile.
 async fn connect_predecessor(
     config: &Config,
     take_over: bool,
@@ -104,37 +104,38 @@ async fn connect_predecessor(
 }
 
 impl Owner {
-    /// From here on nobody else writes into the data directory.
+    /// From here on no other process writes into the data directory.
     async fn start(
         self,
         options: Options,
         predecessor: Option<Predecessor>,
     ) -> Result<Node, StartError> {
         let Self {
-            mut parts,
+            mut context,
             mut sockets,
             lock,
             loaded_edge: loaded,
         } = self;
         lock.write_pid();
-        let opening = parts.open_store().await?;
-        let lease = RevocableStore::new(opening);
-        let store = Arc::clone(&lease) as SharedStore;
-        parts.bind_api_listeners(&mut sockets)?;
+        let state = context.open_store().await?;
+        let revocable = RevocableStore::new(state);
+        let store = Arc::clone(&revocable) as SharedStore;
+        context.bind_api_listeners(&mut sockets)?;
         let loaded = match loaded {
             Some(loaded) => loaded,
-            None => LoadedEdge::load(options, parts.keyring.clone(), clock::now).await?,
+            None => LoadedEdge::load(options, context.keyring.clone(), clock::now).await?,
         };
-        let listeners = || parts.bind_edge_listeners(&mut sockets);
+        let listeners = || context.bind_edge_listeners(&mut sockets);
         let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
-        let (away, prepared) = prepare_control_plane(&parts, &lease, &edge).await?;
-        let (ending, ends) = watch::channel(false);
+        let (unavailable_reason, prepared) =
+            prepare_control_plane(&context, &revocable, &edge).await?;
+        let (draining, draining_rx) = watch::channel(false);
         let health = AdminState {
-            catalog: Catalog::new(store, parts.keyring.clone()),
-            store: Arc::clone(&lease),
+            catalog: Catalog::new(store, context.keyring.clone()),
+            store: Arc::clone(&revocable),
             edge: edge.health(),
-            draining: ends,
-            allowed_hosts: parts.config.admin_hosts.clone().into(),
+            draining: draining_rx,
+            allowed_hosts: context.config.admin_hosts.clone().into(),
         };
         let admin = serve_admin(&sockets, health)?;
         if let Some(predecessor) = predecessor {
@@ -142,23 +143,23 @@ impl Owner {
         }
         sockets.close_unused();
         edge.start_prover()?;
-        let control = prepared.accept(&parts, &sockets)?;
-        let addresses = Addresses::from_sockets(&parts, &sockets)?;
-        addresses.write(&parts.config);
-        let desk = open_handover_listener(&parts.config);
-        parts.has_served = true;
+        let control = prepared.accept(&context, &sockets)?;
+        let addresses = Addresses::from_sockets(&context, &sockets)?;
+        addresses.write(&context.config);
+        let listener = open_handover_listener(&context.config);
+        context.has_served = true;
         Ok(Node {
-            context: parts,
+            context,
             addresses,
             sockets,
             edge,
             control_plane: Some(control),
-            store: lease,
+            store: revocable,
             data_lock: lock,
-            away,
-            draining: ending,
+            unavailable_reason,
+            draining,
             admin,
-            handover_listener: desk,
+            handover_listener: listener,
         })
     }
 }
@@ -175,17 +176,17 @@ fn serve_admin(
     Ok((close, tokio::spawn(admin::serve(listener, health, closed))))
 }
 
-/// Where the next process asks. Without it this one serves all the same.
+/// Listens for the next process. A failure is only logged: the node serves without it.
 fn open_handover_listener(config: &Config) -> Option<HandoverListener> {
     if config.store_url().starts_with("memory:") {
         return None;
     }
     match HandoverListener::open(&config.data) {
-        Ok(desk) => Some(desk),
+        Ok(listener) => Some(listener),
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "another process will not be able to take over"
+                "the hand-over socket cannot be opened: no process will be able to take over"
             );
             None
         }
